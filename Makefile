@@ -1,0 +1,52 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else: both make the virtual environment they use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help setup demo test check bench clean
+
+help:
+	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
+	@echo "make test    all tests (about 5 minutes)"
+	@echo "make check   style, types, import directions (about 1 minute)"
+	@echo "make bench   the benchmarks (about 1 minute)"
+	@echo "make setup   the virtual environment that the others use (1 to 2 minutes, once)"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what the demo needs into $(VENV) (once, usually 1 minute) ..."
+	$(PIP) -e '.[train]'
+	@touch $@
+
+$(VENV)/.setup: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing everything for development into $(VENV) (once, usually 1 to 2 minutes) ..."
+	$(PIP) -e '.[train,dev]'
+	@touch $@ $(VENV)/.demo
+
+setup: $(VENV)/.setup
+
+demo: $(VENV)/.demo
+	@echo "Running the demo in runs/demo (usually 4 minutes on 2 cores) ..."
+	$(BIN)/beit demo --output runs/demo
+
+test: $(VENV)/.setup
+	@echo "Running all tests (usually 5 minutes on 2 cores) ..."
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+check: $(VENV)/.setup
+	@echo "Checking style, types and import directions (usually 1 minute) ..."
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.setup
+	@echo "Running the benchmarks (usually 1 minute); only ratios hold on a shared machine ..."
+	$(BIN)/python benchmarks/block_masks.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

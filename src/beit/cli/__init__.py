@@ -1,0 +1,1 @@
+"""The `beit` command: parse, call, print. One short file per command."""

@@ -1,0 +1,107 @@
+"""The `beit` command: which commands there are, and how errors reach a person.
+
+Every command is a module of this package with a function `run(arguments)`; only the chosen one is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib import import_module
+
+from beit import __version__
+from beit.errors import BeitError, MissingExtraError, missing_extra
+
+COMMANDS = {
+    "demo": "the whole job in minutes, on embedded pictures of handwritten digits",
+    "tokenizer": "train a tokenizer, encode pictures, look at reconstructions",
+    "pretrain": "pre-train a BEiT on a folder of pictures, no labels needed",
+    "finetune": "fine-tune a pre-trained BEiT (or train from scratch) on classes of pictures",
+    "evaluate": "measure a fine-tuned model on labelled pictures",
+    "predict": "say what is in pictures",
+}
+HELP_WORDS = ("-h", "--help", "help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0 done, 1 an error that the user can mend, 2 wrong usage."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if not arguments or arguments[0] in HELP_WORDS:
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"beit {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        return _fail(f"there is no command {arguments[0]!r}{nearest(arguments[0], COMMANDS)}; see beit --help", 2)
+    return _guarded(arguments)
+
+
+def nearest(word: str, known: Sequence[str] | dict[str, str]) -> str:
+    """Return "; did you mean X?" for the known word that is most like this one, or nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _guarded(arguments: list[str]) -> int:
+    """Run one command; what a user can mend becomes one line, everything else keeps its traceback."""
+    try:
+        return import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
+    except MissingExtraError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("beit"):
+            raise
+        return _fail(str(missing_extra(error.name, "train")))
+    except BeitError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command continues from the last checkpoint", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            place = f" {error.filename}" if error.filename else ""
+            return _fail(f"cannot write{place}: {error.strerror}; free space or choose another folder")
+        raise
+
+
+def _fail(message: str, status: int = 1) -> int:
+    print(f"beit: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    listing = "\n".join(f"  {name:<{width}}{summary}" for name, summary in COMMANDS.items())
+    return (
+        textwrap.dedent(
+            """\
+            BEiT: pre-training of image transformers by masked image modelling.
+
+            usage: beit COMMAND [RECIPE.yaml] [--group.setting VALUE ...]
+
+            commands:
+            {listing}
+
+            A recipe is a YAML file of settings; settings on the command line win over it.
+            `beit COMMAND --help` explains every setting; `beit COMMAND [RECIPE] --print_config` prints them all,
+            resolved, as a new recipe.
+
+            first steps:
+              beit demo
+              beit pretrain --data.path my_pictures/ --model.size tiny --run.output runs/mine
+              beit finetune --checkpoint runs/mine/model --data.path my_classes/
+              beit predict runs/finetune/model picture.jpg
+            """
+        )
+        .format(listing=listing)
+        .rstrip()
+    )

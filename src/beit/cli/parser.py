@@ -1,0 +1,103 @@
+"""Settings from a recipe and from dotted options, with errors that fit on one line."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentError
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from pydantic import ValidationError
+
+from beit.cli.main import nearest
+from beit.errors import ConfigError
+
+Job = TypeVar("Job")
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+# How jsonargparse says that it does not know a setting: on the command line, in a group, at the top of a recipe.
+_UNKNOWN = (
+    r"unrecognized arguments: -*(?P<key>[\w.\-]+)",
+    r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'",
+    r"Option '(?P<key>[^']+)' is not accepted",
+)
+
+
+def parse_job(job: type[Job], command: str, description: str, arguments: Sequence[str]) -> Job:
+    """Return the settings of a job.
+
+    Args:
+        job: A settings dataclass.
+        command: What the user typed, such as "beit pretrain".
+        description: First lines of the help.
+        arguments: `[RECIPE] [--group.setting VALUE ...]`.
+
+    Raises:
+        ConfigError: If a setting is unknown, of the wrong type or out of range, or the recipe cannot be read.
+    """
+    parser = new_parser(command, description, usage=f"{command} [RECIPE.yaml] [--group.setting VALUE ...]")
+    parser.add_argument("--recipe", action="config", help="YAML file of settings; --recipe itself may be left out.")
+    parser.add_class_arguments(job, None)
+    settings = parse(parser, _with_recipe_option(arguments))
+    try:
+        values = vars(parser.instantiate(settings))
+        return job(**{name: value for name, value in values.items() if name != "recipe"})
+    except ValidationError as error:
+        raise ConfigError(_failed_check(error, settings)) from None
+    except TypeError:  # a group that is no mapping, such as `optim: 3`
+        raise ConfigError(
+            f"a group of settings has a plain value; expected `group: {{setting: value}}` ({command} --help)"
+        ) from None
+
+
+def new_parser(command: str, description: str, usage: str | None = None) -> ArgumentParser:
+    """Return a parser for one command."""
+    return ArgumentParser(prog=command, description=description, usage=usage, exit_on_error=False, allow_abbrev=False)
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """Parse the arguments of a command.
+
+    Raises:
+        ConfigError: If an argument is missing, unknown or of the wrong type.
+    """
+    try:
+        return parser.parse_args(list(arguments))
+    except ArgumentError as error:
+        raise ConfigError(_one_line(str(error), parser)) from None
+
+
+def _with_recipe_option(arguments: Sequence[str]) -> list[str]:
+    """Put --recipe before a recipe that stands alone in the first place."""
+    alone = bool(arguments) and not arguments[0].startswith("-")
+    return ["--recipe", *arguments] if alone else list(arguments)
+
+
+def _failed_check(error: ValidationError, settings: Namespace) -> str:
+    """Return the first failed check as `group.setting: expectation, got value`."""
+    first: Any = error.errors()[0]
+    expectation = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # a check across several settings names them itself
+        return expectation
+    name = str(first["loc"][0])
+    keys = [key for key, value in settings.items() if key.split(".")[-1] == name and _same(value, first["input"])]
+    return f"{' or '.join(keys) or name}: {expectation[0].lower()}{expectation[1:]}, got {first['input']!r}"
+
+
+def _same(value: Any, given: Any) -> bool:
+    return value == given or str(value) == str(given)
+
+
+def _one_line(message: str, parser: ArgumentParser) -> str:
+    """Shorten jsonargparse's message, and name the nearest setting for an unknown one."""
+    known = list(parser.get_defaults().keys())
+    for pattern in _UNKNOWN:
+        if match := re.search(pattern, message):
+            groups = match.groupdict()
+            key = f"{groups['group']}.{groups['key']}" if groups.get("group") else groups["key"]
+            return f"there is no setting {key!r}{nearest(key, known)} (all settings: {parser.prog} --help)"
+    if match := re.search(r'Parser key "([^"]+)":\s*(.*)', message, flags=re.DOTALL):
+        return f"{match[1]}: {match[2]}"
+    return message

@@ -1,0 +1,376 @@
+"""BeitConfig: every option of a BEiT, validated, JSON in and out.
+
+Names, order and defaults are those of the published documentation (Hugging Face transformers 4.37.2), so that code and
+`config.json` files written for it keep working. Keys that this version does not know are kept as attributes and written
+back unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from beit.errors import ConfigError
+
+CONFIG_NAME = "config.json"
+ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+Size = int | Sequence[int]
+ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+
+
+class BeitConfig:
+    """All options of a BEiT model.
+
+    The published defaults carry no position information at all: turn on one of `use_shared_relative_position_bias`
+    (pre-training), `use_relative_position_bias` (fine-tuning) or `use_absolute_position_embeddings`, or start from a
+    named size of `beit.catalog`, which does.
+
+    Args:
+        vocab_size: Number of visual tokens that masked image modelling predicts.
+        hidden_size: Width D of the encoder; a multiple of `num_attention_heads`.
+        num_hidden_layers: Number of encoder layers.
+        num_attention_heads: Attention heads per layer.
+        intermediate_size: Width of the feed-forward network inside a layer.
+        hidden_act: Activation of the feed-forward network: "gelu", "relu", "selu", "gelu_new", or a callable.
+        hidden_dropout_prob: Dropout after the embeddings and the projections, in [0, 1].
+        attention_probs_dropout_prob: Dropout of attention probabilities, in [0, 1].
+        initializer_range: Standard deviation of the truncated normal that initialises weights.
+        layer_norm_eps: Epsilon of every layer norm. The original code trains with 1e-6.
+        image_size: Input size in pixels, an int or (height, width).
+        patch_size: Patch size in pixels, an int or (height, width).
+        num_channels: Colour channels of the input.
+        use_mask_token: Whether the embeddings own a mask token (needed for masked image modelling).
+        use_absolute_position_embeddings: Add learned absolute positions (BERT style).
+        use_relative_position_bias: One relative position bias table per layer.
+        use_shared_relative_position_bias: One relative position bias table for all layers.
+        layer_scale_init_value: Initial layer scale: 0.1 base, 1e-5 large, 0 for none.
+        drop_path_rate: Stochastic depth of the last layer; earlier layers grow linearly from 0.
+        use_mean_pooling: Pool the mean of the patch tokens instead of the [CLS] token.
+        pool_scales: Scales of the pyramid pooling in the segmentation head.
+        use_auxiliary_head: Train segmentation with an auxiliary head.
+        auxiliary_loss_weight: Weight of the auxiliary head's loss.
+        auxiliary_channels: Channels of the auxiliary head.
+        auxiliary_num_convs: Convolutions of the auxiliary head.
+        auxiliary_concat_input: Concatenate the auxiliary head's input before its classifier.
+        semantic_loss_ignore_index: Label that the segmentation loss ignores.
+        out_features: Stages that a backbone returns, of "stem", "stage1", ...
+        out_indices: The same as indices into the stages.
+        add_fpn: Add a feature pyramid on top of a backbone.
+        reshape_hidden_states: Return backbone features as maps (B, D, height, width) instead of tokens.
+        **kwargs: `id2label`, `label2id`, `num_labels`, `problem_type`, `output_attentions`, `output_hidden_states`,
+            `return_dict`, `architectures`; any other key is kept and written back.
+
+    Raises:
+        ConfigError: If an option has a value that no model can be built from.
+
+    Source: arXiv 2106.08254; option names of transformers 4.37.2.
+    """
+
+    model_type = "beit"
+
+    def __init__(
+        self,
+        vocab_size: int = 8192,
+        hidden_size: int = 768,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        intermediate_size: int = 3072,
+        hidden_act: str | Callable[..., Any] = "gelu",
+        hidden_dropout_prob: float = 0.0,
+        attention_probs_dropout_prob: float = 0.0,
+        initializer_range: float = 0.02,
+        layer_norm_eps: float = 1e-12,
+        image_size: Size = 224,
+        patch_size: Size = 16,
+        num_channels: int = 3,
+        use_mask_token: bool = False,
+        use_absolute_position_embeddings: bool = False,
+        use_relative_position_bias: bool = False,
+        use_shared_relative_position_bias: bool = False,
+        layer_scale_init_value: float = 0.1,
+        drop_path_rate: float = 0.1,
+        use_mean_pooling: bool = True,
+        pool_scales: Sequence[int] = (1, 2, 3, 6),
+        use_auxiliary_head: bool = True,
+        auxiliary_loss_weight: float = 0.4,
+        auxiliary_channels: int = 256,
+        auxiliary_num_convs: int = 1,
+        auxiliary_concat_input: bool = False,
+        semantic_loss_ignore_index: int = 255,
+        out_features: Sequence[str] | None = None,
+        out_indices: Sequence[int] | None = None,
+        add_fpn: bool = False,
+        reshape_hidden_states: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.intermediate_size = intermediate_size
+        self.hidden_act = hidden_act
+        self.hidden_dropout_prob = hidden_dropout_prob
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.initializer_range = initializer_range
+        self.layer_norm_eps = layer_norm_eps
+        self.image_size = _json_size(image_size)
+        self.patch_size = _json_size(patch_size)
+        self.num_channels = num_channels
+        self.use_mask_token = use_mask_token
+        self.use_absolute_position_embeddings = use_absolute_position_embeddings
+        self.use_relative_position_bias = use_relative_position_bias
+        self.use_shared_relative_position_bias = use_shared_relative_position_bias
+        self.layer_scale_init_value = layer_scale_init_value
+        self.drop_path_rate = drop_path_rate
+        self.use_mean_pooling = use_mean_pooling
+        self.pool_scales = list(pool_scales)
+        self.use_auxiliary_head = use_auxiliary_head
+        self.auxiliary_loss_weight = auxiliary_loss_weight
+        self.auxiliary_channels = auxiliary_channels
+        self.auxiliary_num_convs = auxiliary_num_convs
+        self.auxiliary_concat_input = auxiliary_concat_input
+        self.semantic_loss_ignore_index = semantic_loss_ignore_index
+        self.add_fpn = add_fpn
+        self.reshape_hidden_states = reshape_hidden_states
+
+        self.output_attentions: bool = kwargs.pop("output_attentions", False)
+        self.output_hidden_states: bool = kwargs.pop("output_hidden_states", False)
+        self.return_dict: bool = kwargs.pop("return_dict", True)
+        self.problem_type: ProblemType | None = kwargs.pop("problem_type", None)
+        self.architectures: list[str] | None = kwargs.pop("architectures", None)
+        self.id2label, self.label2id = _labels(
+            kwargs.pop("num_labels", None), kwargs.pop("id2label", None), kwargs.pop("label2id", None)
+        )
+        kwargs.pop("model_type", None)
+        kwargs.pop("stage_names", None)  # always derived from num_hidden_layers
+        self._unknown = dict(kwargs)
+        _validate(self)
+        self.out_features, self.out_indices = _aligned_stages(self.stage_names, out_features, out_indices)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a key that this version does not know but was given (`config.json` of another version)."""
+        unknown: dict[str, Any] = self.__dict__.get("_unknown", {})
+        if name in unknown:
+            return unknown[name]
+        raise AttributeError(f"BeitConfig has no option {name!r}")
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the backbone's stages: "stem" for the embeddings, then one per layer."""
+        return ["stem", *(f"stage{layer}" for layer in range(1, self.num_hidden_layers + 1))]
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes of a classification or segmentation head."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, value: int) -> None:
+        self.id2label, self.label2id = _labels(value, None, None)
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether models return output objects rather than tuples."""
+        return self.return_dict
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Input size as (height, width) in pixels."""
+        return pair(self.image_size)
+
+    @property
+    def patch_hw(self) -> tuple[int, int]:
+        """Patch size as (height, width) in pixels."""
+        return pair(self.patch_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every option as JSON values, in the layout of the `config.json` files on the hub."""
+        known = {name: value for name, value in vars(self).items() if name != "_unknown"}
+        if not isinstance(self.hidden_act, str):
+            known["hidden_act"] = getattr(self.hidden_act, "__name__", str(self.hidden_act))
+        for optional in ("architectures", "problem_type"):
+            if known[optional] is None:
+                del known[optional]
+        for name, default in (("output_attentions", False), ("output_hidden_states", False), ("return_dict", True)):
+            if known[name] == default:
+                del known[name]
+        if self.id2label == _labels(None, None, None)[0]:
+            del known["id2label"], known["label2id"]
+        else:
+            known["id2label"] = {str(index): label for index, label in self.id2label.items()}
+        return {**self._unknown, **known, "model_type": self.model_type, "stage_names": self.stage_names}
+
+    def to_json_string(self) -> str:
+        """Return `to_dict` as indented JSON with sorted keys."""
+        if not isinstance(self.hidden_act, str):
+            raise ConfigError(
+                f"hidden_act is the callable {self.hidden_act!r}, which JSON cannot hold; "
+                f"use one of {list(ACTIVATIONS)}"
+            )
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Self:
+        """Build a config from the content of a `config.json`; `overrides` win over it."""
+        options = dict(options)
+        if "num_labels" in overrides:  # a new number of classes makes the old names void
+            options.pop("id2label", None)
+            options.pop("label2id", None)
+        if {"out_features", "out_indices"} & overrides.keys() or "num_hidden_layers" in overrides:
+            options.pop("out_features", None)
+            options.pop("out_indices", None)
+        return cls(**{**options, **overrides})
+
+    @classmethod
+    def from_json_file(cls, path: str | Path, **overrides: Any) -> Self:
+        """Read a `config.json`.
+
+        Raises:
+            ConfigError: If the file is missing, is not a JSON object, or describes another kind of model.
+        """
+        path = Path(path)
+        try:
+            options = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path} does not exist; a model folder holds a {CONFIG_NAME}") from None
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ConfigError(f"{path} is not JSON ({error}); expected the {CONFIG_NAME} of a BEiT") from None
+        if not isinstance(options, dict):
+            raise ConfigError(f"{path} holds a {type(options).__name__}; expected a JSON object of options")
+        model_type = options.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ConfigError(f"{path} describes a model of type {model_type!r}; expected {cls.model_type!r}")
+        return cls.from_dict(options, **overrides)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **overrides: Any) -> Self:
+        """Read the `config.json` of a model folder."""
+        return cls.from_json_file(Path(folder) / CONFIG_NAME, **overrides)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` into a folder, which is created if needed."""
+        text = self.to_json_string()
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / CONFIG_NAME).write_text(text, encoding="utf-8")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BeitConfig) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, as in the published API
+
+    def __repr__(self) -> str:
+        return f"BeitConfig {json.dumps(self.to_dict(), indent=2, sort_keys=True, default=str)}"
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """Return a size as (height, width); an int means a square."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def check_divisible(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> None:
+    """Refuse an image, (height, width) in pixels, that whole patches do not tile.
+
+    Raises:
+        ConfigError: Naming the side, the patch size and the nearest sizes that work.
+    """
+    for axis, image, patch in zip(("height", "width"), image_hw, patch_hw, strict=True):
+        if image < patch or image % patch:
+            lower, upper = image // patch * patch, (image // patch + 1) * patch
+            remedy = f"{lower} or {upper}" if lower else f"{upper}"
+            raise ConfigError(f"image {axis} {image} is not a multiple of patch size {patch}; resize to {remedy}")
+
+
+def _json_size(size: Any) -> int | list[int]:
+    if isinstance(size, int) and not isinstance(size, bool):
+        return size
+    if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
+        return list(size)
+    raise ConfigError(f"size {size!r} is neither a number of pixels nor a pair (height, width)")
+
+
+def _labels(
+    num_labels: int | None, id2label: Mapping[Any, str] | None, label2id: Mapping[str, int] | None
+) -> tuple[dict[int, str], dict[str, int]]:
+    if id2label is not None:
+        names = {int(index): str(label) for index, label in id2label.items()}
+        if num_labels is not None and num_labels != len(names):
+            raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of them")
+    else:
+        count = 2 if num_labels is None else num_labels
+        if count < 0:
+            raise ConfigError(f"num_labels is {num_labels}; expected 0 or more")
+        names = {index: f"LABEL_{index}" for index in range(count)}
+        label2id = None if num_labels is not None else label2id
+    ids = {str(label): int(index) for label, index in (label2id or {}).items()}
+    return names, ids or {label: index for index, label in names.items()}
+
+
+def _aligned_stages(
+    stages: list[str], out_features: Sequence[str] | None, out_indices: Sequence[int] | None
+) -> tuple[list[str], list[int]]:
+    """Make `out_features` and `out_indices` say the same; neither given means the last stage."""
+    if out_features is None and out_indices is None:
+        return [stages[-1]], [len(stages) - 1]
+    if out_indices is not None:
+        for index in out_indices:
+            if not -len(stages) <= index < len(stages):
+                raise ConfigError(f"out_indices holds {index}; expected indices into the {len(stages)} stages {stages}")
+        named = [stages[index] for index in out_indices]
+        if out_features is not None and list(out_features) != named:
+            raise ConfigError(
+                f"out_features {list(out_features)} and out_indices {list(out_indices)} disagree ({named})"
+            )
+        return named, list(out_indices)
+    features = list(out_features or ())
+    for name in features:
+        if name not in stages:
+            raise ConfigError(f"out_features holds {name!r}; expected names of {stages}")
+    return features, [stages.index(name) for name in features]
+
+
+def _validate(config: BeitConfig) -> None:
+    """Refuse values that no model can be built from, with value, expectation and remedy."""
+    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                 "num_channels", "auxiliary_channels"):  # fmt: skip
+        _require_whole(name, getattr(config, name), least=1)
+    for name in ("image_size", "patch_size"):
+        for side in pair(getattr(config, name)):
+            _require_whole(name, side, least=1)
+    _require_whole("auxiliary_num_convs", config.auxiliary_num_convs, least=0)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
+        _require_number(name, getattr(config, name), 0.0, 1.0)
+    for name in ("initializer_range", "layer_norm_eps", "layer_scale_init_value", "auxiliary_loss_weight"):
+        _require_number(name, getattr(config, name), 0.0, float("inf"))
+    for scale in config.pool_scales:
+        _require_whole("pool_scales", scale, least=1)
+    if isinstance(config.hidden_act, str):
+        if config.hidden_act not in ACTIVATIONS:
+            raise ConfigError(f"hidden_act is {config.hidden_act!r}; expected one of {list(ACTIVATIONS)} or a callable")
+    elif not callable(config.hidden_act):
+        raise ConfigError(f"hidden_act is {config.hidden_act!r}; expected one of {list(ACTIVATIONS)} or a callable")
+    if config.hidden_size % config.num_attention_heads:
+        width, heads = config.hidden_size, config.num_attention_heads
+        raise ConfigError(
+            f"hidden_size {width} is not a multiple of num_attention_heads {heads}; "
+            f"use {width // heads * heads or heads} or another number of heads"
+        )
+    check_divisible(config.image_hw, config.patch_hw)
+    if config.problem_type not in (None, *PROBLEM_TYPES):
+        raise ConfigError(f"problem_type is {config.problem_type!r}; expected None or one of {list(PROBLEM_TYPES)}")
+
+
+def _require_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
+def _require_number(name: str, value: Any, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ConfigError(f"{name} is {value!r}; expected a number from {least:g} to {most:g}")

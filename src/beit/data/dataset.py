@@ -1,0 +1,155 @@
+"""Sources as torch datasets, and their samples as batches.
+
+Legend: B batch, C channels, H x W pixels, N patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from beit.data.order import Position
+from beit.data.random import Purpose, generator
+from beit.data.source import ImageSource
+from beit.data.views import Views
+from beit.errors import DataError
+from beit.geometry import Grid, block_masks
+
+MOST_REPLACEMENTS = 100  # neighbours to try in place of a broken picture
+
+
+@dataclass(frozen=True)
+class BrokenPicture:
+    """A picture that could not be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The views of one picture, where it came from, and the broken pictures met on the way to it."""
+
+    position: Position
+    views: dict[str, Any]
+    label: int | None
+    broken: tuple[BrokenPicture, ...] = ()
+
+
+@dataclass(frozen=True)
+class MaskPlan:
+    """How to mask: see `beit.geometry.block_masks`."""
+
+    grid: Grid
+    count: int
+    min_block: int
+    min_aspect: float = 0.3
+    exact: bool = False
+
+
+@dataclass
+class Batch:
+    """Samples, stacked.
+
+    Attributes:
+        tensors: pixel_values (B, C, H, W), and what the job asked for of tokenizer_pixels (B, C, h, w),
+            bool_masked_pos (B, N) and labels (B,).
+        indices: Numbers of the pictures in their source.
+        broken: Broken pictures met.
+    """
+
+    tensors: dict[str, Tensor]
+    indices: list[int]
+    broken: list[BrokenPicture] = field(default_factory=list[BrokenPicture])
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors on a device."""
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
+        return Batch(moved, self.indices, self.broken)
+
+
+class ViewDataset(Dataset[Sample | BrokenPicture]):
+    """The views of pictures at (epoch, index).
+
+    In training a broken picture is replaced by the next good one, so that batches keep their size; in evaluation it is
+    left out. Both tell.
+    """
+
+    def __init__(self, source: ImageSource, views: Views, seed: int, replace_broken: bool) -> None:
+        self._source, self._views, self._seed, self._replace = source, views, seed, replace_broken
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, position: Position) -> Sample | BrokenPicture:
+        epoch, index = position
+        broken: list[BrokenPicture] = []
+        for _ in range(MOST_REPLACEMENTS if self._replace else 1):
+            try:
+                picture = self._source.load(index)
+            except DataError as error:
+                broken.append(BrokenPicture(self._source.name(index), str(error)))
+                index = (index + 1) % len(self._source)
+                continue
+            views = self._views(picture, generator(self._seed, Purpose.VIEW, epoch, index))
+            label = int(self._source.labels[index]) if self._source.labels is not None else None
+            return Sample((epoch, index), views, label, tuple(broken))
+        return broken[0]
+
+
+class Collate:
+    """Stack samples; draw their block-wise masks together, each from its own (seed, epoch, index)."""
+
+    def __init__(self, seed: int, mask: MaskPlan | None = None) -> None:
+        self._seed, self._mask = seed, mask
+
+    def __call__(self, items: Sequence[Sample | BrokenPicture]) -> Batch:
+        """Return the batch of some samples; broken pictures are told, not stacked."""
+        samples = [item for item in items if isinstance(item, Sample)]
+        broken = [item for item in items if isinstance(item, BrokenPicture)]
+        broken += [picture for sample in samples for picture in sample.broken]
+        tensors: dict[str, Tensor] = {}
+        for name in samples[0].views if samples else ():
+            tensors[name] = torch.from_numpy(np.stack([sample.views[name] for sample in samples]))
+        labels = [sample.label for sample in samples if sample.label is not None]
+        if labels:
+            tensors["labels"] = torch.tensor(labels)
+        if self._mask is not None and samples:
+            tensors["bool_masked_pos"] = self._masks(self._mask, samples)
+        return Batch(tensors, [sample.position[1] for sample in samples], broken)
+
+    def _masks(self, plan: MaskPlan, samples: Sequence[Sample]) -> Tensor:
+        rngs = [generator(self._seed, Purpose.MASK, *sample.position) for sample in samples]
+        mask_Bhw = block_masks(
+            plan.grid, plan.count, rngs, min_block=plan.min_block, min_aspect=plan.min_aspect, exact=plan.exact
+        )
+        return torch.from_numpy(mask_Bhw).flatten(1)
+
+
+def training_batches(
+    dataset: ViewDataset, order: Iterable[list[Position]], collate: Collate, workers: int, pin: bool = False
+) -> DataLoader[Batch]:
+    """Return the batches of a run, loaded by some worker processes."""
+    loader: Any = DataLoader(
+        dataset,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin,
+    )
+    return loader
+
+
+def evaluation_batches(
+    dataset: ViewDataset, collate: Collate, batch_size: int, workers: int, rank: int = 0, world: int = 1
+) -> DataLoader[Batch]:
+    """Return every picture once, in order; each rank gets its share."""
+    mine = [(0, index) for index in range(rank, len(dataset), world)]
+    batches = [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
+    return training_batches(dataset, batches, collate, workers)

@@ -1,0 +1,46 @@
+"""The handwritten digits that scikit-learn ships: real pictures that need no download.
+
+1,797 pictures of 8 x 8 pixels (E. Alpaydin and C. Kaynak, UCI 1998). The order is that of the writers, so the last 500
+were mostly written by people whose digits are not among the first 1,297.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from beit.data.source import Labels
+from beit.errors import missing_extra
+
+TRAINING_PICTURES = 1297
+DIGITS = {"digits:train": slice(0, TRAINING_PICTURES), "digits:test": slice(TRAINING_PICTURES, None)}
+_BRIGHTEST = 16
+
+
+class DigitsSource:
+    """One part of the digits, white on black."""
+
+    def __init__(self, part: str) -> None:
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            raise missing_extra("scikit-learn", "train") from None
+        digits: Any = load_digits()
+        rows = DIGITS[part]
+        self._part = part
+        self._images = np.rint(digits.images[rows] * (255 / _BRIGHTEST)).astype(np.uint8)
+        self.classes: list[str] | None = [str(name) for name in digits.target_names]
+        self.labels: Labels | None = digits.target[rows].astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def name(self, index: int) -> str:
+        """Return the part and the position in it."""
+        return f"{self._part}, picture {index}"
+
+    def load(self, index: int) -> Image.Image:
+        """Return the picture as RGB, 8 x 8."""
+        return Image.fromarray(self._images[index]).convert("RGB")

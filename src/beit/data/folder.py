@@ -1,0 +1,62 @@
+"""Pictures in a folder; folders inside it are classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from beit.data.source import Labels
+from beit.errors import DataError
+from beit.image import EXTENSIONS, read_image
+
+
+class FolderSource:
+    """All pictures below a folder, in the order of their paths.
+
+    If every picture lies in a folder inside it, the first-level folders are the classes; otherwise there are no labels.
+    """
+
+    def __init__(self, folder: Path, min_side: int = 8) -> None:
+        self._folder = folder
+        self._min_side = min_side
+        self._paths = _pictures(folder)
+        if not self._paths:
+            raise DataError(
+                f"there are no pictures in {folder}; looked for files ending in {', '.join(sorted(EXTENSIONS))}"
+            )
+        parts = [path.split(os.sep) for path in self._paths]
+        self.classes: list[str] | None = None
+        self.labels: Labels | None = None
+        if all(len(part) > 1 for part in parts):
+            self.classes = sorted({part[0] for part in parts})
+            number = {name: index for index, name in enumerate(self.classes)}
+            self.labels = np.array([number[part[0]] for part in parts], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def name(self, index: int) -> str:
+        """Return the path."""
+        return str(self._folder / self._paths[index])
+
+    def load(self, index: int) -> Image.Image:
+        """Return the picture as RGB."""
+        return read_image(self.name(index), min_side=self._min_side)
+
+
+def _pictures(folder: Path) -> list[str]:
+    """Return the relative paths of all pictures, sorted; links to folders are followed."""
+    found: list[str] = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = os.path.relpath(place, folder)
+        prefix = "" if relative == "." else relative + os.sep
+        found += [
+            prefix + name
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
+        ]
+    return sorted(found)

@@ -1,0 +1,82 @@
+"""Pictures in parquet files, as image datasets are published on the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from beit.data.source import Labels
+from beit.errors import DataError, missing_extra
+from beit.image import read_image
+
+IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+
+
+class ParquetSource:
+    """Rows of parquet files with a column of image bytes, and possibly a column of labels.
+
+    The files are memory-mapped through the `datasets` library, so that they may be larger than memory.
+    """
+
+    def __init__(self, paths: Sequence[Path], min_side: int = 8) -> None:
+        try:
+            import datasets
+        except ImportError:
+            raise missing_extra("datasets", "train") from None
+        self._place = str(paths[0]) if len(paths) == 1 else str(paths[0].parent)
+        self._min_side = min_side
+        datasets.disable_progress_bars()
+        try:
+            table: Any = datasets.Dataset.from_parquet([str(path) for path in paths])
+        except OSError:
+            raise  # a full disk and the like: not the fault of the file
+        except Exception as error:  # datasets wraps whatever pyarrow raises
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise DataError(f"{self._place} cannot be read as parquet: {reason}") from None
+        self._image_column = _column(table, IMAGE_COLUMNS)
+        if self._image_column is None:
+            raise DataError(
+                f"{self._place} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
+            )
+        if not len(table):
+            raise DataError(f"{self._place} has no rows; expected pictures")
+        if isinstance(table.features[self._image_column], datasets.Image):
+            table = table.cast_column(self._image_column, datasets.Image(decode=False))
+        self.classes, self.labels = _labels(table)
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def name(self, index: int) -> str:
+        """Return the file and the row."""
+        return f"{self._place}, row {index}"
+
+    def load(self, index: int) -> Image.Image:
+        """Return the picture as RGB."""
+        cell = self._table[index][self._image_column]
+        content = cell["bytes"] if isinstance(cell, dict) else cell
+        if not isinstance(content, bytes):
+            raise DataError(f"{self.name(index)} holds no image bytes")
+        return read_image(content, self.name(index), self._min_side)
+
+
+def _column(table: Any, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in table.column_names), None)
+
+
+def _labels(table: Any) -> tuple[list[str] | None, Labels | None]:
+    column = _column(table, LABEL_COLUMNS)
+    if column is None:
+        return None, None
+    values = table.with_format("numpy")[column][:]
+    named = getattr(table.features[column], "names", None)  # a ClassLabel knows its names
+    if named is not None:
+        return list(named), np.asarray(values, dtype=np.int64)
+    distinct, labels = np.unique(values, return_inverse=True)
+    return [str(value) for value in distinct], labels.astype(np.int64)

@@ -1,0 +1,78 @@
+"""Parts of a source: training and validation, and a few pictures per class."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from beit.data.random import Purpose, generator
+from beit.data.source import ImageSource, Labels
+from beit.errors import DataError
+
+
+class Subset:
+    """Some pictures of a source, renumbered."""
+
+    def __init__(self, source: ImageSource, indices: NDArray[np.int64]) -> None:
+        self._source = source
+        self._indices = indices
+        self.classes: list[str] | None = source.classes
+        self.labels: Labels | None = source.labels[indices] if source.labels is not None else None
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def name(self, index: int) -> str:
+        """Return the name in the whole source."""
+        return self._source.name(int(self._indices[index]))
+
+    def load(self, index: int) -> Image.Image:
+        """Return the picture as RGB."""
+        return self._source.load(int(self._indices[index]))
+
+
+def split(source: ImageSource, share: float, seed: int) -> tuple[Subset, Subset]:
+    """Return (training, validation), the latter holding `share` of the pictures, of every class if there are labels.
+
+    Raises:
+        DataError: If a class, or the whole source, has fewer than two pictures.
+    """
+    if source.labels is None:
+        groups = [np.arange(len(source))]
+    else:
+        groups = [np.flatnonzero(source.labels == label) for label in range(len(source.classes or ()))]
+    rng = generator(seed, Purpose.SPLIT)
+    validation: list[NDArray[np.int64]] = []
+    for label, group in enumerate(groups):
+        if len(group) < 2:
+            what = (
+                f"class {source.classes[label]!r} has" if source.classes and source.labels is not None else "there is"
+            )
+            raise DataError(
+                f"{what} {len(group)} picture{'s' * (len(group) != 1)}; expected at least 2, one to train on and one "
+                "to validate on: add pictures, or name validation pictures with data.val_path"
+            )
+        count = min(max(1, round(share * len(group))), len(group) - 1)
+        validation.append(rng.permutation(group)[:count])
+    held_out = np.sort(np.concatenate(validation))
+    return Subset(source, np.setdiff1d(np.arange(len(source)), held_out)), Subset(source, held_out)
+
+
+def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
+    """Return `count` random pictures of every class.
+
+    Raises:
+        DataError: If the source has no labels, or a class has fewer pictures.
+    """
+    labels = source.labels
+    if labels is None or source.classes is None:
+        raise DataError("data.per_class needs labelled pictures; put them into one folder per class")
+    rng = generator(seed, Purpose.SPLIT, count)
+    chosen: list[NDArray[np.int64]] = []
+    for label, name in enumerate(source.classes):
+        group = np.flatnonzero(labels == label)
+        if len(group) < count:
+            raise DataError(f"class {name!r} has {len(group)} pictures; data.per_class asks for {count}: lower it")
+        chosen.append(rng.permutation(group)[:count])
+    return Subset(source, np.sort(np.concatenate(chosen)))

@@ -1,0 +1,50 @@
+"""What the models see of a picture.
+
+Legend: C channels, H x W pixels of the model, h x w pixels of the tokenizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from beit.data.augmentation import Augmentation
+from beit.image import Box, Preprocessing, normalise, to_unit_array
+from beit.image.arrays import Floats
+
+
+@dataclass(frozen=True)
+class Views:
+    """One crop of a picture, for the model and for the tokenizer.
+
+    Attributes:
+        preprocessing: Size and normalisation of the model's view, and the crop of evaluation.
+        augmentation: Random changes; None shows what evaluation sees.
+        tokenizer_hw: Size of the tokenizer's view in pixels, or None for no such view.
+    """
+
+    preprocessing: Preprocessing
+    augmentation: Augmentation | None = None
+    tokenizer_hw: tuple[int, int] | None = None
+
+    def __call__(self, picture: Image.Image, rng: np.random.Generator) -> dict[str, Floats]:
+        """Return pixel_values (C, H, W), normalised, and tokenizer_pixels (C, h, w) in [0, 1] of the same crop.
+
+        The model's view is resampled by a bicubic filter and the tokenizer's by a Lanczos filter, as in the original
+        code.
+        """
+        if self.augmentation is not None:
+            picture, box = self.augmentation(picture, rng)
+        else:
+            box = self.preprocessing.box(picture.height, picture.width)
+        pixels = _cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
+        views = {"pixel_values": normalise(pixels, self.preprocessing.mean, self.preprocessing.std)}
+        if self.tokenizer_hw is not None:
+            views["tokenizer_pixels"] = _cut(picture, box, self.tokenizer_hw, Image.Resampling.LANCZOS)
+        return views
+
+
+def _cut(picture: Image.Image, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> Floats:
+    return to_unit_array(picture.resize((size_hw[1], size_hw[0]), resample, box=box))

@@ -1,0 +1,36 @@
+"""The errors that this package raises on purpose.
+
+Every message holds the value met, what was expected, and what to do about it. The command line prints the message
+alone, without a traceback; everything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+
+class BeitError(Exception):
+    """Base class of every error that a user can cause and mend."""
+
+
+class ConfigError(BeitError, ValueError):
+    """An option, setting or argument has a value that cannot work."""
+
+
+class DataError(BeitError):
+    """Pictures or labels are missing, broken or unusable."""
+
+
+class CheckpointError(BeitError):
+    """A file of weights is missing, damaged, or does not fit the model."""
+
+
+class MissingExtraError(BeitError, ImportError):
+    """An optional library is needed that is not installed."""
+
+
+class StorageError(BeitError, OSError):
+    """A file could not be written; what stood there before is untouched."""
+
+
+def missing_extra(library: str, extra: str) -> MissingExtraError:
+    """Return the error for an optional library that is absent, naming the extra which brings it."""
+    return MissingExtraError(f"the library '{library}' is not installed; install it with: pip install 'beit[{extra}]'")

@@ -1,0 +1,139 @@
+"""Block-wise masks of the patch grid (arXiv 2106.08254, algorithm 1), many at once.
+
+A mask is made of rectangles. Each new block draws an area and an aspect ratio, gets ten attempts to add at least one
+and at most the still allowed number of masked patches, and the mask is finished when it is full or when a block found
+no place. As in the original implementation a mask therefore holds at most `count` patches, not always exactly.
+
+Shapes: B masks, A still growing masks, h x w patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beit.errors import ConfigError
+from beit.geometry.grid import Grid
+
+ATTEMPTS_PER_BLOCK = 10
+_STEPS_PER_DRAW = 32  # attempts whose random numbers are drawn at once
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+def block_masks(
+    grid: Grid,
+    count: int,
+    rng: np.random.Generator | Sequence[np.random.Generator],
+    *,
+    batch: int = 1,
+    min_block: int = 16,
+    min_aspect: float = 0.3,
+    exact: bool = False,
+) -> Bools:
+    """Return masks (B, height, width); True = masked, hidden from the model.
+
+    Args:
+        grid: The patch grid.
+        count: Masked patches per mask: at most this many, or exactly with `exact`.
+        rng: One generator for the whole batch, or one per mask. With one per mask, a mask depends on its own generator
+            alone, whatever else is in the batch.
+        batch: Number of masks B when `rng` is a single generator.
+        min_block: Smallest area of a block, in patches. Blocks smaller than this occur only to fill the rest.
+        min_aspect: Block height over width is log-uniform in [min_aspect, 1 / min_aspect], 0 < min_aspect <= 1.
+        exact: Mask (or unmask) random single patches until every mask holds exactly `count`, as BEiT v2 does.
+
+    Raises:
+        ConfigError: If `count` is not in [min_block, patches], or `min_block` or `min_aspect` are out of range.
+
+    Source: `MaskingGenerator` of the original implementation, whose distribution this reproduces.
+    """
+    _check(grid, count, min_block, min_aspect)
+    draws = _Draws(rng, batch)
+    mask_Bhw = np.zeros((draws.batch, grid.height, grid.width), dtype=bool)
+    attempts_B = np.zeros(draws.batch, dtype=np.int64)
+    growing_A = np.arange(draws.batch)
+    while growing_A.size:
+        mask_Ahw = mask_Bhw[growing_A]
+        allowed_A = count - mask_Ahw.sum(axis=(1, 2))
+        block_Ahw, fits_A = _candidate_blocks(grid, allowed_A, draws.next(growing_A), min_block, min_aspect)
+        new_A = (block_Ahw & ~mask_Ahw).sum(axis=(1, 2))
+        placed_A = fits_A & (new_A > 0) & (new_A <= allowed_A)
+        mask_Bhw[growing_A[placed_A]] |= block_Ahw[placed_A]
+        attempts_B[growing_A] = np.where(placed_A, 0, attempts_B[growing_A] + 1)
+        full_A = placed_A & (new_A == allowed_A)
+        growing_A = growing_A[~full_A & (attempts_B[growing_A] < ATTEMPTS_PER_BLOCK)]
+    return _make_exact(mask_Bhw, count, draws) if exact else mask_Bhw
+
+
+def _check(grid: Grid, count: int, min_block: int, min_aspect: float) -> None:
+    if not 1 <= min_block <= grid.patches:
+        raise ConfigError(f"the smallest block is {min_block} patches; expected 1 to {grid.patches} on a {grid} grid")
+    if not min_block <= count <= grid.patches:
+        raise ConfigError(
+            f"{count} masked patches with blocks of at least {min_block} on a grid of {grid.patches} patches; "
+            f"expected {min_block} to {grid.patches}: change the number of masked patches or the smallest block"
+        )
+    if not 0 < min_aspect <= 1:
+        raise ConfigError(f"the smallest block aspect ratio is {min_aspect}; expected a number above 0, up to 1")
+
+
+def _candidate_blocks(
+    grid: Grid, allowed_A: NDArray[np.int64], uniform_A4: Floats, min_block: int, min_aspect: float
+) -> tuple[Bools, Bools]:
+    """Return one random rectangle per mask, (A, h, w), and whether it lies strictly inside the grid's sides."""
+    area_A = min_block + uniform_A4[:, 0] * (allowed_A - min_block)
+    aspect_A = np.exp((2 * uniform_A4[:, 1] - 1) * log(1 / min_aspect))
+    height_A = np.rint(np.sqrt(area_A * aspect_A)).astype(np.int64)
+    width_A = np.rint(np.sqrt(area_A / aspect_A)).astype(np.int64)
+    fits_A = (height_A < grid.height) & (width_A < grid.width)
+    top_A = np.floor(uniform_A4[:, 2] * (grid.height - height_A + 1)).astype(np.int64)
+    left_A = np.floor(uniform_A4[:, 3] * (grid.width - width_A + 1)).astype(np.int64)
+    rows_Ah = _intervals(grid.height, top_A, height_A)
+    columns_Aw = _intervals(grid.width, left_A, width_A)
+    return rows_Ah[:, :, None] & columns_Aw[:, None, :], fits_A
+
+
+def _intervals(length: int, start_A: NDArray[np.int64], size_A: NDArray[np.int64]) -> Bools:
+    """Return (A, length): True where start <= position < start + size."""
+    position = np.arange(length)
+    return (position >= start_A[:, None]) & (position < (start_A + size_A)[:, None])
+
+
+def _make_exact(mask_Bhw: Bools, count: int, draws: _Draws) -> Bools:
+    """Mask random further patches until every mask holds `count`."""
+    flat_BN = mask_Bhw.reshape(len(mask_Bhw), -1)
+    order_BN = draws.uniform(flat_BN.shape[1])
+    order_BN[flat_BN] = -1.0  # patches that are masked already come first and stay
+    chosen_BN = np.argsort(order_BN, axis=1)[:, :count]
+    exact_BN = np.zeros_like(flat_BN)
+    np.put_along_axis(exact_BN, chosen_BN, True, axis=1)
+    return exact_BN.reshape(mask_Bhw.shape)
+
+
+class _Draws:
+    """Uniform numbers for every mask, from one shared generator or from one generator per mask."""
+
+    def __init__(self, rng: np.random.Generator | Sequence[np.random.Generator], batch: int) -> None:
+        self._rng = rng
+        self.batch = batch if isinstance(rng, np.random.Generator) else len(rng)
+        self._step = _STEPS_PER_DRAW
+        self._chunk = np.empty((0, 0, 4))
+
+    def uniform(self, columns: int) -> Floats:
+        """Return fresh numbers in [0, 1), (B, columns)."""
+        if isinstance(self._rng, np.random.Generator):
+            return self._rng.random((self.batch, columns))
+        return np.stack([rng.random(columns) for rng in self._rng])
+
+    def next(self, growing_A: NDArray[np.int64]) -> Floats:
+        """Return the four numbers of the next attempt for the masks that still grow, (A, 4)."""
+        if self._step == _STEPS_PER_DRAW:
+            self._chunk = self.uniform(4 * _STEPS_PER_DRAW).reshape(self.batch, _STEPS_PER_DRAW, 4)
+            self._step = 0
+        self._step += 1
+        return self._chunk[growing_A, self._step - 1]

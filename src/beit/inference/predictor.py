@@ -1,0 +1,87 @@
+"""Predictor: pictures in, class names and probabilities out.
+
+Legend: B batch, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from beit.image import Preprocessing, read_image
+from beit.models_torch import BeitForImageClassification
+
+Picture = Image.Image | str | Path | bytes
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most likely classes of a picture, best first.
+
+    Attributes:
+        labels: Class names.
+        probabilities: Their probabilities, in [0, 1].
+    """
+
+    labels: list[str]
+    probabilities: list[float]
+
+    @property
+    def label(self) -> str:
+        """The most likely class."""
+        return self.labels[0]
+
+
+class Predictor:
+    """A classifier with its preprocessing.
+
+    Args:
+        folder: A model folder, as training and `save_pretrained` leave it.
+        device: "cpu", "cuda", or "auto" for a GPU if there is one.
+
+    Raises:
+        ConfigError: If a config is missing or invalid.
+        CheckpointError: If the weights are missing, damaged or do not fit.
+    """
+
+    def __init__(self, folder: str | Path, device: str = "auto") -> None:
+        on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+        self.model = BeitForImageClassification.from_pretrained(folder).to("cuda" if on_gpu else "cpu")
+        self.preprocessing = Preprocessing.from_pretrained(folder)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, by index."""
+        return [self.model.config.id2label[index] for index in range(self.model.config.num_labels)]
+
+    @torch.inference_mode()
+    def predict(self, pictures: Sequence[Picture], top_k: int = 5, batch_size: int = 32) -> list[Prediction]:
+        """Return the `top_k` most likely classes of every picture.
+
+        Raises:
+            DataError: If a picture is missing or broken; nothing is predicted then.
+        """
+        opened = [_rgb(picture) for picture in pictures]
+        predictions: list[Prediction] = []
+        for first in range(0, len(opened), batch_size):
+            predictions += self._predict_batch(opened[first : first + batch_size], top_k)
+        return predictions
+
+    def _predict_batch(self, pictures: Iterable[Image.Image], top_k: int) -> list[Prediction]:
+        pixels = np.stack([self.preprocessing(picture) for picture in pictures])
+        logits_BK = self.model(torch.from_numpy(pixels).to(self.model.device), return_dict=True).logits
+        best = logits_BK.float().softmax(dim=-1).topk(min(top_k, logits_BK.shape[-1]))
+        names = self.classes
+        return [
+            Prediction([names[index] for index in indices], probabilities)
+            for indices, probabilities in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+
+def _rgb(picture: Picture) -> Image.Image:
+    return picture.convert("RGB") if isinstance(picture, Image.Image) else read_image(picture)

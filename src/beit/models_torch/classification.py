@@ -1,0 +1,82 @@
+"""BeitForImageClassification: one linear layer on the pooled features.
+
+Legend: B batch, C channels, D hidden, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.config import BeitConfig, ProblemType
+from beit.errors import ConfigError
+from beit.models_torch.initialisation import initialise_classifier
+from beit.models_torch.model import BeitModel
+from beit.models_torch.pretrained import BeitPreTrainedModel
+from beit.outputs import ImageClassifierOutput
+
+
+class BeitForImageClassification(BeitPreTrainedModel):
+    """BEiT with a classifier on the pooled features (arXiv 2106.08254, section 2.6)."""
+
+    head_name = "classifier"
+
+    def __init__(self, config: BeitConfig) -> None:
+        super().__init__(config)
+        self.beit = BeitModel(config, add_pooling_layer=True)
+        has_classes = config.num_labels > 0
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels) if has_classes else nn.Identity()
+        initialise_classifier(self.classifier, config.initializer_range)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> ImageClassifierOutput | tuple[Any, ...]:
+        """Classify images.
+
+        Args:
+            pixel_values: (B, C, height, width), normalised.
+            head_mask: (heads,) or (layers, heads); 1 = keep the head.
+            labels: (B,) class indices, (B,) numbers when there is one label, or (B, K) 0/1 for several labels at once.
+            output_attentions: Also return attention maps; default: the config's.
+            output_hidden_states: Also return all hidden states; default: the config's.
+            return_dict: Return an output object rather than a tuple; default: the config's.
+
+        Returns:
+            loss () by `config.problem_type`, which the first labels decide if it is None; logits (B, K).
+
+        Raises:
+            ConfigError: If an argument is missing or has a shape that does not fit.
+        """
+        if pixel_values is None:
+            raise ConfigError("pixel_values is missing; pass images of shape (batch, channels, height, width)")
+        outputs = self.beit(pixel_values, None, head_mask, output_attentions, output_hidden_states, return_dict=True)
+        logits_BK = self.classifier(outputs.pooler_output)
+        loss = self._loss(logits_BK, labels) if labels is not None else None
+        output = ImageClassifierOutput(
+            loss=loss, logits=logits_BK, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+        return self.as_requested(output, return_dict)
+
+    def _loss(self, logits_BK: Tensor, labels: Tensor) -> Tensor:
+        if self.config.problem_type is None:
+            self.config.problem_type = _problem_type(self.config.num_labels, labels)
+        logits_BK = logits_BK.float()
+        if self.config.problem_type == "regression":
+            return functional.mse_loss(logits_BK.view(labels.shape), labels.float())
+        if self.config.problem_type == "multi_label_classification":
+            return functional.binary_cross_entropy_with_logits(logits_BK, labels.float())
+        return functional.cross_entropy(logits_BK, labels.flatten())
+
+
+def _problem_type(num_labels: int, labels: Tensor) -> ProblemType:
+    if num_labels == 1:
+        return "regression"
+    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"

@@ -1,0 +1,92 @@
+"""The transformer encoder.
+
+Legend: B batch, S = 1 + N tokens, D hidden, H heads, L layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from beit.config import BeitConfig
+from beit.geometry import Grid
+from beit.models_torch.attention import Attention, RelativePositionBias
+from beit.models_torch.layers import DropPath, FeedForward, LayerScale
+from beit.outputs import BaseModelOutput
+
+
+class EncoderLayer(nn.Module):
+    """x + scale(attention(norm(x))), then x + scale(feed_forward(norm(x))): the paper's pre-norm block."""
+
+    def __init__(self, config: BeitConfig, grid: Grid, drop_path: float) -> None:
+        super().__init__()
+        dim, dropout = config.hidden_size, config.hidden_dropout_prob
+        own_grid = grid if config.use_relative_position_bias else None
+        self.norm_attention = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.attention = Attention(
+            dim, config.num_attention_heads, own_grid, config.attention_probs_dropout_prob, dropout
+        )
+        self.norm_feed_forward = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.feed_forward = FeedForward(dim, config.intermediate_size, config.hidden_act, dropout)
+        scaled = config.layer_scale_init_value > 0
+        self.scale_attention = LayerScale(dim, config.layer_scale_init_value) if scaled else nn.Identity()
+        self.scale_feed_forward = LayerScale(dim, config.layer_scale_init_value) if scaled else nn.Identity()
+        self.drop_path = DropPath(drop_path)
+
+    def forward(
+        self,
+        tokens_BSD: Tensor,
+        shared_bias_1HSS: Tensor | None = None,
+        head_mask_H: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the tokens (B, S, D), and the attention maps (B, H, S, S) if asked for."""
+        branch_BSD, maps_BHSS = self.attention(
+            self.norm_attention(tokens_BSD), shared_bias_1HSS, head_mask_H, output_attentions
+        )
+        tokens_BSD = tokens_BSD + self.drop_path(self.scale_attention(branch_BSD))
+        branch_BSD = self.feed_forward(self.norm_feed_forward(tokens_BSD))
+        return tokens_BSD + self.drop_path(self.scale_feed_forward(branch_BSD)), maps_BHSS
+
+
+class Encoder(nn.Module):
+    """All layers, and the relative position bias that they share in pre-training."""
+
+    def __init__(self, config: BeitConfig, grid: Grid) -> None:
+        super().__init__()
+        depth = config.num_hidden_layers
+        rates = torch.linspace(0, config.drop_path_rate, depth, device="cpu").tolist()
+        shared = config.use_shared_relative_position_bias
+        self.bias = RelativePositionBias(config.num_attention_heads, grid) if shared else None
+        self.layers = nn.ModuleList(EncoderLayer(config, grid, rate) for rate in rates)
+        self.gradient_checkpointing = False
+
+    def forward(
+        self,
+        tokens_BSD: Tensor,
+        head_mask_LH: Tensor | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+    ) -> BaseModelOutput:
+        """Return last_hidden_state, and on request hidden_states (the input, then every layer) and attentions."""
+        shared_bias_1HSS = self.bias() if self.bias is not None else None
+        hidden_states, attentions = list[Tensor](), list[Tensor]()
+        for index, layer in enumerate(self.layers):
+            if output_hidden_states:
+                hidden_states.append(tokens_BSD)
+            head_mask_H = head_mask_LH[index] if head_mask_LH is not None else None
+            arguments = (tokens_BSD, shared_bias_1HSS, head_mask_H, output_attentions)
+            if self.gradient_checkpointing and self.training:
+                tokens_BSD, maps_BHSS = checkpoint(layer, *arguments, use_reentrant=False)
+            else:
+                tokens_BSD, maps_BHSS = layer(*arguments)
+            if output_attentions:
+                attentions.append(maps_BHSS)
+        if output_hidden_states:
+            hidden_states.append(tokens_BSD)
+        return BaseModelOutput(
+            last_hidden_state=tokens_BSD,
+            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )

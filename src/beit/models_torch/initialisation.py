@@ -1,0 +1,74 @@
+"""How every parameter starts, as one table.
+
+| parameter                               | value                                         | source              |
+|-----------------------------------------|-----------------------------------------------|---------------------|
+| weights of linear and convolution layers| truncated normal, std `initializer_range`,    | original code       |
+|                                         | cut at one standard deviation                 |                     |
+| [CLS], mask token, absolute positions   | the same                                      | original code       |
+| their biases, query and value bias      | 0                                             | original code       |
+| relative position bias tables           | 0                                             | original code       |
+| layer norms                             | weight 1, bias 0                              | original code       |
+| layer scale                             | `layer_scale_init_value`                      | paper, section 3.1  |
+| attention output and second feed-forward| divided by sqrt(2 l) in layer l = 1, 2, ...   | paper, section 2.5  |
+| classification head                     | weight and bias multiplied by 0.001           | original code       |
+
+"original code" is `modeling_pretrain.py` and `modeling_finetune.py` of microsoft/unilm.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from beit.models_torch.attention import Attention, RelativePositionBias
+from beit.models_torch.embeddings import Embeddings
+from beit.models_torch.encoder import Encoder
+
+CLASSIFIER_SCALE = 0.001
+
+
+def initialise(model: nn.Module, std: float) -> None:
+    """Give every parameter below `model` its starting value, from torch's global random generator."""
+    for module in model.modules():
+        _initialise_module(module, std)
+    for module in model.modules():
+        if isinstance(module, Encoder):
+            _rescale_outputs(module)
+
+
+def initialise_classifier(head: nn.Module, std: float) -> None:
+    """Start a classification head near zero, so that fine-tuning begins from even predictions."""
+    initialise(head, std)
+    if isinstance(head, nn.Linear):
+        with torch.no_grad():
+            head.weight.mul_(CLASSIFIER_SCALE)
+
+
+def _initialise_module(module: nn.Module, std: float) -> None:
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        _truncated_normal(module.weight, std)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, RelativePositionBias):
+        nn.init.zeros_(module.table)
+    elif isinstance(module, Attention):
+        nn.init.zeros_(module.query_bias)
+        nn.init.zeros_(module.value_bias)
+    elif isinstance(module, Embeddings):
+        for parameter in (module.cls_token, module.mask_token, module.position):
+            if parameter is not None:
+                _truncated_normal(parameter, std)
+
+
+def _truncated_normal(tensor: Tensor, std: float) -> None:
+    nn.init.trunc_normal_(tensor, std=std, a=-std, b=std)
+
+
+def _rescale_outputs(encoder: Encoder) -> None:
+    with torch.no_grad():
+        for number, layer in enumerate(encoder.layers, start=1):
+            layer.get_submodule("attention.output").weight.div_((2 * number) ** 0.5)  # type: ignore[union-attr]
+            layer.get_submodule("feed_forward.contract").weight.div_((2 * number) ** 0.5)  # type: ignore[union-attr]

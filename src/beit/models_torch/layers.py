@@ -1,0 +1,76 @@
+"""Small layers shared by all models: activation, drop path, layer scale, feed-forward network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def _gelu_new(x: Tensor) -> Tensor:
+    """GELU by its tanh approximation, known as "gelu_new"."""
+    return functional.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+    "selu": functional.selu,
+    "gelu_new": _gelu_new,
+}
+
+
+def activation(name: str | Activation) -> Activation:
+    """Return the activation of this name, or the callable itself."""
+    return ACTIVATIONS[name] if isinstance(name, str) else name
+
+
+class DropPath(nn.Module):
+    """Drop a residual branch for whole samples, and scale the kept ones up (stochastic depth, arXiv 1603.09382)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch_BSD: Tensor) -> Tensor:
+        """Return the branch, zero for dropped samples; unchanged in evaluation."""
+        if self.rate == 0.0 or not self.training:
+            return branch_BSD
+        keep = 1.0 - self.rate
+        kept_B11 = torch.empty((len(branch_BSD), 1, 1), dtype=branch_BSD.dtype, device=branch_BSD.device)
+        return branch_BSD * kept_B11.bernoulli_(keep).div_(max(keep, 1e-12))
+
+    def extra_repr(self) -> str:
+        """Show the rate when the module is printed."""
+        return f"rate={self.rate:.3f}"
+
+
+class LayerScale(nn.Module):
+    """Multiply each channel by a learned factor (arXiv 2103.17239; BEiT starts at 0.1 or 1e-5)."""
+
+    def __init__(self, dim: int, initial: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), float(initial)))
+
+    def forward(self, branch_BSD: Tensor) -> Tensor:
+        """Return the scaled branch (B, S, D)."""
+        return branch_BSD * self.gamma
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, dim: int, hidden: int, act: str | Activation = "gelu", dropout: float = 0.0) -> None:
+        super().__init__()
+        self.expand = nn.Linear(dim, hidden)
+        self.contract = nn.Linear(hidden, dim)
+        self.act = activation(act)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens_BSD: Tensor) -> Tensor:
+        """Return the branch (B, S, D)."""
+        return self.dropout(self.contract(self.act(self.expand(tokens_BSD))))

@@ -1,0 +1,111 @@
+"""BeitModel: pixels to tokens, without a head for any task.
+
+Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden, H heads, L layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beit.config import BeitConfig
+from beit.errors import ConfigError
+from beit.geometry import patch_grid
+from beit.models_torch.embeddings import Embeddings
+from beit.models_torch.encoder import Encoder
+from beit.models_torch.pretrained import BeitPreTrainedModel
+from beit.outputs import BeitModelOutputWithPooling
+
+
+class Pooler(nn.Module):
+    """One vector per image: the normalised mean of the patch tokens, or the [CLS] token."""
+
+    def __init__(self, dim: int, eps: float, mean_pooling: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=eps) if mean_pooling else None
+
+    def forward(self, tokens_BSD: Tensor) -> Tensor:
+        """Return (B, D)."""
+        if self.norm is None:
+            return tokens_BSD[:, 0]
+        return self.norm(tokens_BSD[:, 1:].mean(dim=1))
+
+
+class BeitModel(BeitPreTrainedModel):
+    """The BEiT encoder (arXiv 2106.08254, section 2).
+
+    Args:
+        config: All options.
+        add_pooling_layer: Whether to return `pooler_output`.
+    """
+
+    def __init__(self, config: BeitConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        grid = patch_grid(config.image_size, config.patch_size)
+        dim, eps = config.hidden_size, config.layer_norm_eps
+        self.embeddings = Embeddings(
+            dim,
+            grid,
+            config.patch_hw,
+            config.num_channels,
+            config.use_mask_token,
+            config.use_absolute_position_embeddings,
+            config.hidden_dropout_prob,
+        )
+        self.encoder = Encoder(config, grid)
+        # with mean pooling the pooler normalises; without it, every token is normalised here
+        self.norm = nn.Identity() if config.use_mean_pooling else nn.LayerNorm(dim, eps=eps)
+        self.pooler = Pooler(dim, eps, config.use_mean_pooling) if add_pooling_layer else None
+        self.initialise_weights()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        bool_masked_pos: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BeitModelOutputWithPooling | tuple[Any, ...]:
+        """Encode images.
+
+        Args:
+            pixel_values: (B, C, height, width), normalised.
+            bool_masked_pos: (B, N); True = hidden from the model, replaced by the mask token.
+            head_mask: (H,) or (L, H); 1 = keep the head.
+            output_attentions: Also return attention maps; default: the config's.
+            output_hidden_states: Also return all hidden states; default: the config's.
+            return_dict: Return an output object rather than a tuple; default: the config's.
+
+        Returns:
+            last_hidden_state (B, S, D), pooler_output (B, D), and what was asked for.
+
+        Raises:
+            ConfigError: If an argument has a shape that does not fit the model.
+        """
+        config = self.config
+        encoded = self.encoder(
+            self.embeddings(pixel_values, bool_masked_pos),
+            _per_layer(head_mask, config.num_hidden_layers, config.num_attention_heads),
+            config.output_attentions if output_attentions is None else output_attentions,
+            config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+        )
+        tokens_BSD = self.norm(encoded.last_hidden_state)
+        output = BeitModelOutputWithPooling(
+            last_hidden_state=tokens_BSD,
+            pooler_output=self.pooler(tokens_BSD) if self.pooler is not None else None,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.as_requested(output, return_dict)
+
+
+def _per_layer(head_mask: Tensor | None, layers: int, heads: int) -> Tensor | None:
+    """Return a head mask as (L, H)."""
+    if head_mask is None:
+        return None
+    if tuple(head_mask.shape) not in ((heads,), (layers, heads)):
+        raise ConfigError(f"head_mask has shape {tuple(head_mask.shape)}; expected ({heads},) or ({layers}, {heads})")
+    return torch.broadcast_to(head_mask, (layers, heads))

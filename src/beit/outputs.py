@@ -1,0 +1,79 @@
+"""What models return: dataclasses that also behave as tuples and mappings.
+
+`output.logits`, `output["logits"]` and `output[0]` are the same tensor. Fields that are None do not exist for the tuple
+and mapping views, as in the published API. Shape legend: B batch, N patches, S = 1 + N tokens, D hidden, H heads,
+K classes, V codebook size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ModelOutput(Mapping[str, Any]):
+    """Base of all outputs."""
+
+    def _present(self) -> dict[str, Any]:
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
+        return {name: value for name, value in named if value is not None}
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the values that are not None, in the documented order."""
+        return tuple(self._present().values())
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        return self._present()[key] if isinstance(key, str) else self.to_tuple()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._present())
+
+    def __len__(self) -> int:
+        return len(self._present())
+
+
+@dataclass(eq=False)
+class BaseModelOutput(ModelOutput):
+    """Encoder output: last_hidden_state (B, S, D); hidden_states and attentions on request."""
+
+    last_hidden_state: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass(eq=False)
+class BeitModelOutputWithPooling(ModelOutput):
+    """`BeitModel` output.
+
+    last_hidden_state (B, S, D); pooler_output (B, D); hidden_states: the embeddings, then one (B, S, D) per layer;
+    attentions: one (B, H, S, S) per layer.
+    """
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass(eq=False)
+class MaskedLMOutput(ModelOutput):
+    """`BeitForMaskedImageModeling` output: loss (); logits (B, N, V)."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass(eq=False)
+class ImageClassifierOutput(ModelOutput):
+    """`BeitForImageClassification` output: loss (); logits (B, K)."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None

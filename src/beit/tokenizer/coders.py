@@ -1,0 +1,70 @@
+"""Encoder and decoder of the discrete VAE (openai/DALL-E).
+
+Legend: B batch, C colour channels, V codebook size, h x w tokens, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.tokenizer.blocks import ResidualBlock, convolution
+from beit.tokenizer.config import DiscreteVAEConfig
+
+ENCODER_KERNELS = (3, 3, 3, 1)
+DECODER_KERNELS = (1, 3, 3, 3)
+STEM_KERNEL = 7
+
+
+class Encoder(nn.Module):
+    """Pixels to logits over the codebook."""
+
+    def __init__(self, config: DiscreteVAEConfig) -> None:
+        super().__init__()
+        gain = (config.groups * config.blocks_per_group) ** -2
+        widths = [config.hidden_size * 2**group for group in range(config.groups)]
+        self.stem = convolution(config.channels, config.hidden_size, STEM_KERNEL)
+        self.groups = nn.ModuleList(
+            _group(before, width, config.blocks_per_group, ENCODER_KERNELS, gain)
+            for before, width in zip([config.hidden_size, *widths], widths, strict=False)
+        )
+        self.head = convolution(widths[-1], config.vocab_size, 1)
+
+    def forward(self, pixels_BCHW: Tensor) -> Tensor:
+        """Return logits (B, V, h, w) of mapped pixels."""
+        x = self.stem(pixels_BCHW)
+        for index, group in enumerate(self.groups):
+            x = group(x)
+            if index < len(self.groups) - 1:
+                x = functional.max_pool2d(x, 2)
+        return self.head(functional.relu(x))
+
+
+class Decoder(nn.Module):
+    """Token probabilities (one-hot or relaxed) to the location and log scale of every pixel."""
+
+    def __init__(self, config: DiscreteVAEConfig) -> None:
+        super().__init__()
+        gain = (config.groups * config.blocks_per_group) ** -2
+        widths = [config.hidden_size * 2**group for group in reversed(range(config.groups))]
+        self.stem = convolution(config.vocab_size, config.decoder_input_size, 1)
+        self.groups = nn.ModuleList(
+            _group(before, width, config.blocks_per_group, DECODER_KERNELS, gain)
+            for before, width in zip([config.decoder_input_size, *widths], widths, strict=False)
+        )
+        self.head = convolution(widths[-1], 2 * config.channels, 1)
+
+    def forward(self, codes_BVhw: Tensor) -> Tensor:
+        """Return (B, 2C, H, W): the location, then the log scale, of each channel."""
+        x = self.stem(codes_BVhw)
+        for index, group in enumerate(self.groups):
+            x = group(x)
+            if index < len(self.groups) - 1:
+                x = functional.interpolate(x, scale_factor=2, mode="nearest")
+        return self.head(functional.relu(x))
+
+
+def _group(before: int, width: int, blocks: int, kernels: tuple[int, int, int, int], gain: float) -> nn.Sequential:
+    return nn.Sequential(
+        *(ResidualBlock(before if index == 0 else width, width, kernels, gain) for index in range(blocks))
+    )

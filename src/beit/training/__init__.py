@@ -1,0 +1,1 @@
+"""Training jobs: one loop, and one wiring file per job."""

@@ -1,0 +1,86 @@
+"""Checkpoints of a run: written to a temporary name, synced, renamed; no pickle.
+
+A checkpoint folder holds the model as it is exported, `optimiser.safetensors` (the moments of AdamW by parameter name)
+and `state.json` (the number of finished steps). Random states are not part of it: all randomness is a function of seed
+and step.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from beit.errors import CheckpointError
+from beit.weights import atomic_folder, read_safetensors
+
+STATE_NAME = "state.json"
+OPTIMISER_NAME = "optimiser.safetensors"
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint of a run, or None."""
+    found = sorted(folder.glob("step_*")) if folder.is_dir() else []
+    return found[-1] if found else None
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    save_model: Callable[[Path], None],
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    keep: int,
+) -> Path:
+    """Write the checkpoint after `step` finished steps, and remove all but the `keep` newest.
+
+    Raises:
+        StorageError: If the disk is full; earlier checkpoints are untouched.
+    """
+    path = folder / f"step_{step:08d}"
+    with atomic_folder(path) as temporary:
+        save_model(temporary)
+        save_file(_optimiser_tensors(module, optimiser), temporary / OPTIMISER_NAME)
+        (temporary / STATE_NAME).write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
+    for old in sorted(folder.glob("step_*"))[:-keep]:
+        shutil.rmtree(old)
+    return path
+
+
+def restore_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Fill the optimiser from a checkpoint and return the number of finished steps; the model is loaded by its job.
+
+    Raises:
+        CheckpointError: If the checkpoint is damaged or belongs to another model.
+    """
+    try:
+        state: Any = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))
+        step = int(state["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path / STATE_NAME} is damaged ({error!r}); remove the folder {path}") from None
+    tensors = read_safetensors(path / OPTIMISER_NAME)
+    for name, parameter in module.named_parameters():
+        prefix = name + "/"
+        moments = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+        if not moments:
+            if parameter.requires_grad:
+                raise CheckpointError(f"{path / OPTIMISER_NAME} has no state for {name}; it belongs to another model")
+            continue
+        optimiser.state[parameter] = {
+            key: tensor if key == "step" else tensor.to(parameter.device) for key, tensor in moments.items()
+        }
+    return step
+
+
+def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in module.named_parameters():
+        for key, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"{name}/{key}"] = value.contiguous()
+    return tensors

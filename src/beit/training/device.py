@@ -1,0 +1,59 @@
+"""Where a run computes: one process or many, which device, which precision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.utils.deterministic
+from accelerate import Accelerator
+
+from beit.errors import ConfigError
+from beit.training.settings import RunSettings
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return the device for "cpu", "cuda" or "auto" (a GPU if there is one).
+
+    Raises:
+        ConfigError: If a GPU is asked for that is not there.
+    """
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
+        raise ConfigError("device is 'cuda' but there is no usable GPU; use 'cpu' or 'auto'")
+    return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
+
+
+def make_accelerator(run: RunSettings) -> Accelerator:
+    """Return the accelerator for a run; `torchrun` or `accelerate launch` decide the number of processes.
+
+    Raises:
+        ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
+    """
+    on_cpu = pick_device(run.device).type == "cpu"
+    supports_bf16 = not on_cpu and torch.cuda.is_bf16_supported()
+    bf16 = run.precision == "bf16" or (run.precision == "auto" and supports_bf16)
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no")
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != expected:  # accelerate then lets every process train alone, without a word
+        raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
+    return accelerator
+
+
+@contextmanager
+def reproducible() -> Generator[None]:
+    """Use deterministic kernels inside, wherever there are any; a warning names those without."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    debugging: Any = torch.utils.deterministic
+    fill = debugging.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    debugging.fill_uninitialized_memory = False  # a debugging aid that costs time
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        debugging.fill_uninitialized_memory = fill

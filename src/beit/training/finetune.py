@@ -1,0 +1,133 @@
+"""Fine-tune a BEiT for classification, or train one from scratch the same way.
+
+Legend: B batch, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.config import BeitConfig
+from beit.data import Collate, ViewDataset, Views
+from beit.errors import CheckpointError, DataError
+from beit.image import Preprocessing
+from beit.models_torch import BeitForImageClassification
+from beit.training.device import make_accelerator
+from beit.training.evaluate import Evaluation, evaluate_classifier, evaluation_sections
+from beit.training.inputs import augmentation, open_sources, preprocessing
+from beit.training.loop import Plan, train
+from beit.training.metrics import MetricsLog, read_metrics
+from beit.training.optimiser import parameter_groups
+from beit.training.pretrain import model_config
+from beit.training.report import curves_section, write_report
+from beit.training.run_folder import RunFolder, open_run_folder, resolved_recipe
+from beit.training.settings import FinetuneJob
+
+
+class FinetuneObjective(nn.Module):
+    """Cross-entropy with label smoothing."""
+
+    def __init__(self, model: BeitForImageClassification, label_smoothing: float) -> None:
+        super().__init__()
+        self.model = model
+        self._label_smoothing = label_smoothing
+
+    def forward(self, tensors: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
+        """Return the loss and the training accuracy of the batch."""
+        logits_BK = self.model(tensors["pixel_values"], return_dict=True).logits.float()
+        loss = functional.cross_entropy(logits_BK, tensors["labels"], label_smoothing=self._label_smoothing)
+        right_B = logits_BK.detach().argmax(dim=-1) == tensors["labels"]
+        return {"loss": loss, "accuracy": right_B.float().mean()}
+
+
+class FinetuneRun:
+    """A classifier with its objective, for the loop."""
+
+    def __init__(self, model: BeitForImageClassification, view: Preprocessing, job: FinetuneJob) -> None:
+        self.model = model
+        self._view = view
+        self.module: nn.Module = FinetuneObjective(model, job.label_smoothing)
+        layers = model.config.num_hidden_layers
+        self.groups = parameter_groups(model, job.optim.weight_decay, job.optim.layer_decay, layers)
+
+    def save(self, folder: Path) -> None:
+        """Write the model and its preprocessing into a folder."""
+        self.model.save_pretrained(folder)
+        self._view.save_pretrained(folder)
+
+    def load(self, folder: Path) -> None:
+        """Fill the model from a folder."""
+        self.model.load_weights(folder)
+
+
+def finetune(job: FinetuneJob) -> RunFolder:
+    """Fine-tune a classifier and leave model, metrics and report in the run folder, which is returned."""
+    sources = open_sources(job.data, job.run.seed)
+    classes = sources.train.classes
+    if classes is None:
+        raise DataError(f"{job.data.path} has no labels; put the pictures into one folder per class")
+    accelerator = make_accelerator(job.run)
+    torch.manual_seed(job.run.seed)
+    model = new_classifier(job, classes)
+    view = _view(job)
+    folder = open_run_folder(job, job.run, accelerator)
+    if folder.finished:
+        return folder
+    run = FinetuneRun(model, view, job)
+    dataset = ViewDataset(sources.train, Views(view, augmentation(job.augment)), job.run.seed, replace_broken=True)
+    plan = Plan("fine-tuning", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed))
+    train(plan, run, folder, accelerator)
+    if accelerator.is_main_process:
+        evaluation = evaluate_classifier(model, view, sources.val, job.train.batch_size)
+        _finish(job, run, evaluation, folder, plan.steps)
+    accelerator.wait_for_everyone()
+    return folder
+
+
+def new_classifier(job: FinetuneJob, classes: list[str]) -> BeitForImageClassification:
+    """Return a classifier with a new head: from a pre-trained checkpoint, or with random weights.
+
+    The shared relative position bias of pre-training becomes one bias per layer, as in the original scripts.
+    """
+    options = {
+        "id2label": dict(enumerate(classes)),
+        "label2id": {name: index for index, name in enumerate(classes)},
+        "use_relative_position_bias": True,
+        "use_shared_relative_position_bias": False,
+        "use_mask_token": False,
+        "problem_type": "single_label_classification",
+    }
+    dropouts = ("drop_path_rate", "hidden_dropout_prob", "attention_probs_dropout_prob")
+    options |= {name: getattr(job.model, name) for name in dropouts}
+    if job.checkpoint is None:
+        return BeitForImageClassification(model_config(job.model, **options))
+    if not Path(job.checkpoint).is_dir():
+        raise CheckpointError(f"checkpoint {job.checkpoint!r} is no folder; expected that of a pre-trained model")
+    config = BeitConfig.from_pretrained(job.checkpoint, **options)
+    return BeitForImageClassification.from_pretrained(job.checkpoint, config=config)
+
+
+def _view(job: FinetuneJob) -> Preprocessing:
+    """Return the deterministic view; size, mean and std are those of the checkpoint if there is one."""
+    view = preprocessing(job.model)
+    if job.checkpoint is None:
+        return view
+    return replace(Preprocessing.from_pretrained(job.checkpoint), crop_share=view.crop_share)
+
+
+def _finish(job: FinetuneJob, run: FinetuneRun, evaluation: Evaluation, folder: RunFolder, steps: int) -> None:
+    numbers = evaluation.numbers()
+    with MetricsLog(folder, steps) as metrics:
+        metrics.write(steps, "val", numbers)
+    run.save(folder.model)
+    if job.run.report:
+        curves = {"Loss": ["loss"], "Accuracy": ["accuracy"], "Learning rate": ["lr"]}
+        sections = [*evaluation_sections(evaluation), curves_section(read_metrics(folder.metrics), curves)]
+        write_report(folder.report, f"Fine-tuning {folder.path.name}", sections, resolved_recipe(job))
+    folder.write_result(numbers)

@@ -1,0 +1,64 @@
+"""From settings to pictures: sources, views and datasets of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from beit.data import Augmentation, ImageSource, few_per_class, open_source, split
+from beit.errors import DataError
+from beit.image import Preprocessing
+from beit.training.settings import AugmentSettings, DataSettings, ModelSettings
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Pictures to train and to validate on."""
+
+    train: ImageSource
+    val: ImageSource
+
+
+def open_sources(data: DataSettings, seed: int) -> Sources:
+    """Open the pictures of a job.
+
+    Raises:
+        DataError: If there are none, a class has too few, or the two sources disagree about the classes.
+    """
+    source = open_source(data.path, data.min_side)
+    if data.val_path is not None:
+        train, val = source, open_source(data.val_path, data.min_side)
+        if train.classes is not None and val.classes is not None and train.classes != val.classes:
+            strange = sorted(set(val.classes) ^ set(train.classes))
+            raise DataError(
+                f"the classes of {data.path} and {data.val_path} differ in {strange}; name the class folders alike"
+            )
+    else:
+        train, val = split(source, data.val_share, seed)
+    if data.per_class is not None:
+        train = few_per_class(train, data.per_class, seed)
+    return Sources(train, val)
+
+
+def first_pictures(source: ImageSource, count: int) -> list[tuple[int, Image.Image]]:
+    """Return the first usable pictures of a source with their indices, for showing."""
+    found: list[tuple[int, Image.Image]] = []
+    for index in range(len(source)):
+        if len(found) == count:
+            break
+        try:
+            found.append((index, source.load(index)))
+        except DataError:
+            continue
+    return found
+
+
+def augmentation(settings: AugmentSettings) -> Augmentation:
+    """Return the random changes that a recipe describes."""
+    return Augmentation(settings.crop_scale, settings.crop_aspect, settings.flip, settings.color_jitter)
+
+
+def preprocessing(model: ModelSettings) -> Preprocessing:
+    """Return the deterministic view that a recipe describes."""
+    return Preprocessing((model.image_size, model.image_size), model.crop_share, model.image_mean, model.image_std)

@@ -1,0 +1,97 @@
+"""`report.html`: one self-contained page with the curves and pictures of a run.
+
+Legend: C channels, H x W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, select_autoescape
+from numpy.typing import NDArray
+from PIL import Image
+
+from beit.training.charts import confusion_chart, curve_chart
+from beit.training.metrics import Line
+from beit.weights import atomic_file
+
+Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]
+_SHOWN_SIDE = 128  # small pictures are enlarged to about this many pixels, without smoothing
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with words under it; `source` is a data URI."""
+
+    source: str
+    caption: str = ""
+
+
+@dataclass
+class Section:
+    """A part of the report; what is empty is not shown."""
+
+    title: str
+    text: str = ""
+    table: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    columns: list[str] = field(default_factory=list[str])
+    rows: list[list[str]] = field(default_factory=list[list[str]])
+    charts: list[Figure] = field(default_factory=list[Figure])
+    gallery: list[list[Figure]] = field(default_factory=list[list[Figure]])
+
+
+def write_report(path: Path, title: str, sections: Sequence[Section], recipe: str) -> None:
+    """Write the page.
+
+    Raises:
+        StorageError: If the disk is full; an earlier report is untouched.
+    """
+    environment = Environment(loader=PackageLoader("beit.training"), autoescape=select_autoescape(), trim_blocks=True)
+    page = environment.get_template("report.html.j2").render(title=title, sections=sections, recipe=recipe)
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def curves_section(lines: Sequence[Line], charts: Mapping[str, Sequence[str]]) -> Section:
+    """Return curves over steps; `charts` maps a title to the metrics shown together."""
+    section = Section("Curves")
+    for title, names in charts.items():
+        section.charts.append(Figure(_svg_uri(curve_chart(lines, title, names)), title))
+    return section
+
+
+def confusion_section(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> Section:
+    """Return the confusion matrix: rows are true classes, columns predicted ones."""
+    section = Section("Confusion matrix", "Rows: true class. Columns: predicted class.")
+    section.charts.append(Figure(_svg_uri(confusion_chart(counts_KK, classes))))
+    return section
+
+
+def figure(picture_CHW: Picture, caption: str = "") -> Figure:
+    """Return a picture for a gallery, enlarged if it is small."""
+    pixels_HWC = np.rint(np.clip(picture_CHW, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    image = Image.fromarray(pixels_HWC)
+    factor = max(1, round(_SHOWN_SIDE / max(image.size)))
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return Figure(_uri("image/png", buffer.getvalue()), caption)
+
+
+def numbers_table(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values, rounded for reading."""
+    return [(name, f"{value:,.4g}" if isinstance(value, float) else f"{value}") for name, value in numbers.items()]
+
+
+def _svg_uri(svg: bytes) -> str:
+    return _uri("image/svg+xml", svg)
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

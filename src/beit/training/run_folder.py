@@ -1,0 +1,127 @@
+"""The run folder: what lies where, and whether a run may start or continue in it.
+
+recipe.yaml         the resolved settings
+metrics.jsonl       one JSON object per line
+tensorboard/        the same numbers as TensorBoard events
+checkpoints/        step_00000500/ ...: everything needed to continue
+model/              the trained model
+result.json         what the finished run measured
+broken.txt          pictures that were skipped, and why
+report.html         curves and pictures
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from accelerate import Accelerator
+
+from beit.errors import ConfigError
+from beit.training.settings import RunSettings
+from beit.weights import atomic_file, discard_leftovers
+
+# Settings that do not change the numbers, so that a run may continue under others.
+_FREE = {
+    ("run", "output"),
+    ("run", "resume"),
+    ("run", "save_every"),
+    ("run", "keep_checkpoints"),
+    ("run", "report"),
+    ("data", "workers"),
+    ("data", "max_broken"),
+}
+
+
+class RunFolder:
+    """A folder that holds one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+        self.result = self.path / "result.json"
+        self.broken = self.path / "broken.txt"
+        self.report = self.path / "report.html"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its end."""
+        return self.result.exists()
+
+    def read_result(self) -> dict[str, float]:
+        """Return what the finished run measured."""
+        return json.loads(self.result.read_text(encoding="utf-8"))
+
+    def write_result(self, result: Mapping[str, float]) -> None:
+        """Mark the run as finished."""
+        with atomic_file(self.result) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> RunFolder:
+    """Return the folder of a run, new or to be continued, with its recipe written; one process writes.
+
+    Raises:
+        ConfigError: If the folder holds another run, or one that may not be continued.
+        StorageError: If the recipe cannot be written.
+    """
+    folder = RunFolder(run.output)
+    with accelerator.main_process_first():
+        if accelerator.is_main_process:
+            _prepare(folder, resolved_recipe(job), run.resume)
+    return folder
+
+
+def _prepare(folder: RunFolder, recipe: str, resume: bool) -> None:
+    if folder.recipe.exists():
+        if not resume:
+            raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
+        if folder.finished or any(folder.checkpoints.glob("step_*")):  # before that there is nothing to lose
+            _check_same(folder, recipe)
+    elif folder.path.is_dir() and any(folder.path.iterdir()):
+        raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
+    discard_leftovers(folder.path)
+    discard_leftovers(folder.checkpoints)
+    with atomic_file(folder.recipe) as temporary:
+        temporary.write_text(recipe, encoding="utf-8")
+
+
+def resolved_recipe(job: Any) -> str:
+    """Return all settings of a job as YAML, in the order of their definition."""
+    return yaml.safe_dump(_plain(asdict(job)), sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return settings as YAML knows them: lists instead of tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _check_same(folder: RunFolder, recipe: str) -> None:
+    before, now = (_flat(yaml.safe_load(text)) for text in (folder.recipe.read_text(encoding="utf-8"), recipe))
+    changed = [
+        f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in _FREE
+    ]
+    if changed:
+        raise ConfigError(
+            f"{folder.path} holds a run with other settings: {'; '.join(changed)}. "
+            "Use the same settings to continue it, or choose another run.output"
+        )
+
+
+def _flat(tree: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    flat: dict[tuple[str, ...], Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, (*prefix, key)) if isinstance(value, dict) else {(*prefix, key): value})
+    return flat

@@ -1,0 +1,346 @@
+"""Every setting of a run, typed, checked and documented: what a recipe may say.
+
+One dataclass per group, and one per job that puts the groups together. This module imports no framework, so that the
+command line can read it at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+SizeName = Literal["tiny", "small", "base", "large"]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class RunSettings:
+    """Where the run goes, and how it is kept."""
+
+    output: str = "runs/run"
+    """Run folder: recipe, metrics, checkpoints, model and report."""
+    resume: bool = True
+    """Continue the run found in the folder; false refuses a folder that holds one."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Autocast; auto takes bf16 on a GPU that supports it, else fp32."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between two lines of metrics.jsonl."""
+    save_every: int = Field(default=500, ge=1)
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Newest checkpoints to keep."""
+    report: bool = True
+    """Write report.html at the end."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataSettings:
+    """Which pictures, and how they are read."""
+
+    path: str = "digits:train"
+    """Folder of pictures (folders inside it are classes), parquet file or folder of them, or digits:train."""
+    val_path: str | None = None
+    """Pictures to validate on; default: a share of the others."""
+    val_share: float = Field(default=0.05, gt=0, lt=1)
+    """Share of the pictures to hold out when val_path is not given."""
+    per_class: int | None = Field(default=None, ge=1)
+    """Train on this many pictures per class only, chosen by the seed."""
+    min_side: int = Field(default=8, ge=1)
+    """Pictures with a shorter side, in pixels, count as broken."""
+    max_broken: float = Field(default=0.01, ge=0, le=1)
+    """Stop when more than this share of the pictures is broken; up to it they are skipped and listed."""
+    workers: int = Field(default=2, ge=0)
+    """Processes that load pictures; results do not depend on it."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class AugmentSettings:
+    """Random changes of the pictures."""
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Range of the crop's share of the picture's area."""
+    crop_aspect: tuple[float, float] = (0.75, 1.3333)
+    """Range of the crop's width over height."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a horizontal flip."""
+    color_jitter: float = Field(default=0.4, ge=0)
+    """Strength of changes in brightness, contrast and saturation."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges, which no single bound can."""
+        for name, (low, high), most in (("crop_scale", self.crop_scale, 1.0), ("crop_aspect", self.crop_aspect, 1e3)):
+            if not 0 < low <= high <= most:
+                raise ValueError(f"{name} is [{low}, {high}]; expected 0 < first <= second <= {most:g}")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelSettings:
+    """The BEiT. A size by name; options left empty are those of the size."""
+
+    size: SizeName = "base"
+    """Named size."""
+    image_size: int = Field(default=224, ge=1)
+    """Side of the input, in pixels."""
+    patch_size: int = Field(default=16, ge=1)
+    """Side of a patch, in pixels."""
+    hidden_size: int | None = Field(default=None, ge=1)
+    """Width of the encoder."""
+    num_hidden_layers: int | None = Field(default=None, ge=1)
+    """Layers of the encoder."""
+    num_attention_heads: int | None = Field(default=None, ge=1)
+    """Attention heads per layer."""
+    intermediate_size: int | None = Field(default=None, ge=1)
+    """Width of the feed-forward networks."""
+    layer_scale_init_value: float | None = Field(default=None, ge=0)
+    """Initial layer scale."""
+    drop_path_rate: float = Field(default=0.1, ge=0, lt=1)
+    """Stochastic depth of the last layer."""
+    hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of hidden states."""
+    attention_probs_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of attention probabilities."""
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Mean per colour channel."""
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Standard deviation per colour channel."""
+    crop_share: float = Field(default=0.875, gt=0, le=1)
+    """The evaluation crop's share of the picture's shorter side."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class MaskSettings:
+    """Block-wise masking (paper, algorithm 1)."""
+
+    count: int = Field(default=75, ge=1)
+    """Most masked patches per picture; the paper masks 75 of 14 x 14."""
+    min_block: int = Field(default=16, ge=1)
+    """Smallest block, in patches."""
+    min_aspect: float = Field(default=0.3, gt=0, le=1)
+    """Smallest height over width of a block; the largest is its inverse."""
+    exact: bool = False
+    """Mask exactly `count` patches, as BEiT v2 does."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class OptimSettings:
+    """AdamW and its learning rate: linear warm-up, then a cosine."""
+
+    lr: float = Field(default=1.5e-3, gt=0)
+    """Peak learning rate."""
+    min_lr: float = Field(default=1e-5, ge=0)
+    """Learning rate at the end."""
+    warmup_epochs: float = Field(default=10, ge=0)
+    """Length of the warm-up, in epochs."""
+    warmup_steps: int | None = Field(default=None, ge=0)
+    """Length of the warm-up, in steps; wins over epochs."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Weight decay; biases, norms, [CLS] and absolute positions have none."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Adam's decay rates."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Adam's epsilon."""
+    clip_grad: float | None = Field(default=3.0, gt=0)
+    """Largest norm of the gradient; null does not clip."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the learning rate from each layer to the one below it."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainSettings:
+    """How long, and how much at once."""
+
+    batch_size: int = Field(default=128, ge=1)
+    """Pictures per step, over all processes."""
+    epochs: float = Field(default=100, gt=0)
+    """Length of the run, in passes over the pictures."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Length of the run, in steps; wins over epochs."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CodebookSettings:
+    """The size of the discrete VAE; the defaults are OpenAI's."""
+
+    vocab_size: int = Field(default=8192, ge=2)
+    """Visual tokens in the codebook."""
+    hidden_size: int = Field(default=256, ge=4)
+    """Channels of the first group of blocks."""
+    blocks_per_group: int = Field(default=2, ge=1)
+    """Residual blocks per group."""
+    groups: int = Field(default=4, ge=1)
+    """Groups; a token stands for 2 ** (groups - 1) pixels on each side."""
+    decoder_input_size: int = Field(default=128, ge=1)
+    """Channels at the decoder's entrance."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CodebookLossSettings:
+    """The loss of the discrete VAE, and how it changes over the run."""
+
+    reconstruction: Literal["logit_laplace", "l1", "l2"] = "logit_laplace"
+    """Reconstruction loss."""
+    temperature: tuple[float, float] = (1.0, 0.0625)
+    """Gumbel-softmax temperature, at the start and after annealing (cosine)."""
+    anneal_share: float = Field(default=0.75, gt=0, le=1)
+    """Share of the run after which the temperature has reached its end."""
+    kl_weight: float = Field(default=6.6, ge=0)
+    """Weight of the KL to uniform, per token, relative to the reconstruction summed over the picture."""
+    kl_ramp_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the run over which that weight grows from 0 (cosine)."""
+
+    def __post_init__(self) -> None:
+        """Check the temperatures."""
+        if min(self.temperature) <= 0:
+            raise ValueError(f"temperature is {list(self.temperature)}; expected numbers above 0")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PretrainTokenizerSettings:
+    """Where the visual tokens come from: a tokenizer folder, or one trained first on the same pictures."""
+
+    path: str | None = None
+    """Folder of a trained tokenizer; if null, the settings below train one."""
+    codebook: CodebookSettings = field(default_factory=CodebookSettings)
+    """Size of the tokenizer to train"""
+    loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
+    """Loss of the tokenizer to train"""
+    optim: OptimSettings = field(
+        default_factory=lambda: OptimSettings(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4, warmup_epochs=0)
+    )
+    """Optimiser of the tokenizer to train"""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """Length of the tokenizer's training"""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TokenizerJob:
+    """Train a tokenizer: the discrete VAE of DALL-E, on your pictures."""
+
+    run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/tokenizer"))
+    """Run"""
+    data: DataSettings = field(default_factory=DataSettings)
+    """Data"""
+    augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(color_jitter=0.0))
+    """Augmentation"""
+    image_size: int = Field(default=112, ge=1)
+    """Side of the tokenizer's input, in pixels."""
+    codebook: CodebookSettings = field(default_factory=CodebookSettings)
+    """Tokenizer"""
+    loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
+    """Loss"""
+    optim: OptimSettings = field(
+        default_factory=lambda: OptimSettings(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4, warmup_epochs=0)
+    )
+    """Optimiser"""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """Length"""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PretrainJob:
+    """Pre-train a BEiT: predict the visual tokens of masked patches."""
+
+    run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/pretrain"))
+    """Run"""
+    data: DataSettings = field(default_factory=DataSettings)
+    """Data"""
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    """Augmentation"""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    """Model"""
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    """Mask"""
+    tokenizer: PretrainTokenizerSettings = field(default_factory=PretrainTokenizerSettings)
+    """Tokenizer"""
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    """Optimiser"""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """Length"""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FinetuneJob:
+    """Fine-tune a BEiT to classify pictures."""
+
+    run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/finetune"))
+    """Run"""
+    data: DataSettings = field(default_factory=DataSettings)
+    """Data"""
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    """Augmentation"""
+    checkpoint: str | None = None
+    """Pre-trained model folder; null starts from random weights."""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    """Model (its size matters only without a checkpoint)"""
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the target spread over all classes."""
+    optim: OptimSettings = field(
+        default_factory=lambda: OptimSettings(
+            lr=4e-3, min_lr=1e-6, warmup_epochs=20, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65
+        )
+    )
+    """Optimiser"""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """Length"""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EvaluateJob:
+    """Measure a fine-tuned model."""
+
+    model: str
+    """Folder of a fine-tuned model."""
+    data: DataSettings = field(default_factory=DataSettings)
+    """Data: path, min_side, max_broken and workers are used"""
+    batch_size: int = Field(default=64, ge=1)
+    """Pictures at once."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    report: str | None = None
+    """Write an HTML report to this path."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EncodeJob:
+    """Turn pictures into visual tokens."""
+
+    tokenizer: str
+    """Folder of a trained tokenizer."""
+    output: str
+    """File to write: NumPy .npz with tokens (pictures, height, width), names and, if there are any, labels."""
+    image_size: int = Field(default=112, ge=1)
+    """Side of the tokenizer's input, in pixels."""
+    data: DataSettings = field(default_factory=DataSettings)
+    """Data: path, min_side, max_broken and workers are used"""
+    batch_size: int = Field(default=64, ge=1)
+    """Pictures at once."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ReconstructJob:
+    """Decode pictures from their visual tokens."""
+
+    tokenizer: str
+    """Folder of a trained tokenizer."""
+    output: str
+    """PNG to write: pictures above their reconstructions."""
+    image_size: int = Field(default=112, ge=1)
+    """Side of the tokenizer's input, in pixels."""
+    count: int = Field(default=16, ge=1)
+    """Pictures to show; the error is measured over all."""
+    data: DataSettings = field(default_factory=DataSettings)
+    """Data: path, min_side, max_broken and workers are used"""
+    batch_size: int = Field(default=64, ge=1)
+    """Pictures at once."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""

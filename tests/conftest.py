@@ -1,0 +1,71 @@
+"""What many tests use: recorded references, real pictures, and tiny models."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+GOLDEN = Path(__file__).parent / "golden"
+REAL_DATA = Path(os.environ.get("BEIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+TINY_MODEL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "image_size": 32,
+    "patch_size": 8,
+    "vocab_size": 64,
+}
+
+
+def pytest_configure(config):
+    torch.set_num_threads(1)  # xdist runs one process per core; more threads would only fight
+
+
+def pytest_collection_modifyitems(items):
+    """Tests are of the tier of their folder; what has no other tier is a unit test."""
+    for item in items:
+        folders = Path(item.fspath).parts
+        tier = next((name for name in ("parity", "e2e") if name in folders), "unit")
+        item.add_marker(getattr(pytest.mark, tier))
+
+
+@pytest.fixture
+def golden():
+    """Load a recorded case: golden("hf_v4/mim") has .folder, .case, .io."""
+
+    def load(name):
+        folder = GOLDEN / name
+        return SimpleNamespace(
+            folder=folder, case=json.loads((folder / "case.json").read_text()), io=dict(np.load(folder / "io.npz"))
+        )
+
+    return load
+
+
+@pytest.fixture
+def real_data():
+    """The folder of real pictures; tests that need it are skipped where it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"needs real pictures in {REAL_DATA} (set BEIT_TEST_DATA)")
+    return REAL_DATA
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of two classes with random pictures of various sizes."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "pictures"
+    for name, hue in (("cat", 40), ("dog", 160)):
+        (root / name).mkdir(parents=True)
+        for number in range(6):
+            height, width = rng.integers(12, 40, size=2)
+            pixels = np.clip(rng.normal(hue, 40, (height, width, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root

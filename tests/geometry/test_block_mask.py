@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beit.errors import ConfigError
+from beit.geometry import Grid, block_masks
+from tests.conftest import GOLDEN
+
+PAPER = Grid(14, 14)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return dict(np.load(GOLDEN / "masking" / "masks.npz"))
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return block_masks(PAPER, 75, np.random.default_rng(7), batch=20000)
+
+
+def chi_square_per_cell(first, second):
+    """Two histograms of the same size of sample: about 1 if both come from one distribution."""
+    both = first + second
+    rare = both < 20  # too few to tell: pooled into one cell
+    first = np.append(first[~rare], first[rare].sum()).astype(float)
+    second = np.append(second[~rare], second[rare].sum()).astype(float)
+    total = first + second
+    cells = total > 0
+    return (((first - second) ** 2)[cells] / total[cells]).sum() / max(1, cells.sum() - 1)
+
+
+def test_counts_are_distributed_as_recorded(ours, reference):
+    counts = np.bincount(ours.sum(axis=(1, 2)), minlength=197)
+    assert chi_square_per_cell(counts, reference["count_histogram"]) < 3
+
+
+def test_positions_are_masked_as_often_as_recorded(ours, reference):
+    # standard deviation of a difference of two frequencies over 20,000 masks: at most 0.005
+    assert np.abs(ours.mean(axis=0) - reference["position_frequency"]).max() < 0.02
+    assert np.abs(ours.mean(axis=0) - reference["position_frequency"]).mean() < 0.005
+
+
+def test_neighbours_hang_together_as_recorded(ours, reference):
+    """Blocks: the share of equal neighbours, which random masks have at about 0.53, is that of the recorded masks."""
+    recorded = np.unpackbits(reference["masks_packed"], axis=1)[:, :196].reshape(-1, 14, 14).astype(bool)
+
+    def equal_neighbours(masks):
+        return (masks[:, 1:] == masks[:, :-1]).mean(), (masks[:, :, 1:] == masks[:, :, :-1]).mean()
+
+    assert np.allclose(equal_neighbours(ours), equal_neighbours(recorded), atol=0.012)
+
+
+def test_mean_count_as_recorded(ours):
+    recorded = json.loads((GOLDEN / "masking" / "stats.json").read_text())
+    assert abs(ours.sum(axis=(1, 2)).mean() - recorded["mean_count"]) < 0.05
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 16), st.integers(2, 16), st.data())
+def test_never_more_than_asked_and_never_none(height, width, data):
+    grid = Grid(height, width)
+    min_block = data.draw(st.integers(1, grid.patches // 2))
+    count = data.draw(st.integers(min_block, grid.patches))
+    seed = data.draw(st.integers(0, 1000))
+    masks = block_masks(grid, count, np.random.default_rng(seed), batch=5, min_block=min_block)
+    assert masks.shape == (5, height, width)
+    assert masks.sum(axis=(1, 2)).max() <= count
+    exact = block_masks(grid, count, np.random.default_rng(seed), batch=5, min_block=min_block, exact=True)
+    assert set(exact.sum(axis=(1, 2))) == {count}
+    assert np.all(exact | ~masks), "exact masks keep the blocks"
+
+
+def test_a_mask_depends_on_its_own_generator_alone():
+    def generators(numbers):
+        return [np.random.default_rng(number) for number in numbers]
+
+    together = block_masks(PAPER, 75, generators([1, 2, 3]), exact=True)
+    alone = block_masks(PAPER, 75, generators([2]), exact=True)
+    assert np.array_equal(together[1], alone[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 10}, "10 masked patches with blocks of at least 16"),
+        ({"count": 197}, "expected 16 to 196"),
+        ({"count": 75, "min_block": 0}, "smallest block is 0"),
+        ({"count": 75, "min_aspect": 0}, "aspect ratio is 0"),
+        ({"count": 75, "min_aspect": 1.5}, "aspect ratio is 1.5"),
+    ],
+)
+def test_impossible_masks_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        block_masks(PAPER, rng=np.random.default_rng(0), **options)

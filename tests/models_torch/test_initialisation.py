@@ -1,0 +1,58 @@
+import math
+
+import pytest
+import torch
+
+from beit import BeitForImageClassification, BeitForMaskedImageModeling, preset
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return BeitForMaskedImageModeling(preset("tiny", num_hidden_layers=3, use_absolute_position_embeddings=True))
+
+
+STD_AT_ONE_SIGMA = 0.02 * 0.5396  # of a normal cut at one standard deviation
+
+
+@pytest.mark.parametrize(
+    ("name", "divisor"),
+    [
+        ("beit.embeddings.cls_token", 1),
+        ("beit.embeddings.mask_token", 1),
+        ("beit.embeddings.position", 1),
+        ("beit.embeddings.patch.weight", 1),
+        ("beit.encoder.layers.1.attention.qkv.weight", 1),
+        ("beit.encoder.layers.0.attention.output.weight", math.sqrt(2)),
+        ("beit.encoder.layers.2.attention.output.weight", math.sqrt(6)),
+        ("beit.encoder.layers.2.feed_forward.contract.weight", math.sqrt(6)),
+        ("beit.encoder.layers.2.feed_forward.expand.weight", 1),
+        ("lm_head.weight", 1),
+    ],
+)
+def test_weights_are_truncated_normal_and_outputs_rescaled(model, name, divisor):
+    values = model.get_parameter(name)
+    assert values.abs().max() <= 0.02 / divisor + 1e-7
+    tolerance = 0.25 if values.numel() < 1000 else 0.03
+    assert values.std().item() == pytest.approx(STD_AT_ONE_SIGMA / divisor, rel=tolerance)
+
+
+def test_biases_tables_and_layer_scale(model):
+    for name, parameter in model.named_parameters():
+        if name.endswith(("bias", "table", "query_bias", "value_bias")):
+            assert not parameter.any(), name
+        if name.endswith("gamma"):
+            assert torch.all(parameter == 0.1), name
+
+
+def test_classifier_starts_near_zero():
+    torch.manual_seed(0)
+    model = BeitForImageClassification(preset("tiny", num_hidden_layers=1, num_labels=10))
+    assert model.classifier.weight.std().item() == pytest.approx(STD_AT_ONE_SIGMA * 0.001, rel=0.05)
+
+
+def test_the_base_model_has_its_published_size():
+    with torch.device("meta"):
+        model = BeitForMaskedImageModeling(preset("base"))
+    # 91,965,776 is the published count; ours has a norm's bias and weight elsewhere but the same number of numbers
+    assert sum(parameter.numel() for parameter in model.parameters()) == 91_965_776

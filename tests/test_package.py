@@ -1,0 +1,50 @@
+import subprocess
+import sys
+
+import pytest
+
+import beit
+
+FROZEN_API = [
+    "BeitConfig",
+    "BeitError",
+    "BeitForImageClassification",
+    "BeitForMaskedImageModeling",
+    "BeitModel",
+    "BeitPreTrainedModel",
+    "DiscreteVAE",
+    "DiscreteVAEConfig",
+    "Predictor",
+    "__version__",
+    "preset",
+]
+
+
+def test_public_names_are_frozen():
+    assert sorted(beit.__all__) == FROZEN_API
+    assert set(FROZEN_API) <= set(dir(beit))
+
+
+@pytest.mark.parametrize("name", FROZEN_API)
+def test_every_public_name_resolves(name):
+    assert getattr(beit, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'BeitFor'"):
+        beit.BeitFor  # noqa: B018
+
+
+def test_import_loads_no_framework():
+    code = "import sys, beit; print(sorted({'torch', 'jax', 'numpy', 'PIL'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_arithmetic_rooms_load_no_framework():
+    code = (
+        "import sys, beit.config, beit.catalog, beit.outputs, beit.geometry, beit.image, beit.weights;"
+        "print(sorted({'torch', 'jax'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
