@@ -23,15 +23,21 @@ class Preprocessing:
 
     Attributes:
         image_hw: Size of the model input, (height, width) in pixels.
-        crop_share: The crop's share of the resized picture's shorter side: 0.875 below 384 pixels, 1 from there on.
+        resize_hw: The size that the centre is cropped from: 256 for 224 (a crop of 0.875), the same from 384 on.
         mean: Mean per channel.
         std: Standard deviation per channel.
     """
 
     image_hw: tuple[int, int]
-    crop_share: float = 0.875
+    resize_hw: tuple[int, int]
     mean: tuple[float, ...] = HALF
     std: tuple[float, ...] = HALF
+
+    @classmethod
+    def cropping(cls, image_hw: tuple[int, int], crop_share: float, **options: Any) -> Self:
+        """Return the view whose crop is about `crop_share` of the resized picture's sides."""
+        height, width = image_hw
+        return cls(image_hw, (round(height / crop_share), round(width / crop_share)), **options)
 
     def __call__(self, picture: Image.Image) -> Floats:
         """Return the model input (3, height, width) of an RGB picture."""
@@ -43,9 +49,9 @@ class Preprocessing:
         return picture.resize((width, height), Image.Resampling.BICUBIC, box=self.box(picture.height, picture.width))
 
     def box(self, picture_height: int, picture_width: int) -> Box:
-        """Return the largest centred window of the model's shape, shrunk by `crop_share`."""
-        height, width = self.image_hw
-        scale = min(picture_height / height, picture_width / width) * self.crop_share
+        """Return the largest centred window of the resized shape, and of that the centre that is cropped."""
+        (height, width), (resize_height, resize_width) = self.image_hw, self.resize_hw
+        scale = min(picture_height / resize_height, picture_width / resize_width)
         left, top = (picture_width - width * scale) / 2, (picture_height - height * scale) / 2
         return left, top, left + width * scale, top + height * scale
 
@@ -55,9 +61,9 @@ class Preprocessing:
         options = {
             "image_processor_type": "BeitImageProcessor",
             "do_resize": True,
-            "size": {"height": round(height / self.crop_share), "width": round(width / self.crop_share)},
+            "size": {"height": self.resize_hw[0], "width": self.resize_hw[1]},
             "resample": int(Image.Resampling.BICUBIC),
-            "do_center_crop": self.crop_share < 1,
+            "do_center_crop": self.resize_hw != self.image_hw,
             "crop_size": {"height": height, "width": width},
             "do_rescale": True,
             "rescale_factor": 1 / 255,
@@ -88,7 +94,7 @@ class Preprocessing:
             raise ConfigError(
                 f"{path} is not understood ({error!r}); expected a BeitImageProcessor's options"
             ) from None
-        return cls(image_hw=crop, crop_share=crop[0] / size[0], mean=mean, std=std)
+        return cls(image_hw=crop, resize_hw=size, mean=mean, std=std)
 
 
 def _height_width(size: int | Mapping[str, int]) -> tuple[int, int]:

@@ -143,11 +143,9 @@ def _mistakes_section(evaluation: Evaluation) -> Section:
     wrong = torch.nonzero(predicted != evaluation.labels).flatten()
     order = wrong[confidence[wrong].argsort(descending=True)][:_SHOWN_MISTAKES].tolist()
     section = Section("Wrong predictions", f"{len(wrong)} of {len(evaluation.indices)}; the most confident first.")
-    pictures = []
     for place in order:
         picture = evaluation.view.crop(evaluation.source.load(evaluation.indices[place]))
         truth, guess = evaluation.classes[evaluation.labels[place]], evaluation.classes[predicted[place]]
         caption = f"is {truth}, predicted {guess} ({float(confidence[place]):.0%})"
-        pictures.append(figure(to_unit_array(picture), caption))
-    section.gallery = [pictures] if pictures else []
+        section.gallery.append([figure(to_unit_array(picture), caption)])
     return section

@@ -6,7 +6,6 @@ Legend: B batch, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -115,10 +114,10 @@ def new_classifier(job: FinetuneJob, classes: list[str]) -> BeitForImageClassifi
 
 def _view(job: FinetuneJob) -> Preprocessing:
     """Return the deterministic view; size, mean and std are those of the checkpoint if there is one."""
-    view = preprocessing(job.model)
     if job.checkpoint is None:
-        return view
-    return replace(Preprocessing.from_pretrained(job.checkpoint), crop_share=view.crop_share)
+        return preprocessing(job.model)
+    view = Preprocessing.from_pretrained(job.checkpoint)
+    return Preprocessing.cropping(view.image_hw, job.model.crop_share, mean=view.mean, std=view.std)
 
 
 def _finish(job: FinetuneJob, run: FinetuneRun, evaluation: Evaluation, folder: RunFolder, steps: int) -> None:

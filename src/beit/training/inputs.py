@@ -61,4 +61,5 @@ def augmentation(settings: AugmentSettings) -> Augmentation:
 
 def preprocessing(model: ModelSettings) -> Preprocessing:
     """Return the deterministic view that a recipe describes."""
-    return Preprocessing((model.image_size, model.image_size), model.crop_share, model.image_mean, model.image_std)
+    size_hw = (model.image_size, model.image_size)
+    return Preprocessing.cropping(size_hw, model.crop_share, mean=model.image_mean, std=model.image_std)

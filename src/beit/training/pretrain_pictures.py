@@ -46,12 +46,12 @@ def reconstruction_section(
     }
     section = Section(
         "Reconstructions",
-        "Row by row: the picture as the tokenizer sees it; what the model saw of it; the tokenizer's decoding of the "
+        "From top to bottom: the picture as the tokenizer sees it; what the model saw of it; the decoding of the "
         "tokens that the model predicts for the hidden patches, beside the true tokens of the visible ones; and the "
         "decoding of all true tokens, the best that a prediction can look.",
     )
-    for caption, pictures in rows.items():
-        section.gallery.append([figure(picture, caption) for picture in pictures.cpu().numpy()])
+    for index in range(len(tokens_Bhw)):
+        section.gallery.append([figure(shown[index].cpu().numpy(), caption) for caption, shown in rows.items()])
     return section
 
 

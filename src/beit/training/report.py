@@ -43,7 +43,7 @@ class Section:
     columns: list[str] = field(default_factory=list[str])
     rows: list[list[str]] = field(default_factory=list[list[str]])
     charts: list[Figure] = field(default_factory=list[Figure])
-    gallery: list[list[Figure]] = field(default_factory=list[list[Figure]])
+    gallery: list[list[Figure]] = field(default_factory=list[list[Figure]])  # each a stack, top to bottom
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section], recipe: str) -> None:

@@ -30,7 +30,6 @@ from beit.training.schedule import cosine
 from beit.training.settings import CodebookLossSettings, TokenizerJob
 
 _SHOWN = 12  # pictures in the report
-PLAIN_CROP = 1.0
 
 
 class TokenizerObjective(nn.Module):
@@ -127,7 +126,7 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
 
 def tokenizer_views(side: int) -> Views:
     """Return the deterministic view of a square tokenizer input."""
-    return Views(Preprocessing((side, side), PLAIN_CROP), None, (side, side))
+    return Views(Preprocessing((side, side), (side, side)), None, (side, side))
 
 
 @torch.inference_mode()
@@ -179,9 +178,9 @@ def _finish(
 @torch.inference_mode()
 def reconstruction_section(model: DiscreteVAE, source: ImageSource, side: int, device: torch.device) -> Section:
     """Return some pictures above their reconstructions."""
-    view = Preprocessing((side, side), PLAIN_CROP)
+    view = Preprocessing((side, side), (side, side))
     section = Section("Reconstructions", "Above: the picture. Below: decoded from its visual tokens.")
     pixels = [to_unit_array(view.crop(picture)) for _, picture in first_pictures(source, _SHOWN)]
     decoded = model.decode(model.encode(torch.from_numpy(np.stack(pixels)).to(device))).cpu().numpy()
-    section.gallery = [[figure(picture) for picture in pixels], [figure(picture) for picture in decoded]]
+    section.gallery = [[figure(one), figure(other)] for one, other in zip(pixels, decoded, strict=True)]
     return section

@@ -1,0 +1,107 @@
+import subprocess
+import sys
+
+import pytest
+
+from beit.cli.main import COMMANDS, main
+
+
+def told(capsys, arguments, status=1):
+    """Run a command that must fail; return its one line."""
+    assert main(arguments) == status
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("beit: ")
+    return lines[0]
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    output = capsys.readouterr().out
+    assert all(f"  {name} " in output for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "tokenizer train", "tokenizer encode", "tokenizer reconstruct"])
+def test_every_command_has_help(command):
+    done = subprocess.run([sys.executable, "-m", "beit", *command.split(), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: beit {command}" in done.stdout
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == "beit 0.1.0\n"
+
+
+def test_no_command_is_wrong_usage(capsys):
+    assert main([]) == 2
+    assert "usage: beit COMMAND" in capsys.readouterr().out
+
+
+def test_print_config_is_a_complete_recipe(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main(["pretrain", "--optim.lr=0.002", "--print_config"])
+    assert stopped.value.code == 0
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(capsys.readouterr().out)
+    assert "lr: 0.002" in recipe.read_text()
+    assert "does not exist" in told(capsys, ["pretrain", str(recipe), "--data.path=/nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pretrian"], "there is no command 'pretrian'; did you mean pretrain?"),
+        (["tokenizer", "trian"], "did you mean train?"),
+        (["pretrain", "--optim.lr=-1"], "optim.lr: input should be greater than 0, got -1.0"),
+        (["pretrain", "--tokenizer.optim.lr=-1"], "tokenizer.optim.lr: input should be greater than 0, got -1.0"),
+        (["pretrain", "--optim.lr=fast"], "optim.lr: Expected a <class 'float'>. Got value: fast"),
+        (["pretrain", "--optim.lrr=1"], "there is no setting 'optim.lrr'; did you mean optim.lr?"),
+        (["pretrain", "--model.size=huge"], "model.size: Expected"),
+        (["pretrain", "--augment.crop_scale=[0.9, 0.1]"], "crop_scale is [0.9, 0.1]; expected 0 < first <= second"),
+        (["pretrain", "/nowhere/recipe.yaml"], "/nowhere/recipe.yaml"),
+        (["pretrain", "--data.path=/nowhere"], "data path '/nowhere' does not exist; expected a folder"),
+        (["pretrain", "--mask.count=3"], "3 masked patches with blocks of at least 16"),
+        (["pretrain", "--model.image_size=225"], "image height 225 is not a multiple of patch size 16"),
+        (["pretrain", "--model.hidden_size=100"], "hidden_size 100 is not a multiple of num_attention_heads 12"),
+        (["pretrain", "--tokenizer.path=/nowhere"], "/nowhere/config.json does not exist"),
+        (["pretrain", "--run.device=cuda"], "there is no usable GPU"),
+        (["finetune", "--checkpoint=/nowhere"], "checkpoint '/nowhere' is no folder"),
+        (["tokenizer", "train", "--image_size=113"], "image_size 113 is not a multiple of the 8 pixels of a token"),
+        (["evaluate", "--model=/nowhere"], "/nowhere/config.json does not exist"),
+        (["predict", "/nowhere", "x.png"], "/nowhere/config.json does not exist"),
+        (["evaluate"], "model"),
+    ],
+)
+def test_bad_settings(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    if arguments == ["pretrain", "--run.device=cuda"]:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    status = 2 if arguments == ["pretrian"] else 1
+    assert message in told(capsys, arguments, status)
+    assert list(tmp_path.iterdir()) == [], "nothing half-written"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("optim:\n  lrr: 1\n", "there is no setting 'optim.lrr'; did you mean optim.lr?"),
+        ("optimm:\n  lr: 1\n", "there is no setting 'optimm.lr'; did you mean optim.lr?"),
+        ("optim:\n  lr: -1\n", "optim.lr: input should be greater than 0, got -1"),
+        ("optim: 3\n", "expected `group: {setting: value}`"),
+        ("- 3\n", "- 3"),
+        ("optim: {lr: [\n", "Problems parsing config"),
+    ],
+)
+def test_bad_recipes(capsys, tmp_path, monkeypatch, recipe, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    assert message in told(capsys, ["pretrain", "recipe.yaml"])
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_a_missing_extra_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jsonargparse", None)
+    for name in [name for name in sys.modules if name.startswith("beit.cli.") and name != "beit.cli.main"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert "pip install 'beit[train]'" in told(capsys, ["pretrain"])

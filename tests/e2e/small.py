@@ -1,0 +1,43 @@
+"""Command lines of jobs that take seconds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PICTURES = ["--data.workers=0", "--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
+MODEL = [
+    "--model.size=tiny", "--model.image_size=16", "--model.patch_size=4", "--model.hidden_size=32",
+    "--model.num_hidden_layers=2", "--model.num_attention_heads=4", "--model.intermediate_size=64",
+]  # fmt: skip
+CODEBOOK = ["vocab_size=32", "hidden_size=8", "blocks_per_group=1", "groups=2", "decoder_input_size=8"]
+TOKENIZER = [f"--codebook.{option}" for option in CODEBOOK] + ["--image_size=8", "--optim.lr=1e-2"]
+PRETRAIN = [
+    *PICTURES, *MODEL, "--mask.count=7", "--mask.min_block=2", "--model.drop_path_rate=0.2",
+    *(f"--tokenizer.codebook.{option}" for option in CODEBOOK),
+    "--tokenizer.train.max_steps=20", "--tokenizer.train.batch_size=32",
+    "--optim.warmup_steps=5", "--train.batch_size=32",
+]  # fmt: skip
+FINETUNE = [*PICTURES, *MODEL, "--optim.warmup_steps=5", "--optim.lr=1e-2", "--optim.layer_decay=1.0"]
+
+
+def beit(*arguments, **options):
+    """Run the command line in its own process, on one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+    command = [sys.executable, "-c", "from beit.cli.main import main; raise SystemExit(main())", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, **options)
+
+
+def start(*arguments):
+    """Start the command line without waiting for it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "from beit.cli.main import main; raise SystemExit(main())", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+
+
+def losses(run):
+    """Return {step: loss} of a run's training lines."""
+    path = Path(run) / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
+    return {line["step"]: line["loss"] for line in lines if line["split"] == "train"}

@@ -1,0 +1,149 @@
+"""From pictures to predictions through the command line, on real handwritten digits."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from beit.cli.main import main
+from beit.data import open_source
+from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, TOKENIZER, losses
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("job")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(place):
+    run = place / "tokenizer"
+    options = ["--train.max_steps=60", "--train.batch_size=32", "--loss.reconstruction=l2", "--loss.kl_weight=0.01"]
+    assert main(["tokenizer", "train", f"--run.output={run}", *PICTURES, *TOKENIZER, *options]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def pretrained(place, tokenizer):
+    run = place / "pretrain"
+    options = ["--train.max_steps=60", f"--tokenizer.path={tokenizer / 'model'}"]
+    assert main(["pretrain", f"--run.output={run}", *PRETRAIN, *options]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def finetuned(place, pretrained):
+    run = place / "finetune"
+    options = ["--train.max_steps=120", "--train.batch_size=64", f"--checkpoint={pretrained / 'model'}"]
+    assert main(["finetune", f"--run.output={run}", "--data.val_path=digits:test", *FINETUNE, *options]) == 0
+    return run
+
+
+def result(run):
+    return json.loads((run / "result.json").read_text())
+
+
+def test_tokenizer_learns_and_reports(tokenizer):
+    loss = losses(tokenizer)
+    assert list(loss) == [10, 20, 30, 40, 50, 60]
+    assert loss[60] < loss[10]
+    measured = result(tokenizer)
+    assert 0 < measured["l1"] < 0.35
+    assert 1 < measured["perplexity"] <= measured["used_codes"] <= 32
+
+
+def test_tokenizer_encodes_and_reconstructs(tokenizer, place, capsys):
+    common = [f"--tokenizer={tokenizer / 'model'}", "--image_size=8", "--data.path=digits:test", "--data.workers=0"]
+    assert main(["tokenizer", "encode", *common, f"--output={place / 'tokens.npz'}"]) == 0
+    tokens = np.load(place / "tokens.npz")
+    assert tokens["tokens"].shape == (500, 4, 4)
+    assert 0 <= tokens["tokens"].min() <= tokens["tokens"].max() < 32
+    assert tokens["names"][3] == "digits:test, picture 3"
+    assert np.array_equal(tokens["labels"], open_source("digits:test").labels)
+    assert "500 pictures as 4 x 4 tokens" in capsys.readouterr().out
+    assert main(["tokenizer", "reconstruct", *common, f"--output={place / 'sheet.png'}", "--count=10"]) == 0
+    assert Image.open(place / "sheet.png").size == (8 * 10 + 2, 2 * (2 * 8 + 6))
+    assert "mean absolute error" in capsys.readouterr().out
+
+
+def test_pretraining_leaves_a_run_folder(pretrained, tokenizer):
+    loss = losses(pretrained)
+    assert loss[60] < loss[10]
+    recipe = yaml.safe_load((pretrained / "recipe.yaml").read_text())
+    assert recipe["train"]["max_steps"] == 60
+    assert recipe["tokenizer"]["path"] == str(tokenizer / "model")
+    assert sorted(path.name for path in pretrained.iterdir()) == [
+        "checkpoints", "metrics.jsonl", "model", "recipe.yaml", "report.html", "result.json", "tensorboard",
+    ]  # fmt: skip
+    assert sorted(path.name for path in (pretrained / "model").iterdir()) == [
+        "config.json", "model.safetensors", "preprocessor_config.json",
+    ]  # fmt: skip
+    assert {"loss", "frequency_loss", "accuracy", "frequency_accuracy", "pictures"} == result(pretrained).keys()
+
+
+def test_the_report_is_self_contained_and_holds_pictures(pretrained, finetuned):
+    for run, words in ((pretrained, "what the model saw"), (finetuned, "Confusion matrix")):
+        page = (run / "report.html").read_text()
+        assert words in page
+        assert page.count("data:image/png;base64") >= 8
+        assert page.count("data:image/svg+xml;base64") >= 3
+        assert "http://" not in page
+        assert "https://" not in page
+
+
+def test_finetuning_beats_chance(finetuned):
+    assert result(finetuned)["accuracy"] > 0.3
+    assert losses(finetuned)[120] < losses(finetuned)[10]
+
+
+def test_evaluate_gives_the_same_numbers(finetuned, place, capsys):
+    report = place / "evaluation.html"
+    options = [f"--model={finetuned / 'model'}", "--data.path=digits:test", "--data.workers=0", f"--report={report}"]
+    assert main(["evaluate", *options]) == 0
+    assert f"accuracy            {result(finetuned)['accuracy']:.4f}" in capsys.readouterr().out
+    assert "Wrong predictions" in report.read_text()
+
+
+def test_predict(finetuned, place, capsys):
+    source = open_source("digits:test")
+    paths = []
+    for index in range(3):
+        paths.append(place / f"digit_{index}.png")
+        source.load(index).save(paths[-1])
+    assert main(["predict", str(finetuned / "model"), *map(str, paths), "--top_k=2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [str(path) for path in paths]
+    (place / "broken.png").write_text("no picture")
+    assert main(["predict", str(finetuned / "model"), str(place / "broken.png"), str(paths[0]), "--json"]) == 1
+    output = capsys.readouterr()
+    assert "broken.png is not a picture" in output.err
+    assert json.loads(output.out)["picture"] == str(paths[0])
+
+
+def test_a_finished_run_is_not_repeated(pretrained, tokenizer, capsys):
+    before = (pretrained / "metrics.jsonl").read_text()
+    options = ["--train.max_steps=60", f"--tokenizer.path={tokenizer / 'model'}", f"--run.output={pretrained}"]
+    assert main(["pretrain", *PRETRAIN, *options]) == 0
+    assert (pretrained / "metrics.jsonl").read_text() == before
+    assert f"loss {result(pretrained)['loss']:.4f}" in capsys.readouterr().out
+
+
+def test_another_recipe_does_not_continue_a_run(pretrained, tokenizer, capsys):
+    options = ["--train.max_steps=70", f"--tokenizer.path={tokenizer / 'model'}", f"--run.output={pretrained}"]
+    assert main(["pretrain", *PRETRAIN, *options]) == 1
+    assert "train.max_steps was 60 and is now 70" in capsys.readouterr().err
+
+
+def test_the_recipe_of_a_run_is_a_recipe(pretrained, place):
+    output = place / "again"
+    assert main(["pretrain", str(pretrained / "recipe.yaml"), f"--run.output={output}", "--train.max_steps=6"]) == 0
+    assert yaml.safe_load((output / "recipe.yaml").read_text())["mask"]["count"] == 7
+
+
+def test_real_colour_pictures_from_a_folder(real_data, place, capsys):
+    run = place / "samples"
+    options = ["--train.max_steps=6", f"--data.path={real_data / 'imagenet_samples'}", f"--run.output={run}"]
+    assert main(["pretrain", *PRETRAIN, *options]) == 0
+    assert "always predicting the token frequencies" in capsys.readouterr().out

@@ -1,0 +1,96 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from beit.errors import ConfigError, DataError
+from beit.image import Preprocessing, read_image, to_unit_array
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_mode_becomes_rgb(mode):
+    picture = read_image(png(Image.new(mode, (9, 7))))
+    assert (picture.mode, picture.size) == ("RGB", (9, 7))
+
+
+def test_rotation_by_exif(tmp_path):
+    image = Image.new("RGB", (20, 10))
+    exif = image.getexif()
+    exif[0x0112] = 6  # turned by a quarter
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image(tmp_path / "turned.jpg").size == (10, 20)
+
+
+def test_real_pictures_are_read(real_data):
+    paths = sorted((real_data / "imagenet_samples").glob("*.JPEG"))[:12]
+    assert len(paths) == 12
+    assert all(min(read_image(path).size) > 50 for path in paths)
+
+
+def test_broken_pictures_say_what_is_wrong(tmp_path, monkeypatch):
+    whole = png(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)))
+    cases = {
+        "truncated.png": (whole[:-3000], "is broken"),
+        "text.png": (b"no picture", "is not a picture"),
+        "empty.png": (b"", "is not a picture"),
+        "dot.png": (png(Image.new("RGB", (1, 1))), "1 x 1 pixels"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=message) as caught:
+            read_image(tmp_path / name, min_side=8)
+        assert name in str(caught.value)
+    with pytest.raises(DataError, match="does not exist"):
+        read_image(tmp_path / "absent.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"is broken: .*decompression bomb"):
+        read_image(whole)
+
+
+@settings(deadline=None)
+@given(st.tuples(*[st.integers(1, 80)] * 2), st.tuples(*[st.integers(1, 40)] * 2), st.sampled_from([0.5, 0.875, 1]))
+def test_preprocessing_shape_and_range(size, out_size, share):
+    (height, width), (out_height, out_width) = size, out_size
+    rng = np.random.default_rng(height * 100 + width)
+    picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    view = Preprocessing.cropping((out_height, out_width), share)
+    array = view(picture)
+    assert array.shape == (3, out_height, out_width)
+    assert array.dtype == np.float32
+    assert -1 <= array.min() <= array.max() <= 1
+    left, top, right, bottom = view.box(height, width)
+    assert left >= -1e-6
+    assert top >= -1e-6
+    assert right <= width + 1e-6
+    assert bottom <= height + 1e-6
+
+
+def test_a_picture_of_model_size_is_only_normalised():
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    np.testing.assert_allclose(Preprocessing((16, 16), (16, 16))(picture), to_unit_array(picture) * 2 - 1, atol=1e-6)
+
+
+def test_saved_and_read_again(tmp_path):
+    view = Preprocessing((224, 224), (256, 256), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    view.save_pretrained(tmp_path)
+    assert Preprocessing.from_pretrained(tmp_path) == view
+    assert json.loads((tmp_path / "preprocessor_config.json").read_text())["size"] == {"height": 256, "width": 256}
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", '{"size": 3, "image_mean": 1}'])
+def test_bad_files(tmp_path, content):
+    if content is not None:
+        (tmp_path / "preprocessor_config.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"does not exist|is not understood"):
+        Preprocessing.from_pretrained(tmp_path)

@@ -1,0 +1,27 @@
+import pytest
+
+from beit.errors import CheckpointError
+from beit.weights import LoadReport, check_fit
+
+
+def test_everything_fits():
+    report = check_fit("x", {"a": (1,)}, {"a": (1,)}, (), ())
+    assert not report
+    assert str(report) == "every parameter was loaded"
+
+
+def test_allowed_differences_are_reported():
+    report = check_fit("x", {"a": (1,), "old.w": (3,), "head.w": (2,)}, {"a": (1,), "head.w": (5,), "new.w": (1,)},
+                       may_be_new=("head.*", "new.*"), may_be_left_out=("old.*",))  # fmt: skip
+    assert report == LoadReport(new=["head.w", "new.w"], left_out=["old.w"])
+    assert str(report) == "new, not from the checkpoint: head.w, new.w; in the checkpoint, not used: old.w"
+
+
+def test_every_other_difference_is_named():
+    found = {"a": (1,), "b": (2, 2), **{f"z{i}": (1,) for i in range(9)}}
+    with pytest.raises(CheckpointError) as caught:
+        check_fit("file", found, {"b": (2, 3), "c": (1,)}, (), ())
+    message = str(caught.value)
+    assert "1 missing: c" in message
+    assert "b is (2, 2), the model has (2, 3)" in message
+    assert "10 unknown: a, z0, z1, z2, z3, z4 and 4 more" in message
