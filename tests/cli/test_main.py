@@ -4,6 +4,9 @@ import sys
 import pytest
 
 from beit.cli.main import COMMANDS, main
+from tests.conftest import GOLDEN
+
+MIM = GOLDEN / "hf_v4" / "mim"
 
 
 def told(capsys, arguments, status=1):
@@ -55,9 +58,13 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["tokenizer", "trian"], "did you mean train?"),
         (["pretrain", "--optim.lr=-1"], "optim.lr: input should be greater than 0, got -1.0"),
         (["pretrain", "--tokenizer.optim.lr=-1"], "tokenizer.optim.lr: input should be greater than 0, got -1.0"),
-        (["pretrain", "--optim.lr=fast"], "optim.lr: Expected a <class 'float'>. Got value: fast"),
+        (["pretrain", "--optim.lr=fast"], "optim.lr: expected float, got fast"),
         (["pretrain", "--optim.lrr=1"], "there is no setting 'optim.lrr'; did you mean optim.lr?"),
-        (["pretrain", "--model.size=huge"], "model.size: Expected"),
+        (
+            ["pretrain", "--model.size=huge"],
+            "model.size: expected one of ['tiny', 'small', 'base', 'large'] or null, got huge",
+        ),
+        (["pretrain", "--model.image_mean=[1]"], "model.image_mean: expected tuple with 3 elements or null, got [1]"),
         (["pretrain", "--augment.crop_scale=[0.9, 0.1]"], "crop_scale is [0.9, 0.1]; expected 0 < first <= second"),
         (["pretrain", "/nowhere/recipe.yaml"], "/nowhere/recipe.yaml"),
         (["pretrain", "--data.path=/nowhere"], "data path '/nowhere' does not exist; expected a folder"),
@@ -71,6 +78,13 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["evaluate", "--model=/nowhere"], "/nowhere/config.json does not exist"),
         (["predict", "/nowhere", "x.png"], "/nowhere/config.json does not exist"),
         (["evaluate"], "model"),
+        (
+            ["evaluate", f"--model={GOLDEN / 'bad/wrong_shape'}"],
+            "model.safetensors does not fit the model, 1 of another",
+        ),
+        (["evaluate", f"--model={GOLDEN / 'bad/truncated'}"], "model.safetensors is damaged"),
+        (["finetune", f"--checkpoint={MIM}", "--model.hidden_size=64"], "hidden_size is 64, the checkpoint has 32"),
+        (["finetune", f"--checkpoint={MIM}", "--model.size=base"], "num_hidden_layers is 12, the checkpoint has 2"),
     ],
 )
 def test_bad_settings(capsys, tmp_path, monkeypatch, arguments, message):

@@ -99,5 +99,16 @@ def _one_line(message: str, parser: ArgumentParser) -> str:
             key = f"{groups['group']}.{groups['key']}" if groups.get("group") else groups["key"]
             return f"there is no setting {key!r}{nearest(key, known)} (all settings: {parser.prog} --help)"
     if match := re.search(r'Parser key "([^"]+)":\s*(.*)', message, flags=re.DOTALL):
-        return f"{match[1]}: {match[2]}"
+        return f"{match[1]}: {_type_error(match[2])}"
     return message
+
+
+def _type_error(message: str) -> str:
+    """Return jsonargparse's account of a value of the wrong type as `expected this or that, got value`."""
+    expected = re.findall(r"Expected an? (.+?)(?=\.? Got value|\n|$)", message)
+    given = re.search(r"(?:Got|Given) value: (.*)", message)
+    if not expected or given is None:
+        return message
+    words = [re.sub(r"<class '(\w+)'>", r"\1", kind).replace("NoneType", "null") for kind in expected]
+    words = [word.replace("typing.Literal[", "one of [") for word in words]
+    return f"expected {' or '.join(words)}, got {given[1]}"

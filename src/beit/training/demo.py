@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from beit.data import MaskPlan, Views, open_source
-from beit.geometry import Grid
+from beit.data import open_source
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.tokenizer import DiscreteVAE
@@ -139,8 +138,8 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
     test = open_source("digits:test")
     tokenizer = DiscreteVAE.from_pretrained(pretrained.path / "tokenizer" / "model")
     model = BeitForMaskedImageModeling.from_pretrained(pretrained.model)
-    mask: MaskPlan = mask_plan(job.mask, Grid(*model.beit.embeddings.grid))
-    views: Views = replace(pretrain_views(job, tokenizer), augmentation=None)
+    mask = mask_plan(job.mask, model.beit.embeddings.grid)
+    views = replace(pretrain_views(job, tokenizer, mask.grid), augmentation=None)
     classifier = BeitForImageClassification.from_pretrained(tuned.model)
     evaluation = evaluate_classifier(classifier, Preprocessing.from_pretrained(tuned.model), test, batch_size=256)
     ahead = mean(result.pretrained) - mean(result.from_scratch)

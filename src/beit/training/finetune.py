@@ -22,8 +22,8 @@ from beit.training.evaluate import Evaluation, evaluate_classifier, evaluation_s
 from beit.training.inputs import augmentation, open_sources, preprocessing
 from beit.training.loop import Plan, train
 from beit.training.metrics import MetricsLog, read_metrics
+from beit.training.model import check_same_shape, model_config, training_options
 from beit.training.optimiser import parameter_groups
-from beit.training.pretrain import model_config
 from beit.training.report import curves_section, write_report
 from beit.training.run_folder import RunFolder, open_run_folder, resolved_recipe
 from beit.training.settings import FinetuneJob
@@ -74,7 +74,7 @@ def finetune(job: FinetuneJob) -> RunFolder:
     accelerator = make_accelerator(job.run)
     torch.manual_seed(job.run.seed)
     model = new_classifier(job, classes)
-    view = _view(job)
+    view = preprocessing(job.model, model.config.image_hw, job.checkpoint)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
@@ -102,22 +102,13 @@ def new_classifier(job: FinetuneJob, classes: list[str]) -> BeitForImageClassifi
         "use_mask_token": False,
         "problem_type": "single_label_classification",
     }
-    dropouts = ("drop_path_rate", "hidden_dropout_prob", "attention_probs_dropout_prob")
-    options |= {name: getattr(job.model, name) for name in dropouts}
     if job.checkpoint is None:
         return BeitForImageClassification(model_config(job.model, **options))
     if not Path(job.checkpoint).is_dir():
         raise CheckpointError(f"checkpoint {job.checkpoint!r} is no folder; expected that of a pre-trained model")
-    config = BeitConfig.from_pretrained(job.checkpoint, **options)
+    config = BeitConfig.from_pretrained(job.checkpoint, **{**training_options(job.model), **options})
+    check_same_shape(job.model, config, job.checkpoint)
     return BeitForImageClassification.from_pretrained(job.checkpoint, config=config)
-
-
-def _view(job: FinetuneJob) -> Preprocessing:
-    """Return the deterministic view; size, mean and std are those of the checkpoint if there is one."""
-    if job.checkpoint is None:
-        return preprocessing(job.model)
-    view = Preprocessing.from_pretrained(job.checkpoint)
-    return Preprocessing.cropping(view.image_hw, job.model.crop_share, mean=view.mean, std=view.std)
 
 
 def _finish(job: FinetuneJob, run: FinetuneRun, evaluation: Evaluation, folder: RunFolder, steps: int) -> None:

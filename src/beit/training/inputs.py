@@ -8,7 +8,7 @@ from PIL import Image
 
 from beit.data import Augmentation, ImageSource, few_per_class, open_source, split
 from beit.errors import DataError
-from beit.image import Preprocessing
+from beit.image import HALF, Preprocessing
 from beit.training.settings import AugmentSettings, DataSettings, ModelSettings
 
 
@@ -59,7 +59,9 @@ def augmentation(settings: AugmentSettings) -> Augmentation:
     return Augmentation(settings.crop_scale, settings.crop_aspect, settings.flip, settings.color_jitter)
 
 
-def preprocessing(model: ModelSettings) -> Preprocessing:
-    """Return the deterministic view that a recipe describes."""
-    size_hw = (model.image_size, model.image_size)
-    return Preprocessing.cropping(size_hw, model.crop_share, mean=model.image_mean, std=model.image_std)
+def preprocessing(model: ModelSettings, image_hw: tuple[int, int], checkpoint: str | None = None) -> Preprocessing:
+    """Return the deterministic view; mean and std are those of the recipe, else of the checkpoint, else 0.5."""
+    before = Preprocessing.from_pretrained(checkpoint) if checkpoint is not None else None
+    mean = model.image_mean or (before.mean if before else HALF)
+    std = model.image_std or (before.std if before else HALF)
+    return Preprocessing.cropping(image_hw, model.crop_share, mean=mean, std=std)

@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.catalog import preset
-from beit.config import BeitConfig
 from beit.data import Collate, MaskPlan, ViewDataset, Views, evaluation_batches
 from beit.data.source import ImageSource
 from beit.geometry import Grid, block_masks, patch_grid
@@ -25,15 +22,15 @@ from beit.training.device import make_accelerator
 from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
 from beit.training.loop import Plan, train
 from beit.training.metrics import MetricsLog, read_metrics
+from beit.training.model import model_config
 from beit.training.optimiser import parameter_groups
 from beit.training.pretrain_pictures import reconstruction_section
 from beit.training.report import Section, curves_section, numbers_table, write_report
 from beit.training.run_folder import RunFolder, open_run_folder, resolved_recipe
-from beit.training.settings import MaskSettings, ModelSettings, PretrainJob, TokenizerJob
+from beit.training.settings import MaskSettings, PretrainJob, TokenizerJob
 from beit.training.tokenizer import train_tokenizer
 
 _FREQUENCY_PICTURES = 2048  # training pictures from which the token frequencies are estimated
-_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "layer_scale_init_value")
 
 
 class PretrainObjective(nn.Module):
@@ -66,7 +63,7 @@ class PretrainRun:
     def save(self, folder: Path) -> None:
         """Write the model and its preprocessing into a folder."""
         self.model.save_pretrained(folder)
-        preprocessing(self._job.model).save_pretrained(folder)
+        preprocessing(self._job.model, self.model.config.image_hw).save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
         """Fill the model from a folder."""
@@ -104,9 +101,9 @@ def pretrain(job: PretrainJob) -> RunFolder:
 
     Without `tokenizer.path` a tokenizer is trained first, on the same pictures, in `tokenizer/` inside the run folder.
     """
-    grid = patch_grid(job.model.image_size, job.model.patch_size)
+    config = model_config(job.model)  # impossible sizes fail before anything is written
+    grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
-    model_config(job.model)  # impossible sizes fail before anything is written
     if job.tokenizer.path is not None:
         DiscreteVAE.from_pretrained(job.tokenizer.path)
     sources = open_sources(job.data, job.run.seed)
@@ -116,11 +113,11 @@ def pretrain(job: PretrainJob) -> RunFolder:
         return folder
     tokenizer = DiscreteVAE.from_pretrained(_tokenizer_folder(job, grid, folder)).to(accelerator.device)
     tokenizer.requires_grad_(requires_grad=False)
-    config = model_config(job.model, vocab_size=tokenizer.config.vocab_size)
     torch.manual_seed(job.run.seed)
-    run = PretrainRun(BeitForMaskedImageModeling(config), tokenizer, job)
+    model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.config.vocab_size))
+    run = PretrainRun(model, tokenizer, job)
 
-    views = pretrain_views(job, tokenizer)
+    views = pretrain_views(job, tokenizer, grid)
     dataset = ViewDataset(sources.train, views, job.run.seed, replace_broken=True)
     plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed, mask))
     train(plan, run, folder, accelerator)
@@ -130,15 +127,6 @@ def pretrain(job: PretrainJob) -> RunFolder:
     return folder
 
 
-def model_config(settings: ModelSettings, **options: Any) -> BeitConfig:
-    """Return the config that a recipe describes: a named size, changed where the recipe says so."""
-    changed = {name: getattr(settings, name) for name in _SIZES if getattr(settings, name) is not None}
-    same_name = {name: getattr(settings, name) for name in (
-        "image_size", "patch_size", "drop_path_rate", "hidden_dropout_prob", "attention_probs_dropout_prob"
-    )}  # fmt: skip
-    return preset(settings.size, **{**changed, **same_name, **options})
-
-
 def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
     """Return how to mask, after trying it once so that impossible settings fail before the run."""
     plan = MaskPlan(grid, settings.count, settings.min_block, settings.min_aspect, settings.exact)
@@ -146,12 +134,12 @@ def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
     return plan
 
 
-def pretrain_views(job: PretrainJob, tokenizer: DiscreteVAE) -> Views:
+def pretrain_views(job: PretrainJob, tokenizer: DiscreteVAE, grid: Grid) -> Views:
     """Return the random views of pre-training: one crop for the model and for the tokenizer."""
-    grid = patch_grid(job.model.image_size, job.model.patch_size)
     patch = tokenizer.config.patch_size
     tokenizer_hw = (grid.height * patch, grid.width * patch)
-    return Views(preprocessing(job.model), augmentation(job.augment), tokenizer_hw)
+    view = preprocessing(job.model, model_config(job.model).image_hw)
+    return Views(view, augmentation(job.augment), tokenizer_hw)
 
 
 def _tokenizer_folder(job: PretrainJob, grid: Grid, folder: RunFolder) -> Path:
@@ -181,7 +169,7 @@ def _finish(
     folder: RunFolder,
     steps: int,
 ) -> None:
-    plain = replace(pretrain_views(job, tokenizer), augmentation=None)
+    plain = replace(pretrain_views(job, tokenizer, mask.grid), augmentation=None)
     quality = measure_pretraining(run, tokenizer, sources, plain, mask, job.run.seed, job.train.batch_size)
     numbers = {field.name: getattr(quality, field.name) for field in fields(quality)}
     with MetricsLog(folder, steps) as metrics:

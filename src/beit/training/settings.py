@@ -83,14 +83,14 @@ class AugmentSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelSettings:
-    """The BEiT. A size by name; options left empty are those of the size."""
+    """The BEiT. A size by name; options left empty are those of the size, or of the checkpoint if there is one."""
 
-    size: SizeName = "base"
-    """Named size."""
-    image_size: int = Field(default=224, ge=1)
-    """Side of the input, in pixels."""
-    patch_size: int = Field(default=16, ge=1)
-    """Side of a patch, in pixels."""
+    size: SizeName | None = None
+    """Named size; default: base."""
+    image_size: int | None = Field(default=None, ge=1)
+    """Side of the input, in pixels; default: 224."""
+    patch_size: int | None = Field(default=None, ge=1)
+    """Side of a patch, in pixels; default: 16."""
     hidden_size: int | None = Field(default=None, ge=1)
     """Width of the encoder."""
     num_hidden_layers: int | None = Field(default=None, ge=1)
@@ -107,10 +107,10 @@ class ModelSettings:
     """Dropout of hidden states."""
     attention_probs_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of attention probabilities."""
-    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    """Mean per colour channel."""
-    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    """Standard deviation per colour channel."""
+    image_mean: tuple[float, float, float] | None = None
+    """Mean per colour channel; default: 0.5."""
+    image_std: tuple[float, float, float] | None = None
+    """Standard deviation per colour channel; default: 0.5."""
     crop_share: float = Field(default=0.875, gt=0, le=1)
     """The evaluation crop's share of the picture's shorter side."""
 
@@ -279,7 +279,7 @@ class FinetuneJob:
     checkpoint: str | None = None
     """Pre-trained model folder; null starts from random weights."""
     model: ModelSettings = field(default_factory=ModelSettings)
-    """Model (its size matters only without a checkpoint)"""
+    """Model; with a checkpoint, sizes that are given must be the checkpoint's"""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the target spread over all classes."""
     optim: OptimSettings = field(

@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import pytest
+
+from beit.cli.parser import parse_job
+from beit.geometry import patch_grid
+from beit.training.model import model_config
+from beit.training.pretrain import mask_plan
+from beit.training.settings import PretrainJob
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("pretrain_*.yaml"))
+
+
+def test_there_are_recipes():
+    assert len(RECIPES) >= 3
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_complete_and_its_numbers_fit_together(path):
+    job = parse_job(PretrainJob, "beit pretrain", "", [str(path)])
+    config = model_config(job.model)
+    grid = patch_grid(config.image_size, config.patch_size)
+    assert mask_plan(job.mask, grid).count / grid.patches == pytest.approx(0.4, abs=0.03), "the paper masks about 40 %"
+    assert job.run.output == f"runs/{path.stem}"
