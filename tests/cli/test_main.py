@@ -54,6 +54,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["pretrain"], "data.path is missing; name a folder of pictures"),
         (["pretrian"], "there is no command 'pretrian'; did you mean pretrain?"),
         (["tokenizer", "trian"], "did you mean train?"),
         (["pretrain", "--optim.lr=-1"], "optim.lr: input should be greater than 0, got -1.0"),
@@ -92,6 +93,8 @@ def test_bad_settings(capsys, tmp_path, monkeypatch, arguments, message):
     if arguments == ["pretrain", "--run.device=cuda"]:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     status = 2 if arguments == ["pretrian"] else 1
+    if arguments[0] in ("pretrain", "finetune", "evaluate") and "data" not in message:
+        arguments = [*arguments, "--data.path=digits:train"]
     assert message in told(capsys, arguments, status)
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
 

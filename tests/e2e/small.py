@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PICTURES = ["--data.workers=0", "--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
+PICTURES = ["--data.path=digits:train", "--data.workers=0", "--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
 MODEL = [
     "--model.size=tiny", "--model.image_size=16", "--model.patch_size=4", "--model.hidden_size=32",
     "--model.num_hidden_layers=2", "--model.num_attention_heads=4", "--model.intermediate_size=64",

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
-from beit.data import BrokenPicture, Collate, ViewDataset, Views, evaluation_batches, open_source
+from beit.data import BrokenPicture, Collate, ViewDataset, Views, evaluation_batches
 from beit.data.source import ImageSource
 from beit.errors import DataError
 from beit.image import Preprocessing, to_unit_array
 from beit.models_torch import BeitForImageClassification
 from beit.training.broken import BrokenPictures
 from beit.training.device import pick_device
+from beit.training.inputs import open_pictures
 from beit.training.report import Section, confusion_section, figure, numbers_table, write_report
 from beit.training.run_folder import resolved_recipe
 from beit.training.settings import EvaluateJob
@@ -111,7 +112,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     Raises:
         DataError: If the classes of model and pictures differ, or too many pictures are broken.
     """
-    source = open_source(job.data.path, job.data.min_side)
+    source = open_pictures(job.data)
     model = BeitForImageClassification.from_pretrained(job.model).to(pick_device(job.device))
     view = Preprocessing.from_pretrained(job.model)
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from beit.data import Augmentation, ImageSource, few_per_class, open_source, split
-from beit.errors import DataError
+from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
 from beit.training.settings import AugmentSettings, DataSettings, ModelSettings
 
@@ -20,13 +20,25 @@ class Sources:
     val: ImageSource
 
 
+def open_pictures(data: DataSettings) -> ImageSource:
+    """Open the pictures of `data.path`.
+
+    Raises:
+        ConfigError: If no path is given.
+        DataError: If there are no pictures.
+    """
+    if data.path is None:
+        raise ConfigError("data.path is missing; name a folder of pictures, a parquet file or digits:train")
+    return open_source(data.path, data.min_side)
+
+
 def open_sources(data: DataSettings, seed: int) -> Sources:
     """Open the pictures of a job.
 
     Raises:
         DataError: If there are none, a class has too few, or the two sources disagree about the classes.
     """
-    source = open_source(data.path, data.min_side)
+    source = open_pictures(data)
     if data.val_path is not None:
         train, val = source, open_source(data.val_path, data.min_side)
         if train.classes is not None and val.classes is not None and train.classes != val.classes:

@@ -22,6 +22,16 @@ from beit.training.metrics import Line
 from beit.weights import atomic_file
 
 Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]
+WORDS = {
+    "frequency_loss": "loss of always predicting the token frequencies",
+    "frequency_accuracy": "accuracy of always predicting the most frequent token",
+    "top5_accuracy": "top-5 accuracy",
+    "mean_class_accuracy": "accuracy, mean over classes",
+    "l1": "mean absolute error (pixels in [0, 1])",
+    "l2": "mean squared error",
+    "used_codes": "codes used",
+    "vocab_size": "codes in the codebook",
+}
 _SHOWN_SIDE = 128  # small pictures are enlarged to about this many pixels, without smoothing
 
 
@@ -85,8 +95,11 @@ def figure(picture_CHW: Picture, caption: str = "") -> Figure:
 
 
 def numbers_table(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return names and values, rounded for reading."""
-    return [(name, f"{value:,.4g}" if isinstance(value, float) else f"{value}") for name, value in numbers.items()]
+    """Return names and values, spelled out and rounded for reading."""
+    return [
+        (WORDS.get(name, name), f"{value:,.4g}" if isinstance(value, float) else f"{value:,}")
+        for name, value in numbers.items()
+    ]
 
 
 def _svg_uri(svg: bytes) -> str:

@@ -45,8 +45,8 @@ class RunSettings:
 class DataSettings:
     """Which pictures, and how they are read."""
 
-    path: str = "digits:train"
-    """Folder of pictures (folders inside it are classes), parquet file or folder of them, or digits:train."""
+    path: str | None = None
+    """Folder of pictures (folders inside it are classes), parquet file or folder of them, or digits:train. Needed."""
     val_path: str | None = None
     """Pictures to validate on; default: a share of the others."""
     val_share: float = Field(default=0.05, gt=0, lt=1)

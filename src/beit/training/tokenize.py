@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.data import BrokenPicture, Collate, ViewDataset, evaluation_batches, open_source
+from beit.data import BrokenPicture, Collate, ViewDataset, evaluation_batches
 from beit.errors import DataError
 from beit.image import to_unit_array
 from beit.tokenizer import DiscreteVAE, codebook_usage, count_tokens
 from beit.training.broken import BrokenPictures
 from beit.training.device import pick_device
-from beit.training.inputs import first_pictures
+from beit.training.inputs import first_pictures, open_pictures
 from beit.training.settings import EncodeJob, ReconstructJob
 from beit.training.tokenizer import measure_tokenizer, tokenizer_views
 from beit.weights import atomic_file
@@ -49,7 +49,7 @@ def encode_pictures(job: EncodeJob) -> Encoded:
     """
     device = pick_device(job.device)
     tokenizer = DiscreteVAE.from_pretrained(job.tokenizer).to(device)
-    source = open_source(job.data.path, job.data.min_side)
+    source = open_pictures(job.data)
     dataset = ViewDataset(source, tokenizer_views(job.image_size), seed=0, replace_broken=False)
     tokens, indices, broken = list[NDArray[np.int32]](), list[int](), list[BrokenPicture]()
     for batch in evaluation_batches(dataset, Collate(0), job.batch_size, job.data.workers):
@@ -83,7 +83,7 @@ def reconstruct_pictures(job: ReconstructJob) -> dict[str, float]:
     """
     device = pick_device(job.device)
     tokenizer = DiscreteVAE.from_pretrained(job.tokenizer).to(device)
-    source = open_source(job.data.path, job.data.min_side)
+    source = open_pictures(job.data)
     crop = tokenizer_views(job.image_size).preprocessing.crop
     shown = [to_unit_array(crop(picture)) for _, picture in first_pictures(source, job.count)]
     if not shown:
