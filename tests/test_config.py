@@ -1,5 +1,6 @@
 import inspect
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,19 @@ def test_stages_are_aligned():
         ({"image_size": "224"}, "neither a number of pixels nor a pair"),
         ({"problem_type": "ranking"}, "problem_type is 'ranking'"),
         ({"num_labels": -1}, "num_labels is -1"),
+        ({"num_labels": "3"}, "num_labels is '3'"),
+        ({"id2label": ["a"]}, "id2label is ['a']; expected {index: name}"),
+        ({"id2label": {"a": "x"}}, "expected {index: name}"),
+        ({"id2label": {1: "a", 5: "b"}}, "id2label has the indices [1, 5]; expected 0 to 1"),
+        ({"out_indices": 3}, "out_indices is 3; expected a list"),
+        ({"out_indices": ["a"]}, "out_indices holds 'a'"),
+        ({"pool_scales": 3}, "pool_scales is 3; expected a list"),
+        ({"use_mask_token": "false"}, "use_mask_token is 'false'; expected true or false"),
+        (
+            {"initializer_range": float("inf")},
+            "initializer_range is inf; expected a number of at least 0, not infinite",
+        ),
+        ({"semantic_loss_ignore_index": "x"}, "semantic_loss_ignore_index is 'x'"),
         ({"num_labels": 3, "id2label": {0: "a"}}, "num_labels is 3 but id2label names 1"),
         ({"out_indices": [3, 5, 7, 13]}, "out_indices holds 13"),
         ({"out_features": ["stage13"]}, "out_features holds 'stage13'"),
@@ -115,17 +129,17 @@ def test_stages_are_aligned():
     ],
 )
 def test_bad_values_say_value_expectation_remedy(options, message):
-    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         BeitConfig(**options)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not readable JSON"),
         ("[]", "holds a list"),
         ('{"model_type": "vit"}', "model of type 'vit'"),
-        ("\xff", "is not JSON"),
+        ("\xff", "is not readable JSON"),
     ],
 )
 def test_bad_files(tmp_path, content, message):

@@ -8,6 +8,7 @@ back unchanged.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,6 +18,20 @@ from beit.errors import ConfigError
 CONFIG_NAME = "config.json"
 ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+_FLAGS = (
+    "use_mask_token",
+    "use_absolute_position_embeddings",
+    "use_relative_position_bias",
+    "use_shared_relative_position_bias",
+    "use_mean_pooling",
+    "use_auxiliary_head",
+    "auxiliary_concat_input",
+    "add_fpn",
+    "reshape_hidden_states",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+)
 
 Size = int | Sequence[int]
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
@@ -127,7 +142,7 @@ class BeitConfig:
         self.layer_scale_init_value = layer_scale_init_value
         self.drop_path_rate = drop_path_rate
         self.use_mean_pooling = use_mean_pooling
-        self.pool_scales = list(pool_scales)
+        self.pool_scales = _list("pool_scales", pool_scales)
         self.use_auxiliary_head = use_auxiliary_head
         self.auxiliary_loss_weight = auxiliary_loss_weight
         self.auxiliary_channels = auxiliary_channels
@@ -167,6 +182,11 @@ class BeitConfig:
     def num_labels(self) -> int:
         """Number of classes of a classification or segmentation head."""
         return len(self.id2label)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, by index."""
+        return [self.id2label[index] for index in range(self.num_labels)]
 
     @num_labels.setter
     def num_labels(self, value: int) -> None:
@@ -217,7 +237,7 @@ class BeitConfig:
     def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Self:
         """Build a config from the content of a `config.json`; `overrides` win over it."""
         options = dict(options)
-        if "num_labels" in overrides:  # a new number of classes makes the old names void
+        if {"num_labels", "id2label"} & overrides.keys():  # a new number of classes makes the old names void
             options.pop("id2label", None)
             options.pop("label2id", None)
         if {"out_features", "out_indices"} & overrides.keys() or "num_hidden_layers" in overrides:
@@ -235,10 +255,10 @@ class BeitConfig:
         path = Path(path)
         try:
             options = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{path} does not exist; a model folder holds a {CONFIG_NAME}") from None
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ConfigError(f"{path} is not JSON ({error}); expected the {CONFIG_NAME} of a BEiT") from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ConfigError(f"{path} is not readable JSON ({error}); expected the {CONFIG_NAME} of a BEiT") from None
         if not isinstance(options, dict):
             raise ConfigError(f"{path} holds a {type(options).__name__}; expected a JSON object of options")
         model_type = options.get("model_type", cls.model_type)
@@ -274,6 +294,12 @@ def pair(size: Size) -> tuple[int, int]:
     return height, width
 
 
+def _list(name: str, values: Any) -> list[Any]:
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ConfigError(f"{name} is {values!r}; expected a list")
+    return list(values)
+
+
 def check_divisible(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> None:
     """Refuse an image, (height, width) in pixels, that whole patches do not tile.
 
@@ -299,17 +325,28 @@ def _labels(
     num_labels: int | None, id2label: Mapping[Any, str] | None, label2id: Mapping[str, int] | None
 ) -> tuple[dict[int, str], dict[str, int]]:
     if id2label is not None:
-        names = {int(index): str(label) for index, label in id2label.items()}
+        names = _class_names(id2label)
         if num_labels is not None and num_labels != len(names):
             raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of them")
     else:
         count = 2 if num_labels is None else num_labels
-        if count < 0:
-            raise ConfigError(f"num_labels is {num_labels}; expected 0 or more")
+        _require_whole("num_labels", count, least=0)
         names = {index: f"LABEL_{index}" for index in range(count)}
         label2id = None if num_labels is not None else label2id
     ids = {str(label): int(index) for label, index in (label2id or {}).items()}
     return names, ids or {label: index for index, label in names.items()}
+
+
+def _class_names(id2label: Any) -> dict[int, str]:
+    try:
+        names = {int(index): str(label) for index, label in id2label.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"id2label is {id2label!r}; expected {{index: name}}") from None
+    if sorted(names) != list(range(len(names))):
+        raise ConfigError(
+            f"id2label has the indices {sorted(names)[:20]}; expected 0 to {len(names) - 1}, none left out"
+        )
+    return dict(sorted(names.items()))
 
 
 def _aligned_stages(
@@ -319,16 +356,18 @@ def _aligned_stages(
     if out_features is None and out_indices is None:
         return [stages[-1]], [len(stages) - 1]
     if out_indices is not None:
-        for index in out_indices:
-            if not -len(stages) <= index < len(stages):
-                raise ConfigError(f"out_indices holds {index}; expected indices into the {len(stages)} stages {stages}")
+        for index in _list("out_indices", out_indices):
+            if not isinstance(index, int) or not -len(stages) <= index < len(stages):
+                raise ConfigError(
+                    f"out_indices holds {index!r}; expected indices into the {len(stages)} stages {stages}"
+                )
         named = [stages[index] for index in out_indices]
         if out_features is not None and list(out_features) != named:
             raise ConfigError(
                 f"out_features {list(out_features)} and out_indices {list(out_indices)} disagree ({named})"
             )
         return named, list(out_indices)
-    features = list(out_features or ())
+    features = _list("out_features", out_features)
     for name in features:
         if name not in stages:
             raise ConfigError(f"out_features holds {name!r}; expected names of {stages}")
@@ -347,7 +386,13 @@ def _validate(config: BeitConfig) -> None:
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
         _require_number(name, getattr(config, name), 0.0, 1.0)
     for name in ("initializer_range", "layer_norm_eps", "layer_scale_init_value", "auxiliary_loss_weight"):
-        _require_number(name, getattr(config, name), 0.0, float("inf"))
+        _require_number(name, getattr(config, name), 0.0, sys.float_info.max)
+    for name in _FLAGS:
+        if not isinstance(getattr(config, name), bool):
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; expected true or false")
+    ignored = config.semantic_loss_ignore_index
+    if isinstance(ignored, bool) or not isinstance(ignored, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"semantic_loss_ignore_index is {ignored!r}; expected a whole number")
     for scale in config.pool_scales:
         _require_whole("pool_scales", scale, least=1)
     if isinstance(config.hidden_act, str):
@@ -373,4 +418,5 @@ def _require_whole(name: str, value: Any, least: int) -> None:
 
 def _require_number(name: str, value: Any, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise ConfigError(f"{name} is {value!r}; expected a number from {least:g} to {most:g}")
+        upper = f"from {least:g} to {most:g}" if most < sys.float_info.max else f"of at least {least:g}, not infinite"
+        raise ConfigError(f"{name} is {value!r}; expected a number {upper}")

@@ -22,6 +22,14 @@ class ModelOutput(Mapping[str, Any]):
         named = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
         return {name: value for name, value in named if value is not None}
 
+    def __post_init__(self) -> None:
+        """Accept all fields as one mapping, which is how accelerate and torch rebuild an output."""
+        first, *others = (field.name for field in fields(self))  # type: ignore[arg-type]
+        given = getattr(self, first)
+        if isinstance(given, Mapping) and all(getattr(self, name) is None for name in others):
+            for name in (first, *others):
+                setattr(self, name, given.get(name))
+
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the values that are not None, in the documented order."""
         return tuple(self._present().values())

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from beit.cli.main import main
+from beit.weights import read_safetensors
 from tests.e2e.small import FINETUNE, PRETRAIN
 
 EXTRA = ["--train.max_steps=3", "--train.batch_size=8", "--optim.warmup_steps=0"]
@@ -19,7 +20,7 @@ def run(tmp_path, capsys):
         lines = capsys.readouterr().err.strip().splitlines()
         assert status == 1
         assert len(lines) == 1, lines
-        assert not (output / "model").exists()
+        assert not (output / "result.json").exists()
         assert not list(tmp_path.rglob("*.tmp"))
         return lines[0]
 
@@ -83,7 +84,26 @@ def test_an_empty_folder(run, tmp_path):
 
 
 def test_pictures_without_labels(run, pictures):
-    assert "has no labels; put the pictures into one folder per class" in run("finetune", FINETUNE, pictures / "cat")
+    line = run("finetune", FINETUNE, pictures / "cat")
+    assert "has no labels; put every picture into the folder of its class" in line
+
+
+def test_validation_pictures_that_are_all_broken(run, pictures, tmp_path):
+    (tmp_path / "val").mkdir()
+    for number in range(3):
+        (tmp_path / "val" / f"{number}.png").write_bytes(b"this is text")
+    assert "none of the 3 pictures is usable" in run(
+        "pretrain", [*PRETRAIN, f"--data.val_path={tmp_path / 'val'}"], pictures
+    )
+
+
+def test_a_loss_that_diverges_leaves_no_poisoned_checkpoint(pictures, tmp_path, capsys):
+    options = [*PRETRAIN, "--train.max_steps=20", "--optim.lr=1e30", "--optim.warmup_steps=0", "--run.save_every=1"]
+    more = ["--run.log_every=20", "--data.val_share=0.4", f"--data.path={pictures}", f"--run.output={tmp_path / 'run'}"]
+    assert main(["pretrain", *options, *more]) == 1
+    assert "lower optim.lr" in capsys.readouterr().err
+    for path in (tmp_path / "run" / "checkpoints").glob("*/model.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in read_safetensors(path).values())
 
 
 def test_other_classes_to_validate_on(run, pictures, tmp_path):

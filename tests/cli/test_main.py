@@ -79,6 +79,11 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["evaluate", "--model=/nowhere"], "/nowhere/config.json does not exist"),
         (["predict", "/nowhere", "x.png"], "/nowhere/config.json does not exist"),
         (["evaluate"], "model"),
+        (["predict", __file__, "x.png"], "config.json does not exist"),
+        (["predict", str(MIM), "x.png", "--device=tpu"], "device is 'tpu'; expected auto, cpu or cuda"),
+        (["pretrain", "--optim.betas=[0.9, 1.5]"], "betas is [0.9, 1.5]; expected two numbers"),
+        (["pretrain", "--model.image_std=[0, 1, 1]"], "image_std is [0.0, 1.0, 1.0]; expected numbers above 0"),
+        (["pretrain", "--train.max_steps=3"], "warm-up of 96 steps is not shorter than the run of 3"),
         (
             ["evaluate", f"--model={GOLDEN / 'bad/wrong_shape'}"],
             "model.safetensors does not fit the model, 1 of another",

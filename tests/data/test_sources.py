@@ -25,6 +25,11 @@ def test_hidden_files_and_other_files_are_no_pictures(pictures):
     assert len(open_source(str(pictures))) == 12
 
 
+def test_a_link_that_leads_back_is_followed_once(pictures):
+    (pictures / "cat" / "loop").symlink_to(pictures)
+    assert len(open_source(str(pictures))) == 12
+
+
 def test_digits_are_split_by_writer():
     train, test = open_source("digits:train"), open_source("digits:test")
     assert (len(train), len(test)) == (1297, 500)
@@ -57,6 +62,24 @@ def test_parquet_without_labels_and_with_bare_bytes(tmp_path, pictures):
 
 
 @pytest.mark.parametrize(
+    ("labels", "classes"),
+    [(["b", "a", "b"], ["a", "b"]), ([7, 3, 7], ["3", "7"]), (["b", None, "a"], None), ([[1], [2], [1, 2]], None)],
+)
+def test_parquet_labels(tmp_path, pictures, labels, classes):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = (pictures / "cat" / "0.png").read_bytes()
+    pq.write_table(pa.table({"image": [content] * 3, "label": labels}), tmp_path / "x.parquet")
+    if classes is None:
+        with pytest.raises(DataError, match="expected one class per row, none missing"):
+            open_source(str(tmp_path / "x.parquet"))
+    else:
+        source = open_source(str(tmp_path / "x.parquet"))
+        assert [source.classes[label] for label in source.labels] == [str(label) for label in labels]
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda place: place / "absent", "does not exist; expected a folder"),
@@ -82,18 +105,18 @@ def test_a_parquet_file_of_other_things(tmp_path):
 
 def test_split_is_stratified_and_complete(pictures):
     source = open_source(str(pictures))
-    train, val = split(source, 0.3, seed=1)
+    train, val = split(source, 0.3, seed=1, stratified=True)
     assert np.bincount(val.labels).tolist() == [2, 2]
     names = [part.name(index) for part in (train, val) for index in range(len(part))]
     assert sorted(names) == sorted(source.name(index) for index in range(12))
-    assert [val.name(0)] == [split(source, 0.3, seed=1)[1].name(0)]
+    assert [val.name(0)] == [split(source, 0.3, seed=1, stratified=True)[1].name(0)]
 
 
 def test_a_class_with_one_picture_cannot_be_split(pictures):
     (pictures / "eel").mkdir()
     Image.new("RGB", (9, 9)).save(pictures / "eel" / "only.png")
     with pytest.raises(DataError, match="class 'eel' has 1 picture; expected at least 2"):
-        split(open_source(str(pictures)), 0.3, seed=0)
+        split(open_source(str(pictures)), 0.3, seed=0, stratified=True)
 
 
 def test_few_per_class():

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -87,15 +86,3 @@ def test_a_broken_picture_is_replaced_in_training_and_left_out_in_evaluation(pic
     batches = list(evaluation_batches(ViewDataset(source, VIEWS, 0, replace_broken=False), Collate(0), 4, workers=0))
     assert [index for batch in batches for index in batch.indices] == [0, 1, *range(3, 12)]
     assert sum(len(batch.broken) for batch in batches) == 1
-
-
-@pytest.mark.parametrize("world", [1, 2, 5])
-def test_evaluation_ranks_cover_everything_once(pictures, world):
-    dataset = ViewDataset(open_source(str(pictures)), VIEWS, 0, replace_broken=False)
-    seen = [
-        index
-        for rank in range(world)
-        for batch in evaluation_batches(dataset, Collate(0), 4, 0, rank, world)
-        for index in batch.indices
-    ]
-    assert sorted(seen) == list(range(12))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from beit.cli.main import main
 from beit.data import open_source
-from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, TOKENIZER, losses
+from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, TOKENIZER, beit, losses
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def pretrained(place, tokenizer):
 @pytest.fixture(scope="module")
 def finetuned(place, pretrained):
     run = place / "finetune"
-    options = ["--train.max_steps=120", "--train.batch_size=64", f"--checkpoint={pretrained / 'model'}"]
+    options = ["--train.max_steps=240", "--train.batch_size=64", f"--checkpoint={pretrained / 'model'}"]
     assert main(["finetune", f"--run.output={run}", "--data.val_path=digits:test", *FINETUNE, *options]) == 0
     return run
 
@@ -95,7 +95,7 @@ def test_the_report_is_self_contained_and_holds_pictures(pretrained, finetuned):
 
 def test_finetuning_beats_chance(finetuned):
     assert result(finetuned)["accuracy"] > 0.3
-    assert losses(finetuned)[120] < losses(finetuned)[10]
+    assert losses(finetuned)[240] < losses(finetuned)[10]
 
 
 def test_evaluate_gives_the_same_numbers(finetuned, place, capsys):
@@ -147,3 +147,27 @@ def test_real_colour_pictures_from_a_folder(real_data, place, capsys):
     options = ["--train.max_steps=6", f"--data.path={real_data / 'imagenet_samples'}", f"--run.output={run}"]
     assert main(["pretrain", *PRETRAIN, *options]) == 0
     assert "always predicting the token frequencies" in capsys.readouterr().out
+
+
+def test_pretraining_beats_the_token_frequencies(tokenizer, place):
+    run = place / "longer"
+    options = ["--train.max_steps=300", "--train.batch_size=64", "--optim.lr=3e-3", "--run.report=false"]
+    assert (
+        main(["pretrain", *PRETRAIN, *options, f"--tokenizer.path={tokenizer / 'model'}", f"--run.output={run}"]) == 0
+    )
+    assert result(run)["loss"] < result(run)["frequency_loss"]
+    assert result(run)["accuracy"] > result(run)["frequency_accuracy"]
+
+
+def test_bf16(tokenizer, place):
+    run = place / "bf16"
+    options = ["--train.max_steps=6", "--run.log_every=1", "--run.precision=bf16", "--run.device=cpu"]
+    done = beit("pretrain", *PRETRAIN, *options, f"--tokenizer.path={tokenizer / 'model'}", f"--run.output={run}")
+    assert done.returncode == 0, done.stderr
+    exact = place / "fp32"
+    options[2] = "--run.precision=fp32"
+    assert (
+        main(["pretrain", *PRETRAIN, *options, f"--tokenizer.path={tokenizer / 'model'}", f"--run.output={exact}"]) == 0
+    )
+    assert list(losses(run).values()) == pytest.approx(list(losses(exact).values()), rel=0.02)
+    assert losses(run) != losses(exact)

@@ -63,12 +63,13 @@ def test_mean_count_as_recorded(ours):
 @given(st.integers(2, 16), st.integers(2, 16), st.data())
 def test_never_more_than_asked_and_never_none(height, width, data):
     grid = Grid(height, width)
-    min_block = data.draw(st.integers(1, grid.patches // 2))
+    min_block = data.draw(st.integers(1, max(1, grid.patches // 4)))
     count = data.draw(st.integers(min_block, grid.patches))
     seed = data.draw(st.integers(0, 1000))
     masks = block_masks(grid, count, np.random.default_rng(seed), batch=5, min_block=min_block)
     assert masks.shape == (5, height, width)
     assert masks.sum(axis=(1, 2)).max() <= count
+    assert masks.sum(axis=(1, 2)).min() >= 1
     exact = block_masks(grid, count, np.random.default_rng(seed), batch=5, min_block=min_block, exact=True)
     assert set(exact.sum(axis=(1, 2))) == {count}
     assert np.all(exact | ~masks), "exact masks keep the blocks"
@@ -89,6 +90,7 @@ def test_a_mask_depends_on_its_own_generator_alone():
         ({"count": 10}, "10 masked patches with blocks of at least 16"),
         ({"count": 197}, "expected 16 to 196"),
         ({"count": 75, "min_block": 0}, "smallest block is 0"),
+        ({"count": 196, "min_block": 196}, "no block of at least 196 patches fits into a grid of 14 x 14"),
         ({"count": 75, "min_aspect": 0}, "aspect ratio is 0"),
         ({"count": 75, "min_aspect": 1.5}, "aspect ratio is 1.5"),
     ],

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from beit.errors import ConfigError, DataError
 from beit.image import Preprocessing, read_image, to_unit_array
+from tests.conftest import GOLDEN
 
 
 def png(image):
@@ -21,6 +23,29 @@ def png(image):
 def test_every_mode_becomes_rgb(mode):
     picture = read_image(png(Image.new(mode, (9, 7))))
     assert (picture.mode, picture.size) == ("RGB", (9, 7))
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    ramp = Image.fromarray(np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16))
+    pixels = np.asarray(read_image(png(ramp)))[..., 0].ravel()
+    assert np.abs(pixels - np.arange(256)).max() <= 1
+
+
+def test_pixels_of_unknown_range_are_refused(tmp_path):
+    Image.new("F", (9, 9)).save(tmp_path / "f.tiff")
+    with pytest.raises(DataError, match=r"f\.tiff has F pixels"):
+        read_image(tmp_path / "f.tiff")
+
+
+def test_damaged_bytes_never_escape_as_something_else(real_data):
+    whole = sorted((real_data / "imagenet_samples").glob("*.JPEG"))[0].read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole[: rng.integers(10, 4000)])
+        for place in rng.integers(0, len(damaged), 8):
+            damaged[place] = rng.integers(256)
+        with contextlib.suppress(DataError):  # anything else is a failure
+            assert read_image(bytes(damaged)).mode == "RGB"
 
 
 def test_rotation_by_exif(tmp_path):
@@ -86,9 +111,29 @@ def test_saved_and_read_again(tmp_path):
     view.save_pretrained(tmp_path)
     assert Preprocessing.from_pretrained(tmp_path) == view
     assert json.loads((tmp_path / "preprocessor_config.json").read_text())["size"] == {"height": 256, "width": 256}
+    Preprocessing.cropping((224, 224), 0.875).save_pretrained(tmp_path)
+    assert Preprocessing.from_pretrained(tmp_path) == Preprocessing((224, 224), 256)
+    assert json.loads((tmp_path / "preprocessor_config.json").read_text())["size"] == {"shortest_edge": 256}
 
 
-@pytest.mark.parametrize("content", [None, "{", "{}", '{"size": 3, "image_mean": 1}'])
+@pytest.mark.parametrize("saved", ["as_saved", "old_style"])
+def test_the_files_of_the_published_processor_are_read(saved):
+    view = Preprocessing.from_pretrained(GOLDEN / "processor" / saved)
+    assert view(Image.new("RGB", (500, 300))).shape == (3, *view.image_hw)
+
+
+def test_numbers_of_the_published_processor(real_data):
+    """Pixels recorded from transformers 4.37.2 with its default options, every eighth row and column."""
+    io = np.load(GOLDEN / "processor" / "defaults.npz")
+    view = Preprocessing.from_pretrained(GOLDEN / "processor" / "as_saved")
+    for key in io.files:
+        sample, _ = key.split("|")
+        ours = view(read_image(real_data / "imagenet_samples" / sample))[:, ::8, ::8]
+        np.testing.assert_allclose(ours, io[key], atol=2.1 / 255 / 0.5)  # JPEG decoders differ by a level
+        assert np.abs(ours - io[key]).mean() < 1e-3
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", '{"size": 3, "image_mean": 1}', "[1]"])
 def test_bad_files(tmp_path, content):
     if content is not None:
         (tmp_path / "preprocessor_config.json").write_text(content)

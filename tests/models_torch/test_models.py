@@ -52,6 +52,28 @@ def test_wrong_number_of_labels(mim, inputs):
         mim(pixels, mask, labels=torch.zeros(3, dtype=torch.long))
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 3]), "labels run from 0 to 3; expected whole numbers from 0 to 2"),
+        (torch.tensor([0, 1, 2]), r"labels have shape \(3,\); expected \(2,\)"),
+        (torch.rand(2), r"labels have shape \(2,\); expected \(2, 3\)"),
+    ],
+)
+def test_class_labels_that_do_not_fit(inputs, labels, message):
+    model = BeitForImageClassification(BeitConfig(**TINY_MODEL, num_labels=3))
+    with pytest.raises(ConfigError, match=message):
+        model(inputs[0], labels=labels)
+
+
+def test_int32_labels(inputs):
+    model = BeitForImageClassification(BeitConfig(**TINY_MODEL, num_labels=3)).eval()
+    short, long = (
+        model(inputs[0], labels=torch.tensor([0, 2], dtype=kind)).loss for kind in (torch.int32, torch.int64)
+    )
+    assert torch.equal(short, long)
+
+
 def test_masked_pixels_are_hidden(mim, inputs):
     pixels, mask = inputs
     changed = pixels.clone()
@@ -99,6 +121,14 @@ def test_outputs_are_objects_mappings_and_tuples(mim, inputs):
     assert "loss" not in output
     with pytest.raises(KeyError):
         output["loss"]
+
+
+def test_outputs_can_be_rebuilt_from_a_mapping(mim, inputs):
+    output = mim(*inputs, output_hidden_states=True)
+    again = type(output)(dict(output))
+    assert again.logits is output.logits
+    assert again.loss is None
+    assert again.hidden_states is output.hidden_states
 
 
 @pytest.mark.parametrize(
@@ -179,5 +209,5 @@ def test_bad_checkpoints_are_refused(folder, message):
 
 
 def test_a_bad_config_is_refused():
-    with pytest.raises(ConfigError, match="is not JSON"):
+    with pytest.raises(ConfigError, match="is not readable JSON"):
         BeitForImageClassification.from_pretrained(GOLDEN / "bad" / "not_json")

@@ -75,10 +75,14 @@ def test_pixels_that_do_not_fit(tokenizer, shape):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "is not JSON"), ('{"model_type": "beit"}', "'beit'; expected a tokenizer"), ("[1]", "expected a tokenizer"),
-     ('{"model_type": "beit-dvae", "hiden_size": 3}', r"unknown keys \['hiden_size'\]"),
-     ('{"model_type": "beit-dvae", "groups": 0}', "groups is 0")],
-)  # fmt: skip
+    [
+        ("{", "is not readable JSON"),
+        ('{"model_type": "beit"}', "'beit'; expected a tokenizer"),
+        ("[1]", "expected a tokenizer"),
+        ('{"model_type": "beit-dvae", "hiden_size": 3}', r"unknown keys \['hiden_size'\]"),
+        ('{"model_type": "beit-dvae", "groups": 0}', "groups is 0"),
+    ],
+)
 def test_bad_configs(tmp_path, content, message):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ConfigError, match=message):

@@ -1,6 +1,5 @@
 import errno
 import json
-import math
 import os
 from pathlib import Path
 
@@ -14,11 +13,13 @@ from beit.data import BrokenPicture
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError
 from beit.training.broken import BrokenPictures
 from beit.training.checkpoint import latest_checkpoint, restore_checkpoint, save_checkpoint
+from beit.training.loop import check_length, total_steps, warmup_steps
 from beit.training.metrics import MetricsLog, read_metrics
 from beit.training.optimiser import parameter_groups, set_learning_rate
+from beit.training.report import Section, write_report
 from beit.training.run_folder import RunFolder, resolved_recipe
 from beit.training.schedule import cosine, learning_rate
-from beit.training.settings import AugmentSettings, OptimSettings, PretrainJob
+from beit.training.settings import AugmentSettings, OptimSettings, PretrainJob, TrainSettings
 from tests.conftest import TINY_MODEL
 
 
@@ -57,7 +58,7 @@ def test_every_parameter_is_in_one_group_with_the_right_decay(classifier):
     assert group("beit.pooler.norm.weight") == (0.0, 1.0)
     assert group("beit.encoder.layers.1.feed_forward.expand.weight") == (0.05, 0.5)
     assert group("beit.encoder.layers.0.scale_attention.gamma") == (0.0, 0.25)
-    assert group("beit.encoder.bias.table") == (0.05, 0.5)
+    assert group("beit.encoder.bias.table") == (0.05, 1.0)
     assert group("beit.embeddings.patch.weight") == (0.05, 0.125)
     assert group("beit.embeddings.cls_token") == (0.0, 0.125)
     assert group("beit.embeddings.position") == (0.0, 0.125)
@@ -83,10 +84,10 @@ def test_a_restored_optimiser_continues_bit_for_bit(tmp_path):
     whole, resumed = nn.Linear(3, 2), nn.Linear(3, 2)
     optimiser = torch.optim.AdamW(whole.parameters(), lr=0.1)
     trained_steps(whole, optimiser, 5)
-    path = save_checkpoint(tmp_path, 5, lambda folder: None, whole, optimiser, keep=2)
+    path = save_checkpoint(tmp_path, 5, lambda folder: None, whole, optimiser, keep=2, facts={"pictures": 9})
     resumed.load_state_dict(whole.state_dict())
     again = torch.optim.AdamW(resumed.parameters(), lr=0.1)
-    assert restore_checkpoint(path, resumed, again) == 5
+    assert restore_checkpoint(path, resumed, again, {"pictures": 9}) == 5
     trained_steps(whole, optimiser, 5, first=5)
     trained_steps(resumed, again, 5, first=5)
     assert torch.equal(whole.weight, resumed.weight)
@@ -95,11 +96,9 @@ def test_a_restored_optimiser_continues_bit_for_bit(tmp_path):
 def test_only_the_newest_checkpoints_stay(tmp_path):
     model = nn.Linear(1, 1)
     optimiser = torch.optim.AdamW(model.parameters())
-    trained_steps_model = nn.Linear(3, 2)
-    trained_steps(trained_steps_model, torch.optim.AdamW(trained_steps_model.parameters()), 1)
     assert latest_checkpoint(tmp_path) is None
     for step in (5, 10, 100):
-        save_checkpoint(tmp_path, step, lambda folder: None, model, optimiser, keep=2)
+        save_checkpoint(tmp_path, step, lambda folder: None, model, optimiser, keep=2, facts={})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step_00000010", "step_00000100"]
     assert latest_checkpoint(tmp_path).name == "step_00000100"
 
@@ -108,12 +107,16 @@ def test_damaged_checkpoints_are_named(tmp_path):
     model = nn.Linear(3, 2)
     optimiser = torch.optim.AdamW(model.parameters())
     trained_steps(model, optimiser, 1)
-    path = save_checkpoint(tmp_path, 1, lambda folder: None, model, optimiser, keep=1)
+    path = save_checkpoint(tmp_path, 1, lambda folder: None, model, optimiser, keep=1, facts={"pictures": 9})
     with pytest.raises(CheckpointError, match=r"has no state for 0\.weight; it belongs to another model"):
-        restore_checkpoint(path, nn.Sequential(nn.Linear(3, 2)), optimiser)
+        restore_checkpoint(path, nn.Sequential(nn.Linear(3, 2)), optimiser, {})
+    with pytest.raises(CheckpointError, match=r"weight/exp_avg is \(2, 3\), the model has \(4, 3\)"):
+        restore_checkpoint(path, nn.Linear(3, 4), optimiser, {})
+    with pytest.raises(CheckpointError, match="was made with 9 pictures and there are now 8"):
+        restore_checkpoint(path, model, optimiser, {"pictures": 8})
     (path / "state.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
-        restore_checkpoint(path, model, optimiser)
+        restore_checkpoint(path, model, optimiser, {})
 
 
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
@@ -188,23 +191,22 @@ def test_settings_are_checked(build):
         build()
 
 
-def test_impossible_warm_up(tmp_path):
-    from beit.training.loop import Plan, train
-    from beit.training.settings import DataSettings, RunSettings, TrainSettings
-
-    plan = Plan(
-        "x", RunSettings(), DataSettings(), OptimSettings(warmup_steps=10), TrainSettings(max_steps=10), [], None
-    )
-    with pytest.raises(ConfigError, match="warm-up of 10 steps is not shorter than the run of 10"):
-        train(plan, None, RunFolder(tmp_path), None)
+def test_impossible_warm_up():
+    with pytest.raises(
+        ConfigError, match=r"warm-up of 10 steps is not shorter than the run of 10; lower optim\.warmup"
+    ):
+        check_length(TrainSettings(max_steps=10), OptimSettings(warmup_steps=10), pictures=100)
 
 
 def test_steps_follow_from_epochs():
-    from beit.training.loop import Plan
-    from beit.training.settings import DataSettings, RunSettings, TrainSettings
+    train, optim = TrainSettings(batch_size=32, epochs=10), OptimSettings(warmup_epochs=2)
+    assert (total_steps(train, 100), warmup_steps(optim, train, 100)) == (31, 6)
 
-    plan = Plan(
-        "x", RunSettings(), DataSettings(), OptimSettings(warmup_epochs=2), TrainSettings(32, 10), range(100), None
+
+def test_the_report_escapes_names(tmp_path):
+    write_report(
+        tmp_path / "report.html", "<b>&", [Section("<script>alert(1)</script>", table=[("<i>", "&")])], "a: <b>"
     )
-    assert (plan.steps, plan.warmup) == (31, 6)
-    assert math.isfinite(plan.steps)
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;b&gt;&amp;" in page

@@ -36,7 +36,7 @@ def test_ignored_and_unknown_names():
 
 
 def test_half_of_a_stacked_tensor_is_an_error():
-    with pytest.raises(CheckpointError, match=r"lacks \['blocks.{layer}.k'\] of which 'layers.3.qk' is made"):
+    with pytest.raises(CheckpointError, match=r"lacks \['blocks.3.k'\] of which 'layers.3.qk' is made"):
         LAYOUT.to_canonical({"blocks.3.q": np.zeros((2, 2))}, np.concatenate)
 
 

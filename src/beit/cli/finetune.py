@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.training.settings import FinetuneJob
 
@@ -19,13 +20,13 @@ def run(arguments: Sequence[str]) -> int:
     from beit.training.finetune import finetune
     from beit.training.run_folder import resolved_recipe
 
-    print(f"recipe:\n{resolved_recipe(job)}", flush=True)
+    say(f"recipe:\n{resolved_recipe(job)}")
     folder = finetune(job)
     result = folder.read_result()
-    print(
+    say(
         f"held-out pictures: accuracy {result['accuracy']:.2%}, loss {result['loss']:.4f}, "
         f"{result['pictures']:,.0f} pictures\nmodel   {folder.model}"
     )
-    if job.run.report:
-        print(f"report  {folder.report}")
+    if folder.report.exists():
+        say(f"report  {folder.report}")
     return 0

@@ -67,9 +67,11 @@ def _guarded(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            place = f" {error.filename}" if error.filename else ""
-            return _fail(f"cannot write{place}: {error.strerror}; free space or choose another folder")
+        place = error.filename or "a file"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return _fail(f"cannot write {place}: {error.strerror}; free space or choose another folder")
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return _fail(f"no right to use {place}: {error.strerror}; change its permissions or choose another place")
         raise
 
 

@@ -15,8 +15,6 @@ from beit.errors import ConfigError
 
 Job = TypeVar("Job")
 
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
 # How jsonargparse says that it does not know a setting: on the command line, in a group, at the top of a recipe.
 _UNKNOWN = (
     r"unrecognized arguments: -*(?P<key>[\w.\-]+)",
@@ -53,7 +51,8 @@ def parse_job(job: type[Job], command: str, description: str, arguments: Sequenc
 
 
 def new_parser(command: str, description: str, usage: str | None = None) -> ArgumentParser:
-    """Return a parser for one command."""
+    """Return a parser for one command; settings are explained by the docstrings below them."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     return ArgumentParser(prog=command, description=description, usage=usage, exit_on_error=False, allow_abbrev=False)
 
 
@@ -67,6 +66,8 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         return parser.parse_args(list(arguments))
     except ArgumentError as error:
         raise ConfigError(_one_line(str(error), parser)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the recipe is not UTF-8 text ({error}); save it as such") from None
 
 
 def _with_recipe_option(arguments: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.training.settings import PretrainJob
 
@@ -20,15 +21,15 @@ def run(arguments: Sequence[str]) -> int:
     from beit.training.pretrain import pretrain
     from beit.training.run_folder import resolved_recipe
 
-    print(f"recipe:\n{resolved_recipe(job)}", flush=True)
+    say(f"recipe:\n{resolved_recipe(job)}")
     folder = pretrain(job)
     result = folder.read_result()
-    print(
+    say(
         f"held-out pictures, masked patches: loss {result['loss']:.4f}, "
         f"always predicting the token frequencies {result['frequency_loss']:.4f}\n"
         f"token accuracy {result['accuracy']:.2%}, always the most frequent token {result['frequency_accuracy']:.2%}\n"
         f"model   {folder.model}"
     )
-    if job.run.report:
-        print(f"report  {folder.report}")
+    if folder.report.exists():
+        say(f"report  {folder.report}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from beit.cli.main import HELP_WORDS, nearest
+from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError
 from beit.training.settings import EncodeJob, ReconstructJob, TokenizerJob
@@ -33,12 +34,12 @@ def _train(arguments: Sequence[str]) -> int:
     from beit.training.run_folder import resolved_recipe
     from beit.training.tokenizer import train_tokenizer
 
-    print(f"recipe:\n{resolved_recipe(job)}", flush=True)
+    say(f"recipe:\n{resolved_recipe(job)}")
     folder = train_tokenizer(job)
-    print(quality_line(folder.read_result()))
-    print(f"tokenizer  {folder.model}")
-    if job.run.report:
-        print(f"report     {folder.report}")
+    say(quality_line(folder.read_result()))
+    say(f"tokenizer  {folder.model}")
+    if folder.report.exists():
+        say(f"report     {folder.report}")
     return 0
 
 
@@ -47,7 +48,7 @@ def _encode(arguments: Sequence[str]) -> int:
     from beit.training.tokenize import encode_pictures
 
     encoded = encode_pictures(job)
-    print(
+    say(
         f"{encoded.pictures:,} pictures as {encoded.height} x {encoded.width} tokens, "
         f"{encoded.used_codes} of {encoded.vocab_size} codes used, perplexity {encoded.perplexity:.1f}\n"
         f"tokens  {job.output}"
@@ -59,8 +60,8 @@ def _reconstruct(arguments: Sequence[str]) -> int:
     job = parse_job(ReconstructJob, "beit tokenizer reconstruct", ACTIONS["reconstruct"], arguments)
     from beit.training.tokenize import reconstruct_pictures
 
-    print(quality_line(reconstruct_pictures(job)))
-    print(f"pictures  {job.output}")
+    say(quality_line(reconstruct_pictures(job)))
+    say(f"pictures  {job.output}")
     return 0
 
 

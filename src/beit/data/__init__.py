@@ -10,7 +10,7 @@ from beit.data.dataset import (
     evaluation_batches,
     training_batches,
 )
-from beit.data.order import BatchOrder
+from beit.data.order import BatchOrder, check_shared_batch
 from beit.data.random import Purpose, generator
 from beit.data.source import ImageSource, open_source
 from beit.data.subset import Subset, few_per_class, split
@@ -28,6 +28,7 @@ __all__ = [
     "Subset",
     "ViewDataset",
     "Views",
+    "check_shared_batch",
     "evaluation_batches",
     "few_per_class",
     "generator",

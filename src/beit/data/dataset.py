@@ -146,10 +146,8 @@ def training_batches(
     return loader
 
 
-def evaluation_batches(
-    dataset: ViewDataset, collate: Collate, batch_size: int, workers: int, rank: int = 0, world: int = 1
-) -> DataLoader[Batch]:
-    """Return every picture once, in order; each rank gets its share."""
-    mine = [(0, index) for index in range(rank, len(dataset), world)]
-    batches = [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
+def evaluation_batches(dataset: ViewDataset, collate: Collate, batch_size: int, workers: int) -> DataLoader[Batch]:
+    """Return every picture once, in order."""
+    positions = [(0, index) for index in range(len(dataset))]
+    batches = [positions[first : first + batch_size] for first in range(0, len(positions), batch_size)]
     return training_batches(dataset, batches, collate, workers)

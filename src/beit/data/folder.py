@@ -50,7 +50,12 @@ class FolderSource:
 def _pictures(folder: Path) -> list[str]:
     """Return the relative paths of all pictures, sorted; links to folders are followed."""
     found: list[str] = []
+    seen: set[str] = set()  # a link may lead back to where it stands
     for place, folders, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(place) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(place))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = os.path.relpath(place, folder)
         prefix = "" if relative == "." else relative + os.sep

@@ -14,6 +14,19 @@ from beit.errors import ConfigError
 Position = tuple[int, int]  # (epoch, index of the picture)
 
 
+def check_shared_batch(batch_size: int, world: int) -> None:
+    """Refuse a batch that the processes cannot share evenly.
+
+    Raises:
+        ConfigError: Naming both numbers and the nearest batch that works.
+    """
+    if batch_size % world:
+        raise ConfigError(
+            f"train.batch_size {batch_size} is not a multiple of the {world} processes; "
+            f"use {batch_size // world * world or world}"
+        )
+
+
 class BatchOrder:
     """The batches of this rank, from a given step on.
 
@@ -25,11 +38,7 @@ class BatchOrder:
     def __init__(
         self, size: int, batch_size: int, steps: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
     ) -> None:
-        if batch_size % world:
-            raise ConfigError(
-                f"train.batch_size {batch_size} is not a multiple of the {world} processes; "
-                f"use {batch_size // world * world or world}"
-            )
+        check_shared_batch(batch_size, world)
         self._size, self._batch_size, self._seed = size, batch_size, seed
         self._start, self._steps = start, steps
         self._rank, self._world = rank, world

@@ -74,9 +74,13 @@ def _labels(table: Any) -> tuple[list[str] | None, Labels | None]:
     column = _column(table, LABEL_COLUMNS)
     if column is None:
         return None, None
-    values = table.with_format("numpy")[column][:]
-    named = getattr(table.features[column], "names", None)  # a ClassLabel knows its names
+    feature = table.features[column]
+    values = np.asarray(table.with_format("numpy")[column][:])
+    is_scalar = type(feature).__name__ in ("Value", "ClassLabel")
+    if not is_scalar or values.dtype.kind not in "iuUSO" or any(value is None for value in values.tolist()):
+        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
+    named = getattr(feature, "names", None)  # a ClassLabel knows its names
     if named is not None:
         return list(named), np.asarray(values, dtype=np.int64)
-    distinct, labels = np.unique(values, return_inverse=True)
+    distinct, labels = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
     return [str(value) for value in distinct], labels.astype(np.int64)

@@ -32,13 +32,13 @@ class Subset:
         return self._source.load(int(self._indices[index]))
 
 
-def split(source: ImageSource, share: float, seed: int) -> tuple[Subset, Subset]:
-    """Return (training, validation), the latter holding `share` of the pictures, of every class if there are labels.
+def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:
+    """Return (training, validation), the latter holding `share` of the pictures, of every class if `stratified`.
 
     Raises:
-        DataError: If a class, or the whole source, has fewer than two pictures.
+        DataError: If the source, or with `stratified` a class, has fewer than two pictures.
     """
-    if source.labels is None:
+    if source.labels is None or not stratified:
         groups = [np.arange(len(source))]
     else:
         groups = [np.flatnonzero(source.labels == label) for label in range(len(source.classes or ()))]
@@ -46,9 +46,7 @@ def split(source: ImageSource, share: float, seed: int) -> tuple[Subset, Subset]
     validation: list[NDArray[np.int64]] = []
     for label, group in enumerate(groups):
         if len(group) < 2:
-            what = (
-                f"class {source.classes[label]!r} has" if source.classes and source.labels is not None else "there is"
-            )
+            what = f"class {source.classes[label]!r} has" if source.classes and stratified else "there is"
             raise DataError(
                 f"{what} {len(group)} picture{'s' * (len(group) != 1)}; expected at least 2, one to train on and one "
                 "to validate on: add pictures, or name validation pictures with data.val_path"

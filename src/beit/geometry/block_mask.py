@@ -4,7 +4,7 @@ A mask is made of rectangles. Each new block draws an area and an aspect ratio, 
 and at most the still allowed number of masked patches, and the mask is finished when it is full or when a block found
 no place. As in the original implementation a mask therefore holds at most `count` patches, not always exactly.
 
-Shapes: B masks, A still growing masks, h x w patches.
+Legend: B masks, A still growing masks, h x w patches, N = h * w.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from beit.errors import ConfigError
 from beit.geometry.grid import Grid
 
 ATTEMPTS_PER_BLOCK = 10
+ATTEMPTS_FOR_THE_FIRST = 1000  # a mask without any block would have nothing to predict
 _STEPS_PER_DRAW = 32  # attempts whose random numbers are drawn at once
 
 Bools = NDArray[np.bool_]
@@ -48,7 +49,8 @@ def block_masks(
         exact: Mask (or unmask) random single patches until every mask holds exactly `count`, as BEiT v2 does.
 
     Raises:
-        ConfigError: If `count` is not in [min_block, patches], or `min_block` or `min_aspect` are out of range.
+        ConfigError: If `count` is not in [min_block, patches], `min_block` or `min_aspect` are out of range, or no
+            block fits: a mask is never empty.
 
     Source: `MaskingGenerator` of the original implementation, whose distribution this reproduces.
     """
@@ -66,7 +68,14 @@ def block_masks(
         mask_Bhw[growing_A[placed_A]] |= block_Ahw[placed_A]
         attempts_B[growing_A] = np.where(placed_A, 0, attempts_B[growing_A] + 1)
         full_A = placed_A & (new_A == allowed_A)
-        growing_A = growing_A[~full_A & (attempts_B[growing_A] < ATTEMPTS_PER_BLOCK)]
+        empty_A = ~mask_Bhw[growing_A].any(axis=(1, 2))
+        allowed_attempts_A = np.where(empty_A, ATTEMPTS_FOR_THE_FIRST, ATTEMPTS_PER_BLOCK)
+        growing_A = growing_A[~full_A & (attempts_B[growing_A] < allowed_attempts_A)]
+    if draws.batch and not mask_Bhw.any(axis=(1, 2)).all():
+        raise ConfigError(
+            f"no block of at least {min_block} patches fits into a grid of {grid.height} x {grid.width}; "
+            "lower the smallest block"
+        )
     return _make_exact(mask_Bhw, count, draws) if exact else mask_Bhw
 
 

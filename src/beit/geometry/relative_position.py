@@ -1,4 +1,7 @@
-"""Which entry of the relative position bias table belongs to each pair of tokens."""
+"""Which entry of the relative position bias table belongs to each pair of tokens.
+
+Legend: N patches, S = 1 + N tokens.
+"""
 
 from __future__ import annotations
 

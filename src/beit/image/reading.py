@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from beit.errors import DataError
@@ -26,16 +27,28 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
     name = name or (str(source) if not isinstance(source, bytes) else "picture")
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            upright = ImageOps.exif_transpose(image)
-            picture = upright.convert("RGB")
+            picture = _eight_bit(ImageOps.exif_transpose(image), name).convert("RGB")
+    except DataError:
+        raise
     except FileNotFoundError:
-        raise DataError(f"{name} does not exist") from None
+        raise DataError(f"{name} does not exist; expected a picture file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{name} is not a picture that Pillow can read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} is broken: {error}") from None
+        raise DataError(f"{name} is not a picture that Pillow can read; expected one of {sorted(EXTENSIONS)}") from None
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
     if min(picture.size) < min_side:
         raise DataError(
             f"{name} is {picture.height} x {picture.width} pixels; expected at least {min_side} on each side"
         )
     return picture
+
+
+def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """Return a picture of 8 bits per channel; of 16-bit grey the upper 8, which Pillow's own conversion would clip."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"{name} has {image.mode} pixels, whose range is unknown; save it with 8 or 16 bits per channel"
+        )
+    return image

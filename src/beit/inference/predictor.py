@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from beit.errors import ConfigError
 from beit.image import Preprocessing, read_image
 from beit.models_torch import BeitForImageClassification
+from beit.models_torch.device import pick_device
 
 Picture = Image.Image | str | Path | bytes
 
@@ -45,19 +47,18 @@ class Predictor:
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
 
     Raises:
-        ConfigError: If a config is missing or invalid.
+        ConfigError: If a config is missing or invalid, or there is no such device.
         CheckpointError: If the weights are missing, damaged or do not fit.
     """
 
     def __init__(self, folder: str | Path, device: str = "auto") -> None:
-        on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-        self.model = BeitForImageClassification.from_pretrained(folder).to("cuda" if on_gpu else "cpu")
+        self.model = BeitForImageClassification.from_pretrained(folder).to(pick_device(device))
         self.preprocessing = Preprocessing.from_pretrained(folder)
 
     @property
     def classes(self) -> list[str]:
         """Class names, by index."""
-        return [self.model.config.id2label[index] for index in range(self.model.config.num_labels)]
+        return self.model.config.class_names
 
     @torch.inference_mode()
     def predict(self, pictures: Sequence[Picture], top_k: int = 5, batch_size: int = 32) -> list[Prediction]:
@@ -65,7 +66,10 @@ class Predictor:
 
         Raises:
             DataError: If a picture is missing or broken; nothing is predicted then.
+            ConfigError: If `top_k` or `batch_size` is below 1.
         """
+        if top_k < 1 or batch_size < 1:
+            raise ConfigError(f"top_k is {top_k} and batch_size {batch_size}; expected at least 1")
         opened = [_rgb(picture) for picture in pictures]
         predictions: list[Prediction] = []
         for first in range(0, len(opened), batch_size):
@@ -75,7 +79,9 @@ class Predictor:
     def _predict_batch(self, pictures: Iterable[Image.Image], top_k: int) -> list[Prediction]:
         pixels = np.stack([self.preprocessing(picture) for picture in pictures])
         logits_BK = self.model(torch.from_numpy(pixels).to(self.model.device), return_dict=True).logits
-        best = logits_BK.float().softmax(dim=-1).topk(min(top_k, logits_BK.shape[-1]))
+        several = self.model.config.problem_type == "multi_label_classification"
+        probabilities_BK = logits_BK.float().sigmoid() if several else logits_BK.float().softmax(dim=-1)
+        best = probabilities_BK.topk(min(top_k, logits_BK.shape[-1]))
         names = self.classes
         return [
             Prediction([names[index] for index in indices], probabilities)

@@ -1,6 +1,6 @@
 """Self-attention with relative position bias.
 
-Legend: B batch, S = 1 + N tokens, D hidden, H heads, d = D / H.
+Legend: B batch, S = 1 + N tokens, D hidden, E = 3 D, H heads, d = D / H.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Attention(nn.Module):
         """
         B, S, D = tokens_BSD.shape
         qkv_bias = torch.cat((self.query_bias, torch.zeros_like(self.query_bias), self.value_bias))
-        qkv_BSX = functional.linear(tokens_BSD, self.qkv.weight, qkv_bias)
-        query_BHSd, key_BHSd, value_BHSd = qkv_BSX.view(B, S, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        qkv_BSE = functional.linear(tokens_BSD, self.qkv.weight, qkv_bias)
+        query_BHSd, key_BHSd, value_BHSd = qkv_BSE.view(B, S, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         bias_1HSS = _sum_present(self.bias() if self.bias is not None else None, shared_bias_1HSS)
         if bias_1HSS is not None:
             bias_1HSS = bias_1HSS.to(query_BHSd.dtype)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from beit.config import BeitConfig, ProblemType
 from beit.errors import ConfigError
 from beit.models_torch.initialisation import initialise_classifier
+from beit.models_torch.labels import check_label_shape, class_labels
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.outputs import ImageClassifierOutput
@@ -69,11 +70,15 @@ class BeitForImageClassification(BeitPreTrainedModel):
         if self.config.problem_type is None:
             self.config.problem_type = _problem_type(self.config.num_labels, labels)
         logits_BK = logits_BK.float()
+        images, classes = logits_BK.shape
         if self.config.problem_type == "regression":
+            check_label_shape(labels, (images,) if classes == 1 and labels.dim() == 1 else (images, classes))
             return functional.mse_loss(logits_BK.view(labels.shape), labels.float())
         if self.config.problem_type == "multi_label_classification":
+            check_label_shape(labels, (images, classes))
             return functional.binary_cross_entropy_with_logits(logits_BK, labels.float())
-        return functional.cross_entropy(logits_BK, labels.flatten())
+        check_label_shape(labels.flatten(), (images,))
+        return functional.cross_entropy(logits_BK, class_labels(labels.flatten(), classes))
 
 
 def _problem_type(num_labels: int, labels: Tensor) -> ProblemType:

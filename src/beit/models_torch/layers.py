@@ -1,4 +1,7 @@
-"""Small layers shared by all models: activation, drop path, layer scale, feed-forward network."""
+"""Small layers shared by all models: activation, drop path, layer scale, feed-forward network.
+
+Legend: B batch, S = 1 + N tokens, D hidden.
+"""
 
 from __future__ import annotations
 

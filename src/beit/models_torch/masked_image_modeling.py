@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
+from beit.models_torch.labels import class_labels
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.outputs import MaskedLMOutput
@@ -62,7 +63,8 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
         if labels is not None:
             mask_BN = bool_masked_pos.flatten(1).bool() if bool_masked_pos is not None else None
             logits_MV = logits_BNV[mask_BN] if mask_BN is not None else logits_BNV.flatten(0, 1)
-            loss = functional.cross_entropy(logits_MV.float(), _masked_labels(labels, mask_BN, len(logits_MV)))
+            labels_M = class_labels(_masked_labels(labels, mask_BN, len(logits_MV)), self.config.vocab_size)
+            loss = functional.cross_entropy(logits_MV.float(), labels_M)
         output = MaskedLMOutput(
             loss=loss, logits=logits_BNV, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from beit.config import BeitConfig
+from beit.config import CONFIG_NAME, BeitConfig
+from beit.errors import ConfigError
 from beit.outputs import ModelOutput
 from beit.weights import (
     HUGGING_FACE,
@@ -28,6 +29,7 @@ Output = TypeVar("Output", bound=ModelOutput)
 
 # A checkpoint of one task loaded into the model of another: these may be new ...
 NEW_ON_LOAD = ("classifier.*", "lm_head.*", "norm.*", "beit.norm.*", "*pooler.norm.*", "*embeddings.mask_token")
+RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*")  # ... these may be for other classes or another codebook ...
 # ... and these may have no place. Everything else must fit exactly.
 LEFT_OUT_ON_LOAD = ("head:*", "classifier.*", "lm_head.*", "norm.*", "beit.norm.*", "*pooler.norm.*",
                     "*embeddings.mask_token")  # fmt: skip
@@ -90,6 +92,8 @@ class BeitPreTrainedModel(nn.Module):
             CheckpointError: If a parameter is missing, unknown or of another shape, or a file is damaged.
             ConfigError: If the config is missing or invalid.
         """
+        if config is not None and overrides:
+            raise ConfigError(f"config was given and {sorted(overrides)} beside it; change the config instead")
         config = cls.config_class.from_pretrained(folder, **overrides) if config is None else config
         model = cls(config)
         model.load_weights(folder)
@@ -97,17 +101,20 @@ class BeitPreTrainedModel(nn.Module):
             logger.warning("%s: %s", folder, model.load_report)
         return model.eval()
 
-    def load_weights(self, folder: str | Path) -> None:
-        """Fill the parameters from the `model.safetensors` of a folder.
+    def load_weights(self, folder: str | Path, strict: bool = False) -> None:
+        """Fill the parameters from the `model.safetensors` of a folder; `strict` allows no difference at all.
 
         Raises:
             CheckpointError: If a parameter is missing, unknown or of another shape, or the file is damaged.
         """
         path = Path(folder) / WEIGHTS_NAME
-        self.load_canonical(HUGGING_FACE.to_canonical(read_safetensors(path), torch.cat), str(path))
+        self.load_canonical(HUGGING_FACE.to_canonical(read_safetensors(path), torch.cat), str(path), strict)
 
-    def load_canonical(self, tensors: dict[str, torch.Tensor], source: str) -> None:
+    def load_canonical(self, tensors: dict[str, torch.Tensor], source: str, strict: bool = False) -> None:
         """Fill the parameters from tensors under canonical names; `source` names them in messages.
+
+        A checkpoint of another task may lack a head or a pooler, and have one that the model does not; `strict` refuses
+        that too.
 
         Raises:
             CheckpointError: If a parameter is missing, unknown or of another shape.
@@ -124,8 +131,7 @@ class BeitPreTrainedModel(nn.Module):
             source,
             {name: tuple(tensor.shape) for name, tensor in tensors.items()},
             {name: tuple(parameter.shape) for name, parameter in own.items()},
-            NEW_ON_LOAD,
-            LEFT_OUT_ON_LOAD,
+            *(((), (), ()) if strict else (NEW_ON_LOAD, LEFT_OUT_ON_LOAD, RESHAPED_ON_LOAD)),
         )
         with torch.no_grad():
             for name in own.keys() & tensors.keys() - set(report.new):
@@ -140,8 +146,10 @@ class BeitPreTrainedModel(nn.Module):
         """
         folder = Path(folder)
         self.config.architectures = [type(self).__name__]
+        options = self.config.to_json_string()  # fails, if it does, before anything is written
         canonical = {name: parameter.detach() for name, parameter in self.named_parameters()}
         tensors = {name: tensor.contiguous() for name, tensor in HUGGING_FACE.from_canonical(canonical).items()}
         with atomic_file(folder / WEIGHTS_NAME) as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})
-        self.config.save_pretrained(folder)
+        with atomic_file(folder / CONFIG_NAME) as temporary:
+            temporary.write_text(options, encoding="utf-8")

@@ -63,10 +63,12 @@ class DiscreteVAEConfig:
         path = Path(folder) / CONFIG_NAME
         try:
             options: Any = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{path} does not exist; a tokenizer folder holds a {CONFIG_NAME}") from None
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ConfigError(f"{path} is not JSON ({error}); expected the {CONFIG_NAME} of a tokenizer") from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ConfigError(
+                f"{path} is not readable JSON ({error}); expected the {CONFIG_NAME} of a tokenizer"
+            ) from None
         model_type = options.pop("model_type", None) if isinstance(options, dict) else None
         if model_type != MODEL_TYPE:
             raise ConfigError(f"{path} describes a model of type {model_type!r}; expected a tokenizer ({MODEL_TYPE!r})")

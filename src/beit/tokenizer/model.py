@@ -71,7 +71,7 @@ class DiscreteVAE(nn.Module):
             temperature: Of the Gumbel-softmax, above 0; near 0 the relaxed tokens are one-hot (arXiv 1611.01144).
         """
         logits_BVhw = self.logits(pixels)
-        return self.decoder(functional.gumbel_softmax(logits_BVhw, tau=temperature, dim=1)), logits_BVhw
+        return self.decoder(functional.gumbel_softmax(logits_BVhw.float(), tau=temperature, dim=1)), logits_BVhw
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a folder, which is created if needed."""

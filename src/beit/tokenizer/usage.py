@@ -1,4 +1,7 @@
-"""How much of its codebook a tokenizer uses."""
+"""How much of its codebook a tokenizer uses.
+
+Legend: V codebook size.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Charts as SVG."""
+"""Charts as SVG.
+
+Legend: K classes.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,18 @@ def save_checkpoint(
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
     keep: int,
+    facts: Mapping[str, int],
 ) -> Path:
     """Write the checkpoint after `step` finished steps, and remove all but the `keep` newest.
+
+    Args:
+        folder: The folder of the run's checkpoints.
+        step: Number of finished steps.
+        save_model: Writes the model into a folder.
+        module: What is trained.
+        optimiser: Its AdamW.
+        keep: Newest checkpoints to keep.
+        facts: Numbers that must be the same when the run continues.
 
     Raises:
         StorageError: If the disk is full; earlier checkpoints are untouched.
@@ -47,23 +57,31 @@ def save_checkpoint(
     with atomic_folder(path) as temporary:
         save_model(temporary)
         save_file(_optimiser_tensors(module, optimiser), temporary / OPTIMISER_NAME)
-        (temporary / STATE_NAME).write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
+        (temporary / STATE_NAME).write_text(json.dumps({"step": step, **facts}) + "\n", encoding="utf-8")
     for old in sorted(folder.glob("step_*"))[:-keep]:
         shutil.rmtree(old)
     return path
 
 
-def restore_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+def restore_checkpoint(
+    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, facts: Mapping[str, int]
+) -> int:
     """Fill the optimiser from a checkpoint and return the number of finished steps; the model is loaded by its job.
 
     Raises:
-        CheckpointError: If the checkpoint is damaged or belongs to another model.
+        CheckpointError: If the checkpoint is damaged or belongs to another model or other data.
     """
     try:
         state: Any = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))
         step = int(state["step"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path / STATE_NAME} is damaged ({error!r}); remove the folder {path}") from None
+    for name, value in facts.items():
+        if state.get(name) != value:
+            raise CheckpointError(
+                f"{path} was made with {state.get(name)} {name} and there are now {value}; bring them back, or start "
+                "again in another run.output"
+            )
     tensors = read_safetensors(path / OPTIMISER_NAME)
     for name, parameter in module.named_parameters():
         prefix = name + "/"
@@ -72,6 +90,12 @@ def restore_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Opt
             if parameter.requires_grad:
                 raise CheckpointError(f"{path / OPTIMISER_NAME} has no state for {name}; it belongs to another model")
             continue
+        for key, tensor in moments.items():
+            if key != "step" and tensor.shape != parameter.shape:
+                raise CheckpointError(
+                    f"{path / OPTIMISER_NAME}: {name}/{key} is {tuple(tensor.shape)}, the model has "
+                    f"{tuple(parameter.shape)}; it belongs to another model"
+                )
         optimiser.state[parameter] = {
             key: tensor if key == "step" else tensor.to(parameter.device) for key, tensor in moments.items()
         }

@@ -74,14 +74,14 @@ def pretrain_job(output: Path) -> PretrainJob:
         mask=MaskSettings(count=7, min_block=2),
         tokenizer=PretrainTokenizerSettings(
             codebook=CodebookSettings(
-                vocab_size=128, hidden_size=64, blocks_per_group=1, groups=2, decoder_input_size=64
+                vocab_size=128, hidden_size=32, blocks_per_group=1, groups=2, decoder_input_size=32
             ),
             loss=CodebookLossSettings(reconstruction="l2", kl_weight=0.01),
             optim=OptimSettings(lr=1e-2, betas=(0.9, 0.999), weight_decay=1e-4, warmup_steps=20),
             train=TrainSettings(batch_size=128, max_steps=300),
         ),
         optim=OptimSettings(lr=2e-3, warmup_steps=60),
-        train=TrainSettings(batch_size=256, max_steps=600),
+        train=TrainSettings(batch_size=128, max_steps=900),
     )
 
 
@@ -94,7 +94,7 @@ def finetune_job(output: Path, name: str, seed: int, checkpoint: Path | None) ->
         checkpoint=str(checkpoint) if checkpoint is not None else None,
         model=_MODEL,
         optim=OptimSettings(lr=3e-3, min_lr=1e-6, warmup_steps=30, betas=(0.9, 0.999), clip_grad=3.0),
-        train=TrainSettings(batch_size=100, max_steps=250),
+        train=TrainSettings(batch_size=100, max_steps=220),
     )
 
 

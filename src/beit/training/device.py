@@ -12,19 +12,8 @@ import torch.utils.deterministic
 from accelerate import Accelerator
 
 from beit.errors import ConfigError
+from beit.models_torch.device import pick_device
 from beit.training.settings import RunSettings
-
-
-def pick_device(wanted: str) -> torch.device:
-    """Return the device for "cpu", "cuda" or "auto" (a GPU if there is one).
-
-    Raises:
-        ConfigError: If a GPU is asked for that is not there.
-    """
-    has_gpu = torch.cuda.is_available()
-    if wanted == "cuda" and not has_gpu:
-        raise ConfigError("device is 'cuda' but there is no usable GPU; use 'cpu' or 'auto'")
-    return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
 
 
 def make_accelerator(run: RunSettings) -> Accelerator:
@@ -36,7 +25,10 @@ def make_accelerator(run: RunSettings) -> Accelerator:
     on_cpu = pick_device(run.device).type == "cpu"
     supports_bf16 = not on_cpu and torch.cuda.is_bf16_supported()
     bf16 = run.precision == "bf16" or (run.precision == "auto" and supports_bf16)
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no")
+    try:
+        accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no")
+    except ValueError as error:  # accelerate keeps one state per process
+        raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != expected:  # accelerate then lets every process train alone, without a word
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
@@ -47,7 +39,10 @@ def make_accelerator(run: RunSettings) -> Accelerator:
 def reproducible() -> Generator[None]:
     """Use deterministic kernels inside, wherever there are any; a warning names those without."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
+    before, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     debugging: Any = torch.utils.deterministic
     fill = debugging.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -55,5 +50,5 @@ def reproducible() -> Generator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=warned)
         debugging.fill_uninitialized_memory = fill

@@ -19,8 +19,8 @@ from beit.data.source import ImageSource
 from beit.errors import DataError
 from beit.image import Preprocessing, to_unit_array
 from beit.models_torch import BeitForImageClassification
-from beit.training.broken import BrokenPictures
-from beit.training.device import pick_device
+from beit.models_torch.device import pick_device
+from beit.training.broken import BrokenPictures, require_usable
 from beit.training.inputs import open_pictures
 from beit.training.report import Section, confusion_section, figure, numbers_table, write_report
 from beit.training.run_folder import resolved_recipe
@@ -100,10 +100,10 @@ def evaluate_classifier(
             probabilities.append(logits_BK.float().softmax(dim=-1).cpu())
             labels.append(batch.tensors["labels"])
             indices += batch.indices
-    if not indices:
-        raise DataError(f"none of the {len(source)} pictures is usable; first: {broken[0].reason}")
-    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    return Evaluation(source, view, names, indices, torch.cat(probabilities), torch.cat(labels), broken)
+    require_usable(len(indices), len(source), broken)
+    return Evaluation(
+        source, view, model.config.class_names, indices, torch.cat(probabilities), torch.cat(labels), broken
+    )
 
 
 def evaluate(job: EvaluateJob) -> Evaluation:
@@ -115,7 +115,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     source = open_pictures(job.data)
     model = BeitForImageClassification.from_pretrained(job.model).to(pick_device(job.device))
     view = Preprocessing.from_pretrained(job.model)
-    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    names = model.config.class_names
     if source.classes is not None and source.classes != names:
         raise DataError(
             f"the model knows the classes {names[:10]} and {job.data.path} has {source.classes[:10]}; "

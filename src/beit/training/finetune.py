@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +18,16 @@ from beit.data import Collate, ViewDataset, Views
 from beit.errors import CheckpointError, DataError
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
+from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.evaluate import Evaluation, evaluate_classifier, evaluation_sections
 from beit.training.inputs import augmentation, open_sources, preprocessing
-from beit.training.loop import Plan, train
-from beit.training.metrics import MetricsLog, read_metrics
+from beit.training.loop import Plan, check_length, train
+from beit.training.metrics import read_metrics
 from beit.training.model import check_same_shape, model_config, training_options
 from beit.training.optimiser import parameter_groups
-from beit.training.report import curves_section, write_report
-from beit.training.run_folder import RunFolder, open_run_folder, resolved_recipe
+from beit.training.report import curves_section
+from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import FinetuneJob
 
 
@@ -62,16 +64,18 @@ class FinetuneRun:
 
     def load(self, folder: Path) -> None:
         """Fill the model from a folder."""
-        self.model.load_weights(folder)
+        self.model.load_weights(folder, strict=True)
 
 
 def finetune(job: FinetuneJob) -> RunFolder:
     """Fine-tune a classifier and leave model, metrics and report in the run folder, which is returned."""
-    sources = open_sources(job.data, job.run.seed)
+    sources = open_sources(job.data, job.run.seed, stratified=True)
     classes = sources.train.classes
-    if classes is None:
-        raise DataError(f"{job.data.path} has no labels; put the pictures into one folder per class")
+    if classes is None or sources.val.classes is None:
+        place = job.data.path if classes is None else job.data.val_path
+        raise DataError(f"{place} has no labels; put every picture into the folder of its class, and none beside them")
     accelerator = make_accelerator(job.run)
+    check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
     torch.manual_seed(job.run.seed)
     model = new_classifier(job, classes)
     view = preprocessing(job.model, model.config.image_hw, job.checkpoint)
@@ -83,8 +87,8 @@ def finetune(job: FinetuneJob) -> RunFolder:
     plan = Plan("fine-tuning", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed))
     train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
-        evaluation = evaluate_classifier(model, view, sources.val, job.train.batch_size)
-        _finish(job, run, evaluation, folder, plan.steps)
+        save_model(folder, run.save)
+        _conclude(job, evaluate_classifier(model, view, sources.val, job.train.batch_size), folder, plan.steps)
     accelerator.wait_for_everyone()
     return folder
 
@@ -94,7 +98,7 @@ def new_classifier(job: FinetuneJob, classes: list[str]) -> BeitForImageClassifi
 
     The shared relative position bias of pre-training becomes one bias per layer, as in the original scripts.
     """
-    options = {
+    options: dict[str, Any] = {
         "id2label": dict(enumerate(classes)),
         "label2id": {name: index for index, name in enumerate(classes)},
         "use_relative_position_bias": True,
@@ -106,18 +110,22 @@ def new_classifier(job: FinetuneJob, classes: list[str]) -> BeitForImageClassifi
         return BeitForImageClassification(model_config(job.model, **options))
     if not Path(job.checkpoint).is_dir():
         raise CheckpointError(f"checkpoint {job.checkpoint!r} is no folder; expected that of a pre-trained model")
-    config = BeitConfig.from_pretrained(job.checkpoint, **{**training_options(job.model), **options})
+    before = BeitConfig.from_pretrained(job.checkpoint)
+    if not before.use_shared_relative_position_bias:
+        options["use_relative_position_bias"] = before.use_relative_position_bias
+    config = BeitConfig.from_dict(before.to_dict(), **training_options(job.model), **options)
     check_same_shape(job.model, config, job.checkpoint)
     return BeitForImageClassification.from_pretrained(job.checkpoint, config=config)
 
 
-def _finish(job: FinetuneJob, run: FinetuneRun, evaluation: Evaluation, folder: RunFolder, steps: int) -> None:
-    numbers = evaluation.numbers()
-    with MetricsLog(folder, steps) as metrics:
-        metrics.write(steps, "val", numbers)
-    run.save(folder.model)
-    if job.run.report:
-        curves = {"Loss": ["loss"], "Accuracy": ["accuracy"], "Learning rate": ["lr"]}
-        sections = [*evaluation_sections(evaluation), curves_section(read_metrics(folder.metrics), curves)]
-        write_report(folder.report, f"Fine-tuning {folder.path.name}", sections, resolved_recipe(job))
-    folder.write_result(numbers)
+def _conclude(job: FinetuneJob, evaluation: Evaluation, folder: RunFolder, steps: int) -> None:
+    curves = {"Loss": ["loss"], "Accuracy": ["accuracy"], "Learning rate": ["lr"]}
+    conclude(
+        "Fine-tuning",
+        job,
+        folder,
+        steps,
+        evaluation.numbers(),
+        evaluation.broken,
+        lambda: [*evaluation_sections(evaluation), curves_section(read_metrics(folder.metrics), curves)],
+    )

@@ -9,7 +9,7 @@ from PIL import Image
 from beit.data import Augmentation, ImageSource, few_per_class, open_source, split
 from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
-from beit.training.settings import AugmentSettings, DataSettings, ModelSettings
+from beit.training.settings import AugmentSettings, DataSettings, ModelSettings, PictureSettings
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Sources:
     val: ImageSource
 
 
-def open_pictures(data: DataSettings) -> ImageSource:
+def open_pictures(data: PictureSettings) -> ImageSource:
     """Open the pictures of `data.path`.
 
     Raises:
@@ -32,8 +32,8 @@ def open_pictures(data: DataSettings) -> ImageSource:
     return open_source(data.path, data.min_side)
 
 
-def open_sources(data: DataSettings, seed: int) -> Sources:
-    """Open the pictures of a job.
+def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sources:
+    """Open the pictures of a job; `stratified` validates on the same share of every class.
 
     Raises:
         DataError: If there are none, a class has too few, or the two sources disagree about the classes.
@@ -47,7 +47,7 @@ def open_sources(data: DataSettings, seed: int) -> Sources:
                 f"the classes of {data.path} and {data.val_path} differ in {strange}; name the class folders alike"
             )
     else:
-        train, val = split(source, data.val_share, seed)
+        train, val = split(source, data.val_share, seed, stratified)
     if data.per_class is not None:
         train = few_per_class(train, data.per_class, seed)
     return Sources(train, val)

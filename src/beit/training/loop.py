@@ -10,11 +10,21 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from beit.data import BatchOrder, Collate, Purpose, ViewDataset, generator, training_batches
-from beit.errors import BeitError, ConfigError, DataError
-from beit.training.broken import BrokenPictures
+from beit.data import (
+    BatchOrder,
+    BrokenPicture,
+    Collate,
+    Purpose,
+    ViewDataset,
+    check_shared_batch,
+    generator,
+    training_batches,
+)
+from beit.errors import BeitError, ConfigError
+from beit.training.broken import BrokenPictures, require_usable
 from beit.training.checkpoint import latest_checkpoint, restore_checkpoint, save_checkpoint
 from beit.training.device import reproducible
 from beit.training.metrics import MetricsLog
@@ -52,6 +62,35 @@ class Objective(Protocol):
         ...
 
 
+def check_length(train: TrainSettings, optim: OptimSettings, pictures: int, world: int = 1, prefix: str = "") -> None:
+    """Refuse a warm-up that is not shorter than the run, and a batch that the processes cannot share.
+
+    Raises:
+        ConfigError: Naming the values; `prefix` stands before the names of the settings.
+    """
+    check_shared_batch(train.batch_size, world)
+    steps, warmup = total_steps(train, pictures), warmup_steps(optim, train, pictures)
+    if warmup >= steps > 1:
+        raise ConfigError(
+            f"the warm-up of {warmup} steps is not shorter than the run of {steps}; "
+            f"lower {prefix}optim.warmup_steps (or {prefix}optim.warmup_epochs) or train longer"
+        )
+
+
+def total_steps(train: TrainSettings, pictures: int) -> int:
+    """Return the optimiser steps of a run."""
+    if train.max_steps is not None:
+        return train.max_steps
+    return max(1, round(train.epochs * pictures / train.batch_size))
+
+
+def warmup_steps(optim: OptimSettings, train: TrainSettings, pictures: int) -> int:
+    """Return the steps of the warm-up."""
+    if optim.warmup_steps is not None:
+        return optim.warmup_steps
+    return round(optim.warmup_epochs * pictures / train.batch_size)
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything about a run but its objective."""
@@ -67,16 +106,12 @@ class Plan:
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
-        if self.train.max_steps is not None:
-            return self.train.max_steps
-        return max(1, round(self.train.epochs * len(self.dataset) / self.train.batch_size))
+        return total_steps(self.train, len(self.dataset))
 
     @property
     def warmup(self) -> int:
         """Steps of the warm-up."""
-        if self.optim.warmup_steps is not None:
-            return self.optim.warmup_steps
-        return round(self.optim.warmup_epochs * len(self.dataset) / self.train.batch_size)
+        return warmup_steps(self.optim, self.train, len(self.dataset))
 
 
 def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> None:
@@ -88,11 +123,6 @@ def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Acce
         StorageError: If the disk is full.
         BeitError: If the loss is no longer finite.
     """
-    if plan.warmup >= plan.steps and plan.steps > 1:
-        raise ConfigError(
-            f"the warm-up of {plan.warmup} steps is not shorter than the run of {plan.steps}; "
-            "lower optim.warmup_steps (or optim.warmup_epochs) or train longer"
-        )
     with reproducible():
         _Loop(plan, objective, folder, accelerator).run()
 
@@ -107,6 +137,7 @@ class _Loop:
         self.module, self.optimiser = accelerator.prepare(objective.module, self.optimiser)
         listing = folder.broken if accelerator.is_main_process else None
         self.broken = BrokenPictures(listing, len(plan.dataset), plan.data.max_broken)
+        self.new_broken: list[BrokenPicture] = []
 
     def run(self) -> None:
         """Train to the end, and leave a checkpoint there."""
@@ -119,21 +150,35 @@ class _Loop:
             RunProgress(plan.title, self.start, plan.steps, visible=main) as progress,
         ):
             for step, batch in enumerate(self._batches(), start=self.start):
-                self.broken.add(batch.broken)
-                if not batch.indices:
-                    raise DataError(f"no picture of a whole batch is usable; first: {batch.broken[0].reason}")
+                self.new_broken += batch.broken
+                require_usable(len(batch.indices), len(batch.broken), batch.broken)
                 values = self._step(step, batch.to(self.accelerator.device).tensors)
                 finished = step + 1
+                logs = finished % plan.run.log_every == 0 or finished == plan.steps
+                saves = finished % plan.run.save_every == 0 or finished == plan.steps
+                if self.new_broken or logs or saves:
+                    self._note_broken(together=logs or saves)
                 loss = None
-                if finished % plan.run.log_every == 0 or finished == plan.steps:
+                if logs or saves:  # a checkpoint must not hold a model that has diverged
                     numbers = self._numbers(step, values, progress)
-                    metrics.write(finished, "train", numbers)
                     loss = numbers["loss"]
+                    if logs:
+                        metrics.write(finished, "train", numbers)
                 progress.advance(finished, plan.train.batch_size, loss)
-                if finished % plan.run.save_every == 0 or finished == plan.steps:
+                if saves:
                     self._save(finished)
         if main and (summary := self.broken.summary()):
             print(summary)  # noqa: T201  # a person has to know
+
+    def _note_broken(self, together: bool) -> None:
+        """Count new broken pictures: one process at once, several when they meet, so that all stop together."""
+        if self.accelerator.num_processes == 1:
+            self.broken.add(self.new_broken)
+        elif together:
+            self.broken.add(gather_object(self.new_broken))
+        else:
+            return
+        self.new_broken = []
 
     def _batches(self) -> Any:
         plan, accelerator = self.plan, self.accelerator
@@ -166,10 +211,11 @@ class _Loop:
         """Return the scalars of a step as numbers, averaged over the processes."""
         plan, optim = self.plan, self.plan.optim
         numbers = {name: self._mean(value) for name, value in values.items()}
-        if not math.isfinite(numbers["loss"]):
+        if not math.isfinite(numbers["loss"]) or not math.isfinite(numbers["grad_norm"]):
             raise BeitError(
-                f"the loss is {numbers['loss']} at step {step + 1}; lower optim.lr, lengthen the warm-up or set "
-                f"optim.clip_grad. Checkpoints up to then are in {self.folder.checkpoints}"
+                f"at step {step + 1} the loss is {numbers['loss']} and the norm of its gradient {numbers['grad_norm']}"
+                "; lower optim.lr, lengthen the warm-up or set optim.clip_grad. Earlier checkpoints are sound and "
+                f"in {self.folder.checkpoints}"
             )
         numbers["lr"] = learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr)
         numbers["epoch"] = (step + 1) * plan.train.batch_size / len(plan.dataset)
@@ -186,7 +232,8 @@ class _Loop:
         if checkpoint is None:
             return 0
         self.objective.load(checkpoint)
-        step = restore_checkpoint(checkpoint, self.objective.module, self.optimiser)
+        pictures = len(self.plan.dataset)
+        step = restore_checkpoint(checkpoint, self.objective.module, self.optimiser, {"pictures": pictures})
         if self.accelerator.is_main_process:
             print(f"continuing {self.folder.path} after step {step}")  # noqa: T201
         return step
@@ -200,6 +247,7 @@ class _Loop:
                 self.objective.module,
                 self.optimiser.optimizer,
                 self.plan.run.keep_checkpoints,
+                {"pictures": len(self.plan.dataset)},
             )
         self.accelerator.wait_for_everyone()
 

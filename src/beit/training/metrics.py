@@ -85,6 +85,8 @@ def read_metrics(path: Path) -> list[Line]:
 def _rewind(path: Path, step: int) -> None:
     """Drop the lines after `step`."""
     if path.exists():
-        kept = [line for line in read_metrics(path) if line["step"] <= step]
+        # a validation line at this very step is about to be written again
+        lines = read_metrics(path)
+        kept = [line for line in lines if line["step"] < step or (line["step"] == step and line["split"] == "train")]
         with atomic_file(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

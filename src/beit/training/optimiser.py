@@ -62,6 +62,5 @@ def _depth(name: str, layers: int) -> int:
         return 0
     if match := re.search(r"(^|\.)encoder\.layers\.(\d+)\.", name):
         return int(match[2]) + 1
-    if re.search(r"(^|\.)encoder\.bias\.", name):  # the shared bias feeds every layer; the original puts it on top
-        return layers
+    # the shared bias, which feeds every layer, is on top in the original as well
     return layers + 1

@@ -6,27 +6,40 @@ Legend: B batch, N patches, M masked patches of the batch, S = 1 + N tokens, V c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from beit.data import Collate, MaskPlan, ViewDataset, Views, evaluation_batches
+from beit.data import (
+    BrokenPicture,
+    Collate,
+    MaskPlan,
+    Purpose,
+    Subset,
+    ViewDataset,
+    Views,
+    evaluation_batches,
+    generator,
+)
 from beit.data.source import ImageSource
 from beit.geometry import Grid, block_masks, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import DiscreteVAE, count_tokens
+from beit.training.broken import require_usable
+from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
-from beit.training.loop import Plan, train
-from beit.training.metrics import MetricsLog, read_metrics
+from beit.training.loop import Plan, check_length, train
+from beit.training.metrics import read_metrics
 from beit.training.model import model_config
 from beit.training.optimiser import parameter_groups
 from beit.training.pretrain_pictures import reconstruction_section
-from beit.training.report import Section, curves_section, numbers_table, write_report
-from beit.training.run_folder import RunFolder, open_run_folder, resolved_recipe
+from beit.training.report import Section, curves_section, numbers_table
+from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings, PretrainJob, TokenizerJob
 from beit.training.tokenizer import train_tokenizer
 
@@ -46,8 +59,23 @@ class PretrainObjective(nn.Module):
         mask_BN = tensors["bool_masked_pos"]
         labels_M = visual_tokens(self._frozen[0], tensors["tokenizer_pixels"])[mask_BN]
         logits_MV = self.model.masked_logits(tensors["pixel_values"], mask_BN).float()
+        count = _patches_per_process(mask_BN)
+        loss = functional.cross_entropy(logits_MV, labels_M, reduction="sum") / count
         right_M = logits_MV.detach().argmax(dim=-1) == labels_M
-        return {"loss": functional.cross_entropy(logits_MV, labels_M), "accuracy": right_M.float().mean()}
+        return {"loss": loss, "accuracy": right_M.sum() / count}
+
+
+def _patches_per_process(mask_BN: Tensor) -> Tensor:
+    """Return the masked patches of the whole batch, per process.
+
+    Masks differ in size. Dividing by this instead of by the own number makes the mean over the processes the mean over
+    all masked patches, so that the result does not depend on the number of processes.
+    """
+    count = mask_BN.sum().float()
+    if torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(count)
+        count = count / distributed.get_world_size()
+    return count
 
 
 class PretrainRun:
@@ -67,7 +95,7 @@ class PretrainRun:
 
     def load(self, folder: Path) -> None:
         """Fill the model from a folder."""
-        self.model.load_weights(folder)
+        self.model.load_weights(folder, strict=True)
 
 
 @dataclass(frozen=True)
@@ -108,6 +136,10 @@ def pretrain(job: PretrainJob) -> RunFolder:
         DiscreteVAE.from_pretrained(job.tokenizer.path)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
+    pictures, world = len(sources.train), accelerator.num_processes
+    check_length(job.train, job.optim, pictures, world)
+    if job.tokenizer.path is None:
+        check_length(job.tokenizer.train, job.tokenizer.optim, pictures, world, "tokenizer.")
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
@@ -122,15 +154,17 @@ def pretrain(job: PretrainJob) -> RunFolder:
     plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed, mask))
     train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
-        _finish(job, run, tokenizer, sources, mask, folder, plan.steps)
+        save_model(folder, run.save)
+        _conclude(job, run, tokenizer, sources, mask, folder, plan.steps)
     accelerator.wait_for_everyone()
     return folder
 
 
 def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
-    """Return how to mask, after trying it once so that impossible settings fail before the run."""
+    """Return how to mask, after trying it so that impossible settings fail before the run."""
     plan = MaskPlan(grid, settings.count, settings.min_block, settings.min_aspect, settings.exact)
-    block_masks(grid, plan.count, [], min_block=plan.min_block, min_aspect=plan.min_aspect)
+    rng = np.random.default_rng(0)
+    block_masks(grid, plan.count, rng, batch=256, min_block=plan.min_block, min_aspect=plan.min_aspect)
     return plan
 
 
@@ -160,7 +194,7 @@ def _tokenizer_folder(job: PretrainJob, grid: Grid, folder: RunFolder) -> Path:
     return train_tokenizer(own).model
 
 
-def _finish(
+def _conclude(
     job: PretrainJob,
     run: PretrainRun,
     tokenizer: DiscreteVAE,
@@ -170,25 +204,28 @@ def _finish(
     steps: int,
 ) -> None:
     plain = replace(pretrain_views(job, tokenizer, mask.grid), augmentation=None)
-    quality = measure_pretraining(run, tokenizer, sources, plain, mask, job.run.seed, job.train.batch_size)
-    numbers = {field.name: getattr(quality, field.name) for field in fields(quality)}
-    with MetricsLog(folder, steps) as metrics:
-        metrics.write(steps, "val", numbers)
-    run.save(folder.model)
-    if job.run.report:
-        curves = {
-            "Loss": ["loss"],
-            "Masked-token accuracy": ["accuracy"],
-            "Learning rate": ["lr"],
-            "Gradient norm": ["grad_norm"],
-        }
-        sections = [
+    seed, batch_size = job.run.seed, job.train.batch_size
+    quality, broken = measure_pretraining(run, tokenizer, sources, plain, mask, seed, batch_size)
+    numbers = asdict(quality)
+    curves = {
+        "Loss": ["loss"],
+        "Masked-token accuracy": ["accuracy"],
+        "Learning rate": ["lr"],
+        "Gradient norm": ["grad_norm"],
+    }
+    conclude(
+        "Pre-training",
+        job,
+        folder,
+        steps,
+        numbers,
+        broken,
+        lambda: [
             Section("Masked patches of held-out pictures", table=numbers_table(numbers)),
-            reconstruction_section(run.model, tokenizer, sources.val, plain, mask, job.run.seed),
+            reconstruction_section(run.model, tokenizer, sources.val, plain, mask, seed),
             curves_section(read_metrics(folder.metrics), curves),
-        ]
-        write_report(folder.report, f"Pre-training {folder.path.name}", sections, resolved_recipe(job))
-    folder.write_result(numbers)
+        ],
+    )
 
 
 @torch.inference_mode()
@@ -200,13 +237,19 @@ def measure_pretraining(
     mask: MaskPlan,
     seed: int,
     batch_size: int,
-) -> PretrainQuality:
-    """Measure masked-token prediction on validation pictures, beside predicting the token frequencies."""
+) -> tuple[PretrainQuality, list[BrokenPicture]]:
+    """Measure masked-token prediction on validation pictures, beside predicting the token frequencies.
+
+    Raises:
+        DataError: If no validation picture is usable.
+    """
     run.module.eval()
     log_share_V = _token_frequencies(tokenizer, sources.train, views, batch_size).log()
     dataset = ViewDataset(sources.val, views, seed, replace_broken=False)
     totals, masked, pictures = torch.zeros(4, dtype=torch.float64), 0, 0
+    broken: list[BrokenPicture] = []
     for batch in evaluation_batches(dataset, Collate(seed, mask), batch_size, workers=0):
+        broken += batch.broken
         if not batch.indices:
             continue
         tensors = batch.to(run.model.device).tensors
@@ -222,20 +265,19 @@ def measure_pretraining(
         ])  # fmt: skip
         masked += count
         pictures += len(batch.indices)
-    loss, frequency_loss, accuracy, frequency_accuracy = (totals / max(masked, 1)).tolist()
-    return PretrainQuality(loss, frequency_loss, accuracy, frequency_accuracy, pictures)
+    require_usable(pictures, len(sources.val), broken)
+    loss, frequency_loss, accuracy, frequency_accuracy = (totals / masked).tolist()
+    return PretrainQuality(loss, frequency_loss, accuracy, frequency_accuracy, pictures), broken
 
 
 def _token_frequencies(tokenizer: DiscreteVAE, source: ImageSource, views: Views, batch_size: int) -> Tensor:
     """Return the share of each visual token (V,) in training pictures, none zero (add-one smoothing)."""
     counts_V = torch.ones(tokenizer.config.vocab_size, dtype=torch.float64)
     device = next(tokenizer.parameters()).device
-    seen = 0
-    for batch in evaluation_batches(ViewDataset(source, views, 0, replace_broken=False), Collate(0), batch_size, 0):
+    some = generator(0, Purpose.SPLIT).permutation(len(source))[:_FREQUENCY_PICTURES]  # folders are sorted by class
+    dataset = ViewDataset(Subset(source, some), views, 0, replace_broken=False)
+    for batch in evaluation_batches(dataset, Collate(0), batch_size, workers=0):
         if batch.indices:
             tokens_BN = visual_tokens(tokenizer, batch.tensors["tokenizer_pixels"].to(device))
             counts_V += count_tokens(tokens_BN, tokenizer.config.vocab_size)
-        seen += len(batch.indices)
-        if seen >= _FREQUENCY_PICTURES:
-            break
     return counts_V / counts_V.sum()

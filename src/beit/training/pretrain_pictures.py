@@ -14,6 +14,7 @@ from beit.data.source import ImageSource
 from beit.data.subset import Subset
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import DiscreteVAE
+from beit.training.inputs import first_pictures
 from beit.training.report import Section, figure
 
 _SHOWN = 12
@@ -30,7 +31,7 @@ def reconstruction_section(
     seed: int,
 ) -> Section:
     """Return a gallery: picture, what the model saw, and what the tokenizer's decoder makes of its predictions."""
-    some = Subset(source, np.arange(min(_SHOWN, len(source))))
+    some = Subset(source, np.array([index for index, _ in first_pictures(source, _SHOWN)], dtype=np.int64))
     dataset = ViewDataset(some, views, seed, replace_broken=False)
     batch = next(iter(evaluation_batches(dataset, Collate(seed, mask), _SHOWN, workers=0)))
     tensors = batch.to(model.device).tensors

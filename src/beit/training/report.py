@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -62,7 +62,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section], recipe: st
     Raises:
         StorageError: If the disk is full; an earlier report is untouched.
     """
-    environment = Environment(loader=PackageLoader("beit.training"), autoescape=select_autoescape(), trim_blocks=True)
+    environment = Environment(loader=PackageLoader("beit.training"), autoescape=True, trim_blocks=True)
     page = environment.get_template("report.html.j2").render(title=title, sections=sections, recipe=recipe)
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

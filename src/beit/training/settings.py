@@ -42,23 +42,29 @@ class RunSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class DataSettings:
+class PictureSettings:
     """Which pictures, and how they are read."""
 
     path: str | None = None
     """Folder of pictures (folders inside it are classes), parquet file or folder of them, or digits:train. Needed."""
-    val_path: str | None = None
-    """Pictures to validate on; default: a share of the others."""
-    val_share: float = Field(default=0.05, gt=0, lt=1)
-    """Share of the pictures to hold out when val_path is not given."""
-    per_class: int | None = Field(default=None, ge=1)
-    """Train on this many pictures per class only, chosen by the seed."""
     min_side: int = Field(default=8, ge=1)
     """Pictures with a shorter side, in pixels, count as broken."""
     max_broken: float = Field(default=0.01, ge=0, le=1)
     """Stop when more than this share of the pictures is broken; up to it they are skipped and listed."""
     workers: int = Field(default=2, ge=0)
     """Processes that load pictures; results do not depend on it."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataSettings(PictureSettings):
+    """Which pictures to train and to validate on."""
+
+    val_path: str | None = None
+    """Pictures to validate on; default: a share of the others."""
+    val_share: float = Field(default=0.05, gt=0, lt=1)
+    """Share of the pictures to hold out when val_path is not given."""
+    per_class: int | None = Field(default=None, ge=1)
+    """Train on this many pictures per class only, chosen by the seed."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -114,6 +120,11 @@ class ModelSettings:
     crop_share: float = Field(default=0.875, gt=0, le=1)
     """The evaluation crop's share of the picture's shorter side."""
 
+    def __post_init__(self) -> None:
+        """Check what divides."""
+        if self.image_std is not None and min(self.image_std) <= 0:
+            raise ValueError(f"image_std is {list(self.image_std)}; expected numbers above 0")
+
 
 @dataclass(frozen=True, config=_STRICT)
 class MaskSettings:
@@ -151,6 +162,11 @@ class OptimSettings:
     """Largest norm of the gradient; null does not clip."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Factor on the learning rate from each layer to the one below it."""
+
+    def __post_init__(self) -> None:
+        """Check the decay rates."""
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {list(self.betas)}; expected two numbers from 0 to below 1")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -298,8 +314,8 @@ class EvaluateJob:
 
     model: str
     """Folder of a fine-tuned model."""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data: path, min_side, max_broken and workers are used"""
+    data: PictureSettings = field(default_factory=PictureSettings)
+    """Data"""
     batch_size: int = Field(default=64, ge=1)
     """Pictures at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -318,8 +334,8 @@ class EncodeJob:
     """File to write: NumPy .npz with tokens (pictures, height, width), names and, if there are any, labels."""
     image_size: int = Field(default=112, ge=1)
     """Side of the tokenizer's input, in pixels."""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data: path, min_side, max_broken and workers are used"""
+    data: PictureSettings = field(default_factory=PictureSettings)
+    """Data"""
     batch_size: int = Field(default=64, ge=1)
     """Pictures at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -338,8 +354,8 @@ class ReconstructJob:
     """Side of the tokenizer's input, in pixels."""
     count: int = Field(default=16, ge=1)
     """Pictures to show; the error is measured over all."""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data: path, min_side, max_broken and workers are used"""
+    data: PictureSettings = field(default_factory=PictureSettings)
+    """Data"""
     batch_size: int = Field(default=64, ge=1)
     """Pictures at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

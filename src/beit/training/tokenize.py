@@ -1,6 +1,6 @@
 """Use a trained tokenizer on pictures: write their tokens, or look at what the tokens keep.
 
-Legend: B batch, h x w tokens, V codebook size.
+Legend: B batch, P pictures, h x w tokens.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.data import BrokenPicture, Collate, ViewDataset, evaluation_batches
-from beit.errors import DataError
 from beit.image import to_unit_array
+from beit.models_torch.device import pick_device
 from beit.tokenizer import DiscreteVAE, codebook_usage, count_tokens
-from beit.training.broken import BrokenPictures
-from beit.training.device import pick_device
+from beit.training.broken import BrokenPictures, require_usable
 from beit.training.inputs import first_pictures, open_pictures
 from beit.training.settings import EncodeJob, ReconstructJob
 from beit.training.tokenizer import measure_tokenizer, tokenizer_views
@@ -59,8 +58,7 @@ def encode_pictures(job: EncodeJob) -> Encoded:
             tokens.append(tokens_Bhw.to(torch.int32).cpu().numpy())
             indices += batch.indices
     BrokenPictures(None, len(source), job.data.max_broken).add(broken)
-    if not indices:
-        raise DataError(f"none of the {len(source)} pictures is usable; first: {broken[0].reason}")
+    require_usable(len(indices), len(source), broken)
     tokens_Phw = np.concatenate(tokens)
     arrays = {"tokens": tokens_Phw, "names": np.array([source.name(index) for index in indices])}
     if source.labels is not None:
@@ -86,12 +84,12 @@ def reconstruct_pictures(job: ReconstructJob) -> dict[str, float]:
     source = open_pictures(job.data)
     crop = tokenizer_views(job.image_size).preprocessing.crop
     shown = [to_unit_array(crop(picture)) for _, picture in first_pictures(source, job.count)]
-    if not shown:
-        raise DataError(f"none of the {len(source)} pictures is usable")
+    quality, broken = measure_tokenizer(tokenizer, source, job.image_size, job.batch_size, device)
+    BrokenPictures(None, len(source), job.data.max_broken).add(broken)
     decoded = tokenizer.decode(tokenizer.encode(torch.from_numpy(np.stack(shown)).to(device))).cpu().numpy()
     with atomic_file(job.output) as temporary:
         _sheet(np.stack(shown), decoded).save(temporary, format="PNG")
-    return asdict(measure_tokenizer(tokenizer, source, job.image_size, job.batch_size, device))
+    return asdict(quality)
 
 
 def _sheet(above: NDArray[np.float32], below: NDArray[np.float32]) -> Image.Image:

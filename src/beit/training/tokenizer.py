@@ -13,19 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beit.data import Collate, ViewDataset, Views, evaluation_batches
+from beit.data import BrokenPicture, Collate, ViewDataset, Views, evaluation_batches
 from beit.data.source import ImageSource
 from beit.errors import ConfigError
 from beit.image import Preprocessing, to_unit_array
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, codebook_usage, count_tokens
 from beit.tokenizer.loss import kl_to_uniform, reconstruction_loss
+from beit.training.broken import require_usable
+from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.inputs import augmentation, first_pictures, open_sources
-from beit.training.loop import Plan, train
-from beit.training.metrics import MetricsLog, read_metrics
+from beit.training.loop import Plan, check_length, train
+from beit.training.metrics import read_metrics
 from beit.training.optimiser import parameter_groups
-from beit.training.report import Section, curves_section, figure, numbers_table, write_report
-from beit.training.run_folder import RunFolder, open_run_folder, resolved_recipe
+from beit.training.report import Section, curves_section, figure, numbers_table
+from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
 from beit.training.settings import CodebookLossSettings, TokenizerJob
 
@@ -108,6 +110,7 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
         )
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
+    check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
@@ -119,9 +122,31 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
     plan = Plan("tokenizer", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed))
     train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
-        _finish(job, run.model, sources.val, folder, plan.steps, accelerator.device)
+        save_model(folder, run.save)
+        _conclude(job, run.model, sources.val, folder, plan.steps, accelerator.device)
     accelerator.wait_for_everyone()
     return folder
+
+
+def _conclude(
+    job: TokenizerJob, model: DiscreteVAE, val: ImageSource, folder: RunFolder, steps: int, device: torch.device
+) -> None:
+    quality, broken = measure_tokenizer(model, val, job.image_size, job.train.batch_size, device)
+    numbers = asdict(quality)
+    curves = {"Loss": ["loss", "reconstruction"], "KL to uniform": ["kl"], "Learning rate": ["lr"]}
+    conclude(
+        "Tokenizer",
+        job,
+        folder,
+        steps,
+        numbers,
+        broken,
+        lambda: [
+            Section("Held-out pictures", "Measured with hard tokens.", table=numbers_table(numbers)),
+            reconstruction_section(model, val, job.image_size, device),
+            curves_section(read_metrics(folder.metrics), curves),
+        ],
+    )
 
 
 def tokenizer_views(side: int) -> Views:
@@ -132,14 +157,20 @@ def tokenizer_views(side: int) -> Views:
 @torch.inference_mode()
 def measure_tokenizer(
     model: DiscreteVAE, source: ImageSource, side: int, batch_size: int, device: torch.device
-) -> TokenizerQuality:
-    """Measure a tokenizer on pictures; broken ones are left out."""
+) -> tuple[TokenizerQuality, list[BrokenPicture]]:
+    """Measure a tokenizer on pictures; return what was measured, and the broken pictures that were left out.
+
+    Raises:
+        DataError: If no picture is usable.
+    """
     model = model.to(device).eval()
     counts_V = torch.zeros(model.config.vocab_size, dtype=torch.int64)
     absolute = squared = 0.0
     values = pictures = 0
+    broken: list[BrokenPicture] = []
     dataset = ViewDataset(source, tokenizer_views(side), seed=0, replace_broken=False)
     for batch in evaluation_batches(dataset, Collate(0), batch_size, workers=0):
+        broken += batch.broken
         if not batch.indices:
             continue
         pixels_BChw = batch.tensors["tokenizer_pixels"].to(device)
@@ -151,28 +182,11 @@ def measure_tokenizer(
         pictures += len(batch.indices)
         counts_V += count_tokens(tokens_Bhw, model.config.vocab_size)
     usage = codebook_usage(counts_V)
-    values = max(values, 1)
-    return TokenizerQuality(
+    require_usable(pictures, len(source), broken)
+    quality = TokenizerQuality(
         absolute / values, squared / values, usage.used, model.config.vocab_size, usage.perplexity, pictures
     )
-
-
-def _finish(
-    job: TokenizerJob, model: DiscreteVAE, val: ImageSource, folder: RunFolder, steps: int, device: torch.device
-) -> None:
-    quality = asdict(measure_tokenizer(model, val, job.image_size, job.train.batch_size, device))
-    with MetricsLog(folder, steps) as metrics:
-        metrics.write(steps, "val", quality)
-    model.save_pretrained(folder.model)
-    if job.run.report:
-        lines = read_metrics(folder.metrics)
-        sections = [
-            Section("Held-out pictures", "Measured with hard tokens.", table=numbers_table(quality)),
-            curves_section(lines, {"Loss": ["loss", "reconstruction"], "KL to uniform": ["kl"], "Rate": ["lr"]}),
-            reconstruction_section(model, val, job.image_size, device),
-        ]
-        write_report(folder.report, f"Tokenizer {folder.path.name}", sections, resolved_recipe(job))
-    folder.write_result(quality)
+    return quality, broken
 
 
 @torch.inference_mode()

@@ -41,8 +41,9 @@ def check_fit(
     source: str,
     found: Mapping[str, Shape],
     expected: Mapping[str, Shape],
-    may_be_new: Sequence[str],
-    may_be_left_out: Sequence[str],
+    may_be_new: Sequence[str] = (),
+    may_be_left_out: Sequence[str] = (),
+    may_be_reshaped: Sequence[str] = (),
 ) -> LoadReport:
     """Compare the shapes of a checkpoint with those of a model.
 
@@ -50,8 +51,9 @@ def check_fit(
         source: The checkpoint, for messages.
         found: Shapes in the checkpoint, by canonical name.
         expected: Shapes of the model.
-        may_be_new: Patterns of names that a checkpoint may lack, or hold in another shape (a new head).
+        may_be_new: Patterns of names that a checkpoint may lack.
         may_be_left_out: Patterns of names that a model may have no use for.
+        may_be_reshaped: Patterns of names that may have another shape, and are new then (a head for other classes).
 
     Raises:
         CheckpointError: Listing every other difference by name.
@@ -64,7 +66,7 @@ def check_fit(
     for name in expected.keys() & found.keys():
         if expected[name] == found[name]:
             continue
-        if _matches(name, may_be_new):
+        if _matches(name, may_be_reshaped):
             report.new.append(name)
         else:
             wrong.append(f"{name} is {found[name]}, the model has {expected[name]}")

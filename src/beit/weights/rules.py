@@ -121,8 +121,10 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def _joined(canonical: str, rule: Rule, parts: Mapping[int, Array], stack: Stack) -> Array:
-    absent = [name for index, name in enumerate(rule.parts) if index not in parts]
-    if absent:
+    if len(parts) < len(rule.parts):
+        match = rule.canonical_pattern.fullmatch(canonical)
+        fields = match.groupdict() if match else {}
+        absent = [name.format(**fields) for index, name in enumerate(rule.parts) if index not in parts]
         raise CheckpointError(f"the checkpoint lacks {absent} of which {canonical!r} is made; it is incomplete")
     return parts[0] if len(rule.parts) == 1 else stack([parts[index] for index in range(len(rule.parts))], 0)
 

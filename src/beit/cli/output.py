@@ -1,0 +1,11 @@
+"""What a command says: once, also when many processes run it."""
+
+from __future__ import annotations
+
+import os
+
+
+def say(*lines: str) -> None:
+    """Print lines, on the first of several processes only."""
+    if os.environ.get("RANK", "0") == "0":
+        print("\n".join(lines), flush=True)

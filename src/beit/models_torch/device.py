@@ -1,0 +1,21 @@
+"""Which device to compute on."""
+
+from __future__ import annotations
+
+import torch
+
+from beit.errors import ConfigError
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return the device for "cpu", "cuda" or "auto" (a GPU if there is one).
+
+    Raises:
+        ConfigError: If another device is asked for, or a GPU that is not there.
+    """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device is {wanted!r}; expected auto, cpu or cuda")
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
+        raise ConfigError("device is 'cuda' but there is no usable GPU; use 'cpu' or 'auto'")
+    return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")

@@ -1,0 +1,42 @@
+"""Labels of a batch, checked before a loss sees them.
+
+Legend: B batch, K classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from beit.errors import ConfigError
+
+IGNORED = -100  # torch's own mark for a label that has no loss
+
+
+def class_labels(labels: Tensor, classes: int) -> Tensor:
+    """Return class indices as int64.
+
+    Raises:
+        ConfigError: If labels are no whole numbers, or out of [0, classes).
+    """
+    if labels.is_floating_point() or labels.is_complex():
+        raise ConfigError(f"labels have dtype {labels.dtype}; expected whole numbers from 0 to {classes - 1}")
+    # looking at the values would make a GPU wait, and on it the kernel checks them itself
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        real = labels[labels != IGNORED]
+        if real.numel() and not 0 <= int(real.min()) <= int(real.max()) < classes:
+            raise ConfigError(
+                f"labels run from {int(real.min())} to {int(real.max())}; expected whole numbers from 0 to "
+                f"{classes - 1}, or {IGNORED} to ignore one"
+            )
+    return labels.long()
+
+
+def check_label_shape(labels: Tensor, expected: tuple[int, ...]) -> None:
+    """Refuse labels of another shape.
+
+    Raises:
+        ConfigError: Naming both shapes.
+    """
+    if tuple(labels.shape) != expected:
+        raise ConfigError(f"labels have shape {tuple(labels.shape)}; expected {expected}")
