@@ -4,9 +4,9 @@ import pytest
 
 from beit.cli.parser import parse_job
 from beit.geometry import patch_grid
+from beit.training.jobs import PretrainJob
 from beit.training.model import model_config
 from beit.training.pretrain import mask_plan
-from beit.training.settings import PretrainJob
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("pretrain_*.yaml"))
 

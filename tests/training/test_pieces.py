@@ -13,13 +13,14 @@ from beit.data import BrokenPicture
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError
 from beit.training.broken import BrokenPictures
 from beit.training.checkpoint import latest_checkpoint, restore_checkpoint, save_checkpoint
+from beit.training.jobs import PretrainJob
 from beit.training.loop import check_length, total_steps, warmup_steps
 from beit.training.metrics import MetricsLog, read_metrics
 from beit.training.optimiser import parameter_groups, set_learning_rate
 from beit.training.report import Section, write_report
 from beit.training.run_folder import RunFolder, resolved_recipe
 from beit.training.schedule import cosine, learning_rate
-from beit.training.settings import AugmentSettings, OptimSettings, PretrainJob, TrainSettings
+from beit.training.settings import AugmentSettings, OptimSettings, TrainSettings
 from tests.conftest import TINY_MODEL
 
 

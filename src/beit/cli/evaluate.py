@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from beit.cli.parser import parse_job
-from beit.training.settings import EvaluateJob
+from beit.training.jobs import EvaluateJob
 
 DESCRIPTION = "Measure a fine-tuned model on labelled pictures: accuracy, loss, confusion matrix, mistakes."
 

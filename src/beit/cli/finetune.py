@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from beit.cli.output import say
 from beit.cli.parser import parse_job
-from beit.training.settings import FinetuneJob
+from beit.training.jobs import FinetuneJob
 
 DESCRIPTION = (
     "Fine-tune a pre-trained BEiT to classify pictures, or train one from scratch (without a checkpoint). The same "

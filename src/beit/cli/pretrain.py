@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from beit.cli.output import say
 from beit.cli.parser import parse_job
-from beit.training.settings import PretrainJob
+from beit.training.jobs import PretrainJob
 
 DESCRIPTION = (
     "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed. "

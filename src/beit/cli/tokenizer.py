@@ -8,7 +8,7 @@ from beit.cli.main import HELP_WORDS, nearest
 from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError
-from beit.training.settings import EncodeJob, ReconstructJob, TokenizerJob
+from beit.training.jobs import EncodeJob, ReconstructJob, TokenizerJob
 
 ACTIONS = {
     "train": "Train a discrete VAE on your pictures: the tokenizer whose tokens pre-training predicts.",

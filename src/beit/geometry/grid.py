@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from beit.config import Size, check_divisible, pair
+from beit.config_checks import Size, check_divisible, pair
 
 
 class Grid(NamedTuple):

@@ -17,6 +17,7 @@ from beit.models_torch import BeitForImageClassification, BeitForMaskedImageMode
 from beit.tokenizer import DiscreteVAE
 from beit.training.evaluate import evaluate_classifier, evaluation_sections
 from beit.training.finetune import finetune
+from beit.training.jobs import FinetuneJob, PretrainJob, PretrainTokenizerSettings
 from beit.training.pretrain import mask_plan, pretrain, pretrain_views
 from beit.training.pretrain_pictures import reconstruction_section
 from beit.training.report import Section, numbers_table, write_report
@@ -26,12 +27,9 @@ from beit.training.settings import (
     CodebookLossSettings,
     CodebookSettings,
     DataSettings,
-    FinetuneJob,
     MaskSettings,
     ModelSettings,
     OptimSettings,
-    PretrainJob,
-    PretrainTokenizerSettings,
     RunSettings,
     TrainSettings,
 )

@@ -22,9 +22,9 @@ from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import pick_device
 from beit.training.broken import BrokenPictures, require_usable
 from beit.training.inputs import open_pictures
+from beit.training.jobs import EvaluateJob
 from beit.training.report import Section, confusion_section, figure, numbers_table, write_report
 from beit.training.run_folder import resolved_recipe
-from beit.training.settings import EvaluateJob
 
 _SHOWN_MISTAKES = 24
 _TOP = 5

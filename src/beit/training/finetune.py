@@ -22,13 +22,13 @@ from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.evaluate import Evaluation, evaluate_classifier, evaluation_sections
 from beit.training.inputs import augmentation, open_sources, preprocessing
+from beit.training.jobs import FinetuneJob
 from beit.training.loop import Plan, check_length, train
 from beit.training.metrics import read_metrics
 from beit.training.model import check_same_shape, model_config, training_options
 from beit.training.optimiser import parameter_groups
 from beit.training.report import curves_section
 from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.settings import FinetuneJob
 
 
 class FinetuneObjective(nn.Module):

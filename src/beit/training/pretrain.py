@@ -33,6 +33,7 @@ from beit.training.broken import require_usable
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
+from beit.training.jobs import PretrainJob, TokenizerJob
 from beit.training.loop import Plan, check_length, train
 from beit.training.metrics import read_metrics
 from beit.training.model import model_config
@@ -40,7 +41,7 @@ from beit.training.optimiser import parameter_groups
 from beit.training.pretrain_pictures import reconstruction_section
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.settings import MaskSettings, PretrainJob, TokenizerJob
+from beit.training.settings import MaskSettings
 from beit.training.tokenizer import train_tokenizer
 
 _FREQUENCY_PICTURES = 2048  # training pictures from which the token frequencies are estimated

@@ -1,23 +1,21 @@
-"""Every setting of a run, typed, checked and documented: what a recipe may say.
+"""The groups of settings, typed, checked and documented. `jobs.py` puts them together.
 
-One dataclass per group, and one per job that puts the groups together. This module imports no framework, so that the
-command line can read it at once.
+Neither module imports a framework, so that the command line can read them at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid")
 
 SizeName = Literal["tiny", "small", "base", "large"]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class RunSettings:
     """Where the run goes, and how it is kept."""
 
@@ -41,7 +39,7 @@ class RunSettings:
     """Write report.html at the end."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class PictureSettings:
     """Which pictures, and how they are read."""
 
@@ -55,7 +53,7 @@ class PictureSettings:
     """Processes that load pictures; results do not depend on it."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class DataSettings(PictureSettings):
     """Which pictures to train and to validate on."""
 
@@ -67,7 +65,7 @@ class DataSettings(PictureSettings):
     """Train on this many pictures per class only, chosen by the seed."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class AugmentSettings:
     """Random changes of the pictures."""
 
@@ -87,7 +85,7 @@ class AugmentSettings:
                 raise ValueError(f"{name} is [{low}, {high}]; expected 0 < first <= second <= {most:g}")
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class ModelSettings:
     """The BEiT. A size by name; options left empty are those of the size, or of the checkpoint if there is one."""
 
@@ -126,7 +124,7 @@ class ModelSettings:
             raise ValueError(f"image_std is {list(self.image_std)}; expected numbers above 0")
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class MaskSettings:
     """Block-wise masking (paper, algorithm 1)."""
 
@@ -140,7 +138,7 @@ class MaskSettings:
     """Mask exactly `count` patches, as BEiT v2 does."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class OptimSettings:
     """AdamW and its learning rate: linear warm-up, then a cosine."""
 
@@ -169,7 +167,7 @@ class OptimSettings:
             raise ValueError(f"betas is {list(self.betas)}; expected two numbers from 0 to below 1")
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class TrainSettings:
     """How long, and how much at once."""
 
@@ -181,7 +179,7 @@ class TrainSettings:
     """Length of the run, in steps; wins over epochs."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class CodebookSettings:
     """The size of the discrete VAE; the defaults are OpenAI's."""
 
@@ -197,7 +195,7 @@ class CodebookSettings:
     """Channels at the decoder's entrance."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class CodebookLossSettings:
     """The loss of the discrete VAE, and how it changes over the run."""
 
@@ -216,147 +214,3 @@ class CodebookLossSettings:
         """Check the temperatures."""
         if min(self.temperature) <= 0:
             raise ValueError(f"temperature is {list(self.temperature)}; expected numbers above 0")
-
-
-@dataclass(frozen=True, config=_STRICT)
-class PretrainTokenizerSettings:
-    """Where the visual tokens come from: a tokenizer folder, or one trained first on the same pictures."""
-
-    path: str | None = None
-    """Folder of a trained tokenizer; if null, the settings below train one."""
-    codebook: CodebookSettings = field(default_factory=CodebookSettings)
-    """Size of the tokenizer to train"""
-    loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
-    """Loss of the tokenizer to train"""
-    optim: OptimSettings = field(
-        default_factory=lambda: OptimSettings(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4, warmup_epochs=0)
-    )
-    """Optimiser of the tokenizer to train"""
-    train: TrainSettings = field(default_factory=TrainSettings)
-    """Length of the tokenizer's training"""
-
-
-@dataclass(frozen=True, config=_STRICT)
-class TokenizerJob:
-    """Train a tokenizer: the discrete VAE of DALL-E, on your pictures."""
-
-    run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/tokenizer"))
-    """Run"""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data"""
-    augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(color_jitter=0.0))
-    """Augmentation"""
-    image_size: int = Field(default=112, ge=1)
-    """Side of the tokenizer's input, in pixels."""
-    codebook: CodebookSettings = field(default_factory=CodebookSettings)
-    """Tokenizer"""
-    loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
-    """Loss"""
-    optim: OptimSettings = field(
-        default_factory=lambda: OptimSettings(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4, warmup_epochs=0)
-    )
-    """Optimiser"""
-    train: TrainSettings = field(default_factory=TrainSettings)
-    """Length"""
-
-
-@dataclass(frozen=True, config=_STRICT)
-class PretrainJob:
-    """Pre-train a BEiT: predict the visual tokens of masked patches."""
-
-    run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/pretrain"))
-    """Run"""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data"""
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
-    """Augmentation"""
-    model: ModelSettings = field(default_factory=ModelSettings)
-    """Model"""
-    mask: MaskSettings = field(default_factory=MaskSettings)
-    """Mask"""
-    tokenizer: PretrainTokenizerSettings = field(default_factory=PretrainTokenizerSettings)
-    """Tokenizer"""
-    optim: OptimSettings = field(default_factory=OptimSettings)
-    """Optimiser"""
-    train: TrainSettings = field(default_factory=TrainSettings)
-    """Length"""
-
-
-@dataclass(frozen=True, config=_STRICT)
-class FinetuneJob:
-    """Fine-tune a BEiT to classify pictures."""
-
-    run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/finetune"))
-    """Run"""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data"""
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
-    """Augmentation"""
-    checkpoint: str | None = None
-    """Pre-trained model folder; null starts from random weights."""
-    model: ModelSettings = field(default_factory=ModelSettings)
-    """Model; with a checkpoint, sizes that are given must be the checkpoint's"""
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the target spread over all classes."""
-    optim: OptimSettings = field(
-        default_factory=lambda: OptimSettings(
-            lr=4e-3, min_lr=1e-6, warmup_epochs=20, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65
-        )
-    )
-    """Optimiser"""
-    train: TrainSettings = field(default_factory=TrainSettings)
-    """Length"""
-
-
-@dataclass(frozen=True, config=_STRICT)
-class EvaluateJob:
-    """Measure a fine-tuned model."""
-
-    model: str
-    """Folder of a fine-tuned model."""
-    data: PictureSettings = field(default_factory=PictureSettings)
-    """Data"""
-    batch_size: int = Field(default=64, ge=1)
-    """Pictures at once."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
-    report: str | None = None
-    """Write an HTML report to this path."""
-
-
-@dataclass(frozen=True, config=_STRICT)
-class EncodeJob:
-    """Turn pictures into visual tokens."""
-
-    tokenizer: str
-    """Folder of a trained tokenizer."""
-    output: str
-    """File to write: NumPy .npz with tokens (pictures, height, width), names and, if there are any, labels."""
-    image_size: int = Field(default=112, ge=1)
-    """Side of the tokenizer's input, in pixels."""
-    data: PictureSettings = field(default_factory=PictureSettings)
-    """Data"""
-    batch_size: int = Field(default=64, ge=1)
-    """Pictures at once."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
-
-
-@dataclass(frozen=True, config=_STRICT)
-class ReconstructJob:
-    """Decode pictures from their visual tokens."""
-
-    tokenizer: str
-    """Folder of a trained tokenizer."""
-    output: str
-    """PNG to write: pictures above their reconstructions."""
-    image_size: int = Field(default=112, ge=1)
-    """Side of the tokenizer's input, in pixels."""
-    count: int = Field(default=16, ge=1)
-    """Pictures to show; the error is measured over all."""
-    data: PictureSettings = field(default_factory=PictureSettings)
-    """Data"""
-    batch_size: int = Field(default=64, ge=1)
-    """Pictures at once."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""

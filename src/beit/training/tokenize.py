@@ -18,7 +18,7 @@ from beit.models_torch.device import pick_device
 from beit.tokenizer import DiscreteVAE, codebook_usage, count_tokens
 from beit.training.broken import BrokenPictures, require_usable
 from beit.training.inputs import first_pictures, open_pictures
-from beit.training.settings import EncodeJob, ReconstructJob
+from beit.training.jobs import EncodeJob, ReconstructJob
 from beit.training.tokenizer import measure_tokenizer, tokenizer_views
 from beit.weights import atomic_file
 

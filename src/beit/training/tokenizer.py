@@ -23,13 +23,14 @@ from beit.training.broken import require_usable
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.inputs import augmentation, first_pictures, open_sources
+from beit.training.jobs import TokenizerJob
 from beit.training.loop import Plan, check_length, train
 from beit.training.metrics import read_metrics
 from beit.training.optimiser import parameter_groups
 from beit.training.report import Section, curves_section, figure, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
-from beit.training.settings import CodebookLossSettings, TokenizerJob
+from beit.training.settings import CodebookLossSettings
 
 _SHOWN = 12  # pictures in the report
 

@@ -1,0 +1,167 @@
+"""Checks and conversions of model options, each refusing bad input with value, expectation and remedy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from beit.errors import ConfigError
+
+Size = int | Sequence[int]
+
+ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+_FLAGS = (
+    "use_mask_token",
+    "use_absolute_position_embeddings",
+    "use_relative_position_bias",
+    "use_shared_relative_position_bias",
+    "use_mean_pooling",
+    "use_auxiliary_head",
+    "auxiliary_concat_input",
+    "add_fpn",
+    "reshape_hidden_states",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+)
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """Return a size as (height, width); an int means a square."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def list_of(name: str, values: Any) -> list[Any]:
+    """Return a sequence as a list, refusing everything else; `name` is the option, for the message."""
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ConfigError(f"{name} is {values!r}; expected a list")
+    return list(values)
+
+
+def check_divisible(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> None:
+    """Refuse an image, (height, width) in pixels, that whole patches do not tile.
+
+    Raises:
+        ConfigError: Naming the side, the patch size and the nearest sizes that work.
+    """
+    for axis, image, patch in zip(("height", "width"), image_hw, patch_hw, strict=True):
+        if image < patch or image % patch:
+            lower, upper = image // patch * patch, (image // patch + 1) * patch
+            remedy = f"{lower} or {upper}" if lower else f"{upper}"
+            raise ConfigError(f"image {axis} {image} is not a multiple of patch size {patch}; resize to {remedy}")
+
+
+def json_size(size: Any) -> int | list[int]:
+    """Return a size as JSON holds it: a whole number, or a list of height and width."""
+    if isinstance(size, int) and not isinstance(size, bool):
+        return size
+    if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
+        return list(size)
+    raise ConfigError(f"size {size!r} is neither a number of pixels nor a pair (height, width)")
+
+
+def labels_of(
+    num_labels: int | None, id2label: Mapping[Any, str] | None, label2id: Mapping[str, int] | None
+) -> tuple[dict[int, str], dict[str, int]]:
+    """Return id2label and label2id that agree, from whichever were given; nothing given means two classes."""
+    if id2label is not None:
+        names = _class_names(id2label)
+        if num_labels is not None and num_labels != len(names):
+            raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of them")
+    else:
+        count = 2 if num_labels is None else num_labels
+        _require_whole("num_labels", count, least=0)
+        names = {index: f"LABEL_{index}" for index in range(count)}
+        label2id = None if num_labels is not None else label2id
+    ids = {str(label): int(index) for label, index in (label2id or {}).items()}
+    return names, ids or {label: index for index, label in names.items()}
+
+
+def _class_names(id2label: Any) -> dict[int, str]:
+    try:
+        names = {int(index): str(label) for index, label in id2label.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"id2label is {id2label!r}; expected {{index: name}}") from None
+    if sorted(names) != list(range(len(names))):
+        raise ConfigError(
+            f"id2label has the indices {sorted(names)[:20]}; expected 0 to {len(names) - 1}, none left out"
+        )
+    return dict(sorted(names.items()))
+
+
+def aligned_stages(
+    stages: list[str], out_features: Sequence[str] | None, out_indices: Sequence[int] | None
+) -> tuple[list[str], list[int]]:
+    """Make `out_features` and `out_indices` say the same; neither given means the last stage."""
+    if out_features is None and out_indices is None:
+        return [stages[-1]], [len(stages) - 1]
+    if out_indices is not None:
+        for index in list_of("out_indices", out_indices):
+            if not isinstance(index, int) or not -len(stages) <= index < len(stages):
+                raise ConfigError(
+                    f"out_indices holds {index!r}; expected indices into the {len(stages)} stages {stages}"
+                )
+        named = [stages[index] for index in out_indices]
+        if out_features is not None and list(out_features) != named:
+            raise ConfigError(
+                f"out_features {list(out_features)} and out_indices {list(out_indices)} disagree ({named})"
+            )
+        return named, list(out_indices)
+    features = list_of("out_features", out_features)
+    for name in features:
+        if name not in stages:
+            raise ConfigError(f"out_features holds {name!r}; expected names of {stages}")
+    return features, [stages.index(name) for name in features]
+
+
+def check_options(config: Any) -> None:
+    """Refuse values that no model can be built from, with value, expectation and remedy."""
+    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                 "num_channels", "auxiliary_channels"):  # fmt: skip
+        _require_whole(name, getattr(config, name), least=1)
+    for name in ("image_size", "patch_size"):
+        for side in pair(getattr(config, name)):
+            _require_whole(name, side, least=1)
+    _require_whole("auxiliary_num_convs", config.auxiliary_num_convs, least=0)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
+        _require_number(name, getattr(config, name), 0.0, 1.0)
+    for name in ("initializer_range", "layer_norm_eps", "layer_scale_init_value", "auxiliary_loss_weight"):
+        _require_number(name, getattr(config, name), 0.0, sys.float_info.max)
+    for name in _FLAGS:
+        if not isinstance(getattr(config, name), bool):
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; expected true or false")
+    ignored = config.semantic_loss_ignore_index
+    if isinstance(ignored, bool) or not isinstance(ignored, int):
+        raise ConfigError(f"semantic_loss_ignore_index is {ignored!r}; expected a whole number")
+    for scale in config.pool_scales:
+        _require_whole("pool_scales", scale, least=1)
+    if isinstance(config.hidden_act, str):
+        if config.hidden_act not in ACTIVATIONS:
+            raise ConfigError(f"hidden_act is {config.hidden_act!r}; expected one of {list(ACTIVATIONS)} or a callable")
+    elif not callable(config.hidden_act):
+        raise ConfigError(f"hidden_act is {config.hidden_act!r}; expected one of {list(ACTIVATIONS)} or a callable")
+    if config.hidden_size % config.num_attention_heads:
+        width, heads = config.hidden_size, config.num_attention_heads
+        raise ConfigError(
+            f"hidden_size {width} is not a multiple of num_attention_heads {heads}; "
+            f"use {width // heads * heads or heads} or another number of heads"
+        )
+    check_divisible(config.image_hw, config.patch_hw)
+    if config.problem_type not in (None, *PROBLEM_TYPES):
+        raise ConfigError(f"problem_type is {config.problem_type!r}; expected None or one of {list(PROBLEM_TYPES)}")
+
+
+def _require_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
+
+
+def _require_number(name: str, value: Any, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        upper = f"from {least:g} to {most:g}" if most < sys.float_info.max else f"of at least {least:g}, not infinite"
+        raise ConfigError(f"{name} is {value!r}; expected a number {upper}")
