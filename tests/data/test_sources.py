@@ -30,7 +30,7 @@ def test_a_link_that_leads_back_is_followed_once(pictures):
     assert len(open_source(str(pictures))) == 12
 
 
-def test_digits_are_split_by_writer():
+def test_digits_come_in_two_parts():
     train, test = open_source("digits:train"), open_source("digits:test")
     assert (len(train), len(test)) == (1297, 500)
     assert train.load(0).size == (8, 8)

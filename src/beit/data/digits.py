@@ -1,7 +1,6 @@
 """The handwritten digits that scikit-learn ships: real pictures that need no download.
 
-1,797 pictures of 8 x 8 pixels (E. Alpaydin and C. Kaynak, UCI 1998). The order is that of the writers, so the last 500
-were mostly written by people whose digits are not among the first 1,297.
+1,797 pictures of 8 x 8 pixels (E. Alpaydin and C. Kaynak, UCI 1998): the first 1,297 to train on, the last 500 to test.
 """
 
 from __future__ import annotations

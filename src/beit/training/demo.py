@@ -144,7 +144,7 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
     sections = [
         Section(
             "Does pre-training help?",
-            f"{LABELS_PER_CLASS} labelled pictures per class, 500 test pictures by other writers; pre-training makes a "
+            f"{LABELS_PER_CLASS} labelled pictures per class, 500 test pictures; pre-training makes a "
             f"difference of {100 * ahead:+.1f} points.",
             columns=TABLE_COLUMNS,
             rows=table(result),
