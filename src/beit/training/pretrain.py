@@ -133,8 +133,7 @@ def pretrain(job: PretrainJob) -> RunFolder:
     config = model_config(job.model)  # impossible sizes fail before anything is written
     grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
-    if job.tokenizer.path is not None:
-        DiscreteVAE.from_pretrained(job.tokenizer.path)
+    tokenizer = DiscreteVAE.from_pretrained(job.tokenizer.path) if job.tokenizer.path is not None else None
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     pictures, world = len(sources.train), accelerator.num_processes
@@ -144,8 +143,9 @@ def pretrain(job: PretrainJob) -> RunFolder:
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
-    tokenizer = DiscreteVAE.from_pretrained(_tokenizer_folder(job, grid, folder)).to(accelerator.device)
-    tokenizer.requires_grad_(requires_grad=False)
+    if tokenizer is None:
+        tokenizer = DiscreteVAE.from_pretrained(_train_tokenizer(job, grid, folder))
+    tokenizer = tokenizer.to(accelerator.device).requires_grad_(requires_grad=False)
     torch.manual_seed(job.run.seed)
     model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.config.vocab_size))
     run = PretrainRun(model, tokenizer, job)
@@ -177,11 +177,9 @@ def pretrain_views(job: PretrainJob, tokenizer: DiscreteVAE, grid: Grid) -> View
     return Views(view, augmentation(job.augment), tokenizer_hw)
 
 
-def _tokenizer_folder(job: PretrainJob, grid: Grid, folder: RunFolder) -> Path:
-    """Return the folder of the tokenizer, trained first if the recipe names none."""
+def _train_tokenizer(job: PretrainJob, grid: Grid, folder: RunFolder) -> Path:
+    """Train a tokenizer on the pictures of the job, inside its run folder; return the tokenizer's folder."""
     settings = job.tokenizer
-    if settings.path is not None:
-        return Path(settings.path)
     own = TokenizerJob(
         run=replace(job.run, output=str(folder.path / "tokenizer")),
         data=job.data,
