@@ -1,0 +1,186 @@
+"""The functions and classes that a pickle may name, and what the machine builds in their place.
+
+Nothing named here is imported for a file's sake: `CALLS` says which of our own functions stands for a call, `STORAGES`
+which data type a storage of torch has. Every name in neither, save the data types of torch, is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from beit.weights.stored import ITEM_SIZES, MAX_AXES, StoredTensor, is_count, is_row_major, shortened
+
+MAX_STEPS = 200_000  # instructions and copied items; a large BEiT with its optimizer takes some 50,000
+
+# Storage classes of torch -> data type; None for plain bytes, where the tensor says what they are.
+STORAGES = {
+    "torch.DoubleStorage": "float64",
+    "torch.FloatStorage": "float32",
+    "torch.HalfStorage": "float16",
+    "torch.BFloat16Storage": "bfloat16",
+    "torch.LongStorage": "int64",
+    "torch.IntStorage": "int32",
+    "torch.ShortStorage": "int16",
+    "torch.CharStorage": "int8",
+    "torch.ByteStorage": "uint8",
+    "torch.BoolStorage": "bool",
+    "torch.UntypedStorage": None,
+    "torch.storage.UntypedStorage": None,
+}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a file says of a block of elements that tensors share."""
+
+    key: str
+    dtype: str | None
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the block; plain bytes count as one each."""
+        return self.count * ITEM_SIZES[self.dtype or "uint8"]
+
+
+Locate = Callable[[Storage], int]  # -> where a storage starts in the file; it has been checked to lie inside
+
+
+@dataclass
+class Job:
+    """One pickle that is being read.
+
+    Attributes:
+        path: The file that holds it.
+        locate: Where each storage starts in that file.
+        storages: The storages that it has referred to so far, by key.
+        steps: The work done so far.
+    """
+
+    path: Path
+    locate: Locate
+    storages: dict[str, Storage] = field(default_factory=dict[str, Storage])
+    steps: int = 0
+
+    def spend(self, steps: int) -> None:
+        """Count work, so that a small file cannot ask for much of it by copying what it built again and again."""
+        self.steps += steps
+        if self.steps > MAX_STEPS:
+            raise ValueError(f"more than {MAX_STEPS} instructions")
+
+
+@dataclass(frozen=True)
+class NumpyType:
+    """Stands for the type of a numpy number, such as "f8"."""
+
+    code: str
+
+
+def hashable(key: Any) -> Any:
+    """Return a key that can be hashed in no time and without surprises."""
+    if type(key) in (str, bytes, float, bool, type(None)) or (type(key) is int and key.bit_length() <= 64):
+        return key
+    raise ValueError(f"a {type(key).__name__} is used as a key; expected a string or a number")
+
+
+def _copied(kind: type) -> Callable[..., Any]:
+    def copy(job: Job, items: Any = ()) -> Any:
+        if type(items) not in (list, tuple):
+            raise ValueError(f"a {kind.__name__} is made of a {type(items).__name__}, not of a list")
+        job.spend(len(items))
+        return kind(map(hashable, items))
+
+    return copy
+
+
+def _empty(kind: type) -> Callable[..., Any]:
+    def make(_: Job) -> Any:  # no further argument: items and attributes follow by instructions of their own
+        return kind()
+
+    return make
+
+
+def _encoded(job: Job, text: Any = "", encoding: Any = "latin1") -> bytes:
+    """How protocol 2 writes bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise ValueError(f"bytes are written as {type(text).__name__} in {shortened(encoding)}")
+    job.spend(len(text) // 64)
+    return text.encode("latin1")
+
+
+def _size(_: Job, sizes: Any) -> tuple[Any, ...]:
+    if not isinstance(sizes, tuple) or len(cast("tuple[Any, ...]", sizes)) > MAX_AXES:
+        raise ValueError(f"a torch.Size is made of {shortened(sizes)}")
+    return cast("tuple[Any, ...]", sizes)
+
+
+def _device(_: Job, kind: Any, index: Any = None) -> str:
+    if not isinstance(kind, str) or len(kind) > 64 or not (index is None or is_count(index)):
+        raise ValueError(f"a torch.device is made of {shortened(kind)} and {shortened(index)}")
+    return kind if index is None else f"{kind}:{index}"
+
+
+def _parameter(_: Job, tensor: Any, *rest: Any) -> StoredTensor:
+    if not isinstance(tensor, StoredTensor):
+        raise ValueError(f"a parameter is made of a {type(tensor).__name__}, not of a tensor")
+    return tensor
+
+
+def _numpy_type(_: Job, code: Any, *rest: Any) -> NumpyType:
+    if code not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"):
+        raise ValueError(f"numpy type {shortened(code)}; expected that of a number")
+    return NumpyType(code)
+
+
+def _numpy_number(_: Job, kind: Any, raw: Any) -> float | bool:
+    if not isinstance(kind, NumpyType) or not isinstance(raw, bytes) or len(raw) != np.dtype(kind.code).itemsize:
+        raise ValueError("a numpy number is made of something other than its type and its bytes")
+    return np.frombuffer(raw, "<" + kind.code)[0].item()
+
+
+def _tensor(job: Job, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
+    """What `_rebuild_tensor_v2` does; of the rest (gradients, hooks), v3 has the data type in third place."""
+    dtype = rest[2].removeprefix("torch.") if len(rest) > 2 and isinstance(rest[2], str) else None
+    if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
+        raise ValueError("a tensor is made from something other than storage, offset, shape and strides")
+    shape, strides = cast("tuple[Any, ...]", shape), cast("tuple[Any, ...]", strides)
+    dtype = dtype or storage.dtype or "uint8"
+    in_place = StoredTensor(shape, dtype, job.path, offset, strides)  # its checks make the numbers usable
+    begin = offset * in_place.item_size
+    if begin + in_place.span > storage.nbytes or in_place.nbytes > storage.nbytes:
+        raise ValueError(
+            f"a tensor of shape {shape}, strides {strides} and offset {offset} is larger than its storage "
+            f"{shortened(storage.key)} of {storage.nbytes} bytes"
+        )
+    start = job.locate(storage) + begin
+    return StoredTensor(shape, dtype, job.path, start, None if is_row_major(shape, strides) else strides)
+
+
+# Functions and classes that a pickle may call -> what stands for them.
+CALLS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _empty(OrderedDict),
+    "argparse.Namespace": _empty(argparse.Namespace),
+    "builtins.set": _copied(set),
+    "__builtin__.set": _copied(set),
+    "builtins.frozenset": _copied(frozenset),
+    "__builtin__.frozenset": _copied(frozenset),
+    "_codecs.encode": _encoded,
+    "__builtin__.bytes": _encoded,
+    "torch.Size": _size,
+    "torch.device": _device,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "numpy.dtype": _numpy_type,
+    "numpy.core.multiarray.scalar": _numpy_number,
+    "numpy._core.multiarray.scalar": _numpy_number,
+}
