@@ -1,0 +1,330 @@
+"""Files of the hub, through the real client library against a stand-in of the hub on this machine.
+
+Each scenario runs in a process of its own, because the client reads HF_ENDPOINT when it is imported.
+"""
+
+import json
+import shutil
+
+import pytest
+
+from beit.errors import CheckpointError
+from beit.hub.repository import HubOptions, hub_file, is_hub_name, push_folder
+from tests.fake_hub import FakeHub
+
+RIGHT = "hf_right"  # the token that opens what is private
+
+PRELUDE = """
+import json, pathlib, sys, time
+from beit.errors import BeitError
+from beit.hub import repository as hub
+time.sleep = lambda seconds: None  # the client waits between its own attempts
+answers = {}
+
+def attempt(name, function, *arguments, **options):
+    try:
+        answers[name] = function(*arguments, **options)
+    except BeitError as error:
+        answers[name] = [type(error).__name__, str(error), type(error.__cause__).__name__]
+
+def get(name, filename="config.json", repo_id="owner/model", **options):
+    attempt(name, lambda: as_text(hub.hub_file(repo_id, filename, hub.HubOptions(**options))))
+
+def as_text(path):
+    return None if path is None else path.read_text()
+"""
+
+
+@pytest.fixture
+def hub():
+    with FakeHub() as running:
+        yield running
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder that can be served."""
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "config.json").write_text("the config")
+    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 4000)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\nA model")
+    (folder / "sub" / "config.json").write_text("the config below")
+    return folder
+
+
+@pytest.fixture
+def ask(hub, tmp_path):
+    """Run a scenario in another process; return what it put into `answers`."""
+
+    def run(code, home="home", **variables):
+        process = hub.python(f"{PRELUDE}\n{code}\nprint(json.dumps(answers))", tmp_path / home, **variables)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        return json.loads(output)
+
+    return run
+
+
+def test_importing_the_module_does_not_load_the_client(ask):
+    assert ask("answers['loaded'] = [name for name in ('huggingface_hub', 'torch') if name in sys.modules]") == {
+        "loaded": []
+    }
+
+
+class TestDownload:
+    def test_is_kept_and_not_fetched_twice(self, hub, model, ask):
+        hub.add("owner/model", model)
+        code = "get('config'); get('below', subfolder='sub'); get('missing', 'nothing.json')"
+        expected = {"config": "the config", "below": "the config below", "missing": None}
+        assert ask(code) == expected
+        assert len(hub.gets()) == 2
+        assert ask(code) == expected
+        assert len(hub.gets()) == 2
+        forced = ask("get('config', force_download=True)")
+        assert forced == {"config": "the config"}
+        assert len(hub.gets("config.json")) == 3
+
+    def test_uses_a_cache_of_its_own_when_told(self, hub, model, ask, tmp_path):
+        hub.add("owner/model", model)
+        ask(f"get('config', cache_dir={str(tmp_path / 'elsewhere')!r})")
+        assert list((tmp_path / "elsewhere").glob("models--owner--model/snapshots/*/config.json"))
+        assert not (tmp_path / "home" / "hub").exists()
+
+    def test_serves_names_without_owner(self, hub, model, ask):
+        hub.add("plain", model)
+        assert ask("get('config', repo_id='plain')") == {"config": "the config"}
+
+    def test_revisions(self, hub, model, ask, tmp_path):
+        later = shutil.copytree(model, tmp_path / "later")
+        (later / "config.json").write_text("a later config")
+        first = hub.add("owner/model", model)
+        hub.add("owner/model", later, revision="later/try")
+        answers = ask(
+            f"get('commit', revision={first!r}); get('missing', revision='nowhere');get('branch', revision='later/try')"
+        )
+        assert answers["commit"] == "the config"
+        assert answers["branch"] == "a later config"
+        kind, message, cause = answers["missing"]
+        assert (kind, cause) == ("CheckpointError", "RevisionNotFoundError")
+        assert "has no revision 'nowhere'" in message
+
+    def test_a_branch_that_moves_on_is_followed(self, hub, model, ask):
+        hub.add("owner/model", model)
+        assert ask("get('config')") == {"config": "the config"}
+        (model / "config.json").write_text("a later config")
+        hub.add("owner/model", model)
+        assert ask("get('config'); get('offline', local_files_only=True)") == {
+            "config": "a later config",
+            "offline": "a later config",
+        }
+
+
+class TestAccess:
+    def test_private_repositories_need_their_token(self, hub, model, ask):
+        hub.add("owner/model", model, token=RIGHT)
+        answers = ask(
+            "get('none', token=False); get('wrong', token='hf_wrong'); get('unsaved', token=True);"
+            "get('right', token='hf_right')"
+        )
+        assert answers["right"] == "the config"
+        for name, cause in (("none", "RepositoryNotFoundError"), ("wrong", "RepositoryNotFoundError")):
+            assert answers[name][::2] == ["CheckpointError", cause]
+            assert "'owner/model' does not exist" in answers[name][1]
+            assert "hf auth login" in answers[name][1]
+        assert answers["unsaved"][2] == "LocalTokenNotFoundError"
+        assert "no login is saved" in answers["unsaved"][1]
+
+    def test_the_saved_login_is_used(self, hub, model, ask):
+        hub.add("owner/model", model, token=RIGHT)
+        assert ask("get('right')", HF_TOKEN=RIGHT) == {"right": "the config"}
+
+    def test_unknown_repositories(self, hub, ask):
+        kind, message, cause = ask("get('config', repo_id='nobody/nothing')")["config"]
+        assert (kind, cause) == ("CheckpointError", "RepositoryNotFoundError")
+        assert "'nobody/nothing' does not exist" in message
+
+    def test_gated_repositories(self, hub, model, ask):
+        hub.add("owner/model", model, gated=True)
+        kind, message, cause = ask("get('config', token='hf_mine')")["config"]
+        assert (kind, cause) == ("CheckpointError", "GatedRepoError")
+        assert f"accept its terms at {hub.url}/owner/model" in message
+
+    @pytest.mark.parametrize("name", ["a/b/c", "with space", "-start", "two..dots", ""])
+    def test_bad_names(self, name):
+        with pytest.raises(CheckpointError, match="neither a folder nor a name on the hub") as caught:
+            hub_file(name, "config.json", HubOptions())
+        assert type(caught.value.__cause__).__name__ == "HFValidationError"
+
+    def test_files_outside_the_repository_are_refused(self, hub, model, ask):
+        hub.add("owner/model", model)
+        answers = ask("get('above', '../../config.json'); get('below', 'config.json', subfolder='..')")
+        for answer in answers.values():  # old clients ask the hub, which has no such file
+            assert answer is None or "; check the name" in answer[1]
+
+    def test_a_hub_that_is_down(self, hub, model, ask):
+        hub.add("owner/model", model)
+        hub.down = 503
+        kind, message, _ = ask("get('config')")["config"]
+        assert kind == "CheckpointError"
+        assert "503" in message
+        assert "run again" in message
+
+
+class TestOffline:
+    @pytest.mark.parametrize("variables", [{"HF_HUB_OFFLINE": "1"}, {}])
+    def test_reads_the_cache_and_asks_nobody(self, hub, model, ask, variables):
+        hub.add("owner/model", model)
+        ask("get('config')")
+        asked = len(hub.requests)
+        answers = ask(
+            f"local = {not variables}; get('config', local_files_only=local);"
+            "get('other', 'model.safetensors', local_files_only=local);"
+            "get('stranger', repo_id='owner/stranger', local_files_only=local);"
+            "get('revision', revision='v2', local_files_only=local);"
+            "get('forced', local_files_only=local, force_download=True)",
+            **variables,
+        )
+        assert answers["config"] == "the config"
+        assert answers["other"] is None
+        for name in ("stranger", "revision"):
+            assert answers[name][::2] == ["CheckpointError", "LocalEntryNotFoundError"]
+            assert "is not in the local cache and the network is off" in answers[name][1]
+        assert "at revision 'v2'" in answers["revision"][1]
+        assert "force_download=True" in answers["forced"][1]
+        assert len(hub.requests) == asked
+
+    def test_an_unfinished_download_does_not_count_as_a_snapshot(self, hub, model, ask):
+        hub.add("owner/model", model)
+        hub.cut("owner/model", "model.safetensors", 1000, times=9, reset=True)
+        ask("get('weights', 'model.safetensors')")
+        answers = ask("get('config', local_files_only=True)")
+        assert "is not in the local cache" in answers["config"][1]
+
+    def test_remembers_that_a_file_is_absent_when_the_hub_is_gone(self, hub, model, ask):
+        hub.add("owner/model", model)
+        ask("get('missing', 'nothing.json')")
+        gone = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+        answers = ask("get('missing', 'nothing.json'); get('config')", **gone)
+        assert answers["missing"] is None
+        kind, message, _ = answers["config"]
+        assert kind == "CheckpointError"
+        assert "the connection to http://127.0.0.1:9 failed" in message
+
+
+class TestCutConnections:
+    def test_a_silent_end_is_continued(self, hub, model, ask):
+        hub.add("owner/model", model)
+        hub.cut("owner/model", "model.safetensors", 300_000)
+        answers = ask(
+            "import huggingface_hub.constants as constants\n"
+            "constants.DOWNLOAD_CHUNK_SIZE = 100_000\n"  # 10 MB otherwise, and what is less than that is lost
+            "def weights():\n"
+            "    path = hub.hub_file('owner/model', 'model.safetensors', hub.HubOptions())\n"
+            "    return path.read_bytes() == bytes(range(256)) * 4000\n"
+            # New clients continue within the call and keep no beginnings; old ones continue in the next call.
+            "attempt('whole', weights)\n"
+            "if answers['whole'] is not True:\n"
+            "    answers['failed'] = answers['whole']\n"
+            "    attempt('whole', weights)\n"
+        )
+        assert answers["whole"] is True
+        assert "run again to continue" in answers.get("failed", ["", "run again to continue"])[1]
+        assert hub.gets() == [None, "bytes=300000-"]
+
+    def test_a_dead_line_is_an_error_and_the_next_call_succeeds(self, hub, model, ask):
+        hub.add("owner/model", model)
+        # Old clients continue after a reset, too; they give up when nothing more arrives.
+        hub.cut("owner/model", "model.safetensors", 300_000, reset=True)
+        hub.cut("owner/model", "model.safetensors", 0, times=8, reset=True)
+        first = ask(
+            "attempt('broken', lambda: str(hub.hub_file('owner/model', 'model.safetensors', hub.HubOptions())));"
+            "get('config')"
+        )
+        kind, message, cause = first["broken"]
+        assert kind == "CheckpointError"
+        assert "failed or was cut" in message
+        assert "run again to continue" in message
+        assert cause != "NoneType"
+        assert first["config"] == "the config"
+        hub.mend()
+        again = ask(
+            "p = hub.hub_file('owner/model', 'model.safetensors', hub.HubOptions());"
+            "answers['whole'] = p.read_bytes() == bytes(range(256)) * 4000"
+        )
+        assert again == {"whole": True}
+
+    def test_a_full_disk_is_told_from_the_network(self, hub, model, ask):
+        hub.add("owner/model", model)
+        answers = ask(
+            "import resource\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"  # what a full disk does to a large file
+            "get('weights', 'model.safetensors'); get('config')"
+        )
+        kind, message, cause = answers["weights"]
+        assert (kind, cause) == ("StorageError", "OSError")
+        assert "File too large; free space" in message
+        assert answers["config"] == "the config"
+
+
+class TestPush:
+    def test_what_was_pushed_can_be_fetched(self, hub, model, ask):
+        answers = ask(
+            f"folder = pathlib.Path({str(model)!r})\n"
+            "attempt('anonymous', hub.push_folder, folder, 'me/new', token=False)\n"
+            "attempt('url', hub.push_folder, folder, 'me/new', token='hf_me', private=True)\n"
+            "get('config', repo_id='me/new', token='hf_me')\n"
+            "get('stranger', repo_id='me/new', token='hf_other', cache_dir=str(folder.parent / 'empty'))\n"
+            "(folder / 'config.json').write_text('changed')\n"
+            "attempt('again', hub.push_folder, folder, 'me/new', token='hf_me', revision='next')\n"
+            "get('branch', repo_id='me/new', token='hf_me', revision='next')\n"
+            "get('main', repo_id='me/new', token='hf_me')\n"
+            "attempt('request', hub.push_folder, folder, 'me/new', token='hf_me', create_pr=True)\n"
+            "get('requested', repo_id='me/new', token='hf_me', revision='refs/pr/1')\n"
+            "attempt('bare', hub.push_folder, folder, 'bare', token='hf_me')\n"
+            "get('public', repo_id='tester/bare', token=False)\n"
+        )
+        assert answers["anonymous"][0] == "CheckpointError"
+        assert "hf auth login" in answers["anonymous"][1]
+        assert answers["url"] == answers["again"] == f"{hub.url}/me/new"
+        assert answers["config"] == answers["main"] == "the config"
+        assert "does not exist" in answers["stranger"][1]
+        assert answers["branch"] == answers["requested"] == "changed"
+        assert answers["request"] == f"{hub.url}/me/new/discussions/1"
+        assert answers["bare"] == f"{hub.url}/tester/bare"
+        assert answers["public"] == "changed"
+        files = hub.repositories["me/new"].revisions["main"].files
+        assert sorted(files) == ["README.md", "config.json", "model.safetensors", "sub/config.json"]
+
+    def test_offline(self, model, ask):
+        code = f"attempt('url', hub.push_folder, pathlib.Path({str(model)!r}), 'me/new', token='hf_me')"
+        kind, message, cause = ask(code, HF_HUB_OFFLINE="1")["url"]
+        assert (kind, cause) == ("CheckpointError", "OfflineModeIsEnabled")
+        assert "HF_HUB_OFFLINE=1" in message
+
+    def test_what_cannot_be_pushed(self, tmp_path):
+        with pytest.raises(CheckpointError, match="is not a folder"):
+            push_folder(tmp_path / "nothing", "me/new")
+        with pytest.raises(CheckpointError, match="cannot be combined with create_pr"):
+            push_folder(tmp_path, "me/new", revision="next", create_pr=True)
+        with pytest.raises(CheckpointError, match="neither a folder nor a name"):
+            push_folder(tmp_path, "not a name", token=RIGHT)
+
+
+class TestHubNames:
+    @pytest.mark.parametrize("name", ["owner/model", "model", "microsoft/beit-base-patch16-224", "a_b/c.d"])
+    def test_names(self, name):
+        assert is_hub_name(name)
+
+    @pytest.mark.parametrize(
+        "name", ["/absolute/path", "./here", "a/b/c", "owner/", "C:\\model", "two words", "", "~/x"]
+    )
+    def test_no_names(self, name):
+        assert not is_hub_name(name)
+
+    def test_what_exists_here_is_a_path(self, tmp_path, monkeypatch):
+        (tmp_path / "owner" / "model").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        assert not is_hub_name("owner/model")
+        assert not is_hub_name("owner")
+        assert is_hub_name("owner/other")
