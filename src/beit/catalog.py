@@ -1,7 +1,8 @@
-"""Named sizes of BEiT."""
+"""Named sizes of BEiT, and the checkpoints that were published."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 from beit.config import BeitConfig
@@ -44,3 +45,145 @@ def preset(size: str, **overrides: Any) -> BeitConfig:
     if size not in SIZES:
         raise ConfigError(f"there is no model size {size!r}; expected one of {list(SIZES)}")
     return BeitConfig(**{**SIZES[size], **PRETRAINING, **overrides})
+
+
+_RELEASES = "https://github.com/addf400/files/releases/download"  # where microsoft/unilm keeps its files
+
+
+@dataclass(frozen=True)
+class PublicCheckpoint:
+    """A checkpoint that was published.
+
+    Attributes:
+        original: Name of Microsoft's file, without ".pth".
+        size: "base" or "large".
+        image_size: Height and width of the input in pixels.
+        task: What the model was trained for last.
+        classes: Visual tokens or classes of its head.
+        result: What its authors measured; "" where they give nothing.
+        hub: Its repository on the Hugging Face hub, if it has one there.
+        timm: Its name in timm, if it has one there.
+    """
+
+    original: str
+    size: str
+    image_size: int
+    task: str
+    classes: int
+    result: str = ""
+    hub: str | None = None
+    timm: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Where Microsoft's own file is."""
+        release = "BEiT-v2" if self.original.startswith("beitv2") else "v1.0"
+        return f"{_RELEASES}/{release}/{self.original}.pth"
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Every name it goes by; the owner before a hub name and ".pth" may be left out."""
+        names = [self.original, f"{self.original}.pth"]
+        if self.timm is not None:
+            names += [self.timm, f"timm/{self.timm}"]
+        if self.hub is not None:
+            names += [self.hub, self.hub.removeprefix("microsoft/")]
+        return tuple(names)
+
+
+_PRETRAINED = "visual tokens (pre-trained)"
+_IMAGENET_1K, _IMAGENET_22K = "ImageNet-1K classes", "ImageNet-22K classes"
+_ADE20K = "ADE20K segmentation"
+
+
+def _published(size: str, top_1: dict[str, str]) -> list[PublicCheckpoint]:
+    """Return the checkpoints of BEiT in one size; `top_1` are the published results by what sets them apart."""
+    file, hub, timm = f"beit_{size}_patch16", f"microsoft/beit-{size}-patch16", f"beit_{size}_patch16"
+    rows = [
+        PublicCheckpoint(f"{file}_224_pt22k", size, 224, _PRETRAINED, 8192, hub=f"{hub}-224-pt22k"),
+        PublicCheckpoint(
+            f"{file}_224_pt22k_ft22k", size, 224, _IMAGENET_22K, 21841,
+            hub=f"{hub}-224-pt22k-ft22k", timm=f"{timm}_224.in22k_ft_in22k",
+        ),
+        PublicCheckpoint(f"{file}_224_pt22k_ft1k", size, 224, _IMAGENET_1K, 1000, top_1["ft1k"]),
+    ]  # fmt: skip
+    rows += [
+        PublicCheckpoint(
+            f"{file}_{pixels}_pt22k_ft22kto1k", size, int(pixels), _IMAGENET_1K, 1000, result,
+            hub=f"{hub}-{pixels}", timm=f"{timm}_{pixels}.in22k_ft_in22k_in1k",
+        )
+        for pixels, result in top_1.items()
+        if pixels.isdigit() and pixels != "640"
+    ]  # fmt: skip
+    ade = f"{file}_640_pt22k_ft22ktoade20k"
+    return [*rows, PublicCheckpoint(ade, size, 640, _ADE20K, 150, top_1["640"],
+                                    hub=f"microsoft/beit-{size}-finetuned-ade-640-640")]  # fmt: skip
+
+
+def _published_v2(size: str, top_1: str) -> list[PublicCheckpoint]:
+    """Return the checkpoints of BEiT v2 in one size."""
+    file = f"beitv2_{size}_patch16_224"
+    return [
+        PublicCheckpoint(f"{file}_pt1k", size, 224, _PRETRAINED, 8192),
+        PublicCheckpoint(f"{file}_pt1k_ft1k", size, 224, _IMAGENET_1K, 1000, top_1, timm=f"{file}.in1k_ft_in1k"),
+        PublicCheckpoint(f"{file}_pt1k_ft21k", size, 224, _IMAGENET_22K, 21841, timm=f"{file}.in1k_ft_in22k"),
+        PublicCheckpoint(f"{file}_pt1k_ft21kto1k", size, 224, _IMAGENET_1K, 1000, timm=f"{file}.in1k_ft_in22k_in1k"),
+        PublicCheckpoint(f"{file}_pt1k_ftade20k", size, 512, _ADE20K, 150),
+        PublicCheckpoint(f"{file}_pt1k_ft21ktoade20k", size, 512, _ADE20K, 150),
+    ]
+
+
+# Results: the README files of microsoft/unilm (beit, beit2) and the model cards; top-1 / top-5 in per cent on the
+# ImageNet-1K validation set, mIoU on ADE20K for one scale (several scales and flips).
+PUBLIC_CHECKPOINTS: tuple[PublicCheckpoint, ...] = (
+    *_published(
+        "base", {"ft1k": "83.7 / 96.6", "224": "85.2 / 97.6", "384": "86.820 / 98.124", "640": "53.61 (54.26) mIoU"}
+    ),
+    *_published(
+        "large",
+        {
+            "ft1k": "86.0 / 97.6",
+            "224": "87.396 / 98.282",
+            "384": "88.408 / 98.602",
+            "512": "88.600 / 98.658",
+            "640": "56.7 (57.0) mIoU",
+        },
+    ),
+    *_published_v2("base", "85.5"),
+    *_published_v2("large", "87.3"),
+)
+
+
+@dataclass(frozen=True)
+class PublicTokenizer:
+    """A tokenizer that was published.
+
+    Attributes:
+        project: Who published it.
+        files: Its files.
+        task: What it does.
+        tokens: Size of its codebook.
+    """
+
+    project: str
+    files: tuple[str, ...]
+    task: str
+    tokens: int
+
+
+# The discrete VAE whose tokens BEiT predicts; it sees 112 pixels where the model sees 224.
+DALLE_TOKENIZER = PublicTokenizer("openai/DALL-E", ("encoder.pkl", "decoder.pkl"), "image -> visual tokens", 8192)
+
+_BY_SPELLING = {name: checkpoint for checkpoint in PUBLIC_CHECKPOINTS for name in checkpoint.spellings}
+
+
+def public_checkpoint(name: str) -> PublicCheckpoint | None:
+    """Return the published checkpoint of this name in any of its spellings, None if there is none.
+
+    Asked for by its timm name, or if it is nowhere else on the hub, its `hub` is timm's repository.
+    """
+    found = _BY_SPELLING.get(name)
+    if found is None or found.timm is None:
+        return found
+    by_timm_name = name in (found.timm, f"timm/{found.timm}")
+    return replace(found, hub=f"timm/{found.timm}") if by_timm_name or found.hub is None else found

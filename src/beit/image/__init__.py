@@ -1,7 +1,23 @@
 """Pictures in, arrays out: Pillow and numpy only."""
 
 from beit.image.arrays import HALF, normalise, to_unit_array
+from beit.image.batch import BatchFeature
 from beit.image.preprocessing import Box, Preprocessing
+from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import EXTENSIONS, read_image
 
-__all__ = ["EXTENSIONS", "HALF", "Box", "Preprocessing", "normalise", "read_image", "to_unit_array"]
+AutoImageProcessor = BeitImageProcessor  # the name that the published examples use
+
+__all__ = [
+    "EXTENSIONS",
+    "HALF",
+    "AutoImageProcessor",
+    "BatchFeature",
+    "BeitFeatureExtractor",
+    "BeitImageProcessor",
+    "Box",
+    "Preprocessing",
+    "normalise",
+    "read_image",
+    "to_unit_array",
+]

@@ -1,0 +1,110 @@
+"""A batch of pictures through the steps, several at once: Pillow and numpy work outside Python's lock."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from beit.errors import BeitError, ConfigError
+from beit.image.batch import common_shape
+from beit.image.inputs import Pixels, flatten, to_picture
+from beit.image.options import LAST, NONE, Steps
+from beit.image.steps import Cropped, output_dtype, output_shape, resize_and_crop, write_values
+
+_MAX_THREADS = 8  # more of them wait for memory, and for one another
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def process_images(
+    images: Any, steps: Steps, input_layout: str | None, output_layout: str | None, stacked: bool
+) -> Pixels | list[Pixels]:
+    """Return processed pictures.
+
+    Args:
+        images: A picture or several, in any of the documented forms.
+        steps: What to do to each.
+        input_layout: Where arrays have their channels; None: told from the shape of each.
+        output_layout: Where the result has them; None: where the picture had them (a Pillow image: last).
+        stacked: Whether to return one array for all.
+
+    Returns:
+        An array (B, C, H, W) or (B, H, W, C) if stacked, otherwise a list of arrays without the first dimension.
+
+    Raises:
+        ConfigError: If there is no picture, or something given is none.
+        DataError: If a picture is broken or unusable, or shapes differ and are to be stacked.
+    """
+    sources = flatten(images, single_dims=2 if input_layout == NONE else 3)
+    if not sources:
+        raise ConfigError("got an empty list of pictures; pass at least one")
+    _load_shared(sources)
+
+    def prepare(index: int) -> Cropped:
+        try:
+            return resize_and_crop(to_picture(sources[index], input_layout), steps)
+        except BeitError as error:
+            if len(sources) == 1:
+                raise
+            raise type(error)(f"images[{index}]: {error}") from None
+
+    cropped = _each(prepare, range(len(sources)))
+    if steps.factor is not None and any(picture.scaled for picture in cropped):
+        warnings.warn(
+            f"pictures with values in 0..1 are multiplied by rescale_factor={steps.factor:g}; "
+            "pass do_rescale=False if they were divided by 255 already",
+            UserWarning,
+            stacklevel=3,
+        )
+    channels_last = [(output_layout or picture.layout) == LAST for picture in cropped]
+    targets, result = _allocate(cropped, steps, channels_last, stacked)
+
+    def write(index: int) -> None:
+        target = targets[index]
+        write_values(cropped[index], steps, target.transpose(2, 0, 1) if channels_last[index] else target)
+
+    _each(write, range(len(sources)))
+    return result
+
+
+def _allocate(
+    cropped: Sequence[Cropped], steps: Steps, channels_last: Sequence[bool], stacked: bool
+) -> tuple[list[Pixels], Pixels | list[Pixels]]:
+    """Return one empty array per picture, and what they make up together."""
+    shapes = [output_shape(picture, last) for picture, last in zip(cropped, channels_last, strict=True)]
+    dtypes = [output_dtype(picture, steps) for picture in cropped]
+    if not stacked:
+        arrays: list[Pixels] = [np.empty(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+        return arrays, arrays
+    batch: Pixels = np.empty((len(shapes), *common_shape(shapes, "pictures")), np.result_type(*dtypes))
+    return list(batch), batch
+
+
+def _load_shared(sources: Iterable[Any]) -> None:
+    """Read a picture that is several times in the batch before threads would do so at the same time."""
+    uses = Counter(id(source) for source in sources)
+    for source in sources:
+        if uses[id(source)] > 1 and isinstance(source, Image.Image):
+            to_picture(source, None)
+
+
+def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    threads = min(len(items), _cores(), _MAX_THREADS)
+    if threads == 1:
+        return list(map(function, items))
+    # One pool per call: a pool that is kept would be dead, and waited for, in a forked data-loading process.
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,270 @@
+"""The published image processor: pictures and label maps in, model input out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from PIL import Image
+
+from beit.catalog import public_checkpoint
+from beit.errors import ConfigError
+from beit.hub import HubOptions, hub_file, is_hub_name
+from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
+from beit.image.labels import process_maps
+from beit.image.options import FIRST, LAST, NONE, parse_layout, parse_size, parse_steps, size_to_dict
+from beit.image.pipeline import process_images
+from beit.image.post_processing import label_maps
+from beit.image.processor_files import options_of_file, plain_options, read_json, write_json
+
+PREPROCESSOR_NAME = "preprocessor_config.json"
+
+_OPTIONS = (
+    "do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor", "do_normalize",
+    "image_mean", "image_std", "do_reduce_labels",
+)  # fmt: skip
+
+
+class BeitImageProcessor:
+    """Resize, crop the centre, rescale and normalise pictures; take label maps along.
+
+    Options are attributes and may be changed; each can also be given for one call.
+
+    Args:
+        do_resize: Whether to resize, to `size`.
+        size: Height and width in pixels, {"height": 256, "width": 256} by default; also a whole number for a square, or
+            {"shortest_edge": 256}, which keeps the picture's shape.
+        resample: Filter for pictures, a number of `PIL.Image.Resampling`. Label maps take the nearest pixel.
+        do_center_crop: Whether to crop the centre, to `crop_size`; a larger crop is filled up with zeros.
+        crop_size: Height and width in pixels, {"height": 224, "width": 224} by default; or a number for a square.
+        rescale_factor: What pixels are multiplied by.
+        do_rescale: Whether they are.
+        do_normalize: Whether the mean is then subtracted and the result divided by the standard deviation.
+        image_mean: Mean, one per channel or one for all; 0.5 by default.
+        image_std: Standard deviation, likewise.
+        do_reduce_labels: Whether ids of label maps are reduced by one, with 0 (background) becoming 255 (ignored).
+        **kwargs: Kept and saved, without effect; `reduce_labels` is the old name of `do_reduce_labels`.
+
+    Raises:
+        ConfigError: If an option cannot work.
+
+    Source: the interface and arithmetic of `BeitImageProcessor` in transformers 4.37.2. Different on purpose: label
+    maps are never blended and may hold any id, crops have the size asked for, pictures of every mode are taken.
+    """
+
+    model_input_names: ClassVar[list[str]] = ["pixel_values"]
+
+    def __init__(
+        self,
+        do_resize: bool = True,
+        size: Any = None,
+        resample: Image.Resampling | int = Image.Resampling.BICUBIC,
+        do_center_crop: bool = True,
+        crop_size: Any = None,
+        rescale_factor: float = 1 / 255,
+        do_rescale: bool = True,
+        do_normalize: bool = True,
+        image_mean: Any = None,
+        image_std: Any = None,
+        do_reduce_labels: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        do_reduce_labels = bool(kwargs.pop("reduce_labels", do_reduce_labels))
+        self.do_resize = do_resize
+        self.size = size_to_dict(parse_size(256 if size is None else size, "size"))
+        self.resample = resample
+        self.do_center_crop = do_center_crop
+        self.crop_size = size_to_dict(parse_size(224 if crop_size is None else crop_size, "crop_size"))
+        self.rescale_factor = rescale_factor
+        self.do_rescale = do_rescale
+        self.do_normalize = do_normalize
+        self.image_mean = [0.5, 0.5, 0.5] if image_mean is None else image_mean
+        self.image_std = [0.5, 0.5, 0.5] if image_std is None else image_std
+        self.do_reduce_labels = do_reduce_labels
+        self.other_options = kwargs
+        _warn_of_misspelt(kwargs)
+        parse_steps(self._options({}))
+
+    def __call__(self, images: Any, segmentation_maps: Any = None, **kwargs: Any) -> BatchFeature:
+        """Return `preprocess(images, segmentation_maps, **kwargs)`."""
+        return self.preprocess(images, segmentation_maps=segmentation_maps, **kwargs)
+
+    def preprocess(
+        self,
+        images: Any,
+        segmentation_maps: Any = None,
+        do_resize: bool | None = None,
+        size: Any = None,
+        resample: Image.Resampling | int | None = None,
+        do_center_crop: bool | None = None,
+        crop_size: Any = None,
+        do_rescale: bool | None = None,
+        rescale_factor: float | None = None,
+        do_normalize: bool | None = None,
+        image_mean: Any = None,
+        image_std: Any = None,
+        do_reduce_labels: bool | None = None,
+        return_tensors: Any = None,
+        data_format: Any = FIRST,
+        input_data_format: Any = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Return the model input of pictures, and the labels of their maps.
+
+        Args:
+            images: Pillow images of any mode; numpy arrays, torch tensors or jax arrays (H, W), (H, W, C) or (C, H, W);
+                paths; bytes of image files. One, a list, nested lists, or arrays with a batch dimension.
+            segmentation_maps: Likewise, one map (H, W) of class ids per picture. Maps are never changed in place.
+            do_resize: This and what follows down to `do_reduce_labels`: the option for this call; None: as constructed.
+            size: See the class.
+            resample: See the class.
+            do_center_crop: See the class.
+            crop_size: See the class.
+            do_rescale: See the class.
+            rescale_factor: See the class.
+            do_normalize: See the class.
+            image_mean: See the class.
+            image_std: See the class.
+            do_reduce_labels: See the class.
+            return_tensors: None: lists of numpy arrays, one per picture; "np", "pt", "jax" or "tf": one array for all.
+            data_format: "channels_first" or "channels_last" for the result; None: as the picture had them (files and
+                Pillow images: last).
+            input_data_format: Where arrays have their channels, "none" for (H, W); None: told from the shape.
+            **kwargs: `reduce_labels`, the old name of `do_reduce_labels`; others have no effect and are warned of.
+
+        Returns:
+            `pixel_values`: float32 (B, C, height, width), whatever the picture held if neither rescaled nor normalised;
+            `labels`: int64 (B, height, width), if maps were given.
+
+        Raises:
+            ConfigError: If an option or argument cannot work.
+            DataError: If a picture or map is broken or unusable, or shapes differ and are to be stacked.
+            MissingExtraError: If the framework asked for is not installed.
+        """
+        if do_reduce_labels is None:
+            do_reduce_labels = kwargs.pop("reduce_labels", None)
+        if kwargs:
+            names = ", ".join(map(repr, kwargs))
+            warnings.warn(f"preprocess() has no argument {names}; without effect", UserWarning, stacklevel=3)
+        framework = parse_framework(return_tensors)
+        options = self._options({
+            "do_resize": do_resize, "size": size, "resample": resample, "do_center_crop": do_center_crop,
+            "crop_size": crop_size, "do_rescale": do_rescale, "rescale_factor": rescale_factor,
+            "do_normalize": do_normalize, "image_mean": image_mean, "image_std": image_std,
+            "do_reduce_labels": do_reduce_labels,
+        })  # fmt: skip
+        steps = parse_steps(options)
+        layout = parse_layout(data_format, "data_format", (FIRST, LAST))
+        input_layout = parse_layout(input_data_format, "input_data_format", (FIRST, LAST, NONE))
+        pixel_values = process_images(images, steps, input_layout, layout, stacked=framework is not None)
+        features: dict[str, Any] = {"pixel_values": pixel_values}
+        if segmentation_maps is not None:
+            labels = process_maps(segmentation_maps, len(pixel_values), steps, bool(options["do_reduce_labels"]))
+            features["labels"] = labels if framework is None else stack(labels, "label maps")
+        if framework is not None:
+            features = {name: to_framework(value, framework) for name, value in features.items()}
+        return BatchFeature(features)
+
+    def post_process_semantic_segmentation(self, outputs: Any, target_sizes: Any = None) -> list[Any]:
+        """Return one label map per picture; see `beit.image.post_processing.label_maps`."""
+        return label_maps(outputs, target_sizes)
+
+    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return every option: what is given and not None, else the attribute."""
+        return {name: getattr(self, name) if given.get(name) is None else given[name] for name in _OPTIONS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all options in plain types, under their published names."""
+        return plain_options({**self.other_options, **self._options({})})
+
+    def to_json_string(self) -> str:
+        """Return what `save_pretrained` writes."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Self:
+        """Return a processor with saved options of any published version, some of them overridden.
+
+        Raises:
+            ConfigError: If an option cannot work.
+        """
+        return cls(**{**options_of_file(options), **overrides})
+
+    @classmethod
+    def from_json_file(cls, path: str | Path, **overrides: Any) -> Self:
+        """Return the processor of a `preprocessor_config.json`.
+
+        Raises:
+            ConfigError: If the file is missing or not understood.
+        """
+        return cls.from_dict(read_json(Path(path)), **overrides)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        subfolder: str = "",
+        **overrides: Any,
+    ) -> Self:
+        """Return the processor of a model folder, of the JSON file itself, or of a hub repository.
+
+        Raises:
+            ConfigError: If the file is missing or not understood.
+            CheckpointError: If the hub cannot be reached.
+        """
+        name, path = str(pretrained_model_name_or_path), Path(pretrained_model_name_or_path)
+        public = None if path.exists() else public_checkpoint(name)
+        repository = name if public is None else public.hub
+        if not path.exists() and repository is not None and is_hub_name(repository):
+            options = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
+            found = hub_file(repository, PREPROCESSOR_NAME, options)
+            if found is None:
+                raise ConfigError(
+                    f"the hub repository {repository} has no {PREPROCESSOR_NAME}; build the processor by its options"
+                )
+            path = found
+        elif path.is_dir():
+            path = path / subfolder
+        return cls.from_json_file(path if path.is_file() else path / PREPROCESSOR_NAME, **overrides)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `preprocessor_config.json`, as transformers reads it, into a folder, which is made if need be.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        write_json(Path(folder) / PREPROCESSOR_NAME, self.to_json_string())
+
+
+class BeitFeatureExtractor(BeitImageProcessor):
+    """The old name of `BeitImageProcessor`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            "BeitFeatureExtractor is the old name of BeitImageProcessor; use that, its arguments are the same",
+            FutureWarning,
+            stacklevel=2,
+        )
+        super().__init__(*args, **kwargs)
+
+
+def _warn_of_misspelt(options: Mapping[str, Any]) -> None:
+    for name in options:
+        similar = difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=0.8)
+        if similar:
+            warnings.warn(
+                f"option {name!r} is unknown and has no effect; did you mean {similar[0]!r}?", UserWarning, stacklevel=3
+            )
