@@ -6,15 +6,26 @@ import pytest
 import beit
 
 FROZEN_API = [
+    "AutoImageProcessor",
+    "BackboneOutput",
+    "BaseModelOutput",
+    "BeitBackbone",
     "BeitConfig",
     "BeitError",
+    "BeitFeatureExtractor",
     "BeitForImageClassification",
     "BeitForMaskedImageModeling",
+    "BeitForSemanticSegmentation",
+    "BeitImageProcessor",
     "BeitModel",
+    "BeitModelOutputWithPooling",
     "BeitPreTrainedModel",
     "DiscreteVAE",
     "DiscreteVAEConfig",
+    "ImageClassifierOutput",
+    "MaskedLMOutput",
     "Predictor",
+    "SemanticSegmenterOutput",
     "__version__",
     "preset",
 ]

@@ -10,38 +10,71 @@ if TYPE_CHECKING:
     from beit.catalog import preset as preset
     from beit.config import BeitConfig as BeitConfig
     from beit.errors import BeitError as BeitError
+    from beit.image import AutoImageProcessor as AutoImageProcessor
+    from beit.image import BeitFeatureExtractor as BeitFeatureExtractor
+    from beit.image import BeitImageProcessor as BeitImageProcessor
     from beit.inference.predictor import Predictor as Predictor
+    from beit.models_torch import BeitBackbone as BeitBackbone
     from beit.models_torch import BeitForImageClassification as BeitForImageClassification
     from beit.models_torch import BeitForMaskedImageModeling as BeitForMaskedImageModeling
+    from beit.models_torch import BeitForSemanticSegmentation as BeitForSemanticSegmentation
     from beit.models_torch import BeitModel as BeitModel
     from beit.models_torch import BeitPreTrainedModel as BeitPreTrainedModel
+    from beit.outputs import BackboneOutput as BackboneOutput
+    from beit.outputs import BaseModelOutput as BaseModelOutput
+    from beit.outputs import BeitModelOutputWithPooling as BeitModelOutputWithPooling
+    from beit.outputs import ImageClassifierOutput as ImageClassifierOutput
+    from beit.outputs import MaskedLMOutput as MaskedLMOutput
+    from beit.outputs import SemanticSegmenterOutput as SemanticSegmenterOutput
     from beit.tokenizer import DiscreteVAE as DiscreteVAE
     from beit.tokenizer import DiscreteVAEConfig as DiscreteVAEConfig
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AutoImageProcessor": "beit.image",
+    "BackboneOutput": "beit.outputs",
+    "BaseModelOutput": "beit.outputs",
+    "BeitBackbone": "beit.models_torch",
     "BeitConfig": "beit.config",
     "BeitError": "beit.errors",
+    "BeitFeatureExtractor": "beit.image",
     "BeitForImageClassification": "beit.models_torch",
     "BeitForMaskedImageModeling": "beit.models_torch",
+    "BeitForSemanticSegmentation": "beit.models_torch",
+    "BeitImageProcessor": "beit.image",
     "BeitModel": "beit.models_torch",
+    "BeitModelOutputWithPooling": "beit.outputs",
     "BeitPreTrainedModel": "beit.models_torch",
     "DiscreteVAE": "beit.tokenizer",
     "DiscreteVAEConfig": "beit.tokenizer",
+    "ImageClassifierOutput": "beit.outputs",
+    "MaskedLMOutput": "beit.outputs",
     "Predictor": "beit.inference.predictor",
+    "SemanticSegmenterOutput": "beit.outputs",
     "preset": "beit.catalog",
 }
 __all__ = [
+    "AutoImageProcessor",
+    "BackboneOutput",
+    "BaseModelOutput",
+    "BeitBackbone",
     "BeitConfig",
     "BeitError",
+    "BeitFeatureExtractor",
     "BeitForImageClassification",
     "BeitForMaskedImageModeling",
+    "BeitForSemanticSegmentation",
+    "BeitImageProcessor",
     "BeitModel",
+    "BeitModelOutputWithPooling",
     "BeitPreTrainedModel",
     "DiscreteVAE",
     "DiscreteVAEConfig",
+    "ImageClassifierOutput",
+    "MaskedLMOutput",
     "Predictor",
+    "SemanticSegmenterOutput",
     "__version__",
     "preset",
 ]

@@ -23,9 +23,21 @@ from beit.config_checks import (
     pair,
 )
 from beit.errors import ConfigError
+from beit.hub import HubOptions, hub_file, is_hub_name
 
 CONFIG_NAME = "config.json"
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+
+
+OutIndicesMeaning = Literal["huggingface", "original"]
+# Options beyond the published signature: written only where they say something.
+_OMITTED_DEFAULTS: dict[str, Any] = {
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "return_dict": True,
+    "out_indices_meaning": "huggingface",
+    "batch_norm_eps": 1e-5,
+}
 
 
 class BeitConfig:
@@ -68,7 +80,9 @@ class BeitConfig:
         add_fpn: Add a feature pyramid on top of a backbone.
         reshape_hidden_states: Return backbone features as maps (B, D, height, width) instead of tokens.
         **kwargs: `id2label`, `label2id`, `num_labels`, `problem_type`, `output_attentions`, `output_hidden_states`,
-            `return_dict`, `architectures`; any other key is kept and written back.
+            `return_dict`, `architectures`; `out_indices_meaning`, which hidden states segmentation reads for
+            `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output of layer i, counted from
+            0); `batch_norm_eps` of a backbone's feature pyramid (1e-5); any other key is kept and written back.
 
     Raises:
         ConfigError: If an option has a value that no model can be built from.
@@ -148,6 +162,8 @@ class BeitConfig:
         self.return_dict: bool = kwargs.pop("return_dict", True)
         self.problem_type: ProblemType | None = kwargs.pop("problem_type", None)
         self.architectures: list[str] | None = kwargs.pop("architectures", None)
+        self.out_indices_meaning: OutIndicesMeaning = kwargs.pop("out_indices_meaning", "huggingface")
+        self.batch_norm_eps: float = kwargs.pop("batch_norm_eps", 1e-5)
         self.id2label, self.label2id = labels_of(
             kwargs.pop("num_labels", None), kwargs.pop("id2label", None), kwargs.pop("label2id", None)
         )
@@ -206,8 +222,8 @@ class BeitConfig:
         for optional in ("architectures", "problem_type"):
             if known[optional] is None:
                 del known[optional]
-        for name, default in (("output_attentions", False), ("output_hidden_states", False), ("return_dict", True)):
-            if known[name] == default:
+        for name, default in _OMITTED_DEFAULTS.items():
+            if known[name] == default and not (name == "batch_norm_eps" and self.add_fpn):  # transformers asks for it
                 del known[name]
         if self.id2label == labels_of(None, None, None)[0]:
             del known["id2label"], known["label2id"]
@@ -215,14 +231,14 @@ class BeitConfig:
             known["id2label"] = {str(index): label for index, label in self.id2label.items()}
         return {**self._unknown, **known, "model_type": self.model_type, "stage_names": self.stage_names}
 
-    def to_json_string(self) -> str:
-        """Return `to_dict` as indented JSON with sorted keys."""
+    def to_json_string(self, **facts: Any) -> str:
+        """Return `to_dict` as indented JSON with sorted keys; `facts` are further keys, such as the type of weights."""
         if not isinstance(self.hidden_act, str):
             raise ConfigError(
                 f"hidden_act is the callable {self.hidden_act!r}, which JSON cannot hold; "
                 f"use one of {list(ACTIVATIONS)}"
             )
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        return json.dumps({**self.to_dict(), **facts}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Self:
@@ -258,9 +274,33 @@ class BeitConfig:
         return cls.from_dict(options, **overrides)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **overrides: Any) -> Self:
-        """Read the `config.json` of a model folder."""
-        return cls.from_json_file(Path(folder) / CONFIG_NAME, **overrides)
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        subfolder: str = "",
+        **overrides: Any,
+    ) -> Self:
+        """Read the `config.json` of a model folder or hub repository; options given here win over it.
+
+        Raises:
+            ConfigError: If there is none, or it is not that of a BEiT.
+            CheckpointError: If the hub cannot be reached.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        name = str(pretrained_model_name_or_path)
+        if not folder.exists() and is_hub_name(name):
+            options = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
+            path = hub_file(name, CONFIG_NAME, options)
+            if path is None:
+                raise ConfigError(f"the hub repository {name} has no {CONFIG_NAME}; expected that of a BEiT")
+            return cls.from_json_file(path, **overrides)
+        return cls.from_json_file(folder / subfolder / CONFIG_NAME, **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` into a folder, which is created if needed."""

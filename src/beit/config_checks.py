@@ -11,7 +11,10 @@ from beit.errors import ConfigError
 Size = int | Sequence[int]
 
 ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
+OUT_INDICES_MEANINGS = ("huggingface", "original")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+# No BEiT comes near these; without them a config.json from somewhere could ask for any amount of memory.
+MOST = {"num_hidden_layers": 1000, "auxiliary_num_convs": 100, "num_labels": 1_000_000, "vocab_size": 1_000_000}
 _FLAGS = (
     "use_mask_token",
     "use_absolute_position_embeddings",
@@ -75,7 +78,7 @@ def labels_of(
             raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of them")
     else:
         count = 2 if num_labels is None else num_labels
-        _require_whole("num_labels", count, least=0)
+        _require_whole("num_labels", count, least=0, most=MOST["num_labels"])
         names = {index: f"LABEL_{index}" for index in range(count)}
         label2id = None if num_labels is not None else label2id
     ids = {str(label): int(index) for label, index in (label2id or {}).items()}
@@ -123,14 +126,15 @@ def check_options(config: Any) -> None:
     """Refuse values that no model can be built from, with value, expectation and remedy."""
     for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
                  "num_channels", "auxiliary_channels"):  # fmt: skip
-        _require_whole(name, getattr(config, name), least=1)
+        _require_whole(name, getattr(config, name), least=1, most=MOST.get(name, sys.maxsize))
     for name in ("image_size", "patch_size"):
         for side in pair(getattr(config, name)):
             _require_whole(name, side, least=1)
-    _require_whole("auxiliary_num_convs", config.auxiliary_num_convs, least=0)
+    _require_whole("auxiliary_num_convs", config.auxiliary_num_convs, least=0, most=MOST["auxiliary_num_convs"])
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
         _require_number(name, getattr(config, name), 0.0, 1.0)
-    for name in ("initializer_range", "layer_norm_eps", "layer_scale_init_value", "auxiliary_loss_weight"):
+    for name in ("initializer_range", "layer_norm_eps", "layer_scale_init_value", "auxiliary_loss_weight",
+                 "batch_norm_eps"):  # fmt: skip
         _require_number(name, getattr(config, name), 0.0, sys.float_info.max)
     for name in _FLAGS:
         if not isinstance(getattr(config, name), bool):
@@ -152,13 +156,18 @@ def check_options(config: Any) -> None:
             f"use {width // heads * heads or heads} or another number of heads"
         )
     check_divisible(config.image_hw, config.patch_hw)
+    if config.out_indices_meaning not in OUT_INDICES_MEANINGS:
+        raise ConfigError(
+            f"out_indices_meaning is {config.out_indices_meaning!r}; expected one of {list(OUT_INDICES_MEANINGS)}"
+        )
     if config.problem_type not in (None, *PROBLEM_TYPES):
         raise ConfigError(f"problem_type is {config.problem_type!r}; expected None or one of {list(PROBLEM_TYPES)}")
 
 
-def _require_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
+def _require_whole(name: str, value: Any, least: int, most: int = sys.maxsize) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        upper = f" and at most {most}" if most < sys.maxsize else ""
+        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}{upper}")
 
 
 def _require_number(name: str, value: Any, least: float, most: float) -> None:

@@ -85,3 +85,22 @@ class ImageClassifierOutput(ModelOutput):
     logits: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass(eq=False)
+class SemanticSegmenterOutput(ModelOutput):
+    """`BeitForSemanticSegmentation` output: loss (); logits (B, K, height / 4, width / 4) for patches of 16 pixels."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass(eq=False)
+class BackboneOutput(ModelOutput):
+    """`BeitBackbone` output: one feature map (B, D, height, width) per chosen stage, or tokens (B, S, D)."""
+
+    feature_maps: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None

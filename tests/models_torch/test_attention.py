@@ -3,6 +3,9 @@ import torch
 
 from beit.geometry import Grid
 from beit.models_torch.attention import Attention
+from beit.models_torch.relative_position import Positions, position_index
+
+POSITIONS = Positions(Grid(2, 3), position_index(Grid(2, 3)))
 
 
 @pytest.fixture
@@ -17,8 +20,8 @@ def attention():
 def test_fused_and_plain_are_the_same(attention):
     tokens = torch.randn(2, 7, 16)
     shared = torch.randn(1, 4, 7, 7)
-    fused, nothing = attention(tokens, shared)
-    plain, maps = attention(tokens, shared, output_attentions=True)
+    fused, nothing = attention(tokens, POSITIONS, shared)
+    plain, maps = attention(tokens, POSITIONS, shared, output_attentions=True)
     torch.testing.assert_close(fused, plain, atol=1e-5, rtol=1e-4)
     assert nothing is None
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 4, 7))
@@ -32,11 +35,11 @@ def test_the_plain_formula(attention):
     k = tokens[0] @ key.T
     v = tokens[0] @ value.T + attention.value_bias
     heads = [slice(4 * head, 4 * head + 4) for head in range(4)]
-    bias = attention.bias()[0]
+    bias = attention.bias(POSITIONS)[0]
     context = torch.cat([(q[:, h] @ k[:, h].T / 2 + bias[i]).softmax(-1) @ v[:, h] for i, h in enumerate(heads)], dim=1)
-    torch.testing.assert_close(attention(tokens)[0][0], attention.output(context), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(attention(tokens, POSITIONS)[0][0], attention.output(context), atol=1e-5, rtol=1e-4)
 
 
 def test_silencing_every_head_leaves_the_output_bias(attention):
-    silent, _ = attention(torch.randn(2, 7, 16), head_mask_H=torch.zeros(4))
+    silent, _ = attention(torch.randn(2, 7, 16), POSITIONS, head_mask_H=torch.zeros(4))
     torch.testing.assert_close(silent, attention.output.bias.expand(2, 7, 16))

@@ -13,7 +13,7 @@ def test_everything_fits():
 def test_allowed_differences_are_reported():
     report = check_fit("x", {"a": (1,), "old.w": (3,), "head.w": (2,)}, {"a": (1,), "head.w": (5,), "new.w": (1,)},
                        may_be_new=("new.*",), may_be_left_out=("old.*",), may_be_reshaped=("head.*",))  # fmt: skip
-    assert report == LoadReport(new=["head.w", "new.w"], left_out=["old.w"])
+    assert report == LoadReport(missing=["new.w"], unexpected=["old.w"], new=["head.w", "new.w"])
     assert str(report) == "new, not from the checkpoint: head.w, new.w; in the checkpoint, not used: old.w"
 
 

@@ -23,7 +23,7 @@ def test_round_trip_is_the_identity(layers):
         foreign[f"blocks.{layer}.norm.weight"] = np.full(3, layer)
         foreign[f"blocks.{layer}.q"] = np.full((2, 3), layer)
         foreign[f"blocks.{layer}.k"] = np.full((2, 3), -layer)
-    canonical = LAYOUT.to_canonical(foreign, np.concatenate)
+    canonical = LAYOUT.to_canonical(foreign)
     assert {name for name in canonical if name.endswith("qk")} == {f"layers.{layer}.qk" for layer in layers}
     again = LAYOUT.from_canonical(canonical)
     assert again.keys() == foreign.keys()
@@ -31,13 +31,13 @@ def test_round_trip_is_the_identity(layers):
 
 
 def test_ignored_and_unknown_names():
-    canonical = LAYOUT.to_canonical({"blocks.0.index": np.zeros(1), "strange": np.ones(1)}, np.concatenate)
+    canonical = LAYOUT.to_canonical({"blocks.0.index": np.zeros(1), "strange": np.ones(1)})
     assert list(canonical) == ["strange"]
 
 
 def test_half_of_a_stacked_tensor_is_an_error():
     with pytest.raises(CheckpointError, match=r"lacks \['blocks.3.k'\] of which 'layers.3.qk' is made"):
-        LAYOUT.to_canonical({"blocks.3.q": np.zeros((2, 2))}, np.concatenate)
+        LAYOUT.to_canonical({"blocks.3.q": np.zeros((2, 2))})
 
 
 def test_a_name_that_the_layout_does_not_know():
@@ -47,7 +47,7 @@ def test_a_name_that_the_layout_does_not_know():
 
 def test_old_hugging_face_files_hold_an_index_that_is_ignored():
     name = "beit.encoder.layer.0.attention.attention.relative_position_bias.relative_position_index"
-    assert HUGGING_FACE.to_canonical({name: np.zeros(1)}, np.concatenate) == {}
+    assert HUGGING_FACE.to_canonical({name: np.zeros(1)}) == {}
 
 
 def test_roots():

@@ -24,6 +24,8 @@ COMMANDS = {
     "finetune": "fine-tune a pre-trained BEiT (or train from scratch) on classes of pictures",
     "evaluate": "measure a fine-tuned model on labelled pictures",
     "predict": "say what is in pictures",
+    "models": "list the published checkpoints",
+    "convert": "write a checkpoint in another layout",
 }
 HELP_WORDS = ("-h", "--help", "help")
 

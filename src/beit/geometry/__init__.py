@@ -3,5 +3,23 @@
 from beit.geometry.block_mask import block_masks
 from beit.geometry.grid import Grid, patch_grid
 from beit.geometry.relative_position import num_relative_positions, relative_position_index
+from beit.geometry.resampling import (
+    BIAS_RESIZE,
+    bias_offsets,
+    check_bias_resize,
+    resize_bias_table,
+    resize_positions,
+)
 
-__all__ = ["Grid", "block_masks", "num_relative_positions", "patch_grid", "relative_position_index"]
+__all__ = [
+    "BIAS_RESIZE",
+    "Grid",
+    "bias_offsets",
+    "block_masks",
+    "check_bias_resize",
+    "num_relative_positions",
+    "patch_grid",
+    "relative_position_index",
+    "resize_bias_table",
+    "resize_positions",
+]

@@ -1,8 +1,20 @@
 """The models in PyTorch."""
 
+from beit.models_torch.backbone import BeitBackbone
 from beit.models_torch.classification import BeitForImageClassification
 from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
+from beit.models_torch.segmentation import BeitForSemanticSegmentation
+from beit.models_torch.tracing import register_outputs
 
-__all__ = ["BeitForImageClassification", "BeitForMaskedImageModeling", "BeitModel", "BeitPreTrainedModel"]
+register_outputs()
+
+__all__ = [
+    "BeitBackbone",
+    "BeitForImageClassification",
+    "BeitForMaskedImageModeling",
+    "BeitForSemanticSegmentation",
+    "BeitModel",
+    "BeitPreTrainedModel",
+]

@@ -9,27 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.geometry import Grid, num_relative_positions, relative_position_index
-
-
-class RelativePositionBias(nn.Module):
-    """A learned bias per head for every offset between two patches, and three for [CLS].
-
-    Source: arXiv 2106.08254, section 2.3.
-    """
-
-    index_SS: Tensor
-
-    def __init__(self, heads: int, grid: Grid) -> None:
-        super().__init__()
-        self.table = nn.Parameter(torch.zeros(num_relative_positions(grid), heads))
-        self.register_buffer("index_SS", torch.from_numpy(relative_position_index(grid)), persistent=False)
-
-    def forward(self) -> Tensor:
-        """Return the additive attention mask (1, H, S, S)."""
-        # an embedding look-up, because its backward adds up in a fixed order on every device; indexing does not
-        bias_SSH = functional.embedding(self.index_SS, self.table)
-        return bias_SSH.permute(2, 0, 1).unsqueeze(0)
+from beit.geometry import Grid
+from beit.models_torch.relative_position import Positions, RelativePositionBias
 
 
 class Attention(nn.Module):
@@ -50,6 +31,7 @@ class Attention(nn.Module):
     def forward(
         self,
         tokens_BSD: Tensor,
+        positions: Positions | None = None,
         shared_bias_1HSS: Tensor | None = None,
         head_mask_H: Tensor | None = None,
         output_attentions: bool = False,
@@ -58,6 +40,7 @@ class Attention(nn.Module):
 
         Args:
             tokens_BSD: Normalised tokens.
+            positions: Where they lie; needed if the layer has its own relative position bias.
             shared_bias_1HSS: A bias that all layers share, added to this layer's own.
             head_mask_H: 1 keeps a head, 0 silences it.
             output_attentions: Whether to return the maps, which costs the fused kernel.
@@ -66,7 +49,8 @@ class Attention(nn.Module):
         qkv_bias = torch.cat((self.query_bias, torch.zeros_like(self.query_bias), self.value_bias))
         qkv_BSE = functional.linear(tokens_BSD, self.qkv.weight, qkv_bias)
         query_BHSd, key_BHSd, value_BHSd = qkv_BSE.view(B, S, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        bias_1HSS = _sum_present(self.bias() if self.bias is not None else None, shared_bias_1HSS)
+        own_bias_1HSS = self.bias(positions) if self.bias is not None else None
+        bias_1HSS = _sum_present(own_bias_1HSS, shared_bias_1HSS)
         if bias_1HSS is not None:
             bias_1HSS = bias_1HSS.to(query_BHSd.dtype)
         dropout = self.dropout if self.training else 0.0

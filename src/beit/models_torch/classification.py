@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from beit.config import BeitConfig, ProblemType
 from beit.errors import ConfigError
-from beit.models_torch.initialisation import initialise_classifier
 from beit.models_torch.labels import check_label_shape, class_labels
+from beit.models_torch.layers import ClassificationHead
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.outputs import ImageClassifierOutput
@@ -28,8 +28,8 @@ class BeitForImageClassification(BeitPreTrainedModel):
         super().__init__(config)
         self.beit = BeitModel(config, add_pooling_layer=True)
         has_classes = config.num_labels > 0
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels) if has_classes else nn.Identity()
-        initialise_classifier(self.classifier, config.initializer_range)
+        self.classifier = ClassificationHead(config.hidden_size, config.num_labels) if has_classes else nn.Identity()
+        self.initialise_weights(self.classifier)
 
     def forward(
         self,
@@ -39,16 +39,18 @@ class BeitForImageClassification(BeitPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = True,
     ) -> ImageClassifierOutput | tuple[Any, ...]:
         """Classify images.
 
         Args:
-            pixel_values: (B, C, height, width), normalised.
+            pixel_values: (B, C, height, width), normalised; any size that the patch size divides.
             head_mask: (heads,) or (layers, heads); 1 = keep the head.
             labels: (B,) class indices, (B,) numbers when there is one label, or (B, K) 0/1 for several labels at once.
             output_attentions: Also return attention maps; default: the config's.
             output_hidden_states: Also return all hidden states; default: the config's.
             return_dict: Return an output object rather than a tuple; default: the config's.
+            interpolate_pos_encoding: Whether pictures of another size than the config's are accepted.
 
         Returns:
             loss () by `config.problem_type`, which the first labels decide if it is None; logits (B, K).
@@ -58,7 +60,9 @@ class BeitForImageClassification(BeitPreTrainedModel):
         """
         if pixel_values is None:
             raise ConfigError("pixel_values is missing; pass images of shape (batch, channels, height, width)")
-        outputs = self.beit(pixel_values, None, head_mask, output_attentions, output_hidden_states, return_dict=True)
+        outputs = self.beit(
+            pixel_values, None, head_mask, output_attentions, output_hidden_states, True, interpolate_pos_encoding
+        )
         logits_BK = self.classifier(outputs.pooler_output)
         loss = self._loss(logits_BK, labels) if labels is not None else None
         output = ImageClassifierOutput(

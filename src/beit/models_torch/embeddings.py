@@ -5,9 +5,14 @@ Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from beit.config import BeitConfig
+from beit.config_checks import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid
 
@@ -34,29 +39,70 @@ class Embeddings(nn.Module):
         self.position = nn.Parameter(torch.zeros(1, 1 + grid.patches, dim)) if absolute_positions else None
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, pixels_BChw: Tensor, mask_BN: Tensor | None = None) -> Tensor:
-        """Return the tokens (B, S, D), [CLS] first; where `mask_BN` is True the mask token stands for the patch.
+    @classmethod
+    def of(cls, config: BeitConfig, grid: Grid) -> Embeddings:
+        """Build the embeddings that a config describes."""
+        return cls(
+            config.hidden_size,
+            grid,
+            config.patch_hw,
+            config.num_channels,
+            config.use_mask_token,
+            config.use_absolute_position_embeddings,
+            config.hidden_dropout_prob,
+        )
+
+    def forward(
+        self, pixels_BChw: Tensor, mask_BN: Tensor | None = None, interpolate: bool = True
+    ) -> tuple[Tensor, Grid]:
+        """Return the tokens (B, S, D), [CLS] first, and the grid that the patches lie on.
+
+        Args:
+            pixels_BChw: Pictures of any height and width that the patch size divides.
+            mask_BN: Where it is True, the mask token stands for the patch.
+            interpolate: Whether pictures may have another size than the model.
 
         Raises:
-            ConfigError: If the picture has another size than the model, or the mask another shape than the grid.
+            ConfigError: If patches do not tile the picture, or the mask has another shape than the grid.
         """
-        self._check_pixels(pixels_BChw)
+        grid = self._grid_of(pixels_BChw, interpolate)
         patches_BND = self.patch(pixels_BChw).flatten(2).transpose(1, 2)
         if mask_BN is not None:
             patches_BND = self._masked(patches_BND, mask_BN)
-        tokens_BSD = torch.cat((self.cls_token.expand(len(patches_BND), -1, -1), patches_BND), dim=1)
+        tokens_BSD = torch.cat((self.cls_token.expand(patches_BND.shape[0], -1, -1), patches_BND), dim=1)
         if self.position is not None:  # after masking: a masked patch keeps its position
-            tokens_BSD = tokens_BSD + self.position
-        return self.dropout(tokens_BSD)
+            tokens_BSD = tokens_BSD + self._positions_for(grid)
+        return self.dropout(tokens_BSD), grid
 
-    def _check_pixels(self, pixels_BChw: Tensor) -> None:
+    def _grid_of(self, pixels_BChw: Tensor, interpolate: bool) -> Grid:
+        """Return the grid that the pictures are cut into."""
         channels = self.patch.in_channels
-        height, width = (count * side for count, side in zip(self.grid, self.patch_hw, strict=True))
-        if pixels_BChw.dim() != 4 or tuple(pixels_BChw.shape[1:]) != (channels, height, width):
+        if pixels_BChw.dim() != 4 or pixels_BChw.shape[1] != channels:
             raise ConfigError(
-                f"pixel_values has shape {tuple(pixels_BChw.shape)}; this model expects "
-                f"(batch, {channels}, {height}, {width}): resize the pictures"
+                f"pixel_values has shape {tuple(pixels_BChw.shape)}; expected (batch, {channels}, height, width)"
             )
+        height, width = pixels_BChw.shape[2:]
+        patch_height, patch_width = self.patch_hw
+        check_divisible((height, width), self.patch_hw)
+        grid = Grid(height // patch_height, width // patch_width)
+        if grid == self.grid:
+            return self.grid
+        if not interpolate:
+            own = tuple(count * side for count, side in zip(self.grid, self.patch_hw, strict=True))
+            raise ConfigError(
+                f"pictures are {height} x {width} pixels, the model's own size is {own[0]} x {own[1]}; "
+                "resize them or set interpolate_pos_encoding=True"
+            )
+        return grid
+
+    def _positions_for(self, grid: Grid) -> Tensor:
+        """Return the absolute positions (1, S, D), resampled if the grid is another than that of the weights."""
+        position_1SD = cast(Tensor, self.position)
+        if grid == self.grid:
+            return position_1SD
+        patches_1Dyx = position_1SD[:, 1:].transpose(1, 2).unflatten(2, self.grid)
+        resized_1Dyx = functional.interpolate(patches_1Dyx, size=tuple(grid), mode="bicubic")
+        return torch.cat((position_1SD[:, :1], resized_1Dyx.flatten(2).transpose(1, 2)), dim=1)
 
     def _masked(self, patches_BND: Tensor, mask_BN: Tensor) -> Tensor:
         """Put the mask token in the place of masked patches."""

@@ -11,8 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from beit.config import BeitConfig
 from beit.geometry import Grid
-from beit.models_torch.attention import Attention, RelativePositionBias
+from beit.models_torch.attention import Attention
 from beit.models_torch.layers import DropPath, FeedForward, LayerScale
+from beit.models_torch.relative_position import Positions, RelativePositionBias, position_index
 from beit.outputs import BaseModelOutput
 
 
@@ -37,13 +38,14 @@ class EncoderLayer(nn.Module):
     def forward(
         self,
         tokens_BSD: Tensor,
+        positions: Positions | None = None,
         shared_bias_1HSS: Tensor | None = None,
         head_mask_H: Tensor | None = None,
         output_attentions: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the tokens (B, S, D), and the attention maps (B, H, S, S) if asked for."""
         branch_BSD, maps_BHSS = self.attention(
-            self.norm_attention(tokens_BSD), shared_bias_1HSS, head_mask_H, output_attentions
+            self.norm_attention(tokens_BSD), positions, shared_bias_1HSS, head_mask_H, output_attentions
         )
         tokens_BSD = tokens_BSD + self.drop_path(self.scale_attention(branch_BSD))
         branch_BSD = self.feed_forward(self.norm_feed_forward(tokens_BSD))
@@ -58,25 +60,37 @@ class Encoder(nn.Module):
         depth = config.num_hidden_layers
         rates = torch.linspace(0, config.drop_path_rate, depth, device="cpu").tolist()
         shared = config.use_shared_relative_position_bias
+        self.grid = grid
         self.bias = RelativePositionBias(config.num_attention_heads, grid) if shared else None
         self.layers = nn.ModuleList(EncoderLayer(config, grid, rate) for rate in rates)
         self.gradient_checkpointing = False
+        # one index for all layers; not saved, because it follows from the grid
+        self.index_SS: Tensor | None
+        biased = shared or config.use_relative_position_bias
+        self.register_buffer("index_SS", position_index(grid) if biased else None, persistent=False)
 
     def forward(
         self,
         tokens_BSD: Tensor,
+        grid: Grid,
         head_mask_LH: Tensor | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> BaseModelOutput:
-        """Return last_hidden_state, and on request hidden_states (the input, then every layer) and attentions."""
-        shared_bias_1HSS = self.bias() if self.bias is not None else None
-        hidden_states, attentions = list[Tensor](), list[Tensor]()
+        """Encode tokens that lie on a grid.
+
+        Returns:
+            last_hidden_state, and on request hidden_states (the input, then every layer) and attentions.
+        """
+        positions = self._positions(grid, tokens_BSD.device)
+        shared_bias_1HSS = self.bias(positions) if self.bias is not None else None
+        hidden_states: list[Tensor] = []
+        attentions: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             if output_hidden_states:
                 hidden_states.append(tokens_BSD)
             head_mask_H = head_mask_LH[index] if head_mask_LH is not None else None
-            arguments = (tokens_BSD, shared_bias_1HSS, head_mask_H, output_attentions)
+            arguments = (tokens_BSD, positions, shared_bias_1HSS, head_mask_H, output_attentions)
             if self.gradient_checkpointing and self.training:
                 tokens_BSD, maps_BHSS = checkpoint(layer, *arguments, use_reentrant=False)
             else:
@@ -90,3 +104,11 @@ class Encoder(nn.Module):
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
+
+    def _positions(self, grid: Grid, device: torch.device) -> Positions | None:
+        """Return what relative position bias needs to know, None for a model that has none."""
+        if self.index_SS is None:
+            return None
+        if grid == self.grid:
+            return Positions(self.grid, self.index_SS)
+        return Positions(grid, position_index(grid, device))

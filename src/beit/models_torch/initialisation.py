@@ -7,7 +7,7 @@
 | [CLS], mask token, absolute positions   | the same                                      | original code       |
 | their biases, query and value bias      | 0                                             | original code       |
 | relative position bias tables           | 0                                             | original code       |
-| layer norms                             | weight 1, bias 0                              | original code       |
+| layer norms, batch norms                | weight 1, bias 0; running mean 0, variance 1  | original code       |
 | layer scale                             | `layer_scale_init_value`                      | paper, section 3.1  |
 | attention output and second feed-forward| divided by sqrt(2 l) in layer l = 1, 2, ...   | paper, section 2.5  |
 | classification head                     | weight and bias multiplied by 0.001           | original code       |
@@ -20,9 +20,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from beit.models_torch.attention import Attention, RelativePositionBias
+from beit.models_torch.attention import Attention
 from beit.models_torch.embeddings import Embeddings
 from beit.models_torch.encoder import Encoder
+from beit.models_torch.layers import ClassificationHead
+from beit.models_torch.relative_position import RelativePositionBias
 
 CLASSIFIER_SCALE = 0.001
 
@@ -36,19 +38,16 @@ def initialise(model: nn.Module, std: float) -> None:
             _rescale_outputs(module)
 
 
-def initialise_classifier(head: nn.Module, std: float) -> None:
-    """Start a classification head near zero, so that fine-tuning begins from even predictions."""
-    initialise(head, std)
-    if isinstance(head, nn.Linear):
-        with torch.no_grad():
-            head.weight.mul_(CLASSIFIER_SCALE)
-
-
 def _initialise_module(module: nn.Module, std: float) -> None:
-    if isinstance(module, nn.Linear | nn.Conv2d):
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         _truncated_normal(module.weight, std)
+        if isinstance(module, ClassificationHead):
+            with torch.no_grad():
+                module.weight.mul_(CLASSIFIER_SCALE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        module.reset_parameters()
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)

@@ -13,8 +13,8 @@ from beit.errors import ConfigError
 IGNORED = -100  # torch's own mark for a label that has no loss
 
 
-def class_labels(labels: Tensor, classes: int) -> Tensor:
-    """Return class indices as int64.
+def class_labels(labels: Tensor, classes: int, ignored: int = IGNORED) -> Tensor:
+    """Return class indices as int64; `ignored` is the label that has no loss.
 
     Raises:
         ConfigError: If labels are no whole numbers, or out of [0, classes).
@@ -23,11 +23,11 @@ def class_labels(labels: Tensor, classes: int) -> Tensor:
         raise ConfigError(f"labels have dtype {labels.dtype}; expected whole numbers from 0 to {classes - 1}")
     # looking at the values would make a GPU wait, and on it the kernel checks them itself
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        real = labels[labels != IGNORED]
+        real = labels[labels != ignored]
         if real.numel() and not 0 <= int(real.min()) <= int(real.max()) < classes:
             raise ConfigError(
                 f"labels run from {int(real.min())} to {int(real.max())}; expected whole numbers from 0 to "
-                f"{classes - 1}, or {IGNORED} to ignore one"
+                f"{classes - 1}, or {ignored} to ignore one"
             )
     return labels.long()
 

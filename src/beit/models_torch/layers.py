@@ -44,7 +44,7 @@ class DropPath(nn.Module):
         if self.rate == 0.0 or not self.training:
             return branch_BSD
         keep = 1.0 - self.rate
-        kept_B11 = torch.empty((len(branch_BSD), 1, 1), dtype=branch_BSD.dtype, device=branch_BSD.device)
+        kept_B11 = torch.empty((branch_BSD.shape[0], 1, 1), dtype=branch_BSD.dtype, device=branch_BSD.device)
         return branch_BSD * kept_B11.bernoulli_(keep).div_(max(keep, 1e-12))
 
     def extra_repr(self) -> str:
@@ -77,3 +77,7 @@ class FeedForward(nn.Module):
     def forward(self, tokens_BSD: Tensor) -> Tensor:
         """Return the branch (B, S, D)."""
         return self.dropout(self.contract(self.act(self.expand(tokens_BSD))))
+
+
+class ClassificationHead(nn.Linear):
+    """One linear layer on the pooled features; a type of its own, because it starts near zero."""

@@ -37,17 +37,19 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = True,
     ) -> MaskedLMOutput | tuple[Any, ...]:
         """Predict a visual token for every patch.
 
         Args:
-            pixel_values: (B, C, height, width), normalised.
+            pixel_values: (B, C, height, width), normalised; any size that the patch size divides.
             bool_masked_pos: (B, N); True = hidden from the model.
             head_mask: (heads,) or (layers, heads); 1 = keep the head.
             labels: The visual tokens: (M,) of the masked patches in row-major order, or (B, N) of all patches.
             output_attentions: Also return attention maps; default: the config's.
             output_hidden_states: Also return all hidden states; default: the config's.
             return_dict: Return an output object rather than a tuple; default: the config's.
+            interpolate_pos_encoding: Whether pictures of another size than the config's are accepted.
 
         Returns:
             loss (): mean cross-entropy over the masked patches (all patches without a mask); logits (B, N, V).
@@ -56,8 +58,9 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
             ConfigError: If an argument has a shape that does not fit.
         """
         outputs = self.beit(
-            pixel_values, bool_masked_pos, head_mask, output_attentions, output_hidden_states, return_dict=True
-        )
+            pixel_values, bool_masked_pos, head_mask, output_attentions, output_hidden_states, True,
+            interpolate_pos_encoding,
+        )  # fmt: skip
         logits_BNV = self.lm_head(self.norm(outputs.last_hidden_state[:, 1:]))
         loss = None
         if labels is not None:

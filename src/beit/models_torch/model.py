@@ -45,15 +45,7 @@ class BeitModel(BeitPreTrainedModel):
         super().__init__(config)
         grid = patch_grid(config.image_size, config.patch_size)
         dim, eps = config.hidden_size, config.layer_norm_eps
-        self.embeddings = Embeddings(
-            dim,
-            grid,
-            config.patch_hw,
-            config.num_channels,
-            config.use_mask_token,
-            config.use_absolute_position_embeddings,
-            config.hidden_dropout_prob,
-        )
+        self.embeddings = Embeddings.of(config, grid)
         self.encoder = Encoder(config, grid)
         # with mean pooling the pooler normalises; without it, every token is normalised here
         self.norm = nn.Identity() if config.use_mean_pooling else nn.LayerNorm(dim, eps=eps)
@@ -68,16 +60,19 @@ class BeitModel(BeitPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = True,
     ) -> BeitModelOutputWithPooling | tuple[Any, ...]:
         """Encode images.
 
         Args:
-            pixel_values: (B, C, height, width), normalised.
+            pixel_values: (B, C, height, width), normalised; any size that the patch size divides.
             bool_masked_pos: (B, N); True = hidden from the model, replaced by the mask token.
             head_mask: (H,) or (L, H); 1 = keep the head.
             output_attentions: Also return attention maps; default: the config's.
             output_hidden_states: Also return all hidden states; default: the config's.
             return_dict: Return an output object rather than a tuple; default: the config's.
+            interpolate_pos_encoding: Whether pictures of another size than the config's are accepted; positions are
+                resampled for them.
 
         Returns:
             last_hidden_state (B, S, D), pooler_output (B, D), and what was asked for.
@@ -86,8 +81,10 @@ class BeitModel(BeitPreTrainedModel):
             ConfigError: If an argument has a shape that does not fit the model.
         """
         config = self.config
+        tokens_BSD, grid = self.embeddings(pixel_values, bool_masked_pos, interpolate_pos_encoding)
         encoded = self.encoder(
-            self.embeddings(pixel_values, bool_masked_pos),
+            tokens_BSD,
+            grid,
             _per_layer(head_mask, config.num_hidden_layers, config.num_attention_heads),
             config.output_attentions if output_attentions is None else output_attentions,
             config.output_hidden_states if output_hidden_states is None else output_hidden_states,

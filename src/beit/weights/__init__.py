@@ -1,22 +1,46 @@
-"""Checkpoints: names, files, and what has to change for them to fit."""
+"""Checkpoints: names, files, layouts, and what has to change for them to fit."""
 
-from beit.weights.adapt import shared_bias_to_layers, with_root
-from beit.weights.huggingface import HUGGING_FACE
+from beit.weights.adapt import fitted, shared_bias_to_layers, with_root
+from beit.weights.checkpoint import CONFIG_KEY, Checkpoint, open_checkpoint
+from beit.weights.entry import Entry
+from beit.weights.flax import FLAX, flax_tree
+from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
+from beit.weights.layouts import LAYOUTS
+from beit.weights.msgpack_file import write_msgpack
+from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
+from beit.weights.overrides import check_overrides
 from beit.weights.report import LoadReport, check_fit
 from beit.weights.rules import Layout, Rule
 from beit.weights.storage import WEIGHTS_NAME, atomic_file, atomic_folder, discard_leftovers, read_safetensors
+from beit.weights.timm_config import timm_config
 
 __all__ = [
+    "CONFIG_KEY",
+    "FLAX",
     "HUGGING_FACE",
+    "HUGGING_FACE_NATIVE",
+    "LAYOUTS",
+    "ORIGINAL_CLASSIFICATION",
+    "ORIGINAL_PRETRAINING",
+    "ORIGINAL_SEGMENTATION",
+    "TIMM",
     "WEIGHTS_NAME",
+    "Checkpoint",
+    "Entry",
     "Layout",
     "LoadReport",
     "Rule",
     "atomic_file",
     "atomic_folder",
     "check_fit",
+    "check_overrides",
     "discard_leftovers",
+    "fitted",
+    "flax_tree",
+    "open_checkpoint",
     "read_safetensors",
     "shared_bias_to_layers",
+    "timm_config",
     "with_root",
+    "write_msgpack",
 ]

@@ -13,27 +13,40 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class LoadReport:
-    """The differences between a checkpoint and the model it was loaded into.
+    """The differences between a checkpoint and the model it was loaded into; names are canonical.
 
     Attributes:
-        new: Parameters that the checkpoint has no values for; they keep their initial values.
-        left_out: Tensors of the checkpoint that the model has no place for.
-        adapted: What was changed on the way, in words.
+        missing: Parameters that the checkpoint does not hold.
+        unexpected: Tensors of the checkpoint that the model has no place for.
+        new: Parameters that keep their initial values: the missing ones, and those of a head for other classes.
+        resized: Tables and positions that were resampled to another image size.
+        adapted: What was changed on the way, in words, with the method.
     """
 
+    missing: list[str] = field(default_factory=list[str])
+    unexpected: list[str] = field(default_factory=list[str])
     new: list[str] = field(default_factory=list[str])
-    left_out: list[str] = field(default_factory=list[str])
+    resized: list[str] = field(default_factory=list[str])
     adapted: list[str] = field(default_factory=list[str])
 
+    def as_loading_info(self) -> dict[str, list[str]]:
+        """Return the mapping that the published `from_pretrained(..., output_loading_info=True)` gives."""
+        return {
+            "missing_keys": self.missing,
+            "unexpected_keys": self.unexpected,
+            "mismatched_keys": sorted(set(self.new) - set(self.missing)),
+            "error_msgs": [],
+        }
+
     def __bool__(self) -> bool:
-        return bool(self.new or self.left_out or self.adapted)
+        return bool(self.new or self.unexpected or self.adapted)
 
     def __str__(self) -> str:
         lines = list(self.adapted)
         if self.new:
             lines.append(f"new, not from the checkpoint: {', '.join(self.new)}")
-        if self.left_out:
-            lines.append(f"in the checkpoint, not used: {', '.join(self.left_out)}")
+        if self.unexpected:
+            lines.append(f"in the checkpoint, not used: {', '.join(self.unexpected)}")
         return "; ".join(lines) or "every parameter was loaded"
 
 
@@ -58,31 +71,23 @@ def check_fit(
     Raises:
         CheckpointError: Listing every other difference by name.
     """
-    report, problems = LoadReport(), list[str]()
-    for name in expected.keys() - found.keys():
-        (report.new if _matches(name, may_be_new) else problems).append(name)
-    missing = sorted(problems)
-    wrong = list[str]()
-    for name in expected.keys() & found.keys():
-        if expected[name] == found[name]:
-            continue
-        if _matches(name, may_be_reshaped):
-            report.new.append(name)
-        else:
-            wrong.append(f"{name} is {found[name]}, the model has {expected[name]}")
-    unexpected = list[str]()
-    for name in found.keys() - expected.keys():
-        (report.left_out if _matches(name, may_be_left_out) else unexpected).append(name)
-    problems = [
-        f"{len(names)} {kind}: {_listed(names)}"
-        for kind, names in (("missing", missing), ("of another shape", sorted(wrong)), ("unknown", sorted(unexpected)))
-        if names
-    ]
+    missing, unexpected = expected.keys() - found.keys(), found.keys() - expected.keys()
+    reshaped = {name for name in expected.keys() & found.keys() if expected[name] != found[name]}
+    refused = {
+        "missing": [name for name in missing if not _matches(name, may_be_new)],
+        "of another shape": [
+            f"{name} is {found[name]}, the model has {expected[name]}"
+            for name in reshaped
+            if not _matches(name, may_be_reshaped)
+        ],
+        "unknown": [name for name in unexpected if not _matches(name, may_be_left_out)],
+    }
+    problems = [f"{len(names)} {kind}: {_listed(sorted(names))}" for kind, names in refused.items() if names]
     if problems:
         raise CheckpointError(
             f"{source} does not fit the model, {'; '.join(problems)}. Check that the checkpoint belongs to this config"
         )
-    return LoadReport(sorted(report.new), sorted(report.left_out), report.adapted)
+    return LoadReport(sorted(missing), sorted(unexpected), sorted(missing | reshaped))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -1,8 +1,8 @@
 """One engine for every layout of parameter names.
 
-A layout is a table of rules. A rule pairs a foreign name with the canonical one; `{layer}`, `{param}` and `{root}`
-stand for the parts that carry over. Several foreign tensors under one canonical name are stacked along the first axis.
-The same table is applied when reading and inverted when writing.
+A layout is a table of rules. A rule pairs a foreign name with the canonical one; placeholders such as `{layer}` stand
+for the parts that carry over. Several foreign tensors under one canonical name are stacked along the first axis, and a
+rule may permute axes. The same table is applied when reading and inverted when writing.
 """
 
 from __future__ import annotations
@@ -13,17 +13,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from beit.errors import CheckpointError
 
 # What a placeholder of a name may stand for.
 PLACEHOLDERS = {
     "layer": r"\d+",
+    "index": r"\d+",
     "param": r"weight|bias",
+    "state": r"weight|bias|running_mean|running_var|num_batches_tracked",
+    "head": r"decode_head|auxiliary_head",
+    "path": r"(?:\w+\.)*\w+",
     "root": r"beit\.|",  # models with a head keep the encoder under "beit.", the bare model does not
 }
 
-Array = Any  # a torch, numpy or jax array; the engine only slices and stacks it
-Stack = Callable[[list[Any], int], Any]  # torch.cat, numpy.concatenate or jax.numpy.concatenate
+Array = Any  # a torch, numpy or jax array
+Axes = tuple[int, ...]
+# Makes one canonical tensor of its foreign parts: permute each, then stack along axis 0.
+Assemble = Callable[[Sequence[Any], Axes | None], Any]
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,12 @@ class Rule:
     Attributes:
         foreign: The name on disk, or the names whose tensors are stacked along axis 0.
         canonical: The name inside this package.
+        axes: How the axes of each foreign tensor are permuted, None if they stay.
     """
 
     foreign: str | tuple[str, ...]
     canonical: str
+    axes: Axes | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -56,50 +66,77 @@ class Rule:
 
 @dataclass(frozen=True)
 class Layout:
-    """A named table of rules, and the patterns of entries that hold no parameter."""
+    """A named table of rules.
+
+    Attributes:
+        name: For messages.
+        rules: The table; the first rule that fits a name counts.
+        ignored: Patterns of entries that hold no parameter.
+        marker: A name, with placeholders, that only checkpoints of this layout hold.
+    """
 
     name: str
     rules: tuple[Rule, ...]
     ignored: tuple[str, ...] = ()
+    marker: str = ""
 
-    def to_canonical(self, tensors: Mapping[str, Array], stack: Stack) -> dict[str, Array]:
+    def recognises(self, names: Sequence[str]) -> bool:
+        """Tell whether a checkpoint with these names is of this layout."""
+        pattern = _pattern(self.marker)
+        return any(pattern.fullmatch(name) for name in names)
+
+    def to_canonical(self, tensors: Mapping[str, Array], assemble: Assemble | None = None) -> dict[str, Any]:
         """Rename foreign tensors; names without a rule keep their name, so that loading can report them.
+
+        Args:
+            tensors: What the checkpoint holds; numpy arrays unless `assemble` is given.
+            assemble: Makes one canonical tensor of its parts.
 
         Raises:
             CheckpointError: If only some of the tensors that belong together are there.
         """
+        assemble = assemble or assemble_arrays
         found: dict[str, dict[int, Array]] = {}
         sources: dict[str, Rule] = {}
-        renamed: dict[str, Array] = {}
+        renamed: dict[str, Any] = {}
         for name, tensor in tensors.items():
             if any(re.fullmatch(pattern, name) for pattern in self.ignored):
                 continue
             match = self._match_foreign(name)
             if match is None:
-                renamed[name] = tensor
+                renamed[name] = assemble([tensor], None)
                 continue
             rule, part, canonical = match
-            found.setdefault(canonical, {})[part] = tensor
+            if part in found.setdefault(canonical, {}):
+                raise CheckpointError(f"the checkpoint holds {canonical!r} twice, the second time as {name!r}")
+            found[canonical][part] = tensor
             sources[canonical] = rule
         for canonical, parts in found.items():
-            renamed[canonical] = _joined(canonical, sources[canonical], parts, stack)
+            rule = sources[canonical]
+            _check_complete(canonical, rule, parts)
+            renamed[canonical] = assemble([parts[index] for index in range(len(rule.parts))], rule.axes)
         return renamed
 
     def from_canonical(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Rename canonical tensors to this layout.
 
         Raises:
-            CheckpointError: If the layout has no name for a tensor.
+            CheckpointError: If the layout has no name for a tensor, or the same name for two.
         """
         renamed: dict[str, Array] = {}
         for name, tensor in tensors.items():
             for rule in self.rules:
                 if match := rule.canonical_pattern.fullmatch(name):
                     names = [part.format(**match.groupdict()) for part in rule.parts]
-                    renamed.update(zip(names, _split(tensor, len(names)), strict=True))
+                    if taken := renamed.keys() & set(names):
+                        raise CheckpointError(f"the {self.name} layout has only one place, {taken}, for {name!r} too")
+                    pieces = (_permuted(piece, _inverse(rule.axes)) for piece in _split(tensor, len(names)))
+                    renamed.update(zip(names, pieces, strict=True))
                     break
             else:
-                raise CheckpointError(f"the {self.name} layout has no name for the parameter {name!r}")
+                raise CheckpointError(
+                    f"the {self.name} layout has no name for the parameter {name!r}; use a layout that holds this model"
+                )
         return renamed
 
     def _match_foreign(self, name: str) -> tuple[Rule, int, str] | None:
@@ -108,6 +145,23 @@ class Layout:
                 if match := pattern.fullmatch(name):
                     return rule, part, rule.canonical.format(**match.groupdict())
         return None
+
+
+def assemble_arrays(parts: Sequence[Array], axes: Axes | None) -> Array:
+    """Make one canonical array of numpy arrays."""
+    arrays = [_permuted(part, axes) for part in parts]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def assembled_shape(shapes: Sequence[tuple[int, ...]], axes: Axes | None) -> tuple[int, ...]:
+    """Return the shape of `assemble_arrays` for parts of these shapes, () for parts that do not fit together."""
+    permuted = [tuple(shape[axis] for axis in axes) if axes and len(axes) == len(shape) else shape for shape in shapes]
+    first, *others = permuted
+    if not others:
+        return first
+    if not first or any(other[1:] != first[1:] for other in others):
+        return ()
+    return (sum(shape[0] for shape in permuted), *first[1:])
 
 
 def _pattern(template: str) -> re.Pattern[str]:
@@ -120,13 +174,22 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _joined(canonical: str, rule: Rule, parts: Mapping[int, Array], stack: Stack) -> Array:
+def _check_complete(canonical: str, rule: Rule, parts: Mapping[int, Array]) -> None:
     if len(parts) < len(rule.parts):
         match = rule.canonical_pattern.fullmatch(canonical)
         fields = match.groupdict() if match else {}
         absent = [name.format(**fields) for index, name in enumerate(rule.parts) if index not in parts]
         raise CheckpointError(f"the checkpoint lacks {absent} of which {canonical!r} is made; it is incomplete")
-    return parts[0] if len(rule.parts) == 1 else stack([parts[index] for index in range(len(rule.parts))], 0)
+
+
+def _permuted(tensor: Array, axes: Axes | None) -> Array:
+    if axes is None:
+        return tensor
+    return tensor.permute(axes) if hasattr(tensor, "permute") else tensor.transpose(axes)  # torch and numpy
+
+
+def _inverse(axes: Axes | None) -> Axes | None:
+    return None if axes is None else tuple(axes.index(axis) for axis in range(len(axes)))
 
 
 def _split(tensor: Array, count: int) -> Sequence[Array]:

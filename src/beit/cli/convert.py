@@ -1,0 +1,48 @@
+"""`beit convert`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from beit.cli.output import say
+from beit.cli.parser import new_parser, parse
+
+DESCRIPTION = "Write a checkpoint in another layout: Hugging Face, timm, the original .pth, or Flax."
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, convert, print what was changed on the way."""
+    parser = new_parser("beit convert", DESCRIPTION)
+    parser.add_argument("source", type=str, help="A folder, a file of weights, a hub repository, or a published name.")
+    parser.add_argument("destination", type=str, help="A folder; for unilm a file, such as model.pth.")
+    parser.add_argument("--to", type=str, required=True, help="hf, timm, unilm or flax.")
+    parser.add_argument("--image_size", type=int | None, default=None, help="Resize positions to this input size.")
+    parser.add_argument(
+        "--bias_resize",
+        type=str,
+        default="cubic",
+        help="How the relative position bias is resized: cubic (the authors'), linear (timm's) or bilinear.",
+    )
+    parser.add_argument("--dtype", type=str, default="auto", help="auto (as it is), float32, float16 or bfloat16.")
+    parser.add_argument(
+        "--num_attention_heads",
+        type=int | None,
+        default=None,
+        help="For original checkpoints without relative positions, which do not tell.",
+    )
+    settings = parse(parser, arguments)
+    from beit.models_torch.conversion import convert
+
+    options = {name: settings[name] for name in ("image_size", "num_attention_heads") if settings[name] is not None}
+    report = convert(
+        settings.source,
+        settings.destination,
+        settings.to,
+        dtype=settings.dtype,
+        bias_resize=settings.bias_resize,
+        **options,
+    )
+    for line in (*report.adapted, *(f"left out: {name}" for name in report.unexpected)):
+        say(line)
+    say(f"model  {settings.destination}")
+    return 0

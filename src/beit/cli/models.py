@@ -1,0 +1,38 @@
+"""`beit models`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from beit.catalog import DALLE_TOKENIZER, PUBLIC_CHECKPOINTS
+from beit.cli.parser import new_parser, parse
+
+DESCRIPTION = (
+    "List the published checkpoints with every name they are loaded by. A result is top-1 (/ top-5) in per cent on "
+    "ImageNet-1K, or mIoU on ADE20K at one scale (at several), as its authors give it."
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, print the list."""
+    parser = new_parser("beit models", DESCRIPTION)
+    parser.add_argument("--plain", action="store_true", help="One line per checkpoint, with tabs, for other programs.")
+    settings = parse(parser, arguments)
+    if settings.plain:
+        print("\t".join(("size", "input", "task", "classes", "result", "original file", "hub", "timm")))
+    for known in PUBLIC_CHECKPOINTS:
+        facts = (known.size, str(known.image_size), known.task, str(known.classes), known.result or "-")
+        names = (f"{known.original}.pth", known.hub or "-", known.timm or "-")
+        if settings.plain:
+            print("\t".join((*facts, *names)))
+        else:
+            size, pixels, task, classes, result = facts
+            print(f"{size:<6} {pixels} px  {task + ', ' + classes:<36} {result}")
+            print("\n".join(f"    {name}" for name in names if name != "-"))
+    tokenizer = DALLE_TOKENIZER
+    if settings.plain:
+        print("\t".join(("-", "112", tokenizer.task, str(tokenizer.tokens), "-", ", ".join(tokenizer.files), "-", "-")))
+    else:
+        print(f"{'-':<6} 112 px  {tokenizer.task}, {tokenizer.tokens}")
+        print(f"    {', '.join(tokenizer.files)}  ({tokenizer.project})")
+    return 0

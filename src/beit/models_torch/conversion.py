@@ -1,0 +1,190 @@
+"""From any layout into another, tensor by tensor, bit by bit.
+
+Legend: S = 1 + N tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import beit.models_torch as models
+from beit.config import CONFIG_NAME, BeitConfig
+from beit.errors import CheckpointError, ConfigError
+from beit.geometry import patch_grid, relative_position_index
+from beit.hub import HubOptions
+from beit.models_torch.loading import fit, read_tensor, state_of, torch_dtype
+from beit.weights import (
+    CONFIG_KEY,
+    FLAX,
+    HUGGING_FACE,
+    ORIGINAL_CLASSIFICATION,
+    ORIGINAL_PRETRAINING,
+    ORIGINAL_SEGMENTATION,
+    TIMM,
+    WEIGHTS_NAME,
+    Checkpoint,
+    LoadReport,
+    atomic_file,
+    check_overrides,
+    fitted,
+    flax_tree,
+    open_checkpoint,
+    timm_config,
+    with_root,
+    write_msgpack,
+)
+
+FLAX_NAME = "flax_model.msgpack"
+Tensors = dict[str, Tensor]
+
+
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    to: str,
+    *,
+    dtype: torch.dtype | str = "auto",
+    bias_resize: str = "cubic",
+    hub: HubOptions | None = None,
+    **overrides: Any,
+) -> LoadReport:
+    """Write a checkpoint in another layout.
+
+    Args:
+        source: Anything that `from_pretrained` loads.
+        destination: A folder for "hf", "timm" and "flax"; a file for "unilm".
+        to: "hf" (config.json and model.safetensors), "timm" (the same file names, timm's content), "unilm" (the
+            original `.pth`) or "flax" (config.json and flax_model.msgpack).
+        dtype: Type of the written tensors; "auto" keeps the type, and with it every bit.
+        bias_resize: How relative position bias is resized if `image_size` is given.
+        hub: How the hub is used.
+        **overrides: Options that win over the checkpoint's config, such as `image_size=384`.
+
+    Returns:
+        What was changed and left out on the way.
+
+    Raises:
+        CheckpointError: If the source cannot be read, or the layout has no place for one of its tensors.
+        ConfigError: If an option or the layout is unknown.
+        StorageError: If the disk is full; what stood at the destination is untouched.
+    """
+    if to not in WRITERS:
+        raise ConfigError(f"there is no layout {to!r} to convert to; expected one of {list(WRITERS)}")
+    check_overrides(BeitConfig, overrides, given_config=False)
+    checkpoint = open_checkpoint(source, hub, overrides=overrides)
+    config = BeitConfig.from_dict(checkpoint.options, **overrides)
+    config.architectures = [_class_of(checkpoint)]
+    before = BeitConfig.from_dict(checkpoint.options)
+    entries, adapted, resized = fitted(checkpoint.tensors, before, config, bias_resize, rooted=True)
+    unexpected = [name for name in entries if ".cls_pt_layers." in f".{name}"]  # only BEiT v2's pre-training uses them
+    entries = {name: entry for name, entry in entries.items() if name not in unexpected}
+    checkpoint.check_sizes(before, config)
+    _check_whole(config, entries, checkpoint.source)
+    tensors = {name: read_tensor(entry) for name, entry in entries.items()}
+    if dtype != "auto":
+        wanted = torch_dtype(dtype, checkpoint.dtype)
+        tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
+    WRITERS[to](Path(destination), config, tensors)
+    if to == "hf" and config.out_indices_meaning == "original":
+        adapted.append("transformers does not know out_indices_meaning and reads other layers for this model")
+    return LoadReport(unexpected=sorted(unexpected), resized=resized, adapted=adapted)
+
+
+def _class_of(checkpoint: Checkpoint) -> str:
+    """Return the class of the model that a checkpoint holds."""
+    named = checkpoint.options.get("architectures")
+    if isinstance(named, list) and named:
+        return str(named[0]).removeprefix("Flax")
+    heads = {
+        "lm_head.weight": "BeitForMaskedImageModeling",
+        "decode_head.classifier.weight": "BeitForSemanticSegmentation",
+        "classifier.weight": "BeitForImageClassification",
+    }
+    return next((name for head, name in heads.items() if head in checkpoint.tensors), "BeitModel")
+
+
+def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) -> None:
+    """Refuse a checkpoint that is not a whole model, before anything is written."""
+    name = (config.architectures or [""])[0]
+    kind = getattr(models, name, None)
+    if kind is None:
+        raise CheckpointError(f"{source} holds a {name}; expected one of {models.__all__}")
+    with torch.device("meta"):
+        own = state_of(kind(config))
+    fit(with_root(own, wanted=True), entries, source)
+
+
+def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
+    bare = config.architectures in (["BeitModel"], ["BeitBackbone"])
+    _write_safetensors(folder, HUGGING_FACE.from_canonical(with_root(tensors, wanted=not bare)), {"format": "pt"})
+    _write_text(folder / CONFIG_NAME, config.to_json_string(torch_dtype=_dtype_name(tensors)))
+
+
+def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
+    _write_safetensors(folder, TIMM.from_canonical(tensors), None)
+    _write_text(folder / CONFIG_NAME, json.dumps(timm_config(config), indent=2) + "\n")
+
+
+def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
+    if file.is_dir():
+        raise ConfigError(f"{file} is a folder; the original layout is one file, such as model.pth")
+    if "lm_head.weight" in tensors:
+        layout = ORIGINAL_PRETRAINING
+    elif "decode_head.classifier.weight" in tensors:
+        layout = ORIGINAL_SEGMENTATION
+    else:
+        layout = ORIGINAL_CLASSIFICATION
+    named = OrderedDict((name, t.contiguous()) for name, t in layout.from_canonical(tensors).items())
+    index_SS = torch.from_numpy(relative_position_index(patch_grid(config.image_size, config.patch_size)))
+    for name in [name for name in named if name.endswith("relative_position_bias_table")]:
+        named[name.replace("bias_table", "index")] = index_SS  # the original code keeps it as a buffer
+    key = "state_dict" if layout is ORIGINAL_SEGMENTATION else "model"
+    content: dict[str, Any] = {key: named, CONFIG_KEY: config.to_dict()}  # the original code reads over other keys
+    if layout is ORIGINAL_SEGMENTATION:
+        content["meta"] = {"CLASSES": tuple(config.class_names)}
+    with atomic_file(file) as temporary:
+        torch.save(content, temporary)
+
+
+def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
+    bare = config.architectures in (["BeitModel"], ["BeitBackbone"])
+    named = FLAX.from_canonical(with_root(tensors, wanted=not bare))
+    leaves: dict[str, Any] = {}
+    for name, tensor in named.items():
+        whole = tensor.contiguous()
+        half = whole.dtype == torch.bfloat16  # numpy has no such type: its bits are written
+        leaves[name] = (whole.view(torch.uint16).numpy(), "bfloat16") if half else whole.numpy()
+    config.architectures = [f"Flax{name}" for name in config.architectures or []]
+    with atomic_file(folder / FLAX_NAME) as temporary:
+        write_msgpack(temporary, flax_tree(leaves))
+    _write_text(folder / CONFIG_NAME, config.to_json_string(torch_dtype=_dtype_name(tensors)))
+
+
+WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
+    "hf": _write_hugging_face,
+    "timm": _write_timm,
+    "unilm": _write_original,
+    "flax": _write_flax,
+}
+
+
+def _write_safetensors(folder: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None) -> None:
+    with atomic_file(folder / WEIGHTS_NAME) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _dtype_name(tensors: Tensors) -> str:
+    return str(tensors["beit.embeddings.cls_token"].dtype).removeprefix("torch.")

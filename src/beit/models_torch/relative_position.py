@@ -1,0 +1,130 @@
+"""Relative position bias: a table per head, looked up for every pair of tokens, at any grid.
+
+Legend: N patches, S = 1 + N tokens, H heads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.geometry import Grid, bias_offsets, num_relative_positions
+
+# A bias that is larger than this is looked up anew in every call: a base model at 640 pixels would otherwise hold
+# 1.5 GB of them, four times its weights.
+CACHE_BYTES = 32 * 2**20
+
+
+class Positions(NamedTuple):
+    """Where the tokens of a batch lie: the patch grid, and the table row (S, S) of every pair of tokens."""
+
+    grid: Grid
+    index_SS: Tensor
+
+
+def position_index(grid: Grid, device: torch.device | None = None) -> Tensor:
+    """Return `geometry.relative_position_index` as a tensor, in operations that a compiler can follow.
+
+    They work for a grid whose size is only known when the compiled program runs.
+    """
+    height, width = grid
+    y_N = torch.arange(height, device=device).unsqueeze(1).expand(height, width).reshape(-1)
+    x_N = torch.arange(width, device=device).unsqueeze(0).expand(height, width).reshape(-1)
+    dy_NN = y_N.unsqueeze(1) - y_N.unsqueeze(0) + height - 1
+    dx_NN = x_N.unsqueeze(1) - x_N.unsqueeze(0) + width - 1
+    rows = (2 * height - 1) * (2 * width - 1) + 3
+    patch_rows = functional.pad(dy_NN * (2 * width - 1) + dx_NN, (1, 0), value=rows - 2)  # patch to [CLS]
+    cls_row = functional.pad(torch.full_like(y_N, rows - 3), (1, 0), value=rows - 1)  # [CLS] to patch, and to itself
+    return torch.cat((cls_row.unsqueeze(0), patch_rows))
+
+
+class Kept(NamedTuple):
+    """A bias that was looked up, and what it was looked up from."""
+
+    state: Any
+    table: Tensor
+    bias_1HSS: Tensor
+
+    def is_of(self, table: Tensor) -> bool:
+        """Tell whether the table has the same values still.
+
+        Changes through `table.data` leave no other trace. On an accelerator the comparison would make the host wait,
+        and such changes go unnoticed until `train()`, `.to()` or `load_state_dict`.
+        """
+        return table.device.type != "cpu" or torch.equal(self.table, table)
+
+
+class RelativePositionBias(nn.Module):
+    """A learned bias per head for every offset between two patches, and three for [CLS].
+
+    In evaluation the bias is looked up once per weights and grid and kept; `train()`, `.to()`, `load_state_dict` and
+    any change of the table drop it, and it is never saved.
+
+    Source: arXiv 2106.08254, section 2.3.
+    """
+
+    def __init__(self, heads: int, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+        self.table = nn.Parameter(torch.zeros(num_relative_positions(grid), heads))
+        self._kept: Kept | None = None
+
+    def forward(self, positions: Positions) -> Tensor:
+        """Return the additive attention mask (1, H, S, S)."""
+        state = self._state(positions)
+        if state is None:
+            return self._look_up(positions)
+        if self._kept is None or self._kept.state != state or not self._kept.is_of(self.table):
+            # ordinary tensors, also when the caller is in inference mode: a later call may need them for gradients
+            with torch.inference_mode(False), torch.no_grad():
+                bias_1HSS = self._look_up(Positions(positions.grid, positions.index_SS.clone()))
+                self._kept = Kept(state, self.table.detach().clone(), bias_1HSS)
+        return self._kept.bias_1HSS
+
+    def _state(self, positions: Positions) -> Any:
+        """Return what the bias depends on, or None if it must not be kept."""
+        table, tokens = self.table, len(positions.index_SS)
+        if torch.compiler.is_compiling() or self.training or (torch.is_grad_enabled() and table.requires_grad):
+            return None
+        if type(table) is not nn.Parameter or table.is_inference():  # sharded, traced or unversioned
+            return None
+        if tokens * tokens * table.shape[1] * table.element_size() > CACHE_BYTES:
+            return None
+        return positions.grid, table.data_ptr(), table._version, table.dtype, table.device
+
+    def _look_up(self, positions: Positions) -> Tensor:
+        # an embedding look-up, because its backward adds up in a fixed order on every device; indexing does not
+        bias_SSH = functional.embedding(positions.index_SS, self._table_for(positions.grid))
+        return bias_SSH.permute(2, 0, 1).unsqueeze(0)
+
+    def _table_for(self, grid: Grid) -> Tensor:
+        """Return the table, stretched bilinearly if the grid is another than that of the weights."""
+        if grid == self.grid:
+            return self.table
+        height, width = bias_offsets(self.grid)
+        offsets_1Hyx = self.table[:-3].view(height, width, -1).permute(2, 0, 1).unsqueeze(0)
+        resized_1Hyx = functional.interpolate(offsets_1Hyx, size=bias_offsets(grid), mode="bilinear")
+        return torch.cat((resized_1Hyx.flatten(2)[0].T, self.table[-3:]))
+
+    def drop_kept(self) -> None:
+        """Forget the bias that was looked up."""
+        self._kept = None
+
+    def train(self, mode: bool = True) -> RelativePositionBias:
+        """Switch between training and evaluation."""
+        self.drop_kept()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:  # .to(), .half(), .cuda(), ...
+        self.drop_kept()
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.drop_kept()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:  # copies and pickles hold no bias
+        return {**self.__dict__, "_kept": None}

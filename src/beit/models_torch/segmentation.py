@@ -1,0 +1,135 @@
+"""BeitForSemanticSegmentation: a class for every pixel.
+
+Legend: B batch, C channels, D hidden, K classes; h w pixels, y x rows and columns of a map.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.config import BeitConfig
+from beit.errors import ConfigError
+from beit.models_torch.feature_pyramid import FeaturePyramid, as_map
+from beit.models_torch.labels import check_label_shape, class_labels
+from beit.models_torch.model import BeitModel
+from beit.models_torch.pretrained import BeitPreTrainedModel
+from beit.models_torch.upernet import FCNHead, UperHead
+from beit.outputs import SemanticSegmenterOutput
+
+
+class BeitForSemanticSegmentation(BeitPreTrainedModel):
+    """BEiT with UperNet on four of its layers (arXiv 2106.08254, section 3.2).
+
+    Raises:
+        ConfigError: If `out_indices` does not name four layers.
+    """
+
+    def __init__(self, config: BeitConfig) -> None:
+        super().__init__(config)
+        self.taps = tapped_hidden_states(config)
+        dim, classes = config.hidden_size, config.num_labels
+        self.beit = BeitModel(config, add_pooling_layer=False)
+        self.pyramid = FeaturePyramid(dim)
+        self.decode_head = UperHead(dim, classes, config.pool_scales)
+        self.auxiliary_head = (
+            FCNHead(
+                dim,
+                config.auxiliary_channels,
+                classes,
+                config.auxiliary_num_convs,
+                config.auxiliary_concat_input,
+            )
+            if config.use_auxiliary_head
+            else None
+        )
+        heads: list[nn.Module] = [self.pyramid, self.decode_head]
+        self.initialise_weights(*heads, *([self.auxiliary_head] if self.auxiliary_head is not None else []))
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = True,
+    ) -> SemanticSegmenterOutput | tuple[Any, ...]:
+        """Segment images.
+
+        Args:
+            pixel_values: (B, C, h, w), normalised; any size that the patch size divides.
+            head_mask: (heads,) or (layers, heads); 1 = keep the head.
+            labels: (B, h, w) class of every pixel; `config.semantic_loss_ignore_index` has no loss.
+            output_attentions: Also return attention maps; default: the config's.
+            output_hidden_states: Also return all hidden states; default: the config's.
+            return_dict: Return an output object rather than a tuple; default: the config's.
+            interpolate_pos_encoding: Whether pictures of another size than the config's are accepted.
+
+        Returns:
+            loss (): cross-entropy over the pixels that have a label, plus the auxiliary head's; logits (B, K, 4 y, 4 x)
+            for a patch grid of (y, x), which is a quarter of the picture for patches of 16 pixels.
+
+        Raises:
+            ConfigError: If an argument is missing or has a shape or value that does not fit.
+        """
+        if pixel_values is None:
+            raise ConfigError("pixel_values is missing; pass images of shape (batch, channels, height, width)")
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        outputs = self.beit(pixel_values, None, head_mask, output_attentions, True, True, interpolate_pos_encoding)
+        grid = (pixel_values.shape[2] // self.config.patch_hw[0], pixel_values.shape[3] // self.config.patch_hw[1])
+        maps = self.pyramid([as_map(outputs.hidden_states[tap], grid) for tap in self.taps])
+        logits_BKyx = self.decode_head(maps)
+        output = SemanticSegmenterOutput(
+            loss=self._loss(logits_BKyx, maps[2], labels, pixel_values) if labels is not None else None,
+            logits=logits_BKyx,
+            hidden_states=outputs.hidden_states if wanted else None,
+            attentions=outputs.attentions,
+        )
+        return self.as_requested(output, return_dict)
+
+    def _loss(self, logits_BKyx: Tensor, third_map_BDyx: Tensor, labels: Tensor, pixels_BChw: Tensor) -> Tensor:
+        config = self.config
+        if config.num_labels < 2:
+            raise ConfigError(f"num_labels is {config.num_labels}; a segmentation loss needs at least 2 classes")
+        check_label_shape(labels, (pixels_BChw.shape[0], *pixels_BChw.shape[2:]))
+        labels_Bhw = class_labels(labels, config.num_labels, config.semantic_loss_ignore_index)
+        loss = _pixel_loss(logits_BKyx, labels_Bhw, config.semantic_loss_ignore_index)
+        if self.auxiliary_head is not None:
+            auxiliary_BKyx = self.auxiliary_head(third_map_BDyx)
+            auxiliary = _pixel_loss(auxiliary_BKyx, labels_Bhw, config.semantic_loss_ignore_index)
+            loss = loss + config.auxiliary_loss_weight * auxiliary
+        return loss
+
+
+def tapped_hidden_states(config: BeitConfig) -> tuple[int, ...]:
+    """Return which hidden states the four maps are made of; 0 is the embeddings, i the output of layer i.
+
+    "huggingface" reads `out_indices` [3, 5, 7, 11] as the hidden states [2, 4, 6, 10], "original" as the outputs of
+    the layers 3, 5, 7 and 11 counted from 0, which are the hidden states [4, 6, 8, 12].
+
+    Raises:
+        ConfigError: If there are not four of them, or one does not exist.
+    """
+    shift = 1 if config.out_indices_meaning == "original" else -1
+    taps = tuple(index + shift for index in config.out_indices)
+    depth = config.num_hidden_layers
+    if len(taps) != 4 or not all(0 <= tap <= depth for tap in taps):
+        least, most = -shift if shift < 0 else 0, depth - shift if shift > 0 else depth
+        raise ConfigError(
+            f"out_indices is {config.out_indices}; segmentation needs four layers, from {least} to {most}, "
+            "such as [3, 5, 7, 11] for a base model"
+        )
+    return taps
+
+
+def _pixel_loss(logits_BKyx: Tensor, labels_Bhw: Tensor, ignored: int) -> Tensor:
+    """Mean cross-entropy at the resolution of the labels; 0 if every pixel is ignored."""
+    logits_BKhw = functional.interpolate(
+        logits_BKyx.float(), size=labels_Bhw.shape[1:], mode="bilinear", align_corners=False
+    )
+    total = functional.cross_entropy(logits_BKhw, labels_Bhw, ignore_index=ignored, reduction="sum")
+    return total / (labels_Bhw != ignored).sum().clamp(min=1)

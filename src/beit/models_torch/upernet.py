@@ -1,0 +1,103 @@
+"""The two heads of semantic segmentation: UperNet, and the auxiliary FCN of training.
+
+Legend: B batch, C channels, K classes; y x rows and columns of a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.errors import ConfigError
+
+
+class ConvBlock(nn.Module):
+    """Convolution without a bias, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, map_BCyx: Tensor) -> Tensor:
+        """Return a map of the same height and width."""
+        return functional.relu(self.bn(self.conv(map_BCyx)))
+
+
+class UperHead(nn.Module):
+    """Pyramid pooling on the coarsest map, then a feature pyramid down to the finest (UperNet, arXiv 1807.10221).
+
+    Args:
+        dim: Channels of the four incoming maps, and of the head.
+        classes: Number of classes K.
+        pool_scales: Side lengths that the coarsest map is pooled to.
+    """
+
+    def __init__(self, dim: int, classes: int, pool_scales: Sequence[int]) -> None:
+        super().__init__()
+        self.psp_modules = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvBlock(dim, dim, 1)) for scale in pool_scales
+        )
+        self.bottleneck = ConvBlock((1 + len(pool_scales)) * dim, dim, 3)
+        self.lateral_convs = nn.ModuleList(ConvBlock(dim, dim, 1) for _ in range(3))
+        self.fpn_convs = nn.ModuleList(ConvBlock(dim, dim, 3) for _ in range(3))
+        self.fpn_bottleneck = ConvBlock(4 * dim, dim, 3)
+        self.classifier = nn.Conv2d(dim, classes, kernel_size=1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return logits (B, K, y, x) at the resolution of the first map; `maps` go from fine to coarse."""
+        levels = [lateral(fine) for lateral, fine in zip(self.lateral_convs, maps[:3], strict=True)]
+        levels.append(self._pool_pyramid(maps[3]))
+        for index in (2, 1, 0):
+            levels[index] = levels[index] + _resized(levels[index + 1], levels[index])
+        merged = [conv(level) for conv, level in zip(self.fpn_convs, levels[:3], strict=True)] + levels[3:]
+        merged = [merged[0], *(_resized(level, merged[0]) for level in merged[1:])]
+        return self.classifier(self.fpn_bottleneck(torch.cat(merged, dim=1)))
+
+    def _pool_pyramid(self, coarse_BCyx: Tensor) -> Tensor:
+        """Add what is seen at a few fixed resolutions to the coarsest map (PSPNet, arXiv 1612.01105)."""
+        pooled = [_resized(module(coarse_BCyx), coarse_BCyx) for module in self.psp_modules]
+        return self.bottleneck(torch.cat((coarse_BCyx, *pooled), dim=1))
+
+
+class FCNHead(nn.Module):
+    """A few convolutions on the third map; its loss helps training (FCN, arXiv 1411.4038).
+
+    Args:
+        dim: Channels of the incoming map.
+        channels: Channels inside.
+        classes: Number of classes K.
+        convs: Number of convolutions before the classifier.
+        concat_input: Whether the classifier also sees the incoming map.
+
+    Raises:
+        ConfigError: If there is no convolution to change the number of channels.
+    """
+
+    def __init__(self, dim: int, channels: int, classes: int, convs: int, concat_input: bool) -> None:
+        super().__init__()
+        if convs == 0 and dim != channels:
+            raise ConfigError(
+                f"auxiliary_num_convs is 0 and auxiliary_channels {channels} is not hidden_size {dim}; "
+                "make them equal or use a convolution"
+            )
+        widths = [dim] + [channels] * convs
+        self.convs = nn.Sequential(*(ConvBlock(a, b, 3) for a, b in pairwise(widths)))
+        self.conv_cat = ConvBlock(dim + channels, channels, 3) if concat_input else None
+        self.classifier = nn.Conv2d(channels, classes, kernel_size=1)
+
+    def forward(self, map_BCyx: Tensor) -> Tensor:
+        """Return logits (B, K, y, x) at the resolution of the map."""
+        features = self.convs(map_BCyx)
+        if self.conv_cat is not None:
+            features = self.conv_cat(torch.cat((map_BCyx, features), dim=1))
+        return self.classifier(features)
+
+
+def _resized(map_BCyx: Tensor, like: Tensor) -> Tensor:
+    """Return a map at the resolution of another."""
+    return functional.interpolate(map_BCyx, size=like.shape[2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,61 @@
+"""`beit models` and `beit convert`."""
+
+import pytest
+from safetensors import safe_open
+
+from beit import BeitForImageClassification
+from beit.catalog import PUBLIC_CHECKPOINTS
+from beit.cli.main import main
+from tests.conftest import GOLDEN
+
+SOURCE = str(GOLDEN / "unilm/finetune/checkpoint.pth")
+
+
+def test_models_lists_every_checkpoint_under_every_name(capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    for known in PUBLIC_CHECKPOINTS:
+        for name in (f"{known.original}.pth", known.hub, known.timm):
+            assert name is None or f"    {name}" in lines
+    assert len(PUBLIC_CHECKPOINTS) == 25
+    ade = lines[lines.index("    beit_large_patch16_640_pt22k_ft22ktoade20k.pth") - 1]
+    assert ade.split() == ["large", "640", "px", "ADE20K", "segmentation,", "150", "56.7", "(57.0)", "mIoU"]
+    assert "    encoder.pkl, decoder.pkl  (openai/DALL-E)" in lines
+    assert main(["models", "--plain"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.strip().split("\n")]
+    assert {len(row) for row in rows} == {8}
+    assert len(rows) == 27
+
+
+@pytest.mark.parametrize("to", ["hf", "timm", "unilm", "flax"])
+def test_convert(to, tmp_path, capsys):
+    place = tmp_path / ("model.pth" if to == "unilm" else "model")
+    assert main(["convert", SOURCE, str(place), "--to", to]) == 0
+    assert capsys.readouterr().out.strip().endswith(f"model  {place}")
+    assert BeitForImageClassification.from_pretrained(place).config.num_labels == 7
+
+
+def test_convert_to_another_size_and_type(tmp_path, capsys):
+    arguments = ["convert", SOURCE, str(tmp_path), "--to", "hf", "--image_size", "48", "--dtype", "bfloat16"]
+    assert main(arguments) == 0
+    assert "resized from 4 x 4 to 6 x 6 patches by the authors' cubic method" in capsys.readouterr().out
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert file.get_slice("classifier.weight").get_dtype() == "BF16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([SOURCE, "out", "--to", "onnx"], "there is no layout 'onnx' to convert to; expected one of"),
+        (["nothing/here/at/all", "out", "--to", "hf"], "nothing/here/at/all does not exist; expected a model folder"),
+        ([str(GOLDEN / "hf_v4/mim"), "out", "--to", "timm"], "the timm layout has no name for the parameter"),
+        ([SOURCE, "out", "--to", "hf", "--image_size", "50"], "image height 50 is not a multiple of patch size 8"),
+        ([str(GOLDEN / "evil/evil_checkpoint.pth"), "out", "--to", "hf"], "wants to use"),
+    ],
+)
+def test_what_cannot_be_converted_leaves_nothing(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BEIT_EVIL_MARKER", str(tmp_path / "marker"))
+    assert main(["convert", *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,102 @@
+"""Position tables at another grid, against scipy and torch, which the package does without here."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator
+
+from beit.errors import ConfigError
+from beit.geometry import Grid, bias_offsets, num_relative_positions, resize_bias_table, resize_positions
+from beit.geometry.resampling import bias_weights, geometric_offsets, position_weights
+
+grids = st.builds(Grid, st.integers(2, 20), st.integers(2, 20))
+
+
+def a_table(grid, heads=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(num_relative_positions(grid), heads))
+
+
+def resized_by(method, source, target):
+    return resize_bias_table(a_table(source), source, target, method)[:-3].reshape(*bias_offsets(target), -1)
+
+
+@given(grids.filter(lambda grid: min(grid) > 2), grids)
+def test_cubic_is_scipys_spline_on_the_geometric_grid(source, target):
+    if source == target:
+        return
+    table = a_table(source)[:-3].reshape(*bias_offsets(source), -1)
+    y, x = (geometric_offsets(n, m) for n, m in zip(bias_offsets(source), bias_offsets(target), strict=True))
+    wanted_y, wanted_x = np.arange(-target.height + 1, target.height), np.arange(-target.width + 1, target.width)
+    ours = resized_by("cubic", source, target)
+    for head in range(2):
+        spline = RectBivariateSpline(y, x, table[..., head], kx=3, ky=3, s=0)
+        reference = spline(np.clip(wanted_y, y[0], y[-1]), np.clip(wanted_x, x[0], x[-1]))
+        np.testing.assert_allclose(ours[..., head], reference, atol=1e-9)
+
+
+@given(grids, grids)
+def test_linear_is_scipys_on_the_geometric_grid(source, target):
+    if source == target:
+        return
+    table = a_table(source)[:-3].reshape(*bias_offsets(source), -1)
+    y, x = (geometric_offsets(n, m) for n, m in zip(bias_offsets(source), bias_offsets(target), strict=True))
+    wanted = np.meshgrid(
+        np.clip(np.arange(-target.height + 1, target.height), y[0], y[-1]),
+        np.clip(np.arange(-target.width + 1, target.width), x[0], x[-1]),
+        indexing="ij",
+    )
+    reference = RegularGridInterpolator((y, x), table)(np.stack(wanted, axis=-1))
+    np.testing.assert_allclose(resized_by("linear", source, target), reference, atol=1e-9)
+
+
+@given(grids, grids)
+def test_bilinear_and_bicubic_are_torchs(source, target):
+    table = torch.from_numpy(a_table(source)[:-3]).view(*bias_offsets(source), -1).permute(2, 0, 1)[None]
+    for size, mode, (weights_y, weights_x) in (
+        (bias_offsets(target), "bilinear", bias_weights(source, target, "bilinear")),
+        (tuple(target), "bicubic", position_weights(source, target)),
+    ):
+        values = table if mode == "bilinear" else table[..., : source.height, : source.width]
+        reference = torch.nn.functional.interpolate(values, size=size, mode=mode)[0].numpy()
+        ours = np.einsum("yh,xw,khw->kyx", weights_y, weights_x, values[0].numpy())
+        np.testing.assert_allclose(ours, reference, atol=1e-9)
+
+
+@given(grids, grids, st.sampled_from(["cubic", "linear", "bilinear"]))
+def test_laws(source, target, method):
+    """A constant stays what it is, [CLS] keeps its rows, the own size changes nothing, types are kept."""
+    constant = np.full((num_relative_positions(source), 1), 3.0, dtype=np.float32)
+    resized = resize_bias_table(constant, source, target, method)
+    assert resized.shape == (num_relative_positions(target), 1)
+    assert resized.dtype == np.float32
+    np.testing.assert_allclose(resized, 3.0, rtol=1e-5)
+    table = a_table(source)
+    np.testing.assert_array_equal(resize_bias_table(table, source, target, method)[-3:], table[-3:])
+    np.testing.assert_allclose(resize_bias_table(table, source, source, method), table, atol=1e-12)
+
+
+def test_height_comes_before_width():
+    """On a grid that is not square, a table that varies along one axis only still does so afterwards."""
+    source, target = Grid(3, 5), Grid(6, 4)
+    height, width = bias_offsets(source)
+    table = np.concatenate((np.repeat(np.arange(height, dtype=float), width)[:, None], np.zeros((3, 1))))
+    for method in ("cubic", "linear", "bilinear"):
+        resized = resize_bias_table(table, source, target, method)[:-3].reshape(bias_offsets(target))
+        assert np.ptp(resized, axis=1).max() < 1e-9
+        assert np.all(np.diff(resized[:, 0]) > -1e-9)
+
+
+def test_positions_keep_cls():
+    source, target = Grid(3, 4), Grid(5, 2)
+    positions = np.random.default_rng(0).normal(size=(1, 13, 8)).astype(np.float32)
+    resized = resize_positions(positions, source, target)
+    assert resized.shape == (1, 11, 8)
+    assert resized.dtype == np.float32
+    np.testing.assert_array_equal(resized[:, 0], positions[:, 0])
+
+
+def test_an_unknown_method():
+    with pytest.raises(ConfigError, match="bias_resize is 'nearest'; expected one of"):
+        resize_bias_table(a_table(Grid(2, 2)), Grid(2, 2), Grid(3, 3), "nearest")

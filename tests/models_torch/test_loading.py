@@ -1,0 +1,293 @@
+"""From names and files to models: every kind of source, what is said, what is refused, and how much memory it takes."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from beit import BeitBackbone, BeitConfig, BeitForImageClassification, BeitForMaskedImageModeling, BeitModel, catalog
+from beit.errors import BeitError, CheckpointError, ConfigError
+from beit.models_torch.conversion import WRITERS, convert
+from tests.conftest import GOLDEN
+from tests.fake_hub import FakeHub
+
+CLASSIFIER = GOLDEN / "hf_v4/classify_single"
+
+
+def equal(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def reference():
+    return BeitForImageClassification.from_pretrained(CLASSIFIER)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_a_single_file(reference, file):
+    assert equal(BeitForImageClassification.from_pretrained(CLASSIFIER / file), reference)
+
+
+def test_a_single_file_without_its_config(reference, tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes((CLASSIFIER / "model.safetensors").read_bytes())
+    with pytest.raises(ConfigError, match=r"has no config.json beside it; pass config=BeitConfig"):
+        BeitForImageClassification.from_pretrained(tmp_path / "weights.safetensors")
+    model = BeitForImageClassification.from_pretrained(tmp_path / "weights.safetensors", config=reference.config)
+    assert equal(model, reference)
+    assert equal(
+        BeitForImageClassification.from_pretrained(tmp_path / "weights.safetensors", config=CLASSIFIER), reference
+    )
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_shards(reference, tmp_path, kind):
+    tensors = load_file(CLASSIFIER / "model.safetensors")
+    names = sorted(tensors)
+    index, base = {}, "model" if kind == "safetensors" else "pytorch_model"
+    for number, part in enumerate((names[:7], names[7:]), start=1):
+        file = f"{base}-{number:05}-of-00002.{kind}"
+        content = {name: tensors[name] for name in part}
+        save_file(content, tmp_path / file) if kind == "safetensors" else torch.save(content, tmp_path / file)
+        index |= dict.fromkeys(part, file)
+    (tmp_path / f"{base}.{kind}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    (tmp_path / "config.json").write_text((CLASSIFIER / "config.json").read_text())
+    assert equal(BeitForImageClassification.from_pretrained(tmp_path), reference)
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "message"),
+    [
+        (
+            {"a": "../secret.safetensors"},
+            r"names the shard '../secret.safetensors'; expected the name of a file beside",
+        ),
+        ({"a": "/etc/passwd"}, "names the shard '/etc/passwd'; expected the name of a file beside"),
+        ({"a": "..\\secret"}, "expected the name of a file beside"),
+        ({"a": ".."}, "expected the name of a file beside"),
+        ({"a": 3}, "names the shard 3; expected"),
+        ({"a": "gone.safetensors"}, "has no file 'gone.safetensors', which its index names"),
+        ([], "has no weight_map"),
+        ({}, "has no weight_map"),
+        ({"a": "model.safetensors"}, "promises 'a' in model.safetensors, which does not hold it"),
+    ],
+)
+def test_an_index_that_cannot_be_trusted(tmp_path, weight_map, message):
+    (tmp_path.parent / "secret.safetensors").write_bytes(b"")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file({"b": torch.zeros(1)}, folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "shard.safetensors")
+    text = json.dumps({"weight_map": weight_map}).replace("model.safetensors", "shard.safetensors")
+    (folder / "model.safetensors.index.json").write_text(text)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=message.replace("model.safetensors", "shard.safetensors")):
+        BeitModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("float16", torch.float16), ("torch.bfloat16", torch.bfloat16)])
+def test_types(tmp_path, name, dtype):
+    half = BeitForImageClassification.from_pretrained(CLASSIFIER, dtype=name, layer_norm_eps=1e-6)
+    assert half.dtype == dtype
+    half.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["torch_dtype"] == str(dtype).removeprefix("torch.")
+    assert BeitForImageClassification.from_pretrained(tmp_path).dtype == torch.float32
+    again = BeitForImageClassification.from_pretrained(tmp_path, torch_dtype="auto")
+    assert again.dtype == dtype
+    assert equal(again, half)
+    with pytest.raises(ConfigError, match="dtype is 'int8'; expected auto or one of"):
+        BeitForImageClassification.from_pretrained(tmp_path, dtype="int8")
+
+
+def test_bfloat16_tables_are_resized_by_value(tmp_path):
+    model = BeitForImageClassification.from_pretrained(CLASSIFIER, dtype=torch.bfloat16, layer_norm_eps=1e-6)
+    model.save_pretrained(tmp_path)
+    exact = BeitForImageClassification.from_pretrained(CLASSIFIER, image_size=48)
+    for options in ({"dtype": "auto"}, {}):
+        ours = BeitForImageClassification.from_pretrained(tmp_path, image_size=48, **options)
+        table = "beit.encoder.layers.0.attention.bias.table"
+        torch.testing.assert_close(ours.get_parameter(table).float(), exact.get_parameter(table), atol=0.05, rtol=0.05)
+
+
+def test_a_new_head_is_announced(caplog):
+    model, info = BeitForImageClassification.from_pretrained(
+        CLASSIFIER, id2label={0: "cat", 1: "dog", 2: "fish"}, output_loading_info=True
+    )
+    assert model.config.class_names == ["cat", "dog", "fish"]
+    assert model.load_report.new == info["mismatched_keys"] == ["classifier.bias", "classifier.weight"]
+    assert info["missing_keys"] == info["unexpected_keys"] == info["error_msgs"] == []
+    assert "new, not from the checkpoint: classifier.bias, classifier.weight" in caplog.text
+    assert model.classifier.weight.abs().max() <= 0.02 * 0.001 + 1e-9, "it starts near zero"
+    assert not model.classifier.bias.any()
+
+
+def test_a_mask_token_that_the_checkpoint_lacks():
+    model = BeitForMaskedImageModeling.from_pretrained(CLASSIFIER, use_mask_token=True, vocab_size=64)
+    assert "beit.embeddings.mask_token" in model.load_report.missing
+    assert 0 < model.beit.embeddings.mask_token.abs().max() <= 0.02
+    reference = BeitModel.from_pretrained(CLASSIFIER)
+    assert torch.equal(model.beit.embeddings.cls_token, reference.embeddings.cls_token), "its neighbours are loaded"
+
+
+def test_a_backbone_of_a_segmenting_model():
+    model = BeitBackbone.from_pretrained(GOLDEN / "hf_v4/segment", add_fpn=True)
+    assert model.load_report.new == []
+    assert any(name.startswith("head:decode_head") for name in model.load_report.unexpected)
+    assert len(model(torch.zeros(1, 3, 32, 32)).feature_maps) == 4
+
+
+def test_a_bare_model_without_its_pooler():
+    model = BeitModel.from_pretrained(CLASSIFIER, add_pooling_layer=False)
+    assert model.pooler is None
+    assert model(torch.zeros(1, 3, 32, 32)).pooler_output is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_label": 3}, "there is no option 'num_label'; did you mean num_labels?"),
+        ({"bias_resize": "nearest"}, "bias_resize is 'nearest'; expected one of"),
+        ({"config": BeitConfig(), "num_labels": 3}, r"config was given and \['num_labels'\] beside it"),
+        ({"image_size": 33}, "image height 33 is not a multiple of patch size 8; resize to 32 or 40"),
+        ({"hidden_size": 64}, "does not fit the model"),
+    ],
+)
+def test_options_that_cannot_work(options, message):
+    with pytest.raises(BeitError, match=message):
+        BeitForImageClassification.from_pretrained(CLASSIFIER, **options)
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; expected a whole number .* at most 1000"),
+        ({"num_hidden_layers": 900}, r"it holds \[2\] layers, its config means 900"),
+        ({"id2label": None, "num_labels": 10**9}, "num_labels is 1000000000; expected a whole number"),
+        ({"id2label": None, "num_labels": 10**6}, "2 of another shape: classifier.bias"),
+        ({"image_size": 10**6 * 8}, r"it holds \[52\] rows in a relative position bias table"),
+        ({"hidden_size": 2**30}, r"it holds \[32\] hidden channels"),
+        ({"intermediate_size": 2**40}, "of another shape"),
+    ],
+)
+def test_a_config_that_asks_for_more_than_the_file_holds(tmp_path, claims, message):
+    """Nothing is allocated for what the file cannot fill."""
+    (tmp_path / "model.safetensors").write_bytes((CLASSIFIER / "model.safetensors").read_bytes())
+    config = json.loads((CLASSIFIER / "config.json").read_text()) | claims
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BeitError, match=message):
+        BeitForImageClassification.from_pretrained(tmp_path)
+
+
+def test_arguments_of_the_published_api_are_accepted(reference):
+    model = BeitForImageClassification.from_pretrained(
+        CLASSIFIER, low_cpu_mem_usage=True, use_safetensors=True, ignore_mismatched_sizes=True, trust_remote_code=True
+    )
+    assert equal(model, reference)
+
+
+def test_a_name_that_is_nothing(tmp_path):
+    with pytest.raises(CheckpointError, match=r"does not exist; expected a model folder, a file of weights, a hub"):
+        BeitModel.from_pretrained(tmp_path / "nothing")
+
+
+def test_a_checkpoint_of_something_else(tmp_path):
+    save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"holds 1 tensors such as \['conv1.weight'\]; expected a BEiT in one of"):
+        BeitModel.from_pretrained(tmp_path)
+
+
+def test_heads_that_an_original_checkpoint_does_not_tell():
+    file = GOLDEN / "unilm/finetune_released/checkpoint.pth"
+    with pytest.raises(CheckpointError, match=r"not tell the number of attention heads .*pass num_attention_heads"):
+        BeitForImageClassification.from_pretrained(file)
+    assert BeitForImageClassification.from_pretrained(file, num_attention_heads=4).config.num_attention_heads == 4
+
+
+@pytest.mark.parametrize("checkpoint", catalog.PUBLIC_CHECKPOINTS, ids=lambda checkpoint: checkpoint.original)
+def test_every_spelling_leads_to_the_checkpoint(checkpoint):
+    for spelling in checkpoint.spellings:
+        found = catalog.public_checkpoint(spelling)
+        assert found.original == checkpoint.original
+        assert found.hub is not None or found.timm is None
+    assert checkpoint.url.startswith("https://")
+
+
+def test_published_names_in_three_spellings(tmp_path):
+    """Each from where it is published; the segmentation that Microsoft published reads the original layers."""
+
+    original, timm = GOLDEN / "unilm/finetune/checkpoint.pth", GOLDEN / "timm/beit"
+    release = tmp_path / "release" / "beit_base_patch16_224_pt22k_ft1k.pth"
+    release.parent.mkdir()
+    shutil.copy(original, release)
+    segment = tmp_path / "segment"
+    shutil.copytree(GOLDEN / "hf_v4/segment", segment)
+    config = json.loads((segment / "config.json").read_text())
+    config |= {"out_indices": [1, 2, 3, 5], "out_features": ["stage1", "stage2", "stage3", "stage5"]}
+    (segment / "config.json").write_text(json.dumps(config))
+    with FakeHub() as hub:
+        hub.add("microsoft/beit-base-patch16-224-pt22k-ft22k", CLASSIFIER)
+        hub.add("timm/beit_base_patch16_224.in22k_ft_in22k", timm)
+        hub.add("microsoft/beit-base-finetuned-ade-640-640", segment)
+        hub.add("some/files", release.parent)
+        address = hub.address("some/files", release.name).rsplit("/", 1)[0]
+        code = f"""
+from pathlib import Path
+from beit import BeitForImageClassification, BeitForSemanticSegmentation, catalog
+catalog.PublicCheckpoint.url = property(lambda self: {address!r} + "/" + self.original + ".pth")
+for name in ("microsoft/beit-base-patch16-224-pt22k-ft22k", "beit_base_patch16_224_pt22k_ft22k",
+             "beit_base_patch16_224.in22k_ft_in22k", "timm/beit_base_patch16_224.in22k_ft_in22k",
+             "beit_base_patch16_224_pt22k_ft1k", "beit_base_patch16_224_pt22k_ft1k.pth"):
+    print(BeitForImageClassification.from_pretrained(name).config.num_labels)
+for name in ("microsoft/beit-base-finetuned-ade-640-640", "beit_base_patch16_640_pt22k_ft22ktoade20k"):
+    print(BeitForSemanticSegmentation.from_pretrained(name).taps)
+model = BeitForSemanticSegmentation.from_pretrained(name, out_indices_meaning="huggingface")
+print(model.taps)
+"""
+        process = hub.python(code, tmp_path / "home")
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors[-2000:]
+    assert output.split("\n")[:6] == ["5", "5", "7", "7", "7", "7"]
+    assert output.split("\n")[6:9] == ["(2, 3, 4, 6)", "(2, 3, 4, 6)", "(0, 1, 2, 4)"]
+
+
+MEASURE = """
+import sys
+import torch
+from beit import BeitForMaskedImageModeling, BeitForImageClassification
+from beit.weights import open_checkpoint
+def high_water():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
+kind = {"hf": BeitForMaskedImageModeling}.get(sys.argv[2], BeitForImageClassification)
+kind.from_pretrained(sys.argv[3], **({"num_attention_heads": 4} if sys.argv[3].endswith(".pth") else {}))  # warm up
+before = high_water()
+model = kind.from_pretrained(sys.argv[1])
+weights = sum(p.numel() * p.element_size() for p in model.parameters())
+print((high_water() - before) / weights, weights)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the high-water mark of Linux")
+@pytest.mark.parametrize("to", WRITERS)
+def test_peak_memory_is_at_most_a_fifth_above_the_weights(to, tmp_path):
+    options = {"num_hidden_layers": 6, "use_relative_position_bias": True, "layer_norm_eps": 1e-6}
+    if to == "hf":
+        model = BeitForMaskedImageModeling(BeitConfig(**options, use_mask_token=True))
+    else:
+        model = BeitForImageClassification(BeitConfig(**options, num_labels=1000))
+    model.save_pretrained(tmp_path / "hf")
+    small = tmp_path / ("small.pth" if to == "unilm" else "small")
+    source = GOLDEN / "hf_v4/mim" if to == "hf" else CLASSIFIER
+    convert(source, small, to)
+    place = tmp_path / ("large.pth" if to == "unilm" else "large")
+    convert(tmp_path / "hf", place, to)
+    command = [sys.executable, "-c", MEASURE, str(place), to, str(small)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    share, weights = map(float, done.stdout.split())
+    assert weights > 160e6
+    assert share <= 1.2, f"{share:.2f} times the weights"

@@ -1,0 +1,122 @@
+"""The bias that evaluation looks up once: right after every change, never in the way of training, never saved."""
+
+import copy
+import io
+
+import pytest
+import torch
+
+from beit import BeitForImageClassification
+from beit.models_torch import relative_position
+from beit.models_torch.relative_position import RelativePositionBias
+from tests.conftest import GOLDEN
+
+
+@pytest.fixture
+def model():
+    return BeitForImageClassification.from_pretrained(GOLDEN / "hf_v4/classify_single")
+
+
+@pytest.fixture
+def look_ups(monkeypatch):
+    """Counts how often a bias is looked up."""
+    count = []
+    original = RelativePositionBias._look_up
+    monkeypatch.setattr(RelativePositionBias, "_look_up", lambda self, at: count.append(1) or original(self, at))
+    return count
+
+
+def biases(model):
+    return [module for module in model.modules() if isinstance(module, RelativePositionBias)]
+
+
+def logits(model, size=(32, 32), seed=0):
+    with torch.no_grad():
+        return model(torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(seed))).logits
+
+
+def test_it_is_looked_up_once_per_weights_and_grid(model, look_ups):
+    first = logits(model)
+    assert len(look_ups) == 2, "one per layer"
+    assert torch.equal(logits(model), first)
+    assert len(look_ups) == 2
+    logits(model, (48, 32))
+    assert len(look_ups) == 4
+    assert torch.equal(logits(model), first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.load_state_dict({k: v * 2 if "table" in k else v for k, v in model.state_dict().items()}),
+        lambda model: [bias.table.data.mul_(2) for bias in biases(model)],
+        lambda model: [torch.nn.init.normal_(bias.table) for bias in biases(model)],
+        lambda model: [setattr(bias, "table", torch.nn.Parameter(bias.table * 2)) for bias in biases(model)],
+    ],
+    ids=["load_state_dict", "data", "in place", "replaced"],
+)
+def test_changed_weights_are_noticed(model, change):
+    before = logits(model)
+    change(model)
+    after = logits(model)
+    assert torch.equal(after, logits(copy.deepcopy(model))), "the kept bias is that of the new weights"
+    assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("change", [lambda m: m.train().eval(), lambda m: m.double().float(), lambda m: m.to("cpu")])
+def test_it_is_dropped(model, change):
+    logits(model)
+    assert all(bias._kept is not None for bias in biases(model))
+    change(model)
+    assert all(bias._kept is None for bias in biases(model))
+
+
+def test_training_never_uses_it(model, look_ups):
+    logits(model)
+    model.train()
+    for _ in range(2):
+        model(torch.randn(2, 3, 32, 32)).logits.sum().backward()
+    assert all(bias.table.grad is not None for bias in biases(model))
+    assert all(bias._kept is None for bias in biases(model))
+
+
+def test_gradients_in_evaluation_mode_are_those_of_the_table(model):
+    logits(model)  # keeps a bias, which must not be used below
+    model(torch.randn(2, 3, 32, 32)).logits.sum().backward()
+    assert all(bias.table.grad.abs().sum() > 0 for bias in biases(model))
+
+
+def test_inference_mode_poisons_nothing(model):
+    """A forward pass in inference mode, at the own and at another size, and then training."""
+    with torch.inference_mode():
+        model(torch.randn(2, 3, 32, 32))
+        model(torch.randn(2, 3, 48, 32))
+    pixels = torch.randn(2, 3, 48, 32, requires_grad=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model(pixels).logits.sum().backward()  # the kept bias takes part in a backward pass
+    assert pixels.grad.abs().sum() > 0
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    model.train()(torch.randn(2, 3, 32, 32)).logits.sum().backward()
+    assert all(bias.table.grad is not None for bias in biases(model))
+
+
+def test_it_is_never_saved(model):
+    names = set(model.state_dict())
+    logits(model)
+    assert set(model.state_dict()) == names
+    small, large = io.BytesIO(), io.BytesIO()
+    torch.save(copy.deepcopy(model), large)
+    [bias.drop_kept() for bias in biases(model)]
+    torch.save(model, small)
+    assert abs(len(small.getvalue()) - len(large.getvalue())) < 512
+    assert all(bias._kept is None for bias in biases(copy.deepcopy(model)))
+
+
+def test_large_ones_are_not_kept(model, monkeypatch):
+    expected = logits(model, (48, 48))
+    [bias.drop_kept() for bias in biases(model)]
+    monkeypatch.setattr(relative_position, "CACHE_BYTES", 1000)
+    assert torch.equal(logits(model, (48, 48)), expected)
+    assert all(bias._kept is None for bias in biases(model))

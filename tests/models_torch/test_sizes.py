@@ -1,0 +1,144 @@
+"""Pictures of another size than the model: positions are resampled at run time, as a direct formula says."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from beit import (
+    BeitConfig,
+    BeitForImageClassification,
+    BeitForMaskedImageModeling,
+    BeitForSemanticSegmentation,
+    BeitModel,
+)
+from beit.errors import ConfigError
+from beit.geometry import Grid, relative_position_index
+from beit.models_torch.relative_position import position_index
+from tests.conftest import GOLDEN, TINY_MODEL
+
+SHORT = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
+SIZES_224 = [(384, 384), (224, 112), (112, 224)]
+
+
+@pytest.mark.parametrize("grid", [Grid(1, 1), Grid(2, 5), Grid(14, 14), Grid(7, 3)])
+def test_both_position_indices_are_the_same(grid):
+    assert torch.equal(position_index(grid), torch.from_numpy(relative_position_index(grid)))
+
+
+def direct(model, pixels):
+    """The model written out for one size: a convolution, a stretched table, softmax attention."""
+    config = model.config
+    embeddings, encoder = model.embeddings, model.encoder
+    patches = functional.conv2d(pixels, embeddings.patch.weight, embeddings.patch.bias, stride=16)
+    height, width = patches.shape[2:]
+    tokens = torch.cat((embeddings.cls_token.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2)), dim=1)
+    if embeddings.position is not None:
+        square = embeddings.position[:, 1:].view(1, 14, 14, -1).permute(0, 3, 1, 2)
+        stretched = functional.interpolate(square, size=(height, width), mode="bicubic", align_corners=False)
+        own = torch.cat((embeddings.position[:, :1], stretched.permute(0, 2, 3, 1).flatten(1, 2)), dim=1)
+        tokens = tokens + own
+
+    def bias_of(table):
+        square = table[:-3].T.view(1, -1, 27, 27)
+        size = (2 * height - 1, 2 * width - 1)
+        stretched = functional.interpolate(square, size=size, mode="bilinear", align_corners=False)[0]
+        bias = torch.empty(config.num_attention_heads, 1 + height * width, 1 + height * width)
+        for query in range(height * width):
+            for key in range(height * width):
+                down, right = query // width - key // width, query % width - key % width
+                bias[:, 1 + query, 1 + key] = stretched[:, down + height - 1, right + width - 1]
+        bias[:, 0, :], bias[:, :, 0] = table[-3][:, None], table[-2][:, None]
+        bias[:, 0, 0] = table[-1]
+        return bias
+
+    shared = bias_of(encoder.bias.table) if encoder.bias is not None else 0.0
+    for layer in encoder.layers:
+        norm = layer.norm_attention
+        normed = functional.layer_norm(tokens, (tokens.shape[-1],), norm.weight, norm.bias, config.layer_norm_eps)
+        attention = layer.attention
+        query, key, value = (normed @ weight.T for weight in attention.qkv.weight.chunk(3))
+        query, value = query + attention.query_bias, value + attention.value_bias
+        bias = shared + (bias_of(attention.bias.table) if attention.bias is not None else 0.0)
+        parts = [part.unflatten(-1, (config.num_attention_heads, -1)).transpose(1, 2) for part in (query, key, value)]
+        scores = parts[0] @ parts[1].transpose(-1, -2) / parts[0].shape[-1] ** 0.5 + bias
+        context = (scores.softmax(-1) @ parts[2]).transpose(1, 2).flatten(2)
+        tokens = tokens + layer.scale_attention.gamma * attention.output(context)
+        tokens = tokens + layer.scale_feed_forward.gamma * layer.feed_forward(layer.norm_feed_forward(tokens))
+    return model.norm(tokens)
+
+
+@pytest.mark.parametrize("size", SIZES_224)
+@pytest.mark.parametrize("kind", ["per layer", "shared and absolute"])
+def test_a_224_model_at_other_sizes(size, kind):
+    torch.manual_seed(0)
+    shared = kind != "per layer"
+    model = BeitModel(
+        BeitConfig(**SHORT, use_relative_position_bias=not shared, use_shared_relative_position_bias=shared,
+                   use_absolute_position_embeddings=shared, layer_norm_eps=1e-6)
+    ).eval()  # fmt: skip
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    pixels = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(model(pixels).last_hidden_state, direct(model, pixels), atol=2e-4, rtol=1e-4)
+
+
+def test_every_model_takes_other_sizes():
+    pixels = torch.randn(2, 3, 48, 24)
+    options = {**TINY_MODEL, "use_relative_position_bias": True}
+    assert BeitForImageClassification(BeitConfig(**options, num_labels=3))(pixels).logits.shape == (2, 3)
+    mim = BeitForMaskedImageModeling(BeitConfig(**options, use_mask_token=True))
+    mask = torch.rand(2, 6, 3) < 0.5
+    assert mim(pixels, mask).logits.shape == (2, 18, 64)
+    config = BeitConfig(**options | {"num_hidden_layers": 4}, out_indices=[1, 2, 3, 4], num_labels=5)
+    labels = torch.randint(5, (2, 48, 24))
+    output = BeitForSemanticSegmentation(config)(pixels, labels=labels)
+    assert output.logits.shape == (2, 5, 24, 12)
+    assert torch.isfinite(output.loss)
+
+
+def test_gradients_reach_the_tables_at_another_size():
+    model = BeitModel(BeitConfig(**TINY_MODEL, use_relative_position_bias=True, use_absolute_position_embeddings=True))
+    model(torch.randn(1, 3, 40, 56)).pooler_output.square().sum().backward()
+    assert model.embeddings.position.grad.abs().sum() > 0
+    assert model.encoder.layers[0].attention.bias.table.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 3, 225, 224), "image height 225 is not a multiple of patch size 16; resize to 224 or 240"),
+        ((1, 3, 224, 8), "image width 8 is not a multiple of patch size 16; resize to 16"),
+        ((3, 224, 224), r"pixel_values has shape \(3, 224, 224\); expected \(batch, 3, height, width\)"),
+    ],
+)
+def test_sizes_that_cannot_work(shape, message):
+    with pytest.raises(ConfigError, match=message):
+        BeitModel(BeitConfig(**SHORT))(torch.zeros(shape))
+
+
+def test_other_sizes_can_be_refused():
+    model = BeitModel.from_pretrained(GOLDEN / "hf_v4/model_mean")
+    with pytest.raises(ConfigError, match="40 x 40 pixels, the model's own size is 32 x 32; resize them or"):
+        model(torch.zeros(1, 3, 40, 40), interpolate_pos_encoding=False)
+    model(torch.zeros(1, 3, 32, 32), interpolate_pos_encoding=False)
+
+
+@pytest.mark.parametrize("method", ["cubic", "linear", "bilinear"])
+def test_conversion_to_another_size_names_its_method(method):
+    model = BeitModel.from_pretrained(GOLDEN / "hf_v4/model_mean", image_size=(48, 40), bias_resize=method)
+    assert model.config.image_size == [48, 40]
+    assert "from 4 x 4 to 6 x 5 patches by " in str(model.load_report)
+    names = {"cubic": "the authors' cubic method", "linear": "timm's linear", "bilinear": "bilinear interpolation"}
+    assert names[method] in str(model.load_report)
+    assert model.load_report.resized == [f"encoder.layers.{layer}.attention.bias.table" for layer in (0, 1)]
+
+
+def test_bilinear_conversion_is_what_happens_at_run_time():
+    """A model converted bilinearly gives at its new size what the unconverted one gives there."""
+    folder = GOLDEN / "hf_v4/model_mean"
+    pixels = torch.randn(2, 3, 48, 24)
+    with torch.no_grad():
+        at_run_time = BeitModel.from_pretrained(folder)(pixels).last_hidden_state
+        converted = BeitModel.from_pretrained(folder, image_size=[48, 24], bias_resize="bilinear")
+        torch.testing.assert_close(converted(pixels).last_hidden_state, at_run_time, atol=1e-5, rtol=1e-4)
