@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test test-interop check bench clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
 	@echo "make test    all tests (about 5 minutes)"
+	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
 	@echo "make bench   the benchmarks (about 1 minute)"
 	@echo "make setup   the virtual environment that the others use (1 to 2 minutes, once)"
@@ -37,6 +38,19 @@ test: $(VENV)/.setup
 	@echo "Running all tests (usually 5 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+# The peers of test-interop: what they read and write is compared, so their versions are fixed.
+INTEROP := 4.37.2 5.23.0
+
+.interop/%/.setup: constraints.txt
+	@echo "Installing transformers $* into .interop/$* (once, usually 1 to 2 minutes) ..."
+	$(PYTHON) -m venv .interop/$*
+	.interop/$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch "transformers==$*"
+	@touch $@
+
+test-interop: $(VENV)/.setup $(INTEROP:%=.interop/%/.setup)
+	@echo "Exchanging models with transformers $(INTEROP) (usually 1 minute) ..."
+	$(BIN)/python -m pytest -m interop tests/interop
+
 check: $(VENV)/.setup
 	@echo "Checking style, types and import directions (usually 1 minute) ..."
 	$(BIN)/ruff check .
@@ -49,4 +63,4 @@ bench: $(VENV)/.setup
 	$(BIN)/python benchmarks/block_masks.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .interop build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -33,7 +33,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         folders = Path(item.fspath).parts
         tier = next((name for name in ("parity", "e2e") if name in folders), "unit")
-        item.add_marker(getattr(pytest.mark, tier))
+        if "interop" not in folders:  # these bring their own mark, and are not run by default
+            item.add_marker(getattr(pytest.mark, tier))
 
 
 @pytest.fixture

@@ -169,3 +169,30 @@ def test_presets_carry_position_information(size):
 def test_unknown_preset():
     with pytest.raises(ConfigError, match="no model size 'huge'"):
         preset("huge")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"out_indices": [4, 2]},
+            r"out_indices is \[4, 2\]; expected each stage once, in the order of the layers: \[2, 4\]",
+        ),
+        ({"out_indices": [2, 2]}, r"expected each stage once, in the order of the layers: \[2\]"),
+        ({"out_indices": [-1, 2]}, r"expected each stage once, in the order of the layers: \[2, 12\]"),
+        ({"out_features": ["stage2", "stem"]}, r"in the order of the layers: \['stem', 'stage2'\]"),
+        ({"out_features": ["stem", "stem"]}, r"expected each stage once"),
+        ({"out_indices_meaning": "mmseg"}, "out_indices_meaning is 'mmseg'; expected one of"),
+    ],
+)
+def test_stages_that_cannot_be_told_apart(options, message):
+    with pytest.raises(ConfigError, match=message):
+        BeitConfig(**options)
+
+
+def test_facts_about_the_file_replace_those_of_another_version():
+    config = BeitConfig.from_dict({"dtype": "float32", "transformers_version": "5.0.0", "mine": 3})
+    written = json.loads(config.to_json_string(torch_dtype="float16", dtype=None, transformers_version=None))
+    assert written["torch_dtype"] == "float16"
+    assert written["mine"] == 3
+    assert not {"dtype", "transformers_version"} & written.keys()

@@ -171,6 +171,7 @@ class BeitConfig:
         kwargs.pop("stage_names", None)  # always derived from num_hidden_layers
         self._unknown = dict(kwargs)
         check_options(self)
+        self.layer_scale_init_value = float(layer_scale_init_value)  # transformers 5 refuses a whole number
         self.out_features, self.out_indices = aligned_stages(self.stage_names, out_features, out_indices)
 
     def __getattr__(self, name: str) -> Any:
@@ -232,13 +233,18 @@ class BeitConfig:
         return {**self._unknown, **known, "model_type": self.model_type, "stage_names": self.stage_names}
 
     def to_json_string(self, **facts: Any) -> str:
-        """Return `to_dict` as indented JSON with sorted keys; `facts` are further keys, such as the type of weights."""
+        """Return `to_dict` as indented JSON with sorted keys.
+
+        Args:
+            **facts: Further keys, such as the type of the weights; None removes a key that is no longer true.
+        """
         if not isinstance(self.hidden_act, str):
             raise ConfigError(
                 f"hidden_act is the callable {self.hidden_act!r}, which JSON cannot hold; "
                 f"use one of {list(ACTIVATIONS)}"
             )
-        return json.dumps({**self.to_dict(), **facts}, indent=2, sort_keys=True) + "\n"
+        options = {name: value for name, value in {**self.to_dict(), **facts}.items() if facts.get(name, 0) is not None}
+        return json.dumps(options, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Self:

@@ -109,6 +109,12 @@ def aligned_stages(
                 raise ConfigError(
                     f"out_indices holds {index!r}; expected indices into the {len(stages)} stages {stages}"
                 )
+        places = [index % len(stages) for index in out_indices]
+        if places != sorted(set(places)):
+            raise ConfigError(
+                f"out_indices is {list(out_indices)}; expected each stage once, in the order of the layers: "
+                f"{sorted(set(places))}"
+            )
         named = [stages[index] for index in out_indices]
         if out_features is not None and list(out_features) != named:
             raise ConfigError(
@@ -119,6 +125,11 @@ def aligned_stages(
     for name in features:
         if name not in stages:
             raise ConfigError(f"out_features holds {name!r}; expected names of {stages}")
+    ordered = [name for name in stages if name in features]
+    if features != ordered:
+        raise ConfigError(
+            f"out_features is {features}; expected each stage once, in the order of the layers: {ordered}"
+        )
     return features, [stages.index(name) for name in features]
 
 

@@ -291,3 +291,14 @@ def test_peak_memory_is_at_most_a_fifth_above_the_weights(to, tmp_path):
     share, weights = map(float, done.stdout.split())
     assert weights > 160e6
     assert share <= 1.2, f"{share:.2f} times the weights"
+
+
+def test_a_pyramid_under_unknown_names_is_not_replaced_by_a_random_one(tmp_path):
+    folder = GOLDEN / "hf_v4/backbone_fpn"
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {name.replace("fpn1", "fpnX"): tensor for name, tensor in tensors.items()}, tmp_path / "model.safetensors"
+    )
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    with pytest.raises(CheckpointError, match=r"unknown: .*fpnX.0.bias"):
+        BeitBackbone.from_pretrained(tmp_path)

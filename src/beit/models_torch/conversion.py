@@ -20,7 +20,7 @@ from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import CheckpointError, ConfigError
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.models_torch.loading import fit, read_tensor, state_of, torch_dtype
+from beit.models_torch.loading import file_facts, fit, read_tensor, state_of, torch_dtype
 from beit.weights import (
     CONFIG_KEY,
     FLAX,
@@ -125,7 +125,7 @@ def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) ->
 def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
     bare = config.architectures in (["BeitModel"], ["BeitBackbone"])
     _write_safetensors(folder, HUGGING_FACE.from_canonical(with_root(tensors, wanted=not bare)), {"format": "pt"})
-    _write_text(folder / CONFIG_NAME, config.to_json_string(torch_dtype=_dtype_name(tensors)))
+    _write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
 
 
 def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
@@ -162,10 +162,9 @@ def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
         whole = tensor.contiguous()
         half = whole.dtype == torch.bfloat16  # numpy has no such type: its bits are written
         leaves[name] = (whole.view(torch.uint16).numpy(), "bfloat16") if half else whole.numpy()
-    config.architectures = [f"Flax{name}" for name in config.architectures or []]
     with atomic_file(folder / FLAX_NAME) as temporary:
         write_msgpack(temporary, flax_tree(leaves))
-    _write_text(folder / CONFIG_NAME, config.to_json_string(torch_dtype=_dtype_name(tensors)))
+    _write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
 
 
 WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
@@ -186,5 +185,5 @@ def _write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _dtype_name(tensors: Tensors) -> str:
-    return str(tensors["beit.embeddings.cls_token"].dtype).removeprefix("torch.")
+def _file_facts(tensors: Tensors) -> dict[str, str | None]:
+    return file_facts(tensors["beit.embeddings.cls_token"].dtype)

@@ -22,7 +22,7 @@ NEW_ON_LOAD = (*_HEADS, *_ENDS)
 RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*", "decode_head.classifier.*", "auxiliary_head.classifier.*")
 # ... and these may have no place; "head:" marks the heads of a model that is loaded without one, cls_pt_layers the
 # patch aggregation layers of BEiT v2, which only its pre-training uses. Everything else must fit exactly.
-LEFT_OUT_ON_LOAD = (*_HEADS, *_ENDS, "head:*", "*cls_pt_layers.*")
+LEFT_OUT_ON_LOAD = (*_HEADS, *_ENDS, *(f"head:{pattern}" for pattern in _HEADS), "*cls_pt_layers.*")
 
 
 def torch_dtype(wanted: torch.dtype | str | None, stored: str) -> torch.dtype:
@@ -41,6 +41,11 @@ def torch_dtype(wanted: torch.dtype | str | None, stored: str) -> torch.dtype:
     if wanted not in DTYPES.values():
         raise ConfigError(f"dtype is {wanted}; expected auto or one of {list(DTYPES)}")
     return wanted
+
+
+def file_facts(dtype: torch.dtype) -> dict[str, str | None]:
+    """Return what `config.json` says about the file beside it; other versions' words for it are dropped."""
+    return {"torch_dtype": str(dtype).removeprefix("torch."), "dtype": None, "transformers_version": None}
 
 
 def give_memory(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:

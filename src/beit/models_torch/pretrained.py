@@ -1,24 +1,21 @@
-"""What all models share: their config, their starting values, loading and saving."""
+"""Loading and saving, which all models share."""
 
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Literal, Self, overload
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import ConfigError
 from beit.geometry import check_bias_resize
 from beit.hub import HubOptions, push_folder
-from beit.models_torch.loading import fill, fit, give_memory, state_of, torch_dtype
-from beit.outputs import ModelOutput
+from beit.models_torch.base import BeitBase
+from beit.models_torch.loading import file_facts, fill, fit, give_memory, state_of, torch_dtype
 from beit.weights import (
     HUGGING_FACE,
     WEIGHTS_NAME,
@@ -31,101 +28,26 @@ from beit.weights import (
 )
 
 logger = logging.getLogger("beit")
-Output = TypeVar("Output", bound=ModelOutput)
-HALF_PRECISION = (torch.float16, torch.bfloat16)
-SMALLEST_HALF_EPS = 1e-7  # what float16 can still tell from 0
 
 
-class BeitPreTrainedModel(nn.Module):
-    """Base of all BEiT models.
+class BeitPreTrainedModel(BeitBase):
+    """Base of all BEiT models: what is loaded and saved.
 
     Attributes:
         config: All options.
         load_report: How the checkpoint that the model was loaded from differs from it; None for a new model.
     """
 
-    config_class: ClassVar[type[BeitConfig]] = BeitConfig
-    base_model_prefix: ClassVar[str] = "beit"
-    main_input_name: ClassVar[str] = "pixel_values"
-    supports_gradient_checkpointing: ClassVar[bool] = True
-
-    def __init__(self, config: BeitConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.load_report: LoadReport | None = None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the parameters."""
-        return next(self.parameters()).dtype
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The encoder without a head."""
-        return getattr(self, self.base_model_prefix, self)
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the patch embedding."""
-        return self.base_model.get_submodule("embeddings.patch")
-
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Count parameters.
-
-        Args:
-            only_trainable: Leave frozen ones out.
-            exclude_embeddings: Leave the patch embedding out.
-        """
-        excluded = {id(p) for p in self.get_input_embeddings().parameters()} if exclude_embeddings else set[int]()
-        return sum(
-            parameter.numel()
-            for parameter in self.parameters()
-            if id(parameter) not in excluded and (parameter.requires_grad or not only_trainable)
-        )
-
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        """Whether activations are computed again in the backward pass instead of kept."""
-        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
-
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Keep no activations inside layers in training; compute them again in the backward pass.
-
-        Args:
-            gradient_checkpointing_kwargs: Accepted for the published API; `use_reentrant` must not be true.
-
-        Raises:
-            ConfigError: If reentrant checkpointing is asked for, which loses gradients of the shared bias.
-        """
-        if (gradient_checkpointing_kwargs or {}).get("use_reentrant"):
-            raise ConfigError("use_reentrant is True; expected False, the form that keeps every gradient")
-        self._set_gradient_checkpointing(True)
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Keep activations again."""
-        self._set_gradient_checkpointing(False)
-
-    def _set_gradient_checkpointing(self, value: bool) -> None:
-        for module in self.modules():
-            if hasattr(module, "gradient_checkpointing"):
-                setattr(module, "gradient_checkpointing", value)  # noqa: B010  # for the type checker
-
-    def initialise_weights(self, *modules: nn.Module) -> None:
-        """Give the parameters of some modules (default: all) their starting values."""
-        from beit.models_torch.initialisation import initialise  # it knows the layers, which know nothing of it
-
-        for module in modules or (self,):
-            initialise(module, self.config.initializer_range)
-
-    def as_requested(self, output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
-        """Return the output object, or its tuple when `return_dict` (default: the config's) is False."""
-        wanted = self.config.use_return_dict if return_dict is None else return_dict
-        return output if wanted else output.to_tuple()
-
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[False] = False, **kwargs: Any
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, list[str]]]: ...
     @classmethod
     def from_pretrained(
         cls,
@@ -143,7 +65,7 @@ class BeitPreTrainedModel(nn.Module):
         subfolder: str = "",
         output_loading_info: bool = False,
         **overrides: Any,
-    ) -> Any:
+    ) -> Self | tuple[Self, dict[str, list[str]]]:
         """Load a model from a folder, a file, the Hugging Face hub, or by the name of a published checkpoint.
 
         Every layout is read: Hugging Face 4.x and 5.x, Flax, the original `.pth` files, timm. No pickle is executed.
@@ -218,7 +140,7 @@ class BeitPreTrainedModel(nn.Module):
             model.initialise_weights(*(model.get_submodule(owner) for owner in sorted(owners)))
         fill(state_of(model), tensors, report)
         model.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
-        model._warn_of_tiny_eps()
+        model.warn_of_tiny_eps()
         return model
 
     @property
@@ -256,7 +178,7 @@ class BeitPreTrainedModel(nn.Module):
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; these belong to push_to_hub=True")
         self.config.architectures = [type(self).__name__]
         # fails, if it does, before anything is written
-        options = self.config.to_json_string(torch_dtype=str(self.dtype).removeprefix("torch."))
+        options = self.config.to_json_string(**file_facts(self.dtype))
         canonical = {name: tensor.detach() for name, tensor in state_of(self).items()}
         tensors = {name: tensor.contiguous() for name, tensor in HUGGING_FACE.from_canonical(canonical).items()}
         with atomic_file(folder / WEIGHTS_NAME) as temporary:
@@ -294,20 +216,6 @@ class BeitPreTrainedModel(nn.Module):
                 revision=revision,
                 commit_message=commit_message,
                 create_pr=create_pr,
-            )
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # .half(), .to(), ...
-        super()._apply(fn, recurse)
-        self._warn_of_tiny_eps()
-        return self
-
-    def _warn_of_tiny_eps(self) -> None:
-        """Say that an epsilon vanishes in half precision, where it no longer keeps a layer norm from dividing by 0."""
-        if self.dtype in HALF_PRECISION and self.config.layer_norm_eps < SMALLEST_HALF_EPS:
-            warnings.warn(
-                f"layer_norm_eps {self.config.layer_norm_eps} is 0 in {self.dtype}; the original code uses 1e-6: load "
-                "with layer_norm_eps=1e-6, or keep float32 parameters and use autocast",
-                stacklevel=3,
             )
 
 

@@ -19,14 +19,29 @@ _EMBEDDINGS = (
     Rule("{root}embeddings.position_embeddings", "{root}embeddings.position"),
     Rule("{root}embeddings.patch_embeddings.projection.{param}", "{root}embeddings.patch.{param}"),
 )
-_HEADS = (
+_ENDS = (
     Rule("{root}layernorm.{param}", "{root}norm.{param}"),
     Rule("{root}pooler.layernorm.{param}", "{root}pooler.norm.{param}"),
     Rule("lm_head.{param}", "lm_head.{param}"),
     Rule("classifier.{param}", "classifier.{param}"),
+)
+_SEGMENTATION = (
     Rule("fpn1.{index}.{state}", "pyramid.up4.{index}.{state}"),
     Rule("fpn2.0.{param}", "pyramid.up2.{param}"),
     Rule("{head}.{path}.{state}", "{head}.{path}.{state}"),
+)
+_NATIVE_SEGMENTATION = (
+    Rule("fpn.fpn1.conv_transpose1.{param}", "pyramid.up4.0.{param}"),
+    Rule("fpn.fpn1.normalization.{state}", "pyramid.up4.1.{state}"),
+    Rule("fpn.fpn1.conv_transpose2.{param}", "pyramid.up4.3.{param}"),
+    Rule("fpn.fpn2.{param}", "pyramid.up2.{param}"),
+    Rule("{head}.psp_modules.blocks.{index}.conv.convolution.weight", "{head}.psp_modules.{index}.1.conv.weight"),
+    Rule("{head}.psp_modules.blocks.{index}.conv.normalization.{state}", "{head}.psp_modules.{index}.1.bn.{state}"),
+    Rule("{head}.psp_bottleneck.convolution.weight", "{head}.bottleneck.conv.weight"),
+    Rule("{head}.psp_bottleneck.normalization.{state}", "{head}.bottleneck.bn.{state}"),
+    Rule("{head}.{path}.convolution.weight", "{head}.{path}.conv.weight"),
+    Rule("{head}.{path}.normalization.{state}", "{head}.{path}.bn.{state}"),
+    Rule("{head}.classifier.{param}", "{head}.classifier.{param}"),
 )
 _IGNORED = (r".*relative_position_index",)  # old files store this constant
 
@@ -49,7 +64,8 @@ HUGGING_FACE = Layout(
         Rule(_LAYER + ".intermediate.dense.{param}", _OURS + ".feed_forward.expand.{param}"),
         Rule(_LAYER + ".output.dense.{param}", _OURS + ".feed_forward.contract.{param}"),
         Rule(_LAYER + ".lambda_2", _OURS + ".scale_feed_forward.gamma"),
-        *_HEADS,
+        *_ENDS,
+        *_SEGMENTATION,
     ),
     ignored=_IGNORED,
     marker=_ATTENTION + ".query.weight",
@@ -59,7 +75,7 @@ HUGGING_FACE_NATIVE = Layout(
     name="Hugging Face 5 native",
     rules=(
         *_EMBEDDINGS,
-        Rule("{root}relative_position_bias.relative_position_bias_table", "{root}encoder.bias.table"),
+        Rule("{root}shared_position_bias.relative_position_bias_table", "{root}encoder.bias.table"),
         Rule(_NATIVE + ".layernorm_before.{param}", _OURS + ".norm_attention.{param}"),
         Rule(
             tuple(f"{_NATIVE}.attention.{part}_proj.weight" for part in "qkv"),
@@ -74,7 +90,8 @@ HUGGING_FACE_NATIVE = Layout(
         Rule(_NATIVE + ".mlp.fc1.{param}", _OURS + ".feed_forward.expand.{param}"),
         Rule(_NATIVE + ".mlp.fc2.{param}", _OURS + ".feed_forward.contract.{param}"),
         Rule(_NATIVE + ".lambda_2", _OURS + ".scale_feed_forward.gamma"),
-        *_HEADS,
+        *_ENDS,
+        *_NATIVE_SEGMENTATION,
     ),
     ignored=_IGNORED,
     marker=_NATIVE + ".attention.q_proj.weight",
