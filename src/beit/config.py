@@ -21,6 +21,7 @@ from beit.config_checks import (
     labels_of,
     list_of,
     pair,
+    shown,
 )
 from beit.errors import ConfigError
 from beit.hub import HubOptions, hub_file, is_hub_name
@@ -30,6 +31,8 @@ ProblemType = Literal["regression", "single_label_classification", "multi_label_
 
 
 OutIndicesMeaning = Literal["huggingface", "original"]
+# Two models on the hub that were trained in the original code, whose config means its blocks by `out_indices`.
+ORIGINAL_SEGMENTERS = ("microsoft/beit-base-finetuned-ade-640-640", "microsoft/beit-large-finetuned-ade-640-640")
 # Options beyond the published signature: written only where they say something.
 _OMITTED_DEFAULTS: dict[str, Any] = {
     "output_attentions": False,
@@ -114,7 +117,7 @@ class BeitConfig:
         layer_scale_init_value: float = 0.1,
         drop_path_rate: float = 0.1,
         use_mean_pooling: bool = True,
-        pool_scales: Sequence[int] = (1, 2, 3, 6),
+        pool_scales: Sequence[int] = [1, 2, 3, 6],  # as published; it is copied below
         use_auxiliary_head: bool = True,
         auxiliary_loss_weight: float = 0.4,
         auxiliary_channels: int = 256,
@@ -256,7 +259,9 @@ class BeitConfig:
         if {"out_features", "out_indices"} & overrides.keys() or "num_hidden_layers" in overrides:
             options.pop("out_features", None)
             options.pop("out_indices", None)
-        return cls(**{**options, **overrides})
+        if "self" in options:
+            raise ConfigError("the config has a key 'self', which is no option; remove it")
+        return cls(**{str(name): value for name, value in {**options, **overrides}.items()})
 
     @classmethod
     def from_json_file(cls, path: str | Path, **overrides: Any) -> Self:
@@ -270,14 +275,23 @@ class BeitConfig:
             options = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{path} does not exist; a model folder holds a {CONFIG_NAME}") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:  # not JSON, not text, or not of this world
             raise ConfigError(f"{path} is not readable JSON ({error}); expected the {CONFIG_NAME} of a BEiT") from None
         if not isinstance(options, dict):
             raise ConfigError(f"{path} holds a {type(options).__name__}; expected a JSON object of options")
-        model_type = options.get("model_type", cls.model_type)
-        if model_type != cls.model_type:
-            raise ConfigError(f"{path} describes a model of type {model_type!r}; expected {cls.model_type!r}")
+        cls.check_kind(options, str(path))
         return cls.from_dict(options, **overrides)
+
+    @classmethod
+    def check_kind(cls, options: Mapping[str, Any], source: str) -> None:
+        """Refuse the config of another kind of model, or of another library.
+
+        Raises:
+            ConfigError: Naming the kind.
+        """
+        kind = options.get("model_type", "timm" if "architecture" in options else cls.model_type)
+        if kind != cls.model_type:
+            raise ConfigError(f"{source} describes a model of type {shown(kind)}; expected {cls.model_type!r}")
 
     @classmethod
     def from_pretrained(
@@ -305,8 +319,10 @@ class BeitConfig:
             path = hub_file(name, CONFIG_NAME, options)
             if path is None:
                 raise ConfigError(f"the hub repository {name} has no {CONFIG_NAME}; expected that of a BEiT")
+            if name in ORIGINAL_SEGMENTERS:
+                overrides = {"out_indices_meaning": "original", **overrides}
             return cls.from_json_file(path, **overrides)
-        return cls.from_json_file(folder / subfolder / CONFIG_NAME, **overrides)
+        return cls.from_json_file(folder if folder.is_file() else folder / subfolder / CONFIG_NAME, **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` into a folder, which is created if needed."""

@@ -14,7 +14,21 @@ ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
 OUT_INDICES_MEANINGS = ("huggingface", "original")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 # No BEiT comes near these; without them a config.json from somewhere could ask for any amount of memory.
-MOST = {"num_hidden_layers": 1000, "auxiliary_num_convs": 100, "num_labels": 1_000_000, "vocab_size": 1_000_000}
+MOST = {
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 2**16,
+    "hidden_size": 2**20,
+    "intermediate_size": 2**24,
+    "num_channels": 2**16,
+    "image_size": 2**20,
+    "patch_size": 2**20,
+    "auxiliary_channels": 2**20,
+    "auxiliary_num_convs": 100,
+    "pool_scales": 1000,
+    "num_labels": 200_000,
+    "vocab_size": 1_000_000,
+}
+_MOST_SCALES = 32  # entries of pool_scales
 _FLAGS = (
     "use_mask_token",
     "use_absolute_position_embeddings",
@@ -39,10 +53,16 @@ def pair(size: Size) -> tuple[int, int]:
     return height, width
 
 
+def shown(value: Any, most: int = 100) -> str:
+    """Return a value as it is written, cut where it would fill the screen."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def list_of(name: str, values: Any) -> list[Any]:
     """Return a sequence as a list, refusing everything else; `name` is the option, for the message."""
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise ConfigError(f"{name} is {values!r}; expected a list")
+        raise ConfigError(f"{name} is {shown(values)}; expected a list")
     return list(values)
 
 
@@ -65,31 +85,39 @@ def json_size(size: Any) -> int | list[int]:
         return size
     if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
         return list(size)
-    raise ConfigError(f"size {size!r} is neither a number of pixels nor a pair (height, width)")
+    raise ConfigError(f"size {shown(size)} is neither a number of pixels nor a pair (height, width)")
 
 
 def labels_of(
     num_labels: int | None, id2label: Mapping[Any, str] | None, label2id: Mapping[str, int] | None
 ) -> tuple[dict[int, str], dict[str, int]]:
     """Return id2label and label2id that agree, from whichever were given; nothing given means two classes."""
+    ids = None if label2id is None else _class_ids(label2id)
     if id2label is not None:
         names = _class_names(id2label)
-        if num_labels is not None and num_labels != len(names):
-            raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of them")
+    elif ids is not None and num_labels in (None, len(set(ids.values()))):
+        names = _class_names({index: label for label, index in ids.items()})
     else:
         count = 2 if num_labels is None else num_labels
         _require_whole("num_labels", count, least=0, most=MOST["num_labels"])
-        names = {index: f"LABEL_{index}" for index in range(count)}
-        label2id = None if num_labels is not None else label2id
-    ids = {str(label): int(index) for label, index in (label2id or {}).items()}
+        names, ids = {index: f"LABEL_{index}" for index in range(count)}, None
+    if num_labels is not None and num_labels != len(names):
+        raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of them")
     return names, ids or {label: index for index, label in names.items()}
+
+
+def _class_ids(label2id: Any) -> dict[str, int]:
+    try:
+        return {str(label): int(index) for label, index in label2id.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"label2id is {shown(label2id)}; expected {{name: index}}") from None
 
 
 def _class_names(id2label: Any) -> dict[int, str]:
     try:
         names = {int(index): str(label) for index, label in id2label.items()}
     except (AttributeError, TypeError, ValueError):
-        raise ConfigError(f"id2label is {id2label!r}; expected {{index: name}}") from None
+        raise ConfigError(f"id2label is {shown(id2label)}; expected {{index: name}}") from None
     if sorted(names) != list(range(len(names))):
         raise ConfigError(
             f"id2label has the indices {sorted(names)[:20]}; expected 0 to {len(names) - 1}, none left out"
@@ -107,7 +135,7 @@ def aligned_stages(
         for index in list_of("out_indices", out_indices):
             if not isinstance(index, int) or not -len(stages) <= index < len(stages):
                 raise ConfigError(
-                    f"out_indices holds {index!r}; expected indices into the {len(stages)} stages {stages}"
+                    f"out_indices holds {shown(index)}; expected indices into the {len(stages)} stages {stages}"
                 )
         places = [index % len(stages) for index in out_indices]
         if places != sorted(set(places)):
@@ -124,7 +152,7 @@ def aligned_stages(
     features = list_of("out_features", out_features)
     for name in features:
         if name not in stages:
-            raise ConfigError(f"out_features holds {name!r}; expected names of {stages}")
+            raise ConfigError(f"out_features holds {shown(name)}; expected names of {stages}")
     ordered = [name for name in stages if name in features]
     if features != ordered:
         raise ConfigError(
@@ -137,10 +165,10 @@ def check_options(config: Any) -> None:
     """Refuse values that no model can be built from, with value, expectation and remedy."""
     for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
                  "num_channels", "auxiliary_channels"):  # fmt: skip
-        _require_whole(name, getattr(config, name), least=1, most=MOST.get(name, sys.maxsize))
+        _require_whole(name, getattr(config, name), least=1, most=MOST[name])
     for name in ("image_size", "patch_size"):
         for side in pair(getattr(config, name)):
-            _require_whole(name, side, least=1)
+            _require_whole(name, side, least=1, most=MOST[name])
     _require_whole("auxiliary_num_convs", config.auxiliary_num_convs, least=0, most=MOST["auxiliary_num_convs"])
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
         _require_number(name, getattr(config, name), 0.0, 1.0)
@@ -149,17 +177,23 @@ def check_options(config: Any) -> None:
         _require_number(name, getattr(config, name), 0.0, sys.float_info.max)
     for name in _FLAGS:
         if not isinstance(getattr(config, name), bool):
-            raise ConfigError(f"{name} is {getattr(config, name)!r}; expected true or false")
+            raise ConfigError(f"{name} is {shown(getattr(config, name))}; expected true or false")
     ignored = config.semantic_loss_ignore_index
     if isinstance(ignored, bool) or not isinstance(ignored, int):
-        raise ConfigError(f"semantic_loss_ignore_index is {ignored!r}; expected a whole number")
+        raise ConfigError(f"semantic_loss_ignore_index is {shown(ignored)}; expected a whole number")
+    if len(config.pool_scales) > _MOST_SCALES:
+        raise ConfigError(f"pool_scales has {len(config.pool_scales)} entries; expected at most {_MOST_SCALES}")
     for scale in config.pool_scales:
-        _require_whole("pool_scales", scale, least=1)
+        _require_whole("pool_scales", scale, least=1, most=MOST["pool_scales"])
     if isinstance(config.hidden_act, str):
         if config.hidden_act not in ACTIVATIONS:
-            raise ConfigError(f"hidden_act is {config.hidden_act!r}; expected one of {list(ACTIVATIONS)} or a callable")
+            raise ConfigError(
+                f"hidden_act is {shown(config.hidden_act)}; expected one of {list(ACTIVATIONS)} or a callable"
+            )
     elif not callable(config.hidden_act):
-        raise ConfigError(f"hidden_act is {config.hidden_act!r}; expected one of {list(ACTIVATIONS)} or a callable")
+        raise ConfigError(
+            f"hidden_act is {shown(config.hidden_act)}; expected one of {list(ACTIVATIONS)} or a callable"
+        )
     if config.hidden_size % config.num_attention_heads:
         width, heads = config.hidden_size, config.num_attention_heads
         raise ConfigError(
@@ -169,19 +203,21 @@ def check_options(config: Any) -> None:
     check_divisible(config.image_hw, config.patch_hw)
     if config.out_indices_meaning not in OUT_INDICES_MEANINGS:
         raise ConfigError(
-            f"out_indices_meaning is {config.out_indices_meaning!r}; expected one of {list(OUT_INDICES_MEANINGS)}"
+            f"out_indices_meaning is {shown(config.out_indices_meaning)}; expected one of {list(OUT_INDICES_MEANINGS)}"
         )
     if config.problem_type not in (None, *PROBLEM_TYPES):
-        raise ConfigError(f"problem_type is {config.problem_type!r}; expected None or one of {list(PROBLEM_TYPES)}")
+        raise ConfigError(
+            f"problem_type is {shown(config.problem_type)}; expected None or one of {list(PROBLEM_TYPES)}"
+        )
 
 
 def _require_whole(name: str, value: Any, least: int, most: int = sys.maxsize) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         upper = f" and at most {most}" if most < sys.maxsize else ""
-        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}{upper}")
+        raise ConfigError(f"{name} is {shown(value)}; expected a whole number of at least {least}{upper}")
 
 
 def _require_number(name: str, value: Any, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         upper = f"from {least:g} to {most:g}" if most < sys.float_info.max else f"of at least {least:g}, not infinite"
-        raise ConfigError(f"{name} is {value!r}; expected a number {upper}")
+        raise ConfigError(f"{name} is {shown(value)}; expected a number {upper}")

@@ -104,6 +104,18 @@ def test_compiled_training():
     assert torch.isfinite(model(pixels, mask, labels=tokens).loss)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_compiled_with_documented_labels(training):
+    """The flat list of the masked patches' tokens, whose number depends on the mask."""
+    torch._dynamo.reset()
+    model = KINDS["mim"]().train(training)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for masked in (5, 9):
+        mask = torch.arange(16).lt(masked).expand(2, 16).contiguous()
+        pixels, tokens = torch.randn(2, 3, 32, 32), torch.randint(64, (2 * masked,))
+        torch.testing.assert_close(compiled(pixels, mask, labels=tokens).loss, model(pixels, mask, labels=tokens).loss)
+
+
 def test_exported_with_any_batch_size(model):
     batch = torch.export.Dim("batch", min=1, max=64)
     pixels = torch.randn(2, 3, 32, 32)

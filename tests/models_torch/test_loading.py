@@ -4,15 +4,24 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from beit import BeitBackbone, BeitConfig, BeitForImageClassification, BeitForMaskedImageModeling, BeitModel, catalog
+from beit import (
+    BeitBackbone,
+    BeitConfig,
+    BeitForImageClassification,
+    BeitForMaskedImageModeling,
+    BeitForSemanticSegmentation,
+    BeitModel,
+    catalog,
+)
 from beit.errors import BeitError, CheckpointError, ConfigError
 from beit.models_torch.conversion import WRITERS, convert
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, TINY_MODEL
 from tests.fake_hub import FakeHub
 
 CLASSIFIER = GOLDEN / "hf_v4/classify_single"
@@ -166,11 +175,15 @@ def test_options_that_cannot_work(options, message):
     [
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; expected a whole number .* at most 1000"),
         ({"num_hidden_layers": 900}, r"it holds \[2\] layers, its config means 900"),
-        ({"id2label": None, "num_labels": 10**9}, "num_labels is 1000000000; expected a whole number"),
-        ({"id2label": None, "num_labels": 10**6}, "2 of another shape: classifier.bias"),
-        ({"image_size": 10**6 * 8}, r"it holds \[52\] rows in a relative position bias table"),
-        ({"hidden_size": 2**30}, r"it holds \[32\] hidden channels"),
-        ({"intermediate_size": 2**40}, "of another shape"),
+        (
+            {"id2label": None, "label2id": None, "num_labels": 10**9},
+            "num_labels is 1000000000; expected a whole number",
+        ),
+        ({"id2label": None, "label2id": None, "num_labels": 10**5}, "2 of another shape: classifier.bias"),
+        ({"image_size": 2**20}, r"it holds \[52\] rows in a relative position bias table"),
+        ({"hidden_size": 2**19}, r"it holds \[32\] hidden channels"),
+        ({"intermediate_size": 2**23}, "of another shape"),
+        ({"intermediate_size": 2**62}, "intermediate_size is 4611686018427387904; expected a whole number"),
     ],
 )
 def test_a_config_that_asks_for_more_than_the_file_holds(tmp_path, claims, message):
@@ -302,3 +315,158 @@ def test_a_pyramid_under_unknown_names_is_not_replaced_by_a_random_one(tmp_path)
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(CheckpointError, match=r"unknown: .*fpnX.0.bias"):
         BeitBackbone.from_pretrained(tmp_path)
+
+
+HOSTILE_CONFIGS = {
+    "self": {"self": 1},
+    "labels as a list": {"label2id": [1, 2]},
+    "labels without numbers": {"label2id": {"a": "x"}},
+    "many channels": {"num_channels": 2**60},
+    "many scales": {"pool_scales": [1] * 20_000},
+    "long names": {"out_indices": ["x" * 10**6]},
+    "another library's function": {"architectures": ["register_outputs"], "hidden_size": 64},
+    "a module": {"architectures": ["backbone"]},
+    "a dunder": {"architectures": ["__name__"]},
+    "another kind": {"model_type": "vit"},
+    "no names": {"id2label": 7},
+}
+HOSTILE_TEXTS = {"a long number": '{"hidden_size": ' + "9" * 5000 + "}", "nested": "[" * 200_000, "bytes": "\x00\x01"}
+
+
+@pytest.mark.parametrize("name", [*HOSTILE_CONFIGS, *HOSTILE_TEXTS])
+def test_hostile_configs(name, tmp_path):
+    """Refused in words of ours, in short, by every way in; what only conversion looks at may load."""
+    (tmp_path / "model.safetensors").write_bytes((CLASSIFIER / "model.safetensors").read_bytes())
+    config = json.loads((CLASSIFIER / "config.json").read_text()) | HOSTILE_CONFIGS.get(name, {})
+    (tmp_path / "config.json").write_text(HOSTILE_TEXTS.get(name) or json.dumps(config))
+    began, refused = time.process_time(), []
+    for way in (
+        lambda: BeitForImageClassification.from_pretrained(tmp_path),
+        lambda: convert(tmp_path, tmp_path / "out", "hf"),
+        lambda: BeitConfig.from_pretrained(tmp_path),
+    ):
+        try:
+            way()
+        except BeitError as error:
+            refused.append(str(error))
+    assert refused, "at least one way says no, and none raises anything else"
+    assert max(map(len, refused)) < 1000
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("found", [{"model_args": 5}, {"pretrained_cfg": [1]}, {"pretrained_cfg": {"input_size": 5}}])
+def test_a_strange_timm_config_changes_nothing(found, tmp_path):
+    folder = GOLDEN / "timm/beit"
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "beit_base_patch16_224", **found}))
+    size = {"image_size": 5} if "pretrained_cfg" in found and isinstance(found["pretrained_cfg"], dict) else {}
+    if size:
+        with pytest.raises(BeitError):  # 5 pixels are no multiple of a patch
+            BeitForImageClassification.from_pretrained(tmp_path)
+    else:
+        reference = BeitForImageClassification.from_pretrained(folder)
+        assert equal(BeitForImageClassification.from_pretrained(tmp_path), reference)
+    with pytest.raises(ConfigError, match="describes a model of type 'timm'; expected 'beit'"):
+        BeitConfig.from_pretrained(tmp_path)
+
+
+def test_tensors_on_top_of_one_another_are_refused(tmp_path):
+    """A small file that would fill the memory, because all its tensors share the same bytes."""
+    block = torch.zeros(4_000_000)
+    state = {
+        f"blocks.{layer}.{name}": block.view(rows, columns)
+        for layer in range(40)
+        for name, rows, columns in (("mlp.fc1.weight", 4000, 1000), ("attn.qkv.weight", 4000, 1000))
+    }
+    torch.save(state, tmp_path / "bomb.pth")
+    assert (tmp_path / "bomb.pth").stat().st_size < 17_000_000
+    with pytest.raises(CheckpointError, match=r"promises 1280000000 bytes of tensors in a file of 16"):
+        BeitModel.from_pretrained(tmp_path / "bomb.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: t.pop("decode_head.fpn_bottleneck.conv.weight"),
+            "1 missing: decode_head.fpn_bottleneck.conv.weight",
+        ),
+        (lambda t: t.update({"decode_head.bogus.conv.weight": torch.zeros(1)}), "1 unknown: decode_head.bogus.conv"),
+        (lambda t: t.update({"decode_head.clasifier.weight": t.pop("decode_head.classifier.weight")}), "1 missing"),
+        (lambda t: t.pop("fpn1.0.weight"), "1 missing: pyramid.up4.0.weight"),
+    ],
+)
+def test_a_head_is_there_as_a_whole_or_not_at_all(change, message, tmp_path):
+    folder = GOLDEN / "hf_v4/segment"
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    with pytest.raises(CheckpointError, match=message):
+        BeitForSemanticSegmentation.from_pretrained(tmp_path)
+
+
+def test_a_model_that_was_tuned_elsewhere_keeps_its_layers(tmp_path):
+    """transformers notes where a model started; that says nothing about the layers it reads."""
+    shutil.copytree(GOLDEN / "hf_v4/segment", tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"_name_or_path": "microsoft/beit-base-finetuned-ade-640-640"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert BeitForSemanticSegmentation.from_pretrained(tmp_path).taps == (1, 2, 3, 5)
+
+
+def test_files_that_are_asked_for(tmp_path, reference):
+    for file in ("config.json", "pytorch_model.bin"):
+        shutil.copy(CLASSIFIER / file, tmp_path)
+    shutil.copy(GOLDEN / "hf_flax/classify_mean/flax_model.msgpack", tmp_path)
+    assert equal(BeitForImageClassification.from_pretrained(tmp_path, use_safetensors=False), reference)
+    with pytest.raises(CheckpointError, match=r"does not hold weights; expected one of \['model.safetensors'"):
+        BeitForImageClassification.from_pretrained(tmp_path, use_safetensors=True)
+    flax = BeitForImageClassification.from_pretrained(tmp_path, from_flax=True)
+    assert not equal(flax, reference)
+    assert equal(flax, BeitForImageClassification.from_pretrained(GOLDEN / "hf_flax/classify_mean"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "nonsense"}, "device is 'nonsense' .*expected cpu, cuda, cuda:N or auto"),
+        ({"device_map": {"beit": 0}}, "device_map is a mapping; expected one device"),
+        ({"variant": "fp16"}, "variant was given; it is not supported, leave it out"),
+        ({"add_pooling_layer": False}, "there is no option 'add_pooling_layer'"),
+    ],
+)
+def test_arguments_that_are_not_done_here(options, message):
+    with pytest.raises(ConfigError, match=message):
+        BeitForImageClassification.from_pretrained(CLASSIFIER, **options)
+
+
+def test_saving_by_the_published_arguments(reference, tmp_path):
+    reference.save_pretrained(tmp_path / "other", is_main_process=False)
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(ConfigError, match="safe_serialization is False; expected True"):
+        reference.save_pretrained(tmp_path, safe_serialization=False)
+    with pytest.raises(ConfigError, match=r"save_pretrained does not know \['colour'\]"):
+        reference.save_pretrained(tmp_path, colour=1)
+    gathered = {name: tensor * 2 for name, tensor in reference.state_dict().items()}
+    reference.save_pretrained(tmp_path, state_dict=gathered, safe_serialization=True, max_shard_size="5GB")
+    saved = BeitForImageClassification.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(saved[name], gathered[name]) for name in gathered)
+
+
+def test_many_classes_through_the_original_layout(tmp_path):
+    config = BeitConfig(**TINY_MODEL, num_labels=50_000)
+    BeitForImageClassification(config).save_pretrained(tmp_path / "hf")
+    convert(tmp_path / "hf", tmp_path / "model.pth", "unilm")
+    assert BeitForImageClassification.from_pretrained(tmp_path / "model.pth").config.num_labels == 50_000
+
+
+@pytest.mark.parametrize("to", ["timm", "unilm"])
+def test_what_a_layout_cannot_say_is_said(to, tmp_path):
+    report = convert(CLASSIFIER, tmp_path / "out", to)
+    assert any("layer_norm_eps is 1e-12; the code that reads this layout uses 1e-06" in line for line in report.adapted)
+    config = BeitConfig(**TINY_MODEL, hidden_act="relu")
+    BeitForImageClassification(config).save_pretrained(tmp_path / "relu")
+    with pytest.raises(ConfigError, match=r"hidden_act is 'relu'; .* has gelu only, use another layout"):
+        convert(tmp_path / "relu", tmp_path / "no", to)
+    assert not (tmp_path / "no" / "config.json").exists()

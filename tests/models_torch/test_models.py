@@ -15,13 +15,24 @@ from beit import (
 from beit.errors import CheckpointError, ConfigError
 from tests.conftest import GOLDEN, TINY_MODEL
 
-ASKED_FOR = ["output_attentions", "output_hidden_states", "return_dict", "interpolate_pos_encoding"]
+NONE = inspect.Parameter.empty
+FLAGS = {"output_attentions": None, "output_hidden_states": None, "return_dict": None}
+NEW = {
+    "interpolate_pos_encoding": True
+}  # later than the published version, and last, so that positions keep their places
 SIGNATURES = {
-    BeitModel: ["pixel_values", "bool_masked_pos", "head_mask", *ASKED_FOR],
-    BeitForMaskedImageModeling: ["pixel_values", "bool_masked_pos", "head_mask", "labels", *ASKED_FOR],
-    BeitForImageClassification: ["pixel_values", "head_mask", "labels", *ASKED_FOR],
-    BeitForSemanticSegmentation: ["pixel_values", "head_mask", "labels", *ASKED_FOR],
-    BeitBackbone: ["pixel_values", "output_hidden_states", "output_attentions", "return_dict", ASKED_FOR[-1]],
+    BeitModel: {"pixel_values": None, "bool_masked_pos": None, "head_mask": None, **FLAGS, **NEW},
+    BeitForMaskedImageModeling: {
+        "pixel_values": None, "bool_masked_pos": None, "head_mask": None, "labels": None, **FLAGS, **NEW,
+    },
+    BeitForImageClassification: {"pixel_values": None, "head_mask": None, "labels": None, **FLAGS, **NEW},
+    BeitForSemanticSegmentation: {"pixel_values": None, "head_mask": None, "labels": None, **FLAGS, **NEW},
+    BeitBackbone: {
+        "pixel_values": NONE, "output_hidden_states": None, "output_attentions": None, "return_dict": None, **NEW,
+    },
+}  # fmt: skip
+CONSTRUCTORS = {model: {"config": NONE} for model in SIGNATURES} | {
+    BeitModel: {"config": NONE, "add_pooling_layer": True}
 }
 
 
@@ -37,9 +48,18 @@ def inputs():
     return torch.randn(2, 3, 32, 32), torch.rand(2, 16) < 0.4
 
 
+def signature(function):
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+
+
 @pytest.mark.parametrize("model", SIGNATURES, ids=lambda model: model.__name__)
-def test_forward_signatures_are_the_published_ones(model):
-    assert list(inspect.signature(model.forward).parameters)[1:] == SIGNATURES[model]
+def test_signatures_are_the_published_ones(model):
+    """Names, order and defaults."""
+    assert list(signature(model.forward).items())[1:] == list(SIGNATURES[model].items())
+    assert list(signature(model.__init__).items())[1:] == list(CONSTRUCTORS[model].items())
+    assert next(iter(signature(model.from_pretrained))) == "pretrained_model_name_or_path"
+    assert list(signature(model.save_pretrained))[1:4] == ["save_directory", "is_main_process", "state_dict"]
+    assert list(signature(model.num_parameters))[1:] == ["only_trainable", "exclude_embeddings"]
 
 
 def test_masked_logits_are_the_masked_rows_of_all_logits(mim, inputs):
@@ -225,3 +245,91 @@ def test_bad_checkpoints_are_refused(folder, message):
 def test_a_bad_config_is_refused():
     with pytest.raises(ConfigError, match="is not readable JSON"):
         BeitForImageClassification.from_pretrained(GOLDEN / "bad" / "not_json")
+
+
+def test_sizes_of_a_model(mim):
+    patch = mim.get_input_embeddings()
+    assert patch is mim.beit.embeddings.patch
+    whole, embedding = mim.num_parameters(), 32 * 3 * 8 * 8 + 32
+    assert whole == sum(parameter.numel() for parameter in mim.parameters())
+    assert mim.num_parameters(exclude_embeddings=True) == whole - embedding
+    patch.requires_grad_(False)
+    assert mim.num_parameters(only_trainable=True) == whole - embedding
+    assert mim.base_model is mim.beit
+    assert mim.beit.base_model is mim.beit
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64, torch.bool])
+def test_head_masks_of_any_type(inputs, dtype):
+    model = BeitModel.from_pretrained(GOLDEN / "hf_v4/model_mean")
+    mask = torch.tensor([1, 0, 1, 1])
+    expected = model(inputs[0], head_mask=mask.float()).last_hidden_state
+    assert torch.equal(model(inputs[0], head_mask=mask.to(dtype)).last_hidden_state, expected)
+    assert torch.equal(model(inputs[0], head_mask=mask.float().expand(2, 4)).last_hidden_state, expected)
+
+
+def test_no_masked_patch_has_no_loss(mim, inputs):
+    nothing = torch.zeros(2, 16, dtype=torch.bool)
+    loss = mim(inputs[0], nothing, labels=torch.zeros(0, dtype=torch.long)).loss
+    assert loss == 0
+    loss.backward()
+
+
+SEGMENTING = {**TINY_MODEL, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], "num_labels": 5}
+
+
+def test_pixels_that_are_all_ignored_have_no_loss(inputs):
+    model = BeitForSemanticSegmentation(BeitConfig(**SEGMENTING))
+    loss = model(inputs[0], labels=torch.full((2, 32, 32), 255)).loss
+    assert loss == 0
+    loss.backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.uint16])
+def test_label_maps_of_any_type_and_size(inputs, dtype):
+    torch.manual_seed(0)
+    model = BeitForSemanticSegmentation(BeitConfig(**SEGMENTING)).eval()
+    labels = torch.randint(5, (2, 16, 24))
+    labels[0, :4] = 255
+    assert torch.equal(model(inputs[0], labels=labels.to(dtype)).loss, model(inputs[0], labels=labels).loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"out_indices": [1, 2, 3]}, r"out_indices is \[1, 2, 3\]; segmentation needs four layers, from 1 to 4"),
+        ({"out_indices": [0, 1, 2, 3]}, "segmentation needs four layers, from 1 to 4"),
+        ({"out_indices": [1, 2, 3, 4], "out_indices_meaning": "original"}, "needs four layers, from 0 to 3"),
+        ({"auxiliary_num_convs": 0}, "auxiliary_num_convs is 0 and auxiliary_channels 256 is not hidden_size 32"),
+        ({"num_labels": 0}, "num_labels is 0; segmentation needs classes"),
+    ],
+)
+def test_segmentation_that_cannot_work(options, message):
+    with pytest.raises(ConfigError, match=message):
+        BeitForSemanticSegmentation(BeitConfig(**SEGMENTING | options))
+
+
+def test_a_pyramid_needs_four_maps():
+    with pytest.raises(ConfigError, match="add_fpn needs four out_features and reshape_hidden_states=True"):
+        BeitBackbone(BeitConfig(**TINY_MODEL, add_fpn=True))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model: model(None), "pixel_values is missing"),
+        (lambda model: model(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)), "pixel_values has dtype torch.uint8"),
+        (lambda model: model(torch.zeros(1, 3, 32, 32).double()), "dtype torch.float64, the model torch.float32"),
+        (lambda model: model(torch.zeros(1, 3, 32, 32), torch.zeros(16)), "expected one value per patch"),
+    ],
+)
+def test_inputs_of_another_kind(mim, call, message):
+    with pytest.raises(ConfigError, match=message):
+        call(mim)
+
+
+def test_every_activation_is_known_to_config_and_layers():
+    from beit.config_checks import ACTIVATIONS
+    from beit.models_torch import layers
+
+    assert tuple(layers.ACTIVATIONS) == ACTIVATIONS

@@ -2,6 +2,8 @@
 
 import copy
 import io
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -120,3 +122,36 @@ def test_large_ones_are_not_kept(model, monkeypatch):
     monkeypatch.setattr(relative_position, "CACHE_BYTES", 1000)
     assert torch.equal(logits(model, (48, 48)), expected)
     assert all(bias._kept is None for bias in biases(model))
+
+
+def test_threads_do_not_get_one_another_s_bias(model):
+    """Pictures of the same number of tokens but another shape, at once: each gets the bias of its own grid."""
+    sizes = [(32, 64), (64, 32), (16, 128), (128, 16)]
+    expected = {size: logits(model, size) for size in sizes}
+    wrong, before = [], sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def work(size):
+        wrong.extend(size for _ in range(60) if not torch.allclose(logits(model, size), expected[size], atol=1e-5))
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, sizes))
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong
+
+
+def test_tracing_keeps_nothing(model):
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    traced = torch.jit.trace(lambda pixels: model(pixels).logits, torch.randn(1, 3, 32, 32))
+    pixels = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(traced(pixels), model(pixels).logits)
+
+
+def test_a_model_made_without_memory_and_filled_later(model):
+    with torch.device("meta"):
+        empty = BeitForImageClassification(model.config)
+    empty.to_empty(device="cpu").load_state_dict(model.state_dict())
+    assert torch.equal(logits(empty.eval()), logits(model))

@@ -16,7 +16,12 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("source", type=str, help="A folder, a file of weights, a hub repository, or a published name.")
     parser.add_argument("destination", type=str, help="A folder; for unilm a file, such as model.pth.")
     parser.add_argument("--to", type=str, required=True, help="hf, timm, unilm or flax.")
-    parser.add_argument("--image_size", type=int | None, default=None, help="Resize positions to this input size.")
+    parser.add_argument(
+        "--image_size",
+        type=int | list[int] | None,
+        default=None,
+        help="Resize positions to this input size: one number, or [height, width].",
+    )
     parser.add_argument(
         "--bias_resize",
         type=str,
@@ -30,16 +35,27 @@ def run(arguments: Sequence[str]) -> int:
         default=None,
         help="For original checkpoints without relative positions, which do not tell.",
     )
+    parser.add_argument(
+        "--out_indices",
+        type=list[int] | None,
+        default=None,
+        help="For original segmentation of an unusual depth: the four blocks it reads, counted from 0.",
+    )
+    parser.add_argument("--revision", type=str | None, default=None, help="Branch, tag or commit on the hub.")
+    parser.add_argument("--token", type=str | None, default=None, help="Access token for the hub.")
     settings = parse(parser, arguments)
+    from beit.hub import HubOptions
     from beit.models_torch.conversion import convert
 
-    options = {name: settings[name] for name in ("image_size", "num_attention_heads") if settings[name] is not None}
+    names = ("image_size", "num_attention_heads", "out_indices")
+    options = {name: settings[name] for name in names if settings[name] is not None}
     report = convert(
         settings.source,
         settings.destination,
         settings.to,
         dtype=settings.dtype,
         bias_resize=settings.bias_resize,
+        hub=HubOptions(revision=settings.revision, token=settings.token),
         **options,
     )
     for line in (*report.adapted, *(f"left out: {name}" for name in report.unexpected)):

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.config import BeitConfig, ProblemType
-from beit.errors import ConfigError
 from beit.models_torch.labels import check_label_shape, class_labels
 from beit.models_torch.layers import ClassificationHead
 from beit.models_torch.model import BeitModel
@@ -58,8 +57,6 @@ class BeitForImageClassification(BeitPreTrainedModel):
         Raises:
             ConfigError: If an argument is missing or has a shape that does not fit.
         """
-        if pixel_values is None:
-            raise ConfigError("pixel_values is missing; pass images of shape (batch, channels, height, width)")
         outputs = self.beit(
             pixel_values, None, head_mask, output_attentions, output_hidden_states, True, interpolate_pos_encoding
         )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig
+from beit.config_checks import shown
 from beit.errors import CheckpointError, ConfigError
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
@@ -43,6 +44,7 @@ from beit.weights import (
 )
 
 FLAX_NAME = "flax_model.msgpack"
+ORIGINAL_EPS = 1e-6  # of the original code and of timm, whatever a config says
 Tensors = dict[str, Tensor]
 
 
@@ -93,6 +95,10 @@ def convert(
         wanted = torch_dtype(dtype, checkpoint.dtype)
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
     WRITERS[to](Path(destination), config, tensors)
+    if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:
+        adapted.append(
+            f"layer_norm_eps is {config.layer_norm_eps:g}; the code that reads this layout uses {ORIGINAL_EPS:g}"
+        )
     if to == "hf" and config.out_indices_meaning == "original":
         adapted.append("transformers does not know out_indices_meaning and reads other layers for this model")
     return LoadReport(unexpected=sorted(unexpected), resized=resized, adapted=adapted)
@@ -114,9 +120,9 @@ def _class_of(checkpoint: Checkpoint) -> str:
 def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) -> None:
     """Refuse a checkpoint that is not a whole model, before anything is written."""
     name = (config.architectures or [""])[0]
-    kind = getattr(models, name, None)
-    if kind is None:
-        raise CheckpointError(f"{source} holds a {name}; expected one of {models.__all__}")
+    if name not in models.__all__ or name == "BeitPreTrainedModel":
+        raise CheckpointError(f"{source} holds a {shown(name)}; expected one of {models.__all__}")
+    kind = getattr(models, name)
     with torch.device("meta"):
         own = state_of(kind(config))
     fit(with_root(own, wanted=True), entries, source)
@@ -134,6 +140,8 @@ def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
 
 
 def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
+    if config.hidden_act != "gelu":
+        raise ConfigError(f"hidden_act is {config.hidden_act!r}; the original code has gelu only, use another layout")
     if file.is_dir():
         raise ConfigError(f"{file} is a folder; the original layout is one file, such as model.pth")
     if "lm_head.weight" in tensors:
@@ -147,7 +155,7 @@ def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
     for name in [name for name in named if name.endswith("relative_position_bias_table")]:
         named[name.replace("bias_table", "index")] = index_SS  # the original code keeps it as a buffer
     key = "state_dict" if layout is ORIGINAL_SEGMENTATION else "model"
-    content: dict[str, Any] = {key: named, CONFIG_KEY: config.to_dict()}  # the original code reads over other keys
+    content: dict[str, Any] = {key: named, CONFIG_KEY: config.to_json_string()}  # other keys are read over
     if layout is ORIGINAL_SEGMENTATION:
         content["meta"] = {"CLASSES": tuple(config.class_names)}
     with atomic_file(file) as temporary:

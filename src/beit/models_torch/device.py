@@ -19,3 +19,20 @@ def pick_device(wanted: str) -> torch.device:
     if wanted == "cuda" and not has_gpu:
         raise ConfigError("device is 'cuda' but there is no usable GPU; use 'cpu' or 'auto'")
     return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
+
+
+def as_device(wanted: torch.device | str | int) -> torch.device:
+    """Return a device from its name, such as "cpu", "cuda:1" or "auto", or its number.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
+    if wanted == "auto":
+        return pick_device("auto")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"device is {wanted!r} ({reason}); expected cpu, cuda, cuda:N or auto") from None
+    return device

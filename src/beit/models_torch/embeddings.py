@@ -53,7 +53,7 @@ class Embeddings(nn.Module):
         )
 
     def forward(
-        self, pixels_BChw: Tensor, mask_BN: Tensor | None = None, interpolate: bool = True
+        self, pixels_BChw: Tensor | None, mask_BN: Tensor | None = None, interpolate: bool = True
     ) -> tuple[Tensor, Grid]:
         """Return the tokens (B, S, D), [CLS] first, and the grid that the patches lie on.
 
@@ -65,6 +65,9 @@ class Embeddings(nn.Module):
         Raises:
             ConfigError: If patches do not tile the picture, or the mask has another shape than the grid.
         """
+        if pixels_BChw is None:
+            raise ConfigError("pixel_values is missing; pass images of shape (batch, channels, height, width)")
+        self._check_dtype(pixels_BChw)
         grid = self._grid_of(pixels_BChw, interpolate)
         patches_BND = self.patch(pixels_BChw).flatten(2).transpose(1, 2)
         if mask_BN is not None:
@@ -73,6 +76,15 @@ class Embeddings(nn.Module):
         if self.position is not None:  # after masking: a masked patch keeps its position
             tokens_BSD = tokens_BSD + self._positions_for(grid)
         return self.dropout(tokens_BSD), grid
+
+    def _check_dtype(self, pixels_BChw: Tensor) -> None:
+        wanted, kind = self.patch.weight.dtype, pixels_BChw.device.type
+        if not pixels_BChw.is_floating_point():
+            raise ConfigError(f"pixel_values has dtype {pixels_BChw.dtype}; expected {wanted}, from an image processor")
+        if pixels_BChw.dtype != wanted and not torch.is_autocast_enabled(kind):
+            raise ConfigError(
+                f"pixel_values has dtype {pixels_BChw.dtype}, the model {wanted}; cast one of them or use autocast"
+            )
 
     def _grid_of(self, pixels_BChw: Tensor, interpolate: bool) -> Grid:
         """Return the grid that the pictures are cut into."""
@@ -108,7 +120,8 @@ class Embeddings(nn.Module):
         """Put the mask token in the place of masked patches."""
         if self.mask_token is None:
             raise ConfigError("bool_masked_pos was given to a model without a mask token; set use_mask_token=True")
-        mask_BN = mask_BN.flatten(1)  # a (B, height, width) mask is welcome too
+        if mask_BN.dim() > 1:
+            mask_BN = mask_BN.flatten(1)  # a (B, height, width) mask is welcome too
         if mask_BN.shape != patches_BND.shape[:2]:
             raise ConfigError(
                 f"bool_masked_pos has shape {tuple(mask_BN.shape)}; expected one value per patch, "

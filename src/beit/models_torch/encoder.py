@@ -64,10 +64,7 @@ class Encoder(nn.Module):
         self.bias = RelativePositionBias(config.num_attention_heads, grid) if shared else None
         self.layers = nn.ModuleList(EncoderLayer(config, grid, rate) for rate in rates)
         self.gradient_checkpointing = False
-        # one index for all layers; not saved, because it follows from the grid
-        self.index_SS: Tensor | None
-        biased = shared or config.use_relative_position_bias
-        self.register_buffer("index_SS", position_index(grid) if biased else None, persistent=False)
+        self.biased = shared or config.use_relative_position_bias
 
     def forward(
         self,
@@ -82,7 +79,8 @@ class Encoder(nn.Module):
         Returns:
             last_hidden_state, and on request hidden_states (the input, then every layer) and attentions.
         """
-        positions = self._positions(grid, tokens_BSD.device)
+        # computed in every call, for all layers: it costs little, and a buffer of it could be lost or go stale
+        positions = Positions(grid, position_index(grid, tokens_BSD.device)) if self.biased else None
         shared_bias_1HSS = self.bias(positions) if self.bias is not None else None
         hidden_states: list[Tensor] = []
         attentions: list[Tensor] = []
@@ -104,11 +102,3 @@ class Encoder(nn.Module):
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
-
-    def _positions(self, grid: Grid, device: torch.device) -> Positions | None:
-        """Return what relative position bias needs to know, None for a model that has none."""
-        if self.index_SS is None:
-            return None
-        if grid == self.grid:
-            return Positions(self.grid, self.index_SS)
-        return Positions(grid, position_index(grid, device))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from beit.errors import ConfigError
 
@@ -21,6 +22,7 @@ def class_labels(labels: Tensor, classes: int, ignored: int = IGNORED) -> Tensor
     """
     if labels.is_floating_point() or labels.is_complex():
         raise ConfigError(f"labels have dtype {labels.dtype}; expected whole numbers from 0 to {classes - 1}")
+    labels = labels.long()
     # looking at the values would make a GPU wait, and on it the kernel checks them itself
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
         real = labels[labels != ignored]
@@ -29,14 +31,28 @@ def class_labels(labels: Tensor, classes: int, ignored: int = IGNORED) -> Tensor
                 f"labels run from {int(real.min())} to {int(real.max())}; expected whole numbers from 0 to "
                 f"{classes - 1}, or {ignored} to ignore one"
             )
-    return labels.long()
+    return labels
 
 
-def check_label_shape(labels: Tensor, expected: tuple[int, ...]) -> None:
-    """Refuse labels of another shape.
+def check_label_shape(labels: Tensor, expected: tuple[int, ...], dims: int | None = None) -> None:
+    """Refuse labels of another shape, or of another number of dimensions.
 
     Raises:
         ConfigError: Naming both shapes.
     """
+    if dims is not None and labels.dim() != dims:
+        raise ConfigError(f"labels have shape {tuple(labels.shape)}; expected {dims} dimensions")
     if tuple(labels.shape) != expected:
         raise ConfigError(f"labels have shape {tuple(labels.shape)}; expected {expected}")
+
+
+def mean_cross_entropy(logits: Tensor, labels: Tensor, ignored: int = IGNORED) -> Tensor:
+    """Return the mean cross-entropy over the labels that count, () in float32; 0 if none does.
+
+    Args:
+        logits: (B, K) or (B, K, height, width).
+        labels: (B,) or (B, height, width), int64.
+        ignored: The label that has no loss.
+    """
+    total = functional.cross_entropy(logits.float(), labels, ignore_index=ignored, reduction="sum")
+    return total / (labels != ignored).sum().clamp(min=1)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from beit.errors import ConfigError
-from beit.models_torch.encoder import Encoder
-from beit.models_torch.relative_position import position_index
 from beit.weights import Entry, LoadReport, check_fit
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
-# A checkpoint of one task loaded into the model of another: these may be new ...
-_HEADS = ("classifier.*", "lm_head.*", "norm.*", "decode_head.*", "auxiliary_head.*", "pyramid.*")
-_ENDS = ("beit.norm.*", "*pooler.norm.*", "*embeddings.mask_token")
-NEW_ON_LOAD = (*_HEADS, *_ENDS)
-# ... these may be for other classes or another codebook ...
+# What a checkpoint of one task may lack when it is loaded into the model of another, or have too much, each as a whole.
+PARTS = (
+    "classifier.*",
+    "lm_head.*",
+    "norm.*",
+    "decode_head.*",
+    "auxiliary_head.*",
+    "pyramid.*",
+    "beit.norm.*",
+    "*pooler.norm.*",
+    "*embeddings.mask_token",
+)
+# What may be for other classes or another codebook, if the caller asks for it.
 RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*", "decode_head.classifier.*", "auxiliary_head.classifier.*")
-# ... and these may have no place; "head:" marks the heads of a model that is loaded without one, cls_pt_layers the
-# patch aggregation layers of BEiT v2, which only its pre-training uses. Everything else must fit exactly.
-LEFT_OUT_ON_LOAD = (*_HEADS, *_ENDS, *(f"head:{pattern}" for pattern in _HEADS), "*cls_pt_layers.*")
+# What never has a place: the heads of a model that is loaded without one, and the patch aggregation layers of BEiT v2,
+# which only its pre-training uses.
+LEFT_OUT_ON_LOAD = (*(f"head:{part}" for part in PARTS), "*cls_pt_layers.*")
 
 
 def torch_dtype(wanted: torch.dtype | str | None, stored: str) -> torch.dtype:
@@ -57,8 +64,6 @@ def give_memory(model: nn.Module, device: torch.device, dtype: torch.dtype) -> N
         for name, buffer in module.named_buffers(recurse=False):
             kind = dtype if buffer.is_floating_point() else buffer.dtype
             setattr(module, name, torch.empty_like(buffer, device=device, dtype=kind))
-        if isinstance(module, Encoder) and module.index_SS is not None:
-            module.index_SS = position_index(module.grid, device)  # the one buffer that no checkpoint holds
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -83,12 +88,17 @@ def fit(
     Raises:
         CheckpointError: If a parameter is missing, unknown or of another shape.
     """
+    found = {name: entry.shape for name, entry in tensors.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    if strict:
+        return check_fit(source, found, expected)
     return check_fit(
         source,
-        {name: entry.shape for name, entry in tensors.items()},
-        {name: tuple(tensor.shape) for name, tensor in own.items()},
-        *(((), ()) if strict else (NEW_ON_LOAD, LEFT_OUT_ON_LOAD)),
-        may_be_reshaped=RESHAPED_ON_LOAD if new_head and not strict else (),
+        found,
+        expected,
+        may_be_new=[part for part in PARTS if not fnmatch.filter(found, part)],
+        may_be_left_out=[*LEFT_OUT_ON_LOAD, *(part for part in PARTS if not fnmatch.filter(expected, part))],
+        may_be_reshaped=RESHAPED_ON_LOAD if new_head else (),
     )
 
 

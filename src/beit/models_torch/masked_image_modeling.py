@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
-from beit.models_torch.labels import class_labels
+from beit.models_torch.labels import class_labels, mean_cross_entropy
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.outputs import MaskedLMOutput
@@ -30,7 +30,7 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
 
     def forward(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         bool_masked_pos: Tensor | None = None,
         head_mask: Tensor | None = None,
         labels: Tensor | None = None,
@@ -52,7 +52,8 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
             interpolate_pos_encoding: Whether pictures of another size than the config's are accepted.
 
         Returns:
-            loss (): mean cross-entropy over the masked patches (all patches without a mask); logits (B, N, V).
+            loss (): mean cross-entropy over the masked patches (all patches without a mask), 0 if there are none;
+            logits (B, N, V).
 
         Raises:
             ConfigError: If an argument has a shape that does not fit.
@@ -66,8 +67,8 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
         if labels is not None:
             mask_BN = bool_masked_pos.flatten(1).bool() if bool_masked_pos is not None else None
             logits_MV = logits_BNV[mask_BN] if mask_BN is not None else logits_BNV.flatten(0, 1)
-            labels_M = class_labels(_masked_labels(labels, mask_BN, len(logits_MV)), self.config.vocab_size)
-            loss = functional.cross_entropy(logits_MV.float(), labels_M)
+            labels_M = class_labels(_masked_labels(labels, mask_BN, logits_MV.shape[0]), self.config.vocab_size)
+            loss = mean_cross_entropy(logits_MV, labels_M)
         output = MaskedLMOutput(
             loss=loss, logits=logits_BNV, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
@@ -86,9 +87,13 @@ def _masked_labels(labels: Tensor, mask_BN: Tensor | None, masked: int) -> Tenso
     """Return the labels of the masked patches, (M,), from either documented form."""
     if mask_BN is not None and labels.numel() == mask_BN.numel() and labels.dim() > 1:
         labels = labels.flatten(1)[mask_BN]
-    if labels.numel() != masked:
+    labels = labels.flatten()
+    if torch.compiler.is_compiling():
+        # the number of masked patches is only known when the compiled program runs
+        torch._check(labels.shape[0] == masked)  # pyright: ignore[reportPrivateUsage]  # documented all the same
+    elif labels.shape[0] != masked:
         raise ConfigError(
             f"labels has shape {tuple(labels.shape)}; expected one token per masked patch, ({masked},), "
             "or one per patch, (batch, patches)"
         )
-    return labels.flatten()
+    return labels

@@ -54,7 +54,7 @@ class BeitModel(BeitPreTrainedModel):
 
     def forward(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         bool_masked_pos: Tensor | None = None,
         head_mask: Tensor | None = None,
         output_attentions: bool | None = None,
@@ -85,7 +85,7 @@ class BeitModel(BeitPreTrainedModel):
         encoded = self.encoder(
             tokens_BSD,
             grid,
-            _per_layer(head_mask, config.num_hidden_layers, config.num_attention_heads),
+            _per_layer(head_mask, config.num_hidden_layers, config.num_attention_heads, tokens_BSD),
             config.output_attentions if output_attentions is None else output_attentions,
             config.output_hidden_states if output_hidden_states is None else output_hidden_states,
         )
@@ -99,10 +99,10 @@ class BeitModel(BeitPreTrainedModel):
         return self.as_requested(output, return_dict)
 
 
-def _per_layer(head_mask: Tensor | None, layers: int, heads: int) -> Tensor | None:
-    """Return a head mask as (L, H)."""
+def _per_layer(head_mask: Tensor | None, layers: int, heads: int, like: Tensor) -> Tensor | None:
+    """Return a head mask as (L, H), in the type of the tokens."""
     if head_mask is None:
         return None
     if tuple(head_mask.shape) not in ((heads,), (layers, heads)):
         raise ConfigError(f"head_mask has shape {tuple(head_mask.shape)}; expected ({heads},) or ({layers}, {heads})")
-    return torch.broadcast_to(head_mask, (layers, heads))
+    return torch.broadcast_to(head_mask.to(like), (layers, heads))

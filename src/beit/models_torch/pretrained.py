@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, cast, overload
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import ConfigError
 from beit.geometry import check_bias_resize
 from beit.hub import HubOptions, push_folder
 from beit.models_torch.base import BeitBase
+from beit.models_torch.device import as_device
 from beit.models_torch.loading import file_facts, fill, fit, give_memory, state_of, torch_dtype
 from beit.weights import (
     HUGGING_FACE,
     WEIGHTS_NAME,
     Checkpoint,
     LoadReport,
+    PublishedArguments,
     atomic_file,
     check_overrides,
     fitted,
@@ -100,18 +105,21 @@ class BeitPreTrainedModel(BeitBase):
             ConfigError: If the config or an option is missing or invalid.
         """
         check_bias_resize(bias_resize)
-        dtype = overrides.pop("torch_dtype", dtype)
-        overrides, arguments = _published_arguments(overrides)
+        asked = PublishedArguments.taken_from(overrides)
+        dtype = dtype if asked.torch_dtype is None else asked.torch_dtype
+        token = token if asked.use_auth_token is None else asked.use_auth_token
+        arguments = cls._own_arguments(overrides)
         check_overrides(cls.config_class, overrides, given_config=config is not None)
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
             config = cls.config_class.from_pretrained(config)
-        checkpoint = open_checkpoint(pretrained_model_name_or_path, hub, config, overrides)
+        place = as_device(device if asked.device_map is None else asked.device_map)
+        checkpoint = open_checkpoint(pretrained_model_name_or_path, hub, config, overrides, asked.weight_files)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config
         new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
-        model = cls._built(wanted, arguments, checkpoint, bias_resize, torch.device(device), dtype, new_head)
-        report = model.load_report or LoadReport()  # an empty report counts as nothing
-        if report:
+        model = cls._built(wanted, arguments, checkpoint, bias_resize, place, dtype, new_head)
+        report = cast(LoadReport, model.load_report)
+        if not report.silent:
             logger.warning("%s: %s", checkpoint.source, report)
         model.eval()
         return (model, report.as_loading_info()) if output_loading_info else model
@@ -143,6 +151,12 @@ class BeitPreTrainedModel(BeitBase):
         model.warn_of_tiny_eps()
         return model
 
+    @classmethod
+    def _own_arguments(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Take the arguments of this class, beside its config, out of what was given."""
+        own = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "config")]
+        return {name: overrides.pop(name) for name in own if name in overrides}
+
     @property
     def _is_rooted(self) -> bool:
         """Whether the encoder is under "beit."."""
@@ -162,24 +176,45 @@ class BeitPreTrainedModel(BeitBase):
         fill(own, tensors, report)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
 
-    def save_pretrained(self, save_directory: str | Path, *, push_to_hub: bool = False, **kwargs: Any) -> None:
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        is_main_process: bool = True,
+        state_dict: Mapping[str, Tensor] | None = None,
+        *,
+        push_to_hub: bool = False,
+        safe_serialization: bool = True,
+        max_shard_size: int | str | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Write `config.json` and `model.safetensors` in the layout that Hugging Face transformers reads.
 
         Args:
             save_directory: The folder; it is made if needed.
+            is_main_process: Whether this process writes; others of a distributed run pass False.
+            state_dict: Write these values, under the names of `state_dict()`, instead of the model's own (gathered from
+                several processes).
             push_to_hub: Also upload it, to `repo_id` or the name of the folder.
+            safe_serialization: Must be true: no pickle is written.
+            max_shard_size: Accepted for the published API; there is always one file.
             **kwargs: Arguments of `push_to_hub`.
 
         Raises:
+            ConfigError: If a pickle is asked for, or an argument is unknown.
             StorageError: If the disk is full; an earlier file of the same name is untouched.
         """
+        if not safe_serialization:
+            raise ConfigError("safe_serialization is False; expected True: weights are written as safetensors only")
+        if not is_main_process:
+            return
         folder = Path(save_directory)
         if kwargs and not push_to_hub:
-            raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; these belong to push_to_hub=True")
+            raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
         self.config.architectures = [type(self).__name__]
         # fails, if it does, before anything is written
         options = self.config.to_json_string(**file_facts(self.dtype))
-        canonical = {name: tensor.detach() for name, tensor in state_of(self).items()}
+        values = state_of(self) if state_dict is None else state_dict
+        canonical = {name: tensor.detach() for name, tensor in values.items()}
         tensors = {name: tensor.contiguous() for name, tensor in HUGGING_FACE.from_canonical(canonical).items()}
         with atomic_file(folder / WEIGHTS_NAME) as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})
@@ -217,22 +252,3 @@ class BeitPreTrainedModel(BeitBase):
                 commit_message=commit_message,
                 create_pr=create_pr,
             )
-
-
-def _published_arguments(overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split what is given beyond our own arguments into options of the config and arguments of the class.
-
-    Arguments of the published `from_pretrained` that ask for what happens here anyway are accepted and dropped.
-    """
-    granted = {
-        "ignore_mismatched_sizes",  # a head for other classes is new, everything else must fit
-        "low_cpu_mem_usage",  # always
-        "use_safetensors",  # preferred
-        "from_flax",
-        "from_tf",
-        "trust_remote_code",  # nothing remote is ever executed
-        "attn_implementation",
-    }
-    arguments = {name: overrides[name] for name in ("add_pooling_layer",) if name in overrides}
-    rest = {name: value for name, value in overrides.items() if name not in granted and name not in arguments}
-    return rest, arguments

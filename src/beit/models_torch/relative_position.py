@@ -44,24 +44,20 @@ def position_index(grid: Grid, device: torch.device | None = None) -> Tensor:
 class Kept(NamedTuple):
     """A bias that was looked up, and what it was looked up from."""
 
-    state: Any
+    grid: Grid
     table: Tensor
     bias_1HSS: Tensor
 
-    def is_of(self, table: Tensor) -> bool:
-        """Tell whether the table has the same values still.
-
-        Changes through `table.data` leave no other trace. On an accelerator the comparison would make the host wait,
-        and such changes go unnoticed until `train()`, `.to()` or `load_state_dict`.
-        """
-        return table.device.type != "cpu" or torch.equal(self.table, table)
+    def is_of(self, table: Tensor, grid: Grid) -> bool:
+        """Tell whether the bias is that of this grid, and the table has the same values and type still."""
+        return self.grid == grid and self.table.dtype == table.dtype and torch.equal(self.table, table)
 
 
 class RelativePositionBias(nn.Module):
     """A learned bias per head for every offset between two patches, and three for [CLS].
 
-    In evaluation the bias is looked up once per weights and grid and kept; `train()`, `.to()`, `load_state_dict` and
-    any change of the table drop it, and it is never saved.
+    In evaluation on a CPU the bias is looked up once per weights and grid and kept; `train()`, `.to()`,
+    `load_state_dict` and any change of the table drop it, and it is never saved.
 
     Source: arXiv 2106.08254, section 2.3.
     """
@@ -74,26 +70,31 @@ class RelativePositionBias(nn.Module):
 
     def forward(self, positions: Positions) -> Tensor:
         """Return the additive attention mask (1, H, S, S)."""
-        state = self._state(positions)
-        if state is None:
+        if not self._may_keep(positions):
             return self._look_up(positions)
-        if self._kept is None or self._kept.state != state or not self._kept.is_of(self.table):
+        kept = self._kept  # read once: another thread may replace it
+        if kept is None or not kept.is_of(self.table, positions.grid):
             # ordinary tensors, also when the caller is in inference mode: a later call may need them for gradients
             with torch.inference_mode(False), torch.no_grad():
                 bias_1HSS = self._look_up(Positions(positions.grid, positions.index_SS.clone()))
-                self._kept = Kept(state, self.table.detach().clone(), bias_1HSS)
-        return self._kept.bias_1HSS
+                kept = Kept(positions.grid, self.table.detach().clone(), bias_1HSS)
+            self._kept = kept
+        return kept.bias_1HSS
 
-    def _state(self, positions: Positions) -> Any:
-        """Return what the bias depends on, or None if it must not be kept."""
-        table, tokens = self.table, len(positions.index_SS)
-        if torch.compiler.is_compiling() or self.training or (torch.is_grad_enabled() and table.requires_grad):
-            return None
-        if type(table) is not nn.Parameter or table.is_inference():  # sharded, traced or unversioned
-            return None
-        if tokens * tokens * table.shape[1] * table.element_size() > CACHE_BYTES:
-            return None
-        return positions.grid, table.data_ptr(), table._version, table.dtype, table.device
+    def _may_keep(self, positions: Positions) -> bool:
+        """Tell whether the bias of this call may be kept for later ones."""
+        table, tokens = self.table, positions.index_SS.shape[0]
+        if self.training or torch.compiler.is_compiling():
+            return False
+        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+            return False
+        if torch.is_grad_enabled() and table.requires_grad:
+            return False
+        # On an accelerator a look-up costs less than asking whether the table has changed. Elsewhere the table itself
+        # is compared, since changes through `table.data` (averaged weights) leave no other trace.
+        if type(table) is not nn.Parameter or table.device.type != "cpu":  # sharded or replaced by a transform
+            return False
+        return tokens * tokens * table.shape[1] * table.element_size() <= CACHE_BYTES
 
     def _look_up(self, positions: Positions) -> Tensor:
         # an embedding look-up, because its backward adds up in a fixed order on every device; indexing does not

@@ -5,7 +5,7 @@ Legend: B batch, C channels, D hidden, K classes; h w pixels, y x rows and colum
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,7 +13,7 @@ from torch.nn import functional
 from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.models_torch.feature_pyramid import FeaturePyramid, as_map
-from beit.models_torch.labels import check_label_shape, class_labels
+from beit.models_torch.labels import check_label_shape, class_labels, mean_cross_entropy
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.models_torch.upernet import FCNHead, UperHead
@@ -29,6 +29,8 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__(config)
+        if config.num_labels < 1:
+            raise ConfigError(f"num_labels is {config.num_labels}; segmentation needs classes")
         self.taps = tapped_hidden_states(config)
         dim, classes = config.hidden_size, config.num_labels
         self.beit = BeitModel(config, add_pooling_layer=False)
@@ -63,7 +65,8 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
         Args:
             pixel_values: (B, C, h, w), normalised; any size that the patch size divides.
             head_mask: (heads,) or (layers, heads); 1 = keep the head.
-            labels: (B, h, w) class of every pixel; `config.semantic_loss_ignore_index` has no loss.
+            labels: (B, h, w) class of every pixel, at the size of the picture or another, to which logits are then
+                resized; `config.semantic_loss_ignore_index` has no loss.
             output_attentions: Also return attention maps; default: the config's.
             output_hidden_states: Also return all hidden states; default: the config's.
             return_dict: Return an output object rather than a tuple; default: the config's.
@@ -76,26 +79,26 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
         Raises:
             ConfigError: If an argument is missing or has a shape or value that does not fit.
         """
-        if pixel_values is None:
-            raise ConfigError("pixel_values is missing; pass images of shape (batch, channels, height, width)")
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         outputs = self.beit(pixel_values, None, head_mask, output_attentions, True, True, interpolate_pos_encoding)
-        grid = (pixel_values.shape[2] // self.config.patch_hw[0], pixel_values.shape[3] // self.config.patch_hw[1])
+        pixels_BChw = cast(Tensor, pixel_values)
+        patch_height, patch_width = self.config.patch_hw
+        grid = (pixels_BChw.shape[2] // patch_height, pixels_BChw.shape[3] // patch_width)
         maps = self.pyramid([as_map(outputs.hidden_states[tap], grid) for tap in self.taps])
         logits_BKyx = self.decode_head(maps)
         output = SemanticSegmenterOutput(
-            loss=self._loss(logits_BKyx, maps[2], labels, pixel_values) if labels is not None else None,
+            loss=self._loss(logits_BKyx, maps[2], labels) if labels is not None else None,
             logits=logits_BKyx,
             hidden_states=outputs.hidden_states if wanted else None,
             attentions=outputs.attentions,
         )
         return self.as_requested(output, return_dict)
 
-    def _loss(self, logits_BKyx: Tensor, third_map_BDyx: Tensor, labels: Tensor, pixels_BChw: Tensor) -> Tensor:
+    def _loss(self, logits_BKyx: Tensor, third_map_BDyx: Tensor, labels: Tensor) -> Tensor:
         config = self.config
         if config.num_labels < 2:
             raise ConfigError(f"num_labels is {config.num_labels}; a segmentation loss needs at least 2 classes")
-        check_label_shape(labels, (pixels_BChw.shape[0], *pixels_BChw.shape[2:]))
+        check_label_shape(labels, (logits_BKyx.shape[0], *labels.shape[1:]), dims=3)
         labels_Bhw = class_labels(labels, config.num_labels, config.semantic_loss_ignore_index)
         loss = _pixel_loss(logits_BKyx, labels_Bhw, config.semantic_loss_ignore_index)
         if self.auxiliary_head is not None:
@@ -118,18 +121,15 @@ def tapped_hidden_states(config: BeitConfig) -> tuple[int, ...]:
     taps = tuple(index + shift for index in config.out_indices)
     depth = config.num_hidden_layers
     if len(taps) != 4 or not all(0 <= tap <= depth for tap in taps):
-        least, most = -shift if shift < 0 else 0, depth - shift if shift > 0 else depth
         raise ConfigError(
-            f"out_indices is {config.out_indices}; segmentation needs four layers, from {least} to {most}, "
-            "such as [3, 5, 7, 11] for a base model"
+            f"out_indices is {config.out_indices}; segmentation needs four layers, from {max(-shift, 0)} to "
+            f"{depth - max(shift, 0)}, such as out_indices=[3, 5, 7, 11] for a base model"
         )
     return taps
 
 
 def _pixel_loss(logits_BKyx: Tensor, labels_Bhw: Tensor, ignored: int) -> Tensor:
     """Mean cross-entropy at the resolution of the labels; 0 if every pixel is ignored."""
-    logits_BKhw = functional.interpolate(
-        logits_BKyx.float(), size=labels_Bhw.shape[1:], mode="bilinear", align_corners=False
-    )
-    total = functional.cross_entropy(logits_BKhw, labels_Bhw, ignore_index=ignored, reduction="sum")
-    return total / (labels_Bhw != ignored).sum().clamp(min=1)
+    size = labels_Bhw.shape[1:]
+    logits_BKhw = functional.interpolate(logits_BKyx.float(), size=size, mode="bilinear", align_corners=False)
+    return mean_cross_entropy(logits_BKhw, labels_Bhw, ignored)

@@ -8,7 +8,7 @@ from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.layouts import LAYOUTS
 from beit.weights.msgpack_file import write_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
-from beit.weights.overrides import check_overrides
+from beit.weights.overrides import PublishedArguments, check_overrides
 from beit.weights.report import LoadReport, check_fit
 from beit.weights.rules import Layout, Rule
 from beit.weights.storage import WEIGHTS_NAME, atomic_file, atomic_folder, discard_leftovers, read_safetensors
@@ -29,6 +29,7 @@ __all__ = [
     "Entry",
     "Layout",
     "LoadReport",
+    "PublishedArguments",
     "Rule",
     "atomic_file",
     "atomic_folder",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beit.config import CONFIG_NAME, BeitConfig
+from beit.config import CONFIG_NAME, ORIGINAL_SEGMENTERS, BeitConfig
 from beit.errors import CheckpointError, ConfigError
 from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
@@ -19,8 +19,9 @@ from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.infer import inferred_options
 from beit.weights.layouts import layout_of
-from beit.weights.locate import Located, locate
+from beit.weights.locate import WEIGHT_FILES, Located, locate
 from beit.weights.msgpack_file import open_msgpack
+from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
 from beit.weights.pickled import open_pickled
 from beit.weights.rules import Layout
 from beit.weights.safetensors_file import open_safetensors
@@ -93,6 +94,7 @@ def open_checkpoint(
     options: HubOptions | None = None,
     config: BeitConfig | None = None,
     overrides: Mapping[str, Any] | None = None,
+    files: Sequence[str] = WEIGHT_FILES,
 ) -> Checkpoint:
     """Open a checkpoint in any layout; nothing but headers is read, nothing in it is executed.
 
@@ -101,19 +103,26 @@ def open_checkpoint(
         options: How the hub is used.
         config: The config of the model it will be loaded into, if the caller has one.
         overrides: Options that the caller changes; they help where a checkpoint without a config leaves one open.
+        files: Names of files that may hold weights, in order of preference.
 
     Raises:
         CheckpointError: If it cannot be found or read, or is no BEiT.
         ConfigError: If its config is missing or invalid.
     """
-    if (beside := Path(name) / CONFIG_NAME).is_file():
+    hub = options or HubOptions()
+    if (beside := Path(name) / hub.subfolder / CONFIG_NAME).is_file():
         _json_object(beside)  # a damaged config is the clearer message where weights are missing too
-    located = locate(name, options or HubOptions())
+    located = locate(name, hub, files)
     stored, notes = _stored_tensors(located)
     layout = layout_of(located.source, list(stored))
     tensors = with_root(layout.to_canonical(stored, entry_of), wanted=True)
+    _check_total(located.source, tensors)
     found = _config_of(located)
     known = dict(overrides or {}) | ({} if config is None else _told_by(config))
+    if found is not None and "architecture" not in found:
+        BeitConfig.check_kind(found, located.source)
+    if layout is ORIGINAL_CLASSIFICATION and found is not None and "architecture" in found:
+        layout = TIMM  # the same names, in timm's kind of folder
     if CONFIG_KEY in notes:
         read: dict[str, Any] = notes[CONFIG_KEY]
     elif layout in _WITH_CONFIG and found is not None:
@@ -122,9 +131,23 @@ def open_checkpoint(
         raise ConfigError(f"{located.source} has no config.json beside it; pass config=BeitConfig(...)")
     else:
         read = _inferred(located, tensors, {**timm_hints(found), **notes}, known)
-    if found is not None and _is_microsoft_segmentation(located, found):
+    if located.repository in ORIGINAL_SEGMENTERS:
         read = {"out_indices_meaning": "original", **read}
     return Checkpoint(located.source, layout, tensors, read)
+
+
+def _check_total(source: str, tensors: Mapping[str, Entry]) -> None:
+    """Refuse a file whose tensors together are larger than it: they lie on top of one another to fill the memory."""
+    wanted: dict[Path, int] = {}
+    for entry in tensors.values():
+        for part in entry.parts:
+            wanted[part.path] = wanted.get(part.path, 0) + part.nbytes
+    for path, size in wanted.items():
+        if size > path.stat().st_size:
+            raise CheckpointError(
+                f"{source} promises {size} bytes of tensors in a file of {path.stat().st_size}; "
+                "expected every tensor to have bytes of its own, save the model again"
+            )
 
 
 def _stored_tensors(located: Located) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
@@ -197,19 +220,27 @@ def _json_object(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _INDEX_LIMIT:
         raise CheckpointError(f"{path} has {path.stat().st_size} bytes; expected a JSON file of a few kilobytes")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is not readable JSON ({error}); fetch or save it again") from None
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source} is not readable JSON ({error}); fetch or save it again") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds a {type(content).__name__}; expected a JSON object")
+        raise ConfigError(f"{source} holds a {type(content).__name__}; expected a JSON object")
     return content
 
 
 def _notes(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the file says about its model: our config, or the class names that mmsegmentation keeps."""
     config = content.get(CONFIG_KEY)
-    if isinstance(config, Mapping) and config.get("model_type") == BeitConfig.model_type:
-        return {CONFIG_KEY: dict(config)}
+    if isinstance(config, str):  # one string, because a pickle of many names is slow to read safely
+        return {CONFIG_KEY: _parsed(config, CONFIG_KEY)}
     meta = content.get("meta")
     names = meta.get("CLASSES") if isinstance(meta, Mapping) else None
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
@@ -244,9 +275,3 @@ def _inferred(
 
 def _classes(shapes: Mapping[str, tuple[int, ...]]) -> int:
     return shapes.get("decode_head.classifier.weight", (0,))[0]
-
-
-def _is_microsoft_segmentation(located: Located, found: Mapping[str, Any]) -> bool:
-    """Tell whether this is one of the two ADE20K models on the hub, whose layers the hub's own library misreads."""
-    named = located.public.hub if located.public is not None else found.get("_name_or_path")
-    return named in ("microsoft/beit-base-finetuned-ade-640-640", "microsoft/beit-large-finetuned-ade-640-640")

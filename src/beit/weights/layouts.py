@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from beit.errors import CheckpointError
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
-from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
+from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION
 from beit.weights.rules import Layout
 
+# timm's names are those of the original classification; a config tells them apart.
 # In order: a Flax or Hugging Face model may have an lm_head too, which marks the original pre-trained ones.
 LAYOUTS = (
     FLAX,
@@ -18,7 +19,6 @@ LAYOUTS = (
     ORIGINAL_SEGMENTATION,
     ORIGINAL_PRETRAINING,
     ORIGINAL_CLASSIFICATION,
-    TIMM,
 )
 
 

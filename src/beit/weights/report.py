@@ -38,8 +38,10 @@ class LoadReport:
             "error_msgs": [],
         }
 
-    def __bool__(self) -> bool:
-        return bool(self.new or self.unexpected or self.adapted)
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing to tell: every parameter was loaded as it was."""
+        return not (self.new or self.unexpected or self.adapted)
 
     def __str__(self) -> str:
         lines = list(self.adapted)

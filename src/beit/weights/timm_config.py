@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from beit.config import BeitConfig
+from beit.errors import ConfigError
 
 # Registered models of timm, whose other options `model_args` then overrides.
 _REGISTERED = {
@@ -21,8 +22,10 @@ def timm_hints(found: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what a timm config says about options that tensors do not tell."""
     if found is None or "architecture" not in found:
         return {}
-    arguments = found.get("model_args") or {}
-    size = arguments.get("img_size") or (found.get("pretrained_cfg") or {}).get("input_size", [None])[-2:]
+    arguments, pretrained = (_mapping(found.get(name)) for name in ("model_args", "pretrained_cfg"))
+    size = arguments.get("img_size") or pretrained.get("input_size")
+    if isinstance(size, list):
+        size = size[-2:]  # input_size begins with the channels
     hints: dict[str, Any] = {}
     if isinstance(size, int):
         hints["image_size"] = size
@@ -33,8 +36,18 @@ def timm_hints(found: Mapping[str, Any] | None) -> dict[str, Any]:
     return hints
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def timm_config(config: BeitConfig) -> dict[str, Any]:
-    """Return the `config.json` that timm's `load_model_config_from_hf` reads."""
+    """Return the `config.json` that timm's `load_model_config_from_hf` reads.
+
+    Raises:
+        ConfigError: If the model has an option that timm's BEiT does not have.
+    """
+    if config.hidden_act != "gelu":
+        raise ConfigError(f"hidden_act is {config.hidden_act!r}; timm's BEiT has gelu only, use another layout")
     height, width = config.image_hw
     pool = "avg" if config.use_mean_pooling else "token"
     classes = config.num_labels if config.architectures == ["BeitForImageClassification"] else 0
