@@ -5,7 +5,9 @@ import importlib.util
 import io
 import json
 import pickle
+import struct
 import sys
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -745,3 +747,73 @@ def test_broken_pictures_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(Image.Image, "convert", refuse)  # as Pillow before 12 does for some modes
     with pytest.raises(DataError, match=r"LAB pixels .* convert it to RGB first"):
         BeitImageProcessor()(Image.new("LAB", (5, 5)))
+
+
+def png_of_60000_by_60000():
+    """A picture bomb: 60,000 x 60,000 pixels in a few kilobytes."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = zlib.compress(bytes(60_000 * 3 + 1) * 50, 9)
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def gif_of_500_frames():
+    frames = [Image.fromarray(np.full((16, 16, 3), value % 256, np.uint8)) for value in range(0, 5000, 10)]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+def half_a_jpeg():
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, "JPEG")
+    return file.getvalue()[: len(file.getvalue()) // 2]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (png_of_60000_by_60000, "exceeds limit of .* could be decompression bomb"),
+        (half_a_jpeg, "is broken: image file is truncated"),
+        (lambda: b"", "is not a picture that Pillow can read"),
+        (gif_of_500_frames, r"holds several pictures \(GIF\); expected one, save the one you mean by itself"),
+        (lambda: np.full((30, 30, 3), np.nan, np.float32), "holds NaN or infinite values"),
+        (lambda: np.zeros((30, 30, 5), np.uint8), r"shape \(30, 30, 5\), with 1 or 3 channels neither first nor last"),
+    ],
+    ids=["bomb", "truncated", "0 bytes", "500 frames", "NaN", "5 channels"],
+)
+def test_a_bad_picture_is_named(make, message, tmp_path):
+    """By its place in the batch, and a file by its path."""
+    good, bad = Image.new("RGB", (40, 30)), make()
+    processor = BeitImageProcessor()
+    with pytest.raises(DataError, match=rf"images\[1\]: .*{message}"):
+        processor([good, bad], return_tensors="np")
+    if isinstance(bad, bytes):
+        path = tmp_path / "picture.img"
+        path.write_bytes(bad)
+        with pytest.raises(DataError, match=rf"picture.img .*{message}"):
+            processor([good, path], return_tensors="np")
+
+
+def test_as_many_maps_as_pictures():
+    maps = [np.zeros((30, 40), np.uint8)] * 3
+    with pytest.raises(DataError, match="got 3 label maps for 1 pictures; pass one map for each picture"):
+        BeitImageProcessor()([Image.new("RGB", (40, 30))], maps)
+
+
+@pytest.mark.parametrize("framework", ["torch", "numpy"])
+@pytest.mark.parametrize("size", [None, (50, 70), (3, 2), (700, 900)])
+def test_scores_on_request(framework, size):
+    logits = torch.randn(2, 5, 12, 16, generator=torch.Generator().manual_seed(0))
+    sizes = None if size is None else [size, size]
+    outputs = {"logits": logits if framework == "torch" else logits.numpy()}
+    found = BeitImageProcessor().post_process_semantic_segmentation(outputs, sizes, return_scores=True)
+    wide = logits if size is None else torch.nn.functional.interpolate(logits, size=size, mode="bilinear")
+    best, labels = wide.softmax(1).max(1)
+    for index, (map_HW, scores_HW) in enumerate(found):
+        agree = np.asarray(map_HW) == labels[index].numpy()
+        assert agree.mean() > 0.999
+        np.testing.assert_allclose(np.asarray(scores_HW), best[index].numpy(), atol=1e-5)

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from beit.errors import ConfigError, DataError
 from beit.image.options import FIRST, LAST, NONE
-from beit.image.reading import read_image
+from beit.image.reading import check_single, read_image
 
 Pixels = NDArray[Any]
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -108,9 +108,12 @@ def load_upright(image: Image.Image, kind: str) -> Image.Image:
         DataError: If its file is broken, or it has no pixels.
     """
     try:
+        check_single(image, f"the {kind}")
         image.load()
         if image.getexif().get(_ORIENTATION, 1) != 1:  # exif_transpose copies pictures that are upright already
             image = ImageOps.exif_transpose(image)
+    except DataError:
+        raise
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise DataError(f"the {kind} is broken: {error or type(error).__name__}; fetch or save it again") from None
     if min(image.size) == 0:

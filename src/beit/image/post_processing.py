@@ -5,7 +5,7 @@ Legend: B batch, K classes, h x w pixels of the scores, H x W pixels of the map.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -18,8 +18,8 @@ from beit.image.inputs import to_array
 _BAND_VALUES = 2**22  # upsampled scores held at once: 16 MiB of float32
 
 
-def label_maps(outputs: Any, target_sizes: Any = None) -> list[Any]:
-    """Return the best class of each pixel.
+def label_maps(outputs: Any, target_sizes: Any = None, return_scores: bool = False) -> list[Any]:
+    """Return the best class of each pixel, and on request how sure the model is of it.
 
     Scores are interpolated bilinearly (without aligned corners) to the size asked for, a band of rows at a time: the
     scores of 150 classes for a photograph would fill gigabytes. Half precision is interpolated in float32.
@@ -27,9 +27,11 @@ def label_maps(outputs: Any, target_sizes: Any = None) -> list[Any]:
     Args:
         outputs: What a segmentation model returned, with `logits` (B, K, h, w) of torch or numpy.
         target_sizes: B pairs (height, width), as a list, an array or a tensor; None: the size of the scores.
+        return_scores: Return pairs (map, scores) instead of maps.
 
     Returns:
         B maps (height, width) of int64: torch tensors on the same device if the logits are torch, else numpy arrays.
+        Scores are the probabilities (height, width), in [0, 1], of the classes in the map.
 
     Raises:
         ConfigError: If there are no such logits, or sizes do not fit them.
@@ -38,9 +40,10 @@ def label_maps(outputs: Any, target_sizes: Any = None) -> list[Any]:
     if len(logits_BKhw.shape) != 4:
         raise ConfigError(f"logits have shape {tuple(logits_BKhw.shape)}; expected (batch, classes, height, width)")
     if target_sizes is None:
-        return [_argmax(scores_Khw) for scores_Khw in logits_BKhw]
+        target_sizes = [tuple(logits_BKhw.shape[2:])] * len(logits_BKhw)
     sizes = _sizes(target_sizes, len(logits_BKhw))
-    return [_resized_argmax(scores_Khw, hw) for scores_Khw, hw in zip(logits_BKhw, sizes, strict=True)]
+    best = [_resized_best(scores_Khw, hw, return_scores) for scores_Khw, hw in zip(logits_BKhw, sizes, strict=True)]
+    return best if return_scores else [labels_HW for labels_HW, _ in best]
 
 
 def _logits(outputs: Any) -> Any:
@@ -74,24 +77,44 @@ def _sizes(target_sizes: Any, count: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def _resized_argmax(scores_Khw: Any, hw: tuple[int, int]) -> Any:
-    """Return the map (H, W) of one picture."""
+def _resized_best(scores_Khw: Any, hw: tuple[int, int], wanted: bool) -> tuple[Any, Any]:
+    """Return the map (H, W) of one picture, and if wanted the probabilities (H, W) of its classes."""
+    bands = [_best(band_KbW, wanted) for band_KbW in _bands(scores_Khw, hw)]
+    labels, probabilities = ([band[part] for band in bands] for part in (0, 1))
+    return _joined(labels), _joined(probabilities) if wanted else None
+
+
+def _bands(scores_Khw: Any, hw: tuple[int, int]) -> Generator[Any]:
+    """Yield the upsampled scores (K, some rows, W) from top to bottom."""
     classes, height, width = scores_Khw.shape
-    if hw == (height, width):
-        return _argmax(scores_Khw)
-    above_H, below_H, weight_H = _neighbours(height, hw[0], str(scores_Khw.dtype))
     # A band is bounded by its upsampled rows, or where the map is the smaller one, by the rows that it is made from.
     rows = max(1, int(_BAND_VALUES / (classes * hw[1] * max(1, height / hw[0]))))
-    bands: list[Any] = []
+    above_H, below_H, weight_H = _neighbours(height, hw[0], str(scores_Khw.dtype))
     for start in range(0, hw[0], rows):
         here = slice(start, start + rows)
+        if hw == (height, width):
+            yield scores_Khw[:, here]
+            continue
         first, last = int(above_H[here][0]), int(below_H[here][-1])
         wide_KhW = _widen(scores_Khw[:, first : last + 1], hw[1])
         above, below, weight = above_H[here] - first, below_H[here] - first, weight_H[here][:, None]
         if _is_torch(wide_KhW):
             weight = wide_KhW.new_tensor(weight)
-        bands.append(_argmax(wide_KhW[:, above] * (1 - weight) + wide_KhW[:, below] * weight))
-    return import_module("torch").cat(bands) if _is_torch(scores_Khw) else np.concatenate(bands)
+        yield wide_KhW[:, above] * (1 - weight) + wide_KhW[:, below] * weight
+
+
+def _best(scores_KbW: Any, wanted: bool) -> tuple[Any, Any]:
+    """Return the best class of each pixel of a band, and if wanted its probability."""
+    labels_bW = scores_KbW.argmax(0)
+    if not wanted:
+        return labels_bW, None
+    exp = import_module("torch").exp if _is_torch(scores_KbW) else np.exp
+    best_bW = scores_KbW.amax(0) if _is_torch(scores_KbW) else scores_KbW.max(0)
+    return labels_bW, 1 / exp(scores_KbW - best_bW).sum(0)  # softmax at the maximum
+
+
+def _joined(bands: list[Any]) -> Any:
+    return import_module("torch").cat(bands) if _is_torch(bands[0]) else np.concatenate(bands)
 
 
 def _widen(scores_Khw: Any, width: int) -> Any:
@@ -114,10 +137,6 @@ def _neighbours(size: int, target: int, dtype: str) -> tuple[NDArray[np.int64], 
     place = np.maximum(place, real(0))  # pixel centres outside the outermost ones take their value
     first = np.minimum(place.astype(np.int64), size - 1)
     return first, np.minimum(first + 1, size - 1), (place - first).astype(real)
-
-
-def _argmax(scores_Khw: Any) -> Any:
-    return scores_Khw.argmax(0)
 
 
 def _is_torch(array: Any) -> bool:

@@ -169,9 +169,11 @@ class BeitImageProcessor:
             features = {name: to_framework(value, framework) for name, value in features.items()}
         return BatchFeature(features)
 
-    def post_process_semantic_segmentation(self, outputs: Any, target_sizes: Any = None) -> list[Any]:
-        """Return one label map per picture; see `beit.image.post_processing.label_maps`."""
-        return label_maps(outputs, target_sizes)
+    def post_process_semantic_segmentation(
+        self, outputs: Any, target_sizes: Any = None, return_scores: bool = False
+    ) -> list[Any]:
+        """Return one label map per picture, and on request its scores; see `beit.image.post_processing.label_maps`."""
+        return label_maps(outputs, target_sizes, return_scores)
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option: what is given and not None, else the attribute."""

@@ -22,11 +22,12 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
         min_side: Smallest height and width to accept, in pixels.
 
     Raises:
-        DataError: If the file is missing, truncated, too small, no picture, or a decompression bomb.
+        DataError: If the file is missing, truncated, too small, animated, no picture, or a decompression bomb.
     """
     name = name or (str(source) if not isinstance(source, bytes) else "picture")
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            check_single(image, name)
             picture = _eight_bit(ImageOps.exif_transpose(image), name).convert("RGB")
     except DataError:
         raise
@@ -41,6 +42,20 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
             f"{name} is {picture.height} x {picture.width} pixels; expected at least {min_side} on each side"
         )
     return picture
+
+
+def check_single(image: Image.Image, name: str) -> None:
+    """Refuse a film or a document of several pages, of which the first picture alone would be an arbitrary part.
+
+    Cameras put a preview beside a photograph (MPO); there the first picture is the photograph.
+
+    Raises:
+        DataError: If there is more than one picture.
+    """
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise DataError(
+            f"{name} holds several pictures ({image.format}); expected one, save the one you mean by itself"
+        )
 
 
 def _eight_bit(image: Image.Image, name: str) -> Image.Image:
