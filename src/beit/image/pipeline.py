@@ -56,6 +56,9 @@ def process_images(
                 raise
             raise type(error)(f"images[{index}]: {error}") from None
 
+    colour_hw = _known_size(sources, steps) if stacked else None
+    if colour_hw is not None:
+        return _straight_to_batch(prepare, len(sources), steps, colour_hw, output_layout or LAST)
     cropped = _each(prepare, range(len(sources)))
     if steps.factor is not None and any(picture.scaled for picture in cropped):
         warnings.warn(
@@ -73,6 +76,29 @@ def process_images(
 
     _each(write, range(len(sources)))
     return result
+
+
+def _known_size(sources: Sequence[Any], steps: Steps) -> tuple[int, int] | None:
+    """Return the size that every picture will have, if that is known before any is opened and all will be RGB."""
+    hw = steps.crop_hw or steps.size
+    coloured = all(isinstance(source, Image.Image | str | os.PathLike | bytes) for source in sources)
+    return hw if isinstance(hw, tuple) and coloured else None
+
+
+def _straight_to_batch(
+    prepare: Callable[[int], Cropped], count: int, steps: Steps, hw: tuple[int, int], layout: str
+) -> Pixels:
+    """Return the batch, each picture written to its place as soon as it is cropped; none waits for another."""
+    computed = steps.factor is not None or steps.mean is not None
+    shape = (*hw, 3) if layout == LAST else (3, *hw)
+    batch: Pixels = np.empty((count, *shape), np.float32 if computed else np.uint8)
+
+    def work(index: int) -> None:
+        target = batch[index]
+        write_values(prepare(index), steps, target.transpose(2, 0, 1) if layout == LAST else target)
+
+    _each(work, range(count))
+    return batch
 
 
 def _allocate(
