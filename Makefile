@@ -44,7 +44,7 @@ INTEROP := 4.37.2 5.23.0
 .interop/%/.setup: constraints.txt
 	@echo "Installing transformers $* into .interop/$* (once, usually 1 to 2 minutes) ..."
 	$(PYTHON) -m venv .interop/$*
-	.interop/$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch "transformers==$*"
+	.interop/$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch Pillow "transformers==$*"
 	@touch $@
 
 test-interop: $(VENV)/.setup $(INTEROP:%=.interop/%/.setup)

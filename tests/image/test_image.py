@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beit.errors import ConfigError, DataError
-from beit.image import Preprocessing, read_image, to_unit_array
+from beit.image import BeitImageProcessor, Preprocessing, read_image, to_unit_array
 from tests.conftest import GOLDEN
 
 
@@ -133,9 +133,32 @@ def test_numbers_of_the_published_processor(real_data):
         assert np.abs(ours - io[key]).mean() < 1e-3
 
 
-@pytest.mark.parametrize("content", [None, "{", "{}", '{"size": 3, "image_mean": 1}', "[1]"])
-def test_bad_files(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist"),
+        ("{", "JSON"),
+        ("[1]", "holds a list; expected the options of a BeitImageProcessor"),
+        ('{"size": "big"}', "size is 'big'; expected whole numbers of pixels"),
+        ('{"do_resize": false}', "leaves out a step or scales in its own way"),
+        ('{"rescale_factor": 0.5}', "leaves out a step or scales in its own way"),
+        ('{"size": {"shortest_edge": 64}, "do_center_crop": false}', "makes pictures of any shape"),
+    ],
+)
+def test_bad_files(tmp_path, content, message):
     if content is not None:
         (tmp_path / "preprocessor_config.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"does not exist|is not understood"):
+    with pytest.raises(ConfigError, match=message):
         Preprocessing.from_pretrained(tmp_path)
+
+
+def test_what_a_file_leaves_out_is_as_published(tmp_path):
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": 0.25}')
+    view = Preprocessing((224, 224), (256, 256), mean=(0.25, 0.25, 0.25))
+    assert Preprocessing.from_pretrained(tmp_path) == view
+
+
+def test_one_picture_is_what_the_processor_makes_of_it():
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 210, 3), dtype=np.uint8))
+    pixels = BeitImageProcessor()(picture, return_tensors="np").pixel_values[0]
+    np.testing.assert_array_equal(Preprocessing((224, 224), (256, 256))(picture), pixels)

@@ -1,19 +1,25 @@
-"""The deterministic way from a picture to model input, saved beside the model as `preprocessor_config.json`."""
+"""The deterministic way from an RGB picture to model input, saved beside the model as `preprocessor_config.json`.
+
+It is what `BeitImageProcessor` does with such a file, for one picture at a time and with its geometry told.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from PIL import Image
 
 from beit.errors import ConfigError
-from beit.image.arrays import HALF, Floats, normalise, to_unit_array
+from beit.image.arrays import HALF, Floats
+from beit.image.inputs import Picture
+from beit.image.options import LAST, Steps, size_to_dict
+from beit.image.processor import BeitImageProcessor
+from beit.image.steps import resize_and_crop, write_values
 
-PREPROCESSOR_NAME = "preprocessor_config.json"
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 
@@ -43,86 +49,62 @@ class Preprocessing:
         """Return the view that keeps a picture's shape and crops about `crop_share` of its shorter side."""
         return cls(image_hw, round(max(image_hw) / crop_share), **options)
 
+    @cached_property
+    def steps(self) -> Steps:
+        """The same as the steps of a processor."""
+        return Steps(self.resize, self.resample, self.image_hw, 1 / 255, self.mean, self.std)
+
     def __call__(self, picture: Image.Image) -> Floats:
         """Return the model input (3, height, width) of an RGB picture."""
-        return normalise(to_unit_array(self.crop(picture)), self.mean, self.std)
+        pixels_CHW = np.empty((3, *self.image_hw), np.float32)
+        write_values(resize_and_crop(Picture(picture, LAST), self.steps), self.steps, pixels_CHW)
+        return pixels_CHW
 
     def crop(self, picture: Image.Image) -> Image.Image:
         """Return what the model sees of a picture; a crop larger than the resized picture is padded with black."""
-        height, width = self._resized(picture.height, picture.width)
-        top, left = (height - self.image_hw[0]) // 2, (width - self.image_hw[1]) // 2
-        resized = picture.resize((width, height), self.resample)
-        return resized.crop((left, top, left + self.image_hw[1], top + self.image_hw[0]))
+        return Image.fromarray(np.ascontiguousarray(resize_and_crop(Picture(picture, LAST), self.steps).pixels_HWC))
 
     def box(self, picture_height: int, picture_width: int) -> Box:
         """Return where that crop lies in the picture itself, in its pixels."""
-        height, width = self._resized(picture_height, picture_width)
+        height, width = self.steps.resized_hw(picture_height, picture_width)
         top, left = (height - self.image_hw[0]) // 2, (width - self.image_hw[1]) // 2
         bottom, right = top + self.image_hw[0], left + self.image_hw[1]
         down, across = picture_height / height, picture_width / width
         return max(0, left) * across, max(0, top) * down, min(width, right) * across, min(height, bottom) * down
 
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
-        if not isinstance(self.resize, int):
-            return self.resize
-        shorter = min(height, width)
-        return self.resize * height // shorter, self.resize * width // shorter
-
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `preprocessor_config.json` into an existing folder, with the key names used on the hub."""
-        if isinstance(self.resize, int):
-            size = {"shortest_edge": self.resize}
-        else:
-            size = {"height": self.resize[0], "width": self.resize[1]}
-        options = {
-            "image_processor_type": "BeitImageProcessor",
-            "do_resize": True,
-            "size": size,
-            "resample": int(self.resample),
-            "do_center_crop": True,
-            "crop_size": {"height": self.image_hw[0], "width": self.image_hw[1]},
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": list(self.mean),
-            "image_std": list(self.std),
-            "do_reduce_labels": False,
-        }
-        (Path(folder) / PREPROCESSOR_NAME).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
+        """Write `preprocessor_config.json` into a folder, as the published processor reads it.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        BeitImageProcessor(
+            size=size_to_dict(self.resize),
+            resample=self.resample,
+            crop_size=size_to_dict(self.image_hw),
+            image_mean=list(self.mean),
+            image_std=list(self.std),
+        ).save_pretrained(folder)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Read `preprocessor_config.json` of a model folder.
 
         Raises:
-            ConfigError: If it is missing, not understood, or asks for steps that are not done here.
+            ConfigError: If it is missing, not understood, or asks for other steps than these.
         """
-        path = Path(folder) / PREPROCESSOR_NAME
-        try:
-            options: Any = json.loads(path.read_text(encoding="utf-8"))
-            resize = _size(options["size"])
-            cropped = options.get("do_center_crop", True)
-            image = _size(options["crop_size"]) if cropped else resize
-            image_hw = (image, image) if isinstance(image, int) else image
-            mean, std = tuple(options["image_mean"]), tuple(options["image_std"])
-            resample = Image.Resampling(options.get("resample", Image.Resampling.BICUBIC))
-            scale = float(options.get("rescale_factor", 1 / 255))
-        except (FileNotFoundError, NotADirectoryError):
-            raise ConfigError(f"{path} does not exist; a model folder that can predict holds it") from None
-        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        steps = BeitImageProcessor.from_pretrained(folder).steps
+        size, mean, std = steps.size, steps.mean, steps.std
+        cropped = steps.crop_hw or size
+        if size is None or mean is None or std is None or steps.factor is None or abs(steps.factor * 255 - 1) > 1e-6:
             raise ConfigError(
-                f"{path} is not understood ({error!r}); expected a BeitImageProcessor's options"
-            ) from None
-        skipped = [step for step in ("do_resize", "do_rescale", "do_normalize") if not options.get(step, True)]
-        if skipped or abs(scale * 255 - 1) > 1e-6:
-            raise ConfigError(
-                f"{path} asks for other steps ({skipped or f'rescale_factor {scale}'}); set them as usual"
+                f"the processor of {folder} leaves out a step or scales in its own way ({steps}); expected resizing, "
+                "division by 255 and normalising: set them as usual"
             )
-        return cls(image_hw, resize, mean, std, resample)
+        if not isinstance(cropped, tuple):
+            raise ConfigError(f"the processor of {folder} makes pictures of any shape ({steps}); set a crop")
+        return cls(cropped, size, _three(mean), _three(std), steps.resample)
 
 
-def _size(size: int | Mapping[str, int]) -> tuple[int, int] | int:
-    """Return a size of the file: a whole number is a square, as in old files."""
-    if isinstance(size, int):
-        return size, size
-    return size["shortest_edge"] if "shortest_edge" in size else (size["height"], size["width"])
+def _three(values: float | tuple[float, ...]) -> tuple[float, ...]:
+    return values if isinstance(values, tuple) else (values,) * 3

@@ -16,7 +16,7 @@ from beit.errors import ConfigError
 from beit.hub import HubOptions, hub_file, is_hub_name
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
 from beit.image.labels import process_maps
-from beit.image.options import FIRST, LAST, NONE, parse_layout, parse_size, parse_steps, size_to_dict
+from beit.image.options import FIRST, LAST, NONE, Steps, parse_layout, parse_size, parse_steps, size_to_dict
 from beit.image.pipeline import process_images
 from beit.image.post_processing import label_maps
 from beit.image.processor_files import options_of_file, plain_options, read_json, write_json
@@ -174,6 +174,15 @@ class BeitImageProcessor:
     ) -> list[Any]:
         """Return one label map per picture, and on request its scores; see `beit.image.post_processing.label_maps`."""
         return label_maps(outputs, target_sizes, return_scores)
+
+    @property
+    def steps(self) -> Steps:
+        """What is done to a picture, by the options as they are now.
+
+        Raises:
+            ConfigError: If one of them cannot work.
+        """
+        return parse_steps(self._options({}))
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option: what is given and not None, else the attribute."""
