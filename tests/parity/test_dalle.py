@@ -2,12 +2,16 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
+from beit.errors import CheckpointError
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
+from beit.weights import DALLE, open_dalle
 from tests.conftest import GOLDEN
 
 FOLDER = GOLDEN / "dalle"
@@ -45,3 +49,48 @@ def test_the_recorded_model():
         one_hot = torch.nn.functional.one_hot(tokens, 64).movedim(-1, 1).float()
         np.testing.assert_allclose(model.decoder(one_hot).numpy(), io["decoder_output"], atol=2e-5, rtol=1e-4)
         np.testing.assert_allclose(model.decode(tokens).numpy(), io["reconstruction"], atol=2e-5, rtol=1e-4)
+
+
+def test_the_released_files():
+    """encoder.pkl and decoder.pkl, whole pickled modules, give the recorded logits, tokens and pixels."""
+    model = DiscreteVAE.from_pretrained(FOLDER)
+    assert model.config == DiscreteVAEConfig(64, 8, 2, 4, 16, 3)
+    io = np.load(FOLDER / "io.npz")
+    with torch.no_grad():
+        pixels = torch.from_numpy(io["pixels"])
+        np.testing.assert_allclose(model.logits(pixels).numpy(), io["encoder_logits"], atol=1e-4)
+        tokens = model.encode(pixels)
+        assert np.array_equal(tokens.numpy(), io["tokens"])
+        np.testing.assert_allclose(model.decode(tokens).numpy(), io["reconstruction"], atol=1e-4)
+
+
+def test_the_released_files_converted_once(tmp_path):
+    model = DiscreteVAE.from_pretrained(FOLDER)
+    model.save_pretrained(tmp_path)
+    again = DiscreteVAE.from_pretrained(tmp_path)
+    assert again.config == model.config
+    assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_the_table_is_inverted():
+    entries = open_dalle(FOLDER)
+    there = DALLE.from_canonical({name: entry.read() for name, entry in entries.items()})
+    recorded = load_file(FOLDER / "weights.safetensors")
+    assert there.keys() == recorded.keys()
+    assert all(np.array_equal(there[name], tensor.numpy()) for name, tensor in recorded.items())
+    assert {ours(name) for name in recorded} == entries.keys()
+
+
+@pytest.mark.parametrize("evil", ["evil.pkl", "evil_torch.pkl"])
+def test_unsafe_and_wrong_files_are_refused(evil, tmp_path, monkeypatch):
+    monkeypatch.setenv("BEIT_EVIL_MARKER", str(tmp_path / "marker"))
+    shutil.copy(FOLDER / "encoder.pkl", tmp_path)
+    with pytest.raises(CheckpointError, match=r"decoder.pkl cannot be read \(No such file"):
+        DiscreteVAE.from_pretrained(tmp_path)
+    shutil.copy(FOLDER / "encoder.pkl", tmp_path / "decoder.pkl")
+    with pytest.raises(CheckpointError, match=r"holds a dall_e.encoder.Encoder; expected the dall_e.decoder.Decoder"):
+        DiscreteVAE.from_pretrained(tmp_path)
+    shutil.copy(GOLDEN / "evil" / evil, tmp_path / "decoder.pkl")
+    with pytest.raises(CheckpointError, match="wants to use"):
+        DiscreteVAE.from_pretrained(tmp_path)
+    assert not (tmp_path / "marker").exists()

@@ -16,7 +16,15 @@ from torch.nn import functional
 from beit.errors import ConfigError
 from beit.tokenizer.coders import Decoder, Encoder
 from beit.tokenizer.config import DiscreteVAEConfig
-from beit.weights import WEIGHTS_NAME, atomic_file, check_fit, read_safetensors
+from beit.weights import (
+    ENCODER_NAME,
+    WEIGHTS_NAME,
+    atomic_file,
+    check_fit,
+    dalle_options,
+    open_dalle,
+    read_safetensors,
+)
 
 # Pixels in [0, 1] are moved into [0.1, 0.9], where logit-Laplace has no infinite likelihood (arXiv 2102.12092, A.3).
 LOGIT_LAPLACE_EPS = 0.1
@@ -84,10 +92,16 @@ class DiscreteVAE(nn.Module):
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Load a tokenizer folder, in evaluation mode.
 
+        Args:
+            folder: What `save_pretrained` wrote, or OpenAI's released `encoder.pkl` and `decoder.pkl`, which are read
+                without executing them.
+
         Raises:
             ConfigError: If `config.json` is missing or not a tokenizer's.
-            CheckpointError: If the weights are missing, damaged or do not fit.
+            CheckpointError: If the weights are missing, damaged, unsafe, or do not fit.
         """
+        if (Path(folder) / ENCODER_NAME).is_file() and not (Path(folder) / WEIGHTS_NAME).exists():
+            return cls._from_openai(folder)
         model = cls(DiscreteVAEConfig.from_pretrained(folder))
         path = Path(folder) / WEIGHTS_NAME
         tensors, own = read_safetensors(path), dict(model.named_parameters())
@@ -96,6 +110,18 @@ class DiscreteVAE(nn.Module):
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(tensors[name])
+        return model.eval()
+
+    @classmethod
+    def _from_openai(cls, folder: str | Path) -> Self:
+        entries = open_dalle(folder)
+        shapes = {name: entry.shape for name, entry in entries.items()}
+        model = cls(DiscreteVAEConfig(**dalle_options(str(folder), shapes)))
+        own = dict(model.named_parameters())
+        check_fit(str(folder), shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(torch.from_numpy(entries[name].read()))
         return model.eval()
 
     def _check(self, pixels: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from beit.weights.adapt import fitted, shared_bias_to_layers, with_root
 from beit.weights.checkpoint import CONFIG_KEY, Checkpoint, open_checkpoint
+from beit.weights.dalle import DALLE, DECODER_NAME, ENCODER_NAME, dalle_options, open_dalle
 from beit.weights.entry import Entry
 from beit.weights.flax import FLAX, flax_tree
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
@@ -16,6 +17,9 @@ from beit.weights.timm_config import timm_config
 
 __all__ = [
     "CONFIG_KEY",
+    "DALLE",
+    "DECODER_NAME",
+    "ENCODER_NAME",
     "FLAX",
     "HUGGING_FACE",
     "HUGGING_FACE_NATIVE",
@@ -35,10 +39,12 @@ __all__ = [
     "atomic_folder",
     "check_fit",
     "check_overrides",
+    "dalle_options",
     "discard_leftovers",
     "fitted",
     "flax_tree",
     "open_checkpoint",
+    "open_dalle",
     "read_safetensors",
     "shared_bias_to_layers",
     "timm_config",

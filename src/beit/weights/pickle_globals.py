@@ -60,12 +60,14 @@ class Job:
     Attributes:
         path: The file that holds it.
         locate: Where each storage starts in that file.
+        modules: Classes of torch modules that it may hold whole, by full name; most files may hold none.
         storages: The storages that it has referred to so far, by key.
         steps: The work done so far.
     """
 
     path: Path
     locate: Locate
+    modules: frozenset[str] = frozenset()
     storages: dict[str, Storage] = field(default_factory=dict[str, Storage])
     steps: int = 0
 
@@ -81,6 +83,40 @@ class NumpyType:
     """Stands for the type of a numpy number, such as "f8"."""
 
     code: str
+
+
+@dataclass(eq=False)
+class StoredModule:
+    """A torch module that was pickled whole: what its class was called, and its attributes; no class is ever loaded.
+
+    Attributes:
+        kind: The full name of its class.
+        state: Its attributes, with tensors under `_parameters` and modules inside under `_modules`.
+    """
+
+    kind: str
+    state: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def tensors(self, prefix: str = "") -> dict[str, StoredTensor]:
+        """Return what `state_dict()` would: tensors by their names, joined by dots."""
+        found: dict[str, StoredTensor] = {}
+        for group in ("_parameters", "_buffers", "_modules"):
+            members = self.state.get(group)
+            for name, value in members.items() if isinstance(members, dict) else ():
+                if isinstance(value, StoredTensor):
+                    found[f"{prefix}{name}"] = value
+                elif isinstance(value, StoredModule):
+                    found |= value.tensors(f"{prefix}{name}.")
+        return found
+
+
+def called(job: Job, name: str, arguments: tuple[Any, ...]) -> Any:
+    """Return what stands for the result of a call to a function or class that may be called."""
+    if name in job.modules:
+        if arguments:
+            raise ValueError(f"a {name} is made with arguments; its attributes were expected to follow")
+        return StoredModule(name)
+    return CALLS[name](job, *arguments)
 
 
 def hashable(key: Any) -> Any:

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, cast
 
 from beit.errors import CheckpointError
-from beit.weights.pickle_globals import CALLS, STORAGES, Job, NumpyType, Storage, hashable
+from beit.weights.pickle_globals import (
+    CALLS,
+    STORAGES,
+    Job,
+    NumpyType,
+    Storage,
+    StoredModule,
+    called,
+    hashable,
+)
 from beit.weights.stored import ITEM_SIZES, is_count, shortened
 
 MAX_PICKLE = 64 * 2**20  # bytes of the pickle itself, without tensors; those of BEiT have less than one MiB
@@ -148,7 +157,7 @@ class _Machine:
     # Objects
 
     def name(self, name: str) -> None:
-        if name in CALLS or name in STORAGES:
+        if name in CALLS or name in STORAGES or name in self.job.modules:
             self.stack.append(_Name(name))
         elif name.startswith("torch.") and name[6:] in ITEM_SIZES:
             self.stack.append(name)
@@ -166,11 +175,11 @@ class _Machine:
 
     def call(self, _: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, _Name) or function.name not in CALLS:
+        if not isinstance(function, _Name) or function.name not in CALLS.keys() | self.job.modules:
             raise ValueError(f"a {type(function).__name__} is called like a function")
         if not isinstance(arguments, tuple):
             raise ValueError(f"{function.name} is called with a {type(arguments).__name__}, not with a tuple")
-        self.stack.append(CALLS[function.name](self.job, *cast("tuple[Any, ...]", arguments)))
+        self.stack.append(called(self.job, function.name, cast("tuple[Any, ...]", arguments)))
 
     def set_state(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
@@ -181,6 +190,8 @@ class _Machine:
                 if type(key) is not str or hasattr(argparse.Namespace, key):
                     raise ValueError(f"an argparse.Namespace has the attribute {shortened(key)}")
                 vars(target)[key] = value
+        elif isinstance(target, StoredModule) and type(state) is dict and not target.state:
+            target.state = cast("dict[str, Any]", state)  # kept as it is: keys have been checked, nothing is copied
         elif isinstance(target, NumpyType):
             if not isinstance(state, tuple) or cast("tuple[Any, ...]", state)[1:2] not in (("<",), ("|",)):
                 raise ValueError("a numpy number is not in little-endian order")

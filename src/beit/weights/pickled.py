@@ -11,10 +11,11 @@ import argparse
 import io
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NoReturn, cast
 
-from beit.weights.pickle_globals import MAX_STEPS, Job, Storage
+from beit.weights.pickle_globals import MAX_STEPS, Job, Storage, StoredModule
 from beit.weights.pickle_machine import MAX_PICKLE, run_pickle
 from beit.weights.stored import StoredTensor, reading, shortened
 
@@ -25,11 +26,15 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
 
 
-def open_pickled(path: str | Path) -> Any:
+def open_pickled(path: str | Path, modules: Iterable[str] = ()) -> Any:
     """Return the object in a file of `torch.save` (zip or older) or `pickle`, its tensors as `StoredTensor`.
 
     Parameters come as their tensors, `torch.Size` as a tuple, data types and devices of torch as strings such as
     "torch.float32" and "cuda:0", numpy numbers as Python numbers. The result has no cycles and is at most 64 deep.
+
+    Args:
+        path: The file.
+        modules: Full names of torch module classes that a zip file may hold whole; they come as `StoredModule`.
 
     Raises:
         CheckpointError: If the file is missing, damaged, too large, or wants to use anything else.
@@ -38,7 +43,7 @@ def open_pickled(path: str | Path) -> Any:
     with reading(path, _KIND), path.open("rb") as file:
         size = path.stat().st_size
         if file.read(4) == b"PK\x03\x04":
-            return _open_zip(path, file, size)
+            return _open_zip(path, file, size, frozenset(modules))
         file.seek(0)
         first = run_pickle(Job(path, _no_storage), file, size)
         if first == _LEGACY_MAGIC:
@@ -52,7 +57,7 @@ def _no_storage(storage: Storage) -> NoReturn:
     raise ValueError(f"a tensor refers to storage {shortened(storage.key)}, but a plain pickle has none")
 
 
-def _open_zip(path: Path, file: BinaryIO, size: int) -> Any:
+def _open_zip(path: Path, file: BinaryIO, size: int, modules: frozenset[str]) -> Any:
     """Read the format of torch since 1.6: a zip file of data.pkl and one uncompressed record per storage."""
     records = _zip_records(path, size)
     found = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -83,7 +88,7 @@ def _open_zip(path: Path, file: BinaryIO, size: int) -> Any:
         raise ValueError(f"data.pkl has {record.file_size} bytes; expected at most {MAX_PICKLE}")
     start = _data_offset(file, record, size)
     file.seek(start)
-    result = run_pickle(Job(path, locate), file, start + record.file_size)
+    result = run_pickle(Job(path, locate, modules), file, start + record.file_size)
     if file.tell() != start + record.file_size:
         raise ValueError(f"{start + record.file_size - file.tell()} bytes follow the end of data.pkl")
     return _checked(result)
@@ -203,6 +208,8 @@ def _parts(value: Any) -> list[Any]:
         return list(cast("list[Any]", value))
     if isinstance(value, argparse.Namespace):
         return list(vars(value).values())
+    if isinstance(value, StoredModule):
+        return [value.state]
     if isinstance(value, str | bytes | int | float | set | frozenset | StoredTensor | None):
         return []
     raise ValueError(f"it holds {shortened(value)} itself, which is no data")

@@ -24,6 +24,7 @@ PLACEHOLDERS = {
     "param": r"weight|bias",
     "state": r"weight|bias|running_mean|running_var|num_batches_tracked",
     "head": r"decode_head|auxiliary_head",
+    "coder": r"encoder|decoder",
     "path": r"(?:\w+\.)*\w+",
     "root": r"beit\.|",  # models with a head keep the encoder under "beit.", the bare model does not
 }
