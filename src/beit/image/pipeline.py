@@ -6,7 +6,8 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +21,6 @@ from beit.image.steps import Cropped, output_dtype, output_shape, resize_and_cro
 
 _MAX_THREADS = 8  # more of them wait for memory, and for one another
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -58,8 +58,8 @@ def process_images(
 
     colour_hw = _known_size(sources, steps) if stacked else None
     if colour_hw is not None:
-        return _straight_to_batch(prepare, len(sources), steps, colour_hw, output_layout or LAST)
-    cropped = _each(prepare, range(len(sources)))
+        return _straight_to_batch(prepare, sources, steps, colour_hw, output_layout or LAST)
+    cropped = _each(prepare, len(sources), lambda index: _area(sources[index]))
     if steps.factor is not None and any(picture.scaled for picture in cropped):
         warnings.warn(
             f"pictures with values in 0..1 are multiplied by rescale_factor={steps.factor:g}; "
@@ -74,7 +74,7 @@ def process_images(
         target = targets[index]
         write_values(cropped[index], steps, target.transpose(2, 0, 1) if channels_last[index] else target)
 
-    _each(write, range(len(sources)))
+    _each(write, len(sources))
     return result
 
 
@@ -86,18 +86,18 @@ def _known_size(sources: Sequence[Any], steps: Steps) -> tuple[int, int] | None:
 
 
 def _straight_to_batch(
-    prepare: Callable[[int], Cropped], count: int, steps: Steps, hw: tuple[int, int], layout: str
+    prepare: Callable[[int], Cropped], sources: Sequence[Any], steps: Steps, hw: tuple[int, int], layout: str
 ) -> Pixels:
     """Return the batch, each picture written to its place as soon as it is cropped; none waits for another."""
     computed = steps.factor is not None or steps.mean is not None
     shape = (*hw, 3) if layout == LAST else (3, *hw)
-    batch: Pixels = np.empty((count, *shape), np.float32 if computed else np.uint8)
+    batch: Pixels = np.empty((len(sources), *shape), np.float32 if computed else np.uint8)
 
     def work(index: int) -> None:
         target = batch[index]
         write_values(prepare(index), steps, target.transpose(2, 0, 1) if layout == LAST else target)
 
-    _each(work, range(count))
+    _each(work, len(sources), lambda index: _area(sources[index]))
     return batch
 
 
@@ -122,13 +122,47 @@ def _load_shared(sources: Iterable[Any]) -> None:
             to_picture(source, None)
 
 
-def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    threads = min(len(items), _cores(), _MAX_THREADS)
-    if threads == 1:
-        return list(map(function, items))
-    # One pool per call: a pool that is kept would be dead, and waited for, in a forked data-loading process.
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))
+def _each(function: Callable[[int], Result], count: int, cost: Callable[[int], int] | None = None) -> list[Result]:
+    """Return function(0), function(1), ..., computed by several threads; `cost` says which take longest.
+
+    Every thread takes the next number when it is done with one, the costly ones first, so that none waits long for
+    another at the end. The calling thread is one of them: a single picture costs no thread.
+
+    Raises:
+        Exception: The first, by number, of those that calls have raised.
+    """
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for index in sorted(range(count), key=cost, reverse=True) if cost is not None else range(count):
+        waiting.put(index)
+    results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
+
+    def work() -> None:
+        while True:
+            try:
+                index = waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                results[index] = function(index)
+            except BaseException as error:
+                errors[index] = error
+
+    # Threads of their own for each call: a pool that is kept would be dead, and waited for, in a forked process.
+    threads = [Thread(target=work) for _ in range(min(count, _cores(), _MAX_THREADS) - 1)]
+    for thread in threads:
+        thread.start()
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[min(errors)]
+    return [results[index] for index in range(count)]
+
+
+def _area(source: Any) -> int:
+    """Return how many pixels a picture has, where that is known without opening it."""
+    return source.width * source.height if isinstance(source, Image.Image) else 0
 
 
 def _cores() -> int:
