@@ -36,6 +36,18 @@ def test_cubic_is_scipys_spline_on_the_geometric_grid(source, target):
         np.testing.assert_allclose(ours[..., head], reference, atol=1e-9)
 
 
+@pytest.mark.parametrize("side", [24, 32, 40], ids=["384 pixels", "512 pixels", "640 pixels"])
+def test_cubic_at_the_published_sizes(side):
+    """From 224 pixels, as the published models were tuned: the authors' own computation, written with scipy."""
+    source, target = Grid(14, 14), Grid(side, side)
+    offsets = geometric_offsets(27, 2 * side - 1)
+    wanted = np.clip(np.arange(-side + 1, side), offsets[0], offsets[-1])
+    table, ours = a_table(source)[:-3].reshape(27, 27, -1), resized_by("cubic", source, target)
+    for head in range(2):
+        reference = RectBivariateSpline(offsets, offsets, table[..., head], kx=3, ky=3, s=0)(wanted, wanted)
+        np.testing.assert_allclose(ours[..., head], reference, atol=1e-9)
+
+
 @given(grids, grids)
 def test_linear_is_scipys_on_the_geometric_grid(source, target):
     if source == target:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,7 @@ class Checkpoint:
         weights: dict[str, int] = {}
         for entry in self.tensors.values():
             if "float" in entry.dtype:
-                size = 1
-                for side in entry.shape:
-                    size *= side
-                weights[entry.dtype] = weights.get(entry.dtype, 0) + size
+                weights[entry.dtype] = weights.get(entry.dtype, 0) + prod(entry.shape)
         return max(weights, key=lambda name: weights[name], default="float32")
 
 
