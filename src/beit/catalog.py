@@ -159,20 +159,44 @@ class PublicTokenizer:
     """A tokenizer that was published.
 
     Attributes:
-        project: Who published it.
-        files: Its files.
+        name: What it is loaded by.
+        urls: Where its files are.
+        image_size: Height and width in pixels of what it sees where the model sees 224.
         task: What it does.
         tokens: Size of its codebook.
     """
 
-    project: str
-    files: tuple[str, ...]
+    name: str
+    urls: tuple[str, ...]
+    image_size: int
     task: str
     tokens: int
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files."""
+        return tuple(url.rsplit("/", 1)[1] for url in self.urls)
 
-# The discrete VAE whose tokens BEiT predicts; it sees 112 pixels where the model sees 224.
-DALLE_TOKENIZER = PublicTokenizer("openai/DALL-E", ("encoder.pkl", "decoder.pkl"), "image -> visual tokens", 8192)
+
+# The discrete VAE whose tokens BEiT predicts ...
+DALLE_TOKENIZER = PublicTokenizer(
+    "openai/DALL-E",
+    ("https://cdn.openai.com/dall-e/encoder.pkl", "https://cdn.openai.com/dall-e/decoder.pkl"),
+    112,
+    "image -> visual tokens -> image",
+    8192,
+)
+# ... and those of BEiT v2, which distil CLIP or DINO (beit2/TOKENIZER.md of microsoft/unilm); their names carry the
+# beginning of the SHA-256 of the file.
+VQKD_TOKENIZERS = tuple(
+    PublicTokenizer(file.split("-")[0], (f"{_RELEASES}/BEiT-v2/{file}.pth",), 224, "image -> visual tokens", 8192)
+    for file in (
+        "vqkd_encoder_base_decoder_1x768x12_clip-d93179da",
+        "vqkd_encoder_base_decoder_3x768x12_clip-d5036aa7",
+        "vqkd_encoder_base_decoder_1x768x12_dino-663c55d7",
+    )
+)
+PUBLIC_TOKENIZERS = (DALLE_TOKENIZER, *VQKD_TOKENIZERS)
 
 _BY_SPELLING = {name: checkpoint for checkpoint in PUBLIC_CHECKPOINTS for name in checkpoint.spellings}
 

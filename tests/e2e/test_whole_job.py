@@ -56,12 +56,13 @@ def test_tokenizer_learns_and_reports(tokenizer):
 
 def test_tokenizer_encodes_and_reconstructs(tokenizer, place, capsys):
     common = [f"--tokenizer={tokenizer / 'model'}", "--image_size=8", "--data.path=digits:test", "--data.workers=0"]
-    assert main(["tokenizer", "encode", *common, f"--output={place / 'tokens.npz'}"]) == 0
-    tokens = np.load(place / "tokens.npz")
-    assert tokens["tokens"].shape == (500, 4, 4)
-    assert 0 <= tokens["tokens"].min() <= tokens["tokens"].max() < 32
-    assert tokens["names"][3] == "digits:test, picture 3"
-    assert np.array_equal(tokens["labels"], open_source("digits:test").labels)
+    assert main(["tokenizer", "encode", *common, f"--output={place / 'tokens'}"]) == 0
+    tokens = np.load(place / "tokens/tokens.npy", mmap_mode="r")
+    assert tokens.shape == (500, 1, 4, 4)
+    assert tokens.dtype == np.uint16
+    assert tokens.max() < 32
+    assert (place / "tokens/names.txt").read_text().split("\n")[3] == "digits:test, picture 3"
+    assert np.array_equal(np.load(place / "tokens/labels.npy"), open_source("digits:test").labels)
     assert "500 pictures as 4 x 4 tokens" in capsys.readouterr().out
     assert main(["tokenizer", "reconstruct", *common, f"--output={place / 'sheet.png'}", "--count=10"]) == 0
     assert Image.open(place / "sheet.png").size == (8 * 10 + 2, 2 * (2 * 8 + 6))

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from beit.errors import CheckpointError
-from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
+from beit.errors import CheckpointError, ConfigError
+from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, load_tokenizer, tokenizer_fingerprint
 from beit.weights import DALLE, open_dalle
 from tests.conftest import GOLDEN
 
@@ -73,7 +73,7 @@ def test_the_released_files_converted_once(tmp_path):
 
 
 def test_the_table_is_inverted():
-    entries = open_dalle(FOLDER)
+    entries = open_dalle({name: FOLDER / name for name in ("encoder.pkl", "decoder.pkl")})
     there = DALLE.from_canonical({name: entry.read() for name, entry in entries.items()})
     recorded = load_file(FOLDER / "weights.safetensors")
     assert there.keys() == recorded.keys()
@@ -81,12 +81,50 @@ def test_the_table_is_inverted():
     assert {ours(name) for name in recorded} == entries.keys()
 
 
+def test_the_encoder_alone_encodes(tmp_path):
+    shutil.copy(FOLDER / "encoder.pkl", tmp_path)
+    model = load_tokenizer(tmp_path)
+    io = np.load(FOLDER / "io.npz")
+    with torch.no_grad():
+        tokens = model.encode(torch.from_numpy(io["pixels"]))
+    assert np.array_equal(tokens.numpy(), io["tokens"])
+    assert not model.decodes_pixels
+    assert tokenizer_fingerprint(model) == tokenizer_fingerprint(load_tokenizer(FOLDER)), "the tokens are the same"
+    with pytest.raises(ConfigError, match="an encoder without its decoder"):
+        model.decode(tokens)
+    model.save_pretrained(tmp_path / "saved")
+    assert not load_tokenizer(tmp_path / "saved").decodes_pixels
+
+
+def test_a_decoder_alone_is_refused(tmp_path):
+    shutil.copy(FOLDER / "decoder.pkl", tmp_path)
+    with pytest.raises(CheckpointError, match=r"decoder\.pkl without encoder\.pkl"):
+        load_tokenizer(tmp_path)
+
+
+def test_the_old_format_of_torch_is_told_apart(tmp_path):
+    """Whole modules are read from zip files, as OpenAI released them; the older format holds none of these tensors."""
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "encoder.pkl", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"encoder\.pkl holds a dict; expected the dall_e\.encoder\.Encoder"):
+        load_tokenizer(tmp_path)
+
+
+def test_the_published_name_downloads_both_files(tmp_path, monkeypatch):
+    fetched = []
+
+    def fetch(url, options):
+        fetched.append(url)
+        return FOLDER / url.rsplit("/", 1)[1]
+
+    monkeypatch.setattr("beit.weights.dalle.fetch_url", fetch)
+    assert load_tokenizer("openai/DALL-E").vocab_size == 64
+    assert {url.rsplit("/", 1)[1] for url in fetched} == {"encoder.pkl", "decoder.pkl"}
+
+
 @pytest.mark.parametrize("evil", ["evil.pkl", "evil_torch.pkl"])
 def test_unsafe_and_wrong_files_are_refused(evil, tmp_path, monkeypatch):
     monkeypatch.setenv("BEIT_EVIL_MARKER", str(tmp_path / "marker"))
     shutil.copy(FOLDER / "encoder.pkl", tmp_path)
-    with pytest.raises(CheckpointError, match=r"decoder.pkl cannot be read \(No such file"):
-        DiscreteVAE.from_pretrained(tmp_path)
     shutil.copy(FOLDER / "encoder.pkl", tmp_path / "decoder.pkl")
     with pytest.raises(CheckpointError, match=r"holds a dall_e.encoder.Encoder; expected the dall_e.decoder.Decoder"):
         DiscreteVAE.from_pretrained(tmp_path)

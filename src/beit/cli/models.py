@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beit.catalog import DALLE_TOKENIZER, PUBLIC_CHECKPOINTS
+from beit.catalog import PUBLIC_CHECKPOINTS, PUBLIC_TOKENIZERS
 from beit.cli.parser import new_parser, parse
 
 DESCRIPTION = (
@@ -29,10 +29,10 @@ def run(arguments: Sequence[str]) -> int:
             size, pixels, task, classes, result = facts
             print(f"{size:<6} {pixels} px  {task + ', ' + classes:<36} {result}")
             print("\n".join(f"    {name}" for name in names if name != "-"))
-    tokenizer = DALLE_TOKENIZER
-    if settings.plain:
-        print("\t".join(("-", "112", tokenizer.task, str(tokenizer.tokens), "-", ", ".join(tokenizer.files), "-", "-")))
-    else:
-        print(f"{'-':<6} 112 px  {tokenizer.task}, {tokenizer.tokens}")
-        print(f"    {', '.join(tokenizer.files)}  ({tokenizer.project})")
+    for tokenizer in PUBLIC_TOKENIZERS:
+        size, pixels, tokens, files = "-", str(tokenizer.image_size), str(tokenizer.tokens), ", ".join(tokenizer.files)
+        if settings.plain:
+            print("\t".join((size, pixels, tokenizer.task, tokens, "-", files, tokenizer.name, "-")))
+        else:
+            print(f"{size:<6} {pixels} px  {tokenizer.task}, {tokens}\n    {tokenizer.name}  ({files})")
     return 0

@@ -1,41 +1,65 @@
-"""`beit tokenizer train|encode|reconstruct`."""
+"""`beit tokenizer ACTION`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from beit.cli.main import HELP_WORDS, nearest
 from beit.cli.output import say
-from beit.cli.parser import parse_job
+from beit.cli.parser import new_parser, parse, parse_job
 from beit.errors import ConfigError
-from beit.training.jobs import EncodeJob, ReconstructJob, TokenizerJob
+from beit.training.jobs import DistillJob, EncodeJob, EvaluateTokenizerJob, ReconstructJob, TokenizerJob
 
 ACTIONS = {
     "train": "Train a discrete VAE on your pictures: the tokenizer whose tokens pre-training predicts.",
-    "encode": "Write the visual tokens of pictures to a file, (pictures, height, width), and report their usage.",
+    "distill": "Train a VQ-KD tokenizer (BEiT v2): its tokens keep what a classifier of yours sees, not pixels.",
+    "encode": "Store the visual tokens of pictures in a folder, for pre-training or for your own use; continues.",
     "reconstruct": "Decode pictures from their visual tokens, side by side with the pictures, and report the error.",
+    "evaluate": "Measure a tokenizer on pictures: error, use of the codebook, how well a teacher is predicted.",
+    "convert": "Write a published tokenizer (OpenAI's pickles, VQ-KD's .pth) as a folder of safetensors, once.",
 }
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, do, print."""
     if not arguments or arguments[0] in HELP_WORDS:
-        print("usage: beit tokenizer {train,encode,reconstruct} [RECIPE.yaml] [--group.setting VALUE ...]\n")
+        print(f"usage: beit tokenizer {{{','.join(ACTIONS)}}} [RECIPE.yaml] [--group.setting VALUE ...]\n")
         print("\n".join(f"  {name:<13}{summary}" for name, summary in ACTIONS.items()))
         return 0 if arguments else 2
     action, rest = arguments[0], arguments[1:]
     if action not in ACTIONS:
         raise ConfigError(f"there is no `beit tokenizer {action}`{nearest(action, ACTIONS)}; expected {list(ACTIONS)}")
-    return {"train": _train, "encode": _encode, "reconstruct": _reconstruct}[action](rest)
+    if action == "convert":
+        return _convert(rest)
+    jobs: dict[str, Any] = {
+        "train": (TokenizerJob, _train),
+        "distill": (DistillJob, _distill),
+        "encode": (EncodeJob, _encode),
+        "reconstruct": (ReconstructJob, _reconstruct),
+        "evaluate": (EvaluateTokenizerJob, _evaluate),
+    }
+    kind, do = jobs[action]
+    return do(parse_job(kind, f"beit tokenizer {action}", ACTIONS[action], rest))
 
 
-def _train(arguments: Sequence[str]) -> int:
-    job = parse_job(TokenizerJob, "beit tokenizer train", ACTIONS["train"], arguments)
-    from beit.training.run_folder import resolved_recipe
+def _train(job: TokenizerJob) -> int:
     from beit.training.tokenizer import train_tokenizer
 
+    return _trained(job, train_tokenizer)
+
+
+def _distill(job: DistillJob) -> int:
+    from beit.training.distill import distill_tokenizer
+
+    return _trained(job, distill_tokenizer)
+
+
+def _trained(job: Any, train: Any) -> int:
+    from beit.training.run_folder import resolved_recipe
+
     say(f"recipe:\n{resolved_recipe(job)}")
-    folder = train_tokenizer(job)
+    folder = train(job)
     say(quality_line(folder.read_result()))
     say(f"tokenizer  {folder.model}")
     if folder.report.exists():
@@ -43,32 +67,58 @@ def _train(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _encode(arguments: Sequence[str]) -> int:
-    job = parse_job(EncodeJob, "beit tokenizer encode", ACTIONS["encode"], arguments)
+def _encode(job: EncodeJob) -> int:
     from beit.training.tokenize import encode_pictures
 
     encoded = encode_pictures(job)
+    views = f", {encoded.views} views of each" if job.views is not None else ""
+    broken = f", {encoded.broken} broken ones left out" if encoded.broken else ""
     say(
-        f"{encoded.pictures:,} pictures as {encoded.height} x {encoded.width} tokens, "
+        f"{encoded.pictures:,} pictures{views} as {encoded.height} x {encoded.width} tokens{broken}; "
         f"{encoded.used_codes} of {encoded.vocab_size} codes used, perplexity {encoded.perplexity:.1f}\n"
         f"tokens  {job.output}"
     )
     return 0
 
 
-def _reconstruct(arguments: Sequence[str]) -> int:
-    job = parse_job(ReconstructJob, "beit tokenizer reconstruct", ACTIONS["reconstruct"], arguments)
+def _reconstruct(job: ReconstructJob) -> int:
     from beit.training.tokenize import reconstruct_pictures
 
-    say(quality_line(reconstruct_pictures(job)))
-    say(f"pictures  {job.output}")
+    say(quality_line(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0
 
 
-def quality_line(quality: dict[str, float]) -> str:
+def _evaluate(job: EvaluateTokenizerJob) -> int:
+    from beit.training.tokenize import evaluate_tokenizer
+
+    say(quality_line(evaluate_tokenizer(job).numbers()))
+    for name, path in (("numbers", job.output), ("report", job.report)):
+        if path is not None:
+            say(f"{name:<7}  {path}")
+    return 0
+
+
+def _convert(arguments: Sequence[str]) -> int:
+    parser = new_parser("beit tokenizer convert", ACTIONS["convert"])
+    parser.add_argument("source", type=str, help="A published name (`beit models`), file, or folder of files.")
+    parser.add_argument("destination", type=str, help="The folder to write.")
+    settings = parse(parser, arguments)
+    from beit.tokenizer import load_tokenizer
+
+    load_tokenizer(settings.source).save_pretrained(settings.destination)
+    say(f"tokenizer  {settings.destination}")
+    return 0
+
+
+def quality_line(quality: Mapping[str, float]) -> str:
     """Return what was measured, for a person."""
-    return (
-        f"{quality['pictures']:,.0f} pictures: mean absolute error {quality['l1']:.4f}, squared "
-        f"{quality['l2']:.5f} (pixels in [0, 1]); "
-        f"{quality['used_codes']:.0f} of {quality['vocab_size']:.0f} codes used, perplexity {quality['perplexity']:.1f}"
-    )
+    parts: list[str] = []
+    if "psnr" in quality:
+        parts.append(
+            f"PSNR {quality['psnr']:.2f} dB (mean absolute error {quality['l1']:.4f}, squared {quality['l2']:.5f})"
+        )
+    if "similarity" in quality:
+        parts.append(f"cosine similarity to the teacher {quality['similarity']:.4f}")
+    parts.append(f"{quality['used_codes']:.0f} of {quality['vocab_size']:.0f} codes used")
+    parts.append(f"perplexity {quality['perplexity']:.1f}")
+    return f"{quality['pictures']:,.0f} pictures: {', '.join(parts)}"

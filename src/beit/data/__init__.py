@@ -10,13 +10,16 @@ from beit.data.dataset import (
     evaluation_batches,
     training_batches,
 )
+from beit.data.fingerprint import fingerprint
 from beit.data.order import BatchOrder, check_shared_batch
 from beit.data.random import Purpose, generator
 from beit.data.source import ImageSource, open_source
 from beit.data.subset import Subset, few_per_class, split
+from beit.data.token_folder import MISSING, StoredTokens, TokenWriter, check_facts, write_labels_and_names
 from beit.data.views import Views
 
 __all__ = [
+    "MISSING",
     "Augmentation",
     "Batch",
     "BatchOrder",
@@ -25,14 +28,19 @@ __all__ = [
     "ImageSource",
     "MaskPlan",
     "Purpose",
+    "StoredTokens",
     "Subset",
+    "TokenWriter",
     "ViewDataset",
     "Views",
+    "check_facts",
     "check_shared_batch",
     "evaluation_batches",
     "few_per_class",
+    "fingerprint",
     "generator",
     "open_source",
     "split",
     "training_batches",
+    "write_labels_and_names",
 ]

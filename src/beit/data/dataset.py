@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from beit.data.order import Position
 from beit.data.random import Purpose, generator
 from beit.data.source import ImageSource
+from beit.data.token_folder import StoredTokens
 from beit.data.views import Views
 from beit.errors import DataError
 from beit.geometry import Grid, block_masks
@@ -59,7 +60,7 @@ class Batch:
 
     Attributes:
         tensors: pixel_values (B, C, H, W), and what the job asked for of tokenizer_pixels (B, C, h, w),
-            bool_masked_pos (B, N) and labels (B,).
+            visual_tokens (B, rows, columns), bool_masked_pos (B, N) and labels (B,).
         indices: Numbers of the pictures in their source.
         broken: Broken pictures met.
     """
@@ -79,10 +80,27 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
 
     In training a broken picture is replaced by the next good one, so that batches keep their size; in evaluation it is
     left out. Both tell.
+
+    Args:
+        source: The pictures.
+        views: What to show of each.
+        seed: Of the random views.
+        replace_broken: Whether a broken picture is replaced.
+        fixed_views: Random views per picture, which the epochs repeat; None draws new ones in every epoch.
+        stored: Visual tokens of these fixed views, (h, w) for the number of a picture in its collection and of a view.
     """
 
-    def __init__(self, source: ImageSource, views: Views, seed: int, replace_broken: bool) -> None:
+    def __init__(
+        self,
+        source: ImageSource,
+        views: Views,
+        seed: int,
+        replace_broken: bool,
+        fixed_views: int | None = None,
+        stored: StoredTokens | None = None,
+    ) -> None:
         self._source, self._views, self._seed, self._replace = source, views, seed, replace_broken
+        self._fixed_views, self._stored = fixed_views, stored
 
     def __len__(self) -> int:
         return len(self._source)
@@ -92,15 +110,24 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
         broken: list[BrokenPicture] = []
         for _ in range(MOST_REPLACEMENTS if self._replace else 1):
             try:
-                picture = self._source.load(index)
+                views = self._view(epoch, index)
             except DataError as error:
                 broken.append(BrokenPicture(self._source.name(index), str(error)))
                 index = (index + 1) % len(self._source)
                 continue
-            views = self._views(picture, generator(self._seed, Purpose.VIEW, epoch, index))
             label = int(self._source.labels[index]) if self._source.labels is not None else None
             return Sample((epoch, index), views, label, tuple(broken))
         return broken[0]
+
+    def _view(self, epoch: int, index: int) -> dict[str, Any]:
+        """Return the views of a picture; by its number in the collection, whatever part of it this source is."""
+        view = epoch if self._fixed_views is None else epoch % self._fixed_views
+        origin = self._source.origin(index)
+        views: dict[str, Any] = {}
+        if self._stored is not None:
+            views["visual_tokens"] = self._stored(origin, view)
+        picture = self._source.load(index)
+        return {**self._views(picture, generator(self._seed, Purpose.VIEW, view, origin)), **views}
 
 
 class Collate:

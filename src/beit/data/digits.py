@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,11 @@ class DigitsSource:
     def load(self, index: int) -> Image.Image:
         """Return the picture as RGB, 8 x 8."""
         return Image.fromarray(self._images[index]).convert("RGB")
+
+    def origin(self, index: int) -> int:
+        """Return the number itself."""
+        return index
+
+    def contents(self) -> Iterator[str]:
+        """Yield the name of the part."""
+        yield self._part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,16 @@ class FolderSource:
     def load(self, index: int) -> Image.Image:
         """Return the picture as RGB."""
         return read_image(self.name(index), min_side=self._min_side)
+
+    def origin(self, index: int) -> int:
+        """Return the number itself."""
+        return index
+
+    def contents(self) -> Iterator[str]:
+        """Yield the relative path and the size of every file."""
+        for path in self._paths:
+            place = self._folder / path
+            yield f"{path} {place.stat().st_size if place.exists() else 'missing'}"
 
 
 def _pictures(folder: Path) -> list[str]:

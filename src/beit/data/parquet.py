@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from beit.errors import DataError, missing_extra
 from beit.image import read_image
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
+_FOOTER = 1 << 16  # bytes
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
@@ -28,6 +31,7 @@ class ParquetSource:
             import datasets
         except ImportError:
             raise missing_extra("datasets", "train") from None
+        self._paths = list(paths)
         self._place = str(paths[0]) if len(paths) == 1 else str(paths[0].parent)
         self._min_side = min_side
         datasets.disable_progress_bars()
@@ -64,6 +68,17 @@ class ParquetSource:
         if not isinstance(content, bytes):
             raise DataError(f"{self.name(index)} holds no image bytes")
         return read_image(content, self.name(index), self._min_side)
+
+    def origin(self, index: int) -> int:
+        """Return the number itself."""
+        return index
+
+    def contents(self) -> Iterator[str]:
+        """Yield the name, the size and the end of every file: the end holds the statistics of its pages."""
+        for path in self._paths:
+            with path.open("rb") as file:
+                file.seek(-min(path.stat().st_size, _FOOTER), os.SEEK_END)
+                yield f"{path.name} {path.stat().st_size} {hashlib.sha256(file.read()).hexdigest()}"
 
 
 def _column(table: Any, names: Sequence[str]) -> str | None:

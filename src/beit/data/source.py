@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +47,14 @@ class ImageSource(Protocol):
         Raises:
             DataError: If it is broken or too small.
         """
+        ...
+
+    def origin(self, index: int) -> int:
+        """Return the picture's number in the collection that was opened, of which this may be a part."""
+        ...
+
+    def contents(self) -> Iterator[str]:
+        """Yield what tells that collection from others: a line for every file."""
         ...
 
 

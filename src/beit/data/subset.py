@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -30,6 +32,14 @@ class Subset:
     def load(self, index: int) -> Image.Image:
         """Return the picture as RGB."""
         return self._source.load(int(self._indices[index]))
+
+    def origin(self, index: int) -> int:
+        """Return the number in the whole source."""
+        return self._source.origin(int(self._indices[index]))
+
+    def contents(self) -> Iterator[str]:
+        """Yield the lines of the whole source."""
+        return self._source.contents()
 
 
 def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:
@@ -74,3 +84,8 @@ def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
             raise DataError(f"class {name!r} has {len(group)} pictures; data.per_class asks for {count}: lower it")
         chosen.append(rng.permutation(group)[:count])
     return Subset(source, np.sort(np.concatenate(chosen)))
+
+
+def first_of(source: ImageSource, count: int) -> ImageSource:
+    """Return the first `count` pictures of a source, all of them if it has no more."""
+    return source if len(source) <= count else Subset(source, np.arange(count))

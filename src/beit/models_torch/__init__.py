@@ -4,6 +4,7 @@ from beit.models_torch.backbone import BeitBackbone
 from beit.models_torch.classification import BeitForImageClassification
 from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling
 from beit.models_torch.model import BeitModel
+from beit.models_torch.patch_aggregation import PatchAggregation
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
 from beit.models_torch.tracing import register_outputs
@@ -17,4 +18,5 @@ __all__ = [
     "BeitForSemanticSegmentation",
     "BeitModel",
     "BeitPreTrainedModel",
+    "PatchAggregation",
 ]

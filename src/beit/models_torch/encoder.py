@@ -79,9 +79,7 @@ class Encoder(nn.Module):
         Returns:
             last_hidden_state, and on request hidden_states (the input, then every layer) and attentions.
         """
-        # computed in every call, for all layers: it costs little, and a buffer of it could be lost or go stale
-        positions = Positions(grid, position_index(grid, tokens_BSD.device)) if self.biased else None
-        shared_bias_1HSS = self.bias(positions) if self.bias is not None else None
+        positions, shared_bias_1HSS = self.relative_positions(grid, tokens_BSD.device)
         hidden_states: list[Tensor] = []
         attentions: list[Tensor] = []
         for index, layer in enumerate(self.layers):
@@ -102,3 +100,9 @@ class Encoder(nn.Module):
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
+
+    def relative_positions(self, grid: Grid, device: torch.device) -> tuple[Positions | None, Tensor | None]:
+        """Return what every layer is told of positions on a grid: their index, and the shared bias (1, H, S, S)."""
+        # computed in every call, for all layers: it costs little, and a buffer of it could be lost or go stale
+        positions = Positions(grid, position_index(grid, device)) if self.biased else None
+        return positions, self.bias(positions) if self.bias is not None and positions is not None else None

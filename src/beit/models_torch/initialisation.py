@@ -35,7 +35,7 @@ def initialise(model: nn.Module, std: float) -> None:
         _initialise_module(module, std)
     for module in model.modules():
         if isinstance(module, Encoder):
-            _rescale_outputs(module)
+            rescale_outputs(module.layers)
 
 
 def _initialise_module(module: nn.Module, std: float) -> None:
@@ -66,8 +66,9 @@ def _truncated_normal(tensor: Tensor, std: float) -> None:
     nn.init.trunc_normal_(tensor, std=std, a=-std, b=std)
 
 
-def _rescale_outputs(encoder: Encoder) -> None:
+def rescale_outputs(layers: nn.ModuleList, first: int = 1) -> None:
+    """Divide what layers l = first, first + 1, ... add to the residual stream by sqrt(2 l)."""
     with torch.no_grad():
-        for number, layer in enumerate(encoder.layers, start=1):
+        for number, layer in enumerate(layers, start=first):
             layer.get_submodule("attention.output").weight.div_((2 * number) ** 0.5)  # type: ignore[union-attr]
             layer.get_submodule("feed_forward.contract").weight.div_((2 * number) ** 0.5)  # type: ignore[union-attr]

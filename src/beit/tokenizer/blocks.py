@@ -5,6 +5,7 @@ Legend: B batch, C channels, h x w pixels or positions.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,9 +32,10 @@ class ResidualBlock(nn.Module):
     def forward(self, x_BChw: Tensor) -> Tensor:
         """Return (B, out_channels, h, w)."""
         residual_BChw = x_BChw
-        for layer in self.convolutions:
-            residual_BChw = layer(functional.relu(residual_BChw))
-        return self.identity(x_BChw) + self.gain * residual_BChw
+        for index, layer in enumerate(self.convolutions):
+            # what a convolution returned is nobody else's, and its gradient does not need it: ReLU may overwrite it
+            residual_BChw = layer(functional.relu(residual_BChw, inplace=index > 0))
+        return torch.add(self.identity(x_BChw), residual_BChw, alpha=self.gain)
 
 
 def convolution(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:

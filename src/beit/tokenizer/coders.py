@@ -5,6 +5,7 @@ Legend: B batch, C colour channels, V codebook size, h x w tokens, H x W pixels.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,11 +33,35 @@ class Encoder(nn.Module):
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         """Return logits (B, V, h, w) of mapped pixels."""
-        x = self.stem(pixels_BCHW)
-        for index, group in enumerate(self.groups):
-            x = group(x)
-            if index < len(self.groups) - 1:
-                x = functional.max_pool2d(x, 2)
+        x = pixels_BCHW
+        for index in range(len(self.groups)):
+            x = self._stage(index, x)
+        return x
+
+    def tokens(self, pixels_BCHW: Tensor) -> Tensor:
+        """Return the most likely tokens (B, h, w), int64, of mapped pixels; nothing to differentiate.
+
+        On a CPU the pictures go through in small chunks, which is faster and holds little memory at any batch size.
+        """
+        if pixels_BCHW.device.type != "cpu":
+            return self(pixels_BCHW).argmax(dim=1)
+        most = 2 ** (len(self.groups) - 1)
+        return torch.cat([self._tokens_of_chunk(chunk_BCHW) for chunk_BCHW in pixels_BCHW.split(most)])
+
+    def _tokens_of_chunk(self, pixels_BCHW: Tensor) -> Tensor:
+        # A group has half the numbers per picture and four times the weights of the group before it. Twice as many
+        # pictures at a time keep its activations as large as before, small enough for a CPU's cache, and read its
+        # weights, which outgrow the activations towards the end, less often.
+        x, last = pixels_BCHW, len(self.groups) - 1
+        for index in range(last):
+            x = torch.cat([self._stage(index, part) for part in x.split(2**index)])
+        return self._stage(last, x).argmax(dim=1)
+
+    def _stage(self, index: int, x: Tensor) -> Tensor:
+        """One group, with the stem before the first; then a pooling, or the head after the last."""
+        x = self.groups[index](self.stem(x) if index == 0 else x)
+        if index < len(self.groups) - 1:
+            return functional.max_pool2d(x, 2)
         return self.head(functional.relu(x))
 
 

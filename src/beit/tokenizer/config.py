@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
+from beit.tokenizer.files import read_config, save_config
 
 MODEL_TYPE = "beit-dvae"
 
@@ -24,6 +23,8 @@ class DiscreteVAEConfig:
         groups: Groups of blocks; each but the last halves height and width.
         decoder_input_size: Channels between the one-hot tokens and the first decoder group.
         channels: Colour channels.
+        has_decoder: Whether pixels can be decoded; an encoder alone is enough for pre-training.
+        image_size: Side in pixels of what it was trained on; it works at any multiple of `patch_size`.
 
     Source: openai/DALL-E `dall_e/encoder.py`, `dall_e/decoder.py` (arXiv 2102.12092, appendix A).
     """
@@ -34,10 +35,16 @@ class DiscreteVAEConfig:
     groups: int = 4
     decoder_input_size: int = 128
     channels: int = 3
+    has_decoder: bool = True
+    image_size: int = 112
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built."""
+        if self.has_decoder not in (True, False):
+            raise ConfigError(f"tokenizer has_decoder is {self.has_decoder!r}; expected true or false")
         for field in fields(self):
+            if field.name == "has_decoder":
+                continue
             value = getattr(self, field.name)
             least = 4 if field.name == "hidden_size" else 2 if field.name == "vocab_size" else 1
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -49,9 +56,8 @@ class DiscreteVAEConfig:
         return int(2 ** (self.groups - 1))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` into an existing folder."""
-        text = json.dumps({"model_type": MODEL_TYPE, **asdict(self)}, indent=2)
-        (Path(folder) / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+        """Write `config.json` into a folder, which is created if needed."""
+        save_config(folder, MODEL_TYPE, asdict(self))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -60,19 +66,4 @@ class DiscreteVAEConfig:
         Raises:
             ConfigError: If it is missing or describes something else.
         """
-        path = Path(folder) / CONFIG_NAME
-        try:
-            options: Any = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise ConfigError(f"{path} does not exist; a tokenizer folder holds a {CONFIG_NAME}") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ConfigError(
-                f"{path} is not readable JSON ({error}); expected the {CONFIG_NAME} of a tokenizer"
-            ) from None
-        model_type = options.pop("model_type", None) if isinstance(options, dict) else None
-        if model_type != MODEL_TYPE:
-            raise ConfigError(f"{path} describes a model of type {model_type!r}; expected a tokenizer ({MODEL_TYPE!r})")
-        unknown = options.keys() - {field.name for field in fields(cls)}
-        if unknown:
-            raise ConfigError(f"{path} has unknown keys {sorted(unknown)}; expected {[f.name for f in fields(cls)]}")
-        return cls(**options)
+        return cls(**read_config(folder, MODEL_TYPE, [field.name for field in fields(cls)]))

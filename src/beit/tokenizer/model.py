@@ -9,22 +9,16 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.errors import ConfigError
+from beit.hub import HubOptions
+from beit.tokenizer.checks import check_pixels, check_tokens
 from beit.tokenizer.coders import Decoder, Encoder
 from beit.tokenizer.config import DiscreteVAEConfig
-from beit.weights import (
-    ENCODER_NAME,
-    WEIGHTS_NAME,
-    atomic_file,
-    check_fit,
-    dalle_options,
-    open_dalle,
-    read_safetensors,
-)
+from beit.tokenizer.files import load_tensors, save_tensors
+from beit.weights import check_fit, dalle_options, locate_dalle, open_dalle
 
 # Pixels in [0, 1] are moved into [0.1, 0.9], where logit-Laplace has no infinite likelihood (arXiv 2102.12092, A.3).
 LOGIT_LAPLACE_EPS = 0.1
@@ -41,31 +35,60 @@ def unmap_pixels(pixels: Tensor) -> Tensor:
 
 
 class DiscreteVAE(nn.Module):
-    """The discrete VAE of DALL-E, at any size (arXiv 2102.12092, section 2.1)."""
+    """The discrete VAE of DALL-E, at any size (arXiv 2102.12092, section 2.1); a `VisualTokenizer`."""
 
     def __init__(self, config: DiscreteVAEConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.decoder = Decoder(config) if config.has_decoder else None
+
+    @property
+    def vocab_size(self) -> int:
+        """Codebook size V."""
+        return self.config.vocab_size
+
+    @property
+    def stride(self) -> int:
+        """Pixels per token, along each side."""
+        return self.config.patch_size
+
+    @property
+    def decodes_pixels(self) -> bool:
+        """Whether there is a decoder."""
+        return self.decoder is not None
+
+    def map_pixels(self, pixels: Tensor) -> Tensor:
+        """Map pixels from [0, 1] to [0.1, 0.9], what the encoder takes."""
+        return map_pixels(pixels)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return codebook logits (B, V, h, w) of pixels (B, C, H, W) in [0, 1].
 
         Raises:
-            ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `config.patch_size`.
+            ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.
         """
-        self._check(pixels)
+        check_pixels(pixels, self.config.channels, self.stride)
         return self.encoder(map_pixels(pixels))
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Return the visual tokens (B, h, w), int64 in [0, V), of pixels (B, C, H, W) in [0, 1]."""
+        """Return the visual tokens (B, h, w), int64 in [0, V), of pixels (B, C, H, W) in [0, 1].
+
+        Raises:
+            ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.
+        """
         return self.logits(pixels).argmax(dim=1)
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Return pixels (B, C, H, W) in [0, 1] for visual tokens (B, h, w)."""
-        one_hot_BVhw = functional.one_hot(tokens, self.config.vocab_size).movedim(-1, 1)
-        return self.pixels(self.decoder(one_hot_BVhw.to(self.decoder.stem.weight.dtype)))
+        """Return pixels (B, C, H, W) in [0, 1] for visual tokens (B, h, w).
+
+        Raises:
+            ConfigError: If there is no decoder, or the tokens are not of this codebook.
+        """
+        decoder = self._need_decoder()
+        check_tokens(tokens, self.vocab_size)
+        one_hot_BVhw = functional.one_hot(tokens.long(), self.vocab_size).movedim(-1, 1)
+        return self.pixels(decoder(one_hot_BVhw.to(decoder.stem.weight.dtype)))
 
     def pixels(self, decoded: Tensor) -> Tensor:
         """Return the most likely pixels (B, C, H, W) in [0, 1] of a decoder output (B, 2C, H, W)."""
@@ -79,55 +102,52 @@ class DiscreteVAE(nn.Module):
             temperature: Of the Gumbel-softmax, above 0; near 0 the relaxed tokens are one-hot (arXiv 1611.01144).
         """
         logits_BVhw = self.logits(pixels)
-        return self.decoder(functional.gumbel_softmax(logits_BVhw.float(), tau=temperature, dim=1)), logits_BVhw
+        relaxed_BVhw = functional.gumbel_softmax(logits_BVhw.float(), tau=temperature, dim=1)
+        return self._need_decoder()(relaxed_BVhw), logits_BVhw
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a folder, which is created if needed."""
-        tensors = {name: parameter.detach().contiguous() for name, parameter in self.named_parameters()}
-        with atomic_file(Path(folder) / WEIGHTS_NAME) as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
+        save_tensors(folder, dict(self.named_parameters()))
         self.config.save_pretrained(folder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Load a tokenizer folder, in evaluation mode.
+    def from_pretrained(cls, source: str | Path, hub: HubOptions | None = None) -> Self:
+        """Load a tokenizer, in evaluation mode.
 
         Args:
-            folder: What `save_pretrained` wrote, or OpenAI's released `encoder.pkl` and `decoder.pkl`, which are read
-                without executing them.
+            source: A folder that `save_pretrained` wrote, or that holds OpenAI's released `encoder.pkl` and
+                `decoder.pkl` (the encoder alone is enough for encoding), or "openai/DALL-E", which downloads them.
+                The pickles are read without executing them; `save_pretrained` then keeps them as safetensors.
+            hub: Cache folder and network options of that download.
 
         Raises:
             ConfigError: If `config.json` is missing or not a tokenizer's.
             CheckpointError: If the weights are missing, damaged, unsafe, or do not fit.
         """
-        if (Path(folder) / ENCODER_NAME).is_file() and not (Path(folder) / WEIGHTS_NAME).exists():
-            return cls._from_openai(folder)
-        model = cls(DiscreteVAEConfig.from_pretrained(folder))
-        path = Path(folder) / WEIGHTS_NAME
-        tensors, own = read_safetensors(path), dict(model.named_parameters())
-        shapes = [{name: tuple(t.shape) for name, t in named.items()} for named in (tensors, own)]
-        check_fit(str(path), *shapes, may_be_new=(), may_be_left_out=())
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(tensors[name])
+        if (files := locate_dalle(source, hub or HubOptions())) is not None:
+            return cls._from_openai(str(source), files)
+        config = DiscreteVAEConfig.from_pretrained(source)
+        with torch.device("meta"):
+            model = cls(config)
+        load_tensors(source, model)
         return model.eval()
 
     @classmethod
-    def _from_openai(cls, folder: str | Path) -> Self:
-        entries = open_dalle(folder)
+    def _from_openai(cls, source: str, files: dict[str, Path]) -> Self:
+        entries = open_dalle(files)
         shapes = {name: entry.shape for name, entry in entries.items()}
-        model = cls(DiscreteVAEConfig(**dalle_options(str(folder), shapes)))
+        model = cls(DiscreteVAEConfig(**dalle_options(source, shapes)))
         own = dict(model.named_parameters())
-        check_fit(str(folder), shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
+        check_fit(source, shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(torch.from_numpy(entries[name].read()))
         return model.eval()
 
-    def _check(self, pixels: Tensor) -> None:
-        patch, channels = self.config.patch_size, self.config.channels
-        if pixels.dim() != 4 or pixels.shape[1] != channels or pixels.shape[2] % patch or pixels.shape[3] % patch:
+    def _need_decoder(self) -> Decoder:
+        if self.decoder is None:
             raise ConfigError(
-                f"tokenizer pixels have shape {tuple(pixels.shape)}; expected (batch, {channels}, height, width) "
-                f"with sides that are multiples of {patch}"
+                "this tokenizer is an encoder without its decoder, which paints no pixels; put decoder.pkl beside "
+                "encoder.pkl, or use a tokenizer that was saved whole"
             )
+        return self.decoder

@@ -1,8 +1,8 @@
 """Checkpoints of a run: written to a temporary name, synced, renamed; no pickle.
 
-A checkpoint folder holds the model as it is exported, `optimiser.safetensors` (the moments of AdamW by parameter name)
-and `state.json` (the number of finished steps). Random states are not part of it: all randomness is a function of seed
-and step.
+A checkpoint folder holds the model as it is exported, `objective.safetensors` (what is trained or counted beside the
+model, if there is any), `optimiser.safetensors` (the moments of AdamW by parameter name) and `state.json` (the number
+of finished steps). Random states are not part of it: all randomness is a function of seed and step.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.errors import CheckpointError
-from beit.weights import atomic_folder, read_safetensors
+from beit.weights import atomic_folder, check_fit, read_safetensors
 
 STATE_NAME = "state.json"
 OPTIMISER_NAME = "optimiser.safetensors"
+OBJECTIVE_NAME = "objective.safetensors"
+_EXPORTED = "model."  # what an objective calls the model that its job exports
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -56,6 +58,8 @@ def save_checkpoint(
     path = folder / f"step_{step:08d}"
     with atomic_folder(path) as temporary:
         save_model(temporary)
+        if beside := _beside_the_model(module):
+            save_file(beside, temporary / OBJECTIVE_NAME)
         save_file(_optimiser_tensors(module, optimiser), temporary / OPTIMISER_NAME)
         (temporary / STATE_NAME).write_text(json.dumps({"step": step, **facts}) + "\n", encoding="utf-8")
     for old in sorted(folder.glob("step_*"))[:-keep]:
@@ -66,7 +70,7 @@ def save_checkpoint(
 def restore_checkpoint(
     path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, facts: Mapping[str, int]
 ) -> int:
-    """Fill the optimiser from a checkpoint and return the number of finished steps; the model is loaded by its job.
+    """Fill optimiser and objective from a checkpoint and return the number of finished steps; the job loads the model.
 
     Raises:
         CheckpointError: If the checkpoint is damaged or belongs to another model or other data.
@@ -99,7 +103,21 @@ def restore_checkpoint(
         optimiser.state[parameter] = {
             key: tensor if key == "step" else tensor.to(parameter.device) for key, tensor in moments.items()
         }
+    _restore_objective(path, module)
     return step
+
+
+def _beside_the_model(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of an objective that the exported model does not hold."""
+    return {name: tensor.contiguous() for name, tensor in module.state_dict().items() if not name.startswith(_EXPORTED)}
+
+
+def _restore_objective(path: Path, module: nn.Module) -> None:
+    own = _beside_the_model(module)
+    found: dict[str, Tensor] = read_safetensors(path / OBJECTIVE_NAME) if own else {}
+    there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
+    check_fit(str(path / OBJECTIVE_NAME), there, here)
+    module.load_state_dict(found, strict=False)
 
 
 def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

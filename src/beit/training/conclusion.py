@@ -49,7 +49,7 @@ def conclude(
     listed.add(broken)
     if len(listed) > before:
         print(f"{len(listed) - before} broken validation pictures were left out, listed in {folder.broken}")  # noqa: T201
-    with MetricsLog(folder, steps) as metrics:
+    with MetricsLog(folder, steps, concluding=True) as metrics:
         metrics.write(steps, "val", numbers)
     if job.run.report:
         write_report(folder.report, f"{title} {folder.path.name}", sections(), resolved_recipe(job))

@@ -14,7 +14,7 @@ from statistics import mean, stdev
 from beit.data import open_source
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
-from beit.tokenizer import DiscreteVAE
+from beit.tokenizer import TokenEncoder, load_tokenizer
 from beit.training.evaluate import evaluate_classifier, evaluation_sections
 from beit.training.finetune import finetune
 from beit.training.jobs import FinetuneJob, PretrainJob, PretrainTokenizerSettings
@@ -134,10 +134,10 @@ TABLE_COLUMNS = ["test accuracy", *(f"seed {seed}" for seed in SEEDS), "mean ± 
 
 def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, tuned: RunFolder) -> None:
     test = open_source("digits:test")
-    tokenizer = DiscreteVAE.from_pretrained(pretrained.path / "tokenizer" / "model")
+    encoder = TokenEncoder(load_tokenizer(pretrained.path / "tokenizer" / "model"))
     model = BeitForMaskedImageModeling.from_pretrained(pretrained.model)
     mask = mask_plan(job.mask, model.beit.embeddings.grid)
-    views = replace(pretrain_views(job, tokenizer, mask.grid), augmentation=None)
+    views = replace(pretrain_views(job, model.config, encoder.tokenizer.stride, mask.grid), augmentation=None)
     classifier = BeitForImageClassification.from_pretrained(tuned.model)
     evaluation = evaluate_classifier(classifier, Preprocessing.from_pretrained(tuned.model), test, batch_size=256)
     ahead = mean(result.pretrained) - mean(result.from_scratch)
@@ -150,7 +150,7 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
             rows=table(result),
         ),
         Section("Pre-training, masked patches of test pictures", table=numbers_table(pretrained.read_result())),
-        reconstruction_section(model, tokenizer, test, views, mask, job.run.seed),
+        reconstruction_section(model, encoder, test, views, mask, job.run.seed),
         *evaluation_sections(evaluation),
     ]
     write_report(result.report, "BEiT on handwritten digits", sections, resolved_recipe(job))

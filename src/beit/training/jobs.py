@@ -10,14 +10,19 @@ from pydantic.dataclasses import dataclass
 
 from beit.training.settings import (
     STRICT,
+    AggregationSettings,
     AugmentSettings,
     CodebookLossSettings,
     CodebookSettings,
     DataSettings,
+    DistilledTokenizerSettings,
+    EarlyStopSettings,
+    EncodingSettings,
     MaskSettings,
     ModelSettings,
     OptimSettings,
     PictureSettings,
+    QuantiserSettings,
     RunSettings,
     TrainSettings,
 )
@@ -37,14 +42,22 @@ class TokenizerTraining:
     """Tokenizer optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Tokenizer training length"""
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
+    """Tokenizer early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)
 class PretrainTokenizerSettings(TokenizerTraining):
-    """Where the visual tokens come from: a tokenizer folder, or one trained first on the same pictures."""
+    """Where the visual tokens come from: a tokenizer, or one trained first on the same pictures."""
 
     path: str | None = None
-    """Folder of a trained tokenizer; if null, one is trained first."""
+    """Tokenizer: a folder, a published file or name (`beit models`); if null, one is trained first."""
+    image_size: int | None = Field(default=None, ge=1)
+    """Side of what the tokenizer sees, in pixels; default: what gives one token per patch of the model."""
+    tokens: str | None = None
+    """Folder that `beit tokenizer encode` wrote for the same tokenizer, data, augment, run.seed and fixed_views."""
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
+    """Encoding"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -73,8 +86,14 @@ class PretrainJob:
     """Augmentation"""
     model: ModelSettings = field(default_factory=ModelSettings)
     """Model"""
+    checkpoint: str | None = None
+    """Pre-trained model to continue from: a folder, file or published name; null starts from random weights."""
+    fixed_views: int | None = Field(default=None, ge=1)
+    """Random views per picture, repeated by the epochs; null draws new ones in every epoch."""
     mask: MaskSettings = field(default_factory=MaskSettings)
     """Mask"""
+    aggregation: AggregationSettings = field(default_factory=AggregationSettings)
+    """Patch aggregation"""
     tokenizer: PretrainTokenizerSettings = field(default_factory=PretrainTokenizerSettings)
     """Tokenizer"""
     optim: OptimSettings = field(default_factory=OptimSettings)
@@ -126,38 +145,82 @@ class EvaluateJob:
 
 
 @dataclass(frozen=True, config=STRICT)
-class EncodeJob:
-    """Turn pictures into visual tokens."""
+class DistillJob:
+    """Train a VQ-KD tokenizer: its tokens keep what a teacher sees in a picture, not its pixels."""
 
-    tokenizer: str
-    """Folder of a trained tokenizer."""
-    output: str
-    """File to write: NumPy .npz with tokens (pictures, height, width), names and, if there are any, labels."""
-    image_size: int = Field(default=112, ge=1)
-    """Side of the tokenizer's input, in pixels."""
-    data: PictureSettings = field(default_factory=PictureSettings)
+    run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/vq_kd"))
+    """Run"""
+    data: DataSettings = field(default_factory=DataSettings)
     """Data"""
-    batch_size: int = Field(default=64, ge=1)
-    """Pictures at once."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(color_jitter=0.0))
+    """Augmentation"""
+    teacher: str | None = None
+    """Classifier whose patch features are learnt: a folder, a file, or a published name. Needed."""
+    image_size: int = Field(default=224, ge=1)
+    """Side of the tokenizer's input, in pixels."""
+    model: DistilledTokenizerSettings = field(default_factory=DistilledTokenizerSettings)
+    """Tokenizer"""
+    quantiser: QuantiserSettings = field(default_factory=QuantiserSettings)
+    """Codebook"""
+    optim: OptimSettings = field(
+        default_factory=lambda: OptimSettings(lr=2e-4, betas=(0.9, 0.99), weight_decay=1e-4, clip_grad=None)
+    )
+    """Optimiser"""
+    train: TrainSettings = field(default_factory=lambda: TrainSettings(batch_size=512))
+    """Length"""
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
+    """Early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)
-class ReconstructJob:
-    """Decode pictures from their visual tokens."""
+class TokenizerUse:
+    """A trained tokenizer, and the pictures it is used on."""
 
     tokenizer: str
-    """Folder of a trained tokenizer."""
-    output: str
-    """PNG to write: pictures above their reconstructions."""
-    image_size: int = Field(default=112, ge=1)
-    """Side of the tokenizer's input, in pixels."""
-    count: int = Field(default=16, ge=1)
-    """Pictures to show; the error is measured over all."""
+    """Tokenizer: a folder, a published file or name (`beit models`)."""
+    image_size: int | None = Field(default=None, ge=1)
+    """Side of the tokenizer's input, in pixels; default: what it was trained on."""
     data: PictureSettings = field(default_factory=PictureSettings)
     """Data"""
     batch_size: int = Field(default=64, ge=1)
     """Pictures at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
+    """Encoding"""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EncodeJob(TokenizerUse):
+    """Turn pictures into visual tokens."""
+
+    output: str = "runs/tokens"
+    """Folder to write: tokens.npy (pictures, views, height, width), names and, if there are any, labels."""
+    views: int | None = Field(default=None, ge=1)
+    """Random views per picture, the fixed_views of a pre-training; null encodes what evaluation sees of a picture."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the random views: run.seed of the pre-training."""
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    """Random views: augment of the pre-training"""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ReconstructJob(TokenizerUse):
+    """Decode pictures from their visual tokens."""
+
+    output: str = "runs/reconstructions.png"
+    """PNG to write: pictures above their reconstructions."""
+    count: int = Field(default=16, ge=1)
+    """Pictures to show; the error is measured over all."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluateTokenizerJob(TokenizerUse):
+    """Measure a tokenizer on pictures."""
+
+    teacher: str | None = None
+    """For VQ-KD, the classifier it was distilled from: also measure how well its features are predicted."""
+    output: str | None = None
+    """Write the numbers to this JSON file."""
+    report: str | None = None
+    """Write an HTML report with reconstructions to this path."""

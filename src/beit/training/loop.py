@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
 from beit.data import (
@@ -27,12 +27,14 @@ from beit.errors import BeitError, ConfigError
 from beit.training.broken import BrokenPictures, require_usable
 from beit.training.checkpoint import latest_checkpoint, restore_checkpoint, save_checkpoint
 from beit.training.device import reproducible
-from beit.training.metrics import MetricsLog
+from beit.training.early_stop import EarlyStop
+from beit.training.metrics import MetricsLog, read_metrics
 from beit.training.optimiser import build_optimiser, set_learning_rate
 from beit.training.progress import RunProgress
 from beit.training.run_folder import RunFolder
 from beit.training.schedule import learning_rate
 from beit.training.settings import DataSettings, OptimSettings, RunSettings, TrainSettings
+from beit.weights import atomic_folder
 
 
 class Objective(Protocol):
@@ -102,6 +104,7 @@ class Plan:
     train: TrainSettings
     dataset: ViewDataset
     collate: Collate
+    early_stop: EarlyStop | None = None
 
     @property
     def steps(self) -> int:
@@ -114,8 +117,11 @@ class Plan:
         return warmup_steps(self.optim, self.train, len(self.dataset))
 
 
-def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> None:
-    """Train from the newest checkpoint of the folder (or from the start) to the end of the plan.
+def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> int:
+    """Train from the newest checkpoint of the folder (or from the start) to the end of the plan, or an early stop.
+
+    Returns:
+        The finished steps. The objective holds the last model, or with an early stop the one that measured best.
 
     Raises:
         ConfigError: If the settings do not fit together.
@@ -124,7 +130,7 @@ def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Acce
         BeitError: If the loss is no longer finite.
     """
     with reproducible():
-        _Loop(plan, objective, folder, accelerator).run()
+        return _Loop(plan, objective, folder, accelerator).run()
 
 
 class _Loop:
@@ -138,12 +144,29 @@ class _Loop:
         listing = folder.broken if accelerator.is_main_process else None
         self.broken = BrokenPictures(listing, len(plan.dataset), plan.data.max_broken)
         self.new_broken: list[BrokenPicture] = []
+        if plan.early_stop is not None:
+            known = read_metrics(folder.metrics)
+            plan.early_stop.recall([line for line in known if line["step"] <= self.start])
 
-    def run(self) -> None:
-        """Train to the end, and leave a checkpoint there."""
-        plan, main = self.plan, self.accelerator.is_main_process
-        if self.start >= plan.steps:
-            return
+    def run(self) -> int:
+        """Train to the end, leave a checkpoint there, and return the finished steps."""
+        finished = self.start
+        if finished < self.plan.steps and not self._stopped:
+            finished = self._train()
+        if self._best.exists():
+            self.objective.load(self._best)
+        return finished
+
+    @property
+    def _best(self) -> Path:
+        return self.folder.path / "best"
+
+    @property
+    def _stopped(self) -> bool:
+        return self.plan.early_stop is not None and self.plan.early_stop.reached
+
+    def _train(self) -> int:
+        plan, main, finished = self.plan, self.accelerator.is_main_process, self.start
         self.module.train()
         with (
             MetricsLog(self.folder, self.start, active=main) as metrics,
@@ -154,21 +177,45 @@ class _Loop:
                 require_usable(len(batch.indices), len(batch.broken), batch.broken)
                 values = self._step(step, batch.to(self.accelerator.device).tensors)
                 finished = step + 1
-                logs = finished % plan.run.log_every == 0 or finished == plan.steps
-                saves = finished % plan.run.save_every == 0 or finished == plan.steps
-                if self.new_broken or logs or saves:
-                    self._note_broken(together=logs or saves)
+                measures = plan.early_stop is not None and plan.early_stop.due(finished)
+                last = finished == plan.steps
+                logs = finished % plan.run.log_every == 0 or last
+                saves = finished % plan.run.save_every == 0 or last
+                meets = logs or saves or measures
+                if self.new_broken or meets:
+                    self._note_broken(together=meets)
                 loss = None
-                if logs or saves:  # a checkpoint must not hold a model that has diverged
+                if meets:  # a checkpoint must not hold a model that has diverged
                     numbers = self._numbers(step, values, progress)
                     loss = numbers["loss"]
                     if logs:
                         metrics.write(finished, "train", numbers)
                 progress.advance(finished, plan.train.batch_size, loss)
-                if saves:
+                if measures:
+                    self._measure(finished, metrics)
+                if saves or self._stopped:
                     self._save(finished)
+                if self._stopped:
+                    break
         if main and (summary := self.broken.summary()):
             print(summary)  # noqa: T201  # a person has to know
+        return finished
+
+    def _measure(self, step: int, metrics: MetricsLog) -> None:
+        """Measure on held-out pictures, on one process for all; keep the model if it is the best so far."""
+        stop, main = self.plan.early_stop, self.accelerator.is_main_process
+        assert stop is not None  # noqa: S101  # for the type checker
+        measured = torch.full((), stop.measure() if main else 0.0, device=self.accelerator.device)
+        shared: Any = broadcast(measured)
+        value = float(shared)
+        gain = stop.note(value)
+        metrics.write(step, "val", {stop.name: value})
+        if main and gain:
+            with atomic_folder(self._best) as temporary:
+                self.objective.save(temporary)
+        if main and stop.reached:
+            print(f"stopped after step {step}: {stop.settings.patience} measurements without a gain")  # noqa: T201
+        self.accelerator.wait_for_everyone()
 
     def _note_broken(self, together: bool) -> None:
         """Count new broken pictures: one process at once, several when they meet, so that all stop together."""

@@ -25,12 +25,13 @@ class MetricsLog:
         folder: The run folder.
         step: Finished steps; later lines are those of a killed run, and dropped.
         active: False on all processes but one, which write nothing.
+        concluding: Whether the validation of this very step is about to be written, possibly again.
     """
 
-    def __init__(self, folder: RunFolder, step: int, active: bool = True) -> None:
+    def __init__(self, folder: RunFolder, step: int, active: bool = True, concluding: bool = False) -> None:
         self._path, self._active = folder.metrics, active
         if active:
-            _rewind(self._path, step)
+            _rewind(self._path, step, concluding)
             self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1)
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
@@ -82,11 +83,13 @@ def read_metrics(path: Path) -> list[Line]:
     return lines
 
 
-def _rewind(path: Path, step: int) -> None:
-    """Drop the lines after `step`."""
+def _rewind(path: Path, step: int, concluding: bool) -> None:
+    """Drop the lines after `step`, and its validation if that is about to be written."""
     if path.exists():
-        # a validation line at this very step is about to be written again
-        lines = read_metrics(path)
-        kept = [line for line in lines if line["step"] < step or (line["step"] == step and line["split"] == "train")]
+        kept = [
+            line
+            for line in read_metrics(path)
+            if line["step"] < step or (line["step"] == step and not (concluding and line["split"] == "val"))
+        ]
         with atomic_file(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

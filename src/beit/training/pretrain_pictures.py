@@ -13,9 +13,10 @@ from beit.data import Collate, MaskPlan, ViewDataset, Views, evaluation_batches
 from beit.data.source import ImageSource
 from beit.data.subset import Subset
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.tokenizer import DiscreteVAE
+from beit.tokenizer import TokenEncoder
 from beit.training.inputs import first_pictures
 from beit.training.report import Section, figure
+from beit.training.tokenizer_pictures import Painter, mean_patches
 
 _SHOWN = 12
 _GREY = 0.5
@@ -24,7 +25,7 @@ _GREY = 0.5
 @torch.inference_mode()
 def reconstruction_section(
     model: BeitForMaskedImageModeling,
-    tokenizer: DiscreteVAE,
+    encoder: TokenEncoder,
     source: ImageSource,
     views: Views,
     mask: MaskPlan,
@@ -36,14 +37,18 @@ def reconstruction_section(
     batch = next(iter(evaluation_batches(dataset, Collate(seed, mask), _SHOWN, workers=0)))
     tensors = batch.to(model.device).tensors
     pixels_BCHW, mask_BN = tensors["tokenizer_pixels"], tensors["bool_masked_pos"]
-    tokens_Bhw = tokenizer.encode(pixels_BCHW)
+    tokens_Bhw = encoder(pixels_BCHW)
+    tokenizer = encoder.tokenizer
+    decode: Painter = (
+        tokenizer.decode if tokenizer.decodes_pixels else mean_patches(encoder, source, pixels_BCHW.shape[2])
+    )
     logits_BNV = model(tensors["pixel_values"], mask_BN, return_dict=True).logits
     predicted_BN = torch.where(mask_BN, logits_BNV.argmax(dim=-1), tokens_Bhw.flatten(1))
     rows = {
         "picture": pixels_BCHW,
         "seen by the model": _hidden(pixels_BCHW, mask_BN.view(tokens_Bhw.shape)),
-        "predicted": tokenizer.decode(predicted_BN.view(tokens_Bhw.shape)),
-        "decoded from its true tokens": tokenizer.decode(tokens_Bhw),
+        "predicted": decode(predicted_BN.view(tokens_Bhw.shape)),
+        "decoded from its true tokens": decode(tokens_Bhw),
     }
     section = Section(
         "Reconstructions",

@@ -29,6 +29,8 @@ WORDS = {
     "mean_class_accuracy": "accuracy, mean over classes",
     "l1": "mean absolute error (pixels in [0, 1])",
     "l2": "mean squared error",
+    "psnr": "peak signal-to-noise ratio (dB)",
+    "similarity": "cosine similarity to the teacher's features",
     "used_codes": "codes used",
     "vocab_size": "codes in the codebook",
 }

@@ -180,6 +180,30 @@ class TrainSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class EarlyStopSettings:
+    """Stop when held-out pictures no longer gain, and keep the model that did best on them."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Measurements in a row without a gain after which the run stops; null trains to the end and keeps the last."""
+    every: int = Field(default=500, ge=1)
+    """Steps between two measurements on held-out pictures."""
+    min_gain: float = Field(default=0.001, ge=0, lt=1)
+    """Smallest share by which the best must be improved to count as a gain."""
+    pictures: int = Field(default=2048, ge=1)
+    """Most held-out pictures per measurement."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EncodingSettings:
+    """How a tokenizer computes tokens; none of it trains anything."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Autocast; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens in a hundred."""
+    compile: bool = False
+    """Compile the encoder: some seconds or minutes at the start, faster afterwards."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class CodebookSettings:
     """The size of the discrete VAE; the defaults are OpenAI's."""
 
@@ -209,8 +233,56 @@ class CodebookLossSettings:
     """Weight of the KL to uniform, per token, relative to the reconstruction summed over the picture."""
     kl_ramp_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the run over which that weight grows from 0 (cosine)."""
+    dead_after: int = Field(default=200, ge=1)
+    """Steps without a single use after which a code counts as dead."""
 
     def __post_init__(self) -> None:
         """Check the temperatures."""
         if min(self.temperature) <= 0:
             raise ValueError(f"temperature is {list(self.temperature)}; expected numbers above 0")
+
+
+@dataclass(frozen=True, config=STRICT)
+class DistilledTokenizerSettings:
+    """The size of VQ-KD; the defaults are those of BEiT v2."""
+
+    vocab_size: int = Field(default=8192, ge=2)
+    """Visual tokens in the codebook."""
+    code_size: int = Field(default=32, ge=1)
+    """Numbers per code."""
+    patch_size: int = Field(default=16, ge=1)
+    """Side of the patch that a token stands for, in pixels."""
+    hidden_size: int = Field(default=768, ge=1)
+    """Width of encoder and decoder."""
+    num_hidden_layers: int = Field(default=12, ge=1)
+    """Layers of the encoder."""
+    num_attention_heads: int = Field(default=12, ge=1)
+    """Attention heads per layer."""
+    intermediate_size: int = Field(default=3072, ge=1)
+    """Width of the feed-forward networks."""
+    decoder_layers: int = Field(default=3, ge=1)
+    """Layers of the decoder, which predicts the teacher's features."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class QuantiserSettings:
+    """How the codebook of VQ-KD follows the features."""
+
+    decay: float = Field(default=0.99, gt=0, lt=1)
+    """Share of a code that one step keeps."""
+    commitment: float = Field(default=1.0, ge=0)
+    """Weight of pulling features to their codes."""
+    revive_below: float = Field(default=0.01, ge=0, lt=1)
+    """A code used less than this share of an even share is put where features are; 0 never does."""
+    dead_after: int = Field(default=200, ge=1)
+    """Steps without a single use after which a code counts as dead in the metrics."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class AggregationSettings:
+    """The patch aggregation of BEiT v2: a second, shallow head that sees early patches and the last [CLS]."""
+
+    early_layer: int | None = Field(default=None, ge=1)
+    """Layer whose patches it sees (9 of 12 for base, 21 of 24 for large); null leaves the head out."""
+    layers: int = Field(default=2, ge=1)
+    """Layers of the head; it is not part of the saved model."""

@@ -1,25 +1,47 @@
-"""Use a trained tokenizer on pictures: write their tokens, or look at what the tokens keep.
+"""Use a trained tokenizer on pictures: store their tokens, look at what the tokens keep, measure it.
 
-Legend: B batch, P pictures, h x w tokens.
+Legend: P pictures, V views, R rows of a batch, h x w tokens, H x W pixels.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from rich.progress import Progress
 
-from beit.data import BrokenPicture, Collate, ViewDataset, evaluation_batches
-from beit.image import to_unit_array
+from beit.data import (
+    MISSING,
+    Collate,
+    StoredTokens,
+    TokenWriter,
+    ViewDataset,
+    Views,
+    fingerprint,
+    training_batches,
+    write_labels_and_names,
+)
+from beit.data.source import ImageSource
+from beit.errors import ConfigError
+from beit.geometry import Grid
 from beit.models_torch.device import pick_device
-from beit.tokenizer import DiscreteVAE, codebook_usage, count_tokens
+from beit.tokenizer import TokenEncoder, codebook_usage, load_tokenizer, tokenizer_fingerprint
+from beit.tokenizer.checks import check_side
 from beit.training.broken import BrokenPictures, require_usable
-from beit.training.inputs import first_pictures, open_pictures
-from beit.training.jobs import EncodeJob, ReconstructJob
-from beit.training.tokenizer import measure_tokenizer, tokenizer_views
+from beit.training.inputs import augmentation, open_pictures
+from beit.training.jobs import EncodeJob, EvaluateTokenizerJob, ReconstructJob, TokenizerUse
+from beit.training.report import Section, numbers_table, write_report
+from beit.training.run_folder import resolved_recipe
+from beit.training.settings import AugmentSettings
+from beit.training.teacher import BeitTeacher
+from beit.training.tokenizer_pictures import reconstruction_section, sample_pixels
+from beit.training.tokenizer_quality import TokenizerQuality, measure_tokenizer, predicted_features, tokenizer_views
 from beit.weights import atomic_file
 
 _COLUMNS = 8
@@ -28,68 +50,169 @@ _GAP = 2  # pixels between the pictures of a sheet
 
 @dataclass(frozen=True)
 class Encoded:
-    """What was written: pictures as height x width tokens, and how much of the codebook they use."""
+    """What a token folder holds: pictures as views of height x width tokens, and how much of the codebook they use."""
 
     pictures: int
+    views: int
     height: int
     width: int
+    broken: int
     used_codes: int
     vocab_size: int
     perplexity: float
 
 
-@torch.inference_mode()
+def token_facts(
+    tokenizer: str, data: str, image_hw: tuple[int, int], views: int | None, augment: AugmentSettings, seed: int
+) -> dict[str, Any]:
+    """Return what decides the tokens of a folder; pre-training reads one only if all of it agrees.
+
+    Args:
+        tokenizer: Hash of the tokenizer.
+        data: Hash of the pictures.
+        image_hw: The tokenizer's input in pixels.
+        views: Random views per picture, None for the one of evaluation.
+        augment: Random changes of the views.
+        seed: Of the random views.
+    """
+    random = (
+        None if views is None else {"count": views, "seed": seed, "augment": json.loads(json.dumps(asdict(augment)))}
+    )
+    return {"tokenizer": tokenizer, "data": data, "image_size": list(image_hw), "random_views": random}
+
+
 def encode_pictures(job: EncodeJob) -> Encoded:
-    """Write the visual tokens of all usable pictures to a NumPy file.
+    """Write the visual tokens of all pictures into a token folder; the same job continues one that was stopped.
 
     Raises:
+        ConfigError: If tokenizer and sizes do not fit, or the folder holds other tokens.
         DataError: If no picture, or too few, are usable.
-        StorageError: If the disk is full.
+        StorageError: If the disk is full; the same job then continues.
     """
-    device = pick_device(job.device)
-    tokenizer = DiscreteVAE.from_pretrained(job.tokenizer).to(device)
+    encoder, side = _encoder(job)
+    tokenizer = encoder.tokenizer
+    if tokenizer.vocab_size > MISSING:
+        raise ConfigError(f"the codebook has {tokenizer.vocab_size} codes; at most {MISSING} can be stored as uint16")
     source = open_pictures(job.data)
-    dataset = ViewDataset(source, tokenizer_views(job.image_size), seed=0, replace_broken=False)
-    tokens, indices, broken = list[NDArray[np.int32]](), list[int](), list[BrokenPicture]()
-    for batch in evaluation_batches(dataset, Collate(0), job.batch_size, job.data.workers):
-        broken += batch.broken
-        if batch.indices:
-            tokens_Bhw = tokenizer.encode(batch.tensors["tokenizer_pixels"].to(device))
-            tokens.append(tokens_Bhw.to(torch.int32).cpu().numpy())
-            indices += batch.indices
-    BrokenPictures(None, len(source), job.data.max_broken).add(broken)
-    require_usable(len(indices), len(source), broken)
-    tokens_Phw = np.concatenate(tokens)
-    arrays = {"tokens": tokens_Phw, "names": np.array([source.name(index) for index in indices])}
-    if source.labels is not None:
-        arrays["labels"] = source.labels[indices]
-    with atomic_file(job.output) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    vocab_size = tokenizer.config.vocab_size
-    usage = codebook_usage(count_tokens(torch.from_numpy(tokens_Phw.astype(np.int64)), vocab_size))
-    pictures, height, width = tokens_Phw.shape
-    return Encoded(pictures, height, width, usage.used, vocab_size, usage.perplexity)
+    facts = token_facts(
+        tokenizer_fingerprint(tokenizer), fingerprint(source), (side, side), job.views, job.augment, job.seed
+    ) | {"vocab_size": tokenizer.vocab_size, "precision": encoder.precision}
+    count, tokens = job.views or 1, side // tokenizer.stride
+    writer = TokenWriter(job.output, facts, (len(source), count, tokens, tokens))
+    broken = BrokenPictures(Path(job.output) / "broken.txt", len(source), job.data.max_broken)
+    try:
+        _encode_rows(job, encoder, source, writer, broken)
+    finally:
+        writer.close()
+    write_labels_and_names(job.output, [source.name(index) for index in range(len(source))], source.labels)
+    return _summary(StoredTokens(job.output), tokenizer.vocab_size)
 
 
-@torch.inference_mode()
-def reconstruct_pictures(job: ReconstructJob) -> dict[str, float]:
+def _encode_rows(
+    job: EncodeJob, encoder: TokenEncoder, source: ImageSource, writer: TokenWriter, broken: BrokenPictures
+) -> None:
+    """Write the rows that are missing, picture by picture, view by view."""
+    count = job.views or 1
+    plain = tokenizer_views(encoder_side(encoder, job.image_size))
+    views = plain if job.views is None else Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
+    rows = range(writer.finished, len(source) * count)
+    places = [(row % count, row // count) for row in rows]  # (view, picture), which a dataset takes for (epoch, index)
+    batches = [places[first : first + job.batch_size] for first in range(0, len(places), job.batch_size)]
+    dataset = ViewDataset(source, views, job.seed, replace_broken=False)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("encoding", completed=writer.finished, total=len(source) * count)
+        for places_R, batch in zip(
+            batches, training_batches(dataset, batches, Collate(0), job.data.workers), strict=True
+        ):
+            broken.add(batch.broken)
+            shape = (len(places_R), *(side // encoder.tokenizer.stride for side in views.tokenizer_hw or ()))
+            tokens_Rhw = np.full(shape, MISSING, dtype=np.int64)
+            if batch.indices:
+                usable = np.isin([picture for _, picture in places_R], batch.indices)
+                tokens_Rhw[usable] = encoder(batch.tensors["tokenizer_pixels"]).cpu().numpy()
+            writer.append(tokens_Rhw)
+            progress.update(task, completed=writer.finished)
+
+
+def _summary(stored: StoredTokens, vocab_size: int) -> Encoded:
+    pictures, views, height, width = stored.shape
+    counts_V, broken = stored.counts(vocab_size)
+    require_usable(pictures - broken, pictures, [])
+    usage = codebook_usage(torch.from_numpy(counts_V))
+    return Encoded(pictures, views, height, width, broken, usage.used, vocab_size, usage.perplexity)
+
+
+def reconstruct_pictures(job: ReconstructJob) -> TokenizerQuality:
     """Write a sheet of pictures above their reconstructions; return the quality over all pictures.
 
     Raises:
+        ConfigError: If the tokenizer decodes no pixels.
         DataError: If no picture is usable.
         StorageError: If the disk is full.
     """
-    device = pick_device(job.device)
-    tokenizer = DiscreteVAE.from_pretrained(job.tokenizer).to(device)
+    encoder, side = _encoder(job)
+    if not encoder.tokenizer.decodes_pixels:
+        raise ConfigError(
+            f"{job.tokenizer} has no decoder that paints pixels; use `beit tokenizer evaluate --report` to see what "
+            "its tokens stand for, or a discrete VAE saved with its decoder"
+        )
     source = open_pictures(job.data)
-    crop = tokenizer_views(job.image_size).preprocessing.crop
-    shown = [to_unit_array(crop(picture)) for _, picture in first_pictures(source, job.count)]
-    quality, broken = measure_tokenizer(tokenizer, source, job.image_size, job.batch_size, device)
+    shown = sample_pixels(source, side, job.count)
+    quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, job.data.workers)
     BrokenPictures(None, len(source), job.data.max_broken).add(broken)
-    decoded = tokenizer.decode(tokenizer.encode(torch.from_numpy(np.stack(shown)).to(device))).cpu().numpy()
+    with torch.no_grad():
+        decoded = encoder.tokenizer.decode(encoder(shown)).cpu()
     with atomic_file(job.output) as temporary:
-        _sheet(np.stack(shown), decoded).save(temporary, format="PNG")
-    return asdict(quality)
+        _sheet(shown.numpy(), decoded.numpy()).save(temporary, format="PNG")
+    return quality
+
+
+def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
+    """Measure a tokenizer on pictures; write numbers and a report if their paths are given.
+
+    Raises:
+        ConfigError: If a teacher is named for a tokenizer that predicts no features.
+        DataError: If no picture, or too few, are usable.
+        StorageError: If the disk is full.
+    """
+    encoder, side = _encoder(job)
+    teacher = None
+    if job.teacher is not None:
+        tokens = side // encoder.tokenizer.stride
+        predicted_features(encoder.tokenizer, torch.zeros(1, tokens, tokens, dtype=torch.int64, device=encoder.device))
+        teacher = BeitTeacher.from_pretrained(job.teacher, Grid(tokens, tokens)).to(encoder.device)
+    source = open_pictures(job.data)
+    quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, job.data.workers, teacher)
+    BrokenPictures(None, len(source), job.data.max_broken).add(broken)
+    numbers = quality.numbers()
+    if job.output is not None:
+        with atomic_file(job.output) as temporary:
+            temporary.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    if job.report is not None:
+        sections = [
+            Section("What the tokens keep", "Measured with hard tokens.", table=numbers_table(numbers)),
+            reconstruction_section(encoder, source, side),
+        ]
+        write_report(Path(job.report), f"Tokenizer {job.tokenizer}", sections, resolved_recipe(job))
+    return quality
+
+
+def _encoder(job: TokenizerUse) -> tuple[TokenEncoder, int]:
+    """Return the tokenizer of a job, ready to encode, and the side of its input in pixels."""
+    device = pick_device(job.device)
+    encoder = TokenEncoder(load_tokenizer(job.tokenizer), device, job.encoding.precision, job.encoding.compile)
+    return encoder, encoder_side(encoder, job.image_size)
+
+
+def encoder_side(encoder: TokenEncoder, wanted: int | None) -> int:
+    """Return the side of a tokenizer's input in pixels: what is wanted, else what it was trained on.
+
+    Raises:
+        ConfigError: If no whole number of tokens covers it.
+    """
+    side = wanted or encoder.tokenizer.config.image_size
+    check_side(side, encoder.tokenizer.stride)
+    return side
 
 
 def _sheet(above: NDArray[np.float32], below: NDArray[np.float32]) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from beit.weights.adapt import fitted, shared_bias_to_layers, with_root
 from beit.weights.checkpoint import CONFIG_KEY, Checkpoint, open_checkpoint
-from beit.weights.dalle import DALLE, DECODER_NAME, ENCODER_NAME, dalle_options, open_dalle
+from beit.weights.dalle import DALLE, dalle_options, locate_dalle, open_dalle
 from beit.weights.entry import Entry
 from beit.weights.flax import FLAX, flax_tree
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
@@ -14,12 +14,11 @@ from beit.weights.report import LoadReport, check_fit
 from beit.weights.rules import Layout, Rule
 from beit.weights.storage import WEIGHTS_NAME, atomic_file, atomic_folder, discard_leftovers, read_safetensors
 from beit.weights.timm_config import timm_config
+from beit.weights.vqkd import VQ_KD, locate_vqkd, open_vqkd, vqkd_options
 
 __all__ = [
     "CONFIG_KEY",
     "DALLE",
-    "DECODER_NAME",
-    "ENCODER_NAME",
     "FLAX",
     "HUGGING_FACE",
     "HUGGING_FACE_NATIVE",
@@ -28,6 +27,7 @@ __all__ = [
     "ORIGINAL_PRETRAINING",
     "ORIGINAL_SEGMENTATION",
     "TIMM",
+    "VQ_KD",
     "WEIGHTS_NAME",
     "Checkpoint",
     "Entry",
@@ -43,11 +43,15 @@ __all__ = [
     "discard_leftovers",
     "fitted",
     "flax_tree",
+    "locate_dalle",
+    "locate_vqkd",
     "open_checkpoint",
     "open_dalle",
+    "open_vqkd",
     "read_safetensors",
     "shared_bias_to_layers",
     "timm_config",
+    "vqkd_options",
     "with_root",
     "write_msgpack",
 ]

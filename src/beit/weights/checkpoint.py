@@ -114,7 +114,7 @@ def open_checkpoint(
     stored, notes = _stored_tensors(located)
     layout = layout_of(located.source, list(stored))
     tensors = with_root(layout.to_canonical(stored, entry_of), wanted=True)
-    _check_total(located.source, tensors)
+    check_total(located.source, tensors)
     found = _config_of(located)
     known = dict(overrides or {}) | ({} if config is None else _told_by(config))
     if found is not None and "architecture" not in found:
@@ -134,7 +134,7 @@ def open_checkpoint(
     return Checkpoint(located.source, layout, tensors, read)
 
 
-def _check_total(source: str, tensors: Mapping[str, Entry]) -> None:
+def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
     """Refuse a file whose tensors together are larger than it: they lie on top of one another to fill the memory."""
     wanted: dict[Path, int] = {}
     for entry in tensors.values():
@@ -152,10 +152,15 @@ def _stored_tensors(located: Located) -> tuple[dict[str, StoredTensor], dict[str
     """Return the tensors of all shards, and what the file says about its model besides."""
     if located.weights.name.endswith(".index.json"):
         return _sharded(located), {}
-    return _of_file(located.weights)
+    return open_file(located.weights)
 
 
-def _of_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
+def open_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
+    """Return the tensors of one file, and what it says about its model besides; nothing in it is executed.
+
+    Raises:
+        CheckpointError: If it is damaged, unsafe, or holds no tensors.
+    """
     if path.suffix == ".safetensors":
         return open_safetensors(path), {}
     if path.suffix == ".msgpack":
@@ -203,7 +208,7 @@ def _sharded(located: Located) -> dict[str, StoredTensor]:
         if not isinstance(file, str) or Path(file).name != file or file in ("", ".", "..") or "\\" in file:
             raise CheckpointError(f"{located.weights} names the shard {file!r}; expected the name of a file beside it")
         if file not in shards:
-            shards[file], _ = _of_file(located.sibling(file))
+            shards[file], _ = open_file(located.sibling(file))
         if name not in shards[file]:
             raise CheckpointError(f"{located.weights} promises {name!r} in {file}, which does not hold it")
         tensors[name] = shards[file][name]

@@ -8,12 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from beit.catalog import DALLE_TOKENIZER
 from beit.errors import CheckpointError
+from beit.hub import HubOptions
+from beit.hub.download import fetch_url
 from beit.weights.entry import Entry, entry_of
 from beit.weights.pickle_globals import StoredModule
 from beit.weights.pickled import open_pickled
 from beit.weights.rules import Layout, Rule
+from beit.weights.storage import WEIGHTS_NAME
 from beit.weights.stored import StoredTensor
 
 ENCODER_NAME, DECODER_NAME = "encoder.pkl", "decoder.pkl"
@@ -51,15 +56,35 @@ def _rules() -> Iterator[Rule]:
 DALLE = Layout(name="OpenAI DALL-E", rules=tuple(_rules()), marker="encoder.blocks.input.w")
 
 
-def open_dalle(folder: str | Path) -> dict[str, Entry]:
-    """Return the tensors of a folder that holds `encoder.pkl` and `decoder.pkl`, under the names of `DiscreteVAE`.
+def locate_dalle(source: str | Path, hub: HubOptions) -> dict[str, Path] | None:
+    """Return the paths of `encoder.pkl` and, if it is there, `decoder.pkl`; None if the source is something else.
+
+    Args:
+        source: A folder with them, or "openai/DALL-E", which downloads them into the cache.
+        hub: Cache folder and network options of that download.
+
+    Raises:
+        CheckpointError: If a file cannot be downloaded, or the encoder is missing.
+    """
+    if str(source) == DALLE_TOKENIZER.name and not Path(source).exists():
+        return {name: fetch_url(url, hub) for name, url in zip(_KINDS, DALLE_TOKENIZER.urls, strict=True)}
+    found = {name: Path(source) / name for name in _KINDS if (Path(source) / name).is_file()}
+    if not found or (Path(source) / WEIGHTS_NAME).exists():
+        return None
+    if ENCODER_NAME not in found:
+        raise CheckpointError(f"{source} holds {DECODER_NAME} without {ENCODER_NAME}; put the encoder beside it")
+    return found
+
+
+def open_dalle(files: Mapping[str, Path]) -> dict[str, Entry]:
+    """Return the tensors of `encoder.pkl` and, if given, `decoder.pkl`, under the names of `DiscreteVAE`.
 
     Raises:
         CheckpointError: If a file is missing, damaged, unsafe, or something else than what it is called.
     """
     stored: dict[str, StoredTensor] = {}
-    for name, kind in _KINDS.items():
-        path = Path(folder) / name
+    for name, path in files.items():
+        kind = _KINDS[name]
         module = open_pickled(path, _MODULES)
         if not isinstance(module, StoredModule) or module.kind != kind:
             found = module.kind if isinstance(module, StoredModule) else type(module).__name__
@@ -68,23 +93,25 @@ def open_dalle(folder: str | Path) -> dict[str, Entry]:
     return DALLE.to_canonical(stored, entry_of)
 
 
-def dalle_options(source: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+def dalle_options(source: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Return the options of `DiscreteVAEConfig` that tensors of these shapes tell.
 
     Raises:
         CheckpointError: If they are not those of an encoder and a decoder.
     """
+    any_decoder = any(name.startswith("decoder.") for name in shapes)
     try:
         hidden, channels = shapes["encoder.stem.weight"][:2]
         places = [re.match(r"encoder\.groups\.(\d+)\.(\d+)\.", name) for name in shapes]
         groups, blocks = zip(*((int(place[1]), int(place[2])) for place in places if place), strict=True)
+        decoder = {"decoder_input_size": shapes["decoder.stem.weight"][0]} if any_decoder else {"has_decoder": False}
         return {
             "vocab_size": shapes["encoder.head.weight"][0],
             "hidden_size": hidden,
             "blocks_per_group": max(blocks) + 1,
             "groups": max(groups) + 1,
-            "decoder_input_size": shapes["decoder.stem.weight"][0],
             "channels": channels,
+            **decoder,
         }
     except (KeyError, ValueError, IndexError):
         raise CheckpointError(f"{source} lacks parts of an encoder or a decoder; fetch both files again") from None

@@ -10,15 +10,15 @@ from beit.weights.rules import Layout, Rule
 _IGNORED = (r".*relative_position_index", r".*k_bias")  # constants
 
 
-def _encoder(root: str) -> tuple[Rule, ...]:
-    """Return the rules of the encoder; `root` stands before every foreign name."""
-    layer, ours = root + "blocks.{layer}", "beit.encoder.layers.{layer}"
+def encoder_rules(root: str, ours_root: str = "beit.") -> tuple[Rule, ...]:
+    """Return the rules of the encoder; `root` stands before every foreign name, `ours_root` before every canonical."""
+    layer, ours = root + "blocks.{layer}", ours_root + "encoder.layers.{layer}"
     return (
-        Rule(root + "cls_token", "beit.embeddings.cls_token"),
-        Rule(root + "mask_token", "beit.embeddings.mask_token"),
-        Rule(root + "pos_embed", "beit.embeddings.position"),
-        Rule(root + "patch_embed.proj.{param}", "beit.embeddings.patch.{param}"),
-        Rule(root + "rel_pos_bias.relative_position_bias_table", "beit.encoder.bias.table"),
+        Rule(root + "cls_token", ours_root + "embeddings.cls_token"),
+        Rule(root + "mask_token", ours_root + "embeddings.mask_token"),
+        Rule(root + "pos_embed", ours_root + "embeddings.position"),
+        Rule(root + "patch_embed.proj.{param}", ours_root + "embeddings.patch.{param}"),
+        Rule(root + "rel_pos_bias.relative_position_bias_table", ours_root + "encoder.bias.table"),
         Rule(layer + ".norm1.{param}", ours + ".norm_attention.{param}"),
         Rule(layer + ".attn.qkv.weight", ours + ".attention.qkv.weight"),
         Rule(layer + ".attn.q_bias", ours + ".attention.query_bias"),
@@ -34,7 +34,7 @@ def _encoder(root: str) -> tuple[Rule, ...]:
 
 
 _CLASSIFICATION = (
-    *_encoder(""),
+    *encoder_rules(""),
     Rule("norm.{param}", "beit.norm.{param}"),
     Rule("fc_norm.{param}", "beit.pooler.norm.{param}"),
     Rule("head.{param}", "classifier.{param}"),
@@ -42,7 +42,7 @@ _CLASSIFICATION = (
 
 ORIGINAL_PRETRAINING = Layout(
     name="original (pre-training)",
-    rules=(*_encoder(""), Rule("norm.{param}", "norm.{param}"), Rule("lm_head.{param}", "lm_head.{param}")),
+    rules=(*encoder_rules(""), Rule("norm.{param}", "norm.{param}"), Rule("lm_head.{param}", "lm_head.{param}")),
     ignored=_IGNORED,
     marker="lm_head.weight",
 )
@@ -55,7 +55,7 @@ ORIGINAL_CLASSIFICATION = Layout(
 ORIGINAL_SEGMENTATION = Layout(
     name="original (segmentation)",
     rules=(
-        *_encoder("backbone."),
+        *encoder_rules("backbone."),
         Rule("backbone.fpn1.{index}.{state}", "pyramid.up4.{index}.{state}"),
         Rule("backbone.fpn2.0.{param}", "pyramid.up2.{param}"),
         Rule("{head}.conv_seg.{param}", "{head}.classifier.{param}"),

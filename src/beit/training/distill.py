@@ -1,0 +1,158 @@
+"""Train a VQ-KD tokenizer: quantise, and predict the features of a teacher (arXiv 2208.06366, section 2.2).
+
+Legend: B batch, C channels, N patches, T features of the teacher, h x w tokens, H x W pixels, V codebook size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from beit.data import Collate, ViewDataset, Views
+from beit.errors import ConfigError
+from beit.geometry import Grid
+from beit.tokenizer import VQKD, TokenEncoder, VQKDConfig, distillation_loss
+from beit.tokenizer.checks import check_side
+from beit.training.codebook import CodebookWatch
+from beit.training.conclusion import conclude, save_model
+from beit.training.device import make_accelerator
+from beit.training.early_stop import EarlyStop
+from beit.training.inputs import augmentation, open_sources
+from beit.training.jobs import DistillJob
+from beit.training.loop import Plan, check_length, train
+from beit.training.metrics import read_metrics
+from beit.training.optimiser import parameter_groups
+from beit.training.report import Section, curves_section, numbers_table
+from beit.training.run_folder import RunFolder, open_run_folder
+from beit.training.settings import QuantiserSettings
+from beit.training.teacher import BeitTeacher, Teacher, feature_size
+from beit.training.tokenizer_pictures import reconstruction_section
+from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
+
+CURVES = {
+    "Loss": ["loss", "distillation"],
+    "Commitment": ["commitment"],
+    "Perplexity of the codes in a step": ["perplexity"],
+    "Dead and revived codes": ["dead_codes", "revived"],
+    "Held-out dissimilarity": ["dissimilarity"],
+    "Learning rate": ["lr"],
+}
+
+
+class DistillObjective(nn.Module):
+    """1 - cosine similarity of predicted and true features, and the commitment of features to codes (equation 4)."""
+
+    def __init__(self, model: VQKD, teacher: Teacher, settings: QuantiserSettings) -> None:
+        super().__init__()
+        self.model = model
+        self.codebook = CodebookWatch(model.vocab_size, settings.dead_after)
+        self._teacher = (teacher,)  # in a tuple: neither trained, nor saved, nor wrapped with the model
+        quantiser = model.quantiser
+        quantiser.decay, quantiser.commitment = settings.decay, settings.commitment
+        quantiser.revive_below = settings.revive_below
+
+    def forward(self, tensors: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
+        """Return the loss and its parts."""
+        pixels_BCHW = tensors["tokenizer_pixels"]
+        with torch.no_grad():
+            features_BNT = self._teacher[0](pixels_BCHW)
+        output = self.model(pixels_BCHW)
+        distillation = distillation_loss(output.predicted, features_BNT)
+        usage = self.codebook(output.tokens)
+        return {
+            "loss": distillation + output.commitment,
+            "distillation": distillation.detach(),
+            "commitment": output.commitment.detach(),
+            "revived": output.revived.float(),
+            **usage,
+        }
+
+
+class DistillRun:
+    """A VQ-KD tokenizer with its objective, for the loop."""
+
+    def __init__(self, model: VQKD, teacher: Teacher, job: DistillJob) -> None:
+        self.model = model
+        self.module: nn.Module = DistillObjective(model, teacher, job.quantiser)
+        self.groups = parameter_groups(model, job.optim.weight_decay, layer_decay=1.0, layers=0)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer into a folder."""
+        self.model.save_pretrained(folder)
+
+    def load(self, folder: Path) -> None:
+        """Fill the tokenizer from a folder."""
+        self.model.load_state_dict(VQKD.from_pretrained(folder).state_dict())
+
+
+def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFolder:
+    """Train a VQ-KD tokenizer and leave model, metrics and report in the run folder, which is returned.
+
+    Args:
+        job: The settings.
+        teacher: What to learn instead of the features of `job.teacher`: called with pixels (B, C, H, W) in [0, 1] of
+            `job.image_size`, it returns features (B, N, T), row-major, one vector per token.
+
+    Raises:
+        ConfigError: If the settings do not fit together, or the teacher does not give one vector per token.
+        DataError: If there are no pictures, or too many are broken.
+    """
+    side = job.image_size
+    check_side(side, job.model.patch_size)
+    grid = Grid(side // job.model.patch_size, side // job.model.patch_size)
+    # what cannot be built fails before any file is opened; the teacher tells the number of its features later
+    config = VQKDConfig(**asdict(job.model), image_size=side, teacher_size=1)
+    if teacher is None:
+        if job.teacher is None:
+            raise ConfigError("teacher is missing; name a classifier, such as the model folder of a fine-tuning")
+        teacher = BeitTeacher.from_pretrained(job.teacher, grid)
+    sources = open_sources(job.data, job.run.seed)
+    accelerator = make_accelerator(job.run)
+    check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
+    if isinstance(teacher, nn.Module):
+        teacher.to(accelerator.device)
+    size = feature_size(teacher, (side, side), grid, accelerator.device)
+    folder = open_run_folder(job, job.run, accelerator)
+    if folder.finished:
+        return folder
+    torch.manual_seed(job.run.seed)
+    plain = tokenizer_views(side)
+    changing = Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
+    dataset = ViewDataset(sources.train, changing, job.run.seed, replace_broken=True)
+    run = DistillRun(VQKD(VQKDConfig(**{**asdict(config), "teacher_size": size})), teacher, job)
+    batch_size = job.train.batch_size
+
+    def dissimilarity() -> float:
+        encoder = TokenEncoder(deepcopy(run.model), accelerator.device, precision="fp32")
+        most = job.early_stop.pictures
+        quality, _ = measure_tokenizer(encoder, sources.val, side, batch_size, teacher=teacher, most=most)
+        return 1 - (quality.similarity or 0.0)
+
+    early_stop = EarlyStop(job.early_stop, "dissimilarity", dissimilarity)
+    plan = Plan("VQ-KD tokenizer", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed), early_stop)
+    steps = train(plan, run, folder, accelerator)
+    if accelerator.is_main_process:
+        save_model(folder, run.save)
+        encoder = TokenEncoder(run.model, accelerator.device, precision="fp32")
+        quality, broken = measure_tokenizer(encoder, sources.val, side, batch_size, teacher=teacher)
+        numbers = quality.numbers()
+        conclude(
+            "VQ-KD tokenizer",
+            job,
+            folder,
+            steps,
+            numbers,
+            broken,
+            lambda: [
+                Section("Held-out pictures", table=numbers_table(numbers)),
+                reconstruction_section(encoder, sources.val, side),
+                curves_section(read_metrics(folder.metrics), CURVES),
+            ],
+        )
+    accelerator.wait_for_everyone()
+    return folder

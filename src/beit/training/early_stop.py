@@ -1,0 +1,55 @@
+"""Whether a run still gains, told from the measurements in its metrics, so that a continued run decides alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from beit.training.metrics import Line
+from beit.training.settings import EarlyStopSettings
+
+
+@dataclass
+class EarlyStop:
+    """Measures every so many steps and counts the measurements without a gain.
+
+    Attributes:
+        settings: How often, and for how long without a gain.
+        name: What is measured; less is better.
+        measure: Measures it on held-out pictures.
+    """
+
+    settings: EarlyStopSettings
+    name: str
+    measure: Callable[[], float]
+    _best: float = field(default=float("inf"), init=False)
+    _without_gain: int = field(default=0, init=False)
+
+    @property
+    def active(self) -> bool:
+        """Whether it may stop the run at all."""
+        return self.settings.patience is not None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the run should stop."""
+        return self.settings.patience is not None and self._without_gain >= self.settings.patience
+
+    def due(self, step: int) -> bool:
+        """Tell whether to measure after `step` finished steps."""
+        return self.active and step % self.settings.every == 0
+
+    def recall(self, lines: Sequence[Line]) -> None:
+        """Take note of the measurements of an earlier part of the run."""
+        for line in lines:
+            if line["split"] == "val" and self.name in line:
+                self.note(line[self.name])
+
+    def note(self, value: float) -> bool:
+        """Take note of a measurement and return whether it is a gain; what is not finite never is."""
+        gain = value < self._best - self.settings.min_gain * abs(self._best) if self._best < float("inf") else True
+        if gain and value == value and value < float("inf"):
+            self._best, self._without_gain = value, 0
+            return True
+        self._without_gain += 1
+        return False

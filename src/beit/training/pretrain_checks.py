@@ -1,0 +1,94 @@
+"""Model, tokenizer and stored tokens of a pre-training have to fit; all of it is checked before any work is done."""
+
+from __future__ import annotations
+
+from beit.config import BeitConfig
+from beit.data import StoredTokens, check_facts, fingerprint
+from beit.errors import ConfigError
+from beit.geometry import Grid
+from beit.tokenizer import Tokenizer, tokenizer_fingerprint
+from beit.tokenizer.checks import check_side
+from beit.training.inputs import open_pictures
+from beit.training.jobs import PretrainJob
+from beit.training.model import check_same_shape, model_config
+from beit.training.tokenize import token_facts
+
+
+def starting_config(job: PretrainJob) -> BeitConfig:
+    """Return the config of the model that is pre-trained: a new one, or the checkpoint's.
+
+    Raises:
+        ConfigError: If no such model can be built, or the recipe asks for other sizes than the checkpoint has.
+    """
+    if job.checkpoint is None:
+        return model_config(job.model)
+    config = BeitConfig.from_pretrained(job.checkpoint)
+    check_same_shape(job.model, config, job.checkpoint)
+    return config
+
+
+def check_vocabulary(model: int, tokenizer: int) -> None:
+    """Refuse a codebook that the model's head has no logits for.
+
+    Raises:
+        ConfigError: Naming both sizes.
+    """
+    if tokenizer > model:
+        raise ConfigError(
+            f"the tokenizer has {tokenizer} codes and the model predicts {model} tokens; use a model with vocab_size "
+            f"{tokenizer}, or a smaller tokenizer"
+        )
+
+
+def check_tokenizer(job: PretrainJob, tokenizer: Tokenizer, config: BeitConfig, grid: Grid) -> None:
+    """Refuse a tokenizer that does not give one of the model's tokens per patch of the model.
+
+    Raises:
+        ConfigError: Naming both grids, or both vocabularies.
+    """
+    if job.checkpoint is not None:
+        check_vocabulary(config.vocab_size, tokenizer.vocab_size)
+    side, stride = job.tokenizer.image_size, tokenizer.stride
+    if side is None:
+        return
+    check_side(side, stride, "tokenizer.image_size")
+    if (side // stride, side // stride) != tuple(grid):
+        height, width = config.image_hw
+        raise ConfigError(
+            f"tokenizer.image_size {side} at {stride} pixels per token gives {side // stride} x {side // stride} "
+            f"tokens, and the model has {grid.height} x {grid.width} patches ({height} x {width} pixels at "
+            f"{config.patch_hw[0]}); set it to {grid.height * stride}, or leave it out"
+        )
+
+
+def stored_tokens(job: PretrainJob, tokenizer: Tokenizer | None, grid: Grid) -> StoredTokens | None:
+    """Return the stored tokens that a job names, None if it names none; they must be of its tokenizer, data and views.
+
+    Raises:
+        ConfigError: Naming what differs.
+        DataError: If the folder cannot be read or is not complete.
+    """
+    folder = job.tokenizer.tokens
+    if folder is None:
+        return None
+    if tokenizer is None or job.fixed_views is None:
+        missing = "tokenizer.path" if tokenizer is None else "fixed_views"
+        raise ConfigError(f"tokenizer.tokens is {folder!r} but {missing} is not set; stored tokens are of both")
+    image_hw = (grid.height * tokenizer.stride, grid.width * tokenizer.stride)
+    stored = StoredTokens(folder)
+    expected = token_facts(
+        tokenizer_fingerprint(tokenizer),
+        fingerprint(open_pictures(job.data)),
+        image_hw,
+        job.fixed_views,
+        job.augment,
+        job.run.seed,
+    )
+    check_facts(
+        folder,
+        stored.facts,
+        expected,
+        f"encode again: `beit tokenizer encode` with the same tokenizer, data and augment, --image_size {image_hw[0]} "
+        f"--views {job.fixed_views} --seed {job.run.seed}",
+    )
+    return stored

@@ -1,0 +1,77 @@
+"""What pre-training minimises.
+
+Legend: B batch, N patches, M masked patches of the batch, V codebook size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+
+from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
+from beit.tokenizer import TokenEncoder
+from beit.training.pretrain_checks import check_vocabulary
+
+
+class PretrainObjective(nn.Module):
+    """Cross-entropy of the visual tokens of masked patches (arXiv 2106.08254, section 2.4, equation 1).
+
+    With patch aggregation that of its second prediction is added (arXiv 2208.06366, section 2.3).
+
+    Raises:
+        ConfigError: If the codebook is larger than the model's vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: BeitForMaskedImageModeling,
+        encoder: TokenEncoder,
+        aggregation: PatchAggregation | None = None,
+    ) -> None:
+        super().__init__()
+        check_vocabulary(model.config.vocab_size, encoder.tokenizer.vocab_size)
+        self.model = model
+        self.aggregation = aggregation
+        self._encoder = encoder  # no module: neither trained, nor saved, nor wrapped with the model
+
+    def forward(self, tensors: Mapping[str, Tensor], progress: float = 0.0) -> dict[str, Tensor]:
+        """Return the loss, and the share of masked patches whose token is predicted right."""
+        pixel_values, mask_BN = tensors["pixel_values"], tensors["bool_masked_pos"]
+        labels_M = visual_tokens(self._encoder, tensors)[mask_BN]
+        count = _patches_per_process(mask_BN)
+        if self.aggregation is None or not self.training:
+            logits_MV, parts = self.model.masked_logits(pixel_values, mask_BN), {}
+            loss = _cross_entropy(logits_MV, labels_M) / count
+        else:
+            logits_MV, aggregated_MV = self.aggregation(self.model, pixel_values, mask_BN)
+            aggregated = _cross_entropy(aggregated_MV, labels_M) / count
+            parts = {"aggregation_loss": aggregated.detach()}
+            loss = _cross_entropy(logits_MV, labels_M) / count + aggregated
+        right_M = logits_MV.detach().argmax(dim=-1) == labels_M
+        return {"loss": loss, "accuracy": right_M.sum() / count, **parts}
+
+
+def _cross_entropy(logits_MV: Tensor, labels_M: Tensor) -> Tensor:
+    return functional.cross_entropy(logits_MV.float(), labels_M, reduction="sum")
+
+
+def visual_tokens(encoder: TokenEncoder, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the visual tokens (B, N), row-major, of a batch: as they were stored, or of the tokenizer's views."""
+    stored = tensors.get("visual_tokens")
+    return (encoder(tensors["tokenizer_pixels"]) if stored is None else stored).flatten(1)
+
+
+def _patches_per_process(mask_BN: Tensor) -> Tensor:
+    """Return the masked patches of the whole batch, per process.
+
+    Masks differ in size. Dividing by this instead of by the own number makes the mean over the processes the mean over
+    all masked patches, so that the result does not depend on the number of processes.
+    """
+    count = mask_BN.sum().float()
+    if torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(count)
+        count = count / distributed.get_world_size()
+    return count
