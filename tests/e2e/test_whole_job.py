@@ -20,7 +20,12 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tokenizer(place):
     run = place / "tokenizer"
-    options = ["--train.max_steps=60", "--train.batch_size=32", "--loss.reconstruction=l2", "--loss.kl_weight=0.01"]
+    options = [
+        "--train.max_steps=60",
+        "--train.batch_size=32",
+        "--loss.reconstruction=l2",
+        "--loss.kl_weight=[0.0, 0.01]",
+    ]
     assert main(["tokenizer", "train", f"--run.output={run}", *PICTURES, *TOKENIZER, *options]) == 0
     return run
 

@@ -77,7 +77,8 @@ class DiscreteVAE(nn.Module):
         Raises:
             ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.
         """
-        return self.logits(pixels).argmax(dim=1)
+        check_pixels(pixels, self.config.channels, self.stride)
+        return self.encoder.tokens(map_pixels(pixels))
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Return pixels (B, C, H, W) in [0, 1] for visual tokens (B, h, w).

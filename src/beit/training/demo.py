@@ -74,7 +74,7 @@ def pretrain_job(output: Path) -> PretrainJob:
             codebook=CodebookSettings(
                 vocab_size=128, hidden_size=32, blocks_per_group=1, groups=2, decoder_input_size=32
             ),
-            loss=CodebookLossSettings(reconstruction="l2", kl_weight=0.01),
+            loss=CodebookLossSettings(reconstruction="l2", kl_weight=(0.0, 0.01)),
             optim=OptimSettings(lr=1e-2, betas=(0.9, 0.999), weight_decay=1e-4, warmup_steps=20),
             train=TrainSettings(batch_size=128, max_steps=300),
         ),

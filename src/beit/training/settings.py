@@ -229,10 +229,11 @@ class CodebookLossSettings:
     """Gumbel-softmax temperature, at the start and after annealing (cosine)."""
     anneal_share: float = Field(default=0.75, gt=0, le=1)
     """Share of the run after which the temperature has reached its end."""
-    kl_weight: float = Field(default=6.6, ge=0)
-    """Weight of the KL to uniform, per token, relative to the reconstruction summed over the picture."""
-    kl_ramp_share: float = Field(default=0.1, ge=0, le=1)
-    """Share of the run over which that weight grows from 0 (cosine)."""
+    kl_weight: tuple[float, float] = (0.0, 6.6)
+    """Weight of the KL to uniform, per token, relative to the reconstruction summed over the picture: at the start and
+    after its ramp (cosine). A falling one spreads the tokens over the codebook first and sharpens them later."""
+    kl_ramp_share: float = Field(default=0.1, gt=0, le=1)
+    """Share of the run after which that weight has reached its end."""
     dead_after: int = Field(default=200, ge=1)
     """Steps without a single use after which a code counts as dead."""
 
@@ -240,6 +241,8 @@ class CodebookLossSettings:
         """Check the temperatures."""
         if min(self.temperature) <= 0:
             raise ValueError(f"temperature is {list(self.temperature)}; expected numbers above 0")
+        if min(self.kl_weight) < 0:
+            raise ValueError(f"kl_weight is {list(self.kl_weight)}; expected numbers of at least 0")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -60,9 +60,7 @@ class TokenizerObjective(nn.Module):
         """Return the loss and its parts at a point of the run."""
         settings, pixels_BCHW = self._settings, tensors["tokenizer_pixels"]
         temperature = cosine(*settings.temperature, progress / settings.anneal_share)
-        kl_weight = cosine(
-            0.0, settings.kl_weight, progress / settings.kl_ramp_share if settings.kl_ramp_share else 1.0
-        )
+        kl_weight = cosine(*settings.kl_weight, progress / settings.kl_ramp_share)
         decoded, logits_BVhw = self.model(pixels_BCHW, temperature)
         reconstruction = reconstruction_loss(settings.reconstruction, decoded, pixels_BCHW)
         kl = kl_to_uniform(logits_BVhw)

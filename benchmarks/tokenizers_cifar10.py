@@ -1,0 +1,121 @@
+"""Two tokenizers, trained for minutes on CIFAR-10: what do their tokens keep of the pixels, and what of the class?
+
+    python benchmarks/tokenizers_cifar10.py [FOLDER]
+
+FOLDER holds train.parquet and test.parquet. Trains the discrete VAE, a teacher, and the VQ-KD tokenizer that it
+teaches, as the recipes say (half an hour on two cores; stopped, it continues), measures them on the test pictures, and
+fits a linear probe on the histograms of the tokens of a picture. Writes results/tokenizers_cifar10.json.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from peers import ROOT
+
+PICTURES = ROOT.parent / "shared" / "data" / "cifar10"
+RUNS = ROOT / "runs"
+RESULT = Path(__file__).parent / "results" / "tokenizers_cifar10.json"
+LEAST_PSNR, LEAST_USED = 21.0, 0.6
+
+
+def beit(*arguments):
+    """Run the command line, showing what it says, and return the seconds it took."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "beit", *map(str, arguments)], check=True, cwd=ROOT)
+    return time.perf_counter() - began
+
+
+def trained(command, name, train, *more):
+    """Train by a recipe and return the seconds it took; those of an earlier start, if it was finished then."""
+    run = RUNS / name
+    finished = (run / "result.json").exists()
+    seconds = beit(*command, f"recipes/{name}.yaml", "--data.path", train, "--run.output", run, *more)
+    clock = run.with_name(f"{name}.seconds")
+    if not finished:
+        clock.write_text(str(seconds))
+    return float(clock.read_text())
+
+
+def measured(name, test, *more):
+    """Return what a tokenizer does to the test pictures; its report shows them above their reconstructions."""
+    run = RUNS / name
+    beit("tokenizer", "evaluate", "--tokenizer", run / "model", "--data.path", test, "--batch_size", 250,
+         "--output", run / "test.json", "--report", run / "test.html", *more)  # fmt: skip
+    return json.loads((run / "test.json").read_text())
+
+
+def histograms(name, split, pictures):
+    """Return how often each code occurs in each picture, (P, V), and the classes, (P,)."""
+    folder = RUNS / name / f"tokens_{split}"
+    beit("tokenizer", "encode", "--tokenizer", RUNS / name / "model", "--data.path", pictures, "--output", folder,
+         "--batch_size", 250)  # fmt: skip
+    tokens = np.load(folder / "tokens.npy", mmap_mode="r").reshape(len(np.load(folder / "labels.npy")), -1)
+    vocab = json.loads((folder / "facts.json").read_text())["vocab_size"]
+    return np.stack([np.bincount(row, minlength=vocab) for row in tokens]), np.load(folder / "labels.npy")
+
+
+def probe(name, train, test):
+    """Return the test accuracy of a linear classifier on token histograms."""
+    (x, y), (x_test, y_test) = (
+        histograms(name, split, pictures) for split, pictures in (("train", train), ("test", test))
+    )
+    scaler = StandardScaler().fit(x)
+    classifier = LogisticRegression(C=1e-3, max_iter=300).fit(scaler.transform(x), y)
+    return float(classifier.score(scaler.transform(x_test), y_test))
+
+
+def told(discrete, distilled, probes, minutes):
+    """Print what was measured."""
+    used = {name: one["used_codes"] / one["vocab_size"] for name, one in (("dvae", discrete), ("vq_kd", distilled))}
+    print(f"discrete VAE, {minutes:.1f} minutes, {discrete['pictures']:,} test pictures:")
+    print(f"  PSNR {discrete['psnr']:.2f} dB (wanted {LEAST_PSNR}), {used['dvae']:.0%} of its codes used", end=" ")
+    print(f"(wanted {LEAST_USED:.0%})")
+    print(
+        f"VQ-KD: cosine similarity to the teacher {distilled['similarity']:.3f}, {used['vq_kd']:.0%} of its codes used"
+    )
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in probes.items())
+    print(f"linear probe on token histograms, test accuracy: {shares}")
+
+
+def main():
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES
+    train, test = folder / "train.parquet", folder / "test.parquet"
+    if not (train.exists() and test.exists()):
+        raise SystemExit(f"{folder} holds no train.parquet and test.parquet; name a folder that does")
+    seconds = {"tokenizer_cifar10": trained(["tokenizer", "train"], "tokenizer_cifar10", train)}
+    discrete = measured("tokenizer_cifar10", test)
+    seconds["teacher_cifar10"] = trained(["finetune"], "teacher_cifar10", train)
+    teacher = RUNS / "teacher_cifar10" / "model"
+    seconds["vq_kd_cifar10"] = trained(["tokenizer", "distill"], "vq_kd_cifar10", train, "--teacher", teacher)
+    distilled = measured("vq_kd_cifar10", test, "--teacher", teacher)
+    beit("evaluate", "--model", teacher, "--data.path", test)
+    probes = {name: probe(name, train, test) for name in ("tokenizer_cifar10", "vq_kd_cifar10")}
+
+    told(discrete, distilled, probes, seconds["tokenizer_cifar10"] / 60)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    about = {
+        "machine": f"{platform.machine()}, {platform.processor() or 'unknown processor'}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "scikit-learn": sklearn.__version__,
+        "commit": commit,
+    }
+    numbers = {"test_pictures": {"discrete_vae": discrete, "vq_kd": distilled}, "linear_probe_accuracy": {
+        "discrete_vae": probes["tokenizer_cifar10"], "vq_kd": probes["vq_kd_cifar10"]},
+        "training_seconds": {name: round(value) for name, value in seconds.items()}}  # fmt: skip
+    RESULT.write_text(json.dumps({**about, **numbers}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

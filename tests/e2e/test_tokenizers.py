@@ -1,0 +1,284 @@
+"""Tokenizers: trained, killed, stored, read by pre-training."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from beit.cli.main import main
+from beit.data import StoredTokens
+from beit.errors import ConfigError
+from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, VisualTokenizer, VQKDConfig, load_tokenizer
+from beit.training.distill import distill_tokenizer
+from beit.training.jobs import DistillJob
+from beit.training.settings import (
+    AugmentSettings,
+    DataSettings,
+    DistilledTokenizerSettings,
+    OptimSettings,
+    RunSettings,
+    TrainSettings,
+)
+from tests.e2e.small import FINETUNE, MODEL, PICTURES, TOKENIZER, beit, losses, start
+
+VIEWS = ["--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
+VQ_KD = [
+    "--image_size=16", "--model.patch_size=4", "--model.vocab_size=32", "--model.code_size=8", "--model.hidden_size=32",
+    "--model.num_hidden_layers=2", "--model.num_attention_heads=4", "--model.intermediate_size=64",
+    "--model.decoder_layers=1", "--optim.lr=3e-3", "--optim.warmup_steps=5", "--train.batch_size=32",
+]  # fmt: skip
+PRETRAIN = [*PICTURES, *MODEL, "--mask.count=7", "--mask.min_block=2", "--optim.warmup_steps=5",
+            "--train.batch_size=32", "--train.max_steps=12", "--run.log_every=1"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("tokenizers")
+
+
+@pytest.fixture(scope="module")
+def teacher(place):
+    done = beit("finetune", *FINETUNE, "--train.max_steps=40", "--train.batch_size=64", f"--run.output={place}/teacher")
+    assert done.returncode == 0, done.stderr
+    return place / "teacher/model"
+
+
+@pytest.fixture(scope="module")
+def distilled(place, teacher):
+    command = ["tokenizer", "distill", *PICTURES, *VQ_KD, f"--teacher={teacher}", "--train.max_steps=40",
+               "--run.log_every=1", "--run.save_every=7", f"--run.output={place}/vq_kd"]  # fmt: skip
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr
+    assert "cosine similarity to the teacher" in done.stdout
+    return place / "vq_kd"
+
+
+@pytest.fixture(scope="module")
+def discrete(place):
+    command = ["tokenizer", "train", *PICTURES, *TOKENIZER, "--loss.kl_weight=[0.0, 0.01]", "--train.max_steps=30",
+               "--train.batch_size=32", "--run.log_every=1", "--run.save_every=7",
+               f"--run.output={place}/dvae"]  # fmt: skip
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr
+    return place / "dvae"
+
+
+def test_distillation_learns_and_tells(distilled):
+    loss = losses(distilled)
+    assert loss[40] < loss[1]
+    lines = [json.loads(line) for line in (distilled / "metrics.jsonl").read_text().splitlines()]
+    assert {"distillation", "commitment", "perplexity", "dead_codes", "revived"} <= lines[0].keys()
+    assert {"similarity", "used_codes", "vocab_size", "perplexity", "pictures"} <= lines[-1].keys()
+    page = (distilled / "report.html").read_text()
+    assert "mean of the patches" in page
+    assert "Dead and revived codes" in page
+
+
+def test_the_discrete_vae_tells_how_its_codebook_is_used(discrete):
+    lines = [json.loads(line) for line in (discrete / "metrics.jsonl").read_text().splitlines()]
+    assert 1 <= lines[0]["perplexity"] <= 32
+    assert lines[0]["dead_codes"] == 0, "too early to tell"
+    assert lines[-1]["psnr"] == pytest.approx(-10 * np.log10(lines[-1]["l2"]))
+    page = (discrete / "report.html").read_text()
+    assert "decoded from its visual tokens" in page
+    assert "Perplexity of the codes in a step" in page
+
+
+@pytest.mark.parametrize("kind", ["discrete", "distilled"])
+def test_one_protocol(kind, request):
+    folder = request.getfixturevalue(kind) / "model"
+    tokenizer = load_tokenizer(folder)
+    assert isinstance(tokenizer, VisualTokenizer)
+    assert isinstance(tokenizer, DiscreteVAE if kind == "discrete" else VQKD)
+    side = 4 * tokenizer.stride
+    tokens = tokenizer.encode(torch.rand(2, 3, side, side))
+    assert tokens.shape == (2, 4, 4)
+    assert tokens.max() < tokenizer.vocab_size
+    assert tokenizer.decodes_pixels == (kind == "discrete")
+
+
+@pytest.mark.parametrize("kind", ["discrete", "distilled"])
+def test_a_killed_training_continues_bit_for_bit(kind, request, tmp_path, place):
+    whole = request.getfixturevalue(kind)
+    options = (
+        [*TOKENIZER, "--loss.kl_weight=[0.0, 0.01]", "--train.max_steps=30", "--train.batch_size=32"]
+        if kind == "discrete"
+        else [*VQ_KD, f"--teacher={place}/teacher/model", "--train.max_steps=40"]
+    )
+    action = "train" if kind == "discrete" else "distill"
+    command = ["tokenizer", action, *PICTURES, *options, "--run.log_every=1", "--run.save_every=7",
+               f"--run.output={tmp_path}/run"]  # fmt: skip
+    process = start(*command)
+    deadline = time.monotonic() + 120
+    while max(losses(tmp_path / "run"), default=0) < 9 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr
+    assert "continuing" in done.stdout
+    lines = [path.read_text().splitlines() for path in (whole / "metrics.jsonl", tmp_path / "run/metrics.jsonl")]
+    first, second = ([json.loads(line) | {"images_per_second": 0} for line in part] for part in lines)
+    assert second == first
+    weights = [run / "model/model.safetensors" for run in (whole, tmp_path / "run")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_an_early_stop_keeps_the_best_and_is_remembered(tmp_path):
+    command = ["tokenizer", "train", *PICTURES, *TOKENIZER, "--optim.lr=1e-12", "--optim.min_lr=0",
+               "--train.max_steps=500", "--train.batch_size=32", "--early_stop.patience=2", "--early_stop.every=3",
+               f"--run.output={tmp_path}/run", "--run.report=false"]  # fmt: skip
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr
+    assert "stopped after step 9: 2 measurements without a gain" in done.stdout
+    best, model = (tmp_path / f"run/{name}/model.safetensors" for name in ("best", "model"))
+    assert best.read_bytes() == model.read_bytes()
+    (tmp_path / "run/result.json").unlink()  # as if it had been killed between the last checkpoint and the result
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert max(line["step"] for line in lines) == 9, "it does not go on"
+
+
+def encode(tokenizer, output, *more):
+    return ["tokenizer", "encode", f"--tokenizer={tokenizer}", "--data.path=digits:train", "--data.workers=0",
+            *VIEWS, f"--output={output}", "--batch_size=16", *more]  # fmt: skip
+
+
+def test_stored_tokens_are_those_that_pretraining_would_compute(distilled, tmp_path):
+    assert main(encode(distilled / "model", tmp_path / "tokens", "--views=2")) == 0
+    common = [*PRETRAIN, f"--tokenizer.path={distilled}/model", "--fixed_views=2", "--aggregation.early_layer=1"]
+    for name, more in (("computed", []), ("read", [f"--tokenizer.tokens={tmp_path}/tokens", "--data.workers=1"])):
+        done = beit("pretrain", *common, *more, f"--run.output={tmp_path}/{name}")
+        assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "read") == losses(tmp_path / "computed")
+    lines = [json.loads(line) for line in (tmp_path / "read/metrics.jsonl").read_text().splitlines()]
+    assert "aggregation_loss" in lines[0]
+
+
+def test_a_killed_encoding_continues(discrete, tmp_path):
+    command = encode(discrete / "model", tmp_path / "killed", "--image_size=8")
+    process = start(*command)
+    facts = tmp_path / "killed/facts.json"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if facts.exists() and json.loads(facts.read_text())["finished_rows"]:
+            break
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 0 < json.loads(facts.read_text())["finished_rows"] < 1297, "killed in the middle"
+    assert main(command) == 0
+    assert main(encode(discrete / "model", tmp_path / "whole", "--image_size=8")) == 0
+    files = [(tmp_path / name / "tokens.npy").read_bytes() for name in ("killed", "whole")]
+    assert files[0] == files[1]
+    assert StoredTokens(tmp_path / "whole").shape == (1297, 1, 4, 4)
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail with one line, and return that line."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_what_does_not_fit_is_told_before_any_work(discrete, distilled, teacher, tmp_path, capsys):
+    model, pretrain = discrete / "model", ["pretrain", *PRETRAIN, f"--run.output={tmp_path}/run"]
+    path = f"--tokenizer.path={model}"
+    line = fails(capsys, *pretrain, path, "--tokenizer.image_size=16")
+    assert "16 at 2 pixels per token gives 8 x 8 tokens, and the model has 4 x 4 patches" in line
+    assert "set it to 8" in line
+    assert "is not a multiple of the 2 pixels" in fails(capsys, *pretrain, path, "--tokenizer.image_size=9")
+    assert "fixed_views is not set" in fails(capsys, *pretrain, path, f"--tokenizer.tokens={tmp_path}/t")
+    assert "tokenizer.path is not set" in fails(capsys, *pretrain, f"--tokenizer.tokens={tmp_path}/t")
+    assert "facts.json" in fails(capsys, *pretrain, path, "--fixed_views=1", f"--tokenizer.tokens={tmp_path}/t")
+
+    assert main(encode(model, tmp_path / "t", "--views=1", "--image_size=8")) == 0
+    stored = [f"--tokenizer.tokens={tmp_path}/t", "--fixed_views=1"]
+    other = f"--tokenizer.path={distilled}/model"
+    assert "holds other tokens: tokenizer is" in fails(capsys, *pretrain, other, *stored)
+    assert "data is" in fails(capsys, *pretrain, path, *stored, "--data.path=digits:test")
+    assert "random_views is" in fails(capsys, *pretrain, path, *stored, "--run.seed=5")
+    assert "choose another output" in fails(capsys, *encode(distilled / "model", tmp_path / "t"))
+
+    assert "image_size 1 is smaller than the 2 pixels" in fails(
+        capsys, *encode(model, tmp_path / "n", "--image_size=1")
+    )
+    reconstruct = ["tokenizer", "reconstruct", "--data.path=digits:test", f"--output={tmp_path}/r.png"]
+    assert "no decoder that paints pixels" in fails(capsys, *reconstruct, f"--tokenizer={distilled}/model")
+    evaluate = ["tokenizer", "evaluate", "--data.path=digits:test", f"--tokenizer={model}", f"--teacher={teacher}"]
+    assert "a DiscreteVAE predicts no features" in fails(capsys, *evaluate)
+    distill = ["tokenizer", "distill", *PICTURES, *VQ_KD, f"--run.output={tmp_path}/d"]
+    assert "teacher is missing" in fails(capsys, *distill)
+    assert "does not exist" in fails(capsys, *encode(tmp_path / "nowhere", tmp_path / "n"))
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_codebook_larger_than_the_model(discrete, tmp_path, capsys):
+    done = beit("pretrain", *PRETRAIN, f"--tokenizer.path={discrete}/model", f"--run.output={tmp_path}/first")
+    assert done.returncode == 0, done.stderr
+    large = DiscreteVAEConfig(64, 8, 1, 2, 8, image_size=8)
+    DiscreteVAE(large).save_pretrained(tmp_path / "large")
+    pretrain = ["pretrain", *PRETRAIN, f"--checkpoint={tmp_path}/first/model", f"--run.output={tmp_path}/second"]
+    line = fails(capsys, *pretrain, f"--tokenizer.path={tmp_path}/large")
+    assert "the tokenizer has 64 codes and the model predicts 32 tokens" in line
+    done = beit(*pretrain, f"--tokenizer.path={discrete}/model")
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "second")[1] < losses(tmp_path / "first")[1], "it goes on from what was learnt"
+
+
+def test_evaluate_and_convert(discrete, distilled, teacher, tmp_path, capsys):
+    common = [
+        "tokenizer",
+        "evaluate",
+        "--data.path=digits:test",
+        f"--output={tmp_path}/n.json",
+        f"--report={tmp_path}/r.html",
+    ]
+    assert main([*common, f"--tokenizer={distilled}/model", f"--teacher={teacher}"]) == 0
+    assert "cosine similarity" in capsys.readouterr().out
+    assert -1 <= json.loads((tmp_path / "n.json").read_text())["similarity"] <= 1
+    assert main([*common, f"--tokenizer={discrete}/model"]) == 0
+    assert "PSNR" in capsys.readouterr().out
+    assert "peak signal-to-noise" in (tmp_path / "r.html").read_text()
+    assert main(["tokenizer", "convert", str(discrete / "model"), str(tmp_path / "copy")]) == 0
+    assert (tmp_path / "copy/model.safetensors").read_bytes() == (discrete / "model/model.safetensors").read_bytes()
+
+
+def distill_job(output, **model):
+    sizes = {"vocab_size": 16, "code_size": 4, "patch_size": 4, "hidden_size": 32, "num_hidden_layers": 1,
+             "num_attention_heads": 4, "intermediate_size": 64, "decoder_layers": 1}  # fmt: skip
+    return DistillJob(
+        run=RunSettings(output=str(output), report=False),
+        data=DataSettings(path="digits:train", workers=0),
+        augment=AugmentSettings(flip=0, color_jitter=0),
+        image_size=8,
+        model=DistilledTokenizerSettings(**{**sizes, **model}),
+        optim=OptimSettings(lr=3e-3, warmup_steps=2),
+        train=TrainSettings(batch_size=32, max_steps=5),
+    )
+
+
+def test_any_callable_teaches(tmp_path):
+    """Here: the mean and the spread of the brightness in every 4 x 4 patch."""
+
+    def teacher(pixels):
+        patches = torch.nn.functional.unfold(pixels.mean(1, keepdim=True), 4, stride=4).transpose(1, 2)
+        return torch.stack((patches.mean(-1), patches.std(-1)), dim=-1)
+
+    folder = distill_tokenizer(distill_job(tmp_path / "run"), teacher)
+    assert load_tokenizer(folder.model).config == VQKDConfig(
+        16, 4, 8, 4, 32, 1, 4, 64, decoder_layers=1, teacher_size=2
+    )
+    with pytest.raises(ConfigError, match=r"gives \(1, 4, 16\).*expected \(1, 16, features\)"):
+        distill_tokenizer(
+            distill_job(tmp_path / "other", patch_size=2),
+            lambda pixels: torch.nn.functional.unfold(pixels[:, :1], 4, stride=4).transpose(1, 2),
+        )
+    assert not (tmp_path / "other").exists()
