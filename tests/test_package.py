@@ -26,7 +26,11 @@ FROZEN_API = [
     "MaskedLMOutput",
     "Predictor",
     "SemanticSegmenterOutput",
+    "VQKD",
+    "VQKDConfig",
+    "VisualTokenizer",
     "__version__",
+    "load_tokenizer",
     "preset",
 ]
 

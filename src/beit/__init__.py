@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from beit.outputs import ImageClassifierOutput as ImageClassifierOutput
     from beit.outputs import MaskedLMOutput as MaskedLMOutput
     from beit.outputs import SemanticSegmenterOutput as SemanticSegmenterOutput
+    from beit.tokenizer import VQKD as VQKD
     from beit.tokenizer import DiscreteVAE as DiscreteVAE
     from beit.tokenizer import DiscreteVAEConfig as DiscreteVAEConfig
+    from beit.tokenizer import VisualTokenizer as VisualTokenizer
+    from beit.tokenizer import VQKDConfig as VQKDConfig
+    from beit.tokenizer import load_tokenizer as load_tokenizer
 
 __version__ = "0.1.0"
 
@@ -52,9 +56,14 @@ _HOME = {
     "MaskedLMOutput": "beit.outputs",
     "Predictor": "beit.inference.predictor",
     "SemanticSegmenterOutput": "beit.outputs",
+    "VQKD": "beit.tokenizer",
+    "VQKDConfig": "beit.tokenizer",
+    "VisualTokenizer": "beit.tokenizer",
+    "load_tokenizer": "beit.tokenizer",
     "preset": "beit.catalog",
 }
 __all__ = [
+    "VQKD",
     "AutoImageProcessor",
     "BackboneOutput",
     "BaseModelOutput",
@@ -75,7 +84,10 @@ __all__ = [
     "MaskedLMOutput",
     "Predictor",
     "SemanticSegmenterOutput",
+    "VQKDConfig",
+    "VisualTokenizer",
     "__version__",
+    "load_tokenizer",
     "preset",
 ]
 
