@@ -17,10 +17,12 @@ from beit.training.jobs import DistillJob
 from beit.training.settings import (
     AugmentSettings,
     DataSettings,
-    DistilledTokenizerSettings,
     OptimSettings,
     RunSettings,
     TrainSettings,
+)
+from beit.training.tokenizer_settings import (
+    DistilledTokenizerSettings,
 )
 from tests.e2e.small import FINETUNE, MODEL, PICTURES, TOKENIZER, beit, losses, start
 

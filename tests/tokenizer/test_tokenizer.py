@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from beit.errors import CheckpointError, ConfigError
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, codebook_usage, count_tokens, map_pixels, unmap_pixels
-from beit.tokenizer.loss import kl_to_uniform, reconstruction_loss
+from beit.tokenizer.loss import imbalance, kl_to_uniform, reconstruction_loss
 
 SMALL = DiscreteVAEConfig(vocab_size=32, hidden_size=8, blocks_per_group=1, groups=3, decoder_input_size=8)
 
@@ -130,6 +130,15 @@ def test_kl_to_uniform():
     certain = torch.zeros(1, 7, 2, 2)
     certain[:, 3] = 1e4
     assert kl_to_uniform(certain).item() == pytest.approx(math.log(7), rel=1e-5)
+
+
+def test_imbalance_looks_at_the_mean_token_only():
+    certain = torch.full((1, 4, 2, 2), -1e4)
+    certain[0, torch.arange(4), torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])] = 0
+    assert imbalance(certain).item() == pytest.approx(0, abs=1e-6), "each code once"
+    assert kl_to_uniform(certain).item() == pytest.approx(math.log(4))
+    certain[:] = torch.tensor([0, -1e4, -1e4, -1e4]).view(1, 4, 1, 1)
+    assert imbalance(certain).item() == pytest.approx(math.log(4)), "always the same code"
 
 
 def test_codebook_usage():

@@ -41,3 +41,15 @@ def kl_to_uniform(logits_BVhw: Tensor) -> Tensor:
     """Return KL(q || uniform) in nats per token, averaged over batch and positions; 0 to log V."""
     log_q_BVhw = logits_BVhw.float().log_softmax(dim=1)
     return (log_q_BVhw.exp() * log_q_BVhw).sum(dim=1).mean() + log(logits_BVhw.shape[1])
+
+
+def imbalance(logits_BVhw: Tensor) -> Tensor:
+    """Return KL(mean of q || uniform) in nats, q being averaged over batch and positions first; 0 to log V.
+
+    It is 0 when all codes are expected equally often, however certain each single token is: it spreads the tokens over
+    the codebook and does not blur them, unlike `kl_to_uniform`.
+
+    Source: the entropy penalty of arXiv 2310.05737 has it, for another kind of codebook.
+    """
+    mean_V = logits_BVhw.float().softmax(dim=1).mean(dim=(0, 2, 3))
+    return torch.special.xlogy(mean_V, mean_V).sum() + log(logits_BVhw.shape[1])

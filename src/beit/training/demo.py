@@ -24,14 +24,16 @@ from beit.training.report import Section, numbers_table, write_report
 from beit.training.run_folder import RunFolder, resolved_recipe
 from beit.training.settings import (
     AugmentSettings,
-    CodebookLossSettings,
-    CodebookSettings,
     DataSettings,
     MaskSettings,
     ModelSettings,
     OptimSettings,
     RunSettings,
     TrainSettings,
+)
+from beit.training.tokenizer_settings import (
+    CodebookLossSettings,
+    CodebookSettings,
 )
 
 SEEDS = (0, 1, 2)

@@ -29,10 +29,12 @@ from beit.training.metrics import read_metrics
 from beit.training.optimiser import parameter_groups
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.settings import QuantiserSettings
 from beit.training.teacher import BeitTeacher, Teacher, feature_size
 from beit.training.tokenizer_pictures import reconstruction_section
 from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
+from beit.training.tokenizer_settings import (
+    QuantiserSettings,
+)
 
 CURVES = {
     "Loss": ["loss", "distillation"],

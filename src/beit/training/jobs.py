@@ -12,19 +12,21 @@ from beit.training.settings import (
     STRICT,
     AggregationSettings,
     AugmentSettings,
-    CodebookLossSettings,
-    CodebookSettings,
     DataSettings,
-    DistilledTokenizerSettings,
     EarlyStopSettings,
-    EncodingSettings,
     MaskSettings,
     ModelSettings,
     OptimSettings,
     PictureSettings,
-    QuantiserSettings,
     RunSettings,
     TrainSettings,
+)
+from beit.training.tokenizer_settings import (
+    CodebookLossSettings,
+    CodebookSettings,
+    DistilledTokenizerSettings,
+    EncodingSettings,
+    QuantiserSettings,
 )
 
 

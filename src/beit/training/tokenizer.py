@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from beit.data import Collate, ViewDataset, Views
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 from beit.tokenizer.checks import check_side
-from beit.tokenizer.loss import kl_to_uniform, reconstruction_loss
+from beit.tokenizer.loss import imbalance, kl_to_uniform, reconstruction_loss
 from beit.training.codebook import CodebookWatch
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
@@ -29,9 +29,11 @@ from beit.training.optimiser import parameter_groups
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
-from beit.training.settings import CodebookLossSettings
 from beit.training.tokenizer_pictures import reconstruction_section
 from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
+from beit.training.tokenizer_settings import (
+    CodebookLossSettings,
+)
 
 CURVES = {
     "Loss": ["loss", "reconstruction"],
@@ -66,6 +68,8 @@ class TokenizerObjective(nn.Module):
         kl = kl_to_uniform(logits_BVhw)
         tokens_per_value = logits_BVhw[0, 0].numel() / pixels_BCHW[0].numel()
         loss = reconstruction + kl_weight * tokens_per_value * kl
+        if settings.balance_weight:
+            loss = loss + settings.balance_weight * tokens_per_value * imbalance(logits_BVhw)
         usage = self.codebook(logits_BVhw.detach().argmax(dim=1))
         return {"loss": loss, "reconstruction": reconstruction.detach(), "kl": kl.detach(), **usage}
 
