@@ -31,6 +31,10 @@ class StorageError(BeitError, OSError):
     """A file could not be written; what stood there before is untouched."""
 
 
+class RunPaused(Exception):  # noqa: N818  # nothing went wrong
+    """A run was asked to stop, has saved everything, and continues when it is started again."""
+
+
 def missing_extra(library: str, extra: str) -> MissingExtraError:
     """Return the error for an optional library that is absent, naming the extra which brings it."""
     return MissingExtraError(f"the library '{library}' is not installed; install it with: pip install 'beit[{extra}]'")

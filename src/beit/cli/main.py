@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from beit import __version__
-from beit.errors import BeitError, MissingExtraError, missing_extra
+from beit.errors import BeitError, MissingExtraError, RunPaused, missing_extra
 
 COMMANDS = {
     "demo": "the whole job in minutes, on embedded pictures of handwritten digits",
@@ -55,6 +55,10 @@ def _guarded(arguments: list[str]) -> int:
     """Run one command; what a user can mend becomes one line, everything else keeps its traceback."""
     try:
         return import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
+    except RunPaused as pause:
+        if os.environ.get("RANK", "0") == "0":
+            print(pause)
+        return 0
     except MissingExtraError as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:

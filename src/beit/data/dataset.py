@@ -105,6 +105,10 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
     def __len__(self) -> int:
         return len(self._source)
 
+    def name(self, index: int) -> str:
+        """Return what to call a picture in messages."""
+        return self._source.name(index)
+
     def __getitem__(self, position: Position) -> Sample | BrokenPicture:
         epoch, index = position
         broken: list[BrokenPicture] = []

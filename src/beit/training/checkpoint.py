@@ -1,13 +1,16 @@
 """Checkpoints of a run: written to a temporary name, synced, renamed; no pickle.
 
 A checkpoint folder holds the model as it is exported, `objective.safetensors` (what is trained or counted beside the
-model, if there is any), `optimiser.safetensors` (the moments of AdamW by parameter name) and `state.json` (the number
-of finished steps). Random states are not part of it: all randomness is a function of seed and step.
+model, if there is any), `average.safetensors` (the moving average of the weights, if one is kept),
+`optimiser.safetensors` (the moments of AdamW by parameter name) and `state.json` (the number of finished steps, and the
+SHA-256 of every other file). Random states are not part of it: all randomness is a function of seed and step.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,9 +30,37 @@ _EXPORTED = "model."  # what an objective calls the model that its job exports
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint of a run, or None."""
-    found = sorted(folder.glob("step_*")) if folder.is_dir() else []
-    return found[-1] if found else None
+    """Return the newest sound checkpoint of a run, or None if there is none at all; damaged newer ones are named.
+
+    Raises:
+        CheckpointError: If all of them are damaged.
+    """
+    found = sorted(folder.glob("step_*"), reverse=True) if folder.is_dir() else []
+    for path in found:
+        damage = _damage(path)
+        if damage is None:
+            return path
+        logging.getLogger(__name__).warning("%s is damaged (%s); trying the one before", path, damage)
+    if found:
+        raise CheckpointError(f"all checkpoints in {folder} are damaged; restore one, or remove the folder")
+    return None
+
+
+def _damage(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint, None if every file is as it was written."""
+    try:
+        sums: Any = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))["sha256"]
+        for name, expected in sums.items():
+            if _sha256(path / name) != expected:
+                return f"{name} is not what was written"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return repr(error)
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_checkpoint(
@@ -61,7 +92,9 @@ def save_checkpoint(
         if beside := _beside_the_model(module):
             save_file(beside, temporary / OBJECTIVE_NAME)
         save_file(_optimiser_tensors(module, optimiser), temporary / OPTIMISER_NAME)
-        (temporary / STATE_NAME).write_text(json.dumps({"step": step, **facts}) + "\n", encoding="utf-8")
+        sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        state = json.dumps({"step": step, **facts, "sha256": sums}, indent=1)
+        (temporary / STATE_NAME).write_text(state + "\n", encoding="utf-8")
     for old in sorted(folder.glob("step_*"))[:-keep]:
         shutil.rmtree(old)
     return path

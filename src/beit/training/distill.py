@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,10 @@ from beit.training.device import make_accelerator
 from beit.training.early_stop import EarlyStop
 from beit.training.inputs import augmentation, open_sources
 from beit.training.jobs import DistillJob
-from beit.training.loop import Plan, check_length, train
+from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.optimiser import parameter_groups
+from beit.training.plan import Plan, check_length
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.teacher import BeitTeacher, Teacher, feature_size
@@ -83,9 +85,13 @@ class DistillRun:
         self.module: nn.Module = DistillObjective(model, teacher, job.quantiser)
         self.groups = parameter_groups(model, job.optim.weight_decay, layer_decay=1.0, layers=0)
 
-    def save(self, folder: Path) -> None:
-        """Write the tokenizer into a folder."""
-        self.model.save_pretrained(folder)
+    def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the number of pictures."""
+        return torch.tensor(float(len(tensors["tokenizer_pixels"])), device=tensors["tokenizer_pixels"].device)
+
+    def save(self, folder: Path, model: Any = None) -> None:
+        """Write the tokenizer, or another such as its moving average, into a folder."""
+        (model or self.model).save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
         """Fill the tokenizer from a folder."""

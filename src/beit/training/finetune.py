@@ -23,10 +23,11 @@ from beit.training.device import make_accelerator
 from beit.training.evaluate import Evaluation, evaluate_classifier, evaluation_sections
 from beit.training.inputs import augmentation, open_sources, preprocessing
 from beit.training.jobs import FinetuneJob
-from beit.training.loop import Plan, check_length, train
+from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.model import check_same_shape, model_config, training_options
 from beit.training.optimiser import parameter_groups
+from beit.training.plan import Plan, check_length
 from beit.training.report import curves_section
 from beit.training.run_folder import RunFolder, open_run_folder
 
@@ -57,9 +58,13 @@ class FinetuneRun:
         layers = model.config.num_hidden_layers
         self.groups = parameter_groups(model, job.optim.weight_decay, job.optim.layer_decay, layers)
 
-    def save(self, folder: Path) -> None:
-        """Write the model and its preprocessing into a folder."""
-        self.model.save_pretrained(folder)
+    def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the number of pictures."""
+        return torch.tensor(float(len(tensors["labels"])), device=tensors["labels"].device)
+
+    def save(self, folder: Path, model: Any = None) -> None:
+        """Write the model, or another such as its moving average, and its preprocessing into a folder."""
+        (model or self.model).save_pretrained(folder)
         self._view.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:

@@ -4,117 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
-from torch import Tensor, nn
+from torch import Tensor
 
 from beit.data import (
     BatchOrder,
     BrokenPicture,
-    Collate,
     Purpose,
-    ViewDataset,
-    check_shared_batch,
     generator,
     training_batches,
 )
-from beit.errors import BeitError, ConfigError
+from beit.errors import RunPaused
 from beit.training.broken import BrokenPictures, require_usable
 from beit.training.checkpoint import latest_checkpoint, restore_checkpoint, save_checkpoint
 from beit.training.device import reproducible
-from beit.training.early_stop import EarlyStop
+from beit.training.divergence import Divergence, stop_diverged
 from beit.training.metrics import MetricsLog, read_metrics
-from beit.training.optimiser import build_optimiser, set_learning_rate
+from beit.training.micro_batches import add_gradients, micro_batches
+from beit.training.moving_average import MovingAverage
+from beit.training.optimiser import build_optimiser, set_learning_rate, set_weight_decay
+from beit.training.plan import Objective, Plan
+from beit.training.preemption import stop_on_sigterm
 from beit.training.progress import RunProgress
 from beit.training.run_folder import RunFolder
-from beit.training.schedule import learning_rate
-from beit.training.settings import DataSettings, OptimSettings, RunSettings, TrainSettings
+from beit.training.schedule import cosine, learning_rate
 from beit.weights import atomic_folder
-
-
-class Objective(Protocol):
-    """What a job trains.
-
-    Attributes:
-        module: Called with (tensors of a batch, progress of the run in [0, 1]); returns scalars, "loss" among them.
-        groups: Parameter groups, with `weight_decay` and `lr_scale`.
-    """
-
-    @property
-    def module(self) -> nn.Module:
-        """Called with (tensors of a batch, progress); returns scalars, "loss" among them."""
-        ...
-
-    @property
-    def groups(self) -> list[dict[str, object]]:
-        """Parameter groups, with `weight_decay` and `lr_scale`."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write the model into a folder."""
-        ...
-
-    def load(self, folder: Path) -> None:
-        """Fill the model from such a folder."""
-        ...
-
-
-def check_length(train: TrainSettings, optim: OptimSettings, pictures: int, world: int = 1, prefix: str = "") -> None:
-    """Refuse a warm-up that is not shorter than the run, and a batch that the processes cannot share.
-
-    Raises:
-        ConfigError: Naming the values; `prefix` stands before the names of the settings.
-    """
-    check_shared_batch(train.batch_size, world)
-    steps, warmup = total_steps(train, pictures), warmup_steps(optim, train, pictures)
-    if warmup >= steps > 1:
-        raise ConfigError(
-            f"the warm-up of {warmup} steps is not shorter than the run of {steps}; "
-            f"lower {prefix}optim.warmup_steps (or {prefix}optim.warmup_epochs) or train longer"
-        )
-
-
-def total_steps(train: TrainSettings, pictures: int) -> int:
-    """Return the optimiser steps of a run."""
-    if train.max_steps is not None:
-        return train.max_steps
-    return max(1, round(train.epochs * pictures / train.batch_size))
-
-
-def warmup_steps(optim: OptimSettings, train: TrainSettings, pictures: int) -> int:
-    """Return the steps of the warm-up."""
-    if optim.warmup_steps is not None:
-        return optim.warmup_steps
-    return round(optim.warmup_epochs * pictures / train.batch_size)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything about a run but its objective."""
-
-    title: str
-    run: RunSettings
-    data: DataSettings
-    optim: OptimSettings
-    train: TrainSettings
-    dataset: ViewDataset
-    collate: Collate
-    early_stop: EarlyStop | None = None
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        return total_steps(self.train, len(self.dataset))
-
-    @property
-    def warmup(self) -> int:
-        """Steps of the warm-up."""
-        return warmup_steps(self.optim, self.train, len(self.dataset))
 
 
 def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> int:
@@ -139,11 +58,14 @@ class _Loop:
     def __init__(self, plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> None:
         self.plan, self.objective, self.folder, self.accelerator = plan, objective, folder, accelerator
         self.optimiser: Any = build_optimiser(objective.groups, plan.optim)
+        decay = plan.train.ema_decay
+        self.average = MovingAverage(objective.model.to(accelerator.device), decay) if decay is not None else None
         self.start = self._restore()
         self.module, self.optimiser = accelerator.prepare(objective.module, self.optimiser)
         listing = folder.broken if accelerator.is_main_process else None
         self.broken = BrokenPictures(listing, len(plan.dataset), plan.data.max_broken)
         self.new_broken: list[BrokenPicture] = []
+        self.divergence = Divergence(accelerator.device)
         if plan.early_stop is not None:
             known = read_metrics(folder.metrics)
             plan.early_stop.recall([line for line in known if line["step"] <= self.start])
@@ -153,6 +75,9 @@ class _Loop:
         finished = self.start
         if finished < self.plan.steps and not self._stopped:
             finished = self._train()
+        if self.average is not None and self.accelerator.is_main_process:
+            with atomic_folder(self.folder.average) as temporary:
+                self.objective.save(temporary, self.average.model)
         if self._best.exists():
             self.objective.load(self._best)
         return finished
@@ -169,6 +94,7 @@ class _Loop:
         plan, main, finished = self.plan, self.accelerator.is_main_process, self.start
         self.module.train()
         with (
+            stop_on_sigterm(self.accelerator) as stop,
             MetricsLog(self.folder, self.start, active=main) as metrics,
             RunProgress(plan.title, self.start, plan.steps, visible=main) as progress,
         ):
@@ -181,7 +107,8 @@ class _Loop:
                 last = finished == plan.steps
                 logs = finished % plan.run.log_every == 0 or last
                 saves = finished % plan.run.save_every == 0 or last
-                meets = logs or saves or measures
+                paused = stop.agreed() and not last
+                meets = logs or saves or measures or paused
                 if self.new_broken or meets:
                     self._note_broken(together=meets)
                 loss = None
@@ -193,10 +120,15 @@ class _Loop:
                 progress.advance(finished, plan.train.batch_size, loss)
                 if measures:
                     self._measure(finished, metrics)
-                if saves or self._stopped:
+                if saves or paused or self._stopped:
                     self._save(finished)
                 if self._stopped:
                     break
+                if paused:
+                    raise RunPaused(
+                        f"asked to stop: saved {self.folder.path} after step {finished} of {plan.steps}; the same "
+                        "command continues it"
+                    )
         if main and (summary := self.broken.summary()):
             print(summary)  # noqa: T201  # a person has to know
         return finished
@@ -246,28 +178,39 @@ class _Loop:
         plan, optim = self.plan, self.plan.optim
         torch.manual_seed(step_seed(plan.run.seed, step, self.accelerator.process_index))
         set_learning_rate(self.optimiser, learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr))
-        values: dict[str, Tensor] = self.module(tensors, step / plan.steps)
-        self.accelerator.backward(values["loss"])
+        if optim.weight_decay_end is not None:
+            set_weight_decay(self.optimiser, cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps))
+        parts = micro_batches(tensors, plan.train.accumulate)
+        weights = [self.objective.weight(part) for part in parts]
+        values = add_gradients(self.accelerator, self.module, step / plan.steps, parts, weights)
         limit = math.inf if optim.clip_grad is None else optim.clip_grad
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), limit)
+        norm = torch.as_tensor(norm)
+        self.divergence.note(step, norm, values["loss"])
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        return {**values, "grad_norm": torch.as_tensor(norm)}
+        if self.average is not None:
+            self.average.update()
+        return {**values, "grad_norm": norm}
 
     def _numbers(self, step: int, values: Mapping[str, Tensor], progress: RunProgress) -> dict[str, float]:
         """Return the scalars of a step as numbers, averaged over the processes."""
         plan, optim = self.plan, self.plan.optim
         numbers = {name: self._mean(value) for name, value in values.items()}
-        if not math.isfinite(numbers["loss"]) or not math.isfinite(numbers["grad_norm"]):
-            raise BeitError(
-                f"at step {step + 1} the loss is {numbers['loss']} and the norm of its gradient {numbers['grad_norm']}"
-                "; lower optim.lr, lengthen the warm-up or set optim.clip_grad. Earlier checkpoints are sound and "
-                f"in {self.folder.checkpoints}"
-            )
+        if (diverged := self.divergence.step) is not None:
+            writes, checkpoints = self.accelerator.is_main_process, self.folder.checkpoints
+            stop_diverged(diverged, self._pictures(diverged), self.folder.path, checkpoints, writes)
         numbers["lr"] = learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr)
         numbers["epoch"] = (step + 1) * plan.train.batch_size / len(plan.dataset)
         numbers["images_per_second"] = round(progress.images_per_second, 1)
         return numbers
+
+    def _pictures(self, step: int) -> list[dict[str, Any]]:
+        """Return epoch, index and name of the pictures of a step, over all processes."""
+        plan = self.plan
+        order = BatchOrder(len(plan.dataset), plan.train.batch_size, plan.steps, plan.run.seed)
+        name = plan.dataset.name
+        return [{"epoch": epoch, "index": index, "name": name(index)} for epoch, index in order.batch(step)]
 
     def _mean(self, value: Tensor) -> float:
         value = value.detach().float()
@@ -279,6 +222,8 @@ class _Loop:
         if checkpoint is None:
             return 0
         self.objective.load(checkpoint)
+        if self.average is not None:
+            self.average.load(checkpoint)
         pictures = len(self.plan.dataset)
         step = restore_checkpoint(checkpoint, self.objective.module, self.optimiser, {"pictures": pictures})
         if self.accelerator.is_main_process:
@@ -290,13 +235,18 @@ class _Loop:
             save_checkpoint(
                 self.folder.checkpoints,
                 step,
-                self.objective.save,
+                self._save_model,
                 self.objective.module,
                 self.optimiser.optimizer,
                 self.plan.run.keep_checkpoints,
                 {"pictures": len(self.plan.dataset)},
             )
         self.accelerator.wait_for_everyone()
+
+    def _save_model(self, folder: Path) -> None:
+        self.objective.save(folder)
+        if self.average is not None:
+            self.average.save(folder)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

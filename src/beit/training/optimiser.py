@@ -11,15 +11,15 @@ from torch import nn
 from beit.training.settings import OptimSettings
 
 # vectors that are no weight matrix although they have more than one axis
-_NEVER_DECAYED = ("embeddings.cls_token", "embeddings.position")
+_NEVER_DECAYED = ("embeddings.cls_token", "embeddings.mask_token", "embeddings.position", "bias.table")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float, layers: int) -> list[dict[str, object]]:
-    """Return groups of trainable parameters for AdamW, each with `weight_decay` and `lr_scale`.
+    """Return groups of trainable parameters for AdamW, each with `weight_decay`, `decays` and `lr_scale`.
 
     Args:
         model: Any module; only the names of its parameters matter.
-        weight_decay: For weight matrices and bias tables; vectors, [CLS] and absolute positions have none.
+        weight_decay: For weight matrices; vectors, tokens, absolute positions and bias tables have none.
         layer_decay: The head has scale 1, layer l of L has layer_decay ** (L - l + 1), the embeddings that of l = 0.
         layers: Number of encoder layers L.
 
@@ -36,6 +36,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float, 
             {
                 "params": [],
                 "weight_decay": weight_decay if decays else 0.0,
+                "decays": decays,
                 "lr_scale": layer_decay ** (layers + 1 - depth),
             },
         )
@@ -54,6 +55,13 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Give every group its share of the learning rate."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group["lr_scale"]
+
+
+def set_weight_decay(optimiser: torch.optim.Optimizer, weight_decay: float) -> None:
+    """Give the weight decay to every group that has one."""
+    for group in optimiser.param_groups:
+        if group["decays"]:
+            group["weight_decay"] = weight_decay
 
 
 def _depth(name: str, layers: int) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from beit.config import BeitConfig
 from beit.data import Collate, MaskPlan, ViewDataset, Views
@@ -18,10 +20,11 @@ from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
 from beit.training.jobs import PretrainJob, TokenizerJob
-from beit.training.loop import Plan, check_length, train
+from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.model import model_config, training_options
 from beit.training.optimiser import parameter_groups
+from beit.training.plan import Plan, check_length
 from beit.training.pretrain_checks import check_tokenizer, starting_config, stored_tokens
 from beit.training.pretrain_objective import PretrainObjective
 from beit.training.pretrain_pictures import reconstruction_section
@@ -44,9 +47,13 @@ class PretrainRun:
         layers = model.config.num_hidden_layers
         self.groups = parameter_groups(self.module, job.optim.weight_decay, job.optim.layer_decay, layers)
 
-    def save(self, folder: Path) -> None:
-        """Write the model and its preprocessing into a folder."""
-        self.model.save_pretrained(folder)
+    def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the number of masked patches."""
+        return tensors["bool_masked_pos"].sum().float()
+
+    def save(self, folder: Path, model: Any = None) -> None:
+        """Write the model, or another such as its moving average, and its preprocessing into a folder."""
+        (model or self.model).save_pretrained(folder)
         preprocessing(self._job.model, self.model.config.image_hw).save_pretrained(folder)
 
     def load(self, folder: Path) -> None:

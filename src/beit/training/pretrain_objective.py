@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
@@ -41,37 +40,23 @@ class PretrainObjective(nn.Module):
         """Return the loss, and the share of masked patches whose token is predicted right."""
         pixel_values, mask_BN = tensors["pixel_values"], tensors["bool_masked_pos"]
         labels_M = visual_tokens(self._encoder, tensors)[mask_BN]
-        count = _patches_per_process(mask_BN)
         if self.aggregation is None or not self.training:
             logits_MV, parts = self.model.masked_logits(pixel_values, mask_BN), {}
-            loss = _cross_entropy(logits_MV, labels_M) / count
+            loss = _cross_entropy(logits_MV, labels_M)
         else:
             logits_MV, aggregated_MV = self.aggregation(self.model, pixel_values, mask_BN)
-            aggregated = _cross_entropy(aggregated_MV, labels_M) / count
+            aggregated = _cross_entropy(aggregated_MV, labels_M)
             parts = {"aggregation_loss": aggregated.detach()}
-            loss = _cross_entropy(logits_MV, labels_M) / count + aggregated
+            loss = _cross_entropy(logits_MV, labels_M) + aggregated
         right_M = logits_MV.detach().argmax(dim=-1) == labels_M
-        return {"loss": loss, "accuracy": right_M.sum() / count, **parts}
+        return {"loss": loss, "accuracy": right_M.float().mean(), **parts}
 
 
 def _cross_entropy(logits_MV: Tensor, labels_M: Tensor) -> Tensor:
-    return functional.cross_entropy(logits_MV.float(), labels_M, reduction="sum")
+    return functional.cross_entropy(logits_MV.float(), labels_M)
 
 
 def visual_tokens(encoder: TokenEncoder, tensors: Mapping[str, Tensor]) -> Tensor:
     """Return the visual tokens (B, N), row-major, of a batch: as they were stored, or of the tokenizer's views."""
     stored = tensors.get("visual_tokens")
     return (encoder(tensors["tokenizer_pixels"]) if stored is None else stored).flatten(1)
-
-
-def _patches_per_process(mask_BN: Tensor) -> Tensor:
-    """Return the masked patches of the whole batch, per process.
-
-    Masks differ in size. Dividing by this instead of by the own number makes the mean over the processes the mean over
-    all masked patches, so that the result does not depend on the number of processes.
-    """
-    count = mask_BN.sum().float()
-    if torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(count)
-        count = count / distributed.get_world_size()
-    return count

@@ -5,6 +5,9 @@ metrics.jsonl       one JSON object per line
 tensorboard/        the same numbers as TensorBoard events
 checkpoints/        step_00000500/ ...: everything needed to continue
 model/              the trained model
+model_average/      the moving average of its weights, if one is kept
+best/               the model that measured best, if an early stop is set
+not_finite.json     the pictures of the step that diverged, if one did
 result.json         what the finished run measured
 broken.txt          pictures that were skipped, and why
 report.html         curves and pictures
@@ -47,6 +50,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
+        self.average = self.path / "model_average"
         self.result = self.path / "result.json"
         self.broken = self.path / "broken.txt"
         self.report = self.path / "report.html"

@@ -151,7 +151,9 @@ class OptimSettings:
     warmup_steps: int | None = Field(default=None, ge=0)
     """Length of the warm-up, in steps; wins over epochs."""
     weight_decay: float = Field(default=0.05, ge=0)
-    """Weight decay; biases, norms, [CLS] and absolute positions have none."""
+    """Weight decay; biases, norms, tokens, absolute positions and bias tables have none."""
+    weight_decay_end: float | None = Field(default=None, ge=0)
+    """Weight decay at the end, reached on a cosine; null keeps it constant."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Adam's decay rates."""
     eps: float = Field(default=1e-8, gt=0)
@@ -177,6 +179,10 @@ class TrainSettings:
     """Length of the run, in passes over the pictures."""
     max_steps: int | None = Field(default=None, ge=1)
     """Length of the run, in steps; wins over epochs."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that the pictures of a process go through the model in, one after the other, to save memory."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Also keep a moving average of the weights with this decay, such as 0.9999; it is saved beside the model."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,0 +1,105 @@
+"""What a run trains, on what, for how long: all that the loop has to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from beit.data import Collate, ViewDataset, check_shared_batch
+from beit.errors import ConfigError
+from beit.training.early_stop import EarlyStop
+from beit.training.settings import DataSettings, OptimSettings, RunSettings, TrainSettings
+
+
+class Objective(Protocol):
+    """What a job trains.
+
+    Attributes:
+        module: Called with (tensors of a batch, progress of the run in [0, 1]); returns scalars, "loss" among them.
+        groups: Parameter groups, with `weight_decay` and `lr_scale`.
+        model: The part of it that is exported.
+    """
+
+    @property
+    def model(self) -> nn.Module:
+        """The part of it that is exported."""
+        ...
+
+    @property
+    def module(self) -> nn.Module:
+        """Called with (tensors of a batch, progress); returns scalars, "loss" among them."""
+        ...
+
+    @property
+    def groups(self) -> list[dict[str, object]]:
+        """Parameter groups, with `weight_decay` and `lr_scale`."""
+        ...
+
+    def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return how many things the loss of a batch is the mean of, a scalar: pictures, masked patches."""
+        ...
+
+    def save(self, folder: Path, model: Any = None) -> None:
+        """Write the model, or another of the same kind such as its moving average, into a folder."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Fill the model from such a folder."""
+        ...
+
+
+def check_length(train: TrainSettings, optim: OptimSettings, pictures: int, world: int = 1, prefix: str = "") -> None:
+    """Refuse a warm-up that is not shorter than the run, and a batch that the processes cannot share.
+
+    Raises:
+        ConfigError: Naming the values; `prefix` stands before the names of the settings.
+    """
+    check_shared_batch(train.batch_size, world)
+    steps, warmup = total_steps(train, pictures), warmup_steps(optim, train, pictures)
+    if warmup >= steps > 1:
+        raise ConfigError(
+            f"the warm-up of {warmup} steps is not shorter than the run of {steps}; "
+            f"lower {prefix}optim.warmup_steps (or {prefix}optim.warmup_epochs) or train longer"
+        )
+
+
+def total_steps(train: TrainSettings, pictures: int) -> int:
+    """Return the optimiser steps of a run."""
+    if train.max_steps is not None:
+        return train.max_steps
+    return max(1, round(train.epochs * pictures / train.batch_size))
+
+
+def warmup_steps(optim: OptimSettings, train: TrainSettings, pictures: int) -> int:
+    """Return the steps of the warm-up."""
+    if optim.warmup_steps is not None:
+        return optim.warmup_steps
+    return round(optim.warmup_epochs * pictures / train.batch_size)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a run but its objective."""
+
+    title: str
+    run: RunSettings
+    data: DataSettings
+    optim: OptimSettings
+    train: TrainSettings
+    dataset: ViewDataset
+    collate: Collate
+    early_stop: EarlyStop | None = None
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return total_steps(self.train, len(self.dataset))
+
+    @property
+    def warmup(self) -> int:
+        """Steps of the warm-up."""
+        return warmup_steps(self.optim, self.train, len(self.dataset))
