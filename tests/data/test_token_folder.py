@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from beit.data import MISSING, StoredTokens, TokenWriter, fingerprint, open_source, write_labels_and_names
-from beit.data.subset import Subset, first_of
+from beit.data.subset import Subset, spread
 from beit.errors import ConfigError, DataError, StorageError
 
 FACTS = {"tokenizer": "a" * 64, "data": "b" * 64, "random_views": None}
@@ -140,7 +140,7 @@ def test_a_part_knows_its_place_in_the_whole():
     whole = open_source("digits:test")
     part = Subset(Subset(whole, np.array([5, 7, 9])), np.array([2, 0]))
     assert [part.origin(0), part.origin(1)] == [9, 5]
-    assert fingerprint(first_of(whole, 10**6)) == fingerprint(whole)
+    assert fingerprint(spread(whole, 10**6)) == fingerprint(whole)
     assert list(part.contents()) == list(whole.contents())
     assert fingerprint(open_source("digits:train")) != fingerprint(whole)
 

@@ -1,6 +1,7 @@
 """Tokenizers: trained, killed, stored, read by pre-training."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -8,12 +9,22 @@ import numpy as np
 import pytest
 import torch
 
+from beit import BeitForMaskedImageModeling, preset
 from beit.cli.main import main
 from beit.data import StoredTokens
 from beit.errors import ConfigError
-from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, VisualTokenizer, VQKDConfig, load_tokenizer
+from beit.tokenizer import (
+    VQKD,
+    DiscreteVAE,
+    DiscreteVAEConfig,
+    TokenEncoder,
+    VisualTokenizer,
+    VQKDConfig,
+    load_tokenizer,
+)
 from beit.training.distill import distill_tokenizer
 from beit.training.jobs import DistillJob
+from beit.training.pretrain_objective import PretrainObjective
 from beit.training.settings import (
     AugmentSettings,
     DataSettings,
@@ -136,6 +147,7 @@ def test_an_early_stop_keeps_the_best_and_is_remembered(tmp_path):
     done = beit(*command)
     assert done.returncode == 0, done.stderr
     assert "stopped after step 9: 2 measurements without a gain" in done.stdout
+    assert "keeping the model of step 3" in done.stdout
     best, model = (tmp_path / f"run/{name}/model.safetensors" for name in ("best", "model"))
     assert best.read_bytes() == model.read_bytes()
     (tmp_path / "run/result.json").unlink()  # as if it had been killed between the last checkpoint and the result
@@ -143,6 +155,34 @@ def test_an_early_stop_keeps_the_best_and_is_remembered(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert max(line["step"] for line in lines) == 9, "it does not go on"
+
+
+def test_a_stopped_distillation_that_died_in_its_report_does_not_go_on(teacher, tmp_path):
+    command = ["tokenizer", "distill", *PICTURES, *VQ_KD, f"--teacher={teacher}", "--train.max_steps=500",
+               "--early_stop.patience=1", "--early_stop.every=3", "--early_stop.min_gain=0.5", "--run.report=false",
+               f"--run.output={tmp_path}/run"]  # fmt: skip
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr
+    result = (tmp_path / "run/result.json").read_text()
+    steps = max(losses(tmp_path / "run"), default=0)
+    (tmp_path / "run/result.json").unlink()
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/result.json").read_text() == result
+    assert max(losses(tmp_path / "run"), default=0) == steps
+
+
+def test_the_last_step_is_measured_and_an_abandoned_best_is_forgotten(tmp_path):
+    command = ["tokenizer", "train", *PICTURES, *TOKENIZER, "--loss.kl_weight=[0.0, 0.0]", "--train.batch_size=32",
+               "--run.report=false", f"--run.output={tmp_path}/run"]  # fmt: skip
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.yaml").write_text("{}")  # an attempt that came to no checkpoint ...
+    DiscreteVAE(DiscreteVAEConfig(32, 8, 1, 2, 8)).save_pretrained(tmp_path / "run/best")  # ... but to a best model
+    done = beit(*command, "--train.max_steps=4", "--early_stop.patience=3", "--early_stop.every=3")
+    assert done.returncode == 0, done.stderr
+    assert "keeping the model of step 4" in done.stdout
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line.keys() == {"step", "split", "l2"}] == [3, 4]
 
 
 def encode(tokenizer, output, *more):
@@ -218,12 +258,49 @@ def test_what_does_not_fit_is_told_before_any_work(discrete, distilled, teacher,
     distill = ["tokenizer", "distill", *PICTURES, *VQ_KD, f"--run.output={tmp_path}/d"]
     assert "teacher is missing" in fails(capsys, *distill)
     assert "does not exist" in fails(capsys, *encode(tmp_path / "nowhere", tmp_path / "n"))
+    own = ["--tokenizer.codebook.groups=2"]
+    assert "the model has the layers 1 to 2" in fails(capsys, *pretrain, *own, "--aggregation.early_layer=99")
+    assert "set it to 8" in fails(capsys, *pretrain, *own, "--tokenizer.image_size=64")
+    assert "has no mask token" in fails(capsys, *pretrain, *own, f"--checkpoint={teacher}")
+    assert "optim.layer_decay is 0.5" in fails(capsys, *distill, f"--teacher={teacher}", "--optim.layer_decay=0.5")
+    assert "name a tokenizer's folder" in fails(capsys, *encode(model / "model.safetensors", tmp_path / "n"))
+    line = fails(capsys, "tokenizer", "convert", model, teacher)
+    assert "exists and is not empty" in line
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk/a.png").write_text("junk")
+    junk = [f"--data.path={tmp_path}/junk", "--data.max_broken=1", f"--tokenizer={model}"]
+    assert "none of the 1 pictures is usable" in fails(capsys, *reconstruct, *junk)
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "d").exists()
 
 
+def test_a_teacher_of_another_width(distilled, tmp_path, capsys):
+    wide = [*FINETUNE, "--model.hidden_size=64", "--train.max_steps=8", "--train.batch_size=64"]
+    assert beit("finetune", *wide, f"--run.output={tmp_path}/wide").returncode == 0
+    line = fails(capsys, "tokenizer", "evaluate", "--data.path=digits:test", f"--tokenizer={distilled}/model",
+                 f"--teacher={tmp_path}/wide/model")  # fmt: skip
+    assert "has 64 features per patch" in line
+    assert "predicts 32" in line
+
+
+def test_another_tokenizer_under_the_same_path_is_noticed(discrete, tmp_path):
+    shutil.copytree(discrete / "model", tmp_path / "tokenizer")
+    command = ["pretrain", *PRETRAIN, f"--tokenizer.path={tmp_path}/tokenizer", f"--run.output={tmp_path}/run"]
+    assert beit(*command).returncode == 0
+    (tmp_path / "run/result.json").unlink()
+    (tmp_path / "tokenizer").rename(tmp_path / "moved")
+    done = beit(*command[:-2], f"--tokenizer.path={tmp_path}/moved", command[-1])
+    assert done.returncode == 0, "a moved one is welcome"
+    (tmp_path / "run/result.json").unlink()
+    DiscreteVAE(DiscreteVAEConfig(32, 8, 1, 2, 8)).save_pretrained(tmp_path / "tokenizer")
+    done = beit(*command)
+    assert done.returncode == 1
+    assert "tokenizer and now there is" in done.stderr
+
+
 def test_a_codebook_larger_than_the_model(discrete, tmp_path, capsys):
-    done = beit("pretrain", *PRETRAIN, f"--tokenizer.path={discrete}/model", f"--run.output={tmp_path}/first")
+    first = [f"--tokenizer.path={discrete}/model", f"--run.output={tmp_path}/first"]
+    done = beit("pretrain", *PRETRAIN, *first, "--model.image_mean=[0.1, 0.1, 0.1]")
     assert done.returncode == 0, done.stderr
     large = DiscreteVAEConfig(64, 8, 1, 2, 8, image_size=8)
     DiscreteVAE(large).save_pretrained(tmp_path / "large")
@@ -233,6 +310,9 @@ def test_a_codebook_larger_than_the_model(discrete, tmp_path, capsys):
     done = beit(*pretrain, f"--tokenizer.path={discrete}/model")
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "second")[1] < losses(tmp_path / "first")[1], "it goes on from what was learnt"
+    files = [(tmp_path / name / "model/preprocessor_config.json").read_text() for name in ("first", "second")]
+    assert files[0] == files[1]
+    assert "0.1" in files[0], "and sees pictures as before"
 
 
 def test_evaluate_and_convert(discrete, distilled, teacher, tmp_path, capsys):
@@ -284,3 +364,51 @@ def test_any_callable_teaches(tmp_path):
             lambda pixels: torch.nn.functional.unfold(pixels[:, :1], 4, stride=4).transpose(1, 2),
         )
     assert not (tmp_path / "other").exists()
+
+
+def test_a_module_teaches_in_evaluation_mode(tmp_path):
+    class Teacher(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(3)
+            self.modes = set()
+
+        def forward(self, pixels):
+            self.modes.add(self.training)
+            return torch.nn.functional.unfold(self.norm(pixels), 4, stride=4).transpose(1, 2)
+
+    teacher = Teacher()
+    distill_tokenizer(distill_job(tmp_path / "run"), teacher)
+    assert teacher.modes == {False}
+    assert teacher.norm.num_batches_tracked == 0
+
+
+def test_a_tokenizer_of_ones_own():
+    """The protocol is all that an encoder asks for."""
+
+    class Brightness:
+        vocab_size, stride, image_size, decodes_pixels = 4, 2, 8, False
+
+        def map_pixels(self, pixels):
+            return pixels * self.vocab_size
+
+        def encode(self, pixels):
+            blocks = torch.nn.functional.avg_pool2d(self.map_pixels(pixels).mean(1, keepdim=True), self.stride)
+            return blocks[:, 0].floor().clamp(0, self.vocab_size - 1).long()
+
+        def decode(self, tokens):
+            raise NotImplementedError
+
+    tokenizer = Brightness()
+    assert isinstance(tokenizer, VisualTokenizer)
+    model = BeitForMaskedImageModeling(preset("tiny", image_size=16, patch_size=4, num_hidden_layers=1, vocab_size=4))
+    objective = PretrainObjective(model, TokenEncoder(tokenizer))
+    views = {"pixel_values": torch.randn(2, 3, 16, 16), "tokenizer_pixels": torch.rand(2, 3, 8, 8)}
+    values = objective({**views, "bool_masked_pos": torch.rand(2, 16) < 0.5})
+    assert torch.isfinite(values["loss"])
+
+
+def test_a_compiled_encoder_gives_the_same_tokens(discrete):
+    pixels = torch.rand(5, 3, 8, 8)
+    plain, compiled = (TokenEncoder(load_tokenizer(discrete / "model"), compiled=flag) for flag in (False, True))
+    assert torch.equal(compiled(pixels), plain(pixels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from beit.cli.main import HELP_WORDS, nearest
@@ -105,6 +106,9 @@ def _convert(arguments: Sequence[str]) -> int:
     settings = parse(parser, arguments)
     from beit.tokenizer import load_tokenizer
 
+    destination = Path(settings.destination)
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise ConfigError(f"{destination} exists and is not empty; choose another destination, or remove it")
     load_tokenizer(settings.source).save_pretrained(settings.destination)
     say(f"tokenizer  {settings.destination}")
     return 0

@@ -86,6 +86,8 @@ def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
     return Subset(source, np.sort(np.concatenate(chosen)))
 
 
-def first_of(source: ImageSource, count: int) -> ImageSource:
-    """Return the first `count` pictures of a source, all of them if it has no more."""
-    return source if len(source) <= count else Subset(source, np.arange(count))
+def spread(source: ImageSource, count: int) -> ImageSource:
+    """Return `count` pictures at even distances, all of them if there are no more: folders are sorted by class."""
+    if len(source) <= count:
+        return source
+    return Subset(source, np.linspace(0, len(source) - 1, count).astype(np.int64))

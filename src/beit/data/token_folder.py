@@ -43,7 +43,7 @@ class TokenWriter:
         shape: (pictures, views, h, w).
 
     Raises:
-        ConfigError: If the folder holds something else, or the codebook is too large for uint16.
+        ConfigError: If the folder holds something else.
         StorageError: If the disk is full or the folder cannot be written.
     """
 
@@ -64,8 +64,11 @@ class TokenWriter:
         """Store the next rows.
 
         Raises:
+            ConfigError: If a token does not fit into uint16.
             StorageError: If the disk is full; the rows before are kept.
         """
+        if tokens_Rhw.size and not 0 <= tokens_Rhw.min() <= tokens_Rhw.max() <= MISSING:
+            raise ConfigError(f"tokens reach {tokens_Rhw.max()}; expected 0 to {MISSING - 1}: use a smaller codebook")
         self._write(tokens_Rhw.astype("<u2").tobytes())
         self.finished += len(tokens_Rhw)
         self._unsynced += 1

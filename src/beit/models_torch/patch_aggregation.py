@@ -67,7 +67,8 @@ class PatchAggregation(nn.Module):
         for layer in self.layers:
             aggregated_BSD, _ = layer(aggregated_BSD, positions, shared_bias_1HSS)
         mask_BN = bool_masked_pos.flatten(1).bool()
+        states = (last_BSD, aggregated_BSD)
         logits_MV, aggregated_MV = (
-            model.lm_head(model.norm(tokens[:, 1:][mask_BN])) for tokens in (model.beit.norm(last_BSD), aggregated_BSD)
+            model.lm_head(model.norm(model.beit.norm(tokens_BSD)[:, 1:][mask_BN])) for tokens_BSD in states
         )
         return logits_MV, aggregated_MV

@@ -43,7 +43,7 @@ class Encoder(nn.Module):
 
         On a CPU the pictures go through in small chunks, which is faster and holds little memory at any batch size.
         """
-        if pixels_BCHW.device.type != "cpu":
+        if pixels_BCHW.device.type != "cpu" or torch.compiler.is_compiling():
             return self(pixels_BCHW).argmax(dim=1)
         most = 2 ** (len(self.groups) - 1)
         return torch.cat([self._tokens_of_chunk(chunk_BCHW) for chunk_BCHW in pixels_BCHW.split(most)])

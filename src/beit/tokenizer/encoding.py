@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from beit.tokenizer.loading import Tokenizer
+from beit.tokenizer.protocol import VisualTokenizer
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -19,7 +19,7 @@ class TokenEncoder:
     """Encodes in evaluation mode, without gradients, in the memory format and precision that the device does best.
 
     Args:
-        tokenizer: Moved to the device and frozen.
+        tokenizer: Any; if it is a torch module, it is moved to the device and frozen.
         device: Where to compute.
         precision: "bf16" and, on a GPU that supports it, "auto" run under autocast; a few tokens in a hundred then
             differ from those of "fp32".
@@ -28,16 +28,18 @@ class TokenEncoder:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: VisualTokenizer,
         device: torch.device | str = "cpu",
         precision: Precision = "auto",
         compiled: bool = False,
     ) -> None:
         self.device = torch.device(device)
-        self.tokenizer = tokenizer.to(self.device).eval().requires_grad_(requires_grad=False)
-        self.tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
+        self.tokenizer = tokenizer
+        if isinstance(tokenizer, nn.Module):
+            tokenizer.to(self.device).eval().requires_grad_(requires_grad=False)
+            tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
         self.precision = _resolved(precision, self.device)
-        self._encode = torch.compile(self.tokenizer.encode) if compiled else self.tokenizer.encode
+        self._encode = torch.compile(tokenizer.encode) if compiled else tokenizer.encode
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import torch
+from torch import Tensor
 
 from beit.tokenizer.loading import Tokenizer
 
@@ -17,9 +19,18 @@ _IMMATERIAL = {"has_decoder", "decoder_input_size", "decoder_layers", "teacher_s
 def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
     """Return a SHA-256 of everything that decides the tokens: the options and every tensor but the decoder's."""
     options = {name: value for name, value in asdict(tokenizer.config).items() if name not in _IMMATERIAL}
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
-    for name, tensor in sorted(tokenizer.state_dict().items()):
-        if not name.startswith(("decoder.", "to_features.", "quantiser.cluster_size")):
-            values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + values.numpy().tobytes())
+    tensors = {
+        name: tensor
+        for name, tensor in tokenizer.state_dict().items()
+        if not name.startswith(("decoder.", "to_features.", "quantiser.cluster_size"))
+    }
+    return tensors_fingerprint(tensors, json.dumps(options, sort_keys=True))
+
+
+def tensors_fingerprint(tensors: Mapping[str, Tensor], options: str = "") -> str:
+    """Return a SHA-256 of named tensors, their types and shapes, and a text that goes with them."""
+    digest = hashlib.sha256(options.encode())
+    for name, tensor in sorted(tensors.items()):
+        values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + values.numpy().tobytes())
     return digest.hexdigest()

@@ -33,6 +33,8 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
         return DiscreteVAE.from_pretrained(source, hub)
     if locate_vqkd(source, hub) is not None:
         return VQKD.from_pretrained(source, hub)
+    if not Path(source).exists():
+        raise ConfigError(f"{source} does not exist; expected a folder, a file, or a published name (`beit models`)")
     kinds = {DISCRETE_VAE: DiscreteVAE, VQ_KD: VQKD}
     kind = read_model_type(source)
     if kind not in kinds:

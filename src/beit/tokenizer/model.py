@@ -58,6 +58,11 @@ class DiscreteVAE(nn.Module):
         """Whether there is a decoder."""
         return self.decoder is not None
 
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the pictures it was trained on."""
+        return self.config.image_size
+
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Map pixels from [0, 1] to [0.1, 0.9], what the encoder takes."""
         return map_pixels(pixels)
@@ -69,7 +74,7 @@ class DiscreteVAE(nn.Module):
             ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.
         """
         check_pixels(pixels, self.config.channels, self.stride)
-        return self.encoder(map_pixels(pixels))
+        return self.encoder(self.map_pixels(pixels))
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the visual tokens (B, h, w), int64 in [0, V), of pixels (B, C, H, W) in [0, 1].
@@ -78,7 +83,7 @@ class DiscreteVAE(nn.Module):
             ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.
         """
         check_pixels(pixels, self.config.channels, self.stride)
-        return self.encoder.tokens(map_pixels(pixels))
+        return self.encoder.tokens(self.map_pixels(pixels))
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Return pixels (B, C, H, W) in [0, 1] for visual tokens (B, h, w).

@@ -25,6 +25,11 @@ class VisualTokenizer(Protocol):
         ...
 
     @property
+    def image_size(self) -> int:
+        """Side in pixels of the pictures it was trained on; other multiples of the stride work too."""
+        ...
+
+    @property
     def decodes_pixels(self) -> bool:
         """Whether `decode` can be called: VQ-KD predicts features of its teacher instead, some have no decoder."""
         ...

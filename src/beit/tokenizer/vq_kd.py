@@ -7,7 +7,7 @@ H x W pixels.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Self, cast
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +52,6 @@ class VQKD(nn.Module):
     What the codebook does in training is set on `quantiser`: `decay`, `commitment`, `revive_below`.
     """
 
-    decodes_pixels: ClassVar[bool] = False
-
     def __init__(self, config: VQKDConfig) -> None:
         super().__init__()
         self.config = config
@@ -73,6 +71,16 @@ class VQKD(nn.Module):
         """Pixels per token, along each side."""
         return self.config.patch_size
 
+    @property
+    def decodes_pixels(self) -> bool:
+        """False: the decoder predicts features of a teacher."""
+        return False
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the pictures it was trained on."""
+        return self.config.image_size
+
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Map pixels from [0, 1] to [-1, 1], what the encoder takes."""
         return map_pixels(pixels)
@@ -85,7 +93,7 @@ class VQKD(nn.Module):
         """
         check_pixels(pixels, self.config.channels, self.stride)
         grid = (pixels.shape[2] // self.stride, pixels.shape[3] // self.stride)
-        encoded_BND = _patches(self.encoder, map_pixels(pixels))
+        encoded_BND = _patches(self.encoder, self.map_pixels(pixels))
         # near ties between codes are decided here: half precision is kept out, as in the original code
         with torch.autocast(pixels.device.type, enabled=False):
             return self.to_code(encoded_BND.to(self.encoder.dtype)).unflatten(1, grid)

@@ -70,7 +70,7 @@ def save_checkpoint(
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
     keep: int,
-    facts: Mapping[str, int],
+    facts: Mapping[str, int | str],
 ) -> Path:
     """Write the checkpoint after `step` finished steps, and remove all but the `keep` newest.
 
@@ -81,7 +81,7 @@ def save_checkpoint(
         module: What is trained.
         optimiser: Its AdamW.
         keep: Newest checkpoints to keep.
-        facts: Numbers that must be the same when the run continues.
+        facts: What must be the same when the run continues.
 
     Raises:
         StorageError: If the disk is full; earlier checkpoints are untouched.
@@ -101,7 +101,7 @@ def save_checkpoint(
 
 
 def restore_checkpoint(
-    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, facts: Mapping[str, int]
+    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, facts: Mapping[str, int | str]
 ) -> int:
     """Fill optimiser and objective from a checkpoint and return the number of finished steps; the job loads the model.
 
@@ -116,8 +116,8 @@ def restore_checkpoint(
     for name, value in facts.items():
         if state.get(name) != value:
             raise CheckpointError(
-                f"{path} was made with {state.get(name)} {name} and there are now {value}; bring them back, or start "
-                "again in another run.output"
+                f"{path} was made with {_short(state.get(name))} {name} and now there is {_short(value)}; bring the "
+                "former back, or start again in another run.output"
             )
     tensors = read_safetensors(path / OPTIMISER_NAME)
     for name, parameter in module.named_parameters():
@@ -159,3 +159,8 @@ def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> d
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"{name}/{key}"] = value.contiguous()
     return tensors
+
+
+def _short(value: Any) -> str:
+    """Return a value for a message; of a hash, its beginning is enough."""
+    return str(value)[:12]

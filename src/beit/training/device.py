@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.utils.deterministic
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from beit.errors import ConfigError
 from beit.models_torch.device import pick_device
 from beit.training.settings import RunSettings
+
+_LONGEST_WAIT = timedelta(hours=2)  # the others wait while the first process measures
 
 
 def make_accelerator(run: RunSettings) -> Accelerator:
@@ -26,7 +30,8 @@ def make_accelerator(run: RunSettings) -> Accelerator:
     supports_bf16 = not on_cpu and torch.cuda.is_bf16_supported()
     bf16 = run.precision == "bf16" or (run.precision == "auto" and supports_bf16)
     try:
-        accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no")
+        patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+        accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])
     except ValueError as error:  # accelerate keeps one state per process
         raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
     expected = int(os.environ.get("WORLD_SIZE", "1"))

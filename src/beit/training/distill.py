@@ -19,6 +19,7 @@ from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.tokenizer import VQKD, TokenEncoder, VQKDConfig, distillation_loss
 from beit.tokenizer.checks import check_side
+from beit.tokenizer.fingerprint import tensors_fingerprint
 from beit.training.codebook import CodebookWatch
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
@@ -28,7 +29,7 @@ from beit.training.jobs import DistillJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.optimiser import parameter_groups
-from beit.training.plan import Plan, check_length
+from beit.training.plan import Plan, check_length, check_no_layer_decay
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.teacher import BeitTeacher, Teacher, feature_size
@@ -55,6 +56,8 @@ class DistillObjective(nn.Module):
         super().__init__()
         self.model = model
         self.codebook = CodebookWatch(model.vocab_size, settings.dead_after)
+        self.register_buffer("revived", torch.zeros((), dtype=torch.int64))  # since the beginning of the run
+        self.revived: Tensor
         self._teacher = (teacher,)  # in a tuple: neither trained, nor saved, nor wrapped with the model
         quantiser = model.quantiser
         quantiser.decay, quantiser.commitment = settings.decay, settings.commitment
@@ -68,11 +71,12 @@ class DistillObjective(nn.Module):
         output = self.model(pixels_BCHW)
         distillation = distillation_loss(output.predicted, features_BNT)
         usage = self.codebook(output.tokens)
+        self.revived += output.revived
         return {
             "loss": distillation + output.commitment,
             "distillation": distillation.detach(),
             "commitment": output.commitment.detach(),
-            "revived": output.revived.float(),
+            "revived": self.revived.float(),
             **usage,
         }
 
@@ -119,11 +123,14 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
         if job.teacher is None:
             raise ConfigError("teacher is missing; name a classifier, such as the model folder of a fine-tuning")
         teacher = BeitTeacher.from_pretrained(job.teacher, grid)
+    check_no_layer_decay(job.optim)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
+    facts: dict[str, str] = {}
     if isinstance(teacher, nn.Module):
-        teacher.to(accelerator.device)
+        teacher.to(accelerator.device).eval().requires_grad_(requires_grad=False)
+        facts["teacher"] = tensors_fingerprint(teacher.state_dict())
     size = feature_size(teacher, (side, side), grid, accelerator.device)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
@@ -137,17 +144,19 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
 
     def dissimilarity() -> float:
         encoder = TokenEncoder(deepcopy(run.model), accelerator.device, precision="fp32")
-        most = job.early_stop.pictures
-        quality, _ = measure_tokenizer(encoder, sources.val, side, batch_size, teacher=teacher, most=most)
+        workers, most = job.data.workers, job.early_stop.pictures
+        quality, _ = measure_tokenizer(encoder, sources.val, side, batch_size, workers, teacher, most)
         return 1 - (quality.similarity or 0.0)
 
     early_stop = EarlyStop(job.early_stop, "dissimilarity", dissimilarity)
-    plan = Plan("VQ-KD tokenizer", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed), early_stop)
+    plan = Plan(
+        "VQ-KD tokenizer", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed), early_stop, facts
+    )
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
         save_model(folder, run.save)
         encoder = TokenEncoder(run.model, accelerator.device, precision="fp32")
-        quality, broken = measure_tokenizer(encoder, sources.val, side, batch_size, teacher=teacher)
+        quality, broken = measure_tokenizer(encoder, sources.val, side, batch_size, job.data.workers, teacher)
         numbers = quality.numbers()
         conclude(
             "VQ-KD tokenizer",

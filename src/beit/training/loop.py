@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,9 @@ class _Loop:
         if plan.early_stop is not None:
             known = read_metrics(folder.metrics)
             plan.early_stop.recall([line for line in known if line["step"] <= self.start])
+        if self.start == 0 and accelerator.is_main_process:
+            shutil.rmtree(folder.best, ignore_errors=True)  # of an attempt that came to no checkpoint
+        accelerator.wait_for_everyone()
 
     def run(self) -> int:
         """Train to the end, leave a checkpoint there, and return the finished steps."""
@@ -78,13 +82,12 @@ class _Loop:
         if self.average is not None and self.accelerator.is_main_process:
             with atomic_folder(self.folder.average) as temporary:
                 self.objective.save(temporary, self.average.model)
-        if self._best.exists():
-            self.objective.load(self._best)
+        stop = self.plan.early_stop
+        if stop is not None and stop.best_step is not None:
+            self.objective.load(self.folder.best)
+            if self.accelerator.is_main_process:
+                print(f"keeping the model of step {stop.best_step}, the best on held-out pictures")  # noqa: T201
         return finished
-
-    @property
-    def _best(self) -> Path:
-        return self.folder.path / "best"
 
     @property
     def _stopped(self) -> bool:
@@ -103,8 +106,8 @@ class _Loop:
                 require_usable(len(batch.indices), len(batch.broken), batch.broken)
                 values = self._step(step, batch.to(self.accelerator.device).tensors)
                 finished = step + 1
-                measures = plan.early_stop is not None and plan.early_stop.due(finished)
                 last = finished == plan.steps
+                measures = plan.early_stop is not None and plan.early_stop.due(finished, last)
                 logs = finished % plan.run.log_every == 0 or last
                 saves = finished % plan.run.save_every == 0 or last
                 paused = stop.agreed() and not last
@@ -140,10 +143,10 @@ class _Loop:
         measured = torch.full((), stop.measure() if main else 0.0, device=self.accelerator.device)
         shared: Any = broadcast(measured)
         value = float(shared)
-        gain = stop.note(value)
+        gain = stop.note(step, value)
         metrics.write(step, "val", {stop.name: value})
         if main and gain:
-            with atomic_folder(self._best) as temporary:
+            with atomic_folder(self.folder.best) as temporary:
                 self.objective.save(temporary)
         if main and stop.reached:
             print(f"stopped after step {step}: {stop.settings.patience} measurements without a gain")  # noqa: T201
@@ -225,7 +228,8 @@ class _Loop:
         if self.average is not None:
             self.average.load(checkpoint)
         pictures = len(self.plan.dataset)
-        step = restore_checkpoint(checkpoint, self.objective.module, self.optimiser, {"pictures": pictures})
+        facts = {"pictures": pictures, **self.plan.facts}
+        step = restore_checkpoint(checkpoint, self.objective.module, self.optimiser, facts)
         if self.accelerator.is_main_process:
             print(f"continuing {self.folder.path} after step {step}")  # noqa: T201
         return step
@@ -239,7 +243,7 @@ class _Loop:
                 self.objective.module,
                 self.optimiser.optimizer,
                 self.plan.run.keep_checkpoints,
-                {"pictures": len(self.plan.dataset)},
+                {"pictures": len(self.plan.dataset), **self.plan.facts},
             )
         self.accelerator.wait_for_everyone()
 

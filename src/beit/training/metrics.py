@@ -25,7 +25,7 @@ class MetricsLog:
         folder: The run folder.
         step: Finished steps; later lines are those of a killed run, and dropped.
         active: False on all processes but one, which write nothing.
-        concluding: Whether the validation of this very step is about to be written, possibly again.
+        concluding: Whether the conclusion of the run, which counts its pictures, is about to be written, maybe again.
     """
 
     def __init__(self, folder: RunFolder, step: int, active: bool = True, concluding: bool = False) -> None:
@@ -84,12 +84,12 @@ def read_metrics(path: Path) -> list[Line]:
 
 
 def _rewind(path: Path, step: int, concluding: bool) -> None:
-    """Drop the lines after `step`, and its validation if that is about to be written."""
+    """Drop the lines after `step`, and an earlier conclusion."""
     if path.exists():
         kept = [
             line
             for line in read_metrics(path)
-            if line["step"] < step or (line["step"] == step and not (concluding and line["split"] == "val"))
+            if line["step"] <= step and not (concluding and line["split"] == "val" and "pictures" in line)
         ]
         with atomic_file(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

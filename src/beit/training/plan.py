@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,6 +67,16 @@ def check_length(train: TrainSettings, optim: OptimSettings, pictures: int, worl
         )
 
 
+def check_no_layer_decay(optim: OptimSettings) -> None:
+    """Refuse a layer-wise decay where layers do not know their depth.
+
+    Raises:
+        ConfigError: If one is set.
+    """
+    if optim.layer_decay != 1:
+        raise ConfigError(f"optim.layer_decay is {optim.layer_decay}; tokenizers have none: leave it out")
+
+
 def total_steps(train: TrainSettings, pictures: int) -> int:
     """Return the optimiser steps of a run."""
     if train.max_steps is not None:
@@ -93,6 +103,7 @@ class Plan:
     dataset: ViewDataset
     collate: Collate
     early_stop: EarlyStop | None = None
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])  # what must be the same when the run continues
 
     @property
     def steps(self) -> int:

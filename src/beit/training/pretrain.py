@@ -15,7 +15,7 @@ from beit.config import BeitConfig
 from beit.data import Collate, MaskPlan, ViewDataset, Views
 from beit.geometry import Grid, block_masks, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
-from beit.tokenizer import TokenEncoder, load_tokenizer
+from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
@@ -25,7 +25,7 @@ from beit.training.metrics import read_metrics
 from beit.training.model import model_config, training_options
 from beit.training.optimiser import parameter_groups
 from beit.training.plan import Plan, check_length
-from beit.training.pretrain_checks import check_tokenizer, starting_config, stored_tokens
+from beit.training.pretrain_checks import check_aggregation, check_tokenizer, starting_config, stored_tokens
 from beit.training.pretrain_objective import PretrainObjective
 from beit.training.pretrain_pictures import reconstruction_section
 from beit.training.pretrain_quality import measure_pretraining
@@ -54,7 +54,7 @@ class PretrainRun:
     def save(self, folder: Path, model: Any = None) -> None:
         """Write the model, or another such as its moving average, and its preprocessing into a folder."""
         (model or self.model).save_pretrained(folder)
-        preprocessing(self._job.model, self.model.config.image_hw).save_pretrained(folder)
+        preprocessing(self._job.model, self.model.config.image_hw, self._job.checkpoint).save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
         """Fill the model from a folder."""
@@ -73,9 +73,10 @@ def pretrain(job: PretrainJob) -> RunFolder:
     config = starting_config(job)  # impossible sizes fail before anything is written
     grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
+    check_aggregation(job.aggregation, config)
     tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
-    if tokenizer is not None:
-        check_tokenizer(job, tokenizer, config, grid)
+    check_tokenizer(job, tokenizer, config, grid)
+    model = _checkpoint_model(job)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     pictures, world = len(sources.train), accelerator.num_processes
@@ -88,16 +89,18 @@ def pretrain(job: PretrainJob) -> RunFolder:
         return folder
     if tokenizer is None:
         tokenizer = load_tokenizer(_train_tokenizer(job, grid, folder))
-        check_tokenizer(job, tokenizer, config, grid)
     encoding = job.tokenizer.encoding
     encoder = TokenEncoder(tokenizer, accelerator.device, encoding.precision, encoding.compile)
     torch.manual_seed(job.run.seed)
-    run = PretrainRun(_starting_model(job, tokenizer.vocab_size), encoder, job)
+    if model is None:
+        model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.vocab_size))
+    run = PretrainRun(model, encoder, job)
 
+    collate, facts = Collate(job.run.seed, mask), {"tokenizer": tokenizer_fingerprint(tokenizer)}
     views = pretrain_views(job, config, tokenizer.stride, grid)
     shown = views if stored is None else replace(views, tokenizer_hw=None)
     dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
-    plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed, mask))
+    plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, collate, facts=facts)
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
         save_model(folder, run.save)
@@ -120,9 +123,10 @@ def pretrain_views(job: PretrainJob, config: BeitConfig, stride: int, grid: Grid
     return Views(view, augmentation(job.augment), (grid.height * stride, grid.width * stride))
 
 
-def _starting_model(job: PretrainJob, vocab_size: int) -> BeitForMaskedImageModeling:
+def _checkpoint_model(job: PretrainJob) -> BeitForMaskedImageModeling | None:
+    """Return the model to continue from, if there is one; a damaged file fails before anything is trained."""
     if job.checkpoint is None:
-        return BeitForMaskedImageModeling(model_config(job.model, vocab_size=vocab_size))
+        return None
     options: dict[str, Any] = dict(training_options(job.model))
     return BeitForMaskedImageModeling.from_pretrained(job.checkpoint, output_loading_info=False, **options)
 

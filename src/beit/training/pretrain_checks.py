@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from beit.config import BeitConfig
 from beit.data import StoredTokens, check_facts, fingerprint
 from beit.errors import ConfigError
 from beit.geometry import Grid
-from beit.tokenizer import Tokenizer, tokenizer_fingerprint
+from beit.tokenizer import DiscreteVAEConfig, Tokenizer, tokenizer_fingerprint
 from beit.tokenizer.checks import check_side
 from beit.training.inputs import open_pictures
 from beit.training.jobs import PretrainJob
 from beit.training.model import check_same_shape, model_config
+from beit.training.settings import AggregationSettings
 from beit.training.tokenize import token_facts
 
 
@@ -24,7 +27,24 @@ def starting_config(job: PretrainJob) -> BeitConfig:
         return model_config(job.model)
     config = BeitConfig.from_pretrained(job.checkpoint)
     check_same_shape(job.model, config, job.checkpoint)
+    if not config.use_mask_token:
+        raise ConfigError(
+            f"{job.checkpoint} has no mask token, so it was not made by masked image modelling; name a model that was"
+        )
     return config
+
+
+def check_aggregation(settings: AggregationSettings, config: BeitConfig) -> None:
+    """Refuse an early layer that the model does not have.
+
+    Raises:
+        ConfigError: Naming the layer and the model's depth.
+    """
+    depth = config.num_hidden_layers
+    if settings.early_layer is not None and settings.early_layer > depth:
+        raise ConfigError(
+            f"aggregation.early_layer is {settings.early_layer}; expected 1 to {depth}, a layer of the model"
+        )
 
 
 def check_vocabulary(model: int, tokenizer: int) -> None:
@@ -40,24 +60,30 @@ def check_vocabulary(model: int, tokenizer: int) -> None:
         )
 
 
-def check_tokenizer(job: PretrainJob, tokenizer: Tokenizer, config: BeitConfig, grid: Grid) -> None:
-    """Refuse a tokenizer that does not give one of the model's tokens per patch of the model.
+def check_tokenizer(job: PretrainJob, tokenizer: Tokenizer | None, config: BeitConfig, grid: Grid) -> None:
+    """Refuse a tokenizer that does not give one of the model's tokens per patch; None is the one yet to be trained.
 
     Raises:
         ConfigError: Naming both grids, or both vocabularies.
     """
+    codebook = job.tokenizer.codebook
+    if tokenizer is None:
+        vocab_size, stride = codebook.vocab_size, DiscreteVAEConfig(**asdict(codebook)).patch_size
+    else:
+        vocab_size, stride = tokenizer.vocab_size, tokenizer.stride
     if job.checkpoint is not None:
-        check_vocabulary(config.vocab_size, tokenizer.vocab_size)
-    side, stride = job.tokenizer.image_size, tokenizer.stride
+        check_vocabulary(config.vocab_size, vocab_size)
+    side = job.tokenizer.image_size
     if side is None:
         return
     check_side(side, stride, "tokenizer.image_size")
     if (side // stride, side // stride) != tuple(grid):
         height, width = config.image_hw
+        remedy = f"set it to {grid.height * stride}, or leave it out" if grid.height == grid.width else "leave it out"
         raise ConfigError(
             f"tokenizer.image_size {side} at {stride} pixels per token gives {side // stride} x {side // stride} "
             f"tokens, and the model has {grid.height} x {grid.width} patches ({height} x {width} pixels at "
-            f"{config.patch_hw[0]}); set it to {grid.height * stride}, or leave it out"
+            f"{config.patch_hw[0]}); {remedy}"
         )
 
 

@@ -36,6 +36,11 @@ _FREE = {
     ("run", "keep_checkpoints"),
     ("run", "report"),
     ("data", "workers"),
+    # what these name may move: the checkpoints know its content
+    ("teacher",),
+    ("tokenizer", "path"),
+    ("tokenizer", "tokens"),
+    ("tokenizer", "encoding", "compile"),
     ("data", "max_broken"),
 }
 
@@ -50,6 +55,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
+        self.best = self.path / "best"
         self.average = self.path / "model_average"
         self.result = self.path / "result.json"
         self.broken = self.path / "broken.txt"

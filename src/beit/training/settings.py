@@ -192,7 +192,9 @@ class EarlyStopSettings:
     patience: int | None = Field(default=None, ge=1)
     """Measurements in a row without a gain after which the run stops; null trains to the end and keeps the last."""
     every: int = Field(default=500, ge=1)
-    """Steps between two measurements on held-out pictures."""
+    """Steps between two measurements on held-out pictures; the last step is measured too."""
+    after: int = Field(default=0, ge=0)
+    """Steps before the first measurement, such as those of an annealing."""
     min_gain: float = Field(default=0.001, ge=0, lt=1)
     """Smallest share by which the best must be improved to count as a gain."""
     pictures: int = Field(default=2048, ge=1)

@@ -6,6 +6,7 @@ Legend: P pictures, V views, R rows of a batch, h x w tokens, H x W pixels.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from beit.data.source import ImageSource
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.models_torch.device import pick_device
-from beit.tokenizer import TokenEncoder, codebook_usage, load_tokenizer, tokenizer_fingerprint
+from beit.tokenizer import VQKD, TokenEncoder, Tokenizer, codebook_usage, load_tokenizer, tokenizer_fingerprint
 from beit.tokenizer.checks import check_side
 from beit.training.broken import BrokenPictures, require_usable
 from beit.training.inputs import augmentation, open_pictures
@@ -39,7 +40,7 @@ from beit.training.jobs import EncodeJob, EvaluateTokenizerJob, ReconstructJob, 
 from beit.training.report import Section, numbers_table, write_report
 from beit.training.run_folder import resolved_recipe
 from beit.training.settings import AugmentSettings
-from beit.training.teacher import BeitTeacher
+from beit.training.teacher import BeitTeacher, feature_size
 from beit.training.tokenizer_pictures import reconstruction_section, sample_pixels
 from beit.training.tokenizer_quality import TokenizerQuality, measure_tokenizer, predicted_features, tokenizer_views
 from beit.weights import atomic_file
@@ -89,8 +90,9 @@ def encode_pictures(job: EncodeJob) -> Encoded:
         DataError: If no picture, or too few, are usable.
         StorageError: If the disk is full; the same job then continues.
     """
-    encoder, side = _encoder(job)
-    tokenizer = encoder.tokenizer
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("beit tokenizer encode runs in one process; start it without torchrun or accelerate")
+    tokenizer, encoder, side = _encoder(job)
     if tokenizer.vocab_size > MISSING:
         raise ConfigError(f"the codebook has {tokenizer.vocab_size} codes; at most {MISSING} can be stored as uint16")
     source = open_pictures(job.data)
@@ -150,8 +152,8 @@ def reconstruct_pictures(job: ReconstructJob) -> TokenizerQuality:
         DataError: If no picture is usable.
         StorageError: If the disk is full.
     """
-    encoder, side = _encoder(job)
-    if not encoder.tokenizer.decodes_pixels:
+    tokenizer, encoder, side = _encoder(job)
+    if not tokenizer.decodes_pixels:
         raise ConfigError(
             f"{job.tokenizer} has no decoder that paints pixels; use `beit tokenizer evaluate --report` to see what "
             "its tokens stand for, or a discrete VAE saved with its decoder"
@@ -161,7 +163,7 @@ def reconstruct_pictures(job: ReconstructJob) -> TokenizerQuality:
     quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, job.data.workers)
     BrokenPictures(None, len(source), job.data.max_broken).add(broken)
     with torch.no_grad():
-        decoded = encoder.tokenizer.decode(encoder(shown)).cpu()
+        decoded = torch.cat([tokenizer.decode(encoder(some)).cpu() for some in shown.split(job.batch_size)])
     with atomic_file(job.output) as temporary:
         _sheet(shown.numpy(), decoded.numpy()).save(temporary, format="PNG")
     return quality
@@ -175,12 +177,19 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
         DataError: If no picture, or too few, are usable.
         StorageError: If the disk is full.
     """
-    encoder, side = _encoder(job)
+    tokenizer, encoder, side = _encoder(job)
     teacher = None
     if job.teacher is not None:
-        tokens = side // encoder.tokenizer.stride
-        predicted_features(encoder.tokenizer, torch.zeros(1, tokens, tokens, dtype=torch.int64, device=encoder.device))
-        teacher = BeitTeacher.from_pretrained(job.teacher, Grid(tokens, tokens)).to(encoder.device)
+        tokens = side // tokenizer.stride
+        grid = Grid(tokens, tokens)
+        teacher = BeitTeacher.from_pretrained(job.teacher, grid).to(encoder.device)
+        predicted_features(tokenizer, torch.zeros(1, *grid, dtype=torch.int64, device=encoder.device))
+        size = feature_size(teacher, (side, side), grid, encoder.device)
+        if isinstance(tokenizer, VQKD) and size != tokenizer.config.teacher_size:
+            raise ConfigError(
+                f"{job.teacher} has {size} features per patch, and {job.tokenizer} predicts "
+                f"{tokenizer.config.teacher_size}; name the teacher that it was distilled from"
+            )
     source = open_pictures(job.data)
     quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, job.data.workers, teacher)
     BrokenPictures(None, len(source), job.data.max_broken).add(broken)
@@ -197,11 +206,11 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
     return quality
 
 
-def _encoder(job: TokenizerUse) -> tuple[TokenEncoder, int]:
-    """Return the tokenizer of a job, ready to encode, and the side of its input in pixels."""
-    device = pick_device(job.device)
-    encoder = TokenEncoder(load_tokenizer(job.tokenizer), device, job.encoding.precision, job.encoding.compile)
-    return encoder, encoder_side(encoder, job.image_size)
+def _encoder(job: TokenizerUse) -> tuple[Tokenizer, TokenEncoder, int]:
+    """Return the tokenizer of a job, the same ready to encode, and the side of its input in pixels."""
+    tokenizer, device = load_tokenizer(job.tokenizer), pick_device(job.device)
+    encoder = TokenEncoder(tokenizer, device, job.encoding.precision, job.encoding.compile)
+    return tokenizer, encoder, encoder_side(encoder, job.image_size)
 
 
 def encoder_side(encoder: TokenEncoder, wanted: int | None) -> int:
@@ -210,7 +219,7 @@ def encoder_side(encoder: TokenEncoder, wanted: int | None) -> int:
     Raises:
         ConfigError: If no whole number of tokens covers it.
     """
-    side = wanted or encoder.tokenizer.config.image_size
+    side = wanted or encoder.tokenizer.image_size
     check_side(side, encoder.tokenizer.stride)
     return side
 

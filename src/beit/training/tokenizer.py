@@ -27,7 +27,7 @@ from beit.training.jobs import TokenizerJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.optimiser import parameter_groups
-from beit.training.plan import Plan, check_length
+from beit.training.plan import Plan, check_length, check_no_layer_decay
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
@@ -106,6 +106,7 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
     """
     config = DiscreteVAEConfig(**asdict(job.codebook), image_size=job.image_size)
     check_side(job.image_size, config.patch_size)
+    check_no_layer_decay(job.optim)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
@@ -120,8 +121,8 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
 
     def held_out_error() -> float:
         encoder = TokenEncoder(deepcopy(run.model), accelerator.device, precision="fp32")
-        most = job.early_stop.pictures
-        quality, _ = measure_tokenizer(encoder, sources.val, job.image_size, job.train.batch_size, most=most)
+        workers, most = job.data.workers, job.early_stop.pictures
+        quality, _ = measure_tokenizer(encoder, sources.val, job.image_size, job.train.batch_size, workers, most=most)
         return quality.l2 or 0.0
 
     early_stop = EarlyStop(job.early_stop, "l2", held_out_error)
@@ -130,7 +131,9 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
     if accelerator.is_main_process:
         save_model(folder, run.save)
         encoder = TokenEncoder(run.model, accelerator.device, precision="fp32")
-        quality, broken = measure_tokenizer(encoder, sources.val, job.image_size, job.train.batch_size)
+        quality, broken = measure_tokenizer(
+            encoder, sources.val, job.image_size, job.train.batch_size, job.data.workers
+        )
         numbers = quality.numbers()
         conclude(
             "Tokenizer",

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from beit.data import Collate, ViewDataset, evaluation_batches
 from beit.data.source import ImageSource
-from beit.data.subset import first_of
+from beit.data.subset import spread
 from beit.image import to_unit_array
 from beit.tokenizer import TokenEncoder
+from beit.training.broken import require_usable
 from beit.training.inputs import first_pictures
 from beit.training.report import Section, figure
 from beit.training.tokenizer_quality import tokenizer_views
@@ -47,9 +48,15 @@ def reconstruction_section(encoder: TokenEncoder, source: ImageSource, side: int
 
 
 def sample_pixels(source: ImageSource, side: int, count: int) -> Tensor:
-    """Return the first usable pictures, (B, C, H, W) in [0, 1]."""
+    """Return some usable pictures, (B, C, H, W) in [0, 1]: at even distances if they are sound, else the first ones.
+
+    Raises:
+        DataError: If there are none.
+    """
     crop = tokenizer_views(side).preprocessing.crop
-    return torch.from_numpy(np.stack([to_unit_array(crop(picture)) for _, picture in first_pictures(source, count)]))
+    found = first_pictures(spread(source, count), count) or first_pictures(source, count)
+    require_usable(len(found), len(source), [])
+    return torch.from_numpy(np.stack([to_unit_array(crop(picture)) for _, picture in found]))
 
 
 def mean_patches(encoder: TokenEncoder, source: ImageSource, side: int) -> Painter:
@@ -58,7 +65,7 @@ def mean_patches(encoder: TokenEncoder, source: ImageSource, side: int) -> Paint
     stride, vocab = tokenizer.stride, tokenizer.vocab_size
     sums_VF = torch.zeros(vocab, 3 * stride**2)
     counts_V = torch.zeros(vocab, 1)
-    dataset = ViewDataset(first_of(source, _AVERAGED), tokenizer_views(side), seed=0, replace_broken=False)
+    dataset = ViewDataset(spread(source, _AVERAGED), tokenizer_views(side), seed=0, replace_broken=False)
     for batch in evaluation_batches(dataset, Collate(0), batch_size=64, workers=0):
         if batch.indices:
             pixels_BCHW = batch.tensors["tokenizer_pixels"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from beit.data import BrokenPicture, Collate, ViewDataset, Views, evaluation_batches
 from beit.data.source import ImageSource
-from beit.data.subset import first_of
+from beit.data.subset import spread
 from beit.errors import ConfigError
 from beit.image import Preprocessing
 from beit.tokenizer import VQKD, TokenEncoder, codebook_usage, count_tokens
@@ -22,6 +22,7 @@ from beit.training.broken import require_usable
 from beit.training.teacher import Teacher
 
 _BRIGHTEST_MINUS_DARKEST = 1.0
+_LEAST_L2 = 1e-12  # a perfect reconstruction counts as 120 dB: JSON has no infinity
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def measure_tokenizer(
         batch_size: Pictures at once.
         workers: Processes that load pictures.
         teacher: For VQ-KD, also measure how well its features are predicted.
-        most: Measure on no more than the first so many pictures.
+        most: Measure on no more than this many pictures, at even distances.
 
     Raises:
         ConfigError: If a teacher is given for a tokenizer that predicts no features.
@@ -89,7 +90,7 @@ def measure_tokenizer(
     counts_V = torch.zeros(tokenizer.vocab_size, dtype=torch.int64)
     errors, pictures, broken = _Errors(), 0, list[BrokenPicture]()
     if most is not None:
-        source = first_of(source, most)
+        source = spread(source, most)
     dataset = ViewDataset(source, tokenizer_views(side), seed=0, replace_broken=False)
     for batch in evaluation_batches(dataset, Collate(0), batch_size, workers):
         broken += batch.broken
@@ -140,7 +141,7 @@ class _Errors:
         means: dict[str, float] = {}
         if self._values:
             l2 = self._squared / self._values
-            psnr = 10 * log10(_BRIGHTEST_MINUS_DARKEST**2 / l2) if l2 else float("inf")
+            psnr = 10 * log10(_BRIGHTEST_MINUS_DARKEST**2 / max(l2, _LEAST_L2))
             means |= {"l1": self._absolute / self._values, "l2": l2, "psnr": psnr}
         if self._patches:
             means["similarity"] = self._similarity / self._patches

@@ -21,6 +21,7 @@ from beit.weights.rules import Layout, Rule
 from beit.weights.storage import WEIGHTS_NAME
 
 _SUFFIX = ".pth"
+_SUFFIXES = (_SUFFIX, ".pt", ".bin")
 _HEAD_SIZE = 64  # channels of one attention head in every published model; no tensor tells them
 
 VQ_KD = Layout(
@@ -55,6 +56,10 @@ def locate_vqkd(source: str | Path, hub: HubOptions) -> Path | None:
     """
     path = Path(source)
     if path.is_file():
+        if path.suffix not in _SUFFIXES:
+            raise CheckpointError(
+                f"{source} is no published VQ-KD file; name the folder of a tokenizer, not a file in it"
+            )
         return path
     if path.is_dir():
         return _in_folder(path)
