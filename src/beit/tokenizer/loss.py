@@ -37,19 +37,17 @@ def reconstruction_loss(kind: Reconstruction, decoded: Tensor, pixels: Tensor) -
     return distance(location_BCHW.sigmoid(), mapped_BCHW)
 
 
-def kl_to_uniform(logits_BVhw: Tensor) -> Tensor:
-    """Return KL(q || uniform) in nats per token, averaged over batch and positions; 0 to log V."""
-    log_q_BVhw = logits_BVhw.float().log_softmax(dim=1)
-    return (log_q_BVhw.exp() * log_q_BVhw).sum(dim=1).mean() + log(logits_BVhw.shape[1])
+def token_divergences(logits_BVhw: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far from uniform the token distribution q is, and how far its mean is, in nats; each 0 to log V.
 
+    The first is KL(q || uniform), averaged over batch and positions: the published one, which keeps tokens uncertain. The
+    second is the KL of q averaged first: 0 when all codes are expected equally often, however certain each single token is.
+    It spreads the tokens over the codebook and does not blur them.
 
-def imbalance(logits_BVhw: Tensor) -> Tensor:
-    """Return KL(mean of q || uniform) in nats, q being averaged over batch and positions first; 0 to log V.
-
-    It is 0 when all codes are expected equally often, however certain each single token is: it spreads the tokens over
-    the codebook and does not blur them, unlike `kl_to_uniform`.
-
-    Source: the entropy penalty of arXiv 2310.05737 has it, for another kind of codebook.
+    Source: arXiv 2102.12092, section 2.1, for the first; the entropy penalty of arXiv 2310.05737 has the second, for
+    another kind of codebook.
     """
-    mean_V = logits_BVhw.float().softmax(dim=1).mean(dim=(0, 2, 3))
-    return torch.special.xlogy(mean_V, mean_V).sum() + log(logits_BVhw.shape[1])
+    log_q_BVhw = logits_BVhw.float().log_softmax(dim=1)
+    q_BVhw, most = log_q_BVhw.exp(), log(logits_BVhw.shape[1])
+    mean_V = q_BVhw.mean(dim=(0, 2, 3))
+    return (q_BVhw * log_q_BVhw).sum(dim=1).mean() + most, torch.special.xlogy(mean_V, mean_V).sum() + most

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from beit.data import Collate, ViewDataset, Views
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 from beit.tokenizer.checks import check_side
-from beit.tokenizer.loss import imbalance, kl_to_uniform, reconstruction_loss
+from beit.tokenizer.loss import reconstruction_loss, token_divergences
 from beit.training.codebook import CodebookWatch
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
@@ -67,11 +67,9 @@ class TokenizerObjective(nn.Module):
         kl_weight = cosine(*settings.kl_weight, progress / settings.kl_ramp_share)
         decoded, logits_BVhw = self.model(pixels_BCHW, temperature)
         reconstruction = reconstruction_loss(settings.reconstruction, decoded, pixels_BCHW)
-        kl = kl_to_uniform(logits_BVhw)
+        kl, imbalance = token_divergences(logits_BVhw)
         tokens_per_value = logits_BVhw[0, 0].numel() / pixels_BCHW[0].numel()
-        loss = reconstruction + kl_weight * tokens_per_value * kl
-        if settings.balance_weight:
-            loss = loss + settings.balance_weight * tokens_per_value * imbalance(logits_BVhw)
+        loss = reconstruction + tokens_per_value * (kl_weight * kl + settings.balance_weight * imbalance)
         usage = self.codebook(logits_BVhw.detach().argmax(dim=1))
         return {"loss": loss, "reconstruction": reconstruction.detach(), "kl": kl.detach(), **usage}
 

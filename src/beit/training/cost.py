@@ -1,0 +1,86 @@
+"""What a training step costs: floating-point operations, memory, and the rate that the machine could reach.
+
+Legend: B batch, N patches, M masked patches of a picture, S = 1 + N tokens, D hidden, I intermediate, V codebook size.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+
+from beit.config import BeitConfig
+from beit.geometry import patch_grid
+
+_GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
+_GEMM_ROUNDS = 5
+_BACKWARD = 2  # the backward pass costs two forward passes: gradients of inputs and of weights
+_ADAM = 4  # numbers per trained parameter: the weight, its gradient, two moments
+_LIVE_PER_LAYER = 16  # activations of width D that one layer keeps per token for the backward pass, MLP of 4 D included
+
+
+def forward_flops(config: BeitConfig, masked: float) -> float:
+    """Return the floating-point operations of one picture through a model for masked image modelling.
+
+    Multiplications and additions of matrix products are counted, two for each; the rest is below a per cent.
+
+    Args:
+        config: The model.
+        masked: Masked patches M, the only ones that pass the head.
+    """
+    grid = patch_grid(config.image_size, config.patch_size)
+    sequence, width = 1 + grid.patches, config.hidden_size
+    patch = config.num_channels * config.patch_hw[0] * config.patch_hw[1]
+    layer = sequence * (4 * width**2 + 2 * width * config.intermediate_size) + 2 * sequence**2 * width
+    products = grid.patches * patch * width + config.num_hidden_layers * layer + masked * width * config.vocab_size
+    return 2.0 * products
+
+
+def training_flops(config: BeitConfig, masked: float) -> float:
+    """Return the operations of one picture in a training step: forward and backward."""
+    return (1 + _BACKWARD) * forward_flops(config, masked)
+
+
+def memory_estimate(model: nn.Module, config: BeitConfig, pictures: int, bytes_per_number: int = 4) -> dict[str, float]:
+    """Return the bytes that a training step needs, estimated: weights with AdamW, and what the backward pass keeps.
+
+    Args:
+        model: What is trained.
+        config: Its sizes.
+        pictures: Pictures that go through at once, on one process.
+        bytes_per_number: Of an activation; 2 under autocast.
+    """
+    grid = patch_grid(config.image_size, config.patch_size)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    tokens = pictures * (1 + grid.patches)
+    kept = tokens * config.hidden_size * config.num_hidden_layers * _LIVE_PER_LAYER * bytes_per_number
+    return {"weights and optimiser": 4.0 * _ADAM * trained, "activations": float(kept)}
+
+
+def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations per second that a large matrix product reaches here; the best of a few, in a second or less."""
+    side = _GEMM_SIDE["cuda" if device.type == "cuda" else "cpu"]
+    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    seconds: list[float] = []
+    for _ in range(1 + _GEMM_ROUNDS):
+        _wait(device)
+        began = time.perf_counter()
+        torch.mm(one, other)
+        _wait(device)
+        seconds.append(time.perf_counter() - began)
+    return 2.0 * side**3 / min(seconds[1:])
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that this process has held, on its GPU if it computes there."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource  # not on Windows, which has no such count
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
