@@ -11,7 +11,7 @@ help:
 	@echo "make test    all tests (about 5 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
-	@echo "make bench   the benchmarks, peers in environments of their own (about 3 minutes)"
+	@echo "make bench   the benchmarks, peers in environments of their own (about 12 minutes)"
 	@echo "make setup   the virtual environment that the others use (1 to 2 minutes, once)"
 
 $(BIN)/python:
@@ -59,9 +59,11 @@ check: $(VENV)/.setup
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.setup
-	@echo "Running the benchmarks (usually 3 minutes); only ratios hold on a shared machine ..."
+	@echo "Running the benchmarks (usually 12 minutes); only ratios hold on a shared machine ..."
 	$(BIN)/python benchmarks/block_masks.py
 	$(BIN)/python benchmarks/processor.py
+	$(BIN)/python benchmarks/tokenizer.py
+	$(BIN)/python benchmarks/pretrain_step.py
 
 clean:
 	rm -rf $(VENV) .interop build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -72,7 +72,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["pretrain", "--mask.count=3"], "3 masked patches with blocks of at least 16"),
         (["pretrain", "--model.image_size=225"], "image height 225 is not a multiple of patch size 16"),
         (["pretrain", "--model.hidden_size=100"], "hidden_size 100 is not a multiple of num_attention_heads 12"),
-        (["pretrain", "--tokenizer.path=/nowhere"], "/nowhere/config.json does not exist"),
+        (["pretrain", "--tokenizer.path=/nowhere"], "/nowhere does not exist"),
         (["pretrain", "--run.device=cuda"], "there is no usable GPU"),
         (["finetune", "--checkpoint=/nowhere"], "checkpoint '/nowhere' is no folder"),
         (["tokenizer", "train", "--image_size=113"], "image_size 113 is not a multiple of the 8 pixels of a token"),

@@ -32,6 +32,7 @@ from beit.training.settings import (
     RunSettings,
     TrainSettings,
 )
+from beit.training.throughput import MACHINE
 from beit.training.tokenizer_settings import (
     DistilledTokenizerSettings,
 )
@@ -134,7 +135,7 @@ def test_a_killed_training_continues_bit_for_bit(kind, request, tmp_path, place)
     assert done.returncode == 0, done.stderr
     assert "continuing" in done.stdout
     lines = [path.read_text().splitlines() for path in (whole / "metrics.jsonl", tmp_path / "run/metrics.jsonl")]
-    first, second = ([json.loads(line) | {"images_per_second": 0} for line in part] for part in lines)
+    first, second = ([json.loads(line) | dict.fromkeys(MACHINE, 0) for line in part] for part in lines)
     assert second == first
     weights = [run / "model/model.safetensors" for run in (whole, tmp_path / "run")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
@@ -178,9 +179,12 @@ def test_the_last_step_is_measured_and_an_abandoned_best_is_forgotten(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/recipe.yaml").write_text("{}")  # an attempt that came to no checkpoint ...
     DiscreteVAE(DiscreteVAEConfig(32, 8, 1, 2, 8)).save_pretrained(tmp_path / "run/best")  # ... but to a best model
+    abandoned = (tmp_path / "run/best/model.safetensors").read_bytes()
     done = beit(*command, "--train.max_steps=4", "--early_stop.patience=3", "--early_stop.every=3")
     assert done.returncode == 0, done.stderr
-    assert "keeping the model of step 4" in done.stdout
+    assert "keeping the model of step" in done.stdout
+    best, model = (tmp_path / f"run/{name}/model.safetensors" for name in ("best", "model"))
+    assert best.read_bytes() == model.read_bytes() != abandoned
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line.keys() == {"step", "split", "l2"}] == [3, 4]
 
@@ -259,11 +263,11 @@ def test_what_does_not_fit_is_told_before_any_work(discrete, distilled, teacher,
     assert "teacher is missing" in fails(capsys, *distill)
     assert "does not exist" in fails(capsys, *encode(tmp_path / "nowhere", tmp_path / "n"))
     own = ["--tokenizer.codebook.groups=2"]
-    assert "the model has the layers 1 to 2" in fails(capsys, *pretrain, *own, "--aggregation.early_layer=99")
+    assert "early_layer is 99; expected 1 to 2" in fails(capsys, *pretrain, *own, "--aggregation.early_layer=99")
     assert "set it to 8" in fails(capsys, *pretrain, *own, "--tokenizer.image_size=64")
     assert "has no mask token" in fails(capsys, *pretrain, *own, f"--checkpoint={teacher}")
     assert "optim.layer_decay is 0.5" in fails(capsys, *distill, f"--teacher={teacher}", "--optim.layer_decay=0.5")
-    assert "name a tokenizer's folder" in fails(capsys, *encode(model / "model.safetensors", tmp_path / "n"))
+    assert "name the folder of a tokenizer" in fails(capsys, *encode(model / "model.safetensors", tmp_path / "n"))
     line = fails(capsys, "tokenizer", "convert", model, teacher)
     assert "exists and is not empty" in line
     (tmp_path / "junk").mkdir()

@@ -113,7 +113,7 @@ def test_damaged_checkpoints_are_named(tmp_path):
         restore_checkpoint(path, nn.Sequential(nn.Linear(3, 2)), optimiser, {})
     with pytest.raises(CheckpointError, match=r"weight/exp_avg is \(2, 3\), the model has \(4, 3\)"):
         restore_checkpoint(path, nn.Linear(3, 4), optimiser, {})
-    with pytest.raises(CheckpointError, match="was made with 9 pictures and there are now 8"):
+    with pytest.raises(CheckpointError, match="was made with 9 pictures and now there is 8"):
         restore_checkpoint(path, model, optimiser, {"pictures": 8})
     (path / "state.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):

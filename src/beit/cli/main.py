@@ -24,6 +24,7 @@ COMMANDS = {
     "finetune": "fine-tune a pre-trained BEiT (or train from scratch) on classes of pictures",
     "evaluate": "measure a fine-tuned model on labelled pictures",
     "predict": "say what is in pictures",
+    "watch": "look at a run while it works",
     "models": "list the published checkpoints",
     "convert": "write a checkpoint in another layout",
 }

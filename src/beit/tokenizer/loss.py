@@ -40,9 +40,9 @@ def reconstruction_loss(kind: Reconstruction, decoded: Tensor, pixels: Tensor) -
 def token_divergences(logits_BVhw: Tensor) -> tuple[Tensor, Tensor]:
     """Return how far from uniform the token distribution q is, and how far its mean is, in nats; each 0 to log V.
 
-    The first is KL(q || uniform), averaged over batch and positions: the published one, which keeps tokens uncertain. The
-    second is the KL of q averaged first: 0 when all codes are expected equally often, however certain each single token is.
-    It spreads the tokens over the codebook and does not blur them.
+    The first is KL(q || uniform), averaged over batch and positions: the published one, which keeps tokens uncertain.
+    The second is the KL of q averaged first: 0 when all codes are expected equally often, however certain each single
+    token is. It spreads the tokens over the codebook and does not blur them.
 
     Source: arXiv 2102.12092, section 2.1, for the first; the entropy penalty of arXiv 2310.05737 has the second, for
     another kind of codebook.

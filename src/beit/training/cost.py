@@ -59,7 +59,7 @@ def memory_estimate(model: nn.Module, config: BeitConfig, pictures: int, bytes_p
 
 
 def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the operations per second that a large matrix product reaches here; the best of a few, in a second or less."""
+    """Return the operations per second that a large matrix product reaches here: the best of a few, within a second."""
     side = _GEMM_SIDE["cuda" if device.type == "cuda" else "cpu"]
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     seconds: list[float] = []

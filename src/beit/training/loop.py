@@ -34,6 +34,7 @@ from beit.training.preemption import stop_on_sigterm
 from beit.training.progress import RunProgress
 from beit.training.run_folder import RunFolder
 from beit.training.schedule import cosine, learning_rate
+from beit.training.throughput import Throughput
 from beit.weights import atomic_folder
 
 
@@ -101,7 +102,8 @@ class _Loop:
             MetricsLog(self.folder, self.start, active=main) as metrics,
             RunProgress(plan.title, self.start, plan.steps, visible=main) as progress,
         ):
-            for step, batch in enumerate(self._batches(), start=self.start):
+            throughput = Throughput(self.accelerator, plan.train.batch_size, plan.flops)
+            for step, batch in enumerate(throughput.batches(self._batches()), start=self.start):
                 self.new_broken += batch.broken
                 require_usable(len(batch.indices), len(batch.broken), batch.broken)
                 values = self._step(step, batch.to(self.accelerator.device).tensors)
@@ -116,10 +118,10 @@ class _Loop:
                     self._note_broken(together=meets)
                 loss = None
                 if meets:  # a checkpoint must not hold a model that has diverged
-                    numbers = self._numbers(step, values, progress)
+                    numbers = self._numbers(step, values)
                     loss = numbers["loss"]
                     if logs:
-                        metrics.write(finished, "train", numbers)
+                        metrics.write(finished, "train", {**numbers, **throughput.numbers()})
                 progress.advance(finished, plan.train.batch_size, loss)
                 if measures:
                     self._measure(finished, metrics)
@@ -196,7 +198,7 @@ class _Loop:
             self.average.update()
         return {**values, "grad_norm": norm}
 
-    def _numbers(self, step: int, values: Mapping[str, Tensor], progress: RunProgress) -> dict[str, float]:
+    def _numbers(self, step: int, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the scalars of a step as numbers, averaged over the processes."""
         plan, optim = self.plan, self.plan.optim
         numbers = {name: self._mean(value) for name, value in values.items()}
@@ -205,7 +207,6 @@ class _Loop:
             stop_diverged(diverged, self._pictures(diverged), self.folder.path, checkpoints, writes)
         numbers["lr"] = learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr)
         numbers["epoch"] = (step + 1) * plan.train.batch_size / len(plan.dataset)
-        numbers["images_per_second"] = round(progress.images_per_second, 1)
         return numbers
 
     def _pictures(self, step: int) -> list[dict[str, Any]]:

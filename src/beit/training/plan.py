@@ -104,6 +104,7 @@ class Plan:
     collate: Collate
     early_stop: EarlyStop | None = None
     facts: Mapping[str, str] = field(default_factory=dict[str, str])  # what must be the same when the run continues
+    flops: float | None = None  # operations per picture in a training step, if they are known
 
     @property
     def steps(self) -> int:

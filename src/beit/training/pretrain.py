@@ -17,6 +17,7 @@ from beit.geometry import Grid, block_masks, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
 from beit.training.conclusion import conclude, save_model
+from beit.training.cost import training_flops
 from beit.training.device import make_accelerator
 from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
 from beit.training.jobs import PretrainJob, TokenizerJob
@@ -96,11 +97,12 @@ def pretrain(job: PretrainJob) -> RunFolder:
         model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.vocab_size))
     run = PretrainRun(model, encoder, job)
 
+    flops = training_flops(run.model.config, mask.count)
     collate, facts = Collate(job.run.seed, mask), {"tokenizer": tokenizer_fingerprint(tokenizer)}
     views = pretrain_views(job, config, tokenizer.stride, grid)
     shown = views if stored is None else replace(views, tokenizer_hw=None)
     dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
-    plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, collate, facts=facts)
+    plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, collate, facts=facts, flops=flops)
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
         save_model(folder, run.save)
@@ -166,6 +168,9 @@ def _conclude(
         "Masked-token accuracy": ["accuracy"],
         "Learning rate": ["lr"],
         "Gradient norm": ["grad_norm"],
+        "Perplexity of the predictions in a step": ["prediction_perplexity"],
+        "Images per second": ["images_per_second"],
+        "Waiting for data, share of matrix rate reached": ["data_wait", "flops_utilisation"],
     }
     conclude(
         "Pre-training",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
-from beit.tokenizer import TokenEncoder
+from beit.tokenizer import TokenEncoder, count_tokens
+from beit.tokenizer.usage import perplexity
 from beit.training.pretrain_checks import check_vocabulary
 
 
@@ -40,16 +41,18 @@ class PretrainObjective(nn.Module):
         """Return the loss, and the share of masked patches whose token is predicted right."""
         pixel_values, mask_BN = tensors["pixel_values"], tensors["bool_masked_pos"]
         labels_M = visual_tokens(self._encoder, tensors)[mask_BN]
+        parts: dict[str, Tensor] = {}
         if self.aggregation is None or not self.training:
-            logits_MV, parts = self.model.masked_logits(pixel_values, mask_BN), {}
+            logits_MV = self.model.masked_logits(pixel_values, mask_BN)
             loss = _cross_entropy(logits_MV, labels_M)
         else:
             logits_MV, aggregated_MV = self.aggregation(self.model, pixel_values, mask_BN)
             aggregated = _cross_entropy(aggregated_MV, labels_M)
-            parts = {"aggregation_loss": aggregated.detach()}
+            parts["aggregation_loss"] = aggregated.detach()
             loss = _cross_entropy(logits_MV, labels_M) + aggregated
-        right_M = logits_MV.detach().argmax(dim=-1) == labels_M
-        return {"loss": loss, "accuracy": right_M.float().mean(), **parts}
+        predicted_M = logits_MV.detach().argmax(dim=-1)
+        parts["prediction_perplexity"] = perplexity(count_tokens(predicted_M, logits_MV.shape[1])).float()
+        return {"loss": loss, "accuracy": (predicted_M == labels_M).float().mean(), **parts}
 
 
 def _cross_entropy(logits_MV: Tensor, labels_M: Tensor) -> Tensor:

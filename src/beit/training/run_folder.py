@@ -16,6 +16,7 @@ report.html         curves and pictures
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,7 @@ from beit.weights import atomic_file, discard_leftovers
 _FREE = {
     ("run", "output"),
     ("run", "resume"),
+    ("run", "force"),
     ("run", "save_every"),
     ("run", "keep_checkpoints"),
     ("run", "report"),
@@ -86,16 +88,16 @@ def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> Run
     folder = RunFolder(run.output)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            _prepare(folder, resolved_recipe(job), run.resume)
+            _prepare(folder, resolved_recipe(job), run)
     return folder
 
 
-def _prepare(folder: RunFolder, recipe: str, resume: bool) -> None:
+def _prepare(folder: RunFolder, recipe: str, run: RunSettings) -> None:
     if folder.recipe.exists():
-        if not resume:
+        if not run.resume:
             raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
         if folder.finished or any(folder.checkpoints.glob("step_*")):  # before that there is nothing to lose
-            _check_same(folder, recipe)
+            _check_same(folder, recipe, run.force)
     elif folder.path.is_dir() and any(folder.path.iterdir()):
         raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
     discard_leftovers(folder.path)
@@ -116,17 +118,19 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def _check_same(folder: RunFolder, recipe: str) -> None:
+def _check_same(folder: RunFolder, recipe: str, force: bool) -> None:
     before, now = (_flat(yaml.safe_load(text)) for text in (folder.recipe.read_text(encoding="utf-8"), recipe))
     changed = [
         f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key) and key not in _FREE
     ]
-    if changed:
+    if changed and force:
+        logging.getLogger(__name__).warning("%s continues with other settings: %s", folder.path, "; ".join(changed))
+    elif changed:
         raise ConfigError(
             f"{folder.path} holds a run with other settings: {'; '.join(changed)}. "
-            "Use the same settings to continue it, or choose another run.output"
+            "Use the same settings to continue it, run.force to continue all the same, or choose another run.output"
         )
 
 

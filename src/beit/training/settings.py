@@ -23,6 +23,8 @@ class RunSettings:
     """Run folder: recipe, metrics, checkpoints, model and report."""
     resume: bool = True
     """Continue the run found in the folder; false refuses a folder that holds one."""
+    force: bool = False
+    """Continue although settings differ from those the run was started with; they are named."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

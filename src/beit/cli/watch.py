@@ -1,0 +1,36 @@
+"""`beit watch RUN`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from beit.cli.parser import new_parser, parse
+
+DESCRIPTION = "Look at a run while it works: its newest numbers and how they went. Ends with the run, or with Ctrl-C."
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, show, refresh."""
+    parser = new_parser("beit watch", DESCRIPTION)
+    parser.add_argument("run", type=str, help="A run folder: the run.output of a training.")
+    parser.add_argument("--every", type=float, default=2.0, help="Seconds between two looks.")
+    parser.add_argument("--once", action="store_true", help="Look once and end.")
+    settings = parse(parser, arguments)
+    from rich.console import Console
+    from rich.live import Live
+
+    from beit.training.watch import open_run, overview
+
+    folder, console = open_run(settings.run), Console()
+    if settings.once or folder.finished:
+        console.print(overview(folder))
+        return 0
+    try:
+        with Live(overview(folder), console=console, auto_refresh=False) as live:
+            while not folder.finished:
+                time.sleep(max(0.1, settings.every))
+                live.update(overview(folder), refresh=True)
+    except KeyboardInterrupt:
+        pass  # the way to stop looking
+    return 0
