@@ -151,7 +151,8 @@ class _Loop:
             with atomic_folder(self.folder.best) as temporary:
                 self.objective.save(temporary)
         if main and stop.reached:
-            print(f"stopped after step {step}: {stop.settings.patience} measurements without a gain")  # noqa: T201
+            times = f"{stop.settings.patience} measurement{'s' * (stop.settings.patience != 1)}"
+            print(f"stopped after step {step}: {times} without a gain")  # noqa: T201
         self.accelerator.wait_for_everyone()
 
     def _note_broken(self, together: bool) -> None:
