@@ -99,7 +99,8 @@ def test_validation_pictures_that_are_all_broken(run, pictures, tmp_path):
 
 def test_a_loss_that_diverges_leaves_no_poisoned_checkpoint(pictures, tmp_path, capsys):
     options = [*PRETRAIN, "--train.max_steps=20", "--optim.lr=1e30", "--optim.warmup_steps=0", "--run.save_every=1"]
-    more = ["--run.log_every=20", "--data.val_share=0.4", f"--data.path={pictures}", f"--run.output={tmp_path / 'run'}"]
+    more = ["--run.log_every=20", "--train.batch_size=4", "--data.val_share=0.4", f"--data.path={pictures}"]
+    more += [f"--run.output={tmp_path}/run"]
     assert main(["pretrain", *options, *more]) == 1
     assert "lower optim.lr" in capsys.readouterr().err
     for path in (tmp_path / "run" / "checkpoints").glob("*/model.safetensors"):

@@ -105,3 +105,10 @@ def test_weight_decay_follows_its_schedule(whole, tmp_path):
     name = "beit.encoder.layer.0.intermediate.dense.weight"
     assert weights["constant"][name].equal(weights["none"][name])
     assert not weights["falling"][name].equal(weights["none"][name])
+
+
+def test_fewer_pictures_than_one_batch(tmp_path):
+    done = beit("pretrain", *COMMON, "--train.batch_size=2000", f"--run.output={tmp_path}/run")
+    assert done.returncode == 1
+    assert "train.batch_size 2000 is larger than the 1232 pictures" in done.stderr
+    assert not (tmp_path / "run").exists()

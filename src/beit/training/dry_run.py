@@ -20,7 +20,7 @@ from beit.training.model import model_config
 from beit.training.optimiser import build_optimiser
 from beit.training.plan import check_length, total_steps
 from beit.training.pretrain import PretrainRun, mask_plan, pretrain_views
-from beit.training.pretrain_checks import check_aggregation, check_tokenizer, starting_config
+from beit.training.pretrain_checks import check_aggregation, check_batch, check_tokenizer, starting_config
 
 _WARM_STEPS, _TIMED_STEPS = 1, 5
 
@@ -71,6 +71,7 @@ def forecast(job: PretrainJob) -> Forecast:
     tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
     check_tokenizer(job, tokenizer, config, grid)
     sources = open_sources(job.data, job.run.seed)
+    check_batch(job.train.batch_size, len(sources.train))
     check_length(job.train, job.optim, len(sources.train))
     accelerator = make_accelerator(job.run)
     tokenizer = tokenizer or DiscreteVAE(DiscreteVAEConfig(**asdict(job.tokenizer.codebook)))

@@ -26,7 +26,13 @@ from beit.training.metrics import read_metrics
 from beit.training.model import model_config, training_options
 from beit.training.optimiser import parameter_groups
 from beit.training.plan import Plan, check_length
-from beit.training.pretrain_checks import check_aggregation, check_tokenizer, starting_config, stored_tokens
+from beit.training.pretrain_checks import (
+    check_aggregation,
+    check_batch,
+    check_tokenizer,
+    starting_config,
+    stored_tokens,
+)
 from beit.training.pretrain_objective import PretrainObjective
 from beit.training.pretrain_pictures import reconstruction_section
 from beit.training.pretrain_quality import measure_pretraining
@@ -81,6 +87,7 @@ def pretrain(job: PretrainJob) -> RunFolder:
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     pictures, world = len(sources.train), accelerator.num_processes
+    check_batch(job.train.batch_size, pictures)
     check_length(job.train, job.optim, pictures, world)
     if job.tokenizer.path is None:
         check_length(job.tokenizer.train, job.tokenizer.optim, pictures, world, "tokenizer.")

@@ -34,6 +34,18 @@ def starting_config(job: PretrainJob) -> BeitConfig:
     return config
 
 
+def check_batch(batch_size: int, pictures: int) -> None:
+    """Refuse a batch that would hold a picture twice.
+
+    Raises:
+        ConfigError: Naming both numbers.
+    """
+    if pictures < batch_size:
+        raise ConfigError(
+            f"train.batch_size {batch_size} is larger than the {pictures} pictures; lower it, or add pictures"
+        )
+
+
 def check_aggregation(settings: AggregationSettings, config: BeitConfig) -> None:
     """Refuse an early layer that the model does not have.
 

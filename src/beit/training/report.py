@@ -34,6 +34,7 @@ WORDS = {
     "used_codes": "codes used",
     "vocab_size": "codes in the codebook",
 }
+_LEAST_POINTS = 2  # of a curve
 _SHOWN_SIDE = 128  # small pictures are enlarged to about this many pixels, without smoothing
 
 
@@ -73,9 +74,9 @@ def write_report(path: Path, title: str, sections: Sequence[Section], recipe: st
 def curves_section(lines: Sequence[Line], charts: Mapping[str, Sequence[str]]) -> Section:
     """Return curves over steps; `charts` maps a title to the metrics shown together."""
     section = Section("Curves")
-    measured = {name for line in lines for name in line}
     for title, names in charts.items():
-        if measured.isdisjoint(names):  # such as the held-out error of a run without early stop
+        points = sum(name in line for line in lines for name in names)
+        if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
             continue
         section.charts.append(Figure(_svg_uri(curve_chart(lines, title, names)), title))
     return section
