@@ -112,3 +112,15 @@ def test_fewer_pictures_than_one_batch(tmp_path):
     assert done.returncode == 1
     assert "train.batch_size 2000 is larger than the 1232 pictures" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_pretraining_keeps_the_best_and_may_stop(whole, tmp_path):
+    command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", f"--run.output={tmp_path}/run"]
+    stop = ["--early_stop.patience=1", "--early_stop.every=4", "--early_stop.min_gain=0.9"]
+    done = beit(*command, *stop)
+    assert done.returncode == 0, done.stderr
+    assert "stopped after step 8" in done.stdout
+    assert "keeping the model of step 4" in done.stdout
+    assert losses(tmp_path / "run") == {step: loss for step, loss in losses(whole).items() if step <= 8}, (
+        "only measured"
+    )

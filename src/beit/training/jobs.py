@@ -102,6 +102,8 @@ class PretrainJob:
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
+    """Early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -143,6 +143,7 @@ class _Loop:
         stop, main = self.plan.early_stop, self.accelerator.is_main_process
         assert stop is not None  # noqa: S101  # for the type checker
         measured = torch.full((), stop.measure() if main else 0.0, device=self.accelerator.device)
+        self.module.train()  # whatever the measurement made of it
         shared: Any = broadcast(measured)
         value = float(shared)
         gain = stop.note(step, value)

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from beit.config import BeitConfig
 from beit.data import Collate, MaskPlan, ViewDataset, Views
+from beit.data.subset import spread
 from beit.geometry import Grid, block_masks, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
 from beit.training.conclusion import conclude, save_model
 from beit.training.cost import training_flops
 from beit.training.device import make_accelerator
+from beit.training.early_stop import EarlyStop
 from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
 from beit.training.jobs import PretrainJob, TokenizerJob
 from beit.training.loop import train
@@ -35,7 +37,7 @@ from beit.training.pretrain_checks import (
 )
 from beit.training.pretrain_objective import PretrainObjective
 from beit.training.pretrain_pictures import reconstruction_section
-from beit.training.pretrain_quality import measure_pretraining
+from beit.training.pretrain_quality import held_out_loss, measure_pretraining
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings
@@ -109,11 +111,18 @@ def pretrain(job: PretrainJob) -> RunFolder:
     views = pretrain_views(job, config, tokenizer.stride, grid)
     shown = views if stored is None else replace(views, tokenizer_hw=None)
     dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
-    plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, collate, facts=facts, flops=flops)
+    plain = replace(views, augmentation=None)
+
+    def measure() -> float:
+        some, workers = spread(sources.val, job.early_stop.pictures), job.data.workers
+        return held_out_loss(run.module, some, plain, mask, job.run.seed, job.train.batch_size, workers)
+
+    early_stop = EarlyStop(job.early_stop, "held_out_loss", measure)
+    plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, collate, early_stop, facts, flops)
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
         save_model(folder, run.save)
-        _conclude(job, run, encoder, sources, replace(views, augmentation=None), mask, folder, steps)
+        _conclude(job, run, encoder, sources, plain, mask, folder, steps)
     accelerator.wait_for_everyone()
     return folder
 
@@ -171,7 +180,7 @@ def _conclude(
     quality, broken = measure_pretraining(run.module, encoder, sources, plain, mask, seed, batch_size)
     numbers = asdict(quality)
     curves = {
-        "Loss": ["loss", *(["aggregation_loss"] if job.aggregation.early_layer else [])],
+        "Loss": ["loss", "held_out_loss", *(["aggregation_loss"] if job.aggregation.early_layer else [])],
         "Masked-token accuracy": ["accuracy"],
         "Learning rate": ["lr"],
         "Gradient norm": ["grad_norm"],

@@ -91,6 +91,29 @@ def measure_pretraining(
     return PretrainQuality(loss, frequency_loss, accuracy, frequency_accuracy, pictures), broken
 
 
+@torch.inference_mode()
+def held_out_loss(
+    objective: PretrainObjective,
+    source: ImageSource,
+    views: Views,
+    mask: MaskPlan,
+    seed: int,
+    batch_size: int,
+    workers: int,
+) -> float:
+    """Return the mean cross-entropy over the masked patches of pictures, nan if none is usable."""
+    objective.eval()
+    total, masked = 0.0, 0
+    dataset = ViewDataset(source, views, seed, replace_broken=False)
+    for batch in evaluation_batches(dataset, Collate(seed, mask), batch_size, workers):
+        if batch.indices:
+            tensors = batch.to(objective.model.device).tensors
+            count = int(tensors["bool_masked_pos"].sum())
+            total += float(objective(tensors)["loss"]) * count
+            masked += count
+    return total / masked if masked else float("nan")
+
+
 def _token_frequencies(encoder: TokenEncoder, source: ImageSource, views: Views, batch_size: int) -> Tensor:
     """Return the share of each visual token (V,) in training pictures, none zero (add-one smoothing)."""
     vocab_size = encoder.tokenizer.vocab_size
