@@ -406,9 +406,9 @@ def test_a_tokenizer_of_ones_own():
     tokenizer = Brightness()
     assert isinstance(tokenizer, VisualTokenizer)
     model = BeitForMaskedImageModeling(preset("tiny", image_size=16, patch_size=4, num_hidden_layers=1, vocab_size=4))
-    objective = PretrainObjective(model, TokenEncoder(tokenizer))
+    objective = PretrainObjective(model, TokenEncoder(tokenizer), most_masked=16)
     views = {"pixel_values": torch.randn(2, 3, 16, 16), "tokenizer_pixels": torch.rand(2, 3, 8, 8)}
-    values = objective({**views, "bool_masked_pos": torch.rand(2, 16) < 0.5})
+    values = objective(objective.prepare({**views, "bool_masked_pos": torch.rand(2, 16) < 0.5}))
     assert torch.isfinite(values["loss"])
 
 

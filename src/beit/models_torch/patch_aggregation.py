@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from beit.errors import ConfigError
 from beit.models_torch.encoder import EncoderLayer
 from beit.models_torch.initialisation import initialise, rescale_outputs
-from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling
+from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling, chosen_patches
 
 
 class PatchAggregation(nn.Module):
@@ -49,7 +49,11 @@ class PatchAggregation(nn.Module):
         rescale_outputs(self.layers, first=early_layer + 1)
 
     def forward(
-        self, model: BeitForMaskedImageModeling, pixel_values: Tensor, bool_masked_pos: Tensor
+        self,
+        model: BeitForMaskedImageModeling,
+        pixel_values: Tensor,
+        bool_masked_pos: Tensor,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the logits of masked patches, (M, V) each: the model's own, and those of the aggregated patches.
 
@@ -57,6 +61,7 @@ class PatchAggregation(nn.Module):
             model: What is pre-trained.
             pixel_values: (B, C, height, width), normalised.
             bool_masked_pos: (B, N); True = hidden from the model.
+            places: (B, m), the patches to predict; default: the masked ones.
         """
         encoder = model.beit.encoder
         tokens_BSD, grid = model.beit.embeddings(pixel_values, bool_masked_pos)
@@ -66,9 +71,8 @@ class PatchAggregation(nn.Module):
         positions, shared_bias_1HSS = encoder.relative_positions(grid, tokens_BSD.device)
         for layer in self.layers:
             aggregated_BSD, _ = layer(aggregated_BSD, positions, shared_bias_1HSS)
-        mask_BN = bool_masked_pos.flatten(1).bool()
-        states = (last_BSD, aggregated_BSD)
         logits_MV, aggregated_MV = (
-            model.lm_head(model.norm(model.beit.norm(tokens_BSD)[:, 1:][mask_BN])) for tokens_BSD in states
+            model.lm_head(model.norm(chosen_patches(model.beit.norm(tokens_BSD), bool_masked_pos, places)))
+            for tokens_BSD in (last_BSD, aggregated_BSD)
         )
         return logits_MV, aggregated_MV

@@ -89,6 +89,10 @@ class DistillRun:
         self.module: nn.Module = DistillObjective(model, teacher, job.quantiser)
         self.groups = parameter_groups(model, job.optim.weight_decay, layer_decay=1.0, layers=0)
 
+    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the tensors of a batch as they are."""
+        return tensors
+
     def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the number of pictures."""
         return torch.tensor(float(len(tensors["tokenizer_pixels"])), device=tensors["tokenizer_pixels"].device)

@@ -85,7 +85,7 @@ def forecast(job: PretrainJob) -> Forecast:
     seconds: list[float] = []
     began = time.perf_counter()
     for batch in training_batches(dataset, order, Collate(job.run.seed, mask), job.data.workers):
-        accelerator.backward(module(batch.to(accelerator.device).tensors, 0.0)["loss"])
+        accelerator.backward(module(run.prepare(batch.to(accelerator.device).tensors), 0.0)["loss"])
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         if accelerator.device.type == "cuda":

@@ -58,6 +58,10 @@ class FinetuneRun:
         layers = model.config.num_hidden_layers
         self.groups = parameter_groups(model, job.optim.weight_decay, job.optim.layer_decay, layers)
 
+    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the tensors of a batch as they are."""
+        return tensors
+
     def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the number of pictures."""
         return torch.tensor(float(len(tensors["labels"])), device=tensors["labels"].device)

@@ -63,7 +63,8 @@ class _Loop:
         decay = plan.train.ema_decay
         self.average = MovingAverage(objective.model.to(accelerator.device), decay) if decay is not None else None
         self.start = self._restore()
-        self.module, self.optimiser = accelerator.prepare(objective.module, self.optimiser)
+        module: Any = torch.compile(objective.module, fullgraph=True) if plan.train.compile else objective.module
+        self.module, self.optimiser = accelerator.prepare(module, self.optimiser)
         listing = folder.broken if accelerator.is_main_process else None
         self.broken = BrokenPictures(listing, len(plan.dataset), plan.data.max_broken)
         self.new_broken: list[BrokenPicture] = []
@@ -187,7 +188,7 @@ class _Loop:
         set_learning_rate(self.optimiser, learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr))
         if optim.weight_decay_end is not None:
             set_weight_decay(self.optimiser, cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps))
-        parts = micro_batches(tensors, plan.train.accumulate)
+        parts = micro_batches(self.objective.prepare(tensors), plan.train.accumulate)
         weights = [self.objective.weight(part) for part in parts]
         values = add_gradients(self.accelerator, self.module, step / plan.steps, parts, weights)
         limit = math.inf if optim.clip_grad is None else optim.clip_grad

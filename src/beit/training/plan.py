@@ -39,6 +39,10 @@ class Objective(Protocol):
         """Parameter groups, with `weight_decay` and `lr_scale`."""
         ...
 
+    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return what the module takes: the tensors of a batch, and what is computed from them without gradients."""
+        ...
+
     def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return how many things the loss of a batch is the mean of, a scalar: pictures, masked patches."""
         ...

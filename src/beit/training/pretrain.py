@@ -52,9 +52,13 @@ class PretrainRun:
         self._job = job
         settings = job.aggregation
         aggregation = PatchAggregation(model, settings.early_layer, settings.layers) if settings.early_layer else None
-        self.module = PretrainObjective(model, encoder, aggregation)
+        self.module = PretrainObjective(model, encoder, job.mask.count, aggregation)
         layers = model.config.num_hidden_layers
         self.groups = parameter_groups(self.module, job.optim.weight_decay, job.optim.layer_decay, layers)
+
+    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return pictures, masks and the visual tokens to predict."""
+        return self.module.prepare(tensors)
 
     def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the number of masked patches."""

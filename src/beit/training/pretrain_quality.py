@@ -75,7 +75,7 @@ def measure_pretraining(
             continue
         tensors = batch.to(objective.model.device).tensors
         count = int(tensors["bool_masked_pos"].sum())
-        values = objective(tensors)
+        values = objective(objective.prepare(tensors))
         labels_M = visual_tokens(encoder, tensors)[tensors["bool_masked_pos"]].cpu()
         guessed_M = labels_M == log_share_V.argmax()
         totals += torch.tensor([
@@ -109,7 +109,7 @@ def held_out_loss(
         if batch.indices:
             tensors = batch.to(objective.model.device).tensors
             count = int(tensors["bool_masked_pos"].sum())
-            total += float(objective(tensors)["loss"]) * count
+            total += float(objective(objective.prepare(tensors))["loss"]) * count
             masked += count
     return total / masked if masked else float("nan")
 
