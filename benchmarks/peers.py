@@ -1,5 +1,6 @@
 """Environments of other implementations, each with its own versions, made once under .interop/."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,3 +19,23 @@ def python_of(version):
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt"]
         subprocess.run([*install, "torch", f"transformers=={version}", "Pillow"], check=True, cwd=ROOT)
     return python
+
+
+class Worker:
+    """A process that runs one implementation on some cores."""
+
+    def __init__(self, python, script, implementation, folder, cores):
+        command = [python, script, implementation, folder, str(cores)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, what):
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"a worker ended with status {self.process.wait()}")
+        return json.loads(answer)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()

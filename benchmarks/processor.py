@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import ROOT, TRANSFORMERS, python_of
+from peers import ROOT, TRANSFORMERS, Worker, python_of
 
 ROUNDS = 7
 RESULT = Path(__file__).parent / "results" / "processor.json"
@@ -22,30 +22,10 @@ WORKER = Path(__file__).parent / "processor_worker.py"
 PICTURES = ROOT.parent / "shared" / "data" / "imagenet_samples"
 
 
-class Worker:
-    """A process that runs one implementation on some cores."""
-
-    def __init__(self, python, implementation, folder, cores):
-        command = [python, WORKER, implementation, folder, str(cores)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, what):
-        self.process.stdin.write(f"{what}\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"a worker ended with status {self.process.wait()}")
-        return json.loads(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def measure(folder, cores, what):
     """Return the median seconds of every implementation, its share inside Pillow's resize, and its peak memory."""
-    workers = {"ours": Worker(sys.executable, "ours", folder, cores)}
-    workers |= {name: Worker(python_of(name), "transformers", folder, cores) for name in TRANSFORMERS}
+    workers = {"ours": Worker(sys.executable, WORKER, "ours", folder, cores)}
+    workers |= {name: Worker(python_of(name), WORKER, "transformers", folder, cores) for name in TRANSFORMERS}
     answers = {name: [] for name in workers}
     for _ in range(ROUNDS):
         for name, worker in workers.items():

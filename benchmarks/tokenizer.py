@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from peers import ROOT
+from peers import ROOT, Worker
 
 ROUNDS = {8: 5, 32: 3}  # of each size of batch
 WANTED = 1.2
@@ -46,26 +46,6 @@ def python_of_dall_e():
     return python
 
 
-class Worker:
-    """A process that runs one implementation on some cores."""
-
-    def __init__(self, python, implementation, folder, cores):
-        command = [python, WORKER, implementation, folder, str(cores)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, what):
-        self.process.stdin.write(f"{what}\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"a worker ended with status {self.process.wait()}")
-        return json.loads(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def pixels_of(folder, count):
     """Return pixels (count, 3, SIDE, SIDE) in [0, 1], and what they are of."""
     if not folder.is_dir():
@@ -77,7 +57,7 @@ def pixels_of(folder, count):
 
 def measure(pythons, folder, cores, batch):
     """Return what both implementations took and held, and in how many tokens they differ."""
-    workers = {name: Worker(python, name, folder, cores) for name, python in pythons.items()}
+    workers = {name: Worker(python, WORKER, name, folder, cores) for name, python in pythons.items()}
     answers = {name: [] for name in workers}
     for _ in range(ROUNDS[batch]):
         for name, worker in workers.items():

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +24,13 @@ from beit.training.inputs import augmentation, open_sources
 from beit.training.jobs import TokenizerJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
-from beit.training.optimiser import parameter_groups
 from beit.training.plan import Plan, check_length, check_no_layer_decay
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
 from beit.training.tokenizer_pictures import reconstruction_section
 from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
+from beit.training.tokenizer_run import TokenizerRun
 from beit.training.tokenizer_settings import (
     CodebookLossSettings,
 )
@@ -74,31 +72,6 @@ class TokenizerObjective(nn.Module):
         return {"loss": loss, "reconstruction": reconstruction.detach(), "kl": kl.detach(), **usage}
 
 
-class TokenizerRun:
-    """A tokenizer with its objective, for the loop."""
-
-    def __init__(self, model: DiscreteVAE, job: TokenizerJob) -> None:
-        self.model = model
-        self.module: nn.Module = TokenizerObjective(model, job.loss)
-        self.groups = parameter_groups(model, job.optim.weight_decay, layer_decay=1.0, layers=0)
-
-    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the tensors of a batch as they are."""
-        return tensors
-
-    def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return the number of pictures."""
-        return torch.tensor(float(len(tensors["tokenizer_pixels"])), device=tensors["tokenizer_pixels"].device)
-
-    def save(self, folder: Path, model: Any = None) -> None:
-        """Write the tokenizer, or another such as its moving average, into a folder."""
-        (model or self.model).save_pretrained(folder)
-
-    def load(self, folder: Path) -> None:
-        """Fill the tokenizer from a folder."""
-        self.model.load_state_dict(DiscreteVAE.from_pretrained(folder).state_dict())
-
-
 def train_tokenizer(job: TokenizerJob) -> RunFolder:
     """Train a discrete VAE and leave model, metrics and report in the run folder, which is returned.
 
@@ -119,7 +92,8 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
     plain = tokenizer_views(job.image_size)
     changing = Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
     dataset = ViewDataset(sources.train, changing, job.run.seed, replace_broken=True)
-    run = TokenizerRun(DiscreteVAE(config), job)
+    model = DiscreteVAE(config)
+    run = TokenizerRun(model, TokenizerObjective(model, job.loss), job.optim.weight_decay)
 
     def held_out_error() -> float:
         encoder = TokenEncoder(deepcopy(run.model), accelerator.device, precision="fp32")
