@@ -40,7 +40,7 @@ def ours():
     from beit import BeitConfig, BeitForMaskedImageModeling
 
     model = BeitForMaskedImageModeling(BeitConfig(**options())).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step(pixels, mask, tokens):
         loss = functional.cross_entropy(model.masked_logits(pixels, mask), tokens[mask])
@@ -58,7 +58,7 @@ def theirs():
 
     config = transformers.BeitConfig(**options())
     model = transformers.BeitForMaskedImageModeling._from_config(config, attn_implementation="sdpa").train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step(pixels, mask, tokens):
         loss = model(pixel_values=pixels, bool_masked_pos=mask, labels=tokens[mask]).loss

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.geometry import Grid
+from beit.models_torch.eager import eager_float32
+from beit.models_torch.lean import biased_attention
+from beit.models_torch.linear import Linear, linear
 from beit.models_torch.relative_position import Positions, RelativePositionBias
 
 
@@ -21,11 +24,11 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.dropout = dropout
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.qkv = Linear(dim, 3 * dim, bias=False)
         self.query_bias = nn.Parameter(torch.zeros(dim))
         self.value_bias = nn.Parameter(torch.zeros(dim))
         self.bias = RelativePositionBias(heads, grid) if grid is not None else None
-        self.output = nn.Linear(dim, dim)
+        self.output = Linear(dim, dim)
         self.out_dropout = nn.Dropout(out_dropout)
 
     def forward(
@@ -47,17 +50,20 @@ class Attention(nn.Module):
         """
         B, S, D = tokens_BSD.shape
         qkv_bias = torch.cat((self.query_bias, torch.zeros_like(self.query_bias), self.value_bias))
-        qkv_BSE = functional.linear(tokens_BSD, self.qkv.weight, qkv_bias)
-        query_BHSd, key_BHSd, value_BHSd = qkv_BSE.view(B, S, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        qkv_BSE = linear(tokens_BSD, self.qkv.weight, qkv_bias)
+        qkv_BS3Hd = qkv_BSE.view(B, S, 3, self.heads, D // self.heads)
+        query_BHSd, key_BHSd, value_BHSd = qkv_BS3Hd.permute(2, 0, 3, 1, 4)
         own_bias_1HSS = self.bias(positions) if self.bias is not None else None
         bias_1HSS = _sum_present(own_bias_1HSS, shared_bias_1HSS)
         if bias_1HSS is not None:
-            bias_1HSS = bias_1HSS.to(query_BHSd.dtype)
+            bias_1HSS = bias_1HSS.to(qkv_BSE.dtype)
         dropout = self.dropout if self.training else 0.0
         if output_attentions or head_mask_H is not None:
             context_BHSd, maps_BHSS = _plain_attention(
                 query_BHSd, key_BHSd, value_BHSd, bias_1HSS, head_mask_H, dropout
             )
+        elif bias_1HSS is not None and bias_1HSS.requires_grad and dropout == 0 and _lean(qkv_BS3Hd, bias_1HSS):
+            context_BHSd, maps_BHSS = biased_attention(qkv_BS3Hd, bias_1HSS).transpose(1, 2), None
         else:
             context_BHSd = functional.scaled_dot_product_attention(
                 query_BHSd, key_BHSd, value_BHSd, attn_mask=bias_1HSS, dropout_p=dropout
@@ -65,6 +71,11 @@ class Attention(nn.Module):
             maps_BHSS = None
         context_BSD = context_BHSd.transpose(1, 2).reshape(B, S, D)
         return self.out_dropout(self.output(context_BSD)), maps_BHSS if output_attentions else None
+
+
+def _lean(qkv_BS3Hd: Tensor, bias_1HSS: Tensor) -> bool:
+    """Tell whether to keep no scores: on a CPU, whose fused kernel has no gradient for the bias; those of GPUs do."""
+    return qkv_BS3Hd.device.type == "cpu" and eager_float32(qkv_BS3Hd, bias_1HSS)
 
 
 def _sum_present(first: Tensor | None, second: Tensor | None) -> Tensor | None:

@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from beit.models_torch.eager import eager_float32
+from beit.models_torch.lean import gelu_linear
+from beit.models_torch.linear import Linear
+
 Activation = Callable[[Tensor], Tensor]
 
 
@@ -69,15 +73,24 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int, act: str | Activation = "gelu", dropout: float = 0.0) -> None:
         super().__init__()
-        self.expand = nn.Linear(dim, hidden)
-        self.contract = nn.Linear(hidden, dim)
+        self.expand = Linear(dim, hidden)
+        self.contract = Linear(hidden, dim)
         self.act = activation(act)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens_BSD: Tensor) -> Tensor:
         """Return the branch (B, S, D)."""
-        return self.dropout(self.contract(self.act(self.expand(tokens_BSD))))
+        hidden_BSE, contract = self.expand(tokens_BSD), self.contract
+        if self.act is functional.gelu and _is_plain(contract) and eager_float32(hidden_BSE, contract.weight):
+            return self.dropout(gelu_linear(hidden_BSE, contract.weight, contract.bias))
+        return self.dropout(contract(self.act(hidden_BSE)))
 
 
-class ClassificationHead(nn.Linear):
+def _is_plain(layer: nn.Module) -> bool:
+    """Tell whether a layer is what it was built as: no adapter in its place, no hook that waits for its input."""
+    hooked = layer._forward_hooks or layer._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
+    return type(layer) is Linear and not hooked
+
+
+class ClassificationHead(Linear):
     """One linear layer on the pooled features; a type of its own, because it starts near zero."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.models_torch.labels import class_labels, mean_cross_entropy
+from beit.models_torch.linear import Linear
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.outputs import MaskedLMOutput
@@ -25,7 +26,7 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
         super().__init__(config)
         self.beit = BeitModel(config, add_pooling_layer=False)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size)
         self.initialise_weights(self.norm, self.lm_head)
 
     def forward(

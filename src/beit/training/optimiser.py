@@ -48,7 +48,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float, 
 
 def build_optimiser(groups: Iterable[dict[str, object]], optim: OptimSettings) -> torch.optim.AdamW:
     """Return AdamW over parameter groups."""
-    return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps)
+    return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=True)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

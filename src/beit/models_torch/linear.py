@@ -1,0 +1,74 @@
+"""The linear layer, by the faster of the two libraries that PyTorch has for it on a CPU.
+
+In float32 PyTorch multiplies matrices with MKL. oneDNN, which it brings for convolutions, is as exact and 10 to 25 %
+faster at the products of a transformer where the processor is not Intel's (benchmarks/pretrain_step.py).
+
+Legend: I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.models_torch.eager import eager_float32
+
+_LEAST_PRODUCTS = 2**22  # multiplications from which oneDNN's preparations no longer show
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear` with the product of this module."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that torch gave it
+        """Return input (..., I) times weight plus bias, (..., O)."""
+        return linear(input, self.weight, self.bias)
+
+
+def linear(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """Return what `torch.nn.functional.linear` does: inputs (..., I) times weight plus bias, (..., O)."""
+    if not _suits(inputs, weight_OI, bias_O):
+        return functional.linear(inputs, weight_OI, bias_O)
+    if torch.is_grad_enabled():
+        result: Any = _Linear.apply(inputs, weight_OI, bias_O)
+        return result
+    return _product(inputs, weight_OI, bias_O)
+
+
+def _suits(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
+    """Tell whether oneDNN is there, and this product large and plain enough for it."""
+    return (
+        inputs.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+        and eager_float32(inputs, weight_OI, bias_O)
+        and inputs.dim() > 1
+        and inputs.numel() * weight_OI.shape[0] >= _LEAST_PRODUCTS
+    )
+
+
+def _product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """Return inputs (..., I) times weight plus bias, (..., O), without a gradient."""
+    return torch.ops.mkldnn._linear_pointwise(inputs, weight_OI, bias_O, "none", [], "")
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weight_OI)
+        ctx.biased = bias_O is not None
+        return _product(inputs, weight_OI, bias_O)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        (inputs, weight_OI), slope = ctx.saved_tensors, slopes[0]
+        of_inputs, of_weight, of_bias = ctx.needs_input_grad
+        rows_O = slope.flatten(0, -2)
+        plain = torch.is_grad_enabled()  # somebody wants gradients of the gradients
+        return (
+            (slope @ weight_OI if plain else _product(slope, weight_OI.T)) if of_inputs else None,
+            rows_O.T @ inputs.flatten(0, -2) if of_weight else None,  # MKL is as fast at this product
+            rows_O.sum(0) if of_bias else None,
+        )
