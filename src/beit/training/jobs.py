@@ -14,6 +14,7 @@ from beit.training.settings import (
     AugmentSettings,
     DataSettings,
     EarlyStopSettings,
+    GallerySettings,
     MaskSettings,
     ModelSettings,
     OptimSettings,
@@ -104,6 +105,8 @@ class PretrainJob:
     """Length"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
+    gallery: GallerySettings = field(default_factory=GallerySettings)
+    """Gallery"""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -57,6 +57,7 @@ class Section:
     rows: list[list[str]] = field(default_factory=list[list[str]])
     charts: list[Figure] = field(default_factory=list[Figure])
     gallery: list[list[Figure]] = field(default_factory=list[list[Figure]])  # each a stack, top to bottom
+    strips: list[Figure] = field(default_factory=list[Figure])  # wide pictures, each with its caption beside it
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section], recipe: str) -> None:
@@ -91,10 +92,19 @@ def confusion_section(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> S
 
 def figure(picture_CHW: Picture, caption: str = "") -> Figure:
     """Return a picture for a gallery, enlarged if it is small."""
+    return picture_figure(to_image(picture_CHW), caption)
+
+
+def to_image(picture_CHW: Picture) -> Image.Image:
+    """Return a picture, a small one enlarged to about 128 pixels without smoothing."""
     pixels_HWC = np.rint(np.clip(picture_CHW, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
     image = Image.fromarray(pixels_HWC)
     factor = max(1, round(_SHOWN_SIDE / max(image.size)))
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def picture_figure(image: Image.Image, caption: str = "") -> Figure:
+    """Return a picture as it is, embedded."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return Figure(_uri("image/png", buffer.getvalue()), caption)
