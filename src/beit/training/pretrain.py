@@ -44,6 +44,18 @@ from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings
 from beit.training.tokenizer import train_tokenizer
 
+CURVES = {
+    "Loss": ["loss", "held_out_loss", "aggregation_loss"],
+    "Masked-token accuracy": ["accuracy"],
+    "Perplexity of the predictions in a step": ["prediction_perplexity"],
+    "Gradient norm": ["grad_norm"],
+    "Learning rate": ["lr"],
+    "Weight decay": ["weight_decay"],
+    "Images per second": ["images_per_second"],
+    "Model FLOP utilisation": ["flops_utilisation"],
+    "Share of the time spent waiting for data": ["data_wait"],
+    "Memory, GiB": ["memory_gib"],
+}
 _ROWS = 10  # of the gallery, unless gallery.every says otherwise
 
 
@@ -196,16 +208,8 @@ def _conclude(
 ) -> None:
     seed, batch_size = job.run.seed, job.train.batch_size
     quality, broken = measure_pretraining(run.module, encoder, sources, plain, mask, seed, batch_size)
-    numbers = asdict(quality)
-    curves = {
-        "Loss": ["loss", "held_out_loss", *(["aggregation_loss"] if job.aggregation.early_layer else [])],
-        "Masked-token accuracy": ["accuracy"],
-        "Learning rate": ["lr"],
-        "Gradient norm": ["grad_norm"],
-        "Perplexity of the predictions in a step": ["prediction_perplexity"],
-        "Images per second": ["images_per_second"],
-        "Waiting for data, share of matrix rate reached": ["data_wait", "flops_utilisation"],
-    }
+    numbers, rule = asdict(quality), "the token frequencies"
+    levels = {"Loss": (rule, quality.frequency_loss), "Masked-token accuracy": (rule, quality.frequency_accuracy)}
     conclude(
         "Pre-training",
         job,
@@ -215,7 +219,7 @@ def _conclude(
         broken,
         lambda: [
             Section("Masked patches of held-out pictures", table=numbers_table(numbers)),
+            curves_section(read_metrics(folder.metrics), CURVES, levels),
             *([gallery.section()] if gallery is not None else []),
-            curves_section(read_metrics(folder.metrics), curves),
         ],
     )

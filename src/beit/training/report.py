@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.training.charts import confusion_chart, curve_chart
+from beit.training.charts import Level, confusion_chart, curve_chart
 from beit.training.metrics import Line
 from beit.weights import atomic_file
 
@@ -72,14 +72,16 @@ def write_report(path: Path, title: str, sections: Sequence[Section], recipe: st
         temporary.write_text(page, encoding="utf-8")
 
 
-def curves_section(lines: Sequence[Line], charts: Mapping[str, Sequence[str]]) -> Section:
-    """Return curves over steps; `charts` maps a title to the metrics shown together."""
+def curves_section(
+    lines: Sequence[Line], charts: Mapping[str, Sequence[str]], levels: Mapping[str, Level] | None = None
+) -> Section:
+    """Return curves over steps; `charts` maps a title to the metrics shown together, `levels` to a line beside them."""
     section = Section("Curves")
     for title, names in charts.items():
         points = sum(name in line for line in lines for name in names)
         if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
             continue
-        section.charts.append(Figure(_svg_uri(curve_chart(lines, title, names)), title))
+        section.charts.append(Figure(_svg_uri(curve_chart(lines, title, names, (levels or {}).get(title))), title))
     return section
 
 
