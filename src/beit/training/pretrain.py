@@ -14,6 +14,7 @@ from torch import Tensor
 from beit.config import BeitConfig
 from beit.data import Collate, MaskPlan, ViewDataset, Views
 from beit.data.subset import spread
+from beit.errors import ConfigError
 from beit.geometry import Grid, block_masks, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
@@ -157,10 +158,17 @@ def pretrain(job: PretrainJob) -> RunFolder:
 
 
 def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
-    """Return how to mask, after trying it so that impossible settings fail before the run."""
+    """Return how to mask, after trying it so that impossible settings fail before the run.
+
+    Raises:
+        ConfigError: If the grid has no room for such masks.
+    """
     plan = MaskPlan(grid, settings.count, settings.min_block, settings.min_aspect, settings.exact)
     rng = np.random.default_rng(0)
-    block_masks(grid, plan.count, rng, batch=256, min_block=plan.min_block, min_aspect=plan.min_aspect)
+    try:
+        block_masks(grid, plan.count, rng, batch=256, min_block=plan.min_block, min_aspect=plan.min_aspect)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (settings mask.count and mask.min_block)") from None
     return plan
 
 
