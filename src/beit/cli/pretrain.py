@@ -9,10 +9,10 @@ from beit.cli.parser import parse_job
 from beit.training.jobs import PretrainJob
 
 DESCRIPTION = (
-    "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed. "
-    "Without tokenizer.path a tokenizer is trained first, on the same pictures. The same command continues a run that "
-    "was stopped; --force continues it with other settings. --dry-run takes a few steps, writes nothing and tells what "
-    "the whole run would cost."
+    "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed, "
+    "and no setting but data.path. Without tokenizer.path a tokenizer is trained first, on the same pictures. The same "
+    "command continues a run that was stopped; --force continues it with other settings. --dry-run takes a few steps, "
+    "writes nothing and tells what the whole run would cost."
 )
 _MUCH = 0.3  # share of a step worth a hint
 
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, pre-train, print."""
     dry = "--dry-run" in arguments
     given = ["--run.force=true" if word == "--force" else word for word in arguments if word != "--dry-run"]
-    job = parse_job(PretrainJob, "beit pretrain", DESCRIPTION, given)
+    job = parse_job(PretrainJob, "beit pretrain", DESCRIPTION, given, "[--dry-run] [--force]")
     from beit.training.run_folder import resolved_recipe
 
     say(f"recipe:\n{resolved_recipe(job)}")

@@ -36,17 +36,17 @@ class TokenizerTraining:
     """How a tokenizer is trained."""
 
     codebook: CodebookSettings = field(default_factory=CodebookSettings)
-    """Tokenizer"""
+    """Tokenizer: its size"""
     loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
-    """Tokenizer loss"""
+    """Tokenizer: its loss"""
     optim: OptimSettings = field(
         default_factory=lambda: OptimSettings(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4, warmup_epochs=0)
     )
-    """Tokenizer optimiser"""
+    """Tokenizer: its optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
-    """Tokenizer training length"""
+    """Tokenizer: length of its training"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
-    """Tokenizer early stop"""
+    """Tokenizer: its early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -60,7 +60,7 @@ class PretrainTokenizerSettings(TokenizerTraining):
     tokens: str | None = None
     """Folder that `beit tokenizer encode` wrote for the same tokenizer, data, augment, run.seed and fixed_views."""
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
-    """Encoding"""
+    """Tokenizer: how it encodes"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -97,8 +97,6 @@ class PretrainJob:
     """Mask"""
     aggregation: AggregationSettings = field(default_factory=AggregationSettings)
     """Patch aggregation"""
-    tokenizer: PretrainTokenizerSettings = field(default_factory=PretrainTokenizerSettings)
-    """Tokenizer"""
     optim: OptimSettings = field(default_factory=OptimSettings)
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -107,6 +105,8 @@ class PretrainJob:
     """Early stop"""
     gallery: GallerySettings = field(default_factory=GallerySettings)
     """Gallery"""
+    tokenizer: PretrainTokenizerSettings = field(default_factory=PretrainTokenizerSettings)
+    """Tokenizer: a ready one; all below is for one that is trained first, but its encoding"""
 
 
 @dataclass(frozen=True, config=STRICT)
