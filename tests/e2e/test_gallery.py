@@ -57,7 +57,7 @@ def test_the_report_and_tensorboard_show_them(run):
     page = (run / "report.html").read_text()
     captions = [
         "seen by the model",
-        *(f"predicted after {step} steps" for step in STEPS),
+        *(f"predicted after step {step}" for step in STEPS),
         "decoded from its true tokens",
     ]
     places = [page.index(f"<figcaption>{caption}") for caption in captions]

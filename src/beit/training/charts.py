@@ -36,7 +36,8 @@ def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], level: 
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    if len(axes.lines) > 1:  # a single one is what the title says
+        axes.legend(fontsize=8)
     return _svg(chart)
 
 

@@ -23,7 +23,7 @@ _BELOW = {"true_tokens": "decoded from its true tokens"}
 TEXT = (
     "Every column is a held-out picture, with the same mask all along. From top to bottom: the picture as the "
     "tokenizer sees it; what the model saw of it; the decoding of the tokens that the model predicts for the hidden "
-    "patches, beside the true tokens of the visible ones, after so many steps; and the decoding of all true tokens, "
+    "patches, beside the true tokens of the visible ones, after the named step; and the decoding of all true tokens, "
     "the best that a prediction can look."
 )
 
@@ -88,7 +88,7 @@ class Gallery:
     def section(self) -> Section:
         """Return all rows, for a report."""
         rows = list(_ABOVE.items())
-        rows += [(path.stem, f"predicted after {_step(path):,} steps") for path in self._steps()]
+        rows += [(path.stem, f"predicted after step {_step(path):,}") for path in self._steps()]
         rows += _BELOW.items()
         strips: list[Figure] = []
         for name, caption in rows:
@@ -115,7 +115,7 @@ def scene_section(scene: Scene) -> Section:
     rows["predicted"] = scene.predicted()
     rows |= {caption: fixed[name] for name, caption in _BELOW.items()}
     strips = [picture_figure(_row(row_BCHW), caption) for caption, row_BCHW in rows.items()]
-    return Section("Reconstructions", TEXT.replace(", after so many steps", ""), strips=strips)
+    return Section("Reconstructions", TEXT.replace(", after the named step", ""), strips=strips)
 
 
 def _row(pictures_BCHW: Tensor) -> Image.Image:
