@@ -1,9 +1,12 @@
+import math
+import re
 from pathlib import Path
 
 import pytest
 
 from beit.cli.parser import parse_job
 from beit.geometry import patch_grid
+from beit.training.cost import training_flops
 from beit.training.jobs import DistillJob, FinetuneJob, PretrainJob, TokenizerJob
 from beit.training.model import model_config
 from beit.training.pretrain import mask_plan
@@ -19,6 +22,54 @@ def test_every_recipe_is_one_of_a_job_and_says_what_to_expect(path):
     assert job.run.output == f"runs/{path.stem}"
     about = path.read_text().split("run:")[0]
     assert any(word in about for word in ("Expected", "Published", "Source")), "the result, or where it was published"
+
+
+# FACTS of the published runs: learning rate, clip, layer scale, warm-up in epochs or steps, epochs, mean, batch
+IMAGENET, HALF = (0.485, 0.456, 0.406), None
+PUBLISHED = {
+    "base_in1k": ("base", 3.0, 0.1, (10, None), 800, IMAGENET),
+    "large_in1k": ("large", 1.0, 1e-5, (10, None), 800, IMAGENET),
+    "base_in22k": ("base", 3.0, 0.1, (10, 10000), 150, HALF),
+    "large_in22k": ("large", 1.0, 1e-5, (10, 10000), 150, HALF),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_runs_number_by_number(name):
+    size, clip, scale, warmup, epochs, mean = PUBLISHED[name]
+    job = parse_job(PretrainJob, "beit", "", [str(FOLDER / f"pretrain_{name}.yaml")])
+    optim, train, augment, config = job.optim, job.train, job.augment, model_config(job.model)
+    assert (optim.lr, optim.min_lr, optim.weight_decay, optim.weight_decay_end) == (1.5e-3, 1e-5, 0.05, None)
+    assert (optim.betas, optim.eps, optim.clip_grad, optim.layer_decay) == ((0.9, 0.98), 1e-8, clip, 1.0)
+    assert (optim.warmup_epochs, optim.warmup_steps) == warmup
+    assert (train.batch_size, train.epochs, train.max_steps) == (2048, epochs, None)
+    assert (augment.crop_scale, augment.crop_aspect) == ((0.08, 1.0), (0.75, 1.3333))
+    assert (augment.flip, augment.color_jitter) == (0.5, 0.4)
+    assert (job.model.size, job.model.image_mean) == (size, mean)
+    assert job.model.image_std == ((0.229, 0.224, 0.225) if mean else None)
+    assert (config.layer_scale_init_value, config.layer_norm_eps, config.drop_path_rate) == (scale, 1e-6, 0.1)
+    assert config.use_shared_relative_position_bias
+    assert not config.use_absolute_position_embeddings
+    assert (config.image_size, config.patch_size, config.vocab_size) == (224, 16, 8192)
+    assert (job.mask.count, job.mask.min_block, job.mask.min_aspect, job.mask.exact) == (75, 16, 0.3, False)
+    assert job.tokenizer.path == "openai/DALL-E"
+
+
+@pytest.mark.parametrize("size", ["tiny", "small"])
+def test_the_recipes_for_one_machine_scale_the_learning_rate_as_they_say(size):
+    path = FOLDER / f"pretrain_{size}.yaml"
+    job = parse_job(PretrainJob, "beit", "", [str(path)])
+    assert job.model.size == size
+    assert job.optim.lr == pytest.approx(1.5e-3 * math.sqrt(job.train.batch_size / 2048))
+    model = training_flops(model_config(job.model), job.mask.count) / 1e9
+    about = " ".join(path.read_text().replace("#", " ").split())
+    assert f"the model needs {model:.1f} GFLOP" in about
+    pictures = 98_000 * job.train.epochs
+    hours = [round(count * cost * 1e9 / 50e12 / 3600, 1)
+             for count, cost in ((pictures, model + 52), (800_000, 52), (pictures, model))]  # fmt: skip
+    said = re.search(r"exaFLOP, ([\d.]+) hours .* in ([\d.]+) hours, leave ([\d.]+) hours", about)
+    assert said is not None
+    assert [float(word) for word in said.groups()] == pytest.approx(hours, abs=0.11)
 
 
 def test_there_are_recipes():

@@ -109,3 +109,29 @@ def test_a_loss_that_diverges_leaves_no_poisoned_checkpoint(pictures, tmp_path, 
 
 def test_other_classes_to_validate_on(run, pictures, tmp_path):
     assert "differ in" in run("finetune", [*FINETUNE, "--data.val_path=digits:test"], pictures)
+
+
+def test_classes_of_held_out_pictures_mean_nothing_to_pretraining(pictures, tmp_path):
+    (tmp_path / "val" / "emu").mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(tmp_path / "val" / "emu" / "only.png")
+    command = [*PRETRAIN, *EXTRA, f"--data.path={pictures}", f"--data.val_path={tmp_path / 'val'}"]
+    assert main(["pretrain", *command, f"--run.output={tmp_path / 'run'}", "--run.report=false"]) == 0
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("--mask.count=17", "mask.count and mask.min_block"),
+        ("--mask.count=1", "1 masked patches with blocks of at least 2"),
+        ("--train.batch_size=12", "train.batch_size 12 is larger than the 11 pictures; lower it, or add pictures"),
+    ],
+    ids=["more masked patches than patches", "less than one block", "less pictures than a batch"],
+)
+def test_what_does_not_fit_together_is_told_before_the_first_step(pictures, tmp_path, capsys, setting, message, dry):
+    command = [*PRETRAIN, "--train.max_steps=9", "--train.batch_size=8", setting, f"--data.path={pictures}"]
+    assert main(["pretrain", *command, f"--run.output={tmp_path / 'run'}", *dry]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert message in lines[0]
+    assert not (tmp_path / "run").exists()

@@ -31,6 +31,19 @@ def test_every_command_has_help(command):
     assert f"usage: beit {command}" in done.stdout
 
 
+def test_the_help_of_pretraining_speaks_to_a_newcomer(capsys):
+    with pytest.raises(SystemExit):
+        main(["pretrain", "--help"])
+    shown = capsys.readouterr().out
+    assert "[--dry-run] [--force]" in shown.splitlines()[0]
+    for jargon in ("Literal", "Optional", "tuple", "Path to a configuration file", "NoneType"):
+        assert jargon not in shown
+    groups = ["Run", "Data", "Augmentation", "Model", "Mask", "Optimiser", "Length", "Gallery", "Tokenizer: its size"]
+    places = [shown.index(f"\n{group}:\n") for group in groups]
+    assert places == sorted(places), "what everyone needs first, the many settings of a tokenizer last"
+    assert shown.count("default: ") > 60
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == "beit 0.1.0\n"

@@ -1,16 +1,26 @@
 """What a person sees of a run, before it and while it works."""
 
 import json
+import os
+import re
+import shutil
+import time
 
 import pytest
 import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from beit.cli.main import main
 from beit.config import BeitConfig
 from beit.models_torch import BeitForMaskedImageModeling
+from beit.training.charts import curve_chart
 from beit.training.cost import forward_flops, training_flops
+from beit.training.pretrain import CURVES
+from beit.training.run_folder import RunFolder
+from beit.training.run_state import read_state
 from beit.training.watch import sparkline
 from tests.e2e.small import PRETRAIN, beit
 
@@ -18,14 +28,16 @@ from tests.e2e.small import PRETRAIN, beit
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("watched") / "run"
-    done = beit("pretrain", *PRETRAIN, "--train.max_steps=8", "--run.log_every=2", f"--run.output={path}")
+    options = ["--train.max_steps=8", "--run.log_every=2", "--optim.weight_decay_end=0.2"]
+    stop = ["--early_stop.patience=9", "--early_stop.every=2", "--aggregation.early_layer=1"]
+    done = beit("pretrain", *PRETRAIN, *options, *stop, f"--run.output={path}")
     assert done.returncode == 0, done.stderr
     return path
 
 
 def test_metrics_tell_how_the_machine_is_used(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for line in lines[:-1]:
+    for line in (line for line in lines if line["split"] == "train"):
         assert line["images_per_second"] > 0
         assert 0 <= line["data_wait"] <= 1
         assert line["memory_gib"] > 0.05
@@ -33,17 +45,115 @@ def test_metrics_tell_how_the_machine_is_used(run):
         assert 1 <= line["prediction_perplexity"] <= 32
 
 
-def test_watch(run, capsys):
-    assert main(["watch", str(run)]) == 0
-    shown = capsys.readouterr().out
-    assert "step 8 of 8, finished" in shown
-    assert "prediction_perplexity" in shown
-    assert main(["watch", str(run / "model")]) == 1
-    assert "holds no run" in capsys.readouterr().err
+def test_metrics_and_report_tell_all_that_a_person_watches(run):
+    line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    learning = {"loss", "aggregation_loss", "accuracy", "prediction_perplexity", "lr", "weight_decay", "grad_norm"}
+    machine = {"images_per_second", "flops_utilisation", "data_wait", "memory_gib"}
+    assert learning | machine == line.keys() - {"step", "split", "epoch"}
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert {f"train/{name}" for name in learning | machine} <= set(events.Tags()["scalars"])
+    page = (run / "report.html").read_text()
+    assert re.findall(r'<img src="data:image/svg[^"]*" alt="([^"]+)"', page) == list(CURVES)
+
+
+def test_the_loss_chart_draws_what_to_compare_with():
+    lines = [{"step": step, "split": "train", "loss": 3.0 - step} for step in range(3)]
+    assert b"the token frequencies" in curve_chart(lines, "Loss", ["loss"], ("the token frequencies", 1.5)).replace(
+        b"&#xa0;", b" "
+    )
+
+
+def test_watch_shows_a_finished_run(run, capsys):
+    shown = watched(run, capsys)
+    assert "step 8 of 8 (epoch 0.2): finished" in shown
+    for word in ("loss", "loss, held out", "accuracy", "perplexity of the predictions", "learning rate", "weight decay",
+                 "gradient norm", "images per second", "model FLOP utilisation", "time waiting for data", "memory, GiB",
+                 "last checkpoint: step 8", "broken pictures: none", "report.html"):  # fmt: skip
+        assert word in shown
+    assert "▁" in shown
+    assert "█" in shown
+
+
+def watched(run, capsys):
+    assert main(["watch", str(run), "--once"]) == 0
+    return " ".join(capsys.readouterr().out.replace("\n", " ").split())
+
+
+def part_of(run, tmp_path, *gone):
+    """Return a copy of a run without its end."""
+    part = tmp_path / "part"
+    shutil.copytree(run, part)
+    for name in ("result.json", "report.html", *gone):
+        path = part / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return part
+
+
+def test_watch_shows_a_run_at_work(run, tmp_path, capsys):
+    part = part_of(run, tmp_path, "checkpoints")
+    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (part / "metrics.jsonl").write_text("".join(lines[:4]))
+    (part / "broken.txt").write_text("one is broken\ntwo is broken\n")
+    shown = watched(part, capsys)
+    assert "step 4 of 8 (epoch 0.1), about" in shown
+    assert "left: at work" in shown
+    assert "no checkpoint yet broken pictures: 2, listed in" in shown
+
+
+@pytest.mark.parametrize("seconds", [0, 3000])
+def test_watch_shows_a_paused_run(run, tmp_path, capsys, seconds):
+    part = part_of(run, tmp_path)
+    (part / "checkpoints/step_00000008").rename(part / "checkpoints/step_00000005")
+    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (part / "metrics.jsonl").write_text("".join(lines[:2]))
+    for path in (part, *part.rglob("*")):
+        os.utime(path, (time.time() - seconds,) * 2)
+    shown = watched(part, capsys)
+    assert "step 5 of 8" in shown
+    assert "paused; the same command continues it after step 5" in shown
+    assert "left:" not in shown
+
+
+def test_watch_shows_a_run_that_was_killed_and_one_that_diverged(run, tmp_path, capsys):
+    part = part_of(run, tmp_path, "checkpoints")
+    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (part / "metrics.jsonl").write_text("".join(lines[:2]))
+    for path in (part, *part.rglob("*")):
+        os.utime(path, (time.time() - 3000,) * 2)
+    assert "not at work, as it seems: nothing new for 50 min; the same command starts it again" in watched(part, capsys)
+    (part / "not_finite.json").write_text('{"step": 5, "pictures": []}')
+    assert "stopped: the loss was not finite at step 5" in watched(part, capsys)
+
+
+def test_watch_shows_the_tokenizer_that_is_trained_first(run, tmp_path, capsys):
+    part = part_of(run, tmp_path, "checkpoints", "metrics.jsonl", "pictures")
+    assert "its tokenizer first) step 20 of 20" in watched(part, capsys)
+
+
+def test_a_run_in_epochs_tells_its_steps(run, tmp_path):
+    part = part_of(run, tmp_path)
+    recipe = yaml.safe_load((part / "recipe.yaml").read_text())
+    recipe["train"] |= {"max_steps": None, "epochs": 10}
+    (part / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert read_state(RunFolder(part)).steps == 385
+
+
+def test_watch_names_what_is_wrong_with_a_folder_that_holds_no_run(run, tmp_path, capsys):
+    for path, message in (
+        (run / "model", "holds no run (no recipe.yaml); name the run.output of a training"),
+        (run.parent, f"there are runs in it: {run}"),
+        (run / "metrics.jsonl", "is a file; name a run folder"),
+        (tmp_path / "none", "does not exist; name a run folder"),
+    ):
+        assert main(["watch", str(path)]) == 1
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count("\n") == 1
 
 
 def test_sparkline():
     assert sparkline([0, 1, 2, 3.5, 7]) == "▁▂▃▅█"
+    assert sparkline([0, float("nan"), 7]) == "▁!█"
     assert sparkline([1, 1, 1]) == sparkline([1]) == ""
     assert len(sparkline(range(1000))) == 40
 
@@ -51,7 +161,8 @@ def test_sparkline():
 def test_a_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
     done = beit("pretrain", *PRETRAIN, "--train.epochs=10", "--dry-run", f"--run.output={tmp_path}/run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for word in ("parameters", "memory", "GFLOP per picture", "steps        385 of 32 pictures", "whole run"):
+    for word in ("parameters", "memory", "GFLOP per picture", "steps        385 of 32 pictures", "whole run",
+                 "of the time makes visual tokens", "after the training of its tokenizer"):  # fmt: skip
         assert word in done.stdout
     assert not list(tmp_path.iterdir())
     done = beit("pretrain", *PRETRAIN, "--dry-run", "--mask.count=99", f"--run.output={tmp_path}/run")

@@ -81,7 +81,7 @@ def test_pretraining_leaves_a_run_folder(pretrained, tokenizer):
     assert recipe["train"]["max_steps"] == 60
     assert recipe["tokenizer"]["path"] == str(tokenizer / "model")
     assert sorted(path.name for path in pretrained.iterdir()) == [
-        "checkpoints", "metrics.jsonl", "model", "recipe.yaml", "report.html", "result.json", "tensorboard",
+        "checkpoints", "metrics.jsonl", "model", "pictures", "recipe.yaml", "report.html", "result.json", "tensorboard",
     ]  # fmt: skip
     assert sorted(path.name for path in (pretrained / "model").iterdir()) == [
         "config.json", "model.safetensors", "preprocessor_config.json",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from argparse import ArgumentError
+from argparse import SUPPRESS, Action, ArgumentError
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 from pydantic import ValidationError
 
 from beit.cli.main import nearest
@@ -22,8 +22,22 @@ _UNKNOWN = (
     r"Option '(?P<key>[^']+)' is not accepted",
 )
 
+_WHOLE_GROUP = "Path to a configuration file."
 
-def parse_job(job: type[Job], command: str, description: str, arguments: Sequence[str]) -> Job:
+
+class _Help(DefaultHelpFormatter):
+    """Says types in the words of a recipe: `auto, cpu or cuda`, `tiny, small, base, large or null`."""
+
+    def _get_type_str(self, action: Action) -> str | None:
+        said = super()._get_type_str(action)
+        if said is None:
+            return None
+        said = re.sub(r"^Optional\[(.*)\]$", r"\1 | null", said)
+        said = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), said)
+        return re.sub(r"tuple\[(.*?)\]", r"[\1]", said).replace(" | null", " or null")
+
+
+def parse_job(job: type[Job], command: str, description: str, arguments: Sequence[str], flags: str = "") -> Job:
     """Return the settings of a job.
 
     Args:
@@ -31,13 +45,19 @@ def parse_job(job: type[Job], command: str, description: str, arguments: Sequenc
         command: What the user typed, such as "beit pretrain".
         description: First lines of the help.
         arguments: `[RECIPE] [--group.setting VALUE ...]`.
+        flags: What else the command takes, for its usage.
 
     Raises:
         ConfigError: If a setting is unknown, of the wrong type or out of range, or the recipe cannot be read.
     """
-    parser = new_parser(command, description, usage=f"{command} [RECIPE.yaml] [--group.setting VALUE ...]")
+    parser = new_parser(
+        command, description, usage=f"{command} [RECIPE.yaml] [--group.setting VALUE ...] {flags}".rstrip()
+    )
     parser.add_argument("--recipe", action="config", help="YAML file of settings; --recipe itself may be left out.")
     parser.add_class_arguments(job, None)
+    for action in parser._actions:
+        if action.help == _WHOLE_GROUP:
+            action.help = SUPPRESS  # a whole group from a file of its own: works, and only lengthens the help
     settings = parse(parser, _with_recipe_option(arguments))
     try:
         values = vars(parser.instantiate(settings))
@@ -53,7 +73,14 @@ def parse_job(job: type[Job], command: str, description: str, arguments: Sequenc
 def new_parser(command: str, description: str, usage: str | None = None) -> ArgumentParser:
     """Return a parser for one command; settings are explained by the docstrings below them."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    return ArgumentParser(prog=command, description=description, usage=usage, exit_on_error=False, allow_abbrev=False)
+    return ArgumentParser(
+        prog=command,
+        description=description,
+        usage=usage,
+        formatter_class=_Help,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:

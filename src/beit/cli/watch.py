@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from beit.cli.parser import new_parser, parse
 
-DESCRIPTION = "Look at a run while it works: its newest numbers and how they went. Ends with the run, or with Ctrl-C."
+DESCRIPTION = (
+    "Look at a run while it works: how far it is, its newest numbers and how they went, the last checkpoint, broken "
+    "pictures. Ends with the run, or with Ctrl-C."
+)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -20,7 +23,8 @@ def run(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from beit.training.watch import open_run, overview
+    from beit.training.run_state import open_run
+    from beit.training.watch import overview
 
     folder, console = open_run(settings.run), Console()
     if settings.once or folder.finished:
@@ -31,6 +35,7 @@ def run(arguments: Sequence[str]) -> int:
             while not folder.finished:
                 time.sleep(max(0.1, settings.every))
                 live.update(overview(folder), refresh=True)
+            live.update(overview(folder), refresh=True)  # it may have ended since
     except KeyboardInterrupt:
         pass  # the way to stop looking
     return 0

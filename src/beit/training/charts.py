@@ -18,9 +18,11 @@ from beit.training.metrics import Line
 _SIZE = (5.2, 3.0)  # inches
 _MOST_NUMBERED_CLASSES = 20
 
+Level = tuple[str, float]  # a name, and the value of a horizontal line
 
-def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str]) -> bytes:
-    """Return metrics over steps; training as a line, validation as dots."""
+
+def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], level: Level | None = None) -> bytes:
+    """Return metrics over steps; training as a line, validation as dots, a value to compare with as a dashed line."""
     chart = Figure(figsize=_SIZE, layout="constrained")
     axes = chart.subplots()
     for name in names:
@@ -28,11 +30,14 @@ def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str]) -> byte
             points = [(line["step"], line[name]) for line in lines if line["split"] == split and name in line]
             if points:
                 axes.plot(*zip(*points, strict=True), style, label=f"{name}, {split}", linewidth=1.3, markersize=4)
+    if level is not None:
+        axes.axhline(level[1], color="grey", linestyle="--", linewidth=1, label=level[0])
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    if len(axes.lines) > 1:  # a single one is what the title says
+        axes.legend(fontsize=8)
     return _svg(chart)
 
 

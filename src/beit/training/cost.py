@@ -17,7 +17,9 @@ _GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
 _GEMM_ROUNDS = 5
 _BACKWARD = 2  # the backward pass costs two forward passes: gradients of inputs and of weights
 _ADAM = 4  # numbers per trained parameter: the weight, its gradient, two moments
-_LIVE_PER_LAYER = 16  # activations of width D that one layer keeps per token for the backward pass, MLP of 4 D included
+_KEPT_PER_LAYER = 10  # activations of width D that a layer keeps per token for the backward pass: inputs and outputs of
+# norms and projections, queries, keys, values, both branches; and two of width I, before and after the activation
+_LOGITS = 3  # the logits, their logarithm of probabilities, and the gradient
 
 
 def forward_flops(config: BeitConfig, masked: float) -> float:
@@ -42,20 +44,32 @@ def training_flops(config: BeitConfig, masked: float) -> float:
     return (1 + _BACKWARD) * forward_flops(config, masked)
 
 
-def memory_estimate(model: nn.Module, config: BeitConfig, pictures: int, bytes_per_number: int = 4) -> dict[str, float]:
+def memory_estimate(
+    model: nn.Module, config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, maps: bool = False
+) -> dict[str, float]:
     """Return the bytes that a training step needs, estimated: weights with AdamW, and what the backward pass keeps.
+
+    The tokenizer, the pictures themselves and what Python and the libraries take are not part of it.
 
     Args:
         model: What is trained.
         config: Its sizes.
         pictures: Pictures that go through at once, on one process.
+        masked: Masked patches M of a picture.
         bytes_per_number: Of an activation; 2 under autocast.
+        maps: Whether attention maps are kept, as on a CPU; the fused attention of a GPU keeps none.
     """
     grid = patch_grid(config.image_size, config.patch_size)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    tokens = pictures * (1 + grid.patches)
-    kept = tokens * config.hidden_size * config.num_hidden_layers * _LIVE_PER_LAYER * bytes_per_number
-    return {"weights and optimiser": 4.0 * _ADAM * trained, "activations": float(kept)}
+    sequence = 1 + grid.patches
+    kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + 2 * config.intermediate_size)
+    if maps:
+        kept += config.num_attention_heads * sequence**2
+    return {
+        "weights and optimiser": 4.0 * _ADAM * trained,
+        "activations": float(pictures * config.num_hidden_layers * kept * bytes_per_number),
+        "logits": 4.0 * _LOGITS * pictures * masked * config.vocab_size,
+    }
 
 
 def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -64,10 +78,10 @@ def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     seconds: list[float] = []
     for _ in range(1 + _GEMM_ROUNDS):
-        _wait(device)
+        wait_for(device)
         began = time.perf_counter()
         torch.mm(one, other)
-        _wait(device)
+        wait_for(device)
         seconds.append(time.perf_counter() - began)
     return 2.0 * side**3 / min(seconds[1:])
 
@@ -81,6 +95,7 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all that it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -17,9 +17,10 @@ from beit.models_torch import BeitForImageClassification, BeitForMaskedImageMode
 from beit.tokenizer import TokenEncoder, load_tokenizer
 from beit.training.evaluate import evaluate_classifier, evaluation_sections
 from beit.training.finetune import finetune
+from beit.training.gallery import scene_section
 from beit.training.jobs import FinetuneJob, PretrainJob, PretrainTokenizerSettings
 from beit.training.pretrain import mask_plan, pretrain, pretrain_views
-from beit.training.pretrain_pictures import reconstruction_section
+from beit.training.pretrain_pictures import HiddenPatches
 from beit.training.report import Section, numbers_table, write_report
 from beit.training.run_folder import RunFolder, resolved_recipe
 from beit.training.settings import (
@@ -152,7 +153,7 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
             rows=table(result),
         ),
         Section("Pre-training, masked patches of test pictures", table=numbers_table(pretrained.read_result())),
-        reconstruction_section(model, encoder, test, views, mask, job.run.seed),
+        scene_section(HiddenPatches(model, encoder, test, views, mask, job.run.seed, job.gallery.pictures)),
         *evaluation_sections(evaluation),
     ]
     write_report(result.report, "BEiT on handwritten digits", sections, resolved_recipe(job))

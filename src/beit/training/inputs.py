@@ -33,15 +33,15 @@ def open_pictures(data: PictureSettings) -> ImageSource:
 
 
 def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sources:
-    """Open the pictures of a job; `stratified` validates on the same share of every class.
+    """Open the pictures of a job; `stratified`, for jobs that learn the classes, validates on the same share of each.
 
     Raises:
-        DataError: If there are none, a class has too few, or the two sources disagree about the classes.
+        DataError: If there are none, a class has too few, or, `stratified`, the two sources disagree about the classes.
     """
     source = open_pictures(data)
     if data.val_path is not None:
         train, val = source, open_source(data.val_path, data.min_side)
-        if train.classes is not None and val.classes is not None and train.classes != val.classes:
+        if stratified and train.classes is not None and val.classes is not None and train.classes != val.classes:
             strange = sorted(set(val.classes) ^ set(train.classes))
             raise DataError(
                 f"the classes of {data.path} and {data.val_path} differ in {strange}; name the class folders alike"

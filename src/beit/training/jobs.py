@@ -14,6 +14,7 @@ from beit.training.settings import (
     AugmentSettings,
     DataSettings,
     EarlyStopSettings,
+    GallerySettings,
     MaskSettings,
     ModelSettings,
     OptimSettings,
@@ -35,17 +36,17 @@ class TokenizerTraining:
     """How a tokenizer is trained."""
 
     codebook: CodebookSettings = field(default_factory=CodebookSettings)
-    """Tokenizer"""
+    """Tokenizer: its size"""
     loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
-    """Tokenizer loss"""
+    """Tokenizer: its loss"""
     optim: OptimSettings = field(
         default_factory=lambda: OptimSettings(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4, warmup_epochs=0)
     )
-    """Tokenizer optimiser"""
+    """Tokenizer: its optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
-    """Tokenizer training length"""
+    """Tokenizer: length of its training"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
-    """Tokenizer early stop"""
+    """Tokenizer: its early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,7 +60,7 @@ class PretrainTokenizerSettings(TokenizerTraining):
     tokens: str | None = None
     """Folder that `beit tokenizer encode` wrote for the same tokenizer, data, augment, run.seed and fixed_views."""
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
-    """Encoding"""
+    """Tokenizer: how it encodes"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -96,14 +97,16 @@ class PretrainJob:
     """Mask"""
     aggregation: AggregationSettings = field(default_factory=AggregationSettings)
     """Patch aggregation"""
-    tokenizer: PretrainTokenizerSettings = field(default_factory=PretrainTokenizerSettings)
-    """Tokenizer"""
     optim: OptimSettings = field(default_factory=OptimSettings)
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
+    gallery: GallerySettings = field(default_factory=GallerySettings)
+    """Gallery"""
+    tokenizer: PretrainTokenizerSettings = field(default_factory=PretrainTokenizerSettings)
+    """Tokenizer: a ready one; all below is for one that is trained first, but its encoding"""
 
 
 @dataclass(frozen=True, config=STRICT)

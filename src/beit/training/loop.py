@@ -97,6 +97,8 @@ class _Loop:
 
     def _train(self) -> int:
         plan, main, finished = self.plan, self.accelerator.is_main_process, self.start
+        if main and plan.gallery is not None:
+            plan.gallery.begin(self.start)
         self.module.train()
         with (
             stop_on_sigterm(self.accelerator) as stop,
@@ -126,6 +128,9 @@ class _Loop:
                 progress.advance(finished, plan.train.batch_size, loss)
                 if measures:
                     self._measure(finished, metrics)
+                if main and plan.gallery is not None and plan.gallery.due(finished, last or self._stopped):
+                    metrics.write_picture(finished, "reconstructions", plan.gallery.add(finished))
+                    self.module.train()
                 if saves or paused or self._stopped:
                     self._save(finished)
                 if self._stopped:
@@ -209,6 +214,8 @@ class _Loop:
             writes, checkpoints = self.accelerator.is_main_process, self.folder.checkpoints
             stop_diverged(diverged, self._pictures(diverged), self.folder.path, checkpoints, writes)
         numbers["lr"] = learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr)
+        if optim.weight_decay_end is not None:
+            numbers["weight_decay"] = cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps)
         numbers["epoch"] = (step + 1) * plan.train.batch_size / len(plan.dataset)
         return numbers
 

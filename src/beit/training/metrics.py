@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from beit.errors import StorageError
@@ -55,6 +57,11 @@ class MetricsLog:
             ) from error
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def write_picture(self, step: int, name: str, picture: Image.Image) -> None:
+        """Show a picture in TensorBoard."""
+        if self._active:
+            self._events.add_image(name, np.asarray(picture), step, dataformats="HWC")
 
     def close(self) -> None:
         """Write out what TensorBoard has buffered."""

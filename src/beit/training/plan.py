@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from beit.data import Collate, ViewDataset, check_shared_batch
 from beit.errors import ConfigError
 from beit.training.early_stop import EarlyStop
+from beit.training.gallery import Gallery
 from beit.training.settings import DataSettings, OptimSettings, RunSettings, TrainSettings
 
 
@@ -109,6 +110,7 @@ class Plan:
     early_stop: EarlyStop | None = None
     facts: Mapping[str, str] = field(default_factory=dict[str, str])  # what must be the same when the run continues
     flops: float | None = None  # operations per picture in a training step, if they are known
+    gallery: Gallery | None = None  # pictures of what the model makes of the same few, while it learns
 
     @property
     def steps(self) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from beit.config import BeitConfig
 from beit.data import Collate, MaskPlan, ViewDataset, Views
 from beit.data.subset import spread
+from beit.errors import ConfigError
 from beit.geometry import Grid, block_masks, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
@@ -21,13 +22,14 @@ from beit.training.conclusion import conclude, save_model
 from beit.training.cost import training_flops
 from beit.training.device import make_accelerator
 from beit.training.early_stop import EarlyStop
+from beit.training.gallery import Gallery
 from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
 from beit.training.jobs import PretrainJob, TokenizerJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.model import model_config, training_options
 from beit.training.optimiser import parameter_groups
-from beit.training.plan import Plan, check_length
+from beit.training.plan import Plan, check_length, total_steps
 from beit.training.pretrain_checks import (
     check_aggregation,
     check_batch,
@@ -36,12 +38,26 @@ from beit.training.pretrain_checks import (
     stored_tokens,
 )
 from beit.training.pretrain_objective import PretrainObjective
-from beit.training.pretrain_pictures import reconstruction_section
+from beit.training.pretrain_pictures import HiddenPatches
 from beit.training.pretrain_quality import held_out_loss, measure_pretraining
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings
 from beit.training.tokenizer import train_tokenizer
+
+CURVES = {
+    "Loss": ["loss", "held_out_loss", "aggregation_loss"],
+    "Masked-token accuracy": ["accuracy"],
+    "Perplexity of the predictions in a step": ["prediction_perplexity"],
+    "Gradient norm": ["grad_norm"],
+    "Learning rate": ["lr"],
+    "Weight decay": ["weight_decay"],
+    "Images per second": ["images_per_second"],
+    "Model FLOP utilisation": ["flops_utilisation"],
+    "Share of the time spent waiting for data": ["data_wait"],
+    "Memory, GiB": ["memory_gib"],
+}
+_ROWS = 10  # of the gallery, unless gallery.every says otherwise
 
 
 class PretrainRun:
@@ -122,20 +138,37 @@ def pretrain(job: PretrainJob) -> RunFolder:
         return held_out_loss(run.module, some, plain, mask, job.run.seed, job.train.batch_size, workers)
 
     early_stop = EarlyStop(job.early_stop, "held_out_loss", measure)
-    plan = Plan("pre-training", job.run, job.data, job.optim, job.train, dataset, collate, early_stop, facts, flops)
+
+    def scene() -> HiddenPatches:
+        return HiddenPatches(run.model, encoder, sources.val, plain, mask, job.run.seed, job.gallery.pictures)
+
+    every = job.gallery.every or -(-total_steps(job.train, pictures) // _ROWS)
+    gallery = Gallery(folder.pictures, every, scene) if job.gallery.pictures else None
+    plan = Plan(
+        "pre-training", job.run, job.data, job.optim, job.train, dataset, collate, early_stop, facts, flops, gallery
+    )
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
         save_model(folder, run.save)
-        _conclude(job, run, encoder, sources, plain, mask, folder, steps)
+        if gallery is not None and early_stop.best_step is not None:
+            gallery.add(early_stop.best_step)  # the model that is kept
+        _conclude(job, run, encoder, sources, plain, mask, folder, steps, gallery)
     accelerator.wait_for_everyone()
     return folder
 
 
 def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
-    """Return how to mask, after trying it so that impossible settings fail before the run."""
+    """Return how to mask, after trying it so that impossible settings fail before the run.
+
+    Raises:
+        ConfigError: If the grid has no room for such masks.
+    """
     plan = MaskPlan(grid, settings.count, settings.min_block, settings.min_aspect, settings.exact)
     rng = np.random.default_rng(0)
-    block_masks(grid, plan.count, rng, batch=256, min_block=plan.min_block, min_aspect=plan.min_aspect)
+    try:
+        block_masks(grid, plan.count, rng, batch=256, min_block=plan.min_block, min_aspect=plan.min_aspect)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (settings mask.count and mask.min_block)") from None
     return plan
 
 
@@ -179,19 +212,12 @@ def _conclude(
     mask: MaskPlan,
     folder: RunFolder,
     steps: int,
+    gallery: Gallery | None,
 ) -> None:
     seed, batch_size = job.run.seed, job.train.batch_size
     quality, broken = measure_pretraining(run.module, encoder, sources, plain, mask, seed, batch_size)
-    numbers = asdict(quality)
-    curves = {
-        "Loss": ["loss", "held_out_loss", *(["aggregation_loss"] if job.aggregation.early_layer else [])],
-        "Masked-token accuracy": ["accuracy"],
-        "Learning rate": ["lr"],
-        "Gradient norm": ["grad_norm"],
-        "Perplexity of the predictions in a step": ["prediction_perplexity"],
-        "Images per second": ["images_per_second"],
-        "Waiting for data, share of matrix rate reached": ["data_wait", "flops_utilisation"],
-    }
+    numbers, rule = asdict(quality), "the token frequencies"
+    levels = {"Loss": (rule, quality.frequency_loss), "Masked-token accuracy": (rule, quality.frequency_accuracy)}
     conclude(
         "Pre-training",
         job,
@@ -201,7 +227,7 @@ def _conclude(
         broken,
         lambda: [
             Section("Masked patches of held-out pictures", table=numbers_table(numbers)),
-            reconstruction_section(run.model, encoder, sources.val, plain, mask, seed),
-            curves_section(read_metrics(folder.metrics), curves),
+            curves_section(read_metrics(folder.metrics), CURVES, levels),
+            *([gallery.section()] if gallery is not None else []),
         ],
     )

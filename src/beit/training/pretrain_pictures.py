@@ -1,4 +1,4 @@
-"""Original, masked and reconstructed pictures for the report of a pre-training run.
+"""A few pictures with hidden patches, and what a model and its tokenizer's decoder make of them.
 
 Legend: B batch, N patches, V codebook size, h x w patches, C channels, H x W pixels.
 """
@@ -11,54 +11,76 @@ from torch import Tensor
 
 from beit.data import Collate, MaskPlan, ViewDataset, Views, evaluation_batches
 from beit.data.source import ImageSource
-from beit.data.subset import Subset
+from beit.data.subset import Subset, spread
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import TokenEncoder
+from beit.training.broken import require_usable
 from beit.training.inputs import first_pictures
-from beit.training.report import Section, figure
 from beit.training.tokenizer_pictures import Painter, mean_patches
 
-_SHOWN = 12
 _GREY = 0.5
 
 
-@torch.inference_mode()
-def reconstruction_section(
-    model: BeitForMaskedImageModeling,
-    encoder: TokenEncoder,
-    source: ImageSource,
-    views: Views,
-    mask: MaskPlan,
-    seed: int,
-) -> Section:
-    """Return a gallery: picture, what the model saw, and what the tokenizer's decoder makes of its predictions."""
-    some = Subset(source, np.array([index for index, _ in first_pictures(source, _SHOWN)], dtype=np.int64))
-    dataset = ViewDataset(some, views, seed, replace_broken=False)
-    batch = next(iter(evaluation_batches(dataset, Collate(seed, mask), _SHOWN, workers=0)))
-    tensors = batch.to(model.device).tensors
-    pixels_BCHW, mask_BN = tensors["tokenizer_pixels"], tensors["bool_masked_pos"]
-    tokens_Bhw = encoder(pixels_BCHW)
-    tokenizer = encoder.tokenizer
-    decode: Painter = (
-        tokenizer.decode if tokenizer.decodes_pixels else mean_patches(encoder, source, pixels_BCHW.shape[2])
-    )
-    logits_BNV = model(tensors["pixel_values"], mask_BN, return_dict=True).logits
-    predicted_BN = torch.where(mask_BN, logits_BNV.argmax(dim=-1), tokens_Bhw.flatten(1))
-    rows = {
-        "picture": pixels_BCHW,
-        "seen by the model": _hidden(pixels_BCHW, mask_BN.view(tokens_Bhw.shape)),
-        "predicted": decode(predicted_BN.view(tokens_Bhw.shape)),
-        "decoded from its true tokens": decode(tokens_Bhw),
-    }
-    section = Section(
-        "Reconstructions",
-        "From top to bottom: the picture as the tokenizer sees it; what the model saw of it; the decoding of the "
-        "tokens that the model predicts for the hidden patches, beside the true tokens of the visible ones; and the "
-        "decoding of all true tokens, the best that a prediction can look.",
-    )
-    for index in range(len(tokens_Bhw)):
-        section.gallery.append([figure(shown[index].cpu().numpy(), caption) for caption, shown in rows.items()])
-    return section
+class HiddenPatches:
+    """The same pictures with the same masks, for every look at a model. True tokens and painter are made once.
+
+    Args:
+        model: What predicts the tokens; it may go on learning between two looks.
+        encoder: The tokenizer.
+        source: Held-out pictures; some at even distances are shown, or the first usable ones if those are broken.
+        views: What evaluation sees of a picture, for model and tokenizer.
+        mask: How to mask.
+        seed: Of the masks.
+        count: Pictures to show.
+
+    Raises:
+        DataError: If no picture is usable.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        model: BeitForMaskedImageModeling,
+        encoder: TokenEncoder,
+        source: ImageSource,
+        views: Views,
+        mask: MaskPlan,
+        seed: int,
+        count: int,
+    ) -> None:
+        self._model = model
+        dataset = ViewDataset(_usable(source, count), views, seed, replace_broken=False)
+        batch = next(iter(evaluation_batches(dataset, Collate(seed, mask), count, workers=0)))
+        require_usable(len(batch.indices), len(source), batch.broken)
+        tensors = batch.to(model.device).tensors
+        self._pixel_values, self._mask_BN = tensors["pixel_values"], tensors["bool_masked_pos"]
+        pixels_BCHW = tensors["tokenizer_pixels"]
+        self._tokens_Bhw = encoder(pixels_BCHW)
+        tokenizer = encoder.tokenizer
+        self._decode: Painter = (
+            tokenizer.decode if tokenizer.decodes_pixels else mean_patches(encoder, source, pixels_BCHW.shape[2])
+        )
+        self.fixed = {
+            "picture": pixels_BCHW,
+            "seen": _hidden(pixels_BCHW, self._mask_BN.view(self._tokens_Bhw.shape)),
+            "true_tokens": self._decode(self._tokens_Bhw),
+        }
+
+    @torch.inference_mode()
+    def predicted(self) -> Tensor:
+        """Return the decoding of what the model predicts for hidden patches, and of the true tokens of visible ones."""
+        self._model.eval()
+        logits_BNV = self._model(self._pixel_values, self._mask_BN, return_dict=True).logits
+        tokens_BN = torch.where(self._mask_BN, logits_BNV.argmax(dim=-1), self._tokens_Bhw.flatten(1))
+        return self._decode(tokens_BN.view(self._tokens_Bhw.shape))
+
+
+def _usable(source: ImageSource, count: int) -> ImageSource:
+    """Return some usable pictures: folders are sorted by class, so at even distances if those are sound."""
+    even = spread(source, count)
+    some = even if first_pictures(even, 1) else source
+    found = [index for index, _ in first_pictures(some, count)]
+    return Subset(some, np.array(found, dtype=np.int64)) if found else source
 
 
 def _hidden(pixels_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:

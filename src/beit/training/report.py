@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.training.charts import confusion_chart, curve_chart
+from beit.training.charts import Level, confusion_chart, curve_chart
 from beit.training.metrics import Line
 from beit.weights import atomic_file
 
@@ -57,6 +57,7 @@ class Section:
     rows: list[list[str]] = field(default_factory=list[list[str]])
     charts: list[Figure] = field(default_factory=list[Figure])
     gallery: list[list[Figure]] = field(default_factory=list[list[Figure]])  # each a stack, top to bottom
+    strips: list[Figure] = field(default_factory=list[Figure])  # wide pictures, each with its caption beside it
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section], recipe: str) -> None:
@@ -71,14 +72,16 @@ def write_report(path: Path, title: str, sections: Sequence[Section], recipe: st
         temporary.write_text(page, encoding="utf-8")
 
 
-def curves_section(lines: Sequence[Line], charts: Mapping[str, Sequence[str]]) -> Section:
-    """Return curves over steps; `charts` maps a title to the metrics shown together."""
+def curves_section(
+    lines: Sequence[Line], charts: Mapping[str, Sequence[str]], levels: Mapping[str, Level] | None = None
+) -> Section:
+    """Return curves over steps; `charts` maps a title to the metrics shown together, `levels` to a line beside them."""
     section = Section("Curves")
     for title, names in charts.items():
         points = sum(name in line for line in lines for name in names)
         if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
             continue
-        section.charts.append(Figure(_svg_uri(curve_chart(lines, title, names)), title))
+        section.charts.append(Figure(_svg_uri(curve_chart(lines, title, names, (levels or {}).get(title))), title))
     return section
 
 
@@ -91,10 +94,19 @@ def confusion_section(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> S
 
 def figure(picture_CHW: Picture, caption: str = "") -> Figure:
     """Return a picture for a gallery, enlarged if it is small."""
+    return picture_figure(to_image(picture_CHW), caption)
+
+
+def to_image(picture_CHW: Picture) -> Image.Image:
+    """Return a picture, a small one enlarged to about 128 pixels without smoothing."""
     pixels_HWC = np.rint(np.clip(picture_CHW, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
     image = Image.fromarray(pixels_HWC)
     factor = max(1, round(_SHOWN_SIDE / max(image.size)))
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def picture_figure(image: Image.Image, caption: str = "") -> Figure:
+    """Return a picture as it is, embedded."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return Figure(_uri("image/png", buffer.getvalue()), caption)

@@ -3,6 +3,7 @@
 recipe.yaml         the resolved settings
 metrics.jsonl       one JSON object per line
 tensorboard/        the same numbers as TensorBoard events
+pictures/           what a pre-training makes of the same held-out pictures while it learns: step_00000500.png ...
 checkpoints/        step_00000500/ ...: everything needed to continue
 model/              the trained model
 model_average/      the moving average of its weights, if one is kept
@@ -55,6 +56,7 @@ class RunFolder:
         self.recipe = self.path / "recipe.yaml"
         self.metrics = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
+        self.pictures = self.path / "pictures"
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
         self.best = self.path / "best"

@@ -206,6 +206,16 @@ class EarlyStopSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class GallerySettings:
+    """Held-out pictures whose hidden patches are predicted again and again, to see the model learn."""
+
+    every: int | None = Field(default=None, ge=1)
+    """Steps between two rows of the gallery; null: a tenth of the run. The last step is shown too."""
+    pictures: int = Field(default=8, ge=0)
+    """Held-out pictures in it, with the same masks all along; 0 leaves the gallery out."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class AggregationSettings:
     """The patch aggregation of BEiT v2: a second, shallow head that sees early patches and the last [CLS]."""
 

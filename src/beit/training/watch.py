@@ -2,61 +2,112 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import yaml
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
-from beit.errors import ConfigError
-from beit.training.metrics import read_metrics
 from beit.training.run_folder import RunFolder
+from beit.training.run_state import RunState, current, duration, read_state
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
 _HIDDEN = {"step", "split", "epoch"}
+_SHARES = {"accuracy", "frequency_accuracy", "top5_accuracy", "mean_class_accuracy", "data_wait", "flops_utilisation"}
+_WORDS = {  # in the order of the table; other metrics come between the learning and the machine, by their own names
+    "loss": "loss",
+    "held_out_loss": "loss, held out, while training",
+    "aggregation_loss": "loss of the patch aggregation",
+    "frequency_loss": "loss of the token frequencies",
+    "accuracy": "accuracy",
+    "frequency_accuracy": "accuracy of the token frequencies",
+    "prediction_perplexity": "perplexity of the predictions",
+    "lr": "learning rate",
+    "weight_decay": "weight decay",
+    "grad_norm": "gradient norm",
+}
+_MACHINE = {
+    "images_per_second": "images per second",
+    "flops_utilisation": "model FLOP utilisation",
+    "data_wait": "time waiting for data",
+    "memory_gib": "memory, GiB",
+}
 
 
-def open_run(path: str | Path) -> RunFolder:
-    """Return the folder of a run.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    folder = RunFolder(path)
-    if not folder.recipe.exists():
-        raise ConfigError(f"{path} holds no run (no {folder.recipe.name}); name the run.output of one")
-    return folder
-
-
-def overview(folder: RunFolder) -> Table:
-    """Return a table of a run's numbers: the newest of each, and a curve of the last part of the run."""
-    lines = read_metrics(folder.metrics)
-    state = "finished" if folder.finished else "running, or stopped"
-    step = max((line["step"] for line in lines), default=0)
-    table = Table(title=f"{folder.path}: step {step:,}{_total(folder)}, {state}", title_justify="left")
-    table.add_column("measured")
-    table.add_column("newest", justify="right")
-    table.add_column("so far")
-    for split in ("train", "val"):
-        chosen = [line for line in lines if line["split"] == split]
-        for name in dict.fromkeys(name for line in chosen for name in line if name not in _HIDDEN):
-            values = [line[name] for line in chosen if name in line]
-            table.add_row(f"{name}, {split}" if split == "val" else name, f"{values[-1]:,.5g}", sparkline(values))
-    return table
+def overview(folder: RunFolder) -> RenderableType:
+    """Return a run as it stands: what it does, how far it is, its numbers so far, and what it has left behind."""
+    at_work = current(folder)
+    state = read_state(at_work)
+    title = Text(str(folder.path), style="bold")
+    if at_work is not folder:
+        title.append(" (its tokenizer first)", style="not bold")
+    parts: list[RenderableType] = [title, Text(f"{_place(state)}: {state.doing}")]
+    if state.steps is not None and not at_work.finished:
+        parts.append(ProgressBar(total=state.steps, completed=state.step, width=2 * _WIDTH))
+    if state.lines:
+        parts.append(Padding(_numbers(state), (1, 0)))
+    return Group(*parts, *_left_behind(state))
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return the last values as bars between their least and their largest."""
-    shown = list(values)[-_WIDTH:]
-    least, most = min(shown), max(shown)
-    if len(shown) < 2 or not least < most:  # constant, or not finite
+    """Return all values as bars between their least and their largest, many of them thinned out."""
+    every = (len(values) - 1) / (_WIDTH - 1)
+    shown = list(values) if len(values) <= _WIDTH else [values[round(place * every)] for place in range(_WIDTH)]
+    finite = [value for value in shown if math.isfinite(value)]
+    least, most = min(finite, default=0.0), max(finite, default=0.0)
+    if not least < most:  # constant, or nothing to show
         return ""
-    return "".join(_BARS[round((value - least) / (most - least) * (len(_BARS) - 1))] for value in shown)
+    scale = (len(_BARS) - 1) / (most - least)
+    return "".join(_BARS[round((value - least) * scale)] if math.isfinite(value) else "!" for value in shown)
 
 
-def _total(folder: RunFolder) -> str:
-    recipe: Any = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
-    steps = recipe.get("train", {}).get("max_steps")
-    return f" of {steps:,}" if steps else ""
+def _place(state: RunState) -> str:
+    total = f" of {state.steps:,}" if state.steps is not None else ""
+    epoch = next((line["epoch"] for line in reversed(state.lines) if "epoch" in line), None)
+    passes = f" (epoch {epoch:,.1f})" if epoch is not None else ""
+    left = f", about {duration(state.seconds_left)} left" if state.seconds_left else ""
+    return f"step {state.step:,}{total}{passes}{left}"
+
+
+def _numbers(state: RunState) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column("newest", justify="right", no_wrap=True)
+    table.add_column("so far", no_wrap=True)
+    table.add_column("least", justify="right", no_wrap=True, style="dim")
+    table.add_column("most", justify="right", no_wrap=True, style="dim")
+    names = dict.fromkeys((name, line["split"]) for line in state.lines for name in line if name not in _HIDDEN)
+    words = {**_WORDS, **_MACHINE}
+    order = [*_WORDS, *(name for name, _ in names if name not in words), *_MACHINE]
+    for name, split in sorted(names, key=lambda named: (order.index(named[0]), named[1])):
+        values = [line[name] for line in state.lines if name in line and line["split"] == split]
+        label = words.get(name, name)
+        if split == "val" and name != "held_out_loss" and not name.startswith("frequency"):
+            label += ", held out"
+        history = sparkline(values)
+        ends = [_said(name, end(values)) if history else "" for end in (min, max)]
+        table.add_row(label, _said(name, values[-1]), Text(history, style="cyan"), *ends)
+    return table
+
+
+def _said(name: str, value: float) -> str:
+    return f"{value:.2%}" if name in _SHARES else f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
+
+
+def _left_behind(state: RunState) -> list[Text]:
+    """Return lines about the newest checkpoint, broken pictures, and what there is to look at."""
+    folder = state.folder
+    lines = ["no checkpoint yet"]
+    if state.checkpoint is not None:
+        lines = [f"last checkpoint: step {state.checkpoint:,}, {duration(state.checkpoint_age)} ago"]
+    where = f", listed in {folder.broken}" if state.broken else ""
+    lines.append(f"broken pictures: {state.broken or 'none'}{where}")
+    if rows := sorted(folder.pictures.glob("step_*.png")):
+        lines.append(f"newest reconstructions: {rows[-1]}")
+    if folder.report.exists():
+        lines.append(f"report: {folder.report}")
+    return [Text(line) for line in lines]
