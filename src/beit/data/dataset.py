@@ -130,8 +130,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
         views: dict[str, Any] = {}
         if self._stored is not None:
             views["visual_tokens"] = self._stored(origin, view)
-        picture = self._source.load(index)
-        return {**self._views(picture, generator(self._seed, Purpose.VIEW, view, origin)), **views}
+        return {**self._views(self._source.open(index), generator(self._seed, Purpose.VIEW, view, origin)), **views}
 
 
 class Collate:

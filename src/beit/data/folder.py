@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from beit.data.source import Labels
+from beit.data.source import ImageSource
 from beit.errors import DataError
-from beit.image import EXTENSIONS, read_image
+from beit.image import EXTENSIONS, StoredPicture, explained, open_image
 
 
-class FolderSource:
+class FolderSource(ImageSource):
     """All pictures below a folder, in the order of their paths.
 
     If every picture lies in a folder inside it, the first-level folders are the classes; otherwise there are no labels.
@@ -29,8 +28,6 @@ class FolderSource:
                 f"there are no pictures in {folder}; looked for files ending in {', '.join(sorted(EXTENSIONS))}"
             )
         parts = [path.split(os.sep) for path in self._paths]
-        self.classes: list[str] | None = None
-        self.labels: Labels | None = None
         if all(len(part) > 1 for part in parts):
             self.classes = sorted({part[0] for part in parts})
             number = {name: index for index, name in enumerate(self.classes)}
@@ -43,13 +40,12 @@ class FolderSource:
         """Return the path."""
         return str(self._folder / self._paths[index])
 
-    def load(self, index: int) -> Image.Image:
-        """Return the picture as RGB."""
-        return read_image(self.name(index), min_side=self._min_side)
-
-    def origin(self, index: int) -> int:
-        """Return the number itself."""
-        return index
+    def open(self, index: int) -> StoredPicture:
+        """Return the picture, as yet undecoded."""
+        name = self.name(index)
+        with explained(name):
+            content = Path(name).read_bytes()
+        return open_image(content, name, self._min_side)
 
     def contents(self) -> Iterator[str]:
         """Yield the relative path and the size of every file."""

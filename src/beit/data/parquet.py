@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from beit.data.source import Labels
+from beit.data.source import ImageSource, Labels
 from beit.errors import DataError, missing_extra
-from beit.image import read_image
+from beit.image import StoredPicture, open_image
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
 _FOOTER = 1 << 16  # bytes
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
-class ParquetSource:
+class ParquetSource(ImageSource):
     """Rows of parquet files with a column of image bytes, and possibly a column of labels.
 
     The files are memory-mapped through the `datasets` library, so that they may be larger than memory.
@@ -61,17 +60,13 @@ class ParquetSource:
         """Return the file and the row."""
         return f"{self._place}, row {index}"
 
-    def load(self, index: int) -> Image.Image:
-        """Return the picture as RGB."""
+    def open(self, index: int) -> StoredPicture:
+        """Return the picture, as yet undecoded."""
         cell = self._table[index][self._image_column]
         content = cell["bytes"] if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise DataError(f"{self.name(index)} holds no image bytes")
-        return read_image(content, self.name(index), self._min_side)
-
-    def origin(self, index: int) -> int:
-        """Return the number itself."""
-        return index
+        return open_image(content, self.name(index), self._min_side)
 
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of every file: the end holds the statistics of its pages."""

@@ -2,60 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import DataError
+from beit.image import StoredPicture
 
 Labels = NDArray[np.int64]
 
 
-class ImageSource(Protocol):
+@dataclass(frozen=True)
+class BrokenShard:
+    """A file of many pictures that could not be opened, and why."""
+
+    name: str
+    reason: str
+
+
+class ImageSource(ABC):
     """A numbered collection of pictures.
 
     Attributes:
         classes: Class names, or None for pictures without labels.
         labels: Class index of every picture, or None.
+        shard_sizes: Numbers of pictures in the files that hold many each, in order; None if there are no such files.
+        broken_shards: Those of these files that could not be opened; their pictures are not numbered.
     """
 
-    @property
-    def classes(self) -> list[str] | None:
-        """Class names, or None for pictures without labels."""
-        ...
+    classes: list[str] | None = None
+    labels: Labels | None = None
+    shard_sizes: NDArray[np.int64] | None = None
+    broken_shards: Sequence[BrokenShard] = ()
 
-    @property
-    def labels(self) -> Labels | None:
-        """Class index of every picture, or None."""
-        ...
-
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of pictures."""
-        ...
 
+    @abstractmethod
     def name(self, index: int) -> str:
         """Return what to call a picture in messages, such as its path."""
-        ...
 
-    def load(self, index: int) -> Image.Image:
-        """Return a picture as RGB.
+    @abstractmethod
+    def open(self, index: int) -> StoredPicture:
+        """Return a picture, of which no more need be decoded than is used.
 
         Raises:
             DataError: If it is broken or too small.
         """
-        ...
+
+    def load(self, index: int) -> Image.Image:
+        """Return a whole picture as RGB.
+
+        Raises:
+            DataError: If it is broken or too small.
+        """
+        return self.open(index).decode().picture
 
     def origin(self, index: int) -> int:
         """Return the picture's number in the collection that was opened, of which this may be a part."""
-        ...
+        return index
 
+    @abstractmethod
     def contents(self) -> Iterator[str]:
         """Yield what tells that collection from others: a line for every file."""
-        ...
+
+    def fetch(self, indices: Iterable[int]) -> None:  # noqa: B027  # most collections have nothing to fetch
+        """Begin to fetch, in the background, what holds these pictures: they are the next in the order of a run."""
 
 
 def open_source(path: str, min_side: int = 8) -> ImageSource:
