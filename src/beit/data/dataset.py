@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -104,6 +105,11 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
 
     def __len__(self) -> int:
         return len(self._source)
+
+    @property
+    def shard_sizes(self) -> NDArray[np.int64] | None:
+        """Numbers of pictures in the files that hold many each, None if there are no such files."""
+        return self._source.shard_sizes
 
     def name(self, index: int) -> str:
         """Return what to call a picture in messages."""

@@ -79,7 +79,10 @@ def forecast(job: PretrainJob) -> Forecast:
     model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.vocab_size))
     run = PretrainRun(model, encoder, job)
     dataset = ViewDataset(sources.train, pretrain_views(job, config, tokenizer.stride, grid), job.run.seed, True)
-    order = BatchOrder(len(dataset), job.train.batch_size, _WARM_STEPS + _TIMED_STEPS, job.run.seed)
+    steps, window = _WARM_STEPS + _TIMED_STEPS, job.data.shuffle_window
+    order = BatchOrder(
+        len(dataset), job.train.batch_size, steps, job.run.seed, window=window, shard_sizes=dataset.shard_sizes
+    )
     module, optimiser = accelerator.prepare(run.module, build_optimiser(run.groups, job.optim))
     module.train()
     seconds: list[float] = []

@@ -65,6 +65,8 @@ class DataSettings(PictureSettings):
     """Share of the pictures to hold out when val_path is not given."""
     per_class: int | None = Field(default=None, ge=1)
     """Train on this many pictures per class only, chosen by the seed."""
+    shuffle_window: int | None = Field(default=None, ge=1)
+    """Read nearly in order: shuffle the files of a collection, then their pictures within so many; null: over all."""
 
 
 @dataclass(frozen=True, config=STRICT)
