@@ -54,9 +54,17 @@ class FolderSource(ImageSource):
             yield f"{path} {place.stat().st_size if place.exists() else 'missing'}"
 
 
+def holds_pictures(folder: Path) -> bool:
+    """Return whether there are pictures below a folder."""
+    return next(_walk(folder), None) is not None
+
+
 def _pictures(folder: Path) -> list[str]:
     """Return the relative paths of all pictures, sorted; links to folders are followed."""
-    found: list[str] = []
+    return sorted(_walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[str]:
     seen: set[str] = set()  # a link may lead back to where it stands
     for place, folders, files in os.walk(folder, followlinks=True):
         if os.path.realpath(place) in seen:
@@ -66,9 +74,6 @@ def _pictures(folder: Path) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = os.path.relpath(place, folder)
         prefix = "" if relative == "." else relative + os.sep
-        found += [
-            prefix + name
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
-        ]
-    return sorted(found)
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                yield prefix + name

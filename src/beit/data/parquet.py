@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from beit.data.parquet_tables import read_tables, row_count
 from beit.data.source import ImageSource, Labels
 from beit.errors import DataError, missing_extra
 from beit.image import StoredPicture, open_image
@@ -30,35 +31,30 @@ class ParquetSource(ImageSource):
             import datasets
         except ImportError:
             raise missing_extra("datasets", "train") from None
-        self._paths = list(paths)
-        self._place = str(paths[0]) if len(paths) == 1 else str(paths[0].parent)
+        place = str(paths[0]) if len(paths) == 1 else str(paths[0].parent)
         self._min_side = min_side
-        datasets.disable_progress_bars()
-        try:
-            table: Any = datasets.Dataset.from_parquet([str(path) for path in paths])
-        except OSError:
-            raise  # a full disk and the like: not the fault of the file
-        except Exception as error:  # datasets wraps whatever pyarrow raises
-            reason = str(error.__cause__ or error).splitlines()[0]
-            raise DataError(f"{self._place} cannot be read as parquet: {reason}") from None
+        self._paths, table, self.broken_shards = read_tables(paths, place)
         self._image_column = _column(table, IMAGE_COLUMNS)
         if self._image_column is None:
             raise DataError(
-                f"{self._place} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
+                f"{place} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
             )
         if not len(table):
-            raise DataError(f"{self._place} has no rows; expected pictures")
+            raise DataError(f"{place} has no rows; expected pictures")
         if isinstance(table.features[self._image_column], datasets.Image):
             table = table.cast_column(self._image_column, datasets.Image(decode=False))
         self.classes, self.labels = _labels(table)
         self._table = table
+        self._sizes = self.shard_sizes = np.array([row_count(path) for path in self._paths], dtype=np.int64)
+        self._ends = np.cumsum(self._sizes)
 
     def __len__(self) -> int:
         return len(self._table)
 
     def name(self, index: int) -> str:
-        """Return the file and the row."""
-        return f"{self._place}, row {index}"
+        """Return the file and the row in it."""
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        return f"{self._paths[shard]}, row {index - int(self._ends[shard] - self._sizes[shard])}"
 
     def open(self, index: int) -> StoredPicture:
         """Return the picture, as yet undecoded."""

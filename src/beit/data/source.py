@@ -80,27 +80,58 @@ def open_source(path: str, min_side: int = 8) -> ImageSource:
     """Open a collection of pictures.
 
     Args:
-        path: "digits:train" or "digits:test" (embedded), a `.parquet` file or a folder of them, or a folder of
-            pictures; folders inside it are classes.
+        path: "digits:train" or "digits:test" (embedded); "hub:owner/name" with an optional ":split" and "@revision"; a
+            `.parquet` or `.tar` file, a folder of such files, or a pattern such as `train-{000..099}.tar`; or a folder
+            of pictures, in which folders are classes.
         min_side: Pictures with a shorter side, in pixels, count as broken.
 
     Raises:
         DataError: If there is nothing at `path`, or no pictures in it.
     """
     from beit.data.digits import DIGITS, DigitsSource
-    from beit.data.folder import FolderSource
-    from beit.data.parquet import ParquetSource
+    from beit.data.folder import FolderSource, holds_pictures
+    from beit.data.places import COMPRESSED, is_pattern, matching, refuse_compressed
 
     if path in DIGITS:
         return DigitsSource(path)
     if path.startswith("digits"):
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
+    if is_pattern(path):
+        return _open_shards(matching(path), path, min_side)
     place = Path(path)
     if not place.exists():
-        raise DataError(f"data path {path!r} does not exist; expected a folder of pictures or a parquet file")
-    if place.suffix == ".parquet":
-        return ParquetSource([place], min_side)
+        raise DataError(
+            f"data path {path!r} does not exist; expected a folder of pictures, parquet or tar files, or hub:owner/name"
+        )
     if place.is_file():
-        raise DataError(f"data path {path!r} is a {place.suffix or 'plain'} file; expected a folder or a parquet file")
-    shards = sorted(place.glob("*.parquet"))
-    return ParquetSource(shards, min_side) if shards else FolderSource(place, min_side)
+        return _open_shards([place], path, min_side)
+    shards = sorted([*place.glob("*.parquet"), *place.glob("*.tar")])
+    if any(shard.suffix == ".tar" for shard in shards) and holds_pictures(place):
+        raise DataError(
+            f"data path {path!r} holds pictures and tar files; name the tar files as {path.rstrip('/')}/*.tar, or move "
+            "one of the two"
+        )
+    if shards:
+        return _open_shards(shards, path, min_side)
+    try:
+        return FolderSource(place, min_side)
+    except DataError:
+        for compressed in sorted(entry for entry in place.iterdir() if entry.name.endswith(COMPRESSED)):
+            refuse_compressed(compressed)
+        raise
+
+
+def _open_shards(shards: list[Path], path: str, min_side: int) -> ImageSource:
+    from beit.data.parquet import ParquetSource
+    from beit.data.places import COMPRESSED, refuse_compressed
+    from beit.data.tar import TarSource
+
+    kinds = sorted({shard.suffix or "plain" for shard in shards})
+    if shards[0].name.endswith(COMPRESSED):
+        refuse_compressed(shards[0])
+    if kinds == [".parquet"]:
+        return ParquetSource(shards, min_side)
+    if kinds == [".tar"]:
+        return TarSource(shards, min_side)
+    one = f"is a {kinds[0]} file" if len(shards) == 1 else f"means {' and '.join(kinds)} files"
+    raise DataError(f"data path {path!r} {one}; expected a folder, parquet files, or tar files")

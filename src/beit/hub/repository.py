@@ -14,7 +14,8 @@ from beit.errors import BeitError, CheckpointError, StorageError
 # huggingface_hub is imported inside the functions: whoever only reads local folders should not pay for loading it.
 
 LOG_IN = "log in with `hf auth login` or pass token=..."
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_ERRORS = DISK_FULL | {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
 
 
 @contextmanager
-def explained(name: str) -> Generator[None]:
-    """Turn whatever Pillow raises about a picture into one line about it.
+def explained(name: object) -> Generator[None]:
+    """Turn whatever Pillow raises about a picture into one line about it; only then is its name made into text.
 
     Raises:
         DataError: Naming the picture, and what is wrong with it.
@@ -53,7 +53,7 @@ def explained(name: str) -> Generator[None]:
         raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
 
 
-def check_side(height: int, width: int, name: str, min_side: int) -> None:
+def check_side(height: int, width: int, name: object, min_side: int) -> None:
     """Refuse a picture that is too small.
 
     Raises:
@@ -63,12 +63,12 @@ def check_side(height: int, width: int, name: str, min_side: int) -> None:
         raise DataError(f"{name} is {height} x {width} pixels; expected at least {min_side} on each side")
 
 
-def upright_rgb(image: Image.Image, name: str) -> Image.Image:
+def upright_rgb(image: Image.Image, name: object) -> Image.Image:
     """Return an opened picture as RGB of 8 bits, turned by its EXIF orientation."""
     return _eight_bit(ImageOps.exif_transpose(image), name).convert("RGB")
 
 
-def check_single(image: Image.Image, name: str) -> None:
+def check_single(image: Image.Image, name: object) -> None:
     """Refuse a film or a document of several pages, of which the first picture alone would be an arbitrary part.
 
     Cameras put a preview beside a photograph (MPO); there the first picture is the photograph.
@@ -82,7 +82,7 @@ def check_single(image: Image.Image, name: str) -> None:
         )
 
 
-def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+def _eight_bit(image: Image.Image, name: object) -> Image.Image:
     """Return a picture of 8 bits per channel; of 16-bit grey the upper 8, which Pillow's own conversion would clip."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))

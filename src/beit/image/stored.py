@@ -86,7 +86,7 @@ class LoadedPicture:
 class JpegPicture:
     """The bytes of a JPEG, whose decoder can leave out the finer parts of each block of 8 x 8 pixels."""
 
-    def __init__(self, content: bytes, image: Image.Image, name: str) -> None:
+    def __init__(self, content: bytes, image: Image.Image, name: object) -> None:
         self._content, self._name = content, name
         self._orientation = image.getexif().get(_ORIENTATION, 1)
         turned = self._orientation in _TURNED
@@ -106,8 +106,13 @@ class JpegPicture:
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
 
 
-def open_image(content: bytes, name: str, min_side: int = 1) -> StoredPicture:
+def open_image(content: bytes, name: object, min_side: int = 1) -> StoredPicture:
     """Return the picture in the bytes of an image file; only a JPEG waits to be decoded.
+
+    Args:
+        content: The bytes.
+        name: What to call the picture in messages; made into text only for one.
+        min_side: Smallest height and width to accept, in pixels.
 
     Raises:
         DataError: If it is no picture, too small, or, unless a JPEG, broken.
