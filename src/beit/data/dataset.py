@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from beit.data.ahead import FetchedOrder
 from beit.data.order import Position
 from beit.data.random import Purpose, generator
 from beit.data.source import ImageSource
@@ -111,6 +112,10 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
         """Numbers of pictures in the files that hold many each, None if there are no such files."""
         return self._source.shard_sizes
 
+    def fetched(self, order: Iterable[list[Position]]) -> Iterable[list[Position]]:
+        """Return an order that fetches what its pictures lie in, if that is not at hand."""
+        return FetchedOrder(order, self._source) if self._source.look_ahead else order
+
     def name(self, index: int) -> str:
         """Return what to call a picture in messages."""
         return self._source.name(index)
@@ -174,7 +179,7 @@ def training_batches(
     """Return the batches of a run, loaded by some worker processes."""
     loader: Any = DataLoader(
         dataset,
-        batch_sampler=order,
+        batch_sampler=dataset.fetched(order),
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin,

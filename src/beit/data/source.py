@@ -33,12 +33,16 @@ class ImageSource(ABC):
         labels: Class index of every picture, or None.
         shard_sizes: Numbers of pictures in the files that hold many each, in order; None if there are no such files.
         broken_shards: Those of these files that could not be opened; their pictures are not numbered.
+        look_ahead: How many pictures before their turn to begin to fetch what holds them; 0 if all are at hand.
+        exact_contents: Whether `contents` alone tells the collection from every other.
     """
 
     classes: list[str] | None = None
     labels: Labels | None = None
     shard_sizes: NDArray[np.int64] | None = None
     broken_shards: Sequence[BrokenShard] = ()
+    look_ahead: int = 0
+    exact_contents: bool = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -72,8 +76,12 @@ class ImageSource(ABC):
     def contents(self) -> Iterator[str]:
         """Yield what tells that collection from others: a line for every file."""
 
-    def fetch(self, indices: Iterable[int]) -> None:  # noqa: B027  # most collections have nothing to fetch
-        """Begin to fetch, in the background, what holds these pictures: they are the next in the order of a run."""
+    def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:  # noqa: B027  # most collections are at hand
+        """Have at hand what holds some pictures, and begin to fetch in the background what holds others.
+
+        Raises:
+            DataError: If it cannot be fetched.
+        """
 
 
 def open_source(path: str, min_side: int = 8) -> ImageSource:
@@ -90,12 +98,16 @@ def open_source(path: str, min_side: int = 8) -> ImageSource:
     """
     from beit.data.digits import DIGITS, DigitsSource
     from beit.data.folder import FolderSource, holds_pictures
+    from beit.data.hub import open_hub
+    from beit.data.hub_files import PREFIX
     from beit.data.places import COMPRESSED, is_pattern, matching, refuse_compressed
 
     if path in DIGITS:
         return DigitsSource(path)
     if path.startswith("digits"):
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
+    if path.startswith(PREFIX):
+        return open_hub(path, min_side)
     if is_pattern(path):
         return _open_shards(matching(path), path, min_side)
     place = Path(path)

@@ -23,6 +23,8 @@ class Subset(ImageSource):
         self.labels = source.labels[indices] if source.labels is not None else None
         self.shard_sizes = _shard_sizes(source.shard_sizes, indices)
         self.broken_shards = source.broken_shards
+        self.look_ahead = source.look_ahead
+        self.exact_contents = source.exact_contents
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -43,9 +45,9 @@ class Subset(ImageSource):
         """Yield the lines of the whole source."""
         return self._source.contents()
 
-    def fetch(self, indices: Iterable[int]) -> None:
-        """Begin to fetch what holds these pictures."""
-        self._source.fetch([int(self._indices[index]) for index in indices])
+    def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
+        """Have at hand what holds some pictures, and begin to fetch what holds others."""
+        self._source.fetch(self._indices[list(now)].tolist(), self._indices[list(soon)].tolist())
 
 
 def _shard_sizes(sizes: NDArray[np.int64] | None, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import tarfile
-import zipfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -20,9 +19,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.errors import DataError, StorageError
+from beit.data.cache import cache_file, keep_arrays, read_arrays
+from beit.errors import DataError
 from beit.image import EXTENSIONS
-from beit.weights import atomic_file
 
 _LAYOUT = 1  # of a kept index; another number makes them all anew
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -65,7 +64,7 @@ def shard_index(path: Path) -> TarIndex:
     except OSError as error:
         raise DataError(error.strerror or str(error)) from None
     known = np.array([_LAYOUT, facts.st_size, facts.st_mtime_ns])
-    kept = _cache_folder() / f"{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()}.npz"
+    kept = cache_file("shards", os.fsencode(path.absolute()))
     index = _read_kept(kept, known)
     if index is None:
         index = read_index(path)
@@ -178,29 +177,17 @@ def _as_array(labels: list[str | int | None]) -> NDArray[Any] | None:
     return np.array(labels) if all(isinstance(label, int) for label in labels) else np.array([str(x) for x in labels])
 
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beit" / "shards"
-
-
 def _read_kept(kept: Path, known: NDArray[np.int64]) -> TarIndex | None:
-    """Return the index that is kept, None if there is none of the file as it is, or it cannot be read."""
-    try:
-        with np.load(kept, allow_pickle=False) as stored:
-            if not np.array_equal(stored["known"], known):
-                return None
-            labels = stored["labels"] if len(stored["labels"]) else None
-            headers, offsets, sizes = stored["places"]
-            return TarIndex(headers, offsets, sizes, labels, str(stored["digest"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    """Return the index that is kept, None if there is none of the file as it is."""
+    stored = read_arrays(kept, ("known", "places", "labels", "digest"))
+    if stored is None or not np.array_equal(stored["known"], known):
         return None
+    headers, offsets, sizes = stored["places"]
+    labels = stored["labels"] if len(stored["labels"]) else None
+    return TarIndex(headers, offsets, sizes, labels, str(stored["digest"]))
 
 
 def _keep(kept: Path, known: NDArray[np.int64], index: TarIndex) -> None:
-    """Keep an index for the next time; where that is not possible, the next time reads the headers again."""
     places = np.stack((index.headers, index.offsets, index.sizes))
     labels = np.empty(0) if index.labels is None else index.labels
-    try:
-        with atomic_file(kept) as temporary, temporary.open("wb") as file:
-            np.savez(file, known=known, places=places, digest=np.array(index.digest), labels=labels)
-    except (StorageError, OSError):
-        return
+    keep_arrays(kept, {"known": known, "places": places, "labels": labels, "digest": np.array(index.digest)})
