@@ -1,10 +1,11 @@
 import logging
+from types import SimpleNamespace
 
 import pytest
 
 from beit.data import BrokenPicture, open_source, split
 from beit.errors import DataError
-from beit.training.broken import BrokenPictures, check_shards, list_shards
+from beit.training.broken import BrokenPictures, check_shards, list_shards, note_shards
 from beit.training.inputs import open_pictures, open_sources
 from beit.training.settings import DataSettings
 from tests.shards import write_shards
@@ -60,3 +61,14 @@ def test_they_are_listed_beside_broken_pictures(shards, tmp_path):
     list_shards(listing, open_source(str(shards / "train-000.tar")))
     assert listing.read_text().splitlines() == ["x is broken"], "mended since"
     assert broken.summary() == f"1 broken pictures were skipped, listed in {listing}"
+
+
+def test_processes_that_can_read_other_shards_do_not_start(shards, tmp_path, monkeypatch):
+    source = open_source(str(shards))
+    process = SimpleNamespace(num_processes=2, is_main_process=True)
+    monkeypatch.setattr("beit.training.broken.gather_object", lambda mine: [*mine, [80]])
+    with pytest.raises(DataError, match=r"process 1 finds \[80\] pictures and process 0 \[70\].*on every machine"):
+        note_shards(process, tmp_path / "broken.txt", source)
+    monkeypatch.setattr("beit.training.broken.gather_object", lambda mine: mine * 2)
+    note_shards(process, tmp_path / "broken.txt", source)
+    assert len((tmp_path / "broken.txt").read_text().splitlines()) == 1

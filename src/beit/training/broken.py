@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
 from beit.data import BrokenPicture, ImageSource
 from beit.errors import DataError
 from beit.weights import atomic_file
@@ -33,6 +36,24 @@ def check_shards(source: ImageSource, max_share: float) -> None:
         )
     if os.environ.get("RANK", "0") == "0":
         logging.getLogger(__name__).warning("%s and left out; first: %s", count, first)
+
+
+def note_shards(accelerator: Accelerator, listing: Path, *sources: ImageSource) -> None:
+    """List the unreadable shards of a run, once it is sure that all its processes mean the same pictures.
+
+    Raises:
+        DataError: If a process can read other shards than the first.
+    """
+    if accelerator.num_processes > 1:
+        counts = gather_object([[len(source) for source in sources]])
+        strange = next((rank for rank, count in enumerate(counts) if count != counts[0]), None)
+        if strange is not None:
+            raise DataError(
+                f"process {strange} finds {counts[strange]} pictures and process 0 {counts[0]}, so they would not "
+                "share the same batches; make all files readable on every machine"
+            )
+    if accelerator.is_main_process:
+        list_shards(listing, *sources)
 
 
 def list_shards(listing: Path, *sources: ImageSource) -> None:
