@@ -45,9 +45,9 @@ def _unreadable_footer(path: Path) -> str | None:
     try:
         row_count(path)
     except OSError as error:
-        return error.strerror or str(error)
+        return error.strerror or str(error).splitlines()[0]
     except ValueError as error:  # of which pyarrow's own errors are
-        return str(error)
+        return str(error).splitlines()[0]
     return None
 
 
