@@ -24,9 +24,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 BLOCK = 1 << 16
 API = re.compile(
-    r"/api/models/(?P<repo>.+?)(?:/(?P<verb>revision|tree|preupload|commit|branch)/(?P<revision>[^/]+))?/?"
+    r"/api/(?:models/|(?=datasets/))(?P<repo>.+?)"
+    r"(?:/(?P<verb>revision|tree|paths-info|preupload|commit|branch)/(?P<revision>[^/]+)(?:/(?P<folder>.+?))?)?/?"
 )
-RESOLVE = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
+RESOLVE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 SOURCE = Path(__file__).parents[1] / "src"
 
 
@@ -60,7 +61,7 @@ class Cut:
 
 
 class FakeHub:
-    """Serves folders as model repositories, takes uploads, and fails on demand.
+    """Serves folders as repositories, takes uploads, and fails on demand; data sets are named "datasets/owner/name".
 
     Attributes:
         requests: What was asked so far: (method, path, Range header or None).
@@ -237,7 +238,9 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._json({"type": "user", "name": self.hub.user, "orgs": []})
         elif match := API.fullmatch(path):
-            self._describe(match["repo"], match["verb"], unquote(match["revision"] or "main"))
+            self._describe(
+                match["repo"], match["verb"], unquote(match["revision"] or "main"), unquote(match["folder"] or "")
+            )
         else:
             self._refuse(404, None, "Not found")
 
@@ -287,17 +290,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 os.close(self.connection.detach())
 
-    def _describe(self, repo_id, verb, name):
+    def _describe(self, repo_id, verb, name, folder=""):
         found = self._revision(repo_id, name)
         if found is None:
             return
         if verb == "tree":
-            self._json(
-                [
-                    {"type": "file", "path": file, "size": path.stat().st_size, "oid": found.etags[file]}
-                    for file, path in found.files.items()
-                ]
-            )
+            self._list(found, f"{folder}/" if folder else "", "recursive=true" in self.path.lower())
             return
         self._json(
             {
@@ -311,6 +309,23 @@ class _Handler(BaseHTTPRequestHandler):
                 "siblings": [{"rfilename": file} for file in found.files],
             }
         )
+
+    def _list(self, found, prefix, recursive):
+        """Answer with the entries below a folder, those of its folders only if asked to go down."""
+        entries = {}
+        for file, path in found.files.items():
+            if not file.startswith(prefix):
+                continue
+            first, _, rest = file.removeprefix(prefix).partition("/")
+            if rest and not recursive:
+                entries[prefix + first] = {"type": "directory", "path": prefix + first, "oid": found.commit}
+            else:
+                size = path.stat().st_size
+                entries[file] = {"type": "file", "path": file, "size": size, "oid": found.etags[file]}
+        if entries or not prefix:
+            self._json(list(entries.values()))
+        else:
+            self._refuse(404, "EntryNotFound", "Entry not found")
 
     # Writing
 

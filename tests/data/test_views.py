@@ -15,7 +15,7 @@ from beit.data import (
 )
 from beit.data.augmentation import random_crop
 from beit.geometry import Grid
-from beit.image import Preprocessing
+from beit.image import LoadedPicture, Preprocessing
 
 VIEWS = Views(Preprocessing((32, 32), (36, 36)), Augmentation(color_jitter=0.4), (16, 16))
 
@@ -28,7 +28,7 @@ def test_both_views_show_the_same_crop():
     )
     picture = Image.fromarray(pixels.astype(np.uint8))
     for seed in range(20):
-        views = VIEWS(picture, np.random.default_rng(seed))
+        views = VIEWS(LoadedPicture(picture), np.random.default_rng(seed))
         large = (views["pixel_values"] + 1) / 2
         halved = large.reshape(3, 16, 2, 16, 2).mean(axis=(2, 4))
         assert np.abs(halved - views["tokenizer_pixels"]).max() < 0.03

@@ -13,7 +13,7 @@ from beit.data.dataset import (
 from beit.data.fingerprint import fingerprint
 from beit.data.order import BatchOrder, check_shared_batch
 from beit.data.random import Purpose, generator
-from beit.data.source import ImageSource, open_source
+from beit.data.source import BrokenShard, ImageSource, open_source
 from beit.data.subset import Subset, few_per_class, split
 from beit.data.token_folder import MISSING, StoredTokens, TokenWriter, check_facts, write_labels_and_names
 from beit.data.views import Views
@@ -24,6 +24,7 @@ __all__ = [
     "Batch",
     "BatchOrder",
     "BrokenPicture",
+    "BrokenShard",
     "Collate",
     "ImageSource",
     "MaskPlan",

@@ -8,8 +8,10 @@ from math import exp, log
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from beit.image import Box
+from beit.image import Box, Decoded
 
+Enhancer = type[ImageEnhance.Brightness] | type[ImageEnhance.Contrast] | type[ImageEnhance.Color]
+_ENHANCERS: tuple[Enhancer, ...] = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 _CROP_ATTEMPTS = 10
 
 
@@ -29,12 +31,36 @@ class Augmentation:
     flip: float = 0.5
     color_jitter: float = 0.0
 
-    def __call__(self, picture: Image.Image, rng: np.random.Generator) -> tuple[Image.Image, Box]:
-        """Return the changed picture, whole, and the crop box to cut from it."""
-        picture = _jittered(picture, self.color_jitter, rng)
-        if rng.random() < self.flip:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return picture, random_crop(picture.height, picture.width, self.crop_scale, self.crop_aspect, rng)
+    def draw(self, height: int, width: int, rng: np.random.Generator) -> Changes:
+        """Return random changes of a picture of that size, which need not be decoded yet."""
+        jitter = _random_jitter(self.color_jitter, rng)
+        flip = bool(rng.random() < self.flip)
+        return Changes(jitter, flip, random_crop(height, width, self.crop_scale, self.crop_aspect, rng))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is done to one picture.
+
+    Attributes:
+        jitter: Changes of colour with their factors, in the order in which they are made.
+        flip: Whether it is flipped from left to right.
+        box: What is then cut from it, in pixels of the whole flipped picture.
+    """
+
+    jitter: tuple[tuple[Enhancer, float], ...]
+    flip: bool
+    box: Box
+
+    def __call__(self, decoded: Decoded, width: int) -> tuple[Image.Image, Box]:
+        """Return the changed picture, and the box to cut from it; `width` is that of the whole picture."""
+        picture = decoded.picture
+        for enhancer, factor in self.jitter:
+            picture = enhancer(picture).enhance(factor)
+        changed = Decoded(picture, decoded.extent)
+        if self.flip:
+            changed = changed.mirrored(width)
+        return changed.picture, changed.box(self.box)
 
 
 def random_crop(
@@ -57,12 +83,9 @@ def random_crop(
     return left, top, left + crop_width, top + crop_height
 
 
-def _jittered(picture: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Change brightness, contrast and saturation by random factors, in random order."""
+def _random_jitter(strength: float, rng: np.random.Generator) -> tuple[tuple[Enhancer, float], ...]:
+    """Return changes of brightness, contrast and saturation by random factors, in random order."""
     if strength == 0:
-        return picture
-    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-    for choice in rng.permutation(len(enhancers)):
-        factor = float(rng.uniform(max(0.0, 1 - strength), 1 + strength))
-        picture = enhancers[choice](picture).enhance(factor)
-    return picture
+        return ()
+    least, most = max(0.0, 1 - strength), 1 + strength
+    return tuple((_ENHANCERS[choice], float(rng.uniform(least, most))) for choice in rng.permutation(len(_ENHANCERS)))

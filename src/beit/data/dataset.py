@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from beit.data.ahead import FetchedOrder
 from beit.data.order import Position
 from beit.data.random import Purpose, generator
 from beit.data.source import ImageSource
@@ -105,6 +107,15 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
     def __len__(self) -> int:
         return len(self._source)
 
+    @property
+    def shard_sizes(self) -> NDArray[np.int64] | None:
+        """Numbers of pictures in the files that hold many each, None if there are no such files."""
+        return self._source.shard_sizes
+
+    def fetched(self, order: Iterable[list[Position]]) -> Iterable[list[Position]]:
+        """Return an order that fetches what its pictures lie in, if that is not at hand."""
+        return FetchedOrder(order, self._source) if self._source.look_ahead else order
+
     def name(self, index: int) -> str:
         """Return what to call a picture in messages."""
         return self._source.name(index)
@@ -130,8 +141,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
         views: dict[str, Any] = {}
         if self._stored is not None:
             views["visual_tokens"] = self._stored(origin, view)
-        picture = self._source.load(index)
-        return {**self._views(picture, generator(self._seed, Purpose.VIEW, view, origin)), **views}
+        return {**self._views(self._source.open(index), generator(self._seed, Purpose.VIEW, view, origin)), **views}
 
 
 class Collate:
@@ -169,7 +179,7 @@ def training_batches(
     """Return the batches of a run, loaded by some worker processes."""
     loader: Any = DataLoader(
         dataset,
-        batch_sampler=order,
+        batch_sampler=dataset.fetched(order),
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin,

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from beit.data.source import Labels
+from beit.data.source import ImageSource
 from beit.errors import missing_extra
+from beit.image import LoadedPicture, StoredPicture
 
 TRAINING_PICTURES = 1297
 DIGITS = {"digits:train": slice(0, TRAINING_PICTURES), "digits:test": slice(TRAINING_PICTURES, None)}
 _BRIGHTEST = 16
 
 
-class DigitsSource:
+class DigitsSource(ImageSource):
     """One part of the digits, white on black."""
 
     def __init__(self, part: str) -> None:
@@ -31,8 +32,8 @@ class DigitsSource:
         rows = DIGITS[part]
         self._part = part
         self._images = np.rint(digits.images[rows] * (255 / _BRIGHTEST)).astype(np.uint8)
-        self.classes: list[str] | None = [str(name) for name in digits.target_names]
-        self.labels: Labels | None = digits.target[rows].astype(np.int64)
+        self.classes = [str(name) for name in digits.target_names]
+        self.labels = digits.target[rows].astype(np.int64)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -41,13 +42,9 @@ class DigitsSource:
         """Return the part and the position in it."""
         return f"{self._part}, picture {index}"
 
-    def load(self, index: int) -> Image.Image:
-        """Return the picture as RGB, 8 x 8."""
-        return Image.fromarray(self._images[index]).convert("RGB")
-
-    def origin(self, index: int) -> int:
-        """Return the number itself."""
-        return index
+    def open(self, index: int) -> StoredPicture:
+        """Return the picture, 8 x 8."""
+        return LoadedPicture(Image.fromarray(self._images[index]).convert("RGB"))
 
     def contents(self) -> Iterator[str]:
         """Yield the name of the part."""

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from beit.data.source import Labels
+from beit.data.source import ImageSource
 from beit.errors import DataError
-from beit.image import EXTENSIONS, read_image
+from beit.image import EXTENSIONS, StoredPicture, explained, open_image
 
 
-class FolderSource:
+class FolderSource(ImageSource):
     """All pictures below a folder, in the order of their paths.
 
     If every picture lies in a folder inside it, the first-level folders are the classes; otherwise there are no labels.
@@ -29,8 +28,6 @@ class FolderSource:
                 f"there are no pictures in {folder}; looked for files ending in {', '.join(sorted(EXTENSIONS))}"
             )
         parts = [path.split(os.sep) for path in self._paths]
-        self.classes: list[str] | None = None
-        self.labels: Labels | None = None
         if all(len(part) > 1 for part in parts):
             self.classes = sorted({part[0] for part in parts})
             number = {name: index for index, name in enumerate(self.classes)}
@@ -43,13 +40,12 @@ class FolderSource:
         """Return the path."""
         return str(self._folder / self._paths[index])
 
-    def load(self, index: int) -> Image.Image:
-        """Return the picture as RGB."""
-        return read_image(self.name(index), min_side=self._min_side)
-
-    def origin(self, index: int) -> int:
-        """Return the number itself."""
-        return index
+    def open(self, index: int) -> StoredPicture:
+        """Return the picture, as yet undecoded."""
+        name = self.name(index)
+        with explained(name):
+            content = Path(name).read_bytes()
+        return open_image(content, name, self._min_side)
 
     def contents(self) -> Iterator[str]:
         """Yield the relative path and the size of every file."""
@@ -58,9 +54,17 @@ class FolderSource:
             yield f"{path} {place.stat().st_size if place.exists() else 'missing'}"
 
 
+def holds_pictures(folder: Path) -> bool:
+    """Return whether there are pictures below a folder."""
+    return next(_walk(folder), None) is not None
+
+
 def _pictures(folder: Path) -> list[str]:
     """Return the relative paths of all pictures, sorted; links to folders are followed."""
-    found: list[str] = []
+    return sorted(_walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[str]:
     seen: set[str] = set()  # a link may lead back to where it stands
     for place, folders, files in os.walk(folder, followlinks=True):
         if os.path.realpath(place) in seen:
@@ -70,9 +74,6 @@ def _pictures(folder: Path) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = os.path.relpath(place, folder)
         prefix = "" if relative == "." else relative + os.sep
-        found += [
-            prefix + name
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
-        ]
-    return sorted(found)
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                yield prefix + name

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.data.random import Purpose, generator
+from beit.data.shuffle import make_shuffle
 from beit.errors import ConfigError
 
 Position = tuple[int, int]  # (epoch, index of the picture)
@@ -33,16 +32,36 @@ class BatchOrder:
     The epochs' permutations follow each other without a gap: picture number p of the run is entry p % size of epoch
     p // size, and step s of the run takes the pictures s * batch_size to (s + 1) * batch_size, dealt to the ranks in
     turn. So the order is a function of (seed, step) alone, and a resumed run or another number of ranks sees the same.
+
+    Args:
+        size: Number of pictures.
+        batch_size: Pictures per step, over all ranks.
+        steps: Of the whole run.
+        seed: Of the order.
+        start: First step.
+        rank: Number of this process.
+        world: Number of processes.
+        window: Pictures that are shuffled among each other; None shuffles over everything.
+        shard_sizes: With a window, pictures in each file that holds many, if there are such files.
     """
 
     def __init__(
-        self, size: int, batch_size: int, steps: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
+        self,
+        size: int,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        window: int | None = None,
+        shard_sizes: NDArray[np.int64] | None = None,
     ) -> None:
         check_shared_batch(batch_size, world)
-        self._size, self._batch_size, self._seed = size, batch_size, seed
+        self._size, self._batch_size = size, batch_size
         self._start, self._steps = start, steps
         self._rank, self._world = rank, world
-        self._permutation = lru_cache(maxsize=2)(self._new_permutation)
+        self._shuffle = make_shuffle(size, seed, window, shard_sizes)
 
     def __len__(self) -> int:
         return self._steps - self._start
@@ -55,9 +74,4 @@ class BatchOrder:
         """Return this rank's (epoch, index) pairs of a step."""
         first = step * self._batch_size
         places = range(first + self._rank, first + self._batch_size, self._world)
-        return [
-            (place // self._size, int(self._permutation(place // self._size)[place % self._size])) for place in places
-        ]
-
-    def _new_permutation(self, epoch: int) -> NDArray[np.int64]:
-        return generator(self._seed, Purpose.ORDER, epoch).permutation(self._size)
+        return [(place // self._size, self._shuffle(place // self._size, place % self._size)) for place in places]

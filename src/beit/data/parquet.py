@@ -6,21 +6,19 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from beit.data.source import Labels
+from beit.data.parquet_columns import IMAGE_COLUMNS, classes_and_labels, first_column
+from beit.data.parquet_tables import read_tables, row_count
+from beit.data.source import ImageSource
 from beit.errors import DataError, missing_extra
-from beit.image import read_image
+from beit.image import StoredPicture, open_image
 
-IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
 _FOOTER = 1 << 16  # bytes
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
-class ParquetSource:
+class ParquetSource(ImageSource):
     """Rows of parquet files with a column of image bytes, and possibly a column of labels.
 
     The files are memory-mapped through the `datasets` library, so that they may be larger than memory.
@@ -31,47 +29,38 @@ class ParquetSource:
             import datasets
         except ImportError:
             raise missing_extra("datasets", "train") from None
-        self._paths = list(paths)
-        self._place = str(paths[0]) if len(paths) == 1 else str(paths[0].parent)
+        place = str(paths[0]) if len(paths) == 1 else str(paths[0].parent)
         self._min_side = min_side
-        datasets.disable_progress_bars()
-        try:
-            table: Any = datasets.Dataset.from_parquet([str(path) for path in paths])
-        except OSError:
-            raise  # a full disk and the like: not the fault of the file
-        except Exception as error:  # datasets wraps whatever pyarrow raises
-            reason = str(error.__cause__ or error).splitlines()[0]
-            raise DataError(f"{self._place} cannot be read as parquet: {reason}") from None
-        self._image_column = _column(table, IMAGE_COLUMNS)
+        self._paths, table, self.broken_shards = read_tables(paths, place)
+        self._image_column = first_column(table, IMAGE_COLUMNS)
         if self._image_column is None:
             raise DataError(
-                f"{self._place} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
+                f"{place} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
             )
         if not len(table):
-            raise DataError(f"{self._place} has no rows; expected pictures")
+            raise DataError(f"{place} has no rows; expected pictures")
         if isinstance(table.features[self._image_column], datasets.Image):
             table = table.cast_column(self._image_column, datasets.Image(decode=False))
-        self.classes, self.labels = _labels(table)
+        self.classes, self.labels = classes_and_labels(table)
         self._table = table
+        self._sizes = self.shard_sizes = np.array([row_count(path) for path in self._paths], dtype=np.int64)
+        self._ends = np.cumsum(self._sizes)
 
     def __len__(self) -> int:
         return len(self._table)
 
     def name(self, index: int) -> str:
-        """Return the file and the row."""
-        return f"{self._place}, row {index}"
+        """Return the file and the row in it."""
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        return f"{self._paths[shard]}, row {index - int(self._ends[shard] - self._sizes[shard])}"
 
-    def load(self, index: int) -> Image.Image:
-        """Return the picture as RGB."""
+    def open(self, index: int) -> StoredPicture:
+        """Return the picture, as yet undecoded."""
         cell = self._table[index][self._image_column]
         content = cell["bytes"] if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise DataError(f"{self.name(index)} holds no image bytes")
-        return read_image(content, self.name(index), self._min_side)
-
-    def origin(self, index: int) -> int:
-        """Return the number itself."""
-        return index
+        return open_image(content, self.name(index), self._min_side)
 
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of every file: the end holds the statistics of its pages."""
@@ -79,23 +68,3 @@ class ParquetSource:
             with path.open("rb") as file:
                 file.seek(-min(path.stat().st_size, _FOOTER), os.SEEK_END)
                 yield f"{path.name} {path.stat().st_size} {hashlib.sha256(file.read()).hexdigest()}"
-
-
-def _column(table: Any, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in table.column_names), None)
-
-
-def _labels(table: Any) -> tuple[list[str] | None, Labels | None]:
-    column = _column(table, LABEL_COLUMNS)
-    if column is None:
-        return None, None
-    feature = table.features[column]
-    values = np.asarray(table.with_format("numpy")[column][:])
-    is_scalar = type(feature).__name__ in ("Value", "ClassLabel")
-    if not is_scalar or values.dtype.kind not in "iuUSO" or any(value is None for value in values.tolist()):
-        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
-    named = getattr(feature, "names", None)  # a ClassLabel knows its names
-    if named is not None:
-        return list(named), np.asarray(values, dtype=np.int64)
-    distinct, labels = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
-    return [str(value) for value in distinct], labels.astype(np.int64)

@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     MASK = 2
     SPLIT = 3
     MODEL = 4
+    WINDOW = 5
 
 
 def generator(seed: int, purpose: Purpose, *position: int) -> np.random.Generator:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from beit.data.random import Purpose, generator
-from beit.data.source import ImageSource, Labels
+from beit.data.source import ImageSource
 from beit.errors import DataError
+from beit.image import StoredPicture
 
 
-class Subset:
+class Subset(ImageSource):
     """Some pictures of a source, renumbered."""
 
     def __init__(self, source: ImageSource, indices: NDArray[np.int64]) -> None:
         self._source = source
         self._indices = indices
-        self.classes: list[str] | None = source.classes
-        self.labels: Labels | None = source.labels[indices] if source.labels is not None else None
+        self.classes = source.classes
+        self.labels = source.labels[indices] if source.labels is not None else None
+        self.shard_sizes = _shard_sizes(source.shard_sizes, indices)
+        self.broken_shards = source.broken_shards
+        self.look_ahead = source.look_ahead
+        self.exact_contents = source.exact_contents
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -29,9 +33,9 @@ class Subset:
         """Return the name in the whole source."""
         return self._source.name(int(self._indices[index]))
 
-    def load(self, index: int) -> Image.Image:
-        """Return the picture as RGB."""
-        return self._source.load(int(self._indices[index]))
+    def open(self, index: int) -> StoredPicture:
+        """Return the picture, as yet undecoded."""
+        return self._source.open(int(self._indices[index]))
 
     def origin(self, index: int) -> int:
         """Return the number in the whole source."""
@@ -40,6 +44,18 @@ class Subset:
     def contents(self) -> Iterator[str]:
         """Yield the lines of the whole source."""
         return self._source.contents()
+
+    def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
+        """Have at hand what holds some pictures, and begin to fetch what holds others."""
+        self._source.fetch(self._indices[list(now)].tolist(), self._indices[list(soon)].tolist())
+
+
+def _shard_sizes(sizes: NDArray[np.int64] | None, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return how many pictures of each shard are chosen; None if they are not in the order of the shards."""
+    if sizes is None or np.any(indices[1:] < indices[:-1]):
+        return None
+    ends = np.searchsorted(indices, np.cumsum(sizes))
+    return np.diff(ends, prepend=0).astype(np.int64)
 
 
 def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:

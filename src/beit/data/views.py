@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from beit.data.augmentation import Augmentation
-from beit.image import Box, Preprocessing, normalise, to_unit_array
+from beit.image import Box, Preprocessing, StoredPicture, normalise, to_unit_array
 from beit.image.arrays import Floats
 
 
@@ -29,21 +29,29 @@ class Views:
     augmentation: Augmentation | None = None
     tokenizer_hw: tuple[int, int] | None = None
 
-    def __call__(self, picture: Image.Image, rng: np.random.Generator) -> dict[str, Floats]:
+    def __call__(self, stored: StoredPicture, rng: np.random.Generator) -> dict[str, Floats]:
         """Return pixel_values (C, H, W), normalised, and tokenizer_pixels (C, h, w) in [0, 1] of the same crop.
 
         The model's view is resampled by a bicubic filter and the tokenizer's by a Lanczos filter, as in the original
-        code.
+        code. Of a JPEG no more is decoded than a random crop needs; what evaluation sees is cut from the whole picture.
         """
         if self.augmentation is not None:
-            picture, box = self.augmentation(picture, rng)
+            changes = self.augmentation.draw(stored.height, stored.width, rng)
+            picture, box = changes(stored.decode(self._spare_pixels(changes.box)), stored.width)
         else:
+            picture = stored.decode().picture
             box = self.preprocessing.box(picture.height, picture.width)
         pixels = _cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
         views = {"pixel_values": normalise(pixels, self.preprocessing.mean, self.preprocessing.std)}
         if self.tokenizer_hw is not None:
             views["tokenizer_pixels"] = _cut(picture, box, self.tokenizer_hw, Image.Resampling.LANCZOS)
         return views
+
+    def _spare_pixels(self, box: Box) -> float:
+        """Return how many pixels of a crop there are for one of the largest view, in the direction that has fewer."""
+        shown = [self.preprocessing.image_hw, *([self.tokenizer_hw] if self.tokenizer_hw else [])]
+        left, top, right, bottom = box
+        return min((bottom - top) / max(hw[0] for hw in shown), (right - left) / max(hw[1] for hw in shown))
 
 
 def _cut(picture: Image.Image, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> Floats:

@@ -1,6 +1,18 @@
 """Files that are not on this machine yet: the Hugging Face hub, and the release pages of the original authors."""
 
+from beit.hub.dataset import HubDataset, hub_address, list_dataset, network_is_off
 from beit.hub.download import fetch_url
-from beit.hub.repository import HubOptions, hub_file, is_hub_name, push_folder
+from beit.hub.repository import DISK_FULL, HubOptions, hub_file, is_hub_name, push_folder
 
-__all__ = ["HubOptions", "fetch_url", "hub_file", "is_hub_name", "push_folder"]
+__all__ = [
+    "DISK_FULL",
+    "HubDataset",
+    "HubOptions",
+    "fetch_url",
+    "hub_address",
+    "hub_file",
+    "is_hub_name",
+    "list_dataset",
+    "network_is_off",
+    "push_folder",
+]

@@ -14,7 +14,8 @@ from beit.errors import BeitError, CheckpointError, StorageError
 # huggingface_hub is imported inside the functions: whoever only reads local folders should not pay for loading it.
 
 LOG_IN = "log in with `hf auth login` or pass token=..."
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_ERRORS = DISK_FULL | {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
             f"force_download=True asks for '{repo_id}' anew, but the network is off (HF_HUB_OFFLINE or "
             "local_files_only); drop one of the two"
         )
-    with _explained_errors(repo_id, options.revision):
+    with explained_errors(repo_id, options.revision):
         try:
             path = hf_hub_download(
                 repo_id,
@@ -129,7 +130,7 @@ def push_folder(
             f"revision '{revision}' cannot be combined with create_pr=True, because a pull request goes to the default "
             "branch; drop one of the two"
         )
-    with _explained_errors(repo_id, revision):
+    with explained_errors(repo_id, revision):
         api = HfApi(token=token)
         repo = api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None and not revision.startswith("refs/"):  # refs/pr/7 exists once its request was opened
@@ -172,7 +173,13 @@ def _known_absent(repo_id: str, filename: str, options: HubOptions) -> bool:
 
 
 @contextmanager
-def _explained_errors(repo_id: str, revision: str | None) -> Generator[None]:
+def explained_errors(repo_id: str, revision: str | None) -> Generator[None]:
+    """Turn errors of the hub, of the network and of the disk into ours.
+
+    Raises:
+        CheckpointError: If the repository cannot be had.
+        StorageError: If files of it cannot be kept.
+    """
     from huggingface_hub.errors import HfHubHTTPError
 
     # Its base is that of the HTTP library in use (requests, httpx or httpx2, depending on the version), whose own

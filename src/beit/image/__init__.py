@@ -4,7 +4,8 @@ from beit.image.arrays import HALF, normalise, to_unit_array
 from beit.image.batch import BatchFeature
 from beit.image.preprocessing import Box, Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
-from beit.image.reading import EXTENSIONS, read_image
+from beit.image.reading import EXTENSIONS, explained, read_image
+from beit.image.stored import Decoded, LoadedPicture, StoredPicture, open_image
 
 AutoImageProcessor = BeitImageProcessor  # the name that the published examples use
 
@@ -16,8 +17,13 @@ __all__ = [
     "BeitFeatureExtractor",
     "BeitImageProcessor",
     "Box",
+    "Decoded",
+    "LoadedPicture",
     "Preprocessing",
+    "StoredPicture",
+    "explained",
     "normalise",
+    "open_image",
     "read_image",
     "to_unit_array",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +27,22 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
         DataError: If the file is missing, truncated, too small, animated, no picture, or a decompression bomb.
     """
     name = name or (str(source) if not isinstance(source, bytes) else "picture")
+    with explained(name), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        check_single(image, name)
+        picture = upright_rgb(image, name)
+    check_side(picture.height, picture.width, name, min_side)
+    return picture
+
+
+@contextmanager
+def explained(name: object) -> Generator[None]:
+    """Turn whatever Pillow raises about a picture into one line about it; only then is its name made into text.
+
+    Raises:
+        DataError: Naming the picture, and what is wrong with it.
+    """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            check_single(image, name)
-            picture = _eight_bit(ImageOps.exif_transpose(image), name).convert("RGB")
+        yield
     except DataError:
         raise
     except FileNotFoundError:
@@ -37,14 +51,24 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
         raise DataError(f"{name} is not a picture that Pillow can read; expected one of {sorted(EXTENSIONS)}") from None
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
-    if min(picture.size) < min_side:
-        raise DataError(
-            f"{name} is {picture.height} x {picture.width} pixels; expected at least {min_side} on each side"
-        )
-    return picture
 
 
-def check_single(image: Image.Image, name: str) -> None:
+def check_side(height: int, width: int, name: object, min_side: int) -> None:
+    """Refuse a picture that is too small.
+
+    Raises:
+        DataError: Naming its size.
+    """
+    if min(height, width) < min_side:
+        raise DataError(f"{name} is {height} x {width} pixels; expected at least {min_side} on each side")
+
+
+def upright_rgb(image: Image.Image, name: object) -> Image.Image:
+    """Return an opened picture as RGB of 8 bits, turned by its EXIF orientation."""
+    return _eight_bit(ImageOps.exif_transpose(image), name).convert("RGB")
+
+
+def check_single(image: Image.Image, name: object) -> None:
     """Refuse a film or a document of several pages, of which the first picture alone would be an arbitrary part.
 
     Cameras put a preview beside a photograph (MPO); there the first picture is the photograph.
@@ -58,7 +82,7 @@ def check_single(image: Image.Image, name: str) -> None:
         )
 
 
-def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+def _eight_bit(image: Image.Image, name: object) -> Image.Image:
     """Return a picture of 8 bits per channel; of 16-bit grey the upper 8, which Pillow's own conversion would clip."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))

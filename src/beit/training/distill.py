@@ -18,6 +18,7 @@ from beit.geometry import Grid
 from beit.tokenizer import VQKD, TokenEncoder, VQKDConfig, distillation_loss
 from beit.tokenizer.checks import check_side
 from beit.tokenizer.fingerprint import tensors_fingerprint
+from beit.training.broken import note_shards
 from beit.training.codebook import CodebookWatch
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
@@ -112,6 +113,7 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
+    note_shards(accelerator, folder.broken, sources.train, sources.val)
     torch.manual_seed(job.run.seed)
     plain = tokenizer_views(side)
     changing = Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)

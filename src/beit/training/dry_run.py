@@ -103,7 +103,10 @@ def forecast(job: PretrainJob) -> Forecast:
     views = pretrain_views(job, config, tokenizer.stride, grid)
     shown = views if stored is None else replace(views, tokenizer_hw=None)
     dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
-    order = BatchOrder(len(dataset), job.train.batch_size, _WARM_STEPS + _TIMED_STEPS, job.run.seed)
+    steps, window = _WARM_STEPS + _TIMED_STEPS, job.data.shuffle_window
+    order = BatchOrder(
+        len(dataset), job.train.batch_size, steps, job.run.seed, window=window, shard_sizes=dataset.shard_sizes
+    )
     module, optimiser = accelerator.prepare(run.module, build_optimiser(run.groups, job.optim))
     module.train()
     seconds: list[_Seconds] = []

@@ -18,6 +18,7 @@ from beit.data import Collate, ViewDataset, Views
 from beit.errors import CheckpointError, DataError
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
+from beit.training.broken import note_shards
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.evaluate import Evaluation, evaluate_classifier, evaluation_sections
@@ -91,6 +92,7 @@ def finetune(job: FinetuneJob) -> RunFolder:
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
+    note_shards(accelerator, folder.broken, sources.train, sources.val)
     run = FinetuneRun(model, view, job)
     dataset = ViewDataset(sources.train, Views(view, augmentation(job.augment)), job.run.seed, replace_broken=True)
     plan = Plan("fine-tuning", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed))

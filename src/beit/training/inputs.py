@@ -9,6 +9,7 @@ from PIL import Image
 from beit.data import Augmentation, ImageSource, few_per_class, open_source, split
 from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
+from beit.training.broken import check_shards
 from beit.training.settings import AugmentSettings, DataSettings, ModelSettings, PictureSettings
 
 
@@ -25,11 +26,19 @@ def open_pictures(data: PictureSettings) -> ImageSource:
 
     Raises:
         ConfigError: If no path is given.
-        DataError: If there are no pictures.
+        DataError: If there are no pictures, or too many shards are unreadable.
     """
     if data.path is None:
-        raise ConfigError("data.path is missing; name a folder of pictures, a parquet file or digits:train")
-    return open_source(data.path, data.min_side)
+        raise ConfigError(
+            "data.path is missing; name a folder of pictures, parquet or tar files, hub:owner/name or digits:train"
+        )
+    return _open(data.path, data)
+
+
+def _open(path: str, data: PictureSettings) -> ImageSource:
+    source = open_source(path, data.min_side)
+    check_shards(source, data.max_broken)
+    return source
 
 
 def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sources:
@@ -40,7 +49,7 @@ def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sou
     """
     source = open_pictures(data)
     if data.val_path is not None:
-        train, val = source, open_source(data.val_path, data.min_side)
+        train, val = source, _open(data.val_path, data)
         if stratified and train.classes is not None and val.classes is not None and train.classes != val.classes:
             strange = sorted(set(val.classes) ^ set(train.classes))
             raise DataError(

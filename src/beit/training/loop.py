@@ -182,6 +182,8 @@ class _Loop:
             self.start,
             accelerator.process_index,
             accelerator.num_processes,
+            plan.data.shuffle_window,
+            plan.dataset.shard_sizes,
         )
         pin = accelerator.device.type == "cuda"
         return training_batches(plan.dataset, order, plan.collate, plan.data.workers, pin)
@@ -222,7 +224,9 @@ class _Loop:
     def _pictures(self, step: int) -> list[dict[str, Any]]:
         """Return epoch, index and name of the pictures of a step, over all processes."""
         plan = self.plan
-        order = BatchOrder(len(plan.dataset), plan.train.batch_size, plan.steps, plan.run.seed)
+        window, shards = plan.data.shuffle_window, plan.dataset.shard_sizes
+        size, batch_size, seed = len(plan.dataset), plan.train.batch_size, plan.run.seed
+        order = BatchOrder(size, batch_size, plan.steps, seed, window=window, shard_sizes=shards)
         name = plan.dataset.name
         return [{"epoch": epoch, "index": index, "name": name(index)} for epoch, index in order.batch(step)]
 

@@ -18,6 +18,7 @@ from beit.errors import ConfigError
 from beit.geometry import Grid, block_masks, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
+from beit.training.broken import note_shards
 from beit.training.conclusion import conclude, save_model
 from beit.training.cost import training_flops
 from beit.training.device import make_accelerator
@@ -117,6 +118,7 @@ def pretrain(job: PretrainJob) -> RunFolder:
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
+    note_shards(accelerator, folder.broken, sources.train, sources.val)
     if tokenizer is None:
         tokenizer = load_tokenizer(_train_tokenizer(job, grid, folder))
     encoding = job.tokenizer.encoding

@@ -46,11 +46,12 @@ class PictureSettings:
     """Which pictures, and how they are read."""
 
     path: str | None = None
-    """Folder of pictures (folders inside it are classes), parquet file or folder of them, or digits:train. Needed."""
+    """Folder of pictures (folders inside it are classes); parquet or tar file, folder of them, or pattern such as
+    shards/train-{000..099}.tar; hub:owner/name, with :split and @revision if wanted; or digits:train. Needed."""
     min_side: int = Field(default=8, ge=1)
     """Pictures with a shorter side, in pixels, count as broken."""
     max_broken: float = Field(default=0.01, ge=0, le=1)
-    """Stop when more than this share of the pictures is broken; up to it they are skipped and listed."""
+    """Stop when more than this share of the pictures, or of the shards, is broken; fewer are skipped and listed."""
     workers: int = Field(default=2, ge=0)
     """Processes that load pictures; results do not depend on it."""
 
@@ -65,6 +66,8 @@ class DataSettings(PictureSettings):
     """Share of the pictures to hold out when val_path is not given."""
     per_class: int | None = Field(default=None, ge=1)
     """Train on this many pictures per class only, chosen by the seed."""
+    shuffle_window: int | None = Field(default=None, ge=1)
+    """Read nearly in order: shuffle the files of a collection, then their pictures within so many; null: over all."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -34,7 +34,7 @@ from beit.geometry import Grid
 from beit.models_torch.device import pick_device
 from beit.tokenizer import VQKD, TokenEncoder, Tokenizer, codebook_usage, load_tokenizer, tokenizer_fingerprint
 from beit.tokenizer.checks import check_side
-from beit.training.broken import BrokenPictures, require_usable
+from beit.training.broken import BrokenPictures, list_shards, require_usable
 from beit.training.inputs import augmentation, open_pictures
 from beit.training.jobs import EncodeJob, EvaluateTokenizerJob, ReconstructJob, TokenizerUse
 from beit.training.report import Section, numbers_table, write_report
@@ -101,7 +101,9 @@ def encode_pictures(job: EncodeJob) -> Encoded:
     ) | {"vocab_size": tokenizer.vocab_size, "precision": encoder.precision}
     count, tokens = job.views or 1, side // tokenizer.stride
     writer = TokenWriter(job.output, facts, (len(source), count, tokens, tokens))
-    broken = BrokenPictures(Path(job.output) / "broken.txt", len(source), job.data.max_broken)
+    listing = Path(job.output) / "broken.txt"
+    list_shards(listing, source)
+    broken = BrokenPictures(listing, len(source), job.data.max_broken)
     try:
         _encode_rows(job, encoder, source, writer, broken)
     finally:

@@ -16,6 +16,7 @@ from beit.data import Collate, ViewDataset, Views
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 from beit.tokenizer.checks import check_side
 from beit.tokenizer.loss import reconstruction_loss, token_divergences
+from beit.training.broken import note_shards
 from beit.training.codebook import CodebookWatch
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
@@ -88,6 +89,7 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
+    note_shards(accelerator, folder.broken, sources.train, sources.val)
     torch.manual_seed(job.run.seed)
     plain = tokenizer_views(job.image_size)
     changing = Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
