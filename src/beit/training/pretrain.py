@@ -41,6 +41,7 @@ from beit.training.pretrain_quality import held_out_loss, measure_pretraining
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings
+from beit.training.sharding import check_sharding
 from beit.training.tokenizer import train_tokenizer
 
 
@@ -87,6 +88,9 @@ def pretrain(job: PretrainJob) -> RunFolder:
     grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
     check_aggregation(job.aggregation, config)
+    check_sharding(job.run, job.train)
+    if job.tokenizer.path is None:
+        check_sharding(job.run, job.tokenizer.train, "tokenizer.")
     tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
     check_tokenizer(job, tokenizer, config, grid)
     model = _checkpoint_model(job)
