@@ -72,8 +72,8 @@ def _serve():
         import_module(f"beit.cli.{name}")
     for name in ("pretrain", "finetune", "distill", "tokenizer", "report"):
         import_module(f"beit.training.{name}")
-    import_module("sklearn.datasets")
-    import_module("matplotlib.pyplot")
+    for name in ("sklearn.datasets", "matplotlib.pyplot", "torch._dynamo", "torch.distributed.fsdp"):
+        import_module(name)  # what a run imports when it first needs it
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     for line in sys.stdin:
         replies.write(json.dumps(_answer(**json.loads(line))) + "\n")

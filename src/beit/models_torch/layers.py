@@ -44,7 +44,7 @@ class DropPath(nn.Module):
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.rows = (0, 1)
+        self.rows: tuple[int, int] = (0, 1)
 
     def forward(self, branch_BSD: Tensor) -> Tensor:
         """Return the branch, zero for dropped samples; unchanged in evaluation."""

@@ -31,6 +31,7 @@ from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.sharding import check_sharding
 from beit.training.teacher import BeitTeacher, Teacher, feature_size
+from beit.training.together import one_run
 from beit.training.tokenizer_pictures import reconstruction_section
 from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
 from beit.training.tokenizer_run import TokenizerRun
@@ -80,6 +81,7 @@ class DistillObjective(nn.Module):
         }
 
 
+@one_run
 def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFolder:
     """Train a VQ-KD tokenizer and leave model, metrics and report in the run folder, which is returned.
 

@@ -31,6 +31,7 @@ from beit.training.plan import Plan, check_length
 from beit.training.report import curves_section
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.sharding import check_sharding
+from beit.training.together import one_run
 
 
 class FinetuneObjective(nn.Module):
@@ -77,6 +78,7 @@ class FinetuneRun:
         self.model.load_weights(folder, strict=True)
 
 
+@one_run
 def finetune(job: FinetuneJob) -> RunFolder:
     """Fine-tune a classifier and leave model, metrics and report in the run folder, which is returned."""
     check_sharding(job.run, job.train)

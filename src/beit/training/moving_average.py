@@ -36,7 +36,7 @@ class MovingAverage:
         floating = [pair for pair in pairs if pair[0].is_floating_point()] if self._updates else []
         if floating:
             averages, weights = zip(*floating, strict=True)
-            torch._foreach_lerp_(averages, weights, 1 - self._decay)  # pyright: ignore[reportPrivateUsage]
+            torch._foreach_lerp_(averages, weights, 1 - self._decay)  # pyright: ignore[reportPrivateImportUsage]
         for average, now in pairs:
             if not (self._updates and average.is_floating_point()):  # the first weights, and what only counts
                 average.copy_(now)

@@ -42,6 +42,7 @@ from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings
 from beit.training.sharding import check_sharding
+from beit.training.together import one_run
 from beit.training.tokenizer import train_tokenizer
 
 
@@ -75,6 +76,7 @@ class PretrainRun:
         self.model.load_weights(folder, strict=True)
 
 
+@one_run
 def pretrain(job: PretrainJob) -> RunFolder:
     """Pre-train a BEiT and leave model, metrics and report in the run folder, which is returned.
 

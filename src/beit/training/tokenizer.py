@@ -29,6 +29,7 @@ from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
 from beit.training.sharding import check_sharding
+from beit.training.together import one_run
 from beit.training.tokenizer_pictures import reconstruction_section
 from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
 from beit.training.tokenizer_run import TokenizerRun
@@ -73,6 +74,7 @@ class TokenizerObjective(nn.Module):
         return {"loss": loss, "reconstruction": reconstruction.detach(), "kl": kl.detach(), **usage}
 
 
+@one_run
 def train_tokenizer(job: TokenizerJob) -> RunFolder:
     """Train a discrete VAE and leave model, metrics and report in the run folder, which is returned.
 
