@@ -1,7 +1,9 @@
 """What a run survives: preemption, damaged checkpoints, a loss that is not finite; and how a batch may be divided."""
 
 import json
+import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -107,13 +109,6 @@ def test_weight_decay_follows_its_schedule(whole, tmp_path):
     assert not weights["falling"][name].equal(weights["none"][name])
 
 
-def test_fewer_pictures_than_one_batch(tmp_path):
-    done = beit("pretrain", *COMMON, "--train.batch_size=2000", f"--run.output={tmp_path}/run")
-    assert done.returncode == 1
-    assert "train.batch_size 2000 is larger than the 1232 pictures" in done.stderr
-    assert not (tmp_path / "run").exists()
-
-
 def test_pretraining_keeps_the_best_and_may_stop(whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", f"--run.output={tmp_path}/run"]
     stop = ["--early_stop.patience=1", "--early_stop.every=4", "--early_stop.min_gain=0.9"]
@@ -124,3 +119,79 @@ def test_pretraining_keeps_the_best_and_may_stop(whole, tmp_path):
     assert losses(tmp_path / "run") == {step: loss for step, loss in losses(whole).items() if step <= 8}, (
         "only measured"
     )
+
+
+def test_the_best_is_kept_without_stopping(nursery, whole, tmp_path):
+    """Measured only: best/ is the model of the best measurement, the result is the last model, nothing else changes."""
+    command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", "--train.ema_decay=0.9"]
+    measure = ["--early_stop.measure=true", "--early_stop.every=4", "--early_stop.min_gain=0.2"]
+    ended = nursery.run(*command, *measure, f"--run.output={tmp_path}/run")
+    assert ended.statuses == [0], ended.errors
+    assert "keeping the model" not in ended.outputs[0]
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    measured = {line["step"]: line["held_out_loss"] for line in lines if "held_out_loss" in line}
+    assert list(measured) == [4, 8, 12, 16, 20, 24]
+    model, last = (run / "model/model.safetensors" for run in (tmp_path / "run", whole))
+    assert model.read_bytes() == last.read_bytes()
+    best = load_file(tmp_path / "run/best/model.safetensors")
+    assert any(not best[name].equal(tensor) for name, tensor in load_file(last).items()), "no gain of a fifth was later"
+    stopped = nursery.run(*command, f"--run.output={tmp_path}/stopped", "--train.max_steps=24", "--early_stop.patience=6",
+                          "--early_stop.every=4", "--early_stop.min_gain=0.2")  # fmt: skip
+    assert stopped.statuses == [0], stopped.errors
+    assert (tmp_path / "stopped/model/model.safetensors").read_bytes() == (
+        tmp_path / "run/best/model.safetensors"
+    ).read_bytes()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(nursery, whole, tmp_path):
+    command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model"]
+    (tmp_path / "file").write_text("")
+    places = [tmp_path / "file/run"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = (
+        shutil.which("mount")
+        and not subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)], capture_output=True).returncode
+    )
+    try:
+        for place in [*places, *([disk / "run"] if mounted else [])]:
+            for ranks in (1, 2):
+                ended = nursery.run(*command, f"--run.output={place}", ranks=ranks)
+                assert ended.statuses == [1] * ranks
+                assert all("cannot write" in text and text.count("\n") == 1 for text in ended.errors), ended.errors
+                assert not place.exists()
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (["--mask.count=17"], "17 masked patches with blocks of at least 2 on a grid of 16 patches; expected 2 to 16"),
+        (["--mask.count=1"], "1 masked patches with blocks of at least 2 on a grid of 16 patches; expected 2 to 16"),
+        (["--mask.min_block=17", "--mask.count=17"], "the smallest block is 17 patches; expected 1 to 16"),
+        (["--train.accumulate=33"], "train.accumulate is 33, and each of 1 processes has 32 of the 32 pictures"),
+        (["--train.batch_size=2000"], "train.batch_size 2000 is larger than the 1232 pictures"),
+    ],
+)
+def test_impossible_settings_leave_nothing_behind(nursery, tmp_path, settings, line):
+    ended = nursery.run("pretrain", *COMMON, *settings, f"--run.output={tmp_path}/run")
+    assert ended.statuses == [1]
+    assert line in ended.errors[0]
+    assert ended.errors[0].count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_settings_are_named_unless_forced(nursery, whole, tmp_path):
+    run = tmp_path / "run"
+    command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", f"--run.output={run}"]
+    ended = nursery.run(*command, kill_after=run / "checkpoints/step_00000010")
+    assert ended.statuses == [-signal.SIGKILL]
+    changed = ["--optim.lr=2e-3", "--model.drop_path_rate=0.1"]
+    refused = nursery.run(*command, *changed)
+    assert refused.statuses == [1]
+    assert "model.drop_path_rate was 0.2 and is now 0.1; optim.lr was 0.0015 and is now 0.002" in refused.errors[0]
+    forced = nursery.run(*command, *changed, "--force")
+    assert forced.statuses == [0], forced.errors
+    assert "continues with other settings: model.drop_path_rate was 0.2 and is now 0.1" in forced.errors[0]
