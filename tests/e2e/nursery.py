@@ -27,6 +27,21 @@ class Ended:
     errors: list[str]
     seconds: float
 
+    @property
+    def returncode(self):
+        """The exit status of the first process."""
+        return self.statuses[0]
+
+    @property
+    def stdout(self):
+        """What the first process wrote."""
+        return self.outputs[0]
+
+    @property
+    def stderr(self):
+        """The errors that the first process wrote."""
+        return self.errors[0]
+
 
 class Nursery:
     """The client; use it as a context."""

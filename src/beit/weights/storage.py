@@ -102,8 +102,8 @@ def _cleaned_up(path: Path, temporary: Path) -> Generator[None]:
     except BaseException as error:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        elif temporary.exists():
+            temporary.unlink()
         if isinstance(error, StorageError):
             raise
         if isinstance(error, OSError | SafetensorError):
