@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from beit.training.sharding import as_held, gathered, own_part
 from beit.weights import check_fit, read_safetensors
@@ -26,7 +28,7 @@ class MovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._current: dict[str, Tensor] = model.state_dict(keep_vars=True)
         self._average = {name: tensor.detach().clone() for name, tensor in self._current.items()}
-        self._decay = decay
+        self._mix: Any = get_ema_multi_avg_fn(decay)
         self._updates = 0
 
     @torch.no_grad()
@@ -35,8 +37,8 @@ class MovingAverage:
         pairs = [(own_part(self._average[name]), own_part(now.detach())) for name, now in self._current.items()]
         floating = [pair for pair in pairs if pair[0].is_floating_point()] if self._updates else []
         if floating:
-            averages, weights = zip(*floating, strict=True)
-            torch._foreach_lerp_(averages, weights, 1 - self._decay)  # pyright: ignore[reportPrivateImportUsage]
+            averages, weights = (list(side) for side in zip(*floating, strict=True))
+            self._mix(averages, weights, self._updates)
         for average, now in pairs:
             if not (self._updates and average.is_floating_point()):  # the first weights, and what only counts
                 average.copy_(now)
