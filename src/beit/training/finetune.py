@@ -31,6 +31,8 @@ from beit.training.optimiser import parameter_groups
 from beit.training.plan import Plan, check_length
 from beit.training.report import curves_section
 from beit.training.run_folder import RunFolder, open_run_folder
+from beit.training.sharding import check_sharding
+from beit.training.together import one_run
 
 
 class FinetuneObjective(nn.Module):
@@ -77,8 +79,10 @@ class FinetuneRun:
         self.model.load_weights(folder, strict=True)
 
 
+@one_run
 def finetune(job: FinetuneJob) -> RunFolder:
     """Fine-tune a classifier and leave model, metrics and report in the run folder, which is returned."""
+    check_sharding(job.run, job.train)
     sources = open_sources(job.data, job.run.seed, stratified=True)
     classes = sources.train.classes
     if classes is None or sources.val.classes is None:

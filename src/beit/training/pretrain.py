@@ -44,6 +44,8 @@ from beit.training.pretrain_quality import held_out_loss, measure_pretraining
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings
+from beit.training.sharding import check_sharding
+from beit.training.together import one_run
 from beit.training.tokenizer import train_tokenizer
 
 CURVES = {
@@ -91,6 +93,7 @@ class PretrainRun:
         self.model.load_weights(folder, strict=True)
 
 
+@one_run
 def pretrain(job: PretrainJob) -> RunFolder:
     """Pre-train a BEiT and leave model, metrics and report in the run folder, which is returned.
 
@@ -104,6 +107,9 @@ def pretrain(job: PretrainJob) -> RunFolder:
     grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
     check_aggregation(job.aggregation, config)
+    check_sharding(job.run, job.train)
+    if job.tokenizer.path is None:
+        check_sharding(job.run, job.tokenizer.train, "tokenizer.")
     tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
     check_tokenizer(job, tokenizer, config, grid)
     model = _checkpoint_model(job)
@@ -152,7 +158,7 @@ def pretrain(job: PretrainJob) -> RunFolder:
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
         save_model(folder, run.save)
-        if gallery is not None and early_stop.best_step is not None:
+        if gallery is not None and early_stop.keeps_best and early_stop.best_step is not None:
             gallery.add(early_stop.best_step)  # the model that is kept
         _conclude(job, run, encoder, sources, plain, mask, folder, steps, gallery)
     accelerator.wait_for_everyone()

@@ -7,7 +7,7 @@ pictures/           what a pre-training makes of the same held-out pictures whil
 checkpoints/        step_00000500/ ...: everything needed to continue
 model/              the trained model
 model_average/      the moving average of its weights, if one is kept
-best/               the model that measured best, if an early stop is set
+best/               the model that measured best, if the run measures
 not_finite.json     the pictures of the step that diverged, if one did
 result.json         what the finished run measured
 broken.txt          pictures that were skipped, and why
@@ -38,6 +38,7 @@ _FREE = {
     ("run", "save_every"),
     ("run", "keep_checkpoints"),
     ("run", "report"),
+    ("run", "sharding"),
     ("data", "workers"),
     # what these name may move: the checkpoints know its content
     ("teacher",),
