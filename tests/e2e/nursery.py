@@ -124,13 +124,16 @@ def _answer(arguments, ranks, per_rank, kill_after, kill):
 
 
 def _fork(place, arguments, rank, ranks, port):
+    written = [os.open(place / f"{kind}{rank}", os.O_WRONLY | os.O_CREAT) for kind in ("out", "err")]
     child = os.fork()
     if child:
+        for descriptor in written:
+            os.close(descriptor)
         return child
     status = 70
     try:
-        for descriptor, kind in ((1, "out"), (2, "err")):
-            os.dup2(os.open(place / f"{kind}{rank}", os.O_WRONLY | os.O_CREAT), descriptor)
+        for descriptor, file in zip((1, 2), written, strict=True):
+            os.dup2(file, descriptor)
         if ranks > 1:
             os.environ |= {
                 "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks),
