@@ -110,3 +110,12 @@ def test_a_loss_that_is_not_finite_ends_all(nursery, command, tmp_path):
     assert ended.statuses == [1, 1]
     assert all("is not finite" in text and text.count("\n") == 1 for text in ended.errors), ended.errors
     assert (tmp_path / "run/not_finite.json").exists()
+
+
+def test_processes_that_do_not_share_the_run_folder_are_refused(nursery, undisturbed, tmp_path):
+    tokenizer = f"--tokenizer.path={undisturbed}/tokenizer/model"
+    places = [[f"--run.output={tmp_path}/{name}"] for name in ("one", "other")]
+    ended = nursery.run("pretrain", *COMMON, tokenizer, ranks=2, per_rank=places)
+    assert ended.statuses == [1, 1]
+    assert f"process 1 does not see {tmp_path}/other/recipe.yaml, which process 0 has written" in ended.errors[0]
+    assert "run.output has to be a folder that all processes share" in ended.errors[1]

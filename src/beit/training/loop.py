@@ -108,7 +108,7 @@ class _Loop:
                 measures = plan.early_stop is not None and plan.early_stop.due(finished, last)
                 logs = finished % plan.run.log_every == 0 or last
                 saves = finished % plan.run.save_every == 0 or last
-                paused = stop.agreed() and not last
+                paused = stop.agreed(finished) and not last
                 meets = logs or saves or measures or paused
                 if self.new_broken or meets:
                     self._note_broken(together=meets)

@@ -82,7 +82,7 @@ class Peers:
             while len(connections) < self.world - 1:
                 connection, _ = server.accept()
                 connection.settimeout(_JOIN_SECONDS)
-                said = connection.makefile("rb").readline(_TOKEN_LENGTH + 16).split()
+                said = _first_words(connection)
                 if len(said) == 2 and secrets.compare_digest(said[0], token.encode()):
                     connections[int(said[1])] = connection
                 else:
@@ -138,6 +138,14 @@ class Peers:
     def _close(self) -> None:
         for connection in self._connections.values():
             connection.close()
+
+
+def _first_words(connection: socket.socket) -> list[bytes]:
+    """Return what a connection says first: a token and a rank, if it is of the run."""
+    try:
+        return connection.makefile("rb").readline(_TOKEN_LENGTH + 16).split()
+    except OSError:  # silence, for one
+        return []
 
 
 def _read(connection: socket.socket, process: int) -> News:

@@ -74,14 +74,19 @@ class Trainee:
         if self._divided and self._main:
             self._objective.module.to("cpu")
 
-    def gather(self) -> None:
-        """Give the objective's own model the weights of now, on the device of the first process; all have to call."""
+    def gather(self, place: bool = True) -> None:
+        """Give the objective's own model the weights of now; all have to call.
+
+        Args:
+            place: Whether to put it on the device of the first process; to be saved it may stay in the host's memory.
+        """
         if not self._divided:
             return
         tensors = gathered(self._own.state_dict(), keeps=self._main)
         if self._main:
             self._objective.module.load_state_dict(tensors)
-            self._objective.module.to(self._accelerator.device)
+            if place:
+                self._objective.module.to(self._accelerator.device)
 
     def save(self, step: int) -> None:
         """Write the checkpoint after `step` finished steps; one process writes for all."""
@@ -93,11 +98,10 @@ class Trainee:
             if self.average is not None:
                 self.average.save(folder, average)
 
-        with self.gathered():
-            if self._main:
-                keep = self._plan.run.keep_checkpoints
-                module = self._objective.module
-                save_checkpoint(self._folder.checkpoints, step, save_model, module, moments, keep, self._facts)
+        self.gather(place=False)
+        if self._main:
+            keep, module = self._plan.run.keep_checkpoints, self._objective.module
+            save_checkpoint(self._folder.checkpoints, step, save_model, module, moments, keep, self._facts)
         self._accelerator.wait_for_everyone()
 
     def save_average(self) -> None:
