@@ -130,7 +130,7 @@ def _stopped(
     if folder.finished:
         early = steps is not None and step < steps
         return "finished by its early stop" if early else "finished"
-    started = _written(folder.recipe)  # last, since every start writes it
+    started = _written(folder.recipe) - 1.0  # every start writes it; clocks of file systems are coarse
     if (told := folder.path / NOT_FINITE).exists() and _written(told) >= started:
         diverged = json.loads(told.read_text(encoding="utf-8"))["step"]
         if diverged > max((line["step"] for line in lines), default=0):
@@ -143,7 +143,7 @@ def _stopped(
         return f"paused; {again}"  # only a run that is asked to stop saves at such a step
     line_seconds = step_seconds * recipe["run"]["log_every"] if step_seconds is not None else 0.0
     allowed = max(_QUIET_SECONDS, _QUIET_LINES * line_seconds)
-    if _written(folder.metrics) <= started or step == steps:
+    if _written(folder.metrics) <= started + 1.0 or step == steps:
         allowed = max(allowed, _FIRST_LINE_SECONDS)
     return f"not at work, as it seems: nothing new for {duration(quiet)}; {again}" if quiet > allowed else None
 
