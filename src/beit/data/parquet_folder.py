@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,8 @@ class ParquetFolder(ParquetShards):
 
     def __init__(self, paths: Sequence[Path], min_side: int = 8) -> None:
         place = str(paths[0].parent)
-        try:
-            import datasets  # noqa: F401  # it is needed later
-        except ImportError:
-            raise missing_extra("datasets", "train") from None
+        if find_spec("datasets") is None:
+            raise missing_extra("datasets", "train")
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             looks = threads.map(_look, paths)
             found = list(zip(paths, shown(looks, len(paths), "reading the ends of the shards"), strict=True))
