@@ -6,9 +6,15 @@ import pytest
 from PIL import Image
 
 from beit.cli.main import main
+from beit.errors import ConfigError
+from beit.training.distill import distill_tokenizer
+from beit.training.jobs import DistillJob
+from beit.training.settings import DataSettings, RunSettings, TrainSettings
 from beit.weights import read_safetensors
-from tests.e2e.small import FINETUNE, PRETRAIN
+from tests.e2e import small
+from tests.e2e.small import FINETUNE, TOKENIZER
 
+PRETRAIN = [*small.PRETRAIN, "--tokenizer.train.batch_size=4"]
 EXTRA = ["--train.max_steps=3", "--train.batch_size=8", "--optim.warmup_steps=0"]
 
 
@@ -125,8 +131,18 @@ def test_classes_of_held_out_pictures_mean_nothing_to_pretraining(pictures, tmp_
         ("--mask.count=17", "mask.count and mask.min_block"),
         ("--mask.count=1", "1 masked patches with blocks of at least 2"),
         ("--train.batch_size=12", "train.batch_size 12 is larger than the 11 pictures; lower it, or add pictures"),
+        ("--tokenizer.train.batch_size=12", "tokenizer.train.batch_size 12 is larger than the 11 pictures; lower it"),
+        ("--train.accumulate=9", "train.accumulate is 9, and each of 1 processes has 8 of the 8 pictures"),
+        ("--tokenizer.train.accumulate=5", "tokenizer.train.accumulate is 5, and each of 1 processes has 4"),
     ],
-    ids=["more masked patches than patches", "less than one block", "less pictures than a batch"],
+    ids=[
+        "more masked patches than patches",
+        "less than one block",
+        "less pictures than a batch",
+        "less pictures than a batch of the tokenizer",
+        "more parts than pictures",
+        "of the tokenizer",
+    ],
 )
 def test_what_does_not_fit_together_is_told_before_the_first_step(pictures, tmp_path, capsys, setting, message, dry):
     command = [*PRETRAIN, "--train.max_steps=9", "--train.batch_size=8", setting, f"--data.path={pictures}"]
@@ -134,4 +150,19 @@ def test_what_does_not_fit_together_is_told_before_the_first_step(pictures, tmp_
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines
     assert message in lines[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_less_pictures_than_a_batch_of_a_tokenizer(pictures, tmp_path, capsys):
+    command = ["tokenizer", "train", *TOKENIZER, "--train.batch_size=12", f"--data.path={pictures}"]
+    assert main([*command, f"--run.output={tmp_path / 'run'}"]) == 1
+    assert "train.batch_size 12 is larger than the 11 pictures; lower it" in capsys.readouterr().err
+    job = DistillJob(
+        run=RunSettings(output=str(tmp_path / "run")),
+        data=DataSettings(path=str(pictures), workers=0),
+        image_size=32,
+        train=TrainSettings(batch_size=12),
+    )
+    with pytest.raises(ConfigError, match=r"^train\.batch_size 12 is larger than the 11 pictures"):
+        distill_tokenizer(job, teacher=lambda pixels: pixels.new_ones(len(pixels), 4, 8))
     assert not (tmp_path / "run").exists()

@@ -130,6 +130,84 @@ def test_watch_shows_the_tokenizer_that_is_trained_first(run, tmp_path, capsys):
     assert "its tokenizer first) step 20 of 20" in watched(part, capsys)
 
 
+@pytest.fixture
+def looks(monkeypatch):
+    """What happens between one look and the next, in order; a look beyond fails the test. Stdout is a terminal."""
+    events = []
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("beit.cli.watch.time.sleep", lambda _: events.pop(0)())
+    return events
+
+
+def at_work(run, tmp_path):
+    """Return a copy of a run after four of its steps."""
+    part = part_of(run, tmp_path, "checkpoints")
+    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (part / "metrics.jsonl").write_text("".join(lines[:4]))
+    return part
+
+
+def test_watching_ends_with_the_run(run, tmp_path, looks, capsys):
+    part = at_work(run, tmp_path)
+    looks += [lambda: None, lambda: shutil.copy(run / "result.json", part)]
+    assert main(["watch", str(part)]) == 0
+    assert not looks
+    assert "finished" in capsys.readouterr().out
+
+
+def test_watching_ends_when_the_run_is_paused(run, tmp_path, looks, capsys):
+    part = at_work(run, tmp_path)
+    looks += [lambda: None, lambda: (part / "checkpoints/step_00000005").mkdir(parents=True)]
+    assert main(["watch", str(part)]) == 0
+    assert "paused; the same command continues it after step 5" in capsys.readouterr().out
+
+
+def test_watching_ends_when_the_run_diverges(run, tmp_path, looks, capsys):
+    part = at_work(run, tmp_path)
+    looks += [lambda: (part / "not_finite.json").write_text('{"step": 5, "pictures": []}')]
+    assert main(["watch", str(part)]) == 0
+    assert "stopped: the loss was not finite at step 5" in capsys.readouterr().out
+
+
+def test_watching_ends_when_the_run_was_killed(run, tmp_path, looks, capsys):
+    part = at_work(run, tmp_path)
+
+    def die():
+        for path in (part, *part.rglob("*")):
+            os.utime(path, (time.time() - 3000,) * 2)
+
+    looks += [die]
+    assert main(["watch", str(part)]) == 0
+    assert "nothing new for 50 min; the same command starts it again" in capsys.readouterr().out
+    assert main(["watch", str(part)]) == 0, "without a second look"
+
+
+def test_watching_goes_on_from_the_tokenizer_to_the_model(run, tmp_path, looks, capsys):
+    part = part_of(run, tmp_path, "checkpoints", "metrics.jsonl", "pictures")
+    os.utime(part / "tokenizer/result.json")
+    looks += [lambda: None, lambda: shutil.copy(run / "result.json", part)]
+    assert main(["watch", str(part)]) == 0
+    assert not looks
+    assert "finished; the pre-training begins" in capsys.readouterr().out
+
+
+def test_a_run_that_was_continued_is_at_work_again(run, tmp_path):
+    part = at_work(run, tmp_path)
+    (part / "checkpoints/step_00000005").mkdir(parents=True)
+    (part / "not_finite.json").write_text('{"step": 6, "pictures": []}')
+    assert not read_state(RunFolder(part)).working
+    later = time.time() + 5
+    os.utime(part / "recipe.yaml", (later, later))
+    assert read_state(RunFolder(part)).working
+
+
+def test_without_a_terminal_it_looks_once(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("beit.cli.watch.time.sleep", lambda _: pytest.fail("a second look"))
+    assert main(["watch", str(at_work(run, tmp_path))]) == 0
+    assert "left: at work" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_run_in_epochs_tells_its_steps(run, tmp_path):
     part = part_of(run, tmp_path)
     recipe = yaml.safe_load((part / "recipe.yaml").read_text())

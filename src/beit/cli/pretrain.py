@@ -6,26 +6,30 @@ from collections.abc import Sequence
 
 from beit.cli.output import say
 from beit.cli.parser import parse_job
+from beit.errors import ConfigError
 from beit.training.jobs import PretrainJob
 
 DESCRIPTION = (
     "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed, "
     "and no setting but data.path. Without tokenizer.path a tokenizer is trained first, on the same pictures. The same "
     "command continues a run that was stopped; --force continues it with other settings. --dry-run takes a few steps, "
-    "writes nothing and tells what the whole run would cost."
+    "writes nothing and tells what the whole run would cost; with --processes N, that of N processes like this one."
 )
 _MUCH = 0.3  # share of a step worth a hint
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, pre-train, print."""
-    dry = "--dry-run" in arguments
-    given = ["--run.force=true" if word == "--force" else word for word in arguments if word != "--dry-run"]
-    job = parse_job(PretrainJob, "beit pretrain", DESCRIPTION, given, "[--dry-run] [--force]")
+    words, processes = _processes(arguments)
+    dry = "--dry-run" in words
+    if processes is not None and not dry:
+        raise ConfigError("--processes belongs to --dry-run; a launcher such as torchrun starts the processes of a run")
+    given = ["--run.force=true" if word == "--force" else word for word in words if word != "--dry-run"]
+    job = parse_job(PretrainJob, "beit pretrain", DESCRIPTION, given, "[--dry-run [--processes N]] [--force]")
     from beit.training.run_folder import resolved_recipe
 
     say(f"recipe:\n{resolved_recipe(job)}")
-    return _forecast(job) if dry else _pretrain(job)
+    return _forecast(job, processes) if dry else _pretrain(job)
 
 
 def _pretrain(job: PretrainJob) -> int:
@@ -44,28 +48,53 @@ def _pretrain(job: PretrainJob) -> int:
     return 0
 
 
-def _forecast(job: PretrainJob) -> int:
-    from beit.training.dry_run import forecast
+def _processes(arguments: Sequence[str]) -> tuple[list[str], int | None]:
+    """Return the arguments without `--processes N` or `--processes=N`, and the number."""
+    words = [part for word in arguments for part in (word.split("=") if word.startswith("--processes=") else [word])]
+    if "--processes" not in words:
+        return words, None
+    place = words.index("--processes")
+    number = words[place + 1] if len(words) > place + 1 else "missing"
+    if not number.isdecimal() or number == "0":
+        raise ConfigError(f"the number after --processes is {number}; expected 1 or more")
+    return words[:place] + words[place + 2 :], int(number)
+
+
+def _forecast(job: PretrainJob, processes: int | None) -> int:
+    from beit.training.dry_run import Cost, forecast
     from beit.training.run_state import duration
 
-    told = forecast(job)
-    memory = ", ".join(f"{what} {_gib(amount)}" for what, amount in told.memory.items())
-    flops = told.flops_per_picture / 1e9
-    speed = job.train.batch_size / told.seconds_per_step
+    known: list[Cost] = []
+
+    def tell(cost: Cost) -> None:
+        known.append(cost)
+        memory = ", ".join(f"{what} {_gib(amount)}" for what, amount in cost.memory.items())
+        flops = cost.flops_per_picture / 1e9
+        each = f", {job.train.batch_size // cost.processes} on each of {cost.processes} processes"
+        say(
+            f"parameters   {cost.parameters:,}",
+            f"memory       {_gib(sum(cost.memory.values()))} estimated per process: {memory}",
+            "             activations and logits grow with train.batch_size; train.accumulate and more processes "
+            "divide them",
+            f"operations   {flops:,.2f} GFLOP per picture, forward and backward, without the tokenizer",
+            f"steps        {cost.steps:,} of {job.train.batch_size} pictures{each if cost.processes > 1 else ''}, out "
+            f"of {cost.pictures:,}",
+        )
+
+    speed = forecast(job, tell, processes)
+    world, steps = known[0].processes, known[0].steps
+    alone = world > 1 and not speed.communicates
     say(
-        f"parameters   {told.parameters:,}",
-        f"memory       {_gib(sum(told.memory.values()))} estimated per process: {memory}",
-        f"             {_gib(told.peak_memory)} held in the timed steps: tokenizer, libraries and what the allocator "
+        f"speed        {speed.seconds_per_step:.3f} s per step, {job.train.batch_size / speed.seconds_per_step:,.1f} "
+        f"pictures per second; the model reaches {speed.flops_utilisation:.0%} of the rate of a matrix product here",
+        *([f"             as one of {world} processes like this; their communication is not counted"] * alone),
+        f"             {speed.tokenizer_share:.0%} of the time makes visual tokens, "
+        f"{speed.data_share:.0%} waits for pictures",
+        f"             {_gib(speed.peak_memory)} held in the timed steps: tokenizer, libraries and what the allocator "
         "keeps included",
-        "             activations and logits grow with train.batch_size; train.accumulate divides them",
-        f"operations   {flops:,.2f} GFLOP per picture, forward and backward, without the tokenizer",
-        f"steps        {told.steps:,} of {job.train.batch_size} pictures, out of {told.pictures:,}",
-        f"speed        {told.seconds_per_step:.3f} s per step, {speed:,.1f} pictures per second; the model reaches "
-        f"{told.flops_utilisation:.0%} of the rate of a matrix product here",
-        f"             {told.tokenizer_share:.0%} of the time makes visual tokens, "
-        f"{told.data_share:.0%} waits for pictures",
-        *_hints(job, told.tokenizer_share, told.data_share),
-        f"whole run    about {duration(told.seconds)} on one process like this"
+        *_hints(job, speed.tokenizer_share, speed.data_share),
+        f"whole run    about {duration(steps * speed.seconds_per_step)} on "
+        + (f"{world} processes" if world > 1 else "one process like this")
         + (", after the training of its tokenizer" if job.tokenizer.path is None else ""),
     )
     return 0

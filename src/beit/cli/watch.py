@@ -9,7 +9,8 @@ from beit.cli.parser import new_parser, parse
 
 DESCRIPTION = (
     "Look at a run while it works: how far it is, its newest numbers and how they went, the last checkpoint, broken "
-    "pictures. Ends with the run, or with Ctrl-C."
+    "pictures. Ends when the run has ended, is paused, has diverged or seems to have died, and says how to continue "
+    "it; or with Ctrl-C. Looks once where the output is no terminal."
 )
 
 
@@ -23,16 +24,16 @@ def run(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from beit.training.run_state import open_run
+    from beit.training.run_state import open_run, state_now
     from beit.training.watch import overview
 
     folder, console = open_run(settings.run), Console()
-    if settings.once or folder.finished:
+    if settings.once or not console.is_terminal or not state_now(folder).working:
         console.print(overview(folder))
         return 0
     try:
         with Live(overview(folder), console=console, auto_refresh=False) as live:
-            while not folder.finished:
+            while state_now(folder).working:
                 time.sleep(max(0.1, settings.every))
                 live.update(overview(folder), refresh=True)
             live.update(overview(folder), refresh=True)  # it may have ended since

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from beit.data.cache import cache_file, keep_arrays, read_arrays
 from beit.data.hub_files import HubName, choose_files
-from beit.data.parquet_columns import LABEL_COLUMNS, classes_and_labels
+from beit.data.parquet_ends import ParquetEnd, joined_labels, read_end
 from beit.data.progress import shown
 from beit.data.source import BrokenShard, Labels
 from beit.errors import DataError
@@ -73,8 +73,9 @@ def _read_index(dataset: HubDataset, files: Sequence[str]) -> HubIndex:
     if files[0].endswith(".tar"):
         return HubIndex(dataset, list(files), np.empty(0, np.int64), None, None, [])
 
-    def look(file: str) -> Any:
-        return _look(dataset, file)
+    def look(file: str) -> ParquetEnd | str:
+        with dataset.remote(file, _BLOCK) as content:
+            return read_end(content)
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         found = list(shown(threads.map(look, files), len(files), "reading the ends of the shards"))
@@ -83,42 +84,12 @@ def _read_index(dataset: HubDataset, files: Sequence[str]) -> HubIndex:
         for file, what in zip(files, found, strict=True)
         if isinstance(what, str)
     ]
-    good = [(file, what) for file, what in zip(files, found, strict=True) if not isinstance(what, str)]
+    good = [(file, what) for file, what in zip(files, found, strict=True) if isinstance(what, ParquetEnd)]
     if not good:
         raise DataError(f"{dataset.repo_id} on the hub cannot be read; first: {broken[0].name}: {broken[0].reason}")
-    rows = np.array([count for _, (count, _) in good], dtype=np.int64)
-    classes, labels = _labels(dataset, [column for _, (_, column) in good])
+    rows = np.array([end.rows for _, end in good], dtype=np.int64)
+    classes, labels = joined_labels([end for _, end in good], dataset.repo_id)
     return HubIndex(dataset, [file for file, _ in good], rows, classes, labels, broken)
-
-
-def _labels(dataset: HubDataset, columns: Sequence[Any]) -> tuple[list[str] | None, Labels | None]:
-    """Return the classes of the labels of all shards, or nothing if some have none."""
-    import datasets
-    import pyarrow as pa
-
-    if any(column is None for column in columns):
-        return None, None
-    untyped: Any = pa
-    try:
-        return classes_and_labels(datasets.Dataset(untyped.concat_tables(columns)))
-    except untyped.ArrowInvalid as error:
-        raise DataError(f"the labels of {dataset.repo_id} differ in kind between its files: {error}") from None
-
-
-def _look(dataset: HubDataset, file: str) -> Any:
-    """Return the rows of a shard and the table of its labels, or None without any; or what is wrong with it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    untyped: Any = pa
-    with dataset.remote(file, _BLOCK) as content:
-        try:
-            parquet: Any = pq.ParquetFile(content)
-            label = next((name for name in LABEL_COLUMNS if name in parquet.schema_arrow.names), None)
-            column = parquet.read(columns=[label]) if label is not None else None
-            return int(parquet.metadata.num_rows), column
-        except untyped.ArrowInvalid as error:
-            return str(error).splitlines()[0]
 
 
 def _read_kept(kept: Any, repo_id: str) -> HubIndex | None:

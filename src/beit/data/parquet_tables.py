@@ -1,74 +1,54 @@
-"""Parquet files as one table; a damaged one of several is named and left out."""
+"""A parquet file as a table of `datasets`."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from beit.data.source import BrokenShard
 from beit.errors import DataError, StorageError
 from beit.hub import DISK_FULL
 
 
-def row_count(path: Path) -> int:
-    """Return the number of rows that the footer of a file tells."""
-    import pyarrow.parquet as pq
-
-    metadata: Any = pq.read_metadata(path)
-    return int(metadata.num_rows)
-
-
-def read_tables(paths: Sequence[Path], place: str) -> tuple[list[Path], Any, list[BrokenShard]]:
-    """Return the readable files, all their rows as one table of `datasets`, and the files that are not readable.
+def read_table(path: Path) -> Any:
+    """Return the rows of a file, which `datasets` keeps in a form of its own that it maps into memory.
 
     Raises:
-        DataError: If no file is readable, or the readable ones do not fit together.
-        StorageError: If the disk is full: `datasets` keeps its own form of the files.
+        DataError: If it is not readable.
+        StorageError: If the disk is full.
     """
-    reasons = {path: reason for path in paths if (reason := _unreadable_footer(path)) is not None}
-    good = [path for path in paths if path not in reasons]
-    table, problem = _table(good) if good else (None, next(iter(reasons.values())))
-    if table is None and len(good) > 1:  # something behind a footer: look into each by itself
-        reasons |= {path: reason for path in good if (reason := _table([path])[1]) is not None}
-        whole = [path for path in good if path not in reasons]
-        if whole and len(whole) < len(good):
-            good = whole
-            table, problem = _table(good)
-    if table is None:
-        raise DataError(f"{place} cannot be read as parquet: {problem}")
-    return good, table, [BrokenShard(str(path), reasons[path]) for path in paths if path in reasons]
+    import datasets
+
+    if (reason := _unreadable_footer(path)) is not None:
+        raise DataError(f"{path} cannot be read as parquet: {reason}")
+    datasets.disable_progress_bars()
+    try:
+        with _quiet_datasets():
+            return datasets.Dataset.from_parquet(str(path))
+    except OSError:
+        raise  # of the disk: not the fault of the file
+    except Exception as error:  # datasets wraps whatever pyarrow raises
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+            raise StorageError(
+                f"cannot keep the rows of {path}: {cause.strerror}; free space or choose another folder with "
+                "HF_DATASETS_CACHE"
+            ) from error
+        raise DataError(f"{path} cannot be read as parquet: {str(cause).splitlines()[0]}") from None
 
 
 def _unreadable_footer(path: Path) -> str | None:
+    import pyarrow.parquet as pq
+
+    untyped: Any = pq
     try:
-        row_count(path)
+        untyped.read_metadata(path)
     except OSError as error:
         return error.strerror or str(error).splitlines()[0]
     except ValueError as error:  # of which pyarrow's own errors are
         return str(error).splitlines()[0]
     return None
-
-
-def _table(paths: Sequence[Path]) -> tuple[Any, str | None]:
-    """Return the rows of some files, or what is wrong with them."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    try:
-        with _quiet_datasets():
-            return datasets.Dataset.from_parquet([str(path) for path in paths]), None
-    except OSError:
-        raise  # of the disk: not the fault of the files
-    except Exception as error:  # datasets wraps whatever pyarrow raises
-        cause = error.__cause__ or error
-        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
-            raise StorageError(
-                f"cannot keep the rows of {paths[0].parent}: {cause.strerror}; free space or choose another folder "
-                "with HF_DATASETS_CACHE"
-            ) from error
-        return None, str(cause).splitlines()[0]
 
 
 @contextmanager

@@ -135,6 +135,7 @@ def open_source(path: str, min_side: int = 8) -> ImageSource:
 
 def _open_shards(shards: list[Path], path: str, min_side: int) -> ImageSource:
     from beit.data.parquet import ParquetSource
+    from beit.data.parquet_folder import ParquetFolder
     from beit.data.places import COMPRESSED, refuse_compressed
     from beit.data.tar import TarSource
 
@@ -142,7 +143,7 @@ def _open_shards(shards: list[Path], path: str, min_side: int) -> ImageSource:
     if shards[0].name.endswith(COMPRESSED):
         refuse_compressed(shards[0])
     if kinds == [".parquet"]:
-        return ParquetSource(shards, min_side)
+        return ParquetSource(shards[0], min_side) if len(shards) == 1 else ParquetFolder(shards, min_side)
     if kinds == [".tar"]:
         return TarSource(shards, min_side)
     one = f"is a {kinds[0]} file" if len(shards) == 1 else f"means {' and '.join(kinds)} files"

@@ -28,6 +28,7 @@ from beit.training.jobs import DistillJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.plan import Plan, check_length, check_no_layer_decay
+from beit.training.pretrain_checks import check_batch
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.sharding import check_sharding
@@ -108,6 +109,7 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
     check_sharding(job.run, job.train)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
+    check_batch(job.train.batch_size, len(sources.train))
     check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
     facts: dict[str, str] = {}
     if isinstance(teacher, nn.Module):

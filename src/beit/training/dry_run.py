@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
 
-from beit.data import Collate, ViewDataset, training_batches
-from beit.data.order import BatchOrder
+from beit.data import BatchOrder, Collate, ViewDataset, training_batches
+from beit.errors import BeitError, ConfigError
 from beit.geometry import patch_grid
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder, load_tokenizer
 from beit.training.cost import gemm_rate, memory_estimate, peak_memory, training_flops, wait_for
-from beit.training.device import make_accelerator
+from beit.training.device import make_accelerator, reproducible
 from beit.training.inputs import open_sources
 from beit.training.jobs import PretrainJob
 from beit.training.micro_batches import add_gradients, micro_batches
 from beit.training.model import model_config
-from beit.training.optimiser import build_optimiser
-from beit.training.plan import check_length, total_steps
-from beit.training.pretrain import PretrainRun, mask_plan, pretrain_views
+from beit.training.plan import Plan, total_steps
+from beit.training.pretrain import PretrainRun, checkpoint_model, mask_plan, pretrain_views
 from beit.training.pretrain_checks import (
     check_aggregation,
-    check_batch,
+    check_compiled,
+    check_lengths,
     check_tokenizer,
     starting_config,
     stored_tokens,
 )
+from beit.training.run_folder import RunFolder
+from beit.training.together import one_run
+from beit.training.trainee import Trainee
 
 _WARM_STEPS, _TIMED_STEPS = 1, 5
+_OUT_OF_MEMORY = ("can't allocate", "not enough memory", "out of memory")  # as torch says it of a CPU
 
 
 class _Seconds(NamedTuple):
@@ -43,107 +51,176 @@ class _Seconds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What a run would cost on this machine, on one process.
+class Cost:
+    """What is known of a run before its first step.
 
     Attributes:
         parameters: Of the model.
         pictures: To train on.
         steps: Of the whole run.
+        processes: That share a batch.
         flops_per_picture: Of the model in a training step, without the tokenizer.
-        memory: Estimated bytes by what they are for.
-        peak_memory: Bytes that this process held while the steps were timed.
-        seconds_per_step: Median of the timed steps, their data and their tokens included.
-        tokenizer_share: Share of that time in which the tokenizer makes the tokens.
-        data_share: Share of that time in which the step waits for pictures.
-        flops_utilisation: Share of the rate of a large matrix product here that the model reached.
+        memory: Estimated bytes of one process by what they are for.
     """
 
     parameters: int
     pictures: int
     steps: int
+    processes: int
     flops_per_picture: float
     memory: dict[str, float]
-    peak_memory: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What the first steps of a run took on one process.
+
+    Attributes:
+        seconds_per_step: Median of the timed steps, their data and their tokens included.
+        tokenizer_share: Share of that time in which the tokenizer makes the tokens.
+        data_share: Share of that time in which the step waits for pictures.
+        flops_utilisation: Share of the rate of a large matrix product here that the model reached.
+        peak_memory: Bytes that this process held meanwhile.
+        communicates: Whether the processes were there, so that the time has their communication in it.
+    """
+
     seconds_per_step: float
     tokenizer_share: float
     data_share: float
     flops_utilisation: float
-
-    @property
-    def seconds(self) -> float:
-        """Expected length of the whole run."""
-        return self.steps * self.seconds_per_step
+    peak_memory: int
+    communicates: bool
 
 
-def forecast(job: PretrainJob) -> Forecast:
-    """Take some steps with the settings of a job, write nothing, and return what the whole run would cost.
+@one_run
+def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | None = None) -> Speed:
+    """Tell what a run would need, then take some of its steps, and return what they took; nothing is written.
 
     A tokenizer that is yet to be trained is stood in for by one of the same size.
+
+    Args:
+        job: The settings.
+        tell: Called with what is known before the first step.
+        processes: Of the run, where this is one process; default: as many as there are.
 
     Raises:
         ConfigError: If the settings do not fit together.
         DataError: If there are no pictures.
+        BeitError: If a step needs more memory than there is.
     """
     config = starting_config(job)
     grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
     check_aggregation(job.aggregation, config)
+    check_compiled(job)
     tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
     check_tokenizer(job, tokenizer, config, grid)
+    model = checkpoint_model(job)
     sources = open_sources(job.data, job.run.seed)
-    check_batch(job.train.batch_size, len(sources.train))
-    check_length(job.train, job.optim, len(sources.train))
-    stored = stored_tokens(job, tokenizer, grid)
     accelerator = make_accelerator(job.run)
+    pictures, world = len(sources.train), _processes(processes, accelerator.num_processes)
+    check_lengths(job, pictures, world)
+    stored = stored_tokens(job, tokenizer, grid)
     tokenizer = tokenizer or DiscreteVAE(DiscreteVAEConfig(**asdict(job.tokenizer.codebook)))
-    encoder = TokenEncoder(tokenizer, accelerator.device, job.tokenizer.encoding.precision)
-    model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.vocab_size))
-    run = PretrainRun(model, encoder, job)
-    views = pretrain_views(job, config, tokenizer.stride, grid)
-    shown = views if stored is None else replace(views, tokenizer_hw=None)
-    dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
-    steps, window = _WARM_STEPS + _TIMED_STEPS, job.data.shuffle_window
-    order = BatchOrder(
-        len(dataset), job.train.batch_size, steps, job.run.seed, window=window, shard_sizes=dataset.shard_sizes
-    )
-    module, optimiser = accelerator.prepare(run.module, build_optimiser(run.groups, job.optim))
-    module.train()
-    seconds: list[_Seconds] = []
-    began = time.perf_counter()
-    for batch in training_batches(dataset, order, Collate(job.run.seed, mask), job.data.workers):
-        loaded = time.perf_counter()
-        tensors = run.prepare(batch.to(accelerator.device).tensors)
-        wait_for(accelerator.device)
-        encoded = time.perf_counter()
-        parts = micro_batches(tensors, job.train.accumulate)
-        add_gradients(accelerator, module, 0.0, parts, [run.weight(part) for part in parts])
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        wait_for(accelerator.device)
-        seconds.append(_Seconds(time.perf_counter() - began, encoded - loaded, loaded - began))
-        began = time.perf_counter()
-    timed = seconds[_WARM_STEPS:]
+    torch.manual_seed(job.run.seed)
+    if model is None:
+        model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.vocab_size))
+    flops, parameters = training_flops(model.config, mask.count), model.num_parameters()
+    memory = _memory(job, model, accelerator, world, mask.count)
+    tell(Cost(parameters, pictures, total_steps(job.train, pictures), world, flops, memory))
+
+    with _enough_memory(job, accelerator.device, world), TemporaryDirectory() as nowhere, reproducible():
+        encoding = job.tokenizer.encoding
+        encoder = TokenEncoder(tokenizer, accelerator.device, encoding.precision, encoding.compile)
+        run = PretrainRun(model, encoder, job)
+        views = pretrain_views(job, config, tokenizer.stride, grid)
+        shown = views if stored is None else replace(views, tokenizer_hw=None)
+        dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
+        collate = Collate(job.run.seed, mask)
+        plan = Plan("dry run", job.run, job.data, job.optim, job.train, dataset, collate)
+        trainee = Trainee(plan, run, RunFolder(nowhere), accelerator)
+        timed = _seconds(plan, run, trainee, accelerator, world)[_WARM_STEPS:]
     step = median(one.step for one in timed)
-    dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
-    flops = training_flops(model.config, mask.count)
-    reached = flops * job.train.batch_size / step
-    return Forecast(
-        parameters=model.num_parameters(),
-        pictures=len(sources.train),
-        steps=total_steps(job.train, len(sources.train)),
-        flops_per_picture=flops,
-        memory=memory_estimate(
-            model,
-            model.config,
-            -(-job.train.batch_size // job.train.accumulate),
-            mask.count,
-            dtype.itemsize,
-            lean=accelerator.device.type == "cpu" and dtype == torch.float32,
-        ),
-        peak_memory=peak_memory(accelerator.device),
+    reached = flops * (job.train.batch_size // world) / step
+    return Speed(
         seconds_per_step=step,
         tokenizer_share=sum(one.tokenizer for one in timed) / sum(one.step for one in timed),
         data_share=sum(one.data for one in timed) / sum(one.step for one in timed),
-        flops_utilisation=reached / gemm_rate(accelerator.device, dtype),
+        flops_utilisation=reached / gemm_rate(accelerator.device, _activations(accelerator)),
+        peak_memory=peak_memory(accelerator.device),
+        communicates=accelerator.num_processes > 1,
     )
+
+
+def _processes(asked: int | None, started: int) -> int:
+    """Return the processes of the run: as many as were started, or as one process is asked to stand for."""
+    if asked is None:
+        return started
+    if asked < 1:
+        raise ConfigError(f"--processes is {asked}; expected 1 or more")
+    if started not in (1, asked):
+        raise ConfigError(f"--processes is {asked}, and {started} were started; leave it out, or start one")
+    return asked
+
+
+def _memory(
+    job: PretrainJob, model: BeitForMaskedImageModeling, accelerator: Accelerator, world: int, masked: int
+) -> dict[str, float]:
+    """Return the estimated bytes of one process."""
+    dtype = _activations(accelerator)
+    at_once = -(-job.train.batch_size // world // job.train.accumulate)
+    lean = accelerator.device.type == "cpu" and dtype == torch.float32
+    memory = memory_estimate(model, model.config, at_once, masked, dtype.itemsize, lean)
+    weights = "weights and optimiser"
+    parts = {weights: memory.pop(weights)}
+    if job.train.ema_decay is not None:
+        parts["moving average"] = float(sum(tensor.nbytes for tensor in model.state_dict().values()))
+    if job.run.sharding == "fsdp":
+        parts = {name: amount / world for name, amount in parts.items()}
+    return {**parts, **memory}
+
+
+def _activations(accelerator: Accelerator) -> torch.dtype:
+    return torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+
+
+def _seconds(plan: Plan, run: PretrainRun, trainee: Trainee, accelerator: Accelerator, world: int) -> list[_Seconds]:
+    """Take steps as the run would, each with the pictures of one process, and return what they took."""
+    job, size, device = plan.train, len(plan.dataset), accelerator.device
+    steps, rank = _WARM_STEPS + _TIMED_STEPS, accelerator.process_index
+    window, shards = plan.data.shuffle_window, plan.dataset.shard_sizes
+    order = BatchOrder(size, job.batch_size, steps, plan.run.seed, 0, rank, world, window, shards)
+    trainee.module.train()
+    limit = float("inf") if plan.optim.clip_grad is None else plan.optim.clip_grad
+    seconds: list[_Seconds] = []
+    began = time.perf_counter()
+    for batch in training_batches(plan.dataset, order, plan.collate, plan.data.workers, device.type == "cuda"):
+        loaded = time.perf_counter()
+        tensors = run.prepare(batch.to(device).tensors)
+        wait_for(device)
+        encoded = time.perf_counter()
+        parts = micro_batches(tensors, job.accumulate)
+        add_gradients(accelerator, trainee.module, 0.0, parts, [run.weight(part) for part in parts])
+        trainee.clipped(limit)
+        trainee.update()
+        wait_for(device)
+        seconds.append(_Seconds(time.perf_counter() - began, encoded - loaded, loaded - began))
+        began = time.perf_counter()
+    return seconds
+
+
+@contextmanager
+def _enough_memory(job: PretrainJob, device: torch.device, world: int) -> Generator[None]:
+    """Say in one line what to do where memory does not suffice inside."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not short and not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        pictures, parts = job.train.batch_size // world, job.train.accumulate
+        where = f"cuda:{device.index or 0}" if device.type == "cuda" else "this machine"
+        raise BeitError(
+            f"{where} has not enough memory for a step: the {pictures} pictures of a process go through the model in "
+            f"{parts} part{'s' * (parts != 1)}; raise train.accumulate, or lower train.batch_size"
+        ) from None

@@ -30,10 +30,11 @@ from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.model import model_config, training_options
 from beit.training.optimiser import parameter_groups
-from beit.training.plan import Plan, check_length, total_steps
+from beit.training.plan import Plan, total_steps
 from beit.training.pretrain_checks import (
     check_aggregation,
-    check_batch,
+    check_compiled,
+    check_lengths,
     check_tokenizer,
     starting_config,
     stored_tokens,
@@ -44,7 +45,6 @@ from beit.training.pretrain_quality import held_out_loss, measure_pretraining
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings
-from beit.training.sharding import check_sharding
 from beit.training.together import one_run
 from beit.training.tokenizer import train_tokenizer
 
@@ -108,20 +108,15 @@ def pretrain(job: PretrainJob) -> RunFolder:
     grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
     check_aggregation(job.aggregation, config)
-    check_sharding(job.run, job.train)
-    if job.tokenizer.path is None:
-        check_sharding(job.run, job.tokenizer.train, "tokenizer.")
+    check_compiled(job)
     tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
     check_tokenizer(job, tokenizer, config, grid)
-    model = _checkpoint_model(job)
+    model = checkpoint_model(job)
     accelerator = make_accelerator(job.run)
     with accelerator.local_main_process_first():  # it leaves the index of the collection to the others
         sources = open_sources(job.data, job.run.seed)
     pictures, world = len(sources.train), accelerator.num_processes
-    check_batch(job.train.batch_size, pictures)
-    check_length(job.train, job.optim, pictures, world)
-    if job.tokenizer.path is None:
-        check_length(job.tokenizer.train, job.tokenizer.optim, pictures, world, "tokenizer.")
+    check_lengths(job, pictures, world)
     stored = stored_tokens(job, tokenizer, grid)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
@@ -191,7 +186,7 @@ def pretrain_views(job: PretrainJob, config: BeitConfig, stride: int, grid: Grid
     return Views(view, augmentation(job.augment), (grid.height * stride, grid.width * stride))
 
 
-def _checkpoint_model(job: PretrainJob) -> BeitForMaskedImageModeling | None:
+def checkpoint_model(job: PretrainJob) -> BeitForMaskedImageModeling | None:
     """Return the model to continue from, if there is one; a damaged file fails before anything is trained."""
     if job.checkpoint is None:
         return None

@@ -13,7 +13,9 @@ from beit.tokenizer.checks import check_side
 from beit.training.inputs import open_pictures
 from beit.training.jobs import PretrainJob
 from beit.training.model import check_same_shape, model_config
+from beit.training.plan import check_length
 from beit.training.settings import AggregationSettings
+from beit.training.sharding import check_sharding
 from beit.training.tokenize import token_facts
 
 
@@ -34,16 +36,40 @@ def starting_config(job: PretrainJob) -> BeitConfig:
     return config
 
 
-def check_batch(batch_size: int, pictures: int) -> None:
+def check_batch(batch_size: int, pictures: int, prefix: str = "") -> None:
     """Refuse a batch that would hold a picture twice.
 
     Raises:
-        ConfigError: Naming both numbers.
+        ConfigError: Naming both numbers; `prefix` stands before the name of the setting.
     """
     if pictures < batch_size:
         raise ConfigError(
-            f"train.batch_size {batch_size} is larger than the {pictures} pictures; lower it, or add pictures"
+            f"{prefix}train.batch_size {batch_size} is larger than the {pictures} pictures; lower it, or add pictures"
         )
+
+
+def check_compiled(job: PretrainJob) -> None:
+    """Refuse to compile what is divided over processes, the tokenizer that is trained first included.
+
+    Raises:
+        ConfigError: Naming the settings.
+    """
+    check_sharding(job.run, job.train)
+    if job.tokenizer.path is None:
+        check_sharding(job.run, job.tokenizer.train, "tokenizer.")
+
+
+def check_lengths(job: PretrainJob, pictures: int, world: int) -> None:
+    """Refuse batches and lengths that cannot be, those of the tokenizer that is trained first included.
+
+    Raises:
+        ConfigError: Naming the settings.
+    """
+    check_batch(job.train.batch_size, pictures)
+    check_length(job.train, job.optim, pictures, world)
+    if job.tokenizer.path is None:
+        check_batch(job.tokenizer.train.batch_size, pictures, "tokenizer.")
+        check_length(job.tokenizer.train, job.tokenizer.optim, pictures, world, "tokenizer.")
 
 
 def check_aggregation(settings: AggregationSettings, config: BeitConfig) -> None:

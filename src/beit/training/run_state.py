@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from beit.training.run_folder import RunFolder
 
 _QUIET_SECONDS = 60.0  # a run that has written nothing for so long, and for ten lines' time, is not at work
 _QUIET_LINES = 10
-_FIRST_LINE_SECONDS = 600.0  # pictures are listed, a step is compiled, or tokens are encoded before the first line
+_FIRST_LINE_SECONDS = 600.0  # pictures are listed, a step is compiled, or tokens are encoded before the first line,
+# and held-out pictures are measured after the last
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class RunState:
         checkpoint_age: Seconds since it was written.
         broken: Broken pictures met so far.
         doing: What the run does, or why it does nothing.
+        working: Whether it does something; if not, it stays as it is until it is started again.
         seconds_left: Expected, None if it is not at work or its speed is not known.
     """
 
@@ -46,6 +48,7 @@ class RunState:
     checkpoint_age: float
     broken: int
     doing: str
+    working: bool
     seconds_left: float | None
 
 
@@ -78,7 +81,8 @@ def read_state(folder: RunFolder) -> RunState:
     recipe: Any = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
     lines = read_metrics(folder.metrics)
     step = max((line["step"] for line in lines), default=0)
-    quiet = time.time() - max(_written(path) for path in (folder.recipe, folder.metrics, folder.checkpoints))
+    writes = (folder.recipe, folder.metrics, folder.checkpoints, folder.result)
+    quiet = time.time() - max(_written(path) for path in writes)
     saved = sorted(folder.checkpoints.glob("step_*"))
     checkpoint = int(saved[-1].name.removeprefix("step_")) if saved else None
     step, steps = max(step, checkpoint or 0), _steps(recipe, lines)
@@ -93,7 +97,23 @@ def read_state(folder: RunFolder) -> RunState:
     left = (steps - step) * step_seconds if working and steps is not None and step_seconds is not None else None
     broken = len(folder.broken.read_text(encoding="utf-8").splitlines()) if folder.broken.exists() else 0
     age = time.time() - _written(saved[-1]) if saved else 0.0
-    return RunState(folder, lines, step, steps, quiet, checkpoint, age, broken, doing, left)
+    return RunState(folder, lines, step, steps, quiet, checkpoint, age, broken, doing, working, left)
+
+
+def state_now(folder: RunFolder) -> RunState:
+    """Return the state of the run that is at work; after its tokenizer, a pre-training begins by itself."""
+    at_work = current(folder)
+    state = read_state(at_work)
+    if at_work is folder or not at_work.finished:
+        return state
+    if state.quiet <= _FIRST_LINE_SECONDS:
+        return replace(state, doing=f"{state.doing}; the pre-training begins", working=True)
+    quiet = duration(state.quiet)
+    return replace(
+        state,
+        doing=f"{state.doing}; the pre-training is not at work, as it seems: nothing new for {quiet}; the same command "
+        "starts it",
+    )
 
 
 def _stopped(
@@ -110,17 +130,21 @@ def _stopped(
     if folder.finished:
         early = steps is not None and step < steps
         return "finished by its early stop" if early else "finished"
-    if (told := folder.path / NOT_FINITE).exists():
+    started = _written(folder.recipe) - 1.0  # every start writes it; clocks of file systems are coarse
+    if (told := folder.path / NOT_FINITE).exists() and _written(told) >= started:
         diverged = json.loads(told.read_text(encoding="utf-8"))["step"]
         if diverged > max((line["step"] for line in lines), default=0):
             return f"stopped: the loss was not finite at step {diverged:,}; its pictures are in {told}"
     again = (
         f"the same command continues it after step {checkpoint:,}" if checkpoint else "the same command starts it again"
     )
-    if checkpoint is not None and checkpoint == step and checkpoint % recipe["run"]["save_every"] and step != steps:
+    stopped_there = checkpoint is not None and checkpoint == step and _written(folder.checkpoints) >= started
+    if stopped_there and step % recipe["run"]["save_every"] and step != steps:
         return f"paused; {again}"  # only a run that is asked to stop saves at such a step
     line_seconds = step_seconds * recipe["run"]["log_every"] if step_seconds is not None else 0.0
-    allowed = max(_QUIET_SECONDS, _QUIET_LINES * line_seconds) if lines else _FIRST_LINE_SECONDS
+    allowed = max(_QUIET_SECONDS, _QUIET_LINES * line_seconds)
+    if _written(folder.metrics) <= started + 1.0 or step == steps:
+        allowed = max(allowed, _FIRST_LINE_SECONDS)
     return f"not at work, as it seems: nothing new for {duration(quiet)}; {again}" if quiet > allowed else None
 
 

@@ -26,6 +26,7 @@ from beit.training.jobs import TokenizerJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.plan import Plan, check_length, check_no_layer_decay
+from beit.training.pretrain_checks import check_batch
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
@@ -89,6 +90,7 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
     check_sharding(job.run, job.train)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
+    check_batch(job.train.batch_size, len(sources.train))
     check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from beit.training.run_folder import RunFolder
-from beit.training.run_state import RunState, current, duration, read_state
+from beit.training.run_state import RunState, duration, state_now
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
@@ -40,8 +40,8 @@ _MACHINE = {
 
 def overview(folder: RunFolder) -> RenderableType:
     """Return a run as it stands: what it does, how far it is, its numbers so far, and what it has left behind."""
-    at_work = current(folder)
-    state = read_state(at_work)
+    state = state_now(folder)
+    at_work = state.folder
     title = Text(str(folder.path), style="bold")
     if at_work is not folder:
         title.append(" (its tokenizer first)", style="not bold")
