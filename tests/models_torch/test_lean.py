@@ -141,3 +141,10 @@ def test_an_adapter_in_the_place_of_a_layer_is_called():
     before = layer(tokens)
     layer.contract = Adapter(layer.contract)
     torch.testing.assert_close(layer(tokens), before + 1)
+
+
+def test_the_forward_pass_is_the_fused_kernel():
+    qkv, bias = drawn(CASES["attention"][2])
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        lean.biased_attention(qkv, bias)
+    assert "aten::_scaled_dot_product_flash_attention_for_cpu" in {event.name for event in profile.events()}

@@ -58,7 +58,7 @@ class _GeluLinear(torch.autograd.Function):
 class _BiasedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv_BS3Hd: Tensor, bias_1HSS: Tensor) -> Tensor:
-        context_BSHd = _plain_attention(qkv_BS3Hd, bias_1HSS)
+        context_BSHd = _plain_attention(qkv_BS3Hd, bias_1HSS.detach())  # else the fused kernel is passed over
         ctx.save_for_backward(qkv_BS3Hd, bias_1HSS, context_BSHd)
         return context_BSHd
 
