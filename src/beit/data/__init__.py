@@ -11,7 +11,9 @@ from beit.data.dataset import (
     training_batches,
 )
 from beit.data.fingerprint import fingerprint
+from beit.data.mixing import PAIR, Mix, Mixing
 from beit.data.order import BatchOrder, check_shared_batch
+from beit.data.rand_augment import RandAugment
 from beit.data.random import Purpose, generator
 from beit.data.source import BrokenShard, ImageSource, open_source
 from beit.data.subset import Subset, few_per_class, split
@@ -20,6 +22,7 @@ from beit.data.views import Views
 
 __all__ = [
     "MISSING",
+    "PAIR",
     "Augmentation",
     "Batch",
     "BatchOrder",
@@ -28,7 +31,10 @@ __all__ = [
     "Collate",
     "ImageSource",
     "MaskPlan",
+    "Mix",
+    "Mixing",
     "Purpose",
+    "RandAugment",
     "StoredTokens",
     "Subset",
     "TokenWriter",

@@ -113,7 +113,7 @@ def forecast(job: PretrainJob) -> Forecast:
     began = time.perf_counter()
     for batch in training_batches(dataset, order, Collate(job.run.seed, mask), job.data.workers):
         loaded = time.perf_counter()
-        tensors = run.prepare(batch.to(accelerator.device).tensors)
+        tensors = run.prepare(batch.to(accelerator.device).tensors, len(seconds))
         wait_for(accelerator.device)
         encoded = time.perf_counter()
         parts = micro_batches(tensors, job.train.accumulate)

@@ -184,6 +184,7 @@ class _Loop:
             accelerator.num_processes,
             plan.data.shuffle_window,
             plan.dataset.shard_sizes,
+            plan.together,
         )
         pin = accelerator.device.type == "cuda"
         return training_batches(plan.dataset, order, plan.collate, plan.data.workers, pin)
@@ -195,7 +196,7 @@ class _Loop:
         set_learning_rate(self.optimiser, learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr))
         if optim.weight_decay_end is not None:
             set_weight_decay(self.optimiser, cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps))
-        parts = micro_batches(self.objective.prepare(tensors), plan.train.accumulate)
+        parts = micro_batches(self.objective.prepare(tensors, step), plan.train.accumulate)
         weights = [self.objective.weight(part) for part in parts]
         values = add_gradients(self.accelerator, self.module, step / plan.steps, parts, weights)
         limit = math.inf if optim.clip_grad is None else optim.clip_grad
