@@ -110,8 +110,8 @@ class Plan:
     early_stop: EarlyStop | None = None
     facts: Mapping[str, str] = field(default_factory=dict[str, str])  # what must be the same when the run continues
     flops: float | None = None  # operations per picture in a training step, if they are known
-    together: int = 1  # neighbours in the order that one process gets, because they are mixed with each other
     gallery: Gallery | None = None  # pictures of what the model makes of the same few, while it learns
+    together: int = 1  # neighbours in the order that one process gets, because they are mixed with each other
 
     @property
     def steps(self) -> int:
