@@ -84,8 +84,8 @@ def check_settings(job: FinetuneJob, kind: ProblemType, classes: int, world: int
         )
     if isinstance(job.class_weights, tuple) and (len(job.class_weights) != classes or min(job.class_weights) < 0):
         raise ConfigError(
-            f"class_weights has {len(job.class_weights)} numbers, {list(job.class_weights[:5])}; expected one for each of "
-            f"the {classes} classes, none below 0"
+            f"class_weights has {len(job.class_weights)} numbers, {list(job.class_weights[:5])}; expected one for each "
+            f"of the {classes} classes, none below 0"
         )
     _check_parts(job)
 
