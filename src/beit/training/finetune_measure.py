@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.functional.classification import multilabel_average_precision, multilabel_f1_score
+from torchmetrics.functional.classification import binary_average_precision
 
 from beit.data import BrokenPicture, Collate, ImageSource, ViewDataset, Views, evaluation_batches
 from beit.image import Preprocessing
@@ -74,14 +74,15 @@ def _outputs(
 
 def label_numbers(logits_PK: Tensor, targets_PK: Tensor) -> dict[str, float]:
     """Return the loss, mean average precision over the labels that occur, and F1 at a probability of one half."""
-    whole, labels = targets_PK.long(), targets_PK.shape[1]
-    occurs_K = whole.any(dim=0)
-    precision_K = multilabel_average_precision(logits_PK.sigmoid(), whole, labels, average="none")
+    true_PK, said_PK = targets_PK.bool(), logits_PK > 0
+    right_K, both_K = (true_PK & said_PK).sum(dim=0), true_PK.sum(dim=0) + said_PK.sum(dim=0)
+    occurring = [label for label in range(targets_PK.shape[1]) if true_PK[:, label].any()]
+    precisions = [float(binary_average_precision(logits_PK[:, k].sigmoid(), true_PK[:, k].long())) for k in occurring]
     return {
         "loss": float(functional.binary_cross_entropy_with_logits(logits_PK, targets_PK)),
-        "mean_average_precision": float(precision_K[occurs_K].mean()) if occurs_K.any() else 0.0,
-        "f1": float(multilabel_f1_score(logits_PK.sigmoid(), whole, labels, average="micro")),
-        "mean_label_f1": float(multilabel_f1_score(logits_PK.sigmoid(), whole, labels, average="macro")),
+        "mean_average_precision": sum(precisions) / max(1, len(precisions)),
+        "f1": float(2 * right_K.sum() / both_K.sum().clamp(min=1)),
+        "mean_label_f1": float((2 * right_K / both_K.clamp(min=1)).mean()),
     }
 
 
