@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 
 from beit import BeitForImageClassification
 from beit.cli.main import main
+from tests.conftest import GOLDEN
 from tests.e2e.small import FINETUNE, beit, losses, start
+from tests.fake_hub import FakeHub
 
 STEPS = 40
 EVERYTHING = [
@@ -123,3 +125,19 @@ def test_two_processes_mix_the_same_pairs(tmp_path):
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(one) == list(two) == list(range(1, 9))
     assert list(two.values()) == pytest.approx(list(one.values()), rel=1e-5)
+
+
+def test_a_published_name(tmp_path):
+    options = ["--data.path=digits:train", "--data.workers=0", "--data.per_class=2", "--train.max_steps=1",
+               "--optim.warmup_steps=0", "--train.batch_size=4", "--run.report=false", "--data.val_share=0.02",
+               "--checkpoint=microsoft/beit-base-patch16-224-pt22k"]  # fmt: skip
+    with FakeHub() as hub:
+        hub.add("microsoft/beit-base-patch16-224-pt22k", GOLDEN / "hf_v4/mim")
+        done = beit("finetune", *options, f"--run.output={tmp_path / 'run'}", env=hub.environment(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    assert "the shared relative position bias was copied into every layer" in done.stderr
+    processor = json.loads((tmp_path / "run/model/preprocessor_config.json").read_text())
+    assert processor["image_mean"] == [0.5, 0.5, 0.5]
+    config = json.loads((tmp_path / "run/model/config.json").read_text())
+    assert config["id2label"]["3"] == "3"
+    assert config["label2id"]["3"] == 3

@@ -7,7 +7,14 @@ from PIL import Image
 
 from beit.cli.main import main
 from beit.config import BeitConfig
+from beit.data import open_source, with_labels
+from beit.errors import ConfigError, DataError
+from beit.inference.predictor import Predictor
+from beit.training.finetune_checks import check_labels
 from beit.training.finetune_measure import label_numbers, value_numbers
+from beit.training.inputs import Sources
+from beit.training.jobs import FinetuneJob
+from beit.training.settings import DataSettings
 from tests.e2e.small import MODEL
 
 SMALL = [*MODEL, "--data.workers=0", "--train.max_steps=2", "--optim.warmup_steps=0", "--optim.layer_decay=1.0",
@@ -112,6 +119,8 @@ def test_numbers_from_a_file(pictures, tmp_path):
     assert config.num_labels == 1
     assert result["mean_absolute_error"] < 2, "it starts at the mean, not at 0"
     assert result["loss"] == result["mean_squared_error"]
+    with pytest.raises(ConfigError, match="gives numbers, not classes"):
+        Predictor(tmp_path / "run/model", "cpu")
 
 
 def test_other_labels_do_not_continue_a_run(pictures, tmp_path, capsys):
@@ -142,3 +151,22 @@ def test_numbers_of_values_by_hand():
     assert numbers["mean_absolute_error"] == pytest.approx(2 / 3)
     assert numbers["r2"] == pytest.approx(1 - 2 / 8)
     assert "r2" not in value_numbers(torch.zeros(2, 1), torch.ones(2, 1))
+
+
+def test_labels_out_of_range_are_named(pictures):
+    """Test splits of public data sets often have -1 for what is not told."""
+    source = open_source(str(pictures))
+    job = FinetuneJob(data=DataSettings(path=str(pictures)))
+    assert check_labels(Sources(source, source), job) == (["cat", "dog"], "single_label_classification")
+    for wrong in (-1, 2):
+        broken = open_source(str(pictures))
+        broken.labels[4] = wrong
+        with pytest.raises(DataError, match=rf"cat/4.png has the label {wrong}; expected 0 to 1, one of the 2 classes"):
+            check_labels(Sources(source, broken), job)
+
+
+def test_labels_of_another_kind_to_validate_on(pictures, tmp_path):
+    (tmp_path / "values.csv").write_text("file_name,value\ncat/1.png,3\n")
+    numbers = with_labels(open_source(str(pictures)), str(pictures), str(tmp_path / "values.csv"))
+    with pytest.raises(DataError, match=r"has one class per picture and .* value; name files of the same kind"):
+        check_labels(Sources(open_source(str(pictures)), numbers), FinetuneJob(data=DataSettings(path="here")))
