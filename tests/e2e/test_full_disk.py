@@ -42,7 +42,7 @@ def test_one_clear_line_and_nothing_half_written(small_disk, kilobytes):
     assert lines[0].startswith("beit: cannot write ")
     assert "No space left on device" in lines[0]
     assert not list(disk.rglob("*.tmp"))
-    for checkpoint in disk.rglob("step_*"):
+    for checkpoint in disk.rglob("checkpoints/step_*"):
         assert read_safetensors(checkpoint / "model.safetensors")
         assert read_safetensors(checkpoint / "optimiser.safetensors")
     for metrics in disk.rglob("metrics.jsonl"):

@@ -1,27 +1,29 @@
 """What a run survives: preemption, damaged checkpoints, a loss that is not finite; and how a batch may be divided."""
 
 import json
+import shutil
 import signal
+import subprocess
 import time
 
 import pytest
 from safetensors.torch import load_file
 
 from beit.weights import read_safetensors
-from tests.e2e.small import PRETRAIN, beit, losses, start
+from tests.e2e.small import PRETRAIN, losses, start
 
 COMMON = [*PRETRAIN, "--run.log_every=1", "--run.save_every=5", "--run.report=false", "--train.max_steps=24"]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(nursery, tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
-    done = beit("pretrain", *COMMON, f"--run.output={run}", "--train.ema_decay=0.9")
+    done = nursery.run("pretrain", *COMMON, f"--run.output={run}", "--train.ema_decay=0.9")
     assert done.returncode == 0, done.stderr
     return run
 
 
-def test_sigterm_saves_and_ends_well(whole, tmp_path):
+def test_sigterm_saves_and_ends_well(nursery, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", "--train.ema_decay=0.9"]
     process = start(*command)
     deadline = time.monotonic() + 120
@@ -32,7 +34,7 @@ def test_sigterm_saves_and_ends_well(whole, tmp_path):
     stopped = max(losses(tmp_path / "run"))
     assert 0 < stopped < 24
     assert (tmp_path / f"run/checkpoints/step_{stopped:08d}").is_dir()
-    done = beit(*command)
+    done = nursery.run(*command)
     assert done.returncode == 0, done.stderr
     assert f"after step {stopped}" in done.stdout
     assert losses(tmp_path / "run") == losses(whole)
@@ -47,16 +49,16 @@ def test_the_average_is_one(whole):
     assert any(not model[name].equal(average[name]) for name in model)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole, tmp_path):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(nursery, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", f"--tokenizer.path={whole}/tokenizer/model"]
-    assert beit(*command).returncode == 0
+    assert nursery.run(*command).returncode == 0
     expected = losses(tmp_path / "run")
     (tmp_path / "run/result.json").unlink()
     newest = tmp_path / "run/checkpoints/step_00000024"
     content = bytearray((newest / "model.safetensors").read_bytes())
     content[-3] ^= 1
     (newest / "model.safetensors").write_bytes(content)
-    done = beit(*command)
+    done = nursery.run(*command)
     assert done.returncode == 0, done.stderr
     assert "step_00000024 is damaged (model.safetensors is not what was written); trying the one before" in done.stderr
     assert "after step 20" in done.stdout
@@ -64,15 +66,15 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole, tmp_path):
     (tmp_path / "run/result.json").unlink()
     for checkpoint in (tmp_path / "run/checkpoints").iterdir():
         (checkpoint / "state.json").write_text("{")
-    done = beit(*command)
+    done = nursery.run(*command)
     assert done.returncode == 1
     assert "all checkpoints in" in done.stderr
 
 
-def test_a_loss_that_is_not_finite_names_its_pictures(whole, tmp_path):
+def test_a_loss_that_is_not_finite_names_its_pictures(nursery, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", f"--tokenizer.path={whole}/tokenizer/model",
                "--run.log_every=4", "--optim.lr=1e30", "--optim.warmup_steps=0"]  # fmt: skip
-    done = beit(*command)
+    done = nursery.run(*command)
     assert done.returncode == 1
     assert "is not finite" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -83,21 +85,21 @@ def test_a_loss_that_is_not_finite_names_its_pictures(whole, tmp_path):
     assert f"at step {listed['step']} " in done.stderr
 
 
-def test_parts_of_a_batch_add_up_to_it(whole, tmp_path):
+def test_parts_of_a_batch_add_up_to_it(nursery, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", "--model.drop_path_rate=0",
                "--train.max_steps=8"]  # fmt: skip
     for parts in (1, 4):
-        done = beit(*command, f"--train.accumulate={parts}", f"--run.output={tmp_path}/{parts}")
+        done = nursery.run(*command, f"--train.accumulate={parts}", f"--run.output={tmp_path}/{parts}")
         assert done.returncode == 0, done.stderr
     one, four = losses(tmp_path / "1"), losses(tmp_path / "4")
     assert list(four.values()) == pytest.approx(list(one.values()), rel=1e-5)
 
 
-def test_weight_decay_follows_its_schedule(whole, tmp_path):
+def test_weight_decay_follows_its_schedule(nursery, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", "--train.max_steps=8"]
     for name, end in (("constant", 0.05), ("falling", 0.0), ("none", None)):
         more = [f"--optim.weight_decay_end={end}"] if end is not None else []
-        done = beit(*command, *more, "--optim.weight_decay=0.05", f"--run.output={tmp_path}/{name}")
+        done = nursery.run(*command, *more, "--optim.weight_decay=0.05", f"--run.output={tmp_path}/{name}")
         assert done.returncode == 0, done.stderr
     weights = {
         name: read_safetensors(tmp_path / name / "model/model.safetensors") for name in ("constant", "falling", "none")
@@ -107,20 +109,89 @@ def test_weight_decay_follows_its_schedule(whole, tmp_path):
     assert not weights["falling"][name].equal(weights["none"][name])
 
 
-def test_fewer_pictures_than_one_batch(tmp_path):
-    done = beit("pretrain", *COMMON, "--train.batch_size=2000", f"--run.output={tmp_path}/run")
-    assert done.returncode == 1
-    assert "train.batch_size 2000 is larger than the 1232 pictures" in done.stderr
-    assert not (tmp_path / "run").exists()
-
-
-def test_pretraining_keeps_the_best_and_may_stop(whole, tmp_path):
+def test_pretraining_keeps_the_best_and_may_stop(nursery, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", f"--run.output={tmp_path}/run"]
     stop = ["--early_stop.patience=1", "--early_stop.every=4", "--early_stop.min_gain=0.9"]
-    done = beit(*command, *stop)
+    done = nursery.run(*command, *stop)
     assert done.returncode == 0, done.stderr
     assert "stopped after step 8" in done.stdout
     assert "keeping the model of step 4" in done.stdout
     assert losses(tmp_path / "run") == {step: loss for step, loss in losses(whole).items() if step <= 8}, (
         "only measured"
     )
+
+
+def test_the_best_is_kept_without_stopping(nursery, whole, tmp_path):
+    """Measured only: best/ is the model of the best measurement, the result is the last model, nothing else changes."""
+    command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", "--train.ema_decay=0.9"]
+    measure = ["--early_stop.measure=true", "--early_stop.every=4", "--early_stop.min_gain=0.2"]
+    ended = nursery.run(*command, *measure, f"--run.output={tmp_path}/run")
+    assert ended.statuses == [0], ended.errors
+    assert "keeping the model" not in ended.outputs[0]
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    measured = {line["step"]: line["held_out_loss"] for line in lines if "held_out_loss" in line}
+    assert list(measured) == [4, 8, 12, 16, 20, 24]
+    model, last = (run / "model/model.safetensors" for run in (tmp_path / "run", whole))
+    assert model.read_bytes() == last.read_bytes()
+    best = load_file(tmp_path / "run/best/model.safetensors")
+    assert any(not best[name].equal(tensor) for name, tensor in load_file(last).items()), "no gain of a fifth was later"
+    stopped = nursery.run(*command, f"--run.output={tmp_path}/stopped", "--early_stop.patience=6",
+                          "--early_stop.every=4", "--early_stop.min_gain=0.2")  # fmt: skip
+    assert stopped.statuses == [0], stopped.errors
+    assert (tmp_path / "stopped/model/model.safetensors").read_bytes() == (
+        tmp_path / "run/best/model.safetensors"
+    ).read_bytes()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(nursery, whole, tmp_path):
+    command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model"]
+    (tmp_path / "file").write_text("")
+    places = [tmp_path / "file/run"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = (
+        shutil.which("mount")
+        and not subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)], capture_output=True).returncode
+    )
+    try:
+        for place in [*places, *([disk / "run"] if mounted else [])]:
+            for ranks in (1, 2):
+                ended = nursery.run(*command, f"--run.output={place}", ranks=ranks)
+                assert ended.statuses == [1] * ranks
+                assert all("cannot write" in text and text.count("\n") == 1 for text in ended.errors), ended.errors
+                assert not place.exists()
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (["--mask.count=17"], "17 masked patches with blocks of at least 2 on a grid of 16 patches; expected 2 to 16"),
+        (["--mask.count=1"], "1 masked patches with blocks of at least 2 on a grid of 16 patches; expected 2 to 16"),
+        (["--mask.min_block=17", "--mask.count=17"], "the smallest block is 17 patches; expected 1 to 16"),
+        (["--train.accumulate=33"], "train.accumulate is 33, and each of 1 processes has 32 of the 32 pictures"),
+        (["--train.batch_size=2000"], "train.batch_size 2000 is larger than the 1232 pictures"),
+    ],
+)
+def test_impossible_settings_leave_nothing_behind(nursery, tmp_path, settings, line):
+    ended = nursery.run("pretrain", *COMMON, *settings, f"--run.output={tmp_path}/run")
+    assert ended.statuses == [1]
+    assert line in ended.errors[0]
+    assert ended.errors[0].count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_settings_are_named_unless_forced(nursery, whole, tmp_path):
+    run = tmp_path / "run"
+    command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", f"--run.output={run}"]
+    ended = nursery.run(*command, kill_after=run / "checkpoints/step_00000010")
+    assert ended.statuses == [-signal.SIGKILL]
+    changed = ["--optim.lr=2e-3", "--model.drop_path_rate=0.1"]
+    refused = nursery.run(*command, *changed)
+    assert refused.statuses == [1]
+    assert "model.drop_path_rate was 0.2 and is now 0.1; optim.lr was 0.0015 and is now 0.002" in refused.errors[0]
+    forced = nursery.run(*command, *changed, "--force")
+    assert forced.statuses == [0], forced.errors
+    assert "continues with other settings: model.drop_path_rate was 0.2 and is now 0.1" in forced.errors[0]

@@ -12,10 +12,11 @@ from beit import BeitForImageClassification, preset
 from beit.data import BrokenPicture
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError
 from beit.training.broken import BrokenPictures
-from beit.training.checkpoint import latest_checkpoint, restore_checkpoint, save_checkpoint
+from beit.training.checkpoint import latest_checkpoint, restore_objective, save_checkpoint
 from beit.training.jobs import PretrainJob
 from beit.training.metrics import MetricsLog, read_metrics
 from beit.training.optimiser import parameter_groups, set_learning_rate
+from beit.training.optimiser_state import optimiser_tensors, restore_optimiser
 from beit.training.plan import check_length, total_steps, warmup_steps
 from beit.training.report import Section, write_report
 from beit.training.run_folder import RunFolder, resolved_recipe
@@ -85,10 +86,12 @@ def test_a_restored_optimiser_continues_bit_for_bit(tmp_path):
     whole, resumed = nn.Linear(3, 2), nn.Linear(3, 2)
     optimiser = torch.optim.AdamW(whole.parameters(), lr=0.1)
     trained_steps(whole, optimiser, 5)
-    path = save_checkpoint(tmp_path, 5, lambda folder: None, whole, optimiser, keep=2, facts={"pictures": 9})
+    moments = optimiser_tensors(whole, optimiser)
+    path = save_checkpoint(tmp_path, 5, lambda folder: None, whole, moments, keep=2, facts={"pictures": 9})
     resumed.load_state_dict(whole.state_dict())
     again = torch.optim.AdamW(resumed.parameters(), lr=0.1)
-    assert restore_checkpoint(path, resumed, again, {"pictures": 9}) == 5
+    assert restore_objective(path, resumed, {"pictures": 9}) == 5
+    restore_optimiser(path, resumed, again)
     trained_steps(whole, optimiser, 5, first=5)
     trained_steps(resumed, again, 5, first=5)
     assert torch.equal(whole.weight, resumed.weight)
@@ -96,10 +99,9 @@ def test_a_restored_optimiser_continues_bit_for_bit(tmp_path):
 
 def test_only_the_newest_checkpoints_stay(tmp_path):
     model = nn.Linear(1, 1)
-    optimiser = torch.optim.AdamW(model.parameters())
     assert latest_checkpoint(tmp_path) is None
     for step in (5, 10, 100):
-        save_checkpoint(tmp_path, step, lambda folder: None, model, optimiser, keep=2, facts={})
+        save_checkpoint(tmp_path, step, lambda folder: None, model, {}, keep=2, facts={})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step_00000010", "step_00000100"]
     assert latest_checkpoint(tmp_path).name == "step_00000100"
 
@@ -108,16 +110,17 @@ def test_damaged_checkpoints_are_named(tmp_path):
     model = nn.Linear(3, 2)
     optimiser = torch.optim.AdamW(model.parameters())
     trained_steps(model, optimiser, 1)
-    path = save_checkpoint(tmp_path, 1, lambda folder: None, model, optimiser, keep=1, facts={"pictures": 9})
+    moments = optimiser_tensors(model, optimiser)
+    path = save_checkpoint(tmp_path, 1, lambda folder: None, model, moments, keep=1, facts={"pictures": 9})
     with pytest.raises(CheckpointError, match=r"has no state for 0\.weight; it belongs to another model"):
-        restore_checkpoint(path, nn.Sequential(nn.Linear(3, 2)), optimiser, {})
+        restore_optimiser(path, nn.Sequential(nn.Linear(3, 2)), optimiser)
     with pytest.raises(CheckpointError, match=r"weight/exp_avg is \(2, 3\), the model has \(4, 3\)"):
-        restore_checkpoint(path, nn.Linear(3, 4), optimiser, {})
+        restore_optimiser(path, nn.Linear(3, 4), optimiser)
     with pytest.raises(CheckpointError, match="was made with 9 pictures and now there is 8"):
-        restore_checkpoint(path, model, optimiser, {"pictures": 8})
+        restore_objective(path, model, {"pictures": 8})
     (path / "state.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
-        restore_checkpoint(path, model, optimiser, {})
+        restore_objective(path, model, {})
 
 
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):

@@ -40,10 +40,10 @@ def linear(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> T
 def _suits(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
     """Tell whether oneDNN is there, and this product large and plain enough for it."""
     return (
-        inputs.device.type == "cpu"
+        eager_float32(inputs, weight_OI, bias_O)  # first: what follows would stop a compiler
+        and inputs.device.type == "cpu"
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
-        and eager_float32(inputs, weight_OI, bias_O)
         and inputs.dim() > 1
         and inputs.numel() * weight_OI.shape[0] >= _LEAST_PRODUCTS
     )

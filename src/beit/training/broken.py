@@ -45,15 +45,27 @@ def note_shards(accelerator: Accelerator, listing: Path, *sources: ImageSource) 
         DataError: If a process can read other shards than the first.
     """
     if accelerator.num_processes > 1:
-        counts = gather_object([[len(source) for source in sources]])
-        strange = next((rank for rank, count in enumerate(counts) if count != counts[0]), None)
+        found = gather_object([[_seen(source) for source in sources]])
+        strange = next((rank for rank, seen in enumerate(found) if seen != found[0]), None)
         if strange is not None:
+            counts = [[one["pictures"] for one in found[rank]] for rank in (strange, 0)]
+            same = " in other shards" if counts[0] == counts[1] else ""
             raise DataError(
-                f"process {strange} finds {counts[strange]} pictures and process 0 {counts[0]}, so they would not "
+                f"process {strange} finds {counts[0]} pictures and process 0 {counts[1]}{same}, so they would not "
                 "share the same batches; make all files readable on every machine"
             )
     if accelerator.is_main_process:
         list_shards(listing, *sources)
+
+
+def _seen(source: ImageSource) -> dict[str, object]:
+    """Return what must be the same wherever a collection is opened."""
+    sizes, broken = source.shard_sizes, source.broken_shards
+    return {
+        "pictures": len(source),
+        "shards": [int(size) for size in sizes] if sizes is not None else None,
+        "broken": [shard.name for shard in broken],
+    }
 
 
 def list_shards(listing: Path, *sources: ImageSource) -> None:

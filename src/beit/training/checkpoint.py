@@ -16,15 +16,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.errors import CheckpointError
+from beit.training.optimiser_state import FILE_NAME as OPTIMISER_NAME
 from beit.weights import atomic_folder, check_fit, read_safetensors
 
 STATE_NAME = "state.json"
-OPTIMISER_NAME = "optimiser.safetensors"
 OBJECTIVE_NAME = "objective.safetensors"
 _EXPORTED = "model."  # what an objective calls the model that its job exports
 
@@ -68,7 +67,7 @@ def save_checkpoint(
     step: int,
     save_model: Callable[[Path], None],
     module: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    moments: Mapping[str, Tensor],
     keep: int,
     facts: Mapping[str, int | str],
 ) -> Path:
@@ -79,7 +78,7 @@ def save_checkpoint(
         step: Number of finished steps.
         save_model: Writes the model into a folder.
         module: What is trained.
-        optimiser: Its AdamW.
+        moments: The state of its optimiser, whole, by name.
         keep: Newest checkpoints to keep.
         facts: What must be the same when the run continues.
 
@@ -91,7 +90,7 @@ def save_checkpoint(
         save_model(temporary)
         if beside := _beside_the_model(module):
             save_file(beside, temporary / OBJECTIVE_NAME)
-        save_file(_optimiser_tensors(module, optimiser), temporary / OPTIMISER_NAME)
+        save_file(dict(moments), temporary / OPTIMISER_NAME)
         sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         state = json.dumps({"step": step, **facts, "sha256": sums}, indent=1)
         (temporary / STATE_NAME).write_text(state + "\n", encoding="utf-8")
@@ -100,10 +99,8 @@ def save_checkpoint(
     return path
 
 
-def restore_checkpoint(
-    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, facts: Mapping[str, int | str]
-) -> int:
-    """Fill optimiser and objective from a checkpoint and return the number of finished steps; the job loads the model.
+def restore_objective(path: Path, module: nn.Module, facts: Mapping[str, int | str]) -> int:
+    """Fill what is beside the model from a checkpoint, and return the finished steps; the job loads the model.
 
     Raises:
         CheckpointError: If the checkpoint is damaged or belongs to another model or other data.
@@ -119,23 +116,6 @@ def restore_checkpoint(
                 f"{path} was made with {_short(state.get(name))} {name} and now there is {_short(value)}; bring the "
                 "former back, or start again in another run.output"
             )
-    tensors = read_safetensors(path / OPTIMISER_NAME)
-    for name, parameter in module.named_parameters():
-        prefix = name + "/"
-        moments = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-        if not moments:
-            if parameter.requires_grad:
-                raise CheckpointError(f"{path / OPTIMISER_NAME} has no state for {name}; it belongs to another model")
-            continue
-        for key, tensor in moments.items():
-            if key != "step" and tensor.shape != parameter.shape:
-                raise CheckpointError(
-                    f"{path / OPTIMISER_NAME}: {name}/{key} is {tuple(tensor.shape)}, the model has "
-                    f"{tuple(parameter.shape)}; it belongs to another model"
-                )
-        optimiser.state[parameter] = {
-            key: tensor if key == "step" else tensor.to(parameter.device) for key, tensor in moments.items()
-        }
     _restore_objective(path, module)
     return step
 
@@ -151,14 +131,6 @@ def _restore_objective(path: Path, module: nn.Module) -> None:
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
     check_fit(str(path / OBJECTIVE_NAME), there, here)
     module.load_state_dict(found, strict=False)
-
-
-def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in module.named_parameters():
-        for key, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"{name}/{key}"] = value.contiguous()
-    return tensors
 
 
 def _short(value: Any) -> str:

@@ -18,7 +18,7 @@ _GEMM_ROUNDS = 5
 _BACKWARD = 2  # the backward pass costs two forward passes: gradients of inputs and of weights
 _ADAM = 4  # numbers per trained parameter: the weight, its gradient, two moments
 _KEPT_PER_LAYER = 10  # activations of width D that a layer keeps per token for the backward pass: inputs and outputs of
-# norms and projections, queries, keys, values, both branches; and two of width I, before and after the activation
+# norms and projections, queries, keys, values, both branches; and one or two of width I, around the activation
 _LOGITS = 3  # the logits, their logarithm of probabilities, and the gradient
 
 
@@ -45,7 +45,7 @@ def training_flops(config: BeitConfig, masked: float) -> float:
 
 
 def memory_estimate(
-    model: nn.Module, config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, maps: bool = False
+    model: nn.Module, config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, lean: bool = False
 ) -> dict[str, float]:
     """Return the bytes that a training step needs, estimated: weights with AdamW, and what the backward pass keeps.
 
@@ -57,14 +57,12 @@ def memory_estimate(
         pictures: Pictures that go through at once, on one process.
         masked: Masked patches M of a picture.
         bytes_per_number: Of an activation; 2 under autocast.
-        maps: Whether attention maps are kept, as on a CPU; the fused attention of a GPU keeps none.
+        lean: Whether the activations of a feed-forward network are kept once, as on a CPU (`models_torch/lean.py`).
     """
     grid = patch_grid(config.image_size, config.patch_size)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     sequence = 1 + grid.patches
-    kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + 2 * config.intermediate_size)
-    if maps:
-        kept += config.num_attention_heads * sequence**2
+    kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + (1 if lean else 2) * config.intermediate_size)
     return {
         "weights and optimiser": 4.0 * _ADAM * trained,
         "activations": float(pictures * config.num_hidden_layers * kept * bytes_per_number),

@@ -16,6 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from beit.errors import ConfigError
 from beit.models_torch.device import pick_device
 from beit.training.settings import RunSettings
+from beit.training.together import join
 
 _LONGEST_WAIT = timedelta(hours=2)  # the others wait while the first process measures
 
@@ -37,6 +38,7 @@ def make_accelerator(run: RunSettings) -> Accelerator:
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != expected:  # accelerate then lets every process train alone, without a word
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
+    join(accelerator)
     return accelerator
 
 

@@ -30,7 +30,9 @@ from beit.training.metrics import read_metrics
 from beit.training.plan import Plan, check_length, check_no_layer_decay
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
+from beit.training.sharding import check_sharding
 from beit.training.teacher import BeitTeacher, Teacher, feature_size
+from beit.training.together import one_run
 from beit.training.tokenizer_pictures import reconstruction_section
 from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
 from beit.training.tokenizer_run import TokenizerRun
@@ -80,6 +82,7 @@ class DistillObjective(nn.Module):
         }
 
 
+@one_run
 def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFolder:
     """Train a VQ-KD tokenizer and leave model, metrics and report in the run folder, which is returned.
 
@@ -102,6 +105,7 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
             raise ConfigError("teacher is missing; name a classifier, such as the model folder of a fine-tuning")
         teacher = BeitTeacher.from_pretrained(job.teacher, grid)
     check_no_layer_decay(job.optim)
+    check_sharding(job.run, job.train)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)

@@ -139,7 +139,7 @@ def forecast(job: PretrainJob) -> Forecast:
             -(-job.train.batch_size // job.train.accumulate),
             mask.count,
             dtype.itemsize,
-            maps=accelerator.device.type == "cpu",
+            lean=accelerator.device.type == "cpu" and dtype == torch.float32,
         ),
         peak_memory=peak_memory(accelerator.device),
         seconds_per_step=step,

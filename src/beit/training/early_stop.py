@@ -29,8 +29,13 @@ class EarlyStop:
 
     @property
     def active(self) -> bool:
-        """Whether it may stop the run at all."""
-        return self.settings.patience is not None
+        """Whether it measures at all."""
+        return self.settings.measure or self.settings.patience is not None
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the run ends with the model that measured best rather than with the last."""
+        return self.settings.patience is not None and self.best_step is not None
 
     @property
     def reached(self) -> bool:

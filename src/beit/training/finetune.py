@@ -30,10 +30,13 @@ from beit.training.metrics import read_metrics
 from beit.training.plan import Plan, check_length
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
+from beit.training.sharding import check_sharding
+from beit.training.together import one_run
 
 _CURVES = {"Loss": ["loss"], "Accuracy": ["accuracy"], "Learning rate": ["lr"]}
 
 
+@one_run
 def finetune(job: FinetuneJob) -> RunFolder:
     """Fine-tune a model and leave it, metrics and report in the run folder, which is returned.
 
@@ -41,6 +44,7 @@ def finetune(job: FinetuneJob) -> RunFolder:
         ConfigError: If settings, data and checkpoint do not fit together.
         DataError: If pictures or labels are unusable.
     """
+    check_sharding(job.run, job.train)
     sources = open_sources(job.data, job.run.seed, stratified=True)
     classes, kind = check_labels(sources, job)
     accelerator = make_accelerator(job.run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,25 +15,24 @@ from torch import Tensor
 from beit.data import (
     BatchOrder,
     BrokenPicture,
-    Purpose,
-    generator,
     training_batches,
 )
 from beit.errors import RunPaused
 from beit.training.broken import BrokenPictures, require_usable
-from beit.training.checkpoint import latest_checkpoint, restore_checkpoint, save_checkpoint
 from beit.training.device import reproducible
 from beit.training.divergence import Divergence, stop_diverged
+from beit.training.gallery import Gallery
 from beit.training.metrics import MetricsLog, read_metrics
 from beit.training.micro_batches import add_gradients, micro_batches
-from beit.training.moving_average import MovingAverage
-from beit.training.optimiser import build_optimiser, set_learning_rate, set_weight_decay
+from beit.training.optimiser import set_learning_rate, set_weight_decay
 from beit.training.plan import Objective, Plan
 from beit.training.preemption import stop_on_sigterm
 from beit.training.progress import RunProgress
+from beit.training.row_chance import shared_stream, step_seed
 from beit.training.run_folder import RunFolder
 from beit.training.schedule import cosine, learning_rate
 from beit.training.throughput import Throughput
+from beit.training.trainee import Trainee
 from beit.weights import atomic_folder
 
 
@@ -59,12 +57,10 @@ class _Loop:
 
     def __init__(self, plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> None:
         self.plan, self.objective, self.folder, self.accelerator = plan, objective, folder, accelerator
-        self.optimiser: Any = build_optimiser(objective.groups, plan.optim)
-        decay = plan.train.ema_decay
-        self.average = MovingAverage(objective.model.to(accelerator.device), decay) if decay is not None else None
-        self.start = self._restore()
-        module: Any = torch.compile(objective.module, fullgraph=True) if plan.train.compile else objective.module
-        self.module, self.optimiser = accelerator.prepare(module, self.optimiser)
+        self.trainee = Trainee(plan, objective, folder, accelerator)
+        self.start = self.trainee.start
+        rank, world = accelerator.process_index, accelerator.num_processes
+        self.stream = shared_stream(self.trainee.module, rank, world, plan.together)
         listing = folder.broken if accelerator.is_main_process else None
         self.broken = BrokenPictures(listing, len(plan.dataset), plan.data.max_broken)
         self.new_broken: list[BrokenPicture] = []
@@ -81,14 +77,12 @@ class _Loop:
         finished = self.start
         if finished < self.plan.steps and not self._stopped:
             finished = self._train()
-        if self.average is not None and self.accelerator.is_main_process:
-            with atomic_folder(self.folder.average) as temporary:
-                self.objective.save(temporary, self.average.model)
+        self.trainee.save_average()
+        self.trainee.gather()
         stop = self.plan.early_stop
-        if stop is not None and stop.best_step is not None:
+        if stop is not None and stop.keeps_best and self.accelerator.is_main_process:
             self.objective.load(self.folder.best)
-            if self.accelerator.is_main_process:
-                print(f"keeping the model of step {stop.best_step}, the best on held-out pictures")  # noqa: T201
+            print(f"keeping the model of step {stop.best_step}, the best on held-out pictures")  # noqa: T201
         return finished
 
     @property
@@ -99,7 +93,7 @@ class _Loop:
         plan, main, finished = self.plan, self.accelerator.is_main_process, self.start
         if main and plan.gallery is not None:
             plan.gallery.begin(self.start)
-        self.module.train()
+        self.trainee.module.train()
         with (
             stop_on_sigterm(self.accelerator) as stop,
             MetricsLog(self.folder, self.start, active=main) as metrics,
@@ -115,7 +109,7 @@ class _Loop:
                 measures = plan.early_stop is not None and plan.early_stop.due(finished, last)
                 logs = finished % plan.run.log_every == 0 or last
                 saves = finished % plan.run.save_every == 0 or last
-                paused = stop.agreed() and not last
+                paused = stop.agreed(finished) and not last
                 meets = logs or saves or measures or paused
                 if self.new_broken or meets:
                     self._note_broken(together=meets)
@@ -128,11 +122,10 @@ class _Loop:
                 progress.advance(finished, plan.train.batch_size, loss)
                 if measures:
                     self._measure(finished, metrics)
-                if main and plan.gallery is not None and plan.gallery.due(finished, last or self._stopped):
-                    metrics.write_picture(finished, "reconstructions", plan.gallery.add(finished))
-                    self.module.train()
+                if plan.gallery is not None and plan.gallery.due(finished, last or self._stopped):
+                    self._show(plan.gallery, finished, metrics)
                 if saves or paused or self._stopped:
-                    self._save(finished)
+                    self.trainee.save(finished)
                 if self._stopped:
                     break
                 if paused:
@@ -148,8 +141,9 @@ class _Loop:
         """Measure on held-out pictures, on one process for all; keep the model if it is the best so far."""
         stop, main = self.plan.early_stop, self.accelerator.is_main_process
         assert stop is not None  # noqa: S101  # for the type checker
-        measured = torch.full((), stop.measure() if main else 0.0, device=self.accelerator.device)
-        self.module.train()  # whatever the measurement made of it
+        with self.trainee.gathered():
+            measured = torch.full((), stop.measure() if main else 0.0, device=self.accelerator.device)
+        self.trainee.module.train()  # whatever the measurement made of it
         shared: Any = broadcast(measured)
         value = float(shared)
         gain = stop.note(step, value)
@@ -160,6 +154,14 @@ class _Loop:
         if main and stop.reached:
             times = f"{stop.settings.patience} measurement{'s' * (stop.settings.patience != 1)}"
             print(f"stopped after step {step}: {times} without a gain")  # noqa: T201
+        self.accelerator.wait_for_everyone()
+
+    def _show(self, gallery: Gallery, step: int, metrics: MetricsLog) -> None:
+        """Add a row to the gallery, on one process for all."""
+        with self.trainee.gathered():
+            if self.accelerator.is_main_process:
+                metrics.write_picture(step, "reconstructions", gallery.add(step))
+        self.trainee.module.train()
         self.accelerator.wait_for_everyone()
 
     def _note_broken(self, together: bool) -> None:
@@ -192,21 +194,18 @@ class _Loop:
     def _step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one optimiser step and return its scalars."""
         plan, optim = self.plan, self.plan.optim
-        torch.manual_seed(step_seed(plan.run.seed, step, self.accelerator.process_index))
-        set_learning_rate(self.optimiser, learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr))
+        torch.manual_seed(step_seed(plan.run.seed, step, self.stream))
+        set_learning_rate(self.trainee.optimiser, learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr))
         if optim.weight_decay_end is not None:
-            set_weight_decay(self.optimiser, cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps))
+            set_weight_decay(
+                self.trainee.optimiser, cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps)
+            )
         parts = micro_batches(self.objective.prepare(tensors, step), plan.train.accumulate)
         weights = [self.objective.weight(part) for part in parts]
-        values = add_gradients(self.accelerator, self.module, step / plan.steps, parts, weights)
-        limit = math.inf if optim.clip_grad is None else optim.clip_grad
-        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), limit)
-        norm = torch.as_tensor(norm)
+        values = add_gradients(self.accelerator, self.trainee.module, step / plan.steps, parts, weights)
+        norm = self.trainee.clipped(math.inf if optim.clip_grad is None else optim.clip_grad)
         self.divergence.note(step, norm, values["loss"])
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update()
+        self.trainee.update()
         return {**values, "grad_norm": norm}
 
     def _numbers(self, step: int, values: Mapping[str, Tensor]) -> dict[str, float]:
@@ -235,40 +234,3 @@ class _Loop:
         value = value.detach().float()
         reduced: Any = self.accelerator.reduce(value, "mean") if self.accelerator.num_processes > 1 else value
         return float(reduced)
-
-    def _restore(self) -> int:
-        checkpoint = latest_checkpoint(self.folder.checkpoints)
-        if checkpoint is None:
-            return 0
-        self.objective.load(checkpoint)
-        if self.average is not None:
-            self.average.load(checkpoint)
-        pictures = len(self.plan.dataset)
-        facts = {"pictures": pictures, **self.plan.facts}
-        step = restore_checkpoint(checkpoint, self.objective.module, self.optimiser, facts)
-        if self.accelerator.is_main_process:
-            print(f"continuing {self.folder.path} after step {step}")  # noqa: T201
-        return step
-
-    def _save(self, step: int) -> None:
-        if self.accelerator.is_main_process:
-            save_checkpoint(
-                self.folder.checkpoints,
-                step,
-                self._save_model,
-                self.objective.module,
-                self.optimiser.optimizer,
-                self.plan.run.keep_checkpoints,
-                {"pictures": len(self.plan.dataset), **self.plan.facts},
-            )
-        self.accelerator.wait_for_everyone()
-
-    def _save_model(self, folder: Path) -> None:
-        self.objective.save(folder)
-        if self.average is not None:
-            self.average.save(folder)
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of everything random inside the model (drop path, dropout, Gumbel noise) at a step."""
-    return int(generator(seed, Purpose.MODEL, step, rank).integers(2**63))

@@ -13,6 +13,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from beit.training.sharding import kept_apart
+
 Tensors = Mapping[str, Tensor]
 
 
@@ -55,7 +57,7 @@ def add_gradients(
     totals: dict[str, Tensor] = {}
     for index, (part, share) in enumerate(zip(parts, shares(weights, accelerator), strict=True)):
         last = index == len(parts) - 1
-        with nullcontext() if last else accelerator.no_sync(module):  # gradients travel once per step
+        with nullcontext() if last else kept_apart(module, accelerator):  # gradients travel once per step
             values: dict[str, Tensor] = module(part, progress)
             accelerator.backward(values["loss"] * share)
         for name, value in values.items():

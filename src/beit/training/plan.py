@@ -58,12 +58,18 @@ class Objective(Protocol):
 
 
 def check_length(train: TrainSettings, optim: OptimSettings, pictures: int, world: int = 1, prefix: str = "") -> None:
-    """Refuse a warm-up that is not shorter than the run, and a batch that the processes cannot share.
+    """Refuse a warm-up that is not shorter than the run, and a batch that processes and parts cannot share.
 
     Raises:
         ConfigError: Naming the values; `prefix` stands before the names of the settings.
     """
     check_shared_batch(train.batch_size, world)
+    if train.batch_size // world < train.accumulate:
+        raise ConfigError(
+            f"{prefix}train.accumulate is {train.accumulate}, and each of {world} processes has "
+            f"{train.batch_size // world} of the {train.batch_size} pictures of a batch; lower it to at most that, or "
+            f"raise {prefix}train.batch_size"
+        )
     steps, warmup = total_steps(train, pictures), warmup_steps(optim, train, pictures)
     if warmup >= steps > 1:
         raise ConfigError(

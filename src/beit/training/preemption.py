@@ -11,6 +11,8 @@ from types import FrameType
 import torch
 from accelerate import Accelerator
 
+_GPU_STEPS = 16  # between two agreements on GPUs, whose host has to wait for the answer
+
 
 class StopRequest:
     """Whether any process of the run has been asked to stop."""
@@ -23,10 +25,12 @@ class StopRequest:
         """Remember the signal; the step that is running is finished first."""
         self._received = True
 
-    def agreed(self) -> bool:
-        """Tell whether to stop now; all processes get the same answer, after the same step."""
+    def agreed(self, step: int) -> bool:
+        """Tell whether to stop after `step` finished steps; all processes get the same answer."""
         if self._accelerator.num_processes == 1:
             return self._received
+        if self._accelerator.device.type == "cuda" and step % _GPU_STEPS:
+            return False
         asked = torch.tensor(float(self._received), device=self._accelerator.device)
         return bool(self._accelerator.reduce(asked, "sum") > 0)  # pyright: ignore[reportOperatorIssue]
 

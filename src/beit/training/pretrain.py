@@ -44,6 +44,8 @@ from beit.training.pretrain_quality import held_out_loss, measure_pretraining
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.settings import MaskSettings
+from beit.training.sharding import check_sharding
+from beit.training.together import one_run
 from beit.training.tokenizer import train_tokenizer
 
 CURVES = {
@@ -58,6 +60,7 @@ CURVES = {
     "Share of the time spent waiting for data": ["data_wait"],
     "Memory, GiB": ["memory_gib"],
 }
+_MOST_MEASURED = 10_000  # held-out pictures in the end, at even distances: one process measures, the others wait
 _ROWS = 10  # of the gallery, unless gallery.every says otherwise
 
 
@@ -91,6 +94,7 @@ class PretrainRun:
         self.model.load_weights(folder, strict=True)
 
 
+@one_run
 def pretrain(job: PretrainJob) -> RunFolder:
     """Pre-train a BEiT and leave model, metrics and report in the run folder, which is returned.
 
@@ -104,11 +108,15 @@ def pretrain(job: PretrainJob) -> RunFolder:
     grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
     check_aggregation(job.aggregation, config)
+    check_sharding(job.run, job.train)
+    if job.tokenizer.path is None:
+        check_sharding(job.run, job.tokenizer.train, "tokenizer.")
     tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
     check_tokenizer(job, tokenizer, config, grid)
     model = _checkpoint_model(job)
-    sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
+    with accelerator.local_main_process_first():  # it leaves the index of the collection to the others
+        sources = open_sources(job.data, job.run.seed)
     pictures, world = len(sources.train), accelerator.num_processes
     check_batch(job.train.batch_size, pictures)
     check_length(job.train, job.optim, pictures, world)
@@ -134,10 +142,12 @@ def pretrain(job: PretrainJob) -> RunFolder:
     shown = views if stored is None else replace(views, tokenizer_hw=None)
     dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
     plain = replace(views, augmentation=None)
+    at_once = max(1, job.train.batch_size // world // job.train.accumulate)  # what is known to fit the memory
 
     def measure() -> float:
         some, workers = spread(sources.val, job.early_stop.pictures), job.data.workers
-        return held_out_loss(run.module, some, plain, mask, job.run.seed, job.train.batch_size, workers)
+        with accelerator.autocast():
+            return held_out_loss(run.module, some, plain, mask, job.run.seed, at_once, workers)
 
     early_stop = EarlyStop(job.early_stop, "held_out_loss", measure)
 
@@ -152,9 +162,10 @@ def pretrain(job: PretrainJob) -> RunFolder:
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
         save_model(folder, run.save)
-        if gallery is not None and early_stop.best_step is not None:
+        if gallery is not None and early_stop.keeps_best and early_stop.best_step is not None:
             gallery.add(early_stop.best_step)  # the model that is kept
-        _conclude(job, run, encoder, sources, plain, mask, folder, steps, gallery)
+        with accelerator.autocast():
+            _conclude(job, run, encoder, sources, plain, mask, folder, steps, gallery, at_once)
     accelerator.wait_for_everyone()
     return folder
 
@@ -215,9 +226,12 @@ def _conclude(
     folder: RunFolder,
     steps: int,
     gallery: Gallery | None,
+    at_once: int,
 ) -> None:
-    seed, batch_size = job.run.seed, job.train.batch_size
-    quality, broken = measure_pretraining(run.module, encoder, sources, plain, mask, seed, batch_size)
+    some = Sources(sources.train, spread(sources.val, _MOST_MEASURED))
+    quality, broken = measure_pretraining(
+        run.module, encoder, some, plain, mask, job.run.seed, at_once, job.data.workers
+    )
     numbers, rule = asdict(quality), "the token frequencies"
     levels = {"Loss": (rule, quality.frequency_loss), "Masked-token accuracy": (rule, quality.frequency_accuracy)}
     conclude(

@@ -52,7 +52,7 @@ class HiddenPatches:
         dataset = ViewDataset(_usable(source, count), views, seed, replace_broken=False)
         batch = next(iter(evaluation_batches(dataset, Collate(seed, mask), count, workers=0)))
         require_usable(len(batch.indices), len(source), batch.broken)
-        tensors = batch.to(model.device).tensors
+        tensors = batch.to(encoder.device).tensors
         self._pixel_values, self._mask_BN = tensors["pixel_values"], tensors["bool_masked_pos"]
         pixels_BCHW = tensors["tokenizer_pixels"]
         self._tokens_Bhw = encoder(pixels_BCHW)
@@ -70,8 +70,10 @@ class HiddenPatches:
     def predicted(self) -> Tensor:
         """Return the decoding of what the model predicts for hidden patches, and of the true tokens of visible ones."""
         self._model.eval()
-        logits_BNV = self._model(self._pixel_values, self._mask_BN, return_dict=True).logits
-        tokens_BN = torch.where(self._mask_BN, logits_BNV.argmax(dim=-1), self._tokens_Bhw.flatten(1))
+        device = self._model.device  # a divided model is elsewhere between two looks
+        logits_BNV = self._model(self._pixel_values.to(device), self._mask_BN.to(device), return_dict=True).logits
+        predicted_BN = logits_BNV.argmax(dim=-1).to(self._mask_BN.device)
+        tokens_BN = torch.where(self._mask_BN, predicted_BN, self._tokens_Bhw.flatten(1))
         return self._decode(tokens_BN.view(self._tokens_Bhw.shape))
 
 

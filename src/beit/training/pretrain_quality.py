@@ -58,6 +58,7 @@ def measure_pretraining(
     mask: MaskPlan,
     seed: int,
     batch_size: int,
+    workers: int,
 ) -> tuple[PretrainQuality, list[BrokenPicture]]:
     """Measure masked-token prediction on validation pictures, beside predicting the token frequencies.
 
@@ -65,11 +66,11 @@ def measure_pretraining(
         DataError: If no validation picture is usable.
     """
     objective.eval()
-    log_share_V = _token_frequencies(encoder, sources.train, views, batch_size).log()
+    log_share_V = _token_frequencies(encoder, sources.train, views, batch_size, workers).log()
     dataset = ViewDataset(sources.val, views, seed, replace_broken=False)
     totals, masked, pictures = torch.zeros(4, dtype=torch.float64), 0, 0
     broken: list[BrokenPicture] = []
-    for batch in evaluation_batches(dataset, Collate(seed, mask), batch_size, workers=0):
+    for batch in evaluation_batches(dataset, Collate(seed, mask), batch_size, workers):
         broken += batch.broken
         if not batch.indices:
             continue
@@ -114,13 +115,15 @@ def held_out_loss(
     return total / masked if masked else float("nan")
 
 
-def _token_frequencies(encoder: TokenEncoder, source: ImageSource, views: Views, batch_size: int) -> Tensor:
+def _token_frequencies(
+    encoder: TokenEncoder, source: ImageSource, views: Views, batch_size: int, workers: int
+) -> Tensor:
     """Return the share of each visual token (V,) in training pictures, none zero (add-one smoothing)."""
     vocab_size = encoder.tokenizer.vocab_size
     counts_V = torch.ones(vocab_size, dtype=torch.float64)
     some = generator(0, Purpose.SPLIT).permutation(len(source))[:_FREQUENCY_PICTURES]  # folders are sorted by class
     dataset = ViewDataset(Subset(source, some), views, 0, replace_broken=False)
-    for batch in evaluation_batches(dataset, Collate(0), batch_size, workers=0):
+    for batch in evaluation_batches(dataset, Collate(0), batch_size, workers):
         if batch.indices:
             counts_V += count_tokens(visual_tokens(encoder, batch.tensors), vocab_size).cpu()
     return counts_V / counts_V.sum()

@@ -7,7 +7,7 @@ pictures/           what a pre-training makes of the same held-out pictures whil
 checkpoints/        step_00000500/ ...: everything needed to continue
 model/              the trained model
 model_average/      the moving average of its weights, if one is kept
-best/               the model that measured best, if an early stop is set
+best/               the model that measured best, if the run measures
 not_finite.json     the pictures of the step that diverged, if one did
 result.json         what the finished run measured
 broken.txt          pictures that were skipped, and why
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,8 @@ from beit.errors import ConfigError
 from beit.training.settings import RunSettings
 from beit.weights import atomic_file, discard_leftovers
 
+_SEEN_WITHIN = 10.0  # seconds
+
 # Settings that do not change the numbers, so that a run may continue under others.
 _FREE = {
     ("run", "output"),
@@ -37,7 +40,11 @@ _FREE = {
     ("run", "force"),
     ("run", "save_every"),
     ("run", "keep_checkpoints"),
+    ("run", "log_every"),
+    ("gallery", "every"),
+    ("gallery", "pictures"),
     ("run", "report"),
+    ("run", "sharding"),
     ("data", "workers"),
     # what these name may move: the checkpoints know its content
     ("teacher",),
@@ -84,14 +91,29 @@ def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> Run
     """Return the folder of a run, new or to be continued, with its recipe written; one process writes.
 
     Raises:
-        ConfigError: If the folder holds another run, or one that may not be continued.
+        ConfigError: If the folder holds another run, or one that may not be continued, or not all processes see it.
         StorageError: If the recipe cannot be written.
     """
     folder = RunFolder(run.output)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
             _prepare(folder, resolved_recipe(job), run)
+        elif not _appears(folder.recipe):
+            raise ConfigError(
+                f"process {accelerator.process_index} does not see {folder.recipe.absolute()}, which process 0 has "
+                "written; run.output has to be a folder that all processes share, best given from the root"
+            )
     return folder
+
+
+def _appears(path: Path) -> bool:
+    """Tell whether a file is there; over a network it may take some seconds to be seen."""
+    deadline = time.monotonic() + _SEEN_WITHIN
+    while not path.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def _prepare(folder: RunFolder, recipe: str, run: RunSettings) -> None:

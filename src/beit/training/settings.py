@@ -31,6 +31,8 @@ class RunSettings:
     """Where to compute; auto takes a GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast; auto takes bf16 on a GPU that supports it, else fp32."""
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
     log_every: int = Field(default=10, ge=1)
     """Steps between two lines of metrics.jsonl."""
     save_every: int = Field(default=500, ge=1)
@@ -199,10 +201,12 @@ class TrainSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class EarlyStopSettings:
-    """Stop when held-out pictures no longer gain, and keep the model that did best on them."""
+    """Measure on held-out pictures while the run works, and stop when they no longer gain."""
 
     patience: int | None = Field(default=None, ge=1)
-    """Measurements in a row without a gain after which the run stops; null trains to the end and keeps the last."""
+    """Measurements in a row without a gain after which the run stops and the best is its result; null never stops."""
+    measure: bool = False
+    """Measure without patience too: the model that did best is kept in best/, and the last one is the result."""
     every: int = Field(default=500, ge=1)
     """Steps between two measurements on held-out pictures; the last step is measured too."""
     after: int = Field(default=0, ge=0)

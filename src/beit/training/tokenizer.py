@@ -29,6 +29,8 @@ from beit.training.plan import Plan, check_length, check_no_layer_decay
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
+from beit.training.sharding import check_sharding
+from beit.training.together import one_run
 from beit.training.tokenizer_pictures import reconstruction_section
 from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
 from beit.training.tokenizer_run import TokenizerRun
@@ -73,6 +75,7 @@ class TokenizerObjective(nn.Module):
         return {"loss": loss, "reconstruction": reconstruction.detach(), "kl": kl.detach(), **usage}
 
 
+@one_run
 def train_tokenizer(job: TokenizerJob) -> RunFolder:
     """Train a discrete VAE and leave model, metrics and report in the run folder, which is returned.
 
@@ -83,6 +86,7 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
     config = DiscreteVAEConfig(**asdict(job.codebook), image_size=job.image_size)
     check_side(job.image_size, config.patch_size)
     check_no_layer_decay(job.optim)
+    check_sharding(job.run, job.train)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)

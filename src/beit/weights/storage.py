@@ -44,7 +44,7 @@ def atomic_file(path: str | Path) -> Generator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _cleaned_up(path, temporary):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)
@@ -63,7 +63,7 @@ def atomic_folder(path: str | Path) -> Generator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _cleaned_up(path, temporary):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         yield temporary
@@ -102,14 +102,22 @@ def _cleaned_up(path: Path, temporary: Path) -> Generator[None]:
     except BaseException as error:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        elif temporary.exists():
+            temporary.unlink()
         if isinstance(error, StorageError):
             raise
         if isinstance(error, OSError | SafetensorError):
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise StorageError(f"cannot write {path}: {reason}; free space or choose another folder") from error
         raise
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that their names survive a power cut too."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in new:
+        _sync(path.parent)
 
 
 def _sync(path: Path) -> None:
