@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from beit import BeitConfig, BeitForImageClassification
+from beit.data import Mixing
 from beit.errors import ConfigError
 from beit.geometry import Grid, resize_bias_table
 from beit.image import Preprocessing
@@ -125,7 +126,7 @@ def test_a_probe_reads_a_layer(tmp_path):
 
 def adapted(feed_forward=False):
     torch.manual_seed(0)
-    model = starting_model(job("hf_v4/mim"), CLASSES)
+    model = starting_model(job("hf_v4/mim", model=ModelSettings(drop_path_rate=0.0)), CLASSES)
     settings = job("hf_v4/mim", lora=LoraSettings(rank=2, alpha=6, feed_forward=feed_forward))
     targets = Targets("single_label_classification", 3)
     return FinetuneRun(model, Preprocessing(model.config.image_hw, model.config.image_hw), settings, targets)
@@ -193,3 +194,21 @@ def test_golden_checkpoints_are_what_these_tests_take_them_for():
     config = BeitConfig.from_pretrained(GOLDEN / "hf_v4/mim")
     assert config.use_shared_relative_position_bias
     assert any("relative_position_bias" in name for name in load_file(GOLDEN / "hf_v4/mim/model.safetensors"))
+
+
+@pytest.mark.parametrize("adapts", [False, True])
+def test_it_compiles_whole(adapts):
+    """No graph break, for batches that are mixed and for adapted weights."""
+    torch.compiler.reset()
+    run = adapted() if adapts else FinetuneRun(*plain_parts())
+    pixels = torch.randn(4, 3, *run.model.config.image_hw)
+    prepared = run.prepare({"pixel_values": pixels, "labels": torch.arange(4) % 3}, 0)
+    compiled = torch.compile(run.module.train(), backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(prepared, 0.5)["loss"], run.module(prepared, 0.5)["loss"])
+
+
+def plain_parts():
+    settings = job("hf_v4/mim", model=ModelSettings(drop_path_rate=0.0))
+    model = starting_model(settings, CLASSES)
+    view = Preprocessing(model.config.image_hw, model.config.image_hw)
+    return model, view, settings, Targets("single_label_classification", 3, 0.1, Mixing(mixup=0.8)), torch.ones(3)
