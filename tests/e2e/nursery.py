@@ -56,6 +56,8 @@ class Nursery:
         return self
 
     def __exit__(self, *_):
+        if self._server.poll() is None:
+            self._server.stdin.write("\n")  # other processes forked from this one may keep the pipe open
         self._server.stdin.close()
         self._server.wait(30)
         self._server.stdout.close()
@@ -91,6 +93,8 @@ def _serve():
         import_module(name)  # what a run imports when it first needs it
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     for line in sys.stdin:
+        if not line.strip():
+            return
         replies.write(json.dumps(_answer(**json.loads(line))) + "\n")
         replies.flush()
 
