@@ -5,11 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
+from beit import BeitForImageClassification
 from beit.cli.main import main
 from beit.config import BeitConfig
 from beit.data import open_source, with_labels
 from beit.errors import ConfigError, DataError
 from beit.inference.predictor import Predictor
+from beit.training.finetune import start_at_mean
 from beit.training.finetune_checks import check_labels
 from beit.training.finetune_measure import label_numbers, value_numbers
 from beit.training.inputs import Sources
@@ -119,6 +121,10 @@ def test_numbers_from_a_file(pictures, tmp_path):
     assert config.num_labels == 1
     assert result["mean_absolute_error"] < 2, "it starts at the mean, not at 0"
     assert result["loss"] == result["mean_squared_error"]
+    learnt = BeitForImageClassification.from_pretrained(tmp_path / "run/model")
+    before = learnt.classifier.bias.clone()
+    start_at_mean(learnt, with_labels(open_source(str(pictures)), str(pictures), str(file)))
+    assert torch.equal(learnt.classifier.bias, before), "a head that goes on is left as it is"
     with pytest.raises(ConfigError, match="gives numbers, not classes"):
         Predictor(tmp_path / "run/model", "cpu")
 

@@ -99,10 +99,11 @@ def class_weights(job: FinetuneJob, source: ImageSource, classes: int) -> Tensor
 
 
 def start_at_mean(model: BeitForImageClassification, source: ImageSource) -> None:
-    """Let a model of numbers begin with the mean of what it is to learn, not with 0, which may be far off."""
+    """Let a new head begin with the mean of what it is to learn, not with 0, which may be far off."""
     bias_K = model.get_parameter("classifier.bias")
-    with torch.no_grad():
-        bias_K.copy_(torch.as_tensor(source.labels).mean(dim=0))
+    if not bias_K.any():  # one that goes on has learnt it already
+        with torch.no_grad():
+            bias_K.copy_(torch.as_tensor(source.labels).mean(dim=0))
 
 
 def _conclude(
