@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from beit.catalog import public_checkpoint
 from beit.cli.parser import parse_job
 from beit.geometry import patch_grid
 from beit.training.cost import training_flops
@@ -13,7 +14,8 @@ from beit.training.pretrain import mask_plan
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.glob("pretrain_*.yaml"))
-JOBS = {"pretrain": PretrainJob, "tokenizer": TokenizerJob, "vq": DistillJob, "teacher": FinetuneJob}
+JOBS = {"pretrain": PretrainJob, "tokenizer": TokenizerJob, "vq": DistillJob, "teacher": FinetuneJob,
+        "finetune": FinetuneJob, "linear": FinetuneJob}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.stem)
@@ -53,6 +55,49 @@ def test_the_published_runs_number_by_number(name):
     assert (config.image_size, config.patch_size, config.vocab_size) == (224, 16, 8192)
     assert (job.mask.count, job.mask.min_block, job.mask.min_aspect, job.mask.exact) == (75, 16, 0.3, False)
     assert job.tokenizer.path == "openai/DALL-E"
+
+
+# FACTS of the published fine-tunings: rate, warm-up, epochs, batch, weight decay, layer decay, drop path, clip, mixed,
+# erasing, pixels
+TUNED = {
+    "base_in1k": (4e-3, 20, 100, 1024, 0.05, 0.65, 0.1, None, True, 0.25, 224),
+    "large_in1k": (1e-3, 5, 50, 1024, 0.05, 0.75, 0.2, None, True, 0.25, 224),
+    "base_in1k_from_ft22k": (2e-5, 5, 30, 512, 1e-8, 0.85, 0.1, None, False, 0.25, 224),
+    "base_384": (2e-5, 5, 30, 512, 1e-8, 0.85, 0.1, None, False, 0.25, 384),
+    "base_in22k": (3e-3, 5, 90, 4096, 0.05, 0.65, 0.2, 3.0, False, 0.25, 224),
+    "cifar100": (4e-3, 20, 150, 512, 0.3, 0.65, 0.1, None, True, 0.0, 224),
+}
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_the_published_fine_tunings_number_by_number(name):
+    rate, warmup, epochs, batch, weight_decay, layer_decay, drop_path, clip, mixed, erase, pixels = TUNED[name]
+    job = parse_job(FinetuneJob, "beit", "", [str(FOLDER / f"finetune_{name}.yaml")])
+    optim, train, augment, operations = job.optim, job.train, job.augment, job.rand_augment
+    assert (optim.lr, optim.min_lr, optim.warmup_epochs, optim.warmup_steps) == (rate, 1e-6, warmup, None)
+    assert (optim.weight_decay, optim.layer_decay, optim.clip_grad) == (weight_decay, layer_decay, clip)
+    assert (optim.betas, optim.eps) == ((0.9, 0.999), 1e-8)
+    assert (train.epochs, train.max_steps, train.batch_size) == (epochs, None, batch)
+    assert (augment.crop_scale, augment.flip, augment.color_jitter) == ((0.08, 1.0), 0.5, 0.0)
+    assert (operations.operations, operations.magnitude, operations.magnitude_std) == (2, 9, 0.5)
+    assert (job.erase, job.label_smoothing) == (erase, 0.1)
+    assert (job.mixing.mixup, job.mixing.cutmix) == ((0.8, 1.0) if mixed else (0, 0))
+    assert (job.mixing.probability, job.mixing.switch) == (1.0, 0.5)
+    assert (job.model.drop_path_rate, job.model.image_size) == (drop_path, pixels)
+    assert job.model.crop_share == (1.0 if pixels >= 384 else 0.875)
+    public = public_checkpoint(job.checkpoint)
+    assert public.size == named_size(name)
+    assert public.task.startswith("ImageNet-22K" if "from_ft22k" in name or pixels == 384 else "visual tokens")
+
+
+def named_size(name):
+    """The size that a recipe's name says; one without it is of the base model."""
+    return "large" if name.startswith("large") else "base"
+
+
+def test_the_linear_probe_reads_the_published_layer():
+    job = parse_job(FinetuneJob, "beit", "", [str(FOLDER / "linear_probe.yaml")])
+    assert (job.freeze, job.probe.layer, job.pooling, job.mixing.mixup) == ("encoder", 9, "mean", 0)
 
 
 @pytest.mark.parametrize("size", ["tiny", "small"])

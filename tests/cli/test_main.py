@@ -87,7 +87,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["pretrain", "--model.hidden_size=100"], "hidden_size 100 is not a multiple of num_attention_heads 12"),
         (["pretrain", "--tokenizer.path=/nowhere"], "/nowhere does not exist"),
         (["pretrain", "--run.device=cuda"], "there is no usable GPU"),
-        (["finetune", "--checkpoint=/nowhere"], "checkpoint '/nowhere' is no folder"),
+        (["finetune", "--checkpoint=/nowhere"], "/nowhere does not exist; expected a model folder, a file"),
         (["tokenizer", "train", "--image_size=113"], "image_size 113 is not a multiple of the 8 pixels of a token"),
         (["evaluate", "--model=/nowhere"], "/nowhere does not exist; expected a model folder, a file of weights"),
         (["predict", "/nowhere", "x.png"], "/nowhere does not exist"),

@@ -129,5 +129,5 @@ def test_few_per_class():
 
 
 def test_few_per_class_needs_labels(pictures):
-    with pytest.raises(DataError, match="needs labelled pictures"):
+    with pytest.raises(DataError, match="needs pictures of one class each"):
         few_per_class(open_source(str(pictures / "cat")), 1, seed=0)

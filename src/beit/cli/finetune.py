@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.training.jobs import FinetuneJob
 
 DESCRIPTION = (
-    "Fine-tune a pre-trained BEiT to classify pictures, or train one from scratch (without a checkpoint). The same "
+    "Fine-tune a pre-trained BEiT on classes of pictures, or on several labels or a number for each (data.labels), or "
+    "train one from scratch (without a checkpoint). The same "
     "command continues a run that was stopped."
 )
+_AVERAGE = "average_"
+_SHOWN = {
+    "accuracy": ("accuracy", ".2%"),
+    "mean_average_precision": ("mean average precision", ".2%"),
+    "f1": ("F1", ".2%"),
+    "mean_absolute_error": ("mean absolute error", ".4g"),
+    "loss": ("loss", ".4f"),
+}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,10 +32,17 @@ def run(arguments: Sequence[str]) -> int:
     say(f"recipe:\n{resolved_recipe(job)}")
     folder = finetune(job)
     result = folder.read_result()
-    say(
-        f"held-out pictures: accuracy {result['accuracy']:.2%}, loss {result['loss']:.4f}, "
-        f"{result['pictures']:,.0f} pictures\nmodel   {folder.model}"
-    )
+    say(f"held-out pictures: {_told(result)}, {result['pictures']:,.0f} pictures")
+    if any(name.startswith(_AVERAGE) for name in result):
+        average = {name.removeprefix(_AVERAGE): value for name, value in result.items() if name.startswith(_AVERAGE)}
+        say(f"moving average of the weights: {_told(average)}")
+    say(f"model   {folder.model}")
     if folder.report.exists():
         say(f"report  {folder.report}")
     return 0
+
+
+def _told(result: Mapping[str, float]) -> str:
+    """Return the numbers that matter most for the kind of labels."""
+    shown = [f"{words} {result[name]:{form}}" for name, (words, form) in _SHOWN.items() if name in result]
+    return ", ".join(shown)

@@ -11,15 +11,19 @@ from beit.data.dataset import (
     training_batches,
 )
 from beit.data.fingerprint import fingerprint
+from beit.data.label_file import with_labels
+from beit.data.mixing import PAIR, Mix, Mixing
 from beit.data.order import BatchOrder, check_shared_batch
+from beit.data.rand_augment import RandAugment
 from beit.data.random import Purpose, generator
-from beit.data.source import BrokenShard, ImageSource, open_source
+from beit.data.source import BrokenShard, ImageSource, LabelKind, open_source
 from beit.data.subset import Subset, few_per_class, split
 from beit.data.token_folder import MISSING, StoredTokens, TokenWriter, check_facts, write_labels_and_names
 from beit.data.views import Views
 
 __all__ = [
     "MISSING",
+    "PAIR",
     "Augmentation",
     "Batch",
     "BatchOrder",
@@ -27,8 +31,12 @@ __all__ = [
     "BrokenShard",
     "Collate",
     "ImageSource",
+    "LabelKind",
     "MaskPlan",
+    "Mix",
+    "Mixing",
     "Purpose",
+    "RandAugment",
     "StoredTokens",
     "Subset",
     "TokenWriter",
@@ -43,5 +51,6 @@ __all__ = [
     "open_source",
     "split",
     "training_batches",
+    "with_labels",
     "write_labels_and_names",
 ]

@@ -1,4 +1,4 @@
-"""Random changes of a picture: crop, flip, colour jitter."""
+"""Random changes of a picture: crop, flip, colour jitter, RandAugment, random erasing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from math import exp, log
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from beit.data.rand_augment import RandAugment
 from beit.image import Box, Decoded
 
 Enhancer = type[ImageEnhance.Brightness] | type[ImageEnhance.Contrast] | type[ImageEnhance.Color]
@@ -24,18 +25,26 @@ class Augmentation:
         crop_aspect: Range of the crop's width over height, log-uniform.
         flip: Probability of a horizontal flip.
         color_jitter: Strength of changes in brightness, contrast and saturation: factors from 1 - x to 1 + x.
+        rand_augment: Further operations on what was cut out, or None.
+        erase: Probability that a box of the normalised picture is erased.
     """
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
     color_jitter: float = 0.0
+    rand_augment: RandAugment | None = None
+    erase: float = 0.0
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Changes:
-        """Return random changes of a picture of that size, which need not be decoded yet."""
+        """Return random changes of a picture of that size, which need not be decoded yet.
+
+        Drawn in this order: colour jitter, flip, crop, RandAugment. Erasing draws last, once the pixels are there.
+        """
         jitter = _random_jitter(self.color_jitter, rng)
         flip = bool(rng.random() < self.flip)
-        return Changes(jitter, flip, random_crop(height, width, self.crop_scale, self.crop_aspect, rng))
+        box = random_crop(height, width, self.crop_scale, self.crop_aspect, rng)
+        return Changes(jitter, flip, box, self.rand_augment.draw(rng) if self.rand_augment is not None else ())
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,13 @@ class Changes:
         jitter: Changes of colour with their factors, in the order in which they are made.
         flip: Whether it is flipped from left to right.
         box: What is then cut from it, in pixels of the whole flipped picture.
+        operations: What RandAugment then does with the model's view: names and arguments.
     """
 
     jitter: tuple[tuple[Enhancer, float], ...]
     flip: bool
     box: Box
+    operations: tuple[tuple[str, float], ...] = ()
 
     def __call__(self, decoded: Decoded, width: int) -> tuple[Image.Image, Box]:
         """Return the changed picture, and the box to cut from it; `width` is that of the whole picture."""

@@ -41,7 +41,7 @@ class Sample:
 
     position: Position
     views: dict[str, Any]
-    label: int | None
+    label: int | NDArray[np.float32] | None
     broken: tuple[BrokenPicture, ...] = ()
 
 
@@ -62,7 +62,7 @@ class Batch:
 
     Attributes:
         tensors: pixel_values (B, C, H, W), and what the job asked for of tokenizer_pixels (B, C, h, w),
-            visual_tokens (B, rows, columns), bool_masked_pos (B, N) and labels (B,).
+            visual_tokens (B, rows, columns), bool_masked_pos (B, N) and labels (B,) or (B, K).
         indices: Numbers of the pictures in their source.
         broken: Broken pictures met.
     """
@@ -130,9 +130,14 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
                 broken.append(BrokenPicture(self._source.name(index), str(error)))
                 index = (index + 1) % len(self._source)
                 continue
-            label = int(self._source.labels[index]) if self._source.labels is not None else None
-            return Sample((epoch, index), views, label, tuple(broken))
+            return Sample((epoch, index), views, self._label(index), tuple(broken))
         return broken[0]
+
+    def _label(self, index: int) -> int | NDArray[np.float32] | None:
+        labels = self._source.labels
+        if labels is None:
+            return None
+        return int(labels[index]) if labels.ndim == 1 else labels[index]
 
     def _view(self, epoch: int, index: int) -> dict[str, Any]:
         """Return the views of a picture; by its number in the collection, whatever part of it this source is."""
@@ -160,7 +165,7 @@ class Collate:
             tensors[name] = torch.from_numpy(np.stack([sample.views[name] for sample in samples]))
         labels = [sample.label for sample in samples if sample.label is not None]
         if labels:
-            tensors["labels"] = torch.tensor(labels)
+            tensors["labels"] = torch.from_numpy(np.stack(labels))
         if self._mask is not None and samples:
             tensors["bool_masked_pos"] = self._masks(self._mask, samples)
         return Batch(tensors, [sample.position[1] for sample in samples], broken)

@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     SPLIT = 3
     MODEL = 4
     WINDOW = 5
+    MIX = 6
 
 
 def generator(seed: int, purpose: Purpose, *position: int) -> np.random.Generator:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from PIL import Image
 from beit.errors import DataError
 from beit.image import StoredPicture
 
-Labels = NDArray[np.int64]
+Labels = NDArray[Any]  # int64 (P,) classes, or float32 (P, K): 0 and 1 for several labels, or numbers
+LabelKind = Literal["class", "labels", "value"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class ImageSource(ABC):
 
     Attributes:
         classes: Class names, or None for pictures without labels.
-        labels: Class index of every picture, or None.
+        labels: Class index (P,) of every picture, or None; (P, K) for several labels or numbers.
+        label_kind: Which of these they are.
         shard_sizes: Numbers of pictures in the files that hold many each, in order; None if there are no such files.
         broken_shards: Those of these files that could not be opened; their pictures are not numbered.
         look_ahead: How many pictures before their turn to begin to fetch what holds them; 0 if all are at hand.
@@ -39,6 +42,7 @@ class ImageSource(ABC):
 
     classes: list[str] | None = None
     labels: Labels | None = None
+    label_kind: LabelKind = "class"
     shard_sizes: NDArray[np.int64] | None = None
     broken_shards: Sequence[BrokenShard] = ()
     look_ahead: int = 0

@@ -21,6 +21,7 @@ class Subset(ImageSource):
         self._indices = indices
         self.classes = source.classes
         self.labels = source.labels[indices] if source.labels is not None else None
+        self.label_kind = source.label_kind
         self.shard_sizes = _shard_sizes(source.shard_sizes, indices)
         self.broken_shards = source.broken_shards
         self.look_ahead = source.look_ahead
@@ -64,7 +65,7 @@ def split(source: ImageSource, share: float, seed: int, stratified: bool = False
     Raises:
         DataError: If the source, or with `stratified` a class, has fewer than two pictures.
     """
-    if source.labels is None or not stratified:
+    if source.labels is None or not stratified or source.label_kind != "class":
         groups = [np.arange(len(source))]
     else:
         groups = [np.flatnonzero(source.labels == label) for label in range(len(source.classes or ()))]
@@ -90,8 +91,8 @@ def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
         DataError: If the source has no labels, or a class has fewer pictures.
     """
     labels = source.labels
-    if labels is None or source.classes is None:
-        raise DataError("data.per_class needs labelled pictures; put them into one folder per class")
+    if labels is None or source.classes is None or source.label_kind != "class":
+        raise DataError("data.per_class needs pictures of one class each; put them into one folder per class")
     rng = generator(seed, Purpose.SPLIT, count)
     chosen: list[NDArray[np.int64]] = []
     for label, name in enumerate(source.classes):

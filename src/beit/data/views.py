@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from beit.data.augmentation import Augmentation
+from beit.data.erasing import erased
+from beit.data.rand_augment import augmented
 from beit.image import Box, Preprocessing, StoredPicture, normalise, to_unit_array
 from beit.image.arrays import Floats
 
@@ -38,13 +40,20 @@ class Views:
         if self.augmentation is not None:
             changes = self.augmentation.draw(stored.height, stored.width, rng)
             picture, box = changes(stored.decode(self._spare_pixels(changes.box)), stored.width)
+            operations = changes.operations
         else:
+            operations = ()
             picture = stored.decode().picture
             box = self.preprocessing.box(picture.height, picture.width)
-        pixels = _cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
-        views = {"pixel_values": normalise(pixels, self.preprocessing.mean, self.preprocessing.std)}
+        mean, std = self.preprocessing.mean, self.preprocessing.std
+        shown = _cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
+        shown = augmented(shown, operations, tuple(min(255, round(255 * value)) for value in mean))
+        pixels = normalise(to_unit_array(shown), mean, std)
+        if self.augmentation is not None:
+            pixels = erased(pixels, self.augmentation.erase, rng)
+        views = {"pixel_values": pixels}
         if self.tokenizer_hw is not None:
-            views["tokenizer_pixels"] = _cut(picture, box, self.tokenizer_hw, Image.Resampling.LANCZOS)
+            views["tokenizer_pixels"] = to_unit_array(_cut(picture, box, self.tokenizer_hw, Image.Resampling.LANCZOS))
         return views
 
     def _spare_pixels(self, box: Box) -> float:
@@ -54,5 +63,5 @@ class Views:
         return min((bottom - top) / max(hw[0] for hw in shown), (right - left) / max(hw[1] for hw in shown))
 
 
-def _cut(picture: Image.Image, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> Floats:
-    return to_unit_array(picture.resize((size_hw[1], size_hw[0]), resample, box=box))
+def _cut(picture: Image.Image, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    return picture.resize((size_hw[1], size_hw[0]), resample, box=box)

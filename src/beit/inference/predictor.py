@@ -53,6 +53,10 @@ class Predictor:
 
     def __init__(self, folder: str | Path, device: str = "auto") -> None:
         self.model = BeitForImageClassification.from_pretrained(folder).to(pick_device(device))
+        if self.model.config.problem_type == "regression":
+            raise ConfigError(
+                f"{folder} gives numbers, not classes; expected a classifier: call BeitForImageClassification itself"
+            )
         self.preprocessing = Preprocessing.from_pretrained(folder)
 
     @property

@@ -41,23 +41,26 @@ class DropPath(nn.Module):
 
     Attributes:
         rate: Share of the samples that lose the branch.
-        rows: (first, count): of samples dealt to `count` processes in turn, this one has those from `first` on. It
-            draws for all of them, so that equal seeds drop the same samples over any number of processes.
+        rows: (place, count, together): samples are dealt to `count` processes in turn, `together` at a time, this one
+            being at `place`. It draws for all of them, so that equal seeds drop the same over any number of processes.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.rows: tuple[int, int] = (0, 1)
+        self.rows: tuple[int, int, int] = (0, 1, 1)
 
     def forward(self, branch_BSD: Tensor) -> Tensor:
         """Return the branch, zero for dropped samples; unchanged in evaluation."""
         if self.rate == 0.0 or not self.training:
             return branch_BSD
         keep = 1.0 - self.rate
-        first, count = self.rows
-        all_B11 = torch.empty((branch_BSD.shape[0] * count, 1, 1), dtype=branch_BSD.dtype, device=branch_BSD.device)
-        return branch_BSD * all_B11.bernoulli_(keep).div_(max(keep, 1e-12))[first::count]
+        place, count, together = self.rows
+        samples = branch_BSD.shape[0]
+        deals = -(-samples // together)
+        drawn = torch.empty((deals, count, together), dtype=branch_BSD.dtype, device=branch_BSD.device)
+        own_B = drawn.bernoulli_(keep).div_(max(keep, 1e-12))[:, place].flatten()[:samples]
+        return branch_BSD * own_B[:, None, None]
 
     def extra_repr(self) -> str:
         """Show the rate when the module is printed."""

@@ -196,7 +196,7 @@ def _seconds(plan: Plan, run: PretrainRun, trainee: Trainee, accelerator: Accele
     began = time.perf_counter()
     for batch in training_batches(plan.dataset, order, plan.collate, plan.data.workers, device.type == "cuda"):
         loaded = time.perf_counter()
-        tensors = run.prepare(batch.to(device).tensors)
+        tensors = run.prepare(batch.to(device).tensors, len(seconds))
         wait_for(device)
         encoded = time.perf_counter()
         parts = micro_batches(tensors, job.accumulate)

@@ -1,146 +1,133 @@
-"""Fine-tune a BEiT for classification, or train one from scratch the same way.
+"""Fine-tune a BEiT on labelled pictures, or train one from scratch the same way.
 
-Legend: B batch, K classes.
+Legend: K classes, labels or numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from beit.config import BeitConfig
-from beit.data import Collate, ViewDataset, Views
-from beit.errors import CheckpointError, DataError
+from beit.data import PAIR, Augmentation, Collate, ImageSource, Mixing, RandAugment, ViewDataset, Views
+from beit.data.subset import spread
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
 from beit.training.broken import note_shards
 from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
-from beit.training.evaluate import Evaluation, evaluate_classifier, evaluation_sections
+from beit.training.early_stop import EarlyStop
+from beit.training.finetune_checks import check_labels, check_settings, label_facts
+from beit.training.finetune_measure import measure
+from beit.training.finetune_model import starting_model
+from beit.training.finetune_objective import Targets, balanced_weights
+from beit.training.finetune_run import FinetuneRun
 from beit.training.inputs import augmentation, open_sources, preprocessing
 from beit.training.jobs import FinetuneJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
-from beit.training.model import check_same_shape, model_config, training_options
-from beit.training.optimiser import parameter_groups
 from beit.training.plan import Plan, check_length
-from beit.training.report import curves_section
+from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.sharding import check_sharding
 from beit.training.together import one_run
 
-
-class FinetuneObjective(nn.Module):
-    """Cross-entropy with label smoothing."""
-
-    def __init__(self, model: BeitForImageClassification, label_smoothing: float) -> None:
-        super().__init__()
-        self.model = model
-        self._label_smoothing = label_smoothing
-
-    def forward(self, tensors: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
-        """Return the loss and the training accuracy of the batch."""
-        logits_BK = self.model(tensors["pixel_values"], return_dict=True).logits.float()
-        loss = functional.cross_entropy(logits_BK, tensors["labels"], label_smoothing=self._label_smoothing)
-        right_B = logits_BK.detach().argmax(dim=-1) == tensors["labels"]
-        return {"loss": loss, "accuracy": right_B.float().mean()}
-
-
-class FinetuneRun:
-    """A classifier with its objective, for the loop."""
-
-    def __init__(self, model: BeitForImageClassification, view: Preprocessing, job: FinetuneJob) -> None:
-        self.model = model
-        self._view = view
-        self.module: nn.Module = FinetuneObjective(model, job.label_smoothing)
-        layers = model.config.num_hidden_layers
-        self.groups = parameter_groups(model, job.optim.weight_decay, job.optim.layer_decay, layers)
-
-    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the tensors of a batch as they are."""
-        return tensors
-
-    def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return the number of pictures."""
-        return torch.tensor(float(len(tensors["labels"])), device=tensors["labels"].device)
-
-    def save(self, folder: Path, model: Any = None) -> None:
-        """Write the model, or another such as its moving average, and its preprocessing into a folder."""
-        (model or self.model).save_pretrained(folder)
-        self._view.save_pretrained(folder)
-
-    def load(self, folder: Path) -> None:
-        """Fill the model from a folder."""
-        self.model.load_weights(folder, strict=True)
+_CURVES = {"Loss": ["loss"], "Accuracy": ["accuracy"], "Learning rate": ["lr"]}
 
 
 @one_run
 def finetune(job: FinetuneJob) -> RunFolder:
-    """Fine-tune a classifier and leave model, metrics and report in the run folder, which is returned."""
+    """Fine-tune a model and leave it, metrics and report in the run folder, which is returned.
+
+    Raises:
+        ConfigError: If settings, data and checkpoint do not fit together.
+        DataError: If pictures or labels are unusable.
+    """
     check_sharding(job.run, job.train)
     sources = open_sources(job.data, job.run.seed, stratified=True)
-    classes = sources.train.classes
-    if classes is None or sources.val.classes is None:
-        place = job.data.path if classes is None else job.data.val_path
-        raise DataError(f"{place} has no labels; put every picture into the folder of its class, and none beside them")
+    classes, kind = check_labels(sources, job)
     accelerator = make_accelerator(job.run)
+    check_settings(job, kind, len(classes), accelerator.num_processes)
     check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
     torch.manual_seed(job.run.seed)
-    model = new_classifier(job, classes)
+    model = starting_model(job, classes, kind)
+    if kind == "regression":
+        start_at_mean(model, sources.train)
     view = preprocessing(job.model, model.config.image_hw, job.checkpoint)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
     note_shards(accelerator, folder.broken, sources.train, sources.val)
-    run = FinetuneRun(model, view, job)
-    dataset = ViewDataset(sources.train, Views(view, augmentation(job.augment)), job.run.seed, replace_broken=True)
-    plan = Plan("fine-tuning", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed))
-    train(plan, run, folder, accelerator)
+    mixing = Mixing(job.mixing.mixup, job.mixing.cutmix, job.mixing.probability, job.mixing.switch)
+    targets = Targets(kind, len(classes), job.label_smoothing, mixing, job.run.seed)
+    run = FinetuneRun(model, view, job, targets, class_weights(job, sources.train, len(classes)))
+    dataset = ViewDataset(sources.train, Views(view, finetune_augmentation(job)), job.run.seed, replace_broken=True)
+
+    def held_out() -> float:
+        some = spread(sources.val, job.early_stop.pictures)
+        numbers = measure(model, view, some, job.train.batch_size).numbers
+        return numbers["loss"] if job.stop_on == "loss" else 1 - numbers["accuracy"]
+
+    stop = EarlyStop(job.early_stop, "held_out_loss" if job.stop_on == "loss" else "held_out_error", held_out)
+    facts, collate, together = label_facts(sources.train), Collate(job.run.seed), PAIR if mixing.active else 1
+    plan = Plan(
+        "fine-tuning", job.run, job.data, job.optim, job.train, dataset, collate, stop, facts, together=together
+    )
+    steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
         save_model(folder, run.save)
-        _conclude(job, evaluate_classifier(model, view, sources.val, job.train.batch_size), folder, plan.steps)
+        _conclude(job, model, view, sources.val, folder, steps)
     accelerator.wait_for_everyone()
     return folder
 
 
-def new_classifier(job: FinetuneJob, classes: list[str]) -> BeitForImageClassification:
-    """Return a classifier with a new head: from a pre-trained checkpoint, or with random weights.
-
-    The shared relative position bias of pre-training becomes one bias per layer, as in the original scripts.
-    """
-    options: dict[str, Any] = {
-        "id2label": dict(enumerate(classes)),
-        "label2id": {name: index for index, name in enumerate(classes)},
-        "use_relative_position_bias": True,
-        "use_shared_relative_position_bias": False,
-        "use_mask_token": False,
-        "problem_type": "single_label_classification",
-    }
-    if job.checkpoint is None:
-        return BeitForImageClassification(model_config(job.model, **options))
-    if not Path(job.checkpoint).is_dir():
-        raise CheckpointError(f"checkpoint {job.checkpoint!r} is no folder; expected that of a pre-trained model")
-    before = BeitConfig.from_pretrained(job.checkpoint)
-    if not before.use_shared_relative_position_bias:
-        options["use_relative_position_bias"] = before.use_relative_position_bias
-    config = BeitConfig.from_dict(before.to_dict(), **training_options(job.model), **options)
-    check_same_shape(job.model, config, job.checkpoint)
-    return BeitForImageClassification.from_pretrained(job.checkpoint, config=config)
+def finetune_augmentation(job: FinetuneJob) -> Augmentation:
+    """Return the random changes of the training pictures."""
+    settings = job.rand_augment
+    operations = RandAugment(settings.operations, settings.magnitude, settings.magnitude_std)
+    return replace(augmentation(job.augment), rand_augment=operations if settings.operations else None, erase=job.erase)
 
 
-def _conclude(job: FinetuneJob, evaluation: Evaluation, folder: RunFolder, steps: int) -> None:
-    curves = {"Loss": ["loss"], "Accuracy": ["accuracy"], "Learning rate": ["lr"]}
+def class_weights(job: FinetuneJob, source: ImageSource, classes: int) -> Tensor | None:
+    """Return the factors (K,) on the loss of each class, or None for none."""
+    if job.class_weights is None:
+        return None
+    if job.class_weights == "balanced":
+        return balanced_weights(source.labels, classes)
+    return torch.tensor(job.class_weights)
+
+
+def start_at_mean(model: BeitForImageClassification, source: ImageSource) -> None:
+    """Let a new head begin with the mean of what it is to learn, not with 0, which may be far off."""
+    bias_K = model.get_parameter("classifier.bias")
+    if not bias_K.any():  # one that goes on has learnt it already
+        with torch.no_grad():
+            bias_K.copy_(torch.as_tensor(source.labels).mean(dim=0))
+
+
+def _conclude(
+    job: FinetuneJob,
+    model: BeitForImageClassification,
+    view: Preprocessing,
+    source: ImageSource,
+    folder: RunFolder,
+    steps: int,
+) -> None:
+    """Measure the model, and its moving average if one was kept, and write what was measured."""
+    measured = measure(model, view, source, job.train.batch_size, report=job.run.report)
+    numbers, sections = dict(measured.numbers), list(measured.sections)
+    if job.train.ema_decay is not None:
+        average = BeitForImageClassification.from_pretrained(folder.average).to(model.device)
+        also = measure(average, view, source, job.train.batch_size).numbers
+        numbers |= {f"average_{name}": value for name, value in also.items() if name != "pictures"}
+        sections.insert(1, Section("Held-out pictures, moving average of the weights", table=numbers_table(also)))
     conclude(
         "Fine-tuning",
         job,
         folder,
         steps,
-        evaluation.numbers(),
-        evaluation.broken,
-        lambda: [*evaluation_sections(evaluation), curves_section(read_metrics(folder.metrics), curves)],
+        numbers,
+        measured.broken,
+        lambda: [*sections, curves_section(read_metrics(folder.metrics), _CURVES)],
     )

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from beit.data import Augmentation, ImageSource, few_per_class, open_source, split
+from beit.data import Augmentation, ImageSource, few_per_class, open_source, split, with_labels
 from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
 from beit.training.broken import check_shards
 from beit.training.settings import AugmentSettings, DataSettings, ModelSettings, PictureSettings
+from beit.training.statistics import checkpoint_statistics
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ def open_pictures(data: PictureSettings) -> ImageSource:
         raise ConfigError(
             "data.path is missing; name a folder of pictures, parquet or tar files, hub:owner/name or digits:train"
         )
-    return _open(data.path, data)
+    return _open(data.path, data, data.labels)
 
 
-def _open(path: str, data: PictureSettings) -> ImageSource:
+def _open(path: str, data: PictureSettings, labels: str | None, classes: list[str] | None = None) -> ImageSource:
     source = open_source(path, data.min_side)
     check_shards(source, data.max_broken)
-    return source
+    return source if labels is None else with_labels(source, path, labels, classes)
 
 
 def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sources:
@@ -49,7 +50,7 @@ def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sou
     """
     source = open_pictures(data)
     if data.val_path is not None:
-        train, val = source, _open(data.val_path, data)
+        train, val = source, _open(data.val_path, data, data.val_labels, source.classes)
         if stratified and train.classes is not None and val.classes is not None and train.classes != val.classes:
             strange = sorted(set(val.classes) ^ set(train.classes))
             raise DataError(
@@ -81,8 +82,18 @@ def augmentation(settings: AugmentSettings) -> Augmentation:
 
 
 def preprocessing(model: ModelSettings, image_hw: tuple[int, int], checkpoint: str | None = None) -> Preprocessing:
-    """Return the deterministic view; mean and std are those of the recipe, else of the checkpoint, else 0.5."""
-    before = Preprocessing.from_pretrained(checkpoint) if checkpoint is not None else None
-    mean = model.image_mean or (before.mean if before else HALF)
-    std = model.image_std or (before.std if before else HALF)
+    """Return the deterministic view; mean and std are those of the recipe, else of the checkpoint; 0.5 without one.
+
+    Raises:
+        ConfigError: If neither tells them.
+    """
+    mean, std = model.image_mean, model.image_std
+    if mean is None or std is None:
+        told = (HALF, HALF) if checkpoint is None else checkpoint_statistics(checkpoint)
+        if told is None:
+            raise ConfigError(
+                f"nothing tells mean and standard deviation of the pictures that {checkpoint} was trained on; expected "
+                "a preprocessor_config.json beside it: set model.image_mean and model.image_std (0.5 for BEiT)"
+            )
+        mean, std = mean or told[0], std or told[1]
     return Preprocessing.cropping(image_hw, model.crop_share, mean=mean, std=std)

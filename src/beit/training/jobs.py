@@ -8,6 +8,12 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from beit.training.finetune_settings import (
+    LoraSettings,
+    MixingSettings,
+    ProbeSettings,
+    RandAugmentSettings,
+)
 from beit.training.settings import (
     STRICT,
     AggregationSettings,
@@ -119,12 +125,32 @@ class FinetuneJob:
     """Data"""
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     """Augmentation"""
+    rand_augment: RandAugmentSettings = field(default_factory=RandAugmentSettings)
+    """RandAugment"""
+    erase: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a random box of a picture becomes noise; the published runs use 0.25."""
+    mixing: MixingSettings = field(default_factory=MixingSettings)
+    """Mixing"""
     checkpoint: str | None = None
-    """Pre-trained model folder; null starts from random weights."""
+    """Model to start from, of any layout: a folder, file or published name (`beit models`); null: random weights."""
     model: ModelSettings = field(default_factory=ModelSettings)
-    """Model; with a checkpoint, sizes that are given must be the checkpoint's"""
+    """Model; with a checkpoint, sizes that are given must be its own, but for image_size, to which it is resized"""
+    pooling: Literal["mean", "cls"] | None = None
+    """What the head reads: the mean of the patches, as published, or the [CLS] token; null: as the checkpoint does."""
+    bias_resize: Literal["cubic", "linear", "bilinear"] = "cubic"
+    """How position biases are resized to another image_size: the authors' method, timm's, or bilinearly."""
+    head: Literal["auto", "keep", "new"] = "auto"
+    """Head of a checkpoint that has one: auto keeps it for classes of the same names; keep goes by the number alone."""
+    freeze: Literal["none", "encoder"] = "none"
+    """encoder trains the head alone, a linear probe: the rest computes as in evaluation."""
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    """Probe"""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    """Low-rank adaptation"""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the target spread over all classes."""
+    """Share of the target spread over all classes (of several labels: towards one half); numbers have none."""
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    """Factor on the loss of each class, in the order of their names; balanced: every class counts alike; null: 1."""
     optim: OptimSettings = field(
         default_factory=lambda: OptimSettings(
             lr=4e-3, min_lr=1e-6, warmup_epochs=20, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65
@@ -133,6 +159,10 @@ class FinetuneJob:
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
+    """Early stop"""
+    stop_on: Literal["loss", "accuracy"] = "loss"
+    """What an early stop looks at on held-out pictures."""
 
 
 @dataclass(frozen=True, config=STRICT)

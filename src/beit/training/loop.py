@@ -59,7 +59,8 @@ class _Loop:
         self.plan, self.objective, self.folder, self.accelerator = plan, objective, folder, accelerator
         self.trainee = Trainee(plan, objective, folder, accelerator)
         self.start = self.trainee.start
-        self.stream = shared_stream(self.trainee.module, accelerator.process_index, accelerator.num_processes)
+        rank, world = accelerator.process_index, accelerator.num_processes
+        self.stream = shared_stream(self.trainee.module, rank, world, plan.together)
         listing = folder.broken if accelerator.is_main_process else None
         self.broken = BrokenPictures(listing, len(plan.dataset), plan.data.max_broken)
         self.new_broken: list[BrokenPicture] = []
@@ -185,6 +186,7 @@ class _Loop:
             accelerator.num_processes,
             plan.data.shuffle_window,
             plan.dataset.shard_sizes,
+            plan.together,
         )
         pin = accelerator.device.type == "cuda"
         return training_batches(plan.dataset, order, plan.collate, plan.data.workers, pin)
@@ -198,7 +200,7 @@ class _Loop:
             set_weight_decay(
                 self.trainee.optimiser, cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps)
             )
-        parts = micro_batches(self.objective.prepare(tensors), plan.train.accumulate)
+        parts = micro_batches(self.objective.prepare(tensors, step), plan.train.accumulate)
         weights = [self.objective.weight(part) for part in parts]
         values = add_gradients(self.accelerator, self.trainee.module, step / plan.steps, parts, weights)
         norm = self.trainee.clipped(math.inf if optim.clip_grad is None else optim.clip_grad)

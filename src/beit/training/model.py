@@ -41,7 +41,7 @@ def training_options(settings: ModelSettings) -> dict[str, float]:
 
 
 def check_same_shape(settings: ModelSettings, config: BeitConfig, checkpoint: str) -> None:
-    """Refuse sizes in a recipe that are not those of the checkpoint it names.
+    """Refuse sizes in a recipe that are not those of the checkpoint it names, or what it is resized to.
 
     Raises:
         ConfigError: Naming every setting that differs.

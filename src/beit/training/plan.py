@@ -40,8 +40,8 @@ class Objective(Protocol):
         """Parameter groups, with `weight_decay` and `lr_scale`."""
         ...
 
-    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return what the module takes: the tensors of a batch, and what is computed from them without gradients."""
+    def prepare(self, tensors: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor]:
+        """Return what the module takes: the tensors of a batch, and what is made of them, without gradients."""
         ...
 
     def weight(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -117,6 +117,7 @@ class Plan:
     facts: Mapping[str, str] = field(default_factory=dict[str, str])  # what must be the same when the run continues
     flops: float | None = None  # operations per picture in a training step, if they are known
     gallery: Gallery | None = None  # pictures of what the model makes of the same few, while it learns
+    together: int = 1  # neighbours in the order that one process gets, because they are mixed with each other
 
     @property
     def steps(self) -> int:

@@ -76,7 +76,7 @@ class PretrainRun:
         layers = model.config.num_hidden_layers
         self.groups = parameter_groups(self.module, job.optim.weight_decay, job.optim.layer_decay, layers)
 
-    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def prepare(self, tensors: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor]:
         """Return pictures, masks and the visual tokens to predict."""
         return self.module.prepare(tensors)
 

@@ -14,18 +14,19 @@ def step_seed(seed: int, step: int, stream: int) -> int:
     return int(generator(seed, Purpose.MODEL, step, stream).integers(2**63))
 
 
-def shared_stream(module: nn.Module, rank: int, world: int) -> int:
+def shared_stream(module: nn.Module, rank: int, world: int, together: int = 1) -> int:
     """Return the stream that a process draws from, one for all where nothing but drop path is drawn.
 
     Drop path then draws for the batch of all processes and each takes its rows, so that results do not depend on the
     number of processes. Dropout and Gumbel noise draw for single values; drawing them for everyone would cost every
-    process the work of all, so each draws its own, and with them drop path does too.
+    process the work of all, so each draws its own, and with them drop path does too. Samples are dealt `together` at a
+    time.
     """
     paths = [part for part in module.modules() if isinstance(part, DropPath) and part.rate > 0]
     if not paths or any(_drops_values(part) for part in module.modules()):
         return rank
     for path in paths:
-        path.rows = (rank, world)
+        path.rows = (rank, world, together)
     return 0
 
 

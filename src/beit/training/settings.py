@@ -50,6 +50,9 @@ class PictureSettings:
     path: str | None = None
     """Folder of pictures (folders inside it are classes); parquet or tar file, folder of them, or pattern such as
     shards/train-{000..099}.tar; hub:owner/name, with :split and @revision if wanted; or digits:train. Needed."""
+    labels: str | None = None
+    """CSV or JSON lines with labels for a folder of pictures: `file_name`, and `label` (a class), `labels` (several,
+    separated by ;) or `value` (a number); pictures without a row are left out. null: the folders are the classes."""
     min_side: int = Field(default=8, ge=1)
     """Pictures with a shorter side, in pixels, count as broken."""
     max_broken: float = Field(default=0.01, ge=0, le=1)
@@ -64,6 +67,8 @@ class DataSettings(PictureSettings):
 
     val_path: str | None = None
     """Pictures to validate on; default: a share of the others."""
+    val_labels: str | None = None
+    """The same as labels for val_path, which may be the same folder."""
     val_share: float = Field(default=0.05, gt=0, lt=1)
     """Share of the pictures to hold out when val_path is not given."""
     per_class: int | None = Field(default=None, ge=1)

@@ -27,7 +27,7 @@ class TokenizerRun:
         self.module = module
         self.groups = parameter_groups(model, weight_decay, layer_decay=1.0, layers=0)
 
-    def prepare(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def prepare(self, tensors: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor]:
         """Return the tensors of a batch as they are."""
         return tensors
 
