@@ -19,7 +19,7 @@ from beit.training.metrics import Line
 _SIZE = (5.2, 3.0)  # inches
 _RELIABILITY_SIZE = (4.6, 4.4)
 _LARGEST_MATRIX = 11.0
-_MOST_NUMBERED_CLASSES = 20
+MOST_NUMBERED_CLASSES = 20
 _MOST_NAMED_CLASSES = 120
 _LONGEST_NAME = 24
 
@@ -57,11 +57,11 @@ def confusion_chart(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> byt
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if len(classes) <= _MOST_NAMED_CLASSES:
-        size = 9 if len(classes) <= _MOST_NUMBERED_CLASSES else 5.5
+        size = 9 if len(classes) <= MOST_NUMBERED_CLASSES else 5.5
         names = [_short(name) for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=size)
         axes.set_yticks(range(len(classes)), names, fontsize=size)
-    if len(classes) <= _MOST_NUMBERED_CLASSES:
+    if len(classes) <= MOST_NUMBERED_CLASSES:
         for (row, column), count in np.ndenumerate(counts_KK):
             if count:
                 color = "white" if share_KK[row, column] > 0.3 else "black"
@@ -75,7 +75,15 @@ def reliability_chart(bins: Sequence[CalibrationBin]) -> bytes:
     above, below = chart.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     left, width = [each.low for each in bins], [each.high - each.low for each in bins]
     above.bar(left, [each.accuracy for each in bins], width, align="edge", color="#7aa6d6", edgecolor="white")
-    above.plot([each.confidence for each in bins], [each.accuracy for each in bins], "o", color="#1f4e87", markersize=4)
+    above.plot(
+        [each.confidence for each in bins],
+        [each.accuracy for each in bins],
+        "o",
+        color="#1f4e87",
+        markersize=4,
+        clip_on=False,
+        zorder=3,
+    )
     above.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
     above.set_xlim(0, 1)
     above.set_ylim(0, 1)

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.nn import functional
 
-from beit.data import Batch, BrokenPicture, Collate, ViewDataset, Views, evaluation_batches
+from beit.data import Batch, BrokenPicture, Collate, ViewDataset, evaluation_batches
 from beit.data.source import ImageSource
 from beit.data.subset import spread
 from beit.errors import CheckpointError, ConfigError
@@ -31,7 +31,7 @@ from beit.training.evaluation import TOP, Evaluation, Speed
 from beit.training.evaluation_classes import class_indices
 from beit.training.evaluation_files import EvaluatedModel, write_predictions, write_result
 from beit.training.evaluation_sections import detailed_sections, evaluation_sections
-from beit.training.evaluation_view import evaluation_view
+from beit.training.evaluation_view import ExactView, evaluation_view
 from beit.training.inputs import open_pictures
 from beit.training.jobs import EvaluateJob
 from beit.training.report import write_report
@@ -84,7 +84,7 @@ def evaluate_classifier(
     names = model.config.class_names
     index_of = torch.from_numpy(class_indices(source, names)[0] if indices is None else indices)
     model.eval()
-    dataset = ViewDataset(source, Views(view), seed=0, replace_broken=False)
+    dataset = ViewDataset(source, ExactView(view), seed=0, replace_broken=False)
     batches = evaluation_batches(dataset, Collate(0), batch_size, workers)
     answers, numbers, broken, seconds = list[_Answers](), list[int](), list[BrokenPicture](), list[tuple[int, float]]()
     began = time.perf_counter()
@@ -155,6 +155,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
         job.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
     )
     model = BeitForImageClassification.from_pretrained(job.model).to(device)
+    _require_trained_head(model, job.model)
     require_single_label(model)
     view, view_from = evaluation_view(job.model, model.config.image_hw, job.crop_share)
     indices, matched = class_indices(source, model.config.class_names, job.match)
@@ -174,6 +175,15 @@ def evaluate(job: EvaluateJob) -> Evaluation:
         sections = detailed_sections(evaluation, described)
         write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job))
     return evaluation
+
+
+def _require_trained_head(model: BeitForImageClassification, name: str) -> None:
+    """Refuse checkpoints without a classifier, which load with a random one."""
+    if model.load_report is not None and model.load_report.new:
+        raise CheckpointError(
+            f"{name} holds no trained classifier, {', '.join(model.load_report.new)} would be random; expected a "
+            "fine-tuned model: train one with beit finetune --checkpoint"
+        )
 
 
 def _check_places(job: EvaluateJob) -> None:

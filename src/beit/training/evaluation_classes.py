@@ -68,6 +68,8 @@ def _checked_classes(source: ImageSource) -> list[str]:
 
 def _by_name(classes: Sequence[str], names: Sequence[str]) -> NDArray[np.int64] | None:
     """Match names as they are, else written alike, else by one of the synonyms that a comma separates."""
+    if list(classes) == list(names):  # also if two of them are called the same
+        return np.arange(len(names), dtype=np.int64)
     for spellings in (_exact, _alike, _synonyms):
         known = Counter(spelling for name in names for spelling in set(spellings(name)))
         index = {spelling: number for number, name in enumerate(names) for spelling in spellings(name)}
@@ -105,8 +107,16 @@ def _by_index(classes: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]
 
 
 def _unmatched(classes: Sequence[str], names: Sequence[str]) -> str:
-    missing = sorted(set(classes) - set(names))
-    said = f"the model does not know {len(missing)} of the pictures' {len(classes)} classes, such as {missing[:_SHOWN]}"
+    known = Counter(spelling for name in names for spelling in {name, _plain(name), *_synonyms(name)})
+    unknown = [
+        name for name in classes if not known[name] and not known[_plain(name)] and not known[_synonyms(name)[0]]
+    ]
+    what, such = f"the model does not know {len(unknown)}", unknown
+    if not unknown:  # each is there, but together they are not told apart
+        own = Counter(map(_plain, classes))
+        what = "more than one class of the model or of the pictures is meant by some"
+        such = [name for name in classes if max(known[_plain(name)], own[_plain(name)]) > 1]
+    said = f"{what} of the pictures' {len(classes)} classes, such as {such[:_SHOWN]}"
     if all(_UNNAMED.fullmatch(name) for name in names):
         said += f"; its {len(names)} classes have no names"
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from beit.image import to_unit_array
-from beit.training.charts import reliability_chart
+from beit.training.charts import MOST_NUMBERED_CLASSES, reliability_chart
 from beit.training.evaluation import Evaluation
 from beit.training.evaluation_files import EvaluatedModel
 from beit.training.report import Section, chart_figure, confusion_section, figure, numbers_table
@@ -88,23 +88,23 @@ def _classes_section(evaluation: Evaluation) -> Section:
 def _calibration_section(evaluation: Evaluation) -> Section:
     error, bins = evaluation.calibration_error(), evaluation.calibration()
     surer = np.average([each.confidence - each.accuracy for each in bins], weights=[each.pictures for each in bins])
-    verdict = "surer than it is right" if surer > 0 else "right more often than it is sure"
     section = Section(
         "Calibration",
-        f"Expected calibration error {error:.2%} over {len(bins)} bins with pictures; on average the model is "
-        f"{abs(float(surer)):.2%} {verdict}. A calibrated model is right as often as it is sure: its bars end on the "
-        "dashed line.",
+        f"Expected calibration error {error:.2%} over {len(bins)} bins with pictures. The mean confidence is "
+        f"{abs(float(surer)) * 100:.1f} points {'above' if surer > 0 else 'below'} the accuracy: the model is "
+        f"{'too' if surer > 0 else 'not'} sure {'of itself' if surer > 0 else 'enough'}. A calibrated one is right as "
+        "often as it is sure, and its bars end on the dashed line.",
     )
     section.charts.append(chart_figure(reliability_chart(bins), "Reliability diagram"))
     return section
 
 
 def _confusion_sections(evaluation: Evaluation) -> list[Section]:
-    """Return the matrix where it can be read, and the most confused pairs where it cannot be read at a glance."""
+    """Return the matrix where it can be seen, and the most confused pairs where its cells have no numbers."""
     pairs, classes = evaluation.confused_pairs(), evaluation.classes
     few = len(classes) <= _MOST_CLASSES_IN_A_MATRIX
     sections = [confusion_section(evaluation.confusion(), classes)] if few else []
-    if pairs:
+    if pairs and len(classes) > MOST_NUMBERED_CLASSES:
         total = np.bincount(evaluation.labels, minlength=len(classes))
         rows = [
             [classes[label], classes[predicted], f"{count:,}", f"{count / total[label]:.1%}"]

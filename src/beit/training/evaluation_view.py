@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
+from beit.data import Views
 from beit.hub import HubOptions, hub_file, is_hub_name
-from beit.image import Preprocessing
+from beit.image import Preprocessing, StoredPicture
+from beit.image.arrays import Floats
 from beit.image.processor import PREPROCESSOR_NAME
 
 # Source: the evaluation of microsoft/unilm (beit/datasets.py): 256 for 224, the whole picture from 384 pixels.
 _SMALL_CROP, _FROM_SIDE = 0.875, 384
+
+
+class ExactView(Views):
+    """What the preprocessor makes of a picture, to the bit: its filter, in its two steps, as `beit predict` does it."""
+
+    def __call__(self, stored: StoredPicture, rng: np.random.Generator) -> dict[str, Floats]:
+        """Return pixel_values (C, H, W); nothing is random, so `rng` is not used."""
+        return {"pixel_values": self.preprocessing(stored.decode().picture)}
 
 
 def published_crop(image_hw: tuple[int, int]) -> float:

@@ -88,7 +88,9 @@ def curves_section(
 
 def confusion_section(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> Section:
     """Return the confusion matrix: rows are true classes, columns predicted ones."""
-    section = Section("Confusion matrix", "Rows: true class. Columns: predicted class.")
+    section = Section(
+        "Confusion matrix", "Rows: true class. Columns: predicted class. The darker, the larger its share of the row."
+    )
     section.charts.append(chart_figure(confusion_chart(counts_KK, classes)))
     return section
 
