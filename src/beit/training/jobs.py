@@ -170,13 +170,28 @@ class EvaluateJob:
     """Measure a fine-tuned model."""
 
     model: str
-    """Folder of a fine-tuned model."""
+    """Fine-tuned model: a folder, a file in any layout, a hub repository or a published name (`beit models`)."""
     data: PictureSettings = field(default_factory=PictureSettings)
     """Data"""
+    match: Literal["names", "order"] = "names"
+    """How the pictures' classes are the model's: by name (or index, if they are numbers), or all in sorted order."""
+    limit: int | None = Field(default=None, ge=1)
+    """Measure on this many pictures only, spread evenly; null takes all."""
+    crop_share: float | None = Field(default=None, gt=0, le=1)
+    """Crop this share of a picture's shorter side; null: as the model's preprocessor says, else as published, 0.875
+    below 384 pixels and 1.0 from there."""
+    flips: bool = False
+    """Average the scores of each picture and its mirror image."""
     batch_size: int = Field(default=64, ge=1)
     """Pictures at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Autocast; auto takes bf16 on a GPU that supports it, else fp32."""
+    output: str | None = None
+    """Write all numbers, also per class, to this JSON file."""
+    predictions: str | None = None
+    """Write what was predicted for every picture to this CSV file."""
     report: str | None = None
     """Write an HTML report to this path."""
 

@@ -27,6 +27,7 @@ WORDS = {
     "frequency_accuracy": "accuracy of always predicting the most frequent token",
     "top5_accuracy": "top-5 accuracy",
     "mean_class_accuracy": "accuracy, mean over classes",
+    "calibration_error": "expected calibration error",
     "l1": "mean absolute error (pixels in [0, 1])",
     "l2": "mean squared error",
     "psnr": "peak signal-to-noise ratio (dB)",
@@ -87,9 +88,16 @@ def curves_section(
 
 def confusion_section(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> Section:
     """Return the confusion matrix: rows are true classes, columns predicted ones."""
-    section = Section("Confusion matrix", "Rows: true class. Columns: predicted class.")
-    section.charts.append(Figure(_svg_uri(confusion_chart(counts_KK, classes))))
+    section = Section(
+        "Confusion matrix", "Rows: true class. Columns: predicted class. The darker, the larger its share of the row."
+    )
+    section.charts.append(chart_figure(confusion_chart(counts_KK, classes)))
     return section
+
+
+def chart_figure(svg: bytes, caption: str = "") -> Figure:
+    """Return a chart as it is, embedded."""
+    return Figure(_svg_uri(svg), caption)
 
 
 def figure(picture_CHW: Picture, caption: str = "") -> Figure:

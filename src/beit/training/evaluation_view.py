@@ -1,0 +1,69 @@
+"""How a model sees pictures in an evaluation: by its own preprocessor, else as its authors evaluated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from beit.catalog import public_checkpoint
+from beit.config import CONFIG_NAME
+from beit.data import Views
+from beit.hub import HubOptions, hub_file, is_hub_name
+from beit.image import Preprocessing, StoredPicture
+from beit.image.arrays import Floats
+from beit.image.processor import PREPROCESSOR_NAME
+
+# Source: the evaluation of microsoft/unilm (beit/datasets.py): 256 for 224, the whole picture from 384 pixels.
+_SMALL_CROP, _FROM_SIDE = 0.875, 384
+
+
+class ExactView(Views):
+    """What the preprocessor makes of a picture, to the bit: its filter, in its two steps, as `beit predict` does it."""
+
+    def __call__(self, stored: StoredPicture, rng: np.random.Generator) -> dict[str, Floats]:
+        """Return pixel_values (C, H, W); nothing is random, so `rng` is not used."""
+        return {"pixel_values": self.preprocessing(stored.decode().picture)}
+
+
+def published_crop(image_hw: tuple[int, int]) -> float:
+    """Return the crop's share of the picture's shorter side that the published results were measured with."""
+    return 1.0 if max(image_hw) >= _FROM_SIDE else _SMALL_CROP
+
+
+def evaluation_view(
+    model: str, image_hw: tuple[int, int], crop_share: float | None = None
+) -> tuple[Preprocessing, str]:
+    """Return the view, and in words where it is from.
+
+    Args:
+        model: A folder, a file, or a name on the hub.
+        image_hw: Size of the model's input, (height, width).
+        crop_share: Keep the picture's shape and crop this share of its shorter side, bicubic, whatever the model's
+            preprocessor says; its mean and standard deviation still hold.
+
+    Raises:
+        ConfigError: If the model's preprocessor is not understood.
+        CheckpointError: If the hub cannot be reached.
+    """
+    file = _preprocessor_file(model)
+    own = Preprocessing.from_pretrained(file) if file is not None else None
+    if crop_share is not None:
+        normalised = {"mean": own.mean, "std": own.std} if own is not None else {}
+        return Preprocessing.cropping(image_hw, crop_share, **normalised), "crop_share"
+    if own is not None:
+        return own, f"the model's {PREPROCESSOR_NAME}"
+    return Preprocessing.cropping(image_hw, published_crop(image_hw)), "the published evaluation"
+
+
+def _preprocessor_file(model: str) -> Path | None:
+    """Return the file that says how the model sees pictures; like a config, it belongs to weights beside it."""
+    path = Path(model)
+    if path.is_file():
+        beside = path.parent / PREPROCESSOR_NAME
+        return beside if beside.is_file() and (path.parent / CONFIG_NAME).is_file() else None
+    if path.is_dir():
+        return path / PREPROCESSOR_NAME if (path / PREPROCESSOR_NAME).is_file() else None
+    public = public_checkpoint(model)
+    repository = public.hub if public is not None else model
+    return hub_file(repository, PREPROCESSOR_NAME, HubOptions()) if repository and is_hub_name(repository) else None
