@@ -79,7 +79,8 @@ def main():
     lines = [json.loads(line) for line in (given.run / "metrics.jsonl").read_text().splitlines()]
     training = [line for line in lines if line["split"] == "train"]
     curves(training, result).savefig(RESULTS / "pretrain_cifar10_curves.png", dpi=80)
-    reconstructions(given.run / "pictures").savefig(RESULTS / "pretrain_cifar10_reconstructions.png", dpi=80)
+    rows = reconstructions(given.run / "pictures")
+    rows.savefig(RESULTS / "pretrain_cifar10_reconstructions.png", dpi=80, bbox_inches="tight")
     gain = result["frequency_loss"] - result["loss"]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     about = {

@@ -66,9 +66,14 @@ def test_they_are_listed_beside_broken_pictures(shards, tmp_path):
 def test_processes_that_can_read_other_shards_do_not_start(shards, tmp_path, monkeypatch):
     source = open_source(str(shards))
     process = SimpleNamespace(num_processes=2, is_main_process=True)
-    monkeypatch.setattr("beit.training.broken.gather_object", lambda mine: [*mine, [80]])
-    with pytest.raises(DataError, match=r"process 1 finds \[80\] pictures and process 0 \[70\].*on every machine"):
-        note_shards(process, tmp_path / "broken.txt", source)
+    cases = [
+        ({"pictures": 80}, r"\[80\] pictures and process 0 \[70\], so"),
+        ({"shards": [30, 40]}, r"\[70\] pictures and process 0 \[70\] in other shards, so"),
+    ]
+    for seen, words in cases:
+        monkeypatch.setattr("beit.training.broken.gather_object", lambda mine, seen=seen: [*mine, [mine[0][0] | seen]])
+        with pytest.raises(DataError, match=f"process 1 finds {words}.*on every machine"):
+            note_shards(process, tmp_path / "broken.txt", source)
     monkeypatch.setattr("beit.training.broken.gather_object", lambda mine: mine * 2)
     note_shards(process, tmp_path / "broken.txt", source)
     assert len((tmp_path / "broken.txt").read_text().splitlines()) == 1
