@@ -71,6 +71,17 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(nursery, whole, tmp_p
     assert "all checkpoints in" in done.stderr
 
 
+def test_a_run_killed_before_it_removed_an_old_checkpoint_removes_it_later(nursery, whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    kept = {path.name for path in (run / "checkpoints").iterdir()}
+    shutil.copytree(run / "checkpoints/step_00000024", run / "checkpoints/step_00000001")
+    (run / "result.json").unlink()
+    done = nursery.run("pretrain", *COMMON, f"--run.output={run}", "--train.ema_decay=0.9")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (run / "checkpoints").iterdir()} == kept
+
+
 def test_a_loss_that_is_not_finite_names_its_pictures(nursery, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", f"--tokenizer.path={whole}/tokenizer/model",
                "--run.log_every=4", "--optim.lr=1e30", "--optim.warmup_steps=0"]  # fmt: skip

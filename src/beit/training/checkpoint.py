@@ -94,9 +94,18 @@ def save_checkpoint(
         sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         state = json.dumps({"step": step, **facts, "sha256": sums}, indent=1)
         (temporary / STATE_NAME).write_text(state + "\n", encoding="utf-8")
-    for old in sorted(folder.glob("step_*"))[:-keep]:
-        shutil.rmtree(old)
+    discard_old(path, keep)
     return path
+
+
+def discard_old(newest: Path, keep: int) -> None:
+    """Remove all checkpoints that are older than the `keep` ones up to `newest`; later ones are left alone.
+
+    A run does so after writing one, and where it continues, since it may have been killed in between.
+    """
+    upto = sorted(path for path in newest.parent.glob("step_*") if path.name <= newest.name)
+    for old in upto[:-keep]:
+        shutil.rmtree(old)
 
 
 def restore_objective(path: Path, module: nn.Module, facts: Mapping[str, int | str]) -> int:

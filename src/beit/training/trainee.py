@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from beit.training.checkpoint import latest_checkpoint, restore_objective, save_checkpoint
+from beit.training.checkpoint import discard_old, latest_checkpoint, restore_objective, save_checkpoint
 from beit.training.moving_average import MovingAverage
 from beit.training.optimiser import build_optimiser
 from beit.training.optimiser_state import optimiser_tensors, restore_optimiser
@@ -119,6 +119,7 @@ class Trainee:
         self._objective.load(checkpoint)
         step = restore_objective(checkpoint, self._objective.module, self._facts)
         if self._main:
+            discard_old(checkpoint, self._plan.run.keep_checkpoints)
             print(f"continuing {self._folder.path} after step {step}")  # noqa: T201
         return step
 
