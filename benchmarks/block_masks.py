@@ -5,15 +5,13 @@
 The two are alternated in one process; ratios hold, times are those of one machine. Writes results/block_masks.json.
 """
 
-import json
-import platform
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 
+from about import write_result
 from beit.geometry import Grid, block_masks
 
 GRID, COUNT, MASKS, ROUNDS = Grid(14, 14), 75, 1024, 7
@@ -46,22 +44,8 @@ def main():
     slowest = medians["one call per mask"]
     for name, median in medians.items():
         print(f"{name:<24}{1000 * median:8.1f} ms for {MASKS} masks   {slowest / median:5.1f}x")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    RESULT.write_text(
-        json.dumps(
-            {
-                "milliseconds_median": {name: round(1000 * value, 1) for name, value in medians.items()},
-                "masks": MASKS,
-                "rounds": ROUNDS,
-                "machine": f"{platform.machine()}, {platform.processor() or 'unknown processor'}",
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "commit": commit,
-            },
-            indent=2,
-        )
-        + "\n"
-    )
+    milliseconds = {name: round(1000 * value, 1) for name, value in medians.items()}
+    write_result(RESULT, {"milliseconds_median": milliseconds, "masks": MASKS, "rounds": ROUNDS}, "numpy")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,14 @@ reconstructions of held-out pictures over time as PNG files beside it.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from about import write_result
 from peers import ROOT
 
 PICTURES = ROOT.parent / "shared" / "data" / "cifar10"
@@ -82,17 +80,14 @@ def main():
     rows = reconstructions(given.run / "pictures")
     rows.savefig(RESULTS / "pretrain_cifar10_reconstructions.png", dpi=80, bbox_inches="tight")
     gain = result["frequency_loss"] - result["loss"]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    about = {
-        "machine": f"{platform.machine()}, {platform.processor() or 'unknown processor'}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "versions": {"torch": torch.__version__},
-        "commit": commit,
+    numbers = {
         "recipe": "recipes/pretrain_cifar10_tiny.yaml",
         "steps": training[-1]["step"],
         "epochs": round(training[-1]["epoch"], 2),
+        **result,
+        "gain": gain,
     }
-    (RESULTS / "pretrain_cifar10.json").write_text(json.dumps({**about, **result, "gain": gain}, indent=2) + "\n")
+    write_result(RESULTS / "pretrain_cifar10.json", numbers, "torch")
     print(f"held-out loss {result['loss']:.3f} nats, token frequencies {result['frequency_loss']:.3f}: "
           f"{gain:.2f} nats below (wanted {LEAST_GAIN})")  # fmt: skip
 

@@ -9,12 +9,12 @@ measured in a process each. Writes results/pretrain_step.json.
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+from about import write_result
 from peers import ROOT, TRANSFORMERS, python_of
 
 RESULT = Path(__file__).parent / "results" / "pretrain_step.json"
@@ -46,21 +46,15 @@ def main():
     print(f"peak memory over the idle process   ours {memory['ours'] / 2**20:.0f} MiB, theirs "
           f"{memory['theirs'] / 2**20:.0f} MiB: {share:.2f} (wanted at most {MOST_MEMORY})")  # fmt: skip
     print(f"loss of the first step   ours {speed['loss']['ours']:.6f}, theirs {speed['loss']['theirs']:.6f}")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    about = {
-        "machine": f"{platform.machine()}, {platform.processor() or 'unknown processor'}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "versions": speed["versions"],
-        "commit": commit,
-    }
     numbers = {
+        "peers": speed["versions"],
         "speed_ratio": round(ratio, 3),
         "memory_ratio": round(share, 3),
         "share_of_gemm_rate": round(reached, 3),
         "seconds": {name: [round(value, 3) for value in speed[name]] for name in ("ours", "theirs")},
         "peak_bytes": memory,
     }
-    RESULT.write_text(json.dumps({**about, **numbers}, indent=2) + "\n")
+    write_result(RESULT, numbers)
 
 
 if __name__ == "__main__":

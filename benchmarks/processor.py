@@ -7,13 +7,11 @@ environment of its own; the median of several rounds counts. Ratios hold, times 
 results/processor.json.
 """
 
-import json
-import platform
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
+from about import write_result
 from peers import ROOT, TRANSFORMERS, Worker, python_of
 
 ROUNDS = 7
@@ -68,19 +66,7 @@ def main():
             "seconds": {"ours": ours, **measured},
             "share_in_resize": round(ours["resize"], 3),
         }
-    import numpy
-    import PIL
-
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    about = {
-        "machine": f"{platform.machine()}, {platform.processor() or 'unknown processor'}",
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "Pillow": PIL.__version__,
-        "commit": commit,
-        "rounds": ROUNDS,
-    }
-    RESULT.write_text(json.dumps({**about, "cases": result}, indent=2) + "\n")
+    write_result(RESULT, {"rounds": ROUNDS, "cases": result}, "numpy", "Pillow")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ median of several rounds counts, and the tokens must be identical. Ratios hold, 
 results/tokenizer.json.
 """
 
-import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from about import write_result
 from peers import ROOT, Worker
 
 ROUNDS = {8: 5, 32: 3}  # of each size of batch
@@ -109,17 +108,7 @@ def main():
                 )
                 missed |= bool(differing)
                 cases[case] = {"ratio": ratio, "memory": memory, "differing": differing, "measured": measured}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    about = {
-        "machine": f"{platform.machine()}, {platform.processor() or 'unknown processor'}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "DALL-E": DALL_E,
-        "commit": commit,
-        "rounds": ROUNDS,
-        "pixels": kind,
-    }
-    RESULT.write_text(json.dumps({**about, "cases": cases}, indent=2) + "\n")
+    write_result(RESULT, {"DALL-E": DALL_E, "rounds": ROUNDS, "pixels": kind, "cases": cases}, "torch")
     if missed:
         raise SystemExit("the tokens differ, so the times compare nothing")
 

@@ -8,19 +8,16 @@ fits a linear probe on the histograms of the tokens of a picture. Writes results
 """
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import sklearn
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from about import write_result
 from peers import ROOT
 
 PICTURES = ROOT.parent / "shared" / "data" / "cifar10"
@@ -103,18 +100,10 @@ def main():
     probes = {name: probe(name, train, test) for name in ("tokenizer_cifar10", "vq_kd_cifar10")}
 
     told(discrete, distilled, probes, seconds["tokenizer_cifar10"] / 60)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    about = {
-        "machine": f"{platform.machine()}, {platform.processor() or 'unknown processor'}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "scikit-learn": sklearn.__version__,
-        "commit": commit,
-    }
     numbers = {"test_pictures": {"discrete_vae": discrete, "vq_kd": distilled}, "linear_probe_accuracy": {
         "discrete_vae": probes["tokenizer_cifar10"], "vq_kd": probes["vq_kd_cifar10"]},
         "training_seconds": {name: round(value) for name, value in seconds.items()}}  # fmt: skip
-    RESULT.write_text(json.dumps({**about, **numbers}, indent=2) + "\n")
+    write_result(RESULT, numbers, "torch", "scikit-learn")
 
 
 if __name__ == "__main__":

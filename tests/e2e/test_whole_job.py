@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from safetensors.numpy import load_file
 
 from beit.cli.main import main
 from beit.data import open_source
@@ -163,6 +164,23 @@ def test_pretraining_beats_the_token_frequencies(tokenizer, place):
     )
     assert result(run)["loss"] < result(run)["frequency_loss"]
     assert result(run)["accuracy"] > result(run)["frequency_accuracy"]
+
+
+def test_the_choices_of_the_papers_ablations(tokenizer, place, capsys):
+    """Single patches masked, absolute positions and no layer scale, in pre-training and in what starts from it."""
+    run, tuned = place / "ablated", place / "ablated_finetune"
+    options = ["--mask.kind=random", "--model.positions=absolute", "--model.layer_scale_init_value=0"]
+    length = ["--train.max_steps=6", "--run.report=false"]
+    found = [f"--tokenizer.path={tokenizer / 'model'}", f"--run.output={run}"]
+    assert main(["pretrain", *PRETRAIN, *options, *length, *found]) == 0
+    tensors = load_file(run / "model" / "model.safetensors")
+    assert any("position_embeddings" in name for name in tensors)
+    assert not any("lambda_1" in name or "relative_position" in name for name in tensors)
+    start = [*FINETUNE, *length, f"--checkpoint={run / 'model'}", f"--run.output={tuned}"]
+    assert main(["finetune", *start, "--model.positions=relative"]) == 1
+    assert "model.positions is relative, the checkpoint has absolute" in capsys.readouterr().err
+    assert main(["finetune", *start, *options[1:]]) == 0
+    assert load_file(tuned / "model" / "model.safetensors").keys() - tensors.keys() >= {"classifier.weight"}
 
 
 def test_bf16(tokenizer, place):

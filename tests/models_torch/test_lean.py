@@ -27,6 +27,9 @@ CASES = {
     "attention": (lean.biased_attention, plain_attention, (SHAPE, (1, 2, 7, 7))),
     "gelu_linear": (lean.gelu_linear, plain_gelu_linear, ((2, 5, 8), (6, 8), (6,))),
     "linear": (linear.linear, functional.linear, ((2, 300, 128), (128, 128), (128,))),
+    "linear_to_more": (linear.linear, functional.linear, ((2, 300, 64), (192, 64), (192,))),
+    "linear_to_fewer": (linear.linear, functional.linear, ((2, 300, 192), (64, 192), (64,))),
+    "gelu_linear_to_fewer": (lean.gelu_linear, plain_gelu_linear, ((2, 300, 192), (64, 192), (64,))),
     "linear_without_bias": (linear.linear, functional.linear, ((2, 300, 128), (128, 128))),
     "linear_of_a_vector": (linear.linear, functional.linear, ((2048,), (2048, 2048), (2048,))),
 }

@@ -5,13 +5,13 @@ from beit.data.dataset import (
     Batch,
     BrokenPicture,
     Collate,
-    MaskPlan,
     ViewDataset,
     evaluation_batches,
     training_batches,
 )
 from beit.data.fingerprint import fingerprint
 from beit.data.label_file import with_labels
+from beit.data.mask_plan import MaskPlan
 from beit.data.mixing import PAIR, Mix, Mixing
 from beit.data.order import BatchOrder, check_shared_batch
 from beit.data.rand_augment import RandAugment

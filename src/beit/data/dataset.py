@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from beit.data.ahead import FetchedOrder
+from beit.data.mask_plan import MaskPlan
 from beit.data.order import Position
 from beit.data.random import Purpose, generator
 from beit.data.source import ImageSource
 from beit.data.token_folder import StoredTokens
 from beit.data.views import Views
 from beit.errors import DataError
-from beit.geometry import Grid, block_masks
 
 MOST_REPLACEMENTS = 100  # neighbours to try in place of a broken picture
 
@@ -43,17 +43,6 @@ class Sample:
     views: dict[str, Any]
     label: int | NDArray[np.float32] | None
     broken: tuple[BrokenPicture, ...] = ()
-
-
-@dataclass(frozen=True)
-class MaskPlan:
-    """How to mask: see `beit.geometry.block_masks`."""
-
-    grid: Grid
-    count: int
-    min_block: int
-    min_aspect: float = 0.3
-    exact: bool = False
 
 
 @dataclass
@@ -150,7 +139,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
 
 
 class Collate:
-    """Stack samples; draw their block-wise masks together, each from its own (seed, epoch, index)."""
+    """Stack samples; draw their masks together, each from its own (seed, epoch, index)."""
 
     def __init__(self, seed: int, mask: MaskPlan | None = None) -> None:
         self._seed, self._mask = seed, mask
@@ -172,10 +161,7 @@ class Collate:
 
     def _masks(self, plan: MaskPlan, samples: Sequence[Sample]) -> Tensor:
         rngs = [generator(self._seed, Purpose.MASK, *sample.position) for sample in samples]
-        mask_Bhw = block_masks(
-            plan.grid, plan.count, rngs, min_block=plan.min_block, min_aspect=plan.min_aspect, exact=plan.exact
-        )
-        return torch.from_numpy(mask_Bhw).flatten(1)
+        return torch.from_numpy(plan.draw(rngs)).flatten(1)
 
 
 def training_batches(

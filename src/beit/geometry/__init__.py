@@ -2,6 +2,7 @@
 
 from beit.geometry.block_mask import block_masks
 from beit.geometry.grid import Grid, patch_grid
+from beit.geometry.random_mask import random_masks
 from beit.geometry.relative_position import num_relative_positions, relative_position_index
 from beit.geometry.resampling import (
     BIAS_RESIZE,
@@ -19,6 +20,7 @@ __all__ = [
     "check_bias_resize",
     "num_relative_positions",
     "patch_grid",
+    "random_masks",
     "relative_position_index",
     "resize_bias_table",
     "resize_positions",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from beit.models_torch.linear import linear
+from beit.models_torch.linear import linear, weight_slope
 
 _SCORES_AT_ONCE = 2**20  # 4 MB of float32: what stays in a processor's cache between the passes over it
 
@@ -51,7 +51,7 @@ class _GeluLinear(torch.autograd.Function):
         with torch.no_grad():
             slope_BSE = linear(gradients[0], weight_DE.T)
         torch.ops.aten.gelu_backward.grad_input(slope_BSE, hidden_BSE, grad_input=slope_BSE)
-        slope_DE = slope_TD.T @ functional.gelu(hidden_BSE).flatten(0, -2)
+        slope_DE = weight_slope(slope_TD, functional.gelu(hidden_BSE).flatten(0, -2))
         return slope_BSE, slope_DE, slope_TD.sum(0)
 
 

@@ -3,7 +3,7 @@
 In float32 PyTorch multiplies matrices with MKL. oneDNN, which it brings for convolutions, is as exact and 10 to 25 %
 faster at the products of a transformer where the processor is not Intel's (benchmarks/pretrain_step.py).
 
-Legend: I inputs, O outputs.
+Legend: I inputs, O outputs, T tokens.
 """
 
 from __future__ import annotations
@@ -37,6 +37,20 @@ def linear(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> T
     return _product(inputs, weight_OI, bias_O)
 
 
+def weight_slope(slope_TO: Tensor, inputs_TI: Tensor) -> Tensor:
+    """Return the gradient (O, I) of the weight from that of the outputs (T, O) and the inputs (T, I).
+
+    oneDNN is faster at results that are wider than high, so the other kind is computed transposed; at square ones MKL
+    is as fast.
+    """
+    outputs, inputs = slope_TO.shape[1], inputs_TI.shape[1]
+    if torch.is_grad_enabled() or outputs == inputs or not _suits(slope_TO.T, inputs_TI.T, None):
+        return slope_TO.T @ inputs_TI
+    if outputs < inputs:
+        return _product(slope_TO.T, inputs_TI.T)
+    return _product(inputs_TI.T, slope_TO.T).T
+
+
 def _suits(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
     """Tell whether oneDNN is there, and this product large and plain enough for it."""
     return (
@@ -65,10 +79,10 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         (inputs, weight_OI), slope = ctx.saved_tensors, slopes[0]
         of_inputs, of_weight, of_bias = ctx.needs_input_grad
-        rows_O = slope.flatten(0, -2)
+        slope_TO = slope.flatten(0, -2)
         plain = torch.is_grad_enabled()  # somebody wants gradients of the gradients
         return (
             (slope @ weight_OI if plain else _product(slope, weight_OI.T)) if of_inputs else None,
-            rows_O.T @ inputs.flatten(0, -2) if of_weight else None,  # MKL is as fast at this product
-            rows_O.sum(0) if of_bias else None,
+            weight_slope(slope_TO, inputs.flatten(0, -2)) if of_weight else None,
+            slope_TO.sum(0) if of_bias else None,
         )

@@ -10,6 +10,11 @@ from beit.errors import ConfigError
 from beit.training.settings import ModelSettings
 
 DEFAULT_SIZE = "base"
+_ABSOLUTE = {
+    "use_absolute_position_embeddings": True,
+    "use_shared_relative_position_bias": False,
+    "use_relative_position_bias": False,
+}
 
 # Options that decide the shapes of the parameters, or their starting values ...
 _SHAPES = (
@@ -26,13 +31,14 @@ _DROPPED = ("drop_path_rate", "hidden_dropout_prob", "attention_probs_dropout_pr
 
 
 def model_config(settings: ModelSettings, **options: Any) -> BeitConfig:
-    """Return the config of a new model; `options` win over the recipe.
+    """Return the config of a new model; `options` win over the recipe, but for absolute positions.
 
     Raises:
         ConfigError: If no model can be built from the settings.
     """
     given = {name: getattr(settings, name) for name in _SHAPES if getattr(settings, name) is not None}
-    return preset(settings.size or DEFAULT_SIZE, **{**given, **training_options(settings), **options})
+    positions = _ABSOLUTE if settings.positions == "absolute" else {}
+    return preset(settings.size or DEFAULT_SIZE, **{**given, **training_options(settings), **options, **positions})
 
 
 def training_options(settings: ModelSettings) -> dict[str, float]:
@@ -53,5 +59,14 @@ def check_same_shape(settings: ModelSettings, config: BeitConfig, checkpoint: st
         for name, value in wanted.items()
         if getattr(config, name) != value
     ]
+    held = _positions(config)
+    if settings.positions not in (None, held):
+        differences.append(f"model.positions is {settings.positions}, the checkpoint has {held}")
     if differences:
         raise ConfigError(f"{checkpoint} has another shape: {'; '.join(differences)}. Leave these settings out")
+
+
+def _positions(config: BeitConfig) -> str:
+    if config.use_relative_position_bias or config.use_shared_relative_position_bias:
+        return "relative"
+    return "absolute" if config.use_absolute_position_embeddings else "no positions"

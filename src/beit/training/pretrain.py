@@ -15,7 +15,7 @@ from beit.config import BeitConfig
 from beit.data import Collate, MaskPlan, ViewDataset, Views
 from beit.data.subset import spread
 from beit.errors import ConfigError
-from beit.geometry import Grid, block_masks, patch_grid
+from beit.geometry import Grid, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
 from beit.training.broken import note_shards
@@ -171,10 +171,9 @@ def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
     Raises:
         ConfigError: If the grid has no room for such masks.
     """
-    plan = MaskPlan(grid, settings.count, settings.min_block, settings.min_aspect, settings.exact)
-    rng = np.random.default_rng(0)
+    plan = MaskPlan(grid, **asdict(settings))
     try:
-        block_masks(grid, plan.count, rng, batch=256, min_block=plan.min_block, min_aspect=plan.min_aspect)
+        plan.draw([np.random.default_rng(number) for number in range(256)])
     except ConfigError as error:
         raise ConfigError(f"{error} (settings mask.count and mask.min_block)") from None
     return plan

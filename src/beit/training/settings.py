@@ -116,7 +116,9 @@ class ModelSettings:
     intermediate_size: int | None = Field(default=None, ge=1)
     """Width of the feed-forward networks."""
     layer_scale_init_value: float | None = Field(default=None, ge=0)
-    """Initial layer scale."""
+    """Initial layer scale; 0 for none."""
+    positions: Literal["relative", "absolute"] | None = None
+    """How a new model tells where a patch is: relative position biases, as published, or learnt absolute embeddings."""
     drop_path_rate: float = Field(default=0.1, ge=0, lt=1)
     """Stochastic depth of the last layer."""
     hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
@@ -140,6 +142,8 @@ class ModelSettings:
 class MaskSettings:
     """Block-wise masking (paper, algorithm 1)."""
 
+    kind: Literal["block", "random"] = "block"
+    """Blocks, or single patches anywhere, exactly `count` of them; the paper found blocks to learn better."""
     count: int = Field(default=75, ge=1)
     """Most masked patches per picture; the paper masks 75 of 14 x 14."""
     min_block: int = Field(default=16, ge=1)

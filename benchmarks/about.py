@@ -1,0 +1,26 @@
+"""What a result was measured with, written beside it."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+
+def write_result(path, numbers, *packages):
+    """Write numbers as JSON, after the machine, the versions of Python and some packages, and the commit."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    about = {
+        "machine": f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
+        "commit": commit,
+    }
+    Path(path).write_text(json.dumps({**about, **numbers}, indent=2) + "\n")
+
+
+def _processor():
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"

@@ -1,0 +1,40 @@
+"""Trainings by the command line, a core each, as many at a time as there are cores; stopped, they continue."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from peers import ROOT
+
+
+def train(runs):
+    """Run trainings side by side and return what each measured in the end, in the order given.
+
+    Args:
+        runs: A run folder and the arguments of `beit`, its command first, for each. One whose folder is finished is
+            not run again.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(_train, runs))
+
+
+def _train(run):
+    folder, arguments = run
+    if not (folder / "result.json").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_name(f"{folder.name}.log").open("w") as log:
+            done = subprocess.run([sys.executable, "-m", "beit", *arguments, f"--run.output={folder}"], cwd=ROOT,
+                                  env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"a training failed: {log.name}")
+    result = json.loads((folder / "result.json").read_text())
+    print(f"{folder.name:<32} loss {result['loss']:.4f}   accuracy {result['accuracy']:.2%}", flush=True)
+    return result
+
+
+def lines(folder, split):
+    """Return the lines of a run's metrics that are of one split."""
+    every = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in every if line["split"] == split]
