@@ -1,4 +1,4 @@
-"""Trainings by the command line, a core each, as many at a time as there are cores; stopped, they continue."""
+"""Trainings in processes of their own, a core each, as many at a time as there are cores; stopped, they continue."""
 
 import json
 import os
@@ -13,8 +13,8 @@ def train(runs):
     """Run trainings side by side and return what each measured in the end, in the order given.
 
     Args:
-        runs: A run folder and the arguments of `beit`, its command first, for each. One whose folder is finished is
-            not run again.
+        runs: For each a run folder and the arguments of Python, such as -m beit pretrain and its recipe. One whose
+            folder is finished is not run again.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(_train, runs))
@@ -25,12 +25,13 @@ def _train(run):
     if not (folder / "result.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_name(f"{folder.name}.log").open("w") as log:
-            done = subprocess.run([sys.executable, "-m", "beit", *arguments, f"--run.output={folder}"], cwd=ROOT,
+            done = subprocess.run([sys.executable, *arguments, f"--run.output={folder}"], cwd=ROOT,
                                   env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)  # fmt: skip
         if done.returncode:
             raise SystemExit(f"a training failed: {log.name}")
     result = json.loads((folder / "result.json").read_text())
-    print(f"{folder.name:<32} loss {result['loss']:.4f}   accuracy {result['accuracy']:.2%}", flush=True)
+    shown = "   ".join(f"{name} {result[name]:.4f}" for name in ("loss", "accuracy") if name in result)
+    print(f"{folder.name:<32} {shown}", flush=True)
     return result
 
 

@@ -10,7 +10,7 @@ from beit.geometry import patch_grid
 from beit.training.cost import training_flops
 from beit.training.jobs import DistillJob, FinetuneJob, PretrainJob, TokenizerJob
 from beit.training.model import model_config
-from beit.training.pretrain import mask_plan
+from beit.training.pretrain_start import mask_plan
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.glob("pretrain_*.yaml"))

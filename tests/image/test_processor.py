@@ -243,7 +243,8 @@ def test_rescaling_twice_is_warned_of():
     unit = noise(9, 11).astype(np.float32) / 255
     for options in ({}, {"do_resize": False}):
         with pytest.warns(UserWarning, match="do_rescale=False if they were divided"):
-            BeitImageProcessor(**SMALL)(unit, **options)
+            twice = BeitImageProcessor(**SMALL)(unit, **options)
+        assert np.abs(twice.pixel_values[0] + 1).max() < 2.1 / 255, "done as asked: all but black"
 
 
 def test_grey_arrays_and_other_channel_counts():
@@ -666,9 +667,11 @@ def test_the_old_name_is_warned_of():
 
 def test_misspelt_options_are_warned_of():
     with pytest.warns(UserWarning, match=r"'do_centre_crop' is unknown .* 'do_center_crop'"):
-        BeitImageProcessor(do_centre_crop=False)
+        processor = BeitImageProcessor(do_centre_crop=False)
+    assert processor.to_dict() == BeitImageProcessor().to_dict() | {"do_centre_crop": False}
     with pytest.warns(UserWarning, match=r"no argument 'sizes'"):
-        BeitImageProcessor(**SMALL)(noise(9, 9), sizes=3)
+        values = BeitImageProcessor(**SMALL)(noise(9, 9), sizes=3)
+    np.testing.assert_array_equal(values.pixel_values, BeitImageProcessor(**SMALL)(noise(9, 9)).pixel_values)
 
 
 @pytest.mark.parametrize(

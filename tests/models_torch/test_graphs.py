@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -172,6 +173,8 @@ def test_an_epsilon_that_vanishes_in_half_precision_is_told():
     model = BeitModel(BeitConfig(**TINY_MODEL))
     with pytest.warns(UserWarning, match="layer_norm_eps 1e-12 is 0 in torch.float16; the original code uses 1e-6"):
         model.half()
+    with warnings.catch_warnings(action="error"):
+        assert BeitModel(BeitConfig(**TINY_MODEL, layer_norm_eps=1e-6)).half().dtype == torch.float16
 
 
 @pytest.mark.parametrize("kind", ["mim", "classify", "segment"])

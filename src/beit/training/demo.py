@@ -19,8 +19,9 @@ from beit.training.evaluate import evaluate_classifier, evaluation_sections
 from beit.training.finetune import finetune
 from beit.training.gallery import scene_section
 from beit.training.jobs import FinetuneJob, PretrainJob, PretrainTokenizerSettings
-from beit.training.pretrain import mask_plan, pretrain, pretrain_views
+from beit.training.pretrain import pretrain
 from beit.training.pretrain_pictures import HiddenPatches
+from beit.training.pretrain_start import mask_plan, pretraining_views
 from beit.training.report import Section, numbers_table, write_report
 from beit.training.run_folder import RunFolder, resolved_recipe
 from beit.training.settings import (
@@ -140,7 +141,7 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
     encoder = TokenEncoder(load_tokenizer(pretrained.path / "tokenizer" / "model"))
     model = BeitForMaskedImageModeling.from_pretrained(pretrained.model)
     mask = mask_plan(job.mask, model.beit.embeddings.grid)
-    views = replace(pretrain_views(job, model.config, encoder.tokenizer.stride, mask.grid), augmentation=None)
+    views = replace(pretraining_views(job, model.config, encoder.tokenizer.stride, mask.grid), augmentation=None)
     classifier = BeitForImageClassification.from_pretrained(tuned.model)
     evaluation = evaluate_classifier(classifier, Preprocessing.from_pretrained(tuned.model), test, batch_size=256)
     ahead = mean(result.pretrained) - mean(result.from_scratch)

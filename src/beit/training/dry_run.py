@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -13,27 +13,19 @@ from typing import NamedTuple
 import torch
 from accelerate import Accelerator
 
-from beit.data import BatchOrder, Collate, ViewDataset, training_batches
+from beit.data import BatchOrder, Collate, training_batches
 from beit.errors import BeitError, ConfigError
-from beit.geometry import patch_grid
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder, load_tokenizer
+from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 from beit.training.cost import gemm_rate, memory_estimate, peak_memory, training_flops, wait_for
 from beit.training.device import make_accelerator, reproducible
 from beit.training.inputs import open_sources
 from beit.training.jobs import PretrainJob
 from beit.training.micro_batches import add_gradients, micro_batches
-from beit.training.model import model_config
 from beit.training.plan import Plan, total_steps
-from beit.training.pretrain import PretrainRun, checkpoint_model, mask_plan, pretrain_views
-from beit.training.pretrain_checks import (
-    check_aggregation,
-    check_compiled,
-    check_lengths,
-    check_tokenizer,
-    starting_config,
-    stored_tokens,
-)
+from beit.training.pretrain import PretrainRun
+from beit.training.pretrain_checks import check_lengths, stored_tokens
+from beit.training.pretrain_start import pretraining_model, pretraining_start, pretraining_views, training_views
 from beit.training.run_folder import RunFolder
 from beit.training.together import one_run
 from beit.training.trainee import Trainee
@@ -108,35 +100,25 @@ def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | No
         DataError: If there are no pictures.
         BeitError: If a step needs more memory than there is.
     """
-    config = starting_config(job)
-    grid = patch_grid(config.image_size, config.patch_size)
-    mask = mask_plan(job.mask, grid)
-    check_aggregation(job.aggregation, config)
-    check_compiled(job)
-    tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
-    check_tokenizer(job, tokenizer, config, grid)
-    model = checkpoint_model(job)
+    start = pretraining_start(job)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     pictures, world = len(sources.train), _processes(processes, accelerator.num_processes)
     check_lengths(job, pictures, world)
-    stored = stored_tokens(job, tokenizer, grid)
-    tokenizer = tokenizer or DiscreteVAE(DiscreteVAEConfig(**asdict(job.tokenizer.codebook)))
-    torch.manual_seed(job.run.seed)
-    if model is None:
-        model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.vocab_size))
-    flops, parameters = training_flops(model.config, mask.count), model.num_parameters()
-    memory = _memory(job, model, accelerator, world, mask.count)
+    stored = stored_tokens(job, start.tokenizer, start.grid)
+    tokenizer = start.tokenizer or DiscreteVAE(DiscreteVAEConfig(**asdict(job.tokenizer.codebook)))
+    model = pretraining_model(job, start, tokenizer)
+    flops, parameters = training_flops(model.config, start.mask.count), model.num_parameters()
+    memory = _memory(job, model, accelerator, world, start.mask.count)
     tell(Cost(parameters, pictures, total_steps(job.train, pictures), world, flops, memory))
 
     with _enough_memory(job, accelerator.device, world), TemporaryDirectory() as nowhere, reproducible():
         encoding = job.tokenizer.encoding
         encoder = TokenEncoder(tokenizer, accelerator.device, encoding.precision, encoding.compile)
         run = PretrainRun(model, encoder, job)
-        views = pretrain_views(job, config, tokenizer.stride, grid)
-        shown = views if stored is None else replace(views, tokenizer_hw=None)
-        dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
-        collate = Collate(job.run.seed, mask)
+        views = pretraining_views(job, start.config, tokenizer.stride, start.grid)
+        dataset = training_views(job, views, sources.train, stored)
+        collate = Collate(job.run.seed, start.mask)
         plan = Plan("dry run", job.run, job.data, job.optim, job.train, dataset, collate)
         trainee = Trainee(plan, run, RunFolder(nowhere), accelerator)
         timed = _seconds(plan, run, trainee, accelerator, world)[_WARM_STEPS:]

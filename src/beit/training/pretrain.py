@@ -7,15 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from beit.config import BeitConfig
-from beit.data import Collate, MaskPlan, ViewDataset, Views
+from beit.data import Collate, MaskPlan, Views
 from beit.data.subset import spread
-from beit.errors import ConfigError
-from beit.geometry import Grid, patch_grid
+from beit.geometry import Grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
 from beit.training.broken import note_shards
@@ -24,27 +20,19 @@ from beit.training.cost import training_flops
 from beit.training.device import make_accelerator
 from beit.training.early_stop import EarlyStop
 from beit.training.gallery import Gallery
-from beit.training.inputs import Sources, augmentation, open_sources, preprocessing
+from beit.training.inputs import Sources, open_sources, preprocessing
 from beit.training.jobs import PretrainJob, TokenizerJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
-from beit.training.model import model_config, training_options
 from beit.training.optimiser import parameter_groups
 from beit.training.plan import Plan, total_steps
-from beit.training.pretrain_checks import (
-    check_aggregation,
-    check_compiled,
-    check_lengths,
-    check_tokenizer,
-    starting_config,
-    stored_tokens,
-)
+from beit.training.pretrain_checks import check_lengths, stored_tokens
 from beit.training.pretrain_objective import PretrainObjective
 from beit.training.pretrain_pictures import HiddenPatches
 from beit.training.pretrain_quality import held_out_loss, measure_pretraining
+from beit.training.pretrain_start import pretraining_model, pretraining_start, pretraining_views, training_views
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.settings import MaskSettings
 from beit.training.together import one_run
 from beit.training.tokenizer import train_tokenizer
 
@@ -104,14 +92,8 @@ def pretrain(job: PretrainJob) -> RunFolder:
         ConfigError: If model, tokenizer, masks and stored tokens do not fit together.
         DataError: If there are no pictures, or too many are broken.
     """
-    config = starting_config(job)  # impossible sizes fail before anything is written
-    grid = patch_grid(config.image_size, config.patch_size)
-    mask = mask_plan(job.mask, grid)
-    check_aggregation(job.aggregation, config)
-    check_compiled(job)
-    tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
-    check_tokenizer(job, tokenizer, config, grid)
-    model = checkpoint_model(job)
+    start = pretraining_start(job)
+    grid, mask, tokenizer = start.grid, start.mask, start.tokenizer
     accelerator = make_accelerator(job.run)
     with accelerator.local_main_process_first():  # it leaves the index of the collection to the others
         sources = open_sources(job.data, job.run.seed)
@@ -126,16 +108,12 @@ def pretrain(job: PretrainJob) -> RunFolder:
         tokenizer = load_tokenizer(_train_tokenizer(job, grid, folder))
     encoding = job.tokenizer.encoding
     encoder = TokenEncoder(tokenizer, accelerator.device, encoding.precision, encoding.compile)
-    torch.manual_seed(job.run.seed)
-    if model is None:
-        model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=tokenizer.vocab_size))
-    run = PretrainRun(model, encoder, job)
+    run = PretrainRun(pretraining_model(job, start, tokenizer), encoder, job)
 
     flops = training_flops(run.model.config, mask.count)
     collate, facts = Collate(job.run.seed, mask), {"tokenizer": tokenizer_fingerprint(tokenizer)}
-    views = pretrain_views(job, config, tokenizer.stride, grid)
-    shown = views if stored is None else replace(views, tokenizer_hw=None)
-    dataset = ViewDataset(sources.train, shown, job.run.seed, True, job.fixed_views, stored)
+    views = pretraining_views(job, start.config, tokenizer.stride, grid)
+    dataset = training_views(job, views, sources.train, stored)
     plain = replace(views, augmentation=None)
     at_once = max(1, job.train.batch_size // world // job.train.accumulate)  # what is known to fit the memory
 
@@ -163,34 +141,6 @@ def pretrain(job: PretrainJob) -> RunFolder:
             _conclude(job, run, encoder, sources, plain, mask, folder, steps, gallery, at_once)
     accelerator.wait_for_everyone()
     return folder
-
-
-def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
-    """Return how to mask, after trying it so that impossible settings fail before the run.
-
-    Raises:
-        ConfigError: If the grid has no room for such masks.
-    """
-    plan = MaskPlan(grid, **asdict(settings))
-    try:
-        plan.draw([np.random.default_rng(number) for number in range(256)])
-    except ConfigError as error:
-        raise ConfigError(f"{error} (settings mask.count and mask.min_block)") from None
-    return plan
-
-
-def pretrain_views(job: PretrainJob, config: BeitConfig, stride: int, grid: Grid) -> Views:
-    """Return the random views of pre-training: one crop for the model and for the tokenizer."""
-    view = preprocessing(job.model, config.image_hw, job.checkpoint)
-    return Views(view, augmentation(job.augment), (grid.height * stride, grid.width * stride))
-
-
-def checkpoint_model(job: PretrainJob) -> BeitForMaskedImageModeling | None:
-    """Return the model to continue from, if there is one; a damaged file fails before anything is trained."""
-    if job.checkpoint is None:
-        return None
-    options: dict[str, Any] = dict(training_options(job.model))
-    return BeitForMaskedImageModeling.from_pretrained(job.checkpoint, output_loading_info=False, **options)
 
 
 def _train_tokenizer(job: PretrainJob, grid: Grid, folder: RunFolder) -> Path:

@@ -1,0 +1,78 @@
+"""The choices of the paper, left out one at a time: short pre-trainings on CIFAR-10, tuned with 10 % of the labels.
+
+    python benchmarks/ablations.py [--tokenizer PATH]
+
+Every variant is pre-trained by recipes/pretrain_cifar10_tiny.yaml for STEPS steps, but for one choice, and fine-tuned
+with three seeds exactly as headline.py does with 10 % of the labels (about three hours of one core; stopped, it
+continues). The discrete VAE is trained first unless one is named. Writes results/ablations.json.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from about import write_result
+from headline import NEW, PICTURES, SEEDS, SETTINGS, SHARES, classifier, spread
+from peers import ROOT
+from trainings import train
+
+RUNS = ROOT / "runs" / "ablations"
+RESULT = Path(__file__).parent / "results" / "ablations.json"
+SHARE, STEPS = "10%", 400
+TOKENS, PIXELS = ["-m", "beit", "pretrain"], ["benchmarks/pretrain_pixels.py"]
+VARIANTS = {
+    "BEiT": (TOKENS, []),
+    "random masks instead of blocks": (TOKENS, ["--mask.kind=random"]),
+    "pixels instead of visual tokens": (PIXELS, []),
+    "absolute positions instead of relative": (TOKENS, ["--model.positions=absolute"]),
+    "no layer scale": (TOKENS, ["--model.layer_scale_init_value=0"]),
+}
+NOTHING = "no pre-training"
+
+
+def folder_of(name, *more):
+    """Return the run folder of a pre-training, or of a fine-tuning of it."""
+    return RUNS / "_".join([*name.lower().split(), *map(str, more)])
+
+
+def tokenizer():
+    """Return a tokenizer, trained by its recipe if need be."""
+    folder = RUNS / "tokenizer"
+    train([(folder, ["-m", "beit", "tokenizer", "train", "recipes/tokenizer_cifar10.yaml",
+                     f"--data.path={PICTURES / 'train.parquet'}"])])  # fmt: skip
+    return folder / "model"
+
+
+def pretraining(name, tokens):
+    """Return the arguments of a pre-training."""
+    program, options = VARIANTS[name]
+    return [
+        *program, "recipes/pretrain_cifar10_tiny.yaml", f"--data.path={PICTURES / 'train.parquet'}",
+        f"--tokenizer.path={tokens}", f"--train.max_steps={STEPS}", "--run.precision=bf16", "--run.save_every=50",
+        *options,
+    ]  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tokenizer", type=Path, help="a trained tokenizer; default: one is trained first")
+    tokens = parser.parse_args().tokenizer or tokenizer()
+    losses = train([(folder_of(name), pretraining(name, tokens)) for name in VARIANTS])
+    starts = {name: [f"--checkpoint={folder_of(name) / 'model'}"] for name in VARIANTS} | {NOTHING: NEW}
+    kinds = [(name, seed) for seed in SEEDS for name in starts]
+    tuned = train([(folder_of(*kind), classifier(SHARE, kind[1], starts[kind[0]])) for kind in kinds])
+    accuracy = {kind: result["accuracy"] for kind, result in zip(kinds, tuned, strict=True)}
+    rows = {name: spread([accuracy[name, seed] for seed in SEEDS]) for name in starts}
+    for name, result in zip(VARIANTS, losses, strict=True):
+        rows[name]["pretraining"] = result
+    per_class, steps = SHARES[SHARE]
+    settings = {"pretraining_steps": STEPS, "per_class": per_class, "steps": steps, "finetuning": SETTINGS}
+    write_result(RESULT, {"accuracy": rows, "settings": settings}, "torch", "numpy", "Pillow")
+    print(f"{'':<42}{'test accuracy':>16}{'to BEiT':>10}")
+    for name, row in rows.items():
+        less = 100 * (row["mean"] - rows["BEiT"]["mean"])
+        print(f"{name:<42}{row['mean']:>9.1%} ± {row['std']:.1%}{less:>+10.1f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
