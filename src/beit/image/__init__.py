@@ -2,6 +2,7 @@
 
 from beit.image.arrays import HALF, normalise, to_unit_array
 from beit.image.batch import BatchFeature
+from beit.image.labels import IGNORED
 from beit.image.preprocessing import Box, Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import EXTENSIONS, explained, read_image
@@ -12,6 +13,7 @@ AutoImageProcessor = BeitImageProcessor  # the name that the published examples 
 __all__ = [
     "EXTENSIONS",
     "HALF",
+    "IGNORED",
     "AutoImageProcessor",
     "BatchFeature",
     "BeitFeatureExtractor",
