@@ -66,7 +66,9 @@ def test_class_files_that_make_no_sense(tmp_path, text, message):
 
 
 def test_numbers_out_of_range_are_named():
-    with pytest.raises(DataError, match="m has the number 4, 9; expected 0 to 3, one for each of the 4 classes, or 255"):
+    with pytest.raises(
+        DataError, match="m has the number 4, 9; expected 0 to 3, one for each of the 4 classes, or 255"
+    ):
         MaskIds(4).classes_of(mask_image([[0, 4], [9, 255]]), "m")
 
 
@@ -99,9 +101,9 @@ def test_pairs_are_found_by_what_names_have_in_common(scenes):
 
 def test_pictures_without_a_mask_are_named(scenes):
     (scenes / "masks/town/1_ids.png").unlink()
-    with pytest.raises(DataError, match="1 of 3 pictures of .* have no mask in .*: town/1;"):
+    with pytest.raises(DataError, match=r"1 of 3 pictures of .* have no mask in .*: town/1;"):
         opened(scenes)
-    with pytest.raises(DataError, match="3 of 3 pictures .* masks.picture_suffix"):
+    with pytest.raises(DataError, match=r"3 of 3 pictures .* masks.picture_suffix"):
         opened(scenes, mask_suffix="")
 
 
@@ -141,7 +143,9 @@ def test_crops_of_one_class_are_drawn_again(tmp_path):
 
     def largest(one_class):
         views = SceneViews((32, 32), scale=(1.0, 1.0), one_class=one_class, distort=False)
-        shares = [np.bincount(views(scene, np.random.default_rng(n))["labels"].ravel()).max() / 1024 for n in range(100)]
+        shares = [
+            np.bincount(views(scene, np.random.default_rng(n))["labels"].ravel()).max() / 1024 for n in range(100)
+        ]
         return np.mean(np.array(shares) > 0.75)
 
     assert largest(1.1) > 0.25

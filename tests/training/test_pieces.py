@@ -26,14 +26,15 @@ from tests.conftest import TINY_MODEL
 
 
 def test_learning_rate_of_a_run():
-    rates = [learning_rate(step, total=100, warmup=10, peak=1.0, last=0.1) for step in range(100)]
+    optim = OptimSettings(lr=1.0, min_lr=0.1)
+    rates = [learning_rate(step, total=100, warmup=10, optim=optim) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11)
     assert rates[10] == 1.0
     assert rates[99] == pytest.approx(0.1)
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     # half way down, the cosine is half way between
-    assert learning_rate(54, 99, 10, 1.0, 0.0) == pytest.approx(0.5)
+    assert learning_rate(54, 99, 10, OptimSettings(lr=1.0, min_lr=0.0)) == pytest.approx(0.5)
 
 
 def test_cosine_is_flat_outside():

@@ -12,8 +12,8 @@ def test_numbers_by_hand():
     true = torch.tensor([[0, 0, 1], [0, 255, 1]])
     scores.add(torch.tensor([[0, 1, 1], [0, 2, 1]]), true)
     assert scores.confusion_KK.tolist() == [[2, 1, 0], [0, 2, 0], [0, 0, 0]]
-    assert scores.iou_K[:2].tolist() == pytest.approx([2 / 3, 2 / 3])
-    assert scores.iou_K[2].isnan(), "neither there nor predicted where it counts"
+    assert scores.iou[:2].tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert scores.iou[2].isnan(), "neither there nor predicted where it counts"
     numbers = scores.numbers()
     assert numbers["mean_iou"] == pytest.approx(2 / 3)
     assert numbers["mean_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
@@ -28,7 +28,7 @@ def test_pictures_add_up():
     for predicted, true in zip(*maps, strict=True):
         together.add(predicted, true)
     apart.add(maps[0].flatten(0, 1), maps[1].flatten(0, 1))
-    torch.testing.assert_close(together.iou_K, apart.iou_K)
+    torch.testing.assert_close(together.iou, apart.iou)
 
 
 def squares(left, size=100):

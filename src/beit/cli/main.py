@@ -22,6 +22,7 @@ COMMANDS = {
     "tokenizer": "train a tokenizer, encode pictures, look at reconstructions",
     "pretrain": "pre-train a BEiT on a folder of pictures, no labels needed",
     "finetune": "fine-tune a pre-trained BEiT (or train from scratch) on classes of pictures",
+    "segment": "train a BEiT to tell the class of every pixel",
     "evaluate": "measure a fine-tuned model on labelled pictures",
     "predict": "say what is in pictures",
     "watch": "look at a run while it works",

@@ -5,7 +5,7 @@ Legend: B batch, C channels, H x W pixels, N patches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,6 @@ from beit.data.order import Position
 from beit.data.random import Purpose, generator
 from beit.data.source import ImageSource
 from beit.data.token_folder import StoredTokens
-from beit.data.views import Views
 from beit.errors import DataError
 
 MOST_REPLACEMENTS = 100  # neighbours to try in place of a broken picture
@@ -74,7 +73,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
 
     Args:
         source: The pictures.
-        views: What to show of each.
+        views: What to show of each: called with what the source opens, and a generator.
         seed: Of the random views.
         replace_broken: Whether a broken picture is replaced.
         fixed_views: Random views per picture, which the epochs repeat; None draws new ones in every epoch.
@@ -84,7 +83,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
     def __init__(
         self,
         source: ImageSource,
-        views: Views,
+        views: Callable[[Any, np.random.Generator], Mapping[str, Any]],
         seed: int,
         replace_broken: bool,
         fixed_views: int | None = None,

@@ -6,6 +6,7 @@ Legend: C channels, H x W pixels of the view.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,6 @@ from beit.data.mask_ids import ClassMap
 from beit.data.photometric import Distortion
 from beit.data.scene_folder import Scene
 from beit.image import HALF, IGNORED, Box, normalise, to_unit_array
-from beit.image.arrays import Floats
 
 _ATTEMPTS = 10
 
@@ -43,7 +43,7 @@ class SceneViews:
     mean: tuple[float, ...] = HALF
     std: tuple[float, ...] = HALF
 
-    def __call__(self, scene: Scene, rng: np.random.Generator) -> dict[str, Floats | ClassMap]:
+    def __call__(self, scene: Scene, rng: np.random.Generator) -> dict[str, Any]:
         """Return pixel_values (C, H, W), normalised, and labels (H, W).
 
         What a scaled scene is too small for is 0 after normalising, and ignored.
@@ -53,7 +53,7 @@ class SceneViews:
         shown_hw = min(scaled_hw[0], self.image_hw[0]), min(scaled_hw[1], self.image_hw[1])
         box, labels = self._crop(scene.mask(), scaled_hw, shown_hw, rng)
         decoded = scene.decode(1 / factor)
-        picture = decoded.picture.resize(shown_hw[::-1], Image.Resampling.BILINEAR, box=decoded.box(box))
+        picture = decoded.picture.resize((shown_hw[1], shown_hw[0]), Image.Resampling.BILINEAR, box=decoded.box(box))
         if rng.random() < self.flip:
             picture, labels = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), labels[:, ::-1]
         if self.distort:
@@ -78,7 +78,7 @@ class SceneViews:
             left = int(rng.integers(scaled_hw[1] - shown_hw[1] + 1))
             bottom, right = top + shown_hw[0], left + shown_hw[1]
             box = (left * across, top * down, min(right * across, image.width), min(bottom * down, image.height))
-            labels = np.asarray(image.resize(shown_hw[::-1], Image.Resampling.NEAREST, box=box))
+            labels = np.asarray(image.resize((shown_hw[1], shown_hw[0]), Image.Resampling.NEAREST, box=box))
             if _mixed(labels, self.one_class):
                 break
         return box, labels

@@ -79,12 +79,12 @@ def _sizes(target_sizes: Any, count: int) -> list[tuple[int, int]]:
 
 def _resized_best(scores_Khw: Any, hw: tuple[int, int], wanted: bool) -> tuple[Any, Any]:
     """Return the map (H, W) of one picture, and if wanted the probabilities (H, W) of its classes."""
-    bands = [_best(band_KbW, wanted) for band_KbW in _bands(scores_Khw, hw)]
+    bands = [_best(band_KbW, wanted) for band_KbW in enlarged_bands(scores_Khw, hw)]
     labels, probabilities = ([band[part] for band in bands] for part in (0, 1))
     return _joined(labels), _joined(probabilities) if wanted else None
 
 
-def _bands(scores_Khw: Any, hw: tuple[int, int]) -> Generator[Any]:
+def enlarged_bands(scores_Khw: Any, hw: tuple[int, int]) -> Generator[Any]:
     """Yield the upsampled scores (K, some rows, W) from top to bottom."""
     classes, height, width = scores_Khw.shape
     # A band is bounded by its upsampled rows, or where the map is the smaller one, by the rows that it is made from.

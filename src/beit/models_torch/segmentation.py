@@ -5,6 +5,7 @@ Legend: B batch, C channels, D hidden, K classes; h w pixels, y x rows and colum
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -81,10 +82,7 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
         """
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         outputs = self.beit(pixel_values, None, head_mask, output_attentions, True, True, interpolate_pos_encoding)
-        pixels_BChw = cast(Tensor, pixel_values)
-        patch_height, patch_width = self.config.patch_hw
-        grid = (pixels_BChw.shape[2] // patch_height, pixels_BChw.shape[3] // patch_width)
-        maps = self.pyramid([as_map(outputs.hidden_states[tap], grid) for tap in self.taps])
+        maps = self._maps(outputs.hidden_states, cast(Tensor, pixel_values))
         logits_BKyx = self.decode_head(maps)
         output = SemanticSegmenterOutput(
             loss=self._loss(logits_BKyx, maps[2], labels) if labels is not None else None,
@@ -93,6 +91,27 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
             attentions=outputs.attentions,
         )
         return self.as_requested(output, return_dict)
+
+    def both_logits(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the scores of both heads: what training needs.
+
+        Args:
+            pixel_values: (B, C, h, w), normalised.
+
+        Returns:
+            logits (B, K, 4 y, 4 x) as `forward` gives them, and those of the auxiliary head (B, K, y, x) at the patch
+            grid, None if the model has none.
+        """
+        outputs = self.beit(pixel_values, output_hidden_states=True, return_dict=True)
+        maps = self._maps(outputs.hidden_states, pixel_values)
+        auxiliary = self.auxiliary_head(maps[2]) if self.auxiliary_head is not None else None
+        return self.decode_head(maps), auxiliary
+
+    def _maps(self, hidden_states: Sequence[Tensor], pixels_BChw: Tensor) -> list[Tensor]:
+        """Return the four maps that the heads see, from fine to coarse."""
+        patch_height, patch_width = self.config.patch_hw
+        grid = (pixels_BChw.shape[2] // patch_height, pixels_BChw.shape[3] // patch_width)
+        return self.pyramid([as_map(hidden_states[tap], grid) for tap in self.taps])
 
     def _loss(self, logits_BKyx: Tensor, third_map_BDyx: Tensor, labels: Tensor) -> Tensor:
         config = self.config

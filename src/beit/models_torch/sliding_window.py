@@ -81,7 +81,8 @@ def windowed_logits(
     height, width = pixels_CHW.shape[1:]
     windows = windows or Windows((height, width), (height, width))
     if width > height:
-        turned = Windows(windows.size_hw[::-1], windows.stride_hw[::-1])
+        (size_h, size_w), (stride_h, stride_w) = windows.size_hw, windows.stride_hw
+        turned = Windows((size_w, size_h), (stride_w, stride_h))
         for strip in _strips(model, pixels_CHW.transpose(1, 2), turned, turned=True):
             yield Strip(strip.columns, strip.rows, strip.logits.transpose(1, 2))
     else:

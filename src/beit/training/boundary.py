@@ -31,7 +31,9 @@ def boundary_f1(predicted_HW: Tensor, true_HW: Tensor, classes: int) -> Tensor:
     found_K = torch.full((classes,), float("nan"), dtype=torch.float64)
     edges = [_edges(labels_HW.masked_fill(ignored_HW, IGNORED)) & ~ignored_HW for labels_HW in (predicted_HW, true_HW)]
     for index in range(classes):
-        predicted, true = ((labels == index) & edge for labels, edge in zip((predicted_HW, true_HW), edges, strict=True))
+        predicted, true = (
+            (labels == index) & edge for labels, edge in zip((predicted_HW, true_HW), edges, strict=True)
+        )
         if predicted.any() or true.any():
             precision, recall = _share_near(predicted, true, reach), _share_near(true, predicted, reach)
             found_K[index] = 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -195,7 +195,7 @@ class _Loop:
         """Take one optimiser step and return its scalars."""
         plan, optim = self.plan, self.plan.optim
         torch.manual_seed(step_seed(plan.run.seed, step, self.stream))
-        set_learning_rate(self.trainee.optimiser, learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr))
+        set_learning_rate(self.trainee.optimiser, learning_rate(step, plan.steps, plan.warmup, optim))
         if optim.weight_decay_end is not None:
             set_weight_decay(
                 self.trainee.optimiser, cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps)
@@ -215,7 +215,7 @@ class _Loop:
         if (diverged := self.divergence.step) is not None:
             writes, checkpoints = self.accelerator.is_main_process, self.folder.checkpoints
             stop_diverged(diverged, self._pictures(diverged), self.folder.path, checkpoints, writes)
-        numbers["lr"] = learning_rate(step, plan.steps, plan.warmup, optim.lr, optim.min_lr)
+        numbers["lr"] = learning_rate(step, plan.steps, plan.warmup, optim)
         if optim.weight_decay_end is not None:
             numbers["weight_decay"] = cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps)
         numbers["epoch"] = (step + 1) * plan.train.batch_size / len(plan.dataset)

@@ -78,6 +78,18 @@ def check_length(train: TrainSettings, optim: OptimSettings, pictures: int, worl
         )
 
 
+def recompute(model: nn.Module) -> None:
+    """Let a model compute the inside of its layers again in the backward pass.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    enable: Any = getattr(model, "gradient_checkpointing_enable", None)
+    if enable is None:
+        raise ConfigError("train.recompute is true, but a tokenizer has no layers to compute again; leave it out")
+    enable()
+
+
 def check_no_layer_decay(optim: OptimSettings) -> None:
     """Refuse a layer-wise decay where layers do not know their depth.
 

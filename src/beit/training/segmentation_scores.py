@@ -47,33 +47,33 @@ class SegmentationScores:
         self.pictures += 1
 
     @property
-    def pixels_K(self) -> Tensor:
-        """True pixels of each class."""
+    def pixels(self) -> Tensor:
+        """True pixels of each class (K,)."""
         return self.confusion_KK.sum(dim=1)
 
     @property
-    def iou_K(self) -> Tensor:
-        """Intersection over union of each class, in [0, 1]; nan for one that is neither there nor predicted."""
+    def iou(self) -> Tensor:
+        """Intersection over union of each class (K,), in [0, 1]; nan for one that is neither there nor predicted."""
         right_K = self.confusion_KK.diagonal().double()
         return right_K / (self.confusion_KK.sum(dim=0) + self.confusion_KK.sum(dim=1) - right_K)
 
     @property
-    def accuracy_K(self) -> Tensor:
-        """Share of the pixels of each class that are predicted right; nan for one without pixels."""
-        return self.confusion_KK.diagonal().double() / self.pixels_K
+    def accuracy(self) -> Tensor:
+        """Share of the pixels of each class that are predicted right (K,); nan for one without pixels."""
+        return self.confusion_KK.diagonal().double() / self.pixels
 
     @property
-    def boundary_f1_K(self) -> Tensor:
-        """Mean over pictures of the F1 of each class's outline; nan for one without."""
+    def boundary_f1(self) -> Tensor:
+        """Mean over pictures of the F1 of each class's outline (K,); nan for one without."""
         return self.outlines_K2[:, 0] / self.outlines_K2[:, 1]
 
     def numbers(self) -> dict[str, float]:
         """Return the means over classes, and the share of all pixels that are right."""
         right, pixels = self.confusion_KK.diagonal().sum(), self.confusion_KK.sum()
         return {
-            "mean_iou": float(self.iou_K.nanmean()),
-            "mean_accuracy": float(self.accuracy_K.nanmean()),
+            "mean_iou": float(self.iou.nanmean()),
+            "mean_accuracy": float(self.accuracy.nanmean()),
             "pixel_accuracy": float(right / pixels),
-            "boundary_f1": float(self.boundary_f1_K.nanmean()),
+            "boundary_f1": float(self.boundary_f1.nanmean()),
             "pictures": self.pictures,
         }

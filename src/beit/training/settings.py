@@ -156,12 +156,14 @@ class MaskSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class OptimSettings:
-    """AdamW and its learning rate: linear warm-up, then a cosine."""
+    """AdamW and its learning rate: linear warm-up, then a decline."""
 
     lr: float = Field(default=1.5e-3, gt=0)
     """Peak learning rate."""
     min_lr: float = Field(default=1e-5, ge=0)
     """Learning rate at the end."""
+    decline: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls after the warm-up; linear is "poly" with a power of 1."""
     warmup_epochs: float = Field(default=10, ge=0)
     """Length of the warm-up, in epochs."""
     warmup_steps: int | None = Field(default=None, ge=0)
@@ -197,6 +199,8 @@ class TrainSettings:
     """Length of the run, in steps; wins over epochs."""
     accumulate: int = Field(default=1, ge=1)
     """Parts that the pictures of a process go through the model in, one after the other, to save memory."""
+    recompute: bool = False
+    """Keep only what goes into each layer, and compute the rest again in the backward pass: less memory, more time."""
     compile: bool = False
     """Compile the model: a minute or more at the start, faster steps afterwards; bf16 on a GPU gains most."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)

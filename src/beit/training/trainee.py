@@ -16,7 +16,7 @@ from beit.training.checkpoint import discard_old, latest_checkpoint, restore_obj
 from beit.training.moving_average import MovingAverage
 from beit.training.optimiser import build_optimiser
 from beit.training.optimiser_state import optimiser_tensors, restore_optimiser
-from beit.training.plan import Objective, Plan
+from beit.training.plan import Objective, Plan, recompute
 from beit.training.run_folder import RunFolder
 from beit.training.sharding import divided, gathered, whole
 from beit.weights import atomic_folder
@@ -37,6 +37,8 @@ class Trainee:
         self._main = accelerator.is_main_process
         self._facts = {"pictures": len(plan.dataset), **plan.facts}
         self._divided = plan.run.sharding == "fsdp" and accelerator.num_processes > 1
+        if plan.train.recompute:
+            recompute(objective.model)
         checkpoint = latest_checkpoint(folder.checkpoints)
         self.start = self._read(checkpoint) if checkpoint is not None else 0
         named_groups = self._named_groups()  # before anything moves

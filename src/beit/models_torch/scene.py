@@ -1,0 +1,122 @@
+"""A whole picture, of any size, to the class of every pixel: windows, scales, the mirror image, in bounded memory.
+
+Legend: C channels, K classes, H x W pixels of the picture, h x w pixels of the picture at another scale.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from beit.errors import ConfigError
+from beit.image import HALF, normalise, to_unit_array
+from beit.image.post_processing import enlarged_bands
+from beit.models_torch.segmentation import BeitForSemanticSegmentation
+from beit.models_torch.sliding_window import Windows, windowed_logits
+
+_MOST_IN_MEMORY = 2**28  # bytes of scores; more go to a temporary file
+
+
+@dataclass(frozen=True)
+class SceneInference:
+    """How a picture is segmented.
+
+    Attributes:
+        windows: How it is divided; None: not at all.
+        shorter_side: Length of its shorter side at scale 1, in pixels; None: its own.
+        scales: Factors on that size, over which probabilities are averaged.
+        flip: Whether to average over the mirror image too.
+        mean: Mean per channel.
+        std: Standard deviation per channel.
+    """
+
+    windows: Windows | None = None
+    shorter_side: int | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    mean: tuple[float, ...] = HALF
+    std: tuple[float, ...] = HALF
+
+    def __post_init__(self) -> None:
+        """Check that there is a scale."""
+        if not self.scales or min(self.scales) <= 0:
+            raise ConfigError(f"scales is {list(self.scales)}; expected one or more numbers above 0")
+
+    def size(self, height: int, width: int, scale: float) -> tuple[int, int]:
+        """Return the height and width in which a picture is shown at a scale, in pixels."""
+        factor = scale * (1.0 if self.shorter_side is None else self.shorter_side / min(height, width))
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def pixels(self, picture: Image.Image, hw: tuple[int, int]) -> Tensor:
+        """Return what the model sees of a picture at a size, (C, h, w), normalised."""
+        size = hw[1], hw[0]
+        shown = picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
+        return torch.from_numpy(normalise(to_unit_array(shown), self.mean, self.std))
+
+
+@torch.inference_mode()
+def segment_scene(model: BeitForSemanticSegmentation, picture: Image.Image, how: SceneInference) -> Tensor:
+    """Return the class of every pixel (H, W), int64, on the CPU.
+
+    Args:
+        model: A segmentation model, in evaluation mode.
+        picture: An RGB picture of any size.
+        how: Windows, scales, mirror image.
+    """
+    hw = picture.height, picture.width
+    plain = how.scales == (1.0,) and not how.flip and how.size(*hw, 1.0) == hw
+    labels_HW = torch.empty(hw, dtype=torch.int64)
+    if plain:
+        pixels_CHW = how.pixels(picture, hw).to(model.device)
+        for strip in windowed_logits(model, pixels_CHW, how.windows):
+            labels_HW[strip.rows, strip.columns] = strip.logits.argmax(dim=0).cpu()
+        return labels_HW
+    total_KHW = _room(model.config.num_labels, *hw)
+    for scale in how.scales:
+        pixels_Chw = how.pixels(picture, how.size(*hw, scale)).to(model.device)
+        for flipped in (False, True) if how.flip else (False,):
+            _add_probabilities(total_KHW, model, pixels_Chw, how.windows, flipped)
+    for rows, band_KbW in _rows(total_KHW.split(max(1, 2**22 // (total_KHW.shape[0] * hw[1])), dim=1)):
+        labels_HW[rows] = band_KbW.argmax(dim=0)
+    return labels_HW
+
+
+def _add_probabilities(
+    total_KHW: Tensor,
+    model: BeitForSemanticSegmentation,
+    pixels_Chw: Tensor,
+    windows: Windows | None,
+    flipped: bool,
+) -> None:
+    """Add the probabilities that the model gives at one scale to those of every pixel of the picture."""
+    scores_Khw = _room(len(total_KHW), *pixels_Chw.shape[1:])
+    shown_Chw = pixels_Chw.flip(2) if flipped else pixels_Chw
+    for strip in windowed_logits(model, shown_Chw, windows):
+        scores_Khw[:, strip.rows, strip.columns] = strip.logits.cpu()
+    for rows, band_KbW in _rows(enlarged_bands(scores_Khw, (total_KHW.shape[1], total_KHW.shape[2]))):
+        probability_KbW = band_KbW.softmax(dim=0)
+        total_KHW[:, rows] += probability_KbW.flip(2) if flipped else probability_KbW
+
+
+def _rows(bands: Any) -> Iterator[tuple[slice, Tensor]]:
+    """Yield bands (K, rows, W) of a map from top to bottom, each with its rows."""
+    first = 0
+    for band in bands:
+        yield slice(first, first + band.shape[1]), band
+        first += band.shape[1]
+
+
+def _room(*shape: int) -> Tensor:
+    """Return zeros, float32; in a temporary file if they are many, which is gone with them."""
+    if 4 * np.prod(shape, dtype=np.int64) <= _MOST_IN_MEMORY:
+        return torch.zeros(shape)
+    with tempfile.TemporaryFile() as file:
+        file.truncate(4 * int(np.prod(shape, dtype=np.int64)))
+        return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
