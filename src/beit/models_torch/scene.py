@@ -5,10 +5,12 @@ Legend: C channels, K classes, H x W pixels of the picture, h x w pixels of the 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,13 +22,17 @@ from beit.image import HALF, normalise, to_unit_array
 from beit.image.post_processing import enlarged_bands
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
 from beit.models_torch.sliding_window import Windows, windowed_logits
+from beit.weights import atomic_file
 
 _MOST_IN_MEMORY = 2**28  # bytes of scores; more go to a temporary file
 
 
+FILE_NAME = "scene_inference.json"
+
+
 @dataclass(frozen=True)
 class SceneInference:
-    """How a picture is segmented.
+    """How a picture is segmented; saved beside a model that was trained here.
 
     Attributes:
         windows: How it is divided; None: not at all.
@@ -48,6 +54,47 @@ class SceneInference:
         """Check that there is a scale."""
         if not self.scales or min(self.scales) <= 0:
             raise ConfigError(f"scales is {list(self.scales)}; expected one or more numbers above 0")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, image_hw: tuple[int, int], **options: Any) -> Self:
+        """Read how a model was measured when it was trained.
+
+        A model without such a file is shown pictures whose shorter side is that of its input, in windows of its input
+        that move by two thirds, as the published ones were measured.
+
+        Args:
+            folder: Folder of the model.
+            image_hw: Size of its input, in pixels.
+            **options: What wins over the file.
+
+        Raises:
+            ConfigError: If the file is damaged.
+        """
+        file = Path(folder) / FILE_NAME
+        if not file.exists():
+            strides = max(1, image_hw[0] * 2 // 3), max(1, image_hw[1] * 2 // 3)
+            return cls(**{"windows": Windows(image_hw, strides), "shorter_side": min(image_hw), **options})
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            windows = told.pop("windows")
+            known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+            if windows is not None:
+                known["windows"] = Windows(tuple(windows["size_hw"]), tuple(windows["stride_hw"]))
+            return cls(**{**known, **options})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(
+                f"{file} is damaged: {error}; expected what training wrote: train again, or remove it for the published "
+                "settings"
+            ) from None
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write it into the folder of a model.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        with atomic_file(Path(folder) / FILE_NAME) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     def size(self, height: int, width: int, scale: float) -> tuple[int, int]:
         """Return the height and width in which a picture is shown at a scale, in pixels."""

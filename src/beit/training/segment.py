@@ -48,10 +48,15 @@ class SegmentRun:
     """A segmentation model with its objective, for the loop."""
 
     def __init__(
-        self, model: BeitForSemanticSegmentation, view: Preprocessing, job: SegmentJob, class_weights: Tensor | None
+        self,
+        model: BeitForSemanticSegmentation,
+        view: Preprocessing,
+        how: SceneInference,
+        job: SegmentJob,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.model = model
-        self._view = view
+        self._view, self._how = view, how
         self.module = SegmentObjective(model, class_weights, job.hard_pixels)
         layers = model.config.num_hidden_layers
         self.groups = parameter_groups(model, job.optim.weight_decay, job.optim.layer_decay, layers)
@@ -65,9 +70,10 @@ class SegmentRun:
         return (tensors["labels"] != IGNORED).sum().clamp(min=1).float()
 
     def save(self, folder: Path, model: Any = None) -> None:
-        """Write the model, or another such as its moving average, and its preprocessing into a folder."""
+        """Write the model, or another such as its moving average, into a folder, and how it is shown pictures."""
         (model or self.model).save_pretrained(folder)
         self._view.save_pretrained(folder)
+        self._how.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
         """Fill the model from a folder."""
@@ -98,8 +104,8 @@ def segment(job: SegmentJob) -> RunFolder:
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
-    run = SegmentRun(model, view, job, class_weights(job, counts))
     scene, how = job.scene, scene_inference(job.inference, job.scene.shorter_side, view)
+    run = SegmentRun(model, view, how, job, class_weights(job, counts))
     views = SceneViews(view.image_hw, scene.scale, scene.shorter_side, scene.one_class, scene.flip, scene.distort,
                        view.mean, view.std)  # fmt: skip
     dataset = ViewDataset(sources.train, views, job.run.seed, replace_broken=True)
