@@ -73,18 +73,14 @@ class SceneInference:
         file = Path(folder) / FILE_NAME
         if not file.exists():
             strides = max(1, image_hw[0] * 2 // 3), max(1, image_hw[1] * 2 // 3)
-            return cls(**{"windows": Windows(image_hw, strides), "shorter_side": min(image_hw), **options})
+            published: dict[str, Any] = {"windows": Windows(image_hw, strides), "shorter_side": min(image_hw)}
+            return cls(**{**published, **options})
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-            windows = told.pop("windows")
-            known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-            if windows is not None:
-                known["windows"] = Windows(tuple(windows["size_hw"]), tuple(windows["stride_hw"]))
-            return cls(**{**known, **options})
+            return cls(**{**_fields(json.loads(file.read_text(encoding="utf-8"))), **options})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(
-                f"{file} is damaged: {error}; expected what training wrote: train again, or remove it for the published "
-                "settings"
+                f"{file} is damaged: {error}; expected what training wrote: train again, or remove it for the "
+                "published settings"
             ) from None
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -106,6 +102,14 @@ class SceneInference:
         size = hw[1], hw[0]
         shown = picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
         return torch.from_numpy(normalise(to_unit_array(shown), self.mean, self.std))
+
+
+def _fields(told: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that a saved file tells."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    if told["windows"] is not None:
+        fields["windows"] = Windows(tuple(told["windows"]["size_hw"]), tuple(told["windows"]["stride_hw"]))
+    return fields
 
 
 @torch.inference_mode()

@@ -101,10 +101,11 @@ def segment(job: SegmentJob) -> RunFolder:
     torch.manual_seed(job.run.seed)
     model = starting_segmenter(job, classes)
     view = replace(preprocessing(job.model, model.config.image_hw, job.checkpoint), resize=model.config.image_hw)
+    how = scene_inference(job.inference, job.scene.shorter_side, view)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
-    scene, how = job.scene, scene_inference(job.inference, job.scene.shorter_side, view)
+    scene = job.scene
     run = SegmentRun(model, view, how, job, class_weights(job, counts))
     views = SceneViews(view.image_hw, scene.scale, scene.shorter_side, scene.one_class, scene.flip, scene.distort,
                        view.mean, view.std)  # fmt: skip

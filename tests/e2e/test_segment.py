@@ -1,0 +1,226 @@
+"""Segmentation through the command line: training, measuring, predicting, and masks that are wrong."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from beit.cli.main import main
+from tests.e2e.small import MODEL, beit, losses, start
+
+CLASSES = ["ground", "square", "disc"]
+COLOURS = [(90, 90, 90), (220, 60, 60), (60, 60, 220)]
+STEPS = 60
+
+
+def draw(rng):
+    """Return a picture of a square and a disc, and its mask; 9 is the rim of the disc, which is no class."""
+    mask = Image.new("L", (80, 64))
+    pen = ImageDraw.Draw(mask)
+    left, top = rng.integers(0, 40), rng.integers(0, 30)
+    pen.rectangle((left, top, left + 24, top + 24), fill=1)
+    x, y = rng.integers(10, 60), rng.integers(10, 40)
+    pen.ellipse((x, y, x + 20, y + 20), fill=2, outline=9)
+    classes = np.asarray(mask)
+    table = np.zeros((256, 3))
+    table[:3] = COLOURS
+    noise = rng.normal(0, 12, (64, 80, 3))
+    return Image.fromarray(np.clip(table[classes] + noise, 0, 255).astype(np.uint8)), mask
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    place, rng = tmp_path_factory.mktemp("scenes"), np.random.default_rng(0)
+    for part, count in (("train", 24), ("val", 6)):
+        for kind in ("pictures", "masks"):
+            (place / part / kind).mkdir(parents=True)
+        for number in range(count):
+            picture, mask = draw(rng)
+            picture.save(place / part / "pictures" / f"{number:02d}.png")
+            mask.save(place / part / "masks" / f"{number:02d}.png")
+    (place / "classes.txt").write_text("\n".join(CLASSES))
+    return place
+
+
+def command(place, run):
+    return [
+        "segment", *MODEL, f"--data.path={place}/train/pictures", f"--masks.path={place}/train/masks",
+        f"--data.val_path={place}/val/pictures", f"--masks.val_path={place}/val/masks",
+        f"--masks.classes={place}/classes.txt", "--masks.ignored=[9]", "--data.workers=0", "--model.image_size=32",
+        "--model.num_hidden_layers=4", "--model.drop_path_rate=0.1", "--optim.lr=3e-3", "--optim.warmup_steps=5",
+        "--optim.layer_decay=1.0", f"--train.max_steps={STEPS}", "--train.batch_size=8", "--run.log_every=1",
+        "--run.save_every=20", "--scene.scale=[0.8, 1.5]", f"--run.output={run}",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(scenes, tmp_path_factory):
+    run = tmp_path_factory.mktemp("segment") / "run"
+    done = beit(*command(scenes, run))
+    assert done.returncode == 0, done.stderr
+    assert "pixels in 24 masks:" in done.stdout
+    assert "mean IoU" in done.stdout
+    return run
+
+
+def test_it_learns_and_tells(whole):
+    result = json.loads((whole / "result.json").read_text())
+    assert result["mean_iou"] > 0.6
+    assert {"iou_ground", "iou_square", "iou_disc", "boundary_f1", "pixel_accuracy"} <= result.keys()
+    assert result["pictures"] == 6
+    loss = losses(whole)
+    assert np.mean([loss[step] for step in range(50, 60)]) < 0.6 * np.mean([loss[step] for step in range(1, 10)])
+    page = (whole / "report.html").read_text()
+    assert page.count("data:image/png") >= 6 * 3 + 1
+    assert "disc" in page
+
+
+def test_predicted_maps_are_those_that_were_measured(whole, scenes, tmp_path, capsys):
+    assert (
+        main(["predict", str(whole / "model"), f"{scenes}/val/pictures", "--task=segment", f"--output={tmp_path}"]) == 0
+    )
+    assert "6 pictures in" in capsys.readouterr().out
+    joint, either = np.zeros(3), np.zeros(3)
+    for number in range(6):
+        true = np.asarray(Image.open(scenes / f"val/masks/{number:02d}.png"))
+        found = np.asarray(Image.open(tmp_path / f"{number:02d}_index.png"))
+        assert found.shape == true.shape
+        for label in range(3):
+            joint[label] += ((found == label) & (true == label)).sum()
+            either[label] += (((found == label) | (true == label)) & (true != 9)).sum()
+        told = json.loads((tmp_path / f"{number:02d}.json").read_text())
+        assert told["shares"]["ground"] == pytest.approx((found == 0).mean())
+        assert Image.open(tmp_path / f"{number:02d}_overlay.png").width > 80, "a legend beside it"
+    result = json.loads((whole / "result.json").read_text())
+    assert joint / either == pytest.approx([result[f"iou_{name}"] for name in CLASSES], abs=1e-6)
+
+
+def test_a_killed_run_continues_bit_for_bit(whole, scenes, tmp_path):
+    run = tmp_path / "run"
+    kill_after = int(np.random.default_rng().integers(21, STEPS - 15))
+    process = start(*command(scenes, run))
+    deadline = time.monotonic() + 120
+    while max(losses(run), default=0) < kill_after and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert max(losses(run)) < STEPS, "killed in the middle"
+    done = beit(*command(scenes, run))
+    assert done.returncode == 0, done.stderr
+    assert losses(run) == losses(whole), f"killed after step {kill_after}"
+    for name in ("model/model.safetensors", "result.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_recomputing_changes_nothing(whole, scenes, tmp_path):
+    done = beit(*command(scenes, tmp_path / "run"), "--train.recompute=true", "--run.report=false")
+    assert done.returncode == 0, done.stderr
+    assert list(losses(tmp_path / "run").values()) == pytest.approx(list(losses(whole).values()), rel=1e-3)
+
+
+def test_weights_hard_pixels_and_a_trained_model(whole, scenes, tmp_path):
+    options = ["--class_weights=balanced", "--hard_pixels.confidence=0.7", "--hard_pixels.least=100"]
+    given = [part for part in command(scenes, tmp_path / "run") if not part.startswith(("--model.", "--train.max"))]
+    more = [f"--checkpoint={whole / 'model'}", "--train.max_steps=6", "--run.report=false", "--inference.flip=true"]
+    done = beit(*given, *options, *more)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["mean_iou"] > 0.5, "its head goes on"
+
+
+@pytest.fixture
+def spoilt(scenes, tmp_path):
+    """A copy of a few scenes, to be spoilt."""
+    for kind in ("pictures", "masks"):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+        for number in range(4):
+            name = f"train/{kind}/{number:02d}.png"
+            (tmp_path / name).write_bytes((scenes / name).read_bytes())
+    return tmp_path
+
+
+def other_size(masks):
+    Image.new("L", (80, 60)).save(masks / "01.png")
+
+
+def out_of_range(masks):
+    Image.new("L", (80, 64), 7).save(masks / "01.png")
+    Image.new("L", (80, 64), 8).save(masks / "02.png")
+
+
+def in_colours(masks):
+    Image.new("RGB", (80, 64), (1, 2, 3)).save(masks / "01.png")
+
+
+def missing(masks):
+    (masks / "01.png").unlink()
+
+
+def one_class(masks):
+    for file in masks.iterdir():
+        Image.new("L", (80, 64), 1).save(file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (other_size, "01.png is 60 x 80 pixels and its picture 64 x 80; expected one number per pixel"),
+        (out_of_range, "01.png has the number 7; expected 0 to 2, one for each of the 3 classes, or 9, 255 for none"),
+        (in_colours, "01.png has colours, and nothing tells their classes"),
+        (missing, "1 of 4 pictures of"),
+        (one_class, "the masks have 1 class ['square']; expected at least 2"),
+    ],
+)
+def test_wrong_masks_are_named_before_anything_is_written(spoilt, scenes, tmp_path, spoil, message, capsys):
+    spoil(spoilt / "train/masks")
+    run = tmp_path / "run"
+    given = [part.replace(f"{scenes}/train", f"{spoilt}/train") for part in command(scenes, run)]
+    assert main(given) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    if spoil is out_of_range:
+        assert "(1 more of 4 masks are wrong)" in said
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--masks.classes=null", "masks.classes is missing"),
+        ("--masks.val_path=null", "expected both, or neither"),
+        ("--masks.mapping={0: 3}", "masks.mapping gives the class 3; expected 0 to 2"),
+        ("--data.per_class=3", "masks tell the classes: leave it out"),
+        ("--layers=[1, 2, 3, 5]", "layers is [1, 2, 3, 5]; expected numbers from 1 to 4"),
+        (
+            "--class_weights=[1.0, 2.0]",
+            "class_weights has 2 numbers, [1.0, 2.0]; expected one for each of the 3 classes",
+        ),
+        ("--inference.stride=33", "the stride of a window of 32 pixels is 33"),
+    ],
+)
+def test_impossible_settings_leave_nothing_behind(scenes, tmp_path, option, message, capsys):
+    assert main([*command(scenes, tmp_path / "run"), option]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_frames_of_a_film(whole, scenes, tmp_path, capsys):
+    av = pytest.importorskip("av")
+    film = tmp_path / "ride.mp4"
+    with av.open(str(film), "w") as out:
+        stream = out.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 80, 64, "yuv420p"
+        for number in range(3):
+            frame = av.VideoFrame.from_image(Image.open(scenes / f"val/pictures/{number:02d}.png"))
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    made = tmp_path / "made"
+    assert main(["predict", str(whole / "model"), str(film), "--task=segment", f"--output={made}", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["name"] for line in lines] == ["ride_000000", "ride_000001", "ride_000002"]
+    assert np.asarray(Image.open(made / "ride_000002_index.png")).shape == (64, 80)
+    assert main(["predict", str(whole / "model"), str(film), "--task=segment"]) == 1
+    assert "--output is missing" in capsys.readouterr().err
