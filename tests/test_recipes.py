@@ -6,19 +6,21 @@ import pytest
 
 from beit.catalog import public_checkpoint
 from beit.cli.parser import parse_job
+from beit.data.class_file import read_classes
 from beit.geometry import patch_grid
 from beit.training.cost import training_flops
 from beit.training.jobs import DistillJob, FinetuneJob, PretrainJob, TokenizerJob
 from beit.training.model import model_config
 from beit.training.pretrain_start import mask_plan
+from beit.training.segment_settings import SegmentJob
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.glob("pretrain_*.yaml"))
 JOBS = {"pretrain": PretrainJob, "tokenizer": TokenizerJob, "vq": DistillJob, "teacher": FinetuneJob,
-        "finetune": FinetuneJob, "linear": FinetuneJob}  # fmt: skip
+        "finetune": FinetuneJob, "linear": FinetuneJob, "segment": SegmentJob}  # fmt: skip
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_one_of_a_job_and_says_what_to_expect(path):
     job = parse_job(JOBS[path.stem.split("_")[0]], "beit", "", [str(path)])
     assert job.run.output == f"runs/{path.stem}"
@@ -128,3 +130,35 @@ def test_a_recipe_is_complete_and_its_numbers_fit_together(path):
     grid = patch_grid(config.image_size, config.patch_size)
     assert mask_plan(job.mask, grid).count / grid.patches == pytest.approx(0.4, abs=0.03), "the paper masks about 40 %"
     assert job.run.output == f"runs/{path.stem}"
+
+
+# FACTS of the published segmentation: rate, layer decay, side, stride, start
+SEGMENTED = {
+    "base_640_ade20k": (3e-5, 0.9, 640, 426, "microsoft/beit-base-patch16-224-pt22k-ft22k"),
+    "base_512_ade20k": (1e-3, 0.65, 512, 341, "microsoft/beit-base-patch16-224-pt22k"),
+}
+
+
+@pytest.mark.parametrize("name", SEGMENTED)
+def test_the_published_segmentations_number_by_number(name):
+    rate, layer_decay, side, stride, start = SEGMENTED[name]
+    job = parse_job(SegmentJob, "beit", "", [str(FOLDER / f"segment_{name}.yaml")])
+    optim, scene, train = job.optim, job.scene, job.train
+    assert (optim.lr, optim.min_lr, optim.layer_decay, optim.weight_decay) == (rate, 0.0, layer_decay, 0.05)
+    assert (optim.decline, optim.warmup_steps, optim.betas) == ("linear", 1500, (0.9, 0.999))
+    assert (train.batch_size, train.max_steps) == (16, 160_000)
+    assert (scene.scale, scene.shorter_side, scene.one_class, scene.flip, scene.distort) == (
+        (0.5, 2.0),
+        side,
+        0.75,
+        0.5,
+        True,
+    )
+    assert (job.model.image_size, job.inference.window, job.inference.stride) == (side, side, stride)
+    assert (job.checkpoint, job.auxiliary_weight, job.masks.reduce) == (start, 0.4, True)
+    assert public_checkpoint(start) is not None
+
+
+@pytest.mark.parametrize(("name", "count"), [("ade20k", 150), ("cityscapes", 19), ("camvid", 11)])
+def test_the_names_of_classes(name, count):
+    assert len(read_classes(str(FOLDER / "classes" / f"{name}.txt")).names) == count
