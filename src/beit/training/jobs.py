@@ -178,8 +178,8 @@ class EvaluateJob:
     limit: int | None = Field(default=None, ge=1)
     """Measure on this many pictures only, spread evenly; null takes all."""
     crop_share: float | None = Field(default=None, gt=0, le=1)
-    """Crop this share of a picture's shorter side; null: as the model's preprocessor says, else as published, 0.875
-    below 384 pixels and 1.0 from there."""
+    """Crop this share of a picture's shorter side; null: as the model's preprocessor or timm's config says, else as
+    published, 0.875 below 384 pixels and 1.0 from there."""
     flips: bool = False
     """Average the scores of each picture and its mirror image."""
     batch_size: int = Field(default=64, ge=1)
