@@ -155,6 +155,7 @@ def test_bf16_and_what_a_terminal_sees(run, place):
     ]  # fmt: skip
 
 
-def test_a_multi_label_model_is_refused(folder, capsys):
+def test_a_multi_label_model_needs_several_labels(folder, capsys):
     line = told(capsys, f"--model={GOLDEN / 'hf_v4/classify_multi'}", f"--data.path={folder}")
-    assert "the model is for multi_label_classification" in line
+    assert "the model is for multi_label_classification, but the pictures have one class each" in line
+    assert "name in data.labels a file with the columns `file_name` and `labels`" in line
