@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-interop check bench clean
+.PHONY: help setup demo test test-interop check bench notebooks clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
 	@echo "make bench   the benchmarks, peers in environments of their own (about 12 minutes)"
+	@echo "make notebooks  docs/notebooks executed again, with their pictures (about 1 minute)"
 	@echo "make setup   the virtual environment that the others use (1 to 2 minutes, once)"
 
 $(BIN)/python:
@@ -65,5 +66,11 @@ bench: $(VENV)/.setup
 	$(BIN)/python benchmarks/tokenizer.py
 	$(BIN)/python benchmarks/pretrain_step.py
 
+notebooks: $(VENV)/.setup
+	@echo "Executing the notebooks (usually 1 minute) ..."
+	rm -rf docs/notebooks/runs
+	$(BIN)/jupytext --to ipynb docs/notebooks/*.py
+	PYTHONWARNINGS='ignore:IProgress not found' OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb
+
 clean:
-	rm -rf $(VENV) .interop build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .interop docs/notebooks/runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

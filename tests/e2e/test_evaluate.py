@@ -137,6 +137,9 @@ def test_a_file_and_other_layouts(run, folder, place):
     assert original["model"]["view_from"] == "the published evaluation"
     side = original["model"]["view"]["image_size"][0]
     assert original["model"]["view"]["resize"] == round(side / 0.875)
+    timm = evaluated(place, GOLDEN / "timm/beit", *data)
+    assert timm["model"]["view_from"] == "the model's config.json (timm)"
+    assert timm["model"]["view"]["resize"] == 35, "floor(32 / 0.9), its crop_pct"
     cropped = evaluated(place, GOLDEN / "timm/beit", *data, "--crop_share=0.5")
     assert cropped["model"]["view"]["resize"] == 2 * cropped["model"]["view"]["image_size"][0]
 
@@ -152,6 +155,7 @@ def test_bf16_and_what_a_terminal_sees(run, place):
     ]  # fmt: skip
 
 
-def test_a_multi_label_model_is_refused(folder, capsys):
+def test_a_multi_label_model_needs_several_labels(folder, capsys):
     line = told(capsys, f"--model={GOLDEN / 'hf_v4/classify_multi'}", f"--data.path={folder}")
-    assert "the model is for multi_label_classification" in line
+    assert "the model is for multi_label_classification, but the pictures have one class each" in line
+    assert "name in data.labels a file with the columns `file_name` and `labels`" in line

@@ -199,6 +199,24 @@ def test_reentrant_checkpointing_is_refused():
         KINDS["model"]().gradient_checkpointing_enable({"use_reentrant": True})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation_checkpointing_kwargs": {"use_reentrant": True}}, "use_reentrant is True; expected False"),
+        ({"every_n_layers": 0}, "every_n_layers is 0; expected at least 1"),
+        ({"offload": True}, "offload is True; expected False"),
+    ],
+)
+def test_checkpointing_that_cannot_be_is_refused(options, message):
+    model = KINDS["model"]()
+    with pytest.raises(ValueError, match=message):
+        model.activation_checkpointing_enable(**options)
+    assert not model.is_gradient_checkpointing
+    model.activation_checkpointing_enable()
+    model.activation_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
+
+
 PARALLEL = """
 import os, sys
 import torch

@@ -11,10 +11,10 @@ WORDNET = ["n01440764", "n01443537", "n01484850", "n01491361", "n01494475"]
 UNNAMED = [f"LABEL_{index}" for index in range(5)]
 
 
-def source(classes, labels=None):
+def source(classes, labels=None, kind="class"):
     count = len(classes or ())
     labels = np.arange(count) if labels is None else np.array(labels)
-    return SimpleNamespace(classes=classes, labels=labels, name=lambda index: f"picture {index}")
+    return SimpleNamespace(classes=classes, labels=labels, label_kind=kind, name=lambda index: f"picture {index}")
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,10 @@ def test_order_needs_as_many_classes():
 def test_a_label_out_of_range_is_told_with_its_picture():
     with pytest.raises(DataError, match=r"picture 1 has the label -1, one of 2 among 3 .* expected 0 to 1"):
         class_indices(source(["cat", "dog"], [0, -1, 2]), ["cat", "dog"])
+
+
+def test_labels_of_pictures_with_several_are_matched_alike():
+    hot = np.array([[1.0, 0], [1, 1]], dtype=np.float32)
+    assert class_indices(source(["cat", "dog"], hot, "labels"), ["dog", "emu", "cat"])[0].tolist() == [2, 0]
+    with pytest.raises(DataError, match=r"does not know 1 of .*\['cow'\].*: name the labels as the model does"):
+        class_indices(source(["cat", "cow"], hot, "labels"), ["dog", "emu", "cat"])

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -6,9 +7,11 @@ from PIL import Image
 from beit.errors import ConfigError
 from beit.image import Preprocessing
 from beit.training.evaluation_view import evaluation_view, published_crop
+from beit.training.statistics import IMAGENET
 from tests.conftest import GOLDEN
 
 PLAIN = GOLDEN / "hf_v4" / "classify_single"  # without a preprocessor of its own
+TIMM = GOLDEN / "timm" / "beit"  # crop_pct 0.9
 ORIGINAL = GOLDEN / "unilm" / "finetune" / "checkpoint.pth"
 
 
@@ -64,12 +67,86 @@ def test_a_published_name_is_asked_for_on_the_hub(monkeypatch, with_preprocessor
     assert evaluation_view("beit_base_patch16_224_pt22k_ft22kto1k", (224, 224))[0] == own
     timm, origin = evaluation_view("beit_base_patch16_384.in22k_ft_in22k_in1k", (384, 384))
     assert (timm.resize, origin) == (384, "the published evaluation")
-    assert [name for name, _ in asked] == [
-        "microsoft/beit-base-patch16-224",
-        "timm/beit_base_patch16_384.in22k_ft_in22k_in1k",
+    assert asked == [
+        ("microsoft/beit-base-patch16-224", "preprocessor_config.json"),
+        ("timm/beit_base_patch16_384.in22k_ft_in22k_in1k", "preprocessor_config.json"),
+        ("timm/beit_base_patch16_384.in22k_ft_in22k_in1k", "config.json"),
     ]
     evaluation_view("beit_base_patch16_224_pt22k_ft1k", (224, 224))
-    assert len(asked) == 2, "Microsoft's own files come without one"
+    assert len(asked) == 3, "Microsoft's own files come without one"
+
+
+def test_a_timm_checkpoint_on_the_hub_is_seen_as_its_config_says(monkeypatch):
+    found = {"config.json": TIMM / "config.json"}
+    monkeypatch.setattr("beit.training.evaluation_view.hub_file", lambda repository, name, options: found.get(name))
+    view, origin = evaluation_view("beit_base_patch16_224.in22k_ft_in22k_in1k", (224, 224))
+    assert (view.resize, origin) == (248, "the model's config.json (timm)")
+
+
+@pytest.fixture
+def timm_with(tmp_path):
+    def write(**changes):
+        folder = tmp_path / "timm"
+        shutil.copytree(TIMM, folder, dirs_exist_ok=True)
+        config = json.loads((TIMM / "config.json").read_text())
+        config["pretrained_cfg"] |= changes
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("share", "side", "resize"), [(0.9, 32, 35), (0.9, 224, 248), (0.875, 224, 256), (0.95, 384, 404), (1.0, 512, 512)]
+)
+def test_the_crop_of_timm_is_rounded_down(timm_with, share, side, resize):
+    """As timm.data.transforms_imagenet_eval does: floor(224 / 0.9) is 248, where rounding gives 249."""
+    folder = timm_with(crop_pct=share)
+    for model in (folder, folder / "model.safetensors"):
+        view, origin = evaluation_view(str(model), (side, side))
+        assert view == Preprocessing((side, side), resize, (0.5,) * 3, (0.5,) * 3, Image.Resampling.BICUBIC)
+        assert origin == "the model's config.json (timm)"
+
+
+def test_the_statistics_filter_and_mode_of_timm(timm_with):
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    folder = timm_with(mean=mean, std=std, interpolation="bilinear", crop_mode="squash", crop_pct=0.5)
+    view, _ = evaluation_view(str(folder), (32, 48))
+    assert view == Preprocessing((32, 48), (64, 96), mean, std, Image.Resampling.BILINEAR)
+    asked, origin = evaluation_view(str(folder), (32, 32), 0.8)
+    assert (asked.resize, asked.mean, asked.std, origin) == (40, mean, std, "crop_share")
+    silent, origin = evaluation_view(str(timm_with(mean=mean, std=std, crop_pct=None)), (32, 32))
+    assert (silent.resize, silent.mean, origin) == (37, mean, "the published evaluation")
+
+
+def test_a_preprocessor_wins_over_timm(timm_with, with_preprocessor):
+    folder, (_, own) = timm_with(), with_preprocessor
+    own.save_pretrained(folder)
+    assert evaluation_view(str(folder), (32, 32))[0] == own
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop_pct": 1.5}, "crop_pct is 1.5; expected a number above 0, at most 1"),
+        ({"crop_pct": "0.9"}, "crop_pct is '0.9'; expected a number"),
+        ({"crop_mode": "border"}, "crop_mode is 'border'; expected center or squash"),
+        ({"interpolation": "random"}, "interpolation is 'random'; expected bicubic"),
+    ],
+)
+def test_what_timm_says_and_is_not_understood_is_told(timm_with, changes, message):
+    folder = timm_with(**changes)
+    with pytest.raises(ConfigError, match=f"{message}.*set crop_share"):
+        evaluation_view(str(folder), (32, 32))
+    assert evaluation_view(str(folder), (32, 32), 0.5)[1] == "crop_share"
+
+
+def test_the_statistics_of_a_published_file_without_any_config(tmp_path):
+    """BEiT v2 was trained with ImageNet's mean and deviation, which its files do not tell."""
+    path = tmp_path / "beitv2_base_patch16_224_pt1k_ft21kto1k.pth"
+    shutil.copy(ORIGINAL, path)
+    view, origin = evaluation_view(str(path), (224, 224))
+    assert (view.mean, view.std, origin) == (*IMAGENET, "the published evaluation")
 
 
 def test_a_preprocessor_that_is_not_understood_is_told(with_preprocessor):

@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,7 +12,6 @@ from beit.errors import ConfigError, DataError
 from beit.inference.predictor import Predictor
 from beit.training.finetune import start_at_mean
 from beit.training.finetune_checks import check_labels
-from beit.training.finetune_measure import label_numbers, value_numbers
 from beit.training.inputs import Sources
 from beit.training.jobs import FinetuneJob
 from beit.training.settings import DataSettings
@@ -138,25 +136,6 @@ def test_other_labels_do_not_continue_a_run(pictures, tmp_path, capsys):
     arguments = [f"--data.path={pictures}", f"--data.labels={file}", f"--run.output={tmp_path / 'run'}"]
     assert main(["finetune", *SMALL, *arguments, "--data.val_share=0.3"]) == 1
     assert "labels" in capsys.readouterr().err
-
-
-def test_numbers_of_labels_by_hand():
-    targets = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 1, 0]])
-    logits = torch.tensor([[2.0, 1, -1], [1, 3, -1], [3, -2, -1]])
-    numbers = label_numbers(logits, targets)
-    # first label: ranked right, 1; second: right, wrong, right -> (1 + 2/3) / 2; the third never occurs
-    assert numbers["mean_average_precision"] == pytest.approx((1 + 5 / 6) / 2)
-    # 3 of 5 said are right, one of 4 true is missed: precision 3/5, recall 3/4
-    assert numbers["f1"] == pytest.approx(2 * 0.6 * 0.75 / (0.6 + 0.75))
-    assert numbers["loss"] == pytest.approx(float(np.mean(np.log1p(np.exp(np.where(targets == 1, -logits, logits))))))
-
-
-def test_numbers_of_values_by_hand():
-    numbers = value_numbers(torch.tensor([[1.0], [2], [6]]), torch.tensor([[1.0], [3], [5]]))
-    assert numbers["mean_squared_error"] == pytest.approx(2 / 3)
-    assert numbers["mean_absolute_error"] == pytest.approx(2 / 3)
-    assert numbers["r2"] == pytest.approx(1 - 2 / 8)
-    assert "r2" not in value_numbers(torch.zeros(2, 1), torch.ones(2, 1))
 
 
 def test_labels_out_of_range_are_named(pictures):

@@ -8,9 +8,10 @@ from beit.cli.parser import parse_job
 from beit.training.jobs import EvaluateJob
 
 DESCRIPTION = (
-    "Measure a fine-tuned model on labelled pictures: accuracy, loss, calibration, speed, and where it goes wrong. "
-    "Needs --model and --data.path. --report writes a page to look at, --output all numbers as JSON, --predictions a "
-    "line per picture."
+    "Measure a fine-tuned model on labelled pictures: accuracy, loss, calibration, speed, and where it goes wrong; of "
+    "several labels average precision and F1, of numbers the errors. Needs --model and --data.path, and for "
+    "several labels or numbers --data.labels. --report writes a page to look at, --output all numbers as JSON, "
+    "--predictions a line per picture."
 )
 
 
@@ -21,16 +22,18 @@ def run(arguments: Sequence[str]) -> int:
     from beit.training.evaluate import evaluate
 
     evaluation = evaluate(job)
-    for name, value in evaluation.numbers().items():
-        print(f"{name:<20}{value:,.0f}" if name == "pictures" else f"{name:<20}{value:.4f}")
+    lines = {
+        name: f"{value:,.0f}" if name == "pictures" else f"{value:.4f}" for name, value in evaluation.numbers().items()
+    }
     if evaluation.broken:
-        print(f"{'broken':<20}{len(evaluation.broken):,} left out; first: {evaluation.broken[0].reason}")
-    print(f"{'parameters':<20}{evaluation.parameters:,}")
+        lines["broken"] = f"{len(evaluation.broken):,} left out; first: {evaluation.broken[0].reason}"
+    lines["parameters"] = f"{evaluation.parameters:,}"
     speed = evaluation.speed
-    print(f"{'images_per_second':<20}{speed.model:,.1f} model alone, {speed.whole:,.1f} with reading them")
-    for name in ("report", "output", "predictions"):
-        if (path := getattr(job, name)) is not None:
-            print(f"{name:<20}{path}")
+    lines["images_per_second"] = f"{speed.model:,.1f} model alone, {speed.whole:,.1f} with reading them"
+    lines |= {name: path for name in ("report", "output", "predictions") if (path := getattr(job, name)) is not None}
+    width = max(map(len, lines)) + 1
+    for name, said in lines.items():
+        print(f"{name:<{width}}{said}")
     return 0
 
 

@@ -26,6 +26,8 @@ class BeitBase(nn.Module):
     base_model_prefix: ClassVar[str] = "beit"
     main_input_name: ClassVar[str] = "pixel_values"
     supports_gradient_checkpointing: ClassVar[bool] = True
+    # Trainer of transformers asks for it where a checkpoint lacks parameters: no name may be missing
+    _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__()
@@ -70,27 +72,53 @@ class BeitBase(nn.Module):
         """Whether activations are computed again in the backward pass instead of kept."""
         return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
         """Keep no activations inside layers in training; compute them again in the backward pass.
 
         Args:
-            gradient_checkpointing_kwargs: Accepted for the published API; `use_reentrant` must not be true.
+            activation_checkpointing_kwargs: Accepted for the published API; `use_reentrant` must not be true.
+            every_n_layers: Do so in the first of every so many layers; the others keep theirs.
+            offload: Must be false: what is kept stays on the device.
 
         Raises:
-            ConfigError: If reentrant checkpointing is asked for, which loses gradients of the shared bias.
+            ConfigError: If offloading is asked for, or reentrant checkpointing, which loses gradients of the shared
+                bias.
         """
-        if (gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+        if (activation_checkpointing_kwargs or {}).get("use_reentrant"):
             raise ConfigError("use_reentrant is True; expected False, the form that keeps every gradient")
-        self._set_gradient_checkpointing(True)
+        if every_n_layers < 1:
+            raise ConfigError(f"every_n_layers is {every_n_layers}; expected at least 1, every layer")
+        if offload:
+            raise ConfigError("offload is True; expected False: wrap the step in torch.autograd.graph.save_on_cpu()")
+        self._set_gradient_checkpointing(True, every_n_layers)
 
-    def gradient_checkpointing_disable(self) -> None:
+    def activation_checkpointing_disable(self) -> None:
         """Keep activations again."""
         self._set_gradient_checkpointing(False)
 
-    def _set_gradient_checkpointing(self, value: bool) -> None:
+    def gradient_checkpointing_enable(
+        self,
+        gradient_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """The older name of `activation_checkpointing_enable`."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, every_n_layers, offload)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """The older name of `activation_checkpointing_disable`."""
+        self._set_gradient_checkpointing(False)
+
+    def _set_gradient_checkpointing(self, value: bool, every: int = 1) -> None:
         for module in self.modules():
             if hasattr(module, "gradient_checkpointing"):
                 setattr(module, "gradient_checkpointing", value)  # noqa: B010  # for the type checker
+                setattr(module, "checkpoint_every", every)  # noqa: B010
 
     def initialise_weights(self, *modules: nn.Module) -> None:
         """Give the parameters of some modules (default: all) their starting values."""

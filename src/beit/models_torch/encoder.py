@@ -64,6 +64,7 @@ class Encoder(nn.Module):
         self.bias = RelativePositionBias(config.num_attention_heads, grid) if shared else None
         self.layers = nn.ModuleList(EncoderLayer(config, grid, rate) for rate in rates)
         self.gradient_checkpointing = False
+        self.checkpoint_every = 1  # layers
         self.biased = shared or config.use_relative_position_bias
 
     def forward(
@@ -87,7 +88,7 @@ class Encoder(nn.Module):
                 hidden_states.append(tokens_BSD)
             head_mask_H = head_mask_LH[index] if head_mask_LH is not None else None
             arguments = (tokens_BSD, positions, shared_bias_1HSS, head_mask_H, output_attentions)
-            if self.gradient_checkpointing and self.training:
+            if self.gradient_checkpointing and self.training and index % self.checkpoint_every == 0:
                 tokens_BSD, maps_BHSS = checkpoint(layer, *arguments, use_reentrant=False)
             else:
                 tokens_BSD, maps_BHSS = layer(*arguments)

@@ -1,6 +1,6 @@
 """Charts as SVG.
 
-Legend: K classes.
+Legend: K classes, P pictures.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from beit.training.evaluation import CalibrationBin
+from beit.training.class_evaluation import CalibrationBin
 from beit.training.metrics import Line
 
 _SIZE = (5.2, 3.0)  # inches
 _RELIABILITY_SIZE = (4.6, 4.4)
 _LARGEST_MATRIX = 11.0
+_MOST_DRAWN_DOTS = 2000  # more become pixels, or the page would have a line for each
 MOST_NUMBERED_CLASSES = 20
 _MOST_NAMED_CLASSES = 120
 _LONGEST_NAME = 24
@@ -93,6 +94,20 @@ def reliability_chart(bins: Sequence[CalibrationBin]) -> bytes:
     below.set_ylabel("pictures")
     below.set_xlabel("confidence (dots: its mean in the bin)")
     below.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    return _svg(chart)
+
+
+def scatter_chart(true_P: NDArray[np.float32], said_P: NDArray[np.float32], name: str) -> bytes:
+    """Return what was said over what is true, a dot per picture."""
+    chart = Figure(figsize=_RELIABILITY_SIZE, layout="constrained")
+    axes = chart.subplots()
+    many = len(true_P) > _MOST_DRAWN_DOTS
+    axes.scatter(true_P, said_P, s=9, color="#1f4e87", alpha=0.15 if many else 0.5, linewidths=0, rasterized=many)
+    axes.axline((float(true_P[0]), float(true_P[0])), slope=1, linestyle="--", color="grey", linewidth=1)
+    axes.set_title(_short(name), fontsize=10)
+    axes.set_xlabel("true")
+    axes.set_ylabel("predicted")
+    axes.grid(alpha=0.3)
     return _svg(chart)
 
 

@@ -15,7 +15,9 @@ from beit.data import open_source
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.tokenizer import TokenEncoder, load_tokenizer
-from beit.training.evaluate import evaluate_classifier, evaluation_sections
+from beit.training.evaluation_kinds import evaluate_model
+from beit.training.evaluation_pass import Way
+from beit.training.evaluation_sections import evaluation_sections
 from beit.training.finetune import finetune
 from beit.training.gallery import scene_section
 from beit.training.jobs import FinetuneJob, PretrainJob, PretrainTokenizerSettings
@@ -143,7 +145,7 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
     mask = mask_plan(job.mask, model.beit.embeddings.grid)
     views = replace(pretraining_views(job, model.config, encoder.tokenizer.stride, mask.grid), augmentation=None)
     classifier = BeitForImageClassification.from_pretrained(tuned.model)
-    evaluation = evaluate_classifier(classifier, Preprocessing.from_pretrained(tuned.model), test, batch_size=256)
+    evaluation = evaluate_model(classifier, Preprocessing.from_pretrained(tuned.model), test, Way(256))
     ahead = mean(result.pretrained) - mean(result.from_scratch)
     sections = [
         Section(

@@ -1,4 +1,4 @@
-"""Which class of a model each class of a collection is.
+"""Which class (or label, where pictures have several) of a model each class of a collection is.
 
 Legend: K classes of the model, C classes of the collection.
 """
@@ -26,13 +26,13 @@ def class_indices(source: ImageSource, names: Sequence[str], match: Match = "nam
     """Return the model's index of every class of a collection (C,), and how they were matched.
 
     Args:
-        source: The collection.
+        source: The collection, with labels.
         names: Class names of the model, by index.
         match: "names": by name, or by index where the collection's classes are numbers and the model's are not;
             "order": the collection's classes, sorted, are the model's.
 
     Raises:
-        DataError: If the pictures have no labels, a label is out of range, or classes cannot be matched.
+        DataError: If a label is out of range, or classes cannot be matched.
     """
     classes = _checked_classes(source)
     if match == "order":
@@ -46,16 +46,14 @@ def class_indices(source: ImageSource, names: Sequence[str], match: Match = "nam
         return by_name, "name"
     if (by_index := _by_index(classes, names)) is not None:
         return by_index, "index"
-    raise DataError(_unmatched(classes, names))
+    raise DataError(_unmatched(classes, names, "class folders" if source.label_kind == "class" else "labels"))
 
 
 def _checked_classes(source: ImageSource) -> list[str]:
     labels, classes = source.labels, source.classes
-    if labels is None or classes is None:
-        raise DataError(
-            "the pictures to evaluate on have no labels; put them into one folder per class, or name parquet or tar "
-            "files with labels"
-        )
+    assert labels is not None and classes is not None  # noqa: PT018, S101  # check_problem has seen them
+    if source.label_kind != "class":  # a file of labels names them
+        return classes
     strange = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(strange):
         first = int(strange[0])
@@ -106,7 +104,7 @@ def _by_index(classes: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]
     return np.array(indices, dtype=np.int64)
 
 
-def _unmatched(classes: Sequence[str], names: Sequence[str]) -> str:
+def _unmatched(classes: Sequence[str], names: Sequence[str], what_to_name: str) -> str:
     known = Counter(spelling for name in names for spelling in {name, _plain(name), *_synonyms(name)})
     unknown = [
         name for name in classes if not known[name] and not known[_plain(name)] and not known[_synonyms(name)[0]]
@@ -123,10 +121,10 @@ def _unmatched(classes: Sequence[str], names: Sequence[str]) -> str:
         said += f"; its {len(names)} classes are {list(names[:_SHOWN])}{' ...' * (len(names) > _SHOWN)}"
     numbers = [int(name) for name in classes if name.isdecimal()]
     if numbers and max(numbers) >= len(names):
-        return f"{said}: expected numbers from 0 to {len(names) - 1}; name the class folders by the model's indices"
+        return f"{said}: expected numbers from 0 to {len(names) - 1}; name the {what_to_name} by the model's indices"
     if len(classes) == len(names):
+        places = what_to_name.removeprefix("class ")
         hint = " (as it is in ImageNet-1K)" if all(map(_WORDNET_ID.fullmatch, classes)) else ""
-        return (
-            f"{said}: if the folders in sorted order are the model's classes{hint}, add --match order, else rename them"
-        )
-    return f"{said}: name the class folders as the model does, or by its indices, 0 to {len(names) - 1}"
+        said = f"{said}: if the {places} in sorted order are the model's classes{hint}"
+        return f"{said}, add --match order, else rename them"
+    return f"{said}: name the {what_to_name} as the model does, or by its indices, 0 to {len(names) - 1}"

@@ -1,8 +1,8 @@
 """An evaluation as files: JSON for programs, CSV with a line per picture.
 
 The JSON holds "schema" (raised when a key changes its meaning or goes), "numbers", "speed", "model", "settings",
-"versions", "classes" (names by index), "per_class" (worst first), "calibration" (bins), "confusion" (cells that are
-not empty) and "broken".
+"versions", "classes" (names by index) and "broken"; between them, by "problem_type" of "model", "per_class" (worst
+first), "calibration" (bins) and "confusion" (cells that are not empty), or "per_label" (worst first), or "per_value".
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import platform
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +30,7 @@ class EvaluatedModel:
 
     Attributes:
         name: Where it is from.
-        matched: How the pictures' classes were found among its own: by "name", "index" or "order".
+        matched: How the pictures' classes or labels were found among its own: by "name", "index" or "order".
         view_from: What decided how it sees pictures, in words.
         device: Where it computed.
         precision: "fp32" or "bf16".
@@ -57,6 +56,7 @@ def write_result(path: Path, evaluation: Evaluation, model: EvaluatedModel, job:
         "speed": asdict(evaluation.speed),
         "model": {
             **asdict(model),
+            "problem_type": evaluation.problem,
             "parameters": evaluation.parameters,
             "classes": len(evaluation.classes),
             "view": {
@@ -73,13 +73,7 @@ def write_result(path: Path, evaluation: Evaluation, model: EvaluatedModel, job:
             "python": platform.python_version(),
             **{library: version(library) for library in _LIBRARIES},
         },
-        "classes": evaluation.classes,
-        "per_class": [asdict(result) for result in evaluation.per_class()],
-        "calibration": [asdict(each) for each in evaluation.calibration()],
-        "confusion": [
-            {"label": label, "predicted": predicted, "pictures": count}
-            for label, predicted, count in evaluation.confusion_counts()
-        ],
+        **evaluation.details(),
         "broken": [asdict(picture) for picture in evaluation.broken],
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
@@ -88,23 +82,10 @@ def write_result(path: Path, evaluation: Evaluation, model: EvaluatedModel, job:
 
 
 def write_predictions(path: Path, evaluation: Evaluation) -> None:
-    """Write a line per picture: its name, its class, and the most likely classes with their probabilities.
+    """Write a line per picture: its name, what is true of it, and what was said.
 
     Raises:
         StorageError: If it cannot be written; an earlier file is untouched.
     """
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        more = range(2, evaluation.best.shape[1] + 1)
-        runners_up = [name for place in more for name in (f"top_{place}", f"probability_{place}")]
-        writer.writerow(["name", "label", "predicted", "probability", *runners_up])
-        writer.writerows(_rows(evaluation))
-
-
-def _rows(evaluation: Evaluation) -> Iterable[list[str]]:
-    names = evaluation.classes
-    for place, index in enumerate(evaluation.indices):
-        row = [evaluation.source.name(index), names[evaluation.labels[place]]]
-        for best, probability in zip(evaluation.best[place], evaluation.probabilities[place], strict=True):
-            row += [names[best], f"{probability:.6g}"]
-        yield row
+        csv.writer(file).writerows(evaluation.rows())

@@ -1,26 +1,26 @@
-"""An evaluation as parts of a report.
-
-Legend: K classes.
-"""
+"""An evaluation as parts of a report."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from beit.image import to_unit_array
-from beit.training.charts import MOST_NUMBERED_CLASSES, reliability_chart
+from beit.training.class_evaluation import ClassEvaluation
+from beit.training.class_sections import class_sections
 from beit.training.evaluation import Evaluation
 from beit.training.evaluation_files import EvaluatedModel
-from beit.training.report import Section, chart_figure, confusion_section, figure, numbers_table
+from beit.training.label_evaluation import LabelEvaluation
+from beit.training.label_sections import label_sections
+from beit.training.report import Section, numbers_table
+from beit.training.value_evaluation import ValueEvaluation
+from beit.training.value_sections import value_sections
 
-_SHOWN_MISTAKES = 24
-_SHOWN_CLASSES = 50
-_SHOWN_PAIRS = 30
-_MOST_CLASSES_IN_A_MATRIX = 120  # above, cells are smaller than a pixel of the page
+_NOUNS = {
+    "single_label_classification": "classes",
+    "multi_label_classification": "labels",
+    "regression": "numbers per picture",
+}
 
 
 def evaluation_sections(evaluation: Evaluation) -> list[Section]:
-    """Return the numbers, the classes, the calibration, the confusion and the most confident mistakes."""
+    """Return the numbers, then how each class, label or number fares, and the worst mistakes."""
     numbers = Section("Held-out pictures", table=numbers_table(evaluation.numbers()))
     return [numbers, *_details(evaluation)]
 
@@ -38,7 +38,7 @@ def detailed_sections(evaluation: Evaluation, model: EvaluatedModel) -> list[Sec
         table=[
             ("model", model.name),
             ("parameters", f"{evaluation.parameters:,}"),
-            ("classes", f"{len(evaluation.classes):,}, matched by {model.matched}"),
+            (_NOUNS[evaluation.problem], f"{len(evaluation.classes):,}, matched by {model.matched}"),
             (
                 "what it sees",
                 f"{to} resized to {resize}, centre {view.image_hw[0]} x {view.image_hw[1]}, "
@@ -53,76 +53,8 @@ def detailed_sections(evaluation: Evaluation, model: EvaluatedModel) -> list[Sec
 
 
 def _details(evaluation: Evaluation) -> list[Section]:
-    return [
-        _classes_section(evaluation),
-        _calibration_section(evaluation),
-        *_confusion_sections(evaluation),
-        _mistakes_section(evaluation),
-    ]
-
-
-def _classes_section(evaluation: Evaluation) -> Section:
-    results = evaluation.per_class()
-    shown = results[:_SHOWN_CLASSES]
-    which = f"The worst {len(shown)} of {len(results)} classes" if len(shown) < len(results) else "Worst first"
-    absent = len(evaluation.classes) - len(results)
-    without = f" {absent} of the model's {len(evaluation.classes)} classes have no pictures." if absent else ""
-    return Section(
-        "Classes",
-        f"{which}. Accuracy: the share of its pictures that is recognised. Precision: the share of the pictures taken "
-        f"for it that is right.{without}",
-        columns=["class", "pictures", "accuracy", "precision", "most often taken for"],
-        rows=[
-            [
-                result.name,
-                f"{result.pictures:,}",
-                f"{result.accuracy:.1%}",
-                "never predicted" if result.precision is None else f"{result.precision:.1%}",
-                result.taken_for or "",
-            ]
-            for result in shown
-        ],
-    )
-
-
-def _calibration_section(evaluation: Evaluation) -> Section:
-    error, bins = evaluation.calibration_error(), evaluation.calibration()
-    surer = np.average([each.confidence - each.accuracy for each in bins], weights=[each.pictures for each in bins])
-    section = Section(
-        "Calibration",
-        f"Expected calibration error {error:.2%} over {len(bins)} bins with pictures. The mean confidence is "
-        f"{abs(float(surer)) * 100:.1f} points {'above' if surer > 0 else 'below'} the accuracy: the model is "
-        f"{'too' if surer > 0 else 'not'} sure {'of itself' if surer > 0 else 'enough'}. A calibrated one is right as "
-        "often as it is sure, and its bars end on the dashed line.",
-    )
-    section.charts.append(chart_figure(reliability_chart(bins), "Reliability diagram"))
-    return section
-
-
-def _confusion_sections(evaluation: Evaluation) -> list[Section]:
-    """Return the matrix where it can be seen, and the most confused pairs where its cells have no numbers."""
-    pairs, classes = evaluation.confused_pairs(), evaluation.classes
-    few = len(classes) <= _MOST_CLASSES_IN_A_MATRIX
-    sections = [confusion_section(evaluation.confusion(), classes)] if few else []
-    if pairs and len(classes) > MOST_NUMBERED_CLASSES:
-        total = np.bincount(evaluation.labels, minlength=len(classes))
-        rows = [
-            [classes[label], classes[predicted], f"{count:,}", f"{count / total[label]:.1%}"]
-            for label, predicted, count in pairs[:_SHOWN_PAIRS]
-        ]
-        columns = ["true class", "taken for", "pictures", "of the true class"]
-        text = f"The {len(rows)} most frequent of {len(pairs):,} mistaken pairs." if len(rows) < len(pairs) else ""
-        sections.append(Section("Most confused classes", text, columns=columns, rows=rows))
-    return sections
-
-
-def _mistakes_section(evaluation: Evaluation) -> Section:
-    wrong = np.flatnonzero(~evaluation.right)
-    order = wrong[np.argsort(-evaluation.confidence[wrong], kind="stable")][:_SHOWN_MISTAKES].tolist()
-    section = Section("Wrong predictions", f"{len(wrong):,} of {len(evaluation.indices):,}; the most confident first.")
-    for place in order:
-        picture = evaluation.view.crop(evaluation.source.load(evaluation.indices[place]))
-        truth, guess = evaluation.classes[evaluation.labels[place]], evaluation.classes[evaluation.predicted[place]]
-        caption = f"is {truth}, predicted {guess} ({float(evaluation.confidence[place]):.0%})"
-        section.gallery.append([figure(to_unit_array(picture), caption)])
-    return section
+    if isinstance(evaluation, ClassEvaluation):
+        return class_sections(evaluation)
+    if isinstance(evaluation, LabelEvaluation):
+        return label_sections(evaluation)
+    return value_sections(evaluation) if isinstance(evaluation, ValueEvaluation) else []

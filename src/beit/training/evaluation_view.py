@@ -1,4 +1,4 @@
-"""How a model sees pictures in an evaluation: by its own preprocessor, else as its authors evaluated."""
+"""How a model sees pictures in an evaluation: by its own preprocessor, else as timm's config or its authors say."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
 from beit.data import Views
 from beit.hub import HubOptions, hub_file, is_hub_name
-from beit.image import Preprocessing, StoredPicture
+from beit.image import HALF, Preprocessing, StoredPicture
 from beit.image.arrays import Floats
 from beit.image.processor import PREPROCESSOR_NAME
+from beit.training.statistics import checkpoint_statistics
+from beit.training.timm_options import timm_options, timm_statistics, timm_view
 
 # Source: the evaluation of microsoft/unilm (beit/datasets.py): 256 for 224, the whole picture from 384 pixels.
 _SMALL_CROP, _FROM_SIDE = 0.875, 384
@@ -36,6 +38,8 @@ def evaluation_view(
 ) -> tuple[Preprocessing, str]:
     """Return the view, and in words where it is from.
 
+    Without a preprocessor, mean and deviation are timm's, or those of the published checkpoint by that name, else 0.5.
+
     Args:
         model: A folder, a file, or a name on the hub.
         image_hw: Size of the model's input, (height, width).
@@ -43,27 +47,34 @@ def evaluation_view(
             preprocessor says; its mean and standard deviation still hold.
 
     Raises:
-        ConfigError: If the model's preprocessor is not understood.
+        ConfigError: If the model's preprocessor, or its timm config, is not understood.
         CheckpointError: If the hub cannot be reached.
     """
-    file = _preprocessor_file(model)
+    file = _file_of(model, PREPROCESSOR_NAME)
     own = Preprocessing.from_pretrained(file) if file is not None else None
-    if crop_share is not None:
-        normalised = {"mean": own.mean, "std": own.std} if own is not None else {}
-        return Preprocessing.cropping(image_hw, crop_share, **normalised), "crop_share"
     if own is not None:
-        return own, f"the model's {PREPROCESSOR_NAME}"
-    return Preprocessing.cropping(image_hw, published_crop(image_hw)), "the published evaluation"
+        if crop_share is None:
+            return own, f"the model's {PREPROCESSOR_NAME}"
+        return Preprocessing.cropping(image_hw, crop_share, mean=own.mean, std=own.std), "crop_share"
+    config = _file_of(model, CONFIG_NAME)
+    timm = timm_options(config) if config is not None else {}
+    mean, std = timm_statistics(timm) or checkpoint_statistics(model) or (HALF, HALF)
+    if crop_share is not None:
+        return Preprocessing.cropping(image_hw, crop_share, mean=mean, std=std), "crop_share"
+    if (view := timm_view(timm, image_hw, (mean, std))) is not None:
+        return view, f"the model's {CONFIG_NAME} (timm)"
+    share = published_crop(image_hw)
+    return Preprocessing.cropping(image_hw, share, mean=mean, std=std), "the published evaluation"
 
 
-def _preprocessor_file(model: str) -> Path | None:
-    """Return the file that says how the model sees pictures; like a config, it belongs to weights beside it."""
+def _file_of(model: str, name: str) -> Path | None:
+    """Return a file of a model that tells about pictures; like a config, it belongs to weights beside it."""
     path = Path(model)
     if path.is_file():
-        beside = path.parent / PREPROCESSOR_NAME
+        beside = path.parent / name
         return beside if beside.is_file() and (path.parent / CONFIG_NAME).is_file() else None
     if path.is_dir():
-        return path / PREPROCESSOR_NAME if (path / PREPROCESSOR_NAME).is_file() else None
+        return path / name if (path / name).is_file() else None
     public = public_checkpoint(model)
     repository = public.hub if public is not None else model
-    return hub_file(repository, PREPROCESSOR_NAME, HubOptions()) if repository and is_hub_name(repository) else None
+    return hub_file(repository, name, HubOptions()) if repository and is_hub_name(repository) else None

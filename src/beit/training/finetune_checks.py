@@ -7,16 +7,11 @@ import hashlib
 import numpy as np
 
 from beit.config import ProblemType
-from beit.data import PAIR, ImageSource, LabelKind, check_shared_batch
+from beit.data import PAIR, ImageSource, check_shared_batch
 from beit.errors import ConfigError, DataError
 from beit.training.inputs import Sources
 from beit.training.jobs import FinetuneJob
-
-PROBLEMS: dict[LabelKind, ProblemType] = {
-    "class": "single_label_classification",
-    "labels": "multi_label_classification",
-    "value": "regression",
-}
+from beit.training.problems import PROBLEMS
 
 
 def check_labels(sources: Sources, job: FinetuneJob) -> tuple[list[str], ProblemType]:

@@ -174,12 +174,13 @@ class EvaluateJob:
     data: PictureSettings = field(default_factory=PictureSettings)
     """Data"""
     match: Literal["names", "order"] = "names"
-    """How the pictures' classes are the model's: by name (or index, if they are numbers), or all in sorted order."""
+    """How the pictures' classes or labels are the model's: by name (or index, if they are numbers), or all in sorted
+    order."""
     limit: int | None = Field(default=None, ge=1)
     """Measure on this many pictures only, spread evenly; null takes all."""
     crop_share: float | None = Field(default=None, gt=0, le=1)
-    """Crop this share of a picture's shorter side; null: as the model's preprocessor says, else as published, 0.875
-    below 384 pixels and 1.0 from there."""
+    """Crop this share of a picture's shorter side; null: as the model's preprocessor or timm's config says, else as
+    published, 0.875 below 384 pixels and 1.0 from there."""
     flips: bool = False
     """Average the scores of each picture and its mirror image."""
     batch_size: int = Field(default=64, ge=1)
@@ -189,7 +190,7 @@ class EvaluateJob:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast; auto takes bf16 on a GPU that supports it, else fp32."""
     output: str | None = None
-    """Write all numbers, also per class, to this JSON file."""
+    """Write all numbers, also per class or label, to this JSON file."""
     predictions: str | None = None
     """Write what was predicted for every picture to this CSV file."""
     report: str | None = None

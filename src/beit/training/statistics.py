@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.image import HALF, Preprocessing
+from beit.training.timm_options import Statistics, timm_options, timm_statistics
 
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _PREPROCESSOR = "preprocessor_config.json"
 
@@ -27,7 +25,7 @@ def checkpoint_statistics(checkpoint: str) -> Statistics | None:
     if (folder / _PREPROCESSOR).is_file():
         view = Preprocessing.from_pretrained(folder)
         return view.mean, view.std
-    if (folder / CONFIG_NAME).is_file() and (told := _timm_statistics(folder / CONFIG_NAME)) is not None:
+    if (config := folder / CONFIG_NAME).is_file() and (told := timm_statistics(timm_options(config))) is not None:
         return told
     public = public_checkpoint(place.name if place.exists() else checkpoint)
     if public is not None:
@@ -39,13 +37,3 @@ def checkpoint_statistics(checkpoint: str) -> Statistics | None:
     except ConfigError:
         return None
     return view.mean, view.std
-
-
-def _timm_statistics(path: Path) -> Statistics | None:
-    try:
-        options: Any = json.loads(path.read_text(encoding="utf-8"))
-        told = options["pretrained_cfg"]
-        mean, std = (tuple(float(value) for value in told[name]) for name in ("mean", "std"))
-    except (KeyError, TypeError, ValueError):  # not one of timm's
-        return None
-    return (mean, std) if len(mean) == len(std) == 3 else None

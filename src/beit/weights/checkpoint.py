@@ -19,7 +19,7 @@ from beit.weights.entry import Entry, entry_of
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.infer import inferred_options
-from beit.weights.layouts import layout_of
+from beit.weights.layouts import CANONICAL, layout_of
 from beit.weights.locate import WEIGHT_FILES, Located, locate
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
@@ -30,7 +30,7 @@ from beit.weights.stored import StoredTensor
 from beit.weights.timm_config import timm_hints
 
 _LAYER = r"beit\.encoder\.layers\.(\d+)\."
-_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # layouts that come with a config.json
+_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX, CANONICAL)  # nothing but a config.json tells their options
 _STATE_KEYS = ("model", "module", "state_dict", "params")  # where training scripts keep the weights
 CONFIG_KEY = "beit_config"  # where our own `.pth` files say what they hold
 _INDEX_LIMIT = 16 * 2**20  # bytes of a shard index or a config

@@ -1,0 +1,65 @@
+"""What timm's config says about the pictures that its checkpoint is measured on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from beit.errors import ConfigError
+from beit.image import Preprocessing
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # (mean, standard deviation) per channel
+
+
+def timm_options(config: Path) -> Mapping[str, Any]:
+    """Return the `pretrained_cfg` of a `config.json`; nothing if the file is not one of timm's."""
+    try:
+        options: Any = json.loads(config.read_text(encoding="utf-8"))["pretrained_cfg"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return options if isinstance(options, Mapping) else {}
+
+
+def timm_statistics(options: Mapping[str, Any]) -> Statistics | None:
+    """Return (mean, std) per channel, or None if the options do not tell them."""
+    try:
+        mean, std = (tuple(float(value) for value in options[name]) for name in ("mean", "std"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (mean, std) if len(mean) == len(std) == 3 else None
+
+
+def timm_view(options: Mapping[str, Any], image_hw: tuple[int, int], statistics: Statistics) -> Preprocessing | None:
+    """Return the view that timm's validation has, or None if the options do not tell the crop.
+
+    Args:
+        options: `pretrained_cfg`.
+        image_hw: Size of the model's input, (height, width).
+        statistics: Mean and standard deviation.
+
+    Raises:
+        ConfigError: If they ask for what is not understood.
+    """
+    share: Any = options.get("crop_pct")
+    if share is None:
+        return None
+    mode, filter_name = options.get("crop_mode") or "center", str(options.get("interpolation") or "bicubic")
+    wrong = None
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        wrong = f"crop_pct is {share!r}; expected a number above 0, at most 1"
+    elif mode not in ("center", "squash"):
+        wrong = f"crop_mode is {mode!r}; expected center or squash"
+    elif filter_name.upper() not in Image.Resampling.__members__:
+        wrong = f"interpolation is {filter_name!r}; expected bicubic, bilinear or another filter of Pillow"
+    if wrong is not None:
+        raise ConfigError(f"pretrained_cfg of the model's config.json: {wrong}. Correct it, or set crop_share")
+    # timm rounds down: 0.9 of 248 pixels for 224, not of 249
+    height, width = (math.floor(side / share) for side in image_hw)
+    mean, std = statistics
+    resize = (height, width) if mode == "squash" else max(height, width)
+    return Preprocessing(image_hw, resize, mean, std, Image.Resampling[filter_name.upper()])
