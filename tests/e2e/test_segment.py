@@ -98,6 +98,35 @@ def test_predicted_maps_are_those_that_were_measured(whole, scenes, tmp_path, ca
     assert joint / either == pytest.approx([result[f"iou_{name}"] for name in CLASSES], abs=1e-6)
 
 
+def test_evaluate_gives_what_training_measured(whole, scenes, tmp_path, capsys):
+    files = {name: tmp_path / name for name in ("output.json", "predictions.csv", "report.html")}
+    given = [f"--{name.split('.')[0]}={path}" for name, path in files.items()]
+    place = [f"--data.path={scenes}/val/pictures", f"--masks.path={scenes}/val/masks", "--masks.ignored=[9]"]
+    assert main(["evaluate", f"--model={whole / 'model'}", *place, *given]) == 0
+    assert "IoU" in capsys.readouterr().out
+    result, told = json.loads((whole / "result.json").read_text()), json.loads(files["output.json"].read_text())
+    for name in ("mean_iou", "mean_accuracy", "pixel_accuracy", "boundary_f1", "pictures"):
+        assert told["numbers"][name] == pytest.approx(result[name], abs=1e-6)
+    assert [row["iou"] for row in told["per_class"]] == pytest.approx([result[f"iou_{name}"] for name in CLASSES])
+    lines = files["predictions.csv"].read_text().splitlines()
+    assert len(lines) == 7
+    assert "Scenes that are segmented worst" in files["report.html"].read_text()
+    more = ["--flips", "--scene.scales=[0.75, 1.0]", "--scene.window=48", "--limit=2"]
+    assert main(["evaluate", f"--model={whole / 'model'}", *place, *more]) == 0
+    assert "pictures" in capsys.readouterr().out
+
+
+def test_evaluate_refuses_what_does_not_fit(whole, scenes, tmp_path, capsys):
+    place = [f"--model={whole / 'model'}", f"--data.path={scenes}/val/pictures", f"--masks.path={scenes}/val/masks"]
+    (tmp_path / "other.txt").write_text("ground\ncircle\ndisc\n")
+    assert main(["evaluate", *place, f"--masks.classes={tmp_path}/other.txt"]) == 1
+    assert "class 1 is 'circle' there and 'square' in the model" in capsys.readouterr().err
+    assert main(["evaluate", *place, "--scene.mode=whole", "--scene.window=9"]) == 1
+    assert "scene.mode is whole; choose one" in capsys.readouterr().err
+    assert main(["evaluate", *place]) == 1, "9 stands for nothing here"
+    assert "has the number 9; expected 0 to 2" in capsys.readouterr().err
+
+
 def test_a_killed_run_continues_bit_for_bit(whole, scenes, tmp_path):
     run = tmp_path / "run"
     kill_after = int(np.random.default_rng().integers(21, STEPS - 15))

@@ -9,9 +9,9 @@ from beit.training.jobs import EvaluateJob
 
 DESCRIPTION = (
     "Measure a fine-tuned model on labelled pictures: accuracy, loss, calibration, speed, and where it goes wrong; of "
-    "several labels average precision and F1, of numbers the errors. Needs --model and --data.path, and for "
-    "several labels or numbers --data.labels. --report writes a page to look at, --output all numbers as JSON, "
-    "--predictions a line per picture."
+    "several labels average precision and F1, of numbers the errors, of pixels intersection over union. Needs --model "
+    "and --data.path, for several labels or numbers --data.labels, for classes of pixels --masks.path. --report writes "
+    "a page to look at, --output all numbers as JSON, --predictions a line per picture."
 )
 
 
@@ -19,6 +19,8 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, evaluate, print."""
     given = ["--flips=true" if _is_bare(arguments, place) else word for place, word in enumerate(arguments)]
     job = parse_job(EvaluateJob, "beit evaluate", DESCRIPTION, given, "[--flips]")
+    if job.masks.path is not None:
+        return _scenes(job)
     from beit.training.evaluate import evaluate
 
     evaluation = evaluate(job)
@@ -30,11 +32,34 @@ def run(arguments: Sequence[str]) -> int:
     lines["parameters"] = f"{evaluation.parameters:,}"
     speed = evaluation.speed
     lines["images_per_second"] = f"{speed.model:,.1f} model alone, {speed.whole:,.1f} with reading them"
+    _tell(lines, job)
+    return 0
+
+
+def _scenes(job: EvaluateJob) -> int:
+    """Evaluate a model that tells the class of every pixel."""
+    from beit.training.evaluation_scenes import evaluate_scenes
+
+    evaluation = evaluate_scenes(job)
+    lines = {
+        name: f"{value:,.0f}" if name == "pictures" else f"{value:.4f}" for name, value in evaluation.numbers().items()
+    }
+    for row in evaluation.per_class():
+        lines[f"  {row['name']}"] = "not there" if row["iou"] is None else f"IoU {row['iou']:.4f}"
+    broken = evaluation.measured.broken
+    if broken:
+        lines["broken"] = f"{len(broken):,} left out; first: {broken[0].reason}"
+    lines["parameters"] = f"{evaluation.parameters:,}"
+    _tell(lines, job)
+    return 0
+
+
+def _tell(lines: dict[str, str], job: EvaluateJob) -> None:
+    """Print names and what is said about them, and the files that were written."""
     lines |= {name: path for name in ("report", "output", "predictions") if (path := getattr(job, name)) is not None}
     width = max(map(len, lines)) + 1
     for name, said in lines.items():
         print(f"{name:<{width}}{said}")
-    return 0
 
 
 def _is_bare(arguments: Sequence[str], place: int) -> bool:

@@ -14,6 +14,7 @@ from beit.training.finetune_settings import (
     ProbeSettings,
     RandAugmentSettings,
 )
+from beit.training.segment_settings import LabelMapSettings, SceneUseSettings
 from beit.training.settings import (
     STRICT,
     AggregationSettings,
@@ -183,6 +184,10 @@ class EvaluateJob:
     published, 0.875 below 384 pixels and 1.0 from there."""
     flips: bool = False
     """Average the scores of each picture and its mirror image."""
+    masks: LabelMapSettings = field(default_factory=LabelMapSettings)
+    """Masks, for models that tell the class of every pixel"""
+    scene: SceneUseSettings = field(default_factory=SceneUseSettings)
+    """How scenes are segmented; null: as the model was measured when it was trained, or as published"""
     batch_size: int = Field(default=64, ge=1)
     """Pictures at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

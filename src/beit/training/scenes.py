@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from beit.data.class_file import read_classes
+from beit.data.class_file import NamedClasses, read_classes
 from beit.data.mask_ids import CITYSCAPES, MaskIds
 from beit.data.scene_folder import Scene, SceneFolder
 from beit.data.source import ImageSource
@@ -24,8 +24,8 @@ from beit.data.subset import split, spread
 from beit.errors import ConfigError, DataError
 from beit.image import IGNORED
 from beit.training.inputs import Sources
-from beit.training.segment_settings import LabelMapSettings
-from beit.training.settings import DataSettings, PictureSettings
+from beit.training.segment_settings import LabelMapSettings, TrainingLabelMapSettings
+from beit.training.settings import DataSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PixelCounts:
         return [*rows, ["(none)", f"{self.ignored:,}", ""]]
 
 
-def open_scenes(data: DataSettings, masks: LabelMapSettings, seed: int) -> Sources:
+def open_scenes(data: DataSettings, masks: TrainingLabelMapSettings, seed: int) -> Sources:
     """Open the scenes of a training.
 
     Raises:
@@ -65,40 +65,40 @@ def open_scenes(data: DataSettings, masks: LabelMapSettings, seed: int) -> Sourc
         raise ConfigError(
             f"data.val_path is {data.val_path} and masks.val_path {masks.val_path}; expected both, or neither"
         )
-    source = open_scene_folder(data, masks)
+    if masks.classes is None:
+        raise ConfigError("masks.classes is missing; name a text file with the name of each class, one per line")
+    classes = read_classes(masks.classes)
+    source = open_scene_folder(data.path, masks.path, data.min_side, masks, classes)
     if data.val_path is None:
         return Sources(*split(source, data.val_share, seed))
-    return Sources(source, _folder(data.val_path, masks.val_path, data.min_side, masks))
+    return Sources(source, open_scene_folder(data.val_path, masks.val_path, data.min_side, masks, classes))
 
 
-def open_scene_folder(data: PictureSettings, masks: LabelMapSettings) -> SceneFolder:
-    """Open the scenes of `data.path` and `masks.path`.
+def open_scene_folder(
+    pictures: str | None, masks: str | None, min_side: int, settings: LabelMapSettings, classes: NamedClasses
+) -> SceneFolder:
+    """Open the scenes of two folders.
 
     Raises:
-        ConfigError: If settings are missing.
+        ConfigError: If a folder is missing, or numbers are mapped to classes that are not there.
         DataError: If there are no pictures, or pictures without a mask.
     """
-    return _folder(data.path, masks.path, data.min_side, masks)
-
-
-def _folder(pictures: str | None, masks: str | None, min_side: int, settings: LabelMapSettings) -> SceneFolder:
-    named = {"data.path": pictures, "masks.path": masks, "masks.classes": settings.classes}
+    named = {"data.path": pictures, "masks.path": masks}
     missing = [name for name, value in named.items() if value is None]
-    if pictures is None or masks is None or settings.classes is None:
+    if pictures is None or masks is None:
         raise ConfigError(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; name a folder of pictures, one "
-            "of masks, and a text file with the names of the classes"
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; name a folder of pictures "
+            "and one of masks"
         )
-    for name in ("data.path", "masks.path"):
-        if not Path(str(named[name])).is_dir():
-            raise DataError(f"{name} {named[name]!r} is no folder; expected one of pictures, a mask for each")
-    classes = read_classes(settings.classes)
+    for name, place in named.items():
+        if not Path(str(place)).is_dir():
+            raise DataError(f"{name} {place!r} is no folder; expected one of pictures, and one with a mask for each")
     mapping = CITYSCAPES if settings.mapping == "cityscapes" else settings.mapping
     wrong = [value for value in (mapping or {}).values() if not 0 <= value < len(classes.names)]
     if wrong:
         raise ConfigError(
             f"masks.mapping gives the class {wrong[0]}; expected 0 to {len(classes.names) - 1}, one of the "
-            f"{len(classes.names)} classes of {settings.classes}"
+            f"{len(classes.names)} classes"
         )
     ids = MaskIds(len(classes.names), settings.reduce, mapping, frozenset(settings.ignored), classes.colours)
     return SceneFolder(

@@ -21,14 +21,12 @@ from beit.training.settings import (
 
 @dataclass(frozen=True, config=STRICT)
 class LabelMapSettings:
-    """Where the masks are, and what is in them."""
+    """Where masks are, and what is in them."""
 
     path: str | None = None
-    """Folder of masks, one for each picture of data.path, of the same name but for the ending. Needed."""
-    val_path: str | None = None
-    """The same for data.val_path."""
+    """Folder of masks, one for each picture of data.path, of the same name but for the ending."""
     classes: str | None = None
-    """Text file with the name of each class, one per line; `name red green blue` for masks in colours. Needed."""
+    """Text file with the name of each class, one per line; `name red green blue` for masks in colours."""
     reduce: bool = False
     """0 stands for no class, and every other number for the class one less, as in ADE20K."""
     mapping: Literal["cityscapes"] | dict[int, int] | None = None
@@ -39,6 +37,14 @@ class LabelMapSettings:
     """What the names of pictures have before the ending and those of masks have not, such as _leftImg8bit."""
     mask_suffix: str = ""
     """What the names of masks have before the ending and those of pictures have not, such as _gtFine_labelIds."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingLabelMapSettings(LabelMapSettings):
+    """The masks of a training, whose path and classes are needed."""
+
+    val_path: str | None = None
+    """The same for data.val_path."""
     checked: int | None = Field(default=None, ge=1)
     """Masks to read before the first step, at even distances; null: all."""
 
@@ -96,6 +102,22 @@ class InferenceSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SceneUseSettings:
+    """How a trained model is shown scenes."""
+
+    mode: Literal["slide", "whole"] | None = None
+    """Windows that overlap, or the picture at once."""
+    window: int | None = Field(default=None, ge=1)
+    """Side of a window, in pixels."""
+    stride: int | None = Field(default=None, ge=1)
+    """Distance between windows, in pixels; with a window alone two thirds of it."""
+    shorter_side: int | None = Field(default=None, ge=1)
+    """Length that a scene's shorter side gets, in pixels."""
+    scales: tuple[float, ...] | None = None
+    """Average the probabilities over these factors on the picture's size."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class SegmentJob:
     """Train a BEiT with UperNet to tell the class of every pixel."""
 
@@ -103,7 +125,7 @@ class SegmentJob:
     """Run"""
     data: DataSettings = field(default_factory=DataSettings)
     """Pictures"""
-    masks: LabelMapSettings = field(default_factory=LabelMapSettings)
+    masks: TrainingLabelMapSettings = field(default_factory=TrainingLabelMapSettings)
     """Masks"""
     scene: SceneSettings = field(default_factory=SceneSettings)
     """Random views"""

@@ -46,6 +46,12 @@ class SegmentationScores:
         self.outlines_K2 += torch.stack((f1_K.nan_to_num(0.0), (~f1_K.isnan()).double()), dim=1)
         self.pictures += 1
 
+    def join(self, other: SegmentationScores) -> None:
+        """Add what was counted elsewhere, of other pictures."""
+        self.confusion_KK += other.confusion_KK
+        self.outlines_K2 += other.outlines_K2
+        self.pictures += other.pictures
+
     @property
     def pixels(self) -> Tensor:
         """True pixels of each class (K,)."""
