@@ -253,3 +253,11 @@ def test_the_frames_of_a_film(whole, scenes, tmp_path, capsys):
     assert np.asarray(Image.open(made / "ride_000002_index.png")).shape == (64, 80)
     assert main(["predict", str(whole / "model"), str(film), "--task=segment"]) == 1
     assert "--output is missing" in capsys.readouterr().err
+
+
+def test_a_dry_run_tells_the_cost_and_writes_nothing(scenes, tmp_path, capsys):
+    assert main([*command(scenes, tmp_path / "run"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "steps        60 of 8 pictures, out of 24" in said
+    assert "held by a process in a step of 8 pictures of 32 pixels" in said
+    assert not (tmp_path / "run").exists()

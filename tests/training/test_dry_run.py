@@ -7,7 +7,7 @@ from beit.cli.main import main
 from beit.config import BeitConfig
 from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.training import dry_run
+from beit.training import timed_steps
 from tests.e2e.small import PICTURES, PRETRAIN
 
 DRY = ["pretrain", *PRETRAIN, "--train.max_steps=9", "--run.device=cpu", "--dry-run"]
@@ -23,13 +23,13 @@ def told(capsys, *options):
 def steps(monkeypatch):
     """Shapes of what goes through the model in every part of a step."""
     seen = []
-    real = dry_run.add_gradients
+    real = timed_steps.add_gradients
 
     def note(accelerator, module, progress, parts, weights):
         seen.append([len(part["pixel_values"]) for part in parts])
         return real(accelerator, module, progress, parts, weights)
 
-    monkeypatch.setattr(dry_run, "add_gradients", note)
+    monkeypatch.setattr(timed_steps, "add_gradients", note)
     return seen
 
 
@@ -99,7 +99,7 @@ def fails(kind, text):
     ],
 )
 def test_too_little_memory_is_said_below_what_is_known(monkeypatch, capsys, failure):
-    monkeypatch.setattr(dry_run, "add_gradients", fails(*failure))
+    monkeypatch.setattr(timed_steps, "add_gradients", fails(*failure))
     status, shown, error = told(capsys, "--train.accumulate=2")
     assert status == 1
     for word in ("estimated per process", "GFLOP per picture", "9 of 32 pictures"):
@@ -109,14 +109,14 @@ def test_too_little_memory_is_said_below_what_is_known(monkeypatch, capsys, fail
 
 
 def test_another_error_stays_what_it_is(monkeypatch):
-    monkeypatch.setattr(dry_run, "add_gradients", fails(RuntimeError, "something else"))
+    monkeypatch.setattr(timed_steps, "add_gradients", fails(RuntimeError, "something else"))
     with pytest.raises(RuntimeError, match="something else"):
         main(DRY)
 
 
 def test_a_moving_average_clipping_and_compilers_are_those_of_the_run(monkeypatch, capsys):
     limits, compiled = [], []
-    monkeypatch.setattr(dry_run.Trainee, "clipped", lambda _, limit: limits.append(limit))
+    monkeypatch.setattr(timed_steps.Trainee, "clipped", lambda _, limit: limits.append(limit))
     monkeypatch.setattr(torch, "compile", lambda what, **_: compiled.append(what) or what)
     options = ["--train.ema_decay=0.9", "--optim.clip_grad=0.5", "--train.compile=true"]
     status, shown, error = told(capsys, *options, "--tokenizer.encoding.compile=true")

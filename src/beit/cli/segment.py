@@ -10,17 +10,48 @@ from beit.training.segment_settings import SegmentJob
 
 DESCRIPTION = (
     "Train a BEiT with UperNet to tell the class of every pixel, from a folder of pictures and one of masks. The masks "
-    "are read before the first step. The same command continues a run that was stopped."
+    "are read before the first step. The same command continues a run that was stopped. --dry-run takes a few steps, "
+    "writes nothing and tells what the whole run would cost."
 )
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, train, print."""
-    job = parse_job(SegmentJob, "beit segment", DESCRIPTION, arguments)
+    dry = "--dry-run" in arguments
+    given = [word for word in arguments if word != "--dry-run"]
+    job = parse_job(SegmentJob, "beit segment", DESCRIPTION, given, "[--dry-run]")
     from beit.training.run_folder import resolved_recipe
-    from beit.training.segment import segment
 
     say(f"recipe:\n{resolved_recipe(job)}")
+    return _forecast(job) if dry else _segment(job)
+
+
+def _forecast(job: SegmentJob) -> int:
+    from beit.training.run_state import duration
+    from beit.training.segment_dry_run import forecast_segmentation
+
+    cost = forecast_segmentation(job)
+    pictures, side = job.train.batch_size // cost.processes, job.model.image_size or "the checkpoint's"
+    say(
+        f"parameters   {cost.parameters:,}",
+        f"memory       {_gib(cost.peak_memory)} held by a process in a step of {pictures} pictures of {side} pixels, "
+        f"{_gib(cost.state)} of it for weights and optimiser",
+        "             train.recompute, train.accumulate and bf16 lower the rest",
+        f"steps        {cost.steps:,} of {job.train.batch_size} pictures, out of {cost.scenes:,}",
+        f"speed        {cost.seconds_per_step:.3f} s per step, {cost.data_share:.0%} of it waits for pictures",
+        f"whole run    about {duration(cost.steps * cost.seconds_per_step)} on {cost.processes} "
+        f"process{'es' * (cost.processes > 1)} like this",
+    )
+    return 0
+
+
+def _gib(amount: float) -> str:
+    return f"{amount / 2**30:,.2f} GiB"
+
+
+def _segment(job: SegmentJob) -> int:
+    from beit.training.segment import segment
+
     folder = segment(job)
     result = folder.read_result()
     say(

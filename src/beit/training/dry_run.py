@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
 
-from beit.data import BatchOrder, Collate, training_batches
-from beit.errors import BeitError, ConfigError
+from beit.data import Collate
+from beit.errors import ConfigError
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
-from beit.training.cost import gemm_rate, memory_estimate, peak_memory, training_flops, wait_for
+from beit.training.cost import gemm_rate, memory_estimate, peak_memory, training_flops
 from beit.training.device import make_accelerator, reproducible
 from beit.training.inputs import open_sources
 from beit.training.jobs import PretrainJob
-from beit.training.micro_batches import add_gradients, micro_batches
 from beit.training.plan import Plan, total_steps
 from beit.training.pretrain import PretrainRun
 from beit.training.pretrain_checks import check_lengths, stored_tokens
 from beit.training.pretrain_start import pretraining_model, pretraining_start, pretraining_views, training_views
 from beit.training.run_folder import RunFolder
+from beit.training.timed_steps import timed_steps
 from beit.training.together import one_run
-from beit.training.trainee import Trainee
-
-_WARM_STEPS, _TIMED_STEPS = 1, 5
-_OUT_OF_MEMORY = ("can't allocate", "not enough memory", "out of memory")  # as torch says it of a CPU
-
-
-class _Seconds(NamedTuple):
-    """What a step took, and of that the tokenizer and the wait for pictures."""
-
-    step: float
-    tokenizer: float
-    data: float
 
 
 @dataclass(frozen=True)
@@ -112,7 +97,7 @@ def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | No
     memory = _memory(job, model, accelerator, world, start.mask.count)
     tell(Cost(parameters, pictures, total_steps(job.train, pictures), world, flops, memory))
 
-    with _enough_memory(job, accelerator.device, world), TemporaryDirectory() as nowhere, reproducible():
+    with TemporaryDirectory() as nowhere, reproducible():
         encoding = job.tokenizer.encoding
         encoder = TokenEncoder(tokenizer, accelerator.device, encoding.precision, encoding.compile)
         run = PretrainRun(model, encoder, job)
@@ -120,13 +105,12 @@ def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | No
         dataset = training_views(job, views, sources.train, stored)
         collate = Collate(job.run.seed, start.mask)
         plan = Plan("dry run", job.run, job.data, job.optim, job.train, dataset, collate)
-        trainee = Trainee(plan, run, RunFolder(nowhere), accelerator)
-        timed = _seconds(plan, run, trainee, accelerator, world)[_WARM_STEPS:]
+        timed = timed_steps(plan, run, RunFolder(nowhere), accelerator, world)
     step = median(one.step for one in timed)
     reached = flops * (job.train.batch_size // world) / step
     return Speed(
         seconds_per_step=step,
-        tokenizer_share=sum(one.tokenizer for one in timed) / sum(one.step for one in timed),
+        tokenizer_share=sum(one.preparing for one in timed) / sum(one.step for one in timed),
         data_share=sum(one.data for one in timed) / sum(one.step for one in timed),
         flops_utilisation=reached / gemm_rate(accelerator.device, _activations(accelerator)),
         peak_memory=peak_memory(accelerator.device),
@@ -164,45 +148,3 @@ def _memory(
 
 def _activations(accelerator: Accelerator) -> torch.dtype:
     return torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
-
-
-def _seconds(plan: Plan, run: PretrainRun, trainee: Trainee, accelerator: Accelerator, world: int) -> list[_Seconds]:
-    """Take steps as the run would, each with the pictures of one process, and return what they took."""
-    job, size, device = plan.train, len(plan.dataset), accelerator.device
-    steps, rank = _WARM_STEPS + _TIMED_STEPS, accelerator.process_index
-    window, shards = plan.data.shuffle_window, plan.dataset.shard_sizes
-    order = BatchOrder(size, job.batch_size, steps, plan.run.seed, 0, rank, world, window, shards)
-    trainee.module.train()
-    limit = float("inf") if plan.optim.clip_grad is None else plan.optim.clip_grad
-    seconds: list[_Seconds] = []
-    began = time.perf_counter()
-    for batch in training_batches(plan.dataset, order, plan.collate, plan.data.workers, device.type == "cuda"):
-        loaded = time.perf_counter()
-        tensors = run.prepare(batch.to(device).tensors, len(seconds))
-        wait_for(device)
-        encoded = time.perf_counter()
-        parts = micro_batches(tensors, job.accumulate)
-        add_gradients(accelerator, trainee.module, 0.0, parts, [run.weight(part) for part in parts])
-        trainee.clipped(limit)
-        trainee.update()
-        wait_for(device)
-        seconds.append(_Seconds(time.perf_counter() - began, encoded - loaded, loaded - began))
-        began = time.perf_counter()
-    return seconds
-
-
-@contextmanager
-def _enough_memory(job: PretrainJob, device: torch.device, world: int) -> Generator[None]:
-    """Say in one line what to do where memory does not suffice inside."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not short and not any(words in str(error) for words in _OUT_OF_MEMORY):
-            raise
-        pictures, parts = job.train.batch_size // world, job.train.accumulate
-        where = f"cuda:{device.index or 0}" if device.type == "cuda" else "this machine"
-        raise BeitError(
-            f"{where} has not enough memory for a step: the {pictures} pictures of a process go through the model in "
-            f"{parts} part{'s' * (parts != 1)}; raise train.accumulate, or lower train.batch_size"
-        ) from None
