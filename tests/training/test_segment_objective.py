@@ -8,6 +8,7 @@ from beit import BeitConfig, BeitForImageClassification, BeitForSemanticSegmenta
 from beit.training.segment_model import starting_segmenter
 from beit.training.segment_objective import SegmentObjective, hard_pixels
 from beit.training.segment_settings import HardPixelSettings, SegmentJob
+from beit.training.segment_start import share_batch_norms
 from beit.training.settings import ModelSettings
 from tests.conftest import TINY_MODEL
 
@@ -89,6 +90,17 @@ def test_the_layers_that_upernet_sees(depth, layers, taps, meaning):
     model = starting_segmenter(SegmentJob(model=settings, layers=layers), ["a", "b"])
     assert model.taps == taps
     assert model.config.out_indices_meaning == meaning
+
+
+def test_shared_batch_norms_hold_the_same(model, scene):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    expected = model(scene["pixel_values"]).logits
+    share_batch_norms(model)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    assert len(norms) > 8
+    assert all(isinstance(module, torch.nn.SyncBatchNorm) for module in norms)
+    assert model.state_dict().keys() == before.keys()
+    torch.testing.assert_close(model(scene["pixel_values"]).logits, expected)
 
 
 def test_any_checkpoint_becomes_a_segmenter(tmp_path):

@@ -22,7 +22,7 @@ from beit.training.scenes import PixelCounts, count_pixels, open_scenes
 from beit.training.segment_measure import measure_scenes, overlay_section, score_sections
 from beit.training.segment_run import SegmentRun
 from beit.training.segment_settings import SegmentJob
-from beit.training.segment_start import class_weights, segmentation_start, training_scenes
+from beit.training.segment_start import class_weights, segmentation_start, share_batch_norms, training_scenes
 from beit.training.together import one_run
 
 _CURVES = {"Loss": ["loss"], "Pixels predicted right": ["pixel_accuracy"], "Learning rate": ["lr"],
@@ -48,6 +48,8 @@ def segment(job: SegmentJob) -> RunFolder:
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        share_batch_norms(model)
     run = SegmentRun(start, job, class_weights(job, counts))
 
     def error() -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from beit.data import ImageSource, ViewDataset
 from beit.data.scene_views import SceneViews
@@ -56,6 +56,12 @@ def segmentation_start(job: SegmentJob, sources: Sources, world: int) -> Segment
     model = starting_segmenter(job, classes)
     view = replace(preprocessing(job.model, model.config.image_hw, job.checkpoint), resize=model.config.image_hw)
     return SegmentationStart(model, view, scene_inference(job.inference, job.scene.shorter_side, view))
+
+
+def share_batch_norms(model: BeitForSemanticSegmentation) -> None:
+    """Let the batch norms of the heads see the pictures of all processes, as in the published runs; for GPUs only."""
+    for name, child in list(model.named_children()):
+        model.add_module(name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
 
 
 def training_scenes(job: SegmentJob, start: SegmentationStart, source: ImageSource) -> ViewDataset:
