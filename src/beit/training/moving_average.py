@@ -26,15 +26,16 @@ class MovingAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self._current: dict[str, Tensor] = model.state_dict(keep_vars=True)
-        self._average = {name: tensor.detach().clone() for name, tensor in self._current.items()}
+        self._model = model
+        self._average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self._mix: Any = get_ema_multi_avg_fn(decay)
         self._updates = 0
 
     @torch.no_grad()
     def update(self) -> None:
         """Take note of the weights after a step."""
-        pairs = [(own_part(self._average[name]), own_part(now.detach())) for name, now in self._current.items()]
+        # asked every time: to be shared by processes, a model gets other tensors for its buffers
+        pairs = [(own_part(self._average[name]), own_part(now)) for name, now in self._model.state_dict().items()]
         floating = [pair for pair in pairs if pair[0].is_floating_point()] if self._updates else []
         if floating:
             averages, weights = (list(side) for side in zip(*floating, strict=True))
