@@ -276,3 +276,17 @@ def test_a_run_continues_with_other_settings_only_by_force(run, tmp_path):
     assert "continues with other settings: train.max_steps was 8 and is now 12" in done.stderr
     steps = [json.loads(line)["step"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert max(steps) == 12
+
+
+def test_a_run_of_a_version_without_a_setting_had_its_default(run, tmp_path):
+    place = shutil.copytree(run, tmp_path / "run")
+    recipe = yaml.safe_load((place / "recipe.yaml").read_text())
+    assert recipe["mask"].pop("kind") == "block"
+    assert recipe["optim"].pop("decline") == "cosine"
+    (place / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    command = ["pretrain", "--recipe", str(run / "recipe.yaml"), f"--run.output={place}"]
+    done = beit(*command, "--mask.kind=random")
+    assert done.returncode == 1
+    assert "mask.kind was 'block' and is now 'random'." in done.stderr
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr

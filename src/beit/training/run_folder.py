@@ -20,7 +20,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> Run
     folder = RunFolder(run.output)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            _prepare(folder, resolved_recipe(job), run)
+            _prepare(folder, job, run)
         elif not _appears(folder.recipe):
             raise ConfigError(
                 f"process {accelerator.process_index} does not see {folder.recipe.absolute()}, which process 0 has "
@@ -116,18 +116,18 @@ def _appears(path: Path) -> bool:
     return True
 
 
-def _prepare(folder: RunFolder, recipe: str, run: RunSettings) -> None:
+def _prepare(folder: RunFolder, job: Any, run: RunSettings) -> None:
     if folder.recipe.exists():
         if not run.resume:
             raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
         if folder.finished or any(folder.checkpoints.glob("step_*")):  # before that there is nothing to lose
-            _check_same(folder, recipe, run.force)
+            _check_same(folder, job, run.force)
     elif folder.path.is_dir() and any(folder.path.iterdir()):
         raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
     discard_leftovers(folder.path)
     discard_leftovers(folder.checkpoints)
     with atomic_file(folder.recipe) as temporary:
-        temporary.write_text(recipe, encoding="utf-8")
+        temporary.write_text(resolved_recipe(job), encoding="utf-8")
 
 
 def resolved_recipe(job: Any) -> str:
@@ -142,8 +142,11 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def _check_same(folder: RunFolder, recipe: str, force: bool) -> None:
-    before, now = (_flat(yaml.safe_load(text)) for text in (folder.recipe.read_text(encoding="utf-8"), recipe))
+def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
+    before, now = (
+        _flat(yaml.safe_load(text)) for text in (folder.recipe.read_text(encoding="utf-8"), resolved_recipe(job))
+    )
+    before = _flat(_plain(_defaults(job))) | before  # a run of a version that did not know a setting had its default
     changed = [
         f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
@@ -156,6 +159,18 @@ def _check_same(folder: RunFolder, recipe: str, force: bool) -> None:
             f"{folder.path} holds a run with other settings: {'; '.join(changed)}. "
             "Use the same settings to continue it, run.force to continue all the same, or choose another run.output"
         )
+
+
+def _defaults(settings: Any) -> dict[str, Any]:
+    """Return the settings of a job as their groups set them by themselves; those without a default are left out."""
+    defaults: dict[str, Any] = {}
+    for name, field in type(settings).__pydantic_fields__.items():
+        value = getattr(settings, name)
+        if is_dataclass(value):
+            defaults[name] = _defaults(value)
+        elif not field.is_required():
+            defaults[name] = field.get_default(call_default_factory=True)
+    return defaults
 
 
 def _flat(tree: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
