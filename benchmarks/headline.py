@@ -66,8 +66,8 @@ def folder_of(arm, share, seed):
 
 
 def spread(values):
-    """Return mean and standard deviation of what the seeds gave, and what each gave."""
-    return {"mean": mean(values), "std": stdev(values), "seeds": dict(zip(SEEDS, values, strict=True))}
+    """Return mean and standard deviation of what the seeds gave, and what each gave, in their order."""
+    return {"mean": mean(values), "std": stdev(values), "seeds": list(values)}
 
 
 def smooth(values, width=3):
@@ -112,6 +112,8 @@ def main():
             accuracies = [results[arm, share, seed]["accuracy"] for seed in SEEDS]
             labels.setdefault(share, {})[arm] = spread(accuracies)
     settings = {
+        "seeds": SEEDS,
+        "test_pictures": 10_000,
         "recipes": ["recipes/pretrain_cifar10_tiny.yaml", "recipes/finetune_cifar10_tiny.yaml"],
         "changed": SETTINGS,
         "per_class_and_steps": SHARES,

@@ -1,6 +1,7 @@
 """Environments of other implementations, each with its own versions, made once under .interop/."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,15 @@ def python_of(version):
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt"]
         subprocess.run([*install, "torch", f"transformers=={version}", "Pillow"], check=True, cwd=ROOT)
     return python
+
+
+def ask(python, worker, *arguments):
+    """Run a script in an environment, with our package beside it, and return the JSON that it prints last."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([python, worker, *arguments], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"the worker failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 class Worker:

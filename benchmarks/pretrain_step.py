@@ -7,36 +7,24 @@ tokens. Both run in the environment of the pinned transformers, theirs with scal
 measured in a process each. Writes results/pretrain_step.json.
 """
 
-import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 from about import write_result
-from peers import ROOT, TRANSFORMERS, python_of
+from peers import TRANSFORMERS, ask, python_of
 
 RESULT = Path(__file__).parent / "results" / "pretrain_step.json"
 WORKER = Path(__file__).parent / "pretrain_step_worker.py"
 LEAST_SPEED, MOST_MEMORY = 1.15, 0.85
 
 
-def ask(python, *arguments):
-    """Run the worker and return what it measured."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([python, WORKER, *arguments], env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"the worker failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main():
     python = python_of(TRANSFORMERS[-1])
-    speed = ask(python, "speed")
+    speed = ask(python, WORKER, "speed")
     medians = {name: statistics.median(speed[name]) for name in ("ours", "theirs")}
     ratio = medians["theirs"] / medians["ours"]
-    memory = {name: ask(python, "memory", name)["peak"] for name in ("ours", "theirs")}
+    memory = {name: ask(python, WORKER, "memory", name)["peak"] for name in ("ours", "theirs")}
     share = memory["ours"] / memory["theirs"]
     reached = speed["flops"] / medians["ours"] / speed["gemm_rate"]
     rates = {name: speed["batch"] / seconds for name, seconds in medians.items()}

@@ -15,6 +15,10 @@ def idle_memory():
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) * 1024
 
 
+def peak_memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def inputs():
     torch.manual_seed(0)
     mask = torch.zeros(BATCH, 196, dtype=torch.bool)
@@ -105,7 +109,7 @@ def memory(name):
     _, step = {"ours": ours, "theirs": theirs}[name]()
     for _ in range(3):
         step(*batch)
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - idle}
+    return {"peak": peak_memory() - idle}
 
 
 if __name__ == "__main__":
