@@ -151,6 +151,7 @@ def test_missing_parameters_are_told(trained, tmp_path, caplog, monkeypatch):
     save_file(tensors, checkpoint / "model.safetensors")
     resumed = short(new_classifier(), tmp_path, max_steps=41)
     monkeypatch.setattr(transformers.logging.get_logger("transformers"), "propagate", True)
+    caplog.set_level("WARNING", "transformers")  # other tests ask it to be quiet
     resumed.train(resume_from_checkpoint=True)
     assert "missing keys in the checkpoint model loaded: ['classifier.bias']" in caplog.text
 

@@ -65,7 +65,7 @@ def test_a_hostile_file_is_refused(tmp_path, marker, name):
     start = time.process_time()  # not that of the clock, which other processes share
     with pytest.raises(CheckpointError, match=hostile.REASONS[name]) as caught:
         open_any(path)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5, "a bomb would take minutes"
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert not marker.exists()
