@@ -27,9 +27,8 @@ def make_accelerator(run: RunSettings) -> Accelerator:
     Raises:
         ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
     """
-    on_cpu = pick_device(run.device).type == "cpu"
-    supports_bf16 = not on_cpu and torch.cuda.is_bf16_supported()
-    bf16 = run.precision == "bf16" or (run.precision == "auto" and supports_bf16)
+    device = pick_device(run.device)
+    on_cpu, bf16 = device.type == "cpu", computes_in_bf16(run.precision, device)
     try:
         patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
         accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])
@@ -40,6 +39,11 @@ def make_accelerator(run: RunSettings) -> Accelerator:
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
     join(accelerator)
     return accelerator
+
+
+def computes_in_bf16(precision: str, device: torch.device) -> bool:
+    """Return whether autocast to bf16 is asked for, or with "auto" a GPU supports it."""
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
 
 
 @contextmanager

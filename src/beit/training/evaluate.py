@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from beit.data.subset import spread
 from beit.errors import CheckpointError, ConfigError
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import pick_device
 from beit.training.broken import BrokenPictures
+from beit.training.device import computes_in_bf16
 from beit.training.evaluation import Evaluation
 from beit.training.evaluation_classes import class_indices
 from beit.training.evaluation_files import EvaluatedModel, write_predictions, write_result
@@ -37,9 +36,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     _check_places(job)
     source = open_pictures(job.data)
     device = pick_device(job.device)
-    bf16 = job.precision == "bf16" or (
-        job.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    )
+    bf16 = computes_in_bf16(job.precision, device)
     model = BeitForImageClassification.from_pretrained(job.model).to(device)
     _require_trained_head(model, job.model)
     numeric = check_problem(model.config, source) == "regression"  # numbers have their order and nothing else

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from beit.data.class_file import NamedClasses, read_classes
 from beit.data.subset import spread
 from beit.errors import CheckpointError, ConfigError
@@ -23,6 +21,7 @@ from beit.models_torch.device import pick_device
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
 from beit.training.broken import BrokenPictures
+from beit.training.device import computes_in_bf16
 from beit.training.evaluation_view import evaluation_view
 from beit.training.jobs import EvaluateJob
 from beit.training.report import Section, confusion_section, write_report
@@ -75,9 +74,7 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
         StorageError: If a file cannot be written.
     """
     device = pick_device(job.device)
-    bf16 = job.precision == "bf16" or (
-        job.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    )
+    bf16 = computes_in_bf16(job.precision, device)
     model = BeitForSemanticSegmentation.from_pretrained(job.model).to(device)
     if model.load_report is not None and any(name.startswith("decode_head.") for name in model.load_report.new):
         raise CheckpointError(

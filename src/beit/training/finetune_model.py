@@ -12,7 +12,7 @@ from beit.errors import ConfigError
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.loading import read_tensor
 from beit.training.jobs import FinetuneJob
-from beit.training.model import check_same_shape, model_config, training_options
+from beit.training.model import model_config, task_config, task_options
 from beit.weights import Checkpoint, open_checkpoint
 
 logger = logging.getLogger("beit")
@@ -31,11 +31,7 @@ def starting_model(
         CheckpointError: If the checkpoint cannot be found or read.
     """
     options: dict[str, Any] = {
-        "id2label": dict(enumerate(classes)),
-        "label2id": {name: index for index, name in enumerate(classes)},
-        "use_relative_position_bias": True,
-        "use_shared_relative_position_bias": False,
-        "use_mask_token": False,
+        **task_options(classes),
         "problem_type": kind,
     }
     if job.pooling is not None:
@@ -44,12 +40,7 @@ def starting_model(
         return _up_to(job.probe.layer, BeitForImageClassification(model_config(job.model, **options)))
     checkpoint = open_checkpoint(job.checkpoint)
     before = BeitConfig.from_dict(checkpoint.options)
-    if not before.use_shared_relative_position_bias:
-        options["use_relative_position_bias"] = before.use_relative_position_bias
-    if job.model.image_size is not None:
-        options["image_size"] = job.model.image_size
-    config = BeitConfig.from_dict(before.to_dict(), **training_options(job.model), **options)
-    check_same_shape(job.model, config, job.checkpoint)
+    config = task_config(job.model, before, options, job.checkpoint)
     keeps = _keeps_head(job, checkpoint, before, classes)
     model = BeitForImageClassification.from_pretrained(job.checkpoint, config=config, bias_resize=job.bias_resize)
     if not keeps:

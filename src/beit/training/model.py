@@ -46,6 +46,33 @@ def training_options(settings: ModelSettings) -> dict[str, float]:
     return {name: getattr(settings, name) for name in _DROPPED}
 
 
+def task_options(classes: list[str]) -> dict[str, Any]:
+    """Return the options of a model that is trained for a task: its classes, and one position bias per layer."""
+    return {
+        "id2label": dict(enumerate(classes)),
+        "label2id": {name: index for index, name in enumerate(classes)},
+        "use_relative_position_bias": True,
+        "use_shared_relative_position_bias": False,
+        "use_mask_token": False,
+    }
+
+
+def task_config(settings: ModelSettings, before: BeitConfig, options: dict[str, Any], checkpoint: str) -> BeitConfig:
+    """Return the config of a model for a task that starts from a checkpoint, whose kind of positions it keeps.
+
+    Raises:
+        ConfigError: If the recipe has sizes that are not the checkpoint's.
+    """
+    changed = dict(options)
+    if not before.use_shared_relative_position_bias:
+        changed["use_relative_position_bias"] = before.use_relative_position_bias
+    if settings.image_size is not None:
+        changed["image_size"] = settings.image_size
+    config = BeitConfig.from_dict(before.to_dict(), **training_options(settings), **changed)
+    check_same_shape(settings, config, checkpoint)
+    return config
+
+
 def check_same_shape(settings: ModelSettings, config: BeitConfig, checkpoint: str) -> None:
     """Refuse sizes in a recipe that are not those of the checkpoint it names, or what it is resized to.
 

@@ -8,7 +8,7 @@ from typing import Any
 from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.models_torch import BeitForSemanticSegmentation
-from beit.training.model import check_same_shape, model_config, training_options
+from beit.training.model import model_config, task_config, task_options
 from beit.training.segment_settings import SegmentJob
 from beit.weights import open_checkpoint
 
@@ -27,11 +27,7 @@ def starting_segmenter(job: SegmentJob, classes: list[str]) -> BeitForSemanticSe
         CheckpointError: If the checkpoint cannot be found or read.
     """
     options: dict[str, Any] = {
-        "id2label": dict(enumerate(classes)),
-        "label2id": {name: index for index, name in enumerate(classes)},
-        "use_relative_position_bias": True,
-        "use_shared_relative_position_bias": False,
-        "use_mask_token": False,
+        **task_options(classes),
         "use_auxiliary_head": job.auxiliary_weight > 0,
         "auxiliary_loss_weight": job.auxiliary_weight,
     }
@@ -40,12 +36,7 @@ def starting_segmenter(job: SegmentJob, classes: list[str]) -> BeitForSemanticSe
         return BeitForSemanticSegmentation(_tapped(config, job.layers))
     checkpoint = open_checkpoint(job.checkpoint)
     before = BeitConfig.from_dict(checkpoint.options)
-    if not before.use_shared_relative_position_bias:
-        options["use_relative_position_bias"] = before.use_relative_position_bias
-    if job.model.image_size is not None:
-        options["image_size"] = job.model.image_size
-    config = BeitConfig.from_dict(before.to_dict(), **training_options(job.model), **options)
-    check_same_shape(job.model, config, job.checkpoint)
+    config = task_config(job.model, before, options, job.checkpoint)
     has_head = any(name.startswith("decode_head.") for name in checkpoint.tensors)
     if job.layers is not None or not has_head:
         config = _tapped(config, job.layers)
