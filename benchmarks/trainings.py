@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, a core each, as many at a time as there are cores; stopped, they continue."""
+"""Trainings in processes of their own, a core each, as many at a time as this one may use; stopped, they continue."""
 
 import json
 import os
@@ -16,7 +16,7 @@ def train(runs):
         runs: For each a run folder and the arguments of Python, such as -m beit pretrain and its recipe. One whose
             folder is finished is not run again.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(_train, runs))
 
 
