@@ -8,10 +8,11 @@ K classes, V codebook size.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from jax import Array
     from torch import Tensor
 
 
@@ -104,3 +105,64 @@ class BackboneOutput(ModelOutput):
     feature_maps: tuple[Tensor, ...] | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass(eq=False)
+class FlaxOutput(ModelOutput):
+    """Base of what the Flax models return; `beit.models_flax` tells JAX that an output is its fields."""
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, as `flax.struct` has it."""
+        return replace(self, **changes)  # type: ignore[type-var]
+
+
+@dataclass(eq=False)
+class FlaxBeitModelOutputWithPooling(FlaxOutput):
+    """`FlaxBeitModel` output, with the fields of `BeitModelOutputWithPooling`."""
+
+    last_hidden_state: Array | None = None
+    pooler_output: Array | None = None
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(eq=False)
+class FlaxMaskedLMOutput(FlaxOutput):
+    """`FlaxBeitForMaskedImageModeling` output: logits (B, N, V)."""
+
+    logits: Array | None = None
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(eq=False)
+class FlaxSequenceClassifierOutput(FlaxOutput):
+    """`FlaxBeitForImageClassification` output: logits (B, K)."""
+
+    logits: Array | None = None
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+
+
+@dataclass(eq=False)
+class FlaxSemanticSegmenterOutput(FlaxOutput):
+    """`FlaxBeitForSemanticSegmentation` output, with the fields of `SemanticSegmenterOutput`.
+
+    In training also batch_stats: the new running statistics of the batch norms, for `with_batch_stats` of the model.
+    """
+
+    loss: Array | None = None
+    logits: Array | None = None
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+    batch_stats: dict[str, Any] | None = None
+
+
+@dataclass(eq=False)
+class FlaxBackboneOutput(FlaxOutput):
+    """`FlaxBeitBackbone` output, with the fields of `BackboneOutput`; batch_stats as in segmentation."""
+
+    feature_maps: tuple[Array, ...] | None = None
+    hidden_states: tuple[Array, ...] | None = None
+    attentions: tuple[Array, ...] | None = None
+    batch_stats: dict[str, Any] | None = None

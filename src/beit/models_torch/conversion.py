@@ -21,10 +21,11 @@ from beit.config_checks import shown
 from beit.errors import CheckpointError, ConfigError
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.models_torch.loading import file_facts, fit, read_tensor, state_of, torch_dtype
+from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype
 from beit.weights import (
     CONFIG_KEY,
     FLAX,
+    FLAX_FILE,
     HUGGING_FACE,
     ORIGINAL_CLASSIFICATION,
     ORIGINAL_PRETRAINING,
@@ -35,6 +36,8 @@ from beit.weights import (
     LoadReport,
     atomic_file,
     check_overrides,
+    file_facts,
+    fit,
     fitted,
     flax_tree,
     open_checkpoint,
@@ -43,7 +46,6 @@ from beit.weights import (
     write_msgpack,
 )
 
-FLAX_NAME = "flax_model.msgpack"
 ORIGINAL_EPS = 1e-6  # of the original code and of timm, whatever a config says
 Tensors = dict[str, Tensor]
 
@@ -125,7 +127,7 @@ def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) ->
     kind = getattr(models, name)
     with torch.device("meta"):
         own = state_of(kind(config))
-    fit(with_root(own, wanted=True), entries, source)
+    fit(shapes_of(with_root(own, wanted=True)), entries, source)
 
 
 def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
@@ -170,7 +172,7 @@ def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
         whole = tensor.contiguous()
         half = whole.dtype == torch.bfloat16  # numpy has no such type: its bits are written
         leaves[name] = (whole.view(torch.uint16).numpy(), "bfloat16") if half else whole.numpy()
-    with atomic_file(folder / FLAX_NAME) as temporary:
+    with atomic_file(folder / FLAX_FILE) as temporary:
         write_msgpack(temporary, flax_tree(leaves))
     _write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
 
@@ -194,4 +196,4 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _file_facts(tensors: Tensors) -> dict[str, str | None]:
-    return file_facts(tensors["beit.embeddings.cls_token"].dtype)
+    return file_facts(dtype_name(tensors["beit.embeddings.cls_token"].dtype))

@@ -19,7 +19,7 @@ from beit.geometry import check_bias_resize
 from beit.hub import HubOptions, push_folder
 from beit.models_torch.base import BeitBase
 from beit.models_torch.device import as_device
-from beit.models_torch.loading import file_facts, fill, fit, give_memory, state_of, torch_dtype
+from beit.models_torch.loading import dtype_name, fill, give_memory, shapes_of, state_of, torch_dtype
 from beit.weights import (
     HUGGING_FACE,
     WEIGHTS_NAME,
@@ -28,6 +28,8 @@ from beit.weights import (
     PublishedArguments,
     atomic_file,
     check_overrides,
+    file_facts,
+    fit,
     fitted,
     open_checkpoint,
 )
@@ -141,7 +143,7 @@ class BeitPreTrainedModel(BeitBase):
         with torch.device("meta"):
             model = cls(config, **arguments)
         tensors, adapted, resized = fitted(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
-        report = fit(state_of(model), tensors, checkpoint.source, new_head=new_head)
+        report = fit(shapes_of(state_of(model)), tensors, checkpoint.source, new_head=new_head)
         give_memory(model, device, torch_dtype(dtype, checkpoint.dtype))
         owners = {name.rpartition(".")[0] for name in report.new}
         if owners:
@@ -172,7 +174,7 @@ class BeitPreTrainedModel(BeitBase):
         before = self.config_class.from_dict(checkpoint.options)
         tensors, adapted, resized = fitted(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
         own = state_of(self)
-        report = fit(own, tensors, checkpoint.source, strict, new_head=True)
+        report = fit(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
         fill(own, tensors, report)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
 
@@ -212,7 +214,7 @@ class BeitPreTrainedModel(BeitBase):
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
         self.config.architectures = [type(self).__name__]
         # fails, if it does, before anything is written
-        options = self.config.to_json_string(**file_facts(self.dtype))
+        options = self.config.to_json_string(**file_facts(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
         tensors = {name: tensor.contiguous() for name, tensor in HUGGING_FACE.from_canonical(canonical).items()}

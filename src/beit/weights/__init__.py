@@ -4,9 +4,11 @@ from beit.weights.adapt import fitted, shared_bias_to_layers, with_root
 from beit.weights.checkpoint import CONFIG_KEY, Checkpoint, open_checkpoint
 from beit.weights.dalle import DALLE, dalle_options, locate_dalle, open_dalle
 from beit.weights.entry import Entry
+from beit.weights.fit import file_facts, fit
 from beit.weights.flax import FLAX, flax_tree
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.layouts import LAYOUTS
+from beit.weights.locate import FLAX_FILE, WEIGHT_FILES
 from beit.weights.msgpack_file import write_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
 from beit.weights.overrides import PublishedArguments, check_overrides
@@ -20,6 +22,7 @@ __all__ = [
     "CONFIG_KEY",
     "DALLE",
     "FLAX",
+    "FLAX_FILE",
     "HUGGING_FACE",
     "HUGGING_FACE_NATIVE",
     "LAYOUTS",
@@ -29,6 +32,7 @@ __all__ = [
     "TIMM",
     "VQ_KD",
     "WEIGHTS_NAME",
+    "WEIGHT_FILES",
     "Checkpoint",
     "Entry",
     "Layout",
@@ -41,6 +45,8 @@ __all__ = [
     "check_overrides",
     "dalle_options",
     "discard_leftovers",
+    "file_facts",
+    "fit",
     "fitted",
     "flax_tree",
     "locate_dalle",

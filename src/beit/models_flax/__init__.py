@@ -1,0 +1,24 @@
+"""The models in JAX, as flax.linen modules with the published Flax API around them."""
+
+from beit.errors import missing_extra
+
+try:
+    import flax.linen
+    import jax
+except ImportError as error:
+    raise missing_extra(error.name or "jax", "flax") from error
+
+from beit.models_flax.classification import FlaxBeitForImageClassification
+from beit.models_flax.masked_image_modeling import FlaxBeitForMaskedImageModeling
+from beit.models_flax.model import FlaxBeitModel
+from beit.models_flax.pretrained import FlaxBeitPreTrainedModel
+from beit.models_flax.tracing import register_outputs
+
+register_outputs()
+
+__all__ = [
+    "FlaxBeitForImageClassification",
+    "FlaxBeitForMaskedImageModeling",
+    "FlaxBeitModel",
+    "FlaxBeitPreTrainedModel",
+]

@@ -1,0 +1,212 @@
+"""What all models share but loading and saving: module, parameters, types, calls.
+
+Legend: B batch, C channels; h w pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property, partial
+from math import prod
+from typing import Any, ClassVar, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import Array
+
+from beit.config import BeitConfig
+from beit.errors import ConfigError
+from beit.models_flax.checks import (
+    check_dropout_rng,
+    check_input_shape,
+    check_mask,
+    check_params,
+    check_pixels,
+    float_dtype,
+)
+from beit.models_flax.initialisation import starting_values
+from beit.models_flax.tree import Tree, as_leaf, cast, is_statistic, joined, params_of, variables_of
+from beit.outputs import FlaxOutput
+from beit.weights import LoadReport, flax_tree
+from beit.weights.report import Shape, check_fit
+
+Output = TypeVar("Output", bound=FlaxOutput)
+
+
+class FlaxBeitBase:
+    """A linen module, the config it was made of, and its parameters.
+
+    Args:
+        config: All options.
+        input_shape: (batch, height, width, channels) that the module is built with; the config's size by default. No
+            parameter depends on it, and any other size can be used later.
+        seed: Of the starting values.
+        dtype: What is computed in, a type or its name. Parameters are float32 whatever it is; see `to_bf16`.
+        _do_init: Whether the model holds parameters; without them they are passed to every call.
+        scan_layers: Compile one encoder layer and loop over all: a quicker compilation for a slower step. Parameters
+            keep their published names.
+
+    Attributes:
+        config: All options.
+        module: The linen module; its `apply` takes pixels channels-last, as Flax has them.
+        load_report: How the checkpoint that the model was loaded from differs from it; None for a new model.
+
+    Raises:
+        ConfigError: If an argument cannot work.
+    """
+
+    config_class: ClassVar[type[BeitConfig]] = BeitConfig
+    base_model_prefix: ClassVar[str] = "beit"
+    main_input_name: ClassVar[str] = "pixel_values"
+    module_class: ClassVar[type[nn.Module]]
+
+    def __init__(
+        self,
+        config: BeitConfig,
+        input_shape: tuple[int, ...] | None = None,
+        seed: int = 0,
+        dtype: Any = jnp.float32,
+        _do_init: bool = True,
+        *,
+        scan_layers: bool = False,
+    ) -> None:
+        self.config = config
+        self.dtype = float_dtype(dtype)
+        self.input_shape = check_input_shape(input_shape, config)
+        self.key = jax.random.PRNGKey(seed)
+        self.module = self.module_class(config=config, dtype=self.dtype, scan_layers=scan_layers)
+        self.load_report: LoadReport | None = None
+        self._params = self.init_weights(self.key, self.input_shape) if _do_init else None
+
+    @property
+    def params(self) -> Tree:
+        """The parameters, a tree of the published names; running statistics of batch norms are among them."""
+        if self._params is None:
+            raise ConfigError("the model was made with _do_init=False and holds no params; keep them outside of it")
+        return self._params
+
+    @params.setter
+    def params(self, params: Mapping[str, Any]) -> None:
+        if self._params is None:
+            raise ConfigError("the model was made with _do_init=False and holds no params; keep them outside of it")
+        leaves = joined(params)
+        check_params(leaves, self.shapes)
+        self._params = flax_tree(leaves)
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of every parameter, by its name joined by dots."""
+        pixels = jax.ShapeDtypeStruct(self.input_shape, jnp.float32)
+        built = jax.eval_shape(self.module.init, jax.random.PRNGKey(0), pixels)
+        return {name: tuple(leaf.shape) for name, leaf in params_of(built).items()}
+
+    def init_weights(
+        self, rng: Array, input_shape: tuple[int, ...] | None = None, params: Mapping[str, Any] | None = None
+    ) -> Tree:
+        """Return starting values of all parameters, or of those that `params` lacks.
+
+        Args:
+            rng: The key that they are drawn from.
+            input_shape: (batch, height, width, channels); no value depends on it.
+            params: Values to keep.
+
+        Raises:
+            CheckpointError: If `params` has a parameter that the model has not, or one of another shape.
+        """
+        check_input_shape(input_shape, self.config)
+        kept = {} if params is None else joined(params)
+        found = {name: tuple(np.shape(leaf)) for name, leaf in kept.items()}
+        check_fit("params", found, self.shapes, may_be_new=["*"])
+        values = starting_values(rng, {name: self.shapes[name] for name in self.shapes if name not in kept}, self.config)
+        return flax_tree({name: kept[name] if name in kept else values[name] for name in self.shapes})
+
+    def starting_values(self, names: Iterable[str], dtype: Any) -> dict[str, Array]:
+        """Return what some parameters start with, from the model's own seed, in a type; None is float32."""
+        drawn = starting_values(self.key, {name: self.shapes[name] for name in names}, self.config)
+        return {name: as_leaf(name, values, dtype) for name, values in drawn.items()}
+
+    def num_parameters(self) -> int:
+        """Count the parameters; running statistics are none."""
+        return sum(prod(shape) for name, shape in self.shapes.items() if not is_statistic(name))
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Keep no activations inside layers for the backward pass; compute them again there."""
+        self._use(self.module.clone(gradient_checkpointing=True))
+
+    def disable_gradient_checkpointing(self) -> None:
+        """Keep activations again."""
+        self._use(self.module.clone(gradient_checkpointing=False))
+
+    def _use(self, module: nn.Module) -> None:
+        self.module = module
+        self.__dict__.pop("_compiled", None)
+
+    def to_bf16(self, params: Mapping[str, Any], mask: Any = None) -> Tree:
+        """Return parameters as bfloat16; a `mask` of the same tree says which: True = cast."""
+        return cast(params, jnp.bfloat16, mask)
+
+    def to_fp16(self, params: Mapping[str, Any], mask: Any = None) -> Tree:
+        """Return parameters as float16; a `mask` of the same tree says which: True = cast."""
+        return cast(params, jnp.float16, mask)
+
+    def to_fp32(self, params: Mapping[str, Any], mask: Any = None) -> Tree:
+        """Return parameters as float32; a `mask` of the same tree says which: True = cast."""
+        return cast(params, jnp.float32, mask)
+
+    @cached_property
+    def _compiled(self) -> Any:
+        """The call, compiled once for every shape and choice of outputs."""
+        return jax.jit(partial(_apply, self.module), static_argnames=("train", "options"))
+
+    def __getstate__(self) -> dict[str, Any]:  # copies and pickles hold no compiled program
+        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
+
+    def _run(
+        self,
+        pixel_values: Any,
+        bool_masked_pos: Any,
+        params: Mapping[str, Any] | None,
+        dropout_rng: Array | None,
+        train: bool,
+        **options: bool | None,
+    ) -> Any:
+        """Check the arguments and run the module; options that are None are the config's."""
+        check_pixels(pixel_values, self.config)
+        mask_BN = None
+        if bool_masked_pos is not None:
+            check_mask(bool_masked_pos, pixel_values, self.config)
+            mask_BN = jnp.asarray(bool_masked_pos, bool).reshape(len(bool_masked_pos), -1)
+        if train:
+            check_dropout_rng(dropout_rng, self.config)
+        if params is None:
+            params = self.params
+        else:
+            check_params(joined(params), self.shapes)
+        chosen = tuple((name, getattr(self.config, name) if value is None else value) for name, value in options.items())
+        return self._compiled(params, pixel_values, mask_BN, dropout_rng, train=train, options=chosen)
+
+    def _as_requested(self, output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
+        """Return the output object, or its tuple when `return_dict` (default: the config's) is False."""
+        wanted = self.config.use_return_dict if return_dict is None else return_dict
+        return output if wanted else output.to_tuple()
+
+
+def _apply(
+    module: nn.Module,
+    params: Mapping[str, Any],
+    pixels_BChw: Array,
+    mask_BN: Array | None,
+    dropout_rng: Array | None,
+    train: bool,
+    options: tuple[tuple[str, bool], ...],
+) -> Any:
+    variables = variables_of(params)
+    arguments = {"mask_BN": mask_BN, "train": train, **dict(options)}
+    rngs = {} if dropout_rng is None or not train else {"dropout": dropout_rng}
+    pixels_BhwC = pixels_BChw.transpose(0, 2, 3, 1)
+    if not (train and "batch_stats" in variables):
+        return module.apply(variables, pixels_BhwC, rngs=rngs, **arguments)
+    output, changed = module.apply(variables, pixels_BhwC, rngs=rngs, mutable=["batch_stats"], **arguments)
+    return output.replace(batch_stats=changed["batch_stats"])

@@ -1,0 +1,103 @@
+"""Small layers shared by all models: activation, drop path, layer scale, feed-forward network, batch norm.
+
+Legend: B batch, S = 1 + N tokens, D hidden, C channels; y x rows and columns of a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from beit.models_flax.linear import UNSET, Linear
+
+Activation = Callable[[Array], Array]
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "relu": jax.nn.relu,
+    "selu": jax.nn.selu,
+    "gelu_new": partial(jax.nn.gelu, approximate=True),
+}
+_MOMENTUM = 0.1  # share of a new batch in the running statistics
+STATISTICS = ("mean", "var", "num_batches_tracked")
+
+
+def activation(name: str | Activation) -> Activation:
+    """Return the activation of this name, or the callable itself."""
+    return ACTIVATIONS[name] if isinstance(name, str) else name
+
+
+def drop_path(module: nn.Module, branch_BSD: Array, rate: Any, train: bool) -> Array:
+    """Drop a residual branch for whole samples, and scale the kept ones up (stochastic depth, arXiv 1603.09382).
+
+    Args:
+        module: Whose random numbers are used.
+        branch_BSD: What is added to the residual stream.
+        rate: Share of the samples that lose the branch; an array where a scan goes over the layers.
+        train: Whether to do it at all.
+    """
+    if not train or (isinstance(rate, float) and rate == 0.0):
+        return branch_BSD
+    keep = 1.0 - rate
+    kept_B11 = jax.random.bernoulli(module.make_rng("dropout"), keep, (branch_BSD.shape[0], 1, 1))
+    return branch_BSD * (kept_B11 / jnp.maximum(keep, 1e-12)).astype(branch_BSD.dtype)
+
+
+class Projection(nn.Module):
+    """A linear layer one level down, as "dense": so the published names have it."""
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens_BSD: Array) -> Array:
+        """Return (B, S, features)."""
+        return Linear(self.features, dtype=self.dtype, name="dense")(tokens_BSD)
+
+
+def feed_forward(
+    tokens_BSD: Array, hidden: int, act: str | Activation, dropout: float, dtype: Any, train: bool
+) -> Array:
+    """Two linear layers with an activation between them; "intermediate" and "output" of the module that calls."""
+    hidden_BSE = activation(act)(Projection(hidden, dtype, name="intermediate")(tokens_BSD))
+    branch_BSD = Projection(tokens_BSD.shape[-1], dtype, name="output")(hidden_BSE)
+    return nn.Dropout(dropout)(branch_BSD, deterministic=not train)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm as PyTorch keeps it: unbiased running variance, and a count of the batches.
+
+    The running statistics are the collection "batch_stats"; models show them beside the parameters, as files have it.
+    """
+
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, map_ByxC: Array, train: bool) -> Array:
+        """Return the normalised map: by the statistics of the batch in training, else by the running ones."""
+        channels, type_in = map_ByxC.shape[-1], map_ByxC.dtype
+        scale_C = self.param("scale", UNSET, (channels,))
+        bias_C = self.param("bias", UNSET, (channels,))
+        shapes = {"mean": (channels,), "var": (channels,), "num_batches_tracked": ()}
+        stats = {name: self.variable("batch_stats", name, jnp.full, shapes[name], jnp.nan) for name in STATISTICS}
+        map_ByxC = map_ByxC.astype(jnp.float32)
+        mean_C, var_C = stats["mean"].value, stats["var"].value
+        if train:
+            mean_C, var_C = map_ByxC.mean((0, 1, 2)), map_ByxC.var((0, 1, 2))
+            if self.is_mutable_collection("batch_stats"):
+                self._keep(stats, mean_C, var_C, map_ByxC.size // channels)
+        factor_C = scale_C * jax.lax.rsqrt(var_C.astype(jnp.float32) + self.eps)
+        return ((map_ByxC - mean_C) * factor_C + bias_C).astype(type_in)
+
+    def _keep(self, stats: dict[str, Any], mean_C: Array, var_C: Array, count: int) -> None:
+        unbiased_C = var_C * (count / max(count - 1, 1))
+        for name, new_C in (("mean", mean_C), ("var", unbiased_C)):
+            old_C = stats[name].value
+            mixed_C = (1 - _MOMENTUM) * old_C + _MOMENTUM * jax.lax.stop_gradient(new_C)
+            stats[name].value = mixed_C.astype(old_C.dtype)
+        stats["num_batches_tracked"].value = stats["num_batches_tracked"].value + 1

@@ -1,0 +1,91 @@
+"""From an opened checkpoint to arrays under the published names, and back to files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from beit.config import CONFIG_NAME, BeitConfig
+from beit.models_flax.tree import COUNT, as_leaf
+from beit.weights import (
+    FLAX,
+    FLAX_FILE,
+    HUGGING_FACE,
+    WEIGHTS_NAME,
+    Entry,
+    atomic_file,
+    file_facts,
+    flax_tree,
+    write_msgpack,
+)
+from beit.weights.report import Shape
+from beit.weights.rules import assembled_shape
+
+
+def canonical_shapes(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the shapes of a model, given under its published names, under the canonical ones."""
+    return FLAX.to_canonical(shapes, assembled_shape)
+
+
+def published_names(name: str, shape: Shape) -> list[str]:
+    """Return what a canonical tensor is called here; the projection of queries, keys and values is three."""
+    empty = np.broadcast_to(np.float32(0), shape)  # no memory
+    return list(FLAX.from_canonical({name: empty}))
+
+
+def read_arrays(tensors: Mapping[str, Entry], dtype: Any) -> dict[str, Array]:
+    """Read a checkpoint, tensor by tensor, into arrays of a type under the published names; None keeps the type."""
+    arrays: dict[str, Array] = {}
+    for name, entry in tensors.items():
+        values = entry.read()
+        if entry.read_dtype == "bfloat16":
+            values = values.view(jnp.bfloat16)
+        for published, part in FLAX.from_canonical({name: values}).items():
+            arrays[published] = as_leaf(published, part, dtype)
+    return arrays
+
+
+def as_stored(name: str, leaf: Any) -> NDArray[Any]:
+    """Return a leaf as files have it."""
+    return np.asarray(leaf, np.int64) if name.endswith(COUNT) else np.ascontiguousarray(leaf)
+
+
+def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], safetensors: bool) -> None:
+    """Write `config.json`, and weights in one of the two forms that the hub knows.
+
+    Args:
+        folder: It is made if needed.
+        config: All options.
+        leaves: The parameters by their published names.
+        safetensors: Write `model.safetensors`, under the names that PyTorch programs read, instead of
+            `flax_model.msgpack`.
+
+    Raises:
+        StorageError: If the disk is full; an earlier file of the same name is untouched.
+    """
+    stored = {name: as_stored(name, leaf) for name, leaf in leaves.items()}
+    dtype = next(array.dtype.name for name, array in stored.items() if name.endswith("embeddings.cls_token"))
+    options = config.to_json_string(**file_facts(dtype))  # fails, if it does, before anything is written
+    if safetensors:
+        canonical = FLAX.to_canonical(stored)
+        tensors = {name: np.ascontiguousarray(array) for name, array in HUGGING_FACE.from_canonical(canonical).items()}
+        with atomic_file(folder / WEIGHTS_NAME) as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+    else:
+        tree = flax_tree({name: _writable(array) for name, array in stored.items()})
+        with atomic_file(folder / FLAX_FILE) as temporary:
+            write_msgpack(temporary, tree)
+    with atomic_file(folder / CONFIG_NAME) as temporary:
+        temporary.write_text(options, encoding="utf-8")
+
+
+def _writable(array: NDArray[Any]) -> Any:
+    """Return an array as `write_msgpack` takes it; numpy itself has no bfloat16."""
+    return (array.view(np.uint16), "bfloat16") if array.dtype == jnp.bfloat16 else array
