@@ -211,6 +211,46 @@ def check_options(config: Any) -> None:
         )
 
 
+def tapped_hidden_states(config: Any) -> tuple[int, ...]:
+    """Return which hidden states segmentation's four maps are made of; 0 is the embeddings, i the output of layer i.
+
+    "huggingface" reads `out_indices` [3, 5, 7, 11] as the hidden states [2, 4, 6, 10], "original" as the outputs of
+    the layers 3, 5, 7 and 11 counted from 0, which are the hidden states [4, 6, 8, 12].
+
+    Raises:
+        ConfigError: If there are not four of them, one does not exist, or there are no classes.
+    """
+    if config.num_labels < 1:
+        raise ConfigError(f"num_labels is {config.num_labels}; segmentation needs classes")
+    shift = 1 if config.out_indices_meaning == "original" else -1
+    taps = tuple(index + shift for index in config.out_indices)
+    depth = config.num_hidden_layers
+    if len(taps) != 4 or not all(0 <= tap <= depth for tap in taps):
+        raise ConfigError(
+            f"out_indices is {config.out_indices}; segmentation needs four layers, from {max(-shift, 0)} to "
+            f"{depth - max(shift, 0)}, such as out_indices=[3, 5, 7, 11] for a base model"
+        )
+    return taps
+
+
+def check_auxiliary_width(dim: int, channels: int, convs: int) -> None:
+    """Refuse an auxiliary head without a convolution to change the number of channels."""
+    if convs == 0 and dim != channels:
+        raise ConfigError(
+            f"auxiliary_num_convs is 0 and auxiliary_channels {channels} is not hidden_size {dim}; "
+            "make them equal or use a convolution"
+        )
+
+
+def check_pyramid(config: Any) -> None:
+    """Refuse a backbone's feature pyramid that is not made of four maps."""
+    if config.add_fpn and not (len(config.out_features) == 4 and config.reshape_hidden_states):
+        raise ConfigError(
+            f"add_fpn needs four out_features and reshape_hidden_states=True; there are "
+            f"{config.out_features} and reshape_hidden_states={config.reshape_hidden_states}"
+        )
+
+
 def _require_whole(name: str, value: Any, least: int, most: int = sys.maxsize) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         upper = f" and at most {most}" if most < sys.maxsize else ""

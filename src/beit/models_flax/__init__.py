@@ -1,24 +1,30 @@
 """The models in JAX, as flax.linen modules with the published Flax API around them."""
 
+from importlib import import_module
+
 from beit.errors import missing_extra
 
 try:
-    import flax.linen
-    import jax
+    import_module("flax.linen")
+    import_module("optax")
 except ImportError as error:
     raise missing_extra(error.name or "jax", "flax") from error
 
+from beit.models_flax.backbone import FlaxBeitBackbone
 from beit.models_flax.classification import FlaxBeitForImageClassification
 from beit.models_flax.masked_image_modeling import FlaxBeitForMaskedImageModeling
 from beit.models_flax.model import FlaxBeitModel
 from beit.models_flax.pretrained import FlaxBeitPreTrainedModel
+from beit.models_flax.segmentation import FlaxBeitForSemanticSegmentation
 from beit.models_flax.tracing import register_outputs
 
 register_outputs()
 
 __all__ = [
+    "FlaxBeitBackbone",
     "FlaxBeitForImageClassification",
     "FlaxBeitForMaskedImageModeling",
+    "FlaxBeitForSemanticSegmentation",
     "FlaxBeitModel",
     "FlaxBeitPreTrainedModel",
 ]

@@ -72,6 +72,7 @@ class FlaxBeitBase:
         *,
         scan_layers: bool = False,
     ) -> None:
+        self.check_config(config)
         self.config = config
         self.dtype = float_dtype(dtype)
         self.input_shape = check_input_shape(input_shape, config)
@@ -79,6 +80,10 @@ class FlaxBeitBase:
         self.module = self.module_class(config=config, dtype=self.dtype, scan_layers=scan_layers)
         self.load_report: LoadReport | None = None
         self._params = self.init_weights(self.key, self.input_shape) if _do_init else None
+
+    @classmethod
+    def check_config(cls, config: BeitConfig) -> None:
+        """Refuse options that the kind of model cannot have; most can have all."""
 
     @property
     def params(self) -> Tree:
@@ -119,7 +124,9 @@ class FlaxBeitBase:
         kept = {} if params is None else joined(params)
         found = {name: tuple(np.shape(leaf)) for name, leaf in kept.items()}
         check_fit("params", found, self.shapes, may_be_new=["*"])
-        values = starting_values(rng, {name: self.shapes[name] for name in self.shapes if name not in kept}, self.config)
+        values = starting_values(
+            rng, {name: self.shapes[name] for name in self.shapes if name not in kept}, self.config
+        )
         return flax_tree({name: kept[name] if name in kept else values[name] for name in self.shapes})
 
     def starting_values(self, names: Iterable[str], dtype: Any) -> dict[str, Array]:
@@ -130,6 +137,17 @@ class FlaxBeitBase:
     def num_parameters(self) -> int:
         """Count the parameters; running statistics are none."""
         return sum(prod(shape) for name, shape in self.shapes.items() if not is_statistic(name))
+
+    def learned(self, params: Mapping[str, Any]) -> Tree:
+        """Return a tree of bools, True for what an optimiser changes: all but running statistics.
+
+        It is the mask that `optax.masked` and the weight decay of `optax.adamw` take.
+        """
+        return flax_tree({name: not is_statistic(name) for name in joined(params)})
+
+    def with_batch_stats(self, params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> Tree:
+        """Return parameters with the running statistics that a call in training gave."""
+        return flax_tree(joined(params) | joined(batch_stats))
 
     def enable_gradient_checkpointing(self) -> None:
         """Keep no activations inside layers for the backward pass; compute them again there."""
@@ -166,7 +184,7 @@ class FlaxBeitBase:
     def _run(
         self,
         pixel_values: Any,
-        bool_masked_pos: Any,
+        others: dict[str, Any],
         params: Mapping[str, Any] | None,
         dropout_rng: Array | None,
         train: bool,
@@ -174,18 +192,17 @@ class FlaxBeitBase:
     ) -> Any:
         """Check the arguments and run the module; options that are None are the config's."""
         check_pixels(pixel_values, self.config)
-        mask_BN = None
-        if bool_masked_pos is not None:
-            check_mask(bool_masked_pos, pixel_values, self.config)
-            mask_BN = jnp.asarray(bool_masked_pos, bool).reshape(len(bool_masked_pos), -1)
+        if (mask := others.get("mask_BN")) is not None:
+            check_mask(mask, pixel_values, self.config)
+            others = {**others, "mask_BN": jnp.asarray(mask, bool).reshape(len(mask), -1)}
         if train:
             check_dropout_rng(dropout_rng, self.config)
         if params is None:
             params = self.params
         else:
             check_params(joined(params), self.shapes)
-        chosen = tuple((name, getattr(self.config, name) if value is None else value) for name, value in options.items())
-        return self._compiled(params, pixel_values, mask_BN, dropout_rng, train=train, options=chosen)
+        given = {name: getattr(self.config, name) if value is None else value for name, value in options.items()}
+        return self._compiled(params, pixel_values, others, dropout_rng, train=train, options=tuple(given.items()))
 
     def _as_requested(self, output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
         """Return the output object, or its tuple when `return_dict` (default: the config's) is False."""
@@ -197,13 +214,13 @@ def _apply(
     module: nn.Module,
     params: Mapping[str, Any],
     pixels_BChw: Array,
-    mask_BN: Array | None,
+    others: dict[str, Any],
     dropout_rng: Array | None,
     train: bool,
     options: tuple[tuple[str, bool], ...],
 ) -> Any:
     variables = variables_of(params)
-    arguments = {"mask_BN": mask_BN, "train": train, **dict(options)}
+    arguments = {**others, "train": train, **dict(options)}
     rngs = {} if dropout_rng is None or not train else {"dropout": dropout_rng}
     pixels_BhwC = pixels_BChw.transpose(0, 2, 3, 1)
     if not (train and "batch_stats" in variables):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -112,9 +111,3 @@ def check_params(params: Mapping[str, Any], expected: Mapping[str, Shape]) -> No
     found = {name: tuple(np.shape(leaf)) for name, leaf in params.items()}
     if found != dict(expected):
         check_fit("params", found, expected)
-
-
-def is_traced(value: Any) -> bool:
-    """Tell whether only shape and type of an array are known, not its values."""
-    return isinstance(value, jax.core.Tracer)
-

@@ -109,7 +109,7 @@ class FlaxBeitModel(FlaxBeitPreTrainedModel):
             CheckpointError: If `params` are not of this model.
         """
         output: FlaxBeitModelOutputWithPooling = self._run(
-            pixel_values, bool_masked_pos, params, dropout_rng, train,
+            pixel_values, {"mask_BN": bool_masked_pos}, params, dropout_rng, train,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
         )  # fmt: skip
         return self._as_requested(output, return_dict)

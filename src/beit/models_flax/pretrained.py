@@ -145,7 +145,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         safe_serialization: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Write `config.json` and `flax_model.msgpack`, or `model.safetensors`, as Hugging Face transformers reads them.
+        """Write `config.json` and `flax_model.msgpack` or `model.safetensors`, as Hugging Face transformers reads them.
 
         Args:
             save_directory: The folder; it is made if needed.

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from beit.config import BeitConfig
-from beit.errors import ConfigError
+from beit.config_checks import check_pyramid
 from beit.geometry import patch_grid
 from beit.models_torch.embeddings import Embeddings
 from beit.models_torch.encoder import Encoder
@@ -28,11 +28,7 @@ class BeitBackbone(BeitPreTrainedModel):
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__(config)
-        if config.add_fpn and not (len(config.out_features) == 4 and config.reshape_hidden_states):
-            raise ConfigError(
-                f"add_fpn needs four out_features and reshape_hidden_states=True; there are "
-                f"{config.out_features} and reshape_hidden_states={config.reshape_hidden_states}"
-            )
+        check_pyramid(config)
         grid = patch_grid(config.image_size, config.patch_size)
         self.num_features = [config.hidden_size] * (config.num_hidden_layers + 1)
         self.embeddings = Embeddings.of(config, grid)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.config import BeitConfig
+from beit.config_checks import tapped_hidden_states
 from beit.errors import ConfigError
 from beit.models_torch.feature_pyramid import FeaturePyramid, as_map
 from beit.models_torch.labels import check_label_shape, class_labels, mean_cross_entropy
@@ -30,8 +31,6 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__(config)
-        if config.num_labels < 1:
-            raise ConfigError(f"num_labels is {config.num_labels}; segmentation needs classes")
         self.taps = tapped_hidden_states(config)
         dim, classes = config.hidden_size, config.num_labels
         self.beit = BeitModel(config, add_pooling_layer=False)
@@ -125,26 +124,6 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
             auxiliary = _pixel_loss(auxiliary_BKyx, labels_Bhw, config.semantic_loss_ignore_index)
             loss = loss + config.auxiliary_loss_weight * auxiliary
         return loss
-
-
-def tapped_hidden_states(config: BeitConfig) -> tuple[int, ...]:
-    """Return which hidden states the four maps are made of; 0 is the embeddings, i the output of layer i.
-
-    "huggingface" reads `out_indices` [3, 5, 7, 11] as the hidden states [2, 4, 6, 10], "original" as the outputs of
-    the layers 3, 5, 7 and 11 counted from 0, which are the hidden states [4, 6, 8, 12].
-
-    Raises:
-        ConfigError: If there are not four of them, or one does not exist.
-    """
-    shift = 1 if config.out_indices_meaning == "original" else -1
-    taps = tuple(index + shift for index in config.out_indices)
-    depth = config.num_hidden_layers
-    if len(taps) != 4 or not all(0 <= tap <= depth for tap in taps):
-        raise ConfigError(
-            f"out_indices is {config.out_indices}; segmentation needs four layers, from {max(-shift, 0)} to "
-            f"{depth - max(shift, 0)}, such as out_indices=[3, 5, 7, 11] for a base model"
-        )
-    return taps
 
 
 def _pixel_loss(logits_BKyx: Tensor, labels_Bhw: Tensor, ignored: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.errors import ConfigError
+from beit.config_checks import check_auxiliary_width
 
 
 class ConvBlock(nn.Module):
@@ -80,11 +80,7 @@ class FCNHead(nn.Module):
 
     def __init__(self, dim: int, channels: int, classes: int, convs: int, concat_input: bool) -> None:
         super().__init__()
-        if convs == 0 and dim != channels:
-            raise ConfigError(
-                f"auxiliary_num_convs is 0 and auxiliary_channels {channels} is not hidden_size {dim}; "
-                "make them equal or use a convolution"
-            )
+        check_auxiliary_width(dim, channels, convs)
         widths = [dim] + [channels] * convs
         self.convs = nn.Sequential(*(ConvBlock(a, b, 3) for a, b in pairwise(widths)))
         self.conv_cat = ConvBlock(dim + channels, channels, 3) if concat_input else None
