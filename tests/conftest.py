@@ -23,9 +23,20 @@ TINY_MODEL = {
     "vocab_size": 64,
 }
 
+# One thread as for torch, and programs that are compiled quickly rather than well: they run once or twice.
+XLA_FLAGS = (
+    "--xla_cpu_multi_thread_eigen=false",
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+
 
 def pytest_configure(config):
     torch.set_num_threads(1)  # xdist runs one process per core; more threads would only fight
+    os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def pytest_collection_modifyitems(items):

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from beit.image import BeitFeatureExtractor as BeitFeatureExtractor
     from beit.image import BeitImageProcessor as BeitImageProcessor
     from beit.inference.predictor import Predictor as Predictor
+    from beit.models_flax import FlaxBeitBackbone as FlaxBeitBackbone
+    from beit.models_flax import FlaxBeitForImageClassification as FlaxBeitForImageClassification
+    from beit.models_flax import FlaxBeitForMaskedImageModeling as FlaxBeitForMaskedImageModeling
+    from beit.models_flax import FlaxBeitForSemanticSegmentation as FlaxBeitForSemanticSegmentation
+    from beit.models_flax import FlaxBeitModel as FlaxBeitModel
+    from beit.models_flax import FlaxBeitPreTrainedModel as FlaxBeitPreTrainedModel
     from beit.models_torch import BeitBackbone as BeitBackbone
     from beit.models_torch import BeitForImageClassification as BeitForImageClassification
     from beit.models_torch import BeitForMaskedImageModeling as BeitForMaskedImageModeling
@@ -23,6 +29,11 @@ if TYPE_CHECKING:
     from beit.outputs import BackboneOutput as BackboneOutput
     from beit.outputs import BaseModelOutput as BaseModelOutput
     from beit.outputs import BeitModelOutputWithPooling as BeitModelOutputWithPooling
+    from beit.outputs import FlaxBackboneOutput as FlaxBackboneOutput
+    from beit.outputs import FlaxBeitModelOutputWithPooling as FlaxBeitModelOutputWithPooling
+    from beit.outputs import FlaxMaskedLMOutput as FlaxMaskedLMOutput
+    from beit.outputs import FlaxSemanticSegmenterOutput as FlaxSemanticSegmenterOutput
+    from beit.outputs import FlaxSequenceClassifierOutput as FlaxSequenceClassifierOutput
     from beit.outputs import ImageClassifierOutput as ImageClassifierOutput
     from beit.outputs import MaskedLMOutput as MaskedLMOutput
     from beit.outputs import SemanticSegmenterOutput as SemanticSegmenterOutput
@@ -52,6 +63,17 @@ _HOME = {
     "BeitPreTrainedModel": "beit.models_torch",
     "DiscreteVAE": "beit.tokenizer",
     "DiscreteVAEConfig": "beit.tokenizer",
+    "FlaxBackboneOutput": "beit.outputs",
+    "FlaxBeitBackbone": "beit.models_flax",
+    "FlaxBeitForImageClassification": "beit.models_flax",
+    "FlaxBeitForMaskedImageModeling": "beit.models_flax",
+    "FlaxBeitForSemanticSegmentation": "beit.models_flax",
+    "FlaxBeitModel": "beit.models_flax",
+    "FlaxBeitModelOutputWithPooling": "beit.outputs",
+    "FlaxBeitPreTrainedModel": "beit.models_flax",
+    "FlaxMaskedLMOutput": "beit.outputs",
+    "FlaxSemanticSegmenterOutput": "beit.outputs",
+    "FlaxSequenceClassifierOutput": "beit.outputs",
     "ImageClassifierOutput": "beit.outputs",
     "MaskedLMOutput": "beit.outputs",
     "Predictor": "beit.inference.predictor",
@@ -80,6 +102,17 @@ __all__ = [
     "BeitPreTrainedModel",
     "DiscreteVAE",
     "DiscreteVAEConfig",
+    "FlaxBackboneOutput",
+    "FlaxBeitBackbone",
+    "FlaxBeitForImageClassification",
+    "FlaxBeitForMaskedImageModeling",
+    "FlaxBeitForSemanticSegmentation",
+    "FlaxBeitModel",
+    "FlaxBeitModelOutputWithPooling",
+    "FlaxBeitPreTrainedModel",
+    "FlaxMaskedLMOutput",
+    "FlaxSemanticSegmenterOutput",
+    "FlaxSequenceClassifierOutput",
     "ImageClassifierOutput",
     "MaskedLMOutput",
     "Predictor",

@@ -115,6 +115,7 @@ class EncoderLayers(nn.Module):
 
         def apply(tokens_BSD: Array, given: tuple[Any, Any, Any], bias_1HSS: Array | None) -> Any:
             parameters, rate, key = given
+            rate = rate if self.config.drop_path_rate else 0.0  # known to be 0, so that nothing is drawn
             rngs = {} if key is None else {"dropout": key}
             arguments = (tokens_BSD, grid, bias_1HSS, rate, output_attentions, train)
             return layer.apply({"params": parameters}, *arguments, rngs=rngs)
@@ -135,7 +136,7 @@ class EncoderLayers(nn.Module):
             tokens_BSD, maps_BHSS = step(tokens_BSD, given, shared_bias_1HSS)
             return tokens_BSD, (tokens_BSD, maps_BHSS)
 
-        rates_L = jnp.asarray(rates, tokens_BSD.dtype)
+        rates_L = jnp.asarray(rates, jnp.float32)
         _, (states_LBSD, maps_LBHSS) = jax.lax.scan(scanned, tokens_BSD, (stacked, rates_L, keys))
         return list(states_LBSD), list(maps_LBHSS) if output_attentions else [None] * depth
 
