@@ -113,7 +113,7 @@ class FlaxOutput(ModelOutput):
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, as `flax.struct` has it."""
-        return replace(self, **changes)  # type: ignore[type-var]
+        return replace(self, **changes)
 
 
 @dataclass(eq=False)

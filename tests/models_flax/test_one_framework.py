@@ -61,7 +61,7 @@ def test_flax_without_torch(tmp_path):
     assert run(WITHOUT_TORCH, ("torch",), tmp_path) == "(1, 5)\n(1, 5)\nFalse\n"
 
 
-@pytest.mark.parametrize("absent", [("jax", "jaxlib"), ("flax",), ("optax",)], ids=lambda names: names[0])
+@pytest.mark.parametrize("absent", [("jax", "jaxlib"), ("flax",)], ids=lambda names: names[0])
 def test_torch_without_flax(absent, tmp_path):
     told = run(WITHOUT_JAX, absent, tmp_path).splitlines()
     assert told[0].startswith("(1, ")

@@ -34,7 +34,8 @@ def opened(family, name):
     case = json.loads((folder / "case.json").read_text())
     kind = getattr(beit, "Flax" + case["class"].removeprefix("Flax"))
     io = dict(np.load(folder / "io.npz"))
-    model = kind.from_pretrained(folder)
+    # the many layers of this one as a scan, which is another way to the same numbers
+    model = kind.from_pretrained(folder, scan_layers=name == "segment")
     wanted = [key for key in case["inputs"] if key != "labels" or kind is beit.FlaxBeitForSemanticSegmentation]
     inputs = {key: io[key] for key in wanted}
     return SimpleNamespace(name=name, folder=folder, case=case, io=io, model=model, inputs=inputs)

@@ -220,7 +220,7 @@ def _apply(
     options: tuple[tuple[str, bool], ...],
 ) -> Any:
     variables = variables_of(params)
-    arguments = {**others, "train": train, **dict(options)}
+    arguments: dict[str, Any] = {**others, "train": train, **dict(options)}
     rngs = {} if dropout_rng is None or not train else {"dropout": dropout_rng}
     pixels_BhwC = pixels_BChw.transpose(0, 2, 3, 1)
     if not (train and "batch_stats" in variables):

@@ -6,6 +6,7 @@ Legend: B batch, S = 1 + N tokens, D hidden, H heads, L layers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -104,10 +105,9 @@ class EncoderLayers(nn.Module):
         rates = np.linspace(0, self.config.drop_path_rate, len(self.layers))
         # parameters are made layer by layer, whatever way they are used later
         if self.is_initializing() or not (self.scan_layers or self.gradient_checkpointing):
-            steps: list[Callable[[Array], Any]] = [
-                lambda tokens_BSD, layer=layer, rate=float(rate): layer(
-                    tokens_BSD, grid, shared_bias_1HSS, rate, output_attentions, train
-                )
+            options = {"output_attentions": output_attentions, "train": train}
+            steps = [
+                partial(layer, grid=grid, shared_bias_1HSS=shared_bias_1HSS, rate=float(rate), **options)
                 for layer, rate in zip(self.layers, rates, strict=True)
             ]
             return _in_turn(steps, tokens_BSD)
@@ -125,11 +125,11 @@ class EncoderLayers(nn.Module):
         parameters = [self.variables["params"][str(index)] for index in range(depth)]
         keys = jax.random.split(self.make_rng("dropout"), depth) if train and self.has_rng("dropout") else None
         if not self.scan_layers:
-            per_layer = [(parameters[i], rates[i], None if keys is None else keys[i]) for i in range(depth)]
-            return _in_turn(
-                [lambda tokens_BSD, given=given: step(tokens_BSD, given, shared_bias_1HSS) for given in per_layer],
-                tokens_BSD,
-            )
+            steps = []
+            for index in range(depth):
+                given = (parameters[index], rates[index], None if keys is None else keys[index])
+                steps.append(partial(step, given=given, bias_1HSS=shared_bias_1HSS))
+            return _in_turn(steps, tokens_BSD)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parameters)
 
         def scanned(tokens_BSD: Array, given: Any) -> Any:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.core import Tracer
 
 from beit.errors import ConfigError
 
@@ -31,7 +31,7 @@ def check_labels(labels: Any, shape: tuple[int, ...], classes: int, ignored: int
         raise ConfigError(
             f"labels have dtype {jnp.result_type(labels)}; expected whole numbers from 0 to {classes - 1}"
         )
-    if isinstance(labels, jax.core.Tracer):  # under `jit`, only shape and type are known
+    if isinstance(labels, Tracer):  # under `jit`, only shape and type are known
         return
     values = np.asarray(labels)
     real = values[values != ignored]

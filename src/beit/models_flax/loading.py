@@ -54,7 +54,7 @@ def read_arrays(tensors: Mapping[str, Entry], dtype: Any) -> dict[str, Array]:
 
 def as_stored(name: str, leaf: Any) -> NDArray[Any]:
     """Return a leaf as files have it."""
-    return np.asarray(leaf, np.int64) if name.endswith(COUNT) else np.ascontiguousarray(leaf)
+    return np.asarray(leaf, np.int64) if name.endswith(COUNT) else np.asarray(leaf, order="C")
 
 
 def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], safetensors: bool) -> None:
@@ -75,7 +75,7 @@ def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], saf
     options = config.to_json_string(**file_facts(dtype))  # fails, if it does, before anything is written
     if safetensors:
         canonical = FLAX.to_canonical(stored)
-        tensors = {name: np.ascontiguousarray(array) for name, array in HUGGING_FACE.from_canonical(canonical).items()}
+        tensors = {name: np.asarray(array, order="C") for name, array in HUGGING_FACE.from_canonical(canonical).items()}
         with atomic_file(folder / WEIGHTS_NAME) as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})
     else:

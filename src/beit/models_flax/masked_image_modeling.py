@@ -41,7 +41,8 @@ class MaskedImageModelingModule(nn.Module):
         encoder = BeitModule(config, dtype, self.scan_layers, self.gradient_checkpointing, False, name="beit")
         outputs = encoder(pixels_BhwC, mask_BN, train, output_attentions, output_hidden_states)
         norm = LayerNorm(epsilon=config.layer_norm_eps, dtype=dtype, name="layernorm")
-        logits_BNV = Linear(config.vocab_size, dtype=dtype, name="lm_head")(norm(outputs.last_hidden_state[:, 1:]))
+        tokens_BSD: Any = outputs.last_hidden_state
+        logits_BNV = Linear(config.vocab_size, dtype=dtype, name="lm_head")(norm(tokens_BSD[:, 1:]))
         return FlaxMaskedLMOutput(logits_BNV, outputs.hidden_states, outputs.attentions)
 
 

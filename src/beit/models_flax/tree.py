@@ -21,7 +21,8 @@ COUNT = "num_batches_tracked"  # a count, which no half precision could hold
 
 def joined(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the leaves of a tree by their names, joined by dots."""
-    flat: Any = flatten_dict(unfreeze(tree), sep=".")
+    plain: Any = tree
+    flat: Any = flatten_dict(unfreeze(plain), sep=".")
     return flat
 
 
