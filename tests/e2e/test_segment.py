@@ -154,11 +154,14 @@ def test_recomputing_changes_nothing(whole, scenes, tmp_path):
 def test_weights_hard_pixels_and_a_trained_model(whole, scenes, tmp_path):
     options = ["--class_weights=balanced", "--hard_pixels.confidence=0.7", "--hard_pixels.least=100"]
     given = [part for part in command(scenes, tmp_path / "run") if not part.startswith(("--model.", "--train.max"))]
-    more = [f"--checkpoint={whole / 'model'}", "--train.max_steps=6", "--run.report=false", "--inference.flip=true"]
+    more = [f"--checkpoint={whole / 'model'}", "--train.max_steps=6", "--train.ema_decay=0.9", "--inference.flip=true"]
     done = beit(*given, *options, *more)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert result["mean_iou"] > 0.5, "its head goes on"
+    assert result["average_mean_iou"] > 0.5
+    assert result["average_mean_iou"] != result["mean_iou"]
+    assert "moving average of the weights" in (tmp_path / "run/report.html").read_text()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.config_checks import check_auxiliary_width
+from beit.models_torch.enlarged_convolution import convolve_enlarged
 
 
 class ConvBlock(nn.Module):
@@ -25,7 +26,20 @@ class ConvBlock(nn.Module):
 
     def forward(self, map_BCyx: Tensor) -> Tensor:
         """Return a map of the same height and width."""
-        return functional.relu(self.bn(self.conv(map_BCyx)))
+        return functional.relu(self.bn(self.conv(map_BCyx)), inplace=True)
+
+
+class MergingBlock(ConvBlock):
+    """The same for several maps, all enlarged to the first and put one behind the other, which is never built."""
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a map of the height and width of the first."""
+        size = maps[0].shape[2], maps[0].shape[3]
+        weights = self.conv.weight.split([level.shape[1] for level in maps], dim=1)
+        merged = convolve_enlarged(maps[0], weights[0], size)
+        for level, weight in zip(maps[1:], weights[1:], strict=True):
+            merged = merged.add_(convolve_enlarged(level, weight, size))
+        return functional.relu(self.bn(merged), inplace=True)
 
 
 class UperHead(nn.Module):
@@ -42,10 +56,10 @@ class UperHead(nn.Module):
         self.psp_modules = nn.ModuleList(
             nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvBlock(dim, dim, 1)) for scale in pool_scales
         )
-        self.bottleneck = ConvBlock((1 + len(pool_scales)) * dim, dim, 3)
+        self.bottleneck = MergingBlock((1 + len(pool_scales)) * dim, dim, 3)
         self.lateral_convs = nn.ModuleList(ConvBlock(dim, dim, 1) for _ in range(3))
         self.fpn_convs = nn.ModuleList(ConvBlock(dim, dim, 3) for _ in range(3))
-        self.fpn_bottleneck = ConvBlock(4 * dim, dim, 3)
+        self.fpn_bottleneck = MergingBlock(4 * dim, dim, 3)
         self.classifier = nn.Conv2d(dim, classes, kernel_size=1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -54,14 +68,13 @@ class UperHead(nn.Module):
         levels.append(self._pool_pyramid(maps[3]))
         for index in (2, 1, 0):
             levels[index] = levels[index] + _resized(levels[index + 1], levels[index])
-        merged = [conv(level) for conv, level in zip(self.fpn_convs, levels[:3], strict=True)] + levels[3:]
-        merged = [merged[0], *(_resized(level, merged[0]) for level in merged[1:])]
-        return self.classifier(self.fpn_bottleneck(torch.cat(merged, dim=1)))
+        for index, conv in enumerate(self.fpn_convs):
+            levels[index] = conv(levels[index])
+        return self.classifier(self.fpn_bottleneck(levels))
 
     def _pool_pyramid(self, coarse_BCyx: Tensor) -> Tensor:
         """Add what is seen at a few fixed resolutions to the coarsest map (PSPNet, arXiv 1612.01105)."""
-        pooled = [_resized(module(coarse_BCyx), coarse_BCyx) for module in self.psp_modules]
-        return self.bottleneck(torch.cat((coarse_BCyx, *pooled), dim=1))
+        return self.bottleneck([coarse_BCyx, *(module(coarse_BCyx) for module in self.psp_modules)])
 
 
 class FCNHead(nn.Module):

@@ -16,7 +16,7 @@ from beit.training.inputs import Sources
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.plan import Plan
-from beit.training.report import Section, curves_section
+from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.scenes import PixelCounts, count_pixels, open_scenes
 from beit.training.segment_measure import measure_scenes, overlay_section, score_sections
@@ -86,9 +86,16 @@ def _conclude(
     names = model.config.class_names
     iou = {f"iou_{name}": float(value) for name, value in zip(names, measured.scores.iou, strict=True)}
     numbers = {**measured.scores.numbers(), **{name: value for name, value in iou.items() if value == value}}
+    average: list[Section] = []
+    if job.train.ema_decay is not None:
+        kept = BeitForSemanticSegmentation.from_pretrained(folder.average).to(model.device)
+        also = measure_scenes(kept, how, sources.val, visible=True).scores.numbers()
+        numbers |= {f"average_{name}": value for name, value in also.items() if name != "pictures"}
+        average = [Section("Held-out scenes, moving average of the weights", table=numbers_table(also))]
 
     def sections() -> list[Section]:
         curves = curves_section(read_metrics(folder.metrics), _CURVES)
-        return [*score_sections(measured, names), overlay_section(model, how, sources.val), curves]
+        means, classes = score_sections(measured, names)
+        return [means, *average, classes, overlay_section(model, how, sources.val), curves]
 
     conclude("Segmentation", job, folder, steps, numbers, measured.broken, sections)

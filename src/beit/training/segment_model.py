@@ -38,7 +38,8 @@ def starting_segmenter(job: SegmentJob, classes: list[str]) -> BeitForSemanticSe
     before = BeitConfig.from_dict(checkpoint.options)
     config = task_config(job.model, before, options, job.checkpoint)
     has_head = any(name.startswith("decode_head.") for name in checkpoint.tensors)
-    if job.layers is not None or not has_head:
+    told = has_head and len(before.out_indices) == 4  # a file without a config does not tell
+    if job.layers is not None or not told:
         config = _tapped(config, job.layers)
     model = BeitForSemanticSegmentation.from_pretrained(job.checkpoint, config=config)
     if has_head and before.class_names != classes:

@@ -1,0 +1,43 @@
+"""The convolution of an enlarged map against enlarging it first."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from beit.models_torch.enlarged_convolution import convolve_enlarged
+
+lengths = st.integers(1, 9)
+
+
+def plain(map_BCyx, weight, size):
+    enlarged = functional.interpolate(map_BCyx, size, mode="bilinear", align_corners=False)
+    return functional.conv2d(enlarged, weight, padding=weight.shape[-1] // 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths, lengths, lengths, lengths, st.sampled_from([1, 3, 5]))
+def test_it_is_the_convolution_of_the_enlarged_map(y, x, height, width, side):
+    draw = torch.Generator().manual_seed(0)
+    map_BCyx = torch.randn(2, 3, y, x, generator=draw, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 3, side, side, generator=draw, dtype=torch.float64, requires_grad=True)
+    ours, wanted = convolve_enlarged(map_BCyx, weight, (height, width)), plain(map_BCyx, weight, (height, width))
+    torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
+    away = torch.randn(wanted.shape, generator=draw, dtype=torch.float64)
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, (map_BCyx, weight), away),
+        torch.autograd.grad(wanted, (map_BCyx, weight), away),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_types_are_kept(dtype):
+    map_BCyx = torch.randn(1, 8, 5, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
+    weight = (torch.randn(6, 8, 3, 3, generator=torch.Generator().manual_seed(2)) / 9).to(dtype)
+    ours = convolve_enlarged(map_BCyx, weight, (20, 16))
+    assert ours.dtype == dtype
+    wanted = plain(map_BCyx.float(), weight.float(), (20, 16))
+    torch.testing.assert_close(ours.float(), wanted, rtol=0, atol=1e-5 if dtype == torch.float32 else 4e-2)
