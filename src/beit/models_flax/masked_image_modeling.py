@@ -1,6 +1,6 @@
 """FlaxBeitForMaskedImageModeling: predict the visual tokens of masked patches.
 
-Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden, V codebook size; h w pixels.
+Legend: B batch, C channels, N patches, m places per picture, D hidden, V codebook size; h w pixels.
 """
 
 from __future__ import annotations
@@ -35,14 +35,18 @@ class MaskedImageModelingModule(nn.Module):
         train: bool = False,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
+        places_Bm: Array | None = None,
     ) -> FlaxMaskedLMOutput:
-        """Predict a visual token for every patch of pictures (B, h, w, C)."""
+        """Predict a visual token for every patch of pictures (B, h, w, C), or for the patches at some places alone."""
         config, dtype = self.config, self.dtype
         encoder = BeitModule(config, dtype, self.scan_layers, self.gradient_checkpointing, False, name="beit")
         outputs = encoder(pixels_BhwC, mask_BN, train, output_attentions, output_hidden_states)
         norm = LayerNorm(epsilon=config.layer_norm_eps, dtype=dtype, name="layernorm")
-        tokens_BSD: Any = outputs.last_hidden_state
-        logits_BNV = Linear(config.vocab_size, dtype=dtype, name="lm_head")(norm(tokens_BSD[:, 1:]))
+        tokens_BND: Any = outputs.last_hidden_state
+        tokens_BND = tokens_BND[:, 1:]
+        if places_Bm is not None:
+            tokens_BND = jnp.take_along_axis(tokens_BND, places_Bm[:, :, None], axis=1)
+        logits_BNV = Linear(config.vocab_size, dtype=dtype, name="lm_head")(norm(tokens_BND))
         return FlaxMaskedLMOutput(logits_BNV, outputs.hidden_states, outputs.attentions)
 
 

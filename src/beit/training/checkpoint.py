@@ -2,7 +2,7 @@
 
 A checkpoint folder holds the model as it is exported, `objective.safetensors` (what is trained or counted beside the
 model, if there is any), `average.safetensors` (the moving average of the weights, if one is kept),
-`optimiser.safetensors` (the moments of AdamW by parameter name) and `state.json` (the number of finished steps, and the
+`optimiser.safetensors` (the moments of AdamW by parameter name; in a run of JAX the folder `jax` instead) and `state.json` (the number of finished steps, and the
 SHA-256 of every other file). Random states are not part of it: all randomness is a function of seed and step.
 """
 
@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.errors import CheckpointError
-from beit.training.optimiser_state import FILE_NAME as OPTIMISER_NAME
 from beit.weights import atomic_folder, check_fit, read_safetensors
 
 STATE_NAME = "state.json"
@@ -65,9 +64,8 @@ def _sha256(path: Path) -> str:
 def save_checkpoint(
     folder: Path,
     step: int,
-    save_model: Callable[[Path], None],
+    write: Callable[[Path], None],
     module: nn.Module,
-    moments: Mapping[str, Tensor],
     keep: int,
     facts: Mapping[str, int | str],
 ) -> Path:
@@ -76,9 +74,8 @@ def save_checkpoint(
     Args:
         folder: The folder of the run's checkpoints.
         step: Number of finished steps.
-        save_model: Writes the model into a folder.
+        write: Writes the model, and the state of its optimiser, into a folder.
         module: What is trained.
-        moments: The state of its optimiser, whole, by name.
         keep: Newest checkpoints to keep.
         facts: What must be the same when the run continues.
 
@@ -87,11 +84,11 @@ def save_checkpoint(
     """
     path = folder / f"step_{step:08d}"
     with atomic_folder(path) as temporary:
-        save_model(temporary)
+        write(temporary)
         if beside := _beside_the_model(module):
             save_file(beside, temporary / OBJECTIVE_NAME)
-        save_file(dict(moments), temporary / OPTIMISER_NAME)
-        sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
+        sums = {file.relative_to(temporary).as_posix(): _sha256(file) for file in files}
         state = json.dumps({"step": step, **facts, "sha256": sums}, indent=1)
         (temporary / STATE_NAME).write_text(state + "\n", encoding="utf-8")
     discard_old(path, keep)

@@ -34,7 +34,7 @@ class FinetuneObjective(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self._frozen = frozen
+        self.frozen = frozen
         self._kind = model.config.problem_type
         self.register_buffer("class_weights_K", class_weights, persistent=False)
         self.class_weights_K: Tensor | None
@@ -42,7 +42,7 @@ class FinetuneObjective(nn.Module):
     def train(self, mode: bool = True) -> FinetuneObjective:
         """Switch to training, or to evaluation; a frozen encoder stays in evaluation."""
         super().train(mode)
-        if self._frozen:
+        if self.frozen:
             self.model.beit.eval()
         return self
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -23,16 +22,13 @@ from beit.training.device import reproducible
 from beit.training.divergence import Divergence, stop_diverged
 from beit.training.gallery import Gallery
 from beit.training.metrics import MetricsLog, read_metrics
-from beit.training.micro_batches import add_gradients, micro_batches
-from beit.training.optimiser import set_learning_rate, set_weight_decay
 from beit.training.plan import Objective, Plan
 from beit.training.preemption import stop_on_sigterm
 from beit.training.progress import RunProgress
-from beit.training.row_chance import shared_stream, step_seed
+from beit.training.row_chance import step_seed
 from beit.training.run_folder import RunFolder
-from beit.training.schedule import cosine, learning_rate
 from beit.training.throughput import Throughput
-from beit.training.trainee import Trainee
+from beit.training.trainees import make_trainee
 from beit.weights import atomic_folder
 
 
@@ -57,10 +53,8 @@ class _Loop:
 
     def __init__(self, plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> None:
         self.plan, self.objective, self.folder, self.accelerator = plan, objective, folder, accelerator
-        self.trainee = Trainee(plan, objective, folder, accelerator)
+        self.trainee = make_trainee(plan, objective, folder, accelerator)
         self.start = self.trainee.start
-        rank, world = accelerator.process_index, accelerator.num_processes
-        self.stream = shared_stream(self.trainee.module, rank, world, plan.together)
         listing = folder.broken if accelerator.is_main_process else None
         self.broken = BrokenPictures(listing, len(plan.dataset), plan.data.max_broken)
         self.new_broken: list[BrokenPicture] = []
@@ -93,7 +87,7 @@ class _Loop:
         plan, main, finished = self.plan, self.accelerator.is_main_process, self.start
         if main and plan.gallery is not None:
             plan.gallery.begin(self.start)
-        self.trainee.module.train()
+        self.trainee.train()
         with (
             stop_on_sigterm(self.accelerator) as stop,
             MetricsLog(self.folder, self.start, active=main) as metrics,
@@ -143,7 +137,7 @@ class _Loop:
         assert stop is not None  # noqa: S101  # for the type checker
         with self.trainee.gathered():
             measured = torch.full((), stop.measure() if main else 0.0, device=self.accelerator.device)
-        self.trainee.module.train()  # whatever the measurement made of it
+        self.trainee.train()  # whatever the measurement made of it
         shared: Any = broadcast(measured)
         value = float(shared)
         gain = stop.note(step, value)
@@ -161,7 +155,7 @@ class _Loop:
         with self.trainee.gathered():
             if self.accelerator.is_main_process:
                 metrics.write_picture(step, "reconstructions", gallery.add(step))
-        self.trainee.module.train()
+        self.trainee.train()
         self.accelerator.wait_for_everyone()
 
     def _note_broken(self, together: bool) -> None:
@@ -193,31 +187,21 @@ class _Loop:
 
     def _step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one optimiser step and return its scalars."""
-        plan, optim = self.plan, self.plan.optim
-        torch.manual_seed(step_seed(plan.run.seed, step, self.stream))
-        set_learning_rate(self.trainee.optimiser, learning_rate(step, plan.steps, plan.warmup, optim))
-        if optim.weight_decay_end is not None:
-            set_weight_decay(
-                self.trainee.optimiser, cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps)
-            )
-        parts = micro_batches(self.objective.prepare(tensors, step), plan.train.accumulate)
-        weights = [self.objective.weight(part) for part in parts]
-        values = add_gradients(self.accelerator, self.trainee.module, step / plan.steps, parts, weights)
-        norm = self.trainee.clipped(math.inf if optim.clip_grad is None else optim.clip_grad)
-        self.divergence.note(step, norm, values["loss"])
-        self.trainee.update()
-        return {**values, "grad_norm": norm}
+        torch.manual_seed(step_seed(self.plan.run.seed, step, self.trainee.stream))
+        values = self.trainee.step(step, self.objective.prepare(tensors, step))
+        self.divergence.note(step, values["grad_norm"], values["loss"])
+        return values
 
     def _numbers(self, step: int, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the scalars of a step as numbers, averaged over the processes."""
-        plan, optim = self.plan, self.plan.optim
+        plan = self.plan
         numbers = {name: self._mean(value) for name, value in values.items()}
         if (diverged := self.divergence.step) is not None:
             writes, checkpoints = self.accelerator.is_main_process, self.folder.checkpoints
             stop_diverged(diverged, self._pictures(diverged), self.folder.path, checkpoints, writes)
-        numbers["lr"] = learning_rate(step, plan.steps, plan.warmup, optim)
-        if optim.weight_decay_end is not None:
-            numbers["weight_decay"] = cosine(optim.weight_decay, optim.weight_decay_end, step / plan.steps)
+        numbers["lr"] = plan.rate(step)
+        if plan.optim.weight_decay_end is not None:
+            numbers["weight_decay"] = plan.weight_decay(step)
         numbers["epoch"] = (step + 1) * plan.train.batch_size / len(plan.dataset)
         return numbers
 

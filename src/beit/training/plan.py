@@ -13,6 +13,7 @@ from beit.data import Collate, ViewDataset, check_shared_batch
 from beit.errors import ConfigError
 from beit.training.early_stop import EarlyStop
 from beit.training.gallery import Gallery
+from beit.training.schedule import cosine, learning_rate
 from beit.training.settings import DataSettings, OptimSettings, RunSettings, TrainSettings
 
 
@@ -140,3 +141,12 @@ class Plan:
     def warmup(self) -> int:
         """Steps of the warm-up."""
         return warmup_steps(self.optim, self.train, len(self.dataset))
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return learning_rate(step, self.steps, self.warmup, self.optim)
+
+    def weight_decay(self, step: int) -> float:
+        """Return the weight decay of a step."""
+        first, last = self.optim.weight_decay, self.optim.weight_decay_end
+        return first if last is None else cosine(first, last, step / self.steps)

@@ -27,6 +27,8 @@ class RunSettings:
     """Continue although settings differ from those the run was started with; they are named."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random."""
+    framework: Literal["torch", "jax"] = "torch"
+    """What computes the training steps. jax (extra `flax`): pre-training and fine-tuning, over all of its devices."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -13,11 +13,10 @@ from accelerate import Accelerator
 from beit.data import BatchOrder, training_batches
 from beit.errors import BeitError
 from beit.training.cost import wait_for
-from beit.training.micro_batches import add_gradients, micro_batches
 from beit.training.plan import Objective, Plan
 from beit.training.run_folder import RunFolder
 from beit.training.settings import TrainSettings
-from beit.training.trainee import Trainee
+from beit.training.trainees import Trained, make_trainee
 
 _WARM_STEPS, _TIMED_STEPS = 1, 5
 _OUT_OF_MEMORY = ("can't allocate", "not enough memory", "out of memory")  # as torch says it of a CPU
@@ -40,18 +39,17 @@ def timed_steps(plan: Plan, run: Objective, folder: RunFolder, accelerator: Acce
         BeitError: If a step needs more memory than there is.
     """
     with _enough_memory(plan.train, accelerator.device, world):
-        trainee = Trainee(plan, run, folder, accelerator)
+        trainee = make_trainee(plan, run, folder, accelerator)
         return _seconds(plan, run, trainee, accelerator, world)[_WARM_STEPS:]
 
 
-def _seconds(plan: Plan, run: Objective, trainee: Trainee, accelerator: Accelerator, world: int) -> list[Seconds]:
+def _seconds(plan: Plan, run: Objective, trainee: Trained, accelerator: Accelerator, world: int) -> list[Seconds]:
     """Take steps as the run would, each with the pictures of one process, and return what they took."""
     job, size, device = plan.train, len(plan.dataset), accelerator.device
     steps, rank = _WARM_STEPS + _TIMED_STEPS, accelerator.process_index
     window, shards = plan.data.shuffle_window, plan.dataset.shard_sizes
     order = BatchOrder(size, job.batch_size, steps, plan.run.seed, 0, rank, world, window, shards)
-    trainee.module.train()
-    limit = float("inf") if plan.optim.clip_grad is None else plan.optim.clip_grad
+    trainee.train()
     seconds: list[Seconds] = []
     began = time.perf_counter()
     for batch in training_batches(plan.dataset, order, plan.collate, plan.data.workers, device.type == "cuda"):
@@ -59,10 +57,7 @@ def _seconds(plan: Plan, run: Objective, trainee: Trainee, accelerator: Accelera
         tensors = run.prepare(batch.to(device).tensors, len(seconds))
         wait_for(device)
         encoded = time.perf_counter()
-        parts = micro_batches(tensors, job.accumulate)
-        add_gradients(accelerator, trainee.module, 0.0, parts, [run.weight(part) for part in parts])
-        trainee.clipped(limit)
-        trainee.update()
+        trainee.step(len(seconds), tensors)
         wait_for(device)
         seconds.append(Seconds(time.perf_counter() - began, encoded - loaded, loaded - began))
         began = time.perf_counter()

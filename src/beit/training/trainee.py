@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.training.checkpoint import discard_old, latest_checkpoint, restore_objective, save_checkpoint
+from beit.training.micro_batches import add_gradients, micro_batches
 from beit.training.moving_average import MovingAverage
-from beit.training.optimiser import build_optimiser
+from beit.training.optimiser import build_optimiser, set_learning_rate, set_weight_decay
+from beit.training.optimiser_state import FILE_NAME as OPTIMISER_NAME
 from beit.training.optimiser_state import optimiser_tensors, restore_optimiser
 from beit.training.plan import Objective, Plan, recompute
+from beit.training.row_chance import shared_stream
 from beit.training.run_folder import RunFolder
 from beit.training.sharding import divided, gathered, whole
 from beit.weights import atomic_folder
@@ -30,6 +35,7 @@ class Trainee:
         module: Called in a step, on all processes.
         optimiser: AdamW over the parameters that this process holds.
         average: The moving average, if one is kept.
+        stream: What is random inside the module is drawn from.
     """
 
     def __init__(self, plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> None:
@@ -55,18 +61,29 @@ class Trainee:
         module: Any = torch.compile(self._own, fullgraph=True) if plan.train.compile else self._own
         # accelerate adds autocast, and DistributedDataParallel where the parameters are not divided
         self.module: Any = accelerator.prepare_model(module, evaluation_mode=self._divided)
+        rank, world = accelerator.process_index, accelerator.num_processes
+        self.stream = shared_stream(self.module, rank, world, plan.together)
 
-    def clipped(self, limit: float) -> Tensor:
-        """Scale the gradients down to a norm over all of them, and return the norm that they had."""
-        norm = self._accelerator.clip_grad_norm_(self._own.parameters(), limit)
-        return whole(torch.as_tensor(norm))
+    def train(self) -> None:
+        """Switch to training, after a measurement made something else of the module."""
+        self.module.train()
 
-    def update(self) -> None:
-        """Take the step that the gradients ask for."""
+    def step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take one optimiser step with a prepared batch, and return its scalars."""
+        plan = self._plan
+        set_learning_rate(self.optimiser, plan.rate(step))
+        if plan.optim.weight_decay_end is not None:
+            set_weight_decay(self.optimiser, plan.weight_decay(step))
+        parts = micro_batches(tensors, plan.train.accumulate)
+        weights = [self._objective.weight(part) for part in parts]
+        values = add_gradients(self._accelerator, self.module, step / plan.steps, parts, weights)
+        limit = math.inf if plan.optim.clip_grad is None else plan.optim.clip_grad
+        norm = whole(torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit)))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update()
+        return {**values, "grad_norm": norm}
 
     @contextmanager
     def gathered(self) -> Generator[None]:
@@ -95,15 +112,16 @@ class Trainee:
         moments = optimiser_tensors(self._own, self.optimiser, keeps=self._main)
         average = self.average.gathered(keeps=self._main) if self.average is not None else {}
 
-        def save_model(folder: Path) -> None:
+        def write(folder: Path) -> None:
             self._objective.save(folder)
+            save_file(moments, folder / OPTIMISER_NAME)
             if self.average is not None:
                 self.average.save(folder, average)
 
         self.gather(place=False)
         if self._main:
             keep, module = self._plan.run.keep_checkpoints, self._objective.module
-            save_checkpoint(self._folder.checkpoints, step, save_model, module, moments, keep, self._facts)
+            save_checkpoint(self._folder.checkpoints, step, write, module, keep, self._facts)
         self._accelerator.wait_for_everyone()
 
     def save_average(self) -> None:
