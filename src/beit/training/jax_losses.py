@@ -85,5 +85,5 @@ def _apply(
     flax: FlaxBeitPreTrainedModel, params: Mapping[str, Array], batch: Batch, key: Array, **arguments: Any
 ) -> Any:
     pixels_BhwC = batch["pixel_values"].transpose(0, 2, 3, 1)
-    options = {"train": True, **arguments}
+    options: dict[str, Any] = {"train": True, **arguments}
     return flax.module.apply(variables_of(params), pixels_BhwC, rngs={"dropout": key}, **options)

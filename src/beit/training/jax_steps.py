@@ -72,7 +72,7 @@ class Steps:
         self._scales, self._limit, self._ema_decay = dict(scales), optim.clip_grad, ema_decay
         self.gradients = jax.jit(partial(_gradients, loss))
         self.update = jax.jit(self._update, donate_argnums=0)
-        self.add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other), donate_argnums=0)
+        self.add = jax.jit(_sums, donate_argnums=0)
 
     def begin(self, params: Mapping[str, Array]) -> TrainingState:
         """Return the state of a run that has taken no step."""
@@ -109,9 +109,8 @@ class Steps:
         norm = optax.global_norm(learnt)
         factor = 1.0 if self._limit is None else jnp.minimum(1.0, self._limit / (norm + 1e-6))
         # what is frozen keeps moments of 0: one mapping of names serves all
-        clipped = {
-            name: value * factor if name in learnt else jnp.zeros_like(value) for name, value in gradients.items()
-        }
+        clipped = {name: value * (factor if name in learnt else 0.0) for name, value in gradients.items()}
+        directions: Any
         directions, moments = self._adam.update(clipped, state.moments)
         params = {
             name: value - rate * scales[name].rate * (directions[name] + weight_decay * scales[name].decay * value)
@@ -140,3 +139,7 @@ def _gradients(
 
     (_, values), gradients = jax.value_and_grad(shared, has_aux=True)(params)
     return values, gradients
+
+
+def _sums(one: dict[str, Array], other: dict[str, Array]) -> dict[str, Array]:
+    return {name: value + other[name] for name, value in one.items()}
