@@ -99,9 +99,9 @@ def test_a_killed_run_continues_bit_for_bit(tokens, tmp_path, chance):
     told = done(*command, f"--run.output={cut}").stdout
     assert "continuing" in told
     assert losses(cut) == losses(whole), f"killed after step {after}"
-    for name in ("model/model.safetensors", "average/model.safetensors", "result.json"):
+    for name in ("model/model.safetensors", "model_average/model.safetensors", "result.json"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
-    assert (whole / "average/model.safetensors").read_bytes() != (whole / "model/model.safetensors").read_bytes()
+    assert (whole / "model_average/model.safetensors").read_bytes() != (whole / "model/model.safetensors").read_bytes()
 
 
 TUNINGS = {
