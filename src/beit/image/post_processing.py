@@ -89,18 +89,20 @@ def enlarged_bands(scores_Khw: Any, hw: tuple[int, int]) -> Generator[Any]:
     classes, height, width = scores_Khw.shape
     # A band is bounded by its upsampled rows, or where the map is the smaller one, by the rows that it is made from.
     rows = max(1, int(_BAND_VALUES / (classes * hw[1] * max(1, height / hw[0]))))
-    above_H, below_H, weight_H = _neighbours(height, hw[0], str(scores_Khw.dtype))
     for start in range(0, hw[0], rows):
         here = slice(start, start + rows)
-        if hw == (height, width):
-            yield scores_Khw[:, here]
-            continue
-        first, last = int(above_H[here][0]), int(below_H[here][-1])
-        wide_KhW = _widen(scores_Khw[:, first : last + 1], hw[1])
-        above, below, weight = above_H[here] - first, below_H[here] - first, weight_H[here][:, None]
-        if _is_torch(wide_KhW):
-            weight = wide_KhW.new_tensor(weight)
-        yield wide_KhW[:, above] * (1 - weight) + wide_KhW[:, below] * weight
+        yield scores_Khw[:, here] if hw == (height, width) else enlarged_rows(scores_Khw, hw, here)
+
+
+def enlarged_rows(scores_Khw: Any, hw: tuple[int, int], rows: slice) -> Any:
+    """Return some rows (K, rows, W) of the upsampled scores; nothing else is computed."""
+    above_H, below_H, weight_H = _neighbours(scores_Khw.shape[1], hw[0], str(scores_Khw.dtype))
+    first, last = int(above_H[rows][0]), int(below_H[rows][-1])
+    wide_KhW = _widen(scores_Khw[:, first : last + 1], hw[1])
+    above, below, weight = above_H[rows] - first, below_H[rows] - first, weight_H[rows][:, None]
+    if _is_torch(wide_KhW):
+        weight = wide_KhW.new_tensor(weight)
+    return wide_KhW[:, above] * (1 - weight) + wide_KhW[:, below] * weight
 
 
 def _best(scores_KbW: Any, wanted: bool) -> tuple[Any, Any]:

@@ -18,6 +18,32 @@ from beit.models_flax.linear import Linear
 from beit.models_flax.relative_position import RelativePositionBias
 
 
+def fused_attention(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:
+    """Return the context (B, S, H, d) by what the platform computes in one kernel.
+
+    That is `jax.nn.dot_product_attention`, but on CPUs XLA makes one kernel of the plain formulation with the heads in
+    front, and several of that function: 20 against 45 ms for a layer of eight pictures of a base model.
+    """
+    return jax.lax.platform_dependent(
+        query_BSHd, key_BSHd, value_BSHd, bias_1HSS, cpu=_heads_first, default=jax.nn.dot_product_attention
+    )
+
+
+def _heads_first(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:
+    query_BHSd, key_BHSd, value_BHSd = (part.transpose(0, 2, 1, 3) for part in (query_BSHd, key_BSHd, value_BSHd))
+    context_BHSd = jnp.einsum("bhqk,bhkd->bhqd", _maps(query_BHSd, key_BHSd, bias_1HSS), value_BHSd)
+    return context_BHSd.transpose(0, 2, 1, 3)
+
+
+def _maps(query_BHSd: Array, key_BHSd: Array, bias_1HSS: Array | None) -> Array:
+    """Return the attention maps as the paper writes them, with the softmax in float32."""
+    scores_BHSS = jnp.einsum("bhqd,bhkd->bhqk", query_BHSd, key_BHSd, preferred_element_type=jnp.float32)
+    scores_BHSS = scores_BHSS * query_BHSd.shape[-1] ** -0.5
+    if bias_1HSS is not None:
+        scores_BHSS = scores_BHSS + bias_1HSS
+    return jax.nn.softmax(scores_BHSS, axis=-1).astype(query_BHSd.dtype)
+
+
 class SelfAttention(nn.Module):
     """Attention without its output projection; queries and values have a bias, keys have none.
 
@@ -50,20 +76,12 @@ class SelfAttention(nn.Module):
             bias_1HSS = own_bias_1HSS if bias_1HSS is None else own_bias_1HSS + bias_1HSS
         # the fused form has neither maps nor dropout
         if not output_attentions and not (train and self.dropout):
-            context_BSHd = jax.nn.dot_product_attention(query_BSHd, key_BSHd, value_BSHd, bias=bias_1HSS)
+            context_BSHd = fused_attention(query_BSHd, key_BSHd, value_BSHd, bias_1HSS)
             return context_BSHd.reshape(B, S, D), None
-        maps_BHSS = self._maps(query_BSHd, key_BSHd, bias_1HSS)
+        maps_BHSS = _maps(query_BSHd.transpose(0, 2, 1, 3), key_BSHd.transpose(0, 2, 1, 3), bias_1HSS)
         maps_BHSS = nn.Dropout(self.dropout)(maps_BHSS, deterministic=not train)
         context_BSHd = jnp.einsum("bhqk,bkhd->bqhd", maps_BHSS, value_BSHd)
         return context_BSHd.reshape(B, S, D), maps_BHSS if output_attentions else None
-
-    def _maps(self, query_BSHd: Array, key_BSHd: Array, bias_1HSS: Array | None) -> Array:
-        """Return the attention maps as the paper writes them, with the softmax in float32."""
-        scores_BHSS = jnp.einsum("bqhd,bkhd->bhqk", query_BSHd, key_BSHd, preferred_element_type=jnp.float32)
-        scores_BHSS = scores_BHSS * query_BSHd.shape[-1] ** -0.5
-        if bias_1HSS is not None:
-            scores_BHSS = scores_BHSS + bias_1HSS
-        return jax.nn.softmax(scores_BHSS, axis=-1).astype(query_BSHd.dtype)
 
 
 class Attention(nn.Module):

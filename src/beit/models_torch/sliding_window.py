@@ -1,7 +1,7 @@
 """Scores for every pixel of a picture of any size, from windows that overlap, in bounded memory.
 
-Windows are taken strip by strip along the longer side, and a strip is handed over as soon as no further window covers
-it: what is held at once is the scores of one window's length of the picture.
+Windows are taken row by row along the longer side. What the model says of them is kept as small as it is, and enlarged
+a few rows of pixels at a time, as soon as no further window covers those.
 
 Legend: C channels, K classes; H x W pixels of the picture, h x w pixels of a window, y x x a map of scores.
 """
@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from beit.errors import ConfigError
+from beit.image.post_processing import enlarged_rows
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
 
-_CLASSES_AT_ONCE = 16  # enlarged together
+_ROWS_AT_ONCE = 64  # of the picture, enlarged together
 
 
 @dataclass(frozen=True)
@@ -89,27 +91,46 @@ def windowed_logits(
         yield from _strips(model, pixels_CHW, windows, turned=False)
 
 
+class _Seen(NamedTuple):
+    """What the model said of a window: its upper left corner, scores (K, y, x), and the size that they are of."""
+
+    top: int
+    left: int
+    logits_Kyx: Tensor
+    padded_hw: tuple[int, int]
+
+
 def _strips(model: BeitForSemanticSegmentation, pixels_CHW: Tensor, windows: Windows, turned: bool) -> Iterator[Strip]:
     """Yield strips from top to bottom; `turned` pictures are laid on their side and shown to the model upright."""
     height, width = pixels_CHW.shape[1:]
     downs, acrosses = windows.starts(height, 0), windows.starts(width, 1)
     size_h, size_w = min(windows.size_hw[0], height), min(windows.size_hw[1], width)
-    across_W = _covers(acrosses, size_w, width)
-    down_H = _covers(downs, size_h, height)
-    sums_KhW: Tensor | None = None
+    across_W, down_H = _covers(acrosses, size_w, width), _covers(downs, size_h, height)
+    seen: list[_Seen] = []
     for top, following in zip(downs, [*downs[1:], height], strict=True):
         for left in acrosses:
             window_Chw = pixels_CHW[:, top : top + size_h, left : left + size_w]
-            logits_Kyx, padded_hw = _scores(model, window_Chw, turned)
-            if sums_KhW is None:
-                sums_KhW = logits_Kyx.new_zeros(len(logits_Kyx), size_h, width)
-            _add_enlarged(sums_KhW[:, :, left : left + size_w], logits_Kyx, padded_hw)
-        assert sums_KhW is not None  # noqa: S101  # for the type checker: there is a window
-        done = following - top
-        counts_hW = down_H[top:following, None] * across_W
-        yield Strip(slice(top, following), slice(0, width), sums_KhW[:, :done] / counts_hW.to(sums_KhW))
-        sums_KhW[:, : size_h - done] = sums_KhW[:, done:].clone()
-        sums_KhW[:, size_h - done :] = 0
+            seen.append(_Seen(top, left, *_scores(model, window_Chw, turned)))
+        for first in range(top, following, _ROWS_AT_ONCE):
+            rows = slice(first, min(first + _ROWS_AT_ONCE, following))
+            sums_KrW = _sums(seen, rows, (size_h, size_w), width)
+            counts_rW = (down_H[rows, None] * across_W).to(sums_KrW)
+            yield Strip(rows, slice(0, width), sums_KrW.div_(counts_rW))
+        seen = [window for window in seen if window.top + size_h > following]
+
+
+def _sums(seen: list[_Seen], rows: slice, size_hw: tuple[int, int], width: int) -> Tensor:
+    """Return the sum of the enlarged scores (K, rows, W) over the windows that cover some rows of the picture."""
+    first = seen[0].logits_Kyx
+    sums_KrW = first.new_zeros(len(first), rows.stop - rows.start, width)
+    for window in seen:
+        start, stop = max(rows.start, window.top), min(rows.stop, window.top + size_hw[0])
+        if start < stop:
+            part = slice(start - window.top, stop - window.top)
+            enlarged_KrW = enlarged_rows(window.logits_Kyx, window.padded_hw, part)[:, :, : size_hw[1]]
+            across = slice(window.left, window.left + size_hw[1])
+            sums_KrW[:, start - rows.start : stop - rows.start, across] += enlarged_KrW
+    return sums_KrW
 
 
 def _covers(starts: list[int], size: int, length: int) -> Tensor:
@@ -130,12 +151,3 @@ def _scores(model: BeitForSemanticSegmentation, window_Chw: Tensor, turned: bool
     if turned:
         return logits_Kyx.transpose(1, 2), (padded.shape[2], padded.shape[1])
     return logits_Kyx, (padded.shape[1], padded.shape[2])
-
-
-def _add_enlarged(sums_Khw: Tensor, logits_Kyx: Tensor, padded_hw: tuple[int, int]) -> None:
-    """Add scores, enlarged to the pixels of their window, a few classes at a time."""
-    height, width = sums_Khw.shape[1:]
-    for first in range(0, len(logits_Kyx), _CLASSES_AT_ONCE):
-        some = slice(first, first + _CLASSES_AT_ONCE)
-        enlarged = functional.interpolate(logits_Kyx[None, some], padded_hw, mode="bilinear", align_corners=False)[0]
-        sums_Khw[some] += enlarged[:, :height, :width]

@@ -147,7 +147,7 @@ def _train_tokenizer(job: PretrainJob, grid: Grid, folder: RunFolder) -> Path:
     """Train a tokenizer on the pictures of the job, inside its run folder; return the tokenizer's folder."""
     settings = job.tokenizer
     own = TokenizerJob(
-        run=replace(job.run, output=str(folder.path / "tokenizer")),
+        run=replace(job.run, output=str(folder.path / "tokenizer"), framework="torch"),
         data=job.data,
         augment=replace(job.augment, color_jitter=0.0),
         image_size=grid.height * 2 ** (settings.codebook.groups - 1),
