@@ -16,7 +16,7 @@ from about import write_result
 from headline import NEW, PICTURES, SEEDS, SETTINGS, SHARES, classifier, spread
 from headline import folder_of as headline_folder
 from peers import ROOT
-from trainings import train
+from trainings import tokenizer, train
 
 RUNS = ROOT / "runs" / "ablations"
 RESULT = Path(__file__).parent / "results" / "ablations.json"
@@ -42,14 +42,6 @@ def tuned_folder(name, seed):
     return headline_folder("scratch", SHARE, seed) if name == NOTHING else folder_of(name, seed)
 
 
-def tokenizer():
-    """Return a tokenizer, trained by its recipe if need be."""
-    folder = RUNS / "tokenizer"
-    train([(folder, ["-m", "beit", "tokenizer", "train", "recipes/tokenizer_cifar10.yaml",
-                     f"--data.path={PICTURES / 'train.parquet'}"])])  # fmt: skip
-    return folder / "model"
-
-
 def pretraining(name, tokens):
     """Return the arguments of a pre-training."""
     program, options = VARIANTS[name]
@@ -63,7 +55,7 @@ def pretraining(name, tokens):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokenizer", type=Path, help="a trained tokenizer; default: one is trained first")
-    tokens = parser.parse_args().tokenizer or tokenizer()
+    tokens = parser.parse_args().tokenizer or tokenizer(RUNS / "tokenizer", PICTURES / "train.parquet")
     losses = train([(folder_of(name), pretraining(name, tokens)) for name in VARIANTS])
     starts = {name: [f"--checkpoint={folder_of(name) / 'model'}"] for name in VARIANTS} | {NOTHING: NEW}
     kinds = [(name, seed) for seed in SEEDS for name in starts]

@@ -24,7 +24,7 @@ from beit.image.palette import coloured, overlaid, palette
 from beit.inference.segmenter import Segmenter
 from headline import PICTURES as CIFAR
 from peers import ROOT
-from trainings import train
+from trainings import tokenizer, train
 
 STREETS = ROOT.parent / "shared" / "data" / "camvid"
 RUNS = ROOT / "runs" / "camvid"
@@ -68,14 +68,6 @@ def pictures():
                 (place / path.name).symlink_to(path)
         unfinished.rename(folder)
     return folder
-
-
-def tokenizer():
-    """Return a tokenizer, trained by its recipe if need be."""
-    folder = RUNS / "tokenizer"
-    train([(folder, ["-m", "beit", "tokenizer", "train", "recipes/tokenizer_cifar10.yaml",
-                     f"--data.path={CIFAR / 'train.parquet'}"])])  # fmt: skip
-    return folder / "model"
 
 
 def pretraining(tokens):
@@ -134,7 +126,7 @@ def chart(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokenizer", type=Path, help="a trained tokenizer; default: one is trained first")
-    tokens = parser.parse_args().tokenizer or tokenizer()
+    tokens = parser.parse_args().tokenizer or tokenizer(RUNS / "tokenizer", CIFAR / "train.parquet")
     pretrained = train([(RUNS / "pretrain", pretraining(tokens))])[0]
     runs = [(RUNS / name, segmentation(start)) for name, start in STARTS.items()]
     results = dict(zip(STARTS, train(runs), strict=True))

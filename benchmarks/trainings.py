@@ -35,6 +35,12 @@ def _train(run):
     return result
 
 
+def tokenizer(folder, pictures):
+    """Return the discrete VAE that its recipe trains on the pictures of CIFAR-10, after running it if need be."""
+    train([(folder, ["-m", "beit", "tokenizer", "train", "recipes/tokenizer_cifar10.yaml", f"--data.path={pictures}"])])
+    return folder / "model"
+
+
 def lines(folder, split):
     """Return the lines of a run's metrics that are of one split."""
     every = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
