@@ -182,7 +182,7 @@ def _resize_to_crop(content: Image.Image | Pixels, hw: tuple[int, int], steps: S
         return None
     if not all(_is_power_of_two(size // gcd(size, side)) for side in (width, height)):
         return None
-    if max(width, height) * size > 2**24:
+    if max(width, height) * size > 2**24 or size in (width, height):  # Pillow leaves a side of that size unfiltered
         return None
     start, stop = (size - crop) // 2, (size - crop) // 2 + crop
     left, right = start * width / size, stop * width / size
