@@ -21,8 +21,8 @@ from beit.models_flax.relative_position import RelativePositionBias
 def fused_attention(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:
     """Return the context (B, S, H, d) by what the platform computes in one kernel.
 
-    That is `jax.nn.dot_product_attention`, but on CPUs XLA makes one kernel of the plain formulation with the heads in
-    front, and several of that function: 20 against 45 ms for a layer of eight pictures of a base model.
+    That is `jax.nn.dot_product_attention`, but on CPUs XLA makes one kernel of the formulation below, and several of
+    that function: 11 against 28 ms for a layer of eight pictures of a base model.
     """
     return jax.lax.platform_dependent(
         query_BSHd, key_BSHd, value_BSHd, bias_1HSS, cpu=_heads_first, default=jax.nn.dot_product_attention
@@ -30,18 +30,31 @@ def fused_attention(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_
 
 
 def _heads_first(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:
+    """Divide by the sum of the softmax after the product, where a row has d numbers to divide and not S."""
     query_BHSd, key_BHSd, value_BHSd = (part.transpose(0, 2, 1, 3) for part in (query_BSHd, key_BSHd, value_BSHd))
-    context_BHSd = jnp.einsum("bhqk,bhkd->bhqd", _maps(query_BHSd, key_BHSd, bias_1HSS), value_BHSd)
-    return context_BHSd.transpose(0, 2, 1, 3)
+    scores_BHSS = _scores(query_BHSd, key_BHSd, bias_1HSS)
+    largest_BHS1 = jax.lax.stop_gradient(scores_BHSS.max(-1, keepdims=True))
+    weights_BHSS = jnp.exp(scores_BHSS - largest_BHS1)
+    context_BHSd = jnp.einsum(
+        "bhqk,bhkd->bhqd",
+        weights_BHSS.astype(value_BHSd.dtype),
+        value_BHSd,
+        preferred_element_type=jnp.float32,
+    )
+    context_BHSd = context_BHSd / weights_BHSS.sum(-1, keepdims=True)
+    return context_BHSd.transpose(0, 2, 1, 3).astype(value_BSHd.dtype)
+
+
+def _scores(query_BHSd: Array, key_BHSd: Array, bias_1HSS: Array | None) -> Array:
+    """Return what the softmax of attention is taken of, in float32."""
+    query_BHSd = query_BHSd * query_BHSd.shape[-1] ** -0.5
+    scores_BHSS = jnp.einsum("bhqd,bhkd->bhqk", query_BHSd, key_BHSd, preferred_element_type=jnp.float32)
+    return scores_BHSS if bias_1HSS is None else scores_BHSS + bias_1HSS
 
 
 def _maps(query_BHSd: Array, key_BHSd: Array, bias_1HSS: Array | None) -> Array:
-    """Return the attention maps as the paper writes them, with the softmax in float32."""
-    scores_BHSS = jnp.einsum("bhqd,bhkd->bhqk", query_BHSd, key_BHSd, preferred_element_type=jnp.float32)
-    scores_BHSS = scores_BHSS * query_BHSd.shape[-1] ** -0.5
-    if bias_1HSS is not None:
-        scores_BHSS = scores_BHSS + bias_1HSS
-    return jax.nn.softmax(scores_BHSS, axis=-1).astype(query_BHSd.dtype)
+    """Return the attention maps as the paper writes them."""
+    return jax.nn.softmax(_scores(query_BHSd, key_BHSd, bias_1HSS), axis=-1).astype(query_BHSd.dtype)
 
 
 class SelfAttention(nn.Module):

@@ -39,7 +39,8 @@ class RelativePositionBias(nn.Module):
         """Return the additive attention mask (1, H, S, S) for tokens on a grid."""
         shape = (num_relative_positions(self.grid), self.heads)
         table: Any = self.param("relative_position_bias_table", UNSET, shape)
-        return jnp.take(self._table_for(table, grid).T, position_index(grid), axis=1)[None]
+        # the index is of this grid, and XLA need not look whether it points into the table
+        return self._table_for(table, grid).T.at[:, position_index(grid)].get(mode="promise_in_bounds")[None]
 
     def _table_for(self, table: Array, grid: Grid) -> Array:
         """Return the table, stretched bilinearly if the grid is another than that of the weights."""

@@ -41,7 +41,8 @@ def twin(model: nn.Module, bf16: bool, recompute: bool) -> FlaxBeitPreTrainedMod
             f"{type(model).__name__}; set run.framework to torch"
         )
     config: Any = model.config
-    flax = kind(config, dtype=jnp.bfloat16 if bf16 else jnp.float32, _do_init=False)
+    # a loop over the layers keeps XLA from computing sums of gradients again in every layer below
+    flax = kind(config, dtype=jnp.bfloat16 if bf16 else jnp.float32, _do_init=False, scan_layers=True)
     if recompute:
         flax.enable_gradient_checkpointing()
     return flax
