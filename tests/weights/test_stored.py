@@ -130,6 +130,27 @@ def test_row_major(shape, strides, expected):
     assert is_row_major(shape, strides) is expected
 
 
+@pytest.mark.parametrize("dtype", [name for name in NUMPY_NAMES if name != "bool"])
+def test_plain_tensors_are_read_in_place(stored, dtype):
+    array = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    tensor, found = stored(array), np.zeros_like(array)
+    assert tensor.is_plain
+    tensor.read_into(found)
+    np.testing.assert_array_equal(found, array)
+
+
+def test_what_is_not_plain(stored):
+    assert not stored(np.array([True, False])).is_plain
+    assert not stored(np.zeros((2, 3), np.float32), strides=(1, 2)).is_plain
+
+
+def test_a_file_that_ends_early_is_told_while_it_is_read_in_place(stored):
+    tensor = stored(np.zeros(100, np.float32))
+    os.truncate(tensor.path, 50)
+    with pytest.raises(CheckpointError, match="ended after 47 of 400 bytes"):
+        tensor.read_into(np.zeros(100, np.float32))
+
+
 def test_what_counts_as_a_count():
     assert [value for value in (0, 5, -1, True, 2.0, "3", None) if is_count(value)] == [0, 5]
 

@@ -36,11 +36,11 @@ def give_memory(model: nn.Module, device: torch.device, dtype: torch.dtype) -> N
     """Give memory, not yet values, to the parameters and buffers of a model that was built on the meta device."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            empty = torch.empty_like(parameter, device=device, dtype=dtype)
+            empty = torch.empty(parameter.shape, device=device, dtype=dtype)
             module.register_parameter(name, nn.Parameter(empty, parameter.requires_grad))
         for name, buffer in module.named_buffers(recurse=False):
             kind = dtype if buffer.is_floating_point() else buffer.dtype
-            setattr(module, name, torch.empty_like(buffer, device=device, dtype=kind))
+            setattr(module, name, torch.empty(buffer.shape, device=device, dtype=kind))
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -64,7 +64,22 @@ def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Entry], report: LoadRe
     with torch.no_grad():
         # the largest first: while it lies in memory twice, little else lies there at all
         for name in sorted(names, key=lambda name: own[name].numel(), reverse=True):
-            own[name].copy_(read_tensor(tensors[name]))
+            if _takes_bytes(own[name], tensors[name]):
+                _read_into(own[name], tensors[name])
+            else:
+                own[name].copy_(read_tensor(tensors[name]))
+
+
+def _takes_bytes(tensor: Tensor, entry: Entry) -> bool:
+    """Tell whether the bytes of a file can be read straight into the memory of a tensor."""
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu" and tensor.is_contiguous()
+    return plain and entry.is_plain and dtype_name(tensor.dtype) == entry.dtype and tensor.numel() > 0
+
+
+def _read_into(tensor: Tensor, entry: Entry) -> None:
+    memory = tensor.detach()
+    entry.read_into((memory.view(torch.uint16) if entry.dtype == "bfloat16" else memory).numpy())
+    torch.autograd.graph.increment_version(tensor)  # autograd did not see the change
 
 
 def read_tensor(entry: Entry) -> Tensor:

@@ -43,6 +43,21 @@ class Entry:
         return self.change(from_bfloat16(array) if self.dtype == "bfloat16" else array)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether its bytes on disk, part after part, are those of its values."""
+        return self.change is None and self.axes is None and all(part.is_plain for part in self.parts)
+
+    def read_into(self, array: NDArray[np.generic]) -> None:
+        """Read a plain tensor into a row-major array of its shape and type (bfloat16: uint16), with no copy between."""
+        if len(self.parts) == 1:
+            self.parts[0].read_into(array)
+            return
+        first = 0
+        for part in self.parts:
+            part.read_into(array[first : first + part.shape[0]])
+            first += part.shape[0]
+
+    @property
     def read_dtype(self) -> str:
         """The type of what `read` returns; "bfloat16" stands for its bit patterns."""
         return "float32" if self.change is not None and self.dtype == "bfloat16" else self.dtype

@@ -7,6 +7,7 @@ tensor is touched before `read()`.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,26 @@ class StoredTensor:
             return self.nbytes
         steps = ((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
         return (1 + sum(steps)) * self.item_size
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its bytes in the file are those of the array that `read()` returns, on this machine."""
+        return self.strides is None and self.dtype != "bool" and sys.byteorder == "little"
+
+    def read_into(self, array: np.ndarray) -> None:
+        """Read a plain tensor into a row-major array of its shape and type, with no copy between.
+
+        Raises:
+            CheckpointError: If the file is gone or shorter than it must be.
+        """
+        with reading(self.path, "a file of weights"), self.path.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            memory, read = array.reshape(-1).view(np.uint8), 0
+            while read < memory.size:
+                count = file.readinto(memory[read:].data)
+                if not count:
+                    raise ValueError(f"ended after {read} of {self.nbytes} bytes of a tensor")
+                read += count
 
     def read(self) -> np.ndarray:
         """Return the tensor as a row-major array; bfloat16 comes as its bit patterns in uint16.
