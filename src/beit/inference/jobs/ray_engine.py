@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from beit.errors import missing_extra
+from beit.errors import BeitError, missing_extra
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.work import Todo
 
@@ -35,6 +36,7 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
 
     Raises:
         MissingExtraError: If Ray is not installed.
+        BeitError: What goes wrong in a worker that a person can mend.
     """
     try:
         import ray
@@ -43,6 +45,7 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         raise missing_extra("ray", "ray") from None
     library: Any = ray
     datasets: Any = data
+    replace(job, device="cpu", dtype="float32").answerer(threads=1)  # a model that cannot do it is told of here
     began = not library.is_initialized()
     if began and "RAY_ADDRESS" in os.environ:
         library.init(log_to_driver=False, logging_level=logging.ERROR)
@@ -62,6 +65,8 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         )
         for row in answered.iter_rows():
             yield Chunk.from_bytes(row["chunk"])
+    except BeitError as error:
+        raise getattr(error, "cause", error) from None  # without the traceback of the worker
     finally:
         if began:
             library.shutdown()

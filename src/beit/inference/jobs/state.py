@@ -55,7 +55,7 @@ class JobState:
             StorageError: If nothing can be written there.
         """
         told: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8")) if self._facts.exists() else {}
-        if told:
+        if told and (told["ended"] is not None or (self._chunks.is_dir() and any(self._chunks.iterdir()))):
             self._refuse_others(told["arguments"], facts)
         elif self._output.exists() and self._output.is_dir() != self._is_folder:
             raise ConfigError(
@@ -66,7 +66,7 @@ class JobState:
             raise ConfigError(f"{self._output} exists, and no job of predictions made it; remove it or name another")
         else:
             self._write(facts, None)
-        ended = told.get("ended")
+        ended = told.get("ended")  # a job that failed before it had any answer may begin with other arguments
         if ended is not None and (self._is_folder or self._output.exists()):
             shutil.rmtree(self._chunks, ignore_errors=True)
             return Summary(ended["pictures"], [(name, reason) for name, reason in ended["broken"]])
