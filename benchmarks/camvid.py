@@ -19,9 +19,9 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from about import write_result
+from beit import Predictor
 from beit.image import IGNORED
 from beit.image.palette import coloured, overlaid, palette
-from beit.inference.segmenter import Segmenter
 from headline import PICTURES as CIFAR
 from peers import ROOT
 from trainings import tokenizer, train
@@ -94,7 +94,7 @@ def segmentation(start):
 
 def chart(results):
     """Return a figure: some validation pictures, what both models see in them, their masks, and every class's IoU."""
-    models = [Segmenter(RUNS / name / "model") for name in STARTS]
+    models = [Predictor.from_pretrained(RUNS / name / "model") for name in STARTS]
     classes = models[0].classes
     every = sorted((STREETS / "val" / "images").iterdir())
     chosen = [every[round(place)] for place in np.linspace(0, len(every) - 1, SHOWN)]
@@ -105,7 +105,7 @@ def chart(results):
         picture = Image.open(path).convert("RGB")
         mask = np.asarray(Image.open(STREETS / "val" / "masks" / f"{path.stem}.png")).astype(np.int64)
         mask[mask >= len(classes)] = IGNORED
-        seen = [overlaid(picture, model.segment(picture).labels, len(classes), 0.6) for model in models]
+        seen = [overlaid(picture, model.segment(picture)[0].labels, len(classes), 0.6) for model in models]
         for row, image in enumerate((picture, *seen, coloured(mask, len(classes)))):
             axes[row, column].imshow(image.resize((240, 180)))
             axes[row, column].set(xticks=[], yticks=[])

@@ -171,9 +171,9 @@ plt.show()
 # names.
 
 # %%
-predictor = Predictor(run.model)
+predictor = Predictor.from_pretrained(run.model)
 pictures = [test_pictures.load(index) for index in range(len(test_pictures))]
-predictions = predictor.predict(pictures, top_k=3)
+predictions = predictor.classify(pictures, top_k=3)
 
 figure, axes = plt.subplots(2, 6, figsize=(9, 4.2))
 for axis, index in zip(axes.flat, range(0, len(pictures), len(pictures) // 12), strict=False):

@@ -20,30 +20,30 @@ def folder(tmp_path):
 
 
 def test_predictions_are_sorted_and_those_of_the_model(folder, pictures):
-    predictor = Predictor(folder)
+    predictor = Predictor.from_pretrained(folder)
     paths = sorted(pictures.glob("*/*.png"))
-    predictions = predictor.predict(paths, top_k=9, batch_size=5)
+    predictions = predictor.classify(paths, top_k=9, batch_size=5)
     assert len(predictions) == 12
     for path, prediction in zip(paths, predictions, strict=True):
         assert sorted(prediction.labels) == ["cat", "dog", "eel"]
         assert prediction.probabilities == sorted(prediction.probabilities, reverse=True)
         assert sum(prediction.probabilities) == pytest.approx(1)
         pixels = torch.from_numpy(predictor.preprocessing(Image.open(path).convert("RGB")))[None]
-        logits = predictor.model(pixels).logits[0]
+        logits = predictor.runner.model(pixels).logits[0]
         assert prediction.label == predictor.classes[int(logits.argmax())]
 
 
 def test_pictures_in_any_form(folder, pictures):
-    predictor = Predictor(folder)
+    predictor = Predictor.from_pretrained(folder)
     path = pictures / "cat" / "0.png"
     forms = [path, str(path), path.read_bytes(), Image.open(path), Image.open(path).convert("RGBA")]
-    predictions = predictor.predict(forms)
+    predictions = predictor.classify(forms)
     assert all(np.allclose(p.probabilities, predictions[0].probabilities, atol=1e-6) for p in predictions)
 
 
 def test_broken_pictures_and_models(folder, tmp_path):
     with pytest.raises(DataError, match="does not exist"):
-        Predictor(folder).predict([tmp_path / "absent.png"])
+        Predictor.from_pretrained(folder).classify([tmp_path / "absent.png"])
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(ConfigError, match=r"preprocessor_config.json does not exist"):
-        Predictor(folder)
+        Predictor.from_pretrained(folder)

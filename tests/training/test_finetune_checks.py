@@ -124,7 +124,7 @@ def test_numbers_from_a_file(pictures, tmp_path):
     start_at_mean(learnt, with_labels(open_source(str(pictures)), str(pictures), str(file)))
     assert torch.equal(learnt.classifier.bias, before), "a head that goes on is left as it is"
     with pytest.raises(ConfigError, match="gives numbers, not classes"):
-        Predictor(tmp_path / "run/model", "cpu")
+        Predictor.from_pretrained(tmp_path / "run/model", device="cpu").classify(pictures)
 
 
 def test_other_labels_do_not_continue_a_run(pictures, tmp_path, capsys):

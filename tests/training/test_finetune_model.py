@@ -10,6 +10,7 @@ from beit.data import Mixing
 from beit.errors import ConfigError
 from beit.geometry import Grid, resize_bias_table
 from beit.image import Preprocessing
+from beit.image.statistics import IMAGENET, checkpoint_statistics
 from beit.training.finetune_model import starting_model
 from beit.training.finetune_objective import Targets
 from beit.training.finetune_run import FinetuneRun
@@ -17,7 +18,6 @@ from beit.training.finetune_settings import LoraSettings, ProbeSettings
 from beit.training.inputs import preprocessing
 from beit.training.jobs import FinetuneJob
 from beit.training.settings import ModelSettings
-from beit.training.statistics import IMAGENET, checkpoint_statistics
 from beit.weights import open_checkpoint
 from tests.conftest import GOLDEN
 

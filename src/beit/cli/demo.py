@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     test = open_source("digits:test")
     console.print("\nfive test pictures")
     pictures = [test.load(index) for index in range(SHOWN)]
-    for index, prediction in enumerate(Predictor(result.model).predict(pictures, top_k=2)):
+    for index, prediction in enumerate(Predictor.from_pretrained(result.model).classify(pictures, top_k=2)):
         truth = test.classes[test.labels[index]] if test.classes and test.labels is not None else "?"
         guesses = "  ".join(f"{n} {p:.0%}" for n, p in zip(prediction.labels, prediction.probabilities, strict=True))
         console.print(f"  {test.name(index)}: is {truth}, predicted {guesses}", highlight=False)

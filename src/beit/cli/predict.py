@@ -28,13 +28,13 @@ def run(arguments: Sequence[str]) -> int:
         from beit.cli.predict_scenes import predict_scenes
 
         return predict_scenes(settings.model, settings.pictures, settings.output, settings.device, settings.json)
-    from beit.inference.predictor import Prediction, Predictor
+    from beit.inference.predictor import Predictor
 
-    predictor = Predictor(settings.model, settings.device)
+    predictor = Predictor.from_pretrained(settings.model, device=settings.device)
     failed = 0
     for picture in settings.pictures:
         try:
-            prediction: Prediction = predictor.predict([picture], settings.top_k)[0]
+            prediction = predictor.classify([picture], settings.top_k)[0]
         except DataError as error:
             failed += 1
             print(f"beit: {error}", file=sys.stderr)

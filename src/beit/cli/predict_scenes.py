@@ -23,16 +23,17 @@ def predict_scenes(model: str, pictures: Sequence[str], output: str | None, devi
     from rich.progress import track
 
     from beit.inference.frames import frames, named_files
-    from beit.inference.segmenter import Segmenter
+    from beit.inference.predictor import Predictor
 
     files = named_files(pictures)
-    segmenter, place = Segmenter(model, device), Path(output)
+    predictor, place = Predictor.from_pretrained(model, device=device), Path(output)
+    predictor.require("segment")
     place.mkdir(parents=True, exist_ok=True)
     failed = done = 0
     for named in track(files, "segmenting", console=Console(stderr=True), disable=len(files) < 2):
         try:
             for name, picture in frames(named):
-                found = segmenter.segment(picture)
+                found = predictor.segment(picture)[0]
                 found.index_image().save(place / f"{name}_index.png")
                 found.colour_image().save(place / f"{name}_colour.png")
                 found.overlay().save(place / f"{name}_overlay.png")

@@ -32,7 +32,6 @@ from beit.weights import (
     ORIGINAL_SEGMENTATION,
     TIMM,
     WEIGHTS_NAME,
-    Checkpoint,
     LoadReport,
     atomic_file,
     check_overrides,
@@ -85,7 +84,7 @@ def convert(
     check_overrides(BeitConfig, overrides, given_config=False)
     checkpoint = open_checkpoint(source, hub, overrides=overrides)
     config = BeitConfig.from_dict(checkpoint.options, **overrides)
-    config.architectures = [_class_of(checkpoint)]
+    config.architectures = [checkpoint.architecture]
     before = BeitConfig.from_dict(checkpoint.options)
     entries, adapted, resized = fitted(checkpoint.tensors, before, config, bias_resize, rooted=True)
     unexpected = [name for name in entries if ".cls_pt_layers." in f".{name}"]  # only BEiT v2's pre-training uses them
@@ -104,19 +103,6 @@ def convert(
     if to == "hf" and config.out_indices_meaning == "original":
         adapted.append("transformers does not know out_indices_meaning and reads other layers for this model")
     return LoadReport(unexpected=sorted(unexpected), resized=resized, adapted=adapted)
-
-
-def _class_of(checkpoint: Checkpoint) -> str:
-    """Return the class of the model that a checkpoint holds."""
-    named = checkpoint.options.get("architectures")
-    if isinstance(named, list) and named:
-        return str(named[0]).removeprefix("Flax")
-    heads = {
-        "lm_head.weight": "BeitForMaskedImageModeling",
-        "decode_head.classifier.weight": "BeitForSemanticSegmentation",
-        "classifier.weight": "BeitForImageClassification",
-    }
-    return next((name for head, name in heads.items() if head in checkpoint.tensors), "BeitModel")
 
 
 def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) -> None:

@@ -6,6 +6,7 @@ from beit.tokenizer.fingerprint import tokenizer_fingerprint
 from beit.tokenizer.loading import Tokenizer, load_tokenizer
 from beit.tokenizer.model import DiscreteVAE, map_pixels, unmap_pixels
 from beit.tokenizer.protocol import VisualTokenizer
+from beit.tokenizer.reconstruction import completed_tokens, hide_patches
 from beit.tokenizer.usage import CodebookUsage, codebook_usage, count_tokens
 from beit.tokenizer.vq_kd import VQKD, distillation_loss
 from beit.tokenizer.vq_kd_config import VQKDConfig
@@ -20,8 +21,10 @@ __all__ = [
     "VQKDConfig",
     "VisualTokenizer",
     "codebook_usage",
+    "completed_tokens",
     "count_tokens",
     "distillation_loss",
+    "hide_patches",
     "load_tokenizer",
     "map_pixels",
     "tokenizer_fingerprint",

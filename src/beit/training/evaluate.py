@@ -6,6 +6,7 @@ from pathlib import Path
 
 from beit.data.subset import spread
 from beit.errors import CheckpointError, ConfigError
+from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import pick_device
 from beit.training.broken import BrokenPictures
@@ -16,7 +17,6 @@ from beit.training.evaluation_files import EvaluatedModel, write_predictions, wr
 from beit.training.evaluation_kinds import evaluate_model
 from beit.training.evaluation_pass import Way
 from beit.training.evaluation_sections import detailed_sections
-from beit.training.evaluation_view import evaluation_view
 from beit.training.inputs import open_pictures
 from beit.training.jobs import EvaluateJob
 from beit.training.problems import check_problem

@@ -16,13 +16,13 @@ from beit.data.class_file import NamedClasses, read_classes
 from beit.data.subset import spread
 from beit.errors import CheckpointError, ConfigError
 from beit.image import Preprocessing
+from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.device import pick_device
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
 from beit.training.broken import BrokenPictures
 from beit.training.device import computes_in_bf16
-from beit.training.evaluation_view import evaluation_view
 from beit.training.jobs import EvaluateJob
 from beit.training.report import Section, confusion_section, write_report
 from beit.training.run_folder import resolved_recipe

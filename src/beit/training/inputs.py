@@ -9,9 +9,9 @@ from PIL import Image
 from beit.data import Augmentation, ImageSource, few_per_class, open_source, split, with_labels
 from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
+from beit.image.statistics import checkpoint_statistics
 from beit.training.broken import check_shards
 from beit.training.settings import AugmentSettings, DataSettings, ModelSettings, PictureSettings
-from beit.training.statistics import checkpoint_statistics
 
 
 @dataclass(frozen=True)

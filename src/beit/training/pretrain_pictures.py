@@ -13,12 +13,10 @@ from beit.data import Collate, MaskPlan, ViewDataset, Views, evaluation_batches
 from beit.data.source import ImageSource
 from beit.data.subset import Subset, spread
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.tokenizer import TokenEncoder
+from beit.tokenizer import TokenEncoder, completed_tokens, hide_patches
 from beit.training.broken import require_usable
 from beit.training.inputs import first_pictures
 from beit.training.tokenizer_pictures import Painter, mean_patches
-
-_GREY = 0.5
 
 
 class HiddenPatches:
@@ -62,7 +60,7 @@ class HiddenPatches:
         )
         self.fixed = {
             "picture": pixels_BCHW,
-            "seen": _hidden(pixels_BCHW, self._mask_BN.view(self._tokens_Bhw.shape)),
+            "seen": hide_patches(pixels_BCHW, self._mask_BN.view(self._tokens_Bhw.shape)),
             "true_tokens": self._decode(self._tokens_Bhw),
         }
 
@@ -70,11 +68,8 @@ class HiddenPatches:
     def predicted(self) -> Tensor:
         """Return the decoding of what the model predicts for hidden patches, and of the true tokens of visible ones."""
         self._model.eval()
-        device = self._model.device  # a divided model is elsewhere between two looks
-        logits_BNV = self._model(self._pixel_values.to(device), self._mask_BN.to(device), return_dict=True).logits
-        predicted_BN = logits_BNV.argmax(dim=-1).to(self._mask_BN.device)
-        tokens_BN = torch.where(self._mask_BN, predicted_BN, self._tokens_Bhw.flatten(1))
-        return self._decode(tokens_BN.view(self._tokens_Bhw.shape))
+        # a divided model is elsewhere between two looks, and takes the pictures there
+        return self._decode(completed_tokens(self._model, self._pixel_values, self._mask_BN, self._tokens_Bhw))
 
 
 def _usable(source: ImageSource, count: int) -> ImageSource:
@@ -83,10 +78,3 @@ def _usable(source: ImageSource, count: int) -> ImageSource:
     some = even if first_pictures(even, 1) else source
     found = [index for index, _ in first_pictures(some, count)]
     return Subset(some, np.array(found, dtype=np.int64)) if found else source
-
-
-def _hidden(pixels_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:
-    """Return the pictures with masked patches in grey."""
-    patch = pixels_BCHW.shape[-1] // mask_Bhw.shape[-1]
-    mask_B1HW = mask_Bhw.repeat_interleave(patch, 1).repeat_interleave(patch, 2).unsqueeze(1)
-    return torch.where(mask_B1HW, torch.full_like(pixels_BCHW, _GREY), pixels_BCHW)

@@ -33,6 +33,11 @@ _LAYER = r"beit\.encoder\.layers\.(\d+)\."
 _WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX, CANONICAL)  # nothing but a config.json tells their options
 _STATE_KEYS = ("model", "module", "state_dict", "params")  # where training scripts keep the weights
 CONFIG_KEY = "beit_config"  # where our own `.pth` files say what they hold
+_HEADS = {
+    "lm_head.weight": "BeitForMaskedImageModeling",
+    "decode_head.classifier.weight": "BeitForSemanticSegmentation",
+    "classifier.weight": "BeitForImageClassification",
+}
 _INDEX_LIMIT = 16 * 2**20  # bytes of a shard index or a config
 
 
@@ -76,6 +81,14 @@ class Checkpoint:
                     f"{self.source} does not fit the model: it holds {sorted(held)} {what}, its config means {said}. "
                     "Check that the checkpoint belongs to this config"
                 )
+
+    @property
+    def architecture(self) -> str:
+        """The class of the model that it holds, as its config says, else as its heads tell."""
+        named = self.options.get("architectures")
+        if isinstance(named, list) and named:
+            return str(named[0]).removeprefix("Flax")
+        return next((name for head, name in _HEADS.items() if head in self.tensors), "BeitModel")
 
     @property
     def dtype(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from beit.errors import ConfigError
-from beit.image import Preprocessing
+from beit.image.preprocessing import Preprocessing
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # (mean, standard deviation) per channel
 

@@ -1,0 +1,71 @@
+"""How a model is shown pictures: by its own preprocessor, else as timm's config or its authors say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beit.catalog import public_checkpoint
+from beit.config import CONFIG_NAME
+from beit.hub import HubOptions, hub_file, is_hub_name
+from beit.image.arrays import HALF
+from beit.image.preprocessing import Preprocessing
+from beit.image.processor import PREPROCESSOR_NAME
+from beit.image.statistics import checkpoint_statistics
+from beit.image.timm_view import timm_options, timm_statistics, timm_view
+
+# Source: the evaluation of microsoft/unilm (beit/datasets.py): 256 for 224, the whole picture from 384 pixels.
+_SMALL_CROP, _FROM_SIDE = 0.875, 384
+
+
+def published_crop(image_hw: tuple[int, int]) -> float:
+    """Return the crop's share of the picture's shorter side that the published results were measured with."""
+    return 1.0 if max(image_hw) >= _FROM_SIDE else _SMALL_CROP
+
+
+def evaluation_view(
+    model: str, image_hw: tuple[int, int], crop_share: float | None = None, hub: HubOptions | None = None
+) -> tuple[Preprocessing, str]:
+    """Return the view, and in words where it is from.
+
+    Without a preprocessor, mean and deviation are timm's, or those of the published checkpoint by that name, else 0.5.
+
+    Args:
+        model: A folder, a file, or a name on the hub.
+        image_hw: Size of the model's input, (height, width).
+        crop_share: Keep the picture's shape and crop this share of its shorter side, bicubic, whatever the model's
+            preprocessor says; its mean and standard deviation still hold.
+        hub: How the hub is used.
+
+    Raises:
+        ConfigError: If the model's preprocessor, or its timm config, is not understood.
+        CheckpointError: If the hub cannot be reached.
+    """
+    file = _file_of(model, PREPROCESSOR_NAME, hub or HubOptions())
+    own = Preprocessing.from_pretrained(file) if file is not None else None
+    if own is not None:
+        if crop_share is None:
+            return own, f"the model's {PREPROCESSOR_NAME}"
+        return Preprocessing.cropping(image_hw, crop_share, mean=own.mean, std=own.std), "crop_share"
+    config = _file_of(model, CONFIG_NAME, hub or HubOptions())
+    timm = timm_options(config) if config is not None else {}
+    mean, std = timm_statistics(timm) or checkpoint_statistics(model) or (HALF, HALF)
+    if crop_share is not None:
+        return Preprocessing.cropping(image_hw, crop_share, mean=mean, std=std), "crop_share"
+    if (view := timm_view(timm, image_hw, (mean, std))) is not None:
+        return view, f"the model's {CONFIG_NAME} (timm)"
+    share = published_crop(image_hw)
+    return Preprocessing.cropping(image_hw, share, mean=mean, std=std), "the published evaluation"
+
+
+def _file_of(model: str, name: str, hub: HubOptions) -> Path | None:
+    """Return a file of a model that tells about pictures; like a config, it belongs to weights beside it."""
+    path = Path(model)
+    if path.is_file():
+        beside = path.parent / name
+        return beside if beside.is_file() and (path.parent / CONFIG_NAME).is_file() else None
+    if path.is_dir():
+        path = path / hub.subfolder
+        return path / name if (path / name).is_file() else None
+    public = public_checkpoint(model)
+    repository = public.hub if public is not None else model
+    return hub_file(repository, name, hub) if repository and is_hub_name(repository) else None

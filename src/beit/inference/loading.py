@@ -1,0 +1,74 @@
+"""From a name to what a predictor needs: a model that computes, and how it is shown pictures."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from beit.config import CONFIG_NAME
+from beit.errors import CheckpointError
+from beit.hub import HubOptions
+from beit.image import Preprocessing
+from beit.image.model_view import evaluation_view
+from beit.image.statistics import checkpoint_statistics
+from beit.image.timm_view import timm_options
+from beit.inference.runner import Runner, TorchRunner
+
+logger = logging.getLogger("beit")
+_EXPORTED = "export.json"
+
+
+def load_runner(name: str | Path, device: str, dtype: str, hub: HubOptions | None) -> Runner:
+    """Load a model of any kind: the class is the one that its config names, or whose head the weights hold.
+
+    Raises:
+        CheckpointError: If there is no model, or it is damaged.
+        ConfigError: If there is no such device or type, or the model's config is invalid.
+    """
+    if (Path(name) / _EXPORTED).is_file():
+        from beit.inference.exported import load_exported  # what runs exported files may not be installed
+
+        return load_exported(Path(name))
+    import beit.models_torch as models
+    from beit.weights import open_checkpoint
+
+    kind = open_checkpoint(name, hub).architecture
+    if kind not in models.__all__ or kind == "BeitPreTrainedModel":
+        raise CheckpointError(f"{name} holds a {kind}; expected one of {', '.join(models.__all__)}")
+    options = {} if hub is None else asdict(hub)
+    model = getattr(models, kind).from_pretrained(name, **options)
+    return TorchRunner(model, device, dtype)
+
+
+def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | None) -> Preprocessing:
+    """Return how a model is shown pictures: as its `preprocessor_config.json` says, which our model folders have.
+
+    Files of weights and timm's folders have none: timm's config or the published evaluation of such checkpoints tells.
+
+    Raises:
+        ConfigError: If nothing tells, or what does is not understood.
+        CheckpointError: If the hub cannot be reached.
+    """
+    folder = Path(name) / (hub.subfolder if hub is not None else "")
+    if folder.is_dir() and not timm_options(folder / CONFIG_NAME):
+        return Preprocessing.from_pretrained(folder)
+    view, where = evaluation_view(str(name), image_hw, hub=hub)
+    if where == "the published evaluation" and checkpoint_statistics(str(name)) is None:
+        logger.warning(
+            "%s: nothing tells how it is shown pictures; taken as BEiT was (mean and deviation 0.5): put a "
+            "config.json and a preprocessor_config.json beside it to say otherwise",
+            name,
+        )
+    return view
+
+
+def load_scene_inference(name: str | Path, image_hw: tuple[int, int], view: Preprocessing) -> Any:
+    """Return how a segmentation model is shown pictures of any size: as training left it, else as published."""
+    from beit.models_torch.scene import SceneInference
+
+    place = Path(name)
+    return SceneInference.from_pretrained(
+        place.parent if place.is_file() else place, image_hw, mean=view.mean, std=view.std
+    )
