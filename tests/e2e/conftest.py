@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,14 +12,14 @@ def nursery():
         yield nursery
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while playwright runs, other tests cannot start an event loop
 def chromium():
     """A browser without a window; tests that need one are skipped where it is absent."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("needs the program chromium: apt-get install chromium")
     with playwright.sync_playwright() as running:
+        program = shutil.which("chromium") or running.chromium.executable_path  # of the system, or playwright's own
+        if not Path(program).exists():
+            pytest.skip("needs a browser: apt-get install chromium, or playwright install chromium")
         browser = running.chromium.launch(executable_path=program)
         yield browser
         browser.close()

@@ -1,5 +1,6 @@
 """The web page in a real browser, in front of real models: each tab does its job, in every way that it can be used."""
 
+import io
 import re
 
 import numpy as np
@@ -215,20 +216,23 @@ def test_a_finger_paints_and_points(visit, address, magpie):
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_pictures_are_dropped_and_pasted(visit, address, magpie, way):
+    as_png = io.BytesIO()
+    with Image.open(magpie) as picture:
+        picture.resize((50, 40)).save(as_png, "png")
     page = visit(address)
     expect(page.locator("#model")).to_be_enabled()
     page.evaluate(
         """([way, numbers]) => {
             const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(numbers)], "magpie.jpg", { type: "image/jpeg" }));
+            transfer.items.add(new File([new Uint8Array(numbers)], "magpie.png", { type: "image/png" }));
             document.body.dispatchEvent(way === "drop"
                 ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
                 : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
         }""",
-        [way, list(magpie.read_bytes())],
+        [way, list(as_png.getvalue())],
     )
     expect(page.locator("#panel-classify .result")).to_be_visible()
-    expect(page.locator("#file-name")).to_have_text("magpie.jpg")
+    expect(page.locator("#file-name")).to_have_text("magpie.png")
 
 
 def test_a_new_picture_replaces_every_answer(visit, address, models, magpie, real_data):

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from beit import __version__
+from beit.inference.page import mount_page
 from beit.inference.predictor import Predictor
 from beit.inference.service.errors import install_handlers
 from beit.inference.service.gate import Gate
@@ -21,7 +22,7 @@ Predictors = Mapping[str, Predictor]
 
 
 def create_app(predictors: Predictors | Callable[[], Predictors], settings: ServiceSettings | None = None) -> FastAPI:
-    """Return an application that serves models.
+    """Return an application that serves models, with a page at `/` to try them.
 
     Args:
         predictors: The models by name; or what loads them, called in a thread once the application starts.
@@ -49,6 +50,7 @@ def create_app(predictors: Predictors | Callable[[], Predictors], settings: Serv
     install_handlers(app)
     app.include_router(open_routes)
     app.include_router(routes)
+    mount_page(app)
     known = frozenset(
         route.path for router in (open_routes, routes) for route in router.routes if isinstance(route, APIRoute)
     )
