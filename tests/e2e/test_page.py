@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests.e2e.page_site import COLS, ROWS, SIDE, STREETS, classifier, pretrained, segmenter, served
 
@@ -209,6 +209,15 @@ def test_a_finger_paints_and_points(visit, address, magpie):
     page.get_by_role("button", name="Clear mask").tap()
     cells(page, "reconstruct").nth(20).tap()
     assert np.flatnonzero(hidden(page)).tolist() == [20]
+    finger = page.context.new_cdp_session(page)
+    scrolled = page.evaluate("scrollY")
+    for kind, index in (("touchStart", 40), ("touchMove", 48), ("touchMove", 56)):  # down a column
+        box = cells(page, "reconstruct").nth(index).bounding_box()
+        point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert np.flatnonzero(hidden(page)).tolist() == [20, 40, 48, 56]
+    assert page.evaluate("scrollY") == scrolled
     page.locator("#tab-segment").tap()
     page.locator("#panel-segment .stage").tap()
     expect(page.locator(".pointed")).to_have_text(re.compile("|".join(STREETS)))
@@ -247,6 +256,21 @@ def test_a_new_picture_replaces_every_answer(visit, address, models, magpie, rea
     expect(page.locator(".legend .name")).to_have_text(list(models["streets"].segment([leopard])[0].shares))
     with Image.open(leopard) as picture:
         assert pixels(page, "#panel-segment .picture").shape[:2] == (picture.height, picture.width)
+
+
+def test_pictures_that_a_camera_turned_stand_upright_under_their_colours(visit, address, models, magpie, tmp_path):
+    turned = tmp_path / "turned.jpg"
+    with Image.open(magpie) as picture:
+        exif = picture.getexif()
+        exif[ExifTags.Base.Orientation] = 6  # a quarter to the right
+        picture.save(turned, exif=exif)
+    page = visit(address)
+    page.set_input_files("#file", turned)
+    open_tab(page, "segment")
+    upright = np.array(models["streets"].segment([turned])[0].picture)
+    drawn = pixels(page, "#panel-segment .picture")[..., :3].astype(int)
+    assert drawn.shape == upright.shape
+    assert np.abs(drawn - upright).mean() < 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
