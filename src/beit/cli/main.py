@@ -25,6 +25,7 @@ COMMANDS = {
     "segment": "train a BEiT to tell the class of every pixel",
     "evaluate": "measure a fine-tuned model on labelled pictures",
     "predict": "say what is in pictures",
+    "serve": "answer over HTTP what is in pictures, and a page to try it",
     "watch": "look at a run while it works",
     "models": "list the published checkpoints",
     "convert": "write a checkpoint in another layout",

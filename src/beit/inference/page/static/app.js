@@ -1,0 +1,151 @@
+/**
+ * The page: a picture, a model and a tab make a job; its tab shows the answer.
+ *
+ * @typedef {object} Job
+ * @property {import("./api.js").Model} model
+ * @property {(fields: object) => Promise<any>} run asks the service; fields: those of the form beside file and model
+ * @property {(step: () => Promise<void>) => Promise<void>} again runs a step of the tab in place of a running one, unless
+ *   the user has gone on to another picture, model or tab
+ * @property {() => Promise<ImageBitmap>} bitmap the picture as it was chosen
+ */
+
+import { Api, ApiError } from "./api.js";
+import { Attention } from "./attention.js";
+import { Classify } from "./classify.js";
+import { Preview, takePictures } from "./picture.js";
+import { Reconstruct } from "./reconstruct.js";
+import { Segment } from "./segment.js";
+import { guarded, showError, showProgress } from "./status.js";
+import { Tabs } from "./tabs.js";
+import { askToken } from "./token.js";
+
+const REASONS = {
+  classify: "Classify: no loaded model has classes for pictures.",
+  segment: "Segment: no loaded model has classes for pixels.",
+  attend: "Attention: no loaded model can tell where it looks.",
+  reconstruct: "Reconstruct: no loaded model was pre-trained and has its tokenizer.",
+};
+
+const element = (name) => document.getElementById(name);
+
+class Page {
+  #api = new Api(askToken);
+  #tools = Object.fromEntries(
+    [Classify, Segment, Attention, Reconstruct].map((Tool) => [Tool.task, new Tool(element(`panel-${Tool.task}`))]),
+  );
+  #tabs = new Tabs(document.querySelector("[role=tablist]"), (task) => this.#selectTab(task));
+  #preview = new Preview();
+  #models = [];
+  #picture = null;
+  #task = "classify";
+  #shown = {}; // task -> the picture and model whose answer its tab shows
+  #running = new AbortController();
+
+  async start() {
+    takePictures(element("file"), element("drop"), (picture) => this.#selectPicture(picture));
+    element("model").addEventListener("change", () => this.#selectModel());
+    showProgress("Asking for models …");
+    await guarded(async () => this.#offer(await this.#api.models(showProgress)));
+    showProgress("");
+  }
+
+  #offer(models) {
+    this.#models = models;
+    const able = (task) => models.some((model) => model.tasks.includes(task));
+    for (const task of Object.keys(this.#tools).filter((name) => !able(name))) {
+      const reason = document.createElement("li");
+      reason.id = `reason-${task}`;
+      reason.textContent = REASONS[task];
+      element("reasons").append(reason);
+      this.#tabs.disable(task, reason.id);
+    }
+    const first = Object.keys(this.#tools).find(able);
+    if (!first) throw new ApiError("the service has loaded no model that this page can show");
+    this.#tabs.select(first);
+  }
+
+  get #model() {
+    return this.#models.find((model) => model.name === element("model").value);
+  }
+
+  #selectPicture(picture) {
+    this.#picture = picture;
+    this.#preview.show(picture);
+    element("invitation").hidden = true;
+    this.#refresh();
+  }
+
+  #selectTab(task) {
+    this.#task = task;
+    const able = this.#models.filter((model) => model.tasks.includes(task));
+    const before = element("model").value;
+    element("model").replaceChildren(...able.map((model) => new Option(model.name, model.name)));
+    if (able.some((model) => model.name === before)) element("model").value = before;
+    element("model").disabled = false;
+    this.#selectModel();
+  }
+
+  #selectModel() {
+    const { tasks, image_height, image_width, rows, cols, classes } = this.#model;
+    const facts = [`sees ${image_height} × ${image_width} pixels`, `in ${rows} × ${cols} patches`];
+    if (tasks.includes("classify") || tasks.includes("segment")) facts.push(`knows ${classes.length} classes`);
+    element("model-facts").textContent = facts.join(", ");
+    this.#refresh();
+  }
+
+  /** Ask for what the selected tab lacks. */
+  #refresh() {
+    this.#running.abort();
+    showProgress("");
+    showError("");
+    const [task, picture, model] = [this.#task, this.#picture, this.#model];
+    const shown = this.#shown[task];
+    if (!picture || !model || (shown?.picture === picture && shown?.model === model)) return;
+    const result = element(`panel-${task}`).querySelector(".result");
+    result.hidden = true;
+    delete this.#shown[task];
+    const job = this.#job(task, picture, model);
+    job.again(async () => {
+      await this.#tools[task].show(job);
+      this.#shown[task] = { picture, model };
+      result.hidden = false;
+    });
+  }
+
+  /** @returns {Job} */
+  #job(task, picture, model) {
+    return {
+      model,
+      run: async (fields) => {
+        const { signal } = this.#running;
+        const answer = await this.#api.run(task, picture, { model: model.name, ...fields }, signal);
+        signal.throwIfAborted();
+        return answer;
+      },
+      again: async (step) => {
+        const stale = task !== this.#task || picture !== this.#picture || model !== this.#model;
+        if (!stale) await this.#replace(step, this.#tools[task].constructor.progress);
+      },
+      bitmap: () => readable(picture),
+    };
+  }
+
+  async #replace(step, progress) {
+    this.#running.abort();
+    const mine = (this.#running = new AbortController());
+    showError("");
+    showProgress(progress);
+    await guarded(step);
+    if (mine === this.#running) showProgress("");
+  }
+}
+
+async function readable(picture) {
+  try {
+    return await createImageBitmap(picture);
+  } catch {
+    throw new ApiError(`this browser cannot show ${picture.name}; save it as JPEG or PNG`);
+  }
+}
+
+new Page().start();

@@ -1,0 +1,122 @@
+"""The process: a socket, the signals that end it, clients that are too slow to be served."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from beit.errors import ConfigError
+from beit.inference.service.service import Service
+
+_MOST_CONNECTIONS = 512
+_HEAD_SECONDS = 10.0  # in which a connection has to tell what it wants
+_UNREAD_SECONDS = 30  # after which a client that takes no byte of its answer is given up
+_CLOSING_SECONDS = 5  # for connections that stay open though their request is answered
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 that gives up clients which do not finish the head of a request, or do not read its answer."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        connection: socket.socket = transport.get_extra_info("socket")
+        if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _UNREAD_SECONDS)
+        self._late = self.loop.call_later(_HEAD_SECONDS, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Stop waiting once the head is there; begin again with the next one."""
+        super().data_received(data)
+        cycle: Any = self.cycle  # None before the first request
+        waits = not self.transport.is_closing() and (cycle is None or cycle.response_complete)
+        if waits and self._late is None:
+            self._late = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
+        elif not waits:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class Server(uvicorn.Server):
+    """Ends only when every accepted request is answered.
+
+    From the first signal on, new requests are answered with 503 while others are still computed; then it ends. A
+    second signal ends it at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop, or end."""
+        if self._service.admission.stopping:
+            self.should_exit = self.force_exit = True
+        self._service.admission.stopping = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end: asked ten times a second."""
+        admission = self._service.admission
+        done = admission.stopping and admission.requests == 0
+        return await super().on_tick(counter) or done or self._service.failure is not None
+
+
+def serve(app: FastAPI, host: str, port: int, on_listening: Callable[[str], None]) -> None:
+    """Serve an application of `create_app` until SIGTERM or SIGINT.
+
+    Args:
+        app: The application.
+        host: Address to listen on.
+        port: Port; 0 for any that is free.
+        on_listening: Called with the address once connections are taken.
+
+    Raises:
+        ConfigError: If the address cannot be listened on.
+        BeitError: If the models cannot be loaded.
+    """
+    service: Service = app.state.service
+    options: dict[str, Any] = {"proxy_headers": False, "server_header": False, "access_log": False}
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=_CLOSING_SECONDS,
+        **options,
+    )
+    with _listening(host, port) as listener:
+        place = f"[{host}]" if ":" in host else host
+        on_listening(f"http://{place}:{listener.getsockname()[1]}")
+        Server(config, service).run(sockets=[listener])
+    if service.failure is not None:
+        raise service.failure
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=_MOST_CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"cannot listen on port {port} of {host} ({error}); choose another --port or --host"
+        ) from None
