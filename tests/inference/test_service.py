@@ -386,6 +386,16 @@ def test_every_answer_has_security_headers_and_none_invites_other_sites():
         assert not [name for name in headers if name.lower().startswith("access-control")]
 
 
+def test_the_page_is_there_with_a_policy_of_its_own_and_without_a_token():
+    app, _ = fake_app(token="s3cret")  # noqa: S106
+    page = talk(app, lambda client: client.get("/"))
+    assert page.status_code == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert page.headers["Cache-Control"] == "no-cache"
+
+
 def test_openapi_tells_forms_answers_and_errors(app):
     told = talk(app, lambda client: client.get("/openapi.json")).json()
     assert {"/v1/classify", "/v1/segment", "/v1/embed", "/v1/attend", "/v1/reconstruct"} <= set(told["paths"])

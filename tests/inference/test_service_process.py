@@ -215,6 +215,18 @@ def test_slow_clients_are_sent_away_and_do_not_stop_others():
         assert service.metric("beit_requests_open") == 0
 
 
+def test_connections_that_never_say_what_they_want_are_closed():
+    whole, half = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nX: "
+    with fake(seconds=0.0, body_timeout_s="0.5") as service:
+        for sent in (b"", half, whole + half):
+            with service.connect() as connection:
+                connection.sendall(sent)
+                began = time.monotonic()
+                assert received(connection)[:12] == (b"HTTP/1.1 200" if sent.startswith(whole) else b"")
+                assert time.monotonic() - began < 10
+        assert service.classify().status_code == 200
+
+
 def test_half_closed_connections_leave_nothing_behind():
     with fake(seconds=0.2) as service:
         body = form(picture())
@@ -230,18 +242,20 @@ def test_half_closed_connections_leave_nothing_behind():
 
 def test_uploads_that_are_too_large_are_cut_off_while_they_arrive():
     with fake(seconds=0.0, max_upload_mb="0.1") as service:
+        large = form(bytes(300_000))
 
         def chunks():
-            for _ in range(30):
-                yield bytes(10_000)
+            for start in range(0, len(large), 10_000):
+                yield large[start : start + 10_000]
 
-        for content in (bytes(300_000), chunks()):
+        for content in (large, chunks()):
             headers = {"Content-Type": "multipart/form-data; boundary=b"}
             answer = httpx.post(f"{service.address}/v1/classify", content=content, headers=headers)
             assert answer.status_code == 413
             assert answer.json()["error"]["message"].startswith("the request has more than 100000 bytes")
         with service.connect() as endless:  # never ends, and is told so all the same
-            endless.sendall(head())
+            begin = form(b"")[:-9]
+            endless.sendall(head() + b"%x\r\n%s\r\n" % (len(begin), begin))
             with contextlib.suppress(ConnectionError):
                 for _ in range(2_000):
                     endless.sendall(b"2710\r\n" + bytes(10_000) + b"\r\n")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from beit import __version__
@@ -14,7 +14,7 @@ from beit.inference.page import mount_page
 from beit.inference.predictor import Predictor
 from beit.inference.service.errors import install_handlers
 from beit.inference.service.gate import Gate
-from beit.inference.service.routes import open_routes, routes
+from beit.inference.service.routes import authorised, open_routes, routes
 from beit.inference.service.service import Service
 from beit.inference.service.settings import ServiceSettings
 
@@ -49,7 +49,7 @@ def create_app(predictors: Predictors | Callable[[], Predictors], settings: Serv
         service.open(predictors)
     install_handlers(app)
     app.include_router(open_routes)
-    app.include_router(routes)
+    app.include_router(routes, dependencies=[Depends(authorised)] if settings.token is not None else [])
     mount_page(app)
     known = frozenset(
         route.path for router in (open_routes, routes) for route in router.routes if isinstance(route, APIRoute)

@@ -114,11 +114,12 @@ class Batcher:
         payloads = [work.payload for work in batch]
         try:
             results = await asyncio.get_running_loop().run_in_executor(self._thread, batch[0].compute, payloads)
+            answers = list(zip(batch, results, strict=True))
         except Exception as error:  # told to every request of the batch
             for work in batch:
                 if not work.answer.done():
                     work.answer.set_exception(error)
             return
-        for work, result in zip(batch, results, strict=True):
+        for work, result in answers:
             if not work.answer.done():
                 work.answer.set_result(result)

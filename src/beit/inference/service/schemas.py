@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json
+from pydantic.json_schema import SkipJsonSchema
 
 _MOST_SEED = 2**32 - 1
 _PNG = "base64 of a PNG"
@@ -21,7 +22,7 @@ class PictureForm(BaseModel):
         description="The picture: JPEG, PNG, WebP, BMP, TIFF, PPM or a GIF of one frame.",
         json_schema_extra={"contentMediaType": "image/*"},
     )
-    model: str | None = Field(
+    model: str | SkipJsonSchema[None] = Field(
         None, description="Name of the model; may be left out where there is one.", max_length=200
     )
 
@@ -36,7 +37,7 @@ class AttendForm(PictureForm):
     """For /v1/attend."""
 
     layer: int = Field(-1, ge=-1000, le=1000, description="Counted from 0, or from the end: -1 is the last.")
-    patch: str | None = Field(
+    patch: str | SkipJsonSchema[None] = Field(
         None, pattern=r"^[0-9]{1,4},[0-9]{1,4}$", description="The row,col that looks; default: the [CLS] token."
     )
 
@@ -58,7 +59,7 @@ def _some(mask: list[Place]) -> list[Place]:
 class ReconstructForm(PictureForm):
     """For /v1/reconstruct."""
 
-    mask: Json[Annotated[list[Place], AfterValidator(_some)]] | None = Field(
+    mask: Json[Annotated[list[Place], AfterValidator(_some)]] | SkipJsonSchema[None] = Field(
         None, description="JSON list of the [row, col] to hide; default: blocks as in pre-training."
     )
     share: float = Field(0.4, gt=0, le=1, description="How much those blocks hide at most.")

@@ -16,7 +16,6 @@ from beit.errors import ConfigError
 from beit.inference.service.service import Service
 
 _MOST_CONNECTIONS = 512
-_HEAD_SECONDS = 10.0  # in which a connection has to tell what it wants
 _UNREAD_SECONDS = 30  # after which a client that takes no byte of its answer is given up
 _CLOSING_SECONDS = 5  # for connections that stay open though their request is answered
 
@@ -32,7 +31,7 @@ class Protocol(HttpToolsProtocol):
         connection: socket.socket = transport.get_extra_info("socket")
         if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _UNREAD_SECONDS)
-        self._late = self.loop.call_later(_HEAD_SECONDS, transport.abort)
+        self._begin_waiting()
 
     def data_received(self, data: bytes) -> None:
         """Stop waiting once the head is there; begin again with the next one."""
@@ -40,7 +39,7 @@ class Protocol(HttpToolsProtocol):
         cycle: Any = self.cycle  # None before the first request
         waits = not self.transport.is_closing() and (cycle is None or cycle.response_complete)
         if waits and self._late is None:
-            self._late = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
+            self._begin_waiting()
         elif not waits:
             self._stop_waiting()
 
@@ -48,6 +47,11 @@ class Protocol(HttpToolsProtocol):
         """Stop waiting."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def _begin_waiting(self) -> None:
+        app: Any = self.config.app
+        service: Service = app.state.service
+        self._late = self.loop.call_later(service.settings.body_timeout_s, self.transport.abort)
 
     def _stop_waiting(self) -> None:
         if self._late is not None:

@@ -1,0 +1,161 @@
+"""The service under 32 clients at once: a base BEiT at 224 x 224 pixels with random weights, against the same offline.
+
+    python benchmarks/service.py                  throughput, errors, latency
+    python benchmarks/service.py --soak 30        memory over so many minutes instead
+
+Offline, the predictor classifies the same JPEGs from memory in batches of 8; service and predictor take turns, with the
+same number of threads, so that both meet the same machine. Writes results/service.json. Ratios hold, times are those of
+one machine.
+"""
+
+import argparse
+import asyncio
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+from PIL import Image
+
+from about import write_result
+from beit import BeitForImageClassification, Predictor, preset
+from beit.image import Preprocessing
+
+RESULT = Path(__file__).parent / "results" / "service.json"
+CLIENTS, BATCH, ROUNDS = 32, 8, 5
+LEAST_SHARE = 0.9
+MOST_GROWTH, WARM_UP_SHARE = 0.05, 0.2
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--soak", type=float, metavar="MINUTES")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        model = BeitForImageClassification(preset("base", num_labels=1000))
+        model.save_pretrained(folder)
+        Preprocessing((224, 224), 256).save_pretrained(folder)
+        service, address = started(folder)
+        try:
+            return soak(service, address, given.soak) if given.soak else throughput(folder, address, given.rounds)
+        finally:
+            service.terminate()
+            service.communicate()
+
+
+def started(folder):
+    command = [sys.executable, "-m", "beit", "serve", f"base={folder}", "--port", "0", "--max_batch", str(BATCH)]
+    command += ["--timeout_s", "120", "--device", "cpu"]
+    service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    address = service.stdout.readline().split()[-1]
+    while httpx.get(f"{address}/readyz").status_code != 200:
+        assert service.poll() is None, "the service has ended"
+        time.sleep(0.1)
+    return service, address
+
+
+def throughput(folder, address, rounds):
+    uploads, predictor = pictures(2 * CLIENTS), Predictor.from_pretrained(folder, device="cpu")
+    prepared = np.stack([predictor.prepare(upload) for upload in uploads[:BATCH]])
+    predictor.classify(uploads[:BATCH], batch_size=BATCH)
+    asyncio.run(load(address, uploads, CLIENTS))
+    served, offline, model, seconds, errors = [], [], [], [], 0
+    for _ in range(rounds):
+        offline.append(rate(len(uploads), lambda: predictor.classify(uploads, batch_size=BATCH)))
+        began = time.perf_counter()
+        latencies, failed = asyncio.run(load(address, uploads, len(uploads)))
+        served.append(len(uploads) / (time.perf_counter() - began))
+        model.append(rate(BATCH, lambda: predictor.classify_pixels(prepared)))
+        seconds += latencies
+        errors += failed
+    share = statistics.median(one / other for one, other in zip(served, offline, strict=True))
+    p50, p99 = np.percentile(seconds, (50, 99))
+    print(f"pictures per second   service {statistics.median(served):.2f}, offline {statistics.median(offline):.2f}, "
+          f"model alone {statistics.median(model):.2f}")  # fmt: skip
+    print(f"service to offline    {share:.3f} (wanted at least {LEAST_SHARE})")
+    print(f"{CLIENTS} clients            {len(seconds)} answers, {errors} errors; p50 {p50:.2f} s, p99 {p99:.2f} s")
+    numbers = {
+        "clients": CLIENTS,
+        "batch": BATCH,
+        "threads": torch.get_num_threads(),
+        "share_of_offline": round(share, 3),
+        "pictures_per_second": {"service": rounded(served), "offline": rounded(offline), "model": rounded(model)},
+        "errors": errors,
+        "seconds": {"p50": round(p50, 3), "p99": round(p99, 3)},
+    }
+    write_result(RESULT, numbers, "torch", "fastapi", "uvicorn")
+    return 0 if share >= LEAST_SHARE and not errors else "the service is not as good as wanted"
+
+
+def soak(service, address, minutes):
+    """Sample the memory of the service while the clients never pause."""
+    uploads, samples = pictures(CLIENTS), []
+    begin, errors = time.monotonic(), 0
+    while time.monotonic() - begin < 60 * minutes:
+        errors += asyncio.run(load(address, uploads, CLIENTS))[1]
+        samples.append((time.monotonic() - begin, resident_bytes(service.pid)))
+    settled = [size for at, size in samples if at >= WARM_UP_SHARE * 60 * minutes]
+    growth = settled[-1] / settled[0] - 1
+    for at, size in samples[:: max(1, len(samples) // 12)]:
+        print(f"{at / 60:6.1f} min   {size / 2**20:7.1f} MiB")
+    print(f"growth after warm-up   {growth:+.2%} (wanted at most {MOST_GROWTH:.0%}), {errors} errors")
+    return 0 if growth <= MOST_GROWTH and not errors else "the service is not as good as wanted"
+
+
+async def load(address, uploads, count):
+    """Return the latencies of so many requests, never more than CLIENTS at once, and how many failed."""
+    waiting, latencies, errors = list(range(count)), [], 0
+
+    async def client(http):
+        nonlocal errors
+        while waiting:
+            upload = uploads[waiting.pop() % len(uploads)]
+            began = time.perf_counter()
+            try:
+                answer = await http.post("/v1/classify", files={"file": ("picture.jpg", upload)})
+                errors += answer.status_code != 200
+            except httpx.HTTPError:
+                errors += 1
+            latencies.append(time.perf_counter() - began)
+
+    async with httpx.AsyncClient(base_url=address, timeout=120) as http:
+        await asyncio.gather(*(client(http) for _ in range(CLIENTS)))
+    return latencies, errors
+
+
+def rate(count, call):
+    began = time.perf_counter()
+    call()
+    return count / (time.perf_counter() - began)
+
+
+def pictures(count):
+    """Return JPEGs as large as those of ImageNet usually are, of smooth noise: about 40 kB each."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(count):
+        small = Image.fromarray(rng.integers(0, 256, (47, 63, 3), dtype=np.uint8))
+        buffer = io.BytesIO()
+        small.resize((500, 375), Image.Resampling.BICUBIC).save(buffer, format="JPEG", quality=90)
+        found.append(buffer.getvalue())
+    return found
+
+
+def resident_bytes(process):
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def rounded(rates):
+    return [round(one, 2) for one in rates]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
