@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": "say what is in pictures",
     "watch": "look at a run while it works",
     "models": "list the published checkpoints",
+    "export": "write a model for onnxruntime, OpenVINO or torch alone, and check it",
     "convert": "write a checkpoint in another layout",
 }
 HELP_WORDS = ("-h", "--help", "help")
