@@ -54,7 +54,7 @@ class Attention(nn.Module):
         qkv_BS3Hd = qkv_BSE.view(B, S, 3, self.heads, D // self.heads)
         query_BHSd, key_BHSd, value_BHSd = qkv_BS3Hd.permute(2, 0, 3, 1, 4)
         own_bias_1HSS = self.bias(positions) if self.bias is not None else None
-        bias_1HSS = _sum_present(own_bias_1HSS, shared_bias_1HSS)
+        bias_1HSS = sum_present(own_bias_1HSS, shared_bias_1HSS)
         if bias_1HSS is not None:
             bias_1HSS = bias_1HSS.to(qkv_BSE.dtype)
         dropout = self.dropout if self.training else 0.0
@@ -78,7 +78,8 @@ def _lean(qkv_BS3Hd: Tensor, bias_1HSS: Tensor) -> bool:
     return qkv_BS3Hd.device.type == "cpu" and eager_float32(qkv_BS3Hd, bias_1HSS)
 
 
-def _sum_present(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+def sum_present(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Return the sum of two biases, either of which may not be there."""
     if first is None or second is None:
         return first if second is None else second
     return first + second

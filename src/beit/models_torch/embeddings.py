@@ -15,6 +15,7 @@ from beit.config import BeitConfig
 from beit.config_checks import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid
+from beit.models_torch.tracing import is_same
 
 
 class Embeddings(nn.Module):
@@ -97,9 +98,7 @@ class Embeddings(nn.Module):
         patch_height, patch_width = self.patch_hw
         check_divisible((height, width), self.patch_hw)
         grid = Grid(height // patch_height, width // patch_width)
-        if grid == self.grid:
-            return self.grid
-        if not interpolate:
+        if not interpolate and grid != self.grid:
             own = tuple(count * side for count, side in zip(self.grid, self.patch_hw, strict=True))
             raise ConfigError(
                 f"pictures are {height} x {width} pixels, the model's own size is {own[0]} x {own[1]}; "
@@ -110,7 +109,7 @@ class Embeddings(nn.Module):
     def _positions_for(self, grid: Grid) -> Tensor:
         """Return the absolute positions (1, S, D), resampled if the grid is another than that of the weights."""
         position_1SD = cast(Tensor, self.position)
-        if grid == self.grid:
+        if is_same(grid, self.grid):
             return position_1SD
         patches_1Dyx = position_1SD[:, 1:].transpose(1, 2).unflatten(2, self.grid)
         resized_1Dyx = functional.interpolate(patches_1Dyx, size=tuple(grid), mode="bicubic")

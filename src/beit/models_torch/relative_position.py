@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.geometry import Grid, bias_offsets, num_relative_positions
+from beit.models_torch.tracing import is_same
 
 # A bias that is larger than this is looked up anew in every call: a base model at 640 pixels would otherwise hold
 # 1.5 GB of them, four times its weights.
@@ -36,8 +37,10 @@ def position_index(grid: Grid, device: torch.device | None = None) -> Tensor:
     dy_NN = y_N.unsqueeze(1) - y_N.unsqueeze(0) + height - 1
     dx_NN = x_N.unsqueeze(1) - x_N.unsqueeze(0) + width - 1
     rows = (2 * height - 1) * (2 * width - 1) + 3
-    patch_rows = functional.pad(dy_NN * (2 * width - 1) + dx_NN, (1, 0), value=rows - 2)  # patch to [CLS]
-    cls_row = functional.pad(torch.full_like(y_N, rows - 3), (1, 0), value=rows - 1)  # [CLS] to patch, and to itself
+    # not functional.pad, whose value would become a constant of an exported program
+    to_cls_N1 = torch.full_like(y_N, rows - 2).unsqueeze(1)
+    patch_rows = torch.cat((to_cls_N1, dy_NN * (2 * width - 1) + dx_NN), dim=1)
+    cls_row = torch.cat((torch.full_like(y_N[:1], rows - 1), torch.full_like(y_N, rows - 3)))  # [CLS] to itself first
     return torch.cat((cls_row.unsqueeze(0), patch_rows))
 
 
@@ -103,7 +106,7 @@ class RelativePositionBias(nn.Module):
 
     def _table_for(self, grid: Grid) -> Tensor:
         """Return the table, stretched bilinearly if the grid is another than that of the weights."""
-        if grid == self.grid:
+        if is_same(grid, self.grid):
             return self.table
         height, width = bias_offsets(self.grid)
         offsets_1Hyx = self.table[:-3].view(height, width, -1).permute(2, 0, 1).unsqueeze(0)

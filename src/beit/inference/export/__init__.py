@@ -1,0 +1,1 @@
+"""Models written as files that run without the code that trained them."""

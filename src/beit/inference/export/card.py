@@ -1,0 +1,114 @@
+"""What an exported folder says of itself: `export.json` for programs, `README.md` for people."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+from beit import __version__
+from beit.inference.export.check import Check
+from beit.inference.export.names import EXPORT_NAME, EXPORT_VERSION, FILES, INPUT, OUTPUTS
+from beit.inference.export.options import DYNAMIC, ExportOptions, Precision
+from beit.inference.export.subject import Subject
+
+_LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf"), "torch": ()}
+_RUNS_WITH = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
+_MEANS: dict[Precision, str] = {
+    "fp32": "weights and computation in float32",
+    "fp16": "weights of 16 bits; the device computes in its own half precision, or in float32",
+    "int8": "weights and the large products of 8 bits, the rest in float32",
+}
+_GIVES = {
+    "classify": "the scores of the classes before softmax, (pictures, classes)",
+    "segment": "the scores of the classes at every place of a smaller map, (pictures, classes, rows, columns)",
+    "embed": "one vector per picture, (pictures, hidden size)",
+}
+
+
+def facts_of(subject: Subject, options: ExportOptions, folder: Path) -> dict[str, Any]:
+    """Return what `export.json` holds, but for the check."""
+    height, width = subject.view.image_hw
+    side = ["rows * " + str(subject.config.patch_hw[0]), "columns * " + str(subject.config.patch_hw[1])]
+    shape = [options.batch, subject.config.num_channels, *(side if subject.any_size else (height, width))]
+    libraries = {name: _version(name) for name in ("torch", *_LIBRARIES[options.to])}
+    return {
+        "export_version": EXPORT_VERSION,
+        "source": subject.source,
+        "format": options.to,
+        "precision": options.precision,
+        "task": subject.task,
+        "input": {"name": INPUT, "shape": shape, "dtype": "float32"},
+        "output": {"name": OUTPUTS[subject.task], "dtype": "float32"},
+        "batch": None if options.batch == DYNAMIC else options.batch,
+        "image_height": height,
+        "image_width": width,
+        "any_size": subject.any_size,
+        "opset": options.opset if options.to == "onnx" else None,
+        "sha256": {name: _digest(folder / name) for name in FILES[options.to]},
+        "versions": {"beit": __version__, **{name: version for name, version in libraries.items() if version}},
+    }
+
+
+def write_facts(facts: dict[str, Any], folder: Path) -> None:
+    """Write `export.json`."""
+    (folder / EXPORT_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def write_card(facts: dict[str, Any], check: Check, subject: Subject, folder: Path) -> None:
+    """Write the model card."""
+    shape = ", ".join(str(length) for length in facts["input"]["shape"])
+    classes = f", {subject.config.num_labels} classes (`config.json` names them)" if subject.task != "embed" else ""
+    mean, std = ([round(value, 4) for value in values] for values in (subject.view.mean, subject.view.std))
+    files = "\n".join(
+        f"- `{name}`" for name in (*facts["sha256"], "config.json", "preprocessor_config.json", EXPORT_NAME)
+    )
+    trust = ", trust=True" if facts["format"] == "torch" else ""
+    note = _TRUST if facts["format"] == "torch" else ""
+    text = f"""# {subject.source}, exported for {_RUNS_WITH[facts["format"]]}
+
+A BEiT that was made to {subject.task}{classes}, in {facts["precision"]}: {_MEANS[facts["precision"]]}.
+
+| | |
+|---|---|
+| source | {subject.source} |
+| parameters | {subject.model.num_parameters():,} |
+| input | `{INPUT}`: float32 ({shape}), RGB, divided by 255, less the mean {mean}, divided by the deviation {std} |
+| output | `{OUTPUTS[subject.task]}`: float32, {_GIVES[subject.task]} |
+| written with | {", ".join(f"{name} {version}" for name, version in facts["versions"].items())} |
+
+Checked against the PyTorch model when it was written: {check}.
+
+## Use
+
+```python
+from beit.inference.exported import load_exported
+
+runner = load_exported("FOLDER"{trust})
+outputs = runner(pixels)  # numpy, {shape}
+```
+{note}
+## Files
+
+{files}
+"""
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+_TRUST = """
+Loading `model.pt2` can run code that somebody has put into it: `trust=True` says that you know where it is from.
+"""
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None

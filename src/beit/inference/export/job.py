@@ -1,0 +1,107 @@
+"""From a model to a folder that runs without it: trace, write, check, and only then give it its name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from beit.config import BeitConfig
+from beit.errors import missing_extra
+from beit.inference.export.card import facts_of, write_card, write_facts
+from beit.inference.export.check import checked
+from beit.inference.export.names import FILES, OUTPUTS
+from beit.inference.export.onnx_file import write_onnx
+from beit.inference.export.openvino_file import write_openvino
+from beit.inference.export.options import DYNAMIC, ExportOptions
+from beit.inference.export.pictures import Examples
+from beit.inference.export.program import trace
+from beit.inference.export.subject import Subject, load_subject
+from beit.inference.export.torch_file import write_torch
+from beit.inference.exported import load_exported
+from beit.weights import atomic_folder
+
+CHECK_PICTURES = 32
+CALIBRATION_PICTURES = 128
+_LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "torch": ()}
+
+
+def export(
+    name: str | Path, options: ExportOptions, tell: Callable[[str], None] = lambda stage: None
+) -> dict[str, Any]:
+    """Write a model as a folder that onnxruntime, OpenVINO or torch alone can run.
+
+    Args:
+        name: A model folder, a file of weights, a name on the hub or of a published checkpoint.
+        options: To what, and how.
+        tell: Called with what is done next, in words.
+
+    Returns:
+        What `export.json` holds, the check's result among it.
+
+    Raises:
+        ConfigError: If the options do not fit the model.
+        CheckpointError: If the model is damaged, or the file does not say what the model says; nothing is left then.
+        DataError: If pictures are missing or broken.
+        MissingExtraError: If a library is not installed.
+        StorageError: If the folder cannot be written.
+    """
+    _require_libraries(options)
+    examples = Examples.of(options.check or options.calibration, CHECK_PICTURES)
+    calibration = Examples.of(options.calibration, CALIBRATION_PICTURES) if options.calibration else None
+    tell("loading the model")
+    subject = load_subject(str(name), options)
+    with atomic_folder(options.output) as folder:
+        _write_model(subject, options, folder, calibration, tell)
+        _write_beside(name, subject, options, folder)
+        facts = facts_of(subject, options, folder)
+        write_facts(facts, folder)
+        tell(f"checking it on {len(examples)} pictures")
+        check = checked(load_exported(folder, trust=True), subject, options.precision, examples)
+        facts["check"] = check.to_json()
+        write_facts(facts, folder)
+        write_card(facts, check, subject, folder)
+    return {**facts, "said": str(check)}
+
+
+def _require_libraries(options: ExportOptions) -> None:
+    """Refuse before any work what the libraries that are installed cannot write and run."""
+    quantising = ("nncf",) if options.to == "openvino" and options.precision == "int8" else ()
+    for library in (*_LIBRARIES[options.to], *quantising):
+        if find_spec(library) is None:
+            raise missing_extra(library, "export")
+
+
+def _write_model(
+    subject: Subject, options: ExportOptions, folder: Path, calibration: Examples | None, tell: Callable[[str], None]
+) -> None:
+    """Write the file that computes."""
+    half, quantise = options.precision == "fp16", options.precision == "int8"
+    file, output = folder / FILES[options.to][0], OUTPUTS[subject.task]
+    tell("tracing the model")
+    program = trace(subject, options, half and options.to != "openvino")  # which has a way of its own
+    tell(f"writing {file.name}" + (", in 8 bits" if quantise else ""))
+    if options.to == "onnx":
+        write_onnx(program, file, output, options.opset, quantise)
+    elif options.to == "openvino":
+        size = 1 if options.batch == DYNAMIC else options.batch
+        shown = (
+            None
+            if calibration is None
+            else [pixels_BCHW for pixels_BCHW in calibration.batches(subject.view, size) if len(pixels_BCHW) == size]
+        )
+        write_openvino(program, file, output, half, shown)
+    else:
+        write_torch(program, file)
+
+
+def _write_beside(name: str | Path, subject: Subject, options: ExportOptions, folder: Path) -> None:
+    """Write how pictures are shown to the model, and what its outputs mean."""
+    config = BeitConfig.from_dict({**subject.config.to_dict(), "image_size": list(subject.view.image_hw)})
+    config.save_pretrained(folder)
+    subject.view.save_pretrained(folder)
+    scene = Path(name) / "scene_inference.json"
+    if subject.task == "segment" and scene.is_file() and options.image_size is None:  # windows of the same size
+        shutil.copyfile(scene, folder / scene.name)

@@ -1,0 +1,71 @@
+"""The ONNX file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from torch.export import ExportedProgram
+
+from beit.errors import ConfigError
+from beit.inference.export.names import INPUT
+from beit.inference.export.program import quiet
+
+_LARGEST = 2**31 - 2**24  # bytes of weights: protobuf ends at 2 GB
+_QUANTISED = ["MatMul", "Gemm"]  # products with weights; those of attention, of two activations, stay float32
+
+
+def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, quantise: bool) -> None:
+    """Write a program as ONNX.
+
+    Args:
+        program: The model.
+        file: The file.
+        output: Name of the output.
+        opset: Version of the operators.
+        quantise: Whether the products with weights are of 8 bits: weights per channel, what they are multiplied with by
+            its range in every call, which needs no calibration and is the more exact way.
+
+    Raises:
+        ConfigError: If it is larger than such a file can be.
+    """
+    import torch
+
+    size = sum(value.nbytes for value in program.state_dict.values())
+    if size > _LARGEST:
+        raise ConfigError(
+            f"the model has {size / 2**30:.1f} GB of weights; expected less than 2 GB in ONNX: use openvino"
+        )
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        plain = Path(folder) / "plain.onnx" if quantise else file
+        with quiet():
+            torch.onnx.export(
+                program,
+                f=plain,
+                input_names=[INPUT],
+                output_names=[output],
+                opset_version=opset,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        if quantise:
+            _quantise(plain, file)
+
+
+def _quantise(plain: Path, file: Path) -> None:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model: Any = onnx.load(plain)
+    del model.graph.value_info[:]  # what the quantiser would take for the shapes of its own, transposed weights
+    with quiet():
+        quantize_dynamic(
+            model,
+            file,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=_QUANTISED,
+            extra_options={"MatMulConstBOnly": True},
+        )

@@ -1,0 +1,61 @@
+"""The OpenVINO files: a graph, and its weights beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Sized
+from pathlib import Path
+from typing import Any
+
+from torch.export import ExportedProgram
+
+from beit.inference.export.names import INPUT
+from beit.inference.export.program import quiet
+from beit.inference.runner import Floats
+
+
+def write_openvino(
+    program: ExportedProgram, file: Path, output: str, half: bool, calibration: list[Floats] | Iterable[Floats] | None
+) -> None:
+    """Write a program as OpenVINO's graph.
+
+    Args:
+        program: The model.
+        file: The graph's file, `.xml`; that of the weights ends in `.bin`.
+        output: Name of the output.
+        half: Whether weights are stored in 16 bits.
+        calibration: Batches of pixels that show the range of values, for 8 bits; None: they are not wanted.
+    """
+    import openvino
+
+    with quiet():
+        model: Any = openvino.convert_model(program)
+        model.input(0).set_names({INPUT})
+        model.output(0).set_names({output})
+        if calibration is not None:
+            model = _quantised(model, calibration)
+        openvino.save_model(model, file, compress_to_fp16=half)
+
+
+def _quantised(model: Any, calibration: Iterable[Floats]) -> Any:
+    """Return the graph with weights and the large products in 8 bits, their ranges measured once, here."""
+    import nncf
+
+    count = len(calibration) if isinstance(calibration, Sized) else 300
+    with _bars_on_terminals():
+        return nncf.quantize(
+            model, nncf.Dataset(calibration), model_type=nncf.ModelType.TRANSFORMER, subset_size=max(1, count)
+        )
+
+
+@contextlib.contextmanager
+def _bars_on_terminals() -> Any:
+    """Show nncf's progress, which it prints, on the terminal alone: standard output belongs to the command."""
+    if sys.stderr.isatty():
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield

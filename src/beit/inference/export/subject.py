@@ -1,0 +1,96 @@
+"""What is exported: a model, its task, the size of its pictures, and how it is shown them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from beit.config import BeitConfig
+from beit.config_checks import pair
+from beit.errors import ConfigError
+from beit.geometry import patch_grid
+from beit.image import Preprocessing
+from beit.inference.export.options import DYNAMIC, ExportOptions, Task
+from beit.inference.loading import load_runner, load_view
+from beit.inference.runner import Floats, TorchRunner
+from beit.models_torch import BeitPreTrainedModel
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model as it is to be exported.
+
+    Attributes:
+        source: What the user called it; of a place on this machine the last name alone.
+        runner: The model in torch, the measure of what is exported.
+        task: What the outputs are.
+        view: How it is shown pictures; their size is the model's.
+        any_size: Whether pictures of other sizes are welcome too.
+    """
+
+    source: str
+    runner: TorchRunner
+    task: Task
+    view: Preprocessing
+    any_size: bool
+
+    @property
+    def model(self) -> BeitPreTrainedModel:
+        """The torch model."""
+        return self.runner.model
+
+    @property
+    def config(self) -> BeitConfig:
+        """Its options."""
+        return self.runner.config
+
+    def reference(self, pixels_BCHW: Floats) -> Floats:
+        """Return what the torch model says of pictures."""
+        return self.runner.embed(pixels_BCHW) if self.task == "embed" else self.runner(pixels_BCHW)
+
+
+def load_subject(name: str, options: ExportOptions) -> Subject:
+    """Load a model at the size in which it is exported.
+
+    Raises:
+        ConfigError: If it cannot do the task or patches do not tile the size.
+        CheckpointError: If it cannot be found or is damaged.
+    """
+    runner = load_runner(name, "cpu", "float32", None)
+    if not isinstance(runner, TorchRunner):
+        raise ConfigError(f"{name} is exported already; name the model that it was made of")
+    view = load_view(name, runner.image_hw, None)
+    any_size = options.image_size == DYNAMIC
+    if options.image_size is not None and options.image_size != DYNAMIC:
+        hw = pair(options.image_size)
+        patch_grid(hw, runner.config.patch_size)
+        if hw != runner.image_hw:
+            resized = type(runner.model).from_pretrained(name, image_size=hw)
+            runner = TorchRunner(resized, "cpu")
+        view = at_size(view, hw)
+    elif view.image_hw != runner.image_hw:
+        view = at_size(view, runner.image_hw)
+    task = _task(name, runner, options)
+    if task == "segment" and any_size:
+        raise ConfigError(
+            "image_size is 'dynamic' for segmentation, whose pyramid pooling is exported for one size; name a size: "
+            "larger pictures are cut into windows of it"
+        )
+    place = Path(name)
+    return Subject(place.resolve().name if place.exists() else name, runner, task, view, any_size)
+
+
+def _task(name: str, runner: TorchRunner, options: ExportOptions) -> Task:
+    if options.task == "auto":
+        return runner.task
+    if options.task not in (runner.task, "embed"):
+        raise ConfigError(f"task is {options.task!r}, but {name} was made to {runner.task}; expected that, or embed")
+    return options.task
+
+
+def at_size(view: Preprocessing, hw: tuple[int, int]) -> Preprocessing:
+    """Return a view of another size that shows the same part of pictures."""
+    down, across = hw[0] / view.image_hw[0], hw[1] / view.image_hw[1]
+    if isinstance(view.resize, int):
+        return replace(view, image_hw=hw, resize=round(view.resize * max(down, across)))
+    return replace(view, image_hw=hw, resize=(round(view.resize[0] * down), round(view.resize[1] * across)))

@@ -1,0 +1,16 @@
+"""The torch file: the program itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from beit.inference.export.program import quiet
+
+
+def write_torch(program: ExportedProgram, file: Path) -> None:
+    """Write a program as torch's own archive."""
+    with quiet():
+        torch.export.save(program, file)

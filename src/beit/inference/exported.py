@@ -1,0 +1,153 @@
+"""Exported models at work: the folders that `beit export` writes, by onnxruntime, OpenVINO or torch.
+
+Legend: B batch, C channels, D hidden, K classes; H x W pixels of a picture, h x w places of a map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from beit.config import BeitConfig
+from beit.errors import CheckpointError, ConfigError
+from beit.inference.export.names import EXPORT_NAME, EXPORT_VERSION, FILES
+from beit.inference.exported_engines import ENGINES
+from beit.inference.runner import Floats, Output
+
+TRUST = "BEIT_TRUST_PT2"  # environment variable: "1" loads archives of torch, which can run code
+
+
+def is_exported(folder: str | Path) -> bool:
+    """Tell whether a folder is one that `beit export` wrote."""
+    return (Path(folder) / EXPORT_NAME).is_file()
+
+
+class ExportedRunner:
+    """An exported model; several threads may call it at once.
+
+    Args:
+        facts: What `export.json` says.
+        config: The model's options.
+        compute: Runs the file on one batch.
+
+    Attributes:
+        config: The model's options.
+        task: What the outputs are.
+        image_hw: Size of the pictures, (height, width) in pixels.
+        any_size: Whether other sizes that patches tile are welcome too.
+        batch: Pictures that the file takes at once; None: any number.
+        precision: "fp32", "fp16" or "int8".
+    """
+
+    def __init__(self, facts: dict[str, Any], config: BeitConfig, compute: Callable[[Floats], Floats]) -> None:
+        self.config = config
+        self.task: Output = facts["task"]
+        self.image_hw = (int(facts["image_height"]), int(facts["image_width"]))
+        self.any_size = bool(facts["any_size"])
+        self.batch: int | None = facts["batch"]
+        self.precision: str = facts["precision"]
+        self._compute = compute
+
+    def __call__(self, pixels_BCHW: Floats) -> Floats:
+        """Return logits (B, K), scores (B, K, h, w) of a map, or embeddings (B, D) of normalised pixels.
+
+        A file for batches of one size is run as often as it takes, its last batch filled with black pictures.
+
+        Raises:
+            ConfigError: If the pixels have another shape or type than the file takes.
+        """
+        self._check(pixels_BCHW)
+        if self.batch is None or len(pixels_BCHW) == self.batch:
+            return self._compute(np.ascontiguousarray(pixels_BCHW))
+        missing = -len(pixels_BCHW) % self.batch
+        filled = np.concatenate((pixels_BCHW, np.zeros((missing, *pixels_BCHW.shape[1:]), np.float32)))
+        parts = [self._compute(filled[first : first + self.batch]) for first in range(0, len(filled), self.batch)]
+        return np.concatenate(parts)[: len(pixels_BCHW)]
+
+    def _check(self, pixels_BCHW: Floats) -> None:
+        shape, channels = pixels_BCHW.shape, self.config.num_channels
+        if pixels_BCHW.dtype != np.float32:
+            raise ConfigError(f"pixels have type {pixels_BCHW.dtype}; expected float32, from the preprocessing")
+        if len(shape) != 4 or shape[1] != channels or shape[0] < 1:
+            raise ConfigError(f"pixels have shape {shape}; expected (pictures, {channels}, height, width)")
+        if self.any_size:
+            patch = self.config.patch_hw
+            if shape[2] < patch[0] or shape[3] < patch[1] or shape[2] % patch[0] or shape[3] % patch[1]:
+                raise ConfigError(
+                    f"pictures are {shape[2]} x {shape[3]} pixels; expected multiples of the patches, "
+                    f"{patch[0]} x {patch[1]}: resize them"
+                )
+        elif shape[2:] != self.image_hw:
+            height, width = self.image_hw
+            raise ConfigError(
+                f"pictures are {shape[2]} x {shape[3]} pixels, the exported model takes {height} x {width}; resize "
+                "them, or export it again with another image_size"
+            )
+
+
+def load_exported(folder: str | Path, threads: int | None = None, trust: bool = False) -> ExportedRunner:
+    """Load a folder that `beit export` wrote.
+
+    Args:
+        folder: The folder.
+        threads: Threads to compute with; None: OMP_NUM_THREADS if it is set, else as many as the library likes. torch
+            has one number for the whole process.
+        trust: Whether torch's archives, which can run code when they are loaded, may be; also said by the environment
+            variable BEIT_TRUST_PT2=1. ONNX and OpenVINO files run no code of their own and need none.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged, or is an archive of torch that nobody trusts.
+        ConfigError: If `export.json` is not understood.
+        MissingExtraError: If the library that runs it is not installed.
+    """
+    place = Path(folder)
+    facts = _facts(place)
+    kind = cast(str, facts["format"])
+    if kind == "torch" and not (trust or os.environ.get(TRUST) == "1"):
+        raise CheckpointError(
+            f"{place} holds model.pt2, and loading such an archive can run code that is hidden in it; if you know "
+            f"where it is from, pass trust=True or set {TRUST}=1, else export the model to onnx or openvino"
+        )
+    for name in FILES[kind]:
+        _check_file(place / name, facts["sha256"].get(name))
+    threads = threads if threads is not None else int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+    try:
+        compute = ENGINES[kind](place / FILES[kind][0], threads, facts["precision"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{place} cannot be loaded ({reason}); export the model again") from None
+    return ExportedRunner(facts, BeitConfig.from_json_file(place / "config.json"), compute)
+
+
+def _facts(place: Path) -> dict[str, Any]:
+    """Return what `export.json` says."""
+    file = place / EXPORT_NAME
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        known = facts["export_version"] == EXPORT_VERSION and facts["format"] in FILES
+        complete = known and all(name in facts for name in _NEEDED) and isinstance(facts["sha256"], dict)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CheckpointError(f"{file} does not exist; expected a folder that beit export wrote") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} is not understood ({error!r}); export the model again") from None
+    if not complete:
+        raise ConfigError(f"{file} is of another version or incomplete; export the model again")
+    return facts
+
+
+_NEEDED = ("task", "image_height", "image_width", "any_size", "batch", "precision", "sha256")
+
+
+def _check_file(file: Path, digest: str | None) -> None:
+    if not file.is_file():
+        raise CheckpointError(f"{file} does not exist; the export is incomplete: export the model again")
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != digest:
+        raise CheckpointError(f"{file} is damaged: its SHA-256 is not that of export.json; export the model again")
