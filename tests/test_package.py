@@ -74,3 +74,16 @@ def test_arithmetic_rooms_load_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_first_answer_needs_no_algebra(tmp_path):
+    """Operations on the meta device and symbolic shapes bring sympy along, half a second and 35 MB."""
+    config = beit.BeitConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    beit.BeitForImageClassification(config).save_pretrained(tmp_path)
+    code = (
+        "import sys, torch; from beit import BeitForImageClassification as Model; before = 'sympy' in sys.modules;"
+        f"Model.from_pretrained({str(tmp_path)!r})(torch.zeros(1, 3, 224, 224));"
+        "print(before, 'sympy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

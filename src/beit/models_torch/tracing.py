@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch.export import register_dataclass
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from beit import outputs
 from beit.geometry import Grid
@@ -25,5 +24,7 @@ def is_same(grid: Grid, other: Grid) -> bool:
     same for sure are, and resampling to the same grid changes nothing.
     """
     if torch.compiler.is_compiling():
+        from torch.fx.experimental.symbolic_shapes import statically_known_true  # half a second of algebra
+
         return all(statically_known_true(mine == its) for mine, its in zip(grid, other, strict=True))
     return grid == other
