@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.e2e.nursery import Nursery
@@ -7,3 +10,42 @@ from tests.e2e.nursery import Nursery
 def nursery():
     with Nursery() as nursery:
         yield nursery
+
+
+@pytest.fixture(scope="module")  # no longer: while playwright runs, other tests cannot start an event loop
+def chromium():
+    """A browser without a window; tests that need one are skipped where it is absent."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
+    with playwright.sync_playwright() as running:
+        program = shutil.which("chromium") or running.chromium.executable_path  # of the system, or playwright's own
+        if not Path(program).exists():
+            pytest.skip("needs a browser: apt-get install chromium, or playwright install chromium")
+        browser = running.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open an address; at the end the page must have kept to its origin, and its console must be clean."""
+    opened = []
+
+    def open_page(address, expected_errors=(), **options):
+        page = chromium.new_page(**options)
+        problems = []
+
+        def check_origin(request):
+            if not request.url.startswith((f"{address}/", "blob:", "data:")):
+                problems.append(f"request to another origin: {request.url}")
+
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", check_origin)
+        page.goto(address)
+        opened.append((page, problems, expected_errors))
+        return page
+
+    yield open_page
+    for page, problems, expected_errors in opened:
+        page.close()
+        assert [text for text in problems if not any(part in text for part in expected_errors)] == []

@@ -6,13 +6,14 @@
  */
 
 const TOKEN = "beit-token"; // in sessionStorage: forgotten with the browser tab
+const POLL = 2000; // milliseconds between two looks whether the models are loaded
 
 /** What the service, or the way to it, could not do; the message is for the user. */
 export class ApiError extends Error {
-  /** @param {string} message @param {number} [retryAfter] seconds after which the service asks to be asked again */
-  constructor(message, retryAfter = 0) {
+  /** @param {string} message @param {number} [status] of the answer; 0 if there was none */
+  constructor(message, status = 0) {
     super(message);
-    this.retryAfter = retryAfter;
+    this.status = status;
   }
 }
 
@@ -30,15 +31,8 @@ export class Api {
    * @returns {Promise<Model[]>} the models that the service has loaded
    */
   async models(onWait) {
-    for (;;) {
-      try {
-        return (await this.#request("v1/models", {})).models;
-      } catch (error) {
-        if (!error.retryAfter) throw error;
-        onWait(error.message);
-        await new Promise((resolve) => setTimeout(resolve, 1000 * error.retryAfter));
-      }
-    }
+    while (!(await isReady(onWait))) await new Promise((resolve) => setTimeout(resolve, POLL));
+    return (await this.#request("v1/models", {})).models;
   }
 
   /**
@@ -67,6 +61,17 @@ export class Api {
   }
 }
 
+async function isReady(onWait) {
+  try {
+    await answer(await reach("readyz", {}));
+    return true;
+  } catch (error) {
+    if (error.status !== 503) throw error;
+    onWait(error.message);
+    return false;
+  }
+}
+
 async function reach(path, options) {
   try {
     return await fetch(path, options);
@@ -83,5 +88,5 @@ async function answer(response) {
   });
   if (response.ok && content) return content;
   const unexplained = `the service answered ${response.status} without a reason; its log may have one`;
-  throw new ApiError(content?.error?.message ?? unexplained, Number(response.headers.get("retry-after")));
+  throw new ApiError(content?.error?.message ?? unexplained, response.status);
 }

@@ -86,9 +86,9 @@ class Page {
   }
 
   #selectModel() {
-    const { image_height, image_width, rows, cols, classes } = this.#model;
+    const { tasks, image_height, image_width, rows, cols, classes } = this.#model;
     const facts = [`sees ${image_height} × ${image_width} pixels`, `in ${rows} × ${cols} patches`];
-    if (classes.length) facts.push(`knows ${classes.length} classes`);
+    if (tasks.includes("classify") || tasks.includes("segment")) facts.push(`knows ${classes.length} classes`);
     element("model-facts").textContent = facts.join(", ");
     this.#refresh();
   }

@@ -1,9 +1,11 @@
 /** Shares of one, as names, percentages and bars. */
 
+const SMALLEST = 0.0005; // that is not rounded to zero
 const SPACE = "\u00a0"; // keeps number and sign on one line
 
 /** @param {number} share in [0, 1] @returns {string} as a percentage */
 export function percent(share) {
+  if (share > 0 && share < SMALLEST) return `< 0.1${SPACE}%`;
   return `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}${SPACE}%`;
 }
 

@@ -65,6 +65,7 @@ export class PatchGrid {
   }
 
   #key(event) {
+    if (event.altKey || event.metaKey) return; // the browser's own shortcuts
     const goal = this.#goal(event);
     if (!goal && event.key !== " " && event.key !== "Enter") return;
     event.preventDefault();

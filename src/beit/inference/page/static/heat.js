@@ -4,12 +4,14 @@
 const STOPS = ["000004", "210c4a", "57106e", "8a226a", "bc3754", "e45a31", "f98e09", "f9cb35", "fcffa4"].map((hex) =>
   [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)),
 );
+const FAINTEST = 0.3; // opacity of the darkest colour: the picture stays visible where there is no heat
 
-/** @param {number} value in [0, 1] @returns {number[]} red, green and blue in [0, 255] */
+/** @param {number} value in [0, 1] @returns {number[]} red, green, blue and opacity in [0, 255] */
 export function heatColour(value) {
   const place = Math.min(1, Math.max(0, value)) * (STOPS.length - 1);
   const low = Math.min(Math.floor(place), STOPS.length - 2);
-  return STOPS[low].map((level, channel) => level + (place - low) * (STOPS[low + 1][channel] - level));
+  const colour = STOPS[low].map((level, channel) => level + (place - low) * (STOPS[low + 1][channel] - level));
+  return [...colour, 255 * (FAINTEST + (1 - FAINTEST) * (place / (STOPS.length - 1)))];
 }
 
 /**
@@ -23,7 +25,7 @@ export function heatColour(value) {
  */
 export function paintHeat(canvas, values, rows, cols, most) {
   const image = new ImageData(cols, rows);
-  values.forEach((value, index) => image.data.set([...heatColour(most > 0 ? value / most : 0), 255], 4 * index));
+  values.forEach((value, index) => image.data.set(heatColour(most > 0 ? value / most : 0), 4 * index));
   canvas.width = cols;
   canvas.height = rows;
   canvas.getContext("2d").putImageData(image, 0, 0);

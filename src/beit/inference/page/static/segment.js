@@ -57,7 +57,7 @@ export class Segment {
 
   #key(event) {
     const step = ARROWS[event.key];
-    if (!step) return;
+    if (!step || event.altKey || event.metaKey) return; // with those: the browser's own shortcuts
     event.preventDefault();
     this.#moveTo(this.#point[0] + step[0] / STEPS, this.#point[1] + step[1] / STEPS);
   }

@@ -54,7 +54,7 @@ export class Tabs {
     const here = this.#tabs.indexOf(document.activeElement);
     const count = this.#tabs.length;
     const goals = { ArrowRight: (here + 1) % count, ArrowLeft: (here + count - 1) % count, Home: 0, End: count - 1 };
-    if (!(event.key in goals)) return;
+    if (!(event.key in goals) || event.altKey || event.metaKey) return; // with those: the browser's own shortcuts
     event.preventDefault();
     this.#choose(this.#tabs[goals[event.key]]);
   }
