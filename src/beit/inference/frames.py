@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from PIL import Image
 
 from beit.errors import DataError, missing_extra
-from beit.image import EXTENSIONS, read_image
+from beit.image import EXTENSIONS
+from beit.inference.pictures import pictures_below
 
 FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
@@ -47,37 +49,39 @@ def named_files(places: Sequence[str]) -> list[Named]:
         if not place.is_dir():
             found.append(Named(place, place.stem))
             continue
-        inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in EXTENSIONS | FILMS)
-        if not inside:
-            raise DataError(
-                f"there are no pictures in {place}; expected endings such as {', '.join(sorted(EXTENSIONS))}"
-            )
+        inside = pictures_below(place, EXTENSIONS | FILMS)
         found += [Named(path, str(path.relative_to(place).with_suffix("")).replace(os.sep, "_")) for path in inside]
-    stems = [named.stem for named in found]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice is not None:
-        raise DataError(f"two files are called {twice!r}; what is made of one would replace the other: rename it")
+    refuse_twice(named.stem for named in found)
     return found
 
 
-def frames(named: Named) -> Iterator[tuple[str, Image.Image]]:
-    """Yield the pictures of a file with their names: the picture itself, or the frames of a film, numbered from 0.
+def refuse_twice(stems: Iterable[str]) -> None:
+    """Refuse files of one name.
+
+    Raises:
+        DataError: Naming the first that is there twice.
+    """
+    stem, times = max(Counter(stems).items(), key=lambda item: item[1], default=("", 0))
+    if times > 1:
+        raise DataError(f"two files are called {stem!r}; what is made of one would replace the other: rename it")
+
+
+def film_frames(film: Path, first: int = 0) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the frames of a film from one on, with their numbers, which count from 0.
 
     Raises:
         DataError: If it is broken.
-        MissingExtraError: If it is a film, and what reads films is not installed.
+        MissingExtraError: If what reads films is not installed.
     """
-    if not named.is_film:
-        yield named.stem, read_image(named.path)
-        return
     try:
         import av
     except ModuleNotFoundError:
         raise missing_extra("av", "video") from None
     library: Any = av
     try:
-        with library.open(str(named.path)) as film:
-            for number, frame in enumerate(film.decode(video=0)):
-                yield f"{named.stem}_{number:06d}", frame.to_image().convert("RGB")
+        with library.open(str(film)) as opened:
+            for number, frame in enumerate(opened.decode(video=0)):
+                if number >= first:
+                    yield number, frame.to_image().convert("RGB")
     except (library.FFmpegError, IndexError) as error:
-        raise DataError(f"{named.path} is no film that can be read: {error}; expected one of {sorted(FILMS)}") from None
+        raise DataError(f"{film} is no film that can be read: {error}; expected one of {sorted(FILMS)}") from None

@@ -1,0 +1,72 @@
+"""The units of a job spread over the machines of a Ray cluster, by Ray Data."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from beit.errors import BeitError, missing_extra
+from beit.inference.jobs.chunk import Chunk
+from beit.inference.jobs.work import Todo
+
+if TYPE_CHECKING:
+    from beit.inference.jobs.job import PredictJob
+
+
+class _Actor:
+    """One model of the cluster at work; made once in every worker process."""
+
+    def __init__(self, job: PredictJob) -> None:
+        self._units, self._answerer = job.units(), job.answerer(threads=1)
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for number, first in zip(batch["unit"].tolist(), batch["first"].tolist(), strict=True):
+            for chunk in self._answerer([(number, self._units[number], first)]):
+                yield {"chunk": [chunk.to_bytes()]}
+
+
+def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
+    """Yield the answers about units of work, in the order in which they become ready.
+
+    The cluster is that of RAY_ADDRESS, else one on this machine with as many processes as the job has workers. Every
+    machine has to see the model and the pictures under the same paths.
+
+    Raises:
+        MissingExtraError: If Ray is not installed.
+        BeitError: What goes wrong in a worker that a person can mend.
+    """
+    try:
+        import ray
+        from ray import data
+    except ModuleNotFoundError:
+        raise missing_extra("ray", "ray") from None
+    library: Any = ray
+    datasets: Any = data
+    replace(job, device="cpu", dtype="float32").answerer(threads=1)  # a model that cannot do it is told of here
+    began = not library.is_initialized()
+    if began and "RAY_ADDRESS" in os.environ:
+        library.init(log_to_driver=False, logging_level=logging.ERROR)
+    elif began:
+        library.init(num_cpus=job.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        datasets.DataContext.get_current().enable_progress_bars = False  # the job shows its own
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        gpus = 1 if job.device != "cpu" and library.cluster_resources().get("GPU") else 0
+        items = [{"unit": number, "first": first} for number, _, first in todo]
+        answered = datasets.from_items(items, override_num_blocks=len(items)).map_batches(
+            _Actor,
+            fn_constructor_args=(job,),
+            batch_size=1,
+            compute=datasets.ActorPoolStrategy(size=min(job.workers, len(items))),
+            num_gpus=gpus,
+        )
+        for row in answered.iter_rows():
+            yield Chunk.from_bytes(row["chunk"])
+    except BeitError as error:
+        raise getattr(error, "cause", error) from None  # without the traceback of the worker
+    finally:
+        if began:
+            library.shutdown()

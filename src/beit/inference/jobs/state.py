@@ -1,0 +1,156 @@
+"""What a job has done so far, on disk: one file for every chunk, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import escape
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from beit.errors import ConfigError
+from beit.inference.jobs.chunk import Chunk
+from beit.inference.jobs.places import Unit
+from beit.inference.jobs.work import Todo
+from beit.weights import atomic_file, discard_leftovers
+
+_CHUNK = re.compile(r"(\d+)-(\d+)(-last)?\.jsonl")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a job ended.
+
+    Attributes:
+        pictures: Pictures that were answered.
+        broken: (name, reason) of those that could not be read.
+    """
+
+    pictures: int
+    broken: list[tuple[str, str]]
+
+
+class JobState:
+    """The hidden folder of a job, beside its file or in its folder.
+
+    Args:
+        output: The file or folder that the job makes.
+        is_folder: Whether it makes a folder.
+    """
+
+    def __init__(self, output: Path, is_folder: bool) -> None:
+        self._output, self._is_folder = output, is_folder
+        self._folder = output / ".predict" if is_folder else output.with_name(f".{output.name}.predict")
+        self._facts, self._chunks = self._folder / "job.json", self._folder / "chunks"
+
+    def begin(self, facts: dict[str, Any]) -> Summary | None:
+        """Begin a job, or take up one with the same arguments; return how it ended if it did.
+
+        Raises:
+            ConfigError: If what is there was made with other arguments, or is not known to be of a job.
+            StorageError: If nothing can be written there.
+        """
+        told: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8")) if self._facts.exists() else {}
+        if told and (told["ended"] is not None or (self._chunks.is_dir() and any(self._chunks.iterdir()))):
+            self._refuse_others(told["arguments"], facts)
+        elif self._output.exists() and self._output.is_dir() != self._is_folder:
+            raise ConfigError(
+                f"{self._output} is a {'folder' if self._output.is_dir() else 'file'}; expected a name for a "
+                f"{'folder' if self._is_folder else 'file'}: choose another, or another --format"
+            )
+        elif self._output.exists() and not self._is_folder:
+            raise ConfigError(f"{self._output} exists, and no job of predictions made it; remove it or name another")
+        else:
+            self._write(facts, None)
+        ended = told.get("ended")  # a job that failed before it had any answer may begin with other arguments
+        if ended is not None and (self._is_folder or self._output.exists()):
+            shutil.rmtree(self._chunks, ignore_errors=True)
+            return Summary(ended["pictures"], [(name, reason) for name, reason in ended["broken"]])
+        self._chunks.mkdir(exist_ok=True)
+        self._tidy()
+        return None
+
+    def todo(self, units: Sequence[Unit]) -> list[Todo]:
+        """Return the units that are not done, each with its first missing chunk."""
+        done: dict[int, set[int]] = {}
+        whole: dict[int, int] = {}
+        for number, chunk, last in self._found():
+            done.setdefault(number, set()).add(chunk)
+            if last:
+                whole[number] = chunk + 1
+        found: list[Todo] = []
+        for number, unit in enumerate(units):
+            missing = next(chunk for chunk in count() if chunk not in done.get(number, ()))
+            if missing != whole.get(number):
+                found.append((number, unit, missing))
+        return found
+
+    def keep(self, chunk: Chunk) -> None:
+        """Write a chunk, after the files that it made.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        for name, content in chunk.files.items():
+            with atomic_file(self._output / name) as temporary:
+                temporary.write_bytes(content)
+        name = f"{chunk.unit:08d}-{chunk.number:08d}{'-last' if chunk.last else ''}.jsonl"
+        with atomic_file(self._chunks / name) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps({"columns": chunk.columns, "broken": chunk.broken}) + "\n")
+            file.writelines(json.dumps(row) + "\n" for row in chunk.rows)
+
+    def columns(self) -> list[str]:
+        """Return the columns of a table of the answers."""
+        first = min(self._chunks.iterdir())
+        with first.open(encoding="utf-8") as file:
+            return json.loads(file.readline())["columns"]
+
+    def rows(self) -> Iterator[str]:
+        """Yield the answers in the order of the pictures, each a line of JSON."""
+        for path in sorted(self._chunks.iterdir()):
+            with path.open(encoding="utf-8") as file:
+                file.readline()
+                yield from file
+
+    def end(self, facts: dict[str, Any], lost: list[tuple[str, str]]) -> Summary:
+        """Write down that all is done, but for what was `lost` as a whole, and remove the chunks."""
+        pictures, broken = 0, [*lost]
+        for path in sorted(self._chunks.iterdir()):
+            with path.open(encoding="utf-8") as file:
+                broken += [(name, reason) for name, reason in json.loads(file.readline())["broken"]]
+                pictures += sum(1 for _ in file)
+        summary = Summary(pictures, broken)
+        self._write(facts, {"pictures": pictures, "broken": broken})
+        shutil.rmtree(self._chunks)
+        return summary
+
+    def _tidy(self) -> None:
+        """Remove what was being written when the job was stopped."""
+        discard_leftovers(self._chunks)
+        for leftover in self._output.parent.glob(f".{escape(self._output.name)}.*.tmp"):
+            leftover.unlink()
+
+    def _found(self) -> Iterator[tuple[int, int, bool]]:
+        for path in self._chunks.iterdir():
+            if match := _CHUNK.fullmatch(path.name):
+                yield int(match[1]), int(match[2]), match[3] is not None
+
+    def _write(self, facts: dict[str, Any], ended: dict[str, Any] | None) -> None:
+        with atomic_file(self._facts) as temporary:
+            temporary.write_text(json.dumps({"arguments": facts, "ended": ended}, indent=1) + "\n", encoding="utf-8")
+
+    def _refuse_others(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        same = json.loads(json.dumps(now))
+        for name in dict.fromkeys([*before, *same]):
+            if before.get(name) != same.get(name):
+                what = {"contents": "other pictures", "weights": "another model"}.get(
+                    name, f"{name} {before.get(name)!r}, now {same.get(name)!r}"
+                )
+                raise ConfigError(
+                    f"{self._output} was begun with {what}; expected the same arguments to continue: name another "
+                    f"output, or remove it and {self._folder} to start afresh"
+                )
