@@ -97,13 +97,14 @@ def throughput(folder, address, rounds):
 
 def soak(service, address, minutes):
     """Sample the memory of the service while the clients never pause."""
-    uploads, samples = pictures(CLIENTS), []
-    begin, errors = time.monotonic(), 0
-    while time.monotonic() - begin < 60 * minutes:
+    seconds, uploads = 60 * minutes, pictures(CLIENTS)
+    samples, errors, begin = [], 0, time.monotonic()
+    while (at := time.monotonic() - begin) < seconds:
+        samples.append((at, resident_bytes(service.pid)))
         errors += asyncio.run(load(address, uploads, CLIENTS))[1]
-        samples.append((time.monotonic() - begin, resident_bytes(service.pid)))
-    settled = [size for at, size in samples if at >= WARM_UP_SHARE * 60 * minutes]
-    growth = settled[-1] / settled[0] - 1
+    settled = [size for at, size in samples if at >= WARM_UP_SHARE * seconds]
+    part = max(1, len(settled) // 5)
+    growth = statistics.median(settled[-part:]) / statistics.median(settled[:part]) - 1
     for at, size in samples[:: max(1, len(samples) // 12)]:
         print(f"{at / 60:6.1f} min   {size / 2**20:7.1f} MiB")
     print(f"growth after warm-up   {growth:+.2%} (wanted at most {MOST_GROWTH:.0%}), {errors} errors")
