@@ -87,7 +87,13 @@ Checked against the PyTorch model when it was written: {check}.
 from beit.inference.exported import load_exported
 
 runner = load_exported("FOLDER"{trust})
-outputs = runner(pixels)  # numpy, {shape}
+outputs = runner(pixels)  # numpy arrays, shapes as above
+```
+
+Without this package:
+
+```python
+{_ALONE[facts["format"]]}
 ```
 {note}
 ## Files
@@ -97,6 +103,19 @@ outputs = runner(pixels)  # numpy, {shape}
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
+_ALONE = {
+    "onnx": """import onnxruntime
+
+session = onnxruntime.InferenceSession("FOLDER/model.onnx")
+outputs = session.run(None, {"pixel_values": pixels})[0]""",
+    "openvino": """import openvino
+
+model = openvino.Core().compile_model("FOLDER/model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+outputs = model(pixels)[0]""",
+    "torch": """import torch
+
+outputs = torch.export.load("FOLDER/model.pt2").module()(torch.from_numpy(pixels))""",
+}
 _TRUST = """
 Loading `model.pt2` can run code that somebody has put into it: `trust=True` says that you know where it is from.
 """

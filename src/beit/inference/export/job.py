@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.config import BeitConfig
-from beit.errors import missing_extra
+from beit.errors import ConfigError, missing_extra
 from beit.inference.export.card import facts_of, write_card, write_facts
 from beit.inference.export.check import checked
 from beit.inference.export.names import FILES, OUTPUTS
@@ -21,6 +21,7 @@ from beit.inference.export.program import trace
 from beit.inference.export.subject import Subject, load_subject
 from beit.inference.export.torch_file import write_torch
 from beit.inference.exported import load_exported
+from beit.inference.runner import Floats
 from beit.weights import atomic_folder
 
 CHECK_PICTURES = 32
@@ -86,15 +87,22 @@ def _write_model(
     if options.to == "onnx":
         write_onnx(program, file, output, options.opset, quantise)
     elif options.to == "openvino":
-        size = 1 if options.batch == DYNAMIC else options.batch
-        shown = (
-            None
-            if calibration is None
-            else [pixels_BCHW for pixels_BCHW in calibration.batches(subject.view, size) if len(pixels_BCHW) == size]
-        )
+        shown = None if calibration is None else _whole_batches(calibration, subject, options)
         write_openvino(program, file, output, half, shown)
     else:
         write_torch(program, file)
+
+
+def _whole_batches(calibration: Examples, subject: Subject, options: ExportOptions) -> list[Floats]:
+    """Return pixels in batches that the file takes.
+
+    Raises:
+        ConfigError: If there are too few pictures for one.
+    """
+    size = 1 if options.batch == DYNAMIC else options.batch
+    if len(calibration) < size:
+        raise ConfigError(f"there are {len(calibration)} pictures to calibrate with; expected at least a batch, {size}")
+    return [pixels_BCHW for pixels_BCHW in calibration.batches(subject.view, size) if len(pixels_BCHW) == size]
 
 
 def _write_beside(name: str | Path, subject: Subject, options: ExportOptions, folder: Path) -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Any
 
 from torch.export import ExportedProgram
 
-from beit.inference.export.names import INPUT
+from beit.inference.export.names import INPUT, OUTPUTS
 from beit.inference.export.program import quiet
 from beit.inference.runner import Floats
 
+_PRODUCTS = ("Convolution", "MatMul")
+
 
 def write_openvino(
-    program: ExportedProgram, file: Path, output: str, half: bool, calibration: list[Floats] | Iterable[Floats] | None
+    program: ExportedProgram, file: Path, output: str, half: bool, calibration: list[Floats] | None
 ) -> None:
     """Write a program as OpenVINO's graph.
 
@@ -39,14 +40,24 @@ def write_openvino(
         openvino.save_model(model, file, compress_to_fp16=half)
 
 
-def _quantised(model: Any, calibration: Iterable[Floats]) -> Any:
-    """Return the graph with weights and the large products in 8 bits, their ranges measured once, here."""
+def _quantised(model: Any, calibration: list[Floats]) -> Any:
+    """Return the graph with weights and the large products in 8 bits, their ranges measured once, here.
+
+    The first product, of the pixels, and the last, which tells the classes, stay float32: they cost little, and most of
+    the error would be theirs.
+    """
     import nncf
 
-    count = len(calibration) if isinstance(calibration, Sized) else 300
+    products = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in _PRODUCTS]
+    has_head = model.output(0).get_any_name() != OUTPUTS["embed"]
+    exact = [products[0], products[-1]] if has_head else [products[0]]
     with _bars_on_terminals():
         return nncf.quantize(
-            model, nncf.Dataset(calibration), model_type=nncf.ModelType.TRANSFORMER, subset_size=max(1, count)
+            model,
+            nncf.Dataset(calibration),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(calibration),
+            ignored_scope=nncf.IgnoredScope(names=exact),
         )
 
 

@@ -1,0 +1,213 @@
+"""Exported folders that are damaged, foreign or wrongly used; exports that must leave nothing behind."""
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from beit.cli.main import main
+from beit.errors import CheckpointError, ConfigError, DataError
+from beit.inference.export import check, job
+from beit.inference.export.options import ExportOptions
+from beit.inference.exported import is_exported, load_exported
+from tests.inference.exports import pixels_of, save_models
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    save_models(root)
+    for to in ("onnx", "torch"):
+        job.export(root / "classify", ExportOptions(to, root / to, check=root / "pictures"))
+    return root
+
+
+@pytest.fixture
+def refused(folders, tmp_path, capsys):
+    """Run the command, and return the one line that it says; nothing may be left."""
+
+    def command(*words, output="out", model="classify"):
+        place = tmp_path / output
+        before = sorted(tmp_path.rglob("*"))
+        status = main(["export", str(folders / model), f"--output={place}", *words])
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert status == 1
+        assert len(lines) == 1, lines
+        assert sorted(tmp_path.rglob("*")) == before
+        return lines[0]
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--to=tflite"], "to is 'tflite'; expected one of onnx, openvino, torch"),
+        (["--to=onnx", "--precision=int4"], "precision is 'int4'; expected one of fp32, fp16, int8"),
+        (["--to=openvino", "--precision=int8"], "int8' for openvino without calibration; name a folder"),
+        (["--to=torch", "--precision=int8"], "export int8 to openvino or onnx"),
+        (["--to=onnx", "--calibration=pictures"], "calibration is given with precision 'fp32'"),
+        (["--to=onnx", "--opset=11"], "opset is 11; expected 18 to 23"),
+        (["--to=openvino", "--opset=20"], "expected it with onnx alone"),
+        (["--to=onnx", "--image_size=33"], "33"),
+        (["--to=onnx", "--image_size=big"], "image_size is 'big'; expected a number, or dynamic"),
+        (["--to=onnx", "--batch=0"], "batch is 0; expected a number from 1"),
+        (["--to=onnx", "--task=segment"], "was made to classify; expected that, or embed"),
+        (["--to=onnx", "--check=nowhere"], "there are no pictures in nowhere"),
+    ],
+)
+def test_bad_options_are_told_in_one_line(refused, words, said):
+    assert said in refused(*words)
+
+
+def test_segmentation_of_any_size_is_refused(refused):
+    assert "name a size: larger pictures are cut into windows" in refused(
+        "--to=onnx", "--image_size=dynamic", model="segment"
+    )
+
+
+def test_a_batch_that_calibration_cannot_fill_is_refused(refused, folders):
+    words = ["--to=openvino", "--precision=int8", f"--calibration={folders / 'pictures'}", "--batch=7"]
+    assert "there are 6 pictures to calibrate with; expected at least a batch, 7" in refused(*words)
+
+
+def test_what_stands_at_the_output_is_not_touched(refused, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert "exists and is not an empty folder" in refused("--to=onnx")
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("library", "words"),
+    [
+        ("onnxscript", ["--to=onnx"]),
+        ("openvino", ["--to=openvino"]),
+        ("nncf", ["--to=openvino", "--precision=int8", "--calibration={}"]),
+    ],
+)
+def test_a_missing_library_names_the_extra(refused, folders, monkeypatch, library, words):
+    monkeypatch.setitem(sys.modules, library, None)
+    said = refused(*(word.format(folders / "pictures") for word in words))
+    assert f"'{library}' is not installed; install it with: pip install 'beit[export]'" in said
+
+
+def test_a_file_that_says_something_else_is_not_kept(refused, folders, monkeypatch):
+    trace = job.trace
+
+    def other(subject, options, half=False):
+        program = trace(subject, options, half)
+        name = next(name for name in program.state_dict if name.endswith("patch.weight"))
+        program.state_dict[name] = torch.nn.Parameter(program.state_dict[name] * 1.5, requires_grad=False)
+        return program
+
+    monkeypatch.setattr(job, "trace", other)
+    said = refused("--to=torch", f"--check={folders / 'pictures'}")
+    assert "does not say what the model says: largest difference" in said
+    assert "nothing was written" in said
+
+
+def test_numbers_that_are_none_fail_the_check():
+    with pytest.raises(CheckpointError, match="nothing was written"):
+        check._judge(check.Check(6, "pictures", float("nan"), 1.0, float("nan"), 1.0), "int8")
+
+
+def test_limits_hold(refused, folders, monkeypatch):
+    monkeypatch.setitem(check.LIMITS, "fp32", check.Limits(0.0, 0.9999, 0.99))
+    assert "a difference up to 0e+00" in refused("--to=torch", "--batch=2", f"--check={folders / 'pictures'}")
+
+
+def test_a_successful_command_says_what_it_wrote(folders, tmp_path, capsys):
+    output = tmp_path / "deep" / "out"
+    words = ["--to=torch", f"--output={output}", "--batch=2", "--image_size=32x40"]
+    assert main(["export", str(folders / "classify"), *words]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["input"] == "pixel_values (2, 3, 32, 40)"
+    assert "32 parts of the two photographs that scikit-learn brings" in lines["check"]
+    assert lines["task"] == "classify"
+
+
+def test_an_archive_of_torch_needs_trust(folders, monkeypatch):
+    monkeypatch.delenv("BEIT_TRUST_PT2", raising=False)
+    with pytest.raises(CheckpointError, match="can run code that is hidden in it"):
+        load_exported(folders / "torch")
+    monkeypatch.setenv("BEIT_TRUST_PT2", "1")
+    assert load_exported(folders / "torch")(pixels_of(1)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((2, 3, 32, 40), "32 x 40 pixels, the exported model takes 32 x 32"),
+        ((2, 1, 32, 32), r"expected \(pictures, 3, height, width\)"),
+        ((3, 32, 32), "pixels have shape"),
+        ((0, 3, 32, 32), "pixels have shape"),
+    ],
+)
+def test_pixels_of_another_shape_are_refused(folders, shape, said):
+    with pytest.raises(ConfigError, match=said):
+        load_exported(folders / "onnx")(np.zeros(shape, np.float32))
+
+
+def test_pixels_of_another_type_are_refused(folders):
+    with pytest.raises(ConfigError, match="type uint8; expected float32"):
+        load_exported(folders / "onnx")(np.zeros((1, 3, 32, 32), np.uint8))
+
+
+@pytest.fixture
+def copied(folders, tmp_path):
+    place = tmp_path / "copied"
+    place.mkdir()
+    for file in (folders / "onnx").iterdir():
+        (place / file.name).write_bytes(file.read_bytes())
+    return place
+
+
+def test_damaged_files_are_named(copied):
+    content = bytearray((copied / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copied / "model.onnx").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.onnx is damaged"):
+        load_exported(copied)
+    (copied / "model.onnx").unlink()
+    with pytest.raises(CheckpointError, match=r"model\.onnx does not exist"):
+        load_exported(copied)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"export_version": 2}', '{"export_version": 1, "format": "onnx"}']
+)
+def test_facts_that_are_not_understood(copied, content):
+    (copied / "export.json").write_text(content)
+    with pytest.raises(ConfigError, match="export the model again"):
+        load_exported(copied)
+
+
+def test_a_folder_that_is_no_export(folders):
+    assert not is_exported(folders / "classify")
+    with pytest.raises(CheckpointError, match="expected a folder that beit export wrote"):
+        load_exported(folders / "classify")
+
+
+def test_a_file_that_the_library_refuses(copied):
+    (copied / "model.onnx").write_bytes(b"no graph")
+    facts = json.loads((copied / "export.json").read_text())
+    facts["sha256"]["model.onnx"] = hashlib.sha256(b"no graph").hexdigest()
+    (copied / "export.json").write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_exported(copied)
+
+
+def test_an_export_is_not_exported_again(refused):
+    assert "name the model that it was made of" in refused("--to=onnx", model="onnx")
+
+
+def test_a_broken_picture_stops_the_export(folders, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "0.png").write_bytes(b"this is text")
+    with pytest.raises(DataError, match=r"0.png"):
+        job.export(folders / "classify", ExportOptions("torch", tmp_path / "out", check=tmp_path / "pictures"))
+    assert not (tmp_path / "out").exists()
