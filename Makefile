@@ -27,7 +27,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.setup: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing everything for development into $(VENV) (once, usually 1 to 2 minutes) ..."
 	$(PIP) -e '.[train,dev]'
-	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/playwright install chromium \
+	@command -v chromium >/dev/null || $(BIN)/playwright install chromium \
 	  || echo "There is no browser: the tests of the page will be skipped."
 	@touch $@ $(VENV)/.demo
 
