@@ -59,7 +59,8 @@ def _quantised(model: Any, calibration: list[Floats]) -> Any:
         for node in model.get_ordered_ops()
         if node.get_type_name() == "MatMul" and _LINEAR not in node.get_friendly_name()
     }
-    exact = sorted({products[0], *enlarging, *([products[-1]] if has_head else [])})
+    ends = [products[0], products[-1]] if has_head else [products[0]]
+    exact: list[str] = sorted(enlarging.union(ends))
     with _bars_on_terminals():
         return nncf.quantize(
             model,
