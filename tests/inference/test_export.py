@@ -5,15 +5,16 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
-from beit import BeitForImageClassification
+from beit import BeitForImageClassification, BeitForSemanticSegmentation, preset
 from beit.image import Preprocessing
 from beit.inference.export import job
 from beit.inference.export.options import ExportOptions
 from beit.inference.exported import is_exported, load_exported
 from beit.inference.predictor import Predictor
 from beit.inference.runner import Runner, TorchRunner
-from tests.inference.exports import TARGETS, model_of, pixels_of, save_models
+from tests.inference.exports import SEGMENTER, TARGETS, model_of, pixels_of, save_models
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,25 @@ def test_int8_with_calibration(folders, exported, kind, to):
     assert facts["check"]["cosine"] > 0.98
     assert facts["check"]["difference"] > 1e-4  # it is not the float32 model
     assert facts["check"]["origin"] == "pictures of pictures"
+
+
+def test_int8_of_a_segmenter_with_all_its_pools(folders, tmp_path):
+    """At the published scales and 14 x 14 patches OpenVINO loads it only if what enlarges maps is left in float32."""
+    torch.manual_seed(0)
+    options = {**SEGMENTER, "pool_scales": [1, 2, 3, 6], "image_size": 112}
+    model = BeitForSemanticSegmentation(preset("tiny", **options, num_labels=3, use_auxiliary_head=False)).eval()
+    model.save_pretrained(tmp_path / "model")
+    Preprocessing((112, 112), (112, 112)).save_pretrained(tmp_path / "model")
+    calibration = folders / "pictures"
+    facts = job.export(
+        tmp_path / "model",
+        ExportOptions("openvino", tmp_path / "out", precision="int8", calibration=calibration),
+    )
+    assert facts["check"]["cosine"] > 0.98
+    expected = TorchRunner(model, "cpu")(pixels_of(1, 112, 112))
+    found = load_exported(tmp_path / "out")(pixels_of(1, 112, 112))
+    assert found.shape == expected.shape
+    assert not np.array_equal(found, expected)
 
 
 def test_the_predictor_takes_an_exported_folder(folders, exported):

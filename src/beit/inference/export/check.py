@@ -70,7 +70,7 @@ class Check:
         """Say it in one line."""
         agreement = "" if self.agreement is None else f", same best class {self.agreement:.2%}"
         return (
-            f"largest difference {self.difference:.1e} of {self.largest:.1f}, cosine {self.cosine:.5f}{agreement} "
+            f"largest difference {self.difference:.1e} of {self.largest:.2g}, cosine {self.cosine:.5f}{agreement} "
             f"({self.pictures} {self.origin})"
         )
 
@@ -122,7 +122,7 @@ def _judge(check: Check, precision: Precision) -> None:
     """Raise if a check is not good enough; what is no number is not, either."""
     limits = LIMITS[precision]
     agreement = 1.0 if check.agreement is None else check.agreement + 1 / check.pictures  # one picture may differ
-    near = limits.difference is None or check.difference <= limits.difference * max(1.0, check.largest)
+    near = limits.difference is None or check.difference <= limits.difference * check.largest
     if not (near and check.cosine >= limits.cosine and agreement >= limits.agreement):
         exact = (
             "" if limits.difference is None else f"a difference up to {limits.difference:.0e} of the largest number, "

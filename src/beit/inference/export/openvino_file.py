@@ -15,6 +15,7 @@ from beit.inference.export.program import quiet
 from beit.inference.runner import Floats
 
 _PRODUCTS = ("Convolution", "MatMul")
+_LINEAR = "aten.linear"  # in the name of what was a linear layer in torch
 
 
 def write_openvino(
@@ -44,13 +45,22 @@ def _quantised(model: Any, calibration: list[Floats]) -> Any:
     """Return the graph with weights and the large products in 8 bits, their ranges measured once, here.
 
     The first product, of the pixels, and the last, which tells the classes, stay float32: they cost little, and most of
-    the error would be theirs.
+    the error would be theirs. So do the products that enlarge the maps of segmentation: OpenVINO cannot load a graph
+    that has them in 8 bits.
     """
     import nncf
 
-    products = [node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in _PRODUCTS]
+    products: list[str] = [
+        node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in _PRODUCTS
+    ]
     has_head = model.output(0).get_any_name() != OUTPUTS["embed"]
-    exact = [products[0], products[-1]] if has_head else [products[0]]
+    enlarging: set[str] = {
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "MatMul" and _LINEAR not in node.get_friendly_name()
+    }
+    ends = [products[0], products[-1]] if has_head else [products[0]]
+    exact: list[str] = sorted(enlarging.union(ends))
     with _bars_on_terminals():
         return nncf.quantize(
             model,
