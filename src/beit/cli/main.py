@@ -112,6 +112,7 @@ def _help() -> str:
               beit pretrain --data.path my_pictures/ --model.size tiny --run.output runs/mine
               beit finetune --checkpoint runs/mine/model --data.path my_classes/
               beit predict runs/finetune/model picture.jpg
+              beit serve runs/finetune/model
             """
         )
         .format(listing=listing)
