@@ -26,6 +26,7 @@ def test_the_policy_of_the_page_stands_on_the_service(visit, pets):
         headers = page.reload().headers
         assert headers["content-security-policy"].startswith("default-src 'self'; img-src 'self' data: blob:;")
         assert headers["content-type"] == "text/html; charset=utf-8"
+        page.wait_for_load_state("networkidle")  # else the service may end before the page has all it asked for
 
 
 def test_tabs_that_no_model_can_do_say_why(visit):

@@ -122,12 +122,17 @@ def _prepare(folder: RunFolder, job: Any, run: RunSettings) -> None:
             raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
         if folder.finished or any(folder.checkpoints.glob("step_*")):  # before that there is nothing to lose
             _check_same(folder, job, run.force)
-    elif folder.path.is_dir() and any(folder.path.iterdir()):
+    elif folder.path.is_dir() and not all(map(_is_unfinished_recipe, folder.path.iterdir())):
         raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
     discard_leftovers(folder.path)
     discard_leftovers(folder.checkpoints)
     with atomic_file(folder.recipe) as temporary:
         temporary.write_text(resolved_recipe(job), encoding="utf-8")
+
+
+def _is_unfinished_recipe(path: Path) -> bool:
+    """Tell whether a file is all that a run left which was killed while it wrote its recipe."""
+    return path.match(".recipe.yaml.*.tmp")
 
 
 def resolved_recipe(job: Any) -> str:
