@@ -67,8 +67,9 @@ def in_torch(folder):
 def speed(to, folder, exported):
     """Return the seconds of our exported file and of a plain export of the model of transformers."""
     import torch
-    from beit.inference.exported import load_exported
     from transformers import BeitForImageClassification
+
+    from beit.inference.exported import load_exported
 
     warnings.filterwarnings("ignore")
     torch.set_num_threads(THREADS)
@@ -119,10 +120,9 @@ def _plain_onnx(model):
 
 def int8(folder, exported, photographs):
     """Return the seconds of 8 bits and of our model in PyTorch, and the lowest cosine of their logits."""
-    from beit.inference.exported import load_exported
-
     from beit import BeitImageProcessor
     from beit.image import EXTENSIONS, read_image
+    from beit.inference.exported import load_exported
 
     ours, plain = load_exported(exported, threads=THREADS), in_torch(folder)
     told = turns({"ours": ours, "torch": plain})
@@ -155,10 +155,10 @@ def pictures(file, folder):
 
 def agreement(folder, exported, file):
     """Return how often 8 bits and our model in PyTorch name the same class of pictures."""
-    from beit.inference.exported import load_exported
     from PIL import Image
 
     from beit.image import Preprocessing
+    from beit.inference.exported import load_exported
 
     ours, plain = load_exported(exported, threads=THREADS), in_torch(folder)
     view, (encoded, labels) = Preprocessing.from_pretrained(folder), _table(file)
