@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
-	@echo "make test    all tests (about 10 minutes)"
+	@echo "make test    all tests (about 20 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
 	@echo "make bench   the benchmarks, peers in environments of their own (about 12 minutes)"
@@ -38,7 +38,7 @@ demo: $(VENV)/.demo
 	$(BIN)/beit demo --output runs/demo
 
 test: $(VENV)/.setup
-	@echo "Running all tests (usually 11 minutes on 2 cores) ..."
+	@echo "Running all tests (usually 20 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # The peers of test-interop: what they read and write is compared, so their versions are fixed.
