@@ -4,15 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-interop check bench notebooks clean
+.PHONY: help setup demo test test-docs test-interop check coverage mutants docs bench notebooks clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
 	@echo "make test    all tests (about 20 minutes)"
+	@echo "make test-docs  every code block of the documents, and the site (about 6 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
-	@echo "make bench   the benchmarks, peers in environments of their own (about 12 minutes)"
-	@echo "make notebooks  docs/notebooks executed again, with their pictures (about 1 minute)"
+	@echo "make coverage  all tests, with the lines and branches of src/beit that they run (about 30 minutes)"
+	@echo "make mutants mutation check of geometry and of a tenth of weights (about 30 minutes)"
+	@echo "make docs    the site of docs/, in site/ (about 10 seconds)"
+	@echo "make bench   all benchmarks, peers in environments of their own (about 25 minutes)"
+	@echo "make notebooks  docs/notebooks executed again, with their pictures (about 3 minutes)"
 	@echo "make setup   the virtual environment that the others use (1 to 2 minutes, once)"
 
 $(BIN)/python:
@@ -41,6 +45,10 @@ test: $(VENV)/.setup
 	@echo "Running all tests (usually 20 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+test-docs: $(VENV)/.setup
+	@echo "Running every code block of the documents (usually 6 minutes on 2 cores) ..."
+	$(BIN)/python -m pytest -n auto --dist worksteal -m docs tests/docs
+
 # The peers of test-interop: what they read and write is compared, so their versions are fixed.
 INTEROP := 4.37.2 5.23.0
 
@@ -61,18 +69,30 @@ check: $(VENV)/.setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+coverage: $(VENV)/.setup
+	@echo "Running all tests and counting what they run (usually 30 minutes on 2 cores) ..."
+	$(BIN)/python -m pytest -n auto --dist worksteal --timeout 900 --cov --cov-report=term
+
+docs: $(VENV)/.setup
+	@echo "Building the site (usually 10 seconds) ..."
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site/index.html is its front page."
+
+# Without names mutmut checks every mutant of both rooms; `mutmut results` names the survivors, `mutmut show NAME` one.
+mutants: $(VENV)/.setup
+	@echo "Mutation check of geometry, and of every tenth mutant of weights (usually 30 minutes) ..."
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 1 'beit.geometry.*' 'beit.weights.*__mutmut_*3'
+
 bench: $(VENV)/.setup
-	@echo "Running the benchmarks (usually 12 minutes); only ratios hold on a shared machine ..."
-	$(BIN)/python benchmarks/block_masks.py
-	$(BIN)/python benchmarks/processor.py
-	$(BIN)/python benchmarks/tokenizer.py
-	$(BIN)/python benchmarks/pretrain_step.py
+	@echo "Running all benchmarks (usually 25 minutes on 2 cores); only ratios hold on a shared machine ..."
+	$(BIN)/python benchmarks/all.py
 
 notebooks: $(VENV)/.setup
-	@echo "Executing the notebooks (usually 1 minute) ..."
+	@echo "Executing the notebooks (usually 3 minutes) ..."
 	rm -rf docs/notebooks/runs
 	$(BIN)/jupytext --to ipynb docs/notebooks/*.py
 	PYTHONWARNINGS='ignore:IProgress not found' OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb
 
 clean:
-	rm -rf $(VENV) .interop docs/notebooks/runs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .interop mutants docs/notebooks/runs site build dist
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

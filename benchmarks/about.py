@@ -4,19 +4,25 @@ import json
 import os
 import platform
 import subprocess
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 
-def write_result(path, numbers, *packages):
-    """Write numbers as JSON, after the machine, the versions of Python and some packages, and the commit."""
+def about(*packages):
+    """Return the machine, the date, the versions of Python and some packages, and the commit."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    about = {
+    return {
         "machine": f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores",
+        "date": date.today().isoformat(),
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
         "commit": commit,
     }
-    Path(path).write_text(json.dumps({**about, **numbers}, indent=2) + "\n")
+
+
+def write_result(path, numbers, *packages):
+    """Write numbers as JSON, after what they were measured with."""
+    Path(path).write_text(json.dumps({**about(*packages), **numbers}, indent=2) + "\n")
 
 
 def _processor():

@@ -2,20 +2,22 @@
 
     python benchmarks/block_masks.py
 
-The two are alternated in one process; ratios hold, times are those of one machine. Writes results/block_masks.json.
+The ways take turns in one process; ratios hold, times are those of one machine. Writes results/block_masks.json.
 """
 
 import statistics
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from about import write_result
 from beit.geometry import Grid, block_masks
+from ratios import finish, parser, speed
 
 GRID, COUNT, MASKS, ROUNDS = Grid(14, 14), 75, 1024, 7
 RESULT = Path(__file__).parent / "results" / "block_masks.json"
+SLOWEST = "one call per mask"
 
 
 def seconds(function):
@@ -29,24 +31,27 @@ def generators():
 
 
 def main():
+    given = parser(__doc__).parse_args()  # a second a round: --quick takes as many
     ways = {
         "one generator for all": lambda: block_masks(GRID, COUNT, np.random.default_rng(0), batch=MASKS),
         "one generator per mask": lambda: block_masks(GRID, COUNT, generators()),
-        "one call per mask": lambda: [
-            block_masks(GRID, COUNT, rng) for rng in map(np.random.default_rng, range(MASKS))
-        ],
+        SLOWEST: lambda: [block_masks(GRID, COUNT, rng) for rng in map(np.random.default_rng, range(MASKS))],
     }
     times = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, function in ways.items():
             times[name].append(seconds(function))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    slowest = medians["one call per mask"]
-    for name, median in medians.items():
-        print(f"{name:<24}{1000 * median:8.1f} ms for {MASKS} masks   {slowest / median:5.1f}x")
-    milliseconds = {name: round(1000 * value, 1) for name, value in medians.items()}
-    write_result(RESULT, {"milliseconds_median": milliseconds, "masks": MASKS, "rounds": ROUNDS}, "numpy")
+    slowest = times[SLOWEST]
+    ratios = [
+        speed(f"1,024 masks, {name}", f"our own, {SLOWEST}", took, slowest)
+        for name, took in times.items()
+        if name != SLOWEST
+    ]
+    print(*ratios, sep="\n")
+    milliseconds = {name: round(1000 * statistics.median(took), 1) for name, took in times.items()}
+    numbers = {"milliseconds_median": milliseconds, "masks": MASKS, "rounds": ROUNDS}
+    return finish(given, ratios, RESULT, numbers, "numpy")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,45 +4,47 @@
 
 Forward, loss, backward and AdamW at 224 pixels, batch 8, float32, with the same weights, pictures, masks and visual
 tokens. Both run in the environment of the pinned transformers, theirs with scaled_dot_product_attention. Memory is
-measured in a process each. Writes results/pretrain_step.json.
+measured in a process each. Writes results/pretrain_step.json. `--quick` takes fewer rounds.
 """
 
 import statistics
 import sys
 from pathlib import Path
 
-from about import write_result
 from peers import TRANSFORMERS, ask, python_of
+from ratios import finish, parser, share, speed
 
 RESULT = Path(__file__).parent / "results" / "pretrain_step.json"
 WORKER = Path(__file__).parent / "pretrain_step_worker.py"
 LEAST_SPEED, MOST_MEMORY = 1.15, 0.85
+ROUNDS, QUICK_ROUNDS = 7, 5
+BOTH = ("ours", "theirs")
 
 
 def main():
+    given = parser(__doc__).parse_args()
     python = python_of(TRANSFORMERS[-1])
-    speed = ask(python, WORKER, "speed")
-    medians = {name: statistics.median(speed[name]) for name in ("ours", "theirs")}
-    ratio = medians["theirs"] / medians["ours"]
-    memory = {name: ask(python, WORKER, "memory", name)["peak"] for name in ("ours", "theirs")}
-    share = memory["ours"] / memory["theirs"]
-    reached = speed["flops"] / medians["ours"] / speed["gemm_rate"]
-    rates = {name: speed["batch"] / seconds for name, seconds in medians.items()}
-    print(f"images per second   ours {rates['ours']:.2f}, theirs {rates['theirs']:.2f}: {ratio:.2f}x", end=" ")
-    print(f"(wanted {LEAST_SPEED}x)")
-    print(f"of the rate of a matrix product on this machine   {reached:.2f}")
-    print(f"peak memory over the idle process   ours {memory['ours'] / 2**20:.0f} MiB, theirs "
-          f"{memory['theirs'] / 2**20:.0f} MiB: {share:.2f} (wanted at most {MOST_MEMORY})")  # fmt: skip
-    print(f"loss of the first step   ours {speed['loss']['ours']:.6f}, theirs {speed['loss']['theirs']:.6f}")
+    told = ask(python, WORKER, "speed", str(QUICK_ROUNDS if given.quick else ROUNDS))
+    memory = {name: ask(python, WORKER, "memory", name)["peak"] for name in BOTH}
+    what, against = f"pre-training step, batch {told['batch']}", f"transformers {told['versions']['transformers']}"
+    products = [told["flops"] / told["gemm_rate"]] * len(told["ours"])
+    ratios = [
+        speed(what, against, *(told[name] for name in BOTH), LEAST_SPEED),
+        share(f"{what}: memory", against, *([memory[name]] for name in BOTH), "MiB", MOST_MEMORY),
+        speed(what, "its matrix products alone", told["ours"], products),
+    ]
+    print(*ratios, sep="\n")
+    print(f"loss of the first step: ours {told['loss']['ours']:.6f}, theirs {told['loss']['theirs']:.6f}")
     numbers = {
-        "peers": speed["versions"],
-        "speed_ratio": round(ratio, 3),
-        "memory_ratio": round(share, 3),
-        "share_of_gemm_rate": round(reached, 3),
-        "seconds": {name: [round(value, 3) for value in speed[name]] for name in ("ours", "theirs")},
+        "peers": told["versions"],
+        "speed_ratio": round(ratios[0].median, 3),
+        "memory_ratio": round(ratios[1].median, 3),
+        "share_of_gemm_rate": round(ratios[2].median, 3),
+        "seconds": {name: [round(value, 3) for value in told[name]] for name in BOTH},
+        "images_per_second": {name: round(told["batch"] / statistics.median(told[name]), 2) for name in BOTH},
         "peak_bytes": memory,
     }
-    write_result(RESULT, numbers)
+    return finish(given, ratios, RESULT, numbers)
 
 
 if __name__ == "__main__":

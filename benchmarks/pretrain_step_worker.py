@@ -1,22 +1,14 @@
-"""The steps of pretrain_step.py: `speed` takes turns in one process, `memory ours|theirs` takes three steps of one."""
+"""The steps of pretrain_step.py: `speed ROUNDS` takes turns in one process, `memory ours|theirs` three steps of one."""
 
 import json
-import resource
 import sys
 import time
 
 import torch
 
-BATCH, MASKED, ROUNDS = 8, 75, 7
+from memory import peak, resident
 
-
-def idle_memory():
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) * 1024
-
-
-def peak_memory():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+BATCH, MASKED = 8, 75
 
 
 def inputs():
@@ -74,7 +66,7 @@ def theirs():
     return model, step
 
 
-def speed():
+def speed(rounds):
     import tempfile
 
     import transformers
@@ -88,7 +80,7 @@ def speed():
         their_model.save_pretrained(folder)
         our_model.load_weights(folder, strict=True)
     times, loss = {"ours": [], "theirs": []}, {}
-    for _ in range(1 + ROUNDS):
+    for _ in range(1 + int(rounds)):
         for name, step in (("ours", our_step), ("theirs", their_step)):
             began = time.perf_counter()
             value = step(pixels, mask, tokens)
@@ -105,12 +97,12 @@ def memory(name):
     batch = inputs()
     if name == "theirs":
         import transformers  # noqa: F401  # the library itself is not counted
-    idle = idle_memory()
+    idle = resident()
     _, step = {"ours": ours, "theirs": theirs}[name]()
     for _ in range(3):
         step(*batch)
-    return {"peak": peak_memory() - idle}
+    return {"peak": peak() - idle}
 
 
 if __name__ == "__main__":
-    print(json.dumps(speed() if sys.argv[1] == "speed" else memory(sys.argv[2])))
+    print(json.dumps({"speed": speed, "memory": memory}[sys.argv[1]](sys.argv[2])))

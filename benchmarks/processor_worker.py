@@ -13,6 +13,8 @@ import time
 from itertools import islice
 from pathlib import Path
 
+from memory import peak
+
 BATCH = 32
 
 
@@ -24,12 +26,6 @@ def load(implementation):
     import transformers
 
     return transformers.BeitImageProcessor()
-
-
-def high_water():
-    """Return the most memory that this process has used, in bytes."""
-    line = next(line for line in Path("/proc/self/status").read_text().split("\n") if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def batches(items):
@@ -60,7 +56,7 @@ def main():
             inside += time.perf_counter() - began
 
     Image.Image.resize = timed
-    idle = high_water()
+    idle = peak()
     processor(decoded[:BATCH], return_tensors="np")  # warm
     for line in sys.stdin:
         what = line.strip()
@@ -75,7 +71,7 @@ def main():
                 opened = batch if implementation == "ours" else [Image.open(file).convert("RGB") for file in batch]
                 processor(opened, return_tensors="np")
         took = time.perf_counter() - began
-        print(json.dumps({"seconds": took, "resize": inside / took / cores, "peak": high_water() - idle}), flush=True)
+        print(json.dumps({"seconds": took, "resize": inside / took / cores, "peak": peak() - idle}), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,47 +4,48 @@
 
 The two take turns with the same weights; the median counts. Peak memory is measured in processes of their own, that of
 ours for a scene of 2048 x 1024 pixels too, in windows of 640. Writes results/segmentation.json. Ratios hold, times are
-those of one machine.
+those of one machine. `--quick` takes fewer rounds and no scene.
 """
 
-import statistics
 import sys
 from pathlib import Path
 
-from about import write_result
 from peers import TRANSFORMERS, ask, python_of
+from ratios import finish, parser, share, speed
 
 RESULT = Path(__file__).parent / "results" / "segmentation.json"
 WORKER = Path(__file__).parent / "segmentation_worker.py"
 LEAST_SPEED, MOST_MEMORY, MOST_SCENE = 1.2, 0.8, 2e9
+ROUNDS, QUICK_ROUNDS = 5, 3
+BOTH = ("ours", "theirs")
 
 
 def main():
+    given = parser(__doc__).parse_args()
     python = python_of(TRANSFORMERS[-1])
-    speed = ask(python, WORKER, "speed")
-    memory = {name: ask(python, WORKER, "memory", name)["peak"] for name in ("ours", "theirs")}
-    scene = ask(python, WORKER, "scene")
-    medians = {name: statistics.median(speed[name]) for name in ("ours", "theirs")}
-    ratio, share = medians["theirs"] / medians["ours"], memory["ours"] / memory["theirs"]
-    print(f"seconds per picture   ours {medians['ours']:.2f}, theirs {medians['theirs']:.2f}: {ratio:.2f}x "
-          f"(wanted {LEAST_SPEED}x)")  # fmt: skip
-    print(f"largest difference of the scores   {speed['difference']:.2e} of {speed['largest']:.2f}")
-    print(f"peak memory over the idle process   ours {memory['ours'] / 2**20:.0f} MiB, theirs "
-          f"{memory['theirs'] / 2**20:.0f} MiB: {share:.2f} (wanted at most {MOST_MEMORY})")  # fmt: skip
-    print(f"a scene of 2048 x 1024   {scene['seconds']:.0f} s, peak of the whole process "
-          f"{scene['process_peak'] / 1e9:.2f} GB (wanted below {MOST_SCENE / 1e9:.0f} GB)")  # fmt: skip
+    told = ask(python, WORKER, "speed", str(QUICK_ROUNDS if given.quick else ROUNDS))
+    memory = {name: ask(python, WORKER, "memory", name)["peak"] for name in BOTH}
+    what, against = "segmentation at 640 pixels", f"transformers {told['versions']['transformers']}"
+    ratios = [
+        speed(what, against, *(told[name] for name in BOTH), LEAST_SPEED),
+        share(f"{what}: memory", against, *([memory[name]] for name in BOTH), "MiB", MOST_MEMORY),
+    ]
+    scene = None if given.quick else ask(python, WORKER, "scene")
+    if scene:
+        limit = f"a limit of {MOST_SCENE / 1e9:.0f} GB"
+        ratios.append(share("scene of 2048 x 1024: memory", limit, [scene["process_peak"]], [MOST_SCENE], "MiB", 1.0))
+    print(*ratios, sep="\n")
+    print(f"largest difference of the scores: {told['difference']:.2e} of {told['largest']:.2f}")
     numbers = {
-        "peers": speed["versions"],
-        "speed_ratio": round(ratio, 3),
-        "memory_ratio": round(share, 3),
-        "difference": speed["difference"],
-        "seconds": {name: [round(value, 3) for value in speed[name]] for name in ("ours", "theirs")},
+        "peers": told["versions"],
+        "speed_ratio": round(ratios[0].median, 3),
+        "memory_ratio": round(ratios[1].median, 3),
+        "difference": told["difference"],
+        "seconds": {name: [round(value, 3) for value in told[name]] for name in BOTH},
         "peak_bytes": memory,
         "scene": scene,
     }
-    write_result(RESULT, numbers)
-    met = ratio >= LEAST_SPEED and share <= MOST_MEMORY and scene["process_peak"] < MOST_SCENE
-    return 0 if met else "segmentation is not as good as wanted"
+    return finish(given, ratios, RESULT, numbers)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The passes of segmentation.py: `speed` takes turns in one process, `memory` takes three, `scene` shows one street."""
+"""The passes of segmentation.py: `speed ROUNDS` in turns, `memory ours|theirs` three of one, `scene` one street."""
 
 import json
 import sys
@@ -7,9 +7,9 @@ import time
 
 import torch
 
-from pretrain_step_worker import idle_memory, peak_memory
+from memory import peak, resident
 
-SIDE, CLASSES, ROUNDS = 640, 150, 5
+SIDE, CLASSES = 640, 150
 
 
 def options():
@@ -36,7 +36,7 @@ def theirs():
 
 
 @torch.inference_mode()
-def speed():
+def speed(rounds):
     import transformers
 
     pixels = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -46,7 +46,7 @@ def speed():
         models["ours"] = ours()
         models["ours"].load_weights(folder, strict=True)
     times, logits = {"ours": [], "theirs": []}, {}
-    for _ in range(1 + ROUNDS):
+    for _ in range(1 + int(rounds)):
         for name, model in models.items():
             began = time.perf_counter()
             logits[name] = model(pixels).logits
@@ -62,11 +62,11 @@ def memory(name):
     pixels = torch.randn(1, 3, SIDE, SIDE)
     if name == "theirs":
         import transformers  # noqa: F401  # the library itself is not counted
-    idle = idle_memory()
+    idle = resident()
     model = {"ours": ours, "theirs": theirs}[name]()
     for _ in range(3):
         model(pixels)
-    return {"peak": peak_memory() - idle}
+    return {"peak": peak() - idle}
 
 
 def scene():
@@ -80,7 +80,7 @@ def scene():
     street = Image.effect_noise((2048, 1024), 60).convert("RGB")
     began = time.perf_counter()
     segment_scene(model, street, SceneInference(Windows((SIDE, SIDE), (426, 426))))
-    return {"seconds": time.perf_counter() - began, "process_peak": peak_memory()}
+    return {"seconds": time.perf_counter() - began, "process_peak": peak()}
 
 
 if __name__ == "__main__":

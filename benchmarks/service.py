@@ -8,10 +8,7 @@ same number of threads, so that both meet the same machine. Writes results/servi
 one machine.
 """
 
-import argparse
 import asyncio
-import io
-import os
 import statistics
 import subprocess
 import sys
@@ -22,30 +19,31 @@ from pathlib import Path
 import httpx
 import numpy as np
 import torch
-from PIL import Image
 
-from about import write_result
 from beit import BeitForImageClassification, Predictor, preset
 from beit.image import Preprocessing
+from memory import resident
+from pictures import noise_jpegs
+from ratios import finish, parser, speed
 
 RESULT = Path(__file__).parent / "results" / "service.json"
-CLIENTS, BATCH, ROUNDS = 32, 8, 5
+CLIENTS, BATCH, ROUNDS, QUICK_ROUNDS = 32, 8, 5, 3
 LEAST_SHARE = 0.9
 MOST_GROWTH, WARM_UP_SHARE = 0.05, 0.2
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--soak", type=float, metavar="MINUTES")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--soak", type=float, metavar="MINUTES")
+    options.add_argument("--rounds", type=int)
+    given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = BeitForImageClassification(preset("base", num_labels=1000))
         model.save_pretrained(folder)
         Preprocessing((224, 224), 256).save_pretrained(folder)
         service, address = started(folder)
         try:
-            return soak(service, address, given.soak) if given.soak else throughput(folder, address, given.rounds)
+            return soak(service, address, given.soak) if given.soak else throughput(folder, address, given)
         finally:
             service.terminate()
             service.communicate()
@@ -62,13 +60,13 @@ def started(folder):
     return service, address
 
 
-def throughput(folder, address, rounds):
-    uploads, predictor = pictures(2 * CLIENTS), Predictor.from_pretrained(folder, device="cpu")
+def throughput(folder, address, given):
+    uploads, predictor = noise_jpegs(2 * CLIENTS), Predictor.from_pretrained(folder, device="cpu")
     prepared = np.stack([predictor.prepare(upload) for upload in uploads[:BATCH]])
     predictor.classify(uploads[:BATCH], batch_size=BATCH)
     asyncio.run(load(address, uploads, CLIENTS))
     served, offline, model, seconds, errors = [], [], [], [], 0
-    for _ in range(rounds):
+    for _ in range(given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS)):
         offline.append(rate(len(uploads), lambda: predictor.classify(uploads, batch_size=BATCH)))
         began = time.perf_counter()
         latencies, failed = asyncio.run(load(address, uploads, len(uploads)))
@@ -76,31 +74,33 @@ def throughput(folder, address, rounds):
         model.append(rate(BATCH, lambda: predictor.classify_pixels(prepared)))
         seconds += latencies
         errors += failed
-    share = statistics.median(one / other for one, other in zip(served, offline, strict=True))
+    each = ([1 / one for one in rates] for rates in (served, offline))  # seconds per picture
+    ratio = speed(f"service, {CLIENTS} clients", "the same model offline", *each, LEAST_SHARE)
     p50, p99 = np.percentile(seconds, (50, 99))
     print(f"pictures per second   service {statistics.median(served):.2f}, offline {statistics.median(offline):.2f}, "
           f"model alone {statistics.median(model):.2f}")  # fmt: skip
-    print(f"service to offline    {share:.3f} (wanted at least {LEAST_SHARE})")
-    print(f"{CLIENTS} clients            {len(seconds)} answers, {errors} errors; p50 {p50:.2f} s, p99 {p99:.2f} s")
+    print(ratio)
+    print(f"{len(seconds)} answers, {errors} errors; p50 {p50:.2f} s, p99 {p99:.2f} s")
     numbers = {
         "clients": CLIENTS,
         "batch": BATCH,
         "threads": torch.get_num_threads(),
-        "share_of_offline": round(share, 3),
+        "share_of_offline": round(ratio.median, 3),
         "pictures_per_second": {"service": rounded(served), "offline": rounded(offline), "model": rounded(model)},
         "errors": errors,
         "seconds": {"p50": round(p50, 3), "p99": round(p99, 3)},
     }
-    write_result(RESULT, numbers, "torch", "fastapi", "uvicorn")
-    return 0 if share >= LEAST_SHARE and not errors else "the service is not as good as wanted"
+    if errors:
+        raise SystemExit(f"{errors} of {len(seconds)} requests failed, so the times compare nothing")
+    return finish(given, [ratio], RESULT, numbers, "torch", "fastapi", "uvicorn")
 
 
 def soak(service, address, minutes):
     """Sample the memory of the service while the clients never pause."""
-    seconds, uploads = 60 * minutes, pictures(CLIENTS)
+    seconds, uploads = 60 * minutes, noise_jpegs(CLIENTS)
     samples, errors, begin = [], 0, time.monotonic()
     while (at := time.monotonic() - begin) < seconds:
-        samples.append((at, resident_bytes(service.pid)))
+        samples.append((at, resident(service.pid)))
         errors += asyncio.run(load(address, uploads, CLIENTS))[1]
     settled = [size for at, size in samples if at >= WARM_UP_SHARE * seconds]
     part = max(1, len(settled) // 5)
@@ -136,22 +136,6 @@ def rate(count, call):
     began = time.perf_counter()
     call()
     return count / (time.perf_counter() - began)
-
-
-def pictures(count):
-    """Return JPEGs as large as those of ImageNet usually are, of smooth noise: about 40 kB each."""
-    rng, found = np.random.default_rng(0), []
-    for _ in range(count):
-        small = Image.fromarray(rng.integers(0, 256, (47, 63, 3), dtype=np.uint8))
-        buffer = io.BytesIO()
-        small.resize((500, 375), Image.Resampling.BICUBIC).save(buffer, format="JPEG", quality=90)
-        found.append(buffer.getvalue())
-    return found
-
-
-def resident_bytes(process):
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def rounded(rates):

@@ -2,10 +2,10 @@
 
     python benchmarks/tokenizer.py [FOLDER]
 
-Pixels of real pictures (random ones if there is no folder), 112 to a side, become visual tokens on a CPU in float32.
+Pixels of real pictures, 112 to a side, become visual tokens on a CPU in float32.
 Both implementations hold the same random weights and take turns, each in a process and an environment of its own; the
 median of several rounds counts, and the tokens must be identical. Ratios hold, times are those of one machine. Writes
-results/tokenizer.json.
+results/tokenizer.json. `--quick` leaves out the larger batch.
 """
 
 import statistics
@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from about import write_result
 from peers import ROOT, Worker
+from pictures import photographs
+from ratios import finish, parser, share, speed
 
-ROUNDS = {8: 5, 32: 3}  # of each size of batch
+ROUNDS, QUICK_ROUNDS = {8: 5, 32: 3}, {8: 4}  # of each size of batch
 WANTED = 1.2
 SIDE = 112
 DALL_E = "0.1"
 RESULT = Path(__file__).parent / "results" / "tokenizer.json"
 WORKER = Path(__file__).parent / "tokenizer_worker.py"
-PICTURES = ROOT.parent / "shared" / "data" / "imagenet_samples"
 
 
 def python_of_dall_e():
@@ -46,72 +46,75 @@ def python_of_dall_e():
 
 
 def pixels_of(folder, count):
-    """Return pixels (count, 3, SIDE, SIDE) in [0, 1], and what they are of."""
-    if not folder.is_dir():
-        return np.random.default_rng(0).random((count, 3, SIDE, SIDE), dtype=np.float32), "random pixels"
+    """Return pixels (count, 3, SIDE, SIDE) in [0, 1]."""
     files = islice(cycle(sorted(folder.iterdir())), count)
     pictures = [np.asarray(Image.open(file).convert("RGB").resize((SIDE, SIDE))) for file in files]
-    return np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 255, "real pictures"
+    return np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
-def measure(pythons, folder, cores, batch):
-    """Return what both implementations took and held, and in how many tokens they differ."""
+def measure(pythons, folder, cores, batch, rounds):
+    """Return the answers of both implementations, one per round, and in how many of how many tokens they differ."""
     workers = {name: Worker(python, WORKER, name, folder, cores) for name, python in pythons.items()}
     answers = {name: [] for name in workers}
-    for _ in range(ROUNDS[batch]):
+    for _ in range(rounds):
         for name, worker in workers.items():
             answers[name].append(worker.ask(batch))
     for worker in workers.values():
         worker.close()
     tokens = {name: np.load(folder / f"{name}.npy") for name in workers}
-    measured = {
-        name: {
-            "pictures_per_second": round(batch / statistics.median(answer["seconds"] for answer in given), 3),
-            "seconds": round(statistics.median(answer["seconds"] for answer in given), 3),
-            "spread": [round(min(a["seconds"] for a in given), 3), round(max(a["seconds"] for a in given), 3)],
-            "peak": given[-1]["peak"],  # of all rounds, weights included
-        }
-        for name, given in answers.items()
+    return answers, int((tokens["ours"] != tokens["dall_e"]).sum()), tokens["ours"].size
+
+
+def compared(case, answers):
+    """Return the ratios of one case: speed, and peak memory with the weights."""
+    what, against = f"DALL-E's tokens, {case}", f"DALL-E {DALL_E}"
+    seconds = ([answer["seconds"] for answer in answers[name]] for name in ("ours", "dall_e"))
+    peaks = ([answers[name][-1]["peak"]] for name in ("ours", "dall_e"))  # of all rounds, weights included
+    return speed(what, against, *seconds, WANTED), share(f"{what}: memory", against, *peaks, "MiB", 1.0)
+
+
+def summary(given, batch):
+    """Return the median and the extremes of one implementation's answers."""
+    seconds = [answer["seconds"] for answer in given]
+    return {
+        "pictures_per_second": round(batch / statistics.median(seconds), 3),
+        "seconds": round(statistics.median(seconds), 3),
+        "spread": [round(min(seconds), 3), round(max(seconds), 3)],
+        "peak": given[-1]["peak"],
     }
-    return measured, int((tokens["ours"] != tokens["dall_e"]).sum()), tokens["ours"].size
-
-
-def verdict(met):
-    return "met" if met else "MISSED"
 
 
 def main():
-    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES
-    pixels, kind = pixels_of(chosen, max(ROUNDS))
+    options = parser(__doc__)
+    options.add_argument("folder", nargs="?", type=Path, help="of pictures")
+    given = options.parse_args()
+    chosen, kind = (given.folder, "those named") if given.folder else photographs()
+    rounds = QUICK_ROUNDS if given.quick else ROUNDS
     pythons = {"ours": sys.executable, "dall_e": python_of_dall_e()}
-    cases, missed = {}, False
+    ratios, cases = [], {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.save(folder / "pixels.npy", pixels)
+        np.save(folder / "pixels.npy", pixels_of(chosen, max(rounds)))
         subprocess.run([pythons["dall_e"], WORKER, "make", folder, "2"], check=True)
         for cores in (1, 2):
-            for batch in ROUNDS:
-                measured, differing, tokens = measure(pythons, folder, cores, batch)
-                ours, theirs = measured["ours"], measured["dall_e"]
-                ratio = round(theirs["seconds"] / ours["seconds"], 2)
-                memory = round(ours["peak"] / theirs["peak"], 2)
+            for batch in rounds:
                 case = f"{cores} core{'s' * (cores > 1)}, batch of {batch}"
-                print(
-                    f"{case:<24}{ours['pictures_per_second']:.2f} pictures per second, {ratio:.2f}x DALL-E {DALL_E}   "
-                    f"(wanted {WANTED}x: {verdict(ratio >= WANTED)})   seconds: ours {ours['spread']}, theirs "
-                    f"{theirs['spread']}"
-                )
-                print(
-                    f"{'':<24}peak memory with the weights: {ours['peak'] / 2**20:.0f} MiB, {memory:.2f} of theirs   "
-                    f"(wanted at most 1: {verdict(memory <= 1)})   tokens that differ: {differing} of {tokens}",
-                    flush=True,
-                )
-                missed |= bool(differing)
-                cases[case] = {"ratio": ratio, "memory": memory, "differing": differing, "measured": measured}
-    write_result(RESULT, {"DALL-E": DALL_E, "rounds": ROUNDS, "pixels": kind, "cases": cases}, "torch")
-    if missed:
-        raise SystemExit("the tokens differ, so the times compare nothing")
+                answers, differing, tokens = measure(pythons, folder, cores, batch, rounds[batch])
+                if differing:
+                    raise SystemExit(f"{differing} of {tokens} tokens differ, so the times compare nothing")
+                faster, smaller = compared(case, answers)
+                print(faster, smaller, sep="\n", flush=True)
+                measured = {name: summary(given, batch) for name, given in answers.items()}
+                cases[case] = {
+                    "ratio": round(faster.median, 2),
+                    "memory": round(smaller.median, 2),
+                    "differing": differing,
+                    "measured": measured,
+                }
+                ratios += [faster, smaller]
+    numbers = {"DALL-E": DALL_E, "rounds": rounds, "pixels": kind, "cases": cases}
+    return finish(given, ratios, RESULT, numbers, "torch")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

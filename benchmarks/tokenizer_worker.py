@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from memory import forget_peak, peak, resident
+
 ENCODER = "encoder.pkl"
 
 
@@ -44,12 +46,6 @@ def load(implementation, folder):
     return lambda pixels: torch.argmax(encoder(map_pixels(pixels)), dim=1)
 
 
-def status(field):
-    """Return what the kernel tells of this process's memory, in bytes."""
-    line = next(line for line in Path("/proc/self/status").read_text().split("\n") if line.startswith(field))
-    return int(line.split()[1]) * 1024
-
-
 def main():
     implementation, folder, cores = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
@@ -58,13 +54,11 @@ def main():
         make(folder)
         return
     pixels = torch.from_numpy(np.load(folder / "pixels.npy"))
-    if implementation == "ours":
-        pass
-    else:
-        import dall_e  # noqa: F401
-    idle = status("VmRSS")
+    if implementation == "dall_e":
+        import dall_e  # noqa: F401  # the library itself is not counted
+    idle = resident()
     encode = load(implementation, folder)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is that of encoding, not of loading
+    forget_peak()  # the peak is that of encoding, not of loading
     with torch.no_grad():
         encode(pixels[:1])  # warm
         for line in sys.stdin:
@@ -73,7 +67,7 @@ def main():
             tokens = encode(batch)
             took = time.perf_counter() - began
             np.save(folder / f"{implementation}.npy", tokens.numpy())
-            print(json.dumps({"seconds": took, "peak": status("VmHWM") - idle}), flush=True)
+            print(json.dumps({"seconds": took, "peak": peak() - idle}), flush=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         folders = Path(item.fspath).parts
         tier = next((name for name in ("parity", "e2e") if name in folders), "unit")
-        if "interop" not in folders:  # these bring their own mark, and are not run by default
+        if "interop" not in folders and not item.get_closest_marker(
+            "docs"
+        ):  # they have a mark, and are not run by default
             item.add_marker(getattr(pytest.mark, tier))
 
 

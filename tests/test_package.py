@@ -67,6 +67,18 @@ def test_import_loads_no_framework():
     assert done.stdout.strip() == "[]"
 
 
+def test_export_is_found_in_its_package_and_loaded_on_use():
+    code = (
+        "import sys; from beit.inference import export as package; print('torch' in sys.modules, package.__all__);"
+        "print([getattr(package, name).__module__ for name in package.__all__])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "False ['ExportOptions', 'export']",
+        "['beit.inference.export.options', 'beit.inference.export.job']",
+    ]
+
+
 def test_arithmetic_rooms_load_no_framework():
     code = (
         "import sys, beit.config, beit.catalog, beit.outputs, beit.geometry, beit.image, beit.weights;"

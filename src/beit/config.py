@@ -28,8 +28,6 @@ from beit.hub import HubOptions, hub_file, is_hub_name
 
 CONFIG_NAME = "config.json"
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
-
-
 OutIndicesMeaning = Literal["huggingface", "original"]
 # Two models on the hub that were trained in the original code, whose config means its blocks by `out_indices`.
 ORIGINAL_SEGMENTERS = ("microsoft/beit-base-finetuned-ade-640-640", "microsoft/beit-large-finetuned-ade-640-640")
@@ -194,14 +192,14 @@ class BeitConfig:
         """Number of classes of a classification or segmentation head."""
         return len(self.id2label)
 
+    @num_labels.setter
+    def num_labels(self, value: int) -> None:
+        self.id2label, self.label2id = labels_of(value, None, None)
+
     @property
     def class_names(self) -> list[str]:
         """Names of the classes, by index."""
         return [self.id2label[index] for index in range(self.num_labels)]
-
-    @num_labels.setter
-    def num_labels(self, value: int) -> None:
-        self.id2label, self.label2id = labels_of(value, None, None)
 
     @property
     def use_return_dict(self) -> bool:
@@ -240,6 +238,9 @@ class BeitConfig:
 
         Args:
             **facts: Further keys, such as the type of the weights; None removes a key that is no longer true.
+
+        Raises:
+            ConfigError: If `hidden_act` is a callable.
         """
         if not isinstance(self.hidden_act, str):
             raise ConfigError(
@@ -251,7 +252,11 @@ class BeitConfig:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Self:
-        """Build a config from the content of a `config.json`; `overrides` win over it."""
+        """Build a config from the content of a `config.json`; `overrides` win over it.
+
+        Raises:
+            ConfigError: If an option has a value that no model can be built from.
+        """
         options = dict(options)
         if {"num_labels", "id2label"} & overrides.keys():  # a new number of classes makes the old names void
             options.pop("id2label", None)

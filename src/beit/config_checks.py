@@ -60,7 +60,11 @@ def shown(value: Any, most: int = 100) -> str:
 
 
 def list_of(name: str, values: Any) -> list[Any]:
-    """Return a sequence as a list, refusing everything else; `name` is the option, for the message."""
+    """Return a sequence as a list; `name` is the option, for the message.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ConfigError(f"{name} is {shown(values)}; expected a list")
     return list(values)
@@ -80,7 +84,11 @@ def check_divisible(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> Non
 
 
 def json_size(size: Any) -> int | list[int]:
-    """Return a size as JSON holds it: a whole number, or a list of height and width."""
+    """Return a size as JSON holds it: a whole number, or a list of height and width.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
     if isinstance(size, int) and not isinstance(size, bool):
         return size
     if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
@@ -91,7 +99,11 @@ def json_size(size: Any) -> int | list[int]:
 def labels_of(
     num_labels: int | None, id2label: Mapping[Any, str] | None, label2id: Mapping[str, int] | None
 ) -> tuple[dict[int, str], dict[str, int]]:
-    """Return id2label and label2id that agree, from whichever were given; nothing given means two classes."""
+    """Return id2label and label2id that agree, from whichever were given; nothing given means two classes.
+
+    Raises:
+        ConfigError: If they are no such mappings, leave out an index, or disagree with the number.
+    """
     ids = None if label2id is None else _class_ids(label2id)
     if id2label is not None:
         names = _class_names(id2label)
@@ -128,7 +140,11 @@ def _class_names(id2label: Any) -> dict[int, str]:
 def aligned_stages(
     stages: list[str], out_features: Sequence[str] | None, out_indices: Sequence[int] | None
 ) -> tuple[list[str], list[int]]:
-    """Make `out_features` and `out_indices` say the same; neither given means the last stage."""
+    """Make `out_features` and `out_indices` say the same; neither given means the last stage.
+
+    Raises:
+        ConfigError: If they name other stages than there are, one of them twice or out of order, or disagree.
+    """
     if out_features is None and out_indices is None:
         return [stages[-1]], [len(stages) - 1]
     if out_indices is not None:
@@ -162,7 +178,11 @@ def aligned_stages(
 
 
 def check_options(config: Any) -> None:
-    """Refuse values that no model can be built from, with value, expectation and remedy."""
+    """Refuse values that no model can be built from.
+
+    Raises:
+        ConfigError: With value, expectation and remedy.
+    """
     for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
                  "num_channels", "auxiliary_channels"):  # fmt: skip
         _require_whole(name, getattr(config, name), least=1, most=MOST[name])
@@ -234,7 +254,11 @@ def tapped_hidden_states(config: Any) -> tuple[int, ...]:
 
 
 def check_auxiliary_width(dim: int, channels: int, convs: int) -> None:
-    """Refuse an auxiliary head without a convolution to change the number of channels."""
+    """Refuse an auxiliary head without a convolution to change the number of channels.
+
+    Raises:
+        ConfigError: Naming both numbers.
+    """
     if convs == 0 and dim != channels:
         raise ConfigError(
             f"auxiliary_num_convs is 0 and auxiliary_channels {channels} is not hidden_size {dim}; "
@@ -243,7 +267,11 @@ def check_auxiliary_width(dim: int, channels: int, convs: int) -> None:
 
 
 def check_pyramid(config: Any) -> None:
-    """Refuse a backbone's feature pyramid that is not made of four maps."""
+    """Refuse a backbone's feature pyramid that is not made of four maps.
+
+    Raises:
+        ConfigError: Naming the stages.
+    """
     if config.add_fpn and not (len(config.out_features) == 4 and config.reshape_hidden_states):
         raise ConfigError(
             f"add_fpn needs four out_features and reshape_hidden_states=True; there are "

@@ -140,3 +140,18 @@ def test_a_missing_extra_is_named(capsys, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("beit.cli.") and name != "beit.cli.main"]:
         monkeypatch.delitem(sys.modules, name)
     assert "pip install 'beit[train]'" in told(capsys, ["pretrain"])
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("pretrain", "beit: interrupted; the same command goes on from what is saved"),
+        ("convert", "beit: interrupted"),
+    ],
+)
+def test_an_interrupted_command_promises_only_what_it_can(capsys, monkeypatch, command, said):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"beit.cli.{command}.run", interrupted)
+    assert told(capsys, [command], status=130) == said

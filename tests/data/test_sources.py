@@ -87,11 +87,19 @@ def test_parquet_labels(tmp_path, pictures, labels, classes):
         (lambda place: (place / "a.txt").write_text("x") and place / "a.txt", "is a .txt file; expected"),
         (lambda place: (place / "a.parquet").write_text("x") and place / "a.parquet", "cannot be read as parquet"),
         (lambda place: "digits:val", "no embedded data 'digits:val'"),
+        (lambda place: "digits", "no embedded data 'digits'"),
     ],
 )
 def test_nothing_to_read(tmp_path, make, message):
     with pytest.raises(DataError, match=message):
         open_source(str(make(tmp_path)))
+
+
+def test_a_folder_may_be_called_digits(pictures, monkeypatch):
+    monkeypatch.chdir(pictures.parent)
+    pictures.rename("digits")
+    assert open_source("digits").classes == ["cat", "dog"]
+    assert len(open_source("digits/cat")) == 6
 
 
 def test_a_parquet_file_of_other_things(tmp_path):

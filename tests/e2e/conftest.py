@@ -3,13 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.nursery import Nursery
+from tests.e2e import small
 
 
 @pytest.fixture(scope="session")
 def nursery():
-    with Nursery() as nursery:
-        yield nursery
+    return small.nursery()
 
 
 @pytest.fixture(scope="module")  # no longer: while playwright runs, other tests cannot start an event loop

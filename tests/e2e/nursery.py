@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-_LONGEST = 120.0  # seconds; a run that takes longer hangs
+_LONGEST = 240.0  # seconds; a run that takes longer hangs
 
 
 @dataclass
@@ -144,6 +144,8 @@ def _fork(place, arguments, rank, ranks, port):
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true",
             }  # fmt: skip
         status = import_module("beit.cli.main").main(arguments)
+    except SystemExit as end:
+        status = end.code or 0
     except BaseException:
         import_module("traceback").print_exc()
     finally:

@@ -1,10 +1,14 @@
 """Command lines of jobs that take seconds."""
 
+import atexit
+import functools
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.e2e.nursery import Nursery
 
 PICTURES = ["--data.path=digits:train", "--data.workers=0", "--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
 MODEL = [
@@ -22,8 +26,19 @@ PRETRAIN = [
 FINETUNE = [*PICTURES, *MODEL, "--optim.warmup_steps=5", "--optim.lr=1e-2", "--optim.layer_decay=1.0"]
 
 
+@functools.cache
+def nursery():
+    """Return the nursery of this process of the tests."""
+    server = Nursery()
+    server.__enter__()
+    atexit.register(server.__exit__)
+    return server
+
+
 def beit(*arguments, **options):
-    """Run the command line in its own process, on one thread."""
+    """Run the command line in its own process, on one thread: a fork, or a new one if it has options of its own."""
+    if not options:
+        return nursery().run(*arguments)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
     command = [sys.executable, "-c", "from beit.cli.main import main; raise SystemExit(main())", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, **options)

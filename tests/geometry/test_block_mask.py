@@ -1,4 +1,5 @@
 import json
+from math import exp, log, sqrt
 
 import numpy as np
 import pytest
@@ -80,6 +81,72 @@ def test_never_more_than_asked_and_never_none(height, width, data):
     assert np.all(exact | ~masks), "exact masks keep the blocks"
 
 
+def plain_mask(grid, count, rng, min_block=16, min_aspect=0.3):
+    """One mask by the published algorithm as it is told: attempt after attempt, block after block."""
+    mask = np.zeros(grid, bool)
+    while mask.sum() < count:
+        for _ in range(10 if mask.any() else 1000):
+            allowed, (for_area, for_aspect, for_top, for_left) = count - mask.sum(), rng.random(4)
+            area = min_block + for_area * (allowed - min_block)
+            aspect = exp(log(min_aspect) + for_aspect * (log(1 / min_aspect) - log(min_aspect)))
+            height, width = round(sqrt(area * aspect)), round(sqrt(area / aspect))
+            if height >= grid.height or width >= grid.width:
+                continue
+            top, left = int(for_top * (grid.height - height + 1)), int(for_left * (grid.width - width + 1))
+            block = np.zeros(grid, bool)
+            block[top : top + height, left : left + width] = True
+            if 0 < (block & ~mask).sum() <= allowed:
+                mask |= block
+                break
+        else:
+            return mask
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("grid", "count", "options"),
+    [
+        (PAPER, 75, {}),
+        (Grid(9, 20), 60, {"min_block": 4, "min_aspect": 0.1}),
+        (Grid(20, 9), 100, {"min_block": 9, "min_aspect": 1}),
+        (Grid(5, 4), 10, {"min_block": 1, "min_aspect": 0.5}),
+        (Grid(4, 30), 60, {"min_block": 30}),  # where a first block takes some forty attempts
+    ],
+)
+def test_every_mask_is_that_of_the_plain_algorithm(grid, count, options):
+    masks = block_masks(grid, count, [np.random.default_rng(seed) for seed in range(60)], **options)
+    for seed, mask in enumerate(masks):
+        assert np.array_equal(mask, plain_mask(grid, count, np.random.default_rng(seed), **options))
+
+
+def test_exact_masks_keep_their_blocks():
+    """Single patches are added to the blocks that the same generators give, everywhere alike."""
+    generators = [[np.random.default_rng(seed) for seed in range(400)] for _ in range(2)]
+    blocks, exact = block_masks(PAPER, 75, generators[0]), block_masks(PAPER, 75, generators[1], exact=True)
+    assert not (blocks & ~exact).any()
+    added = exact & ~blocks
+    assert (added.sum(axis=(1, 2)) == 75 - blocks.sum(axis=(1, 2))).all()
+    halves = added[:, :7].sum() / (~blocks[:, :7]).sum(), added[:, 7:].sum() / (~blocks[:, 7:]).sum()
+    assert halves[0] == pytest.approx(halves[1], rel=0.3)
+
+
+def test_one_generator_makes_one_mask_unless_more_are_asked_for():
+    assert block_masks(PAPER, 75, np.random.default_rng(0)).shape == (1, 14, 14)
+    assert block_masks(PAPER, 75, np.random.default_rng(0), batch=0).shape == (0, 14, 14)
+    assert block_masks(PAPER, 75, []).shape == (0, 14, 14)
+    masks = block_masks(PAPER, 75, np.random.default_rng(0), batch=3)
+    assert masks.dtype == bool
+    assert len({mask.tobytes() for mask in masks}) == 3, "each has numbers of its own"
+
+
+def test_the_limits_themselves_are_allowed():
+    grid = Grid(4, 4)
+    assert block_masks(grid, 16, np.random.default_rng(0), min_block=1, exact=True).all()
+    assert block_masks(grid, 1, np.random.default_rng(0), min_block=1, min_aspect=1).sum() == 1
+    with pytest.raises(ConfigError, match="no block of at least 16 patches fits into a grid of 4 x 4; lower"):
+        block_masks(grid, 16, np.random.default_rng(0), min_block=16)
+
+
 def test_a_mask_depends_on_its_own_generator_alone():
     def generators(numbers):
         return [np.random.default_rng(number) for number in numbers]
@@ -94,9 +161,10 @@ def test_a_mask_depends_on_its_own_generator_alone():
     [
         ({"count": 10}, "10 masked patches with blocks of at least 16"),
         ({"count": 197}, "expected 16 to 196"),
-        ({"count": 75, "min_block": 0}, "smallest block is 0"),
+        ({"count": 196, "min_block": 197}, "the smallest block is 197 patches"),
+        ({"count": 75, "min_block": 0}, "the smallest block is 0 patches; expected 1 to 196"),
         ({"count": 196, "min_block": 196}, "no block of at least 196 patches fits into a grid of 14 x 14"),
-        ({"count": 75, "min_aspect": 0}, "aspect ratio is 0"),
+        ({"count": 75, "min_aspect": 0}, "aspect ratio is 0; expected a number above 0, up to 1"),
         ({"count": 75, "min_aspect": 1.5}, "aspect ratio is 1.5"),
     ],
 )

@@ -8,6 +8,7 @@ def test_grid_counts_patches():
     assert patch_grid(224, 16) == Grid(14, 14)
     assert patch_grid((224, 112), (16, 8)) == Grid(14, 14)
     assert Grid(2, 7).patches == 14
+    assert all(isinstance(side, int) for side in patch_grid(224, 16)), "sides are counts, which shapes are made of"
 
 
 @pytest.mark.parametrize(("size", "remedy"), [(225, "224 or 240"), (8, "resize to 16")])

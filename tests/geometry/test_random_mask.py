@@ -35,3 +35,8 @@ def test_a_mask_depends_on_its_own_generator_alone():
 def test_impossible_counts_are_refused(count):
     with pytest.raises(ConfigError, match=f"{count} masked patches; expected 1 to 16"):
         random_masks(Grid(4, 4), count, generators([0]))
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_one_patch_and_all_patches_can_be_masked(count):
+    assert random_masks(Grid(4, 4), count, generators([0])).sum() == count

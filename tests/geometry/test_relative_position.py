@@ -26,6 +26,7 @@ def test_cls_owns_the_last_three_rows(grid):
     assert set(index[0, 1:]) == {rows - 3}
     assert set(index[1:, 0]) == {rows - 2}
     assert index[0, 0] == rows - 1
+    assert index.dtype == np.int64  # torch indexes with nothing else
 
 
 def test_order_of_a_non_square_grid():

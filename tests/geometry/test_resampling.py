@@ -100,6 +100,48 @@ def test_height_comes_before_width():
         assert np.all(np.diff(resized[:, 0]) > -1e-9)
 
 
+@pytest.mark.parametrize("method", ["cubic", "linear", "bilinear"])
+def test_a_grid_of_one_row_has_one_vertical_offset(method):
+    source, target = Grid(1, 4), Grid(3, 6)
+    resized = resized_by(method, source, target)
+    across = resize_bias_table(a_table(source), source, Grid(1, 6), method)[:-3].reshape(1, 11, -1)
+    np.testing.assert_allclose(resized, np.repeat(across, 5, axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize(("source", "target"), [(27, 47), (27, 79), (13, 27)])
+def test_steps_of_the_geometric_grid_grow_evenly_to_the_outermost_offset(source, target):
+    offsets = geometric_offsets(source, target)
+    steps = np.diff(offsets[source // 2 :])
+    assert offsets[source // 2] == 0
+    assert steps[0] == 1
+    np.testing.assert_allclose(steps[1:] / steps[:-1], steps[1])
+    np.testing.assert_array_equal(offsets, -offsets[::-1])
+    assert offsets[-1] == pytest.approx(target // 2, abs=1e-3)
+
+
+@pytest.mark.parametrize(("target", "ratio"), [(5, 1.01), (2001, 1.5)])
+def test_the_ratio_of_the_geometric_grid_stays_between_its_bounds(target, ratio):
+    """As in the authors' search: where no ratio reaches the outermost offset exactly, the nearest bound is taken."""
+    steps = np.diff(geometric_offsets(7, target)[3:])
+    assert steps[1] == pytest.approx(ratio, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["cubic", "linear"])
+def test_the_smallest_grid_keeps_its_values_to_the_edge(method):
+    """Two patches have the offsets -1, 0 and 1: what lies farther has the value of the outermost."""
+    table = a_table(Grid(2, 2))[:-3].reshape(3, 3, -1)
+    resized = resized_by(method, Grid(2, 2), Grid(4, 3))
+    np.testing.assert_allclose(resized, table[[0, 0, 0, 1, 2, 2, 2]][:, [0, 0, 1, 2, 2]], atol=1e-12)
+
+
+def test_positions_are_torchs_bicubic():
+    source, target = Grid(3, 4), Grid(5, 2)
+    positions = np.random.default_rng(0).normal(size=(1, 13, 8))
+    patches = torch.from_numpy(positions[:, 1:]).reshape(1, 3, 4, 8).permute(0, 3, 1, 2)
+    reference = torch.nn.functional.interpolate(patches, size=(5, 2), mode="bicubic").flatten(2).transpose(1, 2)
+    np.testing.assert_allclose(resize_positions(positions, source, target)[:, 1:], reference.numpy(), atol=1e-9)
+
+
 def test_positions_keep_cls():
     source, target = Grid(3, 4), Grid(5, 2)
     positions = np.random.default_rng(0).normal(size=(1, 13, 8)).astype(np.float32)

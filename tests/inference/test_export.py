@@ -122,7 +122,7 @@ def test_int8_with_calibration(folders, exported, kind, to):
     expected = TorchRunner(model_of(kind), "cpu")(pixels_of(3))
     assert runner(pixels_of(3)).shape == expected.shape
     assert facts["check"]["cosine"] > 0.98
-    assert facts["check"]["difference"] > 1e-4  # it is not the float32 model
+    assert facts["check"]["difference"] > 1e-5  # it is not the float32 model
     assert facts["check"]["origin"] == "pictures of pictures"
 
 
@@ -175,9 +175,9 @@ def test_threads_share_a_runner(exported, to):
 
 
 def test_the_folder_says_what_it_is(exported, tmp_path):
-    facts, place, _ = exported("classify", "onnx", opset=20, batch=2)
+    facts, place, _ = exported("classify", "onnx", opset=18, batch=2)
     told = json.loads((place / "export.json").read_text())
-    assert told["opset"] == 20
+    assert told["opset"] == 18
     assert told["check"] == facts["check"]
     assert told["source"] == "classify"
     assert str(tmp_path.parent) not in json.dumps(told)

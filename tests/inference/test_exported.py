@@ -51,7 +51,7 @@ def refused(folders, tmp_path, capsys):
         (["--to=torch", "--precision=int8"], "export int8 to openvino or onnx"),
         (["--to=onnx", "--calibration=pictures"], "calibration is given with precision 'fp32'"),
         (["--to=onnx", "--opset=11"], "opset is 11; expected 18 to 23"),
-        (["--to=openvino", "--opset=20"], "expected it with onnx alone"),
+        (["--to=openvino", "--opset=18"], "expected it with onnx alone"),
         (["--to=onnx", "--image_size=33"], "33"),
         (["--to=onnx", "--image_size=big"], "image_size is 'big'; expected a number, or dynamic"),
         (["--to=onnx", "--batch=0"], "batch is 0; expected a number from 1"),

@@ -103,6 +103,50 @@ def test_only_large_plain_float32_products_go_to_onednn(monkeypatch):
     assert asked == [large.shape]
 
 
+@pytest.mark.parametrize("biased", [True, False])
+def test_gelu_of_a_linear_layer_in_one_pass(biased):
+    inputs, weight, bias = drawn(((2, 300, 128), (256, 128), (256,)))
+    bias = bias if biased else None
+    expected = functional.gelu(functional.linear(inputs, weight, bias))
+    torch.testing.assert_close(linear.gelu_of_linear(inputs, weight, bias), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(linear.gelu_of_linear(inputs, weight, bias), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_products_are_those_of_onednn_where_nothing_is_learned():
+    """In any number of tokens, and by PyTorch's own operations in programs that are exported, mapped or learn."""
+    used = []
+
+    def record(graph, _):
+        used.append(any("beit.linear" in str(node.target) for node in graph.graph.nodes))
+        return graph
+
+    layer, tokens = FeedForward(512, 1024).eval(), torch.randn(2, 50, 512)
+    call = lambda run, dynamic=True: torch.compile(run, fullgraph=True, dynamic=dynamic, backend=record)  # noqa: E731
+    expected = layer(tokens)
+    with torch.no_grad():
+        torch.testing.assert_close(call(layer)(tokens), expected)
+        torch.testing.assert_close(call(torch.func.vmap(layer), dynamic=None)(tokens), expected)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            call(layer)(tokens)
+        call(layer.double())(tokens.double())
+    call(layer.float())(tokens)
+    assert used == [linear._HAS_ONEDNN, False, False, False, False]
+    with torch.no_grad():
+        program = torch.export.export(layer, (tokens,))
+    assert not any("beit.linear" in str(node.target) for node in program.graph.nodes)
+
+
+@pytest.mark.parametrize("hook", ["register_forward_hook", "register_forward_pre_hook"])
+@pytest.mark.parametrize("part", ["expand", "contract"])
+def test_hooks_are_called_without_gradients_too(part, hook):
+    layer, seen = FeedForward(512, 1024), []
+    getattr(getattr(layer, part), hook)(lambda module, inputs, *output: seen.append(inputs[0].shape[-1]))
+    with torch.no_grad():
+        layer(torch.randn(2, 50, 512))
+    assert seen == [512 if part == "expand" else 1024]
+
+
 def test_activations_before_and_after_gelu_are_not_both_kept():
     layer, tokens = FeedForward(64, 256), torch.randn(2, 50, 64, requires_grad=True)
     kept = {}

@@ -21,7 +21,7 @@ from beit.training.evaluate import evaluate
 from beit.training.evaluation import Speed
 from beit.training.evaluation_files import EvaluatedModel, write_predictions, write_result
 from beit.training.evaluation_kinds import evaluate_model
-from beit.training.evaluation_pass import Way
+from beit.training.evaluation_pass import PassOptions
 from beit.training.evaluation_sections import evaluation_sections
 from beit.training.jobs import EvaluateJob
 from beit.training.settings import PictureSettings
@@ -154,14 +154,14 @@ def classifier(classes=("cat", "dog"), **options):
 
 def test_flips_average_the_scores_of_both_images(pictures):
     source, model = open_source(str(pictures)), classifier()
-    result = evaluate_model(model, VIEW, source, Way(5, flips=True))
+    result = evaluate_model(model, VIEW, source, PassOptions(5, flips=True))
     pixels = torch.stack([torch.from_numpy(VIEW(source.load(index))) for index in range(12)])
     with torch.no_grad():
         plain = model(pixels).logits
         both = (plain + model(pixels.flip(-1)).logits) / 2
     expected = both.softmax(-1).max(-1).values.numpy()
     np.testing.assert_allclose(result.confidence, expected, atol=1e-6)
-    once = evaluate_model(model, VIEW, source, Way(5))
+    once = evaluate_model(model, VIEW, source, PassOptions(5))
     np.testing.assert_allclose(once.confidence, plain.softmax(-1).max(-1).values.numpy(), atol=1e-6)
     assert np.abs(once.confidence - expected).max() > 1e-4
     losses = torch.nn.functional.cross_entropy(both, torch.from_numpy(source.labels), reduction="none")
@@ -176,7 +176,7 @@ def test_the_preprocessor_is_followed_to_the_bit(pictures):
         Preprocessing((32, 32), 16),
         VIEW,
     ):
-        result = evaluate_model(classifier(), view, source, Way(12))
+        result = evaluate_model(classifier(), view, source, PassOptions(12))
         processor = BeitImageProcessor(
             size={"shortest_edge": view.resize} if isinstance(view.resize, int) else {"height": 32, "width": 32},
             resample=view.resample,
@@ -190,14 +190,14 @@ def test_the_preprocessor_is_followed_to_the_bit(pictures):
 
 def test_bf16_is_close_and_not_the_same(pictures):
     source, model = open_source(str(pictures)), classifier()
-    exact, fast = (evaluate_model(model, VIEW, source, Way(4, bf16=bf16)) for bf16 in (False, True))
+    exact, fast = (evaluate_model(model, VIEW, source, PassOptions(4, bf16=bf16)) for bf16 in (False, True))
     np.testing.assert_allclose(fast.confidence, exact.confidence, atol=0.05)
     assert not np.array_equal(fast.confidence, exact.confidence)
 
 
 def test_broken_pictures_are_left_out_and_labels_stay_in_step(pictures):
     (pictures / "cat" / "1.png").write_text("no picture")
-    result = evaluate_model(classifier(), VIEW, open_source(str(pictures)), Way(4))
+    result = evaluate_model(classifier(), VIEW, open_source(str(pictures)), PassOptions(4))
     assert result.indices == [0, *range(2, 12)]
     assert result.labels.tolist() == [0] * 5 + [1] * 6
     assert "1.png" in result.broken[0].name
@@ -205,7 +205,7 @@ def test_broken_pictures_are_left_out_and_labels_stay_in_step(pictures):
 
 def test_classes_are_the_models_own(pictures):
     """The folders are sorted, cat and dog; the model has dog first and a class more."""
-    result = evaluate_model(classifier(("dog", "emu", "cat")), VIEW, open_source(str(pictures)), Way(12))
+    result = evaluate_model(classifier(("dog", "emu", "cat")), VIEW, open_source(str(pictures)), PassOptions(12))
     assert result.labels.tolist() == [2] * 6 + [0] * 6
 
 
@@ -316,7 +316,7 @@ def test_scores_that_are_not_finite_are_told(pictures):
     model = classifier()
     torch.nn.init.constant_(model.classifier.bias, float("nan"))
     with pytest.raises(CheckpointError, match=r"not finite in the batch of .*cat/0.png"):
-        evaluate_model(model, VIEW, open_source(str(pictures)), Way(4))
+        evaluate_model(model, VIEW, open_source(str(pictures)), PassOptions(4))
 
 
 def test_pictures_without_labels_are_refused(saved, pictures):

@@ -19,7 +19,7 @@ from beit.training.evaluate import evaluate
 from beit.training.evaluation import Speed
 from beit.training.evaluation_files import write_predictions
 from beit.training.evaluation_kinds import evaluate_model
-from beit.training.evaluation_pass import Way
+from beit.training.evaluation_pass import PassOptions
 from beit.training.evaluation_sections import evaluation_sections
 from beit.training.jobs import EvaluateJob
 from beit.training.label_evaluation import LabelEvaluation, LabelResult
@@ -145,7 +145,7 @@ SEVERAL = {"problem_type": "multi_label_classification"}
 def test_labels_are_the_models_own_and_flips_average(labelled):
     pictures, file = labelled
     source, model = with_labels(open_source(str(pictures)), str(pictures), str(file)), model_of(CLASSES, **SEVERAL)
-    result = evaluate_model(model, VIEW, source, Way(5, flips=True))
+    result = evaluate_model(model, VIEW, source, PassOptions(5, flips=True))
     names = [{CLASSES[k].lower() for k in np.flatnonzero(row)} for row in result.targets]
     assert names == [{name, ("even", "odd")[n % 2]} for name in ("cat", "dog") for n in range(6)]
     pixels = torch.stack([torch.from_numpy(VIEW(source.load(index))) for index in range(12)])

@@ -142,8 +142,18 @@ def test_parameters_sizes_types_and_devices(saved):
 
 
 def test_numpy_numbers(saved):
-    numbers = [np.float64(1.5), np.float32(-0.5), np.int64(-3), np.uint8(200), np.bool_(True), np.float16(2)]
-    assert_same(saved(numbers), [1.5, -0.5, -3, 200, True, 2.0])
+    numbers = [np.float64(1.5), np.float32(-0.5), np.float16(2), np.bool_(True)]
+    whole = [
+        np.int8(-1),
+        np.int16(-2),
+        np.int32(-3),
+        np.int64(-4),
+        np.uint8(200),
+        np.uint16(5),
+        np.uint32(6),
+        np.uint64(7),
+    ]
+    assert_same(saved(numbers + whole), [1.5, -0.5, 2.0, True, -1, -2, -3, -4, 200, 5, 6, 7])
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -74,3 +74,18 @@ def test_a_name_that_cannot_be_printed(tmp_path):
     (tmp_path / "x").write_bytes(struct.pack("<Q", len(header)) + header + b"a")
     with pytest.raises(CheckpointError, match="surrogates not allowed"):
         open_safetensors(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"dtype": "F7", "shape": [1], "data_offsets": [0, 4]}, "'weight' has the data type 'F7'; expected one of "),
+        ({"dtype": "F32", "shape": [1], "data_offsets": 4}, "'weight' has the data_offsets 4, not a list"),
+    ],
+)
+def test_a_wrong_entry_is_told_by_its_name_and_value(tmp_path, entry, said):
+    header = json.dumps({"weight": entry}).encode()
+    (tmp_path / "x").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(CheckpointError) as refusal:
+        open_safetensors(tmp_path / "x")
+    assert said in str(refusal.value)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from beit.cli.parser import parse_job
 from beit.training.jobs import EvaluateJob
+
+if TYPE_CHECKING:
+    from beit.data import BrokenPicture
 
 DESCRIPTION = (
     "Measure a fine-tuned model on labelled pictures: accuracy, loss, calibration, speed, and where it goes wrong; of "
@@ -24,12 +28,8 @@ def run(arguments: Sequence[str]) -> int:
     from beit.training.evaluate import evaluate
 
     evaluation = evaluate(job)
-    lines = {
-        name: f"{value:,.0f}" if name == "pictures" else f"{value:.4f}" for name, value in evaluation.numbers().items()
-    }
-    if evaluation.broken:
-        lines["broken"] = f"{len(evaluation.broken):,} left out; first: {evaluation.broken[0].reason}"
-    lines["parameters"] = f"{evaluation.parameters:,}"
+    lines = _numbers(evaluation.numbers())
+    lines |= _model(evaluation.broken, evaluation.parameters)
     speed = evaluation.speed
     lines["images_per_second"] = f"{speed.model:,.1f} model alone, {speed.whole:,.1f} with reading them"
     _tell(lines, job)
@@ -41,17 +41,22 @@ def _scenes(job: EvaluateJob) -> int:
     from beit.training.evaluation_scenes import evaluate_scenes
 
     evaluation = evaluate_scenes(job)
-    lines = {
-        name: f"{value:,.0f}" if name == "pictures" else f"{value:.4f}" for name, value in evaluation.numbers().items()
-    }
+    lines = _numbers(evaluation.numbers())
     for row in evaluation.per_class():
         lines[f"  {row['name']}"] = "not there" if row["iou"] is None else f"IoU {row['iou']:.4f}"
-    broken = evaluation.measured.broken
-    if broken:
-        lines["broken"] = f"{len(broken):,} left out; first: {broken[0].reason}"
-    lines["parameters"] = f"{evaluation.parameters:,}"
+    lines |= _model(evaluation.measured.broken, evaluation.parameters)
     _tell(lines, job)
     return 0
+
+
+def _numbers(numbers: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{value:,.0f}" if name == "pictures" else f"{value:.4f}" for name, value in numbers.items()}
+
+
+def _model(broken: Sequence[BrokenPicture], parameters: int) -> dict[str, str]:
+    """Return what was left out, if anything was, and the size of the model."""
+    left_out = {"broken": f"{len(broken):,} left out; first: {broken[0].reason}"} if broken else {}
+    return {**left_out, "parameters": f"{parameters:,}"}
 
 
 def _tell(lines: dict[str, str], job: EvaluateJob) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from beit.cli.output import say
 from beit.cli.parser import new_parser, parse
 from beit.errors import ConfigError
+from beit.inference.export.options import DEFAULT_OPSET, ExportOptions
 
 DESCRIPTION = (
     "Write a model as a folder that onnxruntime, OpenVINO or torch runs without the code that trained it, and check it "
@@ -38,12 +39,11 @@ def run(arguments: Sequence[str]) -> int:
         default=None,
         help="Folder of pictures to check on: by default those of calibration, else two photographs of scikit-learn.",
     )
-    parser.add_argument("--opset", type=int | None, default=None, help="Version of ONNX's operators, 18 to 23.")
+    parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, help="Version of ONNX's operators, 18 to 23.")
     settings = parse(parser, arguments)
     from rich.console import Console
 
-    from beit.inference.export.job import export
-    from beit.inference.export.options import DEFAULT_OPSET, ExportOptions
+    from beit.inference.export import export
 
     options = ExportOptions(
         to=settings.to,
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         image_size=_image_size(settings.image_size),
         task=settings.task,
         precision=settings.precision,
-        opset=DEFAULT_OPSET if settings.opset is None else settings.opset,
+        opset=settings.opset,
         calibration=None if settings.calibration is None else Path(settings.calibration),
         check=None if settings.check is None else Path(settings.check),
     )

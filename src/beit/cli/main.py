@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "write a model for onnxruntime, OpenVINO or torch alone, and check it",
     "convert": "write a checkpoint in another layout",
 }
+CONTINUED = ("demo", "tokenizer", "pretrain", "finetune", "segment", "predict")  # after a stop, by the same command
 HELP_WORDS = ("-h", "--help", "help")
 
 
@@ -72,8 +73,9 @@ def _guarded(arguments: list[str]) -> int:
     except BeitError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command continues from the last checkpoint", 130)
-    except BrokenPipeError:
+        continues = "; the same command goes on from what is saved" if arguments[0] in CONTINUED else ""
+        return _fail(f"interrupted{continues}", 130)
+    except BrokenPipeError:  # as from `| head`: what is still buffered must have somewhere to go, or Python complains
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

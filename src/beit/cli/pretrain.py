@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from beit.cli.output import say
+from beit.cli.output import gib, say
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError
 from beit.training.jobs import PretrainJob
+
+if TYPE_CHECKING:
+    from beit.training.dry_run import Cost, Speed
 
 DESCRIPTION = (
     "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed, "
@@ -61,43 +65,54 @@ def _processes(arguments: Sequence[str]) -> tuple[list[str], int | None]:
 
 
 def _forecast(job: PretrainJob, processes: int | None) -> int:
-    from beit.training.dry_run import Cost, forecast
-    from beit.training.run_state import duration
+    from beit.training.dry_run import forecast
 
     known: list[Cost] = []
 
     def tell(cost: Cost) -> None:
         known.append(cost)
-        memory = ", ".join(f"{what} {_gib(amount)}" for what, amount in cost.memory.items())
-        flops = cost.flops_per_picture / 1e9
-        each = f", {job.train.batch_size // cost.processes} on each of {cost.processes} processes"
-        say(
-            f"parameters   {cost.parameters:,}",
-            f"memory       {_gib(sum(cost.memory.values()))} estimated per process: {memory}",
-            "             activations and logits grow with train.batch_size; train.accumulate and more processes "
-            "divide them",
-            f"operations   {flops:,.2f} GFLOP per picture, forward and backward, without the tokenizer",
-            f"steps        {cost.steps:,} of {job.train.batch_size} pictures{each if cost.processes > 1 else ''}, out "
-            f"of {cost.pictures:,}",
-        )
+        say(*_cost_lines(job, cost))
 
     speed = forecast(job, tell, processes)
-    world, steps = known[0].processes, known[0].steps
+    say(*_speed_lines(job, known[0], speed))
+    return 0
+
+
+def _cost_lines(job: PretrainJob, cost: Cost) -> list[str]:
+    """Return what is known before the first step."""
+    memory = ", ".join(f"{what} {gib(amount)}" for what, amount in cost.memory.items())
+    flops = cost.flops_per_picture / 1e9
+    each = f", {job.train.batch_size // cost.processes} on each of {cost.processes} processes"
+    return [
+        f"parameters   {cost.parameters:,}",
+        f"memory       {gib(sum(cost.memory.values()))} estimated per process: {memory}",
+        "             activations and logits grow with train.batch_size; train.accumulate and more processes "
+        "divide them",
+        f"operations   {flops:,.2f} GFLOP per picture, forward and backward, without the tokenizer",
+        f"steps        {cost.steps:,} of {job.train.batch_size} pictures{each if cost.processes > 1 else ''}, out "
+        f"of {cost.pictures:,}",
+    ]
+
+
+def _speed_lines(job: PretrainJob, cost: Cost, speed: Speed) -> list[str]:
+    """Return what the timed steps told, and what it means for the whole run."""
+    from beit.training.run_state import duration
+
+    world, seconds = cost.processes, speed.seconds_per_step
     alone = world > 1 and not speed.communicates
-    say(
-        f"speed        {speed.seconds_per_step:.3f} s per step, {job.train.batch_size / speed.seconds_per_step:,.1f} "
+    return [
+        f"speed        {seconds:.3f} s per step, {job.train.batch_size / seconds:,.1f} "
         f"pictures per second; the model reaches {speed.flops_utilisation:.0%} of the rate of a matrix product here",
         *([f"             as one of {world} processes like this; their communication is not counted"] * alone),
         f"             {speed.tokenizer_share:.0%} of the time makes visual tokens, "
         f"{speed.data_share:.0%} waits for pictures",
-        f"             {_gib(speed.peak_memory)} held in the timed steps: tokenizer, libraries and what the allocator "
+        f"             {gib(speed.peak_memory)} held in the timed steps: tokenizer, libraries and what the allocator "
         "keeps included",
         *_hints(job, speed.tokenizer_share, speed.data_share),
-        f"whole run    about {duration(steps * speed.seconds_per_step)} on "
+        f"whole run    about {duration(cost.steps * seconds)} on "
         + (f"{world} processes" if world > 1 else "one process like this")
         + (", after the training of its tokenizer" if job.tokenizer.path is None else ""),
-    )
-    return 0
+    ]
 
 
 def _hints(job: PretrainJob, tokenizer: float, data: float) -> list[str]:
@@ -110,7 +125,3 @@ def _hints(job: PretrainJob, tokenizer: float, data: float) -> list[str]:
     if data > _MUCH:
         hints.append("             more data.workers load pictures faster, if there are cores for them")
     return hints
-
-
-def _gib(amount: float) -> str:
-    return f"{amount / 2**30:.2f} GiB"

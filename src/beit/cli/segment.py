@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beit.cli.output import say
+from beit.cli.output import gib, say
 from beit.cli.parser import parse_job
 from beit.training.segment_settings import SegmentJob
 
@@ -34,8 +34,8 @@ def _forecast(job: SegmentJob) -> int:
     pictures, side = job.train.batch_size // cost.processes, job.model.image_size or "the checkpoint's"
     say(
         f"parameters   {cost.parameters:,}",
-        f"memory       {_gib(cost.peak_memory)} held by a process in a step of {pictures} pictures of {side} pixels, "
-        f"{_gib(cost.state)} of it for weights and optimiser",
+        f"memory       {gib(cost.peak_memory)} held by a process in a step of {pictures} pictures of {side} pixels, "
+        f"{gib(cost.state)} of it for weights and optimiser",
         "             train.recompute, train.accumulate and bf16 lower the rest",
         f"steps        {cost.steps:,} of {job.train.batch_size} pictures, out of {cost.scenes:,}",
         f"speed        {cost.seconds_per_step:.3f} s per step, {cost.data_share:.0%} of it waits for pictures",
@@ -43,10 +43,6 @@ def _forecast(job: SegmentJob) -> int:
         f"process{'es' * (cost.processes > 1)} like this",
     )
     return 0
-
-
-def _gib(amount: float) -> str:
-    return f"{amount / 2**30:,.2f} GiB"
 
 
 def _segment(job: SegmentJob) -> int:

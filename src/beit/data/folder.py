@@ -10,7 +10,7 @@ import numpy as np
 
 from beit.data.source import ImageSource
 from beit.errors import DataError
-from beit.image import EXTENSIONS, StoredPicture, explained, open_image
+from beit.image import EXTENSIONS, StoredPicture, explained, open_image, walk_pictures
 
 
 class FolderSource(ImageSource):
@@ -22,7 +22,7 @@ class FolderSource(ImageSource):
     def __init__(self, folder: Path, min_side: int = 8) -> None:
         self._folder = folder
         self._min_side = min_side
-        self._paths = _pictures(folder)
+        self._paths = sorted(walk_pictures(folder))  # text: of millions, paths would fill the memory
         if not self._paths:
             raise DataError(
                 f"there are no pictures in {folder}; looked for files ending in {', '.join(sorted(EXTENSIONS))}"
@@ -56,24 +56,4 @@ class FolderSource(ImageSource):
 
 def holds_pictures(folder: Path) -> bool:
     """Return whether there are pictures below a folder."""
-    return next(_walk(folder), None) is not None
-
-
-def _pictures(folder: Path) -> list[str]:
-    """Return the relative paths of all pictures, sorted; links to folders are followed."""
-    return sorted(_walk(folder))
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    seen: set[str] = set()  # a link may lead back to where it stands
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if os.path.realpath(place) in seen:
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(place))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = os.path.relpath(place, folder)
-        prefix = "" if relative == "." else relative + os.sep
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                yield prefix + name
+    return next(walk_pictures(folder), None) is not None

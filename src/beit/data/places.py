@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from pathlib import Path
+from typing import NoReturn
 
 from beit.errors import DataError
 
@@ -36,8 +37,8 @@ def matching(pattern: str) -> list[Path]:
     return found
 
 
-def refuse_compressed(path: Path) -> None:
-    """Refuse a compressed tar file.
+def refuse_compressed(path: Path) -> NoReturn:
+    """Refuse a compressed tar file, always.
 
     Raises:
         DataError: Saying how to unpack it.

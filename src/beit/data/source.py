@@ -108,7 +108,7 @@ def open_source(path: str, min_side: int = 8) -> ImageSource:
 
     if path in DIGITS:
         return DigitsSource(path)
-    if path.startswith("digits"):
+    if path.partition(":")[0] == "digits" and not Path(path).exists():
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
     if path.startswith(PREFIX):
         return open_hub(path, min_side)

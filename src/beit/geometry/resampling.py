@@ -121,7 +121,8 @@ def _geometric_weights(n: int, m: int, degree: int) -> Array:
     source = geometric_offsets(n, m)
     # offsets beyond the outermost source offset get its value, as in scipy's interpolation
     target = np.clip(np.arange(m) - m // 2, source[0], source[-1]).astype(np.float64)
-    degree = min(degree, n - 1)
+    if n == 3:  # -1, 0 and 1, where the clipped targets are too: no curve is needed between them
+        degree = 1
     knots = _knots(source, degree)
     return _b_splines(target, knots, degree) @ np.linalg.inv(_b_splines(source, knots, degree))
 
@@ -143,8 +144,6 @@ def geometric_offsets(n: int, m: int) -> Array:
 def _knots(points: Array, degree: int) -> Array:
     """Return the knots of the spline that passes through all points, without a kink near the ends ("not a knot")."""
     inner = points[(degree + 1) // 2 : len(points) - (degree + 1) // 2]
-    if degree == 2:  # three points: one parabola
-        inner = points[:0]
     return np.concatenate(([points[0]] * (degree + 1), inner, [points[-1]] * (degree + 1)))
 
 

@@ -2,6 +2,7 @@
 
 from beit.image.arrays import HALF, normalise, to_unit_array
 from beit.image.batch import BatchFeature
+from beit.image.folders import picture_files, walk_pictures
 from beit.image.labels import IGNORED
 from beit.image.preprocessing import Box, Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
@@ -26,6 +27,8 @@ __all__ = [
     "explained",
     "normalise",
     "open_image",
+    "picture_files",
     "read_image",
     "to_unit_array",
+    "walk_pictures",
 ]

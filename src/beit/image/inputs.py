@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from beit.errors import ConfigError, DataError
 from beit.image.options import FIRST, LAST, NONE
-from beit.image.reading import check_single, read_image
+from beit.image.reading import check_single, read_image, upper_eight_bits
 
 Pixels = NDArray[Any]
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -125,8 +125,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     image = load_upright(image, "picture")
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I;16"):  # the upper 8 bits, as `read_image` does; Pillow's own conversion would clip
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    if image.mode.startswith("I;16"):
+        image = upper_eight_bits(image)
     elif image.mode in ("I", "F"):
         image = Image.fromarray(_grey_of_unknown_range(np.asarray(image), image.mode))
     elif image.mode in ("La", "RGBa"):  # Pillow converts colours multiplied with their opacity only back

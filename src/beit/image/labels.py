@@ -51,7 +51,11 @@ def reduce_labels(labels: Labels) -> Labels:
 
 
 def resize_labels(labels: Labels, hw: tuple[int, int]) -> Labels:
-    """Return a map of another size, each pixel the nearest of the old ones, where Pillow finds that for pictures."""
+    """Return a map of another size, each pixel the nearest of the old ones, where Pillow finds that for pictures.
+
+    Raises:
+        DataError: If an id is too large for Pillow.
+    """
     if labels.shape == hw:
         return labels
     narrow = labels.astype(np.int32)  # the widest whole numbers that Pillow has

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from beit.errors import ConfigError
 from beit.image.labels import IGNORED
 
 Bytes = NDArray[np.uint8]
@@ -33,18 +34,35 @@ def palette(classes: int) -> Bytes:
     return colours_K3
 
 
-def coloured(labels_HW: NDArray[np.int64], classes: int) -> Image.Image:
-    """Return a label map in the colours of its classes; what has none is black."""
+def _table(classes: int) -> Bytes:
+    """Return the colour of every number that a pixel of 8 bits may hold, (256, 3)."""
+    if classes > IGNORED:
+        raise ConfigError(
+            f"the model has {classes} classes; expected at most {IGNORED}, as many as pictures of 8 bits tell apart: "
+            "take the numbers themselves (Segmentation.labels), or their shares (beit predict --format jsonl)"
+        )
     table = np.zeros((IGNORED + 1, 3), np.uint8)
     table[:classes] = palette(classes)
-    return Image.fromarray(table[labels_HW])
+    return table
+
+
+def coloured(labels_HW: NDArray[np.int64], classes: int) -> Image.Image:
+    """Return a label map in the colours of its classes; what has none is black.
+
+    Raises:
+        ConfigError: If there are more classes than 8 bits tell apart.
+    """
+    return Image.fromarray(_table(classes)[labels_HW])
 
 
 def indexed(labels_HW: NDArray[np.int64], classes: int) -> Image.Image:
-    """Return a label map as a picture of indices with a palette, for a PNG that programs and people can read."""
+    """Return a label map as a picture of indices with a palette, for a PNG that programs and people can read.
+
+    Raises:
+        ConfigError: If there are more classes than 8 bits tell apart.
+    """
+    table = _table(classes)
     image = Image.fromarray(labels_HW.astype(np.uint8))
-    table = np.zeros((IGNORED + 1, 3), np.uint8)
-    table[:classes] = palette(classes)
     image.putpalette(table.ravel().tolist())
     return image
 

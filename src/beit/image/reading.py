@@ -82,10 +82,15 @@ def check_single(image: Image.Image, name: object) -> None:
         )
 
 
+def upper_eight_bits(grey: Image.Image) -> Image.Image:
+    """Return 16-bit grey as 8-bit grey: the upper half of every number, which Pillow's own conversion would clip."""
+    return Image.fromarray((np.asarray(grey).astype(np.uint32) >> 8).astype(np.uint8))
+
+
 def _eight_bit(image: Image.Image, name: object) -> Image.Image:
-    """Return a picture of 8 bits per channel; of 16-bit grey the upper 8, which Pillow's own conversion would clip."""
+    """Return a picture of 8 bits per channel."""
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+        return upper_eight_bits(image)
     if image.mode in ("I", "F"):
         raise DataError(
             f"{name} has {image.mode} pixels, whose range is unknown; save it with 8 or 16 bits per channel"

@@ -9,10 +9,10 @@ from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.image.arrays import HALF
 from beit.image.preprocessing import Preprocessing
+from beit.image.processor import PREPROCESSOR_NAME
 from beit.image.timm_view import Statistics, timm_options, timm_statistics
 
 IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_PREPROCESSOR = "preprocessor_config.json"
 
 
 def checkpoint_statistics(checkpoint: str) -> Statistics | None:
@@ -23,7 +23,7 @@ def checkpoint_statistics(checkpoint: str) -> Statistics | None:
     """
     place = Path(checkpoint)
     folder = place.parent if place.is_file() else place
-    if (folder / _PREPROCESSOR).is_file():
+    if (folder / PREPROCESSOR_NAME).is_file():
         view = Preprocessing.from_pretrained(folder)
         return view.mean, view.std
     if (config := folder / CONFIG_NAME).is_file() and (told := timm_statistics(timm_options(config))) is not None:

@@ -12,8 +12,7 @@ from typing import Any
 from PIL import Image
 
 from beit.errors import DataError, missing_extra
-from beit.image import EXTENSIONS
-from beit.inference.pictures import pictures_below
+from beit.image import EXTENSIONS, picture_files
 
 FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
@@ -49,7 +48,7 @@ def named_files(places: Sequence[str]) -> list[Named]:
         if not place.is_dir():
             found.append(Named(place, place.stem))
             continue
-        inside = pictures_below(place, EXTENSIONS | FILMS)
+        inside = picture_files(place, EXTENSIONS | FILMS)
         found += [Named(path, str(path.relative_to(place).with_suffix("")).replace(os.sep, "_")) for path in inside]
     refuse_twice(named.stem for named in found)
     return found

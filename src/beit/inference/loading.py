@@ -14,10 +14,10 @@ from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.image.statistics import checkpoint_statistics
 from beit.image.timm_view import timm_options
+from beit.inference.exported import is_exported, load_exported
 from beit.inference.runner import Runner, TorchRunner
 
 logger = logging.getLogger("beit")
-_EXPORTED = "export.json"
 
 
 def load_runner(name: str | Path, device: str, dtype: str, hub: HubOptions | None) -> Runner:
@@ -27,9 +27,7 @@ def load_runner(name: str | Path, device: str, dtype: str, hub: HubOptions | Non
         CheckpointError: If there is no model, or it is damaged.
         ConfigError: If there is no such device or type, or the model's config is invalid.
     """
-    if (Path(name) / _EXPORTED).is_file():
-        from beit.inference.exported import load_exported  # what runs exported files may not be installed
-
+    if is_exported(name):
         return load_exported(Path(name))
     import beit.models_torch as models
     from beit.weights import open_checkpoint

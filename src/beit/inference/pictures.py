@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import BeitError, DataError
-from beit.image import EXTENSIONS
+from beit.image import picture_files
 from beit.image.inputs import to_picture
 from beit.image.steps import to_eight_bits
 
@@ -53,24 +53,12 @@ def each_picture(pictures: Picture | Iterable[Picture]) -> list[Picture]:
     """
     if isinstance(pictures, str | os.PathLike):
         place = Path(pictures)
-        return list(pictures_below(place)) if place.is_dir() else [pictures]
+        return list(picture_files(place)) if place.is_dir() else [pictures]
     if isinstance(pictures, list | tuple):
         return [picture for item in pictures for picture in each_picture(item)]
     if getattr(pictures, "ndim", 0) == 4:  # an array of several
         return list(pictures)
     return [pictures]
-
-
-def pictures_below(folder: Path, endings: frozenset[str] = EXTENSIONS) -> list[Path]:
-    """Return the files below a folder that have one of some endings, by their paths.
-
-    Raises:
-        DataError: If there are none.
-    """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
-    if not found:
-        raise DataError(f"there are no pictures in {folder}; expected endings such as {', '.join(sorted(EXTENSIONS))}")
-    return found
 
 
 def opened(pictures: list[Picture]) -> Iterator[Image.Image]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, cast, get_args
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,12 @@ from beit.inference.loading import load_runner, load_scene_inference, load_view
 from beit.inference.pictures import Picture, each_picture, opened, to_rgb
 from beit.inference.results import Attention, Classification, Embedding, Reconstruction, Segmentation
 from beit.inference.runner import Floats, Runner, TorchRunner
+from beit.inference.tasks import Task, check_task, possible_tasks
 
 if TYPE_CHECKING:
     from beit.inference.reconstruction import Reconstructor
     from beit.models_torch.scene import SceneInference
     from beit.tokenizer import VisualTokenizer
-
-Task = Literal["classify", "segment", "embed", "reconstruct", "attend"]
-TASKS: tuple[Task, ...] = get_args(Task)
 
 
 class Predictor:
@@ -56,7 +54,9 @@ class Predictor:
         scene: SceneInference | None = None,
         tokenizer: VisualTokenizer | None = None,
     ) -> None:
-        self.runner, self.preprocessing, self.scene = runner, preprocessing, scene
+        self.runner: Runner = runner
+        self.preprocessing: Preprocessing = preprocessing
+        self.scene = scene
         self._grid: Grid = patch_grid(preprocessing.image_hw, runner.config.patch_size)
         if not isinstance(runner, TorchRunner) and preprocessing.image_hw != runner.image_hw:
             raise ConfigError(
@@ -68,7 +68,7 @@ class Predictor:
             from beit.inference.reconstruction import Reconstructor
 
             self._reconstruct = Reconstructor(runner, preprocessing, tokenizer, self._grid)
-        self.tasks: frozenset[Task] = self._possible()
+        self.tasks: frozenset[Task] = possible_tasks(runner, reconstructs=tokenizer is not None)
 
     @classmethod
     def from_pretrained(
@@ -253,31 +253,7 @@ class Predictor:
         Raises:
             ConfigError: Naming those that it can.
         """
-        if task in self.tasks:
-            return
-        reason = ""
-        if task == "classify" and self.config.problem_type == "regression":
-            reason = "it gives numbers, not classes; "
-        if task == "reconstruct" and self._is_pretraining:
-            reason = "no tokenizer is given; pass tokenizer=... (--tokenizer) with the one it was trained with; "
-        possible = ", ".join(name for name in TASKS if name in self.tasks) or "none"
-        raise ConfigError(f"this model cannot {task}: {reason}expected one of: {possible}")
-
-    @property
-    def _is_pretraining(self) -> bool:
-        from beit.models_torch import BeitForMaskedImageModeling
-
-        return isinstance(self.runner, TorchRunner) and isinstance(self.runner.model, BeitForMaskedImageModeling)
-
-    def _possible(self) -> frozenset[Task]:
-        possible: set[Task] = {self.runner.task}
-        if self.config.problem_type == "regression":
-            possible.discard("classify")
-        if isinstance(self.runner, TorchRunner):
-            possible |= {"embed", "attend"}
-        if self._reconstruct is not None:
-            possible.add("reconstruct")
-        return frozenset(possible)
+        check_task(task, self.tasks, self.runner)
 
     def _batches(self, pictures: Picture, batch_size: int) -> Iterator[Floats]:
         """Yield the pixels of pictures, (B, C, H, W), opened only when their turn comes."""

@@ -76,15 +76,27 @@ class Segmentation:
         self.overlay().show()
 
     def index_image(self) -> Image.Image:
-        """Return the numbers as a picture of 8 bits with a palette."""
+        """Return the numbers as a picture of 8 bits with a palette.
+
+        Raises:
+            ConfigError: If there are more than 255 classes.
+        """
         return indexed(self.labels, len(self.classes))
 
     def colour_image(self) -> Image.Image:
-        """Return the classes in colours, with a legend on the right."""
+        """Return the classes in colours, with a legend on the right.
+
+        Raises:
+            ConfigError: If there are more than 255 classes.
+        """
         return self._with_legend(coloured(self.labels, len(self.classes)))
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
-        """Return the picture under the colours of its classes, with a legend on the right."""
+        """Return the picture under the colours of its classes, with a legend on the right.
+
+        Raises:
+            ConfigError: If there are more than 255 classes.
+        """
         return self._with_legend(overlaid(self.picture, self.labels, len(self.classes), opacity))
 
     def _with_legend(self, image: Image.Image) -> Image.Image:

@@ -85,39 +85,21 @@ class TorchRunner:
             return _numpy(self.model(self._tensor(pixels_BCHW), return_dict=True).logits)
 
     def embed(self, pixels_BCHW: Floats) -> Floats:
-        """Return one vector per picture, (B, D).
-
-        The pooled features that a classifier sees; of models without a pooler the mean over the patches of the last
-        layer, normalised where the model does so before its head.
-        """
-        from beit.models_torch import BeitForMaskedImageModeling
+        """Return one vector per picture, (B, D): its pooled features."""
+        from beit.inference.embedding import pooled_features
 
         with self.computing():
-            outputs = self._encode(self._tensor(pixels_BCHW))
-            pooled_BD = getattr(outputs, "pooler_output", None)
-            if pooled_BD is None:
-                tokens_BSD = outputs.last_hidden_state if "last_hidden_state" in outputs else outputs.hidden_states[-1]
-                if isinstance(self.model, BeitForMaskedImageModeling):
-                    tokens_BSD = self.model.norm(tokens_BSD)
-                pooled_BD = tokens_BSD[:, 1:].mean(dim=1)
-            return _numpy(pooled_BD)
+            return _numpy(pooled_features(self.model, self._tensor(pixels_BCHW)))
 
     def attention(self, pixels_BCHW: Floats, layer: int) -> Floats:
         """Return the attention maps of a layer, (B, heads, S, S): who looks, at what."""
         with self.computing():
-            return _numpy(self._encode(self._tensor(pixels_BCHW), output_attentions=True).attentions[layer])
+            outputs = self.model.base_model(self._tensor(pixels_BCHW), return_dict=True, output_attentions=True)
+            return _numpy(outputs.attentions[layer])
 
     def computing(self) -> AbstractContextManager[Any]:
         """Return the context in which to compute with the model: its precision, no gradients."""
         return _Computing(self.device.type, self._dtype)
-
-    def _encode(self, pixels_BCHW: torch.Tensor, **asked: bool) -> Any:
-        """Return the encoder's output; that of a backbone has hidden states alone."""
-        from beit.models_torch import BeitBackbone
-
-        if isinstance(self.model, BeitBackbone):
-            asked["output_hidden_states"] = True
-        return self.model.base_model(pixels_BCHW, return_dict=True, **asked)
 
     def _tensor(self, pixels_BCHW: Floats) -> torch.Tensor:
         import torch

@@ -87,7 +87,11 @@ class FlaxBeitBase:
 
     @property
     def params(self) -> Tree:
-        """The parameters, a tree of the published names; running statistics of batch norms are among them."""
+        """The parameters, a tree of the published names; running statistics of batch norms are among them.
+
+        Raises:
+            ConfigError: If the model was made without any.
+        """
         if self._params is None:
             raise ConfigError("the model was made with _do_init=False and holds no params; keep them outside of it")
         return self._params

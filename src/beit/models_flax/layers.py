@@ -1,4 +1,4 @@
-"""Small layers shared by all models: activation, drop path, layer scale, feed-forward network, batch norm.
+"""Small layers shared by all models: activation, drop path, feed-forward network, batch norm.
 
 Legend: B batch, S = 1 + N tokens, D hidden, C channels; y x rows and columns of a map.
 """

@@ -37,7 +37,7 @@ class ConvBlock(nn.Module):
 
 
 class ConvBlocks(nn.Module):
-    """Blocks "0", "1", ...: one for each of several maps, or one after the other."""
+    """Blocks "0", "1", ...: one for each of several maps."""
 
     channels: int
     kernel_size: int

@@ -21,8 +21,6 @@ from beit.outputs import ImageClassifierOutput
 class BeitForImageClassification(BeitPreTrainedModel):
     """BEiT with a classifier on the pooled features (arXiv 2106.08254, section 2.6)."""
 
-    head_name = "classifier"
-
     def __init__(self, config: BeitConfig) -> None:
         super().__init__(config)
         self.beit = BeitModel(config, add_pooling_layer=True)

@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Which device to compute on, and in which precision."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def pick_device(wanted: str) -> torch.device:
     if wanted == "cuda" and not has_gpu:
         raise ConfigError("device is 'cuda' but there is no usable GPU; use 'cpu' or 'auto'")
     return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
+
+
+def computes_in_bf16(precision: str, device: torch.device) -> bool:
+    """Return whether autocast to bf16 is asked for, or with "auto" a GPU supports it."""
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
 
 
 def as_device(wanted: torch.device | str | int) -> torch.device:

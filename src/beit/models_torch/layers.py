@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from beit.models_torch.eager import eager_float32
 from beit.models_torch.lean import gelu_linear
-from beit.models_torch.linear import Linear
+from beit.models_torch.linear import Linear, gelu_of_linear
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -91,7 +91,10 @@ class FeedForward(nn.Module):
 
     def forward(self, tokens_BSD: Tensor) -> Tensor:
         """Return the branch (B, S, D)."""
-        hidden_BSE, contract = self.expand(tokens_BSD), self.contract
+        expand, contract = self.expand, self.contract
+        if self.act is functional.gelu and _is_plain(expand) and _learns_nothing():
+            return self.dropout(contract(gelu_of_linear(tokens_BSD, expand.weight, expand.bias)))
+        hidden_BSE = expand(tokens_BSD)
         if self.act is functional.gelu and _is_plain(contract) and eager_float32(hidden_BSE, contract.weight):
             return self.dropout(gelu_linear(hidden_BSE, contract.weight, contract.bias))
         return self.dropout(contract(self.act(hidden_BSE)))
@@ -101,6 +104,13 @@ def _is_plain(layer: nn.Module) -> bool:
     """Tell whether a layer is what it was built as: no adapter in its place, no hook that waits for its input."""
     hooked = layer._forward_hooks or layer._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
     return type(layer) is Linear and not hooked
+
+
+def _learns_nothing() -> bool:
+    """Tell whether no gradient is wanted; a trace is the same with and without."""
+    if torch.is_grad_enabled():
+        return False
+    return torch.compiler.is_compiling() or not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 class ClassificationHead(Linear):

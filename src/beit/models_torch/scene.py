@@ -24,10 +24,8 @@ from beit.models_torch.segmentation import BeitForSemanticSegmentation
 from beit.models_torch.sliding_window import Windows, windowed_logits
 from beit.weights import atomic_file
 
-_MOST_IN_MEMORY = 2**28  # bytes of scores; more go to a temporary file
-
-
 FILE_NAME = "scene_inference.json"
+_MOST_IN_MEMORY = 2**28  # bytes of scores; more go to a temporary file
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from beit.models_torch.device import computes_in_bf16
 from beit.tokenizer.protocol import VisualTokenizer
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -38,7 +39,7 @@ class TokenEncoder:
         if isinstance(tokenizer, nn.Module):
             tokenizer.to(self.device).eval().requires_grad_(requires_grad=False)
             tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
-        self.precision = _resolved(precision, self.device)
+        self.precision: Literal["fp32", "bf16"] = "bf16" if computes_in_bf16(precision, self.device) else "fp32"
         self._encode = torch.compile(tokenizer.encode) if compiled else tokenizer.encode
 
     @torch.no_grad()
@@ -52,9 +53,3 @@ class TokenEncoder:
         # inside a training step under autocast, the tokens keep their own precision
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             return self._encode(pixels_BCHW)
-
-
-def _resolved(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    if precision != "auto":
-        return precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"

@@ -8,16 +8,25 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from beit.tokenizer.loading import Tokenizer
+from beit.tokenizer.model import DiscreteVAE
+from beit.tokenizer.protocol import VisualTokenizer
+from beit.tokenizer.vq_kd import VQKD
 
 # options that do not change the tokens of given pixels
 _IMMATERIAL = {"has_decoder", "decoder_input_size", "decoder_layers", "teacher_size", "image_size"}
 
 
-def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
-    """Return a SHA-256 of everything that decides the tokens: the options and every tensor but the decoder's."""
+def tokenizer_fingerprint(tokenizer: VisualTokenizer) -> str:
+    """Return a SHA-256 of everything that decides the tokens: the options and every tensor but the decoder's.
+
+    Of a tokenizer of another kind it is made of its class, its two numbers, and its tensors if it is a torch module.
+    """
+    if not isinstance(tokenizer, DiscreteVAE | VQKD):
+        tensors = tokenizer.state_dict() if isinstance(tokenizer, nn.Module) else {}
+        about = f"{type(tokenizer).__qualname__} {tokenizer.vocab_size} {tokenizer.stride}"
+        return tensors_fingerprint(tensors, about)
     options = {name: value for name, value in asdict(tokenizer.config).items() if name not in _IMMATERIAL}
     tensors = {
         name: tensor

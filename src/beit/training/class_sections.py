@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from beit.image import to_unit_array
 from beit.training.charts import MOST_NUMBERED_CLASSES, reliability_chart
 from beit.training.class_evaluation import ClassEvaluation
-from beit.training.report import Section, chart_figure, confusion_section, figure
+from beit.training.evaluation_parts import absent, mistakes_section, worst
+from beit.training.report import Section, chart_figure, confusion_section
 
-SHOWN_MISTAKES = 24
-SHOWN_CLASSES = 50
 _SHOWN_PAIRS = 30
 _MOST_CLASSES_IN_A_MATRIX = 120  # above, cells are smaller than a pixel of the page
 
@@ -30,14 +28,11 @@ def class_sections(evaluation: ClassEvaluation) -> list[Section]:
 
 def _classes_section(evaluation: ClassEvaluation) -> Section:
     results = evaluation.per_class()
-    shown = results[:SHOWN_CLASSES]
-    which = f"The worst {len(shown)} of {len(results)} classes" if len(shown) < len(results) else "Worst first"
-    absent = len(evaluation.classes) - len(results)
-    without = f" {absent} of the model's {len(evaluation.classes)} classes have no pictures." if absent else ""
+    shown, which = worst(results, "classes")
     return Section(
         "Classes",
         f"{which}. Accuracy: the share of its pictures that is recognised. Precision: the share of the pictures taken "
-        f"for it that is right.{without}",
+        f"for it that is right.{absent(evaluation, len(results), 'classes')}",
         columns=["class", "pictures", "accuracy", "precision", "most often taken for"],
         rows=[
             [
@@ -85,11 +80,11 @@ def _confusion_sections(evaluation: ClassEvaluation) -> list[Section]:
 
 def _mistakes_section(evaluation: ClassEvaluation) -> Section:
     wrong = np.flatnonzero(~evaluation.right)
-    order = wrong[np.argsort(-evaluation.confidence[wrong], kind="stable")][:SHOWN_MISTAKES].tolist()
-    section = Section("Wrong predictions", f"{len(wrong):,} of {len(evaluation.indices):,}; the most confident first.")
-    for place in order:
-        picture = evaluation.view.crop(evaluation.source.load(evaluation.indices[place]))
+    order = wrong[np.argsort(-evaluation.confidence[wrong], kind="stable")]
+
+    def caption(place: int) -> str:
         truth, guess = evaluation.classes[evaluation.labels[place]], evaluation.classes[evaluation.predicted[place]]
-        caption = f"is {truth}, predicted {guess} ({float(evaluation.confidence[place]):.0%})"
-        section.gallery.append([figure(to_unit_array(picture), caption)])
-    return section
+        return f"is {truth}, predicted {guess} ({float(evaluation.confidence[place]):.0%})"
+
+    text = f"{len(wrong):,} of {len(evaluation.indices):,}; the most confident first."
+    return mistakes_section(evaluation, "Wrong predictions", text, order, caption)

@@ -5,6 +5,7 @@ Legend: B batch, N patches, M masked patches of a picture, S = 1 + N tokens, D h
 
 from __future__ import annotations
 
+import sys
 import time
 
 import torch
@@ -16,7 +17,7 @@ from beit.geometry import patch_grid
 _GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
 _GEMM_ROUNDS = 5
 _BACKWARD = 2  # the backward pass costs two forward passes: gradients of inputs and of weights
-_ADAM = 4  # numbers per trained parameter: the weight, its gradient, two moments
+_ADAM = 4 * 4  # bytes per trained parameter, in float32: the weight, its gradient, two moments
 _KEPT_PER_LAYER = 10  # activations of width D that a layer keeps per token for the backward pass: inputs and outputs of
 # norms and projections, queries, keys, values, both branches; and one or two of width I, around the activation
 _LOGITS = 3  # the logits, their logarithm of probabilities, and the gradient
@@ -44,6 +45,11 @@ def training_flops(config: BeitConfig, masked: float) -> float:
     return (1 + _BACKWARD) * forward_flops(config, masked)
 
 
+def state_bytes(model: nn.Module) -> int:
+    """Return the bytes that the weights of a model, their gradients and the moments of AdamW take."""
+    return _ADAM * sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def memory_estimate(
     model: nn.Module, config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, lean: bool = False
 ) -> dict[str, float]:
@@ -60,11 +66,10 @@ def memory_estimate(
         lean: Whether the activations of a feed-forward network are kept once, as on a CPU (`models_torch/lean.py`).
     """
     grid = patch_grid(config.image_size, config.patch_size)
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     sequence = 1 + grid.patches
     kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + (1 if lean else 2) * config.intermediate_size)
     return {
-        "weights and optimiser": 4.0 * _ADAM * trained,
+        "weights and optimiser": float(state_bytes(model)),
         "activations": float(pictures * config.num_hidden_layers * kept * bytes_per_number),
         "logits": 4.0 * _LOGITS * pictures * masked * config.vocab_size,
     }
@@ -90,7 +95,8 @@ def peak_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     import resource  # not on Windows, which has no such count
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def wait_for(device: torch.device) -> None:

@@ -16,7 +16,7 @@ from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.tokenizer import TokenEncoder, load_tokenizer
 from beit.training.evaluation_kinds import evaluate_model
-from beit.training.evaluation_pass import Way
+from beit.training.evaluation_pass import PassOptions
 from beit.training.evaluation_sections import evaluation_sections
 from beit.training.finetune import finetune
 from beit.training.gallery import scene_section
@@ -35,10 +35,7 @@ from beit.training.settings import (
     RunSettings,
     TrainSettings,
 )
-from beit.training.tokenizer_settings import (
-    CodebookLossSettings,
-    CodebookSettings,
-)
+from beit.training.tokenizer_settings import CodebookLossSettings, CodebookSettings
 
 SEEDS = (0, 1, 2)
 LABELS_PER_CLASS = 10
@@ -145,7 +142,7 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
     mask = mask_plan(job.mask, model.beit.embeddings.grid)
     views = replace(pretraining_views(job, model.config, encoder.tokenizer.stride, mask.grid), augmentation=None)
     classifier = BeitForImageClassification.from_pretrained(tuned.model)
-    evaluation = evaluate_model(classifier, Preprocessing.from_pretrained(tuned.model), test, Way(256))
+    evaluation = evaluate_model(classifier, Preprocessing.from_pretrained(tuned.model), test, PassOptions(256))
     ahead = mean(result.pretrained) - mean(result.from_scratch)
     sections = [
         Section(

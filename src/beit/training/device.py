@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
 from beit.errors import ConfigError
-from beit.models_torch.device import pick_device
+from beit.models_torch.device import computes_in_bf16, pick_device
 from beit.training.settings import RunSettings
 from beit.training.together import join
 
@@ -39,11 +39,6 @@ def make_accelerator(run: RunSettings) -> Accelerator:
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
     join(accelerator)
     return accelerator
-
-
-def computes_in_bf16(precision: str, device: torch.device) -> bool:
-    """Return whether autocast to bf16 is asked for, or with "auto" a GPU supports it."""
-    return precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
 
 
 @contextmanager

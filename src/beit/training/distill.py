@@ -6,49 +6,42 @@ Legend: B batch, C channels, N patches, T features of the teacher, h x w tokens,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
-from beit.data import Collate, ViewDataset, Views
+from beit.data import Collate
 from beit.errors import ConfigError
 from beit.geometry import Grid
-from beit.tokenizer import VQKD, TokenEncoder, VQKDConfig, distillation_loss
+from beit.tokenizer import VQKD, VQKDConfig, distillation_loss
 from beit.tokenizer.checks import check_side
 from beit.tokenizer.fingerprint import tensors_fingerprint
 from beit.training.broken import note_shards
 from beit.training.codebook import CodebookWatch
-from beit.training.conclusion import conclude, save_model
-from beit.training.device import make_accelerator
 from beit.training.early_stop import EarlyStop
-from beit.training.inputs import augmentation, open_sources
 from beit.training.jobs import DistillJob
 from beit.training.loop import train
-from beit.training.metrics import read_metrics
-from beit.training.plan import Plan, check_length, check_no_layer_decay
-from beit.training.pretrain_checks import check_batch
-from beit.training.report import Section, curves_section, numbers_table
+from beit.training.plan import Plan
 from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.sharding import check_sharding
 from beit.training.teacher import BeitTeacher, Teacher, feature_size
 from beit.training.together import one_run
-from beit.training.tokenizer_pictures import reconstruction_section
-from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
 from beit.training.tokenizer_run import TokenizerRun
-from beit.training.tokenizer_settings import (
-    QuantiserSettings,
-)
+from beit.training.tokenizer_settings import QuantiserSettings
+from beit.training.tokenizer_wiring import Wording, conclude_tokenizer, opened_inputs, quality_so_far, random_views
 
-CURVES = {
-    "Loss": ["loss", "distillation"],
-    "Commitment": ["commitment"],
-    "Perplexity of the codes in a step": ["perplexity"],
-    "Dead and revived codes": ["dead_codes", "revived"],
-    "Held-out dissimilarity": ["dissimilarity"],
-    "Learning rate": ["lr"],
-}
+_WORDING = Wording(
+    "VQ-KD tokenizer",
+    "",
+    {
+        "Loss": ["loss", "distillation"],
+        "Commitment": ["commitment"],
+        "Perplexity of the codes in a step": ["perplexity"],
+        "Dead and revived codes": ["dead_codes", "revived"],
+        "Held-out dissimilarity": ["dissimilarity"],
+        "Learning rate": ["lr"],
+    },
+)
 
 
 class DistillObjective(nn.Module):
@@ -105,12 +98,7 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
         if job.teacher is None:
             raise ConfigError("teacher is missing; name a classifier, such as the model folder of a fine-tuning")
         teacher = BeitTeacher.from_pretrained(job.teacher, grid)
-    check_no_layer_decay(job.optim)
-    check_sharding(job.run, job.train)
-    sources = open_sources(job.data, job.run.seed)
-    accelerator = make_accelerator(job.run)
-    check_batch(job.train.batch_size, len(sources.train))
-    check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
+    sources, accelerator = opened_inputs(job)
     facts: dict[str, str] = {}
     if isinstance(teacher, nn.Module):
         teacher.to(accelerator.device).eval().requires_grad_(requires_grad=False)
@@ -121,18 +109,14 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
         return folder
     note_shards(accelerator, folder.broken, sources.train, sources.val)
     torch.manual_seed(job.run.seed)
-    plain = tokenizer_views(side)
-    changing = Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
-    dataset = ViewDataset(sources.train, changing, job.run.seed, replace_broken=True)
+    dataset = random_views(job, sources.train)
     model = VQKD(VQKDConfig(**{**asdict(config), "teacher_size": size}))
     run = TokenizerRun(model, DistillObjective(model, teacher, job.quantiser), job.optim.weight_decay)
-    batch_size = job.train.batch_size
 
     def dissimilarity() -> float:
-        encoder = TokenEncoder(deepcopy(run.model), accelerator.device, precision="fp32")
-        workers, most = job.data.workers, job.early_stop.pictures
-        quality, _ = measure_tokenizer(encoder, sources.val, side, batch_size, workers, teacher, most)
-        return 1 - (quality.similarity or 0.0)
+        quality = quality_so_far(job, model, sources.val, accelerator.device, teacher)
+        assert quality.similarity is not None  # noqa: S101  # there is a teacher
+        return 1 - quality.similarity
 
     early_stop = EarlyStop(job.early_stop, "dissimilarity", dissimilarity)
     plan = Plan(
@@ -140,22 +124,6 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
     )
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
-        save_model(folder, run.save)
-        encoder = TokenEncoder(run.model, accelerator.device, precision="fp32")
-        quality, broken = measure_tokenizer(encoder, sources.val, side, batch_size, job.data.workers, teacher)
-        numbers = quality.numbers()
-        conclude(
-            "VQ-KD tokenizer",
-            job,
-            folder,
-            steps,
-            numbers,
-            broken,
-            lambda: [
-                Section("Held-out pictures", table=numbers_table(numbers)),
-                reconstruction_section(encoder, sources.val, side),
-                curves_section(read_metrics(folder.metrics), CURVES),
-            ],
-        )
+        conclude_tokenizer(job, run, folder, steps, sources.val, accelerator.device, _WORDING, teacher)
     accelerator.wait_for_everyone()
     return folder

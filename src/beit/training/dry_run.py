@@ -89,7 +89,7 @@ def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | No
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
     pictures, world = len(sources.train), _processes(processes, accelerator.num_processes)
-    check_lengths(job, pictures, world)
+    check_lengths(job, start.tokenizer, pictures, world)
     stored = stored_tokens(job, start.tokenizer, start.grid)
     tokenizer = start.tokenizer or DiscreteVAE(DiscreteVAEConfig(**asdict(job.tokenizer.codebook)))
     model = pretraining_model(job, start, tokenizer)

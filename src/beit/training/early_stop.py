@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 from beit.training.metrics import Line
 from beit.training.settings import EarlyStopSettings
@@ -55,7 +56,7 @@ class EarlyStop:
     def note(self, step: int, value: float) -> bool:
         """Take note of a measurement and return whether it is a gain; what is not finite never is."""
         gain = value < self._best - self.settings.min_gain * abs(self._best) if self._best < float("inf") else True
-        if gain and value == value and value < float("inf"):
+        if gain and isfinite(value):
             self._best, self._without_gain, self.best_step = value, 0, step
             return True
         self._without_gain += 1

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from beit.data.subset import spread
-from beit.errors import CheckpointError, ConfigError
+from beit.errors import CheckpointError
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
-from beit.models_torch.device import pick_device
+from beit.models_torch.device import computes_in_bf16, pick_device
 from beit.training.broken import BrokenPictures
-from beit.training.device import computes_in_bf16
 from beit.training.evaluation import Evaluation
+from beit.training.evaluation_checks import check_places, check_settings
 from beit.training.evaluation_classes import class_indices
 from beit.training.evaluation_files import EvaluatedModel, write_predictions, write_result
 from beit.training.evaluation_kinds import evaluate_model
-from beit.training.evaluation_pass import Way
+from beit.training.evaluation_pass import PassOptions
 from beit.training.evaluation_sections import detailed_sections
 from beit.training.inputs import open_pictures
 from beit.training.jobs import EvaluateJob
@@ -28,12 +28,14 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     """Evaluate a saved model on pictures, and write the files that are asked for.
 
     Raises:
-        ConfigError: If the pictures have labels of another kind than the model is for, or no pictures are named.
+        ConfigError: If the pictures have labels of another kind than the model is for, no pictures are named, or
+            settings do not fit together.
         CheckpointError: If the model cannot be found or read.
         DataError: If the classes of model and pictures cannot be matched, or too many pictures are broken.
         StorageError: If a file cannot be written.
     """
-    _check_places(job)
+    check_places(job)
+    check_settings(job)
     source = open_pictures(job.data)
     device = pick_device(job.device)
     bf16 = computes_in_bf16(job.precision, device)
@@ -44,8 +46,8 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     view, view_from = evaluation_view(job.model, model.config.image_hw, job.crop_share)
     if job.limit is not None:
         source = spread(source, job.limit)
-    way = Way(job.batch_size, job.data.workers, job.flips, bf16, bar=True)
-    evaluation = evaluate_model(model, view, source, way, indices)
+    options = PassOptions(job.batch_size, job.data.workers, job.flips, bf16, bar=True)
+    evaluation = evaluate_model(model, view, source, options, indices)
     BrokenPictures(None, len(source), job.data.max_broken).add(evaluation.broken)
     described = EvaluatedModel(job.model, matched, view_from, str(device), "bf16" if bf16 else "fp32")
     if job.output is not None:
@@ -65,13 +67,3 @@ def _require_trained_head(model: BeitForImageClassification, name: str) -> None:
             f"{name} holds no trained classifier, {', '.join(model.load_report.new)} would be random; expected a "
             "fine-tuned model: train one with beit finetune --checkpoint"
         )
-
-
-def _check_places(job: EvaluateJob) -> None:
-    """Refuse, before the work, files that cannot be written after it."""
-    places = {name: Path(path) for name in ("output", "predictions", "report") if (path := getattr(job, name))}
-    for name, place in places.items():
-        if place.is_dir():
-            raise ConfigError(f"{name} is {str(place)!r}, a folder; expected the name of a file in it")
-        if list(places.values()).count(place) > 1:
-            raise ConfigError(f"{name} is {str(place)!r}, which another file is to have; choose another name")

@@ -19,7 +19,7 @@ from beit.models_torch import BeitForImageClassification
 from beit.training.class_evaluation import TOP, ClassEvaluation
 from beit.training.evaluation import Evaluation
 from beit.training.evaluation_classes import class_indices
-from beit.training.evaluation_pass import Passed, Way, pass_over
+from beit.training.evaluation_pass import PassOptions, PassResult, pass_over
 from beit.training.label_evaluation import LabelEvaluation
 from beit.training.problems import check_problem
 from beit.training.value_evaluation import ValueEvaluation
@@ -31,7 +31,7 @@ def evaluate_model(
     model: BeitForImageClassification,
     view: Preprocessing,
     source: ImageSource,
-    way: Way,
+    options: PassOptions,
     indices: NDArray[np.int64] | None = None,
 ) -> Evaluation:
     """Return what a model says about every usable picture of a source.
@@ -40,7 +40,7 @@ def evaluate_model(
         model: The model; its config tells what it is for.
         view: What it sees of a picture.
         source: The pictures.
-        way: How they pass through it.
+        options: How they pass through it.
         indices: The model's index of every class or label of the source (C,); None matches them by name. Numbers have
             none.
 
@@ -51,15 +51,15 @@ def evaluate_model(
     """
     problem = check_problem(model.config, source)
     if problem == "regression":
-        return _value_evaluation(model, view, source, way)
+        return _value_evaluation(model, view, source, options)
     indices_C = torch.from_numpy(class_indices(source, model.config.class_names)[0] if indices is None else indices)
     if problem == "multi_label_classification":
-        return _label_evaluation(model, view, source, way, indices_C)
-    return _class_evaluation(model, view, source, way, indices_C)
+        return _label_evaluation(model, view, source, options, indices_C)
+    return _class_evaluation(model, view, source, options, indices_C)
 
 
 def _class_evaluation(
-    model: BeitForImageClassification, view: Preprocessing, source: ImageSource, way: Way, indices_C: Tensor
+    model: BeitForImageClassification, view: Preprocessing, source: ImageSource, options: PassOptions, indices_C: Tensor
 ) -> ClassEvaluation:
     def keep(logits_BK: Tensor, labels: Tensor) -> Tensors:
         labels_B = indices_C[labels]
@@ -67,31 +67,31 @@ def _class_evaluation(
         best = logits_BK.softmax(dim=-1).topk(min(TOP, logits_BK.shape[-1]))
         return labels_B, best.indices.cpu(), best.values.cpu(), losses_B.double().cpu()
 
-    passed = pass_over(model, view, source, way, keep)
+    passed = pass_over(model, view, source, options, keep)
     return ClassEvaluation(*_common(model, view, source, passed), *_joined(passed.kept))
 
 
 def _label_evaluation(
-    model: BeitForImageClassification, view: Preprocessing, source: ImageSource, way: Way, indices_C: Tensor
+    model: BeitForImageClassification, view: Preprocessing, source: ImageSource, options: PassOptions, indices_C: Tensor
 ) -> LabelEvaluation:
     def keep(logits_BK: Tensor, labels: Tensor) -> Tensors:
         targets_BK = torch.zeros(logits_BK.shape, dtype=torch.bool)
         targets_BK[:, indices_C] = labels > 0
         return targets_BK, logits_BK.cpu()
 
-    passed = pass_over(model, view, source, way, keep)
+    passed = pass_over(model, view, source, options, keep)
     return LabelEvaluation(*_common(model, view, source, passed), *_joined(passed.kept))
 
 
 def _value_evaluation(
-    model: BeitForImageClassification, view: Preprocessing, source: ImageSource, way: Way
+    model: BeitForImageClassification, view: Preprocessing, source: ImageSource, options: PassOptions
 ) -> ValueEvaluation:
-    passed = pass_over(model, view, source, way, lambda logits_BK, labels: (labels.float(), logits_BK.cpu()))
+    passed = pass_over(model, view, source, options, lambda logits_BK, labels: (labels.float(), logits_BK.cpu()))
     return ValueEvaluation(*_common(model, view, source, passed), *_joined(passed.kept))
 
 
 def _common(
-    model: BeitForImageClassification, view: Preprocessing, source: ImageSource, passed: Passed[Tensors]
+    model: BeitForImageClassification, view: Preprocessing, source: ImageSource, passed: PassResult[Tensors]
 ) -> tuple[Any, ...]:
     """Return what every evaluation begins with."""
     names, parameters = model.config.class_names, model.num_parameters()

@@ -29,7 +29,7 @@ Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
-class Way:
+class PassOptions:
     """How pictures pass through a model.
 
     Attributes:
@@ -48,7 +48,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Passed(Generic[Kept]):
+class PassResult(Generic[Kept]):
     """What a pass left.
 
     Attributes:
@@ -69,16 +69,16 @@ def pass_over(
     model: BeitForImageClassification,
     view: Preprocessing,
     source: ImageSource,
-    way: Way,
+    options: PassOptions,
     keep: Callable[[Tensor, Tensor], Kept],
-) -> Passed[Kept]:
+) -> PassResult[Kept]:
     """Show every usable picture of a source to a model.
 
     Args:
         model: The model.
         view: What it sees of a picture.
         source: The pictures.
-        way: How they pass.
+        options: How they pass: batches, mirror images, precision.
         keep: Gets the float32 scores (B, K) of a batch, on the model's device, and its labels, on the CPU.
 
     Raises:
@@ -87,17 +87,17 @@ def pass_over(
     """
     model.eval()
     dataset = ViewDataset(source, ExactView(view), seed=0, replace_broken=False)
-    batches = evaluation_batches(dataset, Collate(0), way.batch_size, way.workers)
+    batches = evaluation_batches(dataset, Collate(0), options.batch_size, options.workers)
     kept, indices, broken, seconds = list[Kept](), list[int](), list[BrokenPicture](), list[tuple[int, float]]()
     began = time.perf_counter()
-    for batch in _with_bar(iter(batches), len(source), way.bar):
+    for batch in _with_bar(iter(batches), len(source), options.bar):
         broken += batch.broken
         if not batch.indices:
             continue
         pixels_BCHW = batch.tensors["pixel_values"].to(model.device)
         wait_for(model.device)
         model_began = time.perf_counter()
-        logits_BK = _logits(model, pixels_BCHW, way)
+        logits_BK = _logits(model, pixels_BCHW, options)
         wait_for(model.device)
         seconds.append((len(batch.indices), time.perf_counter() - model_began))
         _require_finite(logits_BK, source.name(batch.indices[0]))
@@ -105,14 +105,14 @@ def pass_over(
         indices += batch.indices
     whole = time.perf_counter() - began
     require_usable(len(indices), len(source), broken)
-    return Passed(indices, kept, Speed(_rate(seconds), len(indices) / max(whole, 1e-9)), broken)
+    return PassResult(indices, kept, Speed(_rate(seconds), len(indices) / max(whole, 1e-9)), broken)
 
 
-def _logits(model: BeitForImageClassification, pixels_BCHW: Tensor, way: Way) -> Tensor:
+def _logits(model: BeitForImageClassification, pixels_BCHW: Tensor, options: PassOptions) -> Tensor:
     """Return scores in float32, of a picture or of it and its mirror image on average."""
-    with torch.autocast(pixels_BCHW.device.type, torch.bfloat16, enabled=way.bf16):
+    with torch.autocast(pixels_BCHW.device.type, torch.bfloat16, enabled=options.bf16):
         logits_BK = model(pixels_BCHW, return_dict=True).logits.float()
-        if way.flips:
+        if options.flips:
             mirrored_BK = model(pixels_BCHW.flip(-1), return_dict=True).logits.float()
             logits_BK = (logits_BK + mirrored_BK) / 2
     return logits_BK

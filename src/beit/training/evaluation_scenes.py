@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from beit.errors import CheckpointError, ConfigError
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForSemanticSegmentation
-from beit.models_torch.device import pick_device
+from beit.models_torch.device import computes_in_bf16, pick_device
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
 from beit.training.broken import BrokenPictures
-from beit.training.device import computes_in_bf16
+from beit.training.evaluation_checks import check_places, check_settings
 from beit.training.jobs import EvaluateJob
 from beit.training.report import Section, confusion_section, write_report
 from beit.training.run_folder import resolved_recipe
@@ -73,6 +73,8 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
         DataError: If pictures or masks are unusable.
         StorageError: If a file cannot be written.
     """
+    check_places(job)
+    check_settings(job)
     device = pick_device(job.device)
     bf16 = computes_in_bf16(job.precision, device)
     model = BeitForSemanticSegmentation.from_pretrained(job.model).to(device)
@@ -126,7 +128,7 @@ def _inference(job: EvaluateJob, image_hw: tuple[int, int], view: Preprocessing)
     if use.scales is not None:
         options["scales"] = use.scales
     saved = SceneInference.from_pretrained(job.model, image_hw, **options)
-    return saved if (windows := _windows(use, saved)) == saved.windows else _with_windows(saved, windows)
+    return replace(saved, windows=_windows(use, saved))
 
 
 def _windows(use: SceneUseSettings, saved: SceneInference) -> Windows | None:
@@ -142,10 +144,6 @@ def _windows(use: SceneUseSettings, saved: SceneInference) -> Windows | None:
             raise ConfigError(f"scene.stride is {use.stride}, and the model takes pictures at once; set scene.window")
         return Windows(saved.windows.size_hw, (use.stride, use.stride))
     return saved.windows
-
-
-def _with_windows(saved: SceneInference, windows: Windows | None) -> SceneInference:
-    return SceneInference(windows, saved.shorter_side, saved.scales, saved.flip, saved.mean, saved.std)
 
 
 def _sections(evaluation: SceneEvaluation) -> list[Section]:

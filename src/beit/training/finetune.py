@@ -19,7 +19,7 @@ from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.early_stop import EarlyStop
 from beit.training.evaluation_kinds import evaluate_model
-from beit.training.evaluation_pass import Way
+from beit.training.evaluation_pass import PassOptions
 from beit.training.evaluation_sections import evaluation_sections
 from beit.training.finetune_checks import check_labels, check_settings, label_facts
 from beit.training.finetune_model import starting_model
@@ -68,7 +68,7 @@ def finetune(job: FinetuneJob) -> RunFolder:
 
     def held_out() -> float:
         some = spread(sources.val, job.early_stop.pictures)
-        numbers = evaluate_model(model, view, some, Way(job.train.batch_size)).numbers()
+        numbers = evaluate_model(model, view, some, PassOptions(job.train.batch_size)).numbers()
         return numbers["loss"] if job.stop_on == "loss" else 1 - numbers["accuracy"]
 
     stop = EarlyStop(job.early_stop, "held_out_loss" if job.stop_on == "loss" else "held_out_error", held_out)
@@ -117,12 +117,12 @@ def _conclude(
     steps: int,
 ) -> None:
     """Measure the model, and its moving average if one was kept, and write what was measured."""
-    way = Way(job.train.batch_size)
-    measured = evaluate_model(model, view, source, way)
+    options = PassOptions(job.train.batch_size)
+    measured = evaluate_model(model, view, source, options)
     numbers, sections = measured.numbers(), evaluation_sections(measured) if job.run.report else []
     if job.train.ema_decay is not None:
         average = BeitForImageClassification.from_pretrained(folder.average).to(model.device)
-        also = evaluate_model(average, view, source, way).numbers()
+        also = evaluate_model(average, view, source, options).numbers()
         numbers |= {f"average_{name}": value for name, value in also.items() if name != "pictures"}
         sections.insert(1, Section("Held-out pictures, moving average of the weights", table=numbers_table(also)))
     conclude(

@@ -30,10 +30,7 @@ def starting_model(
         ConfigError: If job and checkpoint do not fit together.
         CheckpointError: If the checkpoint cannot be found or read.
     """
-    options: dict[str, Any] = {
-        **task_options(classes),
-        "problem_type": kind,
-    }
+    options: dict[str, Any] = {**task_options(classes), "problem_type": kind}
     if job.pooling is not None:
         options["use_mean_pooling"] = job.pooling == "mean"
     if job.checkpoint is None:

@@ -11,11 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor
 
-from beit.data import (
-    BatchOrder,
-    BrokenPicture,
-    training_batches,
-)
+from beit.data import BatchOrder, BrokenPicture, training_batches
 from beit.errors import RunPaused
 from beit.training.broken import BrokenPictures, require_usable
 from beit.training.device import reproducible

@@ -14,6 +14,7 @@ import selectors
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,12 +48,12 @@ class Peers:
         describe: Makes the line for a person of bad news.
     """
 
-    def __init__(self, accelerator: Accelerator, describe: Any) -> None:
+    def __init__(self, accelerator: Accelerator, describe: Callable[[News], str]) -> None:
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self._describe = describe
         self._heard, self._handled, self._leaving = threading.Event(), threading.Event(), threading.Event()
         self._news: News | None = None
-        self._connections = self._first(accelerator) if self.rank == 0 else self._other(accelerator)
+        self._connections = self._first() if self.rank == 0 else self._other()
         for connection in self._connections.values():
             _keep_alive(connection)
         os.register_at_fork(after_in_child=self._close)  # else a loader of pictures would keep them open
@@ -71,7 +72,7 @@ class Peers:
         self._leaving.set()
         self._tell(News(self.rank, error=error))
 
-    def _first(self, accelerator: Accelerator) -> dict[int, socket.socket]:
+    def _first(self) -> dict[int, socket.socket]:
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
         token = secrets.token_hex(_TOKEN_LENGTH // 2)
@@ -89,7 +90,7 @@ class Peers:
                     connection.close()  # a stranger
         return connections
 
-    def _other(self, accelerator: Accelerator) -> dict[int, socket.socket]:
+    def _other(self) -> dict[int, socket.socket]:
         told: list[Any] = [None, None]
         broadcast_object_list(told)
         port, token = told

@@ -13,7 +13,7 @@ from beit.data import Collate, MaskPlan, Views
 from beit.data.subset import spread
 from beit.geometry import Grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
-from beit.tokenizer import TokenEncoder, load_tokenizer, tokenizer_fingerprint
+from beit.tokenizer import TokenEncoder, VisualTokenizer, load_tokenizer, tokenizer_fingerprint
 from beit.training.broken import note_shards
 from beit.training.conclusion import conclude, save_model
 from beit.training.cost import training_flops
@@ -83,22 +83,26 @@ class PretrainRun:
 
 
 @one_run
-def pretrain(job: PretrainJob) -> RunFolder:
+def pretrain(job: PretrainJob, tokenizer: VisualTokenizer | None = None) -> RunFolder:
     """Pre-train a BEiT and leave model, metrics and report in the run folder, which is returned.
 
     Without `tokenizer.path` a tokenizer is trained first, on the same pictures, in `tokenizer/` inside the run folder.
+
+    Args:
+        job: The settings.
+        tokenizer: What makes the visual tokens, instead of what `job.tokenizer.path` names: any `VisualTokenizer`.
 
     Raises:
         ConfigError: If model, tokenizer, masks and stored tokens do not fit together.
         DataError: If there are no pictures, or too many are broken.
     """
-    start = pretraining_start(job)
+    start = pretraining_start(job, tokenizer)
     grid, mask, tokenizer = start.grid, start.mask, start.tokenizer
     accelerator = make_accelerator(job.run)
     with accelerator.local_main_process_first():  # it leaves the index of the collection to the others
         sources = open_sources(job.data, job.run.seed)
     pictures, world = len(sources.train), accelerator.num_processes
-    check_lengths(job, pictures, world)
+    check_lengths(job, tokenizer, pictures, world)
     stored = stored_tokens(job, tokenizer, grid)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:

@@ -8,7 +8,7 @@ from beit.config import BeitConfig
 from beit.data import StoredTokens, check_facts, fingerprint
 from beit.errors import ConfigError
 from beit.geometry import Grid
-from beit.tokenizer import DiscreteVAEConfig, Tokenizer, tokenizer_fingerprint
+from beit.tokenizer import DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 from beit.tokenizer.checks import check_side
 from beit.training.inputs import open_pictures
 from beit.training.jobs import PretrainJob
@@ -48,18 +48,18 @@ def check_batch(batch_size: int, pictures: int, prefix: str = "") -> None:
         )
 
 
-def check_compiled(job: PretrainJob) -> None:
+def check_compiled(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
     """Refuse to compile what is divided over processes, the tokenizer that is trained first included.
 
     Raises:
         ConfigError: Naming the settings.
     """
     check_sharding(job.run, job.train)
-    if job.tokenizer.path is None:
+    if tokenizer is None and job.tokenizer.path is None:
         check_sharding(job.run, job.tokenizer.train, "tokenizer.")
 
 
-def check_lengths(job: PretrainJob, pictures: int, world: int) -> None:
+def check_lengths(job: PretrainJob, tokenizer: VisualTokenizer | None, pictures: int, world: int) -> None:
     """Refuse batches and lengths that cannot be, those of the tokenizer that is trained first included.
 
     Raises:
@@ -67,7 +67,7 @@ def check_lengths(job: PretrainJob, pictures: int, world: int) -> None:
     """
     check_batch(job.train.batch_size, pictures)
     check_length(job.train, job.optim, pictures, world)
-    if job.tokenizer.path is None:
+    if tokenizer is None:
         check_batch(job.tokenizer.train.batch_size, pictures, "tokenizer.")
         check_length(job.tokenizer.train, job.tokenizer.optim, pictures, world, "tokenizer.")
 
@@ -85,6 +85,19 @@ def check_aggregation(settings: AggregationSettings, config: BeitConfig) -> None
         )
 
 
+def check_one_tokenizer(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
+    """Refuse a tokenizer that is given beside one that is named.
+
+    Raises:
+        ConfigError: Naming both.
+    """
+    if tokenizer is not None and job.tokenizer.path is not None:
+        raise ConfigError(
+            f"tokenizer.path is {job.tokenizer.path!r}, and a {type(tokenizer).__name__} is given; expected one "
+            "tokenizer: leave one of them out"
+        )
+
+
 def check_vocabulary(model: int, tokenizer: int) -> None:
     """Refuse a codebook that the model's head has no logits for.
 
@@ -98,7 +111,7 @@ def check_vocabulary(model: int, tokenizer: int) -> None:
         )
 
 
-def check_tokenizer(job: PretrainJob, tokenizer: Tokenizer | None, config: BeitConfig, grid: Grid) -> None:
+def check_tokenizer(job: PretrainJob, tokenizer: VisualTokenizer | None, config: BeitConfig, grid: Grid) -> None:
     """Refuse a tokenizer that does not give one of the model's tokens per patch; None is the one yet to be trained.
 
     Raises:
@@ -125,7 +138,7 @@ def check_tokenizer(job: PretrainJob, tokenizer: Tokenizer | None, config: BeitC
         )
 
 
-def stored_tokens(job: PretrainJob, tokenizer: Tokenizer | None, grid: Grid) -> StoredTokens | None:
+def stored_tokens(job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Grid) -> StoredTokens | None:
     """Return the stored tokens that a job names, None if it names none; they must be of its tokenizer, data and views.
 
     Raises:

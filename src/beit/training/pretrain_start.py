@@ -13,11 +13,17 @@ from beit.data import ImageSource, MaskPlan, StoredTokens, ViewDataset, Views
 from beit.errors import ConfigError
 from beit.geometry import Grid, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.tokenizer import Tokenizer, load_tokenizer
+from beit.tokenizer import VisualTokenizer, load_tokenizer
 from beit.training.inputs import augmentation, preprocessing
 from beit.training.jobs import PretrainJob
 from beit.training.model import model_config, training_options
-from beit.training.pretrain_checks import check_aggregation, check_compiled, check_tokenizer, starting_config
+from beit.training.pretrain_checks import (
+    check_aggregation,
+    check_compiled,
+    check_one_tokenizer,
+    check_tokenizer,
+    starting_config,
+)
 from beit.training.settings import MaskSettings
 
 
@@ -29,30 +35,36 @@ class Start:
         config: Of the model.
         grid: Its patches.
         mask: How they are masked.
-        tokenizer: The one that is named; None: one is trained first.
+        tokenizer: The one that is given or named; None: one is trained first.
         checkpoint: The model to continue from; None: a new one.
     """
 
     config: BeitConfig
     grid: Grid
     mask: MaskPlan
-    tokenizer: Tokenizer | None
+    tokenizer: VisualTokenizer | None
     checkpoint: BeitForMaskedImageModeling | None
 
 
-def pretraining_start(job: PretrainJob) -> Start:
+def pretraining_start(job: PretrainJob, tokenizer: VisualTokenizer | None = None) -> Start:
     """Return the parts of a pre-training; impossible sizes and damaged files fail here.
 
+    Args:
+        job: The settings.
+        tokenizer: The one to use; None: the one that the job names, if it names one.
+
     Raises:
-        ConfigError: If model, tokenizer and masks do not fit together.
+        ConfigError: If model, tokenizer and masks do not fit together, or there are two tokenizers.
         CheckpointError: If a model or tokenizer cannot be found or read.
     """
     config = starting_config(job)
     grid = patch_grid(config.image_size, config.patch_size)
     mask = mask_plan(job.mask, grid)
     check_aggregation(job.aggregation, config)
-    check_compiled(job)
-    tokenizer = load_tokenizer(job.tokenizer.path) if job.tokenizer.path is not None else None
+    check_one_tokenizer(job, tokenizer)
+    check_compiled(job, tokenizer)
+    if job.tokenizer.path is not None:
+        tokenizer = load_tokenizer(job.tokenizer.path)
     check_tokenizer(job, tokenizer, config, grid)
     return Start(config, grid, mask, tokenizer, _checkpoint_model(job))
 
@@ -71,7 +83,7 @@ def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
     return plan
 
 
-def pretraining_model(job: PretrainJob, start: Start, tokenizer: Tokenizer) -> BeitForMaskedImageModeling:
+def pretraining_model(job: PretrainJob, start: Start, tokenizer: VisualTokenizer) -> BeitForMaskedImageModeling:
     """Return the model to train: the checkpoint's, or one whose random weights are those of the seed."""
     torch.manual_seed(job.run.seed)
     if start.checkpoint is not None:

@@ -88,7 +88,8 @@ def curves_section(
         points = sum(name in line for line in lines for name in names)
         if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
             continue
-        section.charts.append(Figure(_svg_uri(curve_chart(lines, title, names, (levels or {}).get(title))), title))
+        chart = curve_chart(lines, title, names, (levels or {}).get(title))
+        section.charts.append(chart_figure(chart, title))
     return section
 
 
@@ -103,7 +104,7 @@ def confusion_section(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> S
 
 def chart_figure(svg: bytes, caption: str = "") -> Figure:
     """Return a chart as it is, embedded."""
-    return Figure(_svg_uri(svg), caption)
+    return Figure(_uri("image/svg+xml", svg), caption)
 
 
 def figure(picture_CHW: Picture, caption: str = "") -> Figure:
@@ -132,10 +133,6 @@ def numbers_table(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
         (WORDS.get(name, name), f"{value:,.4g}" if isinstance(value, float) else f"{value:,}")
         for name, value in numbers.items()
     ]
-
-
-def _svg_uri(svg: bytes) -> str:
-    return _uri("image/svg+xml", svg)
 
 
 def _uri(kind: str, content: bytes) -> str:

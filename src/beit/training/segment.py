@@ -1,4 +1,4 @@
-"""Train a BeiT with UperNet on scenes: pictures in which every pixel has a class.
+"""Train a BEiT with UperNet on scenes: pictures in which every pixel has a class.
 
 Legend: K classes.
 """

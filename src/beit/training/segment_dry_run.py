@@ -7,7 +7,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from beit.data import Collate
-from beit.training.cost import peak_memory
+from beit.training.cost import peak_memory, state_bytes
 from beit.training.device import make_accelerator, reproducible
 from beit.training.plan import Plan, total_steps
 from beit.training.run_folder import RunFolder
@@ -17,8 +17,6 @@ from beit.training.segment_settings import SegmentJob
 from beit.training.segment_start import segmentation_start, training_scenes
 from beit.training.timed_steps import timed_steps
 from beit.training.together import one_run
-
-_ADAM = 16  # bytes per parameter: the weight, its gradient, two moments
 
 
 @dataclass(frozen=True)
@@ -63,13 +61,12 @@ def forecast_segmentation(job: SegmentJob) -> SegmentationCost:
         run, dataset = SegmentRun(start, job), training_scenes(job, start, sources.train)
         plan = Plan("dry run", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed))
         timed = timed_steps(plan, run, RunFolder(nowhere), accelerator, world)
-    trained = sum(parameter.numel() for parameter in start.model.parameters() if parameter.requires_grad)
     return SegmentationCost(
         parameters=start.model.num_parameters(),
         scenes=len(dataset),
         steps=total_steps(job.train, len(dataset)),
         processes=world,
-        state=_ADAM * trained // (world if job.run.sharding == "fsdp" else 1),
+        state=state_bytes(start.model) // (world if job.run.sharding == "fsdp" else 1),
         peak_memory=peak_memory(accelerator.device),
         seconds_per_step=median(one.step for one in timed),
         data_share=sum(one.data for one in timed) / sum(one.step for one in timed),

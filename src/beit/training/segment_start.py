@@ -99,7 +99,11 @@ def class_weights(job: SegmentJob, counts: PixelCounts) -> Tensor | None:
 
 
 def scene_inference(settings: InferenceSettings, shorter_side: int | None, view: Preprocessing) -> SceneInference:
-    """Return how whole scenes are segmented."""
+    """Return how whole scenes are segmented.
+
+    Raises:
+        ConfigError: If there are settings of windows, and none are wanted.
+    """
     if settings.mode == "whole":
         if settings.window is not None or settings.stride is not None:
             raise ConfigError("inference.window or inference.stride is set, and inference.mode is whole; choose one")

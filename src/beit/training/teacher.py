@@ -46,7 +46,12 @@ class BeitTeacher(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str, grid: Grid) -> BeitTeacher:
-        """Load a classifier with its preprocessing."""
+        """Load a classifier with its preprocessing.
+
+        Raises:
+            CheckpointError: If it cannot be found or read.
+            ConfigError: If its config or its preprocessing is missing or not understood.
+        """
         model = BeitForImageClassification.from_pretrained(source)
         view = Preprocessing.from_pretrained(source)
         return cls(model, view.mean, view.std, grid)

@@ -6,47 +6,40 @@ Legend: B batch, C channels, h x w tokens, H x W pixels, V codebook size.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
-from beit.data import Collate, ViewDataset, Views
-from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
+from beit.data import Collate
+from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from beit.tokenizer.checks import check_side
 from beit.tokenizer.loss import reconstruction_loss, token_divergences
 from beit.training.broken import note_shards
 from beit.training.codebook import CodebookWatch
-from beit.training.conclusion import conclude, save_model
-from beit.training.device import make_accelerator
 from beit.training.early_stop import EarlyStop
-from beit.training.inputs import augmentation, open_sources
 from beit.training.jobs import TokenizerJob
 from beit.training.loop import train
-from beit.training.metrics import read_metrics
-from beit.training.plan import Plan, check_length, check_no_layer_decay
-from beit.training.pretrain_checks import check_batch
-from beit.training.report import Section, curves_section, numbers_table
+from beit.training.plan import Plan
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.schedule import cosine
-from beit.training.sharding import check_sharding
 from beit.training.together import one_run
-from beit.training.tokenizer_pictures import reconstruction_section
-from beit.training.tokenizer_quality import measure_tokenizer, tokenizer_views
 from beit.training.tokenizer_run import TokenizerRun
-from beit.training.tokenizer_settings import (
-    CodebookLossSettings,
-)
+from beit.training.tokenizer_settings import CodebookLossSettings
+from beit.training.tokenizer_wiring import Wording, conclude_tokenizer, opened_inputs, quality_so_far, random_views
 
-CURVES = {
-    "Loss": ["loss", "reconstruction"],
-    "KL to uniform": ["kl"],
-    "Perplexity of the codes in a step": ["perplexity"],
-    "Dead codes": ["dead_codes"],
-    "Held-out squared error": ["l2"],
-    "Learning rate": ["lr"],
-}
+_WORDING = Wording(
+    "Tokenizer",
+    "Measured with hard tokens.",
+    {
+        "Loss": ["loss", "reconstruction"],
+        "KL to uniform": ["kl"],
+        "Perplexity of the codes in a step": ["perplexity"],
+        "Dead codes": ["dead_codes"],
+        "Held-out squared error": ["l2"],
+        "Learning rate": ["lr"],
+    },
+)
 
 
 class TokenizerObjective(nn.Module):
@@ -86,51 +79,25 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
     """
     config = DiscreteVAEConfig(**asdict(job.codebook), image_size=job.image_size)
     check_side(job.image_size, config.patch_size)
-    check_no_layer_decay(job.optim)
-    check_sharding(job.run, job.train)
-    sources = open_sources(job.data, job.run.seed)
-    accelerator = make_accelerator(job.run)
-    check_batch(job.train.batch_size, len(sources.train))
-    check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
+    sources, accelerator = opened_inputs(job)
     folder = open_run_folder(job, job.run, accelerator)
     if folder.finished:
         return folder
     note_shards(accelerator, folder.broken, sources.train, sources.val)
     torch.manual_seed(job.run.seed)
-    plain = tokenizer_views(job.image_size)
-    changing = Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
-    dataset = ViewDataset(sources.train, changing, job.run.seed, replace_broken=True)
+    dataset = random_views(job, sources.train)
     model = DiscreteVAE(config)
     run = TokenizerRun(model, TokenizerObjective(model, job.loss), job.optim.weight_decay)
 
     def held_out_error() -> float:
-        encoder = TokenEncoder(deepcopy(run.model), accelerator.device, precision="fp32")
-        workers, most = job.data.workers, job.early_stop.pictures
-        quality, _ = measure_tokenizer(encoder, sources.val, job.image_size, job.train.batch_size, workers, most=most)
-        return quality.l2 or 0.0
+        quality = quality_so_far(job, model, sources.val, accelerator.device)
+        assert quality.l2 is not None  # noqa: S101  # a discrete VAE in training has its decoder
+        return quality.l2
 
     early_stop = EarlyStop(job.early_stop, "l2", held_out_error)
     plan = Plan("tokenizer", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed), early_stop)
     steps = train(plan, run, folder, accelerator)
     if accelerator.is_main_process:
-        save_model(folder, run.save)
-        encoder = TokenEncoder(run.model, accelerator.device, precision="fp32")
-        quality, broken = measure_tokenizer(
-            encoder, sources.val, job.image_size, job.train.batch_size, job.data.workers
-        )
-        numbers = quality.numbers()
-        conclude(
-            "Tokenizer",
-            job,
-            folder,
-            steps,
-            numbers,
-            broken,
-            lambda: [
-                Section("Held-out pictures", "Measured with hard tokens.", table=numbers_table(numbers)),
-                reconstruction_section(encoder, sources.val, job.image_size),
-                curves_section(read_metrics(folder.metrics), CURVES),
-            ],
-        )
+        conclude_tokenizer(job, run, folder, steps, sources.val, accelerator.device, _WORDING)
     accelerator.wait_for_everyone()
     return folder

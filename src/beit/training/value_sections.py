@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from beit.image import to_unit_array
 from beit.training.charts import scatter_chart
-from beit.training.class_sections import SHOWN_MISTAKES
-from beit.training.report import Section, chart_figure, figure
+from beit.training.evaluation_parts import mistakes_section
+from beit.training.report import Section, chart_figure
 from beit.training.value_evaluation import ValueEvaluation
 
 _SHOWN_CHARTS = 12
@@ -49,11 +48,11 @@ def _mistakes_section(evaluation: ValueEvaluation) -> Section:
     """Return the largest errors, of several numbers each in units of its own deviation."""
     deviation_K = evaluation.targets.std(axis=0, dtype=np.float64)
     relative_PK = np.abs(evaluation.errors) / np.where(deviation_K > 0, deviation_K, 1)
-    section = Section("Largest errors", "The largest first.")
-    for place in np.argsort(-relative_PK.max(axis=1), kind="stable")[:SHOWN_MISTAKES].tolist():
+    order = np.argsort(-relative_PK.max(axis=1), kind="stable")
+
+    def caption(place: int) -> str:
         worst = int(relative_PK[place].argmax())
-        picture = evaluation.view.crop(evaluation.source.load(evaluation.indices[place]))
         truth, guess = (float(of[place, worst]) for of in (evaluation.targets, evaluation.values))
-        caption = f"{evaluation.classes[worst]} is {truth:.4g}, predicted {guess:.4g}"
-        section.gallery.append([figure(to_unit_array(picture), caption)])
-    return section
+        return f"{evaluation.classes[worst]} is {truth:.4g}, predicted {guess:.4g}"
+
+    return mistakes_section(evaluation, "Largest errors", "The largest first.", order, caption)

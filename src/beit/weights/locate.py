@@ -75,8 +75,6 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
         return _in_folder(path / options.subfolder, files)
     if path.name == CONFIG_NAME and path.is_file():
         return _in_folder(path.parent, files)
-    if path.name == CONFIG_NAME and path.is_file():
-        return _in_folder(path.parent, files)
     if path.is_file():
         beside = path.parent / CONFIG_NAME
         return Located(str(path), path, beside if beside.is_file() else None)

@@ -1,1 +1,22 @@
-"""Models written as files that run without the code that trained them."""
+"""Models written as files that run without the code that trained them.
+
+`export` and `ExportOptions` are found here; they are loaded on first use (PEP 562), since `names`, beside them, is read
+by whoever runs an exported folder, without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beit.inference.export.job import export as export
+    from beit.inference.export.options import ExportOptions as ExportOptions
+
+__all__ = ["ExportOptions", "export"]
+
+_HOME = {"ExportOptions": "beit.inference.export.options", "export": "beit.inference.export.job"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'beit.inference.export' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -22,6 +22,7 @@ from beit.inference.export.subject import Subject, load_subject
 from beit.inference.export.torch_file import write_torch
 from beit.inference.exported import load_exported
 from beit.inference.runner import Floats
+from beit.models_torch.scene import FILE_NAME as SCENE_NAME
 from beit.weights import atomic_folder
 
 CHECK_PICTURES = 32
@@ -110,6 +111,6 @@ def _write_beside(name: str | Path, subject: Subject, options: ExportOptions, fo
     config = BeitConfig.from_dict({**subject.config.to_dict(), "image_size": list(subject.view.image_hw)})
     config.save_pretrained(folder)
     subject.view.save_pretrained(folder)
-    scene = Path(name) / "scene_inference.json"
+    scene = Path(name) / SCENE_NAME
     if subject.task == "segment" and scene.is_file() and options.image_size is None:  # windows of the same size
         shutil.copyfile(scene, folder / scene.name)

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import missing_extra
-from beit.image import Preprocessing
-from beit.inference.pictures import pictures_below, to_rgb
+from beit.image import Preprocessing, picture_files
+from beit.inference.pictures import to_rgb
 from beit.inference.runner import Floats
 
 _CROPS = 4  # of either picture of scikit-learn, along each side
@@ -42,7 +42,7 @@ class Examples:
         """
         if folder is None:
             return cls(_photographs(), "parts of the two photographs that scikit-learn brings")
-        found = pictures_below(folder)
+        found = picture_files(folder)
         chosen = sorted({round(place) for place in np.linspace(0, len(found) - 1, min(most, len(found)))})
         return cls([found[place] for place in chosen], f"pictures of {folder.resolve().name}")
 

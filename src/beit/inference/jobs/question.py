@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from beit.inference.predictor import Predictor, Task
+from beit.inference.predictor import Predictor
 from beit.inference.results import Attention, Reconstruction, Result, Segmentation
+from beit.inference.tasks import Task
 
 
 @dataclass(frozen=True)

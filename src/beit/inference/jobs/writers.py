@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from beit.errors import ConfigError, missing_extra
 from beit.inference.jobs.question import cells
-from beit.inference.predictor import Task
+from beit.inference.tasks import Task
 
 Format = Literal["jsonl", "csv", "parquet", "pictures"]
 _ROWS_AT_ONCE = 1024  # in memory, and in a row group of parquet

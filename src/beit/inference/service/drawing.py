@@ -20,7 +20,11 @@ _OPACITY = 128  # of an overlay, of 255
 
 
 def segment_answer(model: str, found: Segmentation) -> SegmentAnswer:
-    """Return all classes with their shares, their numbers and their colours."""
+    """Return all classes with their shares, their numbers and their colours.
+
+    Raises:
+        ConfigError: If there are more classes than 8 bits tell apart.
+    """
     labels_HW, count = found.labels, len(found.classes)
     shares_K = np.bincount(labels_HW.ravel(), minlength=count)[:count] / labels_HW.size
     colours_K3 = palette(count).tolist()

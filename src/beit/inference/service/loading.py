@@ -8,6 +8,7 @@ from pathlib import Path
 
 from beit.errors import ConfigError
 from beit.inference.predictor import Predictor
+from beit.inference.tasks import is_pretraining
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,10 @@ def load_predictors(places: Mapping[str, str], options: LoadOptions) -> dict[str
 
 def _reconstructing(predictors: Mapping[str, Predictor], place: str) -> dict[str, Predictor]:
     """Give a tokenizer to those that can use it."""
-    from beit.inference.runner import TorchRunner
-    from beit.models_torch import BeitForMaskedImageModeling
     from beit.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(place)
-    able = [
-        name
-        for name, one in predictors.items()
-        if isinstance(one.runner, TorchRunner) and isinstance(one.runner.model, BeitForMaskedImageModeling)
-    ]
+    able = [name for name, one in predictors.items() if is_pretraining(one.runner)]
     if not able:
         raise ConfigError(
             f"a tokenizer is given, and none of {', '.join(predictors)} is a pre-training model; leave it out"

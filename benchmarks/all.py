@@ -1,0 +1,95 @@
+"""All side-by-sides with peers, one after the other, within half an hour on two cores.
+
+    python benchmarks/all.py              measure everything; what `make bench` does
+    python benchmarks/all.py tokenizer    only that; results/bench.json stays as it is
+    python benchmarks/all.py --table      put the table of results/bench.json into README.md and docs/benchmarks.md
+
+Each benchmark runs in a process of its own with `--quick`, which is a program of its own as well. One that fails does
+not stop the others: it is named at the end, and the status is 1. Writes results/bench.json and results/bench.png.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from about import about
+from chart import draw
+from table import RESULT, ROOT, ratios_of, rewrite, rows
+
+HERE = Path(__file__).parent
+BENCHMARKS = ("block_masks", "processor", "tokenizer", "pretrain_step", "segmentation", "flax_forward", "inference",
+              "service", "cost")  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--table", action="store_true", help="only rewrite the table in the documents")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    return rewrite() if given.table else measure(given.names or BENCHMARKS, HERE, None if given.names else RESULT)
+
+
+def measure(names, folder, result):
+    """Run benchmarks, show their ratios in one table and record them; return the status to exit with."""
+    told, failed = {}, []
+    for name in names:
+        print(f"\n{name}", flush=True)
+        answer = run(folder / f"{name}.py")
+        if answer is None:
+            failed.append(name)
+        else:
+            told[name] = answer
+    measured = collected(told, failed)
+    show(measured)
+    if result:
+        result.write_text(json.dumps(measured, indent=2) + "\n")
+        draw(ratios_of(measured), result.with_suffix(".png"))
+    return f"failed: {', '.join(failed)}" if failed else 0
+
+
+def run(script):
+    """Return what a benchmark measured and how long it took, or None if it measured nothing."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+    environment.pop("OMP_NUM_THREADS", None)  # every benchmark uses all cores, unless it says otherwise
+    with tempfile.TemporaryDirectory() as place:
+        file, began = Path(place) / "ratios.json", time.monotonic()
+        subprocess.run([sys.executable, script, "--quick", "--ratios", file], env=environment)
+        if not file.exists():
+            return None
+        return {**json.loads(file.read_text()), "seconds": round(time.monotonic() - began)}
+
+
+def collected(told, failed):
+    """Return the content of bench.json."""
+    versions = about()["versions"]
+    for answer in told.values():
+        versions |= answer["versions"]
+    return {
+        **about(),
+        "versions": versions,
+        "minutes": round(sum(answer["seconds"] for answer in told.values()) / 60, 1),
+        "failed": failed,
+        "benchmarks": {name: {key: answer[key] for key in ("seconds", "ratios")} for name, answer in told.items()},
+    }
+
+
+def show(measured):
+    """Print one table of all ratios, and what is wanted and not met."""
+    table = rows(measured)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    print()
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    missed = [f"{ratio.what} ({ratio.against})" for ratio in ratios_of(measured) if not ratio.met]
+    print(f"\n{measured['minutes']} minutes;", f"wanted and not met: {', '.join(missed)}" if missed else "all is met")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The tables of results/bench.json and results/cost.json in Markdown, and their places in the documents."""
+
+import json
+import re
+import shutil
+from itertools import chain
+from pathlib import Path
+
+from cost import COSTS, KINDS
+from ratios import Ratio
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+RESULT = RESULTS / "bench.json"
+PLACES = {ROOT / "README.md": ("bench",), ROOT / "docs" / "benchmarks.md": ("bench", "cost")}
+PICTURES = ("bench.png", "cost.png")  # the pages show copies: what they link to lies in docs/
+COLUMNS = ("what", "against", "ours", "theirs", "ratio", "spread", "wanted", "met")
+
+
+def ratios_of(measured):
+    """Return the ratios of all benchmarks in a bench.json, in its order."""
+    return [Ratio(**entry) for entry in chain.from_iterable(one["ratios"] for one in measured["benchmarks"].values())]
+
+
+def rows(measured):
+    """Return the cells of the table, a row per ratio, under their titles."""
+    return [COLUMNS, *(ratio.columns() for ratio in ratios_of(measured))]
+
+
+def bench_table(measured):
+    """Return the table of a bench.json, and what it was measured with."""
+    versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
+    where = f"Measured on {measured['date']} in {measured['minutes']:.0f} minutes: {measured['machine']}; {versions}."
+    return f"{_markdown(rows(measured), '|---|---|--:|--:|--:|---|---|---|')}\n\n{where}"
+
+
+def cost_table(measured):
+    """Return the exponents of a cost.json, and what becomes of the cost when an axis doubles."""
+    found = [("", "", *(cell for name in COSTS.values() for cell in (f"{name}, exponent", "twice as much takes")))]
+    for axis, kinds in measured["axes"].items():
+        for kind, one in kinds.items():
+            cells = []
+            for fit in one["exponents"].values():
+                cells += [f"{fit['exponent']:.2f} ± {fit['error']:.2f}", f"{2 ** fit['exponent']:.2f} times"]
+            found.append((axis, KINDS[kind], *cells))
+    return _markdown(found, "|---|---|--:|--:|--:|--:|")
+
+
+def _markdown(cells, rule):
+    first, *rest = (f"| {' | '.join(row)} |" for row in cells)
+    return "\n".join((first, rule, *rest))
+
+
+def within(text, name, table):
+    """Return a document with this table between the markers of its name."""
+    begin, end = f"<!-- {name} table -->", f"<!-- /{name} table -->"
+    pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", flags=re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"there is no place for the table; put {begin} and {end} on lines of their own")
+    return pattern.sub(lambda _: f"{begin}\n{table}\n{end}", text)
+
+
+def written(document):
+    """Return the text of a document with the tables of the results as they are now."""
+    makers, text = {"bench": bench_table, "cost": cost_table}, document.read_text()
+    for name in PLACES[document]:
+        text = within(text, name, makers[name](json.loads((RESULTS / f"{name}.json").read_text())))
+    return text
+
+
+def rewrite():
+    """Put the tables and the pictures of the results into the documents."""
+    for document in PLACES:
+        document.write_text(written(document))
+        print(f"{document.relative_to(ROOT)} has the tables of benchmarks/results")
+    for picture in PICTURES:
+        shutil.copy(RESULTS / picture, ROOT / "docs" / "pictures" / picture)

@@ -1,0 +1,46 @@
+"""Run the blocks of one page in order, in this process and this folder: `python play.py PAGE`."""
+
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.docs.blocks import read_page
+from tests.docs.programs import LIMITS, PARSE_ONLY
+from tests.docs.published import RELEASE, use_release
+
+
+def play(page):
+    """Run a page; return 0, or 1 after saying which block failed."""
+    names = {"__name__": "__main__"}
+    for block in page.blocks:
+        print(f"--- {page.path.name}, line {block.line}: {block.kind}", flush=True)
+        try:
+            if block.kind == "bash":
+                run_shell(block)
+            else:
+                code = compile("\n" * (block.line - 1) + block.text, str(page.path), "exec")
+                if not block.only_parsed:
+                    exec(code, names)  # noqa: S102  # our own documents
+        except (Exception, SystemExit):
+            traceback.print_exc()
+            print(f"{page.path}:{block.line}: this block failed", file=sys.stderr)
+            return 1
+    return 0
+
+
+def run_shell(block):
+    """Run a shell block as a reader would who stops at the first error."""
+    environment = {**os.environ, LIMITS: "\n".join(block.limits)}
+    if block.only_parsed:
+        environment[PARSE_ONLY] = "1"
+    subprocess.run(["bash", "-euo", "pipefail", "-c", block.text], env=environment, check=True)
+
+
+if __name__ == "__main__":
+    if RELEASE in os.environ:
+        use_release(os.environ[RELEASE])
+    raise SystemExit(play(read_page(Path(sys.argv[1]))))

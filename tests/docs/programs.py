@@ -1,0 +1,112 @@
+"""The programs that the shell blocks of the documents call: beit and its launchers, shortened or only parsed.
+
+`python programs.py NAME ARGUMENTS...` is what NAME means in a block. Training commands get the block's limits. Where
+the block cannot be run here, the program parses what it is given, as the real one would, and ends.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+LIMITS = "BEIT_DOCS_LIMITS"  # one option or value per line
+PARSE_ONLY = "BEIT_DOCS_PARSE_ONLY"
+TRAININGS = (("pretrain",), ("finetune",), ("segment",), ("tokenizer", "train"), ("tokenizer", "distill"))
+WORKED_OUT = {"beit": [sys.executable, "-m", "beit"], "torchrun": [sys.executable, "-m", "torch.distributed.run"],
+              "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"]}  # fmt: skip
+
+
+def main(name, *arguments):
+    """Be one program; return its exit status."""
+    arguments = list(arguments)
+    if name == "pip":
+        return check_pip(arguments)
+    parse_only = PARSE_ONLY in os.environ
+    inner = arguments if name == "beit" else launched(name, arguments)
+    limited = arguments + (os.environ.get(LIMITS, "").splitlines() if is_training(inner) else [])
+    if parse_only:
+        return parse_beit(inner)
+    if name == "beit":
+        return run_beit(limited)
+    return subprocess.run([*WORKED_OUT[name], *limited], check=False).returncode
+
+
+def is_training(arguments):
+    """Return whether these are the arguments of a `beit` command that trains."""
+    return any(tuple(arguments[: len(words)]) == words for words in TRAININGS) and "--help" not in arguments
+
+
+def launched(name, arguments):
+    """Return what a launcher passes to `python -m beit`, after its own parser has read the rest."""
+    if name == "torchrun":
+        from torch.distributed.run import parse_args
+
+        given = parse_args(arguments)
+    else:
+        from accelerate.commands.launch import launch_command_parser
+
+        assert arguments[0] == "launch", arguments
+        given = launch_command_parser().parse_args(arguments[1:])
+    assert given.module, f"{name} {arguments}: expected -m beit"
+    assert given.training_script == "beit", given.training_script
+    return list(given.training_script_args)
+
+
+def run_beit(arguments):
+    """Run the real command, from the stand-ins where there are any."""
+    from beit.cli.main import main as beit
+    from tests.docs.published import RELEASE, use_release
+
+    if RELEASE in os.environ:
+        use_release(os.environ[RELEASE])
+    return beit(arguments)
+
+
+def parse_beit(arguments):
+    """Read the settings of a `beit` command and stop there; a wrong one fails as ever."""
+    from beit.cli.main import main as beit
+
+    module = import_module(f"beit.cli.{arguments[0]}")
+    parsers = [name for name in ("parse_job", "parse") if hasattr(module, name)]
+    assert parsers, f"beit {arguments[0]} parses nothing"
+    for name in parsers:
+        setattr(module, name, _then_stop(getattr(module, name)))
+    try:
+        return beit(arguments)
+    except Parsed:
+        return 0
+
+
+class Parsed(BaseException):
+    """The settings are right."""
+
+
+def _then_stop(parse):
+    def stopping(*arguments, **options):
+        parse(*arguments, **options)
+        raise Parsed
+
+    return stopping
+
+
+def check_pip(arguments):
+    """Check that the extras which a `pip install` names exist, and the files of constraints."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert arguments[0] == "install", arguments
+    if "-c" in arguments:
+        assert (ROOT / arguments[arguments.index("-c") + 1]).is_file(), arguments
+    for argument in arguments:
+        if match := re.fullmatch(r"(?:beit|\.)\[([\w,]+)\]", argument):
+            unknown = set(match[1].split(",")) - project["optional-dependencies"].keys()
+            assert not unknown, f"there is no extra {unknown}"
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""What runs the documents notices mistakes in them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.docs.blocks import ROOT, Block, read_page
+from tests.docs.programs import LIMITS, PARSE_ONLY, is_training
+
+PAGE = """<!-- stage: digits -->
+# A page
+
+```python
+x = 1
+```
+
+<!-- needs the hub -->
+<!-- limits: --train.max_steps 4 --augment.crop_scale '[0.5, 1.0]' -->
+```bash
+beit pretrain
+```
+
+- in a list
+
+    ```bash title="x"
+    if true; then
+      echo
+    fi
+    ```
+
+<!-- needs many GPUs -->
+```bash
+torchrun -m beit pretrain
+```
+
+```text
+not run
+```
+"""
+
+
+def test_a_page_is_read(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(PAGE)
+    page = read_page(path)
+    assert page.stage == "digits"
+    assert page.needs_hub
+    limits = ("--train.max_steps", "4", "--augment.crop_scale", "[0.5, 1.0]")
+    assert page.blocks == (
+        Block(5, "python", "x = 1\n"),
+        Block(11, "bash", "beit pretrain\n", ("the hub",), limits),
+        Block(17, "bash", "if true; then\n  echo\nfi\n"),
+        Block(24, "bash", "torchrun -m beit pretrain\n", ("many GPUs",)),
+    )
+    assert [block.only_parsed for block in page.blocks] == [False, False, False, True]
+
+
+def test_trainings_are_known():
+    assert is_training(["pretrain", "--data.path", "x"])
+    assert is_training(["tokenizer", "distill"])
+    assert not is_training(["tokenizer", "encode"])
+    assert not is_training(["predict", "pretrain"])
+    assert not is_training(["pretrain", "--help"])
+
+
+def program(*words, **variables):
+    """Run one of our programs and return its exit status and what it said."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **variables}
+    command = [sys.executable, ROOT / "tests/docs/programs.py", *words]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("beit pretrain recipes/pretrain_tiny.yaml --data.path nowhere --dry-run --processes 8", 0, ""),
+        ("beit pretrain recipes/none.yaml", 1, "none.yaml"),
+        ("beit finetune --optim.lrr 3", 1, "did you mean optim.lr?"),
+        ("beit predict model picture --task clasify", 1, "clasify"),
+        ("beit serve a=b --port 1", 0, ""),
+        ("torchrun --nproc-per-node 8 -m beit segment --optim.lr 1", 0, ""),
+        ("torchrun --nproc-per-node 8 -m beit segment --optim.lr x", 1, "optim.lr"),
+        ("torchrun --nproc-per-nod 8 -m bait segment", 1, "bait"),
+        ("accelerate launch --multi_gpu --num_processes 8 -m beit finetune --data.path x", 0, ""),
+        ("pip install beit[train,flax] jax", 0, ""),
+        ("pip install beit[trian]", 1, "there is no extra {'trian'}"),
+        ("pip install -c none.txt -e .[train]", 1, "none.txt"),
+    ],
+)
+def test_commands_are_parsed_where_they_cannot_run(words, status, said):
+    found, output = program(*words.split(), **{PARSE_ONLY: "1"})
+    assert found == status, output
+    assert said in output
+
+
+def test_limits_shorten_a_training():
+    limits = "\n".join(["--train.max_steps", "7", "--print_config"])
+    status, said = program("beit", "finetune", "--train.max_steps", "900", **{LIMITS: limits})
+    assert status == 0
+    assert "max_steps: 7\n" in said
+
+
+def test_limits_leave_other_commands_alone():
+    assert program("beit", "--version", **{LIMITS: "--train.max_steps"})[0] == 0
