@@ -32,7 +32,16 @@ class StorageError(BeitError, OSError):
 
 
 class RunPaused(Exception):  # noqa: N818  # nothing went wrong
-    """A run was asked to stop, has saved everything, and continues when it is started again."""
+    """A run was asked to stop, has saved everything, and continues when it is started again.
+
+    Args:
+        message: What was saved, for a person.
+        interrupted: Whether a person asked, with Ctrl-C, and not a cluster.
+    """
+
+    def __init__(self, message: str, interrupted: bool = False) -> None:
+        super().__init__(message)
+        self.interrupted = interrupted
 
 
 def missing_extra(library: str, extra: str) -> MissingExtraError:

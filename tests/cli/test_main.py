@@ -145,7 +145,7 @@ def test_a_missing_extra_is_named(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("pretrain", "beit: interrupted; the same command goes on from what is saved"),
+        ("pretrain", "beit: interrupted; the same command goes on from what was saved, if anything was"),
         ("convert", "beit: interrupted"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tests.e2e.nursery import Nursery
@@ -44,11 +45,28 @@ def beit(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, **options)
 
 
-def start(*arguments):
+def start(*arguments, **options):
     """Start the command line without waiting for it."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", "from beit.cli.main import main; raise SystemExit(main())", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    outputs = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
+    return subprocess.Popen(command, env=environment, **outputs)
+
+
+def stop_and_check(arguments, run, number, status):
+    """Send a signal to every process of a job that trains: it saves the step that it was at, and says so."""
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = start(*arguments, "--run.log_every=1", "--run.report=false", start_new_session=True, **outputs)
+    deadline = time.monotonic() + 120
+    while not losses(run) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert "Traceback" not in errors
+    stopped = max(losses(run))
+    assert f"after step {stopped} of 2000; the same command continues it" in output
+    assert [path.name for path in (Path(run) / "checkpoints").iterdir()] == [f"step_{stopped:08d}"]
 
 
 def losses(run):

@@ -5,12 +5,14 @@ import shutil
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
 
+from beit.training.preemption import stop_on_request
 from beit.weights import read_safetensors
-from tests.e2e.small import PRETRAIN, losses, start
+from tests.e2e.small import FINETUNE, PRETRAIN, losses, start, stop_and_check
 
 COMMON = [*PRETRAIN, "--run.log_every=1", "--run.save_every=5", "--run.report=false", "--train.max_steps=24"]
 
@@ -41,6 +43,28 @@ def test_sigterm_saves_and_ends_well(nursery, whole, tmp_path):
     for name in ("model", "model_average"):
         weights = [run / name / "model.safetensors" for run in (whole, tmp_path / "run")]
         assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("job", "number", "status"),
+    [(["pretrain", *PRETRAIN], signal.SIGTERM, 0), (["finetune", *FINETUNE], signal.SIGINT, 130)],
+    ids=["pretrain", "finetune"],
+)
+def test_a_signal_to_every_process_of_a_job_saves(job, number, status, tmp_path):
+    """As terminals, `timeout` and schedulers send it; the workers that load pictures leave the end to the run."""
+    command = [*job, "--data.workers=2", "--train.max_steps=2000", f"--run.output={tmp_path}/run"]
+    stop_and_check([*command, "--run.save_every=1000"], tmp_path / "run", number, status)
+
+
+def test_ctrl_c_twice_stops_at_once():
+    accelerator = SimpleNamespace(num_processes=1, is_main_process=True)
+    with stop_on_request(accelerator) as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.interrupted
+        assert stop.agreed(1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_average_is_one(whole):

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import load_file
 
 from beit.cli.main import main
-from tests.e2e.small import MODEL, beit, losses, start
+from tests.e2e.small import MODEL, beit, losses, start, stop_and_check
 
 CLASSES = ["ground", "square", "disc"]
 COLOURS = [(90, 90, 90), (220, 60, 60), (60, 60, 220)]
@@ -65,6 +65,11 @@ def whole(scenes, tmp_path_factory):
     assert "pixels in 24 masks:" in done.stdout
     assert "mean IoU" in done.stdout
     return run
+
+
+def test_a_signal_to_every_process_of_a_job_saves(scenes, tmp_path):
+    arguments = [*command(scenes, tmp_path / "run"), "--data.workers=2", "--train.max_steps=2000"]
+    stop_and_check([*arguments, "--run.save_every=1000"], tmp_path / "run", signal.SIGTERM, 0)
 
 
 def test_it_learns_and_tells(whole):

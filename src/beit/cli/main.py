@@ -32,6 +32,7 @@ COMMANDS = {
     "convert": "write a checkpoint in another layout",
 }
 CONTINUED = ("demo", "tokenizer", "pretrain", "finetune", "segment", "predict")  # after a stop, by the same command
+_CONTINUES = "; the same command goes on from what was saved, if anything was"
 HELP_WORDS = ("-h", "--help", "help")
 
 
@@ -63,7 +64,7 @@ def _guarded(arguments: list[str]) -> int:
     except RunPaused as pause:
         if os.environ.get("RANK", "0") == "0":
             print(pause)
-        return 0
+        return 130 if pause.interrupted else 0
     except MissingExtraError as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
@@ -73,7 +74,7 @@ def _guarded(arguments: list[str]) -> int:
     except BeitError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        continues = "; the same command goes on from what is saved" if arguments[0] in CONTINUED else ""
+        continues = _CONTINUES if arguments[0] in CONTINUED else ""
         return _fail(f"interrupted{continues}", 130)
     except BrokenPipeError:  # as from `| head`: what is still buffered must have somewhere to go, or Python complains
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

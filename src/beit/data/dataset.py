@@ -5,6 +5,7 @@ Legend: B batch, C channels, H x W pixels, N patches.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -173,8 +174,19 @@ def training_batches(
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin,
+        worker_init_fn=_leave_the_end_to_the_run,
     )
     return loader
+
+
+def _leave_the_end_to_the_run(worker: int) -> None:
+    """Ignore, in a worker, the signals that ask a run to stop.
+
+    A terminal and many schedulers send them to every process of a job. The run still needs this worker to finish its
+    step; a worker ends when the run tells it to, and by itself a few seconds after the run is gone.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def evaluation_batches(dataset: ViewDataset, collate: Collate, batch_size: int, workers: int) -> DataLoader[Batch]:

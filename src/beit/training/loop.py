@@ -19,7 +19,7 @@ from beit.training.divergence import Divergence, stop_diverged
 from beit.training.gallery import Gallery
 from beit.training.metrics import MetricsLog, read_metrics
 from beit.training.plan import Objective, Plan
-from beit.training.preemption import stop_on_sigterm
+from beit.training.preemption import stop_on_request
 from beit.training.progress import RunProgress
 from beit.training.row_chance import step_seed
 from beit.training.run_folder import RunFolder
@@ -85,7 +85,7 @@ class _Loop:
             plan.gallery.begin(self.start)
         self.trainee.train()
         with (
-            stop_on_sigterm(self.accelerator) as stop,
+            stop_on_request(self.accelerator) as stop,
             MetricsLog(self.folder, self.start, active=main) as metrics,
             RunProgress(plan.title, self.start, plan.steps, visible=main) as progress,
         ):
@@ -121,7 +121,8 @@ class _Loop:
                 if paused:
                     raise RunPaused(
                         f"asked to stop: saved {self.folder.path} after step {finished} of {plan.steps}; the same "
-                        "command continues it"
+                        "command continues it",
+                        interrupted=stop.interrupted,
                     )
         if main and (summary := self.broken.summary()):
             print(summary)  # noqa: T201  # a person has to know

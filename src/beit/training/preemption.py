@@ -1,7 +1,8 @@
-"""A cluster that wants its machine back sends SIGTERM; the run saves what it has and says that it can continue."""
+"""A cluster wants its machine back, or a person presses Ctrl-C: the run saves what it has before it ends."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Generator
@@ -12,6 +13,7 @@ import torch
 from accelerate import Accelerator
 
 _GPU_STEPS = 16  # between two agreements on GPUs, whose host has to wait for the answer
+_PROMISE = b"\nfinishing the step, then saving; Ctrl-C again stops at once\n"
 
 
 class StopRequest:
@@ -20,10 +22,22 @@ class StopRequest:
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
         self._received = False
+        self.interrupted = False  # by a person at this process
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Remember the signal; the step that is running is finished first."""
+        """Remember the signal; the step that is running is finished first.
+
+        Raises:
+            KeyboardInterrupt: At the second Ctrl-C.
+        """
         self._received = True
+        if number != signal.SIGINT:
+            return
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        if self._accelerator.is_main_process:
+            os.write(2, _PROMISE)  # not print: the signal may have come in the middle of one
 
     def agreed(self, step: int) -> bool:
         """Tell whether to stop after `step` finished steps; all processes get the same answer."""
@@ -36,14 +50,15 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_sigterm(accelerator: Accelerator) -> Generator[StopRequest]:
-    """Catch SIGTERM inside; only the main thread of a program may, elsewhere nothing is caught."""
+def stop_on_request(accelerator: Accelerator) -> Generator[StopRequest]:
+    """Catch SIGTERM and Ctrl-C inside; only the main thread of a program may, elsewhere nothing is caught."""
     request = StopRequest(accelerator)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = signal.signal(signal.SIGTERM, request.note)
+    before = {number: signal.signal(number, request.note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield request
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
