@@ -130,8 +130,15 @@ def test_classes_of_held_out_pictures_mean_nothing_to_pretraining(pictures, tmp_
     [
         ("--mask.count=17", "mask.count and mask.min_block"),
         ("--mask.count=1", "1 masked patches with blocks of at least 2"),
-        ("--train.batch_size=12", "train.batch_size 12 is larger than the 11 pictures; lower it, or add pictures"),
+        (
+            "--train.batch_size=12",
+            "train.batch_size 12 is larger than the 11 pictures; lower it to at most 11, or add pictures",
+        ),
         ("--tokenizer.train.batch_size=12", "tokenizer.train.batch_size 12 is larger than the 11 pictures; lower it"),
+        (
+            "--train.batch_size=12 --tokenizer.train.batch_size=13",
+            "train.batch_size 12 and tokenizer.train.batch_size 13 are larger than the 11 pictures; lower them to at",
+        ),
         ("--train.accumulate=9", "train.accumulate is 9, and each of 1 processes has 8 of the 8 pictures"),
         ("--tokenizer.train.accumulate=5", "tokenizer.train.accumulate is 5, and each of 1 processes has 4"),
     ],
@@ -140,12 +147,13 @@ def test_classes_of_held_out_pictures_mean_nothing_to_pretraining(pictures, tmp_
         "less than one block",
         "less pictures than a batch",
         "less pictures than a batch of the tokenizer",
+        "less pictures than either batch",
         "more parts than pictures",
         "of the tokenizer",
     ],
 )
 def test_what_does_not_fit_together_is_told_before_the_first_step(pictures, tmp_path, capsys, setting, message, dry):
-    command = [*PRETRAIN, "--train.max_steps=9", "--train.batch_size=8", setting, f"--data.path={pictures}"]
+    command = [*PRETRAIN, "--train.max_steps=9", "--train.batch_size=8", *setting.split(), f"--data.path={pictures}"]
     assert main(["pretrain", *command, f"--run.output={tmp_path / 'run'}", *dry]) == 1
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines

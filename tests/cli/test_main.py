@@ -73,6 +73,10 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["pretrain", "--optim.lr=-1"], "optim.lr: input should be greater than 0, got -1.0"),
         (["pretrain", "--tokenizer.optim.lr=-1"], "tokenizer.optim.lr: input should be greater than 0, got -1.0"),
         (["pretrain", "--optim.lr=fast"], "optim.lr: expected float, got fast"),
+        (["pretrain", "--optim.learning_rate=1"], "there is no setting 'optim.learning_rate'; did you mean optim.lr?"),
+        (["pretrain", "--batch_size=1"], "there is no setting 'batch_size'; did you mean train.batch_size?"),
+        (["pretrain", "--output_dir=x"], "there is no setting 'output_dir'; did you mean run.output?"),
+        (["pretrain", "--tokenizer.lr=1"], "there is no setting 'tokenizer.lr'; did you mean tokenizer.optim.lr?"),
         (["pretrain", "--optim.lrr=1"], "there is no setting 'optim.lrr'; did you mean optim.lr?"),
         (
             ["pretrain", "--model.size=huge"],

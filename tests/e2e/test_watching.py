@@ -22,7 +22,7 @@ from beit.training.pretrain import CURVES
 from beit.training.run_folder import RunFolder
 from beit.training.run_state import read_state
 from beit.training.watch import sparkline
-from tests.e2e.small import PRETRAIN, beit
+from tests.e2e.small import FINETUNE, PRETRAIN, beit
 
 
 @pytest.fixture(scope="module")
@@ -240,12 +240,27 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
     done = beit("pretrain", *PRETRAIN, "--train.epochs=10", "--dry-run", f"--run.output={tmp_path}/run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for word in ("parameters", "memory", "GFLOP per picture", "steps        385 of 32 pictures", "whole run",
-                 "of the time makes visual tokens", "after the training of its tokenizer"):  # fmt: skip
+                 "of the time makes visual tokens", "before for its tokenizer"):  # fmt: skip
         assert word in done.stdout
     assert not list(tmp_path.iterdir())
     done = beit("pretrain", *PRETRAIN, "--dry-run", "--mask.count=99", f"--run.output={tmp_path}/run")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
+
+
+def test_a_fine_tuning_tells_its_cost_too(tmp_path):
+    command = ["finetune", *FINETUNE, "--train.epochs=2", "--train.batch_size=32", "--mixing.mixup=0.8", "--dry-run"]
+    done = beit(*command, f"--run.output={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    parameters = re.search(r"parameters   ([\d,]+)", done.stdout)[1]
+    for word in ("of 32 pictures, out of 1,", "s per step", "whole run", "for weights and optimiser"):
+        assert word in done.stdout
+    assert not list(tmp_path.iterdir())
+    command = ["finetune", *FINETUNE, "--train.max_steps=6", "--train.batch_size=32", f"--run.output={tmp_path}/run"]
+    done = beit(*command)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"fine-tuning: {parameters} parameters, [\d,]+ pictures, 6 steps of 32\n", done.stdout)
+    assert "fine-tuning: step 1/6 " in done.stdout  # a log shows at once that it works
 
 
 def test_operations_are_those_that_torch_counts():

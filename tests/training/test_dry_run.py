@@ -1,5 +1,7 @@
 """What `beit pretrain --dry-run` tells, and of which run."""
 
+import re
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -27,7 +29,7 @@ def steps(monkeypatch):
     real = trainee.add_gradients
 
     def note(accelerator, module, progress, parts, weights):
-        seen.append([len(part["pixel_values"]) for part in parts])
+        seen.append([len(part["pixel_values"]) for part in parts if "bool_masked_pos" in part])
         return real(accelerator, module, progress, parts, weights)
 
     monkeypatch.setattr(trainee, "add_gradients", note)
@@ -52,12 +54,12 @@ def test_a_checkpoint_is_what_is_measured(tmp_path, capsys):
 def test_one_process_takes_its_share_of_the_batch(steps, capsys):
     status, shown, error = told(capsys, "--processes", "4", "--train.accumulate=2")
     assert status == 0, error
-    assert steps == [[4, 4]] * 6
+    assert steps == [[4, 4]] * 6 + [[]] * 6  # then those of the tokenizer's training
     assert "9 of 32 pictures, 8 on each of 4 processes" in shown
     assert "as one of 4 processes like this; their communication is not counted" in shown
-    assert "on 4 processes, after the training of its tokenizer" in shown
+    assert re.search(r"on 4 processes, and \d+ s before for its tokenizer", shown)
     status, alone, _ = told(capsys)
-    assert steps[6:] == [[32]] * 6
+    assert steps[12:] == [[32]] * 6 + [[]] * 6
     assert "processes like this" not in alone.replace("one process like this", "")
 
 
@@ -109,6 +111,20 @@ def test_too_little_memory_is_said_below_what_is_known(monkeypatch, capsys, fail
     assert error.count("\n") == 1
 
 
+def test_too_little_memory_for_the_tokenizer_names_its_settings(monkeypatch, capsys):
+    real = trainee.add_gradients
+
+    def add_gradients(accelerator, module, progress, parts, weights):
+        if "bool_masked_pos" not in parts[0]:
+            raise MemoryError
+        return real(accelerator, module, progress, parts, weights)
+
+    monkeypatch.setattr(trainee, "add_gradients", add_gradients)
+    status, _, error = told(capsys)
+    assert status == 1
+    assert "raise tokenizer.train.accumulate, or lower tokenizer.train.batch_size" in error
+
+
 def test_another_error_stays_what_it_is(monkeypatch):
     monkeypatch.setattr(trainee, "add_gradients", fails(RuntimeError, "something else"))
     with pytest.raises(RuntimeError, match="something else"):
@@ -125,5 +141,5 @@ def test_a_moving_average_clipping_and_compilers_are_those_of_the_run(monkeypatc
     status, shown, error = told(capsys, *options, "--tokenizer.encoding.compile=true")
     assert status == 0, error
     assert "moving average 0.00 GiB" in shown
-    assert limits == [0.5] * 6
+    assert limits[:6] == [0.5] * 6
     assert len(compiled) == 2

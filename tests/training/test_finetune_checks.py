@@ -10,8 +10,8 @@ from beit.config import BeitConfig
 from beit.data import open_source, with_labels
 from beit.errors import ConfigError, DataError
 from beit.inference.predictor import Predictor
-from beit.training.finetune import start_at_mean
 from beit.training.finetune_checks import check_labels
+from beit.training.finetune_start import start_at_mean
 from beit.training.inputs import Sources
 from beit.training.jobs import FinetuneJob
 from beit.training.settings import DataSettings

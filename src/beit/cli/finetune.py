@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from beit.cli.output import say
+from beit.cli.forecast import say_cost
+from beit.cli.output import say, say_settings
 from beit.cli.parser import parse_job
 from beit.training.jobs import FinetuneJob
 
 DESCRIPTION = (
     "Fine-tune a pre-trained BEiT on classes of pictures, or on several labels or a number for each (data.labels), or "
-    "train one from scratch (without a checkpoint). The same "
-    "command continues a run that was stopped."
+    "train one from scratch (without a checkpoint). The same command continues a run that was stopped. --dry-run takes "
+    "a few steps, writes nothing and tells what the whole run would cost."
 )
 _AVERAGE = "average_"
 _SHOWN = {
@@ -25,11 +26,23 @@ _SHOWN = {
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, fine-tune, print."""
-    job = parse_job(FinetuneJob, "beit finetune", DESCRIPTION, arguments)
-    from beit.training.finetune import finetune
-    from beit.training.run_folder import resolved_recipe
+    dry = "--dry-run" in arguments
+    given = [word for word in arguments if word != "--dry-run"]
+    job = parse_job(FinetuneJob, "beit finetune", DESCRIPTION, given, "[--dry-run]")
+    say_settings(job)
+    return _forecast(job) if dry else _finetune(job)
 
-    say(f"recipe:\n{resolved_recipe(job)}")
+
+def _forecast(job: FinetuneJob) -> int:
+    from beit.training.finetune_dry_run import forecast_finetuning
+
+    say_cost(forecast_finetuning(job), job.train, job.model.image_size or "the checkpoint's")
+    return 0
+
+
+def _finetune(job: FinetuneJob) -> int:
+    from beit.training.finetune import finetune
+
     folder = finetune(job)
     result = folder.read_result()
     say(f"held-out pictures: {_told(result)}, {result['pictures']:,.0f} pictures")

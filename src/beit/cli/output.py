@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 
 def say(*lines: str) -> None:
     """Print lines, on the first of several processes only."""
     if os.environ.get("RANK", "0") == "0":
         print("\n".join(lines), flush=True)
+
+
+def say_settings(job: Any) -> None:
+    """Print the settings of a job that are not the defaults."""
+    from beit.training.run_folder import changed_settings
+
+    lines = changed_settings(job).splitlines()
+    say("settings (the others are the defaults; --print_config prints all):", *(f"  {line}" for line in lines))
 
 
 def gib(amount: float) -> str:

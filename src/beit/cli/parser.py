@@ -22,6 +22,22 @@ _UNKNOWN = (
     r"Option '(?P<key>[^']+)' is not accepted",
 )
 
+# What settings are called elsewhere, and how they end here.
+_ALSO_CALLED = {
+    "learning_rate": "lr",
+    "batch": "batch_size",
+    "per_device_train_batch_size": "batch_size",
+    "num_train_epochs": "epochs",
+    "steps": "max_steps",
+    "num_workers": "workers",
+    "output_dir": "output",
+    "output_path": "output",
+    "input_size": "image_size",
+    "img_size": "image_size",
+    "drop_path": "drop_path_rate",
+    "gradient_accumulation_steps": "accumulate",
+    "max_norm": "clip_grad",
+}
 _WHOLE_GROUP = "Path to a configuration file."
 
 
@@ -125,10 +141,21 @@ def _one_line(message: str, parser: ArgumentParser) -> str:
         if match := re.search(pattern, message):
             groups = match.groupdict()
             key = f"{groups['group']}.{groups['key']}" if groups.get("group") else groups["key"]
-            return f"there is no setting {key!r}{nearest(key, known)} (all settings: {parser.prog} --help)"
+            return f"there is no setting {key!r}{_nearest_setting(key, known)} (all settings: {parser.prog} --help)"
     if match := re.search(r'Parser key "([^"]+)":\s*(.*)', message, flags=re.DOTALL):
         return f"{match[1]}: {_type_error(match[2])}"
     return message
+
+
+def _nearest_setting(key: str, known: Sequence[str]) -> str:
+    """Return "; did you mean X?": the setting of the same name in another group, or the one spelled most like it."""
+    *groups, last = key.split(".")
+    last = _ALSO_CALLED.get(last, last)
+    same = [name for name in known if name.split(".")[-1] == last]
+    inside = [name for name in same if groups and name.startswith(f"{groups[0]}.")]
+    if same:  # the groups of the job itself come before those of its parts: optim.lr, then tokenizer.optim.lr
+        return f"; did you mean {min(inside or same, key=lambda name: name.count('.'))}?"
+    return nearest(key, known)
 
 
 def _type_error(message: str) -> str:

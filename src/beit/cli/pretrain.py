@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from beit.cli.output import gib, say
+from beit.cli.output import gib, say, say_settings
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError
 from beit.training.jobs import PretrainJob
@@ -20,6 +20,7 @@ DESCRIPTION = (
     "writes nothing and tells what the whole run would cost; with --processes N, that of N processes like this one."
 )
 _MUCH = 0.3  # share of a step worth a hint
+_NEARLY_ALL = 0.9  # share of the masked patches that have one and the same token
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -30,9 +31,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError("--processes belongs to --dry-run; a launcher such as torchrun starts the processes of a run")
     given = ["--run.force=true" if word == "--force" else word for word in words if word != "--dry-run"]
     job = parse_job(PretrainJob, "beit pretrain", DESCRIPTION, given, "[--dry-run [--processes N]] [--force]")
-    from beit.training.run_folder import resolved_recipe
-
-    say(f"recipe:\n{resolved_recipe(job)}")
+    say_settings(job)
     return _forecast(job, processes) if dry else _pretrain(job)
 
 
@@ -44,9 +43,14 @@ def _pretrain(job: PretrainJob) -> int:
     say(
         f"held-out pictures, masked patches: loss {result['loss']:.4f}, "
         f"always predicting the token frequencies {result['frequency_loss']:.4f}\n"
-        f"token accuracy {result['accuracy']:.2%}, always the most frequent token {result['frequency_accuracy']:.2%}\n"
-        f"model   {folder.model}"
+        f"token accuracy {result['accuracy']:.2%}, always the most frequent token {result['frequency_accuracy']:.2%}"
     )
+    if result["frequency_accuracy"] > _NEARLY_ALL:
+        say(
+            "there was next to nothing to learn: one token is nearly everywhere; take another tokenizer "
+            "(tokenizer.path), or train it longer"
+        )
+    say(f"model   {folder.model}")
     if folder.report.exists():
         say(f"report  {folder.report}")
     return 0
@@ -98,7 +102,7 @@ def _speed_lines(job: PretrainJob, cost: Cost, speed: Speed) -> list[str]:
     """Return what the timed steps told, and what it means for the whole run."""
     from beit.training.run_state import duration
 
-    world, seconds = cost.processes, speed.seconds_per_step
+    world, seconds, own = cost.processes, speed.seconds_per_step, speed.tokenizer_seconds
     alone = world > 1 and not speed.communicates
     return [
         f"speed        {seconds:.3f} s per step, {job.train.batch_size / seconds:,.1f} "
@@ -111,7 +115,7 @@ def _speed_lines(job: PretrainJob, cost: Cost, speed: Speed) -> list[str]:
         *_hints(job, speed.tokenizer_share, speed.data_share),
         f"whole run    about {duration(cost.steps * seconds)} on "
         + (f"{world} processes" if world > 1 else "one process like this")
-        + (", after the training of its tokenizer" if job.tokenizer.path is None else ""),
+        + (f", and {duration(own)} before for its tokenizer" if own is not None else ""),
     ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beit.cli.output import gib, say
+from beit.cli.forecast import say_cost
+from beit.cli.output import say, say_settings
 from beit.cli.parser import parse_job
 from beit.training.segment_settings import SegmentJob
 
@@ -20,28 +21,14 @@ def run(arguments: Sequence[str]) -> int:
     dry = "--dry-run" in arguments
     given = [word for word in arguments if word != "--dry-run"]
     job = parse_job(SegmentJob, "beit segment", DESCRIPTION, given, "[--dry-run]")
-    from beit.training.run_folder import resolved_recipe
-
-    say(f"recipe:\n{resolved_recipe(job)}")
+    say_settings(job)
     return _forecast(job) if dry else _segment(job)
 
 
 def _forecast(job: SegmentJob) -> int:
-    from beit.training.run_state import duration
     from beit.training.segment_dry_run import forecast_segmentation
 
-    cost = forecast_segmentation(job)
-    pictures, side = job.train.batch_size // cost.processes, job.model.image_size or "the checkpoint's"
-    say(
-        f"parameters   {cost.parameters:,}",
-        f"memory       {gib(cost.peak_memory)} held by a process in a step of {pictures} pictures of {side} pixels, "
-        f"{gib(cost.state)} of it for weights and optimiser",
-        "             train.recompute, train.accumulate and bf16 lower the rest",
-        f"steps        {cost.steps:,} of {job.train.batch_size} pictures, out of {cost.scenes:,}",
-        f"speed        {cost.seconds_per_step:.3f} s per step, {cost.data_share:.0%} of it waits for pictures",
-        f"whole run    about {duration(cost.steps * cost.seconds_per_step)} on {cost.processes} "
-        f"process{'es' * (cost.processes > 1)} like this",
-    )
+    say_cost(forecast_segmentation(job), job.train, job.model.image_size or "the checkpoint's")
     return 0
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from beit.cli.main import HELP_WORDS, nearest
-from beit.cli.output import say
+from beit.cli.output import say, say_settings
 from beit.cli.parser import new_parser, parse, parse_job
 from beit.errors import ConfigError
 from beit.training.jobs import DistillJob, EncodeJob, EvaluateTokenizerJob, ReconstructJob, TokenizerJob
@@ -57,9 +57,9 @@ def _distill(job: DistillJob) -> int:
 
 
 def _trained(job: Any, train: Any) -> int:
-    from beit.training.run_folder import resolved_recipe
+    from beit.training.tokenizer_quality import quality_line
 
-    say(f"recipe:\n{resolved_recipe(job)}")
+    say_settings(job)
     folder = train(job)
     say(quality_line(folder.read_result()))
     say(f"tokenizer  {folder.model}")
@@ -84,6 +84,7 @@ def _encode(job: EncodeJob) -> int:
 
 def _reconstruct(job: ReconstructJob) -> int:
     from beit.training.tokenize import reconstruct_pictures
+    from beit.training.tokenizer_quality import quality_line
 
     say(quality_line(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0
@@ -91,6 +92,7 @@ def _reconstruct(job: ReconstructJob) -> int:
 
 def _evaluate(job: EvaluateTokenizerJob) -> int:
     from beit.training.tokenize import evaluate_tokenizer
+    from beit.training.tokenizer_quality import quality_line
 
     say(quality_line(evaluate_tokenizer(job).numbers()))
     for name, path in (("numbers", job.output), ("report", job.report)):
@@ -112,17 +114,3 @@ def _convert(arguments: Sequence[str]) -> int:
     load_tokenizer(settings.source).save_pretrained(settings.destination)
     say(f"tokenizer  {settings.destination}")
     return 0
-
-
-def quality_line(quality: Mapping[str, float]) -> str:
-    """Return what was measured, for a person."""
-    parts: list[str] = []
-    if "psnr" in quality:
-        parts.append(
-            f"PSNR {quality['psnr']:.2f} dB (mean absolute error {quality['l1']:.4f}, squared {quality['l2']:.5f})"
-        )
-    if "similarity" in quality:
-        parts.append(f"cosine similarity to the teacher {quality['similarity']:.4f}")
-    parts.append(f"{quality['used_codes']:.0f} of {quality['vocab_size']:.0f} codes used")
-    parts.append(f"perplexity {quality['perplexity']:.1f}")
-    return f"{quality['pictures']:,.0f} pictures: {', '.join(parts)}"

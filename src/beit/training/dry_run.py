@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
 from accelerate import Accelerator
 
-from beit.data import Collate
+from beit.data import Collate, ImageSource
 from beit.errors import ConfigError
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 from beit.training.cost import gemm_rate, memory_estimate, peak_memory, training_flops
 from beit.training.device import make_accelerator, reproducible
 from beit.training.inputs import open_sources
-from beit.training.jobs import PretrainJob
+from beit.training.jobs import PretrainJob, TokenizerJob
 from beit.training.plan import Plan, total_steps
 from beit.training.pretrain import PretrainRun
 from beit.training.pretrain_checks import check_lengths, stored_tokens
-from beit.training.pretrain_start import pretraining_model, pretraining_start, pretraining_views, training_views
+from beit.training.pretrain_start import (
+    pretraining_model,
+    pretraining_start,
+    pretraining_views,
+    tokenizer_job,
+    training_views,
+)
 from beit.training.run_folder import RunFolder
 from beit.training.timed_steps import timed_steps
 from beit.training.together import one_run
+from beit.training.tokenizer import tokenizer_run
+from beit.training.tokenizer_wiring import random_views
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Speed:
         flops_utilisation: Share of the rate of a large matrix product here that the model reached.
         peak_memory: Bytes that this process held meanwhile.
         communicates: Whether the processes were there, so that the time has their communication in it.
+        tokenizer_seconds: Of the whole training of the tokenizer that comes first; None if there is one.
     """
 
     seconds_per_step: float
@@ -67,13 +77,15 @@ class Speed:
     flops_utilisation: float
     peak_memory: int
     communicates: bool
+    tokenizer_seconds: float | None
 
 
 @one_run
 def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | None = None) -> Speed:
     """Tell what a run would need, then take some of its steps, and return what they took; nothing is written.
 
-    A tokenizer that is yet to be trained is stood in for by one of the same size.
+    A tokenizer that is yet to be trained is stood in for by one of the same size; some steps of its own training are
+    timed too.
 
     Args:
         job: The settings.
@@ -91,7 +103,9 @@ def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | No
     pictures, world = len(sources.train), _processes(processes, accelerator.num_processes)
     check_lengths(job, start.tokenizer, pictures, world)
     stored = stored_tokens(job, start.tokenizer, start.grid)
-    tokenizer = start.tokenizer or DiscreteVAE(DiscreteVAEConfig(**asdict(job.tokenizer.codebook)))
+    tokenizer, own = start.tokenizer, tokenizer_job(job, start.grid, Path(job.run.output) / "tokenizer")
+    if tokenizer is None:
+        tokenizer = DiscreteVAE(DiscreteVAEConfig(**asdict(own.codebook), image_size=own.image_size))
     model = pretraining_model(job, start, tokenizer)
     flops, parameters = training_flops(model.config, start.mask.count), model.num_parameters()
     memory = _memory(job, model, accelerator, world, start.mask.count)
@@ -106,6 +120,10 @@ def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | No
         collate = Collate(job.run.seed, start.mask)
         plan = Plan("dry run", job.run, job.data, job.optim, job.train, dataset, collate)
         timed = timed_steps(plan, run, RunFolder(nowhere), accelerator, world)
+        held = peak_memory(accelerator.device)
+        tokenizer_seconds = None
+        if start.tokenizer is None:
+            tokenizer_seconds = _tokenizer_seconds(own, sources.train, accelerator, world, RunFolder(nowhere))
     step = median(one.step for one in timed)
     reached = flops * (job.train.batch_size // world) / step
     return Speed(
@@ -113,9 +131,19 @@ def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | No
         tokenizer_share=sum(one.preparing for one in timed) / sum(one.step for one in timed),
         data_share=sum(one.data for one in timed) / sum(one.step for one in timed),
         flops_utilisation=reached / gemm_rate(accelerator.device, _activations(accelerator)),
-        peak_memory=peak_memory(accelerator.device),
+        peak_memory=held,
         communicates=accelerator.num_processes > 1,
+        tokenizer_seconds=tokenizer_seconds,
     )
+
+
+def _tokenizer_seconds(
+    job: TokenizerJob, source: ImageSource, accelerator: Accelerator, world: int, folder: RunFolder
+) -> float:
+    """Return what the training of a tokenizer would take, of some of its steps."""
+    run, collate = tokenizer_run(job), Collate(job.run.seed)
+    plan = Plan("dry run", job.run, job.data, job.optim, job.train, random_views(job, source), collate)
+    return plan.steps * median(one.step for one in timed_steps(plan, run, folder, accelerator, world, "tokenizer."))
 
 
 def _processes(asked: int | None, started: int) -> int:

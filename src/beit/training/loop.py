@@ -83,6 +83,8 @@ class _Loop:
         plan, main, finished = self.plan, self.accelerator.is_main_process, self.start
         if main and plan.gallery is not None:
             plan.gallery.begin(self.start)
+        if main:
+            print(self._what_is_trained())  # noqa: T201  # before the first step, which may take long
         self.trainee.train()
         with (
             stop_on_request(self.accelerator) as stop,
@@ -127,6 +129,14 @@ class _Loop:
         if main and (summary := self.broken.summary()):
             print(summary)  # noqa: T201  # a person has to know
         return finished
+
+    def _what_is_trained(self) -> str:
+        plan, model = self.plan, self.objective.model
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return (
+            f"{plan.title}: {parameters:,} parameters, {len(plan.dataset):,} pictures, "
+            f"{plan.steps - self.start:,} steps of {plan.train.batch_size}"
+        )
 
     def _measure(self, step: int, metrics: MetricsLog) -> None:
         """Measure on held-out pictures, on one process for all; keep the model if it is the best so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from beit.training.device import make_accelerator
 from beit.training.early_stop import EarlyStop
 from beit.training.gallery import Gallery
 from beit.training.inputs import Sources, open_sources, preprocessing
-from beit.training.jobs import PretrainJob, TokenizerJob
+from beit.training.jobs import PretrainJob
 from beit.training.loop import train
 from beit.training.metrics import read_metrics
 from beit.training.optimiser import parameter_groups
@@ -30,11 +31,18 @@ from beit.training.pretrain_checks import check_lengths, stored_tokens
 from beit.training.pretrain_objective import PretrainObjective
 from beit.training.pretrain_pictures import HiddenPatches
 from beit.training.pretrain_quality import held_out_loss, measure_pretraining
-from beit.training.pretrain_start import pretraining_model, pretraining_start, pretraining_views, training_views
+from beit.training.pretrain_start import (
+    pretraining_model,
+    pretraining_start,
+    pretraining_views,
+    tokenizer_job,
+    training_views,
+)
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder, open_run_folder
 from beit.training.together import one_run
 from beit.training.tokenizer import train_tokenizer
+from beit.training.tokenizer_quality import quality_line, says_little
 
 CURVES = {
     "Loss": ["loss", "held_out_loss", "aggregation_loss"],
@@ -109,7 +117,7 @@ def pretrain(job: PretrainJob, tokenizer: VisualTokenizer | None = None) -> RunF
         return folder
     note_shards(accelerator, folder.broken, sources.train, sources.val)
     if tokenizer is None:
-        tokenizer = load_tokenizer(_train_tokenizer(job, grid, folder))
+        tokenizer = load_tokenizer(_train_tokenizer(job, grid, folder, accelerator.is_main_process))
     encoding = job.tokenizer.encoding
     encoder = TokenEncoder(tokenizer, accelerator.device, encoding.precision, encoding.compile)
     run = PretrainRun(pretraining_model(job, start, tokenizer), encoder, job)
@@ -147,21 +155,15 @@ def pretrain(job: PretrainJob, tokenizer: VisualTokenizer | None = None) -> RunF
     return folder
 
 
-def _train_tokenizer(job: PretrainJob, grid: Grid, folder: RunFolder) -> Path:
-    """Train a tokenizer on the pictures of the job, inside its run folder; return the tokenizer's folder."""
-    settings = job.tokenizer
-    own = TokenizerJob(
-        run=replace(job.run, output=str(folder.path / "tokenizer"), framework="torch"),
-        data=job.data,
-        augment=replace(job.augment, color_jitter=0.0),
-        image_size=grid.height * 2 ** (settings.codebook.groups - 1),
-        codebook=settings.codebook,
-        loss=settings.loss,
-        optim=settings.optim,
-        train=settings.train,
-        early_stop=settings.early_stop,
-    )
-    return train_tokenizer(own).model
+def _train_tokenizer(job: PretrainJob, grid: Grid, folder: RunFolder, main: bool) -> Path:
+    """Train a tokenizer on the pictures of the job, inside its run folder; say what it is worth; return its folder."""
+    trained = train_tokenizer(tokenizer_job(job, grid, folder.path / "tokenizer"))
+    quality = trained.read_result()
+    if main:
+        print(f"tokenizer: {quality_line(quality)}")  # noqa: T201  # what follows can be no better than this
+        if warning := says_little(quality):
+            logging.getLogger(__name__).warning(warning)
+    return trained.model
 
 
 def _conclude(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from beit.config import BeitConfig
@@ -36,15 +37,22 @@ def starting_config(job: PretrainJob) -> BeitConfig:
     return config
 
 
-def check_batch(batch_size: int, pictures: int, prefix: str = "") -> None:
-    """Refuse a batch that would hold a picture twice.
+def check_batches(pictures: int, batch_sizes: Mapping[str, int]) -> None:
+    """Refuse batches that would hold a picture twice.
+
+    Args:
+        pictures: To train on.
+        batch_sizes: By the names of their settings.
 
     Raises:
-        ConfigError: Naming both numbers; `prefix` stands before the name of the setting.
+        ConfigError: Naming all that are too large, and the number of pictures.
     """
-    if pictures < batch_size:
+    large = [f"{name} {size}" for name, size in batch_sizes.items() if size > pictures]
+    if large:
+        verb, them = ("is", "it") if len(large) == 1 else ("are", "them")
         raise ConfigError(
-            f"{prefix}train.batch_size {batch_size} is larger than the {pictures} pictures; lower it, or add pictures"
+            f"{' and '.join(large)} {verb} larger than the {pictures} pictures; lower {them} to at most "
+            f"{pictures}, or add pictures"
         )
 
 
@@ -65,10 +73,10 @@ def check_lengths(job: PretrainJob, tokenizer: VisualTokenizer | None, pictures:
     Raises:
         ConfigError: Naming the settings.
     """
-    check_batch(job.train.batch_size, pictures)
+    own = {"tokenizer.train.batch_size": job.tokenizer.train.batch_size} if tokenizer is None else {}
+    check_batches(pictures, {"train.batch_size": job.train.batch_size, **own})
     check_length(job.train, job.optim, pictures, world)
     if tokenizer is None:
-        check_batch(job.tokenizer.train.batch_size, pictures, "tokenizer.")
         check_length(job.tokenizer.train, job.tokenizer.optim, pictures, world, "tokenizer.")
 
 

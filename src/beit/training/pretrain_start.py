@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from beit.geometry import Grid, patch_grid
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import VisualTokenizer, load_tokenizer
 from beit.training.inputs import augmentation, preprocessing
-from beit.training.jobs import PretrainJob
+from beit.training.jobs import PretrainJob, TokenizerJob
 from beit.training.model import model_config, training_options
 from beit.training.pretrain_checks import (
     check_aggregation,
@@ -101,6 +102,22 @@ def training_views(job: PretrainJob, views: Views, source: ImageSource, stored: 
     """Return the pictures to train on; those whose tokens are stored need no view for the tokenizer."""
     shown = views if stored is None else replace(views, tokenizer_hw=None)
     return ViewDataset(source, shown, job.run.seed, True, job.fixed_views, stored)
+
+
+def tokenizer_job(job: PretrainJob, grid: Grid, output: Path) -> TokenizerJob:
+    """Return the job of the tokenizer that is trained first, on the same pictures, one token per patch."""
+    settings = job.tokenizer
+    return TokenizerJob(
+        run=replace(job.run, output=str(output), framework="torch"),
+        data=job.data,
+        augment=replace(job.augment, color_jitter=0.0),
+        image_size=grid.height * 2 ** (settings.codebook.groups - 1),
+        codebook=settings.codebook,
+        loss=settings.loss,
+        optim=settings.optim,
+        train=settings.train,
+        early_stop=settings.early_stop,
+    )
 
 
 def _checkpoint_model(job: PretrainJob) -> BeitForMaskedImageModeling | None:

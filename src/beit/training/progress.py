@@ -18,8 +18,10 @@ class RunProgress:
     def __init__(self, title: str, start: int, total: int, visible: bool = True) -> None:
         self._console = Console(quiet=not visible)
         self._title, self._first, self._total = title, start, total
-        self._began = self._last_line = time.monotonic()
+        self._began = time.monotonic()
+        self._last_line: float | None = None
         self._images = 0
+        self._loss: float | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -40,19 +42,24 @@ class RunProgress:
     def advance(self, step: int, images: int, loss: float | None) -> None:
         """Show that `step` steps are finished, the last with some images; `loss` if it is known."""
         self._images += images
-        numbers = f"{self.images_per_second:,.0f} images/s"
-        if loss is not None:
-            numbers = f"loss {loss:.4f}  {numbers}"
-            self._bar.update(self._task, completed=step, numbers=numbers)
-            self._maybe_line(step, numbers)
-        else:
-            self._bar.update(self._task, completed=step)
+        self._loss = self._loss if loss is None else loss
+        numbers = f"{self.images_per_second:,.{1 if self.images_per_second < 10 else 0}f} images/s"
+        if self._loss is not None:
+            numbers = f"loss {self._loss:.4f}  {numbers}"
+        self._bar.update(self._task, completed=step, numbers=numbers)
+        if not self._console.is_terminal and self._line_is_due(step):
+            self._write_line(step, numbers)
 
-    def _maybe_line(self, step: int, numbers: str) -> None:
-        now = time.monotonic()
-        if self._console.is_terminal or (now - self._last_line < _SECONDS_BETWEEN_LINES and step < self._total):
-            return
-        self._last_line = now
+    def _line_is_due(self, step: int) -> bool:
+        """Tell whether a log gets a line: after the first step and the last, and in between from time to time."""
+        return (
+            self._last_line is None
+            or step >= self._total
+            or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
+        )
+
+    def _write_line(self, step: int, numbers: str) -> None:
+        now = self._last_line = time.monotonic()
         seconds_left = (now - self._began) / max(1, step - self._first) * (self._total - step)
         line = f"{self._title}: step {step}/{self._total}  {numbers}  {seconds_left:,.0f} s left"
         self._console.print(line, highlight=False, soft_wrap=True)

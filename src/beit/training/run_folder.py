@@ -140,6 +140,24 @@ def resolved_recipe(job: Any) -> str:
     return yaml.safe_dump(_plain(asdict(job)), sort_keys=False)
 
 
+def changed_settings(job: Any) -> str:
+    """Return the settings of a job that are not the defaults, as YAML with a line per group."""
+    changed = _without(_plain(asdict(job)), _plain(_defaults(job)))
+    return yaml.safe_dump(changed, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _without(settings: Any, defaults: Any) -> Any:
+    """Return what of a tree of settings differs from another; groups without a difference are left out."""
+    changed: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict) and isinstance(defaults.get(name), dict):
+            if inner := _without(value, defaults[name]):
+                changed[name] = inner
+        elif name not in defaults or value != defaults[name]:
+            changed[name] = value
+    return changed
+
+
 def _plain(value: Any) -> Any:
     """Return settings as YAML knows them: lists instead of tuples."""
     if isinstance(value, dict):
@@ -155,7 +173,7 @@ def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
     changed = [
         f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in _FREE
+        if _meaning(before.get(key)) != _meaning(now.get(key)) and key not in _FREE
     ]
     if changed and force:
         logging.getLogger(__name__).warning("%s continues with other settings: %s", folder.path, "; ".join(changed))
@@ -166,15 +184,23 @@ def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
         )
 
 
+def _meaning(value: Any) -> Any:
+    """Return a setting without what makes no difference to a path: a slash at its end, "here" at its beginning."""
+    return (value.removeprefix("./").rstrip("/") or value) if isinstance(value, str) else value
+
+
 def _defaults(settings: Any) -> dict[str, Any]:
-    """Return the settings of a job as their groups set them by themselves; those without a default are left out."""
+    """Return the settings of a job as they are by themselves; those without a default are left out."""
     defaults: dict[str, Any] = {}
     for name, field in type(settings).__pydantic_fields__.items():
         value = getattr(settings, name)
-        if is_dataclass(value):
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        if is_dataclass(default) and not isinstance(default, type):
+            defaults[name] = asdict(default)
+        elif is_dataclass(value):  # a group that needs some setting, such as data.path
             defaults[name] = _defaults(value)
         elif not field.is_required():
-            defaults[name] = field.get_default(call_default_factory=True)
+            defaults[name] = default
     return defaults
 
 

@@ -30,15 +30,17 @@ class Seconds(NamedTuple):
     data: float
 
 
-def timed_steps(plan: Plan, run: Objective, folder: RunFolder, accelerator: Accelerator, world: int) -> list[Seconds]:
+def timed_steps(
+    plan: Plan, run: Objective, folder: RunFolder, accelerator: Accelerator, world: int, prefix: str = ""
+) -> list[Seconds]:
     """Take steps as a run would, each with the pictures of one of `world` processes, and return what they took.
 
     The first step, which warms up, is not among them.
 
     Raises:
-        BeitError: If a step needs more memory than there is.
+        BeitError: If a step needs more memory than there is; `prefix` stands before the names of the settings.
     """
-    with _enough_memory(plan.train, accelerator.device, world):
+    with _enough_memory(plan.train, accelerator.device, world, prefix):
         trainee = make_trainee(plan, run, folder, accelerator)
         return _seconds(plan, run, trainee, accelerator, world)[_WARM_STEPS:]
 
@@ -48,7 +50,7 @@ def _seconds(plan: Plan, run: Objective, trainee: Trained, accelerator: Accelera
     job, size, device = plan.train, len(plan.dataset), accelerator.device
     steps, rank = _WARM_STEPS + _TIMED_STEPS, accelerator.process_index
     window, shards = plan.data.shuffle_window, plan.dataset.shard_sizes
-    order = BatchOrder(size, job.batch_size, steps, plan.run.seed, 0, rank, world, window, shards)
+    order = BatchOrder(size, job.batch_size, steps, plan.run.seed, 0, rank, world, window, shards, plan.together)
     trainee.train()
     seconds: list[Seconds] = []
     began = time.perf_counter()
@@ -65,7 +67,7 @@ def _seconds(plan: Plan, run: Objective, trainee: Trained, accelerator: Accelera
 
 
 @contextmanager
-def _enough_memory(train: TrainSettings, device: torch.device, world: int) -> Generator[None]:
+def _enough_memory(train: TrainSettings, device: torch.device, world: int, prefix: str) -> Generator[None]:
     """Say in one line what to do where memory does not suffice inside."""
     try:
         yield
@@ -77,5 +79,5 @@ def _enough_memory(train: TrainSettings, device: torch.device, world: int) -> Ge
         where = f"cuda:{device.index or 0}" if device.type == "cuda" else "this machine"
         raise BeitError(
             f"{where} has not enough memory for a step: the {pictures} pictures of a process go through the model in "
-            f"{parts} part{'s' * (parts != 1)}; raise train.accumulate, or lower train.batch_size"
+            f"{parts} part{'s' * (parts != 1)}; raise {prefix}train.accumulate, or lower {prefix}train.batch_size"
         ) from None

@@ -69,6 +69,12 @@ class TokenizerObjective(nn.Module):
         return {"loss": loss, "reconstruction": reconstruction.detach(), "kl": kl.detach(), **usage}
 
 
+def tokenizer_run(job: TokenizerJob) -> TokenizerRun:
+    """Return what the loop trains: a tokenizer with random weights, and its objective."""
+    model = DiscreteVAE(DiscreteVAEConfig(**asdict(job.codebook), image_size=job.image_size))
+    return TokenizerRun(model, TokenizerObjective(model, job.loss), job.optim.weight_decay)
+
+
 @one_run
 def train_tokenizer(job: TokenizerJob) -> RunFolder:
     """Train a discrete VAE and leave model, metrics and report in the run folder, which is returned.
@@ -85,12 +91,10 @@ def train_tokenizer(job: TokenizerJob) -> RunFolder:
         return folder
     note_shards(accelerator, folder.broken, sources.train, sources.val)
     torch.manual_seed(job.run.seed)
-    dataset = random_views(job, sources.train)
-    model = DiscreteVAE(config)
-    run = TokenizerRun(model, TokenizerObjective(model, job.loss), job.optim.weight_decay)
+    dataset, run = random_views(job, sources.train), tokenizer_run(job)
 
     def held_out_error() -> float:
-        quality = quality_so_far(job, model, sources.val, accelerator.device)
+        quality = quality_so_far(job, run.model, sources.val, accelerator.device)
         assert quality.l2 is not None  # noqa: S101  # a discrete VAE in training has its decoder
         return quality.l2
 

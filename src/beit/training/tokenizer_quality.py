@@ -5,6 +5,7 @@ Legend: B batch, C channels, h x w tokens, H x W pixels, N = h * w, T features o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log10
 from typing import Any
@@ -22,6 +23,7 @@ from beit.training.broken import require_usable
 from beit.training.teacher import Teacher
 
 _BRIGHTEST_MINUS_DARKEST = 1.0
+_LEAST_PERPLEXITY, _LEAST_SHARE = 2.0, 0.01  # of the tokens that can teach something; the share is of the codebook
 _LEAST_L2 = 1e-12  # a perfect reconstruction counts as 120 dB: JSON has no infinity
 
 
@@ -107,6 +109,31 @@ def measure_tokenizer(
     require_usable(pictures, len(source), broken)
     usage = codebook_usage(counts_V)
     return TokenizerQuality(usage.used, tokenizer.vocab_size, usage.perplexity, pictures, **errors.means()), broken
+
+
+def quality_line(quality: Mapping[str, float]) -> str:
+    """Return the numbers of a `TokenizerQuality`, for a person."""
+    parts: list[str] = []
+    if "psnr" in quality:
+        parts.append(
+            f"PSNR {quality['psnr']:.2f} dB (mean absolute error {quality['l1']:.4f}, squared {quality['l2']:.5f})"
+        )
+    if "similarity" in quality:
+        parts.append(f"cosine similarity to the teacher {quality['similarity']:.4f}")
+    parts.append(f"{quality['used_codes']:.0f} of {quality['vocab_size']:.0f} codes used")
+    parts.append(f"perplexity {quality['perplexity']:.1f}")
+    return f"{quality['pictures']:,.0f} pictures: {', '.join(parts)}"
+
+
+def says_little(quality: Mapping[str, float]) -> str | None:
+    """Return a warning if tokens hardly differ, so that there is next to nothing to predict; None if they do."""
+    if quality["perplexity"] >= max(_LEAST_PERPLEXITY, _LEAST_SHARE * quality["vocab_size"]):
+        return None
+    return (
+        f"the tokens say little about a picture: perplexity {quality['perplexity']:.1f} of at most "
+        f"{quality['vocab_size']:.0f}. What predicts them learns little; train the tokenizer longer "
+        "(tokenizer.train.max_steps) or on more pictures, or name a published one (tokenizer.path; `beit models`)"
+    )
 
 
 def predicted_features(tokenizer: Any, tokens_Bhw: Tensor) -> Tensor:

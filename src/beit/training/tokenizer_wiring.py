@@ -17,7 +17,7 @@ from beit.training.inputs import Sources, augmentation, open_sources
 from beit.training.jobs import DistillJob, TokenizerJob
 from beit.training.metrics import read_metrics
 from beit.training.plan import check_length, check_no_layer_decay
-from beit.training.pretrain_checks import check_batch
+from beit.training.pretrain_checks import check_batches
 from beit.training.report import Section, curves_section, numbers_table
 from beit.training.run_folder import RunFolder
 from beit.training.sharding import check_sharding
@@ -55,7 +55,7 @@ def opened_inputs(job: Job) -> tuple[Sources, Accelerator]:
     check_sharding(job.run, job.train)
     sources = open_sources(job.data, job.run.seed)
     accelerator = make_accelerator(job.run)
-    check_batch(job.train.batch_size, len(sources.train))
+    check_batches(len(sources.train), {"train.batch_size": job.train.batch_size})
     check_length(job.train, job.optim, len(sources.train), accelerator.num_processes)
     return sources, accelerator
 
