@@ -56,7 +56,7 @@ def dot():
     ("content", "reason"),
     [
         (truncated(), "is broken: image file is truncated"),
-        (b"this is text", "is not a picture that Pillow can read"),
+        (b"this is text", "is not a picture that can be read"),
         (dot(), "is 1 x 1 pixels; expected at least 8"),
     ],
     ids=["truncated", "text", "dot"],

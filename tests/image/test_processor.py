@@ -710,7 +710,7 @@ def test_options_that_cannot_work(options, message):
         ([[1, 2]], {}, ConfigError, r"images\[0\]: got a int as a picture"),
         (np.array([["a"]]), {}, ConfigError, "got an array of <U1 as a picture"),
         ("absent.png", {}, DataError, "absent.png does not exist"),
-        ([noise(4, 4), b"text"], {}, DataError, r"images\[1\]: picture is not a picture that Pillow can read"),
+        ([noise(4, 4), b"text"], {}, DataError, r"images\[1\]: picture is not a picture that can be read"),
         (np.zeros((5, 0, 3)), {}, DataError, r"shape \(5, 0, 3\); expected at least one pixel"),
         (np.zeros(5), {}, DataError, r"shape \(5,\); expected \(height, width\)"),
         (noise(5, 6, 4), {}, DataError, r"shape \(5, 6, 4\), with 1 or 3 .* pass input_data_format"),
@@ -784,7 +784,7 @@ def half_a_jpeg():
     [
         (png_of_60000_by_60000, "exceeds limit of .* could be decompression bomb"),
         (half_a_jpeg, "is broken: image file is truncated"),
-        (lambda: b"", "is not a picture that Pillow can read"),
+        (lambda: b"", "is not a picture that can be read"),
         (gif_of_500_frames, r"holds several pictures \(GIF\); expected one, save the one you mean by itself"),
         (lambda: np.full((30, 30, 3), np.nan, np.float32), "holds NaN or infinite values"),
         (lambda: np.zeros((30, 30, 5), np.uint8), r"shape \(30, 30, 5\), with 1 or 3 channels neither first nor last"),

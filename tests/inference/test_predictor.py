@@ -208,6 +208,16 @@ def test_without_hidden_patches_the_tokenizer_alone_paints(pretrained, tokenizer
     assert everything.reconstruction != found.reconstruction
 
 
+@pytest.mark.parametrize(("task", "command"), [("classify", "beit finetune"), ("segment", "beit segment")])
+def test_a_model_without_classes_says_how_to_get_them(pretrained, task, command):
+    predictor = loaded(pretrained)
+    assert predictor.classes == []
+    with pytest.raises(ConfigError) as caught:
+        getattr(predictor, task)(noise())
+    remedy = f"it has no classes yet; fine-tune it ({command} --checkpoint MODEL) or choose another --task"
+    assert str(caught.value) == f"this model cannot {task}: {remedy}; expected one of: embed, attend"
+
+
 def test_tokenizers_that_do_not_fit(classifier, pretrained, tokenizer, tmp_path):
     with pytest.raises(ConfigError, match="the model is a BeitForImageClassification; expected a pre-training model"):
         loaded(classifier, tokenizer=tokenizer)
@@ -248,7 +258,7 @@ def test_wrong_questions(pretrained, tokenizer, ask, message):
         (np.full((9, 9, 3), np.nan), "NaN"),
         (np.zeros((9, 9, 4), np.uint8), "channels neither first nor last"),
         (np.zeros((0, 9, 3), np.uint8), "at least one pixel"),
-        (b"no picture", "not a picture"),
+        (b"no picture", "is not a picture that can be read; use PNG, JPEG, WebP"),
     ],
 )
 def test_broken_pictures(classifier, picture, message):

@@ -138,11 +138,24 @@ def test_models_are_listed(app):
     )
 
 
+def test_a_model_without_classes_lists_none(pretrained):
+    app = create_app({"mine": Predictor.from_pretrained(pretrained, device="cpu")})
+    listed = talk(app, lambda client: client.get("/v1/models")).json()["models"][0]
+    assert (listed["tasks"], listed["classes"]) == (["attend", "embed"], [])
+
+
+def test_one_model_need_not_be_named():
+    app, _ = fake_app()
+    for named in ({}, {"model": ""}, {"model": "fake"}):
+        assert ask(app, "classify", **named).json()["model"] == "fake"
+
+
 @pytest.mark.parametrize(
     ("task", "fields", "status", "message"),
     [
         ("classify", {"model": "birds"}, 404, "there is no model 'birds'; expected one of pets, streets"),
         ("classify", {}, 422, "the field 'model' is missing; expected one of pets, streets"),
+        ("classify", {"model": ""}, 422, "the field 'model' is missing; expected one of pets, streets"),
         ("segment", {"model": "pets"}, 422, "'pets' cannot segment; expected one of: attend, classify, embed"),
         ("classify", {"model": "pets", "top_k": 0}, 422, "top_k is '0': input should be greater than or equal to 1"),
         (
@@ -403,6 +416,7 @@ def test_openapi_tells_forms_answers_and_errors(app):
     form = asked["requestBody"]["content"]["multipart/form-data"]
     assert form["schema"]["properties"]["file"]["format"] == "binary"
     assert form["schema"]["required"] == ["file"]
+    assert "may be left out where there is one" in form["schema"]["properties"]["model"]["description"]
     assert form["example"]["top_k"] == 3
     assert {"200", "400", "413", "429", "504"} <= set(asked["responses"])
     assert told["components"]["schemas"]["ClassifyAnswer"]["example"]["predictions"]

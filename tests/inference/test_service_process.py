@@ -120,24 +120,44 @@ def test_the_command_serves_a_model_and_ends_with_status_0(tmp_path):
         service.process.send_signal(signal.SIGTERM)
         _, errors = service.process.communicate(timeout=20)
         assert service.process.returncode == 0
-        assert errors == ""
+        assert errors == f"loading pets from {models[0]}, flying from {tmp_path / 'birds'}\n"
 
 
-@pytest.mark.parametrize("wrong", ["model", "port", "name"])
+def test_the_address_is_told_once_it_answers(tmp_path):
+    BeitForImageClassification(preset("tiny", **TINY_MODEL)).save_pretrained(tmp_path)
+    Preprocessing((32, 32), (32, 32)).save_pretrained(tmp_path)
+    service = Running("beit", "serve", str(tmp_path), "--port", "0", "--device", "cpu")
+    try:
+        assert httpx.get(f"{service.address}/readyz").status_code == 200
+        assert service.classify().status_code == 200
+    finally:
+        service.process.kill()
+        service.process.communicate()
+
+
+@pytest.mark.parametrize("wrong", ["model", "port", "name", "nothing"])
 def test_what_cannot_be_served_is_told_in_one_line(tmp_path, wrong):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = {
             "model": [str(tmp_path / "absent"), "--port", "0"],
             "port": [str(tmp_path), "--port", str(taken.getsockname()[1])],
             "name": ["a=one", "a=two"],
+            "nothing": ["--port", "0"],
         }[wrong]
         done = subprocess.run(
             [sys.executable, "-m", "beit", "serve", *command], capture_output=True, text=True, cwd=ROOT
         )
-    expected = {"model": "absent", "port": "cannot listen on port", "name": "two models are called 'a'"}[wrong]
+    expected = {
+        "model": "absent",
+        "port": "cannot listen on port",
+        "name": "two models are called 'a'",
+        "nothing": "name a model, for example: beit serve runs/finetune/model",
+    }[wrong]
+    *before, error = done.stderr.splitlines()
     assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert expected in done.stderr
+    assert before == ([f"loading absent from {tmp_path / 'absent'}"] if wrong == "model" else [])
+    assert error.startswith("beit: ")
+    assert expected in error
 
 
 def test_while_models_are_loaded_it_lives_and_is_not_ready():

@@ -14,7 +14,10 @@ def test_allowed_differences_are_reported():
     report = check_fit("x", {"a": (1,), "old.w": (3,), "head.w": (2,)}, {"a": (1,), "head.w": (5,), "new.w": (1,)},
                        may_be_new=("new.*",), may_be_left_out=("old.*",), may_be_reshaped=("head.*",))  # fmt: skip
     assert report == LoadReport(missing=["new.w"], unexpected=["old.w"], new=["head.w", "new.w"])
-    assert str(report) == "new, not from the checkpoint: head.w, new.w; in the checkpoint, not used: old.w"
+    assert str(report) == (
+        "new, not from the checkpoint: head.w, new.w (as expected where training follows); "
+        "in the checkpoint, not used: old.w"
+    )
 
 
 def test_every_other_difference_is_named():
@@ -41,7 +44,10 @@ def test_the_loading_info_of_the_published_api():
         "error_msgs": [],
     }
     assert not report.silent
-    assert str(report) == "resized; new, not from the checkpoint: a, d, c; in the checkpoint, not used: b"
+    assert str(report) == (
+        "resized; new, not from the checkpoint: a, d, c (as expected where training follows); "
+        "in the checkpoint, not used: b"
+    )
 
 
 @pytest.mark.parametrize("kind", ["new", "unexpected", "adapted"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Literal
 
 from beit.cli.parser import new_parser, parse
-from beit.errors import missing_extra
+from beit.errors import ConfigError, missing_extra
 
 TOKEN = "BEIT_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 DESCRIPTION = (
@@ -25,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, listen, load, serve."""
     parser = new_parser("beit serve", DESCRIPTION)
     add = parser.add_argument
-    add("models", type=str, nargs="+", help="Models: MODEL or NAME=MODEL.")
+    add("models", type=str, nargs="*", help="Models, at least one: MODEL or NAME=MODEL.")  # "+" fails without a remedy
     add("--host", type=str, default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
     add("--port", type=int, default=8000, help="Port; 0 for any that is free.")
     add("--device", type=str, default="auto", help="cpu, cuda or auto.")
@@ -41,6 +42,8 @@ def run(arguments: Sequence[str]) -> int:
     add("--max_pixels", type=int, default=40_000_000, help="Most pixels of a picture.")
     add("--workers", type=int, default=2, help="Threads that decode pictures.")
     given = parse(parser, arguments)
+    if not given.models:
+        raise ConfigError("there is no model to serve; name a model, for example: beit serve runs/finetune/model")
     for library in _LIBRARIES:
         if find_spec(library) is None:
             raise missing_extra(library, "serve")
@@ -53,5 +56,13 @@ def run(arguments: Sequence[str]) -> int:
     places = named_models(given.models)
     options = LoadOptions(given.device, given.dtype, given.tokenizer)
     app = create_app(partial(load_predictors, places, options), settings)
-    serve(app, given.host, given.port, lambda address: print(f"{', '.join(places)} on {address}", flush=True))
+    sources = ", ".join(f"{name} from {place}" for name, place in places.items())
+    serve(
+        app,
+        given.host,
+        given.port,
+        # Not where the address goes: a program that waits for it reads one line, and may ask at once.
+        on_listening=lambda _: print(f"loading {sources}", file=sys.stderr, flush=True),
+        on_ready=lambda address: print(f"{', '.join(places)} on {address}", flush=True),
+    )
     return 0

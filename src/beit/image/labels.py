@@ -98,7 +98,7 @@ def _read(source: Any) -> Pixels:
         except FileNotFoundError:
             raise DataError(f"{name} does not exist; expected a {_KIND}") from None
         except UnidentifiedImageError:
-            raise DataError(f"{name} is not a picture that Pillow can read; save the {_KIND} as PNG") from None
+            raise DataError(f"{name} is not a picture that can be read; save the {_KIND} as PNG") from None
         except OSError as error:
             raise DataError(f"{name} cannot be read: {error}; check the file of this {_KIND}") from None
     if not isinstance(source, Image.Image):

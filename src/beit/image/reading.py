@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from beit.errors import DataError
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_ADVICE = "use PNG, JPEG, WebP, TIFF, BMP, GIF or PPM"
 
 
 def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) -> Image.Image:
@@ -48,7 +49,7 @@ def explained(name: object) -> Generator[None]:
     except FileNotFoundError:
         raise DataError(f"{name} does not exist; expected a picture file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{name} is not a picture that Pillow can read; expected one of {sorted(EXTENSIONS)}") from None
+        raise DataError(f"{name} is not a picture that can be read; {_ADVICE}") from None
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
 

@@ -111,8 +111,8 @@ class Predictor:
 
     @property
     def classes(self) -> list[str]:
-        """Class names, by number; of models without classes those that its config happens to hold."""
-        return self.config.class_names
+        """Class names, by number; none of a model that tells no classes, though its config always names some."""
+        return self.config.class_names if self.tasks & {"classify", "segment"} else []
 
     def classify(self, pictures: Picture, top_k: int = 5, batch_size: int = 32) -> list[Classification]:
         """Return the `top_k` most likely classes of every picture.

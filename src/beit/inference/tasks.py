@@ -9,6 +9,7 @@ from beit.inference.runner import Runner, TorchRunner
 
 Task = Literal["classify", "segment", "embed", "reconstruct", "attend"]
 TASKS: tuple[Task, ...] = get_args(Task)
+_TRAINED_BY = {"classify": "beit finetune", "segment": "beit segment"}
 
 
 def is_pretraining(runner: Runner) -> bool:
@@ -43,5 +44,9 @@ def check_task(task: str, possible: frozenset[Task], runner: Runner) -> None:
         reason = "it gives numbers, not classes; "
     if task == "reconstruct" and is_pretraining(runner):
         reason = "no tokenizer is given; pass tokenizer=... (--tokenizer) with the one it was trained with; "
+    if task in _TRAINED_BY and runner.task == "embed" and isinstance(runner, TorchRunner):
+        reason = (
+            f"it has no classes yet; fine-tune it ({_TRAINED_BY[task]} --checkpoint MODEL) or choose another --task; "
+        )
     named = ", ".join(name for name in TASKS if name in possible) or "none"
     raise ConfigError(f"this model cannot {task}: {reason}expected one of: {named}")

@@ -46,7 +46,7 @@ class LoadReport:
     def __str__(self) -> str:
         lines = list(self.adapted)
         if self.new:
-            lines.append(f"new, not from the checkpoint: {', '.join(self.new)}")
+            lines.append(f"new, not from the checkpoint: {', '.join(self.new)} (as expected where training follows)")
         if self.unexpected:
             lines.append(f"in the checkpoint, not used: {', '.join(self.unexpected)}")
         return "; ".join(lines) or "every parameter was loaded"

@@ -12,7 +12,7 @@ from beit.inference.service.errors import ServiceError
 # No others: Pillow would run Ghostscript for EPS. MPO, of cameras, is opened as JPEG.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _MOST_TIMES = 20  # of the longer side to the shorter
-_NAME = "the picture"
+_NAME = "the file"  # as the form calls it
 
 
 def decode(upload: bytes, max_pixels: int) -> Image.Image:

@@ -181,7 +181,7 @@ class ModelFacts(BaseModel):
 
     name: str
     tasks: list[str] = Field(description="Some of classify, segment, embed, attend and reconstruct.")
-    classes: list[str] = Field(description="Class names, by number.")
+    classes: list[str] = Field(description="Class names, by number; none if it tells no classes.")
     image_height: int = Field(description="Of what the model sees, in pixels.")
     image_width: int
     patch_size: int

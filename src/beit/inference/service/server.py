@@ -64,11 +64,17 @@ class Server(uvicorn.Server):
 
     From the first signal on, new requests are answered with 503 while others are still computed; then it ends. A
     second signal ends it at once.
+
+    Args:
+        config: Of uvicorn.
+        service: What answers.
+        on_ready: Called once it does.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._service = service
+        self._on_ready: Callable[[], None] | None = on_ready
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop, or end."""
@@ -78,19 +84,29 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to end: asked ten times a second."""
+        if self._on_ready is not None and self._service.ready:
+            self._on_ready()
+            self._on_ready = None
         admission = self._service.admission
         done = admission.stopping and admission.requests == 0
         return await super().on_tick(counter) or done or self._service.failure is not None
 
 
-def serve(app: FastAPI, host: str, port: int, on_listening: Callable[[str], None]) -> None:
+def serve(
+    app: FastAPI,
+    host: str,
+    port: int,
+    on_listening: Callable[[str], None],
+    on_ready: Callable[[str], None] = lambda _: None,
+) -> None:
     """Serve an application of `create_app` until SIGTERM or SIGINT.
 
     Args:
         app: The application.
         host: Address to listen on.
         port: Port; 0 for any that is free.
-        on_listening: Called with the address once connections are taken.
+        on_listening: Called with the address once connections are taken; the models may still have to be loaded.
+        on_ready: Called with it once they are, and requests are answered.
 
     Raises:
         ConfigError: If the address cannot be listened on.
@@ -110,8 +126,9 @@ def serve(app: FastAPI, host: str, port: int, on_listening: Callable[[str], None
     )
     with _listening(host, port) as listener:
         place = f"[{host}]" if ":" in host else host
-        on_listening(f"http://{place}:{listener.getsockname()[1]}")
-        Server(config, service).run(sockets=[listener])
+        address = f"http://{place}:{listener.getsockname()[1]}"
+        on_listening(address)
+        Server(config, service, lambda: on_ready(address)).run(sockets=[listener])
     if service.failure is not None:
         raise service.failure
 

@@ -88,7 +88,7 @@ class Service:
                 503, "the models are still being loaded; try again in some seconds", {"Retry-After": "5"}
             )
         known = ", ".join(self._models)
-        if name is None and len(self._models) > 1:
+        if not name and len(self._models) > 1:
             raise ServiceError(422, f"the field 'model' is missing; expected one of {known}")
         served = self._models.get(name or next(iter(self._models)))
         if served is None:

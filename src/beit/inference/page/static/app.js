@@ -19,13 +19,6 @@ import { guarded, showError, showProgress } from "./status.js";
 import { Tabs } from "./tabs.js";
 import { askToken } from "./token.js";
 
-const REASONS = {
-  classify: "Classify: no loaded model has classes for pictures.",
-  segment: "Segment: no loaded model has classes for pixels.",
-  attend: "Attention: no loaded model can tell where it looks.",
-  reconstruct: "Reconstruct: no loaded model was pre-trained and has its tokenizer.",
-};
-
 const element = (name) => document.getElementById(name);
 
 class Page {
@@ -53,11 +46,7 @@ class Page {
     this.#models = models;
     const able = (task) => models.some((model) => model.tasks.includes(task));
     for (const task of Object.keys(this.#tools).filter((name) => !able(name))) {
-      const reason = document.createElement("li");
-      reason.id = `reason-${task}`;
-      reason.textContent = REASONS[task];
-      element("reasons").append(reason);
-      this.#tabs.disable(task, reason.id);
+      this.#tabs.disable(task, element(`reason-${task}`));
     }
     const first = Object.keys(this.#tools).find(able);
     if (!first) throw new ApiError("the service has loaded no model that this page can show");
@@ -87,7 +76,8 @@ class Page {
 
   #selectModel() {
     const { tasks, image_height, image_width, rows, cols, classes } = this.#model;
-    const facts = [`sees ${image_height} × ${image_width} pixels`, `in ${rows} × ${cols} patches`];
+    const patches = `${rows * cols} patches of ${image_height / rows} × ${image_width / cols} pixels`;
+    const facts = [`sees ${image_height} × ${image_width} pixels as ${patches}`];
     if (tasks.includes("classify") || tasks.includes("segment")) facts.push(`knows ${classes.length} classes`);
     element("model-facts").textContent = facts.join(", ");
     this.#refresh();

@@ -20,12 +20,15 @@ export class Tabs {
 
   /**
    * @param {string} name
-   * @param {string} reasonId id of the element that says why the tab cannot be used
+   * @param {HTMLElement} reason says why the tab cannot be used: pointed at as its tooltip, in the page while it has focus
    */
-  disable(name, reasonId) {
+  disable(name, reason) {
     const tab = this.#named(name);
     tab.setAttribute("aria-disabled", "true");
-    tab.setAttribute("aria-describedby", reasonId);
+    tab.setAttribute("aria-describedby", reason.id);
+    tab.title = reason.textContent;
+    tab.addEventListener("focus", () => (reason.hidden = false)); // keyboards and fingers open no tooltip
+    tab.addEventListener("blur", () => (reason.hidden = true));
   }
 
   /** @param {string} name */
