@@ -14,6 +14,7 @@ DESCRIPTION = (
     "train one from scratch (without a checkpoint). The same command continues a run that was stopped. --dry-run takes "
     "a few steps, writes nothing and tells what the whole run would cost."
 )
+_FEW = 50  # held-out pictures, of which one changes the accuracy by more than two hundredths
 _AVERAGE = "average_"
 _SHOWN = {
     "accuracy": ("accuracy", ".2%"),
@@ -46,6 +47,11 @@ def _finetune(job: FinetuneJob) -> int:
     folder = finetune(job)
     result = folder.read_result()
     say(f"held-out pictures: {_told(result)}, {result['pictures']:,.0f} pictures")
+    if "accuracy" in result and result["pictures"] < _FEW:
+        say(
+            f"so few that each counts {1 / result['pictures']:.1%}: hold out more (data.val_share), or name them "
+            "(data.val_path)"
+        )
     if any(name.startswith(_AVERAGE) for name in result):
         average = {name.removeprefix(_AVERAGE): value for name, value in result.items() if name.startswith(_AVERAGE)}
         say(f"moving average of the weights: {_told(average)}")
