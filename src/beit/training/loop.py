@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -19,7 +19,7 @@ from beit.training.divergence import Divergence, stop_diverged
 from beit.training.gallery import Gallery
 from beit.training.metrics import MetricsLog, read_metrics
 from beit.training.plan import Objective, Plan
-from beit.training.preemption import stop_on_request
+from beit.training.preemption import StopRequest, stop_on_request
 from beit.training.progress import RunProgress
 from beit.training.row_chance import step_seed
 from beit.training.run_folder import RunFolder
@@ -42,6 +42,21 @@ def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Acce
     """
     with reproducible():
         return _Loop(plan, objective, folder, accelerator).run()
+
+
+class _Due(NamedTuple):
+    """What is done after a step."""
+
+    logs: bool
+    measures: bool
+    saves: bool
+    pauses: bool
+    last: bool
+
+    @property
+    def meets(self) -> bool:
+        """Whether all processes put together what they know: for a log, and before anything is kept of the model."""
+        return self.logs or self.measures or self.saves or self.pauses
 
 
 class _Loop:
@@ -97,38 +112,50 @@ class _Loop:
                 require_usable(len(batch.indices), len(batch.broken), batch.broken)
                 values = self._step(step, batch.to(self.accelerator.device).tensors)
                 finished = step + 1
-                last = finished == plan.steps
-                measures = plan.early_stop is not None and plan.early_stop.due(finished, last)
-                logs = finished % plan.run.log_every == 0 or last
-                saves = finished % plan.run.save_every == 0 or last
-                paused = stop.agreed(finished) and not last
-                meets = logs or saves or measures or paused
-                if self.new_broken or meets:
-                    self._note_broken(together=meets)
-                loss = None
-                if meets:  # a checkpoint must not hold a model that has diverged
-                    numbers = self._numbers(step, values)
-                    loss = numbers["loss"]
-                    if logs:
-                        metrics.write(finished, "train", {**numbers, **throughput.numbers()})
-                progress.advance(finished, plan.train.batch_size, loss)
-                if measures:
-                    self._measure(finished, metrics)
-                if plan.gallery is not None and plan.gallery.due(finished, last or self._stopped):
-                    self._show(plan.gallery, finished, metrics)
-                if saves or paused or self._stopped:
+                due = self._due(finished, stop)
+                if self.new_broken or due.meets:
+                    self._note_broken(together=due.meets)
+                numbers = self._numbers(step, values) if due.meets else None  # none of a model that has diverged
+                progress.advance(finished, plan.train.batch_size, None if numbers is None else numbers["loss"])
+                if due.logs and numbers is not None:
+                    metrics.write(finished, "train", {**numbers, **throughput.numbers()})
+                self._look(finished, due, metrics)
+                if due.saves or due.pauses or self._stopped:
                     self.trainee.save(finished)
                 if self._stopped:
                     break
-                if paused:
-                    raise RunPaused(
-                        f"asked to stop: saved {self.folder.path} after step {finished} of {plan.steps}; the same "
-                        "command continues it",
-                        interrupted=stop.interrupted,
-                    )
+                if due.pauses:
+                    raise self._pause(finished, stop)
         if main and (summary := self.broken.summary()):
             print(summary)  # noqa: T201  # a person has to know
         return finished
+
+    def _due(self, finished: int, stop: StopRequest) -> _Due:
+        """Return what a number of finished steps calls for."""
+        plan = self.plan
+        last = finished == plan.steps
+        return _Due(
+            logs=finished % plan.run.log_every == 0 or last,
+            measures=plan.early_stop is not None and plan.early_stop.due(finished, last),
+            saves=finished % plan.run.save_every == 0 or last,
+            pauses=stop.agreed(finished) and not last,
+            last=last,
+        )
+
+    def _look(self, finished: int, due: _Due, metrics: MetricsLog) -> None:
+        """Measure on held-out pictures and show some of them, where that is due."""
+        if due.measures:
+            self._measure(finished, metrics)
+        gallery = self.plan.gallery
+        if gallery is not None and gallery.due(finished, due.last or self._stopped):
+            self._show(gallery, finished, metrics)
+
+    def _pause(self, finished: int, stop: StopRequest) -> RunPaused:
+        return RunPaused(
+            f"asked to stop: saved {self.folder.path} after step {finished} of {self.plan.steps}; the same command "
+            "continues it",
+            interrupted=stop.interrupted,
+        )
 
     def _what_is_trained(self) -> str:
         plan, model = self.plan, self.objective.model
