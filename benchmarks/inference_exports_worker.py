@@ -35,8 +35,8 @@ def save(folder):
 def turns(calls):
     """Return the seconds of each call for batches of 1 and 8, taken in turns.
 
-    Each is called twice and the second time counts: threads of a session wait for more work a while before they sleep, and
-    what comes right after another session shares the processor with them.
+    Each is called twice and the second time counts: the threads of a session wait for more work a while before they
+    sleep, and what comes right after another session shares the processor with them.
     """
     told = {}
     for batch, rounds in ROUNDS.items():
