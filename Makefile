@@ -8,14 +8,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
-	@echo "make test    all tests (about 20 minutes)"
+	@echo "make test    all tests (about 15 minutes)"
 	@echo "make test-docs  every code block of the documents, and the site (about 6 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
 	@echo "make coverage  all tests, with the lines and branches of src/beit that they run (about 30 minutes)"
 	@echo "make mutants mutation check of geometry and of a tenth of weights (about 30 minutes)"
 	@echo "make docs    the site of docs/, in site/ (about 10 seconds)"
-	@echo "make bench   all benchmarks, peers in environments of their own (about 25 minutes)"
+	@echo "make bench   all benchmarks, peers in environments of their own (about 20 minutes)"
 	@echo "make notebooks  docs/notebooks executed again, with their pictures (about 3 minutes)"
 	@echo "make setup   the virtual environment that the others use (1 to 2 minutes, once)"
 
@@ -42,7 +42,7 @@ demo: $(VENV)/.demo
 	$(BIN)/beit demo --output runs/demo
 
 test: $(VENV)/.setup
-	@echo "Running all tests (usually 20 minutes on 2 cores) ..."
+	@echo "Running all tests (usually 15 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-docs: $(VENV)/.setup
@@ -84,7 +84,7 @@ mutants: $(VENV)/.setup
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 1 'beit.geometry.*' 'beit.weights.*__mutmut_*3'
 
 bench: $(VENV)/.setup
-	@echo "Running all benchmarks (usually 25 minutes on 2 cores); only ratios hold on a shared machine ..."
+	@echo "Running all benchmarks (usually 20 minutes on 2 cores); only ratios hold on a shared machine ..."
 	$(BIN)/python benchmarks/all.py
 
 notebooks: $(VENV)/.setup
