@@ -69,7 +69,7 @@ def _trained(job: Any, train: Any) -> int:
 
 
 def _encode(job: EncodeJob) -> int:
-    from beit.training.tokenize import encode_pictures
+    from beit.training.encode import encode_pictures
 
     encoded = encode_pictures(job)
     views = f", {encoded.views} views of each" if job.views is not None else ""
@@ -83,7 +83,7 @@ def _encode(job: EncodeJob) -> int:
 
 
 def _reconstruct(job: ReconstructJob) -> int:
-    from beit.training.tokenize import reconstruct_pictures
+    from beit.training.reconstruct import reconstruct_pictures
     from beit.training.tokenizer_quality import quality_line
 
     say(quality_line(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
@@ -91,7 +91,7 @@ def _reconstruct(job: ReconstructJob) -> int:
 
 
 def _evaluate(job: EvaluateTokenizerJob) -> int:
-    from beit.training.tokenize import evaluate_tokenizer
+    from beit.training.evaluate_tokenizer import evaluate_tokenizer
     from beit.training.tokenizer_quality import quality_line
 
     say(quality_line(evaluate_tokenizer(job).numbers()))

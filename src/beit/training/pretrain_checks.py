@@ -11,13 +11,13 @@ from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.tokenizer import DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 from beit.tokenizer.checks import check_side
+from beit.training.encode import token_facts
 from beit.training.inputs import open_pictures
 from beit.training.jobs import PretrainJob
 from beit.training.model import check_same_shape, model_config
 from beit.training.plan import check_length
 from beit.training.settings import AggregationSettings
 from beit.training.sharding import check_sharding
-from beit.training.tokenize import token_facts
 
 
 def starting_config(job: PretrainJob) -> BeitConfig:
