@@ -44,6 +44,11 @@ def test_convert_to_another_size_and_type(tmp_path, capsys):
         assert file.get_slice("classifier.weight").get_dtype() == "BF16"
 
 
+def test_convert_to_a_size_that_is_no_square(tmp_path, capsys):
+    assert main(["convert", SOURCE, str(tmp_path), "--to", "hf", "--image_size", "48x32"]) == 0
+    assert "from 4 x 4 to 6 x 4 patches" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -51,6 +56,11 @@ def test_convert_to_another_size_and_type(tmp_path, capsys):
         (["nothing/here/at/all", "out", "--to", "hf"], "nothing/here/at/all does not exist; expected a model folder"),
         ([str(GOLDEN / "hf_v4/mim"), "out", "--to", "timm"], "the timm layout has no name for the parameter"),
         ([SOURCE, "out", "--to", "hf", "--image_size", "50"], "image height 50 is not a multiple of patch size 8"),
+        (
+            [SOURCE, "out", "--to", "hf", "--image_size", "1x2x3"],
+            "image_size is '1x2x3'; expected a side or HEIGHTxWIDTH",
+        ),
+        ([SOURCE, "out", "--to", "hf", "--image_size", "0"], "image_size is '0'; expected a side or HEIGHTxWIDTH"),
         ([str(GOLDEN / "evil/evil_checkpoint.pth"), "out", "--to", "hf"], "wants to use"),
     ],
 )

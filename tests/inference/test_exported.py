@@ -53,7 +53,10 @@ def refused(folders, tmp_path, capsys):
         (["--to=onnx", "--opset=11"], "opset is 11; expected 18 to 23"),
         (["--to=openvino", "--opset=18"], "expected it with onnx alone"),
         (["--to=onnx", "--image_size=33"], "33"),
-        (["--to=onnx", "--image_size=big"], "image_size is 'big'; expected a number, or dynamic"),
+        (
+            ["--to=onnx", "--image_size=big"],
+            "image_size is 'big'; expected a side or HEIGHTxWIDTH in pixels, such as 384, or dyn",
+        ),
         (["--to=onnx", "--batch=0"], "batch is 0; expected a number from 1"),
         (["--to=onnx", "--task=segment"], "was made to classify; expected that, or embed"),
         (["--to=onnx", "--check=nowhere"], "there are no pictures in nowhere"),

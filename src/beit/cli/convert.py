@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from beit.cli.output import say
 from beit.cli.parser import new_parser, parse
+from beit.cli.sizes import image_size
 
 DESCRIPTION = "Write a checkpoint in another layout: Hugging Face, timm, the original .pth, or Flax."
 
@@ -18,9 +19,9 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--to", type=str, required=True, help="hf, timm, unilm or flax.")
     parser.add_argument(
         "--image_size",
-        type=int | list[int] | None,
+        type=str | None,
         default=None,
-        help="Resize positions to this input size: one number, or [height, width].",
+        help="Resize positions to this input size in pixels: a side, or HEIGHTxWIDTH.",
     )
     parser.add_argument(
         "--bias_resize",
@@ -47,8 +48,9 @@ def run(arguments: Sequence[str]) -> int:
     from beit.hub import HubOptions
     from beit.models_torch.conversion import convert
 
-    names = ("image_size", "num_attention_heads", "out_indices")
-    options = {name: settings[name] for name in names if settings[name] is not None}
+    options = {name: settings[name] for name in ("num_attention_heads", "out_indices") if settings[name] is not None}
+    if settings.image_size is not None:
+        options["image_size"] = image_size(settings.image_size)
     report = convert(
         settings.source,
         settings.destination,

@@ -8,6 +8,7 @@ from typing import Literal
 
 from beit.cli.output import say
 from beit.cli.parser import new_parser, parse
+from beit.cli.sizes import image_size
 from beit.errors import ConfigError
 from beit.inference.export.options import DEFAULT_OPSET, ExportOptions
 
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     options = ExportOptions(
         to=settings.to,
         output=Path(settings.output),
-        batch=_size("batch", settings.batch),
+        batch=_batch(settings.batch),
         image_size=_image_size(settings.image_size),
         task=settings.task,
         precision=settings.precision,
@@ -70,18 +71,15 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _size(name: str, value: str) -> int | Literal["dynamic"]:
+def _batch(value: str) -> int | Literal["dynamic"]:
     if value == "dynamic":
         return "dynamic"
     if value.isdecimal():
         return int(value)
-    raise ConfigError(f"{name} is {value!r}; expected a number, or dynamic")
+    raise ConfigError(f"batch is {value!r}; expected a number, or dynamic")
 
 
 def _image_size(value: str | None) -> int | tuple[int, int] | Literal["dynamic"] | None:
-    if value is None:
-        return None
-    sides = value.split("x")
-    if len(sides) == 2 and all(side.isdecimal() for side in sides):
-        return int(sides[0]), int(sides[1])
-    return _size("image_size", value)
+    if value is None or value == "dynamic":
+        return value
+    return image_size(value, also=", or dynamic")
