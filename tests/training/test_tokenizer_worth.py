@@ -5,13 +5,14 @@ import re
 import pytest
 
 from beit.cli.main import main
+from beit.training.pretrain_quality import verdict
 from beit.training.tokenizer_quality import says_little
 from tests.e2e.small import PRETRAIN
 
 
 @pytest.mark.parametrize(
     ("perplexity", "vocab_size", "little"),
-    [(1.0, 512, True), (5.0, 512, True), (6.0, 512, False), (1.9, 16, True), (2.1, 16, False), (81, 8192, True)],
+    [(1.0, 512, True), (15.0, 512, True), (16.0, 512, False), (1.9, 16, True), (2.1, 16, False), (245, 8192, True)],
 )
 def test_tokens_that_hardly_differ_are_told(perplexity, vocab_size, little):
     warning = says_little({"perplexity": perplexity, "vocab_size": vocab_size})
@@ -19,6 +20,15 @@ def test_tokens_that_hardly_differ_are_told(perplexity, vocab_size, little):
     if warning:
         assert f"perplexity {perplexity:.1f} of at most {vocab_size}" in warning
         assert "tokenizer.path" in warning
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "most_frequent", "words"),
+    [(0.3853, 0.3764, "hardly guesses better"), (1.0, 0.99, "next to nothing to learn"), (0.2, 0.1, None)],
+)
+def test_a_pretraining_that_learnt_next_to_nothing_is_told(accuracy, most_frequent, words):
+    warning = verdict({"accuracy": accuracy, "frequency_accuracy": most_frequent})
+    assert warning is None if words is None else words in warning
 
 
 def test_a_codebook_that_fell_to_one_code(tmp_path, capsys, caplog):

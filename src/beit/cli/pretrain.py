@@ -20,7 +20,6 @@ DESCRIPTION = (
     "writes nothing and tells what the whole run would cost; with --processes N, that of N processes like this one."
 )
 _MUCH = 0.3  # share of a step worth a hint
-_NEARLY_ALL = 0.9  # share of the masked patches that have one and the same token
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,6 +36,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _pretrain(job: PretrainJob) -> int:
     from beit.training.pretrain import pretrain
+    from beit.training.pretrain_quality import verdict
 
     folder = pretrain(job)
     result = folder.read_result()
@@ -45,11 +45,8 @@ def _pretrain(job: PretrainJob) -> int:
         f"always predicting the token frequencies {result['frequency_loss']:.4f}\n"
         f"token accuracy {result['accuracy']:.2%}, always the most frequent token {result['frequency_accuracy']:.2%}"
     )
-    if result["frequency_accuracy"] > _NEARLY_ALL:
-        say(
-            "there was next to nothing to learn: one token is nearly everywhere; take another tokenizer "
-            "(tokenizer.path), or train it longer"
-        )
+    if warning := verdict(result):
+        say(warning)
     say(f"model   {folder.model}")
     if folder.report.exists():
         say(f"report  {folder.report}")
@@ -75,7 +72,7 @@ def _forecast(job: PretrainJob, processes: int | None) -> int:
 
     def tell(cost: Cost) -> None:
         known.append(cost)
-        say(*_cost_lines(job, cost))
+        say(*_cost_lines(job, cost), "timing       some steps, for about a minute at most ...")
 
     speed = forecast(job, tell, processes)
     say(*_speed_lines(job, known[0], speed))

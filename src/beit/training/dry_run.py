@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -34,6 +34,8 @@ from beit.training.timed_steps import timed_steps
 from beit.training.together import one_run
 from beit.training.tokenizer import tokenizer_run
 from beit.training.tokenizer_wiring import random_views
+
+_FEW_PICTURES = 8  # of a process, in the timed steps of a tokenizer
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,16 @@ def forecast(job: PretrainJob, tell: Callable[[Cost], None], processes: int | No
 def _tokenizer_seconds(
     job: TokenizerJob, source: ImageSource, accelerator: Accelerator, world: int, folder: RunFolder
 ) -> float:
-    """Return what the training of a tokenizer would take, of some of its steps."""
+    """Return what the training of a tokenizer would take, of some of its steps with a few pictures each.
+
+    Its whole batch may take far more memory and time than anybody gives a forecast.
+    """
     run, collate = tokenizer_run(job), Collate(job.run.seed)
-    plan = Plan("dry run", job.run, job.data, job.optim, job.train, random_views(job, source), collate)
-    return plan.steps * median(one.step for one in timed_steps(plan, run, folder, accelerator, world, "tokenizer."))
+    few = min(job.train.batch_size, _FEW_PICTURES * world)
+    train = replace(job.train, batch_size=few, accumulate=1)
+    plan = Plan("dry run", job.run, job.data, job.optim, train, random_views(job, source), collate)
+    step = median(one.step for one in timed_steps(plan, run, folder, accelerator, world, "tokenizer."))
+    return total_steps(job.train, len(source)) * step * job.train.batch_size / few
 
 
 def _processes(asked: int | None, started: int) -> int:

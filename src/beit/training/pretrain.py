@@ -30,7 +30,7 @@ from beit.training.plan import Plan, total_steps
 from beit.training.pretrain_checks import check_lengths, stored_tokens
 from beit.training.pretrain_objective import PretrainObjective
 from beit.training.pretrain_pictures import HiddenPatches
-from beit.training.pretrain_quality import held_out_loss, measure_pretraining
+from beit.training.pretrain_quality import held_out_loss, measure_pretraining, verdict
 from beit.training.pretrain_start import (
     pretraining_model,
     pretraining_start,
@@ -192,7 +192,7 @@ def _conclude(
         numbers,
         broken,
         lambda: [
-            Section("Masked patches of held-out pictures", table=numbers_table(numbers)),
+            Section("Masked patches of held-out pictures", verdict(numbers) or "", table=numbers_table(numbers)),
             curves_section(read_metrics(folder.metrics), CURVES, levels),
             *([gallery.section()] if gallery is not None else []),
         ],

@@ -5,6 +5,7 @@ Legend: B batch, N patches, M masked patches of the batch, V codebook size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,8 @@ from beit.training.broken import require_usable
 from beit.training.inputs import Sources
 from beit.training.pretrain_objective import PretrainObjective, visual_tokens
 
+_NEARLY_ALL = 0.9  # share of the masked patches that have one and the same token
+_LEAST_GAIN = 0.01  # of the accuracy over that of the most frequent token
 _FREQUENCY_PICTURES = 2048  # training pictures from which the token frequencies are estimated
 
 
@@ -47,6 +50,21 @@ class PretrainQuality:
     accuracy: float
     frequency_accuracy: float
     pictures: int
+
+
+def verdict(quality: Mapping[str, float]) -> str | None:
+    """Return a warning if the numbers of a `PretrainQuality` tell that next to nothing was learnt; None if not."""
+    if quality["frequency_accuracy"] > _NEARLY_ALL:
+        return (
+            "there was next to nothing to learn: one token is nearly everywhere; take another tokenizer "
+            "(tokenizer.path), or train it longer"
+        )
+    if quality["accuracy"] - quality["frequency_accuracy"] < _LEAST_GAIN:
+        return (
+            "the model hardly guesses better than by the most frequent token: train it longer, on more pictures, or "
+            "with another tokenizer"
+        )
+    return None
 
 
 @torch.inference_mode()

@@ -179,8 +179,8 @@ def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
         logging.getLogger(__name__).warning("%s continues with other settings: %s", folder.path, "; ".join(changed))
     elif changed:
         raise ConfigError(
-            f"{folder.path} holds a run with other settings: {'; '.join(changed)}. "
-            "Use the same settings to continue it, run.force to continue all the same, or choose another run.output"
+            f"{folder.path} holds a run with other settings: {'; '.join(changed)}. Use the same settings to continue "
+            "it, --run.force true to continue all the same, or choose another run.output"
         )
 
 

@@ -19,6 +19,7 @@ from beit.training.settings import TrainSettings
 from beit.training.trainees import Trained, make_trainee
 
 _WARM_STEPS, _TIMED_STEPS = 1, 5
+_ENOUGH_SECONDS = 60.0  # one process takes no further step after that; several could not agree on it
 _OUT_OF_MEMORY = ("can't allocate", "not enough memory", "out of memory")  # as torch says it of a CPU
 
 
@@ -46,7 +47,7 @@ def timed_steps(
 
 
 def _seconds(plan: Plan, run: Objective, trainee: Trained, accelerator: Accelerator, world: int) -> list[Seconds]:
-    """Take steps as the run would, each with the pictures of one process, and return what they took."""
+    """Take steps as the run would, each with the pictures of one process, and return what they took: two or more."""
     job, size, device = plan.train, len(plan.dataset), accelerator.device
     steps, rank = _WARM_STEPS + _TIMED_STEPS, accelerator.process_index
     window, shards = plan.data.shuffle_window, plan.dataset.shard_sizes
@@ -62,6 +63,9 @@ def _seconds(plan: Plan, run: Objective, trainee: Trained, accelerator: Accelera
         trainee.step(len(seconds), tensors)
         wait_for(device)
         seconds.append(Seconds(time.perf_counter() - began, encoded - loaded, loaded - began))
+        alone, took = accelerator.num_processes == 1, sum(one.step for one in seconds)
+        if alone and took > _ENOUGH_SECONDS and len(seconds) > _WARM_STEPS:
+            break
         began = time.perf_counter()
     return seconds
 

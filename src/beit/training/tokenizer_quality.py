@@ -23,7 +23,7 @@ from beit.training.broken import require_usable
 from beit.training.teacher import Teacher
 
 _BRIGHTEST_MINUS_DARKEST = 1.0
-_LEAST_PERPLEXITY, _LEAST_SHARE = 2.0, 0.01  # of the tokens that can teach something; the share is of the codebook
+_LEAST_PERPLEXITY, _LEAST_SHARE = 2.0, 0.03  # of the tokens that can teach something; the share is of the codebook
 _LEAST_L2 = 1e-12  # a perfect reconstruction counts as 120 dB: JSON has no infinity
 
 

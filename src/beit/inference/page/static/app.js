@@ -68,8 +68,10 @@ class Page {
     this.#task = task;
     const able = this.#models.filter((model) => model.tasks.includes(task));
     const before = element("model").value;
-    element("model").replaceChildren(...able.map((model) => new Option(model.name, model.name)));
-    if (able.some((model) => model.name === before)) element("model").value = before;
+    const options = this.#models.map((model) => new Option(model.name, model.name));
+    options.forEach((option, index) => (option.disabled = !able.includes(this.#models[index])));
+    element("model").replaceChildren(...options); // all that are loaded; those that do another job cannot be chosen here
+    element("model").value = able.some((model) => model.name === before) ? before : able[0].name;
     element("model").disabled = false;
     this.#selectModel();
   }
