@@ -6,11 +6,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from beit.cli import pretrain
 from beit.cli.main import main
 from beit.config import BeitConfig
 from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.training import trainee
+from beit.training import timed_steps, trainee
 from tests.e2e.small import PICTURES, PRETRAIN
 
 DRY = ["pretrain", *PRETRAIN, "--train.max_steps=9", "--run.device=cpu", "--dry-run"]
@@ -79,6 +80,21 @@ def test_what_the_run_would_refuse_is_refused(capsys, options, message):
     assert status == 1
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_run_of_days_is_answered_with_a_smaller_one(monkeypatch, capsys):
+    _, shown, _ = told(capsys)
+    assert "recipes/pretrain_cifar10_tiny.yaml" not in shown
+    monkeypatch.setattr(pretrain, "_LONG", 0.0)
+    _, shown, _ = told(capsys)
+    assert "see recipes/pretrain_cifar10_tiny.yaml" in shown
+
+
+def test_a_slow_machine_takes_no_step_after_enough(monkeypatch, steps, capsys):
+    monkeypatch.setattr(timed_steps, "_ENOUGH_SECONDS", 0.0)
+    status, _, error = told(capsys)
+    assert status == 0, error
+    assert steps == [[32]] * 2 + [[]] * 2, "one to warm up, one that counts"
 
 
 def test_processes_are_only_forecast(capsys):

@@ -19,6 +19,8 @@ DESCRIPTION = (
     "command continues a run that was stopped; --force continues it with other settings. --dry-run takes a few steps, "
     "writes nothing and tells what the whole run would cost; with --processes N, that of N processes like this one."
 )
+_LONG = 24 * 3600.0  # seconds of a run that is worth another hint
+_SHORTER = "smaller pictures, models and tokenizers take hours instead: see recipes/pretrain_cifar10_tiny.yaml"
 _MUCH = 0.3  # share of a step worth a hint
 
 
@@ -72,7 +74,7 @@ def _forecast(job: PretrainJob, processes: int | None) -> int:
 
     def tell(cost: Cost) -> None:
         known.append(cost)
-        say(*_cost_lines(job, cost), "timing       some steps, for about a minute at most ...")
+        say(*_cost_lines(job, cost), "timing       some steps, which may take minutes ...")
 
     speed = forecast(job, tell, processes)
     say(*_speed_lines(job, known[0], speed))
@@ -113,6 +115,7 @@ def _speed_lines(job: PretrainJob, cost: Cost, speed: Speed) -> list[str]:
         f"whole run    about {duration(cost.steps * seconds)} on "
         + (f"{world} processes" if world > 1 else "one process like this")
         + (f", and {duration(own)} before for its tokenizer" if own is not None else ""),
+        *([f"             {_SHORTER}"] if cost.steps * seconds + (own or 0.0) > _LONG else []),
     ]
 
 

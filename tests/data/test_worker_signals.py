@@ -1,0 +1,43 @@
+"""What a worker does when a run is asked to stop: the run decides."""
+
+import multiprocessing
+import signal
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from beit.data import Augmentation, BatchOrder, Collate, ViewDataset, Views, open_source, training_batches
+from beit.image import Preprocessing
+
+STEPS, BATCH_SIZE = 12, 4
+
+
+@pytest.fixture
+def loading(tmp_path):
+    """The batches of two workers, of which one was taken."""
+    for number in range(8):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    source = open_source(str(tmp_path))
+    dataset = ViewDataset(source, Views(Preprocessing((16, 16), (18, 18)), Augmentation()), 5, replace_broken=True)
+    batches = iter(training_batches(dataset, BatchOrder(len(source), BATCH_SIZE, STEPS, 5), Collate(5), workers=2))
+    next(batches)
+    return batches
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_goes_on_when_others_ask_it_to_stop(loading, asked):
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        subprocess.run([sys.executable, "-c", f"import os; os.kill({worker.pid}, {int(asked)})"], check=True)
+    assert len(list(loading)) == STEPS - 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not name the sender of a signal")
+def test_a_worker_ends_when_its_own_run_tells_it_to(loading):
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+        worker.join(timeout=20)
+        assert worker.exitcode == 0
