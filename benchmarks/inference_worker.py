@@ -21,7 +21,7 @@ def speed(kind, folder):
     import transformers
 
     from beit import BeitForImageClassification
-    from beit.training.cost import forward_flops, gemm_rate
+    from beit.training.forecasts.cost import forward_flops, gemm_rate
 
     torch.set_num_threads(2)
     models = {

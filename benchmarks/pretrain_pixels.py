@@ -17,18 +17,18 @@ from torch.nn import functional
 from beit.cli.parser import parse_job
 from beit.data import Collate, ViewDataset, Views, evaluation_batches
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
 from beit.training.inputs import augmentation, open_sources, preprocessing
 from beit.training.jobs import PretrainJob
 from beit.training.loop import train
-from beit.training.metrics import read_metrics
 from beit.training.model import model_config
-from beit.training.optimiser import parameter_groups
 from beit.training.plan import Plan
-from beit.training.pretrain_start import pretraining_start
-from beit.training.report import curves_section
-from beit.training.run_folder import open_run_folder
+from beit.training.pretraining.start import pretraining_start
+from beit.training.reports.conclusion import conclude, save_model
+from beit.training.reports.report import curves_section
+from beit.training.runs.metrics import read_metrics
+from beit.training.runs.run_folder import open_run_folder
+from beit.training.trainees.optimiser import parameter_groups
 
 
 class PixelObjective(nn.Module):

@@ -71,7 +71,7 @@ def speed(rounds):
 
     import transformers
 
-    from beit.training.cost import gemm_rate, training_flops
+    from beit.training.forecasts.cost import gemm_rate, training_flops
 
     pixels, mask, tokens = inputs()
     their_model, their_step = theirs()

@@ -10,7 +10,7 @@ import sys
 
 from beit import Predictor
 from beit.training.segment import segment
-from beit.training.segment_settings import SegmentJob, TrainingLabelMapSettings
+from beit.training.segmentation.settings import SegmentJob, TrainingLabelMapSettings
 from beit.training.settings import DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
 
 checkpoint, pictures, masks, classes, output = sys.argv[1:]

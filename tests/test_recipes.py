@@ -8,11 +8,11 @@ from beit.catalog import public_checkpoint
 from beit.cli.parser import parse_job
 from beit.data.class_file import read_classes
 from beit.geometry import patch_grid
-from beit.training.cost import training_flops
+from beit.training.forecasts.cost import training_flops
 from beit.training.jobs import DistillJob, FinetuneJob, PretrainJob, TokenizerJob
 from beit.training.model import model_config
-from beit.training.pretrain_start import mask_plan
-from beit.training.segment_settings import SegmentJob
+from beit.training.pretraining.start import mask_plan
+from beit.training.segmentation.settings import SegmentJob
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.glob("pretrain_*.yaml"))

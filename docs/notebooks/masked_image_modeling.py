@@ -51,7 +51,7 @@ from beit.training.settings import (
     TrainSettings,
 )
 from beit.training.tokenizer import train_tokenizer
-from beit.training.tokenizer_settings import CodebookLossSettings, CodebookSettings
+from beit.training.tokenizers.settings import CodebookLossSettings, CodebookSettings
 
 work = Path("runs/masked_image_modeling")
 

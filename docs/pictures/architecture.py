@@ -30,7 +30,7 @@ STEPS = {
     "head": (0, 5, "scores", "8,192 for every masked patch", "models_torch/masked_image_modeling.py"),
     "small": (2, 2, "the same crop, smaller", "112 x 112 pixels", "tokenizer/encoding.py"),
     "tokens": (2, 4, "visual tokens", "14 x 14 numbers below 8,192", "tokenizer/model.py"),
-    "loss": (1, 6, "loss", "cross-entropy of the masked patches", "training/pretrain_objective.py"),
+    "loss": (1, 6, "loss", "cross-entropy of the masked patches", "training/pretraining/objective.py"),
     "step": (1, 7, "a step of AdamW", "then metrics, checkpoint, gallery", "training/loop.py"),
 }
 ARROWS = (

@@ -48,6 +48,6 @@ def test_other_files_on_the_page_exist():
 
 def test_files_in_the_picture_exist():
     drawn = (ROOT / "docs" / "pictures" / "architecture.py").read_text(encoding="utf-8")
-    files = re.findall(r'"(\w+/\w+\.py)"', drawn)
+    files = re.findall(r'"([\w/]+/\w+\.py)"', drawn)
     assert len(files) == 10
     assert [file for file in files if not (SOURCE / file).is_file()] == []

@@ -24,7 +24,8 @@ from beit.tokenizer import (
 )
 from beit.training.distill import distill_tokenizer
 from beit.training.jobs import DistillJob
-from beit.training.pretrain_objective import PretrainObjective
+from beit.training.pretraining.objective import PretrainObjective
+from beit.training.runs.throughput import MACHINE
 from beit.training.settings import (
     AugmentSettings,
     DataSettings,
@@ -32,8 +33,7 @@ from beit.training.settings import (
     RunSettings,
     TrainSettings,
 )
-from beit.training.throughput import MACHINE
-from beit.training.tokenizer_settings import (
+from beit.training.tokenizers.settings import (
     DistilledTokenizerSettings,
 )
 from tests.e2e.small import FINETUNE, MODEL, PICTURES, TOKENIZER, beit, losses, start

@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from beit.cli.main import main
 from beit.config import BeitConfig
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.training.charts import curve_chart
-from beit.training.cost import forward_flops, training_flops
+from beit.training.forecasts.cost import forward_flops, training_flops
 from beit.training.pretrain import CURVES
-from beit.training.run_folder import RunFolder
-from beit.training.run_state import read_state
-from beit.training.watch import sparkline
+from beit.training.reports.charts import curve_chart
+from beit.training.runs.run_folder import RunFolder
+from beit.training.runs.run_state import read_state
+from beit.training.runs.watch import sparkline
 from tests.e2e.small import FINETUNE, PRETRAIN, beit
 
 

@@ -12,17 +12,17 @@ from torch import nn
 from beit import BeitForImageClassification, preset
 from beit.data import BrokenPicture
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError
-from beit.training.broken import BrokenPictures
-from beit.training.checkpoint import latest_checkpoint, restore_objective, save_checkpoint
 from beit.training.jobs import PretrainJob
-from beit.training.metrics import MetricsLog, read_metrics
-from beit.training.optimiser import parameter_groups, set_learning_rate
-from beit.training.optimiser_state import optimiser_tensors, restore_optimiser
 from beit.training.plan import check_length, total_steps, warmup_steps
-from beit.training.report import Section, write_report
-from beit.training.run_folder import RunFolder, resolved_recipe
+from beit.training.reports.report import Section, write_report
+from beit.training.runs.broken import BrokenPictures
+from beit.training.runs.metrics import MetricsLog, read_metrics
+from beit.training.runs.run_folder import RunFolder, resolved_recipe
 from beit.training.schedule import cosine, learning_rate
 from beit.training.settings import AugmentSettings, OptimSettings, TrainSettings
+from beit.training.trainees.checkpoint import latest_checkpoint, restore_objective, save_checkpoint
+from beit.training.trainees.optimiser import parameter_groups, set_learning_rate
+from beit.training.trainees.optimiser_state import optimiser_tensors, restore_optimiser
 from tests.conftest import TINY_MODEL
 
 

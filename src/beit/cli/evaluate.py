@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _scenes(job: EvaluateJob) -> int:
     """Evaluate a model that tells the class of every pixel."""
-    from beit.training.evaluation_scenes import evaluate_scenes
+    from beit.training.evaluate_scenes import evaluate_scenes
 
     evaluation = evaluate_scenes(job)
     lines = _numbers(evaluation.numbers())

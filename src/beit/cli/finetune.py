@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _forecast(job: FinetuneJob) -> int:
-    from beit.training.finetune_dry_run import forecast_finetuning
+    from beit.training.finetuning.dry_run import forecast_finetuning
 
     say_cost(forecast_finetuning(job), job.train, job.model.image_size or "the checkpoint's")
     return 0

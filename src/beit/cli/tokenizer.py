@@ -57,7 +57,7 @@ def _distill(job: DistillJob) -> int:
 
 
 def _trained(job: Any, train: Any) -> int:
-    from beit.training.tokenizer_quality import quality_line
+    from beit.training.tokenizers.quality import quality_line
 
     say_settings(job)
     folder = train(job)
@@ -84,7 +84,7 @@ def _encode(job: EncodeJob) -> int:
 
 def _reconstruct(job: ReconstructJob) -> int:
     from beit.training.reconstruct import reconstruct_pictures
-    from beit.training.tokenizer_quality import quality_line
+    from beit.training.tokenizers.quality import quality_line
 
     say(quality_line(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0
@@ -92,7 +92,7 @@ def _reconstruct(job: ReconstructJob) -> int:
 
 def _evaluate(job: EvaluateTokenizerJob) -> int:
     from beit.training.evaluate_tokenizer import evaluate_tokenizer
-    from beit.training.tokenizer_quality import quality_line
+    from beit.training.tokenizers.quality import quality_line
 
     say(quality_line(evaluate_tokenizer(job).numbers()))
     for name, path in (("numbers", job.output), ("report", job.report)):

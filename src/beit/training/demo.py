@@ -15,17 +15,17 @@ from beit.data import open_source
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.tokenizer import TokenEncoder, load_tokenizer
-from beit.training.evaluation_kinds import evaluate_model
-from beit.training.evaluation_pass import PassOptions
-from beit.training.evaluation_sections import evaluation_sections
+from beit.training.evaluation.kinds import evaluate_model
+from beit.training.evaluation.one_pass import PassOptions
+from beit.training.evaluation.sections import evaluation_sections
 from beit.training.finetune import finetune
-from beit.training.gallery import scene_section
 from beit.training.jobs import FinetuneJob, PretrainJob, PretrainTokenizerSettings
 from beit.training.pretrain import pretrain
-from beit.training.pretrain_pictures import HiddenPatches
-from beit.training.pretrain_start import mask_plan, pretraining_views
-from beit.training.report import Section, numbers_table, write_report
-from beit.training.run_folder import RunFolder, resolved_recipe
+from beit.training.pretraining.pictures import HiddenPatches
+from beit.training.pretraining.start import mask_plan, pretraining_views
+from beit.training.reports.gallery import scene_section
+from beit.training.reports.report import Section, numbers_table, write_report
+from beit.training.runs.run_folder import RunFolder, resolved_recipe
 from beit.training.settings import (
     AugmentSettings,
     DataSettings,
@@ -35,7 +35,7 @@ from beit.training.settings import (
     RunSettings,
     TrainSettings,
 )
-from beit.training.tokenizer_settings import CodebookLossSettings, CodebookSettings
+from beit.training.tokenizers.settings import CodebookLossSettings, CodebookSettings
 
 SEEDS = (0, 1, 2)
 LABELS_PER_CLASS = 10

@@ -15,8 +15,8 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from beit.errors import ConfigError
 from beit.models_torch.device import computes_in_bf16, pick_device
+from beit.training.runs.together import join
 from beit.training.settings import RunSettings
-from beit.training.together import join
 
 _LONGEST_WAIT = timedelta(hours=2)  # the others wait while the first process measures
 

@@ -17,18 +17,18 @@ from beit.geometry import Grid
 from beit.tokenizer import VQKD, VQKDConfig, distillation_loss
 from beit.tokenizer.checks import check_side
 from beit.tokenizer.fingerprint import tensors_fingerprint
-from beit.training.broken import note_shards
-from beit.training.codebook import CodebookWatch
-from beit.training.early_stop import EarlyStop
 from beit.training.jobs import DistillJob
 from beit.training.loop import train
 from beit.training.plan import Plan
-from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.teacher import BeitTeacher, Teacher, feature_size
-from beit.training.together import one_run
-from beit.training.tokenizer_run import TokenizerRun
-from beit.training.tokenizer_settings import QuantiserSettings
-from beit.training.tokenizer_wiring import Wording, conclude_tokenizer, opened_inputs, quality_so_far, random_views
+from beit.training.runs.broken import note_shards
+from beit.training.runs.early_stop import EarlyStop
+from beit.training.runs.run_folder import RunFolder, open_run_folder
+from beit.training.runs.together import one_run
+from beit.training.tokenizers.codebook import CodebookWatch
+from beit.training.tokenizers.run import TokenizerRun
+from beit.training.tokenizers.settings import QuantiserSettings
+from beit.training.tokenizers.teacher import BeitTeacher, Teacher, feature_size
+from beit.training.tokenizers.wiring import Wording, conclude_tokenizer, opened_inputs, quality_so_far, random_views
 
 _WORDING = Wording(
     "VQ-KD tokenizer",

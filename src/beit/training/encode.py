@@ -29,12 +29,12 @@ from beit.data import (
 from beit.data.source import ImageSource
 from beit.errors import ConfigError
 from beit.tokenizer import TokenEncoder, codebook_usage, tokenizer_fingerprint
-from beit.training.broken import BrokenPictures, list_shards, require_usable
 from beit.training.inputs import augmentation, open_pictures
 from beit.training.jobs import EncodeJob
-from beit.training.ready_tokenizer import encoder_side, ready_tokenizer
+from beit.training.runs.broken import BrokenPictures, list_shards, require_usable
 from beit.training.settings import AugmentSettings
-from beit.training.tokenizer_quality import tokenizer_views
+from beit.training.tokenizers.quality import tokenizer_views
+from beit.training.tokenizers.ready import encoder_side, ready_tokenizer
 
 
 @dataclass(frozen=True)

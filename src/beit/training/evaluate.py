@@ -9,19 +9,19 @@ from beit.errors import CheckpointError
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import computes_in_bf16, pick_device
-from beit.training.broken import BrokenPictures
-from beit.training.evaluation import Evaluation
-from beit.training.evaluation_checks import check_places, check_settings
-from beit.training.evaluation_classes import class_indices
-from beit.training.evaluation_files import EvaluatedModel, write_predictions, write_result
-from beit.training.evaluation_kinds import evaluate_model
-from beit.training.evaluation_pass import PassOptions
-from beit.training.evaluation_sections import detailed_sections
+from beit.training.evaluation.checks import check_places, check_settings
+from beit.training.evaluation.classes import class_indices
+from beit.training.evaluation.evaluation import Evaluation
+from beit.training.evaluation.files import EvaluatedModel, write_predictions, write_result
+from beit.training.evaluation.kinds import evaluate_model
+from beit.training.evaluation.one_pass import PassOptions
+from beit.training.evaluation.problems import check_problem
+from beit.training.evaluation.sections import detailed_sections
 from beit.training.inputs import open_pictures
 from beit.training.jobs import EvaluateJob
-from beit.training.problems import check_problem
-from beit.training.report import write_report
-from beit.training.run_folder import resolved_recipe
+from beit.training.reports.report import write_report
+from beit.training.runs.broken import BrokenPictures
+from beit.training.runs.run_folder import resolved_recipe
 
 
 def evaluate(job: EvaluateJob) -> Evaluation:

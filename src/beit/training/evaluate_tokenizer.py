@@ -10,15 +10,15 @@ import torch
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.tokenizer import VQKD
-from beit.training.broken import BrokenPictures
 from beit.training.inputs import open_pictures
 from beit.training.jobs import EvaluateTokenizerJob
-from beit.training.ready_tokenizer import ready_tokenizer
-from beit.training.report import Section, numbers_table, write_report
-from beit.training.run_folder import resolved_recipe
-from beit.training.teacher import BeitTeacher, feature_size
-from beit.training.tokenizer_pictures import reconstruction_section
-from beit.training.tokenizer_quality import TokenizerQuality, measure_tokenizer, predicted_features
+from beit.training.reports.report import Section, numbers_table, write_report
+from beit.training.runs.broken import BrokenPictures
+from beit.training.runs.run_folder import resolved_recipe
+from beit.training.tokenizers.pictures import reconstruction_section
+from beit.training.tokenizers.quality import TokenizerQuality, measure_tokenizer, predicted_features
+from beit.training.tokenizers.ready import ready_tokenizer
+from beit.training.tokenizers.teacher import BeitTeacher, feature_size
 from beit.weights import atomic_file
 
 

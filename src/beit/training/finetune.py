@@ -6,23 +6,23 @@ from beit.data import Collate, ImageSource
 from beit.data.subset import spread
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
-from beit.training.broken import note_shards
-from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
-from beit.training.early_stop import EarlyStop
-from beit.training.evaluation_kinds import evaluate_model
-from beit.training.evaluation_pass import PassOptions
-from beit.training.evaluation_sections import evaluation_sections
-from beit.training.finetune_checks import label_facts
-from beit.training.finetune_start import finetuning_run, finetuning_start, training_views
+from beit.training.evaluation.kinds import evaluate_model
+from beit.training.evaluation.one_pass import PassOptions
+from beit.training.evaluation.sections import evaluation_sections
+from beit.training.finetuning.checks import label_facts
+from beit.training.finetuning.start import finetuning_run, finetuning_start, training_views
 from beit.training.inputs import open_sources
 from beit.training.jobs import FinetuneJob
 from beit.training.loop import train
-from beit.training.metrics import read_metrics
 from beit.training.plan import Plan
-from beit.training.report import Section, curves_section, numbers_table
-from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.together import one_run
+from beit.training.reports.conclusion import conclude, save_model
+from beit.training.reports.report import Section, curves_section, numbers_table
+from beit.training.runs.broken import note_shards
+from beit.training.runs.early_stop import EarlyStop
+from beit.training.runs.metrics import read_metrics
+from beit.training.runs.run_folder import RunFolder, open_run_folder
+from beit.training.runs.together import one_run
 
 _CURVES = {"Loss": ["loss"], "Accuracy": ["accuracy"], "Learning rate": ["lr"]}
 

@@ -8,13 +8,13 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from beit.training.finetune_settings import (
+from beit.training.finetuning.settings import (
     LoraSettings,
     MixingSettings,
     ProbeSettings,
     RandAugmentSettings,
 )
-from beit.training.segment_settings import LabelMapSettings, SceneUseSettings
+from beit.training.segmentation.settings import LabelMapSettings, SceneUseSettings
 from beit.training.settings import (
     STRICT,
     AggregationSettings,
@@ -29,7 +29,7 @@ from beit.training.settings import (
     RunSettings,
     TrainSettings,
 )
-from beit.training.tokenizer_settings import (
+from beit.training.tokenizers.settings import (
     CodebookLossSettings,
     CodebookSettings,
     DistilledTokenizerSettings,

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from beit.data import BatchOrder, BrokenPicture, training_batches
 from beit.errors import RunPaused
-from beit.training.broken import BrokenPictures, require_usable
 from beit.training.device import reproducible
-from beit.training.divergence import Divergence, stop_diverged
-from beit.training.gallery import Gallery
-from beit.training.metrics import MetricsLog, read_metrics
 from beit.training.plan import Objective, Plan
-from beit.training.preemption import StopRequest, stop_on_request
-from beit.training.progress import RunProgress
-from beit.training.row_chance import step_seed
-from beit.training.run_folder import RunFolder
-from beit.training.throughput import Throughput
-from beit.training.trainees import make_trainee
+from beit.training.reports.gallery import Gallery
+from beit.training.runs.broken import BrokenPictures, require_usable
+from beit.training.runs.divergence import Divergence, stop_diverged
+from beit.training.runs.metrics import MetricsLog, read_metrics
+from beit.training.runs.preemption import StopRequest, stop_on_request
+from beit.training.runs.progress import RunProgress
+from beit.training.runs.run_folder import RunFolder
+from beit.training.runs.throughput import Throughput
+from beit.training.trainees.choice import make_trainee
+from beit.training.trainees.row_chance import step_seed
 from beit.weights import atomic_folder
 
 

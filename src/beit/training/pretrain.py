@@ -15,34 +15,34 @@ from beit.data.subset import spread
 from beit.geometry import Grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, VisualTokenizer, load_tokenizer, tokenizer_fingerprint
-from beit.training.broken import note_shards
-from beit.training.conclusion import conclude, save_model
-from beit.training.cost import training_flops
 from beit.training.device import make_accelerator
-from beit.training.early_stop import EarlyStop
-from beit.training.gallery import Gallery
+from beit.training.forecasts.cost import training_flops
 from beit.training.inputs import Sources, open_sources, preprocessing
 from beit.training.jobs import PretrainJob
 from beit.training.loop import train
-from beit.training.metrics import read_metrics
-from beit.training.optimiser import parameter_groups
 from beit.training.plan import Plan, total_steps
-from beit.training.pretrain_checks import check_lengths, stored_tokens
-from beit.training.pretrain_objective import PretrainObjective
-from beit.training.pretrain_pictures import HiddenPatches
-from beit.training.pretrain_quality import held_out_loss, measure_pretraining, verdict
-from beit.training.pretrain_start import (
+from beit.training.pretraining.checks import check_lengths, stored_tokens
+from beit.training.pretraining.objective import PretrainObjective
+from beit.training.pretraining.pictures import HiddenPatches
+from beit.training.pretraining.quality import held_out_loss, measure_pretraining, verdict
+from beit.training.pretraining.start import (
     pretraining_model,
     pretraining_start,
     pretraining_views,
     tokenizer_job,
     training_views,
 )
-from beit.training.report import Section, curves_section, numbers_table
-from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.together import one_run
+from beit.training.reports.conclusion import conclude, save_model
+from beit.training.reports.gallery import Gallery
+from beit.training.reports.report import Section, curves_section, numbers_table
+from beit.training.runs.broken import note_shards
+from beit.training.runs.early_stop import EarlyStop
+from beit.training.runs.metrics import read_metrics
+from beit.training.runs.run_folder import RunFolder, open_run_folder
+from beit.training.runs.together import one_run
 from beit.training.tokenizer import train_tokenizer
-from beit.training.tokenizer_quality import quality_line, says_little
+from beit.training.tokenizers.quality import quality_line, says_little
+from beit.training.trainees.optimiser import parameter_groups
 
 CURVES = {
     "Loss": ["loss", "held_out_loss", "aggregation_loss"],

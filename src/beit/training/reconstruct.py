@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import ConfigError
-from beit.training.broken import BrokenPictures
 from beit.training.inputs import open_pictures
 from beit.training.jobs import ReconstructJob
-from beit.training.ready_tokenizer import ready_tokenizer
-from beit.training.tokenizer_pictures import sample_pixels
-from beit.training.tokenizer_quality import TokenizerQuality, measure_tokenizer
+from beit.training.runs.broken import BrokenPictures
+from beit.training.tokenizers.pictures import sample_pixels
+from beit.training.tokenizers.quality import TokenizerQuality, measure_tokenizer
+from beit.training.tokenizers.ready import ready_tokenizer
 from beit.weights import atomic_file
 
 _COLUMNS = 8

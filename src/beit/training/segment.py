@@ -9,21 +9,21 @@ from beit.data import Collate
 from beit.data.subset import spread
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.scene import SceneInference
-from beit.training.conclusion import conclude, save_model
 from beit.training.device import make_accelerator
-from beit.training.early_stop import EarlyStop
 from beit.training.inputs import Sources
 from beit.training.loop import train
-from beit.training.metrics import read_metrics
 from beit.training.plan import Plan
-from beit.training.report import Section, curves_section, numbers_table
-from beit.training.run_folder import RunFolder, open_run_folder
-from beit.training.scenes import PixelCounts, count_pixels, open_scenes
-from beit.training.segment_measure import measure_scenes, overlay_section, score_sections
-from beit.training.segment_run import SegmentRun
-from beit.training.segment_settings import SegmentJob
-from beit.training.segment_start import class_weights, segmentation_start, share_batch_norms, training_scenes
-from beit.training.together import one_run
+from beit.training.reports.conclusion import conclude, save_model
+from beit.training.reports.report import Section, curves_section, numbers_table
+from beit.training.runs.early_stop import EarlyStop
+from beit.training.runs.metrics import read_metrics
+from beit.training.runs.run_folder import RunFolder, open_run_folder
+from beit.training.runs.together import one_run
+from beit.training.segmentation.measure import measure_scenes, overlay_section, score_sections
+from beit.training.segmentation.run import SegmentRun
+from beit.training.segmentation.scenes import PixelCounts, count_pixels, open_scenes
+from beit.training.segmentation.settings import SegmentJob
+from beit.training.segmentation.start import class_weights, segmentation_start, share_batch_norms, training_scenes
 
 _CURVES = {"Loss": ["loss"], "Pixels predicted right": ["pixel_accuracy"], "Learning rate": ["lr"],
            "1 - mean IoU of held-out scenes": ["held_out_error"]}  # fmt: skip

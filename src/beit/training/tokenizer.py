@@ -15,18 +15,18 @@ from beit.data import Collate
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from beit.tokenizer.checks import check_side
 from beit.tokenizer.loss import reconstruction_loss, token_divergences
-from beit.training.broken import note_shards
-from beit.training.codebook import CodebookWatch
-from beit.training.early_stop import EarlyStop
 from beit.training.jobs import TokenizerJob
 from beit.training.loop import train
 from beit.training.plan import Plan
-from beit.training.run_folder import RunFolder, open_run_folder
+from beit.training.runs.broken import note_shards
+from beit.training.runs.early_stop import EarlyStop
+from beit.training.runs.run_folder import RunFolder, open_run_folder
+from beit.training.runs.together import one_run
 from beit.training.schedule import cosine
-from beit.training.together import one_run
-from beit.training.tokenizer_run import TokenizerRun
-from beit.training.tokenizer_settings import CodebookLossSettings
-from beit.training.tokenizer_wiring import Wording, conclude_tokenizer, opened_inputs, quality_so_far, random_views
+from beit.training.tokenizers.codebook import CodebookWatch
+from beit.training.tokenizers.run import TokenizerRun
+from beit.training.tokenizers.settings import CodebookLossSettings
+from beit.training.tokenizers.wiring import Wording, conclude_tokenizer, opened_inputs, quality_so_far, random_views
 
 _WORDING = Wording(
     "Tokenizer",

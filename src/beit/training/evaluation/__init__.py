@@ -1,0 +1,1 @@
+"""What a model says about labelled pictures: asked, measured, written down."""

@@ -1,0 +1,1 @@
+"""The parts of a fine-tuning for classes, labels or numbers."""

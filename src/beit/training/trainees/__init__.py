@@ -1,0 +1,1 @@
+"""What the loop trains, in torch or in JAX, with everything that a checkpoint holds."""
