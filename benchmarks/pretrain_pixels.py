@@ -26,8 +26,8 @@ from beit.training.plan import Plan
 from beit.training.pretraining.start import pretraining_start
 from beit.training.reports.conclusion import conclude, save_model
 from beit.training.reports.report import curves_section
-from beit.training.runs.metrics import read_metrics
-from beit.training.runs.run_folder import open_run_folder
+from beit.training.run.metrics import read_metrics
+from beit.training.run.run_folder import open_run_folder
 from beit.training.trainees.optimiser import parameter_groups
 
 

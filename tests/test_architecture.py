@@ -68,3 +68,10 @@ def test_every_broken_rule_is_told(tree):
     assert "0 kept, 5 broken" in output
     compact = " ".join(output.split())
     assert [told for *_, told in VIOLATIONS if told not in compact] == []
+
+
+def test_every_folder_of_source_is_a_package():
+    """Python takes a folder without `__init__.py` too; the guide's reference and some tools do not."""
+    folders = {file.parent for room in ("src/beit", "tests") for file in (ROOT / room).rglob("*.py")}
+    assert len(folders) > 30
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []

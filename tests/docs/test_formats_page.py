@@ -7,7 +7,7 @@ from pathlib import Path
 
 from beit import BeitConfig, DiscreteVAEConfig, VQKDConfig
 from beit.inference.export import card
-from beit.training.runs import run_folder
+from beit.training.run import run_folder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 

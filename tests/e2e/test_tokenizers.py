@@ -25,7 +25,7 @@ from beit.tokenizer import (
 from beit.training.distill import distill_tokenizer
 from beit.training.jobs import DistillJob
 from beit.training.pretraining.objective import PretrainObjective
-from beit.training.runs.throughput import MACHINE
+from beit.training.run.throughput import MACHINE
 from beit.training.settings import (
     AugmentSettings,
     DataSettings,

@@ -19,9 +19,9 @@ from beit.models_torch import BeitForMaskedImageModeling
 from beit.training.forecasts.cost import forward_flops, training_flops
 from beit.training.pretrain import CURVES
 from beit.training.reports.charts import curve_chart
-from beit.training.runs.run_folder import RunFolder
-from beit.training.runs.run_state import read_state
-from beit.training.runs.watch import sparkline
+from beit.training.run.run_folder import RunFolder
+from beit.training.run.run_state import read_state
+from beit.training.run.watch import sparkline
 from tests.e2e.small import FINETUNE, PRETRAIN, beit
 
 

@@ -15,9 +15,9 @@ from beit.errors import CheckpointError, ConfigError, DataError, StorageError
 from beit.training.jobs import PretrainJob
 from beit.training.plan import check_length, total_steps, warmup_steps
 from beit.training.reports.report import Section, write_report
-from beit.training.runs.broken import BrokenPictures
-from beit.training.runs.metrics import MetricsLog, read_metrics
-from beit.training.runs.run_folder import RunFolder, resolved_recipe
+from beit.training.run.broken import BrokenPictures
+from beit.training.run.metrics import MetricsLog, read_metrics
+from beit.training.run.run_folder import RunFolder, resolved_recipe
 from beit.training.schedule import cosine, learning_rate
 from beit.training.settings import AugmentSettings, OptimSettings, TrainSettings
 from beit.training.trainees.checkpoint import latest_checkpoint, restore_objective, save_checkpoint

@@ -19,7 +19,7 @@ def say_cost(cost: TrainingCost, train: TrainSettings, side: int | str) -> None:
         train: Its settings.
         side: Of the pictures that the model sees, in pixels, or whose it is.
     """
-    from beit.training.runs.run_state import duration
+    from beit.training.run.run_state import duration
 
     pictures = train.batch_size // cost.processes
     say(

@@ -99,7 +99,7 @@ def _cost_lines(job: PretrainJob, cost: Cost) -> list[str]:
 
 def _speed_lines(job: PretrainJob, cost: Cost, speed: Speed) -> list[str]:
     """Return what the timed steps told, and what it means for the whole run."""
-    from beit.training.runs.run_state import duration
+    from beit.training.run.run_state import duration
 
     world, seconds, own = cost.processes, speed.seconds_per_step, speed.tokenizer_seconds
     alone = world > 1 and not speed.communicates

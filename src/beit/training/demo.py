@@ -25,7 +25,7 @@ from beit.training.pretraining.pictures import HiddenPatches
 from beit.training.pretraining.start import mask_plan, pretraining_views
 from beit.training.reports.gallery import scene_section
 from beit.training.reports.report import Section, numbers_table, write_report
-from beit.training.runs.run_folder import RunFolder, resolved_recipe
+from beit.training.run.run_folder import RunFolder, resolved_recipe
 from beit.training.settings import (
     AugmentSettings,
     DataSettings,

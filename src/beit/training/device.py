@@ -15,7 +15,7 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from beit.errors import ConfigError
 from beit.models_torch.device import computes_in_bf16, pick_device
-from beit.training.runs.together import join
+from beit.training.run.together import join
 from beit.training.settings import RunSettings
 
 _LONGEST_WAIT = timedelta(hours=2)  # the others wait while the first process measures

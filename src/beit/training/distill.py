@@ -20,10 +20,10 @@ from beit.tokenizer.fingerprint import tensors_fingerprint
 from beit.training.jobs import DistillJob
 from beit.training.loop import train
 from beit.training.plan import Plan
-from beit.training.runs.broken import note_shards
-from beit.training.runs.early_stop import EarlyStop
-from beit.training.runs.run_folder import RunFolder, open_run_folder
-from beit.training.runs.together import one_run
+from beit.training.run.broken import note_shards
+from beit.training.run.early_stop import EarlyStop
+from beit.training.run.run_folder import RunFolder, open_run_folder
+from beit.training.run.together import one_run
 from beit.training.tokenizers.codebook import CodebookWatch
 from beit.training.tokenizers.run import TokenizerRun
 from beit.training.tokenizers.settings import QuantiserSettings

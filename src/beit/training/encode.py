@@ -31,7 +31,7 @@ from beit.errors import ConfigError
 from beit.tokenizer import TokenEncoder, codebook_usage, tokenizer_fingerprint
 from beit.training.inputs import augmentation, open_pictures
 from beit.training.jobs import EncodeJob
-from beit.training.runs.broken import BrokenPictures, list_shards, require_usable
+from beit.training.run.broken import BrokenPictures, list_shards, require_usable
 from beit.training.settings import AugmentSettings
 from beit.training.tokenizers.quality import tokenizer_views
 from beit.training.tokenizers.ready import encoder_side, ready_tokenizer

@@ -20,8 +20,8 @@ from beit.training.evaluation.sections import detailed_sections
 from beit.training.inputs import open_pictures
 from beit.training.jobs import EvaluateJob
 from beit.training.reports.report import write_report
-from beit.training.runs.broken import BrokenPictures
-from beit.training.runs.run_folder import resolved_recipe
+from beit.training.run.broken import BrokenPictures
+from beit.training.run.run_folder import resolved_recipe
 
 
 def evaluate(job: EvaluateJob) -> Evaluation:

@@ -24,8 +24,8 @@ from beit.models_torch.sliding_window import Windows
 from beit.training.evaluation.checks import check_places, check_settings
 from beit.training.jobs import EvaluateJob
 from beit.training.reports.report import Section, confusion_section, write_report
-from beit.training.runs.broken import BrokenPictures
-from beit.training.runs.run_folder import resolved_recipe
+from beit.training.run.broken import BrokenPictures
+from beit.training.run.run_folder import resolved_recipe
 from beit.training.segmentation.measure import MeasuredScenes, measure_scenes, overlay_section, score_sections
 from beit.training.segmentation.scenes import open_scene_folder
 from beit.training.segmentation.settings import SceneUseSettings

@@ -13,8 +13,8 @@ from beit.tokenizer import VQKD
 from beit.training.inputs import open_pictures
 from beit.training.jobs import EvaluateTokenizerJob
 from beit.training.reports.report import Section, numbers_table, write_report
-from beit.training.runs.broken import BrokenPictures
-from beit.training.runs.run_folder import resolved_recipe
+from beit.training.run.broken import BrokenPictures
+from beit.training.run.run_folder import resolved_recipe
 from beit.training.tokenizers.pictures import reconstruction_section
 from beit.training.tokenizers.quality import TokenizerQuality, measure_tokenizer, predicted_features
 from beit.training.tokenizers.ready import ready_tokenizer

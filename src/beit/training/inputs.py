@@ -10,7 +10,7 @@ from beit.data import Augmentation, ImageSource, few_per_class, open_source, spl
 from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
 from beit.image.statistics import checkpoint_statistics
-from beit.training.runs.broken import check_shards
+from beit.training.run.broken import check_shards
 from beit.training.settings import AugmentSettings, DataSettings, ModelSettings, PictureSettings
 
 

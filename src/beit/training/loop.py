@@ -16,13 +16,13 @@ from beit.errors import RunPaused
 from beit.training.device import reproducible
 from beit.training.plan import Objective, Plan
 from beit.training.reports.gallery import Gallery
-from beit.training.runs.broken import BrokenPictures, require_usable
-from beit.training.runs.divergence import Divergence, stop_diverged
-from beit.training.runs.metrics import MetricsLog, read_metrics
-from beit.training.runs.preemption import StopRequest, stop_on_request
-from beit.training.runs.progress import RunProgress
-from beit.training.runs.run_folder import RunFolder
-from beit.training.runs.throughput import Throughput
+from beit.training.run.broken import BrokenPictures, require_usable
+from beit.training.run.divergence import Divergence, stop_diverged
+from beit.training.run.metrics import MetricsLog, read_metrics
+from beit.training.run.preemption import StopRequest, stop_on_request
+from beit.training.run.progress import RunProgress
+from beit.training.run.run_folder import RunFolder
+from beit.training.run.throughput import Throughput
 from beit.training.trainees.choice import make_trainee
 from beit.training.trainees.row_chance import step_seed
 from beit.weights import atomic_folder

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from beit.data import Collate, ViewDataset, check_shared_batch
 from beit.errors import ConfigError
 from beit.training.reports.gallery import Gallery
-from beit.training.runs.early_stop import EarlyStop
+from beit.training.run.early_stop import EarlyStop
 from beit.training.schedule import cosine, learning_rate
 from beit.training.settings import DataSettings, OptimSettings, RunSettings, TrainSettings
 

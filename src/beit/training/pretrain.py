@@ -35,11 +35,11 @@ from beit.training.pretraining.start import (
 from beit.training.reports.conclusion import conclude, save_model
 from beit.training.reports.gallery import Gallery
 from beit.training.reports.report import Section, curves_section, numbers_table
-from beit.training.runs.broken import note_shards
-from beit.training.runs.early_stop import EarlyStop
-from beit.training.runs.metrics import read_metrics
-from beit.training.runs.run_folder import RunFolder, open_run_folder
-from beit.training.runs.together import one_run
+from beit.training.run.broken import note_shards
+from beit.training.run.early_stop import EarlyStop
+from beit.training.run.metrics import read_metrics
+from beit.training.run.run_folder import RunFolder, open_run_folder
+from beit.training.run.together import one_run
 from beit.training.tokenizer import train_tokenizer
 from beit.training.tokenizers.quality import quality_line, says_little
 from beit.training.trainees.optimiser import parameter_groups

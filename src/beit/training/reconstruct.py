@@ -10,7 +10,7 @@ from PIL import Image
 from beit.errors import ConfigError
 from beit.training.inputs import open_pictures
 from beit.training.jobs import ReconstructJob
-from beit.training.runs.broken import BrokenPictures
+from beit.training.run.broken import BrokenPictures
 from beit.training.tokenizers.pictures import sample_pixels
 from beit.training.tokenizers.quality import TokenizerQuality, measure_tokenizer
 from beit.training.tokenizers.ready import ready_tokenizer

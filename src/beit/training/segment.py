@@ -15,10 +15,10 @@ from beit.training.loop import train
 from beit.training.plan import Plan
 from beit.training.reports.conclusion import conclude, save_model
 from beit.training.reports.report import Section, curves_section, numbers_table
-from beit.training.runs.early_stop import EarlyStop
-from beit.training.runs.metrics import read_metrics
-from beit.training.runs.run_folder import RunFolder, open_run_folder
-from beit.training.runs.together import one_run
+from beit.training.run.early_stop import EarlyStop
+from beit.training.run.metrics import read_metrics
+from beit.training.run.run_folder import RunFolder, open_run_folder
+from beit.training.run.together import one_run
 from beit.training.segmentation.measure import measure_scenes, overlay_section, score_sections
 from beit.training.segmentation.run import SegmentRun
 from beit.training.segmentation.scenes import PixelCounts, count_pixels, open_scenes

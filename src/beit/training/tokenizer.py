@@ -18,10 +18,10 @@ from beit.tokenizer.loss import reconstruction_loss, token_divergences
 from beit.training.jobs import TokenizerJob
 from beit.training.loop import train
 from beit.training.plan import Plan
-from beit.training.runs.broken import note_shards
-from beit.training.runs.early_stop import EarlyStop
-from beit.training.runs.run_folder import RunFolder, open_run_folder
-from beit.training.runs.together import one_run
+from beit.training.run.broken import note_shards
+from beit.training.run.early_stop import EarlyStop
+from beit.training.run.run_folder import RunFolder, open_run_folder
+from beit.training.run.together import one_run
 from beit.training.schedule import cosine
 from beit.training.tokenizers.codebook import CodebookWatch
 from beit.training.tokenizers.run import TokenizerRun

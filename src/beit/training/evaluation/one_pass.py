@@ -23,7 +23,7 @@ from beit.models_torch import BeitForImageClassification
 from beit.training.evaluation.evaluation import Speed
 from beit.training.evaluation.view import ExactView
 from beit.training.forecasts.cost import wait_for
-from beit.training.runs.broken import require_usable
+from beit.training.run.broken import require_usable
 
 Kept = TypeVar("Kept")
 

@@ -9,7 +9,7 @@ from beit.training.forecasts.training_cost import TrainingCost, training_cost
 from beit.training.inputs import open_sources
 from beit.training.jobs import FinetuneJob
 from beit.training.plan import Plan
-from beit.training.runs.together import one_run
+from beit.training.run.together import one_run
 
 
 @one_run

@@ -14,7 +14,7 @@ from beit.data import BatchOrder, training_batches
 from beit.errors import BeitError
 from beit.training.forecasts.cost import wait_for
 from beit.training.plan import Objective, Plan
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.run_folder import RunFolder
 from beit.training.settings import TrainSettings
 from beit.training.trainees.choice import Trained, make_trainee
 

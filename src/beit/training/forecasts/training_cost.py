@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from beit.training.forecasts.cost import peak_memory, state_bytes
 from beit.training.forecasts.timed_steps import timed_steps
 from beit.training.plan import Objective, Plan
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

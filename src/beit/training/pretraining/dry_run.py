@@ -30,8 +30,8 @@ from beit.training.pretraining.start import (
     tokenizer_job,
     training_views,
 )
-from beit.training.runs.run_folder import RunFolder
-from beit.training.runs.together import one_run
+from beit.training.run.run_folder import RunFolder
+from beit.training.run.together import one_run
 from beit.training.tokenizer import tokenizer_run
 from beit.training.tokenizers.wiring import random_views
 

@@ -15,7 +15,7 @@ from beit.data.subset import Subset, spread
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import TokenEncoder, completed_tokens, hide_patches
 from beit.training.inputs import first_pictures
-from beit.training.runs.broken import require_usable
+from beit.training.run.broken import require_usable
 from beit.training.tokenizers.pictures import Painter, mean_patches
 
 

@@ -26,7 +26,7 @@ from beit.data.source import ImageSource
 from beit.tokenizer import TokenEncoder, count_tokens
 from beit.training.inputs import Sources
 from beit.training.pretraining.objective import PretrainObjective, visual_tokens
-from beit.training.runs.broken import require_usable
+from beit.training.run.broken import require_usable
 
 _NEARLY_ALL = 0.9  # share of the masked patches that have one and the same token
 _LEAST_GAIN = 0.01  # of the accuracy over that of the most frequent token

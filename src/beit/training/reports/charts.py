@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from beit.training.evaluation.class_evaluation import CalibrationBin
-from beit.training.runs.metrics import Line
+from beit.training.run.metrics import Line
 
 _SIZE = (5.2, 3.0)  # inches
 _RELIABILITY_SIZE = (4.6, 4.4)

@@ -8,9 +8,9 @@ from typing import Any
 
 from beit.data import BrokenPicture
 from beit.training.reports.report import Section, write_report
-from beit.training.runs.broken import BrokenPictures
-from beit.training.runs.metrics import MetricsLog
-from beit.training.runs.run_folder import RunFolder, resolved_recipe
+from beit.training.run.broken import BrokenPictures
+from beit.training.run.metrics import MetricsLog
+from beit.training.run.run_folder import RunFolder, resolved_recipe
 from beit.weights import atomic_folder
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.training.reports.charts import Level, confusion_chart, curve_chart
-from beit.training.runs.metrics import Line
+from beit.training.run.metrics import Line
 from beit.weights import atomic_file
 
 Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]

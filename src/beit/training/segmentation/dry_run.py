@@ -6,7 +6,7 @@ from beit.data import Collate
 from beit.training.device import make_accelerator, reproducible
 from beit.training.forecasts.training_cost import TrainingCost, training_cost
 from beit.training.plan import Plan
-from beit.training.runs.together import one_run
+from beit.training.run.together import one_run
 from beit.training.segmentation.run import SegmentRun
 from beit.training.segmentation.scenes import open_scenes
 from beit.training.segmentation.settings import SegmentJob

@@ -20,7 +20,7 @@ from beit.image.palette import coloured, legend, overlaid
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.scene import SceneInference, segment_scene
 from beit.training.reports.report import Figure, Section, numbers_table, picture_figure
-from beit.training.runs.broken import require_usable
+from beit.training.run.broken import require_usable
 from beit.training.segmentation.scores import SegmentationScores
 
 SHOWN = 8  # scenes in a report

@@ -18,7 +18,7 @@ from beit.image import to_unit_array
 from beit.tokenizer import TokenEncoder
 from beit.training.inputs import first_pictures
 from beit.training.reports.report import Section, figure
-from beit.training.runs.broken import require_usable
+from beit.training.run.broken import require_usable
 from beit.training.tokenizers.quality import tokenizer_views
 
 _SHOWN = 12

@@ -19,7 +19,7 @@ from beit.data.subset import spread
 from beit.errors import ConfigError
 from beit.image import Preprocessing
 from beit.tokenizer import VQKD, TokenEncoder, codebook_usage, count_tokens
-from beit.training.runs.broken import require_usable
+from beit.training.run.broken import require_usable
 from beit.training.tokenizers.teacher import Teacher
 
 _BRIGHTEST_MINUS_DARKEST = 1.0

@@ -18,8 +18,8 @@ from beit.training.plan import check_length, check_no_layer_decay
 from beit.training.pretraining.checks import check_batches
 from beit.training.reports.conclusion import conclude, save_model
 from beit.training.reports.report import Section, curves_section, numbers_table
-from beit.training.runs.metrics import read_metrics
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.metrics import read_metrics
+from beit.training.run.run_folder import RunFolder
 from beit.training.tokenizers.pictures import reconstruction_section
 from beit.training.tokenizers.quality import TokenizerQuality, measure_tokenizer, tokenizer_views
 from beit.training.tokenizers.run import TokenizerRun

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from beit.training.plan import Objective, Plan
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.run_folder import RunFolder
 from beit.training.trainees.trainee import Trainee
 
 

@@ -23,7 +23,7 @@ from beit.data import Purpose, generator
 from beit.errors import CheckpointError, ConfigError
 from beit.models_flax.tree import joined
 from beit.training.plan import Objective, Plan
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.run_folder import RunFolder
 from beit.training.trainees.checkpoint import discard_old, latest_checkpoint, restore_objective, save_checkpoint
 from beit.training.trainees.jax_losses import loss_of
 from beit.training.trainees.jax_model import fill, leaf_names, leaves_of, twin

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.training.plan import Objective, Plan, recompute
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.run_folder import RunFolder
 from beit.training.trainees.checkpoint import discard_old, latest_checkpoint, restore_objective, save_checkpoint
 from beit.training.trainees.micro_batches import add_gradients, micro_batches
 from beit.training.trainees.moving_average import MovingAverage

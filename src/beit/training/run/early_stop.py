@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
-from beit.training.runs.metrics import Line
+from beit.training.run.metrics import Line
 from beit.training.settings import EarlyStopSettings
 
 

@@ -14,8 +14,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from accelerate import Accelerator
 
 from beit.errors import BeitError, RunPaused
-from beit.training.runs.peers import News, Peers
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.peers import News, Peers
+from beit.training.run.run_folder import RunFolder
 
 Job = TypeVar("Job")
 Given = ParamSpec("Given")

@@ -5,8 +5,9 @@ import pytest
 
 from beit.data import BrokenPicture, open_source, split
 from beit.errors import DataError
-from beit.training.runs.broken import BrokenPictures, check_shards, list_shards, note_shards
 from beit.training.inputs import open_pictures, open_sources
+from beit.training.run import broken
+from beit.training.run.broken import BrokenPictures, check_shards, list_shards, note_shards
 from beit.training.settings import DataSettings
 from tests.shards import write_shards
 
@@ -71,9 +72,9 @@ def test_processes_that_can_read_other_shards_do_not_start(shards, tmp_path, mon
         ({"shards": [30, 40]}, r"\[70\] pictures and process 0 \[70\] in other shards, so"),
     ]
     for seen, words in cases:
-        monkeypatch.setattr("beit.training.runs.broken.gather_object", lambda mine, seen=seen: [*mine, [mine[0][0] | seen]])
+        monkeypatch.setattr(broken, "gather_object", lambda mine, seen=seen: [*mine, [mine[0][0] | seen]])
         with pytest.raises(DataError, match=f"process 1 finds {words}.*on every machine"):
             note_shards(process, tmp_path / "broken.txt", source)
-    monkeypatch.setattr("beit.training.runs.broken.gather_object", lambda mine: mine * 2)
+    monkeypatch.setattr(broken, "gather_object", lambda mine: mine * 2)
     note_shards(process, tmp_path / "broken.txt", source)
     assert len((tmp_path / "broken.txt").read_text().splitlines()) == 1

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from beit.errors import ConfigError
-from beit.training.runs.divergence import FILE_NAME as NOT_FINITE
-from beit.training.runs.metrics import Line, read_metrics
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.divergence import FILE_NAME as NOT_FINITE
+from beit.training.run.metrics import Line, read_metrics
+from beit.training.run.run_folder import RunFolder
 
 _QUIET_SECONDS = 60.0  # a run that has written nothing for so long, and for ten lines' time, is not at work
 _QUIET_LINES = 10

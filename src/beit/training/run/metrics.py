@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from beit.errors import StorageError
-from beit.training.runs.run_folder import RunFolder
+from beit.training.run.run_folder import RunFolder
 from beit.weights import atomic_file
 
 Line = dict[str, Any]

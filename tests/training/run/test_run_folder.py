@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from beit.errors import ConfigError
 from beit.training.jobs import FinetuneJob, PretrainJob
-from beit.training.runs.run_folder import changed_settings, open_run_folder
+from beit.training.run.run_folder import changed_settings, open_run_folder
 from beit.training.settings import DataSettings, OptimSettings
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from beit.training.runs import progress
-from beit.training.runs.progress import RunProgress
+from beit.training.run import progress
+from beit.training.run.progress import RunProgress
 
 
 @pytest.fixture

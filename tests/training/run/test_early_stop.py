@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from beit.training.runs.early_stop import EarlyStop
+from beit.training.run.early_stop import EarlyStop
 from beit.training.settings import EarlyStopSettings
 
 

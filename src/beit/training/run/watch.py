@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from beit.training.runs.run_folder import RunFolder
-from beit.training.runs.run_state import RunState, duration, state_now
+from beit.training.run.run_folder import RunFolder
+from beit.training.run.run_state import RunState, duration, state_now
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
