@@ -1,6 +1,7 @@
 """What a run survives: preemption, damaged checkpoints, a loss that is not finite; and how a batch may be divided."""
 
 import json
+import multiprocessing
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,26 @@ def test_ctrl_c_twice_stops_at_once():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_process_that_was_just_forked_ends_when_told_to():
+    """It has the handler of its run until it chooses its own."""
+    with stop_on_request(SimpleNamespace(num_processes=1, is_main_process=True)) as stop:
+        fork = multiprocessing.get_context("fork")
+        began = fork.Event()
+        child = fork.Process(target=_sleep_on, args=(began,), daemon=True)
+        child.start()
+        assert began.wait(timeout=20)
+        child.terminate()
+        child.join(timeout=20)
+        assert child.exitcode == 0
+        assert not stop.agreed(1)
+
+
+def _sleep_on(began):
+    began.set()
+    while True:
+        time.sleep(0.1)
 
 
 def test_the_average_is_one(whole):

@@ -5,9 +5,6 @@ Legend: B batch, C channels, H x W pixels, N patches.
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +21,7 @@ from beit.data.order import Position
 from beit.data.random import Purpose, generator
 from beit.data.source import ImageSource
 from beit.data.token_folder import StoredTokens
+from beit.data.workers import leave_the_end_to_the_run
 from beit.errors import DataError
 
 MOST_REPLACEMENTS = 100  # neighbours to try in place of a broken picture
@@ -176,28 +174,9 @@ def training_batches(
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin,
-        worker_init_fn=_leave_the_end_to_the_run,
+        worker_init_fn=leave_the_end_to_the_run,
     )
     return loader
-
-
-def _leave_the_end_to_the_run(worker: int) -> None:
-    """Ignore, in a worker, the signals that ask a run to stop.
-
-    A terminal and many schedulers send them to every process of a job. The run still needs this worker to finish its
-    step; a worker ends when the run tells it to, and by itself a few seconds after the run is gone. SIGTERM is how the
-    run tells it, so who sent it decides. Where a system does not name the sender (macOS, Windows), it ends a worker.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads started from here on block it too
-        threading.Thread(target=_end_when_told_by, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_when_told_by(run: int) -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:
-        pass
-    os._exit(0)
 
 
 def evaluation_batches(dataset: ViewDataset, collate: Collate, batch_size: int, workers: int) -> DataLoader[Batch]:

@@ -21,15 +21,21 @@ class StopRequest:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
+        self._run = os.getpid()
         self._received = False
         self.interrupted = False  # by a person at this process
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Remember the signal; the step that is running is finished first.
 
+        A process that the run has just forked, and that has not chosen yet what to listen to, ends at SIGTERM: the run
+        may wait for it.
+
         Raises:
             KeyboardInterrupt: At the second Ctrl-C.
         """
+        if os.getpid() != self._run and number == signal.SIGTERM:
+            os._exit(0)
         self._received = True
         if number != signal.SIGINT:
             return
