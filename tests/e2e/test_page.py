@@ -276,6 +276,20 @@ def test_pictures_that_a_camera_turned_stand_upright_under_their_colours(visit, 
     assert np.abs(drawn - upright).mean() < 3
 
 
+def test_a_tab_may_be_chosen_before_the_models_are_known(visit, address, magpie):
+    page = visit(address)
+    held = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    page.reload()
+    page.set_input_files("#file", magpie)
+    page.locator("#tab-segment").click()
+    expect(page.locator("#panel-segment")).to_be_visible()
+    expect(page.locator("#progress")).to_have_text("Asking for models …")
+    held.pop().continue_()
+    expect(page.locator("#panel-segment .result")).to_be_visible()
+    assert page.locator("#model").input_value() == "streets"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_of_320_pixels_needs_no_sideways_scrolling(visit, address, magpie, scheme):
     page = visit(address, viewport={"width": 320, "height": 640}, color_scheme=scheme)

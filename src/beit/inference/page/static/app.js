@@ -48,7 +48,7 @@ class Page {
     for (const task of Object.keys(this.#tools).filter((name) => !able(name))) {
       this.#tabs.disable(task, element(`reason-${task}`));
     }
-    const first = Object.keys(this.#tools).find(able);
+    const first = able(this.#task) ? this.#task : Object.keys(this.#tools).find(able);
     if (!first) throw new ApiError("the service has loaded no model that this page can show");
     this.#tabs.select(first);
   }
@@ -66,6 +66,7 @@ class Page {
 
   #selectTab(task) {
     this.#task = task;
+    if (!this.#models.length) return; // they are still asked for, and offered on this tab
     const able = this.#models.filter((model) => model.tasks.includes(task));
     const before = element("model").value;
     const options = this.#models.map((model) => new Option(model.name, model.name));
@@ -87,12 +88,13 @@ class Page {
 
   /** Ask for what the selected tab lacks. */
   #refresh() {
+    if (!this.#models.length) return; // they are still asked for, which the page says
     this.#running.abort();
     showProgress("");
     showError("");
     const [task, picture, model] = [this.#task, this.#picture, this.#model];
     const shown = this.#shown[task];
-    if (!picture || !model || (shown?.picture === picture && shown?.model === model)) return;
+    if (!picture || (shown?.picture === picture && shown?.model === model)) return;
     const result = element(`panel-${task}`).querySelector(".result");
     result.hidden = true;
     delete this.#shown[task];
