@@ -15,6 +15,7 @@ from typing import Any
 from beit.data.class_file import NamedClasses, read_classes
 from beit.data.subset import spread
 from beit.errors import CheckpointError, ConfigError
+from beit.files import atomic_file
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForSemanticSegmentation
@@ -29,7 +30,6 @@ from beit.training.run.run_folder import resolved_recipe
 from beit.training.segmentation.measure import MeasuredScenes, measure_scenes, overlay_section, score_sections
 from beit.training.segmentation.scenes import open_scene_folder
 from beit.training.segmentation.settings import SceneUseSettings
-from beit.weights import atomic_file
 
 SCHEMA = 1
 _WORST = 20  # scenes listed in the report

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from beit.errors import ConfigError
+from beit.files import atomic_file
 from beit.geometry import Grid
 from beit.tokenizer import VQKD
 from beit.training.inputs import open_pictures
@@ -19,7 +20,6 @@ from beit.training.tokenizers.pictures import reconstruction_section
 from beit.training.tokenizers.quality import TokenizerQuality, measure_tokenizer, predicted_features
 from beit.training.tokenizers.ready import ready_tokenizer
 from beit.training.tokenizers.teacher import BeitTeacher, feature_size
-from beit.weights import atomic_file
 
 
 def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:

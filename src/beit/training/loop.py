@@ -13,6 +13,7 @@ from torch import Tensor
 
 from beit.data import BatchOrder, BrokenPicture, training_batches
 from beit.errors import RunPaused
+from beit.files import atomic_folder
 from beit.training.device import reproducible
 from beit.training.plan import Objective, Plan
 from beit.training.reports.gallery import Gallery
@@ -25,7 +26,6 @@ from beit.training.run.run_folder import RunFolder
 from beit.training.run.throughput import Throughput
 from beit.training.trainees.choice import make_trainee
 from beit.training.trainees.row_chance import step_seed
-from beit.weights import atomic_folder
 
 
 def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> int:

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import ConfigError
+from beit.files import atomic_file
 from beit.training.inputs import open_pictures
 from beit.training.jobs import ReconstructJob
 from beit.training.run.broken import BrokenPictures
 from beit.training.tokenizers.pictures import sample_pixels
 from beit.training.tokenizers.quality import TokenizerQuality, measure_tokenizer
 from beit.training.tokenizers.ready import ready_tokenizer
-from beit.weights import atomic_file
 
 _COLUMNS = 8
 _GAP = 2  # pixels between the pictures of a sheet

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from beit import __version__
+from beit.files import atomic_file
 from beit.training.evaluation.evaluation import Evaluation
 from beit.training.jobs import EvaluateJob
-from beit.weights import atomic_file
 
 SCHEMA = 1
 _LIBRARIES = ("torch", "torchmetrics", "numpy", "Pillow")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from beit.data import BrokenPicture
+from beit.files import atomic_folder
 from beit.training.reports.report import Section, write_report
 from beit.training.run.broken import BrokenPictures
 from beit.training.run.metrics import MetricsLog
 from beit.training.run.run_folder import RunFolder, resolved_recipe
-from beit.weights import atomic_folder
 
 
 def save_model(folder: RunFolder, save: Callable[[Path], None]) -> None:

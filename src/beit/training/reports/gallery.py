@@ -13,8 +13,8 @@ from typing import Protocol
 from PIL import Image
 from torch import Tensor
 
+from beit.files import atomic_file, discard_leftovers
 from beit.training.reports.report import Figure, Section, picture_figure, to_image
-from beit.weights import atomic_file, discard_leftovers
 
 _SIDE = 128  # a picture of a row, about
 _GAP = 4  # white pixels between two pictures of a row

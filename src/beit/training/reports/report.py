@@ -17,9 +17,9 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
+from beit.files import atomic_file
 from beit.training.reports.charts import Level, confusion_chart, curve_chart
 from beit.training.run.metrics import Line
-from beit.weights import atomic_file
 
 Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]
 WORDS = {

@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 
 from beit.data import BrokenPicture, ImageSource
 from beit.errors import DataError
-from beit.weights import atomic_file
+from beit.files import atomic_file
 
 _SHARD = "shard "  # begins the lines of broken.txt that are not about a single picture
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from beit.errors import BeitError
-from beit.weights import atomic_file
+from beit.files import atomic_file
 
 FILE_NAME = "not_finite.json"
 

@@ -14,8 +14,8 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from beit.errors import StorageError
+from beit.files import atomic_file
 from beit.training.run.run_folder import RunFolder
-from beit.weights import atomic_file
 
 Line = dict[str, Any]
 

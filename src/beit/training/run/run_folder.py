@@ -28,8 +28,8 @@ import yaml
 from accelerate import Accelerator
 
 from beit.errors import ConfigError
+from beit.files import atomic_file, discard_leftovers
 from beit.training.settings import RunSettings
-from beit.weights import atomic_file, discard_leftovers
 
 _SEEN_WITHIN = 10.0  # seconds
 

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.errors import CheckpointError
-from beit.weights import atomic_folder, check_fit, read_safetensors
+from beit.files import atomic_folder
+from beit.weights import check_fit, read_safetensors
 
 STATE_NAME = "state.json"
 OBJECTIVE_NAME = "objective.safetensors"

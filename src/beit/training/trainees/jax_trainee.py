@@ -21,6 +21,7 @@ from torch import Tensor
 
 from beit.data import Purpose, generator
 from beit.errors import CheckpointError, ConfigError
+from beit.files import atomic_folder
 from beit.models_flax.tree import joined
 from beit.training.plan import Objective, Plan
 from beit.training.run.run_folder import RunFolder
@@ -29,7 +30,7 @@ from beit.training.trainees.jax_losses import loss_of
 from beit.training.trainees.jax_model import fill, leaf_names, leaves_of, twin
 from beit.training.trainees.jax_steps import Scale, Steps, TrainingState, mesh_of
 from beit.training.trainees.micro_batches import micro_batches
-from beit.weights import atomic_folder, flax_tree
+from beit.weights import flax_tree
 
 FOLDER_NAME = "jax"
 

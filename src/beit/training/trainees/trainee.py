@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from beit.files import atomic_folder
 from beit.training.plan import Objective, Plan, recompute
 from beit.training.run.run_folder import RunFolder
 from beit.training.trainees.checkpoint import discard_old, latest_checkpoint, restore_objective, save_checkpoint
@@ -24,7 +25,6 @@ from beit.training.trainees.optimiser_state import FILE_NAME as OPTIMISER_NAME
 from beit.training.trainees.optimiser_state import optimiser_tensors, restore_optimiser
 from beit.training.trainees.row_chance import shared_stream
 from beit.training.trainees.sharding import divided, gathered, whole
-from beit.weights import atomic_folder
 
 
 class Trainee:
