@@ -15,7 +15,7 @@ _SHARD = "shard "  # begins the lines of broken.txt that are not about a single 
 
 
 def check_shards(source: ImageSource, max_share: float) -> None:
-    """Tell of the shards of a collection that cannot be read, and refuse too many of them.
+    """Warn of the shards of a collection that cannot be read, and refuse too many of them.
 
     Raises:
         DataError: If their share of all shards is past the allowed one.

@@ -1,4 +1,4 @@
-"""From settings to pictures: sources, views and datasets of a job."""
+"""Pictures and views that settings describe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few pictures with hidden patches, and what a model and its tokenizer's decoder make of them.
+"""Pictures with hidden patches, and their decoding from the tokens that a model predicts.
 
 Legend: B batch, N patches, V codebook size, h x w patches, C channels, H x W pixels.
 """
