@@ -18,6 +18,7 @@ from rich.progress import Progress
 from beit.data import (
     MISSING,
     Collate,
+    ImageSource,
     StoredTokens,
     TokenWriter,
     ViewDataset,
@@ -26,7 +27,6 @@ from beit.data import (
     training_batches,
     write_labels_and_names,
 )
-from beit.data.source import ImageSource
 from beit.errors import ConfigError
 from beit.tokenizer import TokenEncoder, codebook_usage, tokenizer_fingerprint
 from beit.training.inputs import augmentation, open_pictures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beit.data.subset import spread
+from beit.data import spread
 from beit.errors import CheckpointError
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from beit.data.class_file import NamedClasses, read_classes
-from beit.data.subset import spread
+from beit.data import NamedClasses, read_classes, spread
 from beit.errors import CheckpointError, ConfigError
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from beit.data import Collate, ImageSource
-from beit.data.subset import spread
+from beit.data import Collate, ImageSource, spread
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
 from beit.training.device import make_accelerator

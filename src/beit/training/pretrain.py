@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from beit.data import Collate, MaskPlan, Views
-from beit.data.subset import spread
+from beit.data import Collate, MaskPlan, Views, spread
 from beit.geometry import Grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tokenizer import TokenEncoder, VisualTokenizer, load_tokenizer, tokenizer_fingerprint

@@ -5,8 +5,7 @@ Legend: K classes.
 
 from __future__ import annotations
 
-from beit.data import Collate
-from beit.data.subset import spread
+from beit.data import Collate, spread
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.scene import SceneInference
 from beit.training.device import make_accelerator

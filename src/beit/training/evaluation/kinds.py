@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from beit.data.source import ImageSource
+from beit.data import ImageSource
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
 from beit.training.evaluation.class_evaluation import TOP, ClassEvaluation

@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from beit.data import Batch, BrokenPicture, Collate, ViewDataset, evaluation_batches
-from beit.data.source import ImageSource
+from beit.data import Batch, BrokenPicture, Collate, ImageSource, ViewDataset, evaluation_batches
 from beit.errors import CheckpointError
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification

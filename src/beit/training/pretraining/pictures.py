@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beit.data import Collate, MaskPlan, ViewDataset, Views, evaluation_batches
-from beit.data.source import ImageSource
-from beit.data.subset import Subset, spread
+from beit.data import Collate, ImageSource, MaskPlan, Subset, ViewDataset, Views, evaluation_batches, spread
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.tokenizer import TokenEncoder, completed_tokens, hide_patches
 from beit.training.inputs import first_pictures

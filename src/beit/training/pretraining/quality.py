@@ -14,6 +14,7 @@ from torch import Tensor
 from beit.data import (
     BrokenPicture,
     Collate,
+    ImageSource,
     MaskPlan,
     Purpose,
     Subset,
@@ -22,7 +23,6 @@ from beit.data import (
     evaluation_batches,
     generator,
 )
-from beit.data.source import ImageSource
 from beit.tokenizer import TokenEncoder, count_tokens
 from beit.training.inputs import Sources
 from beit.training.pretraining.objective import PretrainObjective, visual_tokens

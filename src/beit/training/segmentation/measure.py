@@ -11,9 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from beit.data import BrokenPicture, ImageSource
-from beit.data.scene_folder import Scene
-from beit.data.subset import spread
+from beit.data import BrokenPicture, ImageSource, Scene, spread
 from beit.errors import DataError
 from beit.image import IGNORED
 from beit.image.palette import coloured, legend, overlaid

@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from beit.data.class_file import NamedClasses, read_classes
-from beit.data.mask_ids import CITYSCAPES, MaskIds
-from beit.data.scene_folder import Scene, SceneFolder
-from beit.data.source import ImageSource
-from beit.data.subset import split, spread
+from beit.data import CITYSCAPES, ImageSource, MaskIds, NamedClasses, Scene, SceneFolder, read_classes, split, spread
 from beit.errors import ConfigError, DataError
 from beit.image import IGNORED
 from beit.training.inputs import Sources

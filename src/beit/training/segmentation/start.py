@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beit.data import ImageSource, ViewDataset
-from beit.data.scene_views import SceneViews
+from beit.data import ImageSource, SceneViews, ViewDataset
 from beit.errors import ConfigError
 from beit.image import Preprocessing
 from beit.models_torch import BeitForSemanticSegmentation

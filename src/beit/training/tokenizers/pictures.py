@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beit.data import Collate, ViewDataset, evaluation_batches
-from beit.data.source import ImageSource
-from beit.data.subset import spread
+from beit.data import Collate, ImageSource, ViewDataset, evaluation_batches, spread
 from beit.image import to_unit_array
 from beit.tokenizer import TokenEncoder
 from beit.training.inputs import first_pictures
