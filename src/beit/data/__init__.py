@@ -1,6 +1,7 @@
 """Pictures, their views and masks, and the order and the batches in which a run sees them."""
 
-from beit.data.dataset import BrokenPicture, ViewDataset
+from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_shards, require_usable
+from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
 from beit.data.masks import MaskPlan
@@ -26,6 +27,7 @@ __all__ = [
     "Batch",
     "BatchOrder",
     "BrokenPicture",
+    "BrokenPictures",
     "BrokenShard",
     "Collate",
     "ImageSource",
@@ -46,14 +48,17 @@ __all__ = [
     "ViewDataset",
     "Views",
     "check_facts",
+    "check_shards",
     "check_shared_batch",
     "evaluation_batches",
     "few_per_class",
     "fingerprint",
     "generator",
     "is_pattern",
+    "list_shards",
     "open_source",
     "read_classes",
+    "require_usable",
     "split",
     "spread",
     "training_batches",

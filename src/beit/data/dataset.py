@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from beit.data.broken import BrokenPicture
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import Position
 from beit.data.sources.source import ImageSource
@@ -17,14 +18,6 @@ from beit.data.tokens import StoredTokens
 from beit.errors import DataError
 
 MOST_REPLACEMENTS = 100  # neighbours to try in place of a broken picture
-
-
-@dataclass(frozen=True)
-class BrokenPicture:
-    """A picture that could not be used, and the reason."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from beit.data.dataset import BrokenPicture, Sample, ViewDataset
+from beit.data.broken import BrokenPicture
+from beit.data.dataset import Sample, ViewDataset
 from beit.data.masks import MaskPlan
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import Position

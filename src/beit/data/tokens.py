@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import ConfigError, DataError, StorageError
-from beit.weights import atomic_file
+from beit.files import atomic_file
 
 TOKENS_NAME, FACTS_NAME, LABELS_NAME, NAMES_NAME = "tokens.npy", "facts.json", "labels.npy", "names.txt"
 MISSING = np.iinfo(np.uint16).max  # no token: codebooks are smaller

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import StorageError
-from beit.weights import atomic_file
+from beit.files import atomic_file
 
 
 def cache_file(kind: str, key: bytes) -> Path:
