@@ -46,7 +46,8 @@ class Views:
             box = self.preprocessing.box(picture.height, picture.width)
         mean, std = self.preprocessing.mean, self.preprocessing.std
         shown = _cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
-        shown = augmented(shown, operations, tuple(min(255, round(255 * value)) for value in mean))
+        if operations:
+            shown = augmented(shown, operations, tuple(min(255, round(255 * value)) for value in mean))
         pixels = normalise(to_unit_array(shown), mean, std)
         if self.augmentation is not None:
             pixels = erased(pixels, self.augmentation.erase, rng)
