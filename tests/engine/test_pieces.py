@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from beit import BeitForImageClassification, preset
-from beit.data import BrokenPicture
-from beit.data.broken import BrokenPictures
+from beit.data import BrokenPicture, BrokenPictures
 from beit.engine.checkpoints import latest_checkpoint, restore_objective, save_checkpoint
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.optimiser import parameter_groups, set_learning_rate

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast
 
-from beit.data.subset import spread
+from beit.data import spread
 from beit.engine.hooks import Hook
 from beit.engine.metrics import Line, MetricsLog, read_metrics
 from beit.engine.run_folder import RunFolder

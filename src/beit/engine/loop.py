@@ -9,8 +9,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from beit.data import BatchOrder, BrokenPicture, training_batches
-from beit.data.broken import BrokenPictures, require_usable
+from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_usable, training_batches
 from beit.engine.backend import make_backend
 from beit.engine.device import reproducible
 from beit.engine.divergence import Divergence, stop_diverged

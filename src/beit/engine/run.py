@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from beit.data.broken import BrokenPictures
+from beit.data import BrokenPictures
 from beit.engine.device import make_accelerator
 from beit.engine.early_stop import EarlyStop
 from beit.engine.gallery import GalleryHook

@@ -15,17 +15,19 @@ from rich.progress import Progress
 
 from beit.data import (
     MISSING,
+    BrokenPictures,
     Collate,
+    ImageSource,
     StoredTokens,
     TokenWriter,
     ViewDataset,
     Views,
     fingerprint,
+    list_shards,
+    require_usable,
     training_batches,
     write_labels_and_names,
 )
-from beit.data.broken import BrokenPictures, list_shards, require_usable
-from beit.data.source import ImageSource
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import tokenizer_views
 from beit.evaluation.tokenizer.ready import encoder_side, ready_tokenizer

@@ -14,6 +14,7 @@ from torch import Tensor
 from beit.data import (
     BrokenPicture,
     Collate,
+    ImageSource,
     MaskPlan,
     Purpose,
     Subset,
@@ -21,9 +22,8 @@ from beit.data import (
     Views,
     evaluation_batches,
     generator,
+    require_usable,
 )
-from beit.data.broken import require_usable
-from beit.data.source import ImageSource
 from beit.settings.inputs import Sources
 from beit.tasks.pretrain.loss import PretrainLoss, visual_tokens
 from beit.tokenizer import TokenEncoder, count_tokens

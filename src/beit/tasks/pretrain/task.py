@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from beit.data import Collate, ImageSource, ViewDataset, Views
-from beit.data.subset import spread
+from beit.data import Collate, ImageSource, ViewDataset, Views, spread
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Measured, Stage, Task

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from beit.data.scene_folder import Scene
-from beit.data.source import ImageSource
-from beit.data.subset import spread
+from beit.data import ImageSource, Scene, spread
 from beit.errors import DataError
 from beit.image import IGNORED
 

@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from beit.data import ImageSource
-from beit.data.scene_views import SceneViews
+from beit.data import ImageSource, SceneViews
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Measured, Task
