@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
-from beit.errors import StorageError
+from beit.errors import BeitError, CheckpointError, ConfigError, StorageError
+
+_MAX_JSON = 16 * 2**20  # bytes; a larger file is no file of ours
 
 
 @contextmanager
@@ -106,3 +110,73 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_json(
+    path: str | Path,
+    expected: str,
+    remedy: str = "fetch or save it again",
+    error: type[BeitError] = ConfigError,
+) -> dict[str, Any]:
+    """Return the JSON object in a small file.
+
+    Args:
+        path: The file.
+        expected: What it is, for messages.
+        remedy: What helps if it is damaged.
+        error: What is raised.
+
+    Raises:
+        BeitError: Of that class, if the file is missing, too large, or holds something else.
+    """
+    path = Path(path)
+    try:
+        if (size := path.stat().st_size) > _MAX_JSON:
+            raise error(f"{path} has {size} bytes; expected {expected}, of at most {_MAX_JSON} bytes; {remedy}")
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise error(f"{path} does not exist; expected {expected}") from None
+    except (OSError, UnicodeDecodeError) as reason:
+        raise error(f"{path} is not readable JSON ({reason}); expected {expected}; {remedy}") from None
+    return parse_json(text, str(path), expected, remedy, error)
+
+
+def parse_json(
+    text: str,
+    source: str,
+    expected: str,
+    remedy: str = "fetch or save it again",
+    error: type[BeitError] = ConfigError,
+) -> dict[str, Any]:
+    """Return the JSON object in a text; `source` is where it stands, for messages, as the rest is.
+
+    Raises:
+        BeitError: Of the class `error`, if it holds something else.
+    """
+    try:
+        content: Any = json.loads(text)
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{source} is not readable JSON ({reason}); expected {expected}; {remedy}") from None
+    if not isinstance(content, dict):
+        raise error(f"{source} holds a {type(content).__name__}; expected {expected}; {remedy}")
+    return content
+
+
+@contextmanager
+def reading(path: str | Path, kind: str) -> Generator[None]:
+    """Turn whatever goes wrong while a file is read into a `CheckpointError` that names the file.
+
+    A damaged file can make any line of a reader fail, so this is the one place that catches every exception.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CheckpointError(f"{path} cannot be read ({reason}); expected {kind}; check its name and rights") from None
+    except Exception as error:
+        reason = str(error)[:300] or type(error).__name__
+        raise CheckpointError(
+            f"{path} is damaged or unsafe ({reason}); expected {kind}; fetch or save it again"
+        ) from None

@@ -7,10 +7,10 @@ from PIL import Image
 
 from beit.cli.main import main
 from beit.errors import ConfigError
+from beit.models_torch.loading import read_safetensors
 from beit.training.distill import distill_tokenizer
 from beit.training.jobs import DistillJob
 from beit.training.settings import DataSettings, RunSettings, TrainSettings
-from beit.weights import read_safetensors
 from tests.e2e import small
 from tests.e2e.small import FINETUNE, TOKENIZER
 

@@ -34,7 +34,7 @@ from beit.weights import (
     TIMM,
     WEIGHTS_NAME,
     LoadReport,
-    check_overrides,
+    check_request,
     file_facts,
     fit,
     fitted,
@@ -81,7 +81,7 @@ def convert(
     """
     if to not in WRITERS:
         raise ConfigError(f"there is no layout {to!r} to convert to; expected one of {list(WRITERS)}")
-    check_overrides(BeitConfig, overrides, given_config=False)
+    check_request(BeitConfig, overrides, False, bias_resize)
     checkpoint = open_checkpoint(source, hub, overrides=overrides)
     config = BeitConfig.from_dict(checkpoint.options, **overrides)
     config.architectures = [checkpoint.architecture]

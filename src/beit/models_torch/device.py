@@ -24,20 +24,3 @@ def pick_device(wanted: str) -> torch.device:
 def computes_in_bf16(precision: str, device: torch.device) -> bool:
     """Return whether autocast to bf16 is asked for, or with "auto" a GPU supports it."""
     return precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
-
-
-def as_device(wanted: torch.device | str | int) -> torch.device:
-    """Return a device from its name, such as "cpu", "cuda:1" or "auto", or its number.
-
-    Raises:
-        ConfigError: If there is no such device.
-    """
-    if wanted == "auto":
-        return pick_device("auto")
-    try:
-        device = torch.device(wanted)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).split("\n")[0]
-        raise ConfigError(f"device is {wanted!r} ({reason}); expected cpu, cuda, cuda:N or auto") from None
-    return device

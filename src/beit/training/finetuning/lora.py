@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from beit.models_torch import BeitForImageClassification
+from beit.models_torch.loading import read_safetensors
 from beit.training.finetuning.settings import LoraSettings
-from beit.weights import check_fit, read_safetensors
+from beit.weights import check_fit
 
 FILE_NAME = "adapter.safetensors"
 _ATTENTION = ("attention.qkv", "attention.output")

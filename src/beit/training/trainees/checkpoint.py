@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from beit.errors import CheckpointError
 from beit.files import atomic_folder
-from beit.weights import check_fit, read_safetensors
+from beit.models_torch.loading import read_safetensors
+from beit.weights import check_fit
 
 STATE_NAME = "state.json"
 OBJECTIVE_NAME = "objective.safetensors"

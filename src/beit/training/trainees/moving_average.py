@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from beit.models_torch.loading import read_safetensors
 from beit.training.trainees.sharding import as_held, gathered, own_part
-from beit.weights import check_fit, read_safetensors
+from beit.weights import check_fit
 
 FILE_NAME = "average.safetensors"
 _MODULE, _UPDATES = "module.", "n_averaged"  # the names that torch's AveragedModel writes

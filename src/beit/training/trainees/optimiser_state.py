@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from beit.errors import CheckpointError
+from beit.models_torch.loading import read_safetensors
 from beit.training.trainees.sharding import as_held, gathered
-from beit.weights import read_safetensors
 
 FILE_NAME = "optimiser.safetensors"
 
