@@ -16,19 +16,19 @@ from torch.nn import functional
 
 from beit.cli.parser import parse_job
 from beit.data import Collate, ViewDataset, Views, evaluation_batches
+from beit.engine.conclusion import conclude, save_model
+from beit.engine.device import make_accelerator
+from beit.engine.loop import train
+from beit.engine.metrics import read_metrics
+from beit.engine.optimiser import parameter_groups
+from beit.engine.plan import Plan
+from beit.engine.run_folder import open_run_folder
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.training.device import make_accelerator
-from beit.training.inputs import augmentation, open_sources, preprocessing
-from beit.training.jobs import PretrainJob
-from beit.training.loop import train
-from beit.training.model import model_config
-from beit.training.plan import Plan
-from beit.training.pretraining.start import pretraining_start
-from beit.training.reports.conclusion import conclude, save_model
-from beit.training.reports.report import curves_section
-from beit.training.run.metrics import read_metrics
-from beit.training.run.run_folder import open_run_folder
-from beit.training.trainees.optimiser import parameter_groups
+from beit.reports.report import curves_section
+from beit.settings.inputs import augmentation, open_sources, preprocessing
+from beit.settings.model import model_config
+from beit.settings.pretrain import PretrainJob
+from beit.tasks.pretrain.start import pretraining_start
 
 
 class PixelObjective(nn.Module):

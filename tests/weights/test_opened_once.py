@@ -21,12 +21,12 @@ from beit import (
 from beit.geometry import Grid
 from beit.image import BeitImageProcessor
 from beit.models_torch.conversion import convert
+from beit.settings.finetune import FinetuneJob
+from beit.settings.segment import SegmentJob
+from beit.tasks.finetune.model import starting_model
+from beit.tasks.segment.model import starting_segmenter
 from beit.tokenizer import VQKD, DiscreteVAE, VQKDConfig, load_tokenizer
-from beit.training.finetuning.model import starting_model
-from beit.training.jobs import FinetuneJob
-from beit.training.segmentation.model import starting_segmenter
-from beit.training.segmentation.settings import SegmentJob
-from beit.training.tokenizers.teacher import BeitTeacher
+from beit.tokenizer.teacher import BeitTeacher
 from beit.weights import VQ_KD
 from beit.weights.pickles import files as pickles
 from tests.conftest import GOLDEN

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from beit.cli.forecast import say_cost
 from beit.cli.output import say, say_settings
 from beit.cli.parser import parse_job
-from beit.training.jobs import FinetuneJob
+from beit.settings.finetune import FinetuneJob
 
 DESCRIPTION = (
     "Fine-tune a pre-trained BEiT on classes of pictures, or on several labels or a number for each (data.labels), or "
@@ -35,14 +35,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _forecast(job: FinetuneJob) -> int:
-    from beit.training.finetuning.dry_run import forecast_finetuning
+    from beit.tasks.finetune.dry_run import forecast_finetuning
 
     say_cost(forecast_finetuning(job), job.train, job.model.image_size or "the checkpoint's")
     return 0
 
 
 def _finetune(job: FinetuneJob) -> int:
-    from beit.training.finetune import finetune
+    from beit.tasks.finetune.task import finetune
 
     folder = finetune(job)
     result = folder.read_result()

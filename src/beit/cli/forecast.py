@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from beit.cli.output import gib, say
 
 if TYPE_CHECKING:
-    from beit.training.forecasts.training_cost import TrainingCost
-    from beit.training.settings import TrainSettings
+    from beit.engine.forecast import TrainingCost
+    from beit.settings.groups import TrainSettings
 
 
 def say_cost(cost: TrainingCost, train: TrainSettings, side: int | str) -> None:
@@ -19,7 +19,7 @@ def say_cost(cost: TrainingCost, train: TrainSettings, side: int | str) -> None:
         train: Its settings.
         side: Of the pictures that the model sees, in pixels, or whose it is.
     """
-    from beit.training.run.run_state import duration
+    from beit.engine.run_state import duration
 
     pictures = train.batch_size // cost.processes
     say(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from beit.cli.output import gib, say, say_settings
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError
-from beit.training.jobs import PretrainJob
+from beit.settings.pretrain import PretrainJob
 
 if TYPE_CHECKING:
-    from beit.training.pretraining.dry_run import Cost, Speed
+    from beit.tasks.pretrain.dry_run import Cost, Speed
 
 DESCRIPTION = (
     "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed, "
@@ -37,8 +37,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _pretrain(job: PretrainJob) -> int:
-    from beit.training.pretrain import pretrain
-    from beit.training.pretraining.quality import verdict
+    from beit.tasks.pretrain.quality import verdict
+    from beit.tasks.pretrain.task import pretrain
 
     folder = pretrain(job)
     result = folder.read_result()
@@ -68,7 +68,7 @@ def _processes(arguments: Sequence[str]) -> tuple[list[str], int | None]:
 
 
 def _forecast(job: PretrainJob, processes: int | None) -> int:
-    from beit.training.pretraining.dry_run import forecast
+    from beit.tasks.pretrain.dry_run import forecast
 
     known: list[Cost] = []
 
@@ -99,7 +99,7 @@ def _cost_lines(job: PretrainJob, cost: Cost) -> list[str]:
 
 def _speed_lines(job: PretrainJob, cost: Cost, speed: Speed) -> list[str]:
     """Return what the timed steps told, and what it means for the whole run."""
-    from beit.training.run.run_state import duration
+    from beit.engine.run_state import duration
 
     world, seconds, own = cost.processes, speed.seconds_per_step, speed.tokenizer_seconds
     alone = world > 1 and not speed.communicates

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from beit.cli.forecast import say_cost
 from beit.cli.output import say, say_settings
 from beit.cli.parser import parse_job
-from beit.training.segmentation.settings import SegmentJob
+from beit.settings.segment import SegmentJob
 
 DESCRIPTION = (
     "Train a BEiT with UperNet to tell the class of every pixel, from a folder of pictures and one of masks. The masks "
@@ -26,14 +26,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _forecast(job: SegmentJob) -> int:
-    from beit.training.segmentation.dry_run import forecast_segmentation
+    from beit.tasks.segment.dry_run import forecast_segmentation
 
     say_cost(forecast_segmentation(job), job.train, job.model.image_size or "the checkpoint's")
     return 0
 
 
 def _segment(job: SegmentJob) -> int:
-    from beit.training.segment import segment
+    from beit.tasks.segment.task import segment
 
     folder = segment(job)
     result = folder.read_result()

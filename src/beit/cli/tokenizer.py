@@ -10,7 +10,7 @@ from beit.cli.main import HELP_WORDS, nearest
 from beit.cli.output import say, say_settings
 from beit.cli.parser import new_parser, parse, parse_job
 from beit.errors import ConfigError
-from beit.training.jobs import DistillJob, EncodeJob, EvaluateTokenizerJob, ReconstructJob, TokenizerJob
+from beit.settings.tokenizer import DistillJob, EncodeJob, EvaluateTokenizerJob, ReconstructJob, TokenizerJob
 
 ACTIONS = {
     "train": "Train a discrete VAE on your pictures: the tokenizer whose tokens pre-training predicts.",
@@ -45,19 +45,19 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _train(job: TokenizerJob) -> int:
-    from beit.training.tokenizer import train_tokenizer
+    from beit.tasks.tokenizer.dvae import train_tokenizer
 
     return _trained(job, train_tokenizer)
 
 
 def _distill(job: DistillJob) -> int:
-    from beit.training.distill import distill_tokenizer
+    from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 
     return _trained(job, distill_tokenizer)
 
 
 def _trained(job: Any, train: Any) -> int:
-    from beit.training.tokenizers.quality import quality_line
+    from beit.evaluation.tokenizer.quality import quality_line
 
     say_settings(job)
     folder = train(job)
@@ -69,7 +69,7 @@ def _trained(job: Any, train: Any) -> int:
 
 
 def _encode(job: EncodeJob) -> int:
-    from beit.training.encode import encode_pictures
+    from beit.tasks.encode import encode_pictures
 
     encoded = encode_pictures(job)
     views = f", {encoded.views} views of each" if job.views is not None else ""
@@ -83,16 +83,16 @@ def _encode(job: EncodeJob) -> int:
 
 
 def _reconstruct(job: ReconstructJob) -> int:
-    from beit.training.reconstruct import reconstruct_pictures
-    from beit.training.tokenizers.quality import quality_line
+    from beit.evaluation.tokenizer.quality import quality_line
+    from beit.evaluation.tokenizer.reconstruct import reconstruct_pictures
 
     say(quality_line(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0
 
 
 def _evaluate(job: EvaluateTokenizerJob) -> int:
-    from beit.training.evaluate_tokenizer import evaluate_tokenizer
-    from beit.training.tokenizers.quality import quality_line
+    from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer
+    from beit.evaluation.tokenizer.quality import quality_line
 
     say(quality_line(evaluate_tokenizer(job).numbers()))
     for name, path in (("numbers", job.output), ("report", job.report)):

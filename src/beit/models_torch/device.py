@@ -24,3 +24,9 @@ def pick_device(wanted: str) -> torch.device:
 def computes_in_bf16(precision: str, device: torch.device) -> bool:
     """Return whether autocast to bf16 is asked for, or with "auto" a GPU supports it."""
     return precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

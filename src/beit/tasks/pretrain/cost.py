@@ -1,0 +1,64 @@
+"""What a training step costs: floating-point operations, memory, and the rate that the machine could reach.
+
+Legend: B batch, N patches, M masked patches of a picture, S = 1 + N tokens, D hidden, I intermediate, V codebook size.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from beit.config import BeitConfig
+from beit.engine.hardware import state_bytes
+from beit.geometry import patch_grid
+
+_BACKWARD = 2  # the backward pass costs two forward passes: gradients of inputs and of weights
+_KEPT_PER_LAYER = 10  # activations of width D that a layer keeps per token for the backward pass: inputs and outputs of
+# norms and projections, queries, keys, values, both branches; and one or two of width I, around the activation
+_LOGITS = 3  # the logits, their logarithm of probabilities, and the gradient
+
+
+def forward_flops(config: BeitConfig, masked: float) -> float:
+    """Return the floating-point operations of one picture through a model for masked image modelling.
+
+    Multiplications and additions of matrix products are counted, two for each; the rest is below a per cent.
+
+    Args:
+        config: The model.
+        masked: Masked patches M, the only ones that pass the head.
+    """
+    grid = patch_grid(config.image_size, config.patch_size)
+    sequence, width = 1 + grid.patches, config.hidden_size
+    patch = config.num_channels * config.patch_hw[0] * config.patch_hw[1]
+    layer = sequence * (4 * width**2 + 2 * width * config.intermediate_size) + 2 * sequence**2 * width
+    products = grid.patches * patch * width + config.num_hidden_layers * layer + masked * width * config.vocab_size
+    return 2.0 * products
+
+
+def training_flops(config: BeitConfig, masked: float) -> float:
+    """Return the operations of one picture in a training step: forward and backward."""
+    return (1 + _BACKWARD) * forward_flops(config, masked)
+
+
+def memory_estimate(
+    model: nn.Module, config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, lean: bool = False
+) -> dict[str, float]:
+    """Return the bytes that a training step needs, estimated: weights with AdamW, and what the backward pass keeps.
+
+    The tokenizer, the pictures themselves and what Python and the libraries take are not part of it.
+
+    Args:
+        model: What is trained.
+        config: Its sizes.
+        pictures: Pictures that go through at once, on one process.
+        masked: Masked patches M of a picture.
+        bytes_per_number: Of an activation; 2 under autocast.
+        lean: Whether the activations of a feed-forward network are kept once, as on a CPU (`models_torch/lean.py`).
+    """
+    grid = patch_grid(config.image_size, config.patch_size)
+    sequence = 1 + grid.patches
+    kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + (1 if lean else 2) * config.intermediate_size)
+    return {
+        "weights and optimiser": float(state_bytes(model)),
+        "activations": float(pictures * config.num_hidden_layers * kept * bytes_per_number),
+        "logits": 4.0 * _LOGITS * pictures * masked * config.vocab_size,
+    }
