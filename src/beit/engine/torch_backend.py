@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_objective, save_checkpoint
@@ -25,6 +24,7 @@ from beit.engine.run_folder import RunFolder
 from beit.engine.sharding import divided, gathered, whole
 from beit.engine.shared_randomness import shared_stream
 from beit.files import atomic_folder
+from beit.models_torch.loading import write_safetensors
 
 
 class Trainee:
@@ -114,7 +114,7 @@ class Trainee:
 
         def write(folder: Path) -> None:
             self._objective.save(folder)
-            save_file(moments, folder / OPTIMISER_NAME)
+            write_safetensors(folder / OPTIMISER_NAME, moments)
             if self.average is not None:
                 self.average.save(folder, average)
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.errors import ConfigError
+from beit.files import atomic_file
 from beit.models_torch.device import pick_device
 from beit.weights import Entry, LoadReport, StoredTensor, open_safetensors
 from beit.weights.fit import Shape
@@ -114,3 +117,22 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         CheckpointError: If the file is missing or damaged.
     """
     return {name: read_tensor(stored) for name, stored in open_safetensors(path).items()}
+
+
+def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str | None = "pt") -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Args:
+        path: Where.
+        tensors: By name.
+        kind: What readers are told about its origin, as transformers asks for; None: nothing.
+
+    Raises:
+        StorageError: If the disk is full; an earlier file is untouched.
+    """
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    with atomic_file(path) as temporary:
+        try:
+            save_file(whole, temporary, metadata=None if kind is None else {"format": kind})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error

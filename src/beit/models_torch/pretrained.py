@@ -10,15 +10,23 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self, cast, overload
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import ConfigError
-from beit.files import atomic_file
+from beit.files import write_text
 from beit.hub import HubOptions, push_folder
 from beit.models_torch.base import BeitBase
-from beit.models_torch.loading import as_device, dtype_name, fill, give_memory, shapes_of, state_of, torch_dtype
+from beit.models_torch.loading import (
+    as_device,
+    dtype_name,
+    fill,
+    give_memory,
+    shapes_of,
+    state_of,
+    torch_dtype,
+    write_safetensors,
+)
 from beit.weights import (
     HUGGING_FACE,
     WEIGHTS_NAME,
@@ -236,11 +244,8 @@ class BeitPreTrainedModel(BeitBase):
         options = self.config.to_json_string(**file_facts(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
-        tensors = {name: tensor.contiguous() for name, tensor in HUGGING_FACE.from_canonical(canonical).items()}
-        with atomic_file(folder / WEIGHTS_NAME) as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
-        with atomic_file(folder / CONFIG_NAME) as temporary:
-            temporary.write_text(options, encoding="utf-8")
+        write_safetensors(folder / WEIGHTS_NAME, HUGGING_FACE.from_canonical(canonical))
+        write_text(folder / CONFIG_NAME, options)
         if push_to_hub:
             push_folder(folder, kwargs.pop("repo_id", folder.name), **kwargs)
 
