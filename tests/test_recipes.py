@@ -6,7 +6,7 @@ import pytest
 
 from beit.catalog import public_checkpoint
 from beit.cli.parser import parse_job
-from beit.data.class_file import read_classes
+from beit.data import read_classes
 from beit.geometry import patch_grid
 from beit.settings.finetune import FinetuneJob
 from beit.settings.model import model_config

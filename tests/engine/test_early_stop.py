@@ -1,15 +1,15 @@
-"""When a run stops."""
+"""Early stopping."""
 
 import math
 
 import pytest
 
-from beit.engine.early_stop import EarlyStop
+from beit.engine.early_stop import Gains
 from beit.settings.groups import EarlyStopSettings
 
 
 def stop(patience=2, **options):
-    return EarlyStop(EarlyStopSettings(patience=patience, every=10, **options), "l2", lambda: 0.0)
+    return Gains(EarlyStopSettings(patience=patience, every=10, **options), "l2")
 
 
 def gains(watched, *values):

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from beit import BeitForImageClassification, preset
-from beit.data import BrokenPicture
-from beit.data.broken import BrokenPictures
+from beit.data import BrokenPicture, BrokenPictures
 from beit.engine.checkpoints import latest_checkpoint, restore_objective, save_checkpoint
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.optimiser import parameter_groups, set_learning_rate
 from beit.engine.optimiser_state import optimiser_tensors, restore_optimiser
 from beit.engine.run_folder import RunFolder
-from beit.engine.schedule import check_length, cosine, learning_rate, total_steps, warmup_steps
+from beit.engine.schedule import Schedule, cosine
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError
 from beit.reports.report import Section, write_report
 from beit.settings.groups import AugmentSettings, OptimSettings, TrainSettings
@@ -27,15 +27,17 @@ from tests.conftest import TINY_MODEL
 
 
 def test_learning_rate_of_a_run():
-    optim = OptimSettings(lr=1.0, min_lr=0.1)
-    rates = [learning_rate(step, total=100, warmup=10, optim=optim) for step in range(100)]
+    optim = OptimSettings(lr=1.0, min_lr=0.1, warmup_steps=10)
+    schedule = Schedule(optim, TrainSettings(max_steps=100), pictures=1)
+    rates = [schedule.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11)
     assert rates[10] == 1.0
     assert rates[99] == pytest.approx(0.1)
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     # half way down, the cosine is half way between
-    assert learning_rate(54, 99, 10, OptimSettings(lr=1.0, min_lr=0.0)) == pytest.approx(0.5)
+    schedule = Schedule(replace(optim, min_lr=0.0), TrainSettings(max_steps=99), pictures=1)
+    assert schedule.rate(54) == pytest.approx(0.5)
 
 
 def test_cosine_is_flat_outside():
@@ -205,12 +207,12 @@ def test_impossible_warm_up():
     with pytest.raises(
         ConfigError, match=r"warm-up of 10 steps is not shorter than the run of 10; lower optim\.warmup"
     ):
-        check_length(TrainSettings(max_steps=10), OptimSettings(warmup_steps=10), pictures=100)
+        Schedule(OptimSettings(warmup_steps=10), TrainSettings(max_steps=10), pictures=100).check()
 
 
 def test_steps_follow_from_epochs():
-    train, optim = TrainSettings(batch_size=32, epochs=10), OptimSettings(warmup_epochs=2)
-    assert (total_steps(train, 100), warmup_steps(optim, train, 100)) == (31, 6)
+    schedule = Schedule(OptimSettings(warmup_epochs=2), TrainSettings(batch_size=32, epochs=10), pictures=100)
+    assert (schedule.steps, schedule.warmup) == (31, 6)
 
 
 def test_the_report_escapes_names(tmp_path):

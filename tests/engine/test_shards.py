@@ -3,8 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from beit.data import BrokenPicture, open_source, split
-from beit.data.broken import BrokenPictures, check_shards, list_shards
+from beit.data import BrokenPicture, BrokenPictures, check_shards, list_shards, open_source, split
 from beit.engine import shards as engine_shards
 from beit.engine.shards import note_shards
 from beit.errors import DataError

@@ -5,17 +5,26 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from beit.data import BrokenPicture, ImageSource
+from beit.data.sources.source import ImageSource
 from beit.errors import DataError
 from beit.files import write_text
 
 _SHARD = "shard "  # begins the lines of broken.txt that are not about a single picture
 
 
+@dataclass(frozen=True)
+class BrokenPicture:
+    """A picture that could not be used, and the reason."""
+
+    name: str
+    reason: str
+
+
 def check_shards(source: ImageSource, max_share: float) -> None:
-    """Tell of the shards of a collection that cannot be read, and refuse too many of them.
+    """Warn of the shards of a collection that cannot be read, and refuse too many of them.
 
     Raises:
         DataError: If their share of all shards is past the allowed one.
@@ -68,7 +77,7 @@ class BrokenPictures:
         return len(self._reasons)
 
     def add(self, broken: Iterable[BrokenPicture]) -> None:
-        """Take note of broken pictures, and list new ones.
+        """Count broken pictures, and list new ones.
 
         Raises:
             DataError: If their share of all pictures is past the allowed one.

@@ -1,25 +1,24 @@
-"""What the loop trains with: torch, or JAX."""
+"""The backends of the loop: torch, or JAX."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
-from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
-from beit.engine.plan import Objective, Plan
 from beit.engine.run_folder import RunFolder
-from beit.engine.torch_backend import Trainee
+from beit.engine.task import Task
+from beit.engine.torch_backend import TorchBackend
 
 
-class Trained(Protocol):
-    """What takes the steps of a run, and keeps everything that a checkpoint holds.
+class Backend(Protocol):
+    """Takes the steps of a run, and keeps everything that a checkpoint holds.
 
     Attributes:
         start: Finished steps.
-        stream: What is random inside torch's module is drawn from.
+        stream: Number of the random stream that torch's module draws from.
     """
 
     start: int
@@ -34,31 +33,31 @@ class Trained(Protocol):
         ...
 
     def gathered(self) -> AbstractContextManager[None]:
-        """Inside, the objective's own model has the weights of now."""
+        """Inside, the task's own model has the weights of now."""
         ...
 
     def gather(self) -> None:
-        """Give the objective's own model the weights of now."""
+        """Give the task's own model the weights of now."""
         ...
 
     def save(self, step: int) -> None:
         """Write the checkpoint after `step` finished steps."""
         ...
 
-    def save_average(self) -> None:
-        """Write the averaged model, if there is one, into the run folder."""
+    def averaged(self) -> nn.Module | None:
+        """Return a copy of the model with the moving average of its weights; None if none is kept, or not here."""
         ...
 
 
-def make_trainee(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> Trained:
-    """Return what trains an objective, from the newest checkpoint if there is one.
+def make_backend(task: Task[Any, Any], folder: RunFolder) -> Backend:
+    """Return the backend that trains a task, at the newest checkpoint if there is one.
 
     Raises:
         ConfigError: If JAX is asked for and missing, or what it cannot do.
         CheckpointError: If the checkpoint belongs to another run.
     """
-    if plan.run.framework == "torch":
-        return Trainee(plan, objective, folder, accelerator)
-    from beit.engine.jax_backend import JaxTrainee  # JAX is an extra
+    if task.settings.run.framework == "torch":
+        return TorchBackend(task, folder)
+    from beit.engine.jax_backend import JaxBackend  # JAX is an extra
 
-    return JaxTrainee(plan, objective, folder, accelerator)
+    return JaxBackend(task, folder)

@@ -13,6 +13,7 @@ from torch import nn
 
 from beit.errors import ConfigError
 from beit.models_flax import FlaxBeitForImageClassification, FlaxBeitForMaskedImageModeling, FlaxBeitPreTrainedModel
+from beit.models_flax.tree import variables_of
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.weights import FLAX
 
@@ -66,3 +67,11 @@ def leaf_names(model: nn.Module) -> dict[str, list[str]]:
         name: list(FLAX.from_canonical({name: np.broadcast_to(np.float32(0), tuple(parameter.shape))}))
         for name, parameter in model.named_parameters()
     }
+
+
+def apply(
+    flax: FlaxBeitPreTrainedModel, params: Mapping[str, Array], pixels_BChw: Array, key: Array, **arguments: Any
+) -> Any:
+    """Return the output of a Flax model for pictures (B, C, h, w), in training unless `train` says otherwise."""
+    options: dict[str, Any] = {"train": True, **arguments}
+    return flax.module.apply(variables_of(params), pixels_BChw.transpose(0, 2, 3, 1), rngs={"dropout": key}, **options)

@@ -5,7 +5,7 @@ Parameters are a mapping of names to arrays, the same on all devices; batches ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,8 +19,9 @@ from torch import Tensor
 
 from beit.errors import ConfigError
 from beit.settings.groups import OptimSettings
-from beit.tasks.pretrain.jax_loss import Loss
 
+Batch = Mapping[str, Array]
+Loss = Callable[[Mapping[str, Array], Batch, Array], dict[str, Array]]  # (parameters, batch, random key) -> scalars
 _KINDS = {"auto": None, "cpu": "cpu", "cuda": "gpu"}
 
 

@@ -1,38 +1,40 @@
-"""The one training loop. Jobs differ in their objective, their data, and what they make of the trained model."""
+"""The training loop, the same for every task."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast, gather_object
-from torch import Tensor
+from accelerate.utils import gather_object
+from torch import Tensor, nn
 
-from beit.data import BatchOrder, BrokenPicture, training_batches
-from beit.data.broken import BrokenPictures, require_usable
-from beit.engine.backend import make_trainee
+from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_usable, training_batches
+from beit.engine.backend import make_backend
 from beit.engine.device import reproducible
 from beit.engine.divergence import Divergence, stop_diverged
-from beit.engine.metrics import MetricsLog, read_metrics
-from beit.engine.plan import Objective, Plan
+from beit.engine.hooks import Hook
+from beit.engine.metrics import MetricsLog
 from beit.engine.preemption import StopRequest, stop_on_request
 from beit.engine.progress import RunProgress
 from beit.engine.run_folder import RunFolder
 from beit.engine.shared_randomness import step_seed
+from beit.engine.task import Task
 from beit.engine.throughput import Throughput
 from beit.errors import RunPaused
-from beit.files import atomic_folder
-from beit.reports.gallery import Gallery
 
 
-def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> int:
-    """Train from the newest checkpoint of the folder (or from the start) to the end of the plan, or an early stop.
+class Trained(NamedTuple):
+    """The end of a training: finished steps, and the moving average of the model where one was kept."""
 
-    Returns:
-        The finished steps. The objective holds the last model, or with an early stop the one that measured best.
+    steps: int
+    average: nn.Module | None
+
+
+def train(task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook]) -> Trained:
+    """Train from the newest checkpoint of the folder (or from the start) to the end, or until a hook stops.
+
+    The task's model then has the last weights, or those that a hook brings back.
 
     Raises:
         ConfigError: If the settings do not fit together.
@@ -41,156 +43,110 @@ def train(plan: Plan, objective: Objective, folder: RunFolder, accelerator: Acce
         BeitError: If the loss is no longer finite.
     """
     with reproducible():
-        return _Loop(plan, objective, folder, accelerator).run()
+        return _Loop(task, folder, hooks).run()
 
 
-class _Due(NamedTuple):
-    """What is done after a step."""
-
-    logs: bool
-    measures: bool
-    saves: bool
-    pauses: bool
-    last: bool
-
-    @property
-    def meets(self) -> bool:
-        """Whether all processes put together what they know: for a log, and before anything is kept of the model."""
-        return self.logs or self.measures or self.saves or self.pauses
+def batch_order(task: Task[Any, Any], steps: int, start: int, place: int, world: int) -> BatchOrder:
+    """Return the batches of a process: positions of pictures as a function of seed and step."""
+    dataset, settings = task.dataset, task.settings
+    return BatchOrder(
+        len(dataset), settings.train.batch_size, steps, settings.run.seed, start, place, world,
+        settings.data.shuffle_window, dataset.shard_sizes, task.together,
+    )  # fmt: skip
 
 
 class _Loop:
     """The state of a running loop."""
 
-    def __init__(self, plan: Plan, objective: Objective, folder: RunFolder, accelerator: Accelerator) -> None:
-        self.plan, self.objective, self.folder, self.accelerator = plan, objective, folder, accelerator
-        self.trainee = make_trainee(plan, objective, folder, accelerator)
-        self.start = self.trainee.start
-        listing = folder.broken if accelerator.is_main_process else None
-        self.broken = BrokenPictures(listing, len(plan.dataset), plan.data.max_broken)
+    def __init__(self, task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook]) -> None:
+        self.task, self.folder, self.hooks = task, folder, hooks
+        self.settings, self.schedule, self.accelerator = task.settings, task.schedule, task.accelerator
+        self.main = self.accelerator.is_main_process
+        self.backend = make_backend(task, folder)
+        self.start = self.backend.start
+        listing = folder.broken if self.main else None
+        self.broken = BrokenPictures(listing, len(task.dataset), self.settings.data.max_broken)
         self.new_broken: list[BrokenPicture] = []
-        self.divergence = Divergence(accelerator.device)
-        if plan.early_stop is not None:
-            known = read_metrics(folder.metrics)
-            plan.early_stop.recall([line for line in known if line["step"] <= self.start])
-        if self.start == 0 and accelerator.is_main_process:
-            shutil.rmtree(folder.best, ignore_errors=True)  # of an attempt that came to no checkpoint
-        accelerator.wait_for_everyone()
+        self.divergence = Divergence(self.accelerator.device)
 
-    def run(self) -> int:
-        """Train to the end, leave a checkpoint there, and return the finished steps."""
+    def run(self) -> Trained:
+        """Train to the end, and leave a checkpoint there."""
         finished = self.start
-        if finished < self.plan.steps and not self._stopped:
+        if self.main and finished < self.schedule.steps:
+            print(self._title())  # noqa: T201  # before the first step, which may take long
+        for hook in self.hooks:
+            hook.begin(self.start)
+        self.accelerator.wait_for_everyone()
+        if finished < self.schedule.steps and not self._stopped:
             finished = self._train()
-        self.trainee.save_average()
-        self.trainee.gather()
-        stop = self.plan.early_stop
-        if stop is not None and stop.keeps_best and self.accelerator.is_main_process:
-            self.objective.load(self.folder.best)
-            print(f"keeping the model of step {stop.best_step}, the best on held-out pictures")  # noqa: T201
-        return finished
+        average = self.backend.averaged()
+        self.backend.gather()
+        for hook in self.hooks:
+            hook.end()
+        return Trained(finished, average)
 
     @property
     def _stopped(self) -> bool:
-        return self.plan.early_stop is not None and self.plan.early_stop.reached
+        return any(hook.stops for hook in self.hooks)
 
     def _train(self) -> int:
-        plan, main, finished = self.plan, self.accelerator.is_main_process, self.start
-        if main and plan.gallery is not None:
-            plan.gallery.begin(self.start)
-        if main:
-            print(self._what_is_trained())  # noqa: T201  # before the first step, which may take long
-        self.trainee.train()
+        settings, steps, finished = self.settings, self.schedule.steps, self.start
+        self.backend.train()
         with (
             stop_on_request(self.accelerator) as stop,
-            MetricsLog(self.folder, self.start, active=main) as metrics,
-            RunProgress(plan.title, self.start, plan.steps, visible=main) as progress,
+            MetricsLog(self.folder, self.start, active=self.main) as metrics,
+            RunProgress(self.task.title, self.start, steps, visible=self.main) as progress,
         ):
-            throughput = Throughput(self.accelerator, plan.train.batch_size, plan.flops)
+            throughput = Throughput(self.accelerator, settings.train.batch_size, self.task.flops())
             for step, batch in enumerate(throughput.batches(self._batches()), start=self.start):
                 self.new_broken += batch.broken
                 require_usable(len(batch.indices), len(batch.broken), batch.broken)
                 values = self._step(step, batch.to(self.accelerator.device).tensors)
-                finished = step + 1
-                due = self._due(finished, stop)
-                if self.new_broken or due.meets:
-                    self._note_broken(together=due.meets)
-                numbers = self._numbers(step, values) if due.meets else None  # none of a model that has diverged
-                progress.advance(finished, plan.train.batch_size, None if numbers is None else numbers["loss"])
-                if due.logs and numbers is not None:
+                finished, last = step + 1, step + 1 == steps
+                logs = finished % settings.run.log_every == 0 or last
+                saves = finished % settings.run.save_every == 0 or last
+                pauses = stop.agreed(finished) and not last
+                # all processes put together what they know: for a log, and before anything is kept of the model
+                meets = logs or saves or pauses or any(hook.due(finished, last) for hook in self.hooks)
+                if self.new_broken or meets:
+                    self._note_broken(together=meets)
+                numbers = self._numbers(step, values) if meets else None  # none of a model that has diverged
+                progress.advance(finished, settings.train.batch_size, None if numbers is None else numbers["loss"])
+                if logs and numbers is not None:
                     metrics.write(finished, "train", {**numbers, **throughput.numbers()})
-                self._look(finished, due, metrics)
-                if due.saves or due.pauses or self._stopped:
-                    self.trainee.save(finished)
+                self._look(finished, last, metrics)
+                if saves or pauses or self._stopped:
+                    self.backend.save(finished)
                 if self._stopped:
                     break
-                if due.pauses:
+                if pauses:
                     raise self._pause(finished, stop)
-        if main and (summary := self.broken.summary()):
+        if self.main and (summary := self.broken.summary()):
             print(summary)  # noqa: T201  # a person has to know
         return finished
 
-    def _due(self, finished: int, stop: StopRequest) -> _Due:
-        """Return what a number of finished steps calls for."""
-        plan = self.plan
-        last = finished == plan.steps
-        return _Due(
-            logs=finished % plan.run.log_every == 0 or last,
-            measures=plan.early_stop is not None and plan.early_stop.due(finished, last),
-            saves=finished % plan.run.save_every == 0 or last,
-            pauses=stop.agreed(finished) and not last,
-            last=last,
-        )
-
-    def _look(self, finished: int, due: _Due, metrics: MetricsLog) -> None:
-        """Measure on held-out pictures and show some of them, where that is due."""
-        if due.measures:
-            self._measure(finished, metrics)
-        gallery = self.plan.gallery
-        if gallery is not None and gallery.due(finished, due.last or self._stopped):
-            self._show(gallery, finished, metrics)
+    def _look(self, finished: int, last: bool, metrics: MetricsLog) -> None:
+        """Let the hooks look at the model that are due."""
+        for hook in self.hooks:
+            if hook.due(finished, last or self._stopped):
+                with self.backend.gathered():
+                    hook.look(finished, metrics)
+                self.backend.train()  # whatever the hook made of the model
+                self.accelerator.wait_for_everyone()
 
     def _pause(self, finished: int, stop: StopRequest) -> RunPaused:
         return RunPaused(
-            f"asked to stop: saved {self.folder.path} after step {finished} of {self.plan.steps}; the same command "
+            f"asked to stop: saved {self.folder.path} after step {finished} of {self.schedule.steps}; the same command "
             "continues it",
             interrupted=stop.interrupted,
         )
 
-    def _what_is_trained(self) -> str:
-        plan, model = self.plan, self.objective.model
-        parameters = sum(parameter.numel() for parameter in model.parameters())
+    def _title(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.task.model.parameters())
         return (
-            f"{plan.title}: {parameters:,} parameters, {len(plan.dataset):,} pictures, "
-            f"{plan.steps - self.start:,} steps of {plan.train.batch_size}"
+            f"{self.task.title}: {parameters:,} parameters, {len(self.task.dataset):,} pictures, "
+            f"{self.schedule.steps - self.start:,} steps of {self.settings.train.batch_size}"
         )
-
-    def _measure(self, step: int, metrics: MetricsLog) -> None:
-        """Measure on held-out pictures, on one process for all; keep the model if it is the best so far."""
-        stop, main = self.plan.early_stop, self.accelerator.is_main_process
-        assert stop is not None  # noqa: S101  # for the type checker
-        with self.trainee.gathered():
-            measured = torch.full((), stop.measure() if main else 0.0, device=self.accelerator.device)
-        self.trainee.train()  # whatever the measurement made of it
-        shared: Any = broadcast(measured)
-        value = float(shared)
-        gain = stop.note(step, value)
-        metrics.write(step, "val", {stop.name: value})
-        if main and gain:
-            with atomic_folder(self.folder.best) as temporary:
-                self.objective.save(temporary)
-        if main and stop.reached:
-            times = f"{stop.settings.patience} measurement{'s' * (stop.settings.patience != 1)}"
-            print(f"stopped after step {step}: {times} without a gain")  # noqa: T201
-        self.accelerator.wait_for_everyone()
-
-    def _show(self, gallery: Gallery, step: int, metrics: MetricsLog) -> None:
-        """Add a row to the gallery, on one process for all."""
-        with self.trainee.gathered():
-            if self.accelerator.is_main_process:
-                metrics.write_picture(step, "reconstructions", gallery.add(step))
-        self.trainee.train()
-        self.accelerator.wait_for_everyone()
 
     def _note_broken(self, together: bool) -> None:
         """Count new broken pictures: one process at once, several when they meet, so that all stop together."""
@@ -203,49 +159,33 @@ class _Loop:
         self.new_broken = []
 
     def _batches(self) -> Any:
-        plan, accelerator = self.plan, self.accelerator
-        order = BatchOrder(
-            len(plan.dataset),
-            plan.train.batch_size,
-            plan.steps,
-            plan.run.seed,
-            self.start,
-            accelerator.process_index,
-            accelerator.num_processes,
-            plan.data.shuffle_window,
-            plan.dataset.shard_sizes,
-            plan.together,
-        )
+        task, accelerator = self.task, self.accelerator
+        place, world = accelerator.process_index, accelerator.num_processes
+        order = batch_order(task, self.schedule.steps, self.start, place, world)
         pin = accelerator.device.type == "cuda"
-        return training_batches(plan.dataset, order, plan.collate, plan.data.workers, pin)
+        return training_batches(task.dataset, order, task.collate, self.settings.data.workers, pin)
 
     def _step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one optimiser step and return its scalars."""
-        torch.manual_seed(step_seed(self.plan.run.seed, step, self.trainee.stream))
-        values = self.trainee.step(step, self.objective.prepare(tensors, step))
+        torch.manual_seed(step_seed(self.settings.run.seed, step, self.backend.stream))
+        values = self.backend.step(step, self.task.prepare(tensors, step))
         self.divergence.note(step, values["grad_norm"], values["loss"])
         return values
 
     def _numbers(self, step: int, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the scalars of a step as numbers, averaged over the processes."""
-        plan = self.plan
         numbers = {name: self._mean(value) for name, value in values.items()}
         if (diverged := self.divergence.step) is not None:
-            writes, checkpoints = self.accelerator.is_main_process, self.folder.checkpoints
-            stop_diverged(diverged, self._pictures(diverged), self.folder.path, checkpoints, writes)
-        numbers["lr"] = plan.rate(step)
-        if plan.optim.weight_decay_end is not None:
-            numbers["weight_decay"] = plan.weight_decay(step)
-        numbers["epoch"] = (step + 1) * plan.train.batch_size / len(plan.dataset)
+            stop_diverged(diverged, self._pictures(diverged), self.folder.path, self.folder.checkpoints, self.main)
+        numbers["lr"] = self.schedule.rate(step)
+        if self.settings.optim.weight_decay_end is not None:
+            numbers["weight_decay"] = self.schedule.weight_decay(step)
+        numbers["epoch"] = (step + 1) * self.settings.train.batch_size / len(self.task.dataset)
         return numbers
 
     def _pictures(self, step: int) -> list[dict[str, Any]]:
         """Return epoch, index and name of the pictures of a step, over all processes."""
-        plan = self.plan
-        window, shards = plan.data.shuffle_window, plan.dataset.shard_sizes
-        size, batch_size, seed = len(plan.dataset), plan.train.batch_size, plan.run.seed
-        order = BatchOrder(size, batch_size, plan.steps, seed, window=window, shard_sizes=shards)
-        name = plan.dataset.name
+        order, name = batch_order(self.task, self.schedule.steps, 0, 0, 1), self.task.dataset.name
         return [{"epoch": epoch, "index": index, "name": name(index)} for epoch, index in order.batch(step)]
 
     def _mean(self, value: Tensor) -> float:

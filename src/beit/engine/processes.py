@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from accelerate import Accelerator
 
 from beit.engine.failure_detection import News, Peers
 from beit.engine.run_folder import RunFolder
 from beit.errors import BeitError, RunPaused
-
-Job = TypeVar("Job")
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 
 
 class _Run:
@@ -51,25 +44,13 @@ def join(accelerator: Accelerator) -> None:
         _current[0].peers = Peers(accelerator, _current[0].describe)
 
 
-def one_run(
-    function: Callable[Concatenate[Job, Given], Result],
-) -> Callable[Concatenate[Job, Given], Result]:
-    """Make a function of a job one run of all processes; a job inside it is part of the same run."""
-
-    @functools.wraps(function)
-    def wrapped(job: Job, *args: Given.args, **kwargs: Given.kwargs) -> Result:
-        with _together(job):
-            return function(job, *args, **kwargs)
-
-    return wrapped
-
-
 @contextmanager
-def _together(job: Any) -> Generator[None]:
+def one_run(output: str) -> Generator[None]:
+    """Make what is inside one run of all processes, in the folder `output`; a run inside it is part of the same."""
     if _current:
         yield
         return
-    run = _Run(RunFolder(Path(job.run.output)))
+    run = _Run(RunFolder(output))
     _current.append(run)
     try:
         yield

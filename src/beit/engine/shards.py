@@ -7,8 +7,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from beit.data import ImageSource
-from beit.data.broken import list_shards
+from beit.data import ImageSource, list_shards
 from beit.errors import DataError
 
 

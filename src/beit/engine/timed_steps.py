@@ -1,19 +1,19 @@
-"""A few steps of a run, timed, for its forecast."""
+"""Timed steps of a run, for its forecast."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
 
-from beit.data import BatchOrder, training_batches
-from beit.engine.backend import Trained, make_trainee
-from beit.engine.plan import Objective, Plan
+from beit.data import training_batches
+from beit.engine.backend import Backend, make_backend
+from beit.engine.loop import batch_order
 from beit.engine.run_folder import RunFolder
+from beit.engine.task import Task
 from beit.errors import BeitError
 from beit.models_torch.device import wait_for
 from beit.settings.groups import TrainSettings
@@ -24,45 +24,42 @@ _OUT_OF_MEMORY = ("can't allocate", "not enough memory", "out of memory")  # as 
 
 
 class Seconds(NamedTuple):
-    """What a step took, and of that what its objective prepares (the tokenizer) and the wait for pictures."""
+    """Seconds of a step, and of those the task's preparation (the tokenizer) and the wait for pictures."""
 
     step: float
     preparing: float
     data: float
 
 
-def timed_steps(
-    plan: Plan, run: Objective, folder: RunFolder, accelerator: Accelerator, world: int, prefix: str = ""
-) -> list[Seconds]:
-    """Take steps as a run would, each with the pictures of one of `world` processes, and return what they took.
+def timed_steps(task: Task[Any, Any], folder: RunFolder, prefix: str = "") -> list[Seconds]:
+    """Take steps as a run would, each with the pictures of one of its processes, and return their times.
 
     The first step, which warms up, is not among them.
 
     Raises:
         BeitError: If a step needs more memory than there is; `prefix` stands before the names of the settings.
     """
-    with _enough_memory(plan.train, accelerator.device, world, prefix):
-        trainee = make_trainee(plan, run, folder, accelerator)
-        return _seconds(plan, run, trainee, accelerator, world)[_WARM_STEPS:]
+    with _enough_memory(task.settings.train, task.accelerator.device, task.world, prefix):
+        return _seconds(task, make_backend(task, folder))[_WARM_STEPS:]
 
 
-def _seconds(plan: Plan, run: Objective, trainee: Trained, accelerator: Accelerator, world: int) -> list[Seconds]:
-    """Take steps as the run would, each with the pictures of one process, and return what they took: two or more."""
-    job, size, device = plan.train, len(plan.dataset), accelerator.device
-    steps, rank = _WARM_STEPS + _TIMED_STEPS, accelerator.process_index
-    window, shards = plan.data.shuffle_window, plan.dataset.shard_sizes
-    order = BatchOrder(size, job.batch_size, steps, plan.run.seed, 0, rank, world, window, shards, plan.together)
-    trainee.train()
+def _seconds(task: Task[Any, Any], backend: Backend) -> list[Seconds]:
+    """Take steps as the run would, each with the pictures of one process, and return their times: two or more."""
+    accelerator, device = task.accelerator, task.accelerator.device
+    order = batch_order(task, _WARM_STEPS + _TIMED_STEPS, 0, accelerator.process_index, task.world)
+    backend.train()
     seconds: list[Seconds] = []
     began = time.perf_counter()
-    for batch in training_batches(plan.dataset, order, plan.collate, plan.data.workers, device.type == "cuda"):
+    for batch in training_batches(
+        task.dataset, order, task.collate, task.settings.data.workers, device.type == "cuda"
+    ):  # fmt: skip
         loaded = time.perf_counter()
-        tensors = run.prepare(batch.to(device).tensors, len(seconds))
+        tensors = task.prepare(batch.to(device).tensors, len(seconds))
         wait_for(device)
-        encoded = time.perf_counter()
-        trainee.step(len(seconds), tensors)
+        prepared = time.perf_counter()
+        backend.step(len(seconds), tensors)
         wait_for(device)
-        seconds.append(Seconds(time.perf_counter() - began, encoded - loaded, loaded - began))
+        seconds.append(Seconds(time.perf_counter() - began, prepared - loaded, loaded - began))
         alone, took = accelerator.num_processes == 1, sum(one.step for one in seconds)
         if alone and took > _ENOUGH_SECONDS and len(seconds) > _WARM_STEPS:
             break
@@ -72,7 +69,7 @@ def _seconds(plan: Plan, run: Objective, trainee: Trained, accelerator: Accelera
 
 @contextmanager
 def _enough_memory(train: TrainSettings, device: torch.device, world: int, prefix: str) -> Generator[None]:
-    """Say in one line what to do where memory does not suffice inside."""
+    """Raise one line with a remedy where memory does not suffice inside."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

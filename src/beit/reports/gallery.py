@@ -1,4 +1,4 @@
-"""What a model makes of the same few pictures while it learns: a row of pictures per look, kept as PNG files.
+"""Gallery of a run: a row of pictures for every look at the model, kept as PNG files.
 
 Legend: B pictures, C channels, H x W pixels.
 """
@@ -46,20 +46,15 @@ class Gallery:
 
     Args:
         folder: `pictures/` of the run folder.
-        every: Steps between two rows.
-        scene: Makes what is looked at, called once.
+        scene: Makes the scene, called once.
     """
 
-    def __init__(self, folder: Path, every: int, scene: Callable[[], Scene]) -> None:
-        self.folder, self.every, self._make_scene = folder, every, scene
+    def __init__(self, folder: Path, scene: Callable[[], Scene]) -> None:
+        self.folder, self._make_scene = folder, scene
 
     @cached_property
     def _scene(self) -> Scene:
         return self._make_scene()
-
-    def due(self, step: int, last: bool = False) -> bool:
-        """Tell whether there is a row after `step` finished steps; the last step always has one."""
-        return last or step % self.every == 0
 
     def begin(self, step: int) -> None:
         """Draw what never changes, and drop the rows of a stopped run after `step`: they will be drawn again.

@@ -209,3 +209,13 @@ class EarlyStopSettings:
     """Smallest share by which the best must be improved to count as a gain."""
     pictures: int = Field(default=2048, ge=1)
     """Most held-out pictures per measurement."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class GallerySettings:
+    """Held-out pictures whose hidden patches are predicted again and again, to see the model learn."""
+
+    every: int | None = Field(default=None, ge=1)
+    """Steps between two rows of the gallery; null: a tenth of the run. The last step is shown too."""
+    pictures: int = Field(default=8, ge=0)
+    """Held-out pictures in it, with the same masks all along; 0 leaves the gallery out."""

@@ -1,4 +1,4 @@
-"""From settings to pictures: sources, views and datasets of a job."""
+"""Pictures and views that settings describe."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from beit.data import Augmentation, ImageSource, few_per_class, open_source, split, with_labels
-from beit.data.broken import check_shards
+from beit.data import Augmentation, ImageSource, check_shards, few_per_class, open_source, split, with_labels
 from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
 from beit.image.statistics import checkpoint_statistics

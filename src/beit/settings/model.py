@@ -1,4 +1,4 @@
-"""From settings to the config of a model: a named size, changed where the recipe says so."""
+"""Model configs that settings describe: a named size, changed where the recipe says so."""
 
 from __future__ import annotations
 

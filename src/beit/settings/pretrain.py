@@ -13,6 +13,7 @@ from beit.settings.groups import (
     AugmentSettings,
     DataSettings,
     EarlyStopSettings,
+    GallerySettings,
     ModelSettings,
     OptimSettings,
     RunSettings,
@@ -45,16 +46,6 @@ class AggregationSettings:
     """Layer whose patches it sees (9 of 12 for base, 21 of 24 for large); null leaves the head out."""
     layers: int = Field(default=2, ge=1)
     """Layers of the head; it is not part of the saved model."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class GallerySettings:
-    """Held-out pictures whose hidden patches are predicted again and again, to see the model learn."""
-
-    every: int | None = Field(default=None, ge=1)
-    """Steps between two rows of the gallery; null: a tenth of the run. The last step is shown too."""
-    pictures: int = Field(default=8, ge=0)
-    """Held-out pictures in it, with the same masks all along; 0 leaves the gallery out."""
 
 
 @dataclass(frozen=True, config=STRICT)

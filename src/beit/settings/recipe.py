@@ -28,17 +28,17 @@ def plain(value: Any) -> Any:
 
 def defaults(settings: Any) -> dict[str, Any]:
     """Return the settings of a job as they are by themselves; those without a default are left out."""
-    defaults: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, field in type(settings).__pydantic_fields__.items():
         value = getattr(settings, name)
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         if is_dataclass(default) and not isinstance(default, type):
-            defaults[name] = asdict(default)
+            found[name] = asdict(default)
         elif is_dataclass(value):  # a group that needs some setting, such as data.path
-            defaults[name] = defaults(value)
+            found[name] = defaults(value)
         elif not field.is_required():
-            defaults[name] = default
-    return defaults
+            found[name] = default
+    return found
 
 
 def _without(settings: Any, defaults: Any) -> Any:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beit.data.class_file import NamedClasses, read_classes
-from beit.data.mask_ids import CITYSCAPES, MaskIds
-from beit.data.scene_folder import SceneFolder
-from beit.data.subset import split
+from beit.data import CITYSCAPES, MaskIds, NamedClasses, SceneFolder, read_classes, split
 from beit.errors import ConfigError, DataError
 from beit.settings.groups import DataSettings
 from beit.settings.inputs import Sources

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from beit.data import open_source
+from beit.data import Views, open_source
 from beit.engine.run_folder import RunFolder
 from beit.evaluation.classification.kinds import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
@@ -27,7 +27,7 @@ from beit.settings.recipe import resolved_recipe
 from beit.settings.tokenizer import CodebookLossSettings, CodebookSettings
 from beit.tasks.finetune.task import finetune
 from beit.tasks.pretrain.hidden_patches import HiddenPatches
-from beit.tasks.pretrain.start import mask_plan, pretraining_views
+from beit.tasks.pretrain.start import mask_plan
 from beit.tasks.pretrain.task import pretrain
 from beit.tokenizer import TokenEncoder, load_tokenizer
 
@@ -133,8 +133,9 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
     test = open_source("digits:test")
     encoder = TokenEncoder(load_tokenizer(pretrained.path / "tokenizer" / "model"))
     model = BeitForMaskedImageModeling.from_pretrained(pretrained.model)
-    mask = mask_plan(job.mask, model.beit.embeddings.grid)
-    views = replace(pretraining_views(job, model.config, encoder.tokenizer.stride, mask.grid), augmentation=None)
+    mask, stride = mask_plan(job.mask, model.beit.embeddings.grid), encoder.tokenizer.stride
+    tokenizer_hw = (mask.grid.height * stride, mask.grid.width * stride)
+    views = Views(Preprocessing.from_pretrained(pretrained.model), None, tokenizer_hw)
     classifier = BeitForImageClassification.from_pretrained(tuned.model)
     evaluation = evaluate_model(classifier, Preprocessing.from_pretrained(tuned.model), test, PassOptions(256))
     ahead = mean(result.pretrained) - mean(result.from_scratch)

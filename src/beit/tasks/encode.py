@@ -15,29 +15,31 @@ from rich.progress import Progress
 
 from beit.data import (
     MISSING,
+    BrokenPictures,
     Collate,
+    ImageSource,
     StoredTokens,
     TokenWriter,
     ViewDataset,
     Views,
     fingerprint,
+    list_shards,
+    require_usable,
     training_batches,
     write_labels_and_names,
 )
-from beit.data.broken import BrokenPictures, list_shards, require_usable
-from beit.data.source import ImageSource
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import tokenizer_views
 from beit.evaluation.tokenizer.ready import encoder_side, ready_tokenizer
 from beit.settings.inputs import augmentation, open_pictures
 from beit.settings.tokenizer import EncodeJob
-from beit.tasks.tokenizer.token_identity import token_facts
+from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer import TokenEncoder, codebook_usage, tokenizer_fingerprint
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a token folder holds: pictures as views of height x width tokens, and how much of the codebook they use."""
+    """Contents of a token folder: pictures as views of height x width tokens, and the codes that they use."""
 
     pictures: int
     views: int
@@ -63,7 +65,7 @@ def encode_pictures(job: EncodeJob) -> Encoded:
     if tokenizer.vocab_size > MISSING:
         raise ConfigError(f"the codebook has {tokenizer.vocab_size} codes; at most {MISSING} can be stored as uint16")
     source = open_pictures(job.data)
-    facts = token_facts(
+    facts = token_identity(
         tokenizer_fingerprint(tokenizer), fingerprint(source), (side, side), job.views, job.augment, job.seed
     ) | {"vocab_size": tokenizer.vocab_size, "precision": encoder.precision}
     count, tokens = job.views or 1, side // tokenizer.stride

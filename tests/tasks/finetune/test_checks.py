@@ -14,7 +14,7 @@ from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import DataSettings
 from beit.settings.inputs import Sources
 from beit.tasks.finetune.checks import check_labels
-from beit.tasks.finetune.start import start_at_mean
+from beit.tasks.finetune.model import start_at_mean
 from tests.e2e.small import MODEL
 
 SMALL = [*MODEL, "--data.workers=0", "--train.max_steps=2", "--optim.warmup_steps=0", "--optim.layer_decay=1.0",

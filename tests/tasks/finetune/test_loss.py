@@ -5,7 +5,7 @@ from torch.nn import functional
 from beit import BeitForImageClassification, preset
 from beit.data import Mixing
 from beit.engine.optimiser import parameter_groups
-from beit.tasks.finetune.loss import FinetuneObjective, Targets, balanced_weights
+from beit.tasks.finetune.loss import FinetuneLoss, Targets, balanced_weights
 from tests.conftest import TINY_MODEL
 
 
@@ -28,7 +28,7 @@ SINGLE = "single_label_classification"
 
 
 def loss_of(kind, targets, weights=None, logits=LOGITS):
-    return FinetuneObjective(Fixed(logits, kind), weights)({"pixel_values": PIXELS, **targets}, 0.0)
+    return FinetuneLoss(Fixed(logits, kind), weights)({"pixel_values": PIXELS, **targets}, 0.0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -93,13 +93,13 @@ def test_a_mixed_batch_is_a_function_of_seed_and_step():
 def test_a_frozen_encoder_computes_as_in_evaluation():
     options = {**TINY_MODEL, "drop_path_rate": 0.5, "hidden_dropout_prob": 0.5}
     model = BeitForImageClassification(preset("tiny", **options, problem_type=SINGLE))
-    objective = FinetuneObjective(model, frozen=True)
+    objective = FinetuneLoss(model, frozen=True)
     objective.train()
     assert model.classifier.training
     assert not any(module.training for module in model.beit.modules())
     objective.eval()
     assert not model.classifier.training
-    FinetuneObjective(model).train()
+    FinetuneLoss(model).train()
     assert all(module.training for module in model.beit.modules())
 
 

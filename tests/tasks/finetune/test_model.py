@@ -6,17 +6,14 @@ import torch
 from safetensors.torch import load_file
 
 from beit import BeitConfig, BeitForImageClassification
-from beit.data import Mixing
 from beit.errors import ConfigError
 from beit.geometry import Grid, resize_bias_table
-from beit.image import Preprocessing
 from beit.image.statistics import IMAGENET, checkpoint_statistics
-from beit.settings.finetune import FinetuneJob, LoraSettings, ProbeSettings
+from beit.settings.finetune import FinetuneJob, LoraSettings, MixingSettings, ProbeSettings
 from beit.settings.groups import ModelSettings
-from beit.settings.inputs import preprocessing
-from beit.tasks.finetune.loss import Targets
+from beit.settings.inputs import Sources, preprocessing
 from beit.tasks.finetune.model import starting_model
-from beit.tasks.finetune.run import FinetuneRun
+from beit.tasks.finetune.task import FinetuneTask
 from beit.weights import open_checkpoint
 from tests.conftest import GOLDEN
 
@@ -24,6 +21,8 @@ CLASSES = ["ant", "bee", "cat"]
 SHARED = ["hf_v4/mim", "hf_v5/mim", "hf_flax/mim_shared", "unilm/pretrain", "unilm/beit2_pretrain"]
 OWN = ["hf_v4/classify_single", "hf_v5/classify", "hf_v5/classify_native_names", "hf_flax/classify_mean", "timm/beit",
        "timm/beitv2", "unilm/finetune", "unilm/beit2_finetune", "unilm/segment", "hf_v4/segment"]  # fmt: skip
+
+STILL = ModelSettings(drop_path_rate=0.0, image_mean=(0.5,) * 3, image_std=(0.5,) * 3)
 
 
 def job(checkpoint, **options):
@@ -124,11 +123,27 @@ def test_a_probe_reads_a_layer(tmp_path):
 
 
 def adapted(feed_forward=False):
+    lora = LoraSettings(rank=2, alpha=6, feed_forward=feed_forward)
+    return built(job("hf_v4/mim", model=STILL, lora=lora))
+
+
+class Labelled:
+    """Pictures of three classes, as far as a task looks at them before its first step."""
+
+    classes, labels, label_kind = CLASSES, [0, 1, 2] * 10, "class"
+
+    def __len__(self):
+        return len(self.labels)
+
+
+def built(settings):
+    """Return a task with its module, as a run has it before its first step."""
+    task = FinetuneTask(settings)
+    task.sources, task.world = Sources(Labelled(), Labelled()), 1
     torch.manual_seed(0)
-    model = starting_model(job("hf_v4/mim", model=ModelSettings(drop_path_rate=0.0)), CLASSES)
-    settings = job("hf_v4/mim", lora=LoraSettings(rank=2, alpha=6, feed_forward=feed_forward))
-    targets = Targets("single_label_classification", 3)
-    return FinetuneRun(model, Preprocessing(model.config.image_hw, model.config.image_hw), settings, targets)
+    task.start()
+    task.module = task.build()
+    return task
 
 
 @pytest.mark.parametrize("feed_forward", [False, True])
@@ -142,7 +157,7 @@ def test_low_rank_adaptation_trains_little_and_saves_an_ordinary_model(tmp_path,
     layers, width, inner = model.config.num_hidden_layers, model.config.hidden_size, model.config.intermediate_size
     per_layer = 2 * (width + 3 * width) + 2 * (width + width) + (2 * 2 * (width + inner) if feed_forward else 0)
     assert model.num_parameters(only_trainable=True) == layers * per_layer + 3 * width + 3
-    optimiser = torch.optim.AdamW(run.groups, lr=0.1)
+    optimiser = torch.optim.AdamW(run.parameter_groups(), lr=0.1)
     model(pixels).logits.square().sum().backward()
     for _ in range(3):
         optimiser.step()
@@ -199,15 +214,15 @@ def test_golden_checkpoints_are_what_these_tests_take_them_for():
 def test_it_compiles_whole(adapts):
     """No graph break, for batches that are mixed and for adapted weights."""
     torch.compiler.reset()
-    run = adapted() if adapts else FinetuneRun(*plain_parts())
+    run = adapted() if adapts else built(mixing())
     pixels = torch.randn(4, 3, *run.model.config.image_hw)
     prepared = run.prepare({"pixel_values": pixels, "labels": torch.arange(4) % 3}, 0)
     compiled = torch.compile(run.module.train(), backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(prepared, 0.5)["loss"], run.module(prepared, 0.5)["loss"])
 
 
-def plain_parts():
-    settings = job("hf_v4/mim", model=ModelSettings(drop_path_rate=0.0))
-    model = starting_model(settings, CLASSES)
-    view = Preprocessing(model.config.image_hw, model.config.image_hw)
-    return model, view, settings, Targets("single_label_classification", 3, 0.1, Mixing(mixup=0.8)), torch.ones(3)
+def mixing():
+    return job(
+        "hf_v4/mim", model=STILL, mixing=MixingSettings(mixup=0.8), label_smoothing=0.1,
+        class_weights=(1.0, 1.0, 1.0),
+    )  # fmt: skip

@@ -13,7 +13,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from beit.catalog import preset
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.tasks.pretrain.cost import memory_estimate
+from beit.engine.hardware import state_bytes
+from beit.tasks.pretrain.cost import activation_bytes
 
 def step(pictures, masked, **sizes):
     model = BeitForMaskedImageModeling(preset("tiny", **sizes)).train()
@@ -35,7 +36,8 @@ step(1, 4, image_size=32, num_hidden_layers=1, vocab_size=64)
 before = held()
 sizes = dict(image_size=112, vocab_size=4096, num_hidden_layers=6)
 model = step(32, 20, **sizes)
-print(sum(memory_estimate(model, model.config, 32, 20, lean=True).values()) / (held() - before))
+estimate = state_bytes(model) + sum(activation_bytes(model.config, 32, 20, gelu_once=True).values())
+print(estimate / (held() - before))
 """
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from beit.cli import pretrain
+from beit.cli import forecast as cli_forecast
 from beit.cli.main import main
 from beit.config import BeitConfig
 from beit.engine import timed_steps
@@ -86,7 +86,7 @@ def test_what_the_run_would_refuse_is_refused(capsys, options, message):
 def test_a_run_of_days_is_answered_with_a_smaller_one(monkeypatch, capsys):
     _, shown, _ = told(capsys)
     assert "recipes/pretrain_cifar10_tiny.yaml" not in shown
-    monkeypatch.setattr(pretrain, "_LONG", 0.0)
+    monkeypatch.setattr(cli_forecast, "_LONG", 0.0)
     _, shown, _ = told(capsys)
     assert "see recipes/pretrain_cifar10_tiny.yaml" in shown
 

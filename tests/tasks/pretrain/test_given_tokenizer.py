@@ -1,13 +1,16 @@
 """A pre-training takes any `VisualTokenizer` that it is given."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from accelerate import Accelerator
 
 from beit.errors import ConfigError
 from beit.settings.groups import ModelSettings, OptimSettings, TrainSettings
 from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerSettings
 from beit.tasks.pretrain.checks import check_lengths
-from beit.tasks.pretrain.start import pretraining_model, pretraining_start
+from beit.tasks.pretrain.task import PretrainTask
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 
 MODEL = ModelSettings(size="tiny", image_size=32, patch_size=8, hidden_size=32, num_attention_heads=4)
@@ -43,9 +46,11 @@ class Learnt(torch.nn.Linear):
 def test_it_makes_the_tokens_of_the_run():
     job, tokenizer = PretrainJob(model=MODEL, mask=MASK), Bright()
     assert isinstance(tokenizer, VisualTokenizer)
-    start = pretraining_start(job, tokenizer)
-    assert start.tokenizer is tokenizer
-    assert pretraining_model(job, start, tokenizer).config.vocab_size == 2
+    task = PretrainTask(job, tokenizer)
+    assert task.tokenizer is tokenizer
+    assert task.first(Path("runs")) is None
+    task.accelerator = Accelerator(cpu=True)
+    assert task.build().model.config.vocab_size == 2
 
 
 def test_settings_of_a_tokenizer_that_is_not_trained_do_not_matter():
@@ -62,13 +67,13 @@ def test_one_that_is_named_as_well_is_refused(tmp_path):
     DiscreteVAE(DiscreteVAEConfig(20, 8, 1, 2, 8)).save_pretrained(tmp_path)
     job = PretrainJob(model=MODEL, mask=MASK, tokenizer=PretrainTokenizerSettings(path=str(tmp_path)))
     with pytest.raises(ConfigError, match=r"and a Bright is given; expected one tokenizer: leave one of them out"):
-        pretraining_start(job, Bright())
+        PretrainTask(job, Bright())
 
 
 def test_its_side_is_checked_as_that_of_others():
     job = PretrainJob(model=MODEL, mask=MASK, tokenizer=PretrainTokenizerSettings(image_size=32))
     with pytest.raises(ConfigError, match=r"tokenizer\.image_size 32 at 4 pixels per token gives 8 x 8 tokens"):
-        pretraining_start(job, Bright())
+        PretrainTask(job, Bright())
 
 
 def test_a_continued_run_can_tell_tokenizers_apart():

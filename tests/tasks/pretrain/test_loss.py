@@ -1,4 +1,4 @@
-"""What pre-training minimises."""
+"""The loss of pre-training."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from beit import BeitForMaskedImageModeling, preset
 from beit.models_torch import PatchAggregation
-from beit.tasks.pretrain.loss import PretrainObjective, visual_tokens
+from beit.tasks.pretrain.loss import PretrainLoss, visual_tokens
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 from tests.conftest import TINY_MODEL
 
@@ -21,7 +21,7 @@ def objective_of(encoder, most, early_layer=None):
     options = {"vocab_size": 20, "drop_path_rate": 0.0}
     model = BeitForMaskedImageModeling(preset("tiny", **{**TINY_MODEL, **options}))
     aggregation = PatchAggregation(model, early_layer, 1) if early_layer else None
-    return PretrainObjective(model, encoder, most, aggregation)
+    return PretrainLoss(model, encoder, most, aggregation)
 
 
 def batch(objective, masked, seed=1):

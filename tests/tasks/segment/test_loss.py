@@ -7,9 +7,9 @@ from torch.nn import functional
 from beit import BeitConfig, BeitForImageClassification, BeitForSemanticSegmentation
 from beit.settings.groups import ModelSettings
 from beit.settings.segment import HardPixelSettings, SegmentJob
-from beit.tasks.segment.loss import SegmentObjective, hard_pixels
+from beit.tasks.segment.loss import SegmentLoss, hard_pixels
 from beit.tasks.segment.model import starting_segmenter
-from beit.tasks.segment.start import share_batch_norms
+from beit.tasks.segment.parts import share_batch_norms
 from tests.conftest import TINY_MODEL
 
 OPTIONS = {**TINY_MODEL, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], "num_labels": 5}
@@ -31,7 +31,7 @@ def scene(model):
 
 
 def test_it_is_the_loss_of_the_model(model, scene):
-    values = SegmentObjective(model)(scene)
+    values = SegmentLoss(model)(scene)
     expected = model(scene["pixel_values"], labels=scene["labels"])
     torch.testing.assert_close(values["loss"], expected.loss)
     full = functional.interpolate(expected.logits, scene["labels"].shape[1:], mode="bilinear", align_corners=False)
@@ -42,14 +42,14 @@ def test_it_is_the_loss_of_the_model(model, scene):
 
 def test_weights_are_factors_on_the_loss_of_each_class(model, scene):
     scene["labels"][scene["labels"] == 3] = 2
-    plain = SegmentObjective(model)(scene)["loss"]
-    doubled = SegmentObjective(model, torch.tensor([2.0, 2.0, 2.0, 7.0, 2.0]))(scene)["loss"]
+    plain = SegmentLoss(model)(scene)["loss"]
+    doubled = SegmentLoss(model, torch.tensor([2.0, 2.0, 2.0, 7.0, 2.0]))(scene)["loss"]
     torch.testing.assert_close(doubled, 2 * plain)
 
 
 def test_nothing_to_learn_from(model, scene):
     scene["labels"].fill_(255)
-    assert SegmentObjective(model)(scene)["loss"] == 0
+    assert SegmentLoss(model)(scene)["loss"] == 0
 
 
 def test_hard_pixels_by_hand():
@@ -63,9 +63,9 @@ def test_hard_pixels_by_hand():
 
 
 def test_easy_pixels_have_no_gradient(model, scene):
-    everything = SegmentObjective(model, hard_pixels=HardPixelSettings(confidence=0.99, least=1))(scene)["loss"]
-    hardest = SegmentObjective(model, hard_pixels=HardPixelSettings(confidence=0.01, least=10))(scene)["loss"]
-    torch.testing.assert_close(everything, SegmentObjective(model)(scene)["loss"])
+    everything = SegmentLoss(model, hard_pixels=HardPixelSettings(confidence=0.99, least=1))(scene)["loss"]
+    hardest = SegmentLoss(model, hard_pixels=HardPixelSettings(confidence=0.01, least=10))(scene)["loss"]
+    torch.testing.assert_close(everything, SegmentLoss(model)(scene)["loss"])
     assert hardest > everything
 
 

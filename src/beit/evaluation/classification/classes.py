@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.data.source import ImageSource
+from beit.data import ImageSource
 from beit.errors import DataError
 
 Match = Literal["names", "order"]

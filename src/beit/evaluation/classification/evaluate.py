@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beit.data.broken import BrokenPictures
-from beit.data.subset import spread
+from beit.data import BrokenPictures, spread
 from beit.errors import CheckpointError
 from beit.evaluation.checks import check_places, check_settings
 from beit.evaluation.classification.classes import class_indices

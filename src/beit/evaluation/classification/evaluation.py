@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from beit.config import ProblemType
-from beit.data import BrokenPicture
-from beit.data.source import ImageSource
+from beit.data import BrokenPicture, ImageSource
 from beit.image import Preprocessing
 
 

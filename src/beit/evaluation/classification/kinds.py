@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from beit.data.source import ImageSource
+from beit.data import ImageSource
 from beit.evaluation.classification.class_evaluation import TOP, ClassEvaluation
 from beit.evaluation.classification.classes import class_indices
 from beit.evaluation.classification.evaluation import Evaluation

@@ -15,9 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from beit.data import Batch, BrokenPicture, Collate, ViewDataset, evaluation_batches
-from beit.data.broken import require_usable
-from beit.data.source import ImageSource
+from beit.data import Batch, BrokenPicture, Collate, ImageSource, ViewDataset, evaluation_batches, require_usable
 from beit.errors import CheckpointError
 from beit.evaluation.classification.evaluation import Speed
 from beit.evaluation.classification.view import ExactView

@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from beit.data.broken import BrokenPictures
-from beit.data.class_file import NamedClasses, read_classes
-from beit.data.subset import spread
+from beit.data import BrokenPictures, NamedClasses, read_classes, spread
 from beit.errors import CheckpointError, ConfigError
 from beit.evaluation.checks import check_places, check_settings
 from beit.evaluation.segmentation.measure import MeasuredScenes, measure_scenes, overlay_section, score_sections

@@ -11,10 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from beit.data import BrokenPicture, ImageSource
-from beit.data.broken import require_usable
-from beit.data.scene_folder import Scene
-from beit.data.subset import spread
+from beit.data import BrokenPicture, ImageSource, Scene, require_usable, spread
 from beit.errors import DataError
 from beit.evaluation.segmentation.scores import SegmentationScores
 from beit.image import IGNORED

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from beit.data.broken import BrokenPictures
+from beit.data import BrokenPictures
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.pictures import reconstruction_section
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer, predicted_features

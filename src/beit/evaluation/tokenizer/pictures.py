@@ -11,10 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beit.data import Collate, ViewDataset, evaluation_batches
-from beit.data.broken import require_usable
-from beit.data.source import ImageSource
-from beit.data.subset import spread
+from beit.data import Collate, ImageSource, ViewDataset, evaluation_batches, require_usable, spread
 from beit.evaluation.tokenizer.quality import tokenizer_views
 from beit.image import to_unit_array
 from beit.reports.report import Section, figure

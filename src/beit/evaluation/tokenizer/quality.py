@@ -13,10 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from beit.data import BrokenPicture, Collate, ViewDataset, Views, evaluation_batches
-from beit.data.broken import require_usable
-from beit.data.source import ImageSource
-from beit.data.subset import spread
+from beit.data import (
+    BrokenPicture,
+    Collate,
+    ImageSource,
+    ViewDataset,
+    Views,
+    evaluation_batches,
+    require_usable,
+    spread,
+)
 from beit.errors import ConfigError
 from beit.image import Preprocessing
 from beit.tokenizer import VQKD, TokenEncoder, codebook_usage, count_tokens

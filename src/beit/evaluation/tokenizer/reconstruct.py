@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.data.broken import BrokenPictures
+from beit.data import BrokenPictures
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.pictures import sample_pixels
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer

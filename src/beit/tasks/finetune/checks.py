@@ -1,4 +1,4 @@
-"""What makes a fine-tuning impossible or pointless, said in one line before the first step."""
+"""Checks of labels and settings, before the first step of a fine-tuning."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _check_parts(job: FinetuneJob) -> None:
         )
 
 
-def label_facts(source: ImageSource) -> dict[str, str]:
-    """Return what must be the same when the run continues: the labels, told by their hash."""
+def label_identity(source: ImageSource) -> dict[str, str]:
+    """Return what must be the same when the run continues: the hash of the labels."""
     content = np.ascontiguousarray(source.labels).tobytes() + "\n".join(source.classes or ()).encode()
     return {"labels": hashlib.sha256(content).hexdigest()[:16]}

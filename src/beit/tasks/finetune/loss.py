@@ -1,4 +1,4 @@
-"""What fine-tuning minimises, for one class per picture, several labels at once, or numbers.
+"""The loss of fine-tuning, for one class per picture, several labels at once, or numbers.
 
 Legend: B batch, K classes, labels or numbers.
 """
@@ -17,7 +17,7 @@ from beit.data import Mixing, Purpose, generator
 from beit.models_torch import BeitForImageClassification
 
 
-class FinetuneObjective(nn.Module):
+class FinetuneLoss(nn.Module):
     """The mean loss over the pictures of a batch.
 
     One class per picture has the cross-entropy with soft targets, several labels the binary cross-entropy, numbers the
@@ -39,7 +39,7 @@ class FinetuneObjective(nn.Module):
         self.register_buffer("class_weights_K", class_weights, persistent=False)
         self.class_weights_K: Tensor | None
 
-    def train(self, mode: bool = True) -> FinetuneObjective:
+    def train(self, mode: bool = True) -> FinetuneLoss:
         """Switch to training, or to evaluation; a frozen encoder stays in evaluation."""
         super().train(mode)
         if self.frozen:

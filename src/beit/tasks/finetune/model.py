@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from beit.config import BeitConfig, ProblemType
+from beit.data import ImageSource
 from beit.errors import ConfigError
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.loading import read_tensor
@@ -47,7 +48,7 @@ def starting_model(
 
 
 def _keeps_head(job: FinetuneJob, checkpoint: Checkpoint, before: BeitConfig, classes: list[str]) -> bool:
-    """Tell whether the checkpoint's head goes on; with `head: auto`, if it is one for the same classes."""
+    """Return whether the checkpoint's head goes on; with `head: auto`, if it is one for the same classes."""
     has_head = "classifier.weight" in checkpoint.tensors
     if job.head == "keep":
         held = before.num_labels if has_head else 0
@@ -60,9 +61,9 @@ def _keeps_head(job: FinetuneJob, checkpoint: Checkpoint, before: BeitConfig, cl
     same = has_head and before.class_names == classes
     if has_head and job.head == "auto":
         held = f"{before.num_labels} classes {_shown(before.class_names)}"
-        told = f"the same {held}" if same else f"{held}, the data {len(classes)} {_shown(classes)}"
+        said = f"the same {held}" if same else f"{held}, the data {len(classes)} {_shown(classes)}"
         what = "its head goes on" if same else "a new head is trained (head: keep would go on with the old one)"
-        logger.warning("%s knows %s: %s", job.checkpoint, told, what)
+        logger.warning("%s knows %s: %s", job.checkpoint, said, what)
     return same and job.head == "auto"
 
 
@@ -91,3 +92,11 @@ def _up_to(layer: int | None, model: BeitForImageClassification) -> BeitForImage
     model.beit.config = model.config
     model.beit.encoder.layers = model.beit.encoder.layers[:layer]
     return model
+
+
+def start_at_mean(model: BeitForImageClassification, source: ImageSource) -> None:
+    """Let a new head begin with the mean of what it is to learn, not with 0, which may be far off."""
+    bias_K = model.get_parameter("classifier.bias")
+    if not bias_K.any():  # one that goes on has learnt it already
+        with torch.no_grad():
+            bias_K.copy_(torch.as_tensor(source.labels).mean(dim=0))

@@ -1,4 +1,4 @@
-"""Model, tokenizer and stored tokens of a pre-training have to fit; all of it is checked before any work is done."""
+"""Checks that model, tokenizer and stored tokens of a pre-training fit, before any work is done."""
 
 from __future__ import annotations
 
@@ -7,33 +7,15 @@ from dataclasses import asdict
 
 from beit.config import BeitConfig
 from beit.data import StoredTokens, check_facts, fingerprint
-from beit.engine.schedule import check_length
+from beit.engine.schedule import Schedule
 from beit.engine.sharding import check_sharding
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.settings.inputs import open_pictures
-from beit.settings.model import check_same_shape, model_config
 from beit.settings.pretrain import AggregationSettings, PretrainJob
-from beit.tasks.tokenizer.token_identity import token_facts
+from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer import DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 from beit.tokenizer.checks import check_side
-
-
-def starting_config(job: PretrainJob) -> BeitConfig:
-    """Return the config of the model that is pre-trained: a new one, or the checkpoint's.
-
-    Raises:
-        ConfigError: If no such model can be built, or the recipe asks for other sizes than the checkpoint has.
-    """
-    if job.checkpoint is None:
-        return model_config(job.model)
-    config = BeitConfig.from_pretrained(job.checkpoint)
-    check_same_shape(job.model, config, job.checkpoint)
-    if not config.use_mask_token:
-        raise ConfigError(
-            f"{job.checkpoint} has no mask token, so it was not made by masked image modelling; name a model that was"
-        )
-    return config
 
 
 def check_batches(pictures: int, batch_sizes: Mapping[str, int]) -> None:
@@ -55,13 +37,12 @@ def check_batches(pictures: int, batch_sizes: Mapping[str, int]) -> None:
         )
 
 
-def check_compiled(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
-    """Refuse to compile what is divided over processes, the tokenizer that is trained first included.
+def check_tokenizer_sharding(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
+    """Refuse to compile a tokenizer that is trained first and divided over processes.
 
     Raises:
         ConfigError: Naming the settings.
     """
-    check_sharding(job.run, job.train)
     if tokenizer is None and job.tokenizer.path is None:
         check_sharding(job.run, job.tokenizer.train, "tokenizer.")
 
@@ -74,9 +55,9 @@ def check_lengths(job: PretrainJob, tokenizer: VisualTokenizer | None, pictures:
     """
     own = {"tokenizer.train.batch_size": job.tokenizer.train.batch_size} if tokenizer is None else {}
     check_batches(pictures, {"train.batch_size": job.train.batch_size, **own})
-    check_length(job.train, job.optim, pictures, world)
+    Schedule(job.optim, job.train, pictures).check(world)
     if tokenizer is None:
-        check_length(job.tokenizer.train, job.tokenizer.optim, pictures, world, "tokenizer.")
+        Schedule(job.tokenizer.optim, job.tokenizer.train, pictures).check(world, "tokenizer.")
 
 
 def check_aggregation(settings: AggregationSettings, config: BeitConfig) -> None:
@@ -160,7 +141,7 @@ def stored_tokens(job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Gri
         raise ConfigError(f"tokenizer.tokens is {folder!r} but {missing} is not set; stored tokens are of both")
     image_hw = (grid.height * tokenizer.stride, grid.width * tokenizer.stride)
     stored = StoredTokens(folder)
-    expected = token_facts(
+    expected = token_identity(
         tokenizer_fingerprint(tokenizer),
         fingerprint(open_pictures(job.data)),
         image_hw,

@@ -1,14 +1,11 @@
-"""What a training step costs: floating-point operations, memory, and the rate that the machine could reach.
+"""Floating-point operations and memory of a training step.
 
 Legend: B batch, N patches, M masked patches of a picture, S = 1 + N tokens, D hidden, I intermediate, V codebook size.
 """
 
 from __future__ import annotations
 
-from torch import nn
-
 from beit.config import BeitConfig
-from beit.engine.hardware import state_bytes
 from beit.geometry import patch_grid
 
 _BACKWARD = 2  # the backward pass costs two forward passes: gradients of inputs and of weights
@@ -39,26 +36,24 @@ def training_flops(config: BeitConfig, masked: float) -> float:
     return (1 + _BACKWARD) * forward_flops(config, masked)
 
 
-def memory_estimate(
-    model: nn.Module, config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, lean: bool = False
+def activation_bytes(
+    config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, gelu_once: bool = False
 ) -> dict[str, float]:
-    """Return the bytes that a training step needs, estimated: weights with AdamW, and what the backward pass keeps.
+    """Return the bytes that the backward pass of a training step keeps, estimated.
 
     The tokenizer, the pictures themselves and what Python and the libraries take are not part of it.
 
     Args:
-        model: What is trained.
-        config: Its sizes.
+        config: Sizes of the model.
         pictures: Pictures that go through at once, on one process.
         masked: Masked patches M of a picture.
         bytes_per_number: Of an activation; 2 under autocast.
-        lean: Whether the activations of a feed-forward network are kept once, as on a CPU (`models_torch/lean.py`).
+        gelu_once: Whether the activations of a feed-forward network are kept once, as the kernels of a CPU do.
     """
     grid = patch_grid(config.image_size, config.patch_size)
     sequence = 1 + grid.patches
-    kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + (1 if lean else 2) * config.intermediate_size)
+    kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + (1 if gelu_once else 2) * config.intermediate_size)
     return {
-        "weights and optimiser": float(state_bytes(model)),
         "activations": float(pictures * config.num_hidden_layers * kept * bytes_per_number),
         "logits": 4.0 * _LOGITS * pictures * masked * config.vocab_size,
     }

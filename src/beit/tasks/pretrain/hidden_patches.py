@@ -1,4 +1,4 @@
-"""A few pictures with hidden patches, and what a model and its tokenizer's decoder make of them.
+"""Pictures with hidden patches, and their decoding from the tokens that a model predicts.
 
 Legend: B batch, N patches, V codebook size, h x w patches, C channels, H x W pixels.
 """
@@ -9,10 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beit.data import Collate, MaskPlan, ViewDataset, Views, evaluation_batches
-from beit.data.broken import require_usable
-from beit.data.source import ImageSource
-from beit.data.subset import Subset, spread
+from beit.data import (
+    Collate,
+    ImageSource,
+    MaskPlan,
+    Subset,
+    ViewDataset,
+    Views,
+    evaluation_batches,
+    require_usable,
+    spread,
+)
 from beit.evaluation.tokenizer.pictures import Painter, mean_patches
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.settings.inputs import first_pictures

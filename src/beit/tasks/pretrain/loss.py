@@ -1,4 +1,4 @@
-"""What pre-training minimises.
+"""The loss of pre-training.
 
 Legend: B batch, N patches, m places per picture, M = B * m, V codebook size.
 """
@@ -19,7 +19,7 @@ from beit.tokenizer.usage import perplexity
 NOTHING = -100  # the label of a place where nothing is to be predicted
 
 
-class PretrainObjective(nn.Module):
+class PretrainLoss(nn.Module):
     """Cross-entropy of the visual tokens of masked patches (arXiv 2106.08254, section 2.4, equation 1).
 
     With patch aggregation that of its second prediction is added (arXiv 2208.06366, section 2.3).

@@ -1,4 +1,4 @@
-"""What a pre-trained model predicts for masked patches of pictures it was not trained on.
+"""Masked-token prediction on held-out pictures, beside predicting the token frequencies.
 
 Legend: B batch, N patches, M masked patches of the batch, V codebook size.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 from beit.data import (
     BrokenPicture,
     Collate,
+    ImageSource,
     MaskPlan,
     Purpose,
     Subset,
@@ -21,11 +22,10 @@ from beit.data import (
     Views,
     evaluation_batches,
     generator,
+    require_usable,
 )
-from beit.data.broken import require_usable
-from beit.data.source import ImageSource
 from beit.settings.inputs import Sources
-from beit.tasks.pretrain.loss import PretrainObjective, visual_tokens
+from beit.tasks.pretrain.loss import PretrainLoss, visual_tokens
 from beit.tokenizer import TokenEncoder, count_tokens
 
 _NEARLY_ALL = 0.9  # share of the masked patches that have one and the same token
@@ -35,7 +35,7 @@ _FREQUENCY_PICTURES = 2048  # training pictures from which the token frequencies
 
 @dataclass(frozen=True)
 class PretrainQuality:
-    """What a pre-trained model predicts for masked patches of held-out pictures.
+    """Masked-token prediction on held-out pictures.
 
     Attributes:
         loss: Mean cross-entropy in nats.
@@ -53,7 +53,7 @@ class PretrainQuality:
 
 
 def verdict(quality: Mapping[str, float]) -> str | None:
-    """Return a warning if the numbers of a `PretrainQuality` tell that next to nothing was learnt; None if not."""
+    """Return a warning if the numbers of a `PretrainQuality` show that next to nothing was learnt; None if not."""
     if quality["frequency_accuracy"] > _NEARLY_ALL:
         return (
             "there was next to nothing to learn: one token is nearly everywhere; take another tokenizer "
@@ -69,7 +69,7 @@ def verdict(quality: Mapping[str, float]) -> str | None:
 
 @torch.inference_mode()
 def measure_pretraining(
-    objective: PretrainObjective,
+    module: PretrainLoss,
     encoder: TokenEncoder,
     sources: Sources,
     views: Views,
@@ -83,7 +83,7 @@ def measure_pretraining(
     Raises:
         DataError: If no validation picture is usable.
     """
-    objective.eval()
+    module.eval()
     log_share_V = _token_frequencies(encoder, sources.train, views, batch_size, workers).log()
     dataset = ViewDataset(sources.val, views, seed, replace_broken=False)
     totals, masked, pictures = torch.zeros(4, dtype=torch.float64), 0, 0
@@ -92,9 +92,9 @@ def measure_pretraining(
         broken += batch.broken
         if not batch.indices:
             continue
-        tensors = batch.to(objective.model.device).tensors
+        tensors = batch.to(module.model.device).tensors
         count = int(tensors["bool_masked_pos"].sum())
-        values = objective(objective.prepare(tensors))
+        values = module(module.prepare(tensors))
         labels_M = visual_tokens(encoder, tensors)[tensors["bool_masked_pos"]].cpu()
         guessed_M = labels_M == log_share_V.argmax()
         totals += torch.tensor([
@@ -112,7 +112,7 @@ def measure_pretraining(
 
 @torch.inference_mode()
 def held_out_loss(
-    objective: PretrainObjective,
+    module: PretrainLoss,
     source: ImageSource,
     views: Views,
     mask: MaskPlan,
@@ -121,14 +121,14 @@ def held_out_loss(
     workers: int,
 ) -> float:
     """Return the mean cross-entropy over the masked patches of pictures, nan if none is usable."""
-    objective.eval()
+    module.eval()
     total, masked = 0.0, 0
     dataset = ViewDataset(source, views, seed, replace_broken=False)
     for batch in evaluation_batches(dataset, Collate(seed, mask), batch_size, workers):
         if batch.indices:
-            tensors = batch.to(objective.model.device).tensors
+            tensors = batch.to(module.model.device).tensors
             count = int(tensors["bool_masked_pos"].sum())
-            total += float(objective(objective.prepare(tensors))["loss"]) * count
+            total += float(module(module.prepare(tensors))["loss"]) * count
             masked += count
     return total / masked if masked else float("nan")
 

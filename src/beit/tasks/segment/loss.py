@@ -1,4 +1,4 @@
-"""What segmentation minimises: the cross-entropy of every pixel, and of the auxiliary head.
+"""The loss of segmentation: the cross-entropy of every pixel, and of the auxiliary head.
 
 Legend: B batch, K classes, H x W pixels, y x x a map of scores, P pixels that count.
 """
@@ -15,7 +15,7 @@ from beit.models_torch import BeitForSemanticSegmentation
 from beit.settings.segment import HardPixelSettings
 
 
-class SegmentObjective(nn.Module):
+class SegmentLoss(nn.Module):
     """The mean cross-entropy over the pixels that have a class, plus the auxiliary head's.
 
     Args:

@@ -1,4 +1,4 @@
-"""From settings to scenes: pictures with masks, checked before the first step.
+"""Pixels of each class in the masks of a training, which are read before the first step.
 
 Legend: K classes.
 """
@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from beit.data.scene_folder import Scene
-from beit.data.source import ImageSource
-from beit.data.subset import spread
+from beit.data import ImageSource, Scene, spread
 from beit.errors import DataError
 from beit.image import IGNORED
 
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """What is in the masks that were read.
+    """Counts over the masks that were read.
 
     Attributes:
         classes: Names.
@@ -44,6 +42,13 @@ class PixelCounts:
         counts = zip(self.classes, self.pixels_K.tolist(), strict=True)
         rows = [[name, f"{pixels:,}", f"{pixels / total:.2%}"] for name, pixels in counts]
         return [*rows, ["(none)", f"{self.ignored:,}", ""]]
+
+    def __str__(self) -> str:
+        """Return a line for each class."""
+        rows = self.table()
+        width = max(len(row[0]) for row in rows)
+        lines = [f"  {name:<{width}}  {pixels:>15}  {share:>7}" for name, pixels, share in rows]
+        return "\n".join([f"pixels in {self.masks:,} masks:", *lines])
 
 
 def count_pixels(source: ImageSource, most: int | None, visible: bool = False) -> PixelCounts:

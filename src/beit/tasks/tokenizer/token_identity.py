@@ -9,10 +9,10 @@ from typing import Any
 from beit.settings.groups import AugmentSettings
 
 
-def token_facts(
+def token_identity(
     tokenizer: str, data: str, image_hw: tuple[int, int], views: int | None, augment: AugmentSettings, seed: int
 ) -> dict[str, Any]:
-    """Return what decides the tokens of a folder; pre-training reads one only if all of it agrees.
+    """Return everything that decides the tokens of a folder; pre-training reads one only if all of it agrees.
 
     Args:
         tokenizer: Hash of the tokenizer.

@@ -1,49 +1,32 @@
-"""Train a VQ-KD tokenizer: quantise, and predict the features of a teacher (arXiv 2208.06366, section 2.2).
+"""The task of training a VQ-KD tokenizer, which predicts the features of a teacher (arXiv 2208.06366, section 2.2).
 
 Legend: B batch, C channels, N patches, T features of the teacher, h x w tokens, H x W pixels, V codebook size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from beit.data import Collate
-from beit.engine.early_stop import EarlyStop
-from beit.engine.loop import train
-from beit.engine.plan import Plan
-from beit.engine.processes import one_run
-from beit.engine.run_folder import RunFolder, open_run_folder
-from beit.engine.shards import note_shards
+from beit.data import ImageSource
+from beit.engine.run import run
+from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.settings.tokenizer import DistillJob, QuantiserSettings
 from beit.tasks.tokenizer.codebook import CodebookWatch
-from beit.tasks.tokenizer.run import TokenizerRun
-from beit.tasks.tokenizer.wiring import Wording, conclude_tokenizer, opened_inputs, quality_so_far, random_views
+from beit.tasks.tokenizer.task import TokenizerTask
 from beit.tokenizer import VQKD, VQKDConfig, distillation_loss
 from beit.tokenizer.checks import check_side
 from beit.tokenizer.fingerprint import tensors_fingerprint
 from beit.tokenizer.teacher import BeitTeacher, Teacher, feature_size
 
-_WORDING = Wording(
-    "VQ-KD tokenizer",
-    "",
-    {
-        "Loss": ["loss", "distillation"],
-        "Commitment": ["commitment"],
-        "Perplexity of the codes in a step": ["perplexity"],
-        "Dead and revived codes": ["dead_codes", "revived"],
-        "Held-out dissimilarity": ["dissimilarity"],
-        "Learning rate": ["lr"],
-    },
-)
 
-
-class DistillObjective(nn.Module):
+class DistillationLoss(nn.Module):
     """1 - cosine similarity of predicted and true features, and the commitment of features to codes (equation 4)."""
 
     def __init__(self, model: VQKD, teacher: Teacher, settings: QuantiserSettings) -> None:
@@ -75,54 +58,75 @@ class DistillObjective(nn.Module):
         }
 
 
-@one_run
+class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
+    """Training of a VQ-KD tokenizer.
+
+    Args:
+        settings: The settings.
+        teacher: See `distill_tokenizer`.
+
+    Raises:
+        ConfigError: If no tokenizer can be built from the settings, or there is no teacher.
+    """
+
+    title = "VQ-KD tokenizer"
+    watched = "dissimilarity"
+    curves: ClassVar[Mapping[str, Sequence[str]]] = {
+        "Loss": ["loss", "distillation"],
+        "Commitment": ["commitment"],
+        "Perplexity of the codes in a step": ["perplexity"],
+        "Dead and revived codes": ["dead_codes", "revived"],
+        "Held-out dissimilarity": ["dissimilarity"],
+        "Learning rate": ["lr"],
+    }
+
+    def __init__(self, settings: DistillJob, teacher: Teacher | None = None) -> None:
+        super().__init__(settings)
+        side, patch = settings.image_size, settings.model.patch_size
+        check_side(side, patch)
+        self._grid = Grid(side // patch, side // patch)
+        # what cannot be built fails before any file is opened; the number of features follows from the teacher
+        self._config = VQKDConfig(**asdict(settings.model), image_size=side, teacher_size=1)
+        if teacher is None:
+            if settings.teacher is None:
+                raise ConfigError("teacher is missing; name a classifier, such as the model folder of a fine-tuning")
+            teacher = BeitTeacher.from_pretrained(settings.teacher, self._grid)
+        self.teacher = self._teacher = teacher
+
+    def start(self) -> None:
+        """Refuse batches that cannot be, and a teacher that does not give one vector per token."""
+        super().start()
+        if isinstance(self._teacher, nn.Module):
+            self._teacher.to(self.accelerator.device).eval().requires_grad_(requires_grad=False)
+        side = self.settings.image_size
+        size = feature_size(self._teacher, (side, side), self._grid, self.accelerator.device)
+        self._config = VQKDConfig(**{**asdict(self._config), "teacher_size": size})
+
+    def build(self) -> DistillationLoss:
+        """Return the loss over a tokenizer with random weights."""
+        return DistillationLoss(VQKD(self._config), self._teacher, self.settings.quantiser)
+
+    def held_out(self, source: ImageSource) -> float:
+        """Return 1 - the mean cosine similarity of predicted and true features."""
+        return 1 - self.measure(self.model, source).numbers["similarity"]
+
+    def identity(self) -> dict[str, str]:
+        """Return the teacher's fingerprint, if it is a module."""
+        if not isinstance(self._teacher, nn.Module):
+            return {}
+        return {"teacher": tensors_fingerprint(self._teacher.state_dict())}
+
+
 def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFolder:
     """Train a VQ-KD tokenizer and leave model, metrics and report in the run folder, which is returned.
 
     Args:
         job: The settings.
-        teacher: What to learn instead of the features of `job.teacher`: called with pixels (B, C, H, W) in [0, 1] of
+        teacher: The teacher to learn from instead of `job.teacher`: called with pixels (B, C, H, W) in [0, 1] of
             `job.image_size`, it returns features (B, N, T), row-major, one vector per token.
 
     Raises:
         ConfigError: If the settings do not fit together, or the teacher does not give one vector per token.
         DataError: If there are no pictures, or too many are broken.
     """
-    side = job.image_size
-    check_side(side, job.model.patch_size)
-    grid = Grid(side // job.model.patch_size, side // job.model.patch_size)
-    # what cannot be built fails before any file is opened; the teacher tells the number of its features later
-    config = VQKDConfig(**asdict(job.model), image_size=side, teacher_size=1)
-    if teacher is None:
-        if job.teacher is None:
-            raise ConfigError("teacher is missing; name a classifier, such as the model folder of a fine-tuning")
-        teacher = BeitTeacher.from_pretrained(job.teacher, grid)
-    sources, accelerator = opened_inputs(job)
-    facts: dict[str, str] = {}
-    if isinstance(teacher, nn.Module):
-        teacher.to(accelerator.device).eval().requires_grad_(requires_grad=False)
-        facts["teacher"] = tensors_fingerprint(teacher.state_dict())
-    size = feature_size(teacher, (side, side), grid, accelerator.device)
-    folder = open_run_folder(job, job.run, accelerator)
-    if folder.finished:
-        return folder
-    note_shards(accelerator, folder.broken, sources.train, sources.val)
-    torch.manual_seed(job.run.seed)
-    dataset = random_views(job, sources.train)
-    model = VQKD(VQKDConfig(**{**asdict(config), "teacher_size": size}))
-    run = TokenizerRun(model, DistillObjective(model, teacher, job.quantiser), job.optim.weight_decay)
-
-    def dissimilarity() -> float:
-        quality = quality_so_far(job, model, sources.val, accelerator.device, teacher)
-        assert quality.similarity is not None  # noqa: S101  # there is a teacher
-        return 1 - quality.similarity
-
-    early_stop = EarlyStop(job.early_stop, "dissimilarity", dissimilarity)
-    plan = Plan(
-        "VQ-KD tokenizer", job.run, job.data, job.optim, job.train, dataset, Collate(job.run.seed), early_stop, facts
-    )
-    steps = train(plan, run, folder, accelerator)
-    if accelerator.is_main_process:
-        conclude_tokenizer(job, run, folder, steps, sources.val, accelerator.device, _WORDING, teacher)
-    accelerator.wait_for_everyone()
-    return folder
+    return run(VQKDTask, job, teacher=teacher)
