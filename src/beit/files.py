@@ -32,7 +32,7 @@ def atomic_file(path: str | Path, remedy: str = REMEDY) -> Generator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _cleaned_up(path, temporary, remedy):
-        make_folder(path.parent)
+        make_folder(path.parent, remedy)
         temporary.unlink(missing_ok=True)
         temporary.touch()
         mode = temporary.stat().st_mode & 0o777  # what the umask gives, whatever a library makes of the file
@@ -54,7 +54,7 @@ def atomic_folder(path: str | Path, remedy: str = REMEDY) -> Generator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _cleaned_up(path, temporary, remedy):
-        make_folder(path.parent)
+        make_folder(path.parent, remedy)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         mode = temporary.stat().st_mode & 0o666
@@ -130,7 +130,7 @@ class AppendedFile:
     def __init__(self, path: str | Path, keep: int | None = None, remedy: str = REMEDY) -> None:
         self._path, self._remedy = Path(path), remedy
         with self._explained():
-            make_folder(self._path.parent)
+            make_folder(self._path.parent, remedy)
             self._file = self._path.open("ab", buffering=0)
             if keep is not None:
                 self._file.truncate(keep)
@@ -182,13 +182,20 @@ class AppendedFile:
 
 
 def move_into_place(finished: Path, path: Path) -> None:
-    """Give a file that was written under another name of the same folder its real one, synced."""
-    _sync(finished)
-    os.replace(finished, path)
-    _sync(path.parent)
+    """Give a file that was written under another name of the same folder its real one, synced.
+
+    Raises:
+        StorageError: If that is not possible.
+    """
+    try:
+        _sync(finished)
+        os.replace(finished, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _storage_error(path, error, REMEDY) from error
 
 
-def make_folder(folder: str | Path) -> None:
+def make_folder(folder: str | Path, remedy: str = REMEDY) -> None:
     """Make a folder and those above it, so that their names survive a power cut too.
 
     Raises:
@@ -201,7 +208,7 @@ def make_folder(folder: str | Path) -> None:
         for path in new:
             _sync(path.parent)
     except OSError as error:
-        raise _storage_error(folder, error, REMEDY) from error
+        raise _storage_error(folder, error, remedy) from error
 
 
 def read_json(
