@@ -24,6 +24,7 @@ from beit.config_checks import (
     shown,
 )
 from beit.errors import ConfigError
+from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 
 CONFIG_NAME = "config.json"
@@ -275,15 +276,7 @@ class BeitConfig:
         Raises:
             ConfigError: If the file is missing, is not a JSON object, or describes another kind of model.
         """
-        path = Path(path)
-        try:
-            options = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise ConfigError(f"{path} does not exist; a model folder holds a {CONFIG_NAME}") from None
-        except (OSError, ValueError, RecursionError) as error:  # not JSON, not text, or not of this world
-            raise ConfigError(f"{path} is not readable JSON ({error}); expected the {CONFIG_NAME} of a BEiT") from None
-        if not isinstance(options, dict):
-            raise ConfigError(f"{path} holds a {type(options).__name__}; expected a JSON object of options")
+        options = read_json(path, f"the {CONFIG_NAME} of a BEiT")
         cls.check_kind(options, str(path))
         return cls.from_dict(options, **overrides)
 
@@ -330,10 +323,12 @@ class BeitConfig:
         return cls.from_json_file(folder if folder.is_file() else folder / subfolder / CONFIG_NAME, **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` into a folder, which is created if needed."""
-        text = self.to_json_string()
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / CONFIG_NAME).write_text(text, encoding="utf-8")
+        """Write `config.json` into a folder, which is created if needed.
+
+        Raises:
+            StorageError: If the disk is full; an earlier file is untouched.
+        """
+        write_text(Path(folder) / CONFIG_NAME, self.to_json_string())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BeitConfig) and vars(self) == vars(other)

@@ -6,6 +6,9 @@ alone, without a traceback; everything else that escapes is a bug.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 
 class BeitError(Exception):
     """Base class of every error that a user can cause and mend."""
@@ -47,3 +50,20 @@ class RunPaused(Exception):  # noqa: N818  # nothing went wrong
 def missing_extra(library: str, extra: str) -> MissingExtraError:
     """Return the error for an optional library that is absent, naming the extra which brings it."""
     return MissingExtraError(f"the library '{library}' is not installed; install it with: pip install 'beit[{extra}]'")
+
+
+def shortened(value: object, items: int = 8) -> str:
+    """Return how a value met in a file is shown in a message.
+
+    Never by the megabyte, and never by `repr` of a container: what is nested cleverly takes for ever to print.
+    """
+    if isinstance(value, str | bytes):
+        return repr(value[:100]) + "..." * (len(value) > 100)
+    if isinstance(value, float | bool | None):
+        return repr(value)
+    if isinstance(value, int):
+        return repr(value) if value.bit_length() <= 256 else f"<int of {value.bit_length()} bits>"
+    if isinstance(value, list | tuple) and items:
+        shown = [shortened(item, items=0) for item in cast("Sequence[object]", value[:items])]
+        return f"[{', '.join(shown + ['...'] * (len(cast('Sequence[object]', value)) > items))}]"
+    return f"<{type(value).__name__}>"

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from beit.engine.preemption import stop_on_request
-from beit.weights import read_safetensors
+from beit.models_torch.loading import read_safetensors
 from tests.e2e.small import FINETUNE, PRETRAIN, losses, start, stop_and_check
 
 COMMON = [*PRETRAIN, "--run.log_every=1", "--run.save_every=5", "--run.report=false", "--train.max_steps=24"]

@@ -648,7 +648,7 @@ def test_saved_options_are_plain(tmp_path):
     assert type(options["resample"]) is int
     assert "BeitImageProcessor {" in repr(processor)
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"cannot be written: .*; choose a folder"):
+    with pytest.raises(StorageError, match=r"cannot write .*file.*: (Not a directory|File exists); free space or choose another folder"):
         processor.save_pretrained(tmp_path / "file")
 
 
@@ -657,7 +657,7 @@ def test_bad_files(tmp_path, content):
     path = tmp_path / "preprocessor_config.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"(does not exist|is not understood|holds a list|size is 0).*expected"):
+    with pytest.raises(ConfigError, match=r"(does not exist|is not readable JSON|size is 0).*expected"):
         BeitImageProcessor.from_pretrained(tmp_path)
 
 

@@ -86,9 +86,9 @@ def attribute_of_an_allowed_name(folder):
     return pickled(folder, value("torch._utils"), value("_rebuild_tensor_v2.__globals__"), b"\x93")
 
 
-@hostile(r"wants to use 'beit\.weights\.pickle_machine\._Machine'")
+@hostile(r"wants to use 'beit\.weights\.pickles\.machine\._Machine'")
 def names_of_the_reader_itself(folder):
-    return pickled(folder, name("beit.weights.pickle_machine", "_Machine"))
+    return pickled(folder, name("beit.weights.pickles.machine", "_Machine"))
 
 
 @hostile(r"instruction INST")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
-from beit.files import atomic_file
+from beit.files import write_text
 
 _SHARD = "shard "  # begins the lines of broken.txt that are not about a single picture
 
@@ -55,8 +55,7 @@ def list_shards(listing: Path, *sources: ImageSource) -> None:
 
 
 def _write(listing: Path, lines: Iterable[str]) -> None:
-    with atomic_file(listing) as temporary:
-        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_text(listing, "".join(line + "\n" for line in lines))
 
 
 class BrokenPictures:

@@ -12,18 +12,16 @@ Legend: P pictures, R rows of a batch (picture-major, view-minor), h x w tokens.
 from __future__ import annotations
 
 import io
-import json
-import os
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.errors import ConfigError, DataError, StorageError
-from beit.files import atomic_file
+from beit.errors import ConfigError, DataError
+from beit.files import AppendedFile, atomic_file, read_json, write_json, write_text
 
 TOKENS_NAME, FACTS_NAME, LABELS_NAME, NAMES_NAME = "tokens.npy", "facts.json", "labels.npy", "names.txt"
 MISSING = np.iinfo(np.uint16).max  # no token: codebooks are smaller
@@ -69,7 +67,7 @@ class TokenWriter:
         """
         if tokens_Rhw.size and not 0 <= tokens_Rhw.min() <= tokens_Rhw.max() <= MISSING:
             raise ConfigError(f"tokens reach {tokens_Rhw.max()}; expected 0 to {MISSING - 1}: use a smaller codebook")
-        self._write(tokens_Rhw.astype("<u2").tobytes())
+        self._file.append(tokens_Rhw.astype("<u2").tobytes())
         self.finished += len(tokens_Rhw)
         self._unsynced += 1
         if self._unsynced == _BATCHES_BETWEEN_SYNCS or self.complete:
@@ -95,42 +93,21 @@ class TokenWriter:
         self._write_facts(0)
         return 0
 
-    def _open(self) -> IO[bytes]:
-        path = self._folder / TOKENS_NAME
-        try:
-            file = path.open("r+b" if path.exists() else "w+b")
-            file.truncate(len(self._header) + self.finished * self._row_bytes if self.finished else 0)
-            file.seek(0, os.SEEK_END)
-            if not self.finished:
-                file.write(self._header)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another output") from error
+    def _open(self) -> AppendedFile:
+        kept = len(self._header) + self.finished * self._row_bytes if self.finished else 0
+        remedy = "free space and give the same command again: it continues"
+        file = AppendedFile(self._folder / TOKENS_NAME, kept, remedy)
+        if not self.finished:
+            file.append(self._header)
         return file
 
-    def _write(self, content: bytes) -> None:
-        try:
-            self._file.write(content)
-        except OSError as error:
-            raise self._full(error) from error
-
     def _sync(self) -> None:
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._full(error) from error
+        self._file.sync()
         self._write_facts(self.finished)  # after the rows themselves: it never promises more than there is
         self._unsynced = 0
 
     def _write_facts(self, finished: int) -> None:
-        with atomic_file(self._folder / FACTS_NAME) as temporary:
-            temporary.write_text(json.dumps({**self._facts, FINISHED: finished}, indent=2) + "\n", encoding="utf-8")
-
-    def _full(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"cannot write {self._folder / TOKENS_NAME}: {error.strerror}; free space and give the same command again: "
-            "it continues"
-        )
+        write_json(self._folder / FACTS_NAME, {**self._facts, FINISHED: finished})
 
 
 class StoredTokens:
@@ -195,18 +172,8 @@ def read_facts(folder: str | Path) -> Facts:
     Raises:
         DataError: If it is no token folder.
     """
-    path = Path(folder) / FACTS_NAME
-    try:
-        facts: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); expected a folder that `beit tokenizer encode` wrote"
-        ) from None
-    if not isinstance(facts, dict):
-        raise DataError(
-            f"{path} holds a {type(facts).__name__}; expected the object that `beit tokenizer encode` writes"
-        )
-    return facts
+    expected = "the object that `beit tokenizer encode` writes"
+    return read_json(Path(folder) / FACTS_NAME, expected, "encode again into another folder", DataError)
 
 
 def check_facts(folder: str | Path, found: Facts, expected: Mapping[str, Any], remedy: str) -> None:
@@ -230,9 +197,7 @@ def write_labels_and_names(folder: str | Path, names: list[str], labels: NDArray
     Raises:
         StorageError: If the disk is full.
     """
-    with atomic_file(Path(folder) / NAMES_NAME) as temporary:
-        lines = (" ".join(name.splitlines()) + "\n" for name in names)
-        temporary.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+    write_text(Path(folder) / NAMES_NAME, "".join(" ".join(name.splitlines()) + "\n" for name in names))
     if labels is not None:
         with atomic_file(Path(folder) / LABELS_NAME) as temporary, temporary.open("wb") as file:
             np.save(file, labels)

@@ -10,19 +10,18 @@ Random states are not part of it: all randomness is a function of seed and step.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.errors import CheckpointError
-from beit.files import atomic_folder
-from beit.weights import check_fit, read_safetensors
+from beit.files import atomic_folder, read_json, write_json
+from beit.models_torch.loading import read_safetensors, write_safetensors
+from beit.weights import check_fit
 
 STATE_NAME = "state.json"
 OBJECTIVE_NAME = "objective.safetensors"
@@ -49,10 +48,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
 def _damage(path: Path) -> str | None:
     """Return what is wrong with a checkpoint, None if every file is as it was written."""
     try:
-        sums: Any = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))["sha256"]
+        sums: Any = _read_state(path)["sha256"]
         for name, expected in sums.items():
             if _sha256(path / name) != expected:
                 return f"{name} is not what was written"
+    except CheckpointError as error:
+        return str(error)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return repr(error)
     return None
@@ -88,11 +89,10 @@ def save_checkpoint(
     with atomic_folder(path) as temporary:
         write(temporary)
         if beside := _beside_the_model(module):
-            save_file(beside, temporary / OBJECTIVE_NAME)
+            write_safetensors(temporary / OBJECTIVE_NAME, beside)
         files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
         sums = {file.relative_to(temporary).as_posix(): _sha256(file) for file in files}
-        state = json.dumps({"step": step, **facts, "sha256": sums}, indent=1)
-        (temporary / STATE_NAME).write_text(state + "\n", encoding="utf-8")
+        write_json(temporary / STATE_NAME, {"step": step, **facts, "sha256": sums}, indent=1)
     discard_old(path, keep)
     return path
 
@@ -113,10 +113,10 @@ def restore_objective(path: Path, module: nn.Module, facts: Mapping[str, int | s
     Raises:
         CheckpointError: If the checkpoint is damaged or belongs to another model or other data.
     """
+    state = _read_state(path)
     try:
-        state: Any = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))
         step = int(state["step"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path / STATE_NAME} is damaged ({error!r}); remove the folder {path}") from None
     for name, value in facts.items():
         if state.get(name) != value:
@@ -126,6 +126,10 @@ def restore_objective(path: Path, module: nn.Module, facts: Mapping[str, int | s
             )
     _restore_objective(path, module)
     return step
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    return read_json(path / STATE_NAME, "the state of a run", f"remove the folder {path}", CheckpointError)
 
 
 def _beside_the_model(module: nn.Module) -> dict[str, Tensor]:

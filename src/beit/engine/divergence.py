@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from beit.errors import BeitError
-from beit.files import atomic_file
+from beit.files import write_json
 
 FILE_NAME = "not_finite.json"
 
@@ -54,10 +53,7 @@ def stop_diverged(
     """
     path = run / FILE_NAME
     if writes:
-        with atomic_file(path) as temporary:
-            temporary.write_text(
-                json.dumps({"step": step + 1, "pictures": pictures}, indent=1) + "\n", encoding="utf-8"
-            )
+        write_json(path, {"step": step + 1, "pictures": pictures}, indent=1)
     raise BeitError(
         f"at step {step + 1} the loss or the norm of its gradient is not finite; lower optim.lr, lengthen the warm-up "
         f"or set optim.clip_grad. The pictures of that step are listed in {path}; earlier checkpoints are sound and in "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +13,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from beit.engine.run_folder import RunFolder
-from beit.errors import StorageError
-from beit.files import atomic_file
+from beit.files import AppendedFile, write_text
 
 Line = dict[str, Any]
 
@@ -45,16 +43,8 @@ class MetricsLog:
         if not self._active:
             return
         line = json.dumps({"step": step, "split": split, **values}) + "\n"
-        size = self._path.stat().st_size if self._path.exists() else 0
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line)
-        except OSError as error:
-            if self._path.exists():
-                os.truncate(self._path, size)
-            raise StorageError(
-                f"cannot write {self._path}: {error.strerror}; free space and continue the run"
-            ) from error
+        with AppendedFile(self._path, remedy="free space and continue the run") as file:
+            file.append(line.encode())
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
 
@@ -98,5 +88,4 @@ def _rewind(path: Path, step: int, concluding: bool) -> None:
             for line in read_metrics(path)
             if line["step"] <= step and not (concluding and line["split"] == "val" and "pictures" in line)
         ]
-        with atomic_file(path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))

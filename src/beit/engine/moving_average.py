@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from beit.engine.sharding import as_held, gathered, own_part
-from beit.weights import check_fit, read_safetensors
+from beit.models_torch.loading import read_safetensors, write_safetensors
+from beit.weights import check_fit
 
 FILE_NAME = "average.safetensors"
 _MODULE, _UPDATES = "module.", "n_averaged"  # the names that torch's AveragedModel writes
@@ -52,7 +52,7 @@ class MovingAverage:
     def save(self, folder: Path, tensors: dict[str, Tensor]) -> None:
         """Write the average, gathered, into a checkpoint."""
         named = {_MODULE + name: tensor.clone() for name, tensor in tensors.items()}
-        save_file({**named, _UPDATES: torch.tensor(self._updates)}, folder / FILE_NAME)
+        write_safetensors(folder / FILE_NAME, {**named, _UPDATES: torch.tensor(self._updates)})
 
     def load(self, folder: Path) -> None:
         """Fill the average from a checkpoint.

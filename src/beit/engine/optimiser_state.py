@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from beit.engine.sharding import as_held, gathered
 from beit.errors import CheckpointError
-from beit.weights import read_safetensors
+from beit.models_torch.loading import read_safetensors
 
 FILE_NAME = "optimiser.safetensors"
 

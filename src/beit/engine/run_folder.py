@@ -16,7 +16,6 @@ report.html         curves and pictures
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ import yaml
 from accelerate import Accelerator
 
 from beit.errors import ConfigError
-from beit.files import atomic_file, discard_leftovers
+from beit.files import discard_leftovers, read_json, read_yaml, write_json, write_text
 from beit.settings.groups import RunSettings
 from beit.settings.recipe import defaults, plain, resolved_recipe
 
@@ -77,14 +76,25 @@ class RunFolder:
         """Whether the run reached its end."""
         return self.result.exists()
 
+    def read_recipe(self) -> dict[str, Any]:
+        """Return the resolved settings.
+
+        Raises:
+            ConfigError: If the file is damaged.
+        """
+        return read_yaml(self.recipe, "the recipe of a run", "restore it, or choose another run.output")
+
     def read_result(self) -> dict[str, float]:
-        """Return what the finished run measured."""
-        return json.loads(self.result.read_text(encoding="utf-8"))
+        """Return what the finished run measured.
+
+        Raises:
+            ConfigError: If the file is damaged.
+        """
+        return read_json(self.result, "what a finished run measured", "remove it, and the same command ends the run")
 
     def write_result(self, result: Mapping[str, float]) -> None:
         """Mark the run as finished."""
-        with atomic_file(self.result) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(self.result, result)
 
 
 def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> RunFolder:
@@ -126,8 +136,7 @@ def _prepare(folder: RunFolder, job: Any, run: RunSettings) -> None:
         raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
     discard_leftovers(folder.path)
     discard_leftovers(folder.checkpoints)
-    with atomic_file(folder.recipe) as temporary:
-        temporary.write_text(resolved_recipe(job), encoding="utf-8")
+    write_text(folder.recipe, resolved_recipe(job))
 
 
 def _is_unfinished_recipe(path: Path) -> bool:
@@ -136,10 +145,10 @@ def _is_unfinished_recipe(path: Path) -> bool:
 
 
 def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
-    before, now = (
-        _flat(yaml.safe_load(text)) for text in (folder.recipe.read_text(encoding="utf-8"), resolved_recipe(job))
-    )
-    before = _flat(plain(defaults(job))) | before  # a run of a version that did not know a setting had its default
+    now = _flat(yaml.safe_load(resolved_recipe(job)))
+    before = _flat(plain(defaults(job))) | _flat(
+        folder.read_recipe()
+    )  # a run of a version that did not know a setting had its default
     changed = [
         f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from beit.engine.divergence import FILE_NAME as NOT_FINITE
 from beit.engine.metrics import Line, read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError
+from beit.files import read_json
 
 _QUIET_SECONDS = 60.0  # a run that has written nothing for so long, and for ten lines' time, is not at work
 _QUIET_LINES = 10
@@ -78,7 +76,7 @@ def current(folder: RunFolder) -> RunFolder:
 
 def read_state(folder: RunFolder) -> RunState:
     """Return how a run stands now."""
-    recipe: Any = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
+    recipe = folder.read_recipe()
     lines = read_metrics(folder.metrics)
     step = max((line["step"] for line in lines), default=0)
     writes = (folder.recipe, folder.metrics, folder.checkpoints, folder.result)
@@ -132,7 +130,7 @@ def _stopped(
         return "finished by its early stop" if early else "finished"
     started = _written(folder.recipe) - 1.0  # every start writes it; clocks of file systems are coarse
     if (told := folder.path / NOT_FINITE).exists() and _written(told) >= started:
-        diverged = json.loads(told.read_text(encoding="utf-8"))["step"]
+        diverged = read_json(told, "the pictures of a step", "remove it")["step"]
         if diverged > max((line["step"] for line in lines), default=0):
             return f"stopped: the loss was not finite at step {diverged:,}; its pictures are in {told}"
     again = (

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_objective, save_checkpoint
@@ -24,6 +23,7 @@ from beit.engine.sharding import divided, gathered, whole
 from beit.engine.shared_randomness import shared_stream
 from beit.engine.task import Task
 from beit.errors import ConfigError
+from beit.models_torch.loading import write_safetensors
 
 
 class TorchBackend:
@@ -114,7 +114,7 @@ class TorchBackend:
 
         def write(folder: Path) -> None:
             self._task.save(folder)
-            save_file(moments, folder / OPTIMISER_NAME)
+            write_safetensors(folder / OPTIMISER_NAME, moments)
             if self.average is not None:
                 self.average.save(folder, average)
 

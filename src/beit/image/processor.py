@@ -13,13 +13,14 @@ from PIL import Image
 
 from beit.catalog import public_checkpoint
 from beit.errors import ConfigError
+from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
 from beit.image.labels import process_maps
 from beit.image.options import FIRST, LAST, NONE, Steps, parse_layout, parse_size, parse_steps, size_to_dict
 from beit.image.pipeline import process_images
 from beit.image.post_processing import label_maps
-from beit.image.processor_files import options_of_file, plain_options, read_json, write_json
+from beit.image.processor_files import EXPECTED, options_of_file, plain_options
 
 PREPROCESSOR_NAME = "preprocessor_config.json"
 
@@ -215,7 +216,7 @@ class BeitImageProcessor:
         Raises:
             ConfigError: If the file is missing or not understood.
         """
-        return cls.from_dict(read_json(Path(path)), **overrides)
+        return cls.from_dict(read_json(path, EXPECTED), **overrides)
 
     @classmethod
     def from_pretrained(
@@ -257,7 +258,7 @@ class BeitImageProcessor:
         Raises:
             StorageError: If it cannot be written.
         """
-        write_json(Path(folder) / PREPROCESSOR_NAME, self.to_json_string())
+        write_text(Path(folder) / PREPROCESSOR_NAME, self.to_json_string())
 
 
 class BeitFeatureExtractor(BeitImageProcessor):

@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from beit.errors import ConfigError, StorageError
-
 _CLASS = "BeitImageProcessor"
+EXPECTED = f"the options of a {_CLASS}"  # in a file, for messages
 _CLASS_KEYS = ("image_processor_type", "feature_extractor_type")  # what the file is of, not how it works
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the options in a file.
-
-    Raises:
-        ConfigError: If it is missing or holds something else.
-    """
-    try:
-        options: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{path} does not exist; expected the options of a {_CLASS}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not understood ({error}); expected the options of a {_CLASS}") from None
-    if not isinstance(options, dict):
-        raise ConfigError(f"{path} holds a {type(options).__name__}; expected the options of a {_CLASS}")
-    return options
-
-
-def write_json(path: Path, content: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        StorageError: If writing fails; what stood there before is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary.is_file():
-            temporary.unlink()
-        raise StorageError(f"{path} cannot be written: {error}; choose a folder that can be written to") from None
 
 
 def options_of_file(options: Mapping[str, Any]) -> dict[str, Any]:

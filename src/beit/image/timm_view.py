@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,17 +10,19 @@ from typing import Any
 from PIL import Image
 
 from beit.errors import ConfigError
+from beit.files import read_json
 from beit.image.preprocessing import Preprocessing
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # (mean, standard deviation) per channel
 
 
 def timm_options(config: Path) -> Mapping[str, Any]:
-    """Return the `pretrained_cfg` of a `config.json`; nothing if the file is not one of timm's."""
-    try:
-        options: Any = json.loads(config.read_text(encoding="utf-8"))["pretrained_cfg"]
-    except (KeyError, TypeError, ValueError):
-        return {}
+    """Return the `pretrained_cfg` of a `config.json`; nothing if there is none, or it is not one of timm's.
+
+    Raises:
+        ConfigError: If it is damaged.
+    """
+    options = read_json(config, "the config.json of a BEiT").get("pretrained_cfg") if config.is_file() else None
     return options if isinstance(options, Mapping) else {}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,11 @@ def load_runner(name: str | Path, device: str, dtype: str, hub: HubOptions | Non
     import beit.models_torch as models
     from beit.weights import open_checkpoint
 
-    kind = open_checkpoint(name, hub).architecture
+    checkpoint = open_checkpoint(name, hub)
+    kind = checkpoint.architecture
     if kind not in models.__all__ or kind == "BeitPreTrainedModel":
         raise CheckpointError(f"{name} holds a {kind}; expected one of {', '.join(models.__all__)}")
-    options = {} if hub is None else asdict(hub)
-    model = getattr(models, kind).from_pretrained(name, **options)
-    return TorchRunner(model, device, dtype)
+    return TorchRunner(getattr(models, kind).from_checkpoint(checkpoint), device, dtype)
 
 
 def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | None) -> Preprocessing:

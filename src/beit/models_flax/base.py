@@ -30,7 +30,7 @@ from beit.models_flax.initialisation import starting_values
 from beit.models_flax.tree import Tree, as_leaf, cast, is_statistic, joined, params_of, variables_of
 from beit.outputs import FlaxOutput
 from beit.weights import LoadReport, flax_tree
-from beit.weights.report import Shape, check_fit
+from beit.weights.fit import Shape, check_fit
 
 Output = TypeVar("Output", bound=FlaxOutput)
 

@@ -14,7 +14,7 @@ import numpy as np
 from beit.config import BeitConfig
 from beit.config_checks import check_divisible, shown
 from beit.errors import ConfigError
-from beit.weights.report import Shape, check_fit
+from beit.weights.fit import Shape, check_fit
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 

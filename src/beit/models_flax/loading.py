@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from beit.config import CONFIG_NAME, BeitConfig
-from beit.files import atomic_file
+from beit.files import atomic_file, write_text
 from beit.models_flax.tree import COUNT, as_leaf
 from beit.weights import FLAX, FLAX_FILE, HUGGING_FACE, WEIGHTS_NAME, Entry, file_facts, flax_tree, write_msgpack
-from beit.weights.report import Shape
+from beit.weights.fit import Shape
 from beit.weights.rules import assembled_shape
 
 
@@ -68,13 +69,15 @@ def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], saf
         canonical = FLAX.to_canonical(stored)
         tensors = {name: np.asarray(array, order="C") for name, array in HUGGING_FACE.from_canonical(canonical).items()}
         with atomic_file(folder / WEIGHTS_NAME) as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
+            try:
+                save_file(tensors, temporary, metadata={"format": "pt"})
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
     else:
         tree = flax_tree({name: _writable(array) for name, array in stored.items()})
         with atomic_file(folder / FLAX_FILE) as temporary:
             write_msgpack(temporary, tree)
-    with atomic_file(folder / CONFIG_NAME) as temporary:
-        temporary.write_text(options, encoding="utf-8")
+    write_text(folder / CONFIG_NAME, options)
 
 
 def _writable(array: NDArray[Any]) -> Any:

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
-from beit.geometry import check_bias_resize
 from beit.hub import HubOptions, push_folder
 from beit.models_flax.base import FlaxBeitBase
 from beit.models_flax.checks import check_params, float_dtype
@@ -24,7 +23,7 @@ from beit.weights import (
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    check_overrides,
+    check_request,
     fit,
     fitted,
     flax_tree,
@@ -94,12 +93,11 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
             CheckpointError: If the checkpoint cannot be found, or a parameter is missing, unknown or of another shape.
             ConfigError: If the config or an option is missing or invalid.
         """
-        check_bias_resize(bias_resize)
         wanted_type = None if param_dtype == "auto" else float_dtype(param_dtype)
         asked = PublishedArguments.taken_from(overrides)
         if asked.torch_dtype is not None or asked.device_map is not None:
             raise ConfigError("torch_dtype or device_map was given to a Flax model; use dtype, param_dtype, device_put")
-        check_overrides(cls.config_class, overrides, given_config=config is not None)
+        check_request(cls.config_class, overrides, config is not None, bias_resize)
         token = token if asked.use_auth_token is None else asked.use_auth_token
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):

@@ -122,6 +122,8 @@ class BeitBase(nn.Module):
 
     def initialise_weights(self, *modules: nn.Module) -> None:
         """Give the parameters of some modules (default: all) their starting values."""
+        if any(parameter.is_meta for parameter in self.parameters()):
+            return  # there is no memory yet: the values come from a file, and what it lacks is initialised then
         from beit.models_torch.initialisation import initialise  # it knows the layers, which know nothing of it
 
         for module in modules or (self,):

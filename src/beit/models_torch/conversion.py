@@ -5,24 +5,22 @@ Legend: S = 1 + N tokens.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.config_checks import shown
 from beit.errors import CheckpointError, ConfigError
-from beit.files import atomic_file
+from beit.files import atomic_file, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype
+from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype, write_safetensors
 from beit.weights import (
     CONFIG_KEY,
     FLAX,
@@ -34,7 +32,7 @@ from beit.weights import (
     TIMM,
     WEIGHTS_NAME,
     LoadReport,
-    check_overrides,
+    check_request,
     file_facts,
     fit,
     fitted,
@@ -81,7 +79,7 @@ def convert(
     """
     if to not in WRITERS:
         raise ConfigError(f"there is no layout {to!r} to convert to; expected one of {list(WRITERS)}")
-    check_overrides(BeitConfig, overrides, given_config=False)
+    check_request(BeitConfig, overrides, False, bias_resize)
     checkpoint = open_checkpoint(source, hub, overrides=overrides)
     config = BeitConfig.from_dict(checkpoint.options, **overrides)
     config.architectures = [checkpoint.architecture]
@@ -118,13 +116,13 @@ def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) ->
 
 def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
     bare = config.architectures in (["BeitModel"], ["BeitBackbone"])
-    _write_safetensors(folder, HUGGING_FACE.from_canonical(with_root(tensors, wanted=not bare)), {"format": "pt"})
-    _write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
+    write_safetensors(folder / WEIGHTS_NAME, HUGGING_FACE.from_canonical(with_root(tensors, wanted=not bare)))
+    write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
 
 
 def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
-    _write_safetensors(folder, TIMM.from_canonical(tensors), None)
-    _write_text(folder / CONFIG_NAME, json.dumps(timm_config(config), indent=2) + "\n")
+    write_safetensors(folder / WEIGHTS_NAME, TIMM.from_canonical(tensors), kind=None)
+    write_json(folder / CONFIG_NAME, timm_config(config))
 
 
 def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
@@ -160,7 +158,7 @@ def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
         leaves[name] = (whole.view(torch.uint16).numpy(), "bfloat16") if half else whole.numpy()
     with atomic_file(folder / FLAX_FILE) as temporary:
         write_msgpack(temporary, flax_tree(leaves))
-    _write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
+    write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
 
 
 WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
@@ -169,16 +167,6 @@ WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
     "unilm": _write_original,
     "flax": _write_flax,
 }
-
-
-def _write_safetensors(folder: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None) -> None:
-    with atomic_file(folder / WEIGHTS_NAME) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _file_facts(tensors: Tensors) -> dict[str, str | None]:

@@ -26,23 +26,6 @@ def computes_in_bf16(precision: str, device: torch.device) -> bool:
     return precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
 
 
-def as_device(wanted: torch.device | str | int) -> torch.device:
-    """Return a device from its name, such as "cpu", "cuda:1" or "auto", or its number.
-
-    Raises:
-        ConfigError: If there is no such device.
-    """
-    if wanted == "auto":
-        return pick_device("auto")
-    try:
-        device = torch.device(wanted)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).split("\n")[0]
-        raise ConfigError(f"device is {wanted!r} ({reason}); expected cpu, cuda, cuda:N or auto") from None
-    return device
-
-
 def wait_for(device: torch.device) -> None:
     """Return when the device has done all that it was told."""
     if device.type == "cuda":

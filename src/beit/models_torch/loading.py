@@ -1,17 +1,39 @@
-"""From an opened checkpoint into a model: memory, starting values for what is new, values for the rest."""
+"""From an opened checkpoint into a model: device, type, memory and values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.errors import ConfigError
-from beit.weights import Entry, LoadReport
-from beit.weights.report import Shape
+from beit.files import atomic_file
+from beit.models_torch.device import pick_device
+from beit.weights import Entry, LoadReport, StoredTensor, open_safetensors
+from beit.weights.fit import Shape
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def as_device(wanted: torch.device | str | int) -> torch.device:
+    """Return a device from its name, such as "cpu", "cuda:1" or "auto", or its number.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
+    if wanted == "auto":
+        return pick_device("auto")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"device is {wanted!r} ({reason}); expected cpu, cuda, cuda:N or auto") from None
+    return device
 
 
 def torch_dtype(wanted: torch.dtype | str | None, stored: str) -> torch.dtype:
@@ -82,7 +104,35 @@ def _read_into(tensor: Tensor, entry: Entry) -> None:
     torch.autograd.graph.increment_version(tensor)  # autograd did not see the change
 
 
-def read_tensor(entry: Entry) -> Tensor:
+def read_tensor(entry: Entry | StoredTensor) -> Tensor:
     """Read one tensor of a checkpoint in the type that it has there."""
     tensor = torch.from_numpy(entry.read())
     return tensor.view(torch.bfloat16) if entry.read_dtype == "bfloat16" else tensor
+
+
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Return all tensors of a safetensors file, under the names and in the types that they have there.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged.
+    """
+    return {name: read_tensor(stored) for name, stored in open_safetensors(path).items()}
+
+
+def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str | None = "pt") -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Args:
+        path: Where.
+        tensors: By name.
+        kind: What readers are told about its origin, as transformers asks for; None: nothing.
+
+    Raises:
+        StorageError: If the disk is full; an earlier file is untouched.
+    """
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    with atomic_file(path) as temporary:
+        try:
+            save_file(whole, temporary, metadata=None if kind is None else {"format": kind})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error

@@ -10,24 +10,30 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self, cast, overload
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import ConfigError
-from beit.files import atomic_file
-from beit.geometry import check_bias_resize
+from beit.files import write_text
 from beit.hub import HubOptions, push_folder
 from beit.models_torch.base import BeitBase
-from beit.models_torch.device import as_device
-from beit.models_torch.loading import dtype_name, fill, give_memory, shapes_of, state_of, torch_dtype
+from beit.models_torch.loading import (
+    as_device,
+    dtype_name,
+    fill,
+    give_memory,
+    shapes_of,
+    state_of,
+    torch_dtype,
+    write_safetensors,
+)
 from beit.weights import (
     HUGGING_FACE,
     WEIGHTS_NAME,
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    check_overrides,
+    check_request,
     file_facts,
     fit,
     fitted,
@@ -106,25 +112,46 @@ class BeitPreTrainedModel(BeitBase):
             CheckpointError: If the checkpoint cannot be found, or a parameter is missing, unknown or of another shape.
             ConfigError: If the config or an option is missing or invalid.
         """
-        check_bias_resize(bias_resize)
         asked = PublishedArguments.taken_from(overrides)
         dtype = dtype if asked.torch_dtype is None else asked.torch_dtype
         token = token if asked.use_auth_token is None else asked.use_auth_token
         arguments = cls._own_arguments(overrides)
-        check_overrides(cls.config_class, overrides, given_config=config is not None)
+        check_request(cls.config_class, overrides, config is not None, bias_resize)
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
             config = cls.config_class.from_pretrained(config)
-        place = as_device(device if asked.device_map is None else asked.device_map)
+        device = as_device(device if asked.device_map is None else asked.device_map)
         checkpoint = open_checkpoint(pretrained_model_name_or_path, hub, config, overrides, asked.weight_files)
+        options = {"config": config, "dtype": dtype, "device": device, "bias_resize": bias_resize}
+        model = cls.from_checkpoint(checkpoint, **options, **arguments, **overrides)
+        report = cast(LoadReport, model.load_report)
+        return (model, report.as_loading_info()) if output_loading_info else model
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        config: BeitConfig | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str = "cpu",
+        bias_resize: str = "cubic",
+        **overrides: Any,
+    ) -> Self:
+        """Load a model from a checkpoint that is open already; see `from_pretrained`.
+
+        Raises:
+            CheckpointError: If a parameter is missing, unknown or of another shape.
+            ConfigError: If the config or an option is invalid.
+        """
+        arguments = cls._own_arguments(overrides)
+        check_request(cls.config_class, overrides, config is not None, bias_resize)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config
         new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
-        model = cls._built(wanted, arguments, checkpoint, bias_resize, place, dtype, new_head)
-        report = cast(LoadReport, model.load_report)
-        if not report.silent:
-            logger.warning("%s: %s", checkpoint.source, report)
-        model.eval()
-        return (model, report.as_loading_info()) if output_loading_info else model
+        model = cls._built(wanted, arguments, checkpoint, bias_resize, as_device(device), dtype, new_head)
+        if model.load_report is not None and not model.load_report.silent:
+            logger.warning("%s: %s", checkpoint.source, model.load_report)
+        return model.eval()
 
     @classmethod
     def _built(
@@ -217,11 +244,8 @@ class BeitPreTrainedModel(BeitBase):
         options = self.config.to_json_string(**file_facts(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
-        tensors = {name: tensor.contiguous() for name, tensor in HUGGING_FACE.from_canonical(canonical).items()}
-        with atomic_file(folder / WEIGHTS_NAME) as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
-        with atomic_file(folder / CONFIG_NAME) as temporary:
-            temporary.write_text(options, encoding="utf-8")
+        write_safetensors(folder / WEIGHTS_NAME, HUGGING_FACE.from_canonical(canonical))
+        write_text(folder / CONFIG_NAME, options)
         if push_to_hub:
             push_folder(folder, kwargs.pop("repo_id", folder.name), **kwargs)
 

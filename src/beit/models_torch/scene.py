@@ -5,7 +5,6 @@ Legend: C channels, K classes, H x W pixels of the picture, h x w pixels of the 
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,13 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from beit.errors import ConfigError
-from beit.files import atomic_file
+from beit.files import read_json, write_json
 from beit.image import HALF, normalise, to_unit_array
 from beit.image.post_processing import enlarged_bands
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
 from beit.models_torch.sliding_window import Windows, windowed_logits
 
 FILE_NAME = "scene_inference.json"
+_REMEDY = "train again, or remove it for the published settings"
 _MOST_IN_MEMORY = 2**28  # bytes of scores; more go to a temporary file
 
 
@@ -73,13 +73,11 @@ class SceneInference:
             strides = max(1, image_hw[0] * 2 // 3), max(1, image_hw[1] * 2 // 3)
             published: dict[str, Any] = {"windows": Windows(image_hw, strides), "shorter_side": min(image_hw)}
             return cls(**{**published, **options})
+        saved = read_json(file, "what training wrote", _REMEDY)
         try:
-            return cls(**{**_fields(json.loads(file.read_text(encoding="utf-8"))), **options})
+            return cls(**{**_fields(saved), **options})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(
-                f"{file} is damaged: {error}; expected what training wrote: train again, or remove it for the "
-                "published settings"
-            ) from None
+            raise ConfigError(f"{file} is damaged: {error}; expected what training wrote; {_REMEDY}") from None
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write it into the folder of a model.
@@ -87,8 +85,7 @@ class SceneInference:
         Raises:
             StorageError: If it cannot be written.
         """
-        with atomic_file(Path(folder) / FILE_NAME) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_json(Path(folder) / FILE_NAME, asdict(self))
 
     def size(self, height: int, width: int, scale: float) -> tuple[int, int]:
         """Return the height and width in which a picture is shown at a scale, in pixels."""

@@ -98,7 +98,6 @@ class Gallery:
         return self.folder / f"{name}.png"
 
     def _write(self, name: str, row: Image.Image) -> None:
-        self.folder.mkdir(exist_ok=True)
         with atomic_file(self._path(name)) as temporary:
             row.save(temporary, format="PNG", optimize=True)
 

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.files import atomic_file
+from beit.files import write_text
 from beit.reports.charts import Level, Line, confusion_chart, curve_chart
 
 Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]
@@ -74,8 +74,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section], recipe: st
     """
     environment = Environment(loader=PackageLoader("beit.reports"), autoescape=True, trim_blocks=True)
     page = environment.get_template("report.html.j2").render(title=title, sections=sections, recipe=recipe)
-    with atomic_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def curves_section(

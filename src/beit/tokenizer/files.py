@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
-from beit.files import atomic_file
-from beit.weights import WEIGHTS_NAME, check_fit, read_safetensors
+from beit.files import read_json, write_json
+from beit.models_torch.loading import read_safetensors, write_safetensors
+from beit.weights import WEIGHTS_NAME, check_fit
+
+_EXPECTED = f"the {CONFIG_NAME} of a tokenizer"
 
 
 def save_config(folder: str | Path, model_type: str, options: Mapping[str, Any]) -> None:
     """Write the options of a tokenizer into a folder, which is created if needed."""
-    text = json.dumps({"model_type": model_type, **options}, indent=2)
-    with atomic_file(Path(folder) / CONFIG_NAME) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(Path(folder) / CONFIG_NAME, {"model_type": model_type, **options})
 
 
 def read_model_type(folder: str | Path) -> Any:
@@ -29,7 +28,7 @@ def read_model_type(folder: str | Path) -> Any:
     Raises:
         ConfigError: If it is missing or no JSON object.
     """
-    return _read(Path(folder) / CONFIG_NAME).get("model_type")
+    return read_json(Path(folder) / CONFIG_NAME, _EXPECTED).get("model_type")
 
 
 def read_config(folder: str | Path, model_type: str, known: Collection[str]) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def read_config(folder: str | Path, model_type: str, known: Collection[str]) -> 
         ConfigError: If it is missing, damaged, of another kind of model, or has unknown options.
     """
     path = Path(folder) / CONFIG_NAME
-    options = _read(path)
+    options = read_json(path, _EXPECTED)
     found = options.pop("model_type", None)
     if found != model_type:
         raise ConfigError(f"{path} describes a model of type {found!r}; expected a tokenizer ({model_type!r})")
@@ -54,9 +53,7 @@ def save_tensors(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         StorageError: If the disk is full.
     """
-    with atomic_file(Path(folder) / WEIGHTS_NAME) as temporary:
-        whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        save_file(whole, temporary, metadata={"format": "pt"})
+    write_safetensors(Path(folder) / WEIGHTS_NAME, tensors)
 
 
 def load_tensors(folder: str | Path, model: nn.Module) -> None:
@@ -72,15 +69,3 @@ def load_tensors(folder: str | Path, model: nn.Module) -> None:
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
     check_fit(str(path), there, here)
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()}, assign=True)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        options: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{path} does not exist; a tokenizer folder holds a {CONFIG_NAME}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path} is not readable JSON ({error}); expected the {CONFIG_NAME} of a tokenizer") from None
-    if not isinstance(options, dict):
-        raise ConfigError(f"{path} holds a {type(options).__name__}; expected a tokenizer and its options")
-    return options

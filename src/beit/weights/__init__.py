@@ -1,21 +1,18 @@
 """Checkpoints: names, files, layouts, and what has to change for them to fit."""
 
-from beit.weights.adapt import fitted, shared_bias_to_layers, with_root
-from beit.weights.checkpoint import CONFIG_KEY, Checkpoint, open_checkpoint
+from beit.weights.checkpoint import Checkpoint, open_checkpoint
 from beit.weights.dalle import DALLE, dalle_options, locate_dalle, open_dalle
-from beit.weights.entry import Entry
-from beit.weights.fit import file_facts, fit
+from beit.weights.fit import LoadReport, check_fit, file_facts, fit, fitted, shared_bias_to_layers, with_root
 from beit.weights.flax import FLAX, flax_tree
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.layouts import LAYOUTS
-from beit.weights.locate import FLAX_FILE, WEIGHT_FILES
 from beit.weights.msgpack_file import write_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
-from beit.weights.overrides import PublishedArguments, check_overrides
-from beit.weights.report import LoadReport, check_fit
-from beit.weights.rules import Layout, Rule
-from beit.weights.storage import WEIGHTS_NAME, read_safetensors
+from beit.weights.request import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_request
+from beit.weights.rules import Entry, Layout, Rule
+from beit.weights.stored import StoredTensor, open_safetensors
 from beit.weights.timm_config import timm_config
+from beit.weights.unwrap import CONFIG_KEY
 from beit.weights.vqkd import VQ_KD, locate_vqkd, open_vqkd, vqkd_options
 
 __all__ = [
@@ -39,8 +36,9 @@ __all__ = [
     "LoadReport",
     "PublishedArguments",
     "Rule",
+    "StoredTensor",
     "check_fit",
-    "check_overrides",
+    "check_request",
     "dalle_options",
     "file_facts",
     "fit",
@@ -50,8 +48,8 @@ __all__ = [
     "locate_vqkd",
     "open_checkpoint",
     "open_dalle",
+    "open_safetensors",
     "open_vqkd",
-    "read_safetensors",
     "shared_bias_to_layers",
     "timm_config",
     "vqkd_options",

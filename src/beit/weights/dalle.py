@@ -14,11 +14,9 @@ from beit.catalog import DALLE_TOKENIZER
 from beit.errors import CheckpointError
 from beit.hub import HubOptions
 from beit.hub.download import fetch_url
-from beit.weights.entry import Entry, entry_of
-from beit.weights.pickle_globals import StoredModule
-from beit.weights.pickled import open_pickled
-from beit.weights.rules import Layout, Rule
-from beit.weights.storage import WEIGHTS_NAME
+from beit.weights.pickles import StoredModule, open_pickled
+from beit.weights.request import WEIGHTS_NAME
+from beit.weights.rules import Entry, Layout, Rule, entry_of
 from beit.weights.stored import StoredTensor
 
 ENCODER_NAME, DECODER_NAME = "encoder.pkl", "decoder.pkl"

@@ -1,13 +1,30 @@
-"""What of a checkpoint a model takes, and what its `config.json` says of the file beside it; for both frameworks."""
+"""Fitting a checkpoint to a model: what is changed on the way, what may differ, and the report of both.
+
+All names are canonical.
+"""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
-from beit.weights.entry import Entry
-from beit.weights.report import LoadReport, Shape, check_fit
+from beit.config import BeitConfig
+from beit.errors import CheckpointError
+from beit.geometry import Grid, num_relative_positions, patch_grid, resize_bias_table, resize_positions
+from beit.weights.rules import Entry
 
+Shape = tuple[int, ...]
+Tensor = TypeVar("Tensor")
+_ENCODER = ("embeddings.", "encoder.", "pooler.")
+_METHODS = {
+    "cubic": "the authors' cubic method",
+    "linear": "timm's linear method",
+    "bilinear": "bilinear interpolation",
+}
 # What a checkpoint of one task may lack when it is loaded into the model of another, or have too much, each as a whole.
 PARTS = (
     "classifier.*",
@@ -25,6 +42,96 @@ RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*", "decode_head.classifier.*", "au
 # What never has a place: the heads of a model that is loaded without one, and the patch aggregation layers of BEiT v2,
 # which only its pre-training uses.
 LEFT_OUT_ON_LOAD = (*(f"head:{part}" for part in PARTS), "*cls_pt_layers.*")
+
+
+def with_root(tensors: Mapping[str, Tensor], wanted: bool) -> dict[str, Tensor]:
+    """Put the encoder under "beit." (a model with a head) or take it out (the bare `BeitModel`).
+
+    A bare model has no use for heads; their tensors keep their names behind "head:" and are reported as left out.
+    """
+    has_root = any(name.startswith("beit.") for name in tensors)
+    placed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        bare = name.removeprefix("beit.")
+        # some files hold both forms; "norm" alone is a head's own norm wherever the root is used
+        in_encoder = name != bare or bare.startswith(_ENCODER) or (not has_root and bare.startswith("norm."))
+        if in_encoder:
+            placed[f"beit.{bare}" if wanted else bare] = tensor
+        else:
+            placed[name if wanted or name.startswith("pyramid.") else f"head:{name}"] = tensor
+    return placed
+
+
+def shared_bias_to_layers(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Give every layer its own copy of the relative position bias that pre-training shares.
+
+    Source: the fine-tuning scripts of the original implementation.
+    """
+    adapted: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        match = re.fullmatch(r"(beit\.|)encoder\.bias\.table", name)
+        if match is None:
+            adapted[name] = tensor
+            continue
+        for layer in range(layers):
+            adapted[f"{match[1]}encoder.layers.{layer}.attention.bias.table"] = tensor
+    return adapted
+
+
+def resized(
+    tensors: Mapping[str, Entry], source: Grid, target: Grid, method: str
+) -> tuple[dict[str, Entry], list[str]]:
+    """Resize bias tables and absolute positions to another grid.
+
+    Returns:
+        The tensors, and the names of those that were resized.
+    """
+    if source == target:
+        return dict(tensors), []
+    adapted, names = dict(tensors), list[str]()
+    for name, entry in tensors.items():
+        if name.endswith("bias.table") and entry.shape[0] == num_relative_positions(source):
+            shape = (num_relative_positions(target), *entry.shape[1:])
+            change = partial(resize_bias_table, source=source, target=target, method=method)
+        elif name.endswith("embeddings.position") and entry.shape[1] == 1 + source.patches:
+            shape = (1, 1 + target.patches, *entry.shape[2:])
+            change = partial(resize_positions, source=source, target=target)
+        else:
+            continue
+        adapted[name] = entry.changed(shape, change)
+        names.append(name)
+    return adapted, names
+
+
+def fitted(
+    tensors: Mapping[str, Entry], before: BeitConfig, config: BeitConfig, method: str, rooted: bool
+) -> tuple[dict[str, Entry], list[str], list[str]]:
+    """Adapt the tensors of a checkpoint to a model.
+
+    Args:
+        tensors: Under canonical names.
+        before: What the checkpoint is.
+        config: What the model is.
+        method: How bias tables are resized.
+        rooted: Whether the model keeps its encoder under "beit.".
+
+    Returns:
+        The tensors, what was done in words, and the names of those that were resized.
+    """
+    adapted, done = with_root(tensors, rooted), list[str]()
+    if config.use_relative_position_bias and not config.use_shared_relative_position_bias:
+        count = len(adapted)
+        adapted = shared_bias_to_layers(adapted, config.num_hidden_layers)
+        if len(adapted) != count:
+            done.append("the shared relative position bias was copied into every layer")
+    source, target = (patch_grid(options.image_size, options.patch_size) for options in (before, config))
+    adapted, names = resized(adapted, source, target, method)
+    sizes = f"from {source.height} x {source.width} to {target.height} x {target.width} patches"
+    if any(name.endswith("bias.table") for name in names):
+        done.append(f"the relative position bias was resized {sizes} by {_METHODS[method]}")
+    if any(name.endswith("embeddings.position") for name in names):
+        done.append(f"the absolute positions were resized {sizes} by bicubic interpolation")
+    return adapted, done, sorted(names)
 
 
 def fit(
@@ -64,3 +171,93 @@ def fit(
 def file_facts(dtype: str) -> dict[str, str | None]:
     """Return what `config.json` says about the file beside it; other versions' words for it are dropped."""
     return {"torch_dtype": dtype, "dtype": None, "transformers_version": None}
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """The differences between a checkpoint and the model it was loaded into; names are canonical.
+
+    Attributes:
+        missing: Parameters that the checkpoint does not hold.
+        unexpected: Tensors of the checkpoint that the model has no place for.
+        new: Parameters that keep their initial values: the missing ones, and those of a head for other classes.
+        resized: Tables and positions that were resampled to another image size.
+        adapted: What was changed on the way, in words, with the method.
+    """
+
+    missing: list[str] = field(default_factory=list[str])
+    unexpected: list[str] = field(default_factory=list[str])
+    new: list[str] = field(default_factory=list[str])
+    resized: list[str] = field(default_factory=list[str])
+    adapted: list[str] = field(default_factory=list[str])
+
+    def as_loading_info(self) -> dict[str, list[str]]:
+        """Return the mapping that the published `from_pretrained(..., output_loading_info=True)` gives."""
+        return {
+            "missing_keys": self.missing,
+            "unexpected_keys": self.unexpected,
+            "mismatched_keys": sorted(set(self.new) - set(self.missing)),
+            "error_msgs": [],
+        }
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing to tell: every parameter was loaded as it was."""
+        return not (self.new or self.unexpected or self.adapted)
+
+    def __str__(self) -> str:
+        lines = list(self.adapted)
+        if self.new:
+            lines.append(f"new, not from the checkpoint: {', '.join(self.new)} (as expected where training follows)")
+        if self.unexpected:
+            lines.append(f"in the checkpoint, not used: {', '.join(self.unexpected)}")
+        return "; ".join(lines) or "every parameter was loaded"
+
+
+def check_fit(
+    source: str,
+    found: Mapping[str, Shape],
+    expected: Mapping[str, Shape],
+    may_be_new: Sequence[str] = (),
+    may_be_left_out: Sequence[str] = (),
+    may_be_reshaped: Sequence[str] = (),
+) -> LoadReport:
+    """Compare the shapes of a checkpoint with those of a model.
+
+    Args:
+        source: The checkpoint, for messages.
+        found: Shapes in the checkpoint, by canonical name.
+        expected: Shapes of the model.
+        may_be_new: Patterns of names that a checkpoint may lack.
+        may_be_left_out: Patterns of names that a model may have no use for.
+        may_be_reshaped: Patterns of names that may have another shape, and are new then (a head for other classes).
+
+    Raises:
+        CheckpointError: Listing every other difference by name.
+    """
+    missing, unexpected = expected.keys() - found.keys(), found.keys() - expected.keys()
+    reshaped = {name for name in expected.keys() & found.keys() if expected[name] != found[name]}
+    refused = {
+        "missing": [name for name in missing if not _matches(name, may_be_new)],
+        "of another shape": [
+            f"{name} is {found[name]}, the model has {expected[name]}"
+            for name in reshaped
+            if not _matches(name, may_be_reshaped)
+        ],
+        "unknown": [name for name in unexpected if not _matches(name, may_be_left_out)],
+    }
+    problems = [f"{len(names)} {kind}: {_listed(sorted(names))}" for kind, names in refused.items() if names]
+    if problems:
+        raise CheckpointError(
+            f"{source} does not fit the model, {'; '.join(problems)}. Check that the checkpoint belongs to this config"
+        )
+    return LoadReport(sorted(missing), sorted(unexpected), sorted(missing | reshaped))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -16,17 +16,38 @@ _LAYER = r"beit\.encoder\.layers\.(\d+)\."
 _SEGMENTATION_BLOCKS = {12: [3, 5, 7, 11], 24: [7, 11, 15, 23]}
 
 
-def inferred_options(source: str, shapes: Mapping[str, Shape], hints: Mapping[str, Any]) -> dict[str, Any]:
+def inferred_options(
+    source: str, shapes: Mapping[str, Shape], hints: Mapping[str, Any], known: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the options of a model with these tensors.
 
     Args:
         source: The checkpoint, for messages.
         shapes: Shapes by canonical name, the encoder under "beit.".
-        hints: Options that are known from elsewhere, and win.
+        hints: Options that the checkpoint says elsewhere, and win.
+        known: Options that the caller knows; they help where all else leaves one open.
 
     Raises:
         CheckpointError: If an option cannot be told from the tensors; the message names it.
     """
+    known = known or {}
+    if "num_attention_heads" in known:
+        hints = {"num_attention_heads": known["num_attention_heads"], **hints}
+    if hints.get("id2label") and len(hints["id2label"]) != shapes.get("decode_head.classifier.weight", (0,))[0]:
+        hints = {name: value for name, value in hints.items() if name != "id2label"}
+    try:
+        options = _options(source, shapes, hints)
+    except CheckpointError:
+        if "image_size" not in known:
+            raise
+        # a grid that is not square: it has the size that was asked for
+        options = _options(source, shapes, {**hints, "image_size": known["image_size"]})
+    if "id2label" in options:
+        options.pop("num_labels", None)
+    return options
+
+
+def _options(source: str, shapes: Mapping[str, Shape], hints: Mapping[str, Any]) -> dict[str, Any]:
     patch = shapes.get("beit.embeddings.patch.weight")
     if patch is None or len(patch) != 4:
         raise CheckpointError(f"{source} holds no patch embedding; it is not a BEiT")

@@ -6,6 +6,7 @@ code 3 is a single numpy number in the same form.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from beit.errors import CheckpointError
-from beit.weights.stored import ITEM_SIZES, MAX_AXES, StoredTensor, reading, shortened
+from beit.errors import CheckpointError, shortened
+from beit.files import reading
+from beit.weights.cursor import Cursor
+from beit.weights.stored import ITEM_SIZES, MAX_AXES, StoredTensor, WeightFile
 
 _ARRAY, _NATIVE_COMPLEX, _NUMBER = 1, 2, 3  # extension codes of flax.serialization
 _CHUNKED = "__msgpack_chunked_array__"  # how Flax cuts arrays of more than 1 GiB into pieces
@@ -41,9 +44,8 @@ def open_msgpack(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is missing, damaged, or holds anything but maps, arrays, numbers and strings.
     """
-    path = Path(path)
-    with reading(path, "a Flax msgpack file"), path.open("rb") as file:
-        reader = _Reader(path, file, path.stat().st_size)
+    with reading(path, "a Flax msgpack file"):
+        reader = _Reader(WeightFile(path))
         tree = reader.value(depth=0)
         if not isinstance(tree, dict):
             raise ValueError(f"it holds {shortened(tree)}, not a map")
@@ -55,10 +57,10 @@ def open_msgpack(path: str | Path) -> dict[str, Any]:
 class _Reader:
     """A msgpack file read from front to back; every length is compared with what is left before it is believed."""
 
-    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
-        self.path = path
+    def __init__(self, file: WeightFile) -> None:
         self.file = file
-        self.size = self.left = size
+        self.stream = io.BufferedReader(Cursor(file))
+        self.size = self.left = file.size
         self.entries = 0
 
     def value(self, depth: int) -> Any:
@@ -93,7 +95,7 @@ class _Reader:
         if count > self.left:
             raise ValueError(f"{count} bytes are announced at byte {self._position}, {self.left} are left")
         self.left -= count
-        return self.file.read(count)
+        return self.stream.read(count)
 
     def _number(self, count: int) -> int:
         return int.from_bytes(self._take(count), "big")
@@ -140,14 +142,14 @@ class _Reader:
         if (first := self._number(1)) not in _BINARIES:
             raise ValueError(f"the elements of an array start with byte 0x{first:02x}; expected raw bytes")
         count = self._number(_BINARIES[first])
-        tensor = StoredTensor(shape, dtype, self.path, self._position)
+        tensor = StoredTensor(shape, dtype, self.file, self._position)
         if not tensor.nbytes == count == end - self._position:
             raise ValueError(
                 f"an array of shape {shape} and type {dtype} needs {tensor.nbytes} bytes; it announces {count}, and "
                 f"{end - self._position} are there"
             )
         self.left -= count
-        self.file.seek(end)
+        self.stream.seek(end)
         return tensor
 
     def _axes(self) -> int:

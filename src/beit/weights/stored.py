@@ -1,22 +1,26 @@
-"""A tensor that lies in a file and is read when asked for.
+"""Tensors that lie in a file and are read when asked for; and safetensors, whose header says where they lie.
 
-The readers of safetensors, pickled and msgpack files check every number they meet and return these; no byte of a
-tensor is touched before `read()`.
+A file is opened once. The readers of safetensors, pickled and msgpack files check every number they meet and return
+`StoredTensor`s; no byte of a tensor is touched before it is read.
+
+A safetensors file holds 8 bytes of length, a header in JSON, then the bytes of the tensors without gaps.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
-from beit.errors import CheckpointError
+from beit.errors import shortened
+from beit.files import reading
 
 # What `read()` takes from the file for each data type. numpy has no bfloat16; booleans are checked byte by byte.
 _ON_DISK = {
@@ -38,6 +42,50 @@ ITEM_SIZES = {name: np.dtype(code).itemsize for name, code in _ON_DISK.items()}
 MAX_AXES = 32  # numpy 1.x has no arrays of more axes
 _MAX_BYTES = 2**62  # numpy counts bytes in signed 64 bits, also those of empty arrays such as (0, 2**62)
 
+DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+_MAX_HEADER = 100_000_000  # the limit of the format itself
+_MAX_VALUES = 300_000  # JSON values in a header, some forty thousand tensors: more is an attack on time and memory
+
+
+class WeightFile:
+    """A file of weights, opened once: read at any place by any thread, closed when nothing refers to it any more."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds now."""
+        return os.fstat(self._descriptor).st_size
+
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        """Read what fits into the memory, and return how many bytes: fewer only at the end of the file."""
+        read = 0
+        while read < len(memory) and (count := os.preadv(self._descriptor, [memory[read:]], offset + read)):
+            read += count
+        return read
+
+    def read(self, count: int, offset: int) -> bytes:
+        """Return so many bytes: fewer only at the end of the file."""
+        memory = bytearray(count)
+        return bytes(memory[: self.read_into(memoryview(memory), offset)])
+
 
 @dataclass(frozen=True)
 class StoredTensor:
@@ -46,9 +94,8 @@ class StoredTensor:
     Attributes:
         shape: The size of each axis.
         dtype: The plain name of the data type, one of `ITEM_SIZES`.
-        path: The file that holds the tensor.
+        file: Where it lies.
         offset: Where its first element starts in the file, in bytes.
-        strides: The step along each axis, in elements; None when the elements lie in row-major order.
 
     Raises:
         ValueError: If a number is not one, is negative, or is beyond what an array can have.
@@ -56,22 +103,17 @@ class StoredTensor:
 
     shape: tuple[int, ...]
     dtype: str
-    path: Path
+    file: WeightFile
     offset: int
-    strides: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in ITEM_SIZES:
             raise ValueError(f"data type {shortened(self.dtype)}; expected one of {', '.join(ITEM_SIZES)}")
-        _check_axes("shape", self.shape)
+        check_axes("shape", self.shape)
         if not is_count(self.offset):
             raise ValueError(f"offset {shortened(self.offset)}; expected a whole number, zero or more")
         if math.prod(max(size, 1) for size in self.shape) * self.item_size > _MAX_BYTES:
             raise ValueError(f"shape {shortened(self.shape)} has more elements than fit into any memory")
-        if self.strides is not None:
-            _check_axes("strides", self.strides)
-            if len(self.strides) != len(self.shape):
-                raise ValueError(f"{len(self.strides)} strides for {len(self.shape)} axes; expected one for each")
 
     @property
     def item_size(self) -> int:
@@ -84,54 +126,43 @@ class StoredTensor:
         return math.prod(self.shape) * self.item_size
 
     @property
-    def span(self) -> int:
-        """Bytes in the file from the first element to the end of the last; more or less than `nbytes` if strided."""
-        if self.strides is None or 0 in self.shape:
-            return self.nbytes
-        steps = ((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        return (1 + sum(steps)) * self.item_size
+    def read_dtype(self) -> str:
+        """The type of what `read` returns; "bfloat16" stands for its bit patterns."""
+        return self.dtype
 
     @property
     def is_plain(self) -> bool:
         """Whether its bytes in the file are those of the array that `read()` returns, on this machine."""
-        return self.strides is None and self.dtype != "bool" and sys.byteorder == "little"
+        return self.dtype != "bool" and sys.byteorder == "little"
 
     def read_into(self, array: np.ndarray) -> None:
         """Read a plain tensor into a row-major array of its shape and type, with no copy between.
 
         Raises:
-            CheckpointError: If the file is gone or shorter than it must be.
+            CheckpointError: If the file is shorter than it must be.
         """
-        with reading(self.path, "a file of weights"), self.path.open("rb", buffering=0) as file:
-            file.seek(self.offset)
-            memory, read = array.reshape(-1).view(np.uint8), 0
-            while read < memory.size:
-                count = file.readinto(memory[read:].data)
-                if not count:
-                    raise ValueError(f"ended after {read} of {self.nbytes} bytes of a tensor")
-                read += count
+        memory = array.reshape(-1).view(np.uint8).data
+        with reading(self.file.path, "a file of weights"):
+            if (read := self.file.read_into(memory, self.offset)) < len(memory):
+                raise ValueError(f"ended after {read} of {len(memory)} bytes of a tensor")
 
     def read(self) -> np.ndarray:
         """Return the tensor as a row-major array; bfloat16 comes as its bit patterns in uint16.
 
         Raises:
-            CheckpointError: If the file is gone or shorter than it must be.
+            CheckpointError: If the file is shorter than it must be.
         """
-        with reading(self.path, "a file of weights"):
-            held = self.path.stat().st_size
-            if self.offset + self.span > held:  # looked at first, so that a false length allocates nothing
-                raise ValueError(f"holds {held} bytes, a tensor ends at byte {self.offset + self.span}")
-            block = np.fromfile(self.path, _ON_DISK[self.dtype], self.span // self.item_size, offset=self.offset)
-            if block.nbytes != self.span:
-                raise ValueError(f"ended after {block.nbytes} of {self.span} bytes of a tensor")
-        if self.dtype == "bool":
-            block = block != 0  # a byte other than 0 and 1 is no valid bool in memory
-        if self.strides is None or 0 in self.shape:
-            return block.reshape(self.shape)
-        # The stride of an axis of size 1 means nothing and may be any number.
-        steps = [stride * block.itemsize * (size > 1) for size, stride in zip(self.shape, self.strides, strict=True)]
-        view = np.lib.stride_tricks.as_strided(block, self.shape, steps, writeable=False)
-        return view.copy(order="C")
+        return self._elements(math.prod(self.shape)).reshape(self.shape)
+
+    def _elements(self, count: int) -> np.ndarray:
+        """Return so many elements from the first one on."""
+        size = count * self.item_size
+        with reading(self.file.path, "a file of weights"):
+            if self.offset + size > self.file.size:  # looked at first, so that a false length allocates nothing
+                raise ValueError(f"holds {self.file.size} bytes, a tensor ends at byte {self.offset + size}")
+        block = np.empty(count, _ON_DISK[self.dtype])
+        self.read_into(block)
+        return block != 0 if self.dtype == "bool" else block  # a byte but 0 and 1 is no valid bool in memory
 
 
 def is_count(value: object) -> bool:
@@ -139,55 +170,99 @@ def is_count(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
-def is_row_major(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Return whether strides, in elements, are those of elements in row-major order without gaps."""
-    expected = 1
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if size > 1 and stride != expected:
-            return 0 in shape
-        expected *= size
-    return True
-
-
-def shortened(value: object, items: int = 8) -> str:
-    """Return how a value met in a file is shown in a message.
-
-    Never by the megabyte, and never by `repr` of a container: what is nested cleverly takes for ever to print.
-    """
-    if isinstance(value, str | bytes):
-        return repr(value[:100]) + "..." * (len(value) > 100)
-    if isinstance(value, float | bool | None):
-        return repr(value)
-    if isinstance(value, int):
-        return repr(value) if value.bit_length() <= 256 else f"<int of {value.bit_length()} bits>"
-    if isinstance(value, list | tuple) and items:
-        shown = [shortened(item, items=0) for item in cast("Sequence[object]", value[:items])]
-        return f"[{', '.join(shown + ['...'] * (len(cast('Sequence[object]', value)) > items))}]"
-    return f"<{type(value).__name__}>"
-
-
-@contextmanager
-def reading(path: Path, kind: str) -> Generator[None]:
-    """Turn whatever goes wrong while a file is read into a `CheckpointError` that names the file.
-
-    A damaged file can make any line of a reader fail, so this is the one place that catches every exception.
-    """
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CheckpointError(f"{path} cannot be read ({reason}); expected {kind}; check its name and rights") from None
-    except Exception as error:
-        reason = str(error)[:300] or type(error).__name__
-        raise CheckpointError(
-            f"{path} is damaged or unsafe ({reason}); expected {kind}; fetch or save it again"
-        ) from None
-
-
-def _check_axes(what: str, numbers: tuple[Any, ...]) -> None:
+def check_axes(what: str, numbers: tuple[Any, ...]) -> None:
+    """Refuse numbers, one for each axis, that no array can have."""
     if len(numbers) > MAX_AXES:
         raise ValueError(f"{what} of {len(numbers)} axes; expected at most {MAX_AXES}")
     if not all(is_count(number) for number in numbers):
         raise ValueError(f"{what} {shortened(numbers)}; expected whole numbers, zero or more")
+
+
+def open_safetensors(path: str | Path) -> dict[str, StoredTensor]:
+    """Return the tensors of a safetensors file by name, none of them read yet.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or breaks a rule of the format.
+    """
+    with reading(path, "a safetensors file"):
+        file = WeightFile(path)
+        header, start = _header(file)
+        _check_metadata(header.pop("__metadata__", {}))
+        spans: list[tuple[int, int, str]] = []
+        tensors: dict[str, StoredTensor] = {}
+        for name, entry in header.items():
+            tensors[name], end = _tensor(file, name, entry, start)
+            spans.append((tensors[name].offset, end, name))
+        _check_cover(spans, start, file.size)
+        return tensors
+
+
+def _header(file: WeightFile) -> tuple[dict[str, Any], int]:
+    """Return the header, and where the tensors start."""
+    length = int.from_bytes(file.read(8, offset=0), "little")
+    if file.size < 8 or not 0 < length <= min(_MAX_HEADER, file.size - 8):
+        raise ValueError(f"a header of {length} bytes in a file of {file.size}")
+    text = file.read(length, offset=8)
+    # Every value of a JSON text follows one of these, so this bounds what the parser can build.
+    if sum(text.count(mark) for mark in (b",", b"[", b"{")) > _MAX_VALUES:
+        raise ValueError(f"a header of more than {_MAX_VALUES} values")
+    # A header has no numbers but whole ones, and a fraction of a million digits takes long to parse.
+    header = json.loads(text.decode(), object_pairs_hook=_unique, parse_float=_no_number, parse_constant=_no_number)
+    if not isinstance(header, dict):
+        raise ValueError(f"the header is {shortened(header)}, not an object")
+    return cast("dict[str, Any]", header), 8 + length
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"the header has the number {shortened(text)}; expected whole numbers")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {shortened(name)} stands twice in the header")
+        found[name] = value
+    return found
+
+
+def _check_metadata(metadata: object) -> None:
+    if not isinstance(metadata, dict):
+        raise ValueError(f"__metadata__ is {shortened(metadata)}, not an object of strings")
+    for value in cast("dict[str, Any]", metadata).values():
+        if not isinstance(value, str):
+            raise ValueError(f"__metadata__ holds {shortened(value)}, not a string")
+
+
+def _tensor(file: WeightFile, name: str, entry: Any, start: int) -> tuple[StoredTensor, int]:
+    """Return one tensor and where it ends in the file."""
+    name.encode("utf-8")  # JSON can spell half a character, which nobody could print
+    if not isinstance(entry, dict) or set(cast("dict[str, Any]", entry)) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{shortened(name)} is {shortened(entry)}; expected dtype, shape and data_offsets")
+    fields = cast("dict[str, Any]", entry)
+    dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"{shortened(name)} has the data type {shortened(dtype)}; expected one of {', '.join(DTYPES)}")
+    if not isinstance(shape, list):
+        raise ValueError(f"{shortened(name)} has the shape {shortened(shape)}, not a list")
+    if not isinstance(offsets, list):
+        raise ValueError(f"{shortened(name)} has the data_offsets {shortened(offsets)}, not a list")
+    numbers = cast("list[Any]", offsets)
+    if len(numbers) != 2 or not all(map(is_count, numbers)) or numbers[0] > numbers[1]:
+        raise ValueError(f"{shortened(name)} has the data_offsets {shortened(numbers)}; expected [begin, end]")
+    begin, end = numbers
+    tensor = StoredTensor(tuple(cast("list[Any]", shape)), DTYPES[dtype], file, start + begin)
+    if tensor.nbytes != end - begin:
+        raise ValueError(f"{shortened(name)} needs {tensor.nbytes} bytes and is given {end - begin}")
+    return tensor, start + end
+
+
+def _check_cover(spans: list[tuple[int, int, str]], start: int, size: int) -> None:
+    """Refuse tensors that overlap, leave holes, or end elsewhere than the file: bytes nobody owns hide things."""
+    covered = start
+    for begin, end, name in sorted(spans):
+        if begin != covered:
+            raise ValueError(f"{shortened(name)} starts at byte {begin}; expected {covered}, where the last one ends")
+        covered = end
+    if covered != size:
+        raise ValueError(f"its tensors end at byte {covered}, the file at byte {size}")

@@ -15,10 +15,9 @@ from beit.config import CONFIG_NAME
 from beit.errors import CheckpointError
 from beit.hub import HubOptions, fetch_url
 from beit.weights.checkpoint import check_total, open_file
-from beit.weights.entry import Entry, entry_of
 from beit.weights.original import encoder_rules
-from beit.weights.rules import Layout, Rule
-from beit.weights.storage import WEIGHTS_NAME
+from beit.weights.request import WEIGHTS_NAME
+from beit.weights.rules import Entry, Layout, Rule, entry_of
 
 _SUFFIX = ".pth"
 _SUFFIXES = (_SUFFIX, ".pt", ".bin")

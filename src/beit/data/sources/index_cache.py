@@ -37,5 +37,5 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     try:
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **untyped)
-    except (StorageError, OSError):
+    except StorageError:
         return

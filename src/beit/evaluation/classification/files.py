@@ -17,7 +17,7 @@ from typing import Any
 
 from beit import __version__
 from beit.evaluation.classification.evaluation import Evaluation
-from beit.files import atomic_file
+from beit.files import atomic_file, write_text
 from beit.settings.evaluate import EvaluateJob
 
 SCHEMA = 1
@@ -77,8 +77,7 @@ def write_result(path: Path, evaluation: Evaluation, model: EvaluatedModel, job:
         "broken": [asdict(picture) for picture in evaluation.broken],
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def write_predictions(path: Path, evaluation: Evaluation) -> None:

@@ -6,7 +6,6 @@ The JSON holds "schema", "numbers", "per_class", "confusion" (rows are true clas
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from beit.data import BrokenPictures, NamedClasses, read_classes, spread
 from beit.errors import CheckpointError, ConfigError
 from beit.evaluation.checks import check_places, check_settings
 from beit.evaluation.segmentation.measure import MeasuredScenes, measure_scenes, overlay_section, score_sections
-from beit.files import atomic_file
+from beit.files import atomic_file, write_json
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForSemanticSegmentation
@@ -164,8 +163,7 @@ def _write_result(path: Path, evaluation: SceneEvaluation, job: EvaluateJob) -> 
         "settings": resolved_recipe(job),
         "broken": [{"name": broken.name, "reason": broken.reason} for broken in evaluation.measured.broken],
     }
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content, indent=1)
 
 
 def _write_scenes(path: Path, measured: MeasuredScenes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from beit.errors import ConfigError
 from beit.evaluation.tokenizer.pictures import reconstruction_section
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer, predicted_features
 from beit.evaluation.tokenizer.ready import ready_tokenizer
-from beit.files import atomic_file
+from beit.files import write_json
 from beit.geometry import Grid
 from beit.reports.report import Section, numbers_table, write_report
 from beit.settings.inputs import open_pictures
@@ -48,8 +47,7 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
     BrokenPictures(None, len(source), job.data.max_broken).add(broken)
     numbers = quality.numbers()
     if job.output is not None:
-        with atomic_file(job.output) as temporary:
-            temporary.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        write_json(job.output, numbers)
     if job.report is not None:
         sections = [
             Section("What the tokens keep", "Measured with hard tokens.", table=numbers_table(numbers)),

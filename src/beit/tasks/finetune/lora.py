@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from beit.models_torch import BeitForImageClassification
+from beit.models_torch.loading import read_safetensors, write_safetensors
 from beit.settings.finetune import LoraSettings
-from beit.weights import check_fit, read_safetensors
+from beit.weights import check_fit
 
 FILE_NAME = "adapter.safetensors"
 _ATTENTION = ("attention.qkv", "attention.output")
@@ -72,9 +72,7 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
 
 def save_adapter(model: nn.Module, folder: Path) -> None:
     """Write what is trained, beside the merged model, so that a run continues from exactly where it was."""
-    save_file(
-        {name: value.detach().contiguous().clone() for name, value in _trained(model).items()}, folder / FILE_NAME
-    )
+    write_safetensors(folder / FILE_NAME, {name: value.detach().clone() for name, value in _trained(model).items()})
 
 
 def load_adapter(model: nn.Module, folder: Path) -> None:

@@ -40,7 +40,7 @@ def starting_model(
     before = BeitConfig.from_dict(checkpoint.options)
     config = task_config(job.model, before, options, job.checkpoint)
     keeps = _keeps_head(job, checkpoint, before, classes)
-    model = BeitForImageClassification.from_pretrained(job.checkpoint, config=config, bias_resize=job.bias_resize)
+    model = BeitForImageClassification.from_checkpoint(checkpoint, config=config, bias_resize=job.bias_resize)
     if not keeps:
         model.initialise_weights(model.classifier)
     _take_over_norm(model, checkpoint)

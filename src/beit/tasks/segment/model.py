@@ -41,7 +41,7 @@ def starting_segmenter(job: SegmentJob, classes: list[str]) -> BeitForSemanticSe
     told = has_head and len(before.out_indices) == 4  # a file without a config does not tell
     if job.layers is not None or not told:
         config = _tapped(config, job.layers)
-    model = BeitForSemanticSegmentation.from_pretrained(job.checkpoint, config=config)
+    model = BeitForSemanticSegmentation.from_checkpoint(checkpoint, config=config)
     if has_head and before.class_names != classes:
         logger.warning(
             "%s knows %s classes, the data %s others: their last layer begins anew", job.checkpoint,

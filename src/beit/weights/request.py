@@ -1,17 +1,22 @@
-"""From a name to files: a folder, a file, a hub repository, or a published checkpoint in any of its spellings."""
+"""The request to load a checkpoint: the name that leads to its files, options of the config, published arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from beit.catalog import PublicCheckpoint, public_checkpoint
-from beit.config import CONFIG_NAME
-from beit.errors import CheckpointError
+from beit.config import CONFIG_NAME, BeitConfig
+from beit.errors import CheckpointError, ConfigError
+from beit.files import read_json
+from beit.geometry import BIAS_RESIZE
 from beit.hub import HubOptions, fetch_url, hub_file, is_hub_name
-from beit.weights.storage import WEIGHTS_NAME
 
+WEIGHTS_NAME = "model.safetensors"
 FLAX_FILE = "flax_model.msgpack"
 # In order of preference: what is safest and fastest to read first.
 WEIGHT_FILES = (
@@ -22,6 +27,27 @@ WEIGHT_FILES = (
     FLAX_FILE,
 )
 _FILE_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".pkl", ".ckpt", ".msgpack", ".json")
+_BEYOND_THE_SIGNATURE = (
+    "num_labels",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+    "out_indices_meaning",
+    "batch_norm_eps",
+)
+# A head for other classes is new and all else must fit; memory is always spared; nothing remote is ever executed.
+_GRANTED = (
+    "ignore_mismatched_sizes",
+    "low_cpu_mem_usage",
+    "trust_remote_code",
+    "attn_implementation",
+    "resume_download",
+    "_fast_init",
+)
+_ONLY_NONE = ("variant", "proxies", "state_dict", "from_tf", "quantization_config", "offload_folder")
 
 
 @dataclass(frozen=True)
@@ -95,6 +121,8 @@ def _in_folder(folder: Path, files: Sequence[str]) -> Located:
     for name in files:
         if (folder / name).is_file():
             return Located(str(folder), folder / name, config if config.is_file() else None)
+    if config.is_file():
+        read_json(config, "the config.json of a BEiT")  # a damaged one is the clearer message
     raise CheckpointError(f"{folder} does not hold weights; expected one of {list(files)}")
 
 
@@ -104,3 +132,59 @@ def _on_hub(repository: str, public: PublicCheckpoint | None, options: HubOption
         if (path := hub_file(repository, name, options)) is not None:
             return Located(repository, path, config, public, options, repository)
     raise CheckpointError(f"the hub repository {repository} holds no weights; expected one of {list(files)}")
+
+
+def check_request(
+    config_class: type[BeitConfig], overrides: Mapping[str, Any], given_config: bool, bias_resize: str
+) -> None:
+    """Refuse an unknown way to resize bias tables, and misspelt options, which a config would silently keep.
+
+    Raises:
+        ConfigError: Naming the known ways, or the nearest option.
+    """
+    if bias_resize not in BIAS_RESIZE:
+        raise ConfigError(f"bias_resize is {bias_resize!r}; expected one of {list(BIAS_RESIZE)}")
+    if given_config and overrides:
+        raise ConfigError(f"config was given and {sorted(overrides)} beside it; change the config instead")
+    known = [*inspect.signature(config_class.__init__).parameters, *_BEYOND_THE_SIGNATURE]
+    for name in overrides:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"there is no option {name!r}{hint}")
+
+
+@dataclass(frozen=True)
+class PublishedArguments:
+    """Arguments of the published `from_pretrained` that have another name here or choose among files."""
+
+    torch_dtype: Any = None
+    use_auth_token: str | bool | None = None
+    device_map: Any = None
+    use_safetensors: bool | None = None
+    from_flax: bool = False
+
+    @classmethod
+    def taken_from(cls, given: dict[str, Any]) -> PublishedArguments:
+        """Take them out of what was given; those that ask for what happens anyway, or for nothing, are dropped.
+
+        Raises:
+            ConfigError: If one asks for what is not done here.
+        """
+        for name in _GRANTED:
+            given.pop(name, None)
+        for name in _ONLY_NONE:
+            if given.pop(name, None):
+                raise ConfigError(f"{name} was given; it is not supported, leave it out")
+        if isinstance(given.get("device_map"), Mapping):
+            raise ConfigError("device_map is a mapping; expected one device for the whole model")
+        return cls(**{name: given.pop(name) for name in cls.__dataclass_fields__ if name in given})
+
+    @property
+    def weight_files(self) -> tuple[str, ...]:
+        """The files of a folder or repository that may be read, in order."""
+        if self.from_flax:
+            return (FLAX_FILE,)
+        if self.use_safetensors is None:
+            return WEIGHT_FILES
+        return tuple(name for name in WEIGHT_FILES if (".safetensors" in name) == self.use_safetensors)

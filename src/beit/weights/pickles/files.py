@@ -1,7 +1,7 @@
 """Read what `torch.save` or `pickle` wrote, without torch and without running anything.
 
 Three kinds of files are told apart here: the zip files of torch, the older ones that hold five pickles and then the
-storages, and plain pickles. `pickle_machine` interprets the pickles; what it built is returned once it is known that
+storages, and plain pickles. `machine` interprets the pickles; what it built is returned once it is known that
 everyone can walk it.
 """
 
@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NoReturn, cast
 
-from beit.weights.pickle_globals import MAX_STEPS, Job, Storage, StoredModule
-from beit.weights.pickle_machine import MAX_PICKLE, run_pickle
-from beit.weights.stored import StoredTensor, reading, shortened
+from beit.errors import shortened
+from beit.files import reading
+from beit.weights.cursor import Cursor
+from beit.weights.pickles.globals import MAX_STEPS, Job
+from beit.weights.pickles.machine import MAX_PICKLE, run_pickle
+from beit.weights.pickles.stored import Storage, StoredModule
+from beit.weights.stored import StoredTensor, WeightFile
 
 _KIND = "a checkpoint of torch.save or a plain pickle"
 _MAX_DEPTH = 64  # of the result, so that everyone may walk it by plain recursion
 _MAX_DIRECTORY = 4 * 2**20  # bytes of the directory of a zip file, some forty thousand tensors
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
+_RECORD = b"PK\x03\x04"  # the first bytes of a record in a zip file
 
 
 def open_pickled(path: str | Path, modules: Iterable[str] = ()) -> Any:
@@ -39,17 +43,16 @@ def open_pickled(path: str | Path, modules: Iterable[str] = ()) -> Any:
     Raises:
         CheckpointError: If the file is missing, damaged, too large, or wants to use anything else.
     """
-    path = Path(path)
-    with reading(path, _KIND), path.open("rb") as file:
-        size = path.stat().st_size
-        if file.read(4) == b"PK\x03\x04":
-            return _open_zip(path, file, size, frozenset(modules))
-        file.seek(0)
-        first = run_pickle(Job(path, _no_storage), file, size)
+    with reading(path, _KIND):
+        file = WeightFile(path)
+        if file.read(4, offset=0) == _RECORD:
+            return _open_zip(file, frozenset(modules))
+        stream = io.BufferedReader(Cursor(file))
+        first = run_pickle(Job(file, _no_storage), stream, file.size)
         if first == _LEGACY_MAGIC:
-            return _open_legacy(path, file, size)
-        if file.tell() != size:
-            raise ValueError(f"{size - file.tell()} bytes follow the end of the pickle")
+            return _open_legacy(file, stream)
+        if stream.tell() != file.size:
+            raise ValueError(f"{file.size - stream.tell()} bytes follow the end of the pickle")
         return _checked(first)
 
 
@@ -57,16 +60,16 @@ def _no_storage(storage: Storage) -> NoReturn:
     raise ValueError(f"a tensor refers to storage {shortened(storage.key)}, but a plain pickle has none")
 
 
-def _open_zip(path: Path, file: BinaryIO, size: int, modules: frozenset[str]) -> Any:
+def _open_zip(file: WeightFile, modules: frozenset[str]) -> Any:
     """Read the format of torch since 1.6: a zip file of data.pkl and one uncompressed record per storage."""
-    records = _zip_records(path, size)
+    records = _zip_records(file)
     found = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(found) != 1:
         raise ValueError(f"{len(found)} records named data.pkl in a zip file of {len(records)}; expected one")
     folder = found[0].removesuffix("data.pkl")
     if (order := records.get(folder + "byteorder")) is not None:
-        file.seek(_data_offset(file, order, size))
-        if (name := file.read(min(order.file_size, 16))) != b"little":
+        name = file.read(min(order.file_size, 16), _data_offset(file, order))
+        if name != b"little":
             raise ValueError(f"the byte order is {name!r}; expected little")
     starts: dict[str, int] = {}
 
@@ -79,33 +82,32 @@ def _open_zip(path: Path, file: BinaryIO, size: int, modules: frozenset[str]) ->
                 f"storage {shortened(storage.key)} of {storage.nbytes} bytes has a record of {record.file_size}"
             )
         if storage.key not in starts:
-            with path.open("rb") as other:  # `file` is being read by the machine
-                starts[storage.key] = _data_offset(other, record, size)
+            starts[storage.key] = _data_offset(file, record)
         return starts[storage.key]
 
     record = records[found[0]]
     if record.file_size > MAX_PICKLE:
         raise ValueError(f"data.pkl has {record.file_size} bytes; expected at most {MAX_PICKLE}")
-    start = _data_offset(file, record, size)
-    file.seek(start)
-    result = run_pickle(Job(path, locate, modules), file, start + record.file_size)
-    if file.tell() != start + record.file_size:
-        raise ValueError(f"{start + record.file_size - file.tell()} bytes follow the end of data.pkl")
+    stream = io.BufferedReader(Cursor(file))
+    end = stream.seek(_data_offset(file, record)) + record.file_size
+    result = run_pickle(Job(file, locate, modules), stream, end)
+    if stream.tell() != end:
+        raise ValueError(f"{end - stream.tell()} bytes follow the end of data.pkl")
     return _checked(result)
 
 
-class _CautiousFile(io.FileIO):
+class _CautiousCursor(Cursor):
     """A file for `zipfile`, which reads the directory of a zip file in one go, whatever its size."""
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        count = os.fstat(self.fileno()).st_size - self.tell() if size is None or size < 0 else size
+    def read(self, size: int | None = -1, /) -> bytes | None:
+        count = self.file.size - self.tell() if size is None or size < 0 else size
         if count > _MAX_DIRECTORY:
             raise ValueError(f"the directory of the zip file has {count} bytes; expected at most {_MAX_DIRECTORY}")
         return super().read(count)
 
 
-def _zip_records(path: Path, size: int) -> dict[str, zipfile.ZipInfo]:
-    with _CautiousFile(path) as file, zipfile.ZipFile(cast("IO[bytes]", file)) as archive:
+def _zip_records(file: WeightFile) -> dict[str, zipfile.ZipInfo]:
+    with zipfile.ZipFile(cast("IO[bytes]", _CautiousCursor(file))) as archive:
         infos = archive.infolist()
     records = {info.filename: info for info in infos}
     if len(records) != len(infos):
@@ -116,56 +118,54 @@ def _zip_records(path: Path, size: int) -> dict[str, zipfile.ZipInfo]:
             raise ValueError(f"record {name} is encrypted; expected none to be")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise ValueError(f"record {name} is compressed; torch.save stores without compression")
-        if info.file_size > size:
-            raise ValueError(f"record {name} of {info.file_size} bytes in a file of {size}")
+        if info.file_size > file.size:
+            raise ValueError(f"record {name} of {info.file_size} bytes in a file of {file.size}")
     return records
 
 
-def _data_offset(file: BinaryIO, record: zipfile.ZipInfo, size: int) -> int:
+def _data_offset(file: WeightFile, record: zipfile.ZipInfo) -> int:
     """Return where the bytes of a record start; only its local header knows, which torch pads to align them."""
-    file.seek(record.header_offset)
-    header = file.read(30)
-    if len(header) != 30 or header[:4] != b"PK\x03\x04":
+    header = file.read(30, record.header_offset)
+    if len(header) != 30 or header[:4] != _RECORD:
         raise ValueError(f"record {shortened(record.filename)} has no header at byte {record.header_offset}")
     start = record.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:], "little")
-    if start + record.file_size > size:
-        raise ValueError(f"record {shortened(record.filename)} ends at byte {start + record.file_size} of {size}")
+    if start + record.file_size > file.size:
+        raise ValueError(f"record {shortened(record.filename)} ends at byte {start + record.file_size} of {file.size}")
     return start
 
 
-def _open_legacy(path: Path, file: BinaryIO, size: int) -> Any:
+def _open_legacy(file: WeightFile, stream: BinaryIO) -> Any:
     """Read the format of torch before 1.6: five pickles, then the storages, each with its length in front.
 
-    The object comes before the places of its storages, so it is read twice: first to learn which storages there are.
+    The object comes before its storages: its tensors are put in their places when those are known.
     """
-    version = run_pickle(Job(path, _no_storage), file, size)
-    system = run_pickle(Job(path, _no_storage), file, size)
+    version = run_pickle(Job(file, _no_storage), stream, file.size)
+    system = run_pickle(Job(file, _no_storage), stream, file.size)
     if version != _LEGACY_VERSION:
         raise ValueError(f"version {shortened(version)} of the format; expected {_LEGACY_VERSION}")
     if not isinstance(system, dict) or cast("dict[str, Any]", system).get("little_endian") is not True:
         raise ValueError("the bytes are not in little-endian order")
-    start = file.tell()
-    survey = Job(path, lambda _: 0)
-    run_pickle(survey, file, size)
-    keys = run_pickle(Job(path, _no_storage), file, size)
+    job = Job(file, locate=None)
+    result = _checked(run_pickle(job, stream, file.size))
+    keys = run_pickle(Job(file, _no_storage), stream, file.size)
     names = cast("list[Any]", keys) if isinstance(keys, list) else []
     # Only strings are compared: lists of lists of lists can take for ever.
-    if not all(isinstance(name, str) for name in names) or sorted(names) != sorted(survey.storages):
+    if not all(isinstance(name, str) for name in names) or sorted(names) != sorted(job.storages):
         raise ValueError("the list of storages does not name those that the tensors refer to")
     starts: dict[str, int] = {}
     for key in cast("list[str]", names):
-        storage = survey.storages[key]
-        count = int.from_bytes(file.read(8), "little", signed=True)
+        storage = job.storages[key]
+        count = int.from_bytes(stream.read(8), "little", signed=True)
         if count != storage.count:
             raise ValueError(f"storage {shortened(key)} has {count} elements; the tensors expect {storage.count}")
-        starts[key] = file.tell()
-        if starts[key] + storage.nbytes > size:
-            raise ValueError(f"storage {shortened(key)} ends at byte {starts[key] + storage.nbytes} of {size}")
-        file.seek(storage.nbytes, io.SEEK_CUR)
-    if file.tell() != size:
-        raise ValueError(f"{size - file.tell()} bytes follow the last storage")
-    file.seek(start)
-    return _checked(run_pickle(Job(path, lambda storage: starts[storage.key]), file, size))
+        starts[key] = stream.tell()
+        if starts[key] + storage.nbytes > file.size:
+            raise ValueError(f"storage {shortened(key)} ends at byte {starts[key] + storage.nbytes} of {file.size}")
+        stream.seek(storage.nbytes, io.SEEK_CUR)
+    if stream.tell() != file.size:
+        raise ValueError(f"{file.size - stream.tell()} bytes follow the last storage")
+    job.place(starts)
+    return result
 
 
 def _checked(result: Any) -> Any:

@@ -15,18 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, cast
 
-from beit.errors import CheckpointError
-from beit.weights.pickle_globals import (
-    CALLS,
-    STORAGES,
-    Job,
-    NumpyType,
-    Storage,
-    StoredModule,
-    called,
-    hashable,
-)
-from beit.weights.stored import ITEM_SIZES, is_count, shortened
+from beit.errors import CheckpointError, shortened
+from beit.weights.pickles.globals import CALLS, Job, called, hashable
+from beit.weights.pickles.stored import STORAGES, NumpyType, Storage, StoredModule
+from beit.weights.stored import ITEM_SIZES, is_count
 
 MAX_PICKLE = 64 * 2**20  # bytes of the pickle itself, without tensors; those of BEiT have less than one MiB
 _MAX_INTEGER_BITS = 256  # the state of a random generator; larger ones only slow arithmetic down
@@ -41,7 +33,7 @@ def run_pickle(job: Job, file: BinaryIO, end: int) -> Any:
 
     Raises:
         ValueError: If the pickle is damaged, too large or too long.
-        CheckpointError: If it wants to use anything that is not in `pickle_globals`.
+        CheckpointError: If it wants to use anything that is not in `globals`.
     """
     return _Machine(job).run(_Window(file, end))
 
@@ -163,7 +155,7 @@ class _Machine:
             self.stack.append(name)
         else:
             raise CheckpointError(
-                f"{self.job.path} wants to use {shortened(name)}; only tensors, containers, numbers, strings and "
+                f"{self.job.file.path} wants to use {shortened(name)}; only tensors, containers, numbers, strings and "
                 "argparse.Namespace are read; if you trust the file, save its state_dict() alone where it was made"
             )
 

@@ -1,54 +1,25 @@
 """The functions and classes that a pickle may name, and what the machine builds in their place.
 
-Nothing named here is imported for a file's sake: `CALLS` says which of our own functions stands for a call, `STORAGES`
-which data type a storage of torch has. Every name in neither, save the data types of torch, is refused.
+Nothing named here is imported for a file's sake: `CALLS` says which of our own functions stands for a call,
+`stored.STORAGES` which data type a storage of torch has. Every name in neither is refused, save torch's data types.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
-from beit.weights.stored import ITEM_SIZES, MAX_AXES, StoredTensor, is_count, is_row_major, shortened
+from beit.errors import shortened
+from beit.weights.pickles.stored import NumpyType, Storage, StoredModule, StridedTensor, is_row_major
+from beit.weights.stored import MAX_AXES, StoredTensor, WeightFile, is_count
 
 MAX_STEPS = 200_000  # instructions and copied items; a large BEiT with its optimizer takes some 50,000
-
-# Storage classes of torch -> data type; None for plain bytes, where the tensor says what they are.
-STORAGES = {
-    "torch.DoubleStorage": "float64",
-    "torch.FloatStorage": "float32",
-    "torch.HalfStorage": "float16",
-    "torch.BFloat16Storage": "bfloat16",
-    "torch.LongStorage": "int64",
-    "torch.IntStorage": "int32",
-    "torch.ShortStorage": "int16",
-    "torch.CharStorage": "int8",
-    "torch.ByteStorage": "uint8",
-    "torch.BoolStorage": "bool",
-    "torch.UntypedStorage": None,
-    "torch.storage.UntypedStorage": None,
-}
-
-
-@dataclass(frozen=True)
-class Storage:
-    """What a file says of a block of elements that tensors share."""
-
-    key: str
-    dtype: str | None
-    count: int
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the block; plain bytes count as one each."""
-        return self.count * ITEM_SIZES[self.dtype or "uint8"]
-
 
 Locate = Callable[[Storage], int]  # -> where a storage starts in the file; it has been checked to lie inside
 
@@ -58,17 +29,19 @@ class Job:
     """One pickle that is being read.
 
     Attributes:
-        path: The file that holds it.
-        locate: Where each storage starts in that file.
+        file: The file that holds it.
+        locate: Where each storage starts in that file; None where that is known only after the pickle.
         modules: Classes of torch modules that it may hold whole, by full name; most files may hold none.
         storages: The storages that it has referred to so far, by key.
+        tensors: Those made so far, each with its storage.
         steps: The work done so far.
     """
 
-    path: Path
-    locate: Locate
+    file: WeightFile
+    locate: Locate | None
     modules: frozenset[str] = frozenset()
     storages: dict[str, Storage] = field(default_factory=dict[str, Storage])
+    tensors: list[tuple[StoredTensor, Storage]] = field(default_factory=list[tuple[StoredTensor, Storage]])
     steps: int = 0
 
     def spend(self, steps: int) -> None:
@@ -77,37 +50,10 @@ class Job:
         if self.steps > MAX_STEPS:
             raise ValueError(f"more than {MAX_STEPS} instructions")
 
-
-@dataclass(frozen=True)
-class NumpyType:
-    """Stands for the type of a numpy number, such as "f8"."""
-
-    code: str
-
-
-@dataclass(eq=False)
-class StoredModule:
-    """A torch module that was pickled whole: what its class was called, and its attributes; no class is ever loaded.
-
-    Attributes:
-        kind: The full name of its class.
-        state: Its attributes, with tensors under `_parameters` and modules inside under `_modules`.
-    """
-
-    kind: str
-    state: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    def tensors(self, prefix: str = "") -> dict[str, StoredTensor]:
-        """Return what `state_dict()` would: tensors by their names, joined by dots."""
-        found: dict[str, StoredTensor] = {}
-        for group in ("_parameters", "_buffers", "_modules"):
-            members = self.state.get(group)
-            for name, value in members.items() if isinstance(members, dict) else ():
-                if isinstance(value, StoredTensor):
-                    found[f"{prefix}{name}"] = value
-                elif isinstance(value, StoredModule):
-                    found |= value.tensors(f"{prefix}{name}.")
-        return found
+    def place(self, starts: Mapping[str, int]) -> None:
+        """Move the tensors to where their storages start; the containers that hold them are as they were."""
+        for tensor, storage in self.tensors:
+            object.__setattr__(tensor, "offset", tensor.offset + starts[storage.key])
 
 
 def called(job: Job, name: str, arguments: tuple[Any, ...]) -> Any:
@@ -188,15 +134,18 @@ def _tensor(job: Job, storage: Any, offset: Any, shape: Any, strides: Any, *rest
         raise ValueError("a tensor is made from something other than storage, offset, shape and strides")
     shape, strides = cast("tuple[Any, ...]", shape), cast("tuple[Any, ...]", strides)
     dtype = dtype or storage.dtype or "uint8"
-    in_place = StoredTensor(shape, dtype, job.path, offset, strides)  # its checks make the numbers usable
-    begin = offset * in_place.item_size
-    if begin + in_place.span > storage.nbytes or in_place.nbytes > storage.nbytes:
+    view = StridedTensor(shape, dtype, job.file, offset, strides)  # its checks make the numbers usable
+    begin, end = offset * view.item_size, (offset + view.span) * view.item_size
+    if end > storage.nbytes or view.nbytes > storage.nbytes:
         raise ValueError(
             f"a tensor of shape {shape}, strides {strides} and offset {offset} is larger than its storage "
             f"{shortened(storage.key)} of {storage.nbytes} bytes"
         )
-    start = job.locate(storage) + begin
-    return StoredTensor(shape, dtype, job.path, start, None if is_row_major(shape, strides) else strides)
+    start = begin + (0 if job.locate is None else job.locate(storage))
+    row_major = is_row_major(shape, strides)
+    tensor = (StoredTensor if row_major else partial(StridedTensor, strides=strides))(shape, dtype, job.file, start)
+    job.tensors.append((tensor, storage))
+    return tensor
 
 
 # Functions and classes that a pickle may call -> what stands for them.
