@@ -10,8 +10,8 @@ import uvicorn
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation, Predictor, preset
 from beit.image import Preprocessing
 from beit.inference.runners.torch_runner import TorchRunner
-from beit.service import ServiceSettings, create_app
 from beit.models_torch.scene import SceneInference
+from beit.service import ServiceSettings, create_app
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from tests.conftest import TINY_MODEL
 

@@ -279,7 +279,10 @@ def test_what_is_missing(classifier, tmp_path):
     with pytest.raises(DataError, match="there are no pictures in"):
         predictor.classify(tmp_path / "empty")
     assert predictor.classify([]) == []
-    for precision, message in (("int8", "precision is 'int8'; expected one of fp32"), ("fp16", "expected fp32 or bf16")):
+    for precision, message in (
+        ("int8", "precision is 'int8'; expected one of fp32"),
+        ("fp16", "expected fp32 or bf16"),
+    ):
         with pytest.raises(ConfigError, match=message):
             loaded(classifier, precision=precision)
     bare = shutil.copytree(classifier, tmp_path / "bare")

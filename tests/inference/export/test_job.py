@@ -31,7 +31,13 @@ def exported(folders, tmp_path_factory):
     done, programs, trace = {}, {}, job.trace
 
     def traced(subject, options):
-        key = (subject.source, subject.task, options.batch_size, options.image_size, options.precision == "fp16" and options.to != "openvino")
+        key = (
+            subject.source,
+            subject.task,
+            options.batch_size,
+            options.image_size,
+            options.precision == "fp16" and options.to != "openvino",
+        )
         if key not in programs:
             programs[key] = trace(subject, options)
         return programs[key]
