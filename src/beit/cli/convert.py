@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
         "--num_attention_heads",
         type=int | None,
         default=None,
-        help="For original checkpoints without relative positions, which do not tell.",
+        help="For original checkpoints without relative positions, which do not hold it.",
     )
     parser.add_argument(
         "--out_indices",

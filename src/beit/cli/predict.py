@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = new_parser("beit predict", DESCRIPTION)
     parser.add_argument("model", type=str, help="Model folder, file of weights, published name or exported folder.")
     parser.add_argument("places", type=str, nargs="+", help="Pictures: files, folders, films, tar or parquet shards.")
-    tasks: Any = Literal[tuple(TASKS)]  # pyright: ignore
+    tasks: Any = Literal[tuple(TASKS)]
     parser.add_argument("--task", type=tasks, default="classify", help="What to find out about each picture.")
     parser.add_argument("--output", type=str, help="File or folder to write.")
     formats = Literal["auto", "jsonl", "csv", "parquet", "pictures"]

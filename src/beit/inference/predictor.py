@@ -100,12 +100,12 @@ class Predictor:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How the model is shown pictures."""
+        """Preprocessing of pictures for the model."""
         return self.model.preprocessing
 
     @property
     def scene(self) -> SceneInference | None:
-        """How a segmentation model is shown pictures of any size."""
+        """Scene inference of a segmentation model; None of others."""
         return self.model.scene
 
     @property

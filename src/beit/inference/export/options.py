@@ -20,7 +20,7 @@ DEFAULT_OPSET = 20  # the first in which GELU is one operator, which onnxruntime
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a model is exported.
+    """Options of an export, checked before a model is loaded.
 
     Attributes:
         to: "onnx", "openvino" or "torch".

@@ -78,7 +78,7 @@ class PredictJob:
 
     @cached_property
     def format(self) -> Format | None:
-        """What is written."""
+        """Format of the output."""
         return None if self.output is None else chosen_format(task_named(self.task), Path(self.output), self.form)
 
     @cached_property

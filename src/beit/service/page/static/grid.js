@@ -1,6 +1,6 @@
 /**
  * The patch grid over a picture: one tab stop, arrow keys move, a press and what follows it (dragging the pointer, or
- * moving with shift) are told to the owner.
+ * moving with shift) are passed to the owner.
  *
  * @typedef {{row: number, col: number}} Patch
  */
