@@ -97,7 +97,7 @@ def _task(name: str, model: LoadedModel, options: ExportOptions) -> TaskName:
         return own
     if options.task not in (own, *others):
         raise ConfigError(
-            f"task is {options.task!r}, but {name} was made to {own}; expected {' or '.join(['that', *others])}"
+            f"task is {options.task!r}, but {name} was made to {own}; expected {', or '.join(['that', *others])}"
         )
     return options.task
 
