@@ -138,7 +138,7 @@ def answer(worker, what):
 
 def flops(config):
     """Return the operations of one picture through the encoder: two for each multiplication of a matrix product."""
-    from beit.training.forecasts.cost import forward_flops
+    from beit.tasks.pretrain.cost import forward_flops
 
     return forward_flops(config, 0)
 

@@ -71,7 +71,8 @@ def speed(rounds):
 
     import transformers
 
-    from beit.training.forecasts.cost import gemm_rate, training_flops
+    from beit.engine.hardware import gemm_rate
+    from beit.tasks.pretrain.cost import training_flops
 
     pixels, mask, tokens = inputs()
     their_model, their_step = theirs()

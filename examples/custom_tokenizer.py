@@ -12,9 +12,9 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from beit import Predictor
-from beit.training.jobs import PretrainJob
-from beit.training.pretrain import pretrain
-from beit.training.settings import DataSettings, MaskSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.groups import DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.pretrain import MaskSettings, PretrainJob
+from beit.tasks.pretrain.task import pretrain
 
 LEVELS = 4  # of red, of green and of blue
 

@@ -9,9 +9,9 @@ names class 0. A twentieth of the pictures is held out. Needs `pip install 'beit
 import sys
 
 from beit import Predictor
-from beit.training.segment import segment
-from beit.training.segmentation.settings import SegmentJob, TrainingLabelMapSettings
-from beit.training.settings import DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.groups import DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.segment import SegmentJob, TrainingLabelMapSettings
+from beit.tasks.segment.task import segment
 
 checkpoint, pictures, masks, classes, output = sys.argv[1:]
 job = SegmentJob(

@@ -6,13 +6,15 @@ import pytest
 
 from beit.catalog import public_checkpoint
 from beit.cli.parser import parse_job
-from beit.data.class_file import read_classes
+from beit.data import read_classes
 from beit.geometry import patch_grid
-from beit.training.forecasts.cost import training_flops
-from beit.training.jobs import DistillJob, FinetuneJob, PretrainJob, TokenizerJob
-from beit.training.model import model_config
-from beit.training.pretraining.start import mask_plan
-from beit.training.segmentation.settings import SegmentJob
+from beit.settings.finetune import FinetuneJob
+from beit.settings.model import model_config
+from beit.settings.pretrain import PretrainJob
+from beit.settings.segment import SegmentJob
+from beit.settings.tokenizer import DistillJob, TokenizerJob
+from beit.tasks.pretrain.cost import training_flops
+from beit.tasks.pretrain.start import mask_plan
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.glob("pretrain_*.yaml"))

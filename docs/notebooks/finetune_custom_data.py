@@ -36,10 +36,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from beit import BeitForImageClassification, BeitImageProcessor, Predictor, preset
 from beit.data import open_source
-from beit.training.evaluate import evaluate
-from beit.training.finetune import finetune
-from beit.training.jobs import EvaluateJob, FinetuneJob
-from beit.training.settings import (
+from beit.evaluation.classification.evaluate import evaluate
+from beit.settings.evaluate import EvaluateJob
+from beit.settings.finetune import FinetuneJob
+from beit.settings.groups import (
     AugmentSettings,
     DataSettings,
     EarlyStopSettings,
@@ -49,6 +49,7 @@ from beit.training.settings import (
     RunSettings,
     TrainSettings,
 )
+from beit.tasks.finetune.task import finetune
 
 work = Path("runs/custom_data")
 

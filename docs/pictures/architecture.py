@@ -22,8 +22,8 @@ LEGEND = {"neither torch nor jax": NEITHER, "torch": TORCH, "jax": JAX, "torch, 
 
 # The way of a picture through a step of pre-training: column, row, title, what is there, and the file.
 STEPS = {
-    "file": (1, 0, "a picture", "a file, a row of a shard", "data/source.py"),
-    "views": (1, 1, "two views of one random crop", "drawn from (seed, epoch, index)", "data/views.py"),
+    "file": (1, 0, "a picture", "a file, a row of a shard", "data/sources/"),
+    "views": (1, 1, "two views of one random crop", "drawn from (seed, epoch, index)", "data/transforms/views.py"),
     "patches": (0, 2, "patches", "224 x 224 pixels: 196 vectors", "models_torch/embeddings.py"),
     "mask": (0, 3, "masked patches", "up to 75 become the mask token", "geometry/block_mask.py"),
     "encoder": (0, 4, "encoder", "12 layers, positions as a bias", "models_torch/encoder.py"),

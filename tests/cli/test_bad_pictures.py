@@ -7,9 +7,9 @@ from PIL import Image
 
 from beit.cli.main import main
 from beit.errors import ConfigError
-from beit.training.distill import distill_tokenizer
-from beit.training.jobs import DistillJob
-from beit.training.settings import DataSettings, RunSettings, TrainSettings
+from beit.settings.groups import DataSettings, RunSettings, TrainSettings
+from beit.settings.tokenizer import DistillJob
+from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 from beit.weights import read_safetensors
 from tests.e2e import small
 from tests.e2e.small import FINETUNE, TOKENIZER

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from beit import BeitConfig, DiscreteVAEConfig, VQKDConfig
+from beit.engine import run_folder
 from beit.inference.export import card
-from beit.training.run import run_folder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 

@@ -87,8 +87,8 @@ class Nursery:
 def _serve():
     for name in ("pretrain", "finetune", "tokenizer"):
         import_module(f"beit.cli.{name}")
-    for name in ("pretrain", "finetune", "distill", "tokenizer", "reports.report"):
-        import_module(f"beit.training.{name}")
+    for name in ("tasks.pretrain.task", "tasks.finetune.task", "tasks.tokenizer.vq_kd", "reports.report"):
+        import_module(f"beit.{name}")
     for name in ("sklearn.datasets", "matplotlib.pyplot", "torch._dynamo", "torch.distributed.fsdp"):
         import_module(name)  # what a run imports when it first needs it
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")

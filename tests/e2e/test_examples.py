@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from beit import BeitForMaskedImageModeling, DiscreteVAE, DiscreteVAEConfig, Predictor, load_tokenizer, preset
 from beit.data import open_source
-from beit.training.run.run_folder import RunFolder
+from beit.engine.run_folder import RunFolder
 from tests.e2e.loops import PROCESSOR, SMALL, new_classifier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file
 
-from beit.training.run.preemption import stop_on_request
+from beit.engine.preemption import stop_on_request
 from beit.weights import read_safetensors
 from tests.e2e.small import FINETUNE, PRETRAIN, losses, start, stop_and_check
 

@@ -207,7 +207,7 @@ def one_class(masks):
     [
         (other_size, "01.png is 60 x 80 pixels and its picture 64 x 80; expected one number per pixel"),
         (out_of_range, "01.png has the number 7; expected 0 to 2, one for each of the 3 classes, or 9, 255 for none"),
-        (in_colours, "01.png has colours, and nothing tells their classes"),
+        (in_colours, "01.png has colours, and their classes are unknown"),
         (missing, "1 of 4 pictures of"),
         (one_class, "the masks have 1 class ['square']; expected at least 2"),
     ],

@@ -12,7 +12,12 @@ import torch
 from beit import BeitForMaskedImageModeling, preset
 from beit.cli.main import main
 from beit.data import StoredTokens
+from beit.engine.throughput import MACHINE
 from beit.errors import ConfigError
+from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.tokenizer import DistilledTokenizerSettings, DistillJob
+from beit.tasks.pretrain.loss import PretrainObjective
+from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 from beit.tokenizer import (
     VQKD,
     DiscreteVAE,
@@ -21,20 +26,6 @@ from beit.tokenizer import (
     VisualTokenizer,
     VQKDConfig,
     load_tokenizer,
-)
-from beit.training.distill import distill_tokenizer
-from beit.training.jobs import DistillJob
-from beit.training.pretraining.objective import PretrainObjective
-from beit.training.run.throughput import MACHINE
-from beit.training.settings import (
-    AugmentSettings,
-    DataSettings,
-    OptimSettings,
-    RunSettings,
-    TrainSettings,
-)
-from beit.training.tokenizers.settings import (
-    DistilledTokenizerSettings,
 )
 from tests.e2e.small import FINETUNE, MODEL, PICTURES, TOKENIZER, beit, losses, start
 

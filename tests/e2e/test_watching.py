@@ -15,13 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from beit.cli.main import main
 from beit.config import BeitConfig
+from beit.engine.run_folder import RunFolder
+from beit.engine.run_state import read_state
+from beit.engine.watch import sparkline
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.training.forecasts.cost import forward_flops, training_flops
-from beit.training.pretrain import CURVES
-from beit.training.reports.charts import curve_chart
-from beit.training.run.run_folder import RunFolder
-from beit.training.run.run_state import read_state
-from beit.training.run.watch import sparkline
+from beit.reports.charts import curve_chart
+from beit.tasks.pretrain.cost import forward_flops, training_flops
+from beit.tasks.pretrain.task import CURVES
 from tests.e2e.small import FINETUNE, PRETRAIN, beit
 
 

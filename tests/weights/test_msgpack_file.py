@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from beit.errors import CheckpointError, StorageError
+from beit.files import atomic_file
 from beit.weights.msgpack_file import open_msgpack, write_msgpack
-from beit.weights.storage import atomic_file
 from beit.weights.stored import ITEM_SIZES, StoredTensor
 from tests.conftest import GOLDEN
 

@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from beit.data import open_source
     from beit.inference.predictor import Predictor
-    from beit.training.demo import TABLE_COLUMNS, run_demo, table
+    from beit.tasks.demo import TABLE_COLUMNS, run_demo, table
 
     console = Console(soft_wrap=True)
     result = run_demo(settings.output, lambda line: console.print(f"\n{line}", highlight=False))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from beit.cli.parser import parse_job
-from beit.training.jobs import EvaluateJob
+from beit.settings.evaluate import EvaluateJob
 
 if TYPE_CHECKING:
     from beit.data import BrokenPicture
@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> int:
     job = parse_job(EvaluateJob, "beit evaluate", DESCRIPTION, given, "[--flips]")
     if job.masks.path is not None:
         return _scenes(job)
-    from beit.training.evaluate import evaluate
+    from beit.evaluation.classification.evaluate import evaluate
 
     evaluation = evaluate(job)
     lines = _numbers(evaluation.numbers())
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _scenes(job: EvaluateJob) -> int:
     """Evaluate a model that tells the class of every pixel."""
-    from beit.training.evaluate_scenes import evaluate_scenes
+    from beit.evaluation.segmentation.evaluate import evaluate_scenes
 
     evaluation = evaluate_scenes(job)
     lines = _numbers(evaluation.numbers())

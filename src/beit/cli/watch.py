@@ -24,8 +24,8 @@ def run(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from beit.training.run.run_state import open_run, state_now
-    from beit.training.run.watch import overview
+    from beit.engine.run_state import open_run, state_now
+    from beit.engine.watch import overview
 
     folder, console = open_run(settings.run), Console()
     if settings.once or not console.is_terminal or not state_now(folder).working:

@@ -13,18 +13,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from beit.config import CONFIG_NAME, BeitConfig
+from beit.files import atomic_file
 from beit.models_flax.tree import COUNT, as_leaf
-from beit.weights import (
-    FLAX,
-    FLAX_FILE,
-    HUGGING_FACE,
-    WEIGHTS_NAME,
-    Entry,
-    atomic_file,
-    file_facts,
-    flax_tree,
-    write_msgpack,
-)
+from beit.weights import FLAX, FLAX_FILE, HUGGING_FACE, WEIGHTS_NAME, Entry, file_facts, flax_tree, write_msgpack
 from beit.weights.report import Shape
 from beit.weights.rules import assembled_shape
 

@@ -19,6 +19,7 @@ import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.config_checks import shown
 from beit.errors import CheckpointError, ConfigError
+from beit.files import atomic_file
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
 from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype
@@ -33,7 +34,6 @@ from beit.weights import (
     TIMM,
     WEIGHTS_NAME,
     LoadReport,
-    atomic_file,
     check_overrides,
     file_facts,
     fit,

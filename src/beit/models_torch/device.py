@@ -41,3 +41,9 @@ def as_device(wanted: torch.device | str | int) -> torch.device:
         reason = str(error).split("\n")[0]
         raise ConfigError(f"device is {wanted!r} ({reason}); expected cpu, cuda, cuda:N or auto") from None
     return device
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

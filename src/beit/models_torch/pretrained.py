@@ -15,6 +15,7 @@ from torch import Tensor
 
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import ConfigError
+from beit.files import atomic_file
 from beit.geometry import check_bias_resize
 from beit.hub import HubOptions, push_folder
 from beit.models_torch.base import BeitBase
@@ -26,7 +27,6 @@ from beit.weights import (
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    atomic_file,
     check_overrides,
     file_facts,
     fit,

@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from beit.errors import ConfigError
+from beit.files import atomic_file
 from beit.image import HALF, normalise, to_unit_array
 from beit.image.post_processing import enlarged_bands
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
 from beit.models_torch.sliding_window import Windows, windowed_logits
-from beit.weights import atomic_file
 
 FILE_NAME = "scene_inference.json"
 _MOST_IN_MEMORY = 2**28  # bytes of scores; more go to a temporary file

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
-from beit.weights import WEIGHTS_NAME, atomic_file, check_fit, read_safetensors
+from beit.files import atomic_file
+from beit.weights import WEIGHTS_NAME, check_fit, read_safetensors
 
 
 def save_config(folder: str | Path, model_type: str, options: Mapping[str, Any]) -> None:

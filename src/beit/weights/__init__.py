@@ -14,7 +14,7 @@ from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING,
 from beit.weights.overrides import PublishedArguments, check_overrides
 from beit.weights.report import LoadReport, check_fit
 from beit.weights.rules import Layout, Rule
-from beit.weights.storage import WEIGHTS_NAME, atomic_file, atomic_folder, discard_leftovers, read_safetensors
+from beit.weights.storage import WEIGHTS_NAME, read_safetensors
 from beit.weights.timm_config import timm_config
 from beit.weights.vqkd import VQ_KD, locate_vqkd, open_vqkd, vqkd_options
 
@@ -39,12 +39,9 @@ __all__ = [
     "LoadReport",
     "PublishedArguments",
     "Rule",
-    "atomic_file",
-    "atomic_folder",
     "check_fit",
     "check_overrides",
     "dalle_options",
-    "discard_leftovers",
     "file_facts",
     "fit",
     "fitted",

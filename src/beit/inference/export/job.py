@@ -10,6 +10,7 @@ from typing import Any
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError, missing_extra
+from beit.files import atomic_folder
 from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
 from beit.inference.export.onnx_file import write_onnx
@@ -22,7 +23,6 @@ from beit.inference.export.torch_file import write_torch
 from beit.inference.exported import FILES, load_exported
 from beit.inference.runners.runner import Floats
 from beit.models_torch.scene import FILE_NAME as SCENE_NAME
-from beit.weights import atomic_folder
 
 CHECK_PICTURES = 32
 CALIBRATION_PICTURES = 128

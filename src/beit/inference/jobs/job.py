@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from beit import __version__
 from beit.errors import ConfigError
+from beit.files import atomic_file
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.places import CHUNK, Collection, Unit, digest, open_places
 from beit.inference.jobs.state import JobState, Summary
@@ -19,7 +20,6 @@ from beit.inference.jobs.writers import Format, chosen_format, write_rows
 from beit.inference.predictor import Predictor
 from beit.inference.tasks.options import TaskOptions
 from beit.inference.tasks.registry import task_named
-from beit.weights import atomic_file
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from threading import Lock
 
 from PIL import Image
 
-from beit.data import BrokenShard, ImageSource, open_source
-from beit.data.places import is_pattern
+from beit.data import BrokenShard, ImageSource, is_pattern, open_source
 from beit.errors import DataError
 from beit.image import EXTENSIONS, read_image
 from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice

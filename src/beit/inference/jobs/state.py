@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from beit.errors import ConfigError
+from beit.files import atomic_file, discard_leftovers
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.places import Unit
 from beit.inference.jobs.work import Todo
-from beit.weights import atomic_file, discard_leftovers
 
 _CHUNK = re.compile(r"(\d+)-(\d+)(-last)?\.jsonl")
 

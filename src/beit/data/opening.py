@@ -1,0 +1,120 @@
+"""Opening of a data path: a folder, parquet or tar files, a pattern of them, a data set of the hub, the digits."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from typing import NoReturn
+
+from beit.data.sources.digits import DIGITS, DigitsSource
+from beit.data.sources.folder import FolderSource, holds_pictures
+from beit.data.sources.hub.files import PREFIX
+from beit.data.sources.hub.shards import open_hub
+from beit.data.sources.parquet.file import ParquetSource
+from beit.data.sources.parquet.shards import ParquetFolder
+from beit.data.sources.source import ImageSource
+from beit.data.sources.tar.shards import TarSource
+from beit.errors import DataError
+
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+def open_source(path: str, min_side: int = 8) -> ImageSource:
+    """Open a collection of pictures.
+
+    Args:
+        path: "digits:train" or "digits:test" (embedded); "hub:owner/name" with an optional ":split" and "@revision"; a
+            `.parquet` or `.tar` file, a folder of such files, or a pattern such as `train-{000..099}.tar`; or a folder
+            of pictures, in which folders are classes.
+        min_side: Pictures with a shorter side, in pixels, count as broken.
+
+    Raises:
+        DataError: If there is nothing at `path`, or no pictures in it.
+    """
+    if path in DIGITS:
+        return DigitsSource(path)
+    if path.partition(":")[0] == "digits" and not Path(path).exists():
+        raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
+    if path.startswith(PREFIX):
+        return open_hub(path, min_side)
+    if is_pattern(path):
+        return _open_shards(_matching(path), path, min_side)
+    place = Path(path)
+    if not place.exists():
+        raise DataError(
+            f"data path {path!r} does not exist; expected a folder of pictures, parquet or tar files, or hub:owner/name"
+        )
+    return _open_shards([place], path, min_side) if place.is_file() else _open_folder(place, path, min_side)
+
+
+def is_pattern(path: str) -> bool:
+    """Return whether a path stands for several, as a shell would read it, and is not itself the name of a file."""
+    return (glob.has_magic(path) or _BRACES.search(path) is not None) and not Path(path).exists()
+
+
+def _open_folder(folder: Path, path: str, min_side: int) -> ImageSource:
+    shards = sorted([*folder.glob("*.parquet"), *folder.glob("*.tar")])
+    if any(shard.suffix == ".tar" for shard in shards) and holds_pictures(folder):
+        raise DataError(
+            f"data path {path!r} holds pictures and tar files; name the tar files as {path.rstrip('/')}/*.tar, or move "
+            "one of the two"
+        )
+    if shards:
+        return _open_shards(shards, path, min_side)
+    try:
+        return FolderSource(folder, min_side)
+    except DataError:
+        for compressed in sorted(entry for entry in folder.iterdir() if entry.name.endswith(_COMPRESSED)):
+            _refuse_compressed(compressed)
+        raise
+
+
+def _open_shards(shards: list[Path], path: str, min_side: int) -> ImageSource:
+    kinds = sorted({shard.suffix or "plain" for shard in shards})
+    if shards[0].name.endswith(_COMPRESSED):
+        _refuse_compressed(shards[0])
+    if kinds == [".parquet"]:
+        return ParquetSource(shards[0], min_side) if len(shards) == 1 else ParquetFolder(shards, min_side)
+    if kinds == [".tar"]:
+        return TarSource(shards, min_side)
+    one = f"is a {kinds[0]} file" if len(shards) == 1 else f"means {' and '.join(kinds)} files"
+    raise DataError(f"data path {path!r} {one}; expected a folder, parquet files, or tar files")
+
+
+def _refuse_compressed(path: Path) -> NoReturn:
+    raise DataError(
+        f"{path} is compressed, so nothing in it can be found by its place; unpack it to .tar (gunzip and the like): "
+        "pictures are compressed already, and it will hardly grow"
+    )
+
+
+def _matching(pattern: str) -> list[Path]:
+    """Return the files that a pattern with `{000..099}`, `{a,b}`, `*`, `?` or `[0-9]` means, in order.
+
+    What stands in braces is listed, whether it exists or not: a gap in a numbered row is a file that is missing.
+    """
+    found: list[Path] = []
+    for path in _expanded(pattern):
+        found += [Path(name) for name in sorted(glob.glob(path))] if glob.has_magic(path) else [Path(path)]
+    if not any(path.exists() for path in found):
+        raise DataError(
+            f"no file matches data path {pattern!r}; expected a pattern such as shards/train-{{000..099}}.tar"
+        )
+    return found
+
+
+def _expanded(pattern: str) -> list[str]:
+    braces = _BRACES.search(pattern)
+    if braces is None:
+        return [pattern]
+    span = _RANGE.fullmatch(braces[1])
+    if span is None:
+        options = braces[1].split(",")
+    else:
+        width = len(span[1])
+        options = [f"{number:0{width}d}" for number in range(int(span[1]), int(span[2]) + 1)]
+    before, after = pattern[: braces.start()], pattern[braces.end() :]
+    return [before + option + rest for option in options for rest in _expanded(after)]

@@ -1,0 +1,146 @@
+"""Checkpoints of a run: written to a temporary name, synced, renamed; no pickle.
+
+A checkpoint folder holds the model as it is exported, `objective.safetensors` (what is trained or counted beside the
+model, if there is any), `average.safetensors` (the moving average of the weights, if one is kept),
+`optimiser.safetensors` (the moments of AdamW by parameter name) and `state.json` (the number of finished steps, and the
+SHA-256 of every other file). In a run of JAX the folder `jax`, written by Orbax, has parameters, moments and average.
+Random states are not part of it: all randomness is a function of seed and step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from beit.errors import CheckpointError
+from beit.files import atomic_folder
+from beit.weights import check_fit, read_safetensors
+
+STATE_NAME = "state.json"
+OBJECTIVE_NAME = "objective.safetensors"
+_EXPORTED = "model."  # what an objective calls the model that its job exports
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest sound checkpoint of a run, or None if there is none at all; damaged newer ones are named.
+
+    Raises:
+        CheckpointError: If all of them are damaged.
+    """
+    found = sorted(folder.glob("step_*"), reverse=True) if folder.is_dir() else []
+    for path in found:
+        damage = _damage(path)
+        if damage is None:
+            return path
+        logging.getLogger(__name__).warning("%s is damaged (%s); trying the one before", path, damage)
+    if found:
+        raise CheckpointError(f"all checkpoints in {folder} are damaged; restore one, or remove the folder")
+    return None
+
+
+def _damage(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint, None if every file is as it was written."""
+    try:
+        sums: Any = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))["sha256"]
+        for name, expected in sums.items():
+            if _sha256(path / name) != expected:
+                return f"{name} is not what was written"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return repr(error)
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    write: Callable[[Path], None],
+    module: nn.Module,
+    keep: int,
+    facts: Mapping[str, int | str],
+) -> Path:
+    """Write the checkpoint after `step` finished steps, and remove all but the `keep` newest.
+
+    Args:
+        folder: The folder of the run's checkpoints.
+        step: Number of finished steps.
+        write: Writes the model, and the state of its optimiser, into a folder.
+        module: What is trained.
+        keep: Newest checkpoints to keep.
+        facts: What must be the same when the run continues.
+
+    Raises:
+        StorageError: If the disk is full; earlier checkpoints are untouched.
+    """
+    path = folder / f"step_{step:08d}"
+    with atomic_folder(path) as temporary:
+        write(temporary)
+        if beside := _beside_the_model(module):
+            save_file(beside, temporary / OBJECTIVE_NAME)
+        files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
+        sums = {file.relative_to(temporary).as_posix(): _sha256(file) for file in files}
+        state = json.dumps({"step": step, **facts, "sha256": sums}, indent=1)
+        (temporary / STATE_NAME).write_text(state + "\n", encoding="utf-8")
+    discard_old(path, keep)
+    return path
+
+
+def discard_old(newest: Path, keep: int) -> None:
+    """Remove all checkpoints that are older than the `keep` ones up to `newest`; later ones are left alone.
+
+    A run does so after writing one, and where it continues, since it may have been killed in between.
+    """
+    upto = sorted(path for path in newest.parent.glob("step_*") if path.name <= newest.name)
+    for old in upto[:-keep]:
+        shutil.rmtree(old)
+
+
+def restore_objective(path: Path, module: nn.Module, facts: Mapping[str, int | str]) -> int:
+    """Fill what is beside the model from a checkpoint, and return the finished steps; the job loads the model.
+
+    Raises:
+        CheckpointError: If the checkpoint is damaged or belongs to another model or other data.
+    """
+    try:
+        state: Any = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))
+        step = int(state["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path / STATE_NAME} is damaged ({error!r}); remove the folder {path}") from None
+    for name, value in facts.items():
+        if state.get(name) != value:
+            raise CheckpointError(
+                f"{path} was made with {_short(state.get(name))} {name} and now there is {_short(value)}; bring the "
+                "former back, or start again in another run.output"
+            )
+    _restore_objective(path, module)
+    return step
+
+
+def _beside_the_model(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of an objective that the exported model does not hold."""
+    return {name: tensor.contiguous() for name, tensor in module.state_dict().items() if not name.startswith(_EXPORTED)}
+
+
+def _restore_objective(path: Path, module: nn.Module) -> None:
+    own = _beside_the_model(module)
+    found: dict[str, Tensor] = read_safetensors(path / OBJECTIVE_NAME) if own else {}
+    there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
+    check_fit(str(path / OBJECTIVE_NAME), there, here)
+    module.load_state_dict(found, strict=False)
+
+
+def _short(value: Any) -> str:
+    """Return a value for a message; of a hash, its beginning is enough."""
+    return str(value)[:12]

@@ -1,0 +1,93 @@
+"""Parameters, gradients and optimiser state divided over the processes of a run: torch's FSDP2, without a new format.
+
+The first process also keeps the weights whole, in the memory of its host: it measures and saves for all. So every
+checkpoint is what it would be without, and a run may continue divided or not, over any number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from beit.errors import ConfigError
+from beit.models_torch.encoder import EncoderLayer
+from beit.settings.groups import RunSettings, TrainSettings
+
+
+def check_sharding(run: RunSettings, train: TrainSettings, prefix: str = "") -> None:
+    """Refuse to compile what is divided: gathering the parameters of a layer breaks the one graph that we promise.
+
+    Raises:
+        ConfigError: Naming both settings; `prefix` stands before the name of the second.
+    """
+    if run.sharding == "fsdp" and train.compile:
+        raise ConfigError(
+            f"{prefix}train.compile is true and run.sharding is fsdp, which cannot be compiled whole; set "
+            f"{prefix}train.compile to false, or run.sharding to ddp"
+        )
+
+
+def divided(module: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """Return a copy of a module, divided over the processes: layer by layer, and the rest as one.
+
+    The parameters of a layer are whole on a device only while it computes. What the module refers to without being made
+    of it (tokenizers, teachers) is not copied.
+    """
+    internal = vars(nn.Module())
+    referred = {id(value): value for name, value in vars(module).items() if name not in internal}
+    own = deepcopy(module, referred)
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    for layer in [part for part in own.modules() if isinstance(part, EncoderLayer)]:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(own, mesh=mesh)
+    return own
+
+
+@contextmanager
+def kept_apart(module: Any, accelerator: Accelerator) -> Generator[None]:
+    """Add up gradients inside without sending them to the other processes."""
+    if isinstance(module, FSDPModule):
+        module.set_requires_gradient_sync(False)
+        yield
+        module.set_requires_gradient_sync(True)
+    else:
+        with accelerator.no_sync(module):
+            yield
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that this process holds, which shares its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor put together from its parts; all processes have to ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def as_held(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return a whole tensor, which all processes have, as another one is held: where it is, and divided like it."""
+    tensor = tensor.to(like.device)
+    if not isinstance(like, DTensor):
+        return tensor
+    # no process has to be asked: all have read the same file
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def gathered(tensors: Mapping[str, Tensor], keeps: bool) -> dict[str, Tensor]:
+    """Return tensors whole in the memory of the host, one gathered after the other; nothing where `keeps` is false."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if keeps or isinstance(tensor, DTensor):
+            complete = whole(tensor.detach())
+            if keeps:
+                found[name] = complete.cpu().contiguous()
+    return found

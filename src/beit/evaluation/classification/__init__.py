@@ -1,0 +1,1 @@
+"""Evaluation of models of classes, labels and numbers."""

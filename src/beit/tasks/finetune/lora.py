@@ -1,0 +1,96 @@
+"""Low-rank adaptation (arXiv 2106.09685): a frozen weight matrix, and a product of two thin ones that is learnt.
+
+The product is a parametrisation of the weight, so that the models know nothing of it; merged into the weights, it
+leaves an ordinary model.
+
+Legend: I inputs, O outputs, R rank.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from beit.models_torch import BeitForImageClassification
+from beit.settings.finetune import LoraSettings
+from beit.weights import check_fit, read_safetensors
+
+FILE_NAME = "adapter.safetensors"
+_ATTENTION = ("attention.qkv", "attention.output")
+_FEED_FORWARD = ("feed_forward.expand", "feed_forward.contract")
+
+
+class LowRank(nn.Module):
+    """weight + scale * up @ down; the product starts at zero.
+
+    Args:
+        weight: (O, I), what is adapted.
+        rank: R.
+        alpha: The scale is alpha / R.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        self.down_RI = nn.Parameter(torch.empty(rank, inputs))
+        self.up_OR = nn.Parameter(torch.zeros(outputs, rank))
+        nn.init.kaiming_uniform_(self.down_RI, a=5**0.5)  # as published with LoRA
+        self._scale = alpha / rank
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the adapted weight (O, I)."""
+        return weight + self._scale * (self.up_OR @ self.down_RI)
+
+
+def adapt(model: BeitForImageClassification, settings: LoraSettings) -> None:
+    """Freeze the encoder of a model and add what is learnt to the weights of its layers; the head stays trainable."""
+    assert settings.rank is not None  # noqa: S101  # for the type checker
+    model.beit.requires_grad_(requires_grad=False)
+    for name, module in list(model.beit.named_modules()):
+        if name.endswith(_ATTENTION + (_FEED_FORWARD if settings.feed_forward else ())):
+            low_rank = LowRank(module.get_parameter("weight"), settings.rank, settings.alpha)
+            parametrize.register_parametrization(module, "weight", low_rank)
+
+
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters of an adapted model under the names of a plain one, the products added to the weights."""
+    state: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        owner, adapted, part = name.partition(".parametrizations.weight.")
+        if not adapted:
+            state[name] = tensor
+        elif part == "original":
+            with torch.no_grad():
+                state[f"{owner}.weight"] = model.get_submodule(owner).weight  # type: ignore[assignment]
+    return state
+
+
+def save_adapter(model: nn.Module, folder: Path) -> None:
+    """Write what is trained, beside the merged model, so that a run continues from exactly where it was."""
+    save_file(
+        {name: value.detach().contiguous().clone() for name, value in _trained(model).items()}, folder / FILE_NAME
+    )
+
+
+def load_adapter(model: nn.Module, folder: Path) -> None:
+    """Fill what is trained from a folder.
+
+    Raises:
+        CheckpointError: If it is missing or belongs to another model.
+    """
+    found: Any = read_safetensors(folder / FILE_NAME)
+    own = _trained(model)
+    there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
+    check_fit(str(folder / FILE_NAME), there, here)
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(found[name])
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
