@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as arrays
 from beit.errors import CheckpointError, StorageError
 from beit.files import atomic_file
 from beit.weights.msgpack_file import open_msgpack, write_msgpack
-from beit.weights.stored import ITEM_SIZES, StoredTensor
+from beit.weights.storage.stored import ITEM_SIZES, StoredTensor
 from tests.conftest import GOLDEN
 
 FILES = sorted(GOLDEN.glob("hf_flax/*/flax_model.msgpack"))
