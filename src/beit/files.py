@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -160,6 +160,11 @@ class AppendedFile:
         """
         with self._explained():
             os.fsync(self._file.fileno())
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._file.closed
 
     def close(self) -> None:
         """Close the file."""
@@ -317,7 +322,8 @@ def _cleaned_up(path: Path, temporary: Path, remedy: str) -> Generator[None]:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # there may be no such folder
+                temporary.unlink()
         if isinstance(error, StorageError) or not (full or isinstance(error, OSError)):
             raise
         raise _storage_error(path, error, remedy) from error

@@ -156,8 +156,7 @@ def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
         whole = tensor.contiguous()
         half = whole.dtype == torch.bfloat16  # numpy has no such type: its bits are written
         leaves[name] = (whole.view(torch.uint16).numpy(), "bfloat16") if half else whole.numpy()
-    with atomic_file(folder / FLAX_FILE) as temporary:
-        write_msgpack(temporary, flax_tree(leaves))
+    write_msgpack(folder / FLAX_FILE, flax_tree(leaves))
     write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
 
 
