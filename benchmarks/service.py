@@ -50,7 +50,7 @@ def main():
 
 
 def started(folder):
-    command = [sys.executable, "-m", "beit", "serve", f"base={folder}", "--port", "0", "--max_batch", str(BATCH)]
+    command = [sys.executable, "-m", "beit", "serve", f"base={folder}", "--port", "0", "--batch_size", str(BATCH)]
     command += ["--timeout_s", "120", "--device", "cpu"]
     service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     address = service.stdout.readline().split()[-1]

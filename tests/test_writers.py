@@ -335,7 +335,7 @@ def scenes(option):
         BeitImageProcessor(size=32).save_pretrained(folder / "model")
         data, masks = drawn(folder), LabelMapSettings(str(folder / "masks"))
         return lambda place: evaluate_scenes(
-            EvaluateJob(str(folder / "model"), data, masks=masks, match="order", **{option: str(place / option)})
+            EvaluateJob(str(folder / "model"), data, masks=masks, **{option: str(place / option)})
         )
 
     make.__name__ = f"scenes_{option}"

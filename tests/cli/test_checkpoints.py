@@ -37,7 +37,7 @@ def test_convert(to, tmp_path, capsys):
 
 
 def test_convert_to_another_size_and_type(tmp_path, capsys):
-    arguments = ["convert", SOURCE, str(tmp_path), "--to", "hf", "--image_size", "48", "--dtype", "bfloat16"]
+    arguments = ["convert", SOURCE, str(tmp_path), "--to", "hf", "--image_size", "48", "--precision", "bf16"]
     assert main(arguments) == 0
     assert "resized from 4 x 4 to 6 x 6 patches by the authors' cubic method" in capsys.readouterr().out
     with safe_open(tmp_path / "model.safetensors", "pt") as file:

@@ -62,7 +62,7 @@ class Nursery:
         self._server.wait(30)
         self._server.stdout.close()
 
-    def run(self, *arguments, ranks=1, per_rank=(), kill_after=None, kill=None):
+    def run(self, *arguments, ranks=1, per_rank=(), kill_after=None, kill=None, program="beit.cli.main"):
         """Run a command line to its end.
 
         Args:
@@ -71,6 +71,7 @@ class Nursery:
             per_rank: More arguments for each of them.
             kill_after: Seconds after which it is killed, or a file whose existence is waited for.
             kill: Which of the processes; default: all of them.
+            program: Module whose `main` takes the arguments.
         """
         request = {
             "arguments": [str(argument) for argument in arguments],
@@ -78,6 +79,7 @@ class Nursery:
             "per_rank": list(per_rank),
             "kill_after": str(kill_after) if isinstance(kill_after, Path) else kill_after,
             "kill": list(range(ranks)) if kill is None else [kill],
+            "program": program,
         }
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
@@ -99,13 +101,13 @@ def _serve():
         replies.flush()
 
 
-def _answer(arguments, ranks, per_rank, kill_after, kill):
+def _answer(arguments, ranks, per_rank, kill_after, kill, program):
     with tempfile.TemporaryDirectory() as place, socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
         free.close()
         began = time.monotonic()
         children = [
-            _fork(Path(place), arguments + (per_rank[rank] if per_rank else []), rank, ranks, port)
+            _fork(Path(place), program, arguments + (per_rank[rank] if per_rank else []), rank, ranks, port)
             for rank in range(ranks)
         ]
         statuses = [None] * ranks
@@ -127,7 +129,7 @@ def _answer(arguments, ranks, per_rank, kill_after, kill):
         return {"statuses": statuses, "outputs": read[0], "errors": read[1], "seconds": time.monotonic() - began}
 
 
-def _fork(place, arguments, rank, ranks, port):
+def _fork(place, program, arguments, rank, ranks, port):
     written = [os.open(place / f"{kind}{rank}", os.O_WRONLY | os.O_CREAT) for kind in ("out", "err")]
     child = os.fork()
     if child:
@@ -143,7 +145,7 @@ def _fork(place, arguments, rank, ranks, port):
                 "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks),
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true",
             }  # fmt: skip
-        status = import_module("beit.cli.main").main(arguments)
+        status = import_module(program).main(arguments)
     except SystemExit as end:
         status = end.code or 0
     except BaseException:

@@ -156,7 +156,7 @@ def test_other_arguments_do_not_continue(model, pictures, tmp_path, capsys):
     assert predict(model, pictures, "--output", output) == 0
     before = output.read_bytes()
     assert predict(model, pictures, "--output", output, "--workers=1") == 0, "which change nothing in it"
-    for other, message in (("--top_k=1", "begun with top_k 3, now 1"), ("--batch_size=2", "begun with batch_size 32")):
+    for other, message in (("--top_k=1", "begun with top_k 5, now 1"), ("--batch_size=2", "begun with batch_size 32")):
         assert predict(model, pictures, "--output", output, other) == 1
         assert message in (said := capsys.readouterr().err)
         assert f"or remove it and {tmp_path}/.a.jsonl.predict to start afresh" in said
@@ -175,14 +175,21 @@ def test_other_arguments_do_not_continue(model, pictures, tmp_path, capsys):
     [
         (["--output=out.txt"], "ends in .txt; to classify expected .jsonl or .csv or .parquet"),
         (["--output=out"], "ends in nothing; to classify expected .jsonl"),
-        (["--output=out.csv", "--task=attend"], "to attend cannot be written as csv; expected jsonl or parquet"),
-        (["--output=out.csv", "--format=pictures"], "to classify cannot be written as pictures"),
+        (
+            ["--output=out.csv", "--task=attend"],
+            "of attend cannot be written as csv; expected jsonl or parquet",
+        ),
+        (["--output=out.csv", "--format=pictures"], "the results of classify cannot be written as pictures"),
         (["--task=segment", "--output=out"], "cannot segment: expected one of: classify, embed, attend"),
         (["--task=attend"], "--output is missing; to attend, name a folder"),
         (["--engine=ray"], "--output is missing; with --engine ray"),
         (["--top_k=0"], "top_k is 0; expected at least 1"),
         (["--batch_size=0"], "batch_size is 0; expected at least 1"),
         (["--workers=0"], "workers is 0; expected at least 1"),
+        (["--precision=float16"], "precision is 'float16'; expected one of fp32, bf16, fp16"),
+        (["--dtype=bfloat16"], "there is no setting 'dtype'; did you mean precision?"),
+        (["--seed=3"], "--seed is an option of reconstruct, and --task is classify; leave it out"),
+        (["--share=2", "--task=reconstruct", "--output=out"], "share is 2.0; expected a number above 0, at most 1"),
         (["--patch=[9, 0]", "--task=attend", "--output=out"], "patch is (9, 0); expected a row of 0 to 3"),
     ],
 )

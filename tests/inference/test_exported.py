@@ -57,7 +57,7 @@ def refused(folders, tmp_path, capsys):
             ["--to=onnx", "--image_size=big"],
             "image_size is 'big'; expected a side or HEIGHTxWIDTH in pixels, such as 384, or dyn",
         ),
-        (["--to=onnx", "--batch=0"], "batch is 0; expected a number from 1"),
+        (["--to=onnx", "--batch_size=0"], "batch_size is 0; expected a number from 1"),
         (["--to=onnx", "--task=segment"], "was made to classify; expected that, or embed"),
         (["--to=onnx", "--check=nowhere"], "there are no pictures in nowhere"),
     ],
@@ -73,7 +73,7 @@ def test_segmentation_of_any_size_is_refused(refused):
 
 
 def test_a_batch_that_calibration_cannot_fill_is_refused(refused, folders):
-    words = ["--to=openvino", "--precision=int8", f"--calibration={folders / 'pictures'}", "--batch=7"]
+    words = ["--to=openvino", "--precision=int8", f"--calibration={folders / 'pictures'}", "--batch_size=7"]
     assert "there are 6 pictures to calibrate with; expected at least a batch, 7" in refused(*words)
 
 
@@ -101,15 +101,15 @@ def test_a_missing_library_names_the_extra(refused, folders, monkeypatch, librar
 def test_a_file_that_says_something_else_is_not_kept(refused, folders, monkeypatch):
     trace = job.trace
 
-    def other(subject, options, half=False):
-        program = trace(subject, options, half)
+    def other(subject, options):
+        program = trace(subject, options)
         name = next(name for name in program.state_dict if name.endswith("patch.weight"))
         program.state_dict[name] = torch.nn.Parameter(program.state_dict[name] * 1.5, requires_grad=False)
         return program
 
     monkeypatch.setattr(job, "trace", other)
     said = refused("--to=torch", f"--check={folders / 'pictures'}")
-    assert "does not say what the model says: largest difference" in said
+    assert "does not give what the model gives: largest difference" in said
     assert "nothing was written" in said
 
 
@@ -120,12 +120,12 @@ def test_numbers_that_are_none_fail_the_check():
 
 def test_limits_hold(refused, folders, monkeypatch):
     monkeypatch.setitem(check.LIMITS, "fp32", check.Limits(0.0, 0.9999, 0.99))
-    assert "a difference up to 0e+00" in refused("--to=torch", "--batch=2", f"--check={folders / 'pictures'}")
+    assert "a difference up to 0e+00" in refused("--to=torch", "--batch_size=2", f"--check={folders / 'pictures'}")
 
 
 def test_a_successful_command_says_what_it_wrote(folders, tmp_path, capsys):
     output = tmp_path / "deep" / "out"
-    words = ["--to=torch", f"--output={output}", "--batch=2", "--image_size=32x40"]
+    words = ["--to=torch", f"--output={output}", "--batch_size=2", "--image_size=32x40"]
     assert main(["export", str(folders / "classify"), *words]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["input"] == "pixel_values (2, 3, 32, 40)"

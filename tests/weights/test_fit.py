@@ -10,7 +10,7 @@ from beit.geometry import Grid, num_relative_positions, resize_bias_table, resiz
 from beit.weights import LoadReport, check_fit, fitted, with_root
 from beit.weights.fit import resized
 from beit.weights.rules import entry_of
-from beit.weights.stored import open_safetensors
+from beit.weights.storage.stored import open_safetensors
 
 SMALL, LARGE = Grid(2, 3), Grid(4, 5)
 TINY = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": 8}

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from beit.errors import CheckpointError
 from beit.weights.msgpack_file import open_msgpack, write_msgpack
 from beit.weights.pickles import open_pickled
-from beit.weights.stored import StoredTensor, open_safetensors
+from beit.weights.storage.stored import StoredTensor, open_safetensors
 from tests.weights import hostile
 
 OPENERS = {".safetensors": open_safetensors, ".msgpack": open_msgpack}
@@ -32,7 +32,7 @@ from pathlib import Path
 from beit.errors import CheckpointError
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.pickles import open_pickled
-from beit.weights.stored import open_safetensors
+from beit.weights.storage.stored import open_safetensors
 openers = {".safetensors": open_safetensors, ".msgpack": open_msgpack}
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as arrays
 
 from beit.errors import CheckpointError, StorageError
 from beit.weights.msgpack_file import open_msgpack, write_msgpack
-from beit.weights.stored import ITEM_SIZES, StoredTensor
+from beit.weights.storage.stored import ITEM_SIZES, StoredTensor
 from tests.conftest import GOLDEN
 from tests.full_disk import full_disk
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from beit.errors import CheckpointError, shortened
-from beit.weights.stored import DTYPES, ITEM_SIZES, StoredTensor, WeightFile, is_count, open_safetensors
+from beit.weights.storage.stored import DTYPES, ITEM_SIZES, StoredTensor, WeightFile, is_count, open_safetensors
 from tests.conftest import GOLDEN
 
 FILES = sorted(GOLDEN.glob("hf_v4/*/model.safetensors"))

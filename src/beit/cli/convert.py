@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from beit.cli.output import say
 from beit.cli.parser import new_parser, parse
 from beit.cli.sizes import image_size
+from beit.errors import ConfigError
 
+_DTYPES = {"auto": "auto", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 DESCRIPTION = "Write a checkpoint in another layout: Hugging Face, timm, the original .pth, or Flax."
 
 
@@ -29,12 +31,12 @@ def run(arguments: Sequence[str]) -> int:
         default="cubic",
         help="How the relative position bias is resized: cubic (the authors'), linear (timm's) or bilinear.",
     )
-    parser.add_argument("--dtype", type=str, default="auto", help="auto (as it is), float32, float16 or bfloat16.")
+    parser.add_argument("--precision", type=str, default="auto", help="auto (as it is), fp32, fp16 or bf16.")
     parser.add_argument(
         "--num_attention_heads",
         type=int | None,
         default=None,
-        help="For original checkpoints without relative positions, which do not tell.",
+        help="For original checkpoints without relative positions, which do not hold it.",
     )
     parser.add_argument(
         "--out_indices",
@@ -55,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         settings.source,
         settings.destination,
         settings.to,
-        dtype=settings.dtype,
+        dtype=_dtype(settings.precision),
         bias_resize=settings.bias_resize,
         hub=HubOptions(revision=settings.revision, token=settings.token),
         **options,
@@ -64,3 +66,10 @@ def run(arguments: Sequence[str]) -> int:
         say(line)
     say(f"model  {settings.destination}")
     return 0
+
+
+def _dtype(precision: str) -> str:
+    """Return torch's name of a precision."""
+    if precision not in _DTYPES:
+        raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(_DTYPES)}")
+    return _DTYPES[precision]

@@ -11,10 +11,11 @@ from beit.cli.parser import new_parser, parse
 from beit.cli.sizes import image_size
 from beit.errors import ConfigError
 from beit.inference.export.options import DEFAULT_OPSET, ExportOptions
+from beit.inference.tasks.registry import exported_outputs
 
 DESCRIPTION = (
     "Write a model as a folder that onnxruntime, OpenVINO or torch runs without the code that trained it, and check it "
-    "against the model on pictures: what does not say the same is not written."
+    "against the model on pictures: a file that does not give the same is not written."
 )
 
 
@@ -24,15 +25,16 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("model", type=str, help="A folder, a file of weights, a hub repository, or a published name.")
     parser.add_argument("--to", type=str, required=True, help="onnx, openvino or torch.")
     parser.add_argument("--output", type=str, required=True, help="Folder to write; it must be new or empty.")
-    parser.add_argument("--task", type=str, default="auto", help="auto (the model's own), classify, segment or embed.")
-    parser.add_argument("--batch", type=str, default="dynamic", help="Pictures in a batch: a number, or dynamic.")
+    tasks = " or ".join(exported_outputs())
+    parser.add_argument("--task", type=str, default="auto", help=f"auto (the model's own), {tasks}.")
+    parser.add_argument("--batch_size", type=str, default="dynamic", help="Pictures in a batch: a number, or dynamic.")
+    parser.add_argument("--precision", type=str, default="fp32", help="fp32, fp16 or int8.")
     parser.add_argument(
         "--image_size",
         type=str | None,
         default=None,
         help="Pixels: a side, HEIGHTxWIDTH, or dynamic for all that patches tile; by default the model's own.",
     )
-    parser.add_argument("--precision", type=str, default="fp32", help="fp32, fp16 or int8.")
     parser.add_argument("--calibration", type=str | None, default=None, help="Folder of typical pictures, for int8.")
     parser.add_argument(
         "--check",
@@ -49,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     options = ExportOptions(
         to=settings.to,
         output=Path(settings.output),
-        batch=_batch(settings.batch),
+        batch_size=_batch_size(settings.batch_size),
         image_size=_image_size(settings.image_size),
         task=settings.task,
         precision=settings.precision,
@@ -58,25 +60,25 @@ def run(arguments: Sequence[str]) -> int:
         check=None if settings.check is None else Path(settings.check),
     )
     with Console(stderr=True).status("") as status:
-        facts = export(settings.model, options, lambda stage: status.update(f"{stage} ..."))
-    megabytes = sum((options.output / name).stat().st_size for name in facts["sha256"]) / 2**20
-    shape = ", ".join(str(length) for length in facts["input"]["shape"])
+        written = export(settings.model, options, lambda stage: status.update(f"{stage} ..."))
+    megabytes = sum((options.output / name).stat().st_size for name in written["sha256"]) / 2**20
+    shape = ", ".join(str(length) for length in written["input"]["shape"])
     say(
-        f"model      {settings.output} ({facts['format']}, {facts['precision']}, {megabytes:,.1f} MB)",
-        f"task       {facts['task']}",
-        f"input      {facts['input']['name']} ({shape})",
-        f"output     {facts['output']['name']}",
-        f"check      {facts['said']}",
+        f"model      {settings.output} ({written['format']}, {written['precision']}, {megabytes:,.1f} MB)",
+        f"task       {written['task']}",
+        f"input      {written['input']['name']} ({shape})",
+        f"output     {written['output']['name']}",
+        f"check      {written['said']}",
     )
     return 0
 
 
-def _batch(value: str) -> int | Literal["dynamic"]:
+def _batch_size(value: str) -> int | Literal["dynamic"]:
     if value == "dynamic":
         return "dynamic"
     if value.isdecimal():
         return int(value)
-    raise ConfigError(f"batch is {value!r}; expected a number, or dynamic")
+    raise ConfigError(f"batch_size is {value!r}; expected a number, or dynamic")
 
 
 def _image_size(value: str | None) -> int | tuple[int, int] | Literal["dynamic"] | None:

@@ -26,6 +26,9 @@ _UNKNOWN = (
 _ALSO_CALLED = {
     "learning_rate": "lr",
     "batch": "batch_size",
+    "max_batch": "batch_size",
+    "dtype": "precision",
+    "torch_dtype": "precision",
     "per_device_train_batch_size": "batch_size",
     "num_train_epochs": "epochs",
     "steps": "max_steps",

@@ -7,19 +7,28 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import Literal
 
 from beit.cli.parser import new_parser, parse
 from beit.errors import ConfigError, missing_extra
+from beit.inference.tasks.registry import TASKS
 
 TOKEN = "BEIT_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 DESCRIPTION = (
-    "Serve models over HTTP: classify, segment, embed, attend, reconstruct. A model is a folder, a file or a published "
+    f"Serve models over HTTP: {', '.join(TASKS)}. A model is a folder, a file or a published "
     "name, called by its last part or as in `pets=runs/classes/model`. Ctrl-C and SIGTERM end it once every accepted "
     "request is answered."
 )
 _LIBRARIES = ("fastapi", "httptools", "prometheus_client", "python_multipart", "uvicorn")
-_LIMITS = ("max_batch", "max_wait_ms", "queue", "timeout_s", "body_timeout_s", "max_upload_mb", "max_pixels", "workers")
+_LIMITS = (
+    "batch_size",
+    "max_wait_ms",
+    "queue",
+    "timeout_s",
+    "body_timeout_s",
+    "max_upload_mb",
+    "max_pixels",
+    "workers",
+)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -27,14 +36,14 @@ def run(arguments: Sequence[str]) -> int:
     parser = new_parser("beit serve", DESCRIPTION)
     add = parser.add_argument
     add("models", type=str, nargs="*", help="Models, at least one: MODEL or NAME=MODEL.")  # "+" fails without a remedy
+    add("--tokenizer", type=str, help="Tokenizer of the pre-training models, to reconstruct.")
+    add("--device", type=str, default="auto", help="cpu, cuda or auto.")
+    add("--batch_size", type=int, default=8, help="Most pictures computed together.")
+    add("--precision", type=str, default="fp32", help="fp32, bf16 or, on a GPU, fp16.")
     add("--host", type=str, default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
     add("--port", type=int, default=8000, help="Port; 0 for any that is free.")
-    add("--device", type=str, default="auto", help="cpu, cuda or auto.")
-    add("--dtype", type=Literal["float32", "bfloat16", "float16"], default="float32", help="What models compute in.")
-    add("--tokenizer", type=str, help="Tokenizer of the pre-training models, to reconstruct.")
-    add("--max_batch", type=int, default=8, help="Most pictures computed together.")
     add("--max_wait_ms", type=float, default=5.0, help="How long a picture waits for others, in milliseconds.")
-    add("--queue", type=int, default=64, help="Most requests that wait; further ones are told to come back.")
+    add("--queue", type=int, default=64, help="Most requests that wait; further ones are sent away (429).")
     add("--timeout_s", type=float, default=30.0, help="Seconds until a request is answered or given up.")
     add("--body_timeout_s", type=float, default=20.0, help="Seconds in which a request has to arrive.")
     add("--token", type=str, help=f"What clients have to show; better set {TOKEN}, which the list of processes hides.")
@@ -47,14 +56,14 @@ def run(arguments: Sequence[str]) -> int:
     for library in _LIBRARIES:
         if find_spec(library) is None:
             raise missing_extra(library, "serve")
-    from beit.inference.service import ServiceSettings, create_app
-    from beit.inference.service.loading import LoadOptions, load_predictors, named_models
-    from beit.inference.service.server import serve
+    from beit.service import ServiceSettings, create_app
+    from beit.service.loading import LoadOptions, load_predictors, named_models
+    from beit.service.server import serve
 
     token = given.token if given.token is not None else os.environ.get(TOKEN)
     settings = ServiceSettings(token=token, **{name: given[name] for name in _LIMITS})
     places = named_models(given.models)
-    options = LoadOptions(given.device, given.dtype, given.tokenizer)
+    options = LoadOptions(given.device, given.precision, given.tokenizer)
     app = create_app(partial(load_predictors, places, options), settings)
     sources = ", ".join(f"{name} from {place}" for name, place in places.items())
     serve(

@@ -1,1 +1,1 @@
-"""Trained models at work."""
+"""Trained models at work: predictor, its tasks, jobs over many pictures, exports."""

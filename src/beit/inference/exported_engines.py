@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from beit.errors import missing_extra
-from beit.inference.runner import Floats
+from beit.inference.runners.runner import Floats
 
 Compute = Callable[[Floats], Floats]
 

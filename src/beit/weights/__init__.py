@@ -10,7 +10,7 @@ from beit.weights.msgpack_file import write_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
 from beit.weights.request import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_request
 from beit.weights.rules import Entry, Layout, Rule
-from beit.weights.stored import StoredTensor, open_safetensors
+from beit.weights.storage.stored import StoredTensor, open_safetensors
 from beit.weights.timm_config import timm_config
 from beit.weights.unwrap import CONFIG_KEY
 from beit.weights.vqkd import VQ_KD, locate_vqkd, open_vqkd, vqkd_options

@@ -24,7 +24,7 @@ from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
 from beit.weights.pickles import open_pickled
 from beit.weights.request import WEIGHT_FILES, Located, locate
 from beit.weights.rules import Entry, Layout, entry_of
-from beit.weights.stored import StoredTensor, WeightFile, open_safetensors
+from beit.weights.storage.stored import StoredTensor, WeightFile, open_safetensors
 from beit.weights.timm_config import timm_hints
 from beit.weights.unwrap import CONFIG_KEY, unwrapped
 

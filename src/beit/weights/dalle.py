@@ -17,7 +17,7 @@ from beit.hub.download import fetch_url
 from beit.weights.pickles import StoredModule, open_pickled
 from beit.weights.request import WEIGHTS_NAME
 from beit.weights.rules import Entry, Layout, Rule, entry_of
-from beit.weights.stored import StoredTensor
+from beit.weights.storage.stored import StoredTensor
 
 ENCODER_NAME, DECODER_NAME = "encoder.pkl", "decoder.pkl"
 _KINDS = {ENCODER_NAME: "dall_e.encoder.Encoder", DECODER_NAME: "dall_e.decoder.Decoder"}

@@ -16,8 +16,8 @@ import numpy as np
 
 from beit.errors import CheckpointError, shortened
 from beit.files import atomic_file, reading
-from beit.weights.cursor import Cursor
-from beit.weights.stored import ITEM_SIZES, MAX_AXES, StoredTensor, WeightFile
+from beit.weights.storage.cursor import Cursor
+from beit.weights.storage.stored import ITEM_SIZES, MAX_AXES, StoredTensor, WeightFile
 
 _ARRAY, _NATIVE_COMPLEX, _NUMBER = 1, 2, 3  # extension codes of flax.serialization
 _CHUNKED = "__msgpack_chunked_array__"  # how Flax cuts arrays of more than 1 GiB into pieces

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import CheckpointError
-from beit.weights.stored import StoredTensor
+from beit.weights.storage.stored import StoredTensor
 
 # What a placeholder of a name may stand for.
 PLACEHOLDERS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from beit.errors import CheckpointError
 from beit.files import parse_json
-from beit.weights.stored import StoredTensor
+from beit.weights.storage.stored import StoredTensor
 
 _STATE_KEYS = ("model", "module", "state_dict", "params")  # where training scripts keep the weights
 CONFIG_KEY = "beit_config"  # where our own `.pth` files say what they hold

@@ -12,7 +12,7 @@ import torch
 
 from beit.errors import CheckpointError
 from beit.weights.pickles import open_pickled
-from beit.weights.stored import StoredTensor
+from beit.weights.storage.stored import StoredTensor
 from tests.conftest import GOLDEN
 
 FILES = sorted([*GOLDEN.glob("hf_v4/*/pytorch_model.bin"), *GOLDEN.glob("unilm/*/checkpoint.pth")])

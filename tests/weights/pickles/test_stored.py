@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beit.weights.pickles.stored import StridedTensor, is_row_major
-from beit.weights.stored import StoredTensor, WeightFile
+from beit.weights.storage.stored import StoredTensor, WeightFile
 
 
 @settings(deadline=None)

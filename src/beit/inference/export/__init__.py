@@ -1,7 +1,6 @@
 """Models written as files that run without the code that trained them.
 
-`export` and `ExportOptions` are found here; they are loaded on first use (PEP 562), since `names`, beside them, is read
-by whoever runs an exported folder, without torch.
+`export` and `ExportOptions` are found here; they are loaded on first use (PEP 562), since they need torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Does an exported file say what the model says?
+"""Check of an exported file against the model that it was made of.
 
 Legend: B batch, C channels, K classes; H x W pixels.
 """
@@ -15,14 +15,14 @@ from beit.errors import CheckpointError
 from beit.inference.export.options import Precision
 from beit.inference.export.pictures import Examples
 from beit.inference.export.subject import Subject, at_size
-from beit.inference.runner import Floats, Runner
+from beit.inference.runners.runner import Floats, Runner
 
 _BATCH = 4
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is good enough.
+    """Largest deviations of a good file.
 
     Attributes:
         difference: Largest difference of a number, as a share of the largest number.
@@ -44,7 +44,7 @@ LIMITS: dict[Precision, Limits] = {
 
 @dataclass(frozen=True)
 class Check:
-    """How far an exported file is from the model that it was made of.
+    """Deviation of an exported file from the model that it was made of.
 
     Attributes:
         pictures: How many pictures were compared.
@@ -79,7 +79,7 @@ def checked(runner: Runner, subject: Subject, precision: Precision, examples: Ex
     """Compare an exported file with the model on pictures.
 
     Args:
-        runner: What runs the file.
+        runner: The file at work.
         subject: The model.
         precision: How exact the file is meant to be.
         examples: The pictures, in batches; if any size is welcome, one of them again, larger and of another shape.
@@ -95,14 +95,14 @@ def checked(runner: Runner, subject: Subject, precision: Precision, examples: Ex
         float(np.abs(found - expected).max()),
         float(np.abs(expected).max()),
         float(_cosines(found, expected).mean()),
-        None if subject.task == "embed" else float((found.argmax(1) == expected.argmax(1)).mean()),
+        float((found.argmax(1) == expected.argmax(1)).mean()) if subject.output.scores else None,
     )
     _judge(check, precision)
     return check
 
 
 def _outputs(runner: Runner, subject: Subject, examples: Examples) -> Iterator[tuple[Floats, Floats]]:
-    """Yield what the model and the file say of pictures."""
+    """Yield the outputs of the model and of the file."""
     for pixels_BCHW in examples.batches(subject.view, _BATCH):
         yield subject.reference(pixels_BCHW), runner(pixels_BCHW)
     if subject.any_size:
@@ -119,7 +119,7 @@ def _cosines(found: Floats, expected: Floats) -> Floats:
 
 
 def _judge(check: Check, precision: Precision) -> None:
-    """Raise if a check is not good enough; what is no number is not, either."""
+    """Raise if a check is not good enough, which NaN never is."""
     limits = LIMITS[precision]
     agreement = 1.0 if check.agreement is None else check.agreement + 1 / check.pictures  # one picture may differ
     near = limits.difference is None or check.difference <= limits.difference * check.largest
@@ -129,6 +129,6 @@ def _judge(check: Check, precision: Precision) -> None:
         )
         remedy = "choose another target" if precision == "fp32" else "choose fp32, or show more typical pictures"
         raise CheckpointError(
-            f"the exported file does not say what the model says: {check}; expected {exact}a cosine of at least "
+            f"the exported file does not give what the model gives: {check}; expected {exact}a cosine of at least "
             f"{limits.cosine} and the same best class in {limits.agreement:.0%}: nothing was written, {remedy}"
         )

@@ -1,4 +1,4 @@
-"""From a model to a folder that runs without it: trace, write, check, and only then give it its name."""
+"""Export of a model to a folder that runs without it: trace, write, check, and only then give it its name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 from beit.config import BeitConfig
 from beit.errors import ConfigError, missing_extra
 from beit.files import atomic_folder
-from beit.inference.export.card import facts_of, write_card, write_facts
+from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
-from beit.inference.export.names import FILES, OUTPUTS
 from beit.inference.export.onnx_file import write_onnx
 from beit.inference.export.openvino_file import write_openvino
 from beit.inference.export.options import DYNAMIC, ExportOptions
@@ -21,8 +20,8 @@ from beit.inference.export.pictures import Examples
 from beit.inference.export.program import trace
 from beit.inference.export.subject import Subject, load_subject
 from beit.inference.export.torch_file import write_torch
-from beit.inference.exported import load_exported
-from beit.inference.runner import Floats
+from beit.inference.exported import FILES, load_exported
+from beit.inference.runners.runner import Floats
 from beit.models_torch.scene import FILE_NAME as SCENE_NAME
 
 CHECK_PICTURES = 32
@@ -31,21 +30,21 @@ _LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openv
 
 
 def export(
-    name: str | Path, options: ExportOptions, tell: Callable[[str], None] = lambda stage: None
+    name: str | Path, options: ExportOptions, on_stage: Callable[[str], None] = lambda stage: None
 ) -> dict[str, Any]:
     """Write a model as a folder that onnxruntime, OpenVINO or torch alone can run.
 
     Args:
         name: A model folder, a file of weights, a name on the hub or of a published checkpoint.
-        options: To what, and how.
-        tell: Called with what is done next, in words.
+        options: The target, and how it is written.
+        on_stage: Called with each stage as it begins, in words.
 
     Returns:
-        What `export.json` holds, the check's result among it.
+        The content of `export.json`, with the result of the check.
 
     Raises:
         ConfigError: If the options do not fit the model.
-        CheckpointError: If the model is damaged, or the file does not say what the model says; nothing is left then.
+        CheckpointError: If the model is damaged, or the file does not give what the model gives; nothing is left then.
         DataError: If pictures are missing or broken.
         MissingExtraError: If a library is not installed.
         StorageError: If the folder cannot be written.
@@ -53,23 +52,23 @@ def export(
     _require_libraries(options)
     examples = Examples.of(options.check or options.calibration, CHECK_PICTURES)
     calibration = Examples.of(options.calibration, CALIBRATION_PICTURES) if options.calibration else None
-    tell("loading the model")
+    on_stage("loading the model")
     subject = load_subject(str(name), options)
     with atomic_folder(options.output) as folder:
-        _write_model(subject, options, folder, calibration, tell)
+        _write_model(subject, options, folder, calibration, on_stage)
         _write_beside(name, subject, options, folder)
-        facts = facts_of(subject, options, folder)
-        write_facts(facts, folder)
-        tell(f"checking it on {len(examples)} pictures")
+        description = description_of(subject, options, folder)
+        write_description(description, folder)
+        on_stage(f"checking it on {len(examples)} pictures")
         check = checked(load_exported(folder, trust=True), subject, options.precision, examples)
-        facts["check"] = check.to_json()
-        write_facts(facts, folder)
-        write_card(facts, check, subject, folder)
-    return {**facts, "said": str(check)}
+        description["check"] = check.to_json()
+        write_description(description, folder)
+        write_card(description, check, subject, folder)
+    return {**description, "said": str(check)}
 
 
 def _require_libraries(options: ExportOptions) -> None:
-    """Refuse before any work what the libraries that are installed cannot write and run."""
+    """Refuse, before any work, a target whose libraries are not installed."""
     quantising = ("nncf",) if options.to == "openvino" and options.precision == "int8" else ()
     for library in (*_LIBRARIES[options.to], *quantising):
         if find_spec(library) is None:
@@ -77,19 +76,22 @@ def _require_libraries(options: ExportOptions) -> None:
 
 
 def _write_model(
-    subject: Subject, options: ExportOptions, folder: Path, calibration: Examples | None, tell: Callable[[str], None]
+    subject: Subject,
+    options: ExportOptions,
+    folder: Path,
+    calibration: Examples | None,
+    on_stage: Callable[[str], None],
 ) -> None:
     """Write the file that computes."""
-    half, quantise = options.precision == "fp16", options.precision == "int8"
-    file, output = folder / FILES[options.to][0], OUTPUTS[subject.task]
-    tell("tracing the model")
-    program = trace(subject, options, half and options.to != "openvino")  # which has a way of its own
-    tell(f"writing {file.name}" + (", in 8 bits" if quantise else ""))
+    file, output = folder / FILES[options.to][0], subject.output
+    on_stage("tracing the model")
+    program = trace(subject, options)
+    on_stage(f"writing {file.name}, in {options.precision}")
     if options.to == "onnx":
-        write_onnx(program, file, output, options.opset, quantise)
+        write_onnx(program, file, output.name, options.opset, options.precision)
     elif options.to == "openvino":
         shown = None if calibration is None else _whole_batches(calibration, subject, options)
-        write_openvino(program, file, output, half, shown)
+        write_openvino(program, file, output, options.precision, shown)
     else:
         write_torch(program, file)
 
@@ -100,17 +102,17 @@ def _whole_batches(calibration: Examples, subject: Subject, options: ExportOptio
     Raises:
         ConfigError: If there are too few pictures for one.
     """
-    size = 1 if options.batch == DYNAMIC else options.batch
+    size = 1 if options.batch_size == DYNAMIC else options.batch_size
     if len(calibration) < size:
         raise ConfigError(f"there are {len(calibration)} pictures to calibrate with; expected at least a batch, {size}")
     return [pixels_BCHW for pixels_BCHW in calibration.batches(subject.view, size) if len(pixels_BCHW) == size]
 
 
 def _write_beside(name: str | Path, subject: Subject, options: ExportOptions, folder: Path) -> None:
-    """Write how pictures are shown to the model, and what its outputs mean."""
+    """Write the preprocessing of pictures, and the meaning of the outputs."""
     config = BeitConfig.from_dict({**subject.config.to_dict(), "image_size": list(subject.view.image_hw)})
     config.save_pretrained(folder)
     subject.view.save_pretrained(folder)
     scene = Path(name) / SCENE_NAME
-    if subject.task == "segment" and scene.is_file() and options.image_size is None:  # windows of the same size
+    if subject.output.windows and scene.is_file() and options.image_size is None:  # windows of the same size
         shutil.copyfile(scene, folder / scene.name)

@@ -1,4 +1,4 @@
-"""What is exported, and how."""
+"""Options of an export."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from beit.errors import ConfigError
+from beit.inference.runners.runner import TaskName
+from beit.inference.tasks.registry import exported_outputs
 
 Target = Literal["onnx", "openvino", "torch"]
 Precision = Literal["fp32", "fp16", "int8"]
-Task = Literal["classify", "segment", "embed"]
+AUTO = "auto"
 DYNAMIC = "dynamic"
 OPSETS = range(18, 24)  # what torch's exporter writes and onnxruntime runs
 DEFAULT_OPSET = 20  # the first in which GELU is one operator, which onnxruntime computes faster than its parts
@@ -18,15 +20,15 @@ DEFAULT_OPSET = 20  # the first in which GELU is one operator, which onnxruntime
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a model is exported.
+    """Options of an export, checked before a model is loaded.
 
     Attributes:
         to: "onnx", "openvino" or "torch".
         output: The folder that is written; it must not exist, or be empty.
-        batch: Pictures in a batch: a number, or "dynamic" for any.
+        batch_size: Pictures in a batch: a number, or "dynamic" for any.
         image_size: Size of the pictures in pixels: a side, (height, width), "dynamic" for any that patches tile, or
             None for the model's own.
-        task: "classify", "segment", "embed", or "auto" for what the model was made for.
+        task: A task that models are exported for (classify, segment, embed), or "auto" for what the model was made for.
         precision: "fp32", "fp16" (weights of 16 bits) or "int8" (weights and the large products of 8 bits).
         opset: Version of the operators of ONNX.
         calibration: Folder of pictures that show the range of values, for int8.
@@ -38,9 +40,9 @@ class ExportOptions:
 
     to: Target
     output: Path
-    batch: int | Literal["dynamic"] = "dynamic"
+    batch_size: int | Literal["dynamic"] = "dynamic"
     image_size: int | tuple[int, int] | Literal["dynamic"] | None = None
-    task: Task | Literal["auto"] = "auto"
+    task: TaskName = AUTO
     precision: Precision = "fp32"
     opset: int = DEFAULT_OPSET
     calibration: Path | None = None
@@ -50,9 +52,9 @@ class ExportOptions:
         """Check every value before a model is loaded."""
         _one_of("to", self.to, get_args(Target))
         _one_of("precision", self.precision, get_args(Precision))
-        _one_of("task", self.task, ("auto", *get_args(Task)))
-        if self.batch != DYNAMIC and (not isinstance(cast(Any, self.batch), int) or self.batch < 1):
-            raise ConfigError(f"batch is {self.batch!r}; expected a number from 1, or {DYNAMIC!r} for any")
+        _one_of("task", self.task, (AUTO, *exported_outputs()))
+        if self.batch_size != DYNAMIC and (not isinstance(cast(Any, self.batch_size), int) or self.batch_size < 1):
+            raise ConfigError(f"batch_size is {self.batch_size!r}; expected a number from 1, or {DYNAMIC!r} for any")
         if self.opset not in OPSETS:
             raise ConfigError(
                 f"opset is {self.opset}; expected {OPSETS[0]} to {OPSETS[-1]}, which torch writes and onnxruntime runs"

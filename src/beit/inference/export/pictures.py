@@ -1,4 +1,4 @@
-"""Pictures to calibrate with and to check on.
+"""Example pictures to calibrate with and to check on.
 
 Legend: B batch, C channels; H x W pixels.
 """
@@ -15,7 +15,7 @@ from PIL import Image
 from beit.errors import missing_extra
 from beit.image import Preprocessing, picture_files
 from beit.inference.pictures import to_rgb
-from beit.inference.runner import Floats
+from beit.inference.runners.runner import Floats
 
 _CROPS = 4  # of either picture of scikit-learn, along each side
 
@@ -50,7 +50,7 @@ class Examples:
         return len(self.places)
 
     def batches(self, view: Preprocessing, size: int) -> Iterator[Floats]:
-        """Yield what a model sees of them, (B, C, H, W) of `size` pictures or, in the end, fewer.
+        """Yield their pixels as a model is shown them, (B, C, H, W) of `size` pictures or, in the end, fewer.
 
         Raises:
             DataError: If a picture is broken.

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.geometry import patch_grid
-from beit.inference.embedding import pooled_features
-from beit.inference.export.options import Task
+from beit.inference.runners.embedding import pooled_features
+from beit.inference.runners.runner import TaskName as Task
 from beit.models_torch import BeitPreTrainedModel
 from beit.models_torch.attention import Attention, sum_present
 from beit.models_torch.encoder import Encoder, EncoderLayer

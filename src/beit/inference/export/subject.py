@@ -1,4 +1,4 @@
-"""What is exported: a model, its task, the size of its pictures, and how it is shown them."""
+"""Subject of an export: a model, its task, the size of its pictures, and how it is shown them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from beit.config_checks import pair
 from beit.errors import ConfigError
 from beit.geometry import patch_grid
 from beit.image import Preprocessing
-from beit.inference.export.options import DYNAMIC, ExportOptions, Task
+from beit.inference.export.options import AUTO, DYNAMIC, ExportOptions
 from beit.inference.loading import load_runner, load_view
-from beit.inference.runner import Floats, TorchRunner
+from beit.inference.runners.loaded import LoadedModel
+from beit.inference.runners.runner import Floats, TaskName
+from beit.inference.runners.torch_runner import TorchRunner
+from beit.inference.tasks.registry import TASKS, exported_outputs
+from beit.inference.tasks.task import ExportedOutput
 from beit.models_torch import BeitPreTrainedModel
 
 
@@ -21,16 +25,16 @@ class Subject:
     """A model as it is to be exported.
 
     Attributes:
-        source: What the user called it; of a place on this machine the last name alone.
+        source: Its name as it was given; of a place on this machine the last name alone.
         runner: The model in torch, the measure of what is exported.
-        task: What the outputs are.
+        task: The task that the outputs belong to.
         view: How it is shown pictures; their size is the model's.
         any_size: Whether pictures of other sizes are welcome too.
     """
 
     source: str
     runner: TorchRunner
-    task: Task
+    task: TaskName
     view: Preprocessing
     any_size: bool
 
@@ -44,9 +48,14 @@ class Subject:
         """Its options."""
         return self.runner.config
 
+    @property
+    def output(self) -> ExportedOutput:
+        """The output tensor."""
+        return exported_outputs()[self.task]
+
     def reference(self, pixels_BCHW: Floats) -> Floats:
-        """Return what the torch model says of pictures."""
-        return self.runner.embed(pixels_BCHW) if self.task == "embed" else self.runner(pixels_BCHW)
+        """Return the outputs of the torch model."""
+        return self.runner(pixels_BCHW) if self.output.scores else self.runner.embed(pixels_BCHW)
 
 
 def load_subject(name: str, options: ExportOptions) -> Subject:
@@ -56,7 +65,7 @@ def load_subject(name: str, options: ExportOptions) -> Subject:
         ConfigError: If it cannot do the task or patches do not tile the size.
         CheckpointError: If it cannot be found or is damaged.
     """
-    runner = load_runner(name, "cpu", "float32", None)
+    runner = load_runner(name, "cpu", "fp32", None)
     if not isinstance(runner, TorchRunner):
         raise ConfigError(f"{name} is exported already; name the model that it was made of")
     view = load_view(name, runner.image_hw, None)
@@ -70,8 +79,8 @@ def load_subject(name: str, options: ExportOptions) -> Subject:
         view = at_size(view, hw)
     elif view.image_hw != runner.image_hw:
         view = at_size(view, runner.image_hw)
-    task = _task(name, runner, options)
-    if task == "segment" and any_size:
+    task = _task(name, LoadedModel(runner, view), options)
+    if exported_outputs()[task].windows and any_size:
         raise ConfigError(
             "image_size is 'dynamic' for segmentation, whose pyramid pooling is exported for one size; name a size: "
             "larger pictures are cut into windows of it"
@@ -80,11 +89,16 @@ def load_subject(name: str, options: ExportOptions) -> Subject:
     return Subject(place.resolve().name if place.exists() else name, runner, task, view, any_size)
 
 
-def _task(name: str, runner: TorchRunner, options: ExportOptions) -> Task:
-    if options.task == "auto":
-        return runner.task
-    if options.task not in (runner.task, "embed"):
-        raise ConfigError(f"task is {options.task!r}, but {name} was made to {runner.task}; expected that, or embed")
+def _task(name: str, model: LoadedModel, options: ExportOptions) -> TaskName:
+    """Return the task to export for: the model's own, or another one that it can do without its head."""
+    own = model.runner.task
+    others = [task for task in exported_outputs() if task != own and TASKS[task].possible(model)]
+    if options.task == AUTO:
+        return own
+    if options.task not in (own, *others):
+        raise ConfigError(
+            f"task is {options.task!r}, but {name} was made to {own}; expected {', or '.join(['that', *others])}"
+        )
     return options.task
 
 

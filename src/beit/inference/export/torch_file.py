@@ -1,4 +1,4 @@
-"""The torch file: the program itself."""
+"""Writer of torch's archive of a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers about some pictures, as they travel from where they are computed to where they are written."""
+"""Results about some pictures, as they travel from the model to the files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass
 class Chunk:
-    """The answers about a part of a unit of work.
+    """The results about a part of a unit of work.
 
     Attributes:
         unit: Number of the unit.
         number: Number of the chunk in it; only films have more than one.
         last: Whether the unit ends with it.
-        columns: Columns of a table of the answers.
-        rows: An object for every answer, with the name of its picture.
+        columns: Columns of a table of the results.
+        rows: An object for every result, with the name of its picture.
         files: Contents of the files that are made, by their names.
         broken: (name, reason) of the pictures that could not be read.
     """
@@ -37,8 +37,8 @@ class Chunk:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Chunk:
-        """Return what `to_bytes` made."""
-        told = json.loads(content)
-        files = {name: base64.b64decode(text) for name, text in told.pop("files").items()}
-        broken = [(name, reason) for name, reason in told.pop("broken")]
-        return cls(**told, files=files, broken=broken)
+        """Return the chunk that `to_bytes` made into bytes."""
+        fields = json.loads(content)
+        files = {name: base64.b64decode(text) for name, text in fields.pop("files").items()}
+        broken = [(name, reason) for name, reason in fields.pop("broken")]
+        return cls(**fields, files=files, broken=broken)

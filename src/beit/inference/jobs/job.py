@@ -1,9 +1,9 @@
-"""A whole job: pictures in, a file or folder of answers out, continued where it was stopped."""
+"""Prediction jobs: pictures in, a file or folder of results out, continued where they were stopped."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,59 +14,72 @@ from beit.errors import ConfigError
 from beit.files import atomic_file
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.places import CHUNK, Collection, Unit, digest, open_places
-from beit.inference.jobs.question import Question
 from beit.inference.jobs.state import JobState, Summary
 from beit.inference.jobs.work import Answerer, Todo
 from beit.inference.jobs.writers import Format, chosen_format, write_rows
 from beit.inference.predictor import Predictor
+from beit.inference.tasks.options import TaskOptions
+from beit.inference.tasks.registry import task_named
 
 
 @dataclass(frozen=True)
 class PredictJob:
-    """A question to a model about many pictures.
+    """A task for a model, over many pictures.
 
     Attributes:
         model: What `Predictor.from_pretrained` loads.
         places: Files, folders, films, tar or parquet shards.
-        question: What is asked of each picture.
+        task: Name of the task.
+        options: Options of the task; those left out have their defaults.
         output: File or folder to write; None: nothing is written.
         form: "auto", "jsonl", "csv", "parquet" or "pictures".
+        tokenizer: Decoder of visual tokens, to reconstruct.
+        device: "auto", "cpu" or "cuda".
         batch_size: Pictures computed together.
+        precision: What the model computes in: "fp32", "bf16", or on a GPU "fp16".
         workers: Threads that read pictures; processes of the engine "ray".
         engine: "local" or "ray".
-        tokenizer: What paints pixels, to reconstruct.
-        device: "auto", "cpu" or "cuda".
-        dtype: What the model computes in.
+
+    Raises:
+        ConfigError: If a value is wrong that needs no model to be checked.
     """
 
     model: str
     places: tuple[str, ...]
-    question: Question = field(default_factory=Question)
+    task: str = "classify"
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     output: str | None = None
     form: str = "auto"
-    batch_size: int = 32
-    workers: int = 2
-    engine: Literal["local", "ray"] = "local"
     tokenizer: str | None = None
     device: str = "auto"
-    dtype: str = "float32"
+    batch_size: int = 32
+    precision: str = "fp32"
+    workers: int = 2
+    engine: Literal["local", "ray"] = "local"
 
     def __post_init__(self) -> None:
         """Check what needs no model."""
         for name in ("batch_size", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.question.task == "classify" and self.question.top_k < 1:
-            raise ConfigError(f"top_k is {self.question.top_k}; expected at least 1")
-        if self.output is None and self.question.task not in ("classify", "embed"):
-            raise ConfigError(f"--output is missing; to {self.question.task}, name a folder for the pictures to make")
+        self.task_options()
+        if self.output is None and "pictures" in task_named(self.task).formats:
+            raise ConfigError(f"--output is missing; to {self.task}, name a folder for the pictures to make")
         if self.output is None and self.engine == "ray":
             raise ConfigError("--output is missing; with --engine ray, name a file or folder")
 
+    def task_options(self) -> TaskOptions:
+        """Return all options of the task.
+
+        Raises:
+            ConfigError: If there is no such task or option, or a number is out of range.
+        """
+        return task_named(self.task).options.of(self.task, **self.options)
+
     @cached_property
     def format(self) -> Format | None:
-        """What is written."""
-        return None if self.output is None else chosen_format(self.question.task, Path(self.output), self.form)
+        """Format of the output."""
+        return None if self.output is None else chosen_format(task_named(self.task), Path(self.output), self.form)
 
     @cached_property
     def collections(self) -> list[Collection]:
@@ -86,10 +99,11 @@ class PredictJob:
             CheckpointError: If it cannot be loaded.
         """
         predictor = Predictor.from_pretrained(
-            self.model, device=self.device, dtype=self.dtype, tokenizer=self.tokenizer
+            self.model, device=self.device, precision=self.precision, tokenizer=self.tokenizer
         )
         drawing = self.format == "pictures"
-        return Answerer(predictor, self.question, self.collections, self.batch_size, threads, drawing)
+        options = self.task_options()
+        return Answerer(predictor, self.task, options, self.collections, self.batch_size, threads, drawing)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what was opened behind: other processes open it themselves."""
@@ -97,21 +111,21 @@ class PredictJob:
 
 
 def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
-    """Do a job, or the rest of it; what is written in the end is the same as without a stop.
+    """Do a job, or the rest of it; a stop changes nothing in what is written.
 
     Args:
         job: The job.
         begun: Called with the number of pictures that are to be done; None if there are films.
-        done: Called with every chunk of answers as soon as it is written.
+        done: Called with every chunk of results as soon as it is written.
 
     Raises:
         BeitError: If it cannot begin, or the disk is full; started again it continues.
     """
     if job.output is None:
-        return _told(job, begun, done)
+        return _run_unwritten(job, begun, done)
     output, form = Path(job.output), job.format
-    state, facts = JobState(output, form == "pictures"), _facts(job)
-    if (ended := state.begin(facts)) is not None:
+    state, arguments = JobState(output, form == "pictures"), _arguments(job)
+    if (ended := state.begin(arguments)) is not None:
         return ended
     todo, lost = state.todo(job.units()), _lost(job, done)
     begun(_pictures(todo))
@@ -120,11 +134,11 @@ def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable
         done(chunk)
     if form is not None and form != "pictures":
         with atomic_file(output) as temporary:
-            write_rows(temporary, state.rows(), state.columns(), job.question.task, form)
-    return state.end(facts, lost)
+            write_rows(temporary, state.rows(), state.columns(), task_named(job.task), form)
+    return state.end(arguments, lost)
 
 
-def _told(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
+def _run_unwritten(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
     """Do a job that writes nothing."""
     answerer = job.answerer(job.workers)
     todo = [(number, unit, 0) for number, unit in enumerate(job.units())]
@@ -150,7 +164,7 @@ def _pictures(todo: list[Todo]) -> int | None:
 
 
 def _lost(job: PredictJob, done: Callable[[Chunk], None]) -> list[tuple[str, str]]:
-    """Return and tell the shards that cannot be opened."""
+    """Return the shards that cannot be opened, and report them."""
     shards = [shard for collection in job.collections for shard in collection.broken_shards]
     lost = [(shard.name, f"{shard.name} cannot be read: {shard.reason}") for shard in shards]
     if lost:
@@ -158,18 +172,19 @@ def _lost(job: PredictJob, done: Callable[[Chunk], None]) -> list[tuple[str, str
     return lost
 
 
-def _facts(job: PredictJob) -> dict[str, Any]:
-    """Return what has to be the same for a job to continue."""
+def _arguments(job: PredictJob) -> dict[str, Any]:
+    """Return the values that have to be the same for a job to continue."""
     return {
         "version": __version__,
         "model": job.model,
         "places": list(job.places),
-        **asdict(job.question),
+        "task": job.task,
+        **asdict(job.task_options()),
         "format": job.format,
         "batch_size": job.batch_size,
         "tokenizer": job.tokenizer,
         "device": job.device,
-        "dtype": job.dtype,
+        "precision": job.precision,
         "weights": _files(job.model),
         "contents": digest(job.collections),
     }
@@ -181,5 +196,5 @@ def _files(model: str) -> str | None:
     if not place.exists():
         return None
     files = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place]
-    told = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    return hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
+    lines = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -14,9 +14,9 @@ from PIL import Image
 from beit.data import BrokenShard, ImageSource, is_pattern, open_source
 from beit.errors import DataError
 from beit.image import EXTENSIONS, read_image
-from beit.inference.frames import FILMS, Named, named_files, refuse_twice
+from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
 
-CHUNK = 256  # pictures whose answers are written together: what a killed job computes again at most
+CHUNK = 256  # pictures whose results are written together: what a killed job computes again at most
 _SHARDS = (".tar", ".parquet")
 _NAMED = ("hub:", "digits:")
 
@@ -25,7 +25,7 @@ class Collection(ABC):
     """Numbered pictures.
 
     Attributes:
-        stems: What to call what is made of them: one name for each file or shard.
+        stems: Names of the files that are made of them: one for each file or shard.
         broken_shards: Files of many pictures that could not be opened.
     """
 
@@ -46,15 +46,15 @@ class Collection(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Return what to call a picture in messages and rows."""
+        """Return the name of a picture in messages and rows."""
 
     @abstractmethod
     def stem(self, index: int) -> str:
-        """Return what to call what is made of it."""
+        """Return the name of the files that are made of it."""
 
     @abstractmethod
     def contents(self) -> Iterator[str]:
-        """Yield what tells these pictures from others."""
+        """Yield lines that distinguish these pictures from others."""
 
     def fetch(self, unit: Unit) -> None:  # noqa: B027  # most are at hand
         """Have the pictures of a unit at hand."""
@@ -180,7 +180,7 @@ def open_places(places: Sequence[str]) -> list[Collection]:
 
 
 def digest(collections: Sequence[Collection]) -> str:
-    """Return a hash that tells these pictures from others."""
+    """Return a hash that distinguishes these pictures from others."""
     hashed = hashlib.sha256()
     for collection in collections:
         for line in collection.contents():

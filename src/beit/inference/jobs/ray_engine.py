@@ -29,14 +29,14 @@ class _Actor:
 
 
 def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
-    """Yield the answers about units of work, in the order in which they become ready.
+    """Yield the results about units of work, in the order in which they become ready.
 
     The cluster is that of RAY_ADDRESS, else one on this machine with as many processes as the job has workers. Every
     machine has to see the model and the pictures under the same paths.
 
     Raises:
         MissingExtraError: If Ray is not installed.
-        BeitError: What goes wrong in a worker that a person can mend.
+        BeitError: An error of a worker that a person can mend.
     """
     try:
         import ray
@@ -45,7 +45,7 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         raise missing_extra("ray", "ray") from None
     library: Any = ray
     datasets: Any = data
-    replace(job, device="cpu", dtype="float32").answerer(threads=1)  # a model that cannot do it is told of here
+    replace(job, device="cpu", precision="fp32").answerer(threads=1)  # fails here, for a model that cannot do it
     began = not library.is_initialized()
     if began and "RAY_ADDRESS" in os.environ:
         library.init(log_to_driver=False, logging_level=logging.ERROR)

@@ -1,4 +1,4 @@
-"""Units of work to answers: pictures are read by threads while the model computes."""
+"""Units of work to results: pictures are read by threads while the model computes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Any
 from PIL import Image
 
 from beit.errors import DataError
-from beit.inference.frames import Named, film_frames
 from beit.inference.jobs.chunk import Chunk
+from beit.inference.jobs.frames import Named, film_frames
 from beit.inference.jobs.places import CHUNK, Collection, Unit
-from beit.inference.jobs.question import Question, drawn
 from beit.inference.predictor import Predictor
+from beit.inference.tasks.options import TaskOptions
+from beit.inference.tasks.registry import task_named
 
 Todo = tuple[int, Unit, int]  # number of the unit, the unit, the first chunk of it that is missing
 
@@ -44,7 +45,7 @@ class _End:
 
 
 _Item = _Prepared | _Broken | _End
-_Task = tuple[ThreadPoolExecutor, Callable[[], "_Item | None"]]
+_Step = tuple[ThreadPoolExecutor, Callable[[], "_Item | None"]]
 
 
 class Answerer:
@@ -52,39 +53,42 @@ class Answerer:
 
     Args:
         predictor: The model.
-        question: What it is asked.
+        task: Name of the task.
+        options: Of the task.
         collections: Where the pictures are.
         batch_size: Pictures computed together.
         workers: Threads that read pictures.
-        draw: Whether to make files of the answers too: pictures, and a JSON file each.
+        draw: Whether to make files of the results too: pictures, and a JSON file each.
     """
 
     def __init__(
         self,
         predictor: Predictor,
-        question: Question,
+        task: str,
+        options: TaskOptions,
         collections: Sequence[Collection],
         batch_size: int,
         workers: int,
         draw: bool,
     ) -> None:
-        predictor.require(question.task)
-        self._predictor, self._question, self._collections = predictor, question, collections
-        self._batch_size = batch_size if question.batched else 1
+        predictor.require(task)
+        self._model, self._collections = predictor.model, collections
+        self._task, self._options = task_named(task), options
+        self._batch_size = batch_size if self._task.batched else 1
         self._workers, self._draw = workers, draw
-        self._columns = question.columns(predictor)
+        self._columns = self._task.columns(self._model, options)
 
     def __call__(self, todo: Iterable[Todo]) -> Iterator[Chunk]:
-        """Yield the answers, chunk by chunk, in order.
+        """Yield the results, chunk by chunk, in order.
 
         Raises:
-            ConfigError: If an option of the question does not fit the model.
+            ConfigError: If an option of the task does not fit the model.
             MissingExtraError: If there is a film, and what reads films is not installed.
         """
         chunk, waiting = Chunk(0, 0, columns=self._columns), list[_Prepared]()
         with ThreadPoolExecutor(self._workers) as many, ThreadPoolExecutor(1) as single:
-            depth = self._workers + (2 * self._batch_size if self._question.batched else 0)
-            for item in _ahead(self._tasks(todo, many, single), depth):
+            depth = self._workers + (2 * self._batch_size if self._task.batched else 0)
+            for item in _ahead(self._steps(todo, many, single), depth):
                 if isinstance(item, _Prepared):
                     waiting.append(item)
                 elif isinstance(item, _Broken):
@@ -98,18 +102,19 @@ class Answerer:
                     chunk = Chunk(0, 0, columns=self._columns)
 
     def _answer(self, prepared: list[_Prepared], chunk: Chunk) -> None:
-        """Add the answers about some pictures to a chunk."""
-        results = self._question.answer(self._predictor, [item.content for item in prepared])
+        """Add the results about some pictures to a chunk."""
+        contents = [item.content for item in prepared]
+        results = self._task.results(self._model, contents, [self._options] * len(contents))
         for item, result in zip(prepared, results, strict=True):
             row = {"picture": item.name, **result.to_json()}
             if self._draw:
                 row = {"picture": item.name, "name": item.stem, **result.to_json()}
-                files = {f"{item.stem}_{what}.png": _png(image) for what, image in drawn(result).items()}
+                files = {f"{item.stem}_{what}.png": _png(image) for what, image in self._task.drawings(result).items()}
                 chunk.files |= files | {f"{item.stem}.json": (json.dumps(row, indent=1) + "\n").encode()}
             chunk.rows.append(row)
 
-    def _tasks(self, todo: Iterable[Todo], many: ThreadPoolExecutor, single: ThreadPoolExecutor) -> Iterator[_Task]:
-        """Yield what is to be done before the model computes, in order; the frames of a film by one thread."""
+    def _steps(self, todo: Iterable[Todo], many: ThreadPoolExecutor, single: ThreadPoolExecutor) -> Iterator[_Step]:
+        """Yield the steps before the model computes, in order; the frames of a film by one thread."""
         for number, unit, first in todo:
             if unit.film is not None:
                 items = self._film(number, unit.film, first)
@@ -125,7 +130,7 @@ class Answerer:
 
     def _picture(self, collection: Collection, index: int) -> _Item:
         try:
-            content = self._question.prepare(self._predictor, collection.load(index))
+            content = self._task.prepare(self._model, collection.load(index))
         except DataError as error:
             return _Broken(collection.name(index), str(error))
         return _Prepared(collection.name(index), collection.stem(index), content)
@@ -138,8 +143,8 @@ class Answerer:
                 if frame // CHUNK > chunk:
                     yield _End(number, chunk, False)
                     chunk += 1
-                told = f"{frame:06d}"
-                yield _Prepared(f"{name}#{told}", f"{stem}_{told}", self._question.prepare(self._predictor, picture))
+                digits = f"{frame:06d}"
+                yield _Prepared(f"{name}#{digits}", f"{stem}_{digits}", self._task.prepare(self._model, picture))
         except DataError as error:
             yield _Broken(name, str(error))
         yield _End(number, chunk, True)
@@ -152,11 +157,11 @@ def _next(items: Iterator[_Item], ended: list[bool]) -> _Item | None:
     return item
 
 
-def _ahead(tasks: Iterable[_Task], depth: int) -> Iterator[_Item]:
-    """Yield the results of tasks in their order, so many of which are under way at a time."""
+def _ahead(steps: Iterable[_Step], depth: int) -> Iterator[_Item]:
+    """Yield the results of steps in their order, so many of which are under way at a time."""
     waiting: deque[Future[_Item | None]] = deque()
-    for pool, task in tasks:
-        waiting.append(pool.submit(task))
+    for pool, step in steps:
+        waiting.append(pool.submit(step))
         if len(waiting) > depth and (item := waiting.popleft().result()) is not None:
             yield item
     while waiting:

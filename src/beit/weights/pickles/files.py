@@ -16,11 +16,11 @@ from typing import IO, Any, BinaryIO, NoReturn, cast
 
 from beit.errors import shortened
 from beit.files import reading
-from beit.weights.cursor import Cursor
 from beit.weights.pickles.globals import MAX_STEPS, Job
 from beit.weights.pickles.machine import MAX_PICKLE, run_pickle
 from beit.weights.pickles.stored import Storage, StoredModule
-from beit.weights.stored import StoredTensor, WeightFile
+from beit.weights.storage.cursor import Cursor
+from beit.weights.storage.stored import StoredTensor, WeightFile
 
 _KIND = "a checkpoint of torch.save or a plain pickle"
 _MAX_DEPTH = 64  # of the result, so that everyone may walk it by plain recursion

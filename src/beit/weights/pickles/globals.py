@@ -17,7 +17,7 @@ import numpy as np
 
 from beit.errors import shortened
 from beit.weights.pickles.stored import NumpyType, Storage, StoredModule, StridedTensor, is_row_major
-from beit.weights.stored import MAX_AXES, StoredTensor, WeightFile, is_count
+from beit.weights.storage.stored import MAX_AXES, StoredTensor, WeightFile, is_count
 
 MAX_STEPS = 200_000  # instructions and copied items; a large BEiT with its optimizer takes some 50,000
 

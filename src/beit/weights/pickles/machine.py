@@ -18,7 +18,7 @@ from typing import IO, Any, BinaryIO, cast
 from beit.errors import CheckpointError, shortened
 from beit.weights.pickles.globals import CALLS, Job, called, hashable
 from beit.weights.pickles.stored import STORAGES, NumpyType, Storage, StoredModule
-from beit.weights.stored import ITEM_SIZES, is_count
+from beit.weights.storage.stored import ITEM_SIZES, is_count
 
 MAX_PICKLE = 64 * 2**20  # bytes of the pickle itself, without tensors; those of BEiT have less than one MiB
 _MAX_INTEGER_BITS = 256  # the state of a random generator; larger ones only slow arithmetic down

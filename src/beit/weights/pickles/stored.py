@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from beit.weights.stored import ITEM_SIZES, StoredTensor, check_axes
+from beit.weights.storage.stored import ITEM_SIZES, StoredTensor, check_axes
 
 # Storage classes of torch -> data type; None for plain bytes, where the tensor says what they are.
 STORAGES = {

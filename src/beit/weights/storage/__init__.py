@@ -1,0 +1,1 @@
+"""Tensors as they are stored: bounded reading of bytes, and arrays without copies."""
