@@ -17,7 +17,7 @@ import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.config_checks import shown
 from beit.errors import CheckpointError, ConfigError
-from beit.files import atomic_file, write_json, write_text
+from beit.files import atomic_stream, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
 from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype, write_safetensors
@@ -144,8 +144,8 @@ def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
     content: dict[str, Any] = {key: named, CONFIG_KEY: config.to_json_string()}  # other keys are read over
     if layout is ORIGINAL_SEGMENTATION:
         content["meta"] = {"CLASSES": tuple(config.class_names)}
-    with atomic_file(file) as temporary:
-        torch.save(content, temporary)
+    with atomic_stream(file) as stream:
+        torch.save(content, stream)
 
 
 def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
