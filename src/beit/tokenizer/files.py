@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
-from beit.weights import WEIGHTS_NAME, atomic_file, check_fit, read_safetensors
+from beit.weights import WEIGHTS_NAME, Layout, atomic_file, check_fit, read_safetensors
 
 
 def save_config(folder: str | Path, model_type: str, options: Mapping[str, Any]) -> None:
@@ -58,16 +58,18 @@ def save_tensors(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
         save_file(whole, temporary, metadata={"format": "pt"})
 
 
-def load_tensors(folder: str | Path, model: nn.Module) -> None:
+def load_tensors(folder: str | Path, model: nn.Module, layout: Layout | None = None) -> None:
     """Give a model that was built without values those of `model.safetensors`, in the types of the model.
 
-    Names and shapes are compared before any memory is taken for the model, which an absurd `config.json` would like.
+    With a layout the file has the names of that. Names and shapes are compared before any memory is taken for the model, which an absurd `config.json` would like.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or names or shapes differ.
     """
     path = Path(folder) / WEIGHTS_NAME
     found, own = read_safetensors(path), model.state_dict()
+    if layout is not None:
+        found = layout.to_canonical(found)
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
     check_fit(str(path), there, here)
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()}, assign=True)

@@ -16,7 +16,7 @@ from beit.weights.report import LoadReport, check_fit
 from beit.weights.rules import Layout, Rule
 from beit.weights.storage import WEIGHTS_NAME, atomic_file, atomic_folder, discard_leftovers, read_safetensors
 from beit.weights.timm_config import timm_config
-from beit.weights.vqkd import VQ_KD, locate_vqkd, open_vqkd, vqkd_options
+from beit.weights.vqkd import VQ_KD, VQ_KD_FOLDER, locate_vqkd, open_vqkd, vqkd_options
 
 __all__ = [
     "CONFIG_KEY",
@@ -31,6 +31,7 @@ __all__ = [
     "ORIGINAL_SEGMENTATION",
     "TIMM",
     "VQ_KD",
+    "VQ_KD_FOLDER",
     "WEIGHTS_NAME",
     "WEIGHT_FILES",
     "Checkpoint",

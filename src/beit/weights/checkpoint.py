@@ -19,7 +19,7 @@ from beit.weights.entry import Entry, entry_of
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.infer import inferred_options
-from beit.weights.layouts import CANONICAL, layout_of
+from beit.weights.layouts import layout_of
 from beit.weights.locate import WEIGHT_FILES, Located, locate
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
@@ -29,8 +29,8 @@ from beit.weights.safetensors_file import open_safetensors
 from beit.weights.stored import StoredTensor
 from beit.weights.timm_config import timm_hints
 
-_LAYER = r"beit\.encoder\.layers\.(\d+)\."
-_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX, CANONICAL)  # nothing but a config.json tells their options
+_LAYER = r"beit\.encoder\.layer\.(\d+)\."
+_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # nothing but a config.json tells their options
 _STATE_KEYS = ("model", "module", "state_dict", "params")  # where training scripts keep the weights
 CONFIG_KEY = "beit_config"  # where our own `.pth` files say what they hold
 _HEADS = {
@@ -69,7 +69,7 @@ class Checkpoint:
         """
         layers = {match[1] for name in self.tensors if (match := re.match(_LAYER, name))}
         widths = [entry.shape[-1] for name, entry in self.tensors.items() if name == "beit.embeddings.cls_token"]
-        rows = {entry.shape[0] for name, entry in self.tensors.items() if name.endswith(".bias.table")}
+        rows = {entry.shape[0] for name, entry in self.tensors.items() if name.endswith(".relative_position_bias_table")}
         grid = patch_grid(before.image_size, before.patch_size)
         for what, held, said in (
             ("layers", {len(layers)}, config.num_hidden_layers),
@@ -151,8 +151,8 @@ def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
     """Refuse a file whose tensors together are larger than it: they lie on top of one another to fill the memory."""
     wanted: dict[Path, int] = {}
     for entry in tensors.values():
-        for part in entry.parts:
-            wanted[part.path] = wanted.get(part.path, 0) + part.nbytes
+        stored = entry.stored
+        wanted[stored.path] = wanted.get(stored.path, 0) + stored.nbytes
     for path, size in wanted.items():
         if size > path.stat().st_size:
             raise CheckpointError(

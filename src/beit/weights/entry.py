@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.weights.rules import Axes, assemble_arrays, assembled_shape
+from beit.weights.rules import Axes, part_of_array, part_of_shape, rows_of_part
 from beit.weights.stored import StoredTensor
 
 Change = Callable[[NDArray[np.floating]], NDArray[np.floating]]
@@ -16,16 +16,16 @@ Change = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor under its canonical name, made of one or several stored tensors when it is read.
+    """A tensor under its canonical name.
 
     Attributes:
-        parts: Stored tensors, stacked along axis 0.
+        stored: Where its values lie.
         shape: Shape of the result.
-        axes: Permutation of each part before stacking.
+        axes: Permutation of the stored axes.
         change: A last computation on the values (a resized table).
     """
 
-    parts: tuple[StoredTensor, ...]
+    stored: StoredTensor
     shape: tuple[int, ...]
     axes: Axes | None = None
     change: Change | None = None
@@ -33,29 +33,23 @@ class Entry:
     @property
     def dtype(self) -> str:
         """The type on disk, such as "float32" or "bfloat16"."""
-        return self.parts[0].dtype
+        return self.stored.dtype
 
     def read(self) -> NDArray[np.generic]:
         """Read the values; bfloat16 comes as uint16 bit patterns, as float32 if the values are changed."""
-        array = assemble_arrays([part.read() for part in self.parts], self.axes)
+        array = part_of_array(self.stored.read(), self.axes, 0, 1)
         if self.change is None:
             return array
         return self.change(from_bfloat16(array) if self.dtype == "bfloat16" else array)
 
     @property
     def is_plain(self) -> bool:
-        """Whether its bytes on disk, part after part, are those of its values."""
-        return self.change is None and self.axes is None and all(part.is_plain for part in self.parts)
+        """Whether its bytes on disk are those of its values."""
+        return self.change is None and self.axes is None and self.stored.is_plain
 
     def read_into(self, array: NDArray[np.generic]) -> None:
         """Read a plain tensor into a row-major array of its shape and type (bfloat16: uint16), with no copy between."""
-        if len(self.parts) == 1:
-            self.parts[0].read_into(array)
-            return
-        first = 0
-        for part in self.parts:
-            part.read_into(array[first : first + part.shape[0]])
-            first += part.shape[0]
+        self.stored.read_into(array)
 
     @property
     def read_dtype(self) -> str:
@@ -67,9 +61,16 @@ class Entry:
         return replace(self, shape=shape, change=change)
 
 
-def entry_of(parts: Sequence[StoredTensor], axes: Axes | None) -> Entry:
-    """Make one canonical tensor of stored ones."""
-    return Entry(tuple(parts), assembled_shape([part.shape for part in parts], axes), axes)
+def entry_of(stored: StoredTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
+    """Return part `index` of `count` of a stored tensor along axis 0, as one canonical tensor.
+
+    Raises:
+        ValueError: If it cannot be divided so.
+    """
+    if count > 1:
+        rows = rows_of_part(stored.shape, count)
+        stored = stored.rows(index * rows, rows)
+    return Entry(stored, part_of_shape(stored.shape, axes, 0, 1), axes)
 
 
 def from_bfloat16(bits: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -12,12 +12,12 @@ from beit.weights.report import LoadReport, Shape, check_fit
 PARTS = (
     "classifier.*",
     "lm_head.*",
-    "norm.*",
+    "layernorm.*",
     "decode_head.*",
     "auxiliary_head.*",
-    "pyramid.*",
-    "beit.norm.*",
-    "*pooler.norm.*",
+    "fpn[12].*",
+    "beit.layernorm.*",
+    "*pooler.layernorm.*",
     "*embeddings.mask_token",
 )
 # What may be for other classes or another codebook, if the caller asks for it.

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,6 +95,11 @@ class StoredTensor:
     def is_plain(self) -> bool:
         """Whether its bytes in the file are those of the array that `read()` returns, on this machine."""
         return self.strides is None and self.dtype != "bool" and sys.byteorder == "little"
+
+    def rows(self, first: int, count: int) -> StoredTensor:
+        """Return some rows of it, a tensor of their own."""
+        step = math.prod(self.shape[1:]) if self.strides is None else self.strides[0]
+        return replace(self, shape=(count, *self.shape[1:]), offset=self.offset + first * step * self.item_size)
 
     def read_into(self, array: np.ndarray) -> None:
         """Read a plain tensor into a row-major array of its shape and type, with no copy between.

@@ -13,7 +13,7 @@ from torch import nn
 
 from beit.config import BeitConfig
 from beit.geometry import patch_grid
-from beit.models_torch.linear import linear
+from beit.models_torch import kernels
 
 _GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
 _GEMM_ROUNDS = 5
@@ -64,7 +64,7 @@ def memory_estimate(
         pictures: Pictures that go through at once, on one process.
         masked: Masked patches M of a picture.
         bytes_per_number: Of an activation; 2 under autocast.
-        lean: Whether the activations of a feed-forward network are kept once, as on a CPU (`models_torch/lean.py`).
+        lean: Whether the activations of a feed-forward network are kept once, as on a CPU (`models_torch/kernels`).
     """
     grid = patch_grid(config.image_size, config.patch_size)
     sequence = 1 + grid.patches
@@ -84,7 +84,7 @@ def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
     side = _GEMM_SIDE["cuda" if device.type == "cuda" else "cpu"]
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     seconds: list[float] = []
-    for product in (torch.mm, linear):
+    for product in (torch.mm, kernels.product):
         for turn in range(1 + _GEMM_ROUNDS):
             wait_for(device)
             began = time.perf_counter()

@@ -66,7 +66,7 @@ class BeitTeacher(nn.Module):
         patches_BNT = self.model.beit(normalised_BCHW, return_dict=True).last_hidden_state[:, 1:]
         pooler = self.model.beit.pooler
         # without mean pooling the model has normalised every token already
-        return patches_BNT if pooler is None or pooler.norm is None else pooler.norm(patches_BNT)
+        return patches_BNT if pooler is None or pooler.layernorm is None else pooler.layernorm(patches_BNT)
 
 
 def feature_size(teacher: Teacher, image_hw: tuple[int, int], grid: Grid, device: torch.device) -> int:
