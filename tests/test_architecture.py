@@ -27,7 +27,11 @@ VIOLATIONS = [
     ("weights/adapt.py", "import torch", "beit.weights.adapt -> torch"),
     ("geometry/grid.py", "import jax", "beit.geometry.grid -> jax"),
     ("models_flax/layers.py", "import torch", "beit.models_flax.layers -> torch"),
-    ("models_flax/encoder.py", "import beit.models_torch.labels", "beit.models_flax.encoder -> beit.models_torch.labels"),
+    (
+        "models_flax/encoder.py",
+        "import beit.models_torch.labels",
+        "beit.models_flax.encoder -> beit.models_torch.labels",
+    ),
     ("models_torch/labels.py", "import jax", "beit.models_torch.labels -> jax"),
     ("data/views.py", "import transformers", "beit.data.views -> transformers"),
 ]

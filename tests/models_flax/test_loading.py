@@ -197,7 +197,9 @@ def test_another_image_size_at_loading(method):
     table = ours.params["beit"]["encoder"]["layer"]["1"]["attention"]["attention"]["relative_position_bias"]
     np.testing.assert_array_equal(
         table["relative_position_bias_table"],
-        theirs.state_dict()["beit.encoder.layer.1.attention.attention.relative_position_bias.relative_position_bias_table"].numpy(),
+        theirs.state_dict()[
+            "beit.encoder.layer.1.attention.attention.relative_position_bias.relative_position_bias_table"
+        ].numpy(),
     )
 
 

@@ -53,7 +53,10 @@ def test_it_is_looked_up_once_per_weights_and_grid(model, look_ups):
         lambda model: model.load_state_dict({k: v * 2 if "table" in k else v for k, v in model.state_dict().items()}),
         lambda model: [bias.relative_position_bias_table.data.mul_(2) for bias in biases(model)],
         lambda model: [torch.nn.init.normal_(bias.relative_position_bias_table) for bias in biases(model)],
-        lambda model: [setattr(bias, "relative_position_bias_table", torch.nn.Parameter(bias.relative_position_bias_table * 2)) for bias in biases(model)],
+        lambda model: [
+            setattr(bias, "relative_position_bias_table", torch.nn.Parameter(bias.relative_position_bias_table * 2))
+            for bias in biases(model)
+        ],
     ],
     ids=["load_state_dict", "data", "in place", "replaced"],
 )

@@ -106,7 +106,9 @@ def test_gradients_reach_the_tables_at_another_size():
     model = BeitModel(BeitConfig(**TINY_MODEL, use_relative_position_bias=True, use_absolute_position_embeddings=True))
     model(torch.randn(1, 3, 40, 56)).pooler_output.square().sum().backward()
     assert model.embeddings.position_embeddings.grad.abs().sum() > 0
-    table = model.get_parameter("encoder.layer.0.attention.attention.relative_position_bias.relative_position_bias_table")
+    table = model.get_parameter(
+        "encoder.layer.0.attention.attention.relative_position_bias.relative_position_bias_table"
+    )
     assert table.grad.abs().sum() > 0
 
 
@@ -138,7 +140,8 @@ def test_conversion_to_another_size_names_its_method(method):
     names = {"cubic": "the authors' cubic method", "linear": "timm's linear", "bilinear": "bilinear interpolation"}
     assert names[method] in str(model.load_report)
     assert model.load_report.resized == [
-        f"encoder.layer.{layer}.attention.attention.relative_position_bias.relative_position_bias_table" for layer in (0, 1)
+        f"encoder.layer.{layer}.attention.attention.relative_position_bias.relative_position_bias_table"
+        for layer in (0, 1)
     ]
 
 

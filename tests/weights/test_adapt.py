@@ -96,7 +96,13 @@ def test_a_model_that_shares_its_bias_too(tables):
 
 
 def test_where_the_encoder_is():
-    bare = {"embeddings.cls_token": 1, "encoder.layer.0.x": 2, "pooler.layernorm.weight": 3, "layernorm.weight": 4, "lm_head": 5}
+    bare = {
+        "embeddings.cls_token": 1,
+        "encoder.layer.0.x": 2,
+        "pooler.layernorm.weight": 3,
+        "layernorm.weight": 4,
+        "lm_head": 5,
+    }
     rooted = with_root(bare, wanted=True)
     assert rooted == {
         "beit.embeddings.cls_token": 1,

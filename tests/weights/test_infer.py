@@ -41,9 +41,7 @@ def test_a_plain_encoder():
 
 
 def test_what_the_encoder_holds_besides():
-    found = shapes(
-        embeddings__mask_token=(1, 1, 768), layernorm__weight=(768,), encoder__layer__0__lambda_1=(768,)
-    )
+    found = shapes(embeddings__mask_token=(1, 1, 768), layernorm__weight=(768,), encoder__layer__0__lambda_1=(768,))
     options = inferred_options("x", found, {})
     assert options["use_mask_token"] is True
     assert options["use_mean_pooling"] is False

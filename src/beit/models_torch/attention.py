@@ -77,9 +77,7 @@ class Attention(nn.Module):
             head_mask_H: 1 keeps a head, 0 silences it.
             output_attentions: Whether to return the maps, which costs the fused kernel.
         """
-        context_BSD, maps_BHSS = self.attention(
-            tokens_BSD, positions, shared_bias_1HSS, head_mask_H, output_attentions
-        )
+        context_BSD, maps_BHSS = self.attention(tokens_BSD, positions, shared_bias_1HSS, head_mask_H, output_attentions)
         return self.output(context_BSD), maps_BHSS
 
 

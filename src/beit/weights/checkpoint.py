@@ -69,7 +69,9 @@ class Checkpoint:
         """
         layers = {match[1] for name in self.tensors if (match := re.match(_LAYER, name))}
         widths = [entry.shape[-1] for name, entry in self.tensors.items() if name == "beit.embeddings.cls_token"]
-        rows = {entry.shape[0] for name, entry in self.tensors.items() if name.endswith(".relative_position_bias_table")}
+        rows = {
+            entry.shape[0] for name, entry in self.tensors.items() if name.endswith(".relative_position_bias_table")
+        }
         grid = patch_grid(before.image_size, before.patch_size)
         for what, held, said in (
             ("layers", {len(layers)}, config.num_hidden_layers),

@@ -76,7 +76,9 @@ def _take_over_norm(model: BeitForImageClassification, checkpoint: Checkpoint) -
     if "beit.layernorm.weight" in new and "layernorm.weight" in checkpoint.tensors:
         with torch.no_grad():
             for name in ("weight", "bias"):
-                model.get_parameter(f"beit.layernorm.{name}").copy_(read_tensor(checkpoint.tensors[f"layernorm.{name}"]))
+                model.get_parameter(f"beit.layernorm.{name}").copy_(
+                    read_tensor(checkpoint.tensors[f"layernorm.{name}"])
+                )
         logger.warning("the last layer norm of pre-training normalises the [CLS] token")
 
 
