@@ -101,10 +101,10 @@ class Output(nn.Module):
 def feed_forward(intermediate: nn.Module, output: nn.Module, tokens_BSD: Tensor) -> Tensor:
     """Return output(intermediate(tokens)), (B, S, D): two linear layers with an activation between them."""
     if (
-        torch.is_grad_enabled()
-        and kernels.is_plain(intermediate, Intermediate)
+        kernels.is_plain(intermediate, Intermediate)
         and kernels.is_plain(output, Output)
         and intermediate.has_plain_gelu
+        and kernels.recomputes_gelu(output.dense, tokens_BSD)
     ):  # GELU goes with the second layer, so that the activations are not kept before and after it
         hidden_BSE = kernels.linear(intermediate.dense, tokens_BSD)
         return output.dropout(kernels.gelu_linear(output.dense, hidden_BSE))

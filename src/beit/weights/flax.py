@@ -52,7 +52,7 @@ FLAX = Layout(
         _same("{root}encoder." + _TABLE),
         *_norm(_LAYER + ".layernorm_before"),
         *_dense(_ATTENTION + ".query"),
-        *_dense(_ATTENTION + ".key"),
+        _dense(_ATTENTION + ".key")[0],  # keys have no bias
         *_dense(_ATTENTION + ".value"),
         _same(f"{_ATTENTION}.{_TABLE}"),
         *_dense(_LAYER + ".attention.output.dense"),

@@ -139,7 +139,7 @@ def test_compiled_products_are_those_of_onednn_where_nothing_is_learned():
     expected = layer(tokens)
     with torch.no_grad():
         torch.testing.assert_close(call(layer)(tokens), expected)
-        torch.testing.assert_close(call(torch.func.vmap(layer), dynamic=None)(tokens), expected)
+        torch.testing.assert_close(call(torch.func.vmap(lambda one: layer(one)), dynamic=None)(tokens), expected)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             call(layer)(tokens)
         call(layer.double())(tokens.double())
@@ -184,6 +184,6 @@ def test_a_hooked_or_other_activation_is_called(gradients):
     with torch.set_grad_enabled(gradients):
         layer(tokens)
         assert len(seen) == 1
-        layer.intermediate.intermediate_act_fn = torch.relu
+        layer.intermediate.intermediate_act_fn = nn.ReLU()
         expected = layer.output.dense(torch.relu(layer.intermediate.dense(tokens)))
         torch.testing.assert_close(layer(tokens), expected, rtol=1e-4, atol=1e-5)

@@ -17,7 +17,7 @@ compilers, exporters, autocast, tensor subclasses and meta tensors get PyTorch's
 from beit.models_torch.kernels.attention import attention
 from beit.models_torch.kernels.choice import autocasts, is_plain
 from beit.models_torch.kernels.convolution import merge_maps, norm_relu
-from beit.models_torch.kernels.linear import gelu_linear, linear, linear_gelu, product
+from beit.models_torch.kernels.linear import gelu_linear, linear, linear_gelu, product, recomputes_gelu
 
 __all__ = [
     "attention",
@@ -29,4 +29,5 @@ __all__ = [
     "merge_maps",
     "norm_relu",
     "product",
+    "recomputes_gelu",
 ]

@@ -39,9 +39,16 @@ def gelu_linear(layer: nn.Module, hidden_BSE: Tensor) -> Tensor:
 
     Autograd keeps the activations of a feed-forward network twice, before and after GELU; this keeps `hidden` alone.
     """
-    if is_plain(layer, nn.Linear) and eager_float32(hidden_BSE, layer.weight, layer.bias):
+    if is_plain(layer, nn.Linear) and recomputes_gelu(layer, hidden_BSE):
         return product_of_gelu(hidden_BSE, layer.weight, layer.bias)
     return linear(layer, functional.gelu(hidden_BSE))
+
+
+def recomputes_gelu(layer: nn.Module, inputs: Tensor) -> bool:
+    """Return whether `gelu_linear` of such inputs keeps less for the backward pass."""
+    if not torch.is_grad_enabled() or not is_plain(layer, nn.Linear):
+        return False
+    return eager_float32(inputs, layer.weight, layer.bias)
 
 
 def product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
