@@ -3,7 +3,7 @@
 import pytest
 
 from beit.errors import CheckpointError
-from beit.weights.infer import inferred_options
+from beit.weights.infer_config import inferred_options
 
 TABLE = "relative_position_bias.relative_position_bias_table"
 

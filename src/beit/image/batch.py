@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from beit.errors import ConfigError, DataError, MissingExtraError, missing_extra
-from beit.image.inputs import Pixels
+from beit.image.input_types import Pixels
 
 FRAMEWORKS = ("np", "pt", "jax", "tf")
 

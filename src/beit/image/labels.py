@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from beit.errors import DataError
-from beit.image.inputs import Pixels, load_upright, to_array
+from beit.image.input_types import Pixels, load_upright, to_array
 from beit.image.options import Steps
 from beit.image.steps import center_crop
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from beit.errors import BeitError, ConfigError
 from beit.image.batch import common_shape
-from beit.image.inputs import Pixels, flatten, to_picture
+from beit.image.input_types import Pixels, flatten, to_picture
 from beit.image.options import LAST, NONE, Steps
 from beit.image.steps import Cropped, output_dtype, output_shape, resize_and_crop, write_values
 

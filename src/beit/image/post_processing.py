@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import ConfigError
-from beit.image.inputs import to_array
+from beit.image.input_types import to_array
 
 _BAND_VALUES = 2**22  # upsampled scores held at once: 16 MiB of float32
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import ConfigError
-from beit.image.inputs import Picture
+from beit.image.input_types import Picture
 from beit.image.options import LAST, Steps, size_to_dict
 from beit.image.processor import BeitImageProcessor
 from beit.image.steps import HALF, Floats, resize_and_crop, write_values

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import ConfigError, DataError
-from beit.image.inputs import Picture, Pixels
+from beit.image.input_types import Picture, Pixels
 from beit.image.options import PerChannel, Steps
 
 Floats = NDArray[np.float32]

@@ -14,8 +14,8 @@ from jax import Array
 
 from beit.geometry import Grid
 from beit.models_flax.layers import Projection
-from beit.models_flax.linear import Linear
 from beit.models_flax.relative_position import RelativePositionBias
+from beit.models_flax.uninitialised import Linear
 
 
 def fused_attention(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:

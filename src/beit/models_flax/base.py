@@ -30,7 +30,7 @@ from beit.models_flax.initialisation import starting_values
 from beit.models_flax.tree import Tree, as_leaf, cast, is_statistic, joined, params_of, variables_of
 from beit.outputs import FlaxOutput
 from beit.weights import LoadReport, flax_tree
-from beit.weights.fit import Shape, check_fit
+from beit.weights.match import Shape, check_shapes
 
 Output = TypeVar("Output", bound=FlaxOutput)
 
@@ -127,7 +127,7 @@ class FlaxBeitBase:
         check_input_shape(input_shape, self.config)
         kept = {} if params is None else joined(params)
         found = {name: tuple(np.shape(leaf)) for name, leaf in kept.items()}
-        check_fit("params", found, self.shapes, may_be_new=["*"])
+        check_shapes("params", found, self.shapes, may_be_new=["*"])
         values = starting_values(
             rng, {name: self.shapes[name] for name in self.shapes if name not in kept}, self.config
         )

@@ -14,7 +14,7 @@ import numpy as np
 from beit.config import BeitConfig
 from beit.config_checks import check_divisible, shown
 from beit.errors import ConfigError
-from beit.weights.fit import Shape, check_fit
+from beit.weights.match import Shape, check_shapes
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -110,4 +110,4 @@ def check_params(params: Mapping[str, Any], expected: Mapping[str, Shape]) -> No
     """
     found = {name: tuple(np.shape(leaf)) for name, leaf in params.items()}
     if found != dict(expected):
-        check_fit("params", found, expected)
+        check_shapes("params", found, expected)

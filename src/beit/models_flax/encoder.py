@@ -19,8 +19,8 @@ from beit.config import BeitConfig
 from beit.geometry import Grid
 from beit.models_flax.attention import Attention
 from beit.models_flax.layers import drop_path, feed_forward
-from beit.models_flax.linear import UNSET, LayerNorm
 from beit.models_flax.relative_position import RelativePositionBias
+from beit.models_flax.uninitialised import UNSET, LayerNorm
 
 
 class Encoded(NamedTuple):

@@ -15,7 +15,7 @@ from jax import Array
 
 from beit.geometry import Grid
 from beit.models_flax.layers import BatchNorm
-from beit.models_flax.linear import Upsample2
+from beit.models_flax.uninitialised import Upsample2
 
 
 class Up4(nn.Module):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from beit.config import BeitConfig
-from beit.weights.fit import Shape
+from beit.weights.match import Shape
 
 CLASSIFIER_SCALE = 0.001
 Start = Callable[[Array, Shape, BeitConfig, re.Match[str]], Array]

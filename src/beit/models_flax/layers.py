@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from beit.models_flax.linear import UNSET, Linear
+from beit.models_flax.uninitialised import UNSET, Linear
 
 Activation = Callable[[Array], Array]
 

@@ -23,10 +23,10 @@ from beit.weights import (
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    check_request,
-    fit,
-    fitted,
+    adapt_tensors,
+    check_arguments,
     flax_tree,
+    match_tensors,
     open_checkpoint,
 )
 
@@ -97,7 +97,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         asked = PublishedArguments.taken_from(overrides)
         if asked.torch_dtype is not None or asked.device_map is not None:
             raise ConfigError("torch_dtype or device_map was given to a Flax model; use dtype, param_dtype, device_put")
-        check_request(cls.config_class, overrides, config is not None, bias_resize)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         token = token if asked.use_auth_token is None else asked.use_auth_token
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
@@ -119,9 +119,9 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
     def _filled(self, checkpoint: Checkpoint, bias_resize: str, dtype: Any, new_head: bool) -> Tree:
         """Return the parameters that a checkpoint gives, once everything fits; what is new is drawn."""
         before = self.config_class.from_dict(checkpoint.options)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, self.config, bias_resize, self._is_rooted)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, bias_resize, self._is_rooted)
         expected = canonical_shapes(self.shapes)
-        report = fit(expected, tensors, checkpoint.source, new_head=new_head)
+        report = match_tensors(expected, tensors, checkpoint.source, new_head=new_head)
         taken = {name: entry for name, entry in tensors.items() if name in expected and name not in report.new}
         new = [flax_name(name, expected[name]) for name in report.new]
         leaves = read_arrays(taken, dtype) | self.starting_values(new, dtype)

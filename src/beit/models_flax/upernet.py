@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from beit.config_checks import check_auxiliary_width
 from beit.models_flax.layers import BatchNorm
-from beit.models_flax.linear import Conv
+from beit.models_flax.uninitialised import Conv
 
 
 class ConvBlock(nn.Module):

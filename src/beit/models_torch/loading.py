@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from beit.errors import ConfigError
 from beit.files import atomic_file
 from beit.models_torch.device import pick_device
-from beit.weights import Entry, LoadReport, StoredTensor, open_safetensors
-from beit.weights.fit import Shape
+from beit.weights import Entry, LazyTensor, LoadReport, open_safetensors
+from beit.weights.match import Shape
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -104,7 +104,7 @@ def _read_into(tensor: Tensor, entry: Entry) -> None:
     torch.autograd.graph.increment_version(tensor)  # autograd did not see the change
 
 
-def read_tensor(entry: Entry | StoredTensor) -> Tensor:
+def read_tensor(entry: Entry | LazyTensor) -> Tensor:
     """Read one tensor of a checkpoint in the type that it has there."""
     tensor = torch.from_numpy(entry.read())
     return tensor.view(torch.bfloat16) if entry.read_dtype == "bfloat16" else tensor

@@ -33,10 +33,10 @@ from beit.weights import (
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    check_request,
-    file_facts,
-    fit,
-    fitted,
+    adapt_tensors,
+    check_arguments,
+    file_metadata,
+    match_tensors,
     open_checkpoint,
 )
 
@@ -116,7 +116,7 @@ class BeitPreTrainedModel(BeitBase):
         dtype = dtype if asked.torch_dtype is None else asked.torch_dtype
         token = token if asked.use_auth_token is None else asked.use_auth_token
         arguments = cls._own_arguments(overrides)
-        check_request(cls.config_class, overrides, config is not None, bias_resize)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
             config = cls.config_class.from_pretrained(config)
@@ -145,7 +145,7 @@ class BeitPreTrainedModel(BeitBase):
             ConfigError: If the config or an option is invalid.
         """
         arguments = cls._own_arguments(overrides)
-        check_request(cls.config_class, overrides, config is not None, bias_resize)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config
         new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
         model = cls._built(wanted, arguments, checkpoint, bias_resize, as_device(device), dtype, new_head)
@@ -169,8 +169,8 @@ class BeitPreTrainedModel(BeitBase):
         checkpoint.check_sizes(before, config)
         with torch.device("meta"):
             model = cls(config, **arguments)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
-        report = fit(shapes_of(state_of(model)), tensors, checkpoint.source, new_head=new_head)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
+        report = match_tensors(shapes_of(state_of(model)), tensors, checkpoint.source, new_head=new_head)
         give_memory(model, device, torch_dtype(dtype, checkpoint.dtype))
         owners = {name.rpartition(".")[0] for name in report.new}
         if owners:
@@ -199,9 +199,9 @@ class BeitPreTrainedModel(BeitBase):
         """
         checkpoint = open_checkpoint(source, config=self.config)
         before = self.config_class.from_dict(checkpoint.options)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
         own = state_of(self)
-        report = fit(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
+        report = match_tensors(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
         fill(own, tensors, report)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
 
@@ -241,7 +241,7 @@ class BeitPreTrainedModel(BeitBase):
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
         self.config.architectures = [type(self).__name__]
         # fails, if it does, before anything is written
-        options = self.config.to_json_string(**file_facts(dtype_name(self.dtype)))
+        options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
         write_safetensors(folder / WEIGHTS_NAME, HUGGING_FACE.from_canonical(canonical))

@@ -14,19 +14,19 @@ from beit.errors import CheckpointError, ConfigError
 from beit.files import read_json
 from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
-from beit.weights.fit import with_root
+from beit.weights.arguments import WEIGHT_FILES, Located, locate
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
-from beit.weights.infer import inferred_options
+from beit.weights.infer_config import inferred_options
 from beit.weights.layouts import LAYOUTS
+from beit.weights.match import with_root
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
 from beit.weights.pickles import open_pickled
-from beit.weights.request import WEIGHT_FILES, Located, locate
 from beit.weights.rules import Entry, Layout, entry_of
-from beit.weights.storage.stored import StoredTensor, WeightFile, open_safetensors
+from beit.weights.state_dict import CONFIG_KEY, unwrapped
+from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile, open_safetensors
 from beit.weights.timm_config import timm_hints
-from beit.weights.unwrap import CONFIG_KEY, unwrapped
 
 _LAYER = r"beit\.encoder\.layer\.(\d+)\."
 _WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # nothing but a config.json tells their options
@@ -160,14 +160,14 @@ def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
             )
 
 
-def _stored_tensors(located: Located) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
+def _stored_tensors(located: Located) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
     """Return the tensors of all shards, and what the file says about its model besides."""
     if located.weights.name.endswith(".index.json"):
         return _sharded(located), {}
     return open_file(located.weights)
 
 
-def open_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
+def open_file(path: Path) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
     """Return the tensors of one file, and what it says about its model besides; nothing in it is executed.
 
     Raises:
@@ -178,14 +178,14 @@ def open_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
     return unwrapped(path, open_msgpack(path) if path.suffix == ".msgpack" else open_pickled(path))
 
 
-def _sharded(located: Located) -> dict[str, StoredTensor]:
+def _sharded(located: Located) -> dict[str, LazyTensor]:
     """Read the tensors that an index names from the shards that it names."""
     index = read_json(located.weights, "the index of a checkpoint in shards")
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{located.weights} has no weight_map; expected the index of a checkpoint in shards")
-    shards: dict[str, dict[str, StoredTensor]] = {}
-    tensors: dict[str, StoredTensor] = {}
+    shards: dict[str, dict[str, LazyTensor]] = {}
+    tensors: dict[str, LazyTensor] = {}
     for name, file in weight_map.items():
         if not isinstance(file, str) or Path(file).name != file or file in ("", ".", "..") or "\\" in file:
             raise CheckpointError(f"{located.weights} names the shard {file!r}; expected the name of a file beside it")

@@ -14,10 +14,10 @@ from beit.catalog import DALLE_TOKENIZER
 from beit.errors import CheckpointError
 from beit.hub import HubOptions
 from beit.hub.download import fetch_url
-from beit.weights.pickles import StoredModule, open_pickled
-from beit.weights.request import WEIGHTS_NAME
+from beit.weights.arguments import WEIGHTS_NAME
+from beit.weights.pickles import PickledModule, open_pickled
 from beit.weights.rules import Entry, Layout, Rule, entry_of
-from beit.weights.storage.stored import StoredTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 
 ENCODER_NAME, DECODER_NAME = "encoder.pkl", "decoder.pkl"
 _KINDS = {ENCODER_NAME: "dall_e.encoder.Encoder", DECODER_NAME: "dall_e.decoder.Decoder"}
@@ -80,12 +80,12 @@ def open_dalle(files: Mapping[str, Path]) -> dict[str, Entry]:
     Raises:
         CheckpointError: If a file is missing, damaged, unsafe, or something else than what it is called.
     """
-    stored: dict[str, StoredTensor] = {}
+    stored: dict[str, LazyTensor] = {}
     for name, path in files.items():
         kind = _KINDS[name]
         module = open_pickled(path, _MODULES)
-        if not isinstance(module, StoredModule) or module.kind != kind:
-            found = module.kind if isinstance(module, StoredModule) else type(module).__name__
+        if not isinstance(module, PickledModule) or module.kind != kind:
+            found = module.kind if isinstance(module, PickledModule) else type(module).__name__
             raise CheckpointError(f"{path} holds a {found}; expected the {kind} that OpenAI released")
         stored |= module.tensors(f"{path.stem}.")
     return DALLE.to_canonical(stored, entry_of)

@@ -17,7 +17,7 @@ import numpy as np
 from beit.errors import CheckpointError, shortened
 from beit.files import atomic_file, reading
 from beit.weights.storage.cursor import Cursor
-from beit.weights.storage.stored import ITEM_SIZES, MAX_AXES, StoredTensor, WeightFile
+from beit.weights.storage.lazy_tensor import ITEM_SIZES, MAX_AXES, LazyTensor, WeightFile
 
 _ARRAY, _NATIVE_COMPLEX, _NUMBER = 1, 2, 3  # extension codes of flax.serialization
 _CHUNKED = "__msgpack_chunked_array__"  # how Flax cuts arrays of more than 1 GiB into pieces
@@ -39,7 +39,7 @@ _FLOATS = {0xCA: ">f", 0xCB: ">d"}
 
 
 def open_msgpack(path: str | Path) -> dict[str, Any]:
-    """Return the nested maps of a Flax file with a `StoredTensor` for every array, none of them read yet.
+    """Return the nested maps of a Flax file with a `LazyTensor` for every array, none of them read yet.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or holds anything but maps, arrays, numbers and strings.
@@ -127,7 +127,7 @@ class _Reader:
             raise ValueError(f"a string of {count} bytes; expected at most {_MAX_STRING}")
         return self._take(count).decode("utf-8")
 
-    def _tensor(self, length: int) -> StoredTensor:
+    def _tensor(self, length: int) -> LazyTensor:
         code = self._number(1)
         if length > self.left:
             raise ValueError(f"an array of {length} bytes at byte {self._position}, {self.left} are left")
@@ -142,7 +142,7 @@ class _Reader:
         if (first := self._number(1)) not in _BINARIES:
             raise ValueError(f"the elements of an array start with byte 0x{first:02x}; expected raw bytes")
         count = self._number(_BINARIES[first])
-        tensor = StoredTensor(shape, dtype, self.file, self._position)
+        tensor = LazyTensor(shape, dtype, self.file, self._position)
         if not tensor.nbytes == count == end - self._position:
             raise ValueError(
                 f"an array of shape {shape} and type {dtype} needs {tensor.nbytes} bytes; it announces {count}, and "

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import CheckpointError
-from beit.weights.storage.stored import StoredTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 
 # What a placeholder of a name may stand for.
 PLACEHOLDERS = {
@@ -165,7 +165,7 @@ class Entry:
         change: A last computation on the values (a resized table).
     """
 
-    stored: StoredTensor
+    stored: LazyTensor
     shape: tuple[int, ...]
     axes: Axes | None = None
     change: Change | None = None
@@ -201,7 +201,7 @@ class Entry:
         return replace(self, shape=shape, change=change)
 
 
-def entry_of(stored: StoredTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
+def entry_of(stored: LazyTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
     """Return part `index` of `count` of a stored tensor along axis 0, as one canonical tensor.
 
     Raises:

@@ -14,9 +14,9 @@ from beit.catalog import VQKD_TOKENIZERS
 from beit.config import CONFIG_NAME
 from beit.errors import CheckpointError
 from beit.hub import HubOptions, fetch_url
+from beit.weights.arguments import WEIGHTS_NAME
 from beit.weights.checkpoint import check_total, open_file
 from beit.weights.original import encoder_rules
-from beit.weights.request import WEIGHTS_NAME
 from beit.weights.rules import Entry, Layout, Rule, entry_of
 
 _SUFFIX = ".pth"

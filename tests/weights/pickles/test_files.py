@@ -12,7 +12,7 @@ import torch
 
 from beit.errors import CheckpointError
 from beit.weights.pickles import open_pickled
-from beit.weights.storage.stored import StoredTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 from tests.conftest import GOLDEN
 
 FILES = sorted([*GOLDEN.glob("hf_v4/*/pytorch_model.bin"), *GOLDEN.glob("unilm/*/checkpoint.pth")])
@@ -41,7 +41,7 @@ def as_torch(tensor):
 def assert_same(found, expected):
     """Compare what was opened with the object itself, tensor by tensor."""
     if isinstance(expected, torch.Tensor):
-        assert isinstance(found, StoredTensor)
+        assert isinstance(found, LazyTensor)
         assert f"torch.{found.dtype}" == str(expected.dtype)
         assert found.shape == expected.shape
         assert torch.equal(as_torch(found), expected.detach())
@@ -120,7 +120,7 @@ def test_views_of_one_storage(saved):
 def test_a_slice_knows_its_place_and_only_odd_strides_are_kept(saved):
     base = torch.arange(12.0).reshape(3, 4)
     whole, rows, transposed = saved([base, base[1:], base.t()])
-    assert type(whole) is type(rows) is StoredTensor
+    assert type(whole) is type(rows) is LazyTensor
     assert rows.offset == whole.offset + 16
     assert transposed.strides == (1, 4)
 

@@ -18,9 +18,9 @@ from beit.errors import shortened
 from beit.files import reading
 from beit.weights.pickles.globals import MAX_STEPS, Job
 from beit.weights.pickles.machine import MAX_PICKLE, run_pickle
-from beit.weights.pickles.stored import Storage, StoredModule
+from beit.weights.pickles.torch_objects import PickledModule, Storage
 from beit.weights.storage.cursor import Cursor
-from beit.weights.storage.stored import StoredTensor, WeightFile
+from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile
 
 _KIND = "a checkpoint of torch.save or a plain pickle"
 _MAX_DEPTH = 64  # of the result, so that everyone may walk it by plain recursion
@@ -31,14 +31,14 @@ _RECORD = b"PK\x03\x04"  # the first bytes of a record in a zip file
 
 
 def open_pickled(path: str | Path, modules: Iterable[str] = ()) -> Any:
-    """Return the object in a file of `torch.save` (zip or older) or `pickle`, its tensors as `StoredTensor`.
+    """Return the object in a file of `torch.save` (zip or older) or `pickle`, its tensors as `LazyTensor`.
 
     Parameters come as their tensors, `torch.Size` as a tuple, data types and devices of torch as strings such as
     "torch.float32" and "cuda:0", numpy numbers as Python numbers. The result has no cycles and is at most 64 deep.
 
     Args:
         path: The file.
-        modules: Full names of torch module classes that a zip file may hold whole; they come as `StoredModule`.
+        modules: Full names of torch module classes that a zip file may hold whole; they come as `PickledModule`.
 
     Raises:
         CheckpointError: If the file is missing, damaged, too large, or wants to use anything else.
@@ -208,8 +208,8 @@ def _parts(value: Any) -> list[Any]:
         return list(cast("list[Any]", value))
     if isinstance(value, argparse.Namespace):
         return list(vars(value).values())
-    if isinstance(value, StoredModule):
+    if isinstance(value, PickledModule):
         return [value.state]
-    if isinstance(value, str | bytes | int | float | set | frozenset | StoredTensor | None):
+    if isinstance(value, str | bytes | int | float | set | frozenset | LazyTensor | None):
         return []
     raise ValueError(f"it holds {shortened(value)} itself, which is no data")

@@ -16,8 +16,8 @@ from typing import Any, cast
 import numpy as np
 
 from beit.errors import shortened
-from beit.weights.pickles.stored import NumpyType, Storage, StoredModule, StridedTensor, is_row_major
-from beit.weights.storage.stored import MAX_AXES, StoredTensor, WeightFile, is_count
+from beit.weights.pickles.torch_objects import NumpyType, PickledModule, Storage, StridedTensor, is_row_major
+from beit.weights.storage.lazy_tensor import MAX_AXES, LazyTensor, WeightFile, is_count
 
 MAX_STEPS = 200_000  # instructions and copied items; a large BEiT with its optimizer takes some 50,000
 
@@ -41,7 +41,7 @@ class Job:
     locate: Locate | None
     modules: frozenset[str] = frozenset()
     storages: dict[str, Storage] = field(default_factory=dict[str, Storage])
-    tensors: list[tuple[StoredTensor, Storage]] = field(default_factory=list[tuple[StoredTensor, Storage]])
+    tensors: list[tuple[LazyTensor, Storage]] = field(default_factory=list[tuple[LazyTensor, Storage]])
     steps: int = 0
 
     def spend(self, steps: int) -> None:
@@ -61,7 +61,7 @@ def called(job: Job, name: str, arguments: tuple[Any, ...]) -> Any:
     if name in job.modules:
         if arguments:
             raise ValueError(f"a {name} is made with arguments; its attributes were expected to follow")
-        return StoredModule(name)
+        return PickledModule(name)
     return CALLS[name](job, *arguments)
 
 
@@ -109,8 +109,8 @@ def _device(_: Job, kind: Any, index: Any = None) -> str:
     return kind if index is None else f"{kind}:{index}"
 
 
-def _parameter(_: Job, tensor: Any, *rest: Any) -> StoredTensor:
-    if not isinstance(tensor, StoredTensor):
+def _parameter(_: Job, tensor: Any, *rest: Any) -> LazyTensor:
+    if not isinstance(tensor, LazyTensor):
         raise ValueError(f"a parameter is made of a {type(tensor).__name__}, not of a tensor")
     return tensor
 
@@ -127,7 +127,7 @@ def _numpy_number(_: Job, kind: Any, raw: Any) -> float | bool:
     return np.frombuffer(raw, "<" + kind.code)[0].item()
 
 
-def _tensor(job: Job, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
+def _tensor(job: Job, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> LazyTensor:
     """What `_rebuild_tensor_v2` does; of the rest (gradients, hooks), v3 has the data type in third place."""
     dtype = rest[2].removeprefix("torch.") if len(rest) > 2 and isinstance(rest[2], str) else None
     if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
@@ -143,7 +143,7 @@ def _tensor(job: Job, storage: Any, offset: Any, shape: Any, strides: Any, *rest
         )
     start = begin + (0 if job.locate is None else job.locate(storage))
     row_major = is_row_major(shape, strides)
-    tensor = (StoredTensor if row_major else partial(StridedTensor, strides=strides))(shape, dtype, job.file, start)
+    tensor = (LazyTensor if row_major else partial(StridedTensor, strides=strides))(shape, dtype, job.file, start)
     job.tensors.append((tensor, storage))
     return tensor
 

@@ -1,7 +1,7 @@
 """The stack machine that runs the instructions of a pickle without executing anything.
 
 A pickle is a program for a small stack machine. The machine here knows containers, numbers and strings, and builds
-tensors as `StoredTensor`; nothing is ever imported and no method of an object from the file is ever called, since
+tensors as `LazyTensor`; nothing is ever imported and no method of an object from the file is ever called, since
 there are no such objects. Python's own Unpickler, however restricted, is not used: it gives a hostile file the means
 to fill the memory (memo indices, copies of copies) or to hash a nested tuple for years.
 """
@@ -17,8 +17,8 @@ from typing import IO, Any, BinaryIO, cast
 
 from beit.errors import CheckpointError, shortened
 from beit.weights.pickles.globals import CALLS, Job, called, hashable
-from beit.weights.pickles.stored import STORAGES, NumpyType, Storage, StoredModule
-from beit.weights.storage.stored import ITEM_SIZES, is_count
+from beit.weights.pickles.torch_objects import STORAGES, NumpyType, PickledModule, Storage
+from beit.weights.storage.lazy_tensor import ITEM_SIZES, is_count
 
 MAX_PICKLE = 64 * 2**20  # bytes of the pickle itself, without tensors; those of BEiT have less than one MiB
 _MAX_INTEGER_BITS = 256  # the state of a random generator; larger ones only slow arithmetic down
@@ -182,7 +182,7 @@ class _Machine:
                 if type(key) is not str or hasattr(argparse.Namespace, key):
                     raise ValueError(f"an argparse.Namespace has the attribute {shortened(key)}")
                 vars(target)[key] = value
-        elif isinstance(target, StoredModule) and type(state) is dict and not target.state:
+        elif isinstance(target, PickledModule) and type(state) is dict and not target.state:
             target.state = cast("dict[str, Any]", state)  # kept as it is: keys have been checked, nothing is copied
         elif isinstance(target, NumpyType):
             if not isinstance(state, tuple) or cast("tuple[Any, ...]", state)[1:2] not in (("<",), ("|",)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from beit.weights.storage.stored import WeightFile
+from beit.weights.storage.lazy_tensor import WeightFile
 
 
 class Cursor(io.RawIOBase):

@@ -1,7 +1,7 @@
 """Tensors that lie in a file and are read when asked for; and safetensors, whose header says where they lie.
 
 A file is opened once. The readers of safetensors, pickled and msgpack files check every number they meet and return
-`StoredTensor`s; no byte of a tensor is touched before it is read.
+`LazyTensor`s; no byte of a tensor is touched before it is read.
 
 A safetensors file holds 8 bytes of length, a header in JSON, then the bytes of the tensors without gaps.
 """
@@ -88,7 +88,7 @@ class WeightFile:
 
 
 @dataclass(frozen=True)
-class StoredTensor:
+class LazyTensor:
     """Where a tensor lies and how to read it.
 
     Attributes:
@@ -135,7 +135,7 @@ class StoredTensor:
         """Whether its bytes in the file are those of the array that `read()` returns, on this machine."""
         return self.dtype != "bool" and sys.byteorder == "little"
 
-    def rows(self, first: int, count: int) -> StoredTensor:
+    def rows(self, first: int, count: int) -> LazyTensor:
         """Return some rows of it, a tensor of their own."""
         offset = self.offset + first * self._row_step * self.item_size
         return replace(self, shape=(count, *self.shape[1:]), offset=offset)
@@ -188,7 +188,7 @@ def check_axes(what: str, numbers: tuple[Any, ...]) -> None:
         raise ValueError(f"{what} {shortened(numbers)}; expected whole numbers, zero or more")
 
 
-def open_safetensors(path: str | Path) -> dict[str, StoredTensor]:
+def open_safetensors(path: str | Path) -> dict[str, LazyTensor]:
     """Return the tensors of a safetensors file by name, none of them read yet.
 
     Raises:
@@ -199,7 +199,7 @@ def open_safetensors(path: str | Path) -> dict[str, StoredTensor]:
         header, start = _header(file)
         _check_metadata(header.pop("__metadata__", {}))
         spans: list[tuple[int, int, str]] = []
-        tensors: dict[str, StoredTensor] = {}
+        tensors: dict[str, LazyTensor] = {}
         for name, entry in header.items():
             tensors[name], end = _tensor(file, name, entry, start)
             spans.append((tensors[name].offset, end, name))
@@ -244,7 +244,7 @@ def _check_metadata(metadata: object) -> None:
             raise ValueError(f"__metadata__ holds {shortened(value)}, not a string")
 
 
-def _tensor(file: WeightFile, name: str, entry: Any, start: int) -> tuple[StoredTensor, int]:
+def _tensor(file: WeightFile, name: str, entry: Any, start: int) -> tuple[LazyTensor, int]:
     """Return one tensor and where it ends in the file."""
     name.encode("utf-8")  # JSON can spell half a character, which nobody could print
     if not isinstance(entry, dict) or set(cast("dict[str, Any]", entry)) != {"dtype", "shape", "data_offsets"}:
@@ -261,7 +261,7 @@ def _tensor(file: WeightFile, name: str, entry: Any, start: int) -> tuple[Stored
     if len(numbers) != 2 or not all(map(is_count, numbers)) or numbers[0] > numbers[1]:
         raise ValueError(f"{shortened(name)} has the data_offsets {shortened(numbers)}; expected [begin, end]")
     begin, end = numbers
-    tensor = StoredTensor(tuple(cast("list[Any]", shape)), DTYPES[dtype], file, start + begin)
+    tensor = LazyTensor(tuple(cast("list[Any]", shape)), DTYPES[dtype], file, start + begin)
     if tensor.nbytes != end - begin:
         raise ValueError(f"{shortened(name)} needs {tensor.nbytes} bytes and is given {end - begin}")
     return tensor, start + end

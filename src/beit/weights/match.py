@@ -105,7 +105,7 @@ def resized(
     return adapted, names
 
 
-def fitted(
+def adapt_tensors(
     tensors: Mapping[str, Entry], before: BeitConfig, config: BeitConfig, method: str, rooted: bool
 ) -> tuple[dict[str, Entry], list[str], list[str]]:
     """Adapt the tensors of a checkpoint to a model.
@@ -136,7 +136,7 @@ def fitted(
     return adapted, done, sorted(names)
 
 
-def fit(
+def match_tensors(
     expected: Mapping[str, Shape],
     tensors: Mapping[str, Entry],
     source: str,
@@ -159,8 +159,8 @@ def fit(
     """
     found = {name: entry.shape for name, entry in tensors.items()}
     if strict:
-        return check_fit(source, found, expected)
-    return check_fit(
+        return check_shapes(source, found, expected)
+    return check_shapes(
         source,
         found,
         expected,
@@ -170,7 +170,7 @@ def fit(
     )
 
 
-def file_facts(dtype: str) -> dict[str, str | None]:
+def file_metadata(dtype: str) -> dict[str, str | None]:
     """Return what `config.json` says about the file beside it; other versions' words for it are dropped."""
     return {"torch_dtype": dtype, "dtype": None, "transformers_version": None}
 
@@ -216,7 +216,7 @@ class LoadReport:
         return "; ".join(lines) or "every parameter was loaded"
 
 
-def check_fit(
+def check_shapes(
     source: str,
     found: Mapping[str, Shape],
     expected: Mapping[str, Shape],

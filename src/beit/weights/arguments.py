@@ -134,7 +134,7 @@ def _on_hub(repository: str, public: PublicCheckpoint | None, options: HubOption
     raise CheckpointError(f"the hub repository {repository} holds no weights; expected one of {list(files)}")
 
 
-def check_request(
+def check_arguments(
     config_class: type[BeitConfig], overrides: Mapping[str, Any], given_config: bool, bias_resize: str
 ) -> None:
     """Refuse an unknown way to resize bias tables, and misspelt options, which a config would silently keep.

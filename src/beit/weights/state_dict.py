@@ -8,13 +8,13 @@ from typing import Any
 
 from beit.errors import CheckpointError
 from beit.files import parse_json
-from beit.weights.storage.stored import StoredTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 
 _STATE_KEYS = ("model", "module", "state_dict", "params")  # where training scripts keep the weights
 CONFIG_KEY = "beit_config"  # where our own `.pth` files say what they hold
 
 
-def unwrapped(path: Path, content: Any) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
+def unwrapped(path: Path, content: Any) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
     """Return the tensors in the content of a pickle or msgpack file, and what it says about its model.
 
     Raises:
@@ -34,11 +34,11 @@ def _state(path: Path, content: Any) -> Mapping[str, Any]:
     raise CheckpointError(f"{path} holds a {type(content).__name__}; expected a mapping of names to tensors")
 
 
-def _flat(path: Path, nested: Mapping[str, Any], prefix: str = "") -> dict[str, StoredTensor]:
+def _flat(path: Path, nested: Mapping[str, Any], prefix: str = "") -> dict[str, LazyTensor]:
     """Join the names of nested mappings by dots, and drop what wrappers put before every name."""
-    flat: dict[str, StoredTensor] = {}
+    flat: dict[str, LazyTensor] = {}
     for name, value in nested.items():
-        if isinstance(value, StoredTensor):
+        if isinstance(value, LazyTensor):
             flat[f"{prefix}{name}"] = value
         elif isinstance(value, Mapping):
             flat |= _flat(path, value, f"{prefix}{name}.")

@@ -49,7 +49,7 @@ class Decoded:
         )
 
 
-class StoredPicture(Protocol):
+class LazyPicture(Protocol):
     """A picture whose height and width are known, to be decoded when it is known how much of it is needed."""
 
     @property
@@ -106,7 +106,7 @@ class JpegPicture:
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
 
 
-def open_image(content: bytes, name: object, min_side: int = 1) -> StoredPicture:
+def open_image(content: bytes, name: object, min_side: int = 1) -> LazyPicture:
     """Return the picture in the bytes of an image file; only a JPEG waits to be decoded.
 
     Args:

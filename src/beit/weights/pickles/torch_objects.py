@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from beit.weights.storage.stored import ITEM_SIZES, StoredTensor, check_axes
+from beit.weights.storage.lazy_tensor import ITEM_SIZES, LazyTensor, check_axes
 
 # Storage classes of torch -> data type; None for plain bytes, where the tensor says what they are.
 STORAGES = {
@@ -42,7 +42,7 @@ class Storage:
 
 
 @dataclass(frozen=True)
-class StridedTensor(StoredTensor):
+class StridedTensor(LazyTensor):
     """A tensor whose elements do not lie in row-major order.
 
     Attributes:
@@ -109,7 +109,7 @@ class NumpyType:
 
 
 @dataclass(eq=False)
-class StoredModule:
+class PickledModule:
     """A torch module that was pickled whole: what its class was called, and its attributes; no class is ever loaded.
 
     Attributes:
@@ -120,14 +120,14 @@ class StoredModule:
     kind: str
     state: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def tensors(self, prefix: str = "") -> dict[str, StoredTensor]:
+    def tensors(self, prefix: str = "") -> dict[str, LazyTensor]:
         """Return what `state_dict()` would: tensors by their names, joined by dots."""
-        found: dict[str, StoredTensor] = {}
+        found: dict[str, LazyTensor] = {}
         for group in ("_parameters", "_buffers", "_modules"):
             members = self.state.get(group)
             for name, value in members.items() if isinstance(members, dict) else ():
-                if isinstance(value, StoredTensor):
+                if isinstance(value, LazyTensor):
                     found[f"{prefix}{name}"] = value
-                elif isinstance(value, StoredModule):
+                elif isinstance(value, PickledModule):
                     found |= value.tensors(f"{prefix}{name}.")
         return found
