@@ -1,4 +1,4 @@
-"""From any layout into another, tensor by tensor, bit by bit.
+"""Conversion of a checkpoint from any layout into another, bit by bit.
 
 Legend: S = 1 + N tokens.
 """
@@ -60,7 +60,7 @@ def convert(
     """Write a checkpoint in another layout.
 
     Args:
-        source: Anything that `from_pretrained` loads.
+        source: Any name or path that `from_pretrained` loads.
         destination: A folder for "hf", "timm" and "flax"; a file for "unilm".
         to: "hf" (config.json and model.safetensors), "timm" (the same file names, timm's content), "unilm" (the
             original `.pth`) or "flax" (config.json and flax_model.msgpack).
@@ -70,7 +70,7 @@ def convert(
         **overrides: Options that win over the checkpoint's config, such as `image_size=384`.
 
     Returns:
-        What was changed and left out on the way.
+        The tensors that were resized, adapted or left out.
 
     Raises:
         CheckpointError: If the source cannot be read, or the layout has no place for one of its tensors.

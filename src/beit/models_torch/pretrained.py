@@ -1,4 +1,4 @@
-"""Loading and saving, which all models share."""
+"""Loading and saving of all models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ logger = logging.getLogger("beit")
 
 
 class BeitPreTrainedModel(BeitBase):
-    """Base of all BEiT models: what is loaded and saved.
+    """Base of all BEiT models, with loading and saving.
 
     Attributes:
         config: All options.
@@ -89,13 +89,13 @@ class BeitPreTrainedModel(BeitBase):
             config: Use this config (or that of this folder) instead of the checkpoint's own.
             dtype: Type of the parameters: float32 by default, "auto" for that of the checkpoint. `torch_dtype` means
                 the same.
-            device: Where the model goes; tensors are read straight to it.
+            device: Device of the model; tensors are read straight to it.
             bias_resize: How relative position bias is resized if `image_size` differs from the checkpoint's: "cubic"
                 (the authors' method), "linear" (timm's) or "bilinear" (as at run time).
             revision: Branch, tag or commit on the hub.
             token: Access token for the hub.
             cache_dir: Where downloads are kept; the ordinary cache of the hub by default.
-            local_files_only: Use nothing but what is already downloaded.
+            local_files_only: Use only files that are already downloaded.
             force_download: Download again.
             subfolder: Folder inside the folder or repository.
             output_loading_info: Return (model, info) instead of the model; info maps "missing_keys",
@@ -164,7 +164,7 @@ class BeitPreTrainedModel(BeitBase):
         dtype: torch.dtype | str | None,
         new_head: bool,
     ) -> Self:
-        """Build the model without memory, check that everything fits, then give memory and values."""
+        """Build the model on the meta device, match it with the checkpoint, then allocate and fill it."""
         before = cls.config_class.from_dict(checkpoint.options)
         checkpoint.check_sizes(before, config)
         with torch.device("meta"):
@@ -182,13 +182,13 @@ class BeitPreTrainedModel(BeitBase):
 
     @classmethod
     def _own_arguments(cls, overrides: dict[str, Any]) -> dict[str, Any]:
-        """Take the arguments of this class, beside its config, out of what was given."""
+        """Remove the constructor arguments of this class, beside its config, from the overrides and return them."""
         own = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "config")]
         return {name: overrides.pop(name) for name in own if name in overrides}
 
     @property
     def _is_rooted(self) -> bool:
-        """Whether the encoder is under "beit."."""
+        """True if the encoder is under "beit."."""
         return hasattr(self, self.base_model_prefix)
 
     def load_weights(self, source: str | Path, strict: bool = False) -> None:
@@ -240,7 +240,7 @@ class BeitPreTrainedModel(BeitBase):
         if kwargs and not push_to_hub:
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
         self.config.architectures = [type(self).__name__]
-        # fails, if it does, before anything is written
+        # first, since a config that JSON cannot hold must fail before a file is written
         options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
