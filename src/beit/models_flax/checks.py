@@ -1,4 +1,4 @@
-"""What is refused before JAX traces anything. Shapes are known under `jit` too, so it is refused there as well.
+"""Checks of arguments before JAX traces them; shapes are known under `jit` too, so they are checked there as well.
 
 Legend: B batch, C channels, N patches.
 """
@@ -73,7 +73,7 @@ def check_mask(bool_masked_pos: Any, pixel_values: Any, config: BeitConfig) -> N
 
 
 def check_dropout_rng(dropout_rng: Any, config: BeitConfig) -> None:
-    """Refuse training without random numbers where something is drawn.
+    """Refuse training without an rng key where dropout or drop path needs one.
 
     Raises:
         ConfigError: Naming the rates that are not 0.

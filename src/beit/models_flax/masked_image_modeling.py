@@ -1,4 +1,4 @@
-"""FlaxBeitForMaskedImageModeling: predict the visual tokens of masked patches.
+"""FlaxBeitForMaskedImageModeling: prediction of the visual tokens of masked patches.
 
 Legend: B batch, C channels, N patches, m places per picture, D hidden, V codebook size; h w pixels.
 """
