@@ -1,4 +1,4 @@
-"""What changes in a checkpoint before it fits a model."""
+"""Adaptation of a checkpoint to a model, and the comparison of both."""
 
 import numpy as np
 import pytest

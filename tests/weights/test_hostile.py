@@ -1,4 +1,4 @@
-"""Files made to harm, and files harmed by chance: all of them end in one clear error, soon, with nothing done."""
+"""Hostile and damaged files: all of them end in one clear error, quickly and without side effects."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from tests.weights import hostile
 
 OPENERS = {".safetensors": open_safetensors, ".msgpack": open_msgpack}
 
-# Opens every hostile file in turn, after everything it imports is there, and tells by how much its memory peaked.
+# Opens every hostile file in turn, after all imports, and prints the peak of its memory.
 # VmHWM and not ru_maxrss, which begins at what the process that started this one held.
 OPEN_ALL = """
 import json, re, sys

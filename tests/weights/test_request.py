@@ -1,4 +1,4 @@
-"""From names to files, on this machine and, where files are in its cache, on the hub."""
+"""Location of a checkpoint by name, on this machine and in the cache of the hub, and checks of arguments."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_a_file_and_the_config_beside_it(folder):
 def test_siblings_in_a_folder(folder):
     located = locate(folder, NO_NETWORK)
     assert located.sibling("pytorch_model.bin") == folder / "pytorch_model.bin"
-    with pytest.raises(CheckpointError, match=r"has no file 'shard.bin', which its index names; it is incomplete"):
+    with pytest.raises(CheckpointError, match=r"has no file 'shard.bin', which its index names; fetch it again"):
         located.sibling("shard.bin")
 
 

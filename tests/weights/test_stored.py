@@ -124,7 +124,7 @@ def test_what_is_not_plain(stored):
     assert not stored(np.array([True, False])).is_plain
 
 
-def test_a_file_that_ends_early_is_told_while_it_is_read_in_place(stored):
+def test_a_file_that_ends_early_is_an_error_when_it_is_read_in_place(stored):
     tensor = stored(np.zeros(100, np.float32))
     os.truncate(tensor.file.path, 50)
     with pytest.raises(CheckpointError, match="ended after 47 of 400 bytes"):
@@ -212,7 +212,7 @@ def test_a_name_that_cannot_be_printed(tmp_path):
         ({"dtype": "F32", "shape": [1], "data_offsets": 4}, "'weight' has the data_offsets 4, not a list"),
     ],
 )
-def test_a_wrong_entry_is_told_by_its_name_and_value(tmp_path, entry, said):
+def test_a_wrong_entry_is_named_with_its_value(tmp_path, entry, said):
     header = json.dumps({"weight": entry}).encode()
     (tmp_path / "x").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     with pytest.raises(CheckpointError) as refusal:

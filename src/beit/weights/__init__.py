@@ -1,4 +1,4 @@
-"""Checkpoints: names, files, layouts, and what has to change for them to fit."""
+"""Checkpoints: files, parameter names by layout, and matching with a model."""
 
 from beit.weights.arguments import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_arguments
 from beit.weights.checkpoint import Checkpoint, open_checkpoint

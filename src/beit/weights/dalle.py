@@ -1,4 +1,4 @@
-"""OpenAI's released tokenizer: two modules pickled whole, `encoder.pkl` and `decoder.pkl`; only tensors are read.
+"""OpenAI's released tokenizer: two pickled modules, `encoder.pkl` and `decoder.pkl`; only tensors are read.
 
 Source: the names of openai/DALL-E, `dall_e/encoder.py` and `dall_e/decoder.py`.
 """
@@ -21,7 +21,7 @@ from beit.weights.storage.lazy_tensor import LazyTensor
 
 ENCODER_NAME, DECODER_NAME = "encoder.pkl", "decoder.pkl"
 _KINDS = {ENCODER_NAME: "dall_e.encoder.Encoder", DECODER_NAME: "dall_e.decoder.Decoder"}
-# The modules that these two are made of; of each, nothing but its attributes is read.
+# The modules that these two consist of; of each, only the attributes are read.
 _MODULES = (
     "dall_e.encoder.Encoder",
     "dall_e.encoder.EncoderBlock",
@@ -55,7 +55,7 @@ DALLE = Layout(name="OpenAI DALL-E", rules=tuple(_rules()), marker="encoder.bloc
 
 
 def locate_dalle(source: str | Path, hub: HubOptions) -> dict[str, Path] | None:
-    """Return the paths of `encoder.pkl` and, if it is there, `decoder.pkl`; None if the source is something else.
+    """Return the paths of `encoder.pkl` and, if it is there, `decoder.pkl`; None for any other source.
 
     Args:
         source: A folder with them, or "openai/DALL-E", which downloads them into the cache.
@@ -78,7 +78,7 @@ def open_dalle(files: Mapping[str, Path]) -> dict[str, Entry]:
     """Return the tensors of `encoder.pkl` and, if given, `decoder.pkl`, under the names of `DiscreteVAE`.
 
     Raises:
-        CheckpointError: If a file is missing, damaged, unsafe, or something else than what it is called.
+        CheckpointError: If a file is missing, damaged, unsafe, or of another kind than its name says.
     """
     stored: dict[str, LazyTensor] = {}
     for name, path in files.items():
@@ -92,7 +92,7 @@ def open_dalle(files: Mapping[str, Path]) -> dict[str, Entry]:
 
 
 def dalle_options(source: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Return the options of `DiscreteVAEConfig` that tensors of these shapes tell.
+    """Return the options of `DiscreteVAEConfig` inferred from the shapes of its tensors.
 
     Raises:
         CheckpointError: If they are not those of an encoder and a decoder.

@@ -1,4 +1,4 @@
-"""Read and write the msgpack files of Flax: nested maps with names as keys and arrays as leaves.
+"""Reading and writing of the msgpack files of Flax: nested maps with names as keys and arrays as leaves.
 
 Flax puts an array into an extension value of code 1, whose payload is msgpack again: [shape, data type, raw bytes];
 code 3 is a single numpy number in the same form.
@@ -42,7 +42,7 @@ def open_msgpack(path: str | Path) -> dict[str, Any]:
     """Return the nested maps of a Flax file with a `LazyTensor` for every array, none of them read yet.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, or holds anything but maps, arrays, numbers and strings.
+        CheckpointError: If the file is missing, damaged, or holds values other than maps, arrays, numbers and strings.
     """
     with reading(path, "a Flax msgpack file"):
         reader = _Reader(WeightFile(path))
@@ -55,7 +55,7 @@ def open_msgpack(path: str | Path) -> dict[str, Any]:
 
 
 class _Reader:
-    """A msgpack file read from front to back; every length is compared with what is left before it is believed."""
+    """A msgpack file read from front to back; every length is compared with the bytes left before it is used."""
 
     def __init__(self, file: WeightFile) -> None:
         self.file = file
@@ -161,7 +161,7 @@ class _Reader:
 
 
 def write_msgpack(path: Path, tensors: Mapping[str, Any]) -> None:
-    """Write nested maps of arrays as Flax does, one array at a time, keys in the order given; all of it or nothing.
+    """Write nested maps of arrays as Flax does, one array at a time, keys in the order given; atomically.
 
     Args:
         path: Where to write.

@@ -1,4 +1,4 @@
-"""One engine for every layout of parameter names.
+"""Engine for all layouts of parameter names: tables of rules, applied and inverted.
 
 The canonical names are the published ones, those of Hugging Face transformers 4.x, in memory and on disk. A layout is a
 table of rules. A rule pairs a foreign name with the canonical one; placeholders such as `{layer}` stand for the parts
@@ -74,8 +74,8 @@ class Layout:
     """A named table of rules.
 
     Attributes:
-        name: For messages.
-        rules: The table; the first rule that fits a name counts.
+        name: Its name in messages.
+        rules: The table; the first rule that matches a name counts.
         ignored: Patterns of entries that hold no parameter.
         marker: A name, with placeholders, that only checkpoints of this layout hold.
     """
@@ -86,7 +86,7 @@ class Layout:
     marker: str = ""
 
     def recognises(self, names: Sequence[str]) -> bool:
-        """Tell whether a checkpoint with these names is of this layout."""
+        """Return whether a checkpoint with these names is of this layout."""
         pattern = _pattern(self.marker)
         return any(pattern.fullmatch(name) for name in names)
 
@@ -94,7 +94,7 @@ class Layout:
         """Rename foreign tensors; names without a rule keep their name, so that loading can report them.
 
         Args:
-            tensors: What the checkpoint holds; arrays unless `take` is given.
+            tensors: The tensors of the checkpoint; arrays unless `take` is given.
             take: Returns a part of a tensor.
 
         Raises:
@@ -184,7 +184,7 @@ class Entry:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its bytes on disk are those of its values."""
+        """True if its bytes on disk are those of its values."""
         return self.change is None and self.axes is None and self.stored.is_plain
 
     def read_into(self, array: NDArray[np.generic]) -> None:

@@ -1,4 +1,4 @@
-"""Pickles of torch and of Python, interpreted without running anything: what a `.bin`, `.pth` or `.pkl` file holds."""
+"""Pickles of torch and of Python (`.bin`, `.pth`, `.pkl`), interpreted without executing code."""
 
 from beit.weights.pickles.files import open_pickled
 from beit.weights.pickles.torch_objects import PickledModule

@@ -1,8 +1,8 @@
-"""Read what `torch.save` or `pickle` wrote, without torch and without running anything.
+"""Reader of `torch.save` and `pickle` files, without torch and without executing code.
 
-Three kinds of files are told apart here: the zip files of torch, the older ones that hold five pickles and then the
+Three kinds of files are distinguished here: the zip files of torch, the older ones that hold five pickles and then the
 storages, and plain pickles. `machine` interprets the pickles; what it built is returned once it is known that
-everyone can walk it.
+any caller can traverse it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def open_pickled(path: str | Path, modules: Iterable[str] = ()) -> Any:
         modules: Full names of torch module classes that a zip file may hold whole; they come as `PickledModule`.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, too large, or wants to use anything else.
+        CheckpointError: If the file is missing, damaged, too large, or names a function or class that is not allowed.
     """
     with reading(path, _KIND):
         file = WeightFile(path)
@@ -97,7 +97,7 @@ def _open_zip(file: WeightFile, modules: frozenset[str]) -> Any:
 
 
 class _CautiousCursor(Cursor):
-    """A file for `zipfile`, which reads the directory of a zip file in one go, whatever its size."""
+    """Stream for `zipfile`, which reads the directory of a zip file in one go, whatever its size."""
 
     def read(self, size: int | None = -1, /) -> bytes | None:
         count = self.file.size - self.tell() if size is None or size < 0 else size
@@ -169,7 +169,7 @@ def _open_legacy(file: WeightFile, stream: BinaryIO) -> Any:
 
 
 def _checked(result: Any) -> Any:
-    """Return the result if everyone can walk it: no cycles, not too deep, not too much when shared parts are repeated.
+    """Return the result if any caller can traverse it: no cycles, neither too deep nor too large.
 
     Post-order without recursion. `known` holds depth and size of what has been left; `entered` is the path to here.
     """

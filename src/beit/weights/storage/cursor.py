@@ -1,4 +1,4 @@
-"""A file of weights as an ordinary stream, for parsers that read from front to back."""
+"""Cursor on a file of weights: an ordinary stream for parsers that read from front to back."""
 
 from __future__ import annotations
 
