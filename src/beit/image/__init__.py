@@ -1,4 +1,4 @@
-"""Pictures in, arrays out: Pillow and numpy only."""
+"""Image processing and post-processing, with Pillow and numpy only."""
 
 from beit.image.batch import BatchFeature
 from beit.image.labels import IGNORED
