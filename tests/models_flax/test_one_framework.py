@@ -63,8 +63,8 @@ def test_flax_without_torch(tmp_path):
 
 @pytest.mark.parametrize("absent", [("jax", "jaxlib"), ("flax",)], ids=lambda names: names[0])
 def test_torch_without_flax(absent, tmp_path):
-    lines = run(WITHOUT_JAX, absent, tmp_path).splitlines()
-    assert lines[0].startswith("(1, ")
-    assert lines[1] == (
+    told = run(WITHOUT_JAX, absent, tmp_path).splitlines()
+    assert told[0].startswith("(1, ")
+    assert told[1] == (
         f"MissingExtraError the library '{absent[0]}' is not installed; install it with: pip install 'beit[flax]'"
     )
