@@ -1,4 +1,4 @@
-"""Hooks, adapters, pruning, quantisation, offloading and meta tensors on the modules of every model."""
+"""What users do to the modules of any model works on these: hooks, adapters, pruning, quantisation, offloading, meta."""
 
 import copy
 import warnings
