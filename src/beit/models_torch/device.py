@@ -1,4 +1,4 @@
-"""Choice of device and precision."""
+"""Which device to compute on, and in which precision."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def computes_in_bf16(precision: str, device: torch.device) -> bool:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until the device has finished its queued work."""
+    """Return when the device has done all that it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
