@@ -1,4 +1,4 @@
-"""What users do to the modules of any model works on these: hooks, adapters, pruning, quantisation, offloading, meta."""
+"""Hooks, adapters, pruning, quantisation, offloading and meta tensors: what users do to modules, on any model."""
 
 import copy
 import warnings
