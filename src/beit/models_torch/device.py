@@ -1,4 +1,4 @@
-"""Which device to compute on, and in which precision."""
+"""Devices and precisions to compute in, by the names that users call them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def computes_in_bf16(precision: str, device: torch.device) -> bool:
 
 
 def wait_for(device: torch.device) -> None:
-    """Return when the device has done all that it was told."""
+    """Return when the device has done all that was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

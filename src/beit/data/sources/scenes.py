@@ -13,7 +13,7 @@ from beit.data.sources.folder import FolderSource
 from beit.data.sources.label_maps import ClassMap, MaskIds
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
-from beit.image import Decoded, StoredPicture
+from beit.image import Decoded, LazyPicture
 
 _SHOWN = 5  # names in a message
 
@@ -28,7 +28,7 @@ class Scene:
         ids: How to read it.
     """
 
-    picture: StoredPicture
+    picture: LazyPicture
     mask_path: Path
     ids: MaskIds
 
