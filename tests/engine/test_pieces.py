@@ -14,8 +14,7 @@ from beit import BeitForImageClassification, preset
 from beit.data import BrokenPicture, BrokenPictures
 from beit.engine.checkpoints import latest_checkpoint, restore_objective, save_checkpoint
 from beit.engine.metrics import MetricsLog, read_metrics
-from beit.engine.optimiser import parameter_groups, set_learning_rate
-from beit.engine.optimiser_state import optimiser_tensors, restore_optimiser
+from beit.engine.optimiser import optimiser_tensors, parameter_groups, restore_optimiser, set_learning_rate
 from beit.engine.run_folder import RunFolder
 from beit.engine.schedule import Schedule, cosine
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError

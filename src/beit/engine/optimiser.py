@@ -1,13 +1,17 @@
-"""AdamW and its parameter groups: which parameters decay, and how fast each layer learns."""
+"""AdamW: parameter groups with their decay and rate, and its state by parameter name."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from beit.engine.sharding import as_held, gathered
+from beit.errors import CheckpointError
+from beit.models_torch.loading import read_safetensors
 from beit.settings.groups import OptimSettings
 
 # vectors that are no weight matrix although they have more than one axis
@@ -72,3 +76,50 @@ def _depth(name: str, layers: int) -> int:
         return int(match[2]) + 1
     # the shared bias, which feeds every layer, is on top in the original as well
     return layers + 1
+
+
+FILE_NAME = "optimiser.safetensors"
+
+
+def optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer, keeps: bool = True) -> dict[str, Tensor]:
+    """Return the state of every parameter as "name/key"; all processes have to ask, those that do not keep get nothing.
+
+    Args:
+        module: What is trained.
+        optimiser: Its AdamW.
+        keeps: Whether this process wants it.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in module.named_parameters():
+        state = {f"{name}/{key}": value for key, value in optimiser.state.get(parameter, {}).items()}
+        tensors |= gathered(state, keeps)
+    return tensors
+
+
+def restore_optimiser(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Fill the optimiser from a checkpoint; every process takes its part.
+
+    Raises:
+        CheckpointError: If the state is missing, damaged, or that of another model.
+    """
+    tensors = read_safetensors(path / FILE_NAME)
+    for name, parameter in module.named_parameters():
+        prefix = name + "/"
+        moments = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+        if not moments:
+            if parameter.requires_grad:
+                raise CheckpointError(f"{path / FILE_NAME} has no state for {name}; it belongs to another model")
+            continue
+        for key, tensor in moments.items():
+            if key != "step" and tensor.shape != parameter.shape:
+                raise CheckpointError(
+                    f"{path / FILE_NAME}: {name}/{key} is {tuple(tensor.shape)}, the model has "
+                    f"{tuple(parameter.shape)}; it belongs to another model"
+                )
+        counts_there = any(optimiser.defaults.get(kind) for kind in ("fused", "capturable"))
+        optimiser.state[parameter] = {
+            key: (tensor.to(parameter.device) if counts_there else tensor)
+            if key == "step"
+            else as_held(tensor, parameter)
+            for key, tensor in moments.items()
+        }

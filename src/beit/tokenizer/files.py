@@ -1,4 +1,4 @@
-"""What every tokenizer folder holds: `config.json`, which says of what kind it is, and `model.safetensors`."""
+"""Files of tokenizers: config and tensors in a folder."""
 
 from __future__ import annotations
 
