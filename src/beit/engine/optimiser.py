@@ -15,7 +15,7 @@ from beit.models_torch.loading import read_safetensors
 from beit.settings.groups import OptimSettings
 
 # vectors that are no weight matrix although they have more than one axis
-_NEVER_DECAYED = ("embeddings.cls_token", "embeddings.mask_token", "embeddings.position", "bias.table")
+_NEVER_DECAYED = ("embeddings.cls_token", "embeddings.mask_token", "position_embeddings", "bias_table")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float, layers: int) -> list[dict[str, object]]:
@@ -72,7 +72,7 @@ def _depth(name: str, layers: int) -> int:
     """Return 0 for the embeddings, 1 to L for the layers, L + 1 for everything above them."""
     if re.search(r"(^|\.)embeddings\.", name):
         return 0
-    if match := re.search(r"(^|\.)encoder\.layers\.(\d+)\.", name):
+    if match := re.search(r"(^|\.)encoder\.layer\.(\d+)\.", name):
         return int(match[2]) + 1
     # the shared bias, which feeds every layer, is on top in the original as well
     return layers + 1

@@ -20,7 +20,6 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from beit.data import Purpose, generator
 from beit.errors import ConfigError
-from beit.models_torch.attention import Attention
 from beit.models_torch.encoder import EncoderLayer
 from beit.models_torch.layers import DropPath
 from beit.settings.groups import RunSettings, TrainSettings
@@ -111,12 +110,8 @@ def shared_stream(module: nn.Module, rank: int, world: int, together: int = 1) -
     time.
     """
     paths = [part for part in module.modules() if isinstance(part, DropPath) and part.rate > 0]
-    if not paths or any(_drops_values(part) for part in module.modules()):
+    if not paths or any(isinstance(part, nn.Dropout) and part.p > 0 for part in module.modules()):
         return rank
     for path in paths:
         path.rows = (rank, world, together)
     return 0
-
-
-def _drops_values(part: nn.Module) -> bool:
-    return (isinstance(part, nn.Dropout) and part.p > 0) or (isinstance(part, Attention) and part.dropout > 0)

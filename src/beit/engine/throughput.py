@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from beit.models_torch import kernels
 from beit.models_torch.device import wait_for
-from beit.models_torch.linear import linear
 
 _GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
 _GEMM_ROUNDS = 5
@@ -27,7 +27,7 @@ def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
     side = _GEMM_SIDE["cuda" if device.type == "cuda" else "cpu"]
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     seconds: list[float] = []
-    for product in (torch.mm, linear):
+    for product in (torch.mm, kernels.product):
         for turn in range(1 + _GEMM_ROUNDS):
             wait_for(device)
             began = time.perf_counter()

@@ -62,10 +62,11 @@ def tokenizer_fingerprint(tokenizer: VisualTokenizer) -> str:
         tensors = tokenizer.state_dict() if isinstance(tokenizer, nn.Module) else {}
         about = f"{type(tokenizer).__qualname__} {tokenizer.vocab_size} {tokenizer.stride}"
         return tensors_fingerprint(tensors, about)
+    saved = tokenizer.saved_tensors() if isinstance(tokenizer, VQKD) else tokenizer.state_dict()
     options = {name: value for name, value in asdict(tokenizer.config).items() if name not in _IMMATERIAL}
     tensors = {
         name: tensor
-        for name, tensor in tokenizer.state_dict().items()
+        for name, tensor in saved.items()
         if not name.startswith(("decoder.", "to_features.", "quantiser.cluster_size"))
     }
     return tensors_fingerprint(tensors, json.dumps(options, sort_keys=True))
