@@ -143,7 +143,7 @@ def test_a_missing_extra_is_named(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonargparse", None)
     for name in [name for name in sys.modules if name.startswith("beit.cli.") and name != "beit.cli.main"]:
         monkeypatch.delitem(sys.modules, name)
-    assert "pip install 'beit[train]'" in told(capsys, ["pretrain"])
+    assert "pip install -e '.[train]'" in told(capsys, ["pretrain"])
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,15 @@ def test_damaged_checkpoints_are_named(tmp_path):
         restore_objective(path, model, {})
 
 
+def test_a_checkpoint_of_another_version_is_refused_in_one_line(tmp_path):
+    path = save_checkpoint(tmp_path, 1, writes({}), nn.Linear(1, 1), keep=1, facts={})
+    state = json.loads((path / "state.json").read_text())
+    assert state.pop("format") > 1
+    (path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match=r"another version of beit \(format None, expected .*another run\.output"):
+        latest_checkpoint(tmp_path)
+
+
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     folder = RunFolder(tmp_path)
     with MetricsLog(folder, 0) as log:

@@ -95,7 +95,7 @@ def test_what_stands_at_the_output_is_not_touched(refused, tmp_path):
 def test_a_missing_library_names_the_extra(refused, folders, monkeypatch, library, words):
     monkeypatch.setitem(sys.modules, library, None)
     said = refused(*(word.format(folders / "pictures") for word in words))
-    assert f"'{library}' is not installed; install it with: pip install 'beit[export]'" in said
+    assert f"'{library}' is not installed; in the checkout of beit run: pip install -e '.[export]'" in said
 
 
 def test_a_file_that_says_something_else_is_not_kept(refused, folders, monkeypatch):
