@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from beit.inference.export.options import ExportOptions
 
 from beit.cli.main import main
 from beit.errors import CheckpointError, ConfigError, DataError
 from beit.inference.export import check, job
-from beit.inference.export.options import ExportOptions
 from beit.inference.exported import is_exported, load_exported
 from tests.inference.exports import pixels_of, save_models
 

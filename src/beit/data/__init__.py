@@ -8,7 +8,7 @@ from beit.data.masks import MaskPlan
 from beit.data.opening import is_pattern, open_source
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
-from beit.data.sources.label_maps import CITYSCAPES, MaskIds, NamedClasses, read_classes
+from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
 from beit.data.splits import few_per_class, split, spread
@@ -31,8 +31,8 @@ __all__ = [
     "BrokenShard",
     "Collate",
     "ImageSource",
+    "LabelIds",
     "LabelKind",
-    "MaskIds",
     "MaskPlan",
     "Mix",
     "Mixing",

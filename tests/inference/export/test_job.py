@@ -6,11 +6,11 @@ import threading
 import numpy as np
 import pytest
 import torch
+from beit.inference.export.options import ExportOptions
 
 from beit import BeitForImageClassification, BeitForSemanticSegmentation, preset
 from beit.image import Preprocessing
 from beit.inference.export import job
-from beit.inference.export.options import ExportOptions
 from beit.inference.exported import is_exported, load_exported
 from beit.inference.predictor import Predictor
 from beit.inference.runners.runner import Runner
