@@ -1,8 +1,5 @@
-import errno
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +11,7 @@ from beit import BeitForImageClassification, preset
 from beit.data import BrokenPicture, BrokenPictures
 from beit.engine.checkpoints import latest_checkpoint, restore_objective, save_checkpoint
 from beit.engine.metrics import MetricsLog, read_metrics
-from beit.engine.optimiser import parameter_groups, set_learning_rate
-from beit.engine.optimiser_state import optimiser_tensors, restore_optimiser
+from beit.engine.optimiser import optimiser_tensors, parameter_groups, restore_optimiser, set_learning_rate
 from beit.engine.run_folder import RunFolder
 from beit.engine.schedule import Schedule, cosine
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError
@@ -24,6 +20,7 @@ from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, T
 from beit.settings.pretrain import PretrainJob
 from beit.settings.recipe import resolved_recipe
 from tests.conftest import TINY_MODEL
+from tests.full_disk import full_disk
 
 
 def test_learning_rate_of_a_run():
@@ -61,13 +58,13 @@ def test_every_parameter_is_in_one_group_with_the_right_decay(classifier):
 
     assert group("classifier.weight") == (0.05, 1.0)
     assert group("classifier.bias") == (0.0, 1.0)
-    assert group("beit.pooler.norm.weight") == (0.0, 1.0)
-    assert group("beit.encoder.layers.1.feed_forward.expand.weight") == (0.05, 0.5)
-    assert group("beit.encoder.layers.0.scale_attention.gamma") == (0.0, 0.25)
-    assert group("beit.encoder.bias.table") == (0.0, 1.0)
-    assert group("beit.embeddings.patch.weight") == (0.05, 0.125)
+    assert group("beit.pooler.layernorm.weight") == (0.0, 1.0)
+    assert group("beit.encoder.layer.1.intermediate.dense.weight") == (0.05, 0.5)
+    assert group("beit.encoder.layer.0.lambda_1") == (0.0, 0.25)
+    assert group("beit.encoder.relative_position_bias.relative_position_bias_table") == (0.0, 1.0)
+    assert group("beit.embeddings.patch_embeddings.projection.weight") == (0.05, 0.125)
     assert group("beit.embeddings.cls_token") == (0.0, 0.125)
-    assert group("beit.embeddings.position") == (0.0, 0.125)
+    assert group("beit.embeddings.position_embeddings") == (0.0, 0.125)
 
 
 def test_groups_share_the_learning_rate(classifier):
@@ -145,32 +142,15 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     assert all(json.loads(text) for text in folder.metrics.read_text().splitlines())
 
 
-class DiskFullFile:
-    """A file that takes the first bytes and then no more."""
-
-    def __init__(self, path, mode):
-        self.path, self.mode = path, mode
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def write(self, text):
-        with open(self.path, self.mode) as file:
-            file.write(text[:5])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_full_disk_leaves_no_partial_line(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_partial_line(tmp_path):
     folder = RunFolder(tmp_path)
     with MetricsLog(folder, 0) as log:
         log.write(1, "train", {"loss": 1.0})
-        monkeypatch.setattr(Path, "open", lambda path, mode, **options: DiskFullFile(path, mode))
-        with pytest.raises(StorageError, match="No space left on device"):
+        with (
+            full_disk(folder.metrics.stat().st_size + 5),
+            pytest.raises(StorageError, match=r"metrics\.jsonl: File too large; free space and continue the run"),
+        ):
             log.write(2, "train", {"loss": 1.0})
-        monkeypatch.undo()
     assert [line["step"] for line in read_metrics(folder.metrics)] == [1]
     assert folder.metrics.read_text().endswith("}\n")
 

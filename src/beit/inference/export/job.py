@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError, missing_extra
-from beit.files import atomic_folder
+from beit.files import atomic_folder, write_bytes
 from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
 from beit.inference.export.onnx_file import write_onnx
@@ -49,10 +48,10 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
     """
     _check(job)
     examples = Examples.of(job.check or job.calibration, CHECK_PICTURES)
-    calibration = Examples.of(job.calibration, CALIBRATION_PICTURES) if job.calibration else None
+    calibration = None if job.calibration is None else Examples.of(job.calibration, CALIBRATION_PICTURES)
     on_stage("loading the model")
     subject = load_subject(job)
-    with atomic_folder(job.output) as folder:
+    with atomic_folder(Path(job.output)) as folder:
         _write_model(subject, job, folder, calibration, on_stage)
         _write_beside(subject, job, folder)
         description = description_of(subject, job, folder)
@@ -119,4 +118,4 @@ def _write_beside(subject: Subject, job: ExportJob, folder: Path) -> None:
     subject.view.save_pretrained(folder)
     scene = Path(job.model) / SCENE_NAME
     if subject.output.windows and scene.is_file() and job.image_size is None:  # windows of the same size
-        shutil.copyfile(scene, folder / scene.name)
+        write_bytes(folder / scene.name, scene.read_bytes())
