@@ -16,7 +16,7 @@ from beit.engine.run_folder import RunFolder
 from beit.engine.schedule import Schedule, cosine
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError
 from beit.reports.report import Section, write_report
-from beit.settings.groups import AugmentSettings, OptimSettings, TrainSettings
+from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, TrainSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.recipe import resolved_recipe
 from tests.conftest import TINY_MODEL
@@ -177,7 +177,7 @@ def test_broken_pictures_are_counted_once_and_listed(tmp_path):
 
 
 def test_recipes_are_plain_yaml_and_complete():
-    recipe = resolved_recipe(PretrainJob())
+    recipe = resolved_recipe(PretrainJob(DataSettings("pictures")))
     assert "!!" not in recipe
     assert "  lr: 0.0015\n" in recipe
     assert next(iter(recipe.splitlines())) == "run:"

@@ -11,11 +11,13 @@ from beit.settings.groups import DataSettings, OptimSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.recipe import changed_settings
 
+DATA = DataSettings("pictures")
+
 
 @pytest.fixture
 def opened(tmp_path):
     """Open a run in a folder."""
-    job = PretrainJob()
+    job = PretrainJob(DATA)
     run = SimpleNamespace(output=str(tmp_path), resume=True, force=False)
     return lambda: open_run_folder(job, run, Accelerator(cpu=True))
 
@@ -51,7 +53,7 @@ def test_a_run_of_another_version_is_refused_in_one_line(tmp_path, old, named):
 
 
 def test_only_settings_that_are_not_the_defaults_are_shown():
-    assert yaml.safe_load(changed_settings(PretrainJob())) == {}
+    assert yaml.safe_load(changed_settings(PretrainJob(DATA))) == {}
     job = PretrainJob(data=DataSettings(path="pictures"), optim=OptimSettings(betas=(0.5, 0.6)))
     assert yaml.safe_load(changed_settings(job)) == {"data": {"path": "pictures"}, "optim": {"betas": [0.5, 0.6]}}
     needed = FinetuneJob(data=DataSettings(path="pictures"))

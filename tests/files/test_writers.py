@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from beit.engine.divergence import stop_diverged
+from beit.inference.export.options import ExportOptions
 from PIL import Image
 from torch import nn
 
@@ -44,7 +45,6 @@ from beit.evaluation.tokenizer.reconstruct import reconstruct_pictures
 from beit.files import AppendedFile, atomic_file, atomic_folder, atomic_stream, write_bytes, write_json, write_text
 from beit.image import Preprocessing
 from beit.inference.export.job import export
-from beit.inference.export.options import ExportOptions
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.state import JobState
 from beit.inference.jobs.writers import write_rows
