@@ -21,7 +21,7 @@ from beit.engine.watch import sparkline
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.reports.charts import curve_chart
 from beit.tasks.pretrain.cost import forward_flops, training_flops
-from beit.tasks.pretrain.task import CURVES
+from beit.tasks.pretrain.task import PretrainTask
 from tests.e2e.small import FINETUNE, PRETRAIN, beit
 
 
@@ -53,7 +53,7 @@ def test_metrics_and_report_tell_all_that_a_person_watches(run):
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert {f"train/{name}" for name in learning | machine} <= set(events.Tags()["scalars"])
     page = (run / "report.html").read_text()
-    assert re.findall(r'<img src="data:image/svg[^"]*" alt="([^"]+)"', page) == list(CURVES)
+    assert re.findall(r'<img src="data:image/svg[^"]*" alt="([^"]+)"', page) == list(PretrainTask.curves)
 
 
 def test_the_loss_chart_draws_what_to_compare_with():
