@@ -1,8 +1,5 @@
-import errno
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +21,7 @@ from beit.settings.groups import AugmentSettings, OptimSettings, TrainSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.recipe import resolved_recipe
 from tests.conftest import TINY_MODEL
+from tests.full_disk import full_disk
 
 
 def test_learning_rate_of_a_run():
@@ -145,32 +143,15 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     assert all(json.loads(text) for text in folder.metrics.read_text().splitlines())
 
 
-class DiskFullFile:
-    """A file that takes the first bytes and then no more."""
-
-    def __init__(self, path, mode):
-        self.path, self.mode = path, mode
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def write(self, text):
-        with open(self.path, self.mode) as file:
-            file.write(text[:5])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_full_disk_leaves_no_partial_line(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_partial_line(tmp_path):
     folder = RunFolder(tmp_path)
     with MetricsLog(folder, 0) as log:
         log.write(1, "train", {"loss": 1.0})
-        monkeypatch.setattr(Path, "open", lambda path, mode, **options: DiskFullFile(path, mode))
-        with pytest.raises(StorageError, match="No space left on device"):
+        with (
+            full_disk(folder.metrics.stat().st_size + 5),
+            pytest.raises(StorageError, match=r"metrics\.jsonl: File too large; free space and continue the run"),
+        ):
             log.write(2, "train", {"loss": 1.0})
-        monkeypatch.undo()
     assert [line["step"] for line in read_metrics(folder.metrics)] == [1]
     assert folder.metrics.read_text().endswith("}\n")
 

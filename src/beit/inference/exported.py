@@ -6,7 +6,6 @@ Legend: B batch, C channels, D hidden, K classes; H x W pixels of a picture, h x
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from beit.config import BeitConfig
 from beit.errors import CheckpointError, ConfigError
+from beit.files import read_json
 from beit.inference.exported_engines import ENGINES
 from beit.inference.runners.runner import Floats, TaskName
 
@@ -129,17 +129,11 @@ def load_exported(folder: str | Path, threads: int | None = None, trust: bool = 
 
 def _description(place: Path) -> dict[str, Any]:
     """Return the content of `export.json`."""
-    file = place / EXPORT_NAME
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-        known = description["export_version"] == EXPORT_VERSION and description["format"] in FILES
-        complete = known and all(name in description for name in _NEEDED) and isinstance(description["sha256"], dict)
-    except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointError(f"{file} does not exist; expected a folder that beit export wrote") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} is not understood ({error!r}); export the model again") from None
-    if not complete:
-        raise ConfigError(f"{file} is of another version or incomplete; export the model again")
+    file, remedy = place / EXPORT_NAME, "export the model again"
+    description = read_json(file, "the export.json of a folder that beit export wrote", remedy, CheckpointError)
+    known = description.get("export_version") == EXPORT_VERSION and description.get("format") in [*FILES]
+    if not known or not all(name in description for name in _NEEDED) or not isinstance(description["sha256"], dict):
+        raise CheckpointError(f"{file} is of another version or incomplete; {remedy}")
     return description
 
 

@@ -75,8 +75,7 @@ def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], saf
                 raise OSError(str(error)) from error
     else:
         tree = flax_tree({name: _writable(array) for name, array in stored.items()})
-        with atomic_file(folder / FLAX_FILE) as temporary:
-            write_msgpack(temporary, tree)
+        write_msgpack(folder / FLAX_FILE, tree)
     write_text(folder / CONFIG_NAME, options)
 
 

@@ -17,7 +17,7 @@ import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.config_checks import shown
 from beit.errors import CheckpointError, ConfigError
-from beit.files import atomic_file, write_json, write_text
+from beit.files import atomic_stream, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
 from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype, write_safetensors
@@ -144,8 +144,8 @@ def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
     content: dict[str, Any] = {key: named, CONFIG_KEY: config.to_json_string()}  # other keys are read over
     if layout is ORIGINAL_SEGMENTATION:
         content["meta"] = {"CLASSES": tuple(config.class_names)}
-    with atomic_file(file) as temporary:
-        torch.save(content, temporary)
+    with atomic_stream(file) as stream:
+        torch.save(content, stream)
 
 
 def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
@@ -156,8 +156,7 @@ def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
         whole = tensor.contiguous()
         half = whole.dtype == torch.bfloat16  # numpy has no such type: its bits are written
         leaves[name] = (whole.view(torch.uint16).numpy(), "bfloat16") if half else whole.numpy()
-    with atomic_file(folder / FLAX_FILE) as temporary:
-        write_msgpack(temporary, flax_tree(leaves))
+    write_msgpack(folder / FLAX_FILE, flax_tree(leaves))
     write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
 
 

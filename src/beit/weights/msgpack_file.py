@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from beit.errors import CheckpointError, shortened
-from beit.files import reading
+from beit.files import atomic_file, reading
 from beit.weights.storage.cursor import Cursor
 from beit.weights.storage.stored import ITEM_SIZES, MAX_AXES, StoredTensor, WeightFile
 
@@ -161,9 +161,7 @@ class _Reader:
 
 
 def write_msgpack(path: Path, tensors: Mapping[str, Any]) -> None:
-    """Write nested maps of arrays as Flax does, one array at a time, keys in the order given.
-
-    The file is written in place; write to the name that `atomic_file` yields to get all of it or nothing.
+    """Write nested maps of arrays as Flax does, one array at a time, keys in the order given; all of it or nothing.
 
     Args:
         path: Where to write.
@@ -172,8 +170,9 @@ def write_msgpack(path: Path, tensors: Mapping[str, Any]) -> None:
 
     Raises:
         CheckpointError: If a key is not a string or a leaf cannot be written.
+        StorageError: If the disk is full; an earlier file is untouched.
     """
-    with path.open("wb") as file:
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
         _write_map(file, tensors, str(path), depth=0)
 
 

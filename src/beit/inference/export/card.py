@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 from pathlib import Path
 from typing import Any
 
 from beit import __version__
+from beit.files import write_json, write_text
 from beit.inference.export.check import Check
 from beit.inference.export.options import DYNAMIC, ExportOptions, Precision
 from beit.inference.export.program import INPUT
@@ -50,7 +50,7 @@ def description_of(subject: Subject, options: ExportOptions, folder: Path) -> di
 
 def write_description(description: dict[str, Any], folder: Path) -> None:
     """Write `export.json`."""
-    (folder / EXPORT_NAME).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / EXPORT_NAME, description)
 
 
 def write_card(description: dict[str, Any], check: Check, subject: Subject, folder: Path) -> None:
@@ -96,7 +96,7 @@ Without this package:
 
 {files}
 """
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 _ALONE = {

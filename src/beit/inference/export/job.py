@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError, missing_extra
-from beit.files import atomic_folder
+from beit.files import atomic_folder, write_bytes
 from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
 from beit.inference.export.onnx_file import write_onnx
@@ -115,4 +114,4 @@ def _write_beside(name: str | Path, subject: Subject, options: ExportOptions, fo
     subject.view.save_pretrained(folder)
     scene = Path(name) / SCENE_NAME
     if subject.output.windows and scene.is_file() and options.image_size is None:  # windows of the same size
-        shutil.copyfile(scene, folder / scene.name)
+        write_bytes(folder / scene.name, scene.read_bytes())

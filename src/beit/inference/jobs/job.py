@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from beit import __version__
 from beit.errors import ConfigError
-from beit.files import atomic_file
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.places import CHUNK, Collection, Unit, digest, open_places
 from beit.inference.jobs.state import JobState, Summary
@@ -133,8 +132,7 @@ def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable
         state.keep(chunk)
         done(chunk)
     if form is not None and form != "pictures":
-        with atomic_file(output) as temporary:
-            write_rows(temporary, state.rows(), state.columns(), task_named(job.task), form)
+        write_rows(output, state.rows(), state.columns(), task_named(job.task), form)
     return state.end(arguments, lost)
 
 

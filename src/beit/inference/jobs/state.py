@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.errors import ConfigError
-from beit.files import atomic_file, discard_leftovers
+from beit.files import discard_leftovers, make_folder, parse_json, read_json, write_bytes, write_json, write_text
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.places import Unit
 from beit.inference.jobs.work import Todo
@@ -54,7 +54,7 @@ class JobState:
             ConfigError: If what is there was made with other arguments, or is not known to be of a job.
             StorageError: If nothing can be written there.
         """
-        before: dict[str, Any] = json.loads(self._record.read_text(encoding="utf-8")) if self._record.exists() else {}
+        before = self._before()
         if before and (before["ended"] is not None or (self._chunks.is_dir() and any(self._chunks.iterdir()))):
             self._refuse_others(before["arguments"], arguments)
         elif self._output.exists() and self._output.is_dir() != self._is_folder:
@@ -70,7 +70,7 @@ class JobState:
         if ended is not None and (self._is_folder or self._output.exists()):
             shutil.rmtree(self._chunks, ignore_errors=True)
             return Summary(ended["pictures"], [(name, reason) for name, reason in ended["broken"]])
-        self._chunks.mkdir(exist_ok=True)
+        make_folder(self._chunks)
         self._tidy()
         return None
 
@@ -96,18 +96,16 @@ class JobState:
             StorageError: If it cannot be written.
         """
         for name, content in chunk.files.items():
-            with atomic_file(self._output / name) as temporary:
-                temporary.write_bytes(content)
+            write_bytes(self._output / name, content)
         name = f"{chunk.unit:08d}-{chunk.number:08d}{'-last' if chunk.last else ''}.jsonl"
-        with atomic_file(self._chunks / name) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"columns": chunk.columns, "broken": chunk.broken}) + "\n")
-            file.writelines(json.dumps(row) + "\n" for row in chunk.rows)
+        lines = [{"columns": chunk.columns, "broken": chunk.broken}, *chunk.rows]
+        write_text(self._chunks / name, "".join(json.dumps(line) + "\n" for line in lines))
 
     def columns(self) -> list[str]:
         """Return the columns of a table of the results."""
         first = min(self._chunks.iterdir())
         with first.open(encoding="utf-8") as file:
-            return json.loads(file.readline())["columns"]
+            return _head(first, file.readline())["columns"]
 
     def rows(self) -> Iterator[str]:
         """Yield the results in the order of the pictures, each a line of JSON."""
@@ -121,7 +119,7 @@ class JobState:
         pictures, broken = 0, [*lost]
         for path in sorted(self._chunks.iterdir()):
             with path.open(encoding="utf-8") as file:
-                broken += [(name, reason) for name, reason in json.loads(file.readline())["broken"]]
+                broken += [(name, reason) for name, reason in _head(path, file.readline())["broken"]]
                 pictures += sum(1 for _ in file)
         summary = Summary(pictures, broken)
         self._write(arguments, {"pictures": pictures, "broken": broken})
@@ -140,10 +138,17 @@ class JobState:
                 yield int(match[1]), int(match[2]), match[3] is not None
 
     def _write(self, arguments: dict[str, Any], ended: dict[str, Any] | None) -> None:
-        with atomic_file(self._record) as temporary:
-            temporary.write_text(
-                json.dumps({"arguments": arguments, "ended": ended}, indent=1) + "\n", encoding="utf-8"
-            )
+        write_json(self._record, {"arguments": arguments, "ended": ended}, indent=1)
+
+    def _before(self) -> dict[str, Any]:
+        """Return the record of the job that is there; nothing if there is none."""
+        if not self._record.exists():
+            return {}
+        remedy = f"remove {self._folder} to start afresh"
+        before = read_json(self._record, "the record of a job of predictions", remedy)
+        if before.keys() < {"arguments", "ended"}:
+            raise ConfigError(f"{self._record} holds {sorted(before)}; expected arguments and ended; {remedy}")
+        return before
 
     def _refuse_others(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         same = json.loads(json.dumps(now))
@@ -156,3 +161,8 @@ class JobState:
                     f"{self._output} was begun with {what}; expected the same arguments to continue: name another "
                     f"output, or remove it and {self._folder} to start afresh"
                 )
+
+
+def _head(path: Path, line: str) -> dict[str, Any]:
+    """Return the first line of a chunk."""
+    return parse_json(line, str(path), "a chunk of results", "remove it, and the same command makes it again")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from beit.errors import ConfigError, missing_extra
+from beit.files import atomic_file
 from beit.inference.tasks.task import Format, PredictorTask
 
 _ROWS_AT_ONCE = 1024  # in memory, and in a row group of parquet
@@ -40,7 +41,7 @@ def chosen_format(task: AnyTask, output: Path, wanted: str) -> Format:
 
 
 def write_rows(path: Path, rows: Iterable[str], columns: Sequence[str], task: AnyTask, form: Format) -> None:
-    """Write rows, lines of JSON, to a file.
+    """Write rows, lines of JSON, to a file, whole or not at all.
 
     Args:
         path: The file.
@@ -51,25 +52,26 @@ def write_rows(path: Path, rows: Iterable[str], columns: Sequence[str], task: An
 
     Raises:
         MissingExtraError: If parquet is asked for and pyarrow is not installed.
+        StorageError: If the disk is full; an earlier file is untouched.
     """
-    if form == "jsonl":
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(rows)
-    elif form == "csv":
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["picture", *columns])
-            for line in rows:
-                row = json.loads(line)
-                writer.writerow([row["picture"], *task.cells(row, columns)])
-    else:
+    if form == "parquet":
         _write_parquet(path, iter(rows), task)
+        return
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        if form == "jsonl":
+            file.writelines(rows)
+            return
+        writer = csv.writer(file)
+        writer.writerow(["picture", *columns])
+        for line in rows:
+            row = json.loads(line)
+            writer.writerow([row["picture"], *task.cells(row, columns)])
 
 
 def _write_parquet(path: Path, rows: Iterator[str], task: AnyTask) -> None:
     arrow, parquet = _pyarrow()
     schema = arrow.schema([("picture", arrow.string()), *task.parquet_fields(arrow)])
-    with parquet.ParquetWriter(path, schema) as writer:
+    with atomic_file(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         while lines := list(islice(rows, _ROWS_AT_ONCE)):
             values = [_with_lists(json.loads(line)) for line in lines]
             writer.write_table(arrow.Table.from_pylist(values, schema=schema))
