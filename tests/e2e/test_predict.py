@@ -69,9 +69,7 @@ def test_rows_are_what_the_predictor_says_in_every_format(model, pictures, tmp_p
     assert [line["label_2"] for line in table] == [row["predictions"][1]["label"] for row in told]
     stored = parquet.read_table(tmp_path / "a.parquet").to_pylist()
     assert [row["picture"] for row in stored] == [row["picture"] for row in told]
-    assert stored[3]["predictions"][0]["probability"] == pytest.approx(
-        told[3]["predictions"][0]["probability"]
-    )
+    assert stored[3]["predictions"][0]["probability"] == pytest.approx(told[3]["predictions"][0]["probability"])
 
 
 def test_embeddings_of_tar_and_parquet_shards_are_those_of_their_pictures(model, tmp_path):
