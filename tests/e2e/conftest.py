@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.e2e import small
+from tests.nursery import nursery as nursery_of
 
 
 @pytest.fixture(scope="session")
 def nursery():
-    return small.nursery()
+    return nursery_of()
 
 
 @pytest.fixture(scope="module")  # no longer: while playwright runs, other tests cannot start an event loop
