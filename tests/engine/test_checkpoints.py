@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from beit.engine.checkpoints import latest_checkpoint, restore_objective, save_checkpoint
-from beit.engine.optimiser_state import optimiser_tensors, restore_optimiser
+from beit.engine.optimiser import optimiser_tensors, restore_optimiser
 from beit.errors import CheckpointError
 
 

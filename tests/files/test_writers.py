@@ -32,7 +32,7 @@ from beit import (
 from beit.data import BrokenPicture, BrokenPictures, TokenWriter, write_labels_and_names
 from beit.data.sources.index_cache import load_arrays, save_arrays
 from beit.engine.checkpoints import save_checkpoint
-from beit.engine.divergence import stop_diverged
+from beit.engine.interruption import stop_diverged
 from beit.engine.metrics import MetricsLog
 from beit.engine.moving_average import MovingAverage
 from beit.engine.run_folder import RunFolder, open_run_folder
@@ -111,7 +111,7 @@ def whole_file(_):
     return write
 
 
-@writer("files/atomic.py", "engine/run.py", "engine/early_stop.py", "engine/torch_backend.py", "engine/jax_backend.py")
+@writer("files/atomic.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py")
 def whole_folder(_):
     def write(place):
         with atomic_folder(place / "a") as temporary:
@@ -256,7 +256,7 @@ def adapter(_):
     return lambda place: save_adapter(model, place)
 
 
-@writer("engine/divergence.py")
+@writer("engine/interruption.py")
 def divergence(_):
     def write(place):
         try:
@@ -441,11 +441,11 @@ def test_a_full_disk(tmp_path, name):
     assert {name: held for name, held in content(tmp_path / "place").items() if held} == before
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 @pytest.mark.parametrize("name", WRITERS)
-def test_the_mode_is_that_of_the_umask(tmp_path, name, umask):
+def test_the_mode_is_that_of_the_umask(tmp_path, name):
     (tmp_path / "needed").mkdir()
     write = WRITERS[name][0](tmp_path / "needed")
+    umask = 0o027  # neither that of most machines nor what temporary files have
     before = os.umask(umask)
     try:
         with quiet():

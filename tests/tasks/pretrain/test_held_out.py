@@ -1,8 +1,8 @@
-"""The verdict on a pre-training."""
+"""The verdict on a pre-training, of its held-out pictures."""
 
 import pytest
 
-from beit.tasks.pretrain.quality import verdict
+from beit.tasks.pretrain.held_out import verdict
 
 
 @pytest.mark.parametrize(

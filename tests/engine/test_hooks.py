@@ -1,10 +1,10 @@
-"""Early stopping."""
+"""Hooks of the engine: early stopping."""
 
 import math
 
 import pytest
 
-from beit.engine.early_stop import Gains
+from beit.engine.hooks import Gains
 from beit.settings.groups import EarlyStopSettings
 
 
