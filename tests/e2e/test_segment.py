@@ -4,6 +4,7 @@ import json
 import signal
 import time
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -250,7 +251,6 @@ def test_impossible_settings_leave_nothing_behind(scenes, tmp_path, option, mess
 
 
 def test_the_frames_of_a_film(whole, scenes, tmp_path, capsys):
-    av = pytest.importorskip("av")
     film = tmp_path / "ride.mp4"
     with av.open(str(film), "w") as out:
         stream = out.add_stream("mpeg4", rate=5)
