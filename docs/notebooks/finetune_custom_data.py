@@ -18,7 +18,7 @@
 # on one core, without a network. For real work two settings change: the folder, and the checkpoint to start from.
 # Both are treated at the end.
 #
-#     pip install 'beit[train]'
+#     pip install -c constraints.txt -e '.[train]'
 
 # %%
 import csv

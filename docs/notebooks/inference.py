@@ -22,7 +22,7 @@
 # | segmentation model | `segment`, `embed`, `attend` |
 # | pre-trained model with its tokenizer | `reconstruct`, `embed`, `attend` |
 #
-#     pip install 'beit[train]'
+#     pip install -c constraints.txt -e '.[train]'
 
 # %%
 import time

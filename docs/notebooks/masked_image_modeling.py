@@ -18,7 +18,7 @@
 # ([arXiv 2106.08254](https://arxiv.org/abs/2106.08254), section 2). Here are all the parts, on handwritten digits and
 # with very small models, so that everything runs in about a minute on one core without a network.
 #
-#     pip install 'beit[train]'
+#     pip install -c constraints.txt -e '.[train]'
 
 # %%
 import json

@@ -112,6 +112,5 @@ def _library(module: str) -> Any:
         if library == "jax":
             raise missing_extra(library, "flax") from None
         raise MissingExtraError(
-            f"the library '{library}' is not installed; install it with: pip install {library}, "
-            "or ask for return_tensors='np'"
+            f"the library '{library}' is not installed; run: pip install {library}, or ask for return_tensors='np'"
         ) from None

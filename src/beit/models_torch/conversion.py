@@ -20,7 +20,8 @@ from beit.errors import CheckpointError, ConfigError
 from beit.files import atomic_stream, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype, write_safetensors
+from beit.models_torch.device import DTYPES
+from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, write_safetensors
 from beit.weights import (
     CONFIG_KEY,
     FLAX,
@@ -52,7 +53,7 @@ def convert(
     destination: str | Path,
     to: str,
     *,
-    dtype: torch.dtype | str = "auto",
+    precision: str = "auto",
     bias_resize: str = "cubic",
     hub: HubOptions | None = None,
     **overrides: Any,
@@ -64,7 +65,7 @@ def convert(
         destination: A folder for "hf", "timm" and "flax"; a file for "unilm".
         to: "hf" (config.json and model.safetensors), "timm" (the same file names, timm's content), "unilm" (the
             original `.pth`) or "flax" (config.json and flax_model.msgpack).
-        dtype: Type of the written tensors; "auto" keeps the type, and with it every bit.
+        precision: Of the written tensors: "fp32", "bf16" or "fp16"; "auto" keeps their type, and with it every bit.
         bias_resize: How relative position bias is resized if `image_size` is given.
         hub: How the hub is used.
         **overrides: Options that win over the checkpoint's config, such as `image_size=384`.
@@ -79,6 +80,8 @@ def convert(
     """
     if to not in WRITERS:
         raise ConfigError(f"there is no layout {to!r} to convert to; expected one of {list(WRITERS)}")
+    if precision != "auto" and precision not in DTYPES:
+        raise ConfigError(f"precision is {precision!r}; expected one of auto, {', '.join(DTYPES)}")
     check_arguments(BeitConfig, overrides, False, bias_resize)
     checkpoint = open_checkpoint(source, hub, overrides=overrides)
     config = BeitConfig.from_dict(checkpoint.options, **overrides)
@@ -90,8 +93,8 @@ def convert(
     checkpoint.check_sizes(before, config)
     _check_whole(config, entries, checkpoint.source)
     tensors = {name: read_tensor(entry) for name, entry in entries.items()}
-    if dtype != "auto":
-        wanted = torch_dtype(dtype, checkpoint.dtype)
+    if precision != "auto":
+        wanted = DTYPES[precision]
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
     WRITERS[to](Path(destination), config, tensors)
     if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:

@@ -1,4 +1,4 @@
-"""What `beit pretrain --dry-run` tells, and of which run."""
+"""Dry runs of a pre-training: the forecast, and what is refused."""
 
 import re
 

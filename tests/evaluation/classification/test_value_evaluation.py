@@ -18,7 +18,6 @@ from beit.evaluation.classification.sections import evaluation_sections
 from beit.evaluation.classification.value_evaluation import ValueEvaluation, ValueResult
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
-from beit.reports.charts import scatter_chart
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.groups import PictureSettings
 from tests.conftest import TINY_MODEL
@@ -84,13 +83,6 @@ def test_the_report_shows_every_number_and_the_largest_errors():
         "age is 3, predicted 5",
         "height is 100, predicted 130",
     ]
-
-
-def test_a_chart_of_many_dots_stays_small():
-    rng = np.random.default_rng(0)
-    many = rng.normal(0, 1, (2, 50_000)).astype(np.float32)
-    assert len(scatter_chart(*many, "value")) < 300_000
-    assert scatter_chart(*many[:, :50], "value").count(b"<use") >= 50
 
 
 def test_predictions_are_a_table(tmp_path):

@@ -1,4 +1,4 @@
-"""Early stopping."""
+"""Hooks of the engine: early stopping."""
 
 import math
 
