@@ -340,5 +340,5 @@ plt.show()
 #     beit pretrain recipes/pretrain_small.yaml --data.path my_pictures/ --dry-run
 #     beit pretrain recipes/pretrain_small.yaml --data.path my_pictures/
 #
-# The dry run tells parameters, memory, steps and the expected time before anything is computed. Continue from a
+# The dry run prints parameters, memory, steps and the expected time before anything is computed. Continue from a
 # published model with `--checkpoint microsoft/beit-base-patch16-224-pt22k` instead of starting from random weights.

@@ -1,4 +1,4 @@
-"""The published processor: every recorded case of the reference, then what must hold for any picture and option."""
+"""The published processor: every recorded case of the reference, then properties of any picture and option."""
 
 import copy
 import importlib.util

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from beit.errors import CheckpointError, shortened
 from beit.files import atomic_folder, read_json, write_json
 from beit.models_torch.loading import read_safetensors, write_safetensors
-from beit.weights import check_fit
+from beit.weights import check_shapes
 
 STATE_NAME = "state.json"
 OBJECTIVE_NAME = "objective.safetensors"
@@ -157,7 +157,7 @@ def _restore_objective(path: Path, module: nn.Module) -> None:
     own = _beside_the_model(module)
     found: dict[str, Tensor] = read_safetensors(path / OBJECTIVE_NAME) if own else {}
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
-    check_fit(str(path / OBJECTIVE_NAME), there, here)
+    check_shapes(str(path / OBJECTIVE_NAME), there, here)
     module.load_state_dict(found, strict=False)
 
 
