@@ -1,4 +1,4 @@
-"""Every Python block of README.md runs; tests/docs runs those of the other documents."""
+"""Every Python block of README.md runs."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 
 from tests.docs.published import RELEASE, published_stand_ins
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.docs
+
+ROOT = Path(__file__).parents[2]
 NEEDS_HUB = "<!-- needs the hub -->\n"
 BLOCKS = [
     pytest.param(bool(hub), block, id=f"README.md-{number}")
