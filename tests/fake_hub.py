@@ -140,9 +140,9 @@ class FakeHub:
             "no_proxy": "127.0.0.1",
         }
 
-    def python(self, code, home, **variables):
+    def python(self, code, home, cwd=None, **variables):
         """Start a Python process that sees this hub and the package under test."""
-        return nursery("models").start(code=code, env={**self.environment(home), **variables})
+        return nursery("models").start(code=code, cwd=cwd, env={**self.environment(home), **variables})
 
     # What the handler needs: the state of the hub, changed by one request at a time.
 

@@ -83,11 +83,17 @@ class Process:
     def communicate(self, timeout=_LONGEST):
         """Wait for it; return what it wrote, and its errors."""
         self.wait(timeout)
-        return self.wrote("out"), self.wrote("err")
+        return self.stdout, self.stderr
 
-    def wrote(self, where):
-        """Return what it wrote so far to stdout ("out") or to stderr ("err")."""
-        return (self._place / where).read_text()
+    @property
+    def stdout(self):
+        """What it wrote so far."""
+        return (self._place / "out").read_text()
+
+    @property
+    def stderr(self):
+        """The errors that it wrote so far."""
+        return (self._place / "err").read_text()
 
     def send_signal(self, number):
         """Send a signal, unless it has ended."""

@@ -9,6 +9,8 @@ import pytest
 from tests.docs.blocks import ROOT, Block, read_page
 from tests.docs.programs import LIMITS, PARSE_ONLY, is_training
 
+pytestmark = pytest.mark.docs
+
 PAGE = """<!-- stage: digits -->
 # A page
 

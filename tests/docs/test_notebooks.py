@@ -16,6 +16,8 @@ from tests.fake_hub import FakeHub
 NOTEBOOKS = Path(__file__).parents[2] / "docs" / "notebooks"
 SOURCES = sorted(NOTEBOOKS.glob("*.py"))
 
+pytestmark = [pytest.mark.docs, pytest.mark.timeout(600)]  # half a minute on a core of its own
+
 
 def executed(name, folder, changes=(), **variables):
     """Run the source of a notebook, with some lines changed, in a folder; return what it prints and its accuracies."""
@@ -34,7 +36,6 @@ def executed(name, folder, changes=(), **variables):
     return done.stdout, {way: float(accuracy) for way, accuracy in told}
 
 
-@pytest.mark.timeout(600)  # half a minute on a core of its own
 def test_finetune_custom_data(tmp_path):
     """Every accuracy that is printed: by the job, by the plain loop, and on the same pictures in three other forms."""
     _, told = executed("finetune_custom_data", tmp_path)
@@ -44,7 +45,6 @@ def test_finetune_custom_data(tmp_path):
     assert {told[form] for form in ("a file of labels", "parquet", "tar")} == {told["beit finetune"]}
 
 
-@pytest.mark.timeout(600)
 def test_inference(tmp_path):
     """The stand-ins answer, say that they do, and are better than chance; every form of a picture has one answer."""
     text, told = executed("inference", tmp_path)
@@ -89,7 +89,6 @@ def answering(text):
     return re.findall(r"^(\S+): [\d,]+ parameters, can ([\w, ]+)$", text, flags=re.MULTILINE)
 
 
-@pytest.mark.timeout(600)
 def test_masked_image_modeling(tmp_path):
     """It predicts more than frequencies, and pre-training beats random weights at both tasks."""
     text, told = executed("masked_image_modeling", tmp_path)

@@ -19,6 +19,8 @@ from beit.data import open_source
 from beit.engine.run_folder import RunFolder
 from tests.e2e.loops import PROCESSOR, SMALL, new_classifier
 
+pytestmark = pytest.mark.docs
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 # What beit without extras does not bring.

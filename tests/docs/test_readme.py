@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = ("*.md", "*.py", "*.ipynb", "*.yaml")
 UNPUBLISHED = re.compile(r"pip install[^`\n]*[ '\"]beit\b")
