@@ -1,4 +1,4 @@
-"""torch as the backend of the loop: module, optimiser and moving average, whole or divided over the processes."""
+"""PyTorch as the backend of the loop: module, optimiser and moving average, whole or sharded over the processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_objective, save_checkpoint
+from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
 from beit.engine.micro_batches import add_gradients, micro_batches
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
@@ -141,14 +141,14 @@ class TorchBackend:
 
     def _read(self, checkpoint: Path) -> int:
         self._task.load(checkpoint)
-        step = restore_objective(checkpoint, self._task.module, self._identity)
+        step = restore_module(checkpoint, self._task.module, self._identity)
         if self._main:
             discard_old(checkpoint, self._task.settings.run.keep_checkpoints)
             print(f"continuing {self._folder.path} after step {step}")  # noqa: T201
         return step
 
     def _placed(self) -> nn.Module:
-        """Return what this process trains, under the names of the task: its module, or a part of a copy."""
+        """Return the module that this process trains, under the names of the task: its own, or a sharded copy."""
         module = self._task.module
         if not self._divided:
             return module.to(self._accelerator.device)
@@ -167,7 +167,7 @@ class TorchBackend:
 
 
 def _recompute(model: nn.Module) -> None:
-    """Let a model compute the inside of its layers again in the backward pass.
+    """Turn on gradient checkpointing: the inside of layers is computed again in the backward pass.
 
     Raises:
         ConfigError: If it cannot.

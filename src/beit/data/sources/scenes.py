@@ -1,4 +1,4 @@
-"""Pictures with label maps: a folder of pictures, and a folder of masks with the class of every pixel.
+"""Scenes as a collection: a folder of pictures, and a folder of masks with the class of every pixel.
 
 Legend: H x W pixels.
 """

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from beit import __version__
 from beit.errors import ConfigError
 from beit.inference.jobs.chunk import Chunk
-from beit.inference.jobs.places import CHUNK, Collection, Unit, digest, open_places
+from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inputs
+from beit.inference.jobs.pipeline import Pipeline, Todo
 from beit.inference.jobs.state import JobState, Summary
-from beit.inference.jobs.work import Answerer, Todo
 from beit.inference.jobs.writers import Format, chosen_format, write_rows
 from beit.inference.predictor import Predictor
 from beit.inference.tasks.options import TaskOptions
@@ -83,14 +83,14 @@ class PredictJob:
     @cached_property
     def collections(self) -> list[Collection]:
         """The pictures, opened."""
-        return open_places(self.places)
+        return open_inputs(self.places)
 
     def units(self) -> list[Unit]:
         """Return the units of work, in order."""
         size = CHUNK if self.output is not None else self.batch_size  # what is printed should not wait for long
         return [unit for number, one in enumerate(self.collections) for unit in one.units(number, size)]
 
-    def answerer(self, threads: int) -> Answerer:
+    def pipeline(self, threads: int) -> Pipeline:
         """Load the model, then open the pictures.
 
         Raises:
@@ -102,15 +102,15 @@ class PredictJob:
         )
         drawing = self.format == "pictures"
         options = self.task_options()
-        return Answerer(predictor, self.task, options, self.collections, self.batch_size, threads, drawing)
+        return Pipeline(predictor, self.task, options, self.collections, self.batch_size, threads, drawing)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave what was opened behind: other processes open it themselves."""
+        """Drop open files: other processes open them themselves."""
         return {name: value for name, value in self.__dict__.items() if name not in ("collections", "format")}
 
 
 def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
-    """Do a job, or the rest of it; a stop changes nothing in what is written.
+    """Run a job, or the rest of it; the results are the same however often it was stopped.
 
     Args:
         job: The job.
@@ -137,12 +137,12 @@ def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable
 
 
 def _run_unwritten(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
-    """Do a job that writes nothing."""
-    answerer = job.answerer(job.workers)
+    """Run a job that writes nothing."""
+    pipeline = job.pipeline(job.workers)
     todo = [(number, unit, 0) for number, unit in enumerate(job.units())]
     pictures, broken = 0, _lost(job, done)
     begun(_pictures(todo))
-    for chunk in answerer(todo):
+    for chunk in pipeline(todo):
         pictures += len(chunk.rows)
         broken += chunk.broken
         done(chunk)
@@ -154,7 +154,7 @@ def _chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         from beit.inference.jobs.ray_engine import ray_chunks
 
         return ray_chunks(job, todo)
-    return job.answerer(job.workers)(todo) if todo else iter(())
+    return job.pipeline(job.workers)(todo) if todo else iter(())
 
 
 def _pictures(todo: list[Todo]) -> int | None:
@@ -171,7 +171,7 @@ def _lost(job: PredictJob, done: Callable[[Chunk], None]) -> list[tuple[str, str
 
 
 def _arguments(job: PredictJob) -> dict[str, Any]:
-    """Return the values that have to be the same for a job to continue."""
+    """Return the arguments that have to be the same for a job to continue."""
     return {
         "version": __version__,
         "model": job.model,

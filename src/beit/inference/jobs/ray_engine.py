@@ -1,4 +1,4 @@
-"""The units of a job spread over the machines of a Ray cluster, by Ray Data."""
+"""Ray engine: the units of a job spread over a cluster by Ray Data."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from beit.errors import BeitError, missing_extra
 from beit.inference.jobs.chunk import Chunk
-from beit.inference.jobs.work import Todo
+from beit.inference.jobs.pipeline import Todo
 
 if TYPE_CHECKING:
     from beit.inference.jobs.job import PredictJob
 
 
 class _Actor:
-    """One model of the cluster at work; made once in every worker process."""
+    """Pipeline of one worker process of the cluster."""
 
     def __init__(self, job: PredictJob) -> None:
-        self._units, self._answerer = job.units(), job.answerer(threads=1)
+        self._units, self._pipeline = job.units(), job.pipeline(threads=1)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for number, first in zip(batch["unit"].tolist(), batch["first"].tolist(), strict=True):
-            for chunk in self._answerer([(number, self._units[number], first)]):
+            for chunk in self._pipeline([(number, self._units[number], first)]):
                 yield {"chunk": [chunk.to_bytes()]}
 
 
@@ -45,7 +45,7 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         raise missing_extra("ray", "ray") from None
     library: Any = ray
     datasets: Any = data
-    replace(job, device="cpu", precision="fp32").answerer(threads=1)  # fails here, for a model that cannot do it
+    replace(job, device="cpu", precision="fp32").pipeline(threads=1)  # fails here, for a model that cannot do it
     began = not library.is_initialized()
     if began and "RAY_ADDRESS" in os.environ:
         library.init(log_to_driver=False, logging_level=logging.ERROR)

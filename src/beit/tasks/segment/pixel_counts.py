@@ -1,4 +1,4 @@
-"""Pixels of each class in the masks of a training, which are read before the first step.
+"""Counts of the pixels of each class in the masks of a training, read before the first step.
 
 Legend: K classes.
 """
