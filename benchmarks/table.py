@@ -1,4 +1,4 @@
-"""The tables of results/bench.json and results/cost.json in Markdown, and their places in the documents."""
+"""Tables of results/bench.json and results/cost.json in Markdown, and their places in the documents."""
 
 import json
 import re

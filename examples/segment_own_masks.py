@@ -1,4 +1,4 @@
-"""Train a model to tell the class of every pixel, from pictures with masks, and look at what it sees.
+"""Train a model to predict the class of every pixel, from pictures with masks, and look at its predictions.
 
     python examples/segment_own_masks.py microsoft/beit-base-patch16-224-pt22k pictures/ masks/ classes.txt runs/mine
 

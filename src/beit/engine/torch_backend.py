@@ -24,7 +24,7 @@ from beit.engine.optimiser import (
     set_weight_decay,
 )
 from beit.engine.run_folder import RunFolder
-from beit.engine.sharding import divided, gathered, shared_stream, whole
+from beit.engine.sharding import divided, full_tensor, gathered, shared_stream
 from beit.engine.task import Task
 from beit.errors import ConfigError
 from beit.models_torch.loading import write_safetensors
@@ -82,7 +82,7 @@ class TorchBackend:
         weights = [self._task.count(part) for part in parts]
         values = add_gradients(self._accelerator, self.module, step / schedule.steps, parts, weights)
         limit = math.inf if settings.optim.clip_grad is None else settings.optim.clip_grad
-        norm = whole(torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit)))
+        norm = full_tensor(torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit)))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -153,7 +153,7 @@ class TorchBackend:
         if not self._divided:
             return module.to(self._accelerator.device)
         own = divided(module, self._accelerator)
-        module.to("cpu" if self._main else "meta")  # the whole weights are kept once
+        module.to("cpu" if self._main else "meta")  # the unsharded weights are kept once
         return own
 
     def _named_groups(self) -> list[tuple[dict[str, object], list[str]]]:
