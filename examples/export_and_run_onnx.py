@@ -3,7 +3,7 @@
     python examples/export_and_run_onnx.py microsoft/beit-base-patch16-224 exported/ picture.jpg
 
 The second half needs no beit and no torch: copy it to where the model is used. `Predictor.from_pretrained("exported/")`
-does the same, for all sizes and tasks. The export needs `pip install 'beit[train,export]'`.
+does the same, for all sizes and tasks. The export needs beit with its extras `train` and `export`.
 """
 
 import json

@@ -3,7 +3,7 @@
     python examples/segment_own_masks.py microsoft/beit-base-patch16-224-pt22k pictures/ masks/ classes.txt runs/mine
 
 A mask is a PNG of the same name as its picture, with the number of a class per pixel (255: none); line 1 of classes.txt
-names class 0. A twentieth of the pictures is held out. Needs `pip install 'beit[train]'`.
+names class 0. A twentieth of the pictures is held out. Needs beit with its extra `train`.
 """
 
 import sys

@@ -16,7 +16,7 @@ from beit.engine.throughput import MACHINE
 from beit.errors import ConfigError
 from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.tokenizer import DistilledTokenizerSettings, DistillJob
-from beit.tasks.pretrain.loss import PretrainObjective
+from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 from beit.tokenizer import (
     VQKD,
@@ -397,7 +397,7 @@ def test_a_tokenizer_of_ones_own():
     tokenizer = Brightness()
     assert isinstance(tokenizer, VisualTokenizer)
     model = BeitForMaskedImageModeling(preset("tiny", image_size=16, patch_size=4, num_hidden_layers=1, vocab_size=4))
-    objective = PretrainObjective(model, TokenEncoder(tokenizer), most_masked=16)
+    objective = PretrainLoss(model, TokenEncoder(tokenizer), most_masked=16)
     views = {"pixel_values": torch.randn(2, 3, 16, 16), "tokenizer_pixels": torch.rand(2, 3, 8, 8)}
     values = objective(objective.prepare({**views, "bool_masked_pos": torch.rand(2, 16) < 0.5}))
     assert torch.isfinite(values["loss"])

@@ -1,4 +1,4 @@
-"""Served model: a predictor with the queue in which its requests are batched."""
+"""ServedModel model: a predictor with the queue in which its requests are batched."""
 
 from __future__ import annotations
 
