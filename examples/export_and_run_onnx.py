@@ -16,9 +16,9 @@ from PIL import Image
 
 
 def export_model(model, folder):
-    from beit.inference.export import ExportOptions, export
+    from beit.inference.export import ExportJob, export
 
-    print(export(model, ExportOptions(to="onnx", output=folder))["said"])
+    print(export(ExportJob(model, to="onnx", output=str(folder)))["said"])
 
 
 def classify(folder, picture):

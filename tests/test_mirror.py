@@ -97,8 +97,8 @@ HELD_ELSEWHERE = [
     ("inference/tasks", "options", "inference/tasks/test_registry.py", "the registry lists the options of every task"),
     (
         "models_flax",
-        "attention backbone base checks classification embeddings encoder layers linear masked_image_modeling model "
-        "pretrained relative_position tracing",
+        "attention backbone base checks classification embeddings encoder layers masked_image_modeling model "
+        "pretrained relative_position tracing uninitialised",
         "models_flax/test_models.py",
         "one body over every model, beside parity/test_flax.py",
     ),
@@ -134,12 +134,12 @@ HELD_ELSEWHERE = [
     ("weights", "dalle", "parity/test_dalle.py", "compared with the recorded model"),
     (
         "weights",
-        "flax huggingface layouts original unwrap",
+        "flax huggingface layouts original state_dict",
         "parity/test_round_trips.py",
         "a table of names is right when a checkpoint comes back",
     ),
     ("weights/pickles", "globals machine", "weights/pickles/test_files.py", "what interprets a file"),
-    ("weights/storage", "cursor", "weights/storage/test_stored.py", "the place of a tensor while a file is read"),
+    ("weights/storage", "cursor", "weights/storage/test_lazy_tensor.py", "the place of a tensor while a file is read"),
 ]
 
 

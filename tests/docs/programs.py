@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -71,12 +70,9 @@ def run_beit(arguments):
 def parse_beit(arguments):
     """Read the settings of a `beit` command and stop there; a wrong one fails as ever."""
     from beit.cli.main import main as beit
+    from beit.cli.parser import SettingsParser
 
-    module = import_module(f"beit.cli.{arguments[0]}")
-    parsers = [name for name in ("parse_training", "parse_job", "parse") if hasattr(module, name)]
-    assert parsers, f"beit {arguments[0]} parses nothing"
-    for name in parsers:
-        setattr(module, name, _then_stop(getattr(module, name)))
+    SettingsParser.build = _then_stop(SettingsParser.build)  # every command makes its job there
     try:
         return beit(arguments)
     except Parsed:

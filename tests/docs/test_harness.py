@@ -81,7 +81,7 @@ def program(*words, **variables):
         ("beit finetune --optim.lrr 3", 1, "did you mean optim.lr?"),
         ("beit predict model picture --task clasify", 1, "clasify"),
         ("beit serve a=b --port 1", 0, ""),
-        ("torchrun --nproc-per-node 8 -m beit segment --optim.lr 1", 0, ""),
+        ("torchrun --nproc-per-node 8 -m beit finetune --data.path x --optim.lr 1", 0, ""),
         ("torchrun --nproc-per-node 8 -m beit segment --optim.lr x", 1, "optim.lr"),
         ("torchrun --nproc-per-nod 8 -m bait segment", 1, "bait"),
         ("accelerate launch --multi_gpu --num_processes 8 -m beit finetune --data.path x", 0, ""),

@@ -53,7 +53,7 @@ def test_a_run_of_another_version_is_refused_in_one_line(tmp_path, old, named):
 
 
 def test_only_settings_that_are_not_the_defaults_are_shown():
-    assert yaml.safe_load(changed_settings(PretrainJob(DATA))) == {}
+    assert yaml.safe_load(changed_settings(PretrainJob(DATA))) == {"data": {"path": "pictures"}}
     job = PretrainJob(data=DataSettings(path="pictures"), optim=OptimSettings(betas=(0.5, 0.6)))
     assert yaml.safe_load(changed_settings(job)) == {"data": {"path": "pictures"}, "optim": {"betas": [0.5, 0.6]}}
     needed = FinetuneJob(data=DataSettings(path="pictures"))

@@ -341,9 +341,9 @@ def scenes(option):
     def make(folder):
         BeitForSemanticSegmentation(CONFIG).save_pretrained(folder / "model")
         BeitImageProcessor(size=32).save_pretrained(folder / "model")
-        data, masks = drawn(folder), LabelMapSettings(str(folder / "masks"))
+        data, maps = drawn(folder), LabelMapSettings(str(folder / "masks"))
         return lambda place: evaluate_scenes(
-            EvaluateJob(str(folder / "model"), data, masks=masks, **{option: str(place / option)})
+            EvaluateJob(str(folder / "model"), data, label_maps=maps, **{option: str(place / option)})
         )
 
     make.__name__ = f"scenes_{option}"

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.geometry import Grid, bias_offsets, num_relative_positions
-from beit.models_torch.tracing import is_same
 
 # A bias that is larger than this is looked up anew in every call: a base model at 640 pixels would otherwise hold
 # 1.5 GB of them, four times its weights.
@@ -133,3 +132,16 @@ class RelativePositionBias(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:  # copies and pickles hold no bias
         return {**self.__dict__, "_cached": None}
+
+
+def is_same(grid: Grid, other: Grid) -> bool:
+    """Return whether two grids are the same.
+
+    A program that is compiled for any size must not ask: the answer would fix its size. There only grids that are the
+    same for sure are, and resampling to the same grid changes nothing.
+    """
+    if torch.compiler.is_compiling():
+        from torch.fx.experimental.symbolic_shapes import statically_known_true  # half a second of algebra
+
+        return all(statically_known_true(mine == its) for mine, its in zip(grid, other, strict=True))
+    return grid == other
