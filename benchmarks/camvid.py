@@ -1,4 +1,4 @@
-"""Does pre-training help on streets? A very small BEiT on CamVid, pre-trained by ours against from scratch.
+"""Pre-training against training from scratch on streets: a very small BEiT on CamVid.
 
     python benchmarks/camvid.py [--tokenizer PATH]
 
@@ -93,7 +93,7 @@ def segmentation(start):
 
 
 def chart(results):
-    """Return a figure: some validation pictures, what both models see in them, their masks, and every class's IoU."""
+    """Return a figure: some validation pictures, the classes that both models predict, the masks, every class's IoU."""
     models = [Predictor.from_pretrained(RUNS / name / "model") for name in STARTS]
     classes = models[0].classes
     every = sorted((STREETS / "val" / "images").iterdir())
@@ -135,8 +135,8 @@ def main():
         "model": SIZE,
         "pretraining": {"pictures_of_cifar10": OTHERS, "times_camvid": TIMES, **PRETRAINING},
     }
-    told = {"validation": results, "pretraining": pretrained, "settings": settings}
-    write_result(RESULTS / "camvid.json", told, "torch", "numpy", "Pillow")
+    record = {"validation": results, "pretraining": pretrained, "settings": settings}
+    write_result(RESULTS / "camvid.json", record, "torch", "numpy", "Pillow")
     chart(results).savefig(RESULTS / "camvid.png", dpi=70)
     ours, scratch = (results[name] for name in STARTS)
     print(f"{'IoU':<14}{'pre-trained':>14}{'from scratch':>14}")

@@ -27,7 +27,7 @@ from beit.tasks.pretrain.start import mask_plan
 
 
 class PixelLoss(nn.Module):
-    """The mean squared error of the normalised pixels of masked patches."""
+    """Mean squared error of the normalised pixels of masked patches."""
 
     def __init__(self, model):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The steps of pretrain_step.py: `speed ROUNDS` takes turns in one process, `memory ours|theirs` three steps of one."""
+"""Worker of pretrain_step.py: `speed ROUNDS` takes turns in one process, `memory ours|theirs` three steps of one."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The service under 32 clients at once: a base BEiT at 224 x 224 pixels with random weights, against the same offline.
+"""Service under 32 clients at once: a base BEiT at 224 x 224 pixels with random weights, against the same offline.
 
     python benchmarks/service.py                  throughput, errors, latency
     python benchmarks/service.py --soak 30        memory over so many minutes instead

@@ -1,4 +1,4 @@
-"""Measure what the features of a model are worth: logistic regression on them, the model itself untouched.
+"""Measure the quality of a model's features by a linear probe: logistic regression, the model itself untouched.
 
     python examples/linear_probe.py microsoft/beit-base-patch16-224-pt22k classes/train classes/test
 

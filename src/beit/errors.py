@@ -1,4 +1,4 @@
-"""The errors that this package raises on purpose.
+"""Errors that this package raises on purpose.
 
 Every message holds the value met, what was expected, and what to do about it. The command line prints the message
 alone, without a traceback; everything else that escapes is a bug.
@@ -11,7 +11,7 @@ from typing import cast
 
 
 class BeitError(Exception):
-    """Base class of every error that a user can cause and mend."""
+    """Base class of every error that a user can cause and fix."""
 
 
 class ConfigError(BeitError, ValueError):
@@ -38,8 +38,8 @@ class RunPaused(Exception):  # noqa: N818  # nothing went wrong
     """A run was asked to stop, has saved everything, and continues when it is started again.
 
     Args:
-        message: What was saved, for a person.
-        interrupted: Whether a person asked, with Ctrl-C, and not a cluster.
+        message: Where the run was saved, for the user.
+        interrupted: Whether the user asked with Ctrl-C, rather than a cluster.
     """
 
     def __init__(self, message: str, interrupted: bool = False) -> None:
@@ -55,9 +55,9 @@ def missing_extra(library: str, extra: str) -> MissingExtraError:
 
 
 def shortened(value: object, items: int = 8) -> str:
-    """Return how a value met in a file is shown in a message.
+    """Return the text of a value from a file for a message.
 
-    Never by the megabyte, and never by `repr` of a container: what is nested cleverly takes for ever to print.
+    It is short, and never the `repr` of a container: a maliciously nested one takes forever to print.
     """
     if isinstance(value, str | bytes):
         return repr(value[:100]) + "..." * (len(value) > 100)

@@ -59,8 +59,8 @@ def test_a_writer_continues_where_the_last_one_stopped(tmp_path):
 
 def test_a_killed_writer_has_promised_no_more_than_it_stored(tmp_path):
     written(tmp_path / "t", last=4)
-    facts = json.loads((tmp_path / "t/facts.json").read_text())
-    (tmp_path / "t/facts.json").write_text(json.dumps({**facts, "finished_rows": 8}))
+    identity = json.loads((tmp_path / "t/facts.json").read_text())
+    (tmp_path / "t/facts.json").write_text(json.dumps({**identity, "finished_rows": 8}))
     assert TokenWriter(tmp_path / "t", FACTS, SHAPE).finished == 4, "the file ends there"
 
 
@@ -109,7 +109,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("beit.files.os.fsync", full)
+        patch.setattr("beit.files.appended.os.fsync", full)
         with pytest.raises(StorageError, match=r"No space left on device; free space and give the same command again"):
             writer.append(rows(4, 10))
     writer._file.close()

@@ -105,7 +105,7 @@ def test_a_model_goes_on_with_larger_pictures(whole, tmp_path, capsys, caplog):
                "--data.path=digits:train", "--data.workers=0", "--run.report=false"]  # fmt: skip
     assert main(["finetune", f"--checkpoint={whole / 'model'}", f"--run.output={run}", *options]) == 0
     assert "resized from 4 x 4 to 6 x 6 patches by the authors' cubic method" in caplog.text
-    assert "the same 10 classes (0, 1, 2, ...): its head goes on" in caplog.text
+    assert "the same 10 classes (0, 1, 2, ...): its head is kept" in caplog.text
     saved = BeitForImageClassification.from_pretrained(run / "model")
     assert saved.config.image_size == 24
     assert saved.config.class_names == [str(digit) for digit in range(10)]

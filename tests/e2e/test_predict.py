@@ -16,7 +16,7 @@ from PIL import Image
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, DiscreteVAE, DiscreteVAEConfig, preset
 from beit.cli.main import main
 from beit.image import Preprocessing
-from beit.inference.jobs import job, places, work
+from beit.inference.jobs import inputs, job, pipeline
 from beit.inference.predictor import Predictor
 from tests.conftest import TINY_MODEL
 from tests.e2e.small import start
@@ -39,7 +39,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def chunks_of_five(monkeypatch):
-    for module in (job, places, work):
+    for module in (job, inputs, pipeline):
         monkeypatch.setattr(module, "CHUNK", 5)
 
 
@@ -232,14 +232,14 @@ def test_the_frames_of_a_film_continue_too(model, tmp_path, monkeypatch):
     class StoppedError(Exception):
         pass
 
-    keep = work.Answerer.__call__
+    keep = pipeline.Pipeline.__call__
 
     def stop_after_one(self, todo):
         yield next(keep(self, todo))
         raise StoppedError
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(work.Answerer, "__call__", stop_after_one)
+        stopped.setattr(pipeline.Pipeline, "__call__", stop_after_one)
         with pytest.raises(StoppedError):
             predict(model, film, "--output", tmp_path / "again.jsonl")
     assert not (tmp_path / "again.jsonl").exists()

@@ -168,7 +168,7 @@ def test_weights_hard_pixels_and_a_trained_model(whole, scenes, tmp_path):
     done = beit(*given, *options, *more)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run/result.json").read_text())
-    assert result["mean_iou"] > 0.5, "its head goes on"
+    assert result["mean_iou"] > 0.5, "its head is kept"
     assert result["average_mean_iou"] > 0.5
     assert result["average_mean_iou"] != result["mean_iou"]
     assert "moving average of the weights" in (tmp_path / "run/report.html").read_text()

@@ -199,15 +199,15 @@ def test_stored_tokens_are_those_that_pretraining_would_compute(distilled, tmp_p
 def test_a_killed_encoding_continues(discrete, tmp_path):
     command = encode(discrete / "model", tmp_path / "killed", "--image_size=8")
     process = start(*command)
-    facts = tmp_path / "killed/facts.json"
+    identity = tmp_path / "killed/facts.json"
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        if facts.exists() and json.loads(facts.read_text())["finished_rows"]:
+        if identity.exists() and json.loads(identity.read_text())["finished_rows"]:
             break
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < json.loads(facts.read_text())["finished_rows"] < 1297, "killed in the middle"
+    assert 0 < json.loads(identity.read_text())["finished_rows"] < 1297, "killed in the middle"
     assert main(command) == 0
     assert main(encode(discrete / "model", tmp_path / "whole", "--image_size=8")) == 0
     files = [(tmp_path / name / "tokens.npy").read_bytes() for name in ("killed", "whole")]

@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from beit.engine.hooks import Gains
+from beit.engine.hooks import Patience
 from beit.settings.groups import EarlyStopSettings
 
 
 def stop(patience=2, **options):
-    return Gains(EarlyStopSettings(patience=patience, every=10, **options), "l2")
+    return Patience(EarlyStopSettings(patience=patience, every=10, **options), "l2")
 
 
 def gains(watched, *values):

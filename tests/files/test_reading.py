@@ -8,7 +8,7 @@ import pytest
 import beit
 from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor, DiscreteVAE, DiscreteVAEConfig
 from beit.data import StoredTokens
-from beit.engine.checkpoints import latest_checkpoint, restore_objective
+from beit.engine.checkpoints import latest_checkpoint, restore_module
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
 from beit.errors import BeitError, CheckpointError, ConfigError, DataError
@@ -85,7 +85,7 @@ FILES = {
     "result.json": (lambda folder: None, lambda folder: RunFolder(folder).read_result(), "remove it, and the same"),
     "step_1/state.json": (
         lambda folder: (folder / "step_1").mkdir(),
-        lambda folder: restore_objective(folder / "step_1", None, {}),
+        lambda folder: restore_module(folder / "step_1", None, {}),
         "remove the folder",
     ),
     ".predict/job.json": (

@@ -110,7 +110,7 @@ def test_a_file_that_says_something_else_is_not_kept(refused, folders, monkeypat
 
     monkeypatch.setattr(job, "trace", other)
     said = refused("--to=torch", f"--check={folders / 'pictures'}")
-    assert "does not give what the model gives: largest difference" in said
+    assert "the outputs of the exported file differ from the model's: largest difference" in said
     assert "nothing was written" in said
 
 
@@ -184,7 +184,7 @@ def test_damaged_files_are_named(copied):
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"export_version": 2}', '{"export_version": 1, "format": "onnx"}']
 )
-def test_facts_that_are_not_understood(copied, content):
+def test_a_description_that_is_not_understood(copied, content):
     (copied / "export.json").write_text(content)
     with pytest.raises(ConfigError, match="export the model again"):
         load_exported(copied)
@@ -198,9 +198,9 @@ def test_a_folder_that_is_no_export(folders):
 
 def test_a_file_that_the_library_refuses(copied):
     (copied / "model.onnx").write_bytes(b"no graph")
-    facts = json.loads((copied / "export.json").read_text())
-    facts["sha256"]["model.onnx"] = hashlib.sha256(b"no graph").hexdigest()
-    (copied / "export.json").write_text(json.dumps(facts))
+    description = json.loads((copied / "export.json").read_text())
+    description["sha256"]["model.onnx"] = hashlib.sha256(b"no graph").hexdigest()
+    (copied / "export.json").write_text(json.dumps(description))
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load_exported(copied)
 

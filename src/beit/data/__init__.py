@@ -1,4 +1,4 @@
-"""Pictures, their views and masks, and the order and the batches in which a run sees them."""
+"""Data of a run: pictures, their views and masks, and the order and batches of training."""
 
 from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_shards, require_usable
 from beit.data.dataset import ViewDataset
@@ -11,7 +11,7 @@ from beit.data.sampler import BatchOrder, check_shared_batch
 from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
-from beit.data.tokens import MISSING, StoredTokens, TokenWriter, check_facts, write_labels_and_names
+from beit.data.tokens import MISSING, StoredTokens, TokenWriter, check_identity, write_labels_and_names
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
 from beit.data.transforms.scene_views import SceneViews
@@ -45,7 +45,7 @@ __all__ = [
     "TokenWriter",
     "ViewDataset",
     "Views",
-    "check_facts",
+    "check_identity",
     "check_shards",
     "check_shared_batch",
     "evaluation_batches",

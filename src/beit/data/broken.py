@@ -1,4 +1,4 @@
-"""Broken pictures and shards of a run: skipped, counted, listed, and too many of them an error."""
+"""Broken pictures and shards of a run: skipped, counted and listed; too many are an error."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_shards(source: ImageSource, max_share: float) -> None:
 
 
 def list_shards(listing: Path, *sources: ImageSource) -> None:
-    """Write the unreadable shards of some collections into the list of what is broken, in place of those before."""
+    """Write the unreadable shards of some collections into the list of broken pictures, in place of those before."""
     shards = {shard.name: shard.reason for source in sources for shard in source.broken_shards}
     lines = [f"{_SHARD}{name}: {' '.join(reason.split())}" for name, reason in shards.items()]
     known = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []

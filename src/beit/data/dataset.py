@@ -66,7 +66,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
         return self.source.shard_sizes
 
     def name(self, index: int) -> str:
-        """Return what to call a picture in messages."""
+        """Return the name of a picture for messages."""
         return self.source.name(index)
 
     def __getitem__(self, position: Position) -> Sample | BrokenPicture:

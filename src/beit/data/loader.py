@@ -96,7 +96,7 @@ def evaluation_batches(dataset: ViewDataset, collate: Collate, batch_size: int, 
 
 
 class Prefetch:
-    """The batches of an order, each given out once what holds its pictures is at hand.
+    """Prefetch of shards: the batches of an order, each given out once the shards of its pictures are at hand.
 
     The order is taken up a while before it is given out, to begin to fetch what comes next. All of it happens in the
     process that gives out the batches: what goes wrong stops the run there, and no two workers fetch the same.

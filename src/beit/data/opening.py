@@ -1,4 +1,4 @@
-"""Opening of a data path: a folder, parquet or tar files, a pattern of them, a data set of the hub, the digits."""
+"""Opening of data paths: a folder, parquet or tar files, a pattern of them, a data set of the hub, the digits."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
 
 
 def spread(source: ImageSource, count: int) -> ImageSource:
-    """Return `count` pictures at even distances, all of them if there are no more: folders are sorted by class."""
+    """Return `count` pictures at even distances (folders are sorted by class), or all if there are no more."""
     if len(source) <= count:
         return source
     return Subset(source, np.linspace(0, len(source) - 1, count).astype(np.int64))
@@ -107,7 +107,7 @@ def open_source(path: str, min_side: int = 8) -> ImageSource:
 
 
 def is_pattern(path: str) -> bool:
-    """Return whether a path stands for several, as a shell would read it, and is not itself the name of a file."""
+    """Return whether a path is a pattern, as a shell would read it, and not itself the name of a file."""
     return (glob.has_magic(path) or _BRACES.search(path) is not None) and not Path(path).exists()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """Use of the numbers; every purpose draws from its own stream."""
+    """Purpose of random numbers; every purpose draws from its own stream."""
 
     ORDER = 0
     VIEW = 1

@@ -101,7 +101,7 @@ class Shuffle(Protocol):
 
 
 class WholeShuffle:
-    """Every order of all pictures is equally likely."""
+    """Shuffle over everything: every order of all pictures is equally likely."""
 
     def __init__(self, size: int, seed: int) -> None:
         self._size, self._seed = size, seed
@@ -116,7 +116,7 @@ class WholeShuffle:
 
 
 class WindowShuffle:
-    """Shards in random order, their pictures laid end to end, and shuffled within consecutive windows.
+    """Shuffle in windows: shards in random order, their pictures laid end to end, shuffled within each window.
 
     Only the windows in use are worked out, each from (seed, epoch, its number): no order of a hundred million pictures
     is ever made, and a run that is continued in the middle of an epoch begins in the middle.

@@ -1,10 +1,10 @@
-"""Visual tokens on disk, computed once and read by many epochs.
+"""Token folders: visual tokens on disk, computed once and read by many epochs.
 
 A token folder holds
   tokens.npy    uint16 (pictures, views, h, w), memory-mapped by its readers; MISSING where a picture was broken
   labels.npy    int64 (pictures,), if the pictures have labels
   names.txt     the name of every picture, one per line
-  facts.json    the tokenizer, data and views that they are of, and how many rows are finished
+  facts.json    their identity (tokenizer, data and views), and the number of finished rows
 
 Legend: P pictures, R rows of a batch (picture-major, view-minor), h x w tokens.
 """
@@ -23,21 +23,21 @@ from numpy.typing import NDArray
 from beit.errors import ConfigError, DataError
 from beit.files import AppendedFile, atomic_file, read_json, write_json, write_text
 
-TOKENS_NAME, FACTS_NAME, LABELS_NAME, NAMES_NAME = "tokens.npy", "facts.json", "labels.npy", "names.txt"
+TOKENS_NAME, IDENTITY_NAME, LABELS_NAME, NAMES_NAME = "tokens.npy", "facts.json", "labels.npy", "names.txt"
 MISSING = np.iinfo(np.uint16).max  # no token: codebooks are smaller
 FINISHED, _SHAPE = "finished_rows", "shape"
 _BATCHES_BETWEEN_SYNCS = 32
 _PICTURES_AT_ONCE = 4096
 
-Facts = dict[str, Any]
+Identity = dict[str, Any]
 
 
 class TokenWriter:
-    """Writes rows in order, and continues after those that an earlier writer is known to have stored.
+    """Writes rows in order, and continues after those that an earlier writer has stored for certain.
 
     Args:
         folder: The token folder; created if needed.
-        facts: Tokenizer, data and views of the tokens: plain JSON values. A folder with other ones is refused.
+        identity: Tokenizer, data and views of the tokens: plain JSON values. A folder with other ones is refused.
         shape: (pictures, views, h, w).
 
     Raises:
@@ -45,8 +45,8 @@ class TokenWriter:
         StorageError: If the disk is full or the folder cannot be written.
     """
 
-    def __init__(self, folder: str | Path, facts: Mapping[str, Any], shape: tuple[int, int, int, int]) -> None:
-        self._folder, self._facts = Path(folder), {**facts, _SHAPE: list(shape)}
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any], shape: tuple[int, int, int, int]) -> None:
+        self._folder, self._identity = Path(folder), {**identity, _SHAPE: list(shape)}
         self._rows, self._row_bytes = shape[0] * shape[1], shape[2] * shape[3] * 2
         self._header = _header(shape)
         self._unsynced = 0
@@ -55,7 +55,7 @@ class TokenWriter:
 
     @property
     def complete(self) -> bool:
-        """Whether every row is there."""
+        """Return whether every row is there."""
         return self.finished == self._rows
 
     def append(self, tokens_Rhw: NDArray[np.int64]) -> None:
@@ -74,23 +74,23 @@ class TokenWriter:
             self._sync()
 
     def close(self) -> None:
-        """Store how far the writing came."""
+        """Store the number of finished rows, and close the file."""
         if not self._file.closed:
             self._sync()
             self._file.close()
 
     def _prepare(self) -> int:
-        """Return how many rows are there, after checking that they are of the same tokens."""
-        path = self._folder / FACTS_NAME
+        """Return the number of finished rows, after checking that they are of the same tokens."""
+        path = self._folder / IDENTITY_NAME
         if path.exists():
-            found = read_facts(self._folder)
-            check_facts(self._folder, found, self._facts, "choose another output, or remove the folder")
+            found = read_identity(self._folder)
+            check_identity(self._folder, found, self._identity, "choose another output, or remove the folder")
             size = (self._folder / TOKENS_NAME).stat().st_size if (self._folder / TOKENS_NAME).exists() else 0
             stored = max(0, size - len(self._header)) // self._row_bytes
             return min(int(found.get(FINISHED, 0)), stored)
         if self._folder.is_dir() and any(self._folder.iterdir()):
             raise ConfigError(f"{self._folder} is not empty and holds no tokens; choose another output")
-        self._write_facts(0)
+        self._write_identity(0)
         return 0
 
     def _open(self) -> AppendedFile:
@@ -103,11 +103,11 @@ class TokenWriter:
 
     def _sync(self) -> None:
         self._file.sync()
-        self._write_facts(self.finished)  # after the rows themselves: it never promises more than there is
+        self._write_identity(self.finished)  # after the rows themselves: it never promises more than there is
         self._unsynced = 0
 
-    def _write_facts(self, finished: int) -> None:
-        write_json(self._folder / FACTS_NAME, {**self._facts, FINISHED: finished})
+    def _write_identity(self, finished: int) -> None:
+        write_json(self._folder / IDENTITY_NAME, {**self._identity, FINISHED: finished})
 
 
 class StoredTokens:
@@ -115,17 +115,17 @@ class StoredTokens:
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = folder = Path(folder)
-        self.facts = read_facts(folder)
+        self.identity = read_identity(folder)
         self._rows: NDArray[np.uint16] | None = None
-        self.shape: tuple[int, ...] = tuple(self.facts.get(_SHAPE, ()))
-        finished, rows = self.facts.get(FINISHED), prod(self.shape[:2])
+        self.shape: tuple[int, ...] = tuple(self.identity.get(_SHAPE, ()))
+        finished, rows = self.identity.get(FINISHED), prod(self.shape[:2])
         if len(self.shape) != 4 or finished != rows:
             raise DataError(
                 f"{folder} holds {finished} of {rows} rows; give the `beit tokenizer encode` that made it again: it "
                 "continues"
             )
         if self._open().shape != self.shape:
-            raise DataError(f"{folder / TOKENS_NAME} has another shape than {FACTS_NAME} says; encode again")
+            raise DataError(f"{folder / TOKENS_NAME} has another shape than {IDENTITY_NAME} says; encode again")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_rows": None}  # a process opens the file for itself
@@ -142,7 +142,7 @@ class StoredTokens:
         return tokens_hw.astype(np.int64)
 
     def counts(self, vocab_size: int) -> tuple[NDArray[np.int64], int]:
-        """Return how often each code occurs, (V,), and how many pictures were broken."""
+        """Return the number of occurrences of each code, (V,), and of pictures that were broken."""
         rows = self._open()
         counts_V, broken = np.zeros(vocab_size, np.int64), 0
         for first in range(0, len(rows), _PICTURES_AT_ONCE):
@@ -166,17 +166,17 @@ class StoredTokens:
         return rows
 
 
-def read_facts(folder: str | Path) -> Facts:
+def read_identity(folder: str | Path) -> Identity:
     """Return the content of the facts.json of a token folder.
 
     Raises:
         DataError: If it is no token folder.
     """
     expected = "the object that `beit tokenizer encode` writes"
-    return read_json(Path(folder) / FACTS_NAME, expected, "encode again into another folder", DataError)
+    return read_json(Path(folder) / IDENTITY_NAME, expected, "encode again into another folder", DataError)
 
 
-def check_facts(folder: str | Path, found: Facts, expected: Mapping[str, Any], remedy: str) -> None:
+def check_identity(folder: str | Path, found: Identity, expected: Mapping[str, Any], remedy: str) -> None:
     """Refuse tokens of another tokenizer, other data or other views.
 
     Raises:
@@ -192,7 +192,7 @@ def check_facts(folder: str | Path, found: Facts, expected: Mapping[str, Any], r
 
 
 def write_labels_and_names(folder: str | Path, names: list[str], labels: NDArray[np.int64] | None) -> None:
-    """Store what the pictures are called and of which class they are.
+    """Store the names and the labels of the pictures.
 
     Raises:
         StorageError: If the disk is full.

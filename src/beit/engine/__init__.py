@@ -1,1 +1,1 @@
-"""The training engine: one loop and what it needs; it knows no task."""
+"""Training engine: one loop for all tasks, with its backends, checkpoints, metrics and run folder."""

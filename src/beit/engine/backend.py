@@ -1,4 +1,4 @@
-"""The backends of the loop: torch, or JAX."""
+"""Backends of the loop: torch or JAX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from beit.engine.torch_backend import TorchBackend
 
 
 class Backend(Protocol):
-    """Takes the steps of a run, and keeps everything that a checkpoint holds.
+    """Takes the steps of a run, and holds everything that a checkpoint stores.
 
     Attributes:
         start: Finished steps.

@@ -24,9 +24,9 @@ from beit.models_torch.loading import read_safetensors, write_safetensors
 from beit.weights import check_shapes
 
 STATE_NAME = "state.json"
-OBJECTIVE_NAME = "objective.safetensors"
+MODULE_NAME = "objective.safetensors"
 _FORMAT = 2  # of checkpoints; raised when names or files in them change, and no other format is continued
-_EXPORTED = "model."  # what an objective calls the model that its job exports
+_EXPORTED = "model."  # prefix of the exported model among the tensors of a task's module
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -48,12 +48,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def _damage(path: Path) -> str | None:
-    """Return what is wrong with a checkpoint, None if every file is as it was written."""
+    """Return the damage of a checkpoint, None if every file is as it was written."""
     try:
         sums: Any = _read_state(path)["sha256"]
         for name, expected in sums.items():
             if _sha256(path / name) != expected:
-                return f"{name} is not what was written"
+                return f"{name} has changed since it was written"
     except CheckpointError as error:
         return str(error)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -86,7 +86,7 @@ def save_checkpoint(
     write: Callable[[Path], None],
     module: nn.Module,
     keep: int,
-    facts: Mapping[str, int | str],
+    identity: Mapping[str, int | str],
 ) -> Path:
     """Write the checkpoint after `step` finished steps, and remove all but the `keep` newest.
 
@@ -96,7 +96,7 @@ def save_checkpoint(
         write: Writes the model, and the state of its optimiser, into a folder.
         module: What is trained.
         keep: Newest checkpoints to keep.
-        facts: What must be the same when the run continues.
+        identity: What must be the same when the run continues.
 
     Raises:
         StorageError: If the disk is full; earlier checkpoints are untouched.
@@ -105,10 +105,10 @@ def save_checkpoint(
     with atomic_folder(path) as temporary:
         write(temporary)
         if beside := _beside_the_model(module):
-            write_safetensors(temporary / OBJECTIVE_NAME, beside)
+            write_safetensors(temporary / MODULE_NAME, beside)
         files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
         sums = {file.relative_to(temporary).as_posix(): _sha256(file) for file in files}
-        write_json(temporary / STATE_NAME, {"format": _FORMAT, "step": step, **facts, "sha256": sums}, indent=1)
+        write_json(temporary / STATE_NAME, {"format": _FORMAT, "step": step, **identity, "sha256": sums}, indent=1)
     discard_old(path, keep)
     return path
 
@@ -123,8 +123,8 @@ def discard_old(newest: Path, keep: int) -> None:
         shutil.rmtree(old)
 
 
-def restore_objective(path: Path, module: nn.Module, facts: Mapping[str, int | str]) -> int:
-    """Fill what is beside the model from a checkpoint, and return the finished steps; the job loads the model.
+def restore_module(path: Path, module: nn.Module, identity: Mapping[str, int | str]) -> int:
+    """Load the tensors beside the model from a checkpoint, and return the finished steps; the task loads the model.
 
     Raises:
         CheckpointError: If the checkpoint is damaged or belongs to another model or other data.
@@ -134,13 +134,13 @@ def restore_objective(path: Path, module: nn.Module, facts: Mapping[str, int | s
         step = int(state["step"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path / STATE_NAME} is damaged ({error!r}); remove the folder {path}") from None
-    for name, value in facts.items():
+    for name, value in identity.items():
         if state.get(name) != value:
             raise CheckpointError(
                 f"{path} was made with {_short(state.get(name))} {name} and now there is {_short(value)}; bring the "
                 "former back, or start again in another run.output"
             )
-    _restore_objective(path, module)
+    _restore_module(path, module)
     return step
 
 
@@ -149,18 +149,18 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _beside_the_model(module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of an objective that the exported model does not hold."""
+    """Return the tensors of a task's module that are not part of the exported model."""
     return {name: tensor.contiguous() for name, tensor in module.state_dict().items() if not name.startswith(_EXPORTED)}
 
 
-def _restore_objective(path: Path, module: nn.Module) -> None:
+def _restore_module(path: Path, module: nn.Module) -> None:
     own = _beside_the_model(module)
-    found: dict[str, Tensor] = read_safetensors(path / OBJECTIVE_NAME) if own else {}
+    found: dict[str, Tensor] = read_safetensors(path / MODULE_NAME) if own else {}
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
-    check_shapes(str(path / OBJECTIVE_NAME), there, here)
+    check_shapes(str(path / MODULE_NAME), there, here)
     module.load_state_dict(found, strict=False)
 
 
 def _short(value: Any) -> str:
-    """Return a value for a message; of a hash, its beginning is enough."""
+    """Return a value for a message: the first 12 characters, which are enough of a hash."""
     return str(value)[:12]

@@ -1,8 +1,8 @@
-"""A process that is lost or fails ends the run on all processes: at once, and with the reason.
+"""Failure detection: a process that fails or disappears ends the run on all processes, at once and with the reason.
 
-A process that waits for another in a collective operation learns nothing of it but, hours later, that it did not come.
-So each keeps a connection to the first, on which it says nothing but how it ends. When a process dies, whatever killed
-it, the system closes its connection; of a machine that is gone, keep-alive tells.
+A process in a collective operation learns of a missing process only from a timeout, hours later, without the reason.
+So each process keeps a connection to the first one, on which it sends nothing but its outcome. When a process dies,
+whatever killed it, the system closes its connection; TCP keep-alive detects a machine that is gone.
 """
 
 from __future__ import annotations
@@ -22,55 +22,55 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 _JOIN_SECONDS = 60.0
-_GRACE_SECONDS = 5.0  # for the main thread to find out by itself, and to end in good order
+_GRACE_SECONDS = 5.0  # for the main thread to notice the failure itself, and to end in good order
 _TOKEN_LENGTH = 32
 
 
 @dataclass(frozen=True)
-class News:
-    """How another process ended: well, with an error, or without a word."""
+class Outcome:
+    """End of a process: in good order, with an error, or lost without a message."""
 
     process: int
     lost: bool = False
     error: str | None = None
 
     @property
-    def bad(self) -> bool:
-        """Whether the run cannot go on."""
+    def failed(self) -> bool:
+        """Return whether the run has to end because of it."""
         return self.lost or self.error is not None
 
 
 class Peers:
-    """This process's ear for the others.
+    """Connections to the other processes of a run.
 
     Args:
         accelerator: Of the run.
-        describe: Makes the line for a person of bad news.
+        describe: Makes the message about a failed process.
     """
 
-    def __init__(self, accelerator: Accelerator, describe: Callable[[News], str]) -> None:
+    def __init__(self, accelerator: Accelerator, describe: Callable[[Outcome], str]) -> None:
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self._describe = describe
-        self._heard, self._handled, self._leaving = threading.Event(), threading.Event(), threading.Event()
-        self._news: News | None = None
+        self._failed, self._handled, self._leaving = threading.Event(), threading.Event(), threading.Event()
+        self._failure: Outcome | None = None
         self._connections = self._first() if self.rank == 0 else self._other()
         for connection in self._connections.values():
             _keep_alive(connection)
         os.register_at_fork(after_in_child=self._close)  # else a loader of pictures would keep them open
         threading.Thread(target=self._listen, name="peers", daemon=True).start()
 
-    def bad_news(self, seconds: float = _GRACE_SECONDS) -> str | None:
+    def failure(self, seconds: float = _GRACE_SECONDS) -> str | None:
         """Wait for the reason why a collective operation has failed; None if the other processes are well."""
-        if not self._heard.wait(seconds) or self._news is None:
+        if not self._failed.wait(seconds) or self._failure is None:
             return None
         self._handled.set()
-        return self._describe(self._news)
+        return self._describe(self._failure)
 
     def leave(self, error: str | None = None) -> None:
-        """Tell the others how this process ends."""
+        """Send the outcome of this process to the others."""
         self._handled.set()
         self._leaving.set()
-        self._tell(News(self.rank, error=error))
+        self._send(Outcome(self.rank, error=error))
 
     def _first(self) -> dict[int, socket.socket]:
         dual = socket.has_dualstack_ipv6()
@@ -83,23 +83,23 @@ class Peers:
             while len(connections) < self.world - 1:
                 connection, _ = server.accept()
                 connection.settimeout(_JOIN_SECONDS)
-                said = _first_words(connection)
-                if len(said) == 2 and secrets.compare_digest(said[0], token.encode()):
-                    connections[int(said[1])] = connection
+                greeting = _greeting(connection)
+                if len(greeting) == 2 and secrets.compare_digest(greeting[0], token.encode()):
+                    connections[int(greeting[1])] = connection
                 else:
-                    connection.close()  # a stranger
+                    connection.close()  # not a process of this run
         return connections
 
     def _other(self) -> dict[int, socket.socket]:
-        told: list[Any] = [None, None]
-        broadcast_object_list(told)
-        port, token = told
+        received: list[Any] = [None, None]
+        broadcast_object_list(received)
+        port, token = received
         connection = socket.create_connection((os.environ["MASTER_ADDR"], port), timeout=_JOIN_SECONDS)
         connection.sendall(f"{token} {self.rank}\n".encode())
         return {0: connection}
 
     def _listen(self) -> None:
-        """Wait until all others have left well, or for the first bad news."""
+        """Wait until all other processes have ended in good order, or until the first failure."""
         with selectors.DefaultSelector() as selector:
             for process, connection in self._connections.items():
                 connection.settimeout(None)
@@ -107,30 +107,30 @@ class Peers:
             while selector.get_map():
                 for key, _ in selector.select():
                     connection: Any = key.fileobj
-                    news = _read(connection, key.data)
+                    outcome = _read(connection, key.data)
                     selector.unregister(connection)
-                    if news.bad:
-                        self._end(news)
+                    if outcome.failed:
+                        self._end(outcome)
                         return
 
-    def _end(self, news: News) -> None:
-        """Pass bad news on, and end this process if its main thread does not."""
-        self._news = news
+    def _end(self, outcome: Outcome) -> None:
+        """Forward a failure to the others, and end this process if its main thread does not."""
+        self._failure = outcome
         if self.rank == 0:
-            self._tell(news)
-        self._heard.set()
+            self._send(outcome)
+        self._failed.set()
         if self._leaving.is_set():
             return
-        if not self._handled.wait(_GRACE_SECONDS):  # it waits for who will not come
-            print(f"beit: {self._describe(news)}", file=sys.stderr, flush=True)  # noqa: T201  # nobody else will
+        if not self._handled.wait(_GRACE_SECONDS):  # the main thread waits for the process that is gone
+            print(f"beit: {self._describe(outcome)}", file=sys.stderr, flush=True)  # noqa: T201  # the last chance to report it
             os._exit(1)
         threading.Event().wait(2 * _GRACE_SECONDS)  # the end of the program ends this thread too, unless it hangs
         os._exit(1)
 
-    def _tell(self, news: News) -> None:
-        line = (json.dumps(asdict(news)) + "\n").encode()
+    def _send(self, outcome: Outcome) -> None:
+        line = (json.dumps(asdict(outcome)) + "\n").encode()
         for process, connection in self._connections.items():
-            if process != news.process:
+            if process != outcome.process:
                 try:
                     connection.sendall(line)
                 except OSError:  # gone as well
@@ -141,26 +141,26 @@ class Peers:
             connection.close()
 
 
-def _first_words(connection: socket.socket) -> list[bytes]:
-    """Return what a connection says first: a token and a rank, if it is of the run."""
+def _greeting(connection: socket.socket) -> list[bytes]:
+    """Return the first words of a connection: a token and a rank, if it belongs to the run."""
     try:
         return connection.makefile("rb").readline(_TOKEN_LENGTH + 16).split()
-    except OSError:  # silence, for one
+    except OSError:  # nothing arrived in time, for example
         return []
 
 
-def _read(connection: socket.socket, process: int) -> News:
-    """Return what a connection has to say; that it is closed without a word says enough."""
+def _read(connection: socket.socket, process: int) -> Outcome:
+    """Return the outcome that arrives on a connection; one that closes without a message belongs to a lost process."""
     try:
         with connection.makefile("rb") as file:
             line = file.readline()
-        return News(**json.loads(line))
+        return Outcome(**json.loads(line))
     except (OSError, ValueError, TypeError):
-        return News(process, lost=True)
+        return Outcome(process, lost=True)
 
 
 def _keep_alive(connection: socket.socket) -> None:
-    """Have the system ask every ten seconds whether the other machine is there, and give up after half a minute."""
+    """Turn on TCP keep-alive: a probe every ten seconds, and a machine that has not answered three is given up."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, name):  # not all systems know all of them

@@ -1,4 +1,4 @@
-"""The forecast of a run: its cost, from its settings and a few of its steps; nothing is written."""
+"""Forecast of a run: its cost, from its settings and a few timed steps; nothing is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FEW_PICTURES = 8  # of a process, in the timed steps of a first stage
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a run as it is known before the first step.
+    """Cost of a run as it is known before the first step.
 
     Attributes:
         parameters: Number of parameters of the model.
@@ -45,7 +45,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Speed:
-    """The first steps of a run on one process.
+    """Measurements of the first steps of a run on one process.
 
     Attributes:
         seconds_per_step: Median of the timed steps, data and preparation included.

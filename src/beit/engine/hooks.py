@@ -1,4 +1,4 @@
-"""Hooks of the loop: the contract, early stopping on a held-out number, and the gallery.
+"""Hooks of the loop: their interface, early stopping on a held-out metric, and the gallery.
 
 An early stop decides from the measurements in the metrics alone, so that a continued run decides alike.
 """
@@ -28,7 +28,7 @@ class Hook:
 
     @property
     def stops(self) -> bool:
-        """Whether the run should end now."""
+        """Return whether the run should end now."""
         return False
 
     def begin(self, step: int) -> None:
@@ -46,11 +46,11 @@ class Hook:
 
 
 @dataclass
-class Gains:
-    """Counts measurements without a gain.
+class Patience:
+    """Criterion of early stopping: counts measurements without a gain.
 
     Attributes:
-        settings: How often to measure, and how many measurements without a gain to bear.
+        settings: How often to measure, and how many measurements without a gain to allow.
         name: Number that is measured; less is better.
         best_step: Finished steps at the best measurement so far.
     """
@@ -63,12 +63,12 @@ class Gains:
 
     @property
     def keeps_best(self) -> bool:
-        """Whether the run ends with the model that measured best rather than with the last."""
+        """Return whether the run ends with the model that measured best rather than with the last."""
         return self.settings.patience is not None and self.best_step is not None
 
     @property
     def reached(self) -> bool:
-        """Whether the run should stop."""
+        """Return whether the run should stop."""
         return self.settings.patience is not None and self._without_gain >= self.settings.patience
 
     def due(self, step: int, last: bool = False) -> bool:
@@ -94,50 +94,50 @@ class Gains:
 
 
 class EarlyStop(Hook):
-    """Measures on held-out pictures, keeps the best model, and ends a run that no longer gains."""
+    """Early stopping: measures on held-out pictures, keeps the best model, and ends a run that no longer improves."""
 
     def __init__(self, task: Task[Any, Any], folder: RunFolder) -> None:
         self._task, self._folder = task, folder
         self._main = task.accelerator.is_main_process
-        self.gains = Gains(task.settings.early_stop, task.watched)
+        self.patience = Patience(task.settings.early_stop, task.watched)
 
     @property
     def stops(self) -> bool:
-        """Whether the run should end now."""
-        return self.gains.reached
+        """Return whether the run should end now."""
+        return self.patience.reached
 
     def begin(self, step: int) -> None:
         """Recall the measurements of an earlier part of the run."""
-        self.gains.recall([line for line in read_metrics(self._folder.metrics) if line["step"] <= step])
+        self.patience.recall([line for line in read_metrics(self._folder.metrics) if line["step"] <= step])
         if step == 0 and self._main:
-            shutil.rmtree(self._folder.best, ignore_errors=True)  # of an attempt that came to no checkpoint
+            shutil.rmtree(self._folder.best, ignore_errors=True)  # left by an attempt that reached no checkpoint
 
     def due(self, step: int, last: bool) -> bool:
         """Return whether to measure after `step` finished steps."""
-        return self.gains.due(step, last)
+        return self.patience.due(step, last)
 
     def look(self, step: int, metrics: MetricsLog) -> None:
         """Measure, on one process for all, and keep the model if it is the best so far."""
-        task, settings = self._task, self.gains.settings
+        task, settings = self._task, self.patience.settings
         value = 0.0
         if self._main:
             value = task.held_out(spread(task.sources.val, settings.pictures))
         shared: Any = broadcast(torch.full((), value, device=task.accelerator.device))
         value = float(shared)
-        gain = self.gains.note(step, value)
-        metrics.write(step, "val", {self.gains.name: value})
+        gain = self.patience.note(step, value)
+        metrics.write(step, "val", {self.patience.name: value})
         if self._main and gain:
             with atomic_folder(self._folder.best) as temporary:
                 task.save(temporary)
-        if self._main and self.gains.reached:
+        if self._main and self.patience.reached:
             times = f"{settings.patience} measurement{'s' * (settings.patience != 1)}"
             print(f"stopped after step {step}: {times} without a gain")  # noqa: T201
 
     def end(self) -> None:
         """Bring back the model that measured best."""
-        if self._main and self.gains.keeps_best:
+        if self._main and self.patience.keeps_best:
             self._task.load(self._folder.best)
-            print(f"keeping the model of step {self.gains.best_step}, the best on held-out pictures")  # noqa: T201
+            print(f"keeping the model of step {self.patience.best_step}, the best on held-out pictures")  # noqa: T201
 
 
 class GalleryHook(Hook):
@@ -154,7 +154,7 @@ class GalleryHook(Hook):
         self.gallery = Gallery(folder.pictures, task.scene)
 
     def begin(self, step: int) -> None:
-        """Draw what never changes, and drop the rows of a stopped run after `step`."""
+        """Draw the fixed rows, and drop the rows that a stopped run drew after `step`."""
         if self._main:
             self.gallery.begin(step)
 

@@ -1,4 +1,4 @@
-"""Ends of a run before its time: a loss that is not finite, and a request to stop."""
+"""Early ends of a run: divergence (a loss that is not finite), and requests to stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE_NAME = "not_finite.json"
 
 
 class Divergence:
-    """Remembers the first step without a finite loss or gradient.
+    """Records the first step without a finite loss or gradient.
 
     It is kept on the device: to look at every step would make the host wait for it.
     """
@@ -72,7 +72,7 @@ _PROMISE = b"\nfinishing the step, then saving; Ctrl-C again stops at once\n"
 
 
 class StopRequest:
-    """Whether any process of the run has been asked to stop."""
+    """Request to stop, shared by all processes of a run."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
@@ -101,7 +101,7 @@ class StopRequest:
             os.write(2, _PROMISE)  # not print: the signal may have come in the middle of one
 
     def agreed(self, step: int) -> bool:
-        """Tell whether to stop after `step` finished steps; all processes get the same answer."""
+        """Return whether to stop after `step` finished steps; all processes get the same answer."""
         if self._accelerator.num_processes == 1:
             return self._received
         if self._accelerator.device.type == "cuda" and step % _GPU_STEPS:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from beit.data import Purpose, generator
-from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_objective, save_checkpoint
-from beit.engine.jax_model import fill, leaf_names, leaves_of, twin
+from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
+from beit.engine.jax_model import fill, flax_model, leaf_names, leaves_of
 from beit.engine.jax_steps import Scale, Steps, TrainingState, mesh_of
 from beit.engine.micro_batches import micro_batches
 from beit.engine.run_folder import RunFolder
@@ -53,14 +53,14 @@ class JaxBackend:
         self._device = accelerator.device
         self._identity = {"pictures": len(task.dataset), **task.identity()}
         model = task.model
-        flax = twin(model, accelerator.mixed_precision == "bf16", settings.train.recompute)
+        flax = flax_model(model, accelerator.mixed_precision == "bf16", settings.train.recompute)
         self._steps = Steps(
             task.jax_loss(flax), _scales(task), settings.optim, settings.train.ema_decay,
             mesh_of(settings.run.device),
         )  # fmt: skip
         self._key = jax.random.key(int(generator(settings.run.seed, Purpose.MODEL).integers(2**31)))
         checkpoint = latest_checkpoint(folder.checkpoints)
-        self.start = 0 if checkpoint is None else restore_objective(checkpoint, task.module, self._identity)
+        self.start = 0 if checkpoint is None else restore_module(checkpoint, task.module, self._identity)
         self._state = self._steps.begin(leaves_of(model))
         if checkpoint is not None:
             self._state = self._restored(checkpoint)
@@ -69,7 +69,7 @@ class JaxBackend:
         self.gather()
 
     def train(self) -> None:
-        """Nothing to switch: a step of JAX always trains."""
+        """Do nothing: a step of JAX always trains."""
 
     def step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one optimiser step with a prepared batch, and return its scalars."""
@@ -157,7 +157,7 @@ def _stored(state: TrainingState) -> dict[str, Any]:
 
 
 def _scales(task: Task[Any, Any]) -> dict[str, Scale]:
-    """Return how each parameter learns, by its Flax name, as the groups of torch say."""
+    """Return the learning rate and decay scales of each parameter by its Flax name, from torch's parameter groups."""
     model = task.model
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     learns: dict[str, Scale] = {}
@@ -170,7 +170,7 @@ def _scales(task: Task[Any, Any]) -> dict[str, Scale]:
 
 
 def _check(task: Task[Any, Any]) -> None:
-    """Refuse what only torch has.
+    """Refuse settings that only torch supports.
 
     Raises:
         ConfigError: Naming the setting.
@@ -181,8 +181,8 @@ def _check(task: Task[Any, Any]) -> None:
             f"run.framework is jax in one of {accelerator.num_processes} processes; start one, it uses all devices"
         )
     if settings.run.sharding != "ddp":
-        raise ConfigError("run.sharding is fsdp, which run.framework jax has not; leave it out, or take torch")
+        raise ConfigError("run.sharding is fsdp, which run.framework jax does not support; set run.sharding to ddp")
     if settings.train.compile:
-        raise ConfigError("train.compile is of torch, and run.framework jax always compiles; leave it out")
+        raise ConfigError("train.compile is set, and run.framework jax always compiles; leave it out")
     if any("parametrizations" in name for name, _ in task.model.named_parameters()):
-        raise ConfigError("lora.rank is set, which run.framework jax has not; set run.framework to torch")
+        raise ConfigError("lora.rank is set, which run.framework jax does not support; set run.framework to torch")

@@ -1,4 +1,4 @@
-"""A model of torch as parameters of JAX, and back; the two differ in nothing but where they compute."""
+"""Conversion between a torch model and the parameters of its Flax model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from beit.models_flax.tree import variables_of
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.weights import FLAX
 
-_TWINS: dict[type[nn.Module], type[FlaxBeitPreTrainedModel]] = {
+_FLAX_CLASSES: dict[type[nn.Module], type[FlaxBeitPreTrainedModel]] = {
     BeitForMaskedImageModeling: FlaxBeitForMaskedImageModeling,
     BeitForImageClassification: FlaxBeitForImageClassification,
 }
 Leaves = dict[str, Array]
 
 
-def twin(model: nn.Module, bf16: bool, recompute: bool) -> FlaxBeitPreTrainedModel:
+def flax_model(model: nn.Module, bf16: bool, recompute: bool) -> FlaxBeitPreTrainedModel:
     """Return the Flax model of the same config, without parameters.
 
     Args:
@@ -35,10 +35,10 @@ def twin(model: nn.Module, bf16: bool, recompute: bool) -> FlaxBeitPreTrainedMod
     Raises:
         ConfigError: If such models are not trained in JAX.
     """
-    kind = _TWINS.get(type(model))
+    kind = _FLAX_CLASSES.get(type(model))
     if kind is None:
         raise ConfigError(
-            f"run.framework is jax, which trains {', '.join(known.__name__ for known in _TWINS)} and no "
+            f"run.framework is jax, which trains {', '.join(known.__name__ for known in _FLAX_CLASSES)} and no "
             f"{type(model).__name__}; set run.framework to torch"
         )
     config: Any = model.config
@@ -56,13 +56,13 @@ def leaves_of(model: nn.Module) -> Leaves:
 
 
 def fill(model: nn.Module, leaves: Mapping[str, Any]) -> None:
-    """Give a model of torch the values of such parameters."""
+    """Load Flax parameters into a torch model."""
     canonical = FLAX.to_canonical({name: np.asarray(leaf) for name, leaf in leaves.items()})
     model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in canonical.items()})
 
 
 def leaf_names(model: nn.Module) -> dict[str, list[str]]:
-    """Return which Flax parameters each parameter of torch became, by name."""
+    """Return the names of the Flax parameters that each torch parameter becomes, by its name."""
     return {
         name: list(FLAX.from_canonical({name: np.broadcast_to(np.float32(0), tuple(parameter.shape))}))
         for name, parameter in model.named_parameters()

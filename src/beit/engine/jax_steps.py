@@ -1,4 +1,4 @@
-"""The compiled steps of a training in JAX: gradients of a part of a batch, and the update of AdamW.
+"""Compiled training steps in JAX: gradients of a micro-batch, and the update of AdamW.
 
 Parameters are a mapping of names to arrays, the same on all devices; batches are divided over them.
 """
@@ -26,14 +26,14 @@ _KINDS = {"auto": None, "cpu": "cpu", "cuda": "gpu"}
 
 
 class Scale(NamedTuple):
-    """How a parameter learns: its share of the learning rate and of the weight decay; 0 of the former is frozen."""
+    """Scales of a parameter: its share of the learning rate (0: frozen) and of the weight decay."""
 
     rate: float
     decay: float
 
 
 class TrainingState(NamedTuple):
-    """What a step changes: parameters, the moments of Adam, and the moving average if one is kept."""
+    """State that a step changes: parameters, the moments of Adam, and the moving average if one is kept."""
 
     params: dict[str, Array]
     moments: Any
@@ -55,7 +55,7 @@ def mesh_of(device: str) -> Mesh:
 
 
 class Steps:
-    """The compiled functions of a run.
+    """Compiled functions of a run.
 
     Args:
         loss: What is minimised.

@@ -1,4 +1,4 @@
-"""The training loop, the same for every task."""
+"""Training loop, the same for every task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from beit.errors import RunPaused
 
 
 class Trained(NamedTuple):
-    """The end of a training: finished steps, and the moving average of the model where one was kept."""
+    """Result of a training: finished steps, and the moving average of the model where one was kept."""
 
     steps: int
     average: nn.Module | None
@@ -124,7 +124,7 @@ class _Loop:
         return finished
 
     def _look(self, finished: int, last: bool, metrics: MetricsLog) -> None:
-        """Let the hooks look at the model that are due."""
+        """Let the hooks that are due look at the model."""
         for hook in self.hooks:
             if hook.due(finished, last or self._stopped):
                 with self.backend.gathered():

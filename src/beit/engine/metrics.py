@@ -1,4 +1,4 @@
-"""Numbers of a run while it works: JSON lines, TensorBoard events, and the progress line."""
+"""Metrics of a run: JSON lines, TensorBoard events, and the progress line."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class RunProgress:
-    """Shows a run's steps; on a terminal as a bar, elsewhere as a line every ten seconds."""
+    """Progress of a run's steps: a bar on a terminal, elsewhere a line every ten seconds."""
 
     def __init__(self, title: str, start: int, total: int, visible: bool = True) -> None:
         self._console = Console(quiet=not visible)
@@ -136,7 +136,7 @@ class RunProgress:
             self._write_line(step, numbers)
 
     def _line_is_due(self, step: int) -> bool:
-        """Tell whether a log gets a line: after the first step and the last, and in between from time to time."""
+        """Return whether a log gets a line: after the first step and the last, and in between from time to time."""
         return (
             self._last_line is None
             or step >= self._total

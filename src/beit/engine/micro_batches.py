@@ -1,4 +1,4 @@
-"""A batch in parts that fit the memory, whose losses add up to the loss of the whole.
+"""Gradient accumulation: a batch in parts that fit the memory, whose losses add up to the loss of the whole.
 
 Legend: B batch.
 """
@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from beit.engine.sharding import kept_apart
+from beit.engine.sharding import without_gradient_sync
 
 Tensors = Mapping[str, Tensor]
 
@@ -23,11 +23,11 @@ def micro_batches(tensors: Tensors, parts: int) -> list[dict[str, Tensor]]:
     if parts == 1:
         return [dict(tensors)]
     cut = {name: tensor.tensor_split(parts) for name, tensor in tensors.items()}
-    return [{name: pieces[index] for name, pieces in cut.items()} for index in range(parts)]
+    return [{name: tensors[index] for name, tensors in cut.items()} for index in range(parts)]
 
 
 def shares(weights: list[Tensor], accelerator: Accelerator) -> list[Tensor]:
-    """Return what to multiply the mean loss of each part with, before the gradients of the processes are averaged.
+    """Return the factor on the mean loss of each part, before the gradients of the processes are averaged.
 
     The parts differ in what they average over, such as their masked patches. Weighted like this, their sum over the
     parts, averaged over the processes, is the mean over everything: how a batch was divided does not matter.
@@ -52,12 +52,12 @@ def add_gradients(
         module: What is trained, as accelerate wrapped it.
         progress: Of the run, in [0, 1].
         parts: The batch.
-        weights: Of each part, how many things its scalars are the mean of.
+        weights: Of each part, the number of terms that its scalars are the mean of.
     """
     totals: dict[str, Tensor] = {}
     for index, (part, share) in enumerate(zip(parts, shares(weights, accelerator), strict=True)):
         last = index == len(parts) - 1
-        with nullcontext() if last else kept_apart(module, accelerator):  # gradients travel once per step
+        with nullcontext() if last else without_gradient_sync(module, accelerator):  # gradients travel once per step
             values: dict[str, Tensor] = module(part, progress)
             accelerator.backward(values["loss"] * share)
         for name, value in values.items():

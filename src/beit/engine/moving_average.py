@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights, which often is the better model."""
+"""Exponential moving average of a model's weights, which often is the better model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from beit.engine.sharding import as_held, gathered, own_part
+from beit.engine.sharding import gathered, local_part, placed_like
 from beit.models_torch.loading import read_safetensors, write_safetensors
 from beit.weights import check_shapes
 
@@ -18,7 +18,7 @@ _MODULE, _UPDATES = "module.", "n_averaged"  # the names that torch's AveragedMo
 
 
 class MovingAverage:
-    """The average over the steps of a run; it starts as a copy of the model, and is divided as the model is.
+    """Average over the steps of a run; it starts as a copy of the model, and is sharded as the model is.
 
     Args:
         model: What is averaged, buffers included.
@@ -35,7 +35,7 @@ class MovingAverage:
     def update(self) -> None:
         """Take note of the weights after a step."""
         # asked every time: to be shared by processes, a model gets other tensors for its buffers
-        pairs = [(own_part(self._average[name]), own_part(now)) for name, now in self._model.state_dict().items()]
+        pairs = [(local_part(self._average[name]), local_part(now)) for name, now in self._model.state_dict().items()]
         floating = [pair for pair in pairs if pair[0].is_floating_point()] if self._updates else []
         if floating:
             averages, weights = (list(side) for side in zip(*floating, strict=True))
@@ -67,4 +67,4 @@ class MovingAverage:
         )
         self._updates = int(found[_UPDATES])
         for name, tensor in self._average.items():
-            own_part(tensor).copy_(own_part(as_held(found[_MODULE + name], tensor)))
+            local_part(tensor).copy_(local_part(placed_like(found[_MODULE + name], tensor)))

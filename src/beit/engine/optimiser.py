@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from beit.engine.sharding import as_held, gathered
+from beit.engine.sharding import gathered, placed_like
 from beit.errors import CheckpointError
 from beit.models_torch.loading import read_safetensors
 from beit.settings.groups import OptimSettings
@@ -120,6 +120,6 @@ def restore_optimiser(path: Path, module: nn.Module, optimiser: torch.optim.Opti
         optimiser.state[parameter] = {
             key: (tensor.to(parameter.device) if counts_there else tensor)
             if key == "step"
-            else as_held(tensor, parameter)
+            else placed_like(tensor, parameter)
             for key, tensor in moments.items()
         }

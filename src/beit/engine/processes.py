@@ -1,4 +1,4 @@
-"""Processes of a run: their device and precision, what they agree on, and how one that ends ends all."""
+"""Processes of a run: device and precision, agreement on what is run, and an end of all when one fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 
 from beit.data import ImageSource, list_shards
-from beit.engine.failure_detection import News, Peers
+from beit.engine.failure_detection import Outcome, Peers
 from beit.engine.run_folder import RunFolder
 from beit.errors import BeitError, ConfigError, DataError, RunPaused
 from beit.models_torch.device import pick_device, pick_precision
@@ -31,15 +31,15 @@ class _Run:
         self._folder = folder
         self.peers: Peers | None = None
 
-    def describe(self, news: News) -> str:
-        """Return what a person has to know of a process that ended the run."""
+    def describe(self, outcome: Outcome) -> str:
+        """Return the message about a process that ended the run."""
         world = self.peers.world if self.peers is not None else os.environ["WORLD_SIZE"]
-        if not news.lost:
-            return f"process {news.process} of {world} ended the run: {news.error}"
+        if not outcome.lost:
+            return f"process {outcome.process} of {world} ended the run: {outcome.error}"
         found = sorted(self._folder.checkpoints.glob("step_*"))
         kept = f"checkpoints are sound, the newest is {found[-1]}" if found else "there is no checkpoint yet"
         return (
-            f"process {news.process} of {world} was lost; {kept}. The same command continues the run, also with "
+            f"process {outcome.process} of {world} was lost; {kept}. The same command continues the run, also with "
             "another number of processes"
         )
 
@@ -55,7 +55,7 @@ def join(accelerator: Accelerator) -> None:
 
 @contextmanager
 def one_run(output: str) -> Generator[None]:
-    """Make what is inside one run of all processes, in the folder `output`; a run inside it is part of the same."""
+    """Join all processes into one run in the folder `output` for the block; a run inside the block is part of it."""
     if _current:
         yield
         return
@@ -66,9 +66,9 @@ def one_run(output: str) -> Generator[None]:
     except BaseException as error:
         if run.peers is None:
             raise
-        _ignore_sigterm()  # a launcher that stops the others must not stop the reason from being told
+        _ignore_sigterm()  # a launcher that stops the others must not keep the reason from being printed
         failed = not isinstance(error, BeitError | RunPaused) and isinstance(error, Exception)
-        if failed and (reason := run.peers.bad_news()):  # what failed here failed because of another process
+        if failed and (reason := run.peers.failure()):  # what failed here failed because of another process
             run.peers.leave(reason)
             raise BeitError(reason) from None
         run.peers.leave(None if isinstance(error, RunPaused) else str(error) or type(error).__name__)
@@ -102,7 +102,7 @@ def make_accelerator(run: RunSettings) -> Accelerator:
     except ValueError as error:  # accelerate keeps one state per process
         raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
     expected = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != expected:  # accelerate then lets every process train alone, without a word
+    if accelerator.num_processes != expected:  # accelerate then lets every process train alone, silently
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
     join(accelerator)
     return accelerator
@@ -148,7 +148,7 @@ def note_shards(accelerator: Accelerator, listing: Path, *sources: ImageSource) 
 
 
 def _seen(source: ImageSource) -> dict[str, object]:
-    """Return what must be the same wherever a collection is opened."""
+    """Return the values that have to be equal on all processes that open a collection."""
     sizes, broken = source.shard_sizes, source.broken_shards
     return {
         "pictures": len(source),

@@ -1,4 +1,4 @@
-"""A run of a task, from its settings to the finished run folder."""
+"""Run of a task, from its settings to the finished run folder."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
         _save(task, folder.model, task.model)
         if trained.average is not None:
             _save(task, folder.average, trained.average)
-        if gallery is not None and early_stop.gains.keeps_best and early_stop.gains.best_step is not None:
-            gallery.gallery.add(early_stop.gains.best_step)  # the model that is kept
+        if gallery is not None and early_stop.patience.keeps_best and early_stop.patience.best_step is not None:
+            gallery.gallery.add(early_stop.patience.best_step)  # the model that is kept
         _conclude(task, folder, trained, gallery)
     task.accelerator.wait_for_everyone()
 

@@ -1,4 +1,4 @@
-"""The run folder: what lies where, and whether a run may start or continue in it.
+"""Run folder: its layout, and the checks before a run starts or continues in it.
 
 recipe.yaml         the resolved settings
 metrics.jsonl       one JSON object per line
@@ -74,7 +74,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run reached its end."""
+        """Return whether the run reached its end."""
         return self.result.exists()
 
     def read_recipe(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class RunFolder:
         return read_yaml(self.recipe, "the recipe of a run", "restore it, or choose another run.output")
 
     def read_result(self) -> dict[str, float]:
-        """Return what the finished run measured.
+        """Return the measurements of the finished run.
 
         Raises:
             ConfigError: If the file is damaged.
@@ -118,7 +118,7 @@ def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> Run
 
 
 def _appears(path: Path) -> bool:
-    """Tell whether a file is there; over a network it may take some seconds to be seen."""
+    """Return whether a file is there; over a network it may take some seconds to be seen."""
     deadline = time.monotonic() + _SEEN_WITHIN
     while not path.exists():
         if time.monotonic() > deadline:
@@ -141,7 +141,7 @@ def _prepare(folder: RunFolder, job: Any, run: RunSettings) -> None:
 
 
 def _is_unfinished_recipe(path: Path) -> bool:
-    """Tell whether a file is all that a run left which was killed while it wrote its recipe."""
+    """Return whether a file is all that is left of a run that was killed while it wrote its recipe."""
     return path.match(".recipe.yaml.*.tmp")
 
 
@@ -181,7 +181,7 @@ def _unknown(recipe: Mapping[str, Any], settings: Any, prefix: str = "") -> list
 
 
 def _meaning(value: Any) -> Any:
-    """Return a setting without what makes no difference to a path: a slash at its end, "here" at its beginning."""
+    """Return a setting without the parts of a path that make no difference: "./" before it, a slash after it."""
     return (value.removeprefix("./").rstrip("/") or value) if isinstance(value, str) else value
 
 

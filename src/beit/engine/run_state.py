@@ -1,4 +1,4 @@
-"""What a run's folder tells about it, from outside the process that works on it."""
+"""State of a run, read from its folder by another process than the one that trains."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _FIRST_LINE_SECONDS = 600.0  # pictures are listed, a step is compiled, or token
 
 @dataclass(frozen=True)
 class RunState:
-    """A run as it stands.
+    """State of a run at one moment.
 
     Attributes:
         folder: Where it is.
         lines: Its metrics.
-        step: Finished steps, as far as they are told.
-        steps: Steps of the whole run, None as long as no line tells how many pictures there are.
+        step: Finished steps, as far as metrics and checkpoints show them.
+        steps: Steps of the whole run, None as long as no line of the metrics shows how many pictures there are.
         quiet: Seconds since anything was written.
         checkpoint: Step of the newest checkpoint, None if there is none.
         checkpoint_age: Seconds since it was written.
         broken: Broken pictures met so far.
-        doing: What the run does, or why it does nothing.
+        doing: What the run does now, or why it does not run.
         working: Whether it does something; if not, it stays as it is until it is started again.
         seconds_left: Expected, None if it is not at work or its speed is not known.
     """
@@ -75,7 +75,7 @@ def current(folder: RunFolder) -> RunFolder:
 
 
 def read_state(folder: RunFolder) -> RunState:
-    """Return how a run stands now."""
+    """Return the state of a run."""
     recipe = folder.read_recipe()
     lines = read_metrics(folder.metrics)
     step = max((line["step"] for line in lines), default=0)
@@ -89,7 +89,7 @@ def read_state(folder: RunFolder) -> RunState:
     doing = _stopped(folder, lines, recipe, step, steps, checkpoint, quiet, step_seconds)
     working = doing is None
     if doing is None:
-        doing = "at work" if step else "at work, no steps told yet"
+        doing = "at work" if step else "at work, no finished steps yet"
         if steps is not None and step >= steps:
             doing = "at its end: measuring on held-out pictures, then the report"
     left = (steps - step) * step_seconds if working and steps is not None and step_seconds is not None else None
@@ -129,10 +129,10 @@ def _stopped(
         early = steps is not None and step < steps
         return "finished by its early stop" if early else "finished"
     started = _written(folder.recipe) - 1.0  # every start writes it; clocks of file systems are coarse
-    if (told := folder.path / NOT_FINITE).exists() and _written(told) >= started:
-        diverged = read_json(told, "the pictures of a step", "remove it")["step"]
+    if (listing := folder.path / NOT_FINITE).exists() and _written(listing) >= started:
+        diverged = read_json(listing, "the pictures of a step", "remove it")["step"]
         if diverged > max((line["step"] for line in lines), default=0):
-            return f"stopped: the loss was not finite at step {diverged:,}; its pictures are in {told}"
+            return f"stopped: the loss was not finite at step {diverged:,}; its pictures are in {listing}"
     again = (
         f"the same command continues it after step {checkpoint:,}" if checkpoint else "the same command starts it again"
     )
@@ -147,12 +147,12 @@ def _stopped(
 
 
 def _steps(recipe: Any, lines: list[Line]) -> int | None:
-    """Return the steps of the whole run; what an epoch is, its lines tell."""
+    """Return the steps of the whole run; the length of an epoch is known from the lines of the metrics."""
     train = recipe["train"]
     if train.get("max_steps"):
         return train["max_steps"]
-    told = next((line for line in reversed(lines) if line.get("epoch")), None)
-    return None if told is None else max(1, round(train["epochs"] * told["step"] / told["epoch"]))
+    newest = next((line for line in reversed(lines) if line.get("epoch")), None)
+    return None if newest is None else max(1, round(train["epochs"] * newest["step"] / newest["epoch"]))
 
 
 def _written(path: Path) -> float:
@@ -160,7 +160,7 @@ def _written(path: Path) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it."""
+    """Return a duration in seconds, minutes, hours or days, for reading."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

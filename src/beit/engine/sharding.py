@@ -1,8 +1,8 @@
-"""Parameters, gradients and optimiser state divided over the processes of a run: torch's FSDP2, without a new format.
+"""Sharding of parameters, gradients and optimiser state over the processes of a run (FSDP2), without a new format.
 
 The first process also keeps the weights whole, in the memory of its host: it measures and saves for all. So every
-checkpoint is what it would be without, and a run may continue divided or not, over any number of processes. Random
-values inside the module are drawn from one stream, so that they do not depend on the number of processes either.
+checkpoint is what it would be without sharding, and a run may continue with or without it, on any number of processes.
+Random values inside the module are drawn from one stream, so that they do not depend on the number of processes either.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from beit.settings.groups import RunSettings, TrainSettings
 
 
 def check_sharding(run: RunSettings, train: TrainSettings, prefix: str = "") -> None:
-    """Refuse to compile what is divided: gathering the parameters of a layer breaks the one graph that we promise.
+    """Refuse to compile a sharded module: gathering the parameters of a layer breaks the one graph that we promise.
 
     Raises:
         ConfigError: Naming both settings; `prefix` stands before the name of the second.
@@ -55,8 +55,8 @@ def divided(module: nn.Module, accelerator: Accelerator) -> nn.Module:
 
 
 @contextmanager
-def kept_apart(module: Any, accelerator: Accelerator) -> Generator[None]:
-    """Add up gradients inside without sending them to the other processes."""
+def without_gradient_sync(module: Any, accelerator: Accelerator) -> Generator[None]:
+    """Add up gradients in the block without sending them to the other processes."""
     if isinstance(module, FSDPModule):
         module.set_requires_gradient_sync(False)
         yield
@@ -66,18 +66,18 @@ def kept_apart(module: Any, accelerator: Accelerator) -> Generator[None]:
             yield
 
 
-def own_part(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """Return the part of a tensor that this process holds, which shares its memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor put together from its parts; all processes have to ask for it."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return a whole tensor, gathered from its parts; all processes have to call."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def as_held(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return a whole tensor, which all processes have, as another one is held: where it is, and divided like it."""
+def placed_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return a whole tensor, which all processes have, on the device of another one and sharded like it."""
     tensor = tensor.to(like.device)
     if not isinstance(like, DTensor):
         return tensor
@@ -90,7 +90,7 @@ def gathered(tensors: Mapping[str, Tensor], keeps: bool) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if keeps or isinstance(tensor, DTensor):
-            complete = whole(tensor.detach())
+            complete = full_tensor(tensor.detach())
             if keeps:
                 found[name] = complete.cpu().contiguous()
     return found

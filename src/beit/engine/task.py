@@ -1,4 +1,4 @@
-"""The contract between a training task and the engine."""
+"""Contract between a training task and the engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from beit.settings.inputs import Sources, open_sources
 
 
 class TrainingSettings(Protocol):
-    """The groups of settings that every task has."""
+    """Groups of settings that every task has."""
 
     @property
     def run(self) -> RunSettings:
@@ -67,7 +67,7 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Measured:
-    """A model, measured on held-out pictures.
+    """Measurements of a model on held-out pictures.
 
     Attributes:
         numbers: For metrics, result and report.
@@ -218,7 +218,7 @@ class Task(ABC, Generic[S, M]):
         raise NotImplementedError(f"{type(self).__name__} has a gallery and no scene")
 
     def identity(self) -> Mapping[str, str]:
-        """Return what must be the same when the run continues, beside settings and pictures."""
+        """Return the values that must be the same when the run continues, beside settings and pictures."""
         return {}
 
     def flops(self) -> float | None:
@@ -238,7 +238,7 @@ class Task(ABC, Generic[S, M]):
         chosen.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
-        """Fill the model from such a folder."""
+        """Load the model from such a folder."""
         model: Any = self.model
         model.load_weights(folder, strict=True)
 

@@ -1,4 +1,4 @@
-"""Rates and memory of the machine, and how much of them a run uses."""
+"""Throughput and memory of a run, and the rates that the machine can reach."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ MACHINE = ("images_per_second", "data_wait", "memory_gib", "flops_utilisation")
 
 
 class Throughput:
-    """Measures from one line of the metrics to the next.
+    """Throughput from one line of the metrics to the next.
 
     Args:
         accelerator: Of the run.

@@ -1,4 +1,4 @@
-"""torch as the backend of the loop: module, optimiser and moving average, whole or divided over the processes."""
+"""PyTorch as the backend of the loop: module, optimiser and moving average, whole or sharded over the processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_objective, save_checkpoint
+from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
 from beit.engine.micro_batches import add_gradients, micro_batches
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
@@ -24,7 +24,7 @@ from beit.engine.optimiser import (
     set_weight_decay,
 )
 from beit.engine.run_folder import RunFolder
-from beit.engine.sharding import divided, gathered, shared_stream, whole
+from beit.engine.sharding import divided, full_tensor, gathered, shared_stream
 from beit.engine.task import Task
 from beit.errors import ConfigError
 from beit.models_torch.loading import write_safetensors
@@ -82,7 +82,7 @@ class TorchBackend:
         weights = [self._task.count(part) for part in parts]
         values = add_gradients(self._accelerator, self.module, step / schedule.steps, parts, weights)
         limit = math.inf if settings.optim.clip_grad is None else settings.optim.clip_grad
-        norm = whole(torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit)))
+        norm = full_tensor(torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit)))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -141,19 +141,19 @@ class TorchBackend:
 
     def _read(self, checkpoint: Path) -> int:
         self._task.load(checkpoint)
-        step = restore_objective(checkpoint, self._task.module, self._identity)
+        step = restore_module(checkpoint, self._task.module, self._identity)
         if self._main:
             discard_old(checkpoint, self._task.settings.run.keep_checkpoints)
             print(f"continuing {self._folder.path} after step {step}")  # noqa: T201
         return step
 
     def _placed(self) -> nn.Module:
-        """Return what this process trains, under the names of the task: its module, or a part of a copy."""
+        """Return the module that this process trains, under the names of the task: its own, or a sharded copy."""
         module = self._task.module
         if not self._divided:
             return module.to(self._accelerator.device)
         own = divided(module, self._accelerator)
-        module.to("cpu" if self._main else "meta")  # the whole weights are kept once
+        module.to("cpu" if self._main else "meta")  # the unsharded weights are kept once
         return own
 
     def _named_groups(self) -> list[tuple[dict[str, object], list[str]]]:
@@ -167,7 +167,7 @@ class TorchBackend:
 
 
 def _recompute(model: nn.Module) -> None:
-    """Let a model compute the inside of its layers again in the backward pass.
+    """Turn on gradient checkpointing: the inside of layers is computed again in the backward pass.
 
     Raises:
         ConfigError: If it cannot.

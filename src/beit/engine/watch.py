@@ -1,4 +1,4 @@
-"""A run as a person would look at it while it works: where it is, its newest numbers, and how they went."""
+"""Text overview of a run while it works: its progress, its newest metrics, and their history."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MACHINE = {
 
 
 def overview(folder: RunFolder) -> RenderableType:
-    """Return a run as it stands: what it does, how far it is, its numbers so far, and what it has left behind."""
+    """Return the overview of a run: its state and progress, its metrics so far, and its files."""
     state = state_now(folder)
     at_work = state.folder
     title = Text(str(folder.path), style="bold")
@@ -50,7 +50,7 @@ def overview(folder: RunFolder) -> RenderableType:
         parts.append(ProgressBar(total=state.steps, completed=state.step, width=2 * _WIDTH))
     if state.lines:
         parts.append(Padding(_numbers(state), (1, 0)))
-    return Group(*parts, *_left_behind(state))
+    return Group(*parts, *_files(state))
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -89,16 +89,16 @@ def _numbers(state: RunState) -> Table:
         if split == "val" and name != "held_out_loss" and not name.startswith("frequency"):
             label += ", held out"
         history = sparkline(values)
-        ends = [_said(name, end(values)) if history else "" for end in (min, max)]
-        table.add_row(label, _said(name, values[-1]), Text(history, style="cyan"), *ends)
+        ends = [_shown(name, end(values)) if history else "" for end in (min, max)]
+        table.add_row(label, _shown(name, values[-1]), Text(history, style="cyan"), *ends)
     return table
 
 
-def _said(name: str, value: float) -> str:
+def _shown(name: str, value: float) -> str:
     return f"{value:.2%}" if name in _SHARES else f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
 
 
-def _left_behind(state: RunState) -> list[Text]:
+def _files(state: RunState) -> list[Text]:
     """Return lines about the newest checkpoint, broken pictures, and what there is to look at."""
     folder = state.folder
     lines = ["no checkpoint yet"]

@@ -1,4 +1,4 @@
-"""What makes an evaluation impossible, or a setting of it pointless, said in one line before the work."""
+"""Checks of the settings of an evaluation, before any work is done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from beit.settings.segment import LabelMapSettings, SceneUseSettings
 
 
 def check_places(job: EvaluateJob) -> None:
-    """Refuse files that cannot be written after the work.
+    """Refuse output files that could not be written after the work.
 
     Raises:
         ConfigError: Naming the file.
@@ -24,7 +24,7 @@ def check_places(job: EvaluateJob) -> None:
 
 
 def check_settings(job: EvaluateJob) -> None:
-    """Refuse settings that only the other kind of evaluation looks at: of whole pictures, or of their pixels.
+    """Refuse settings of the other kind of evaluation: of whole pictures, or of their pixels.
 
     Raises:
         ConfigError: Naming them.
@@ -34,7 +34,7 @@ def check_settings(job: EvaluateJob) -> None:
         remedy = "name a folder of label maps with label_maps.path, or leave them out"
     else:
         given = {"data.labels": job.data.labels, "match": job.match != "names", "crop_share": job.crop_share}
-        remedy = "label maps hold the classes of pixels: leave them out, or label_maps.path"
+        remedy = "label maps hold the classes of pixels, so these have no use: leave them out, or label_maps.path"
     if names := [name for name, value in given.items() if value]:
         missing = "without" if job.label_maps.path is None else "together with"
         raise ConfigError(f"there are settings of {' and '.join(names)} {missing} label_maps.path; {remedy}")

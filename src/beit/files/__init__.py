@@ -1,4 +1,4 @@
-"""Files on disk: written whole and synced or not at all, with the mode of the umask, and read back by one reader.
+"""Files on disk: atomic, synced writes with the mode of the umask, and one reader of small files.
 
 Everything of ours that reaches a disk goes through here, and every small file of ours comes back through `read_json` or
 `read_yaml`, which say which file is damaged and what to do.

@@ -1,4 +1,4 @@
-"""Files that grow by whole records: logs, tokens, downloads."""
+"""Append-only files that grow by whole records: logs, tokens, downloads."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AppendedFile:
 
     @property
     def closed(self) -> bool:
-        """Whether it has been closed."""
+        """Return whether it has been closed."""
         return self._file.closed
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ def write_json(path: str | Path, content: Any, indent: int = 2) -> None:
 
 
 def discard_leftovers(folder: str | Path) -> None:
-    """Tidy what a killed process left in a folder: drop unfinished names, finish half-done replacements."""
+    """Tidy up after a killed process in a folder: remove unfinished files, finish half-done replacements."""
     for leftover in Path(folder).glob(".*.tmp"):
         if leftover.is_dir():
             shutil.rmtree(leftover)

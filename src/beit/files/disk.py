@@ -1,4 +1,4 @@
-"""Folders that are made, files that are synced, and the error of a full disk."""
+"""Disk operations: making folders, syncing files, and the error of a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of small files of ours: which one is damaged, what was expected, and what to do."""
+"""Reading of small files of ours; errors name the damaged file, the expectation and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a plain web server: for the few checkpoints that were only ever released as a download."""
+"""Download from a plain web server, for the few checkpoints that were released in no other way."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class _SafeRedirects(HTTPRedirectHandler):
 
 
 def _version(headers: HTTPMessage) -> str:
-    """Return what identifies the version of a file, fit for If-Range; empty if the server does not say."""
+    """Return the identifier of a file's version, fit for If-Range; empty if the server sends none."""
     tag = headers.get("ETag", "")
     return headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
 

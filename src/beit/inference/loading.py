@@ -1,4 +1,4 @@
-"""Loading of a predictor's parts by name: its runner, its preprocessing, its scene inference."""
+"""Loading of a predictor's parts: runner, preprocessing, scene inference."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load_runner(name: str | Path, device: str, precision: str, hub: HubOptions |
 
 
 def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | None) -> Preprocessing:
-    """Return how a model is shown pictures: as its `preprocessor_config.json` says, which our model folders have.
+    """Return the preprocessing of a model, from its `preprocessor_config.json`, which our model folders have.
 
     Files of weights and timm's folders have none: timm's config or the published evaluation of such checkpoints stands
     in.
@@ -67,7 +67,7 @@ def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | Non
 
 
 def load_scene_inference(name: str | Path, runner: Runner, view: Preprocessing) -> SceneInference | None:
-    """Return how a segmentation model is shown pictures of any size, as training left it, else as published.
+    """Return the scene inference of a segmentation model, as training wrote it, else as published.
 
     Other models have none.
     """

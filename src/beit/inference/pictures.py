@@ -1,4 +1,4 @@
-"""Pictures in whatever form people hold them, one at a time.
+"""Pictures in every accepted form (images, paths, bytes, arrays, folders), opened one at a time.
 
 Legend: C channels, H x W pixels.
 """

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """A model with its preprocessing, for every task that it can do.
+    """Model with its preprocessing, for every task that it can do.
 
     Args:
-        runner: What computes.
-        preprocessing: How it is shown pictures.
-        scene: How a segmentation model is shown pictures of any size.
-        tokenizer: Makes a pre-training model able to reconstruct.
+        runner: The model: torch or an exported file.
+        preprocessing: Preprocessing of pictures.
+        scene: Scene inference of a segmentation model.
+        tokenizer: Tokenizer with which a pre-training model reconstructs.
 
     Attributes:
         model: The model as its tasks see it.
@@ -96,7 +96,7 @@ class Predictor:
 
     @property
     def runner(self) -> Runner:
-        """The part that computes."""
+        """The model: torch or an exported file."""
         return self.model.runner
 
     @property
@@ -190,7 +190,7 @@ class Predictor:
         return self._results("reconstruct", pictures, ReconstructOptions(places, share, seed))
 
     def attend(self, pictures: Picture, layer: int = -1, patch: tuple[int, int] | None = None) -> list[Attention]:
-        """Return how much each head of a layer attends to every patch.
+        """Return the attention of each head of a layer to every patch.
 
         Args:
             pictures: As for `classify`.
@@ -262,5 +262,5 @@ class Predictor:
 
 
 def _rows(pixels_BCHW: Floats) -> Any:
-    """Return a batch as the sequence of pictures that it is, without copying it."""
+    """Return a batch as a sequence of pictures, without copying it."""
     return pixels_BCHW

@@ -126,7 +126,7 @@ def reliability_chart(bins: Sequence[Bin]) -> bytes:
 
 
 def scatter_chart(true_P: NDArray[np.float32], said_P: NDArray[np.float32], name: str) -> bytes:
-    """Return what was said over what is true, a dot per picture."""
+    """Return predicted over true values, a dot per picture."""
     chart = Figure(figsize=_RELIABILITY_SIZE, layout="constrained")
     axes = chart.subplots()
     many = len(true_P) > _MOST_DRAWN_DOTS

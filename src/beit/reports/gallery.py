@@ -29,20 +29,20 @@ TEXT = (
 
 
 class Scene(Protocol):
-    """The pictures that are looked at. Rows are (B, C, H, W) in [0, 1]."""
+    """Pictures of a gallery. Rows are (B, C, H, W) in [0, 1]."""
 
     @property
     def fixed(self) -> dict[str, Tensor]:
-        """What never changes: "picture", "seen" and "true_tokens"."""
+        """Rows that stay the same: "picture", "seen" and "true_tokens"."""
         ...
 
     def predicted(self) -> Tensor:
-        """What the model predicts now; it is left in evaluation mode."""
+        """Return the row of the model's predictions; the model is left in evaluation mode."""
         ...
 
 
 class Gallery:
-    """The rows of a run, one file each.
+    """Gallery of a run: rows of pictures, one file each.
 
     Args:
         folder: `pictures/` of the run folder.
@@ -57,7 +57,7 @@ class Gallery:
         return self._make_scene()
 
     def begin(self, step: int) -> None:
-        """Draw what never changes, and drop the rows of a stopped run after `step`: they will be drawn again.
+        """Draw the fixed rows, and drop the rows of a stopped run after `step`: they will be drawn again.
 
         Raises:
             DataError: If no held-out picture is usable.
@@ -71,7 +71,7 @@ class Gallery:
             self._write(name, _row(row_BCHW))
 
     def add(self, step: int) -> Image.Image:
-        """Draw, keep and return what the model predicts after `step` finished steps; it is left in evaluation mode.
+        """Draw, keep and return the predictions after `step` finished steps; the model is left in evaluation mode.
 
         Raises:
             StorageError: If the disk is full.

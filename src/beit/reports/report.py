@@ -54,7 +54,7 @@ class Figure:
 
 @dataclass
 class Section:
-    """A part of the report; what is empty is not shown."""
+    """Section of the report; empty parts are not shown."""
 
     title: str
     text: str = ""

@@ -1,4 +1,4 @@
-"""HTTP service of models: requests computed together, within limits, ended without losing one."""
+"""HTTP service of models: batched requests, limits, and a graceful end without losing a request."""
 
 from beit.service.app import create_app
 from beit.settings.serve import ServiceSettings

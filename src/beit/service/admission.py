@@ -12,7 +12,7 @@ _UPLOADS = 16  # uploads of the largest size that may lie in memory together
 
 
 class Admission:
-    """Counts requests, those that are computed or wait for it, and the bytes of uploads in memory.
+    """Counts the requests under way, those in the queue, and the bytes of uploads in memory.
 
     Only the thread of the event loop uses it.
 

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from beit import __version__
 from beit.inference.predictor import Predictor
 from beit.service.errors import install_handlers
-from beit.service.gate import Gate
+from beit.service.middleware import ServiceMiddleware
 from beit.service.page import mount_page
 from beit.service.routes import authorised, model_routes, open_routes, task_routes
 from beit.service.service import Service
@@ -56,5 +56,7 @@ def create_app(predictors: Predictors | Callable[[], Predictors], settings: Serv
     known = frozenset(
         route.path for router in (open_routes, *guarded) for route in router.routes if isinstance(route, APIRoute)
     )
-    app.add_middleware(Gate, known=known, admission=service.admission, metrics=service.metrics, settings=settings)
+    app.add_middleware(
+        ServiceMiddleware, known=known, admission=service.admission, metrics=service.metrics, settings=settings
+    )
     return app

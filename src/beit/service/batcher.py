@@ -62,7 +62,7 @@ class Batcher:
         return await self._enqueue(compute, payload, self._max_batch, self._max_wait_s)
 
     async def alone(self, call: Callable[[], Result]) -> Result:
-        """Return what a function returns that is called in the model's thread when its turn comes."""
+        """Return the result of a function that is called in the model's thread when its turn comes."""
         return await self._enqueue(lambda _: [call()], None, 1, 0.0)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Errors of requests: a status and one line, never a path or a traceback."""
+"""Errors of requests as responses: a status and one line, never a path or a traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from beit.errors import BeitError, ConfigError, DataError
 
-CLIENT_GONE = 499  # what nginx calls it; nobody reads the answer, the metrics do
+CLIENT_GONE = 499  # nginx's status for a client that has gone; only the metrics show it
 _LONGEST = 400  # characters of a message
 _UNKNOWN = {
     404: "there is nothing at this address; GET /openapi.json lists what there is",
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class ServiceError(BeitError):
-    """A request is refused, or could not be answered.
+    """Refusal or failure of a request.
 
     Args:
         status: HTTP status.

@@ -1,4 +1,4 @@
-"""Loading of a service's models, by the names that clients call them."""
+"""Loading of a service's models under the names that clients use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from beit.settings.serve import ServeJob
 
 
 def named_models(models: Sequence[str]) -> dict[str, str]:
-    """Return places of models by name: what stands before `=`, or the last part of the place.
+    """Return the paths of models by name: the part before `=`, or the last part of the path.
 
     Raises:
         ConfigError: If there is none, a name is empty, or two are the same.
@@ -50,7 +50,7 @@ def load_predictors(job: ServeJob) -> dict[str, Predictor]:
 
 
 def _reconstructing(predictors: Mapping[str, Predictor], place: str) -> dict[str, Predictor]:
-    """Give a tokenizer to those that can use it."""
+    """Load a tokenizer into the predictors that can use it."""
     from beit.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(place)

@@ -131,13 +131,13 @@ async def tasks() -> TasksAnswer:
 
 @open_routes.get("/healthz")
 async def healthz() -> State:
-    """Say that the process lives."""
+    """Report that the process is alive."""
     return State(status="ok")
 
 
 @open_routes.get("/readyz", responses={503: _ERRORS[503]})
 async def readyz(service: _Service) -> State:
-    """Say that requests are taken; not while the models are loaded, nor once the service stops."""
+    """Report whether requests are taken: not while models are loading, nor once the service stops."""
     if not service.ready:
         raise ServiceError(503, "the service is stopping" if service.admission.stopping else "the models are loading")
     return State(status="ready")

@@ -1,4 +1,4 @@
-"""Server process: a socket, the signals that end it, clients that are too slow to be served."""
+"""Server process: socket, signals, and timeouts of slow clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLOSING_SECONDS = 5  # for connections that stay open though their request is a
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 that gives up clients which do not finish the head of a request, or do not read its answer."""
+    """HTTP/1.1 with timeouts for clients that do not finish the head of a request, or do not read its answer."""
 
     _late: asyncio.TimerHandle | None = None
 
@@ -60,7 +60,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """Ends only when every accepted request is answered.
+    """Server that ends only when every accepted request is answered.
 
     From the first signal on, new requests are answered with 503 while others are still computed; then it ends. A
     second signal ends it at once.

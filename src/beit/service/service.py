@@ -1,4 +1,4 @@
-"""Models, threads, and the way of a request through them."""
+"""Service: loading of models, decoding threads, and the handling of one request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from beit.service.batcher import Batcher
 from beit.service.decoding import decode
 from beit.service.errors import CLIENT_GONE, ServiceError
 from beit.service.metrics import Metrics
-from beit.service.served import Served
+from beit.service.served_model import ServedModel
 from beit.settings.serve import ServiceSettings
 
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ class Service:
         self.admission = Admission(settings)
         self.metrics = Metrics()
         self.failure: Exception | None = None
-        self._models: dict[str, Served] = {}
+        self._models: dict[str, ServedModel] = {}
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="beit-picture")
         self._whole_pictures = asyncio.Semaphore(settings.workers)
         self.metrics.gauge("beit_queue_depth", "Requests that wait or are computed.", lambda: self.admission.computing)
@@ -49,11 +49,11 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether requests are taken."""
+        """Return whether requests are taken."""
         return bool(self._models) and not self.admission.stopping
 
     @property
-    def models(self) -> list[Served]:
+    def models(self) -> list[ServedModel]:
         """All models, in the order they were given."""
         return list(self._models.values())
 
@@ -61,7 +61,9 @@ class Service:
         """Begin to serve models by their names."""
         wait_s = self.settings.max_wait_ms / 1000
         self._models = {
-            name: Served(name, one, Batcher(self.settings.batch_size, wait_s, partial(self.metrics.computed, name)))
+            name: ServedModel(
+                name, one, Batcher(self.settings.batch_size, wait_s, partial(self.metrics.computed, name))
+            )
             for name, one in predictors.items()
         }
 
@@ -78,7 +80,7 @@ class Service:
             served.batcher.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def model(self, name: str | None, task: str) -> Served:
+    def model(self, name: str | None, task: str) -> ServedModel:
         """Return a model for a task.
 
         Raises:
@@ -98,7 +100,7 @@ class Service:
         return served
 
     async def answer(self, receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
-        """Return the result of some work, within the queue and in time; it ends when its client goes away.
+        """Return the result of some work, within the queue and in time; it is cancelled if its client goes away.
 
         Raises:
             ServiceError: If the queue is full, the time is over or the client gone.
@@ -115,7 +117,7 @@ class Service:
             work.close()  # if the queue was full it never began
 
     async def ask(
-        self, served: Served, task: PredictorTask[Any, Any], upload: bytes, options: TaskOptions
+        self, served: ServedModel, task: PredictorTask[Any, Any], upload: bytes, options: TaskOptions
     ) -> dict[str, Any]:
         """Return the answer of a task about an uploaded picture.
 

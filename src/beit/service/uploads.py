@@ -19,7 +19,7 @@ _LONGEST_VALUE = 40  # characters of a wrong value that its error repeats
 
 
 class _InMemory(MultiPartParser):
-    spool_max_size = 0  # for a spooled file: never roll over to a disk; the gate bounds what is in memory
+    spool_max_size = 0  # for a spooled file: never roll over to a disk; the middleware bounds the memory
 
 
 def form_of(form: type[Form]) -> Callable[[Request], Awaitable[Form]]:

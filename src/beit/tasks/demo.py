@@ -1,4 +1,4 @@
-"""The whole job on the embedded digits, in minutes: does pre-training help when labels are few?
+"""Demo: pre-training against training from scratch on the embedded digits with few labels, in minutes.
 
 Three fine-tunings of the same pre-trained model and three trainings from scratch share every setting, the labelled
 pictures of their seed, and the number of steps. Nobody sees the 500 test pictures before the end.
@@ -13,7 +13,7 @@ from statistics import mean, stdev
 
 from beit.data import Views, open_source
 from beit.engine.run_folder import RunFolder
-from beit.evaluation.classification.kinds import evaluate_model
+from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.sections import evaluation_sections
 from beit.image import Preprocessing
@@ -51,7 +51,7 @@ _PICTURES = DataSettings(path="digits:train", val_path="digits:test", workers=0)
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Accuracies on the test pictures, one per seed, and where things are."""
+    """Accuracies on the test pictures, one per seed, and the folders of the runs."""
 
     pretrained: list[float]
     from_scratch: list[float]
@@ -60,7 +60,7 @@ class DemoResult:
 
 
 def pretrain_job(output: Path) -> PretrainJob:
-    """Return the pre-training of the demo, its tokenizer included."""
+    """Return the job of the pre-training, its tokenizer included."""
     return PretrainJob(
         run=RunSettings(output=str(output / "pretrain"), save_every=200, keep_checkpoints=1),
         data=_PICTURES,
@@ -81,7 +81,7 @@ def pretrain_job(output: Path) -> PretrainJob:
 
 
 def finetune_job(output: Path, name: str, seed: int, checkpoint: Path | None) -> FinetuneJob:
-    """Return one training of a classifier; only the checkpoint tells the two kinds apart."""
+    """Return the job of one classifier; both kinds differ in the checkpoint alone."""
     return FinetuneJob(
         run=RunSettings(output=str(output / f"{name}_{seed}"), seed=seed, keep_checkpoints=1),
         data=replace(_PICTURES, per_class=LABELS_PER_CLASS),
@@ -94,7 +94,7 @@ def finetune_job(output: Path, name: str, seed: int, checkpoint: Path | None) ->
 
 
 def run_demo(output: str, announce: Callable[[str], None]) -> DemoResult:
-    """Run (or continue) the demo below a folder and return what it measured.
+    """Run (or continue) the demo below a folder and return its accuracies.
 
     Args:
         output: Folder for everything the demo makes.

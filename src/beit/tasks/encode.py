@@ -1,4 +1,4 @@
-"""Store the visual tokens of pictures in a folder, for pre-training or for one's own use.
+"""Encoding of pictures: their visual tokens are stored in a folder, for pre-training or other uses.
 
 Legend: R rows of a batch, h x w tokens, V codebook size.
 """
@@ -29,8 +29,8 @@ from beit.data import (
     write_labels_and_names,
 )
 from beit.errors import ConfigError
+from beit.evaluation.tokenizer.encoder import encoder_side, load_encoder
 from beit.evaluation.tokenizer.quality import tokenizer_views
-from beit.evaluation.tokenizer.ready import encoder_side, ready_tokenizer
 from beit.settings.inputs import augmentation, open_pictures
 from beit.settings.tokenizer import EncodeJob
 from beit.tasks.tokenizer.token_identity import token_identity
@@ -61,15 +61,15 @@ def encode_pictures(job: EncodeJob) -> Encoded:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("beit tokenizer encode runs in one process; start it without torchrun or accelerate")
-    tokenizer, encoder, side = ready_tokenizer(job)
+    tokenizer, encoder, side = load_encoder(job)
     if tokenizer.vocab_size > MISSING:
         raise ConfigError(f"the codebook has {tokenizer.vocab_size} codes; at most {MISSING} can be stored as uint16")
     source = open_pictures(job.data)
-    facts = token_identity(
+    identity = token_identity(
         tokenizer_fingerprint(tokenizer), fingerprint(source), (side, side), job.views, job.augment, job.seed
     ) | {"vocab_size": tokenizer.vocab_size, "precision": encoder.precision}
     count, tokens = job.views or 1, side // tokenizer.stride
-    writer = TokenWriter(job.output, facts, (len(source), count, tokens, tokens))
+    writer = TokenWriter(job.output, identity, (len(source), count, tokens, tokens))
     listing = Path(job.output) / "broken.txt"
     list_shards(listing, source)
     broken = BrokenPictures(listing, len(source), job.data.max_broken)

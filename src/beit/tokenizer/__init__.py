@@ -1,4 +1,4 @@
-"""Images to visual tokens, and back where a decoder paints pixels: the discrete VAE of DALL-E, and VQ-KD of BEiT v2."""
+"""Visual tokenizers: images to visual tokens, and back where a decoder paints pixels (discrete VAE, VQ-KD)."""
 
 from beit.tokenizer.config import DiscreteVAEConfig
 from beit.tokenizer.encoding import TokenEncoder

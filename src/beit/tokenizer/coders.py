@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_BChw: Tensor) -> Tensor:
         """Return (B, out_channels, h, w)."""
-        # What a convolution returns is needed by nobody else, nor by its gradient, so it is overwritten: on a CPU,
+        # The output of a convolution is needed by nothing else, nor by its gradient, so it is overwritten: on a CPU,
         # memory never touched before costs more time than the arithmetic on it.
         residual_BChw = x_BChw
         for index, layer in enumerate(self.convolutions):

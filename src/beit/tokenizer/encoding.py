@@ -1,4 +1,4 @@
-"""A tokenizer made ready to encode many pictures.
+"""Fast encoding of many pictures by a tokenizer.
 
 Legend: B batch, C colour channels, h x w tokens, H x W pixels.
 """

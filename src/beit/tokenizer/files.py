@@ -23,7 +23,7 @@ def save_config(folder: str | Path, model_type: str, options: Mapping[str, Any])
 
 
 def read_model_type(folder: str | Path) -> Any:
-    """Return what `config.json` says the folder holds.
+    """Return the model type in the `config.json` of a folder.
 
     Raises:
         ConfigError: If it is missing or no JSON object.
@@ -57,7 +57,7 @@ def save_tensors(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_tensors(folder: str | Path, model: nn.Module, layout: Layout | None = None) -> None:
-    """Give a model that was built without values those of `model.safetensors`, in the types of the model.
+    """Load `model.safetensors` into a model that was built without values, in the types of the model.
 
     With a layout the file has the names of that. Names and shapes are compared before any memory is taken for the
     model, which an absurd `config.json` would like.

@@ -54,7 +54,7 @@ class DiscreteVAE(nn.Module):
 
     @property
     def decodes_pixels(self) -> bool:
-        """Whether there is a decoder."""
+        """Return whether there is a decoder."""
         return self.decoder is not None
 
     @property

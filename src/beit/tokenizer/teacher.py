@@ -1,4 +1,4 @@
-"""What VQ-KD learns from: the patch features of a trained model.
+"""Teacher of VQ-KD: the patch features of a trained model.
 
 Legend: B batch, C channels, N patches, S = 1 + N tokens, T features of the teacher, H x W pixels.
 """

@@ -31,7 +31,7 @@ def map_pixels(pixels: Tensor) -> Tensor:
 
 
 class VQKDOutput(NamedTuple):
-    """What training needs.
+    """Outputs that training needs.
 
     Attributes:
         predicted: The teacher's features as the decoder has them, (B, N, T).
@@ -86,7 +86,7 @@ class VQKD(nn.Module):
         return map_pixels(pixels)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return what is quantised, (B, h, w, E), of pixels (B, C, H, W) in [0, 1].
+        """Return the features that are quantised, (B, h, w, E), of pixels (B, C, H, W) in [0, 1].
 
         Raises:
             ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.
@@ -129,7 +129,7 @@ class VQKD(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> VQKDOutput:
-        """Return what training needs, of pixels (B, C, H, W) in [0, 1]; in training mode the codebook takes a step.
+        """Return the outputs for training on pixels (B, C, H, W) in [0, 1]; in training mode the codebook takes a step.
 
         Raises:
             ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.

@@ -13,7 +13,7 @@ from beit.evaluation.classification.class_evaluation import ClassEvaluation
 from beit.evaluation.classification.evaluate import evaluate
 from beit.evaluation.classification.evaluation import Speed
 from beit.evaluation.classification.files import EvaluatedModel, write_predictions, write_result
-from beit.evaluation.classification.kinds import evaluate_model
+from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
 from beit.image import BeitImageProcessor, Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling

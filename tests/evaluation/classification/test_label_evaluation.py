@@ -16,8 +16,8 @@ from beit.errors import ConfigError, DataError
 from beit.evaluation.classification.evaluate import evaluate
 from beit.evaluation.classification.evaluation import Speed
 from beit.evaluation.classification.files import write_predictions
-from beit.evaluation.classification.kinds import evaluate_model
 from beit.evaluation.classification.label_evaluation import LabelEvaluation, LabelResult
+from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.sections import evaluation_sections
 from beit.image import Preprocessing

@@ -47,10 +47,10 @@ def exported(folders, tmp_path_factory):
         if key not in done:
             place = tmp_path_factory.mktemp("exported") / "out"
             settings = {"check": str(folders / "pictures"), **options}
-            facts = job.export(ExportJob(str(folders / kind), to, str(place), **settings))
-            done[key] = facts, place
-        facts, place = done[key]
-        return facts, place, load_exported(place, threads=1, trust=True)
+            description = job.export(ExportJob(str(folders / kind), to, str(place), **settings))
+            done[key] = description, place
+        description, place = done[key]
+        return description, place, load_exported(place, threads=1, trust=True)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job, "trace", traced)
@@ -67,23 +67,23 @@ CASES = [*((kind, to) for kind in ("classify", "segment", "embed") for to in TAR
 
 @pytest.mark.parametrize(("kind", "to"), CASES)
 def test_every_target_says_what_the_model_says(exported, kind, to):
-    facts, place, runner = exported(kind, to)
+    description, place, runner = exported(kind, to)
     reference = TorchRunner(model_of(kind), "cpu")
     assert isinstance(runner, Runner)
     assert (runner.task, runner.image_hw) == (reference.task, (32, 32))
-    assert facts["check"]["pictures"] == 6
+    assert description["check"]["pictures"] == 6
     for count in (1, 3):
         says_the_same(runner, reference, count)
     assert is_exported(place)
     written = {path.name for path in place.iterdir()}
-    assert written == {*facts["sha256"], "README.md", "config.json", "export.json", "preprocessor_config.json"}
+    assert written == {*description["sha256"], "README.md", "config.json", "export.json", "preprocessor_config.json"}
     assert [path.name for path in place.parent.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_a_fixed_batch_takes_any_number(exported, to):
-    facts, _, runner = exported("classify", to, batch_size=2)
-    assert facts["input"]["shape"] == [2, 3, 32, 32]
+    description, _, runner = exported("classify", to, batch_size=2)
+    assert description["input"]["shape"] == [2, 3, 32, 32]
     reference = TorchRunner(model_of("classify"), "cpu")
     for count in (1, 2, 5):
         says_the_same(runner, reference, count)
@@ -114,24 +114,26 @@ def test_embeddings_of_a_model_with_a_head(exported, kind):
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_half_the_bytes_in_fp16(exported, to):
-    facts, place, runner = exported("classify", to, precision="fp16")
+    description, place, runner = exported("classify", to, precision="fp16")
     expected = TorchRunner(model_of("classify"), "cpu")(pixels_of(3))
     assert runner(pixels_of(3)).dtype == np.float32
     assert 0 < np.abs(runner(pixels_of(3)) - expected).max() < 0.1
-    assert facts["check"]["cosine"] > 0.998
+    assert description["check"]["cosine"] > 0.998
     whole = exported("classify", to)[1]
-    size, whole_size = (sum((folder / name).stat().st_size for name in facts["sha256"]) for folder in (place, whole))
+    size, whole_size = (
+        sum((folder / name).stat().st_size for name in description["sha256"]) for folder in (place, whole)
+    )
     assert size < whole_size
 
 
 @pytest.mark.parametrize(("kind", "to"), [("classify", "onnx"), ("classify", "openvino")])
 def test_int8_with_calibration(folders, exported, kind, to):
-    facts, _, runner = exported(kind, to, precision="int8", calibration=str(folders / "pictures"), check=None)
+    description, _, runner = exported(kind, to, precision="int8", calibration=str(folders / "pictures"), check=None)
     expected = TorchRunner(model_of(kind), "cpu")(pixels_of(3))
     assert runner(pixels_of(3)).shape == expected.shape
-    assert facts["check"]["cosine"] > 0.98
-    assert facts["check"]["difference"] > 1e-5  # it is not the float32 model
-    assert facts["check"]["origin"] == "pictures of pictures"
+    assert description["check"]["cosine"] > 0.98
+    assert description["check"]["difference"] > 1e-5  # it is not the float32 model
+    assert description["check"]["origin"] == "pictures of pictures"
 
 
 def test_int8_of_a_segmenter_with_all_its_pools(folders, tmp_path):
@@ -142,8 +144,8 @@ def test_int8_of_a_segmenter_with_all_its_pools(folders, tmp_path):
     model.save_pretrained(tmp_path / "model")
     Preprocessing((112, 112), (112, 112)).save_pretrained(tmp_path / "model")
     calibration, (model_at, out) = str(folders / "pictures"), (str(tmp_path / name) for name in ("model", "out"))
-    facts = job.export(ExportJob(model_at, "openvino", out, precision="int8", calibration=calibration))
-    assert facts["check"]["cosine"] > 0.98
+    description = job.export(ExportJob(model_at, "openvino", out, precision="int8", calibration=calibration))
+    assert description["check"]["cosine"] > 0.98
     expected = TorchRunner(model, "cpu")(pixels_of(1, 112, 112))
     found = load_exported(tmp_path / "out")(pixels_of(1, 112, 112))
     assert found.shape == expected.shape
@@ -180,10 +182,10 @@ def test_threads_share_a_runner(exported, to):
 
 
 def test_the_folder_says_what_it_is(exported, tmp_path):
-    facts, place, _ = exported("classify", "onnx", opset=18, batch_size=2)
+    description, place, _ = exported("classify", "onnx", opset=18, batch_size=2)
     told = json.loads((place / "export.json").read_text())
     assert told["opset"] == 18
-    assert told["check"] == facts["check"]
+    assert told["check"] == description["check"]
     assert told["source"] == "classify"
     assert str(tmp_path.parent) not in json.dumps(told)
     card = (place / "README.md").read_text()

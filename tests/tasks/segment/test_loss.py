@@ -8,8 +8,7 @@ from beit import BeitConfig, BeitForImageClassification, BeitForSemanticSegmenta
 from beit.settings.groups import DataSettings, ModelSettings
 from beit.settings.segment import HardPixelSettings, SegmentJob, TrainingLabelMapSettings
 from beit.tasks.segment.loss import SegmentLoss, hard_pixels
-from beit.tasks.segment.model import starting_segmenter
-from beit.tasks.segment.parts import share_batch_norms
+from beit.tasks.segment.model import share_batch_norms, starting_segmenter
 from tests.conftest import TINY_MODEL
 
 DATA = DataSettings("pictures")

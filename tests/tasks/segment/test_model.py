@@ -34,7 +34,7 @@ def test_the_uper_net_of_other_classes_is_kept_but_for_its_last_layer(name, capl
     assert model.config.class_names == CLASSES
     assert model.decode_head.classifier.weight.shape[0] == 3
     assert model.auxiliary_head.classifier.weight.shape[0] == 3
-    assert "their last layer begins anew" in caplog.text
+    assert "their last layer is trained anew" in caplog.text
     state = model.state_dict()
     for tensor in ("decode_head.fpn_bottleneck.conv.weight", "decode_head.bottleneck.bn.running_mean"):
         assert torch.equal(state[tensor], stored(name, tensor)), tensor

@@ -1,4 +1,4 @@
-"""Handwritten digits of scikit-learn: real pictures that need no download.
+"""Digits of scikit-learn as a collection: real handwriting that needs no download.
 
 1,797 pictures of 8 x 8 pixels (E. Alpaydin and C. Kaynak, UCI 1998): the first 1,297 to train on, the last 500 to test.
 """

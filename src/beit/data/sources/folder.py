@@ -1,4 +1,4 @@
-"""A folder of pictures, in which folders are classes."""
+"""Folder of pictures as a collection, in which folders are classes."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def cache_file(kind: str, key: bytes) -> Path:
 
 
 def load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
-    """Return the arrays of an index, None if they are not all there or cannot be read: it is then made again."""
+    """Return the arrays of an index, None if they are incomplete or cannot be read: the index is then made again."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in names}

@@ -27,7 +27,7 @@ CITYSCAPES = {label: index for index, label in enumerate((7, 8, 11, 12, 13, 17, 
 
 @dataclass(frozen=True)
 class LabelIds:
-    """How the numbers or colours in label maps are to be read.
+    """Meaning of the numbers or colours in label maps.
 
     Attributes:
         classes: Number of classes.
@@ -54,7 +54,7 @@ class LabelIds:
             return self.classes_of(image, path)
 
     def classes_of(self, image: Image.Image, name: object) -> ClassMap:
-        """Return the classes in an opened label map; `name` is what to call it.
+        """Return the classes in an opened label map; `name` stands for it in messages.
 
         Raises:
             DataError: If it has numbers or colours that stand for nothing.

@@ -1,4 +1,4 @@
-"""Pictures with label maps: a folder of pictures, and one of files with the class of every pixel.
+"""Scenes as a collection: a folder of pictures, and one of label maps with the class of every pixel.
 
 Legend: H x W pixels.
 """

@@ -1,4 +1,4 @@
-"""Collections of pictures: their interface, a part of one, and the fingerprint of one."""
+"""Interface of collections of pictures, subsets of them, and their fingerprint."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class ImageSource(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Return what to call a picture in messages, such as its path."""
+        """Return the name of a picture for messages, such as its path."""
 
     @abstractmethod
     def open(self, index: int) -> LazyPicture:
-        """Return a picture, of which no more need be decoded than is used.
+        """Return a picture that is decoded only as far as it is used.
 
         Raises:
             DataError: If it is broken or too small.
@@ -79,10 +79,10 @@ class ImageSource(ABC):
 
     @abstractmethod
     def contents(self) -> Iterator[str]:
-        """Yield what distinguishes the collection from others: a line for every file."""
+        """Yield lines that identify the collection: one for every file."""
 
     def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:  # noqa: B027  # most collections are at hand
-        """Have at hand what holds some pictures, and begin to fetch in the background what holds others.
+        """Wait until the shards of some pictures are at hand, and begin to fetch those of others in the background.
 
         Raises:
             DataError: If it cannot be fetched.
@@ -123,12 +123,12 @@ class Subset(ImageSource):
         return self._source.contents()
 
     def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
-        """Have at hand what holds some pictures, and begin to fetch what holds others."""
+        """Wait until the shards of some pictures are at hand, and begin to fetch those of others."""
         self._source.fetch(self._indices[list(now)].tolist(), self._indices[list(soon)].tolist())
 
 
 def _chosen_per_shard(sizes: NDArray[np.int64] | None, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return how many pictures of each shard are chosen; None if they are not in the order of the shards."""
+    """Return the number of chosen pictures of each shard; None if they are not in the order of the shards."""
     if sizes is None or np.any(indices[1:] < indices[:-1]):
         return None
     ends = np.searchsorted(indices, np.cumsum(sizes))

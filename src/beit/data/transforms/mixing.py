@@ -64,11 +64,11 @@ class Mixing:
 
     @property
     def active(self) -> bool:
-        """Whether anything is ever mixed."""
+        """Return whether anything is ever mixed."""
         return self.probability > 0 and (self.mixup > 0 or self.cutmix > 0)
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Mix:
-        """Return how to mix a batch of such pictures.
+        """Return a random mix of a batch of such pictures.
 
         Drawn in this order: if at all, cutmix or mixup, the share, and with cutmix the centre of the box.
         """

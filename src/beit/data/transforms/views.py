@@ -174,7 +174,7 @@ class Views:
         return views
 
     def _spare_pixels(self, box: Box) -> float:
-        """Return how many pixels of a crop there are for one of the largest view, in the direction that has fewer."""
+        """Return the pixels of a crop per pixel of the largest view, in the direction that has fewer."""
         shown = [self.preprocessing.image_hw, *([self.tokenizer_hw] if self.tokenizer_hw else [])]
         left, top, right, bottom = box
         return min((bottom - top) / max(hw[0] for hw in shown), (right - left) / max(hw[1] for hw in shown))

@@ -1,1 +1,1 @@
-"""Evaluation of models of classes, labels and numbers."""
+"""Evaluation of models that predict classes, labels or numbers of whole pictures."""

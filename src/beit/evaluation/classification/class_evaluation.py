@@ -1,4 +1,4 @@
-"""What a classifier said about pictures with one class each, and the numbers that follow from it.
+"""Evaluation of a classifier of one class per picture: accuracies, calibration and confusion.
 
 Only the best classes of a picture are kept, not all K probabilities: over ImageNet-22K these would fill the memory.
 
@@ -25,7 +25,7 @@ CALIBRATION_BINS = 15  # of equal width, as in Guo et al., arXiv 1706.04599
 
 @dataclass(frozen=True)
 class ClassResult:
-    """How one class fares.
+    """Scores of one class.
 
     Attributes:
         index: Its index in the model.
@@ -57,7 +57,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class ClassEvaluation(Evaluation):
-    """What a classifier said about every usable picture.
+    """Predictions of a classifier for every usable picture, and the scores that follow from them.
 
     Attributes:
         labels: True classes by the model's indices, (P,).
@@ -85,7 +85,7 @@ class ClassEvaluation(Evaluation):
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether it is the true class, (P,)."""
+        """Return whether it is the true class, (P,)."""
         return self.predicted == self.labels
 
     def numbers(self) -> dict[str, float]:
@@ -102,7 +102,7 @@ class ClassEvaluation(Evaluation):
         }
 
     def details(self) -> dict[str, Any]:
-        """Return the names by index, how each class fares (worst first), the calibration and the confusion matrix."""
+        """Return names by index, scores of each class (worst first), calibration and confusion matrix."""
         return {
             "classes": self.classes,
             "per_class": [asdict(result) for result in self.per_class()],
@@ -147,7 +147,7 @@ class ClassEvaluation(Evaluation):
         return np.minimum(self.confidence.astype(np.float64), np.nextafter(1.0, 0.0))
 
     def per_class(self) -> list[ClassResult]:
-        """Return how every class with pictures fares, the worst first; of equals the one with more pictures."""
+        """Return the scores of every class with pictures, the worst first; of equals the one with more pictures."""
         classes = len(self.classes)
         total_K, taken_K, right_K = (
             np.bincount(of, minlength=classes) for of in (self.labels, self.predicted, self.labels[self.right])

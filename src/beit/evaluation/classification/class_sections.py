@@ -1,4 +1,4 @@
-"""The evaluation of a classifier as parts of a report.
+"""Report sections of the evaluation of a classifier.
 
 Legend: K classes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from beit.evaluation.classification.class_evaluation import ClassEvaluation
-from beit.evaluation.classification.parts import absent, mistakes_section, worst
+from beit.evaluation.classification.report_helpers import absent, mistakes_section, worst
 from beit.reports.charts import MOST_NUMBERED_CLASSES, reliability_chart
 from beit.reports.report import Section, chart_figure, confusion_section
 

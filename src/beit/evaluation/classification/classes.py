@@ -1,4 +1,4 @@
-"""Which class (or label, where pictures have several) of a model each class of a collection is.
+"""Matching of the classes (or labels) of a collection to those of a model.
 
 Legend: K classes of the model, C classes of the collection.
 """
@@ -72,7 +72,7 @@ def _by_name(classes: Sequence[str], names: Sequence[str]) -> NDArray[np.int64] 
         known = Counter(spelling for name in names for spelling in set(spellings(name)))
         index = {spelling: number for number, name in enumerate(names) for spelling in spellings(name)}
         found = [spellings(name)[0] for name in classes]
-        # two birds of ImageNet are a "crane": what means several classes means none
+        # two birds of ImageNet are a "crane": an ambiguous name matches none
         if all(known[spelling] == 1 for spelling in found) and len(set(found)) == len(found):
             return np.array([index[spelling] for spelling in found], dtype=np.int64)
     return None
@@ -110,7 +110,7 @@ def _unmatched(classes: Sequence[str], names: Sequence[str], what_to_name: str) 
         name for name in classes if not known[name] and not known[_plain(name)] and not known[_synonyms(name)[0]]
     ]
     what, such = f"the model does not know {len(unknown)}", unknown
-    if not unknown:  # each is there, but together they are not told apart
+    if not unknown:  # each name is known, but some mean more than one class
         own = Counter(map(_plain, classes))
         what = "more than one class of the model or of the pictures is meant by some"
         such = [name for name in classes if max(known[_plain(name)], own[_plain(name)]) > 1]

@@ -1,4 +1,4 @@
-"""Measure a saved model on labelled pictures, and write down what was found."""
+"""Evaluation of a saved model on labelled pictures, with its files and report."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from beit.evaluation.checks import check_places, check_settings
 from beit.evaluation.classification.classes import class_indices
 from beit.evaluation.classification.evaluation import Evaluation
 from beit.evaluation.classification.files import EvaluatedModel, write_predictions, write_result
-from beit.evaluation.classification.kinds import evaluate_model
+from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
-from beit.evaluation.classification.problems import check_problem
+from beit.evaluation.classification.problem_type import check_problem
 from beit.evaluation.classification.sections import detailed_sections
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
@@ -40,7 +40,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     precision = pick_precision(job.precision, device)
     model = BeitForImageClassification.from_pretrained(job.model).to(device)
     _require_trained_head(model, job.model)
-    numeric = check_problem(model.config, source) == "regression"  # numbers have their order and nothing else
+    numeric = check_problem(model.config, source) == "regression"  # regression outputs are matched by their order alone
     indices, matched = (None, "order") if numeric else class_indices(source, model.config.class_names, job.match)
     view, view_from = evaluation_view(job.model, model.config.image_hw, job.crop_share)
     if job.limit is not None:

@@ -1,4 +1,4 @@
-"""What a model said about pictures, and the numbers that follow from it, whatever it was asked.
+"""Common part of the evaluations: pictures, speed, and the interface of their numbers and tables.
 
 Legend: P pictures.
 """
@@ -17,7 +17,7 @@ from beit.image import Preprocessing
 
 @dataclass(frozen=True)
 class Speed:
-    """Pictures per second, by the clock.
+    """Throughput in pictures per second.
 
     Attributes:
         model: Through the model alone, without the first batch if there are more: it warms up the device.
@@ -30,14 +30,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class Evaluation(ABC):
-    """What a model said about every usable picture.
+    """Predictions of a model for every usable picture.
 
     Attributes:
         source: The pictures.
         view: How the model saw them.
         classes: What the model calls its classes, labels or numbers.
         indices: Numbers of the pictures in the source, (P,).
-        speed: How fast it went.
+        speed: Throughput.
         parameters: Of the model.
         broken: Pictures that were left out.
     """
@@ -54,12 +54,12 @@ class Evaluation(ABC):
 
     @abstractmethod
     def numbers(self) -> dict[str, float]:
-        """Return what a run's result holds; the same pictures and weights always give the same."""
+        """Return the numbers for a run's result; the same pictures and weights always give the same."""
 
     @abstractmethod
     def details(self) -> dict[str, Any]:
-        """Return what more a program may want to know, ready for JSON."""
+        """Return further results for programs, ready for JSON."""
 
     @abstractmethod
     def rows(self) -> Iterator[list[str]]:
-        """Yield a table of the pictures: the names of the columns, then what is true and what was said of each."""
+        """Yield a table of the pictures: the names of the columns, then truth and prediction of each."""

@@ -1,4 +1,4 @@
-"""An evaluation as files: JSON for programs, CSV with a line per picture.
+"""Files of an evaluation: JSON for programs, CSV with a line per picture.
 
 The JSON holds "schema" (raised when a key changes its meaning or goes), "numbers", "speed", "model", "settings",
 "versions", "classes" (names by index) and "broken"; between them, by "problem_type" of "model", "per_class" (worst
@@ -26,12 +26,12 @@ _LIBRARIES = ("torch", "torchmetrics", "numpy", "Pillow")
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """The model, and how it was used.
+    """Model of an evaluation, and how it was used.
 
     Attributes:
         name: Where it is from.
         matched: How the pictures' classes or labels were found among its own: by "name", "index" or "order".
-        view_from: What decided how it sees pictures, in words.
+        view_from: Source of its preprocessing, in words.
         device: Where it computed.
         precision: "fp32", "bf16" or "fp16".
     """
@@ -44,7 +44,7 @@ class EvaluatedModel:
 
 
 def write_result(path: Path, evaluation: Evaluation, model: EvaluatedModel, job: EvaluateJob) -> None:
-    """Write everything that was measured as JSON.
+    """Write all results as JSON.
 
     Raises:
         StorageError: If it cannot be written; an earlier file is untouched.
@@ -81,7 +81,7 @@ def write_result(path: Path, evaluation: Evaluation, model: EvaluatedModel, job:
 
 
 def write_predictions(path: Path, evaluation: Evaluation) -> None:
-    """Write a line per picture: its name, what is true of it, and what was said.
+    """Write a line per picture: its name, the truth, and the prediction.
 
     Raises:
         StorageError: If it cannot be written; an earlier file is untouched.

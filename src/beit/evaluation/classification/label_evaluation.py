@@ -1,4 +1,4 @@
-"""What a model said about pictures with several labels, and the numbers that follow from it.
+"""Evaluation of a model of several labels per picture: average precision and F1.
 
 All scores are kept: the average precision of a label ranks every picture.
 
@@ -26,7 +26,7 @@ SEPARATOR = ";"  # of several labels in a cell, as in the files that data.labels
 
 @dataclass(frozen=True)
 class LabelResult:
-    """How one label fares.
+    """Scores of one label.
 
     Attributes:
         index: Its index in the model.
@@ -48,7 +48,7 @@ class LabelResult:
 
 @dataclass(frozen=True)
 class LabelEvaluation(Evaluation):
-    """What a model of several labels per picture said about every usable picture.
+    """Predictions of a model of several labels per picture, and the scores that follow from them.
 
     Attributes:
         targets: Whether a picture has a label, by the model's indices, (P, K).
@@ -62,7 +62,7 @@ class LabelEvaluation(Evaluation):
 
     @property
     def predicted(self) -> NDArray[np.bool_]:
-        """Whether a picture is said to have a label: its probability is above one half, (P, K)."""
+        """Return whether a picture is predicted to have a label: its probability is above one half, (P, K)."""
         return self.scores > 0
 
     @cached_property
@@ -72,7 +72,7 @@ class LabelEvaluation(Evaluation):
 
     @cached_property
     def per_label(self) -> list[LabelResult]:
-        """How every label that occurs fares, the worst first; of equals the one with more pictures."""
+        """Scores of every label that occurs, the worst first; of equals the one with more pictures."""
         true_K, said_K = self.targets.sum(axis=0), self.predicted.sum(axis=0)
         right_K = (self.targets & self.predicted).sum(axis=0)
         results = [
@@ -104,7 +104,7 @@ class LabelEvaluation(Evaluation):
         return {**numbers, "pictures": len(self.indices)}
 
     def details(self) -> dict[str, Any]:
-        """Return the names by index, and how each label fares."""
+        """Return the names by index, and the scores of each label."""
         return {"classes": self.classes, "per_label": [asdict(result) for result in self.per_label]}
 
     def rows(self) -> Iterator[list[str]]:
@@ -126,5 +126,5 @@ class LabelEvaluation(Evaluation):
 
 
 def _probabilities(scores: NDArray[np.float32]) -> Tensor:
-    """Return probabilities in double precision, which tells large scores apart."""
+    """Return probabilities in double precision, in which large scores still differ."""
     return torch.from_numpy(scores.astype(np.float64)).sigmoid()

@@ -1,11 +1,11 @@
-"""The evaluation of a model of several labels as parts of a report."""
+"""Report sections of the evaluation of a model of several labels per picture."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from beit.evaluation.classification.label_evaluation import LabelEvaluation
-from beit.evaluation.classification.parts import absent, mistakes_section, worst
+from beit.evaluation.classification.report_helpers import absent, mistakes_section, worst
 from beit.reports.report import Section
 
 

@@ -28,7 +28,7 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True)
 class PassOptions:
-    """How pictures pass through a model.
+    """Options of the pass of pictures through a model.
 
     Attributes:
         batch_size: Pictures at once.
@@ -47,12 +47,12 @@ class PassOptions:
 
 @dataclass(frozen=True)
 class PassResult(Generic[Kept]):
-    """What a pass left.
+    """Results of a pass.
 
     Attributes:
         indices: Numbers of the usable pictures in their source.
         kept: What was kept of each batch of them.
-        speed: How fast it went.
+        speed: Throughput.
         broken: Pictures that were left out.
     """
 

@@ -1,4 +1,4 @@
-"""An evaluation as parts of a report."""
+"""Report sections of any evaluation: its numbers, its details, and the model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _NOUNS = {
 
 
 def evaluation_sections(evaluation: Evaluation) -> list[Section]:
-    """Return the numbers, then how each class, label or number fares, and the worst mistakes."""
+    """Return the numbers, then the scores of each class, label or number, and the worst mistakes."""
     numbers = Section("Held-out pictures", table=numbers_table(evaluation.numbers()))
     return [numbers, *_details(evaluation)]
 
 
 def detailed_sections(evaluation: Evaluation, model: EvaluatedModel) -> list[Section]:
-    """Return the same, and what the model is and how fast it was."""
+    """Return the same, with the model and its throughput."""
     view = evaluation.view
     resize = view.resize if isinstance(view.resize, int) else f"{view.resize[0]} x {view.resize[1]}"
     to = "shorter side" if isinstance(view.resize, int) else "all"

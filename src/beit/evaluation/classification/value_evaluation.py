@@ -1,4 +1,4 @@
-"""What a model of numbers said about pictures, and how far off it is.
+"""Evaluation of a regression model: errors of each of its numbers.
 
 Legend: P pictures, K numbers per picture.
 """
@@ -18,7 +18,7 @@ from beit.evaluation.classification.evaluation import Evaluation
 
 @dataclass(frozen=True)
 class ValueResult:
-    """How far off one of the numbers is.
+    """Errors of one of the numbers.
 
     Attributes:
         index: Its index in the model.
@@ -38,11 +38,11 @@ class ValueResult:
 
 @dataclass(frozen=True)
 class ValueEvaluation(Evaluation):
-    """What a model of numbers said about every usable picture.
+    """Predictions of a regression model for every usable picture, and the errors that follow from them.
 
     Attributes:
         targets: The true numbers, (P, K).
-        values: What the model said, (P, K).
+        values: The predicted numbers, (P, K).
     """
 
     problem: ClassVar[ProblemType] = "regression"
@@ -52,7 +52,7 @@ class ValueEvaluation(Evaluation):
 
     @property
     def errors(self) -> NDArray[np.float64]:
-        """How much too large each number is, (P, K)."""
+        """Difference of predicted and true numbers, (P, K)."""
         return self.values.astype(np.float64) - self.targets
 
     def numbers(self) -> dict[str, float]:
@@ -71,7 +71,7 @@ class ValueEvaluation(Evaluation):
         return {**numbers, "pictures": len(self.indices)}
 
     def per_value(self) -> list[ValueResult]:
-        """Return how far off each of the numbers is, in the model's order."""
+        """Return the errors of each of the numbers, in the model's order."""
         results: list[ValueResult] = []
         for k, name in enumerate(self.classes):
             squared, absolute = float(np.square(self.errors[:, k]).mean()), float(np.abs(self.errors[:, k]).mean())
@@ -79,11 +79,11 @@ class ValueEvaluation(Evaluation):
         return results
 
     def details(self) -> dict[str, Any]:
-        """Return the names by index, and how far off each number is."""
+        """Return the names by index, and the errors of each number."""
         return {"classes": self.classes, "per_value": [asdict(result) for result in self.per_value()]}
 
     def rows(self) -> Iterator[list[str]]:
-        """Yield the true numbers of each picture, and what was said."""
+        """Yield the true and the predicted numbers of each picture."""
         yield ["name", *self.classes, *(f"predicted_{name}" for name in self.classes)]
         for place, index in enumerate(self.indices):
             numbers = [*self.targets[place], *self.values[place]]

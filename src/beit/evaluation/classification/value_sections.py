@@ -1,4 +1,4 @@
-"""The evaluation of a model of numbers as parts of a report.
+"""Report sections of the evaluation of a regression model.
 
 Legend: P pictures, K numbers per picture.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from beit.evaluation.classification.parts import mistakes_section
+from beit.evaluation.classification.report_helpers import mistakes_section
 from beit.evaluation.classification.value_evaluation import ValueEvaluation
 from beit.reports.charts import scatter_chart
 from beit.reports.report import Section, chart_figure
@@ -16,7 +16,7 @@ _SHOWN_CHARTS = 12
 
 
 def value_sections(evaluation: ValueEvaluation) -> list[Section]:
-    """Return how far off each number is, and the pictures with the largest errors."""
+    """Return the errors of each number, and the pictures with the largest errors."""
     return [_values_section(evaluation), _mistakes_section(evaluation)]
 
 

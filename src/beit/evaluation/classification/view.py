@@ -1,4 +1,4 @@
-"""How a model sees pictures in an evaluation."""
+"""View of a picture in an evaluation: exactly what the image processor makes of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from beit.image.steps import Floats
 
 
 class ExactView(Views):
-    """What the preprocessor makes of a picture, to the bit: its filter, in its two steps, as `beit predict` does it."""
+    """View that is equal to the image processor's output, to the bit: resize and crop in two steps, by its filter."""
 
     def __call__(self, stored: LazyPicture, rng: np.random.Generator) -> dict[str, Floats]:
         """Return pixel_values (C, H, W); nothing is random, so `rng` is not used."""

@@ -1,4 +1,4 @@
-"""How well the outlines of predicted classes follow the true ones.
+"""Boundary F1: agreement of the outlines of predicted and true classes.
 
 Legend: K classes, H x W pixels.
 """
@@ -41,7 +41,7 @@ def boundary_f1(predicted_HW: Tensor, true_HW: Tensor, classes: int) -> Tensor:
 
 
 def _edges(labels_HW: Tensor) -> Tensor:
-    """Return which pixels have a neighbour above, below, left or right of another class."""
+    """Return the mask of the pixels that have a neighbour above, below, left or right of another class."""
     edges_HW = torch.zeros_like(labels_HW, dtype=torch.bool)
     down, across = labels_HW[1:] != labels_HW[:-1], labels_HW[:, 1:] != labels_HW[:, :-1]
     edges_HW[1:] |= down

@@ -1,4 +1,4 @@
-"""Measure a saved segmentation model on pictures with label maps, and write down what was found.
+"""Evaluation of a saved segmentation model on pictures with label maps, with its files and report.
 
 The JSON holds "schema", "numbers", "per_class", "confusion" (rows are true classes), "model", "settings", "broken".
 """
@@ -34,7 +34,7 @@ _WORST = 20  # scenes listed in the report
 
 @dataclass(frozen=True)
 class SceneEvaluation:
-    """What was measured, and of which model.
+    """Measurements of a segmentation model.
 
     Attributes:
         measured: Scores.
@@ -47,7 +47,7 @@ class SceneEvaluation:
     parameters: int
 
     def numbers(self) -> dict[str, float]:
-        """Return the means over classes, and what else there is one number of."""
+        """Return the means over classes, and the other single numbers."""
         return {**self.measured.scores.numbers(), "images_per_second": self.measured.per_second}
 
     def per_class(self) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
 
     Raises:
         ConfigError: If settings do not fit together, or the model has other classes than the file that is named.
-        CheckpointError: If the model cannot be found or read, or tells no classes of pixels.
+        CheckpointError: If the model cannot be found or read, or has no segmentation head.
         DataError: If pictures or label maps are unusable.
         StorageError: If a file cannot be written.
     """
@@ -79,7 +79,7 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
     model = BeitForSemanticSegmentation.from_pretrained(job.model).to(device)
     if model.load_report is not None and any(name.startswith("decode_head.") for name in model.load_report.new):
         raise CheckpointError(
-            f"{job.model} holds no trained segmentation head; expected a model that tells the class of every pixel: "
+            f"{job.model} holds no trained segmentation head; expected a model that predicts the class of every pixel: "
             "train one with beit segment, or leave label_maps.path out"
         )
     names = model.config.class_names
@@ -102,22 +102,22 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
 
 
 def _named(job: EvaluateJob, names: list[str]) -> NamedClasses:
-    """Return the model's classes, with the colours of the file that is named; its names must be the model's."""
+    """Return the model's classes, with the colours of the named file; its names must be the model's."""
     if job.label_maps.classes is None:
         return NamedClasses(names, None)
-    told = read_classes(job.label_maps.classes)
-    if told.names != names:
-        place = next((i for i, pair in enumerate(zip(told.names, names, strict=False)) if pair[0] != pair[1]), None)
+    listed = read_classes(job.label_maps.classes)
+    if listed.names != names:
+        place = next((i for i, pair in enumerate(zip(listed.names, names, strict=False)) if pair[0] != pair[1]), None)
         differs = (
-            f"class {place} is {told.names[place]!r} there and {names[place]!r} in the model"
+            f"class {place} is {listed.names[place]!r} there and {names[place]!r} in the model"
             if place is not None
-            else f"{len(told.names)} there and {len(names)} in the model"
+            else f"{len(listed.names)} there and {len(names)} in the model"
         )
         raise ConfigError(
             f"the classes of {job.label_maps.classes} are not those of the model: {differs}; leave label_maps.classes "
             "out to take the model's, or name a model for these"
         )
-    return told
+    return listed
 
 
 def _inference(job: EvaluateJob, image_hw: tuple[int, int], view: Preprocessing) -> SceneInference:

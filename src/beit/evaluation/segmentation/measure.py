@@ -1,4 +1,4 @@
-"""What a segmentation model is worth on held-out scenes, and what it makes of a few."""
+"""Measurement of a segmentation model on held-out scenes, and its report sections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WIDTH = 320  # of a picture in it, in pixels
 
 @dataclass(frozen=True)
 class SceneScore:
-    """How one scene was segmented.
+    """Scores of one scene.
 
     Attributes:
         name: The scene.
@@ -42,7 +42,7 @@ class SceneScore:
 
 @dataclass(frozen=True)
 class MeasuredScenes:
-    """What was measured.
+    """Measurements over scenes.
 
     Attributes:
         scores: Agreement with the label maps.
@@ -86,8 +86,8 @@ def measure_scenes(
         alone = _scores_of(model)
         alone.add(found_HW, true_HW)
         scores.join(alone)
-        told = alone.numbers()
-        scenes.append(SceneScore(source.name(index), told["pixel_accuracy"], told["mean_iou"]))
+        numbers = alone.numbers()
+        scenes.append(SceneScore(source.name(index), numbers["pixel_accuracy"], numbers["mean_iou"]))
     require_usable(scores.pictures, len(source), broken)
     return MeasuredScenes(scores, scenes, len(scenes) / max(seconds, 1e-9), broken)
 
@@ -119,9 +119,9 @@ def score_sections(measured: MeasuredScenes, names: list[str]) -> list[Section]:
 
 
 def overlay_section(model: BeitForSemanticSegmentation, how: SceneInference, source: ImageSource) -> Section:
-    """Return a few scenes with what the model sees in them, above what is in their label maps."""
+    """Return the report section of a few scenes: predictions over the picture, the label map, the picture."""
     names = model.config.class_names
-    section = Section("Scenes", "From top to bottom: what the model says over the picture, its label map, the picture.")
+    section = Section("Scenes", "From top to bottom: predicted classes over the picture, its label map, the picture.")
     present = set[int]()
     some = spread(source, SHOWN)
     for index in range(len(some)):

@@ -1,4 +1,4 @@
-"""How well predicted label maps agree with the true ones.
+"""Scores of predicted label maps against the true ones: IoU, pixel accuracy, boundary F1.
 
 Legend: K classes, H x W pixels.
 """
@@ -17,7 +17,7 @@ from beit.image import IGNORED
 
 @dataclass
 class SegmentationScores:
-    """Counts over pictures, and what follows from them.
+    """Counts over pictures, and the scores that follow from them.
 
     Attributes:
         classes: Number of classes K.

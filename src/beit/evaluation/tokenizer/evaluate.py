@@ -1,4 +1,4 @@
-"""Measure a tokenizer on pictures."""
+"""Evaluation of a tokenizer on pictures, with its files and report."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 
 from beit.data import BrokenPictures
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.pictures import reconstruction_section
+from beit.evaluation.tokenizer.drawings import reconstruction_section
+from beit.evaluation.tokenizer.encoder import load_encoder
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer, predicted_features
-from beit.evaluation.tokenizer.ready import ready_tokenizer
 from beit.files import write_json
 from beit.geometry import Grid
 from beit.reports.report import Section, numbers_table, write_report
@@ -29,7 +29,7 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
         DataError: If no picture, or too few, are usable.
         StorageError: If the disk is full.
     """
-    tokenizer, encoder, side = ready_tokenizer(job)
+    tokenizer, encoder, side = load_encoder(job)
     teacher = None
     if job.teacher is not None:
         tokens = side // tokenizer.stride

@@ -1,4 +1,4 @@
-"""What a tokenizer keeps of pictures it was not trained on.
+"""Quality of a tokenizer: use of its codebook, and reconstruction of pixels or features.
 
 Legend: B batch, C channels, h x w tokens, H x W pixels, N = h * w, T features of a teacher, V codebook size.
 """
@@ -35,7 +35,7 @@ _LEAST_L2 = 1e-12  # a perfect reconstruction counts as 120 dB: JSON has no infi
 
 @dataclass(frozen=True)
 class TokenizerQuality:
-    """What was measured.
+    """Measurements of a tokenizer.
 
     Attributes:
         used_codes: Codes that occur.
@@ -59,7 +59,7 @@ class TokenizerQuality:
     similarity: float | None = None
 
     def numbers(self) -> dict[str, float]:
-        """Return what was measured, without what was not."""
+        """Return the measurements, without those that do not apply."""
         names = ("psnr", "l1", "l2", "similarity", "used_codes", "vocab_size", "perplexity", "pictures")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
@@ -79,7 +79,7 @@ def measure_tokenizer(
     teacher: Teacher | None = None,
     most: int | None = None,
 ) -> tuple[TokenizerQuality, list[BrokenPicture]]:
-    """Measure a tokenizer on pictures; return what was measured, and the broken pictures that were left out.
+    """Measure a tokenizer on pictures; return the measurements, and the broken pictures that were left out.
 
     Args:
         encoder: The tokenizer, ready to encode.
@@ -118,7 +118,7 @@ def measure_tokenizer(
 
 
 def quality_line(quality: Mapping[str, float]) -> str:
-    """Return the numbers of a `TokenizerQuality`, for a person."""
+    """Return the numbers of a `TokenizerQuality` as a line of text."""
     parts: list[str] = []
     if "psnr" in quality:
         parts.append(
@@ -132,7 +132,7 @@ def quality_line(quality: Mapping[str, float]) -> str:
 
 
 def says_little(quality: Mapping[str, float]) -> str | None:
-    """Return a warning if tokens hardly differ, so that there is next to nothing to predict; None if they do."""
+    """Return a warning if tokens hardly vary, so that there is next to nothing to predict; None if they do."""
     if quality["perplexity"] >= max(_LEAST_PERPLEXITY, _LEAST_SHARE * quality["vocab_size"]):
         return None
     return (

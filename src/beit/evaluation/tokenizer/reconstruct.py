@@ -1,4 +1,4 @@
-"""Pictures beside what their visual tokens keep of them."""
+"""Sheet of pictures above their reconstructions from visual tokens."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from PIL import Image
 
 from beit.data import BrokenPictures
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.pictures import sample_pixels
+from beit.evaluation.tokenizer.drawings import sample_pixels
+from beit.evaluation.tokenizer.encoder import load_encoder
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer
-from beit.evaluation.tokenizer.ready import ready_tokenizer
 from beit.files import atomic_file
 from beit.settings.inputs import open_pictures
 from beit.settings.tokenizer import ReconstructJob
@@ -28,7 +28,7 @@ def reconstruct_pictures(job: ReconstructJob) -> TokenizerQuality:
         DataError: If no picture is usable.
         StorageError: If the disk is full.
     """
-    tokenizer, encoder, side = ready_tokenizer(job)
+    tokenizer, encoder, side = load_encoder(job)
     if not tokenizer.decodes_pixels:
         raise ConfigError(
             f"{job.tokenizer} has no decoder that paints pixels; use `beit tokenizer evaluate --report` to see what "

@@ -1,4 +1,4 @@
-"""Models written as files that run without the code that trained them.
+"""Export of models to files that run without this package: ONNX, OpenVINO, torch.
 
 `export` and `ExportJob` are found here; they are loaded on first use (PEP 562), since they need torch.
 """

@@ -10,8 +10,8 @@ from typing import Any
 from beit import __version__
 from beit.files import write_json, write_text
 from beit.inference.export.check import Check
+from beit.inference.export.model import ExportModel
 from beit.inference.export.program import INPUT
-from beit.inference.export.subject import Subject
 from beit.inference.exported import EXPORT_NAME, EXPORT_VERSION, FILES
 from beit.settings.export import DYNAMIC, ExportJob, ExportPrecision
 
@@ -24,24 +24,24 @@ _MEANS: dict[ExportPrecision, str] = {
 }
 
 
-def description_of(subject: Subject, job: ExportJob, folder: Path) -> dict[str, Any]:
+def description_of(model: ExportModel, job: ExportJob, folder: Path) -> dict[str, Any]:
     """Return the content of `export.json`, but for the check."""
-    height, width = subject.view.image_hw
-    side = ["rows * " + str(subject.config.patch_hw[0]), "columns * " + str(subject.config.patch_hw[1])]
-    shape = [job.batch_size, subject.config.num_channels, *(side if subject.any_size else (height, width))]
+    height, width = model.view.image_hw
+    side = ["rows * " + str(model.config.patch_hw[0]), "columns * " + str(model.config.patch_hw[1])]
+    shape = [job.batch_size, model.config.num_channels, *(side if model.any_size else (height, width))]
     libraries = {name: _version(name) for name in ("torch", *_LIBRARIES[job.to])}
     return {
         "export_version": EXPORT_VERSION,
-        "source": subject.source,
+        "source": model.source,
         "format": job.to,
         "precision": job.precision,
-        "task": subject.task,
+        "task": model.task,
         "input": {"name": INPUT, "shape": shape, "dtype": "float32"},
-        "output": {"name": subject.output.name, "dtype": "float32"},
+        "output": {"name": model.output.name, "dtype": "float32"},
         "batch": None if job.batch_size == DYNAMIC else job.batch_size,
         "image_height": height,
         "image_width": width,
-        "any_size": subject.any_size,
+        "any_size": model.any_size,
         "opset": job.opset if job.to == "onnx" else None,
         "sha256": {name: _digest(folder / name) for name in FILES[job.to]},
         "versions": {"beit": __version__, **{name: version for name, version in libraries.items() if version}},
@@ -53,26 +53,26 @@ def write_description(description: dict[str, Any], folder: Path) -> None:
     write_json(folder / EXPORT_NAME, description)
 
 
-def write_card(description: dict[str, Any], check: Check, subject: Subject, folder: Path) -> None:
+def write_card(description: dict[str, Any], check: Check, model: ExportModel, folder: Path) -> None:
     """Write the model card."""
     shape = ", ".join(str(length) for length in description["input"]["shape"])
-    classes = f", {subject.config.num_labels} classes (`config.json` names them)" if subject.output.scores else ""
-    mean, std = ([round(value, 4) for value in values] for values in (subject.view.mean, subject.view.std))
+    classes = f", {model.config.num_labels} classes (`config.json` names them)" if model.output.scores else ""
+    mean, std = ([round(value, 4) for value in values] for values in (model.view.mean, model.view.std))
     files = "\n".join(
         f"- `{name}`" for name in (*description["sha256"], "config.json", "preprocessor_config.json", EXPORT_NAME)
     )
     trust = ", trust=True" if description["format"] == "torch" else ""
     note = _TRUST if description["format"] == "torch" else ""
-    text = f"""# {subject.source}, exported for {_RUNS_WITH[description["format"]]}
+    text = f"""# {model.source}, exported for {_RUNS_WITH[description["format"]]}
 
-A BEiT that was made to {subject.task}{classes}, in {description["precision"]}: {_MEANS[description["precision"]]}.
+A BEiT that was made to {model.task}{classes}, in {description["precision"]}: {_MEANS[description["precision"]]}.
 
 | | |
 |---|---|
-| source | {subject.source} |
-| parameters | {subject.model.num_parameters():,} |
+| source | {model.source} |
+| parameters | {model.torch_model.num_parameters():,} |
 | input | `{INPUT}`: float32 ({shape}), RGB, divided by 255, less the mean {mean}, divided by the deviation {std} |
-| output | `{subject.output.name}`: float32, {subject.output.about} |
+| output | `{model.output.name}`: float32, {model.output.about} |
 | written with | {", ".join(f"{name} {version}" for name, version in description["versions"].items())} |
 
 Checked against the PyTorch model when it was written: {check}.

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from beit.errors import CheckpointError
-from beit.inference.export.pictures import Examples
-from beit.inference.export.subject import Subject, at_size
+from beit.inference.export.examples import Examples
+from beit.inference.export.model import ExportModel, at_size
 from beit.inference.runners.runner import Floats, Runner
 from beit.settings.export import ExportPrecision
 
@@ -63,11 +63,11 @@ class Check:
     agreement: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it."""
+        """Return all values for `export.json`."""
         return asdict(self)
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the check in one line."""
         agreement = "" if self.agreement is None else f", same best class {self.agreement:.2%}"
         return (
             f"largest difference {self.difference:.1e} of {self.largest:.2g}, cosine {self.cosine:.5f}{agreement} "
@@ -75,19 +75,19 @@ class Check:
         )
 
 
-def checked(runner: Runner, subject: Subject, precision: ExportPrecision, examples: Examples) -> Check:
+def checked(runner: Runner, model: ExportModel, precision: ExportPrecision, examples: Examples) -> Check:
     """Compare an exported file with the model on pictures.
 
     Args:
-        runner: The file at work.
-        subject: The model.
+        runner: The exported file, loaded.
+        model: The model.
         precision: How exact the file is meant to be.
         examples: The pictures, in batches; if any size is welcome, one of them again, larger and of another shape.
 
     Raises:
         CheckpointError: If they differ by more than `LIMITS`.
     """
-    pairs = list(_outputs(runner, subject, examples))
+    pairs = list(_outputs(runner, model, examples))
     expected, found = (np.concatenate(outputs) for outputs in zip(*pairs, strict=True))
     check = Check(
         len(expected),
@@ -95,20 +95,20 @@ def checked(runner: Runner, subject: Subject, precision: ExportPrecision, exampl
         float(np.abs(found - expected).max()),
         float(np.abs(expected).max()),
         float(_cosines(found, expected).mean()),
-        float((found.argmax(1) == expected.argmax(1)).mean()) if subject.output.scores else None,
+        float((found.argmax(1) == expected.argmax(1)).mean()) if model.output.scores else None,
     )
     _judge(check, precision)
     return check
 
 
-def _outputs(runner: Runner, subject: Subject, examples: Examples) -> Iterator[tuple[Floats, Floats]]:
+def _outputs(runner: Runner, model: ExportModel, examples: Examples) -> Iterator[tuple[Floats, Floats]]:
     """Yield the outputs of the model and of the file."""
-    for pixels_BCHW in examples.batches(subject.view, _BATCH):
-        yield subject.reference(pixels_BCHW), runner(pixels_BCHW)
-    if subject.any_size:
-        (height, width), patch_hw = subject.view.image_hw, subject.config.patch_hw
-        pixels_BCHW = next(examples.batches(at_size(subject.view, (height + patch_hw[0], width + 3 * patch_hw[1])), 1))
-        yield subject.reference(pixels_BCHW), runner(pixels_BCHW)
+    for pixels_BCHW in examples.batches(model.view, _BATCH):
+        yield model.reference(pixels_BCHW), runner(pixels_BCHW)
+    if model.any_size:
+        (height, width), patch_hw = model.view.image_hw, model.config.patch_hw
+        pixels_BCHW = next(examples.batches(at_size(model.view, (height + patch_hw[0], width + 3 * patch_hw[1])), 1))
+        yield model.reference(pixels_BCHW), runner(pixels_BCHW)
 
 
 def _cosines(found: Floats, expected: Floats) -> Floats:
@@ -129,6 +129,6 @@ def _judge(check: Check, precision: ExportPrecision) -> None:
         )
         remedy = "choose another target" if precision == "fp32" else "choose fp32, or show more typical pictures"
         raise CheckpointError(
-            f"the exported file does not give what the model gives: {check}; expected {exact}a cosine of at least "
+            f"the outputs of the exported file differ from the model's: {check}; expected {exact}a cosine of at least "
             f"{limits.cosine} and the same best class in {limits.agreement:.0%}: nothing was written, {remedy}"
         )

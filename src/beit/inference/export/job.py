@@ -12,11 +12,11 @@ from beit.errors import ConfigError, missing_extra
 from beit.files import atomic_folder, write_bytes
 from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
+from beit.inference.export.examples import Examples
+from beit.inference.export.model import ExportModel, load_export_model
 from beit.inference.export.onnx_file import write_onnx
 from beit.inference.export.openvino_file import write_openvino
-from beit.inference.export.pictures import Examples
 from beit.inference.export.program import trace
-from beit.inference.export.subject import Subject, load_subject
 from beit.inference.export.torch_file import write_torch
 from beit.inference.exported import FILES, load_exported
 from beit.inference.runners.runner import Floats
@@ -41,7 +41,7 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
 
     Raises:
         ConfigError: If the settings do not fit the model, or the folder holds something.
-        CheckpointError: If the model is damaged, or the file does not give what the model gives; nothing is left then.
+        CheckpointError: If the model is damaged, or the outputs of the file differ from its own; nothing is left then.
         DataError: If pictures are missing or broken.
         MissingExtraError: If a library is not installed.
         StorageError: If the folder cannot be written.
@@ -50,17 +50,17 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
     examples = Examples.of(job.check or job.calibration, CHECK_PICTURES)
     calibration = None if job.calibration is None else Examples.of(job.calibration, CALIBRATION_PICTURES)
     on_stage("loading the model")
-    subject = load_subject(job)
+    model = load_export_model(job)
     with atomic_folder(Path(job.output)) as folder:
-        _write_model(subject, job, folder, calibration, on_stage)
-        _write_beside(subject, job, folder)
-        description = description_of(subject, job, folder)
+        _write_model(model, job, folder, calibration, on_stage)
+        _write_beside(model, job, folder)
+        description = description_of(model, job, folder)
         write_description(description, folder)
         on_stage(f"checking it on {len(examples)} pictures")
-        check = checked(load_exported(folder, trust=True), subject, job.precision, examples)
+        check = checked(load_exported(folder, trust=True), model, job.precision, examples)
         description["check"] = check.to_json()
         write_description(description, folder)
-        write_card(description, check, subject, folder)
+        write_card(description, check, model, folder)
     return {**description, "said": str(check)}
 
 
@@ -79,27 +79,27 @@ def _check(job: ExportJob) -> None:
 
 
 def _write_model(
-    subject: Subject,
+    model: ExportModel,
     job: ExportJob,
     folder: Path,
     calibration: Examples | None,
     on_stage: Callable[[str], None],
 ) -> None:
     """Write the file that computes."""
-    file, output = folder / FILES[job.to][0], subject.output
+    file, output = folder / FILES[job.to][0], model.output
     on_stage("tracing the model")
-    program = trace(subject, job)
+    program = trace(model, job)
     on_stage(f"writing {file.name}, in {job.precision}")
     if job.to == "onnx":
         write_onnx(program, file, output.name, job.opset, job.precision)
     elif job.to == "openvino":
-        shown = None if calibration is None else _whole_batches(calibration, subject, job)
+        shown = None if calibration is None else _whole_batches(calibration, model, job)
         write_openvino(program, file, output, job.precision, shown)
     else:
         write_torch(program, file)
 
 
-def _whole_batches(calibration: Examples, subject: Subject, job: ExportJob) -> list[Floats]:
+def _whole_batches(calibration: Examples, model: ExportModel, job: ExportJob) -> list[Floats]:
     """Return pixels in batches that the file takes.
 
     Raises:
@@ -108,14 +108,14 @@ def _whole_batches(calibration: Examples, subject: Subject, job: ExportJob) -> l
     size = 1 if job.batch_size == DYNAMIC else job.batch_size
     if len(calibration) < size:
         raise ConfigError(f"there are {len(calibration)} pictures to calibrate with; expected at least a batch, {size}")
-    return [pixels_BCHW for pixels_BCHW in calibration.batches(subject.view, size) if len(pixels_BCHW) == size]
+    return [pixels_BCHW for pixels_BCHW in calibration.batches(model.view, size) if len(pixels_BCHW) == size]
 
 
-def _write_beside(subject: Subject, job: ExportJob, folder: Path) -> None:
-    """Write the preprocessing of pictures, and the meaning of the outputs."""
-    config = BeitConfig.from_dict({**subject.config.to_dict(), "image_size": list(subject.view.image_hw)})
+def _write_beside(model: ExportModel, job: ExportJob, folder: Path) -> None:
+    """Write the files beside the model: preprocessing, config and scene inference."""
+    config = BeitConfig.from_dict({**model.config.to_dict(), "image_size": list(model.view.image_hw)})
     config.save_pretrained(folder)
-    subject.view.save_pretrained(folder)
+    model.view.save_pretrained(folder)
     scene = Path(job.model) / SCENE_NAME
-    if subject.output.windows and scene.is_file() and job.image_size is None:  # windows of the same size
+    if model.output.windows and scene.is_file() and job.image_size is None:  # windows of the same size
         write_bytes(folder / scene.name, scene.read_bytes())

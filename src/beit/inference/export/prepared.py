@@ -1,4 +1,4 @@
-"""A copy of a model in the form in which it is exported: what does not depend on the pictures is computed already.
+"""Preparation of a model for export: everything that does not depend on the pictures is computed ahead.
 
 Relative position biases are looked up for the one size of the pictures, layer scale is multiplied into the weights
 before it. The numbers are the same.
@@ -104,7 +104,7 @@ def _fix_biases(encoder: Encoder, image_hw: tuple[int, int], patch_size: int | t
         index_SS = position_index(grid, table.relative_position_bias_table.device)
         # by name: what takes its place is of another class
         setattr(owner, "relative_position_bias", FixedBias(table(Positions(grid, index_SS))))  # noqa: B010
-    encoder.biased = False  # nobody asks where the tokens lie
+    encoder.biased = False  # the positions of tokens are not used
 
 
 def _bias_of(module: nn.Module) -> RelativePositionBias | None:

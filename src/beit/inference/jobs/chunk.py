@@ -1,4 +1,4 @@
-"""Results about some pictures, as they travel from the model to the files."""
+"""Chunk of results, as it passes from the model to the files and between processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class Chunk:
-    """The results about a part of a unit of work.
+    """Results about a part of a unit of work.
 
     Attributes:
         unit: Number of the unit.
@@ -31,7 +31,7 @@ class Chunk:
     broken: list[tuple[str, str]] = field(default_factory=list)
 
     def to_bytes(self) -> bytes:
-        """Return all of it as JSON."""
+        """Return the chunk as JSON."""
         files = {name: base64.b64encode(content).decode() for name, content in self.files.items()}
         return json.dumps({**asdict(self), "files": files}).encode()
 

@@ -31,12 +31,12 @@ class Named:
 
     @property
     def is_film(self) -> bool:
-        """Whether it has frames."""
+        """Return whether it has frames."""
         return self.path.suffix.lower() in FILMS
 
 
 def named_files(places: Sequence[str]) -> list[Named]:
-    """Return the files of some places, those of folders in the order of their paths.
+    """Return the files at some paths, those of folders in the order of their paths.
 
     Raises:
         DataError: If a place does not exist, a folder has no pictures, or two files would be called the same.
@@ -62,7 +62,7 @@ def refuse_twice(stems: Iterable[str]) -> None:
     """
     stem, times = max(Counter(stems).items(), key=lambda item: item[1], default=("", 0))
     if times > 1:
-        raise DataError(f"two files are called {stem!r}; what is made of one would replace the other: rename it")
+        raise DataError(f"two files are called {stem!r}; the results of one would replace the other's: rename it")
 
 
 def film_frames(film: Path, first: int = 0) -> Iterator[tuple[int, Image.Image]]:

@@ -12,9 +12,9 @@ from typing import Any
 from beit import __version__
 from beit.errors import ConfigError
 from beit.inference.jobs.chunk import Chunk
-from beit.inference.jobs.places import CHUNK, Collection, Unit, digest, open_places
+from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inputs
+from beit.inference.jobs.pipeline import Pipeline, Todo
 from beit.inference.jobs.state import JobState, Summary
-from beit.inference.jobs.work import Answerer, Todo
 from beit.inference.jobs.writers import Format, chosen_format, write_rows
 from beit.inference.predictor import Predictor
 from beit.inference.tasks.registry import task_named
@@ -53,14 +53,14 @@ class Prediction:
     @cached_property
     def collections(self) -> list[Collection]:
         """The pictures, opened."""
-        return open_places(self.job.pictures)
+        return open_inputs(self.job.pictures)
 
     def units(self) -> list[Unit]:
         """Return the units of work, in order."""
         size = CHUNK if self.job.output is not None else self.job.batch_size  # what is printed should not wait for long
         return [unit for number, one in enumerate(self.collections) for unit in one.units(number, size)]
 
-    def answerer(self, threads: int) -> Answerer:
+    def pipeline(self, threads: int) -> Pipeline:
         """Load the model, then open the pictures.
 
         Raises:
@@ -72,19 +72,19 @@ class Prediction:
             job.model, device=job.device, precision=job.precision, tokenizer=job.tokenizer
         )
         drawing = self.format == "pictures"
-        return Answerer(predictor, job.task, self.options, self.collections, job.batch_size, threads, drawing)
+        return Pipeline(predictor, job.task, self.options, self.collections, job.batch_size, threads, drawing)
 
     def trial(self) -> None:
         """Load everything once on the CPU, to fail here for a model that cannot do the task."""
-        Prediction(replace(self.job, device="cpu", precision="fp32")).answerer(threads=1)
+        Prediction(replace(self.job, device="cpu", precision="fp32")).pipeline(threads=1)
 
     def __reduce__(self) -> tuple[type[Prediction], tuple[PredictJob]]:
-        """Leave what was opened behind: other processes open it themselves."""
+        """Drop open files: other processes open them themselves."""
         return Prediction, (self.job,)
 
 
 def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
-    """Do a job, or the rest of it; a stop changes nothing in what is written.
+    """Run a job, or the rest of it; the results are the same however often it was stopped.
 
     Args:
         job: The job.
@@ -112,12 +112,12 @@ def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable
 
 
 def _run_unwritten(work: Prediction, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
-    """Do a job that writes nothing."""
-    answerer = work.answerer(work.job.workers)
+    """Run a job that writes nothing."""
+    pipeline = work.pipeline(work.job.workers)
     todo = [(number, unit, 0) for number, unit in enumerate(work.units())]
     pictures, broken = 0, _lost(work, done)
     begun(_pictures(todo))
-    for chunk in answerer(todo):
+    for chunk in pipeline(todo):
         pictures += len(chunk.rows)
         broken += chunk.broken
         done(chunk)
@@ -129,7 +129,7 @@ def _chunks(work: Prediction, todo: list[Todo]) -> Iterator[Chunk]:
         from beit.inference.jobs.ray_engine import ray_chunks
 
         return ray_chunks(work, todo)
-    return work.answerer(work.job.workers)(todo) if todo else iter(())
+    return work.pipeline(work.job.workers)(todo) if todo else iter(())
 
 
 def _pictures(todo: list[Todo]) -> int | None:
@@ -146,7 +146,7 @@ def _lost(work: Prediction, done: Callable[[Chunk], None]) -> list[tuple[str, st
 
 
 def _arguments(work: Prediction) -> dict[str, Any]:
-    """Return the values that have to be the same for a job to continue."""
+    """Return the arguments that have to be the same for a job to continue."""
     job = work.job
     return {
         "version": __version__,

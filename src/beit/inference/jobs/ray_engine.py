@@ -1,4 +1,4 @@
-"""The units of a job spread over the machines of a Ray cluster, by Ray Data."""
+"""Ray engine: the units of a job spread over a cluster by Ray Data."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from beit.errors import BeitError, missing_extra
 from beit.inference.jobs.chunk import Chunk
-from beit.inference.jobs.work import Todo
+from beit.inference.jobs.pipeline import Todo
 
 if TYPE_CHECKING:
     from beit.inference.jobs.job import Prediction
 
 
 class _Actor:
-    """One model of the cluster at work; made once in every worker process."""
+    """Pipeline of one worker process of the cluster."""
 
     def __init__(self, work: Prediction) -> None:
-        self._units, self._answerer = work.units(), work.answerer(threads=1)
+        self._units, self._pipeline = work.units(), work.pipeline(threads=1)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for number, first in zip(batch["unit"].tolist(), batch["first"].tolist(), strict=True):
-            for chunk in self._answerer([(number, self._units[number], first)]):
+            for chunk in self._pipeline([(number, self._units[number], first)]):
                 yield {"chunk": [chunk.to_bytes()]}
 
 

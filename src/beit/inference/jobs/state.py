@@ -15,15 +15,15 @@ from typing import Any
 from beit.errors import ConfigError
 from beit.files import discard_leftovers, make_folder, parse_json, read_json, write_bytes, write_json, write_text
 from beit.inference.jobs.chunk import Chunk
-from beit.inference.jobs.places import Unit
-from beit.inference.jobs.work import Todo
+from beit.inference.jobs.inputs import Unit
+from beit.inference.jobs.pipeline import Todo
 
 _CHUNK = re.compile(r"(\d+)-(\d+)(-last)?\.jsonl")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """End of a job.
+    """Summary of a finished job.
 
     Attributes:
         pictures: Pictures that have a result.
@@ -35,7 +35,7 @@ class Summary:
 
 
 class JobState:
-    """The hidden folder of a job, beside its file or in its folder.
+    """State of a job in a hidden folder, beside its file or in its folder.
 
     Args:
         output: The file or folder that the job makes.
@@ -48,7 +48,7 @@ class JobState:
         self._record, self._chunks = self._folder / "job.json", self._folder / "chunks"
 
     def begin(self, arguments: dict[str, Any]) -> Summary | None:
-        """Begin a job, or take up one with the same arguments; return how it ended if it did.
+        """Begin a job, or continue one with the same arguments; return the summary if it has ended.
 
         Raises:
             ConfigError: If what is there was made with other arguments, or is not known to be of a job.
@@ -115,7 +115,7 @@ class JobState:
                 yield from file
 
     def end(self, arguments: dict[str, Any], lost: list[tuple[str, str]]) -> Summary:
-        """Note that all is done, but for what was `lost` as a whole, and remove the chunks."""
+        """Record the end of the job, with the shards that were `lost` as a whole, and remove the chunks."""
         pictures, broken = 0, [*lost]
         for path in sorted(self._chunks.iterdir()):
             with path.open(encoding="utf-8") as file:
@@ -141,7 +141,7 @@ class JobState:
         write_json(self._record, {"arguments": arguments, "ended": ended}, indent=1)
 
     def _before(self) -> dict[str, Any]:
-        """Return the record of the job that is there; nothing if there is none."""
+        """Return the record of an earlier job, empty if there is none."""
         if not self._record.exists():
             return {}
         remedy = f"remove {self._folder} to start afresh"

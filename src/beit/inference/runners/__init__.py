@@ -1,1 +1,1 @@
-"""Models as runners of pixels, and what the predictor's tasks need of them."""
+"""Runners: torch and exported models behind one interface, from pixels to outputs."""

@@ -1,4 +1,4 @@
-"""Loaded models: a runner, how it is shown pictures, and the parts that some tasks need.
+"""Loaded models: a runner, its preprocessing, and the parts that some tasks need.
 
 Legend: B batch, C channels, D hidden, H x W pixels.
 """
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class LoadedModel:
-    """A model as the tasks of a predictor see it.
+    """Model as the tasks of a predictor see it.
 
     Args:
-        runner: What computes.
-        preprocessing: How it is shown pictures.
-        scene: How a segmentation model is shown pictures of any size.
-        tokenizer: Makes a pre-training model able to reconstruct.
+        runner: The model: torch or an exported file.
+        preprocessing: Preprocessing of pictures.
+        scene: Scene inference of a segmentation model.
+        tokenizer: Tokenizer with which a pre-training model reconstructs.
 
     Attributes:
-        runner: What computes.
-        preprocessing: How it is shown pictures.
-        scene: How a segmentation model is shown pictures of any size.
+        runner: The model: torch or an exported file.
+        preprocessing: Preprocessing of pictures.
+        scene: Scene inference of a segmentation model.
         grid: Patches of a picture, (height, width).
         reconstructor: Paints hidden patches; None without a tokenizer.
 

@@ -51,7 +51,7 @@ class Reconstructor:
         self._tokenizer_view = Views(view, None, (grid.height * tokenizer.stride, grid.width * tokenizer.stride))
 
     def __call__(self, picture: Image.Image, mask: NDArray[np.bool_]) -> tuple[Image.Image, Image.Image, Image.Image]:
-        """Return what the model sees of an RGB picture, the same with grey patches, and its reconstruction.
+        """Return the model's view of an RGB picture, the same with grey patches, and its reconstruction.
 
         Args:
             picture: Of any size.

@@ -1,4 +1,4 @@
-"""Interface between a predictor and what computes: a torch model, or an exported file.
+"""Interface of runners: a torch model or an exported file behind a predictor.
 
 Legend: B batch, C channels, D hidden, K classes, H x W pixels, h x w places of a map.
 """

@@ -88,7 +88,7 @@ def _task_of(model: BeitPreTrainedModel) -> TaskName:
 
 
 class _Computing:
-    """Inference mode and autocast, entered together."""
+    """Context of inference mode and autocast."""
 
     def __init__(self, precision: Precision, device: torch.device) -> None:
         import torch

@@ -1,4 +1,4 @@
-"""Attention maps: how much each head of a layer attends to every patch.
+"""Attention maps: the attention of each head of a layer to every patch.
 
 Legend: S = 1 + N tokens; rows and cols count patches.
 """

@@ -90,7 +90,7 @@ class Classify(PredictorTask[ClassifyOptions, Classification]):
         return model.runner.task == self.name and model.config.problem_type != "regression"
 
     def remedy(self, model: LoadedModel) -> str:
-        """Return how to get classes."""
+        """Return the way to get classes."""
         if model.config.problem_type == "regression":
             return "it gives numbers, not classes; "
         return no_classes(model, "beit finetune")
@@ -132,7 +132,7 @@ class Classify(PredictorTask[ClassifyOptions, Classification]):
 
 
 def no_classes(model: LoadedModel, command: str) -> str:
-    """Return how a torch model without classes gets some; nothing of a model that has others."""
+    """Return the remedy for a torch model without classes; empty for a model that has other classes."""
     if model.runner.task != "embed" or not isinstance(model.runner, TorchRunner):
         return ""
     return f"it has no classes yet; fine-tune it ({command} --checkpoint MODEL) or choose another --task; "

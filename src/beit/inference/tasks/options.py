@@ -34,7 +34,7 @@ class Limits:
         )
 
     def __str__(self) -> str:
-        """Say it in words, such as "a number above 0, at most 1"."""
+        """Return the range in words, such as "a number above 0, at most 1"."""
         words = [
             None if self.least is None else f"at least {self.least:g}",
             None if self.above is None else f"a number above {self.above:g}",

@@ -1,4 +1,4 @@
-"""Registry of the predictor's tasks: the one list that everything else derives its own from."""
+"""Registry of the predictor's tasks: the one list from which all others are derived."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Segment(PredictorTask[TaskOptions, Segmentation]):
         return model.runner.task == self.name
 
     def remedy(self, model: LoadedModel) -> str:
-        """Return how to get classes."""
+        """Return the way to get classes."""
         return no_classes(model, "beit segment")
 
     def results(

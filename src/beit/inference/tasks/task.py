@@ -1,4 +1,4 @@
-"""Contract of a predictor task: all that command line, jobs, service, page and exports ask of it."""
+"""Contract of a predictor task, as command line, jobs, service, page and exports use it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TaskResult(Protocol):
         ...
 
     def show(self) -> None:
-        """Show it to a person: print it, or open a picture."""
+        """Print the result, or open a picture of it."""
         ...
 
 
@@ -93,14 +93,14 @@ class PredictorTask(ABC, Generic[Options, Result]):
 
     @abstractmethod
     def possible(self, model: LoadedModel) -> bool:
-        """Return whether a model can do it."""
+        """Return whether a model can do the task."""
 
     def remedy(self, model: LoadedModel) -> str:
-        """Return why a model cannot do it and what helps, to be followed by the tasks that it can do."""
+        """Return the reason why a model cannot do the task, and the remedy; the tasks that it can do follow it."""
         return ""
 
     def prepare(self, model: LoadedModel, picture: Image.Image) -> Any:
-        """Return what `results` takes of an RGB picture; several threads may do so at once."""
+        """Return the input of `results` for an RGB picture; several threads may do so at once."""
         return model.preprocessing(picture) if self.batched else picture
 
     @abstractmethod

@@ -9,13 +9,13 @@ import numpy as np
 from beit.config import ProblemType
 from beit.data import PAIR, ImageSource, check_shared_batch
 from beit.errors import ConfigError, DataError
-from beit.evaluation.classification.problems import PROBLEMS
+from beit.evaluation.classification.problem_type import PROBLEMS
 from beit.settings.finetune import FinetuneJob
 from beit.settings.inputs import Sources
 
 
 def check_labels(sources: Sources, job: FinetuneJob) -> tuple[list[str], ProblemType]:
-    """Return the names of the classes and the kind of problem, after checking the labels.
+    """Return the names of the classes and the problem type, after checking the labels.
 
     Raises:
         DataError: If there are no labels, too few classes, or labels that are none of them.
@@ -96,6 +96,6 @@ def _check_parts(job: FinetuneJob) -> None:
 
 
 def label_identity(source: ImageSource) -> dict[str, str]:
-    """Return what must be the same when the run continues: the hash of the labels."""
+    """Return the identity of the labels, which must be the same when the run continues: their hash."""
     content = np.ascontiguousarray(source.labels).tobytes() + "\n".join(source.classes or ()).encode()
     return {"labels": hashlib.sha256(content).hexdigest()[:16]}

@@ -1,4 +1,4 @@
-"""The loss of fine-tuning in JAX: the same as in `loss.py`.
+"""Loss of fine-tuning in JAX: the same as in `loss.py`.
 
 Legend: B batch, K classes, labels or numbers.
 """

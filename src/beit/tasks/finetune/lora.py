@@ -1,6 +1,6 @@
-"""Low-rank adaptation (arXiv 2106.09685): a frozen weight matrix, and a product of two thin ones that is learnt.
+"""Low-rank adaptation (arXiv 2106.09685): a frozen weight matrix plus a trained product of two thin ones.
 
-The product is a parametrisation of the weight, so that the models know nothing of it; merged into the weights, it
+The product is a parametrisation of the weight, so that the models need no code for it; merged into the weights, it
 leaves an ordinary model.
 
 Legend: I inputs, O outputs, R rank.
@@ -50,7 +50,7 @@ class LowRank(nn.Module):
 
 
 def adapt(model: BeitForImageClassification, settings: LoraSettings) -> None:
-    """Freeze the encoder of a model and add what is learnt to the weights of its layers; the head stays trainable."""
+    """Freeze the encoder of a model and add trainable products to the weights of its layers; the head stays free."""
     assert settings.rank is not None  # noqa: S101  # for the type checker
     model.beit.requires_grad_(requires_grad=False)
     for layer in model.beit.encoder.layer:
@@ -74,12 +74,12 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_adapter(model: nn.Module, folder: Path) -> None:
-    """Write what is trained, beside the merged model, so that a run continues from exactly where it was."""
+    """Write the trained parameters beside the merged model, so that a run continues from exactly the same state."""
     write_safetensors(folder / FILE_NAME, {name: value.detach().clone() for name, value in _trained(model).items()})
 
 
 def load_adapter(model: nn.Module, folder: Path) -> None:
-    """Fill what is trained from a folder.
+    """Load the trained parameters from a folder.
 
     Raises:
         CheckpointError: If it is missing or belongs to another model.

@@ -1,4 +1,4 @@
-"""The loss of fine-tuning, for one class per picture, several labels at once, or numbers.
+"""Loss of fine-tuning, for one class per picture, several labels at once, or numbers.
 
 Legend: B batch, K classes, labels or numbers.
 """
@@ -56,7 +56,7 @@ class FinetuneLoss(nn.Module):
         return values
 
     def _losses(self, logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
-        """Return what each class, label or number adds to the loss of a picture."""
+        """Return the contribution of each class, label or number to the loss of a picture."""
         classes = logits_BK.shape[1]
         if self._kind == "regression":
             return functional.mse_loss(logits_BK, targets_BK, reduction="none") / classes

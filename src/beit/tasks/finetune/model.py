@@ -1,4 +1,4 @@
-"""The model that fine-tuning starts from: new, or any checkpoint with what has to change for the task."""
+"""Initial model of a fine-tuning: new, or any checkpoint, adapted to the task."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def starting_model(
 
 
 def _keeps_head(job: FinetuneJob, checkpoint: Checkpoint, before: BeitConfig, classes: list[str]) -> bool:
-    """Return whether the checkpoint's head goes on; with `head: auto`, if it is one for the same classes."""
+    """Return whether training continues the checkpoint's head; with `head: auto`, if it is one for the same classes."""
     has_head = "classifier.weight" in checkpoint.tensors
     if job.head == "keep":
         held = before.num_labels if has_head else 0
@@ -62,7 +62,7 @@ def _keeps_head(job: FinetuneJob, checkpoint: Checkpoint, before: BeitConfig, cl
     if has_head and job.head == "auto":
         held = f"{before.num_labels} classes {_shown(before.class_names)}"
         said = f"the same {held}" if same else f"{held}, the data {len(classes)} {_shown(classes)}"
-        what = "its head goes on" if same else "a new head is trained (head: keep would go on with the old one)"
+        what = "its head is kept" if same else "a new head is trained (head: keep would continue the old one)"
         logger.warning("%s knows %s: %s", job.checkpoint, said, what)
     return same and job.head == "auto"
 
@@ -72,7 +72,7 @@ def _shown(names: list[str]) -> str:
 
 
 def _take_over_norm(model: BeitForImageClassification, checkpoint: Checkpoint) -> None:
-    """Give a classifier on [CLS] the last norm of pre-training, whose name is that of a head's there."""
+    """Copy the last norm of pre-training, which is part of the head there, into a classifier on [CLS]."""
     new = model.load_report.new if model.load_report is not None else ()
     if "beit.layernorm.weight" in new and "layernorm.weight" in checkpoint.tensors:
         with torch.no_grad():
@@ -97,7 +97,7 @@ def _up_to(layer: int | None, model: BeitForImageClassification) -> BeitForImage
 
 
 def start_at_mean(model: BeitForImageClassification, source: ImageSource) -> None:
-    """Let a new head begin with the mean of what it is to learn, not with 0, which may be far off."""
+    """Set the bias of a new head to the mean of the training targets, rather than 0, which may be far off."""
     bias_K = model.get_parameter("classifier.bias")
     if not bias_K.any():  # one that goes on has learnt it already
         with torch.no_grad():

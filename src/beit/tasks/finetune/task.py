@@ -1,4 +1,4 @@
-"""The task of fine-tuning: a BEiT that learns one class, several labels or numbers per picture.
+"""Task of fine-tuning: a BEiT that learns one class, several labels or numbers per picture.
 
 Legend: K classes, labels or numbers.
 """
@@ -17,7 +17,7 @@ from beit.data import PAIR, ImageSource, Mixing, RandAugment, Views
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Measured, Task
-from beit.evaluation.classification.kinds import evaluate_model
+from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.sections import evaluation_sections
 from beit.image import Preprocessing

@@ -1,4 +1,4 @@
-"""Held-out pictures of a pre-training: masked-token prediction in numbers, and drawn.
+"""Measurement of a pre-training on held-out pictures: masked-token prediction in numbers, and drawn.
 
 Legend: B batch, N patches, M masked patches of the batch, V codebook size, h x w patches, C channels, H x W pixels.
 """
@@ -26,7 +26,7 @@ from beit.data import (
     require_usable,
     spread,
 )
-from beit.evaluation.tokenizer.pictures import Painter, mean_patches
+from beit.evaluation.tokenizer.drawings import Painter, mean_patches
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.settings.inputs import Sources, first_pictures
 from beit.tasks.pretrain.loss import PretrainLoss, visual_tokens
@@ -152,7 +152,7 @@ def _token_frequencies(
 
 
 class HiddenPatches:
-    """The same pictures with the same masks, for every look at a model. True tokens and painter are made once.
+    """Pictures with hidden patches for the gallery: the same pictures and masks each time, encoded once.
 
     Args:
         model: What predicts the tokens; it may go on learning between two looks.

@@ -1,4 +1,4 @@
-"""The loss of pre-training in JAX: the same as in `loss.py`.
+"""Loss of pre-training in JAX: the same as in `loss.py`.
 
 Legend: B batch, N patches, m places per picture, M = B * m, V codebook size.
 """

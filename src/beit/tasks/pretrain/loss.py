@@ -1,4 +1,4 @@
-"""The loss of pre-training.
+"""Loss of pre-training: cross-entropy of the visual tokens of masked patches.
 
 Legend: B batch, N patches, m places per picture, M = B * m, V codebook size.
 """
@@ -44,7 +44,7 @@ class PretrainLoss(nn.Module):
 
     @torch.no_grad()
     def prepare(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return what `forward` takes: pictures, masks, the places of the masked patches, and their visual tokens.
+        """Return the inputs of `forward`: pictures, masks, the places of the masked patches, and their visual tokens.
 
         `places` (B, m) and `labels` (B, m) have room for as many patches as a mask may have; where a mask has fewer,
         the labels say that nothing is to be predicted. So every batch has the same shapes, and compiles once.

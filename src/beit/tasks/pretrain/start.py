@@ -1,4 +1,4 @@
-"""The parts that a pre-training starts from, and checks that they fit, before any work is done."""
+"""Starting point of a pre-training: config, masks, tokenizer, and checks that they fit before any work is done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from beit.config import BeitConfig
-from beit.data import MaskPlan, StoredTokens, check_facts, fingerprint
+from beit.data import MaskPlan, StoredTokens, check_identity, fingerprint
 from beit.engine.schedule import Schedule
 from beit.engine.sharding import check_sharding
 from beit.errors import ConfigError
@@ -43,7 +43,7 @@ def starting_config(job: PretrainJob) -> BeitConfig:
 
 
 def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
-    """Return how to mask, after trying it so that impossible settings fail before the run.
+    """Return the plan of the masks, after trying it so that impossible settings fail before the run.
 
     Raises:
         ConfigError: If the grid has no room for such masks.
@@ -215,9 +215,9 @@ def stored_tokens(job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Gri
         job.augment,
         job.run.seed,
     )
-    check_facts(
+    check_identity(
         folder,
-        stored.facts,
+        stored.identity,
         expected,
         f"encode again: `beit tokenizer encode` with the same tokenizer, data and augment, --image_size {image_hw[0]} "
         f"--views {job.fixed_views} --seed {job.run.seed}",

@@ -1,4 +1,4 @@
-"""The task of pre-training: a BEiT that predicts the visual tokens of masked patches."""
+"""Task of pre-training: a BEiT that predicts the visual tokens of masked patches."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         self.tokenizer = load_tokenizer(model)
         if self.accelerator.is_main_process:
             quality = RunFolder(model.parent).read_result()
-            print(f"tokenizer: {quality_line(quality)}")  # noqa: T201  # what follows can be no better than this
+            print(f"tokenizer: {quality_line(quality)}")  # noqa: T201  # pre-training can be no better than its tokenizer
             if warning := says_little(quality):
                 logging.getLogger(__name__).warning(warning)
 

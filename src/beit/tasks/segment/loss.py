@@ -1,4 +1,4 @@
-"""The loss of segmentation: the cross-entropy of every pixel, and of the auxiliary head.
+"""Loss of segmentation: the cross-entropy of every pixel, and of the auxiliary head.
 
 Legend: B batch, K classes, H x W pixels, y x x a map of scores, P pixels that count.
 """
@@ -61,7 +61,7 @@ class SegmentLoss(nn.Module):
 
 
 def hard_pixels(logits_BKHW: Tensor, labels_BHW: Tensor, confidence: float, least: int) -> Tensor:
-    """Return which pixels (B, H, W) have a true class of a probability below `confidence`.
+    """Return the mask (B, H, W) of the pixels whose true class has a probability below `confidence`.
 
     If these are fewer than `least`, it is as many of the least probable, or all that have a class.
 

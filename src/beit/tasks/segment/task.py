@@ -1,4 +1,4 @@
-"""The task of semantic segmentation: a BEiT with UperNet that learns the class of every pixel.
+"""Task of semantic segmentation: a BEiT with UperNet that learns the class of every pixel.
 
 Legend: K classes.
 """
@@ -24,9 +24,9 @@ from beit.reports.report import Section
 from beit.settings.inputs import Sources, preprocessing
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import SegmentJob
+from beit.tasks.segment.class_weights import check_weights, class_weights
 from beit.tasks.segment.loss import SegmentLoss
-from beit.tasks.segment.model import starting_segmenter
-from beit.tasks.segment.parts import check_weights, class_weights, scene_inference, share_batch_norms
+from beit.tasks.segment.model import scene_inference, share_batch_norms, starting_segmenter
 from beit.tasks.segment.pixel_counts import PixelCounts, count_pixels
 
 
@@ -121,7 +121,7 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
         return Measured(numbers, measured.broken, sections)
 
     def save(self, folder: Path, model: Any = None) -> None:
-        """Write the model, or another such as its moving average, and how it is shown scenes into a folder."""
+        """Write the model, or another such as its moving average, and the inference on whole scenes into a folder."""
         super().save(folder, model)
         self.view.save_pretrained(folder)
         self.inference.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The task of training a discrete VAE, the tokenizer of DALL-E.
+"""Task of training a discrete VAE, the tokenizer of DALL-E.
 
 Legend: B batch, C channels, h x w tokens, H x W pixels, V codebook size.
 """

@@ -1,4 +1,4 @@
-"""The common part of both tokenizer trainings: views, use of the codebook, measurement, report.
+"""Common part of the tokenizer trainings: views, use of the codebook, measurement, report.
 
 Legend: V codebook size.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 from beit.data import ImageSource, Views
 from beit.engine.task import M, Measured, Task
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.pictures import reconstruction_section
+from beit.evaluation.tokenizer.drawings import reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import augmentation
@@ -27,7 +27,7 @@ from beit.tokenizer.tokens import count_tokens, perplexity
 
 
 class CodebookWatch(nn.Module):
-    """Counts for how many steps every code has not been used; part of the checkpoint, so that it survives a kill.
+    """Counter of the steps since each code was last used; part of the checkpoint, so that it survives a kill.
 
     Args:
         vocab_size: Codebook size V.
@@ -56,7 +56,7 @@ Job = TypeVar("Job", TokenizerJob, DistillJob)
 
 
 class TokenizerTask(Task[Job, M]):
-    """A training whose model is the tokenizer.
+    """Task whose trained model is a tokenizer.
 
     Attributes:
         measured_with: Words of the report on how its numbers were measured.

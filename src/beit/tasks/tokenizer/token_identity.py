@@ -1,4 +1,4 @@
-"""Identity of stored tokens: everything that decides them."""
+"""Identity of stored tokens: tokenizer, data and views that they were made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The task of training a VQ-KD tokenizer, which predicts the features of a teacher (arXiv 2208.06366, section 2.2).
+"""Task of training a VQ-KD tokenizer, which predicts the features of a teacher (arXiv 2208.06366, section 2.2).
 
 Legend: B batch, C channels, N patches, T features of the teacher, h x w tokens, H x W pixels, V codebook size.
 """

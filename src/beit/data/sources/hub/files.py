@@ -33,7 +33,7 @@ class HubName:
 
 
 def hub_name(path: str) -> HubName:
-    """Return what "hub:owner/name:split@revision" names.
+    """Return the parsed form of "hub:owner/name:split@revision".
 
     Raises:
         DataError: If it is not of this form.

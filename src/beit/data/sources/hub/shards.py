@@ -1,4 +1,4 @@
-"""Pictures of a data set on the hub, whose shards are fetched when the order of a run comes to them."""
+"""Data set of the hub as a collection, whose shards are fetched when the order of a run comes to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures in a parquet file, as image datasets are published on the hub."""
+"""Parquet file of pictures as a collection, in the form in which the hub publishes image data sets."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from beit.errors import DataError
 
 @dataclass(frozen=True)
 class ParquetFooter:
-    """What is known of a file before its pictures are read.
+    """Footer of a file: what is known before its pictures are read.
 
     Attributes:
         columns: Their names.

@@ -1,4 +1,4 @@
-"""Rows of many parquet files, each of which is opened when the order of a run comes to it."""
+"""Many parquet files as a collection, each of which is opened when the order of a run comes to it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ParquetShards(ImageSource):
         self._table = lru_cache(maxsize=_most_open())(self._open_table)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what means nothing to a process that was not forked."""
+        """Drop what has no meaning in another process: open files and locks."""
         return {name: value for name, value in vars(self).items() if name not in _OWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ class ParquetShards(ImageSource):
         return self._table(shard).open(row)
 
     def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
-        """Have at hand the shards that hold some pictures, and begin to open those of others.
+        """Wait until the shards of some pictures are open, and begin to open those of others.
 
         Raises:
             DataError: If they cannot be fetched.
@@ -94,7 +94,7 @@ class ParquetShards(ImageSource):
 
     @abstractmethod
     def shard_name(self, shard: int) -> str:
-        """Return what to call a shard in messages."""
+        """Return the name of a shard for messages."""
 
     @abstractmethod
     def shard_file(self, shard: int) -> Path:
@@ -200,5 +200,5 @@ def _check_columns(paths: Sequence[Path], footers: Sequence[ParquetFooter], plac
 
 
 def _most_open() -> int:
-    """Return how many shards to keep open: each takes a file or two of those that the system allows a process."""
+    """Return the number of shards to keep open: each takes one or two of the files that a process may open."""
     return max(32, os.sysconf("SC_OPEN_MAX") // 3)

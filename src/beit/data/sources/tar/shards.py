@@ -1,4 +1,4 @@
-"""Pictures in tar shards, as WebDataset packs them."""
+"""Tar shards as a collection, as WebDataset packs them."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class OpenFiles:
         return self._handles[path]
 
     def __reduce__(self) -> tuple[type[OpenFiles], tuple[()]]:
-        """Leave the handles behind: they mean nothing to a process that was not forked."""
+        """Drop the handles, which have no meaning in another process."""
         return OpenFiles, ()
 
     def __del__(self) -> None:
@@ -128,7 +128,7 @@ class OpenFiles:
 
 @dataclass(frozen=True)
 class _Name:
-    """The name of a picture, whose header is read only when it is wanted."""
+    """Name of a picture, whose tar header is read only when the name is wanted."""
 
     source: TarSource
     index: int

@@ -1,4 +1,4 @@
-"""What the reports of all kinds of evaluation share: how much of it is shown, and the pictures of the worst mistakes.
+"""Report helpers of the evaluations: the results that are shown, and the pictures of the worst mistakes.
 
 Legend: P pictures.
 """
@@ -21,7 +21,7 @@ _SHOWN_MISTAKES = 24
 
 
 def worst(results: Sequence[Result], noun: str) -> tuple[Sequence[Result], str]:
-    """Return the results that are shown, of all of them with the worst first, and in words which these are."""
+    """Return the first of the results, sorted worst first, for a table, and a sentence on how many these are."""
     shown = results[:_SHOWN_RESULTS]
     return shown, f"The worst {len(shown)} of {len(results)} {noun}" if len(shown) < len(results) else "Worst first"
 
@@ -38,7 +38,7 @@ def mistakes_section(
     """Return the pictures of some mistakes, as the model saw them.
 
     Args:
-        evaluation: What the model said.
+        evaluation: The predictions.
         title: Of the section.
         text: Of the section.
         order_P: Places of the mistakes in the evaluation, the worst first.

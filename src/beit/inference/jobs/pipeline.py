@@ -1,4 +1,4 @@
-"""Units of work to results: pictures are read by threads while the model computes."""
+"""Pipeline of a job: threads read and prepare pictures while the model computes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from beit.errors import DataError
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.frames import Named, film_frames
-from beit.inference.jobs.places import CHUNK, Collection, Unit
+from beit.inference.jobs.inputs import CHUNK, Collection, Unit
 from beit.inference.predictor import Predictor
 from beit.inference.tasks.options import TaskOptions
 from beit.inference.tasks.registry import task_named
@@ -48,8 +48,8 @@ _Item = _Prepared | _Broken | _End
 _Step = tuple[ThreadPoolExecutor, Callable[[], "_Item | None"]]
 
 
-class Answerer:
-    """A model at work on units of pictures.
+class Pipeline:
+    """Pipeline from units of pictures to chunks of results.
 
     Args:
         predictor: The model.
@@ -114,7 +114,7 @@ class Answerer:
             chunk.rows.append(row)
 
     def _steps(self, todo: Iterable[Todo], many: ThreadPoolExecutor, single: ThreadPoolExecutor) -> Iterator[_Step]:
-        """Yield the steps before the model computes, in order; the frames of a film by one thread."""
+        """Yield the steps that prepare pictures for the model, in order; the frames of a film by one thread."""
         for number, unit, first in todo:
             if unit.film is not None:
                 items = self._film(number, unit.film, first)
@@ -158,7 +158,7 @@ def _next(items: Iterator[_Item], ended: list[bool]) -> _Item | None:
 
 
 def _ahead(steps: Iterable[_Step], depth: int) -> Iterator[_Item]:
-    """Yield the results of steps in their order, so many of which are under way at a time."""
+    """Yield the results of steps in their order, at most `depth` steps ahead."""
     waiting: deque[Future[_Item | None]] = deque()
     for pool, step in steps:
         waiting.append(pool.submit(step))

@@ -1,4 +1,4 @@
-"""Measure a model by what it is for: one class per picture, several labels, or numbers.
+"""Measurement of a model by its problem type: one class per picture, several labels, or numbers.
 
 Legend: B batch, C classes or labels of the pictures, K those of the model, P pictures, T best classes of a picture.
 """
@@ -19,7 +19,7 @@ from beit.evaluation.classification.classes import class_indices
 from beit.evaluation.classification.evaluation import Evaluation
 from beit.evaluation.classification.label_evaluation import LabelEvaluation
 from beit.evaluation.classification.one_pass import PassOptions, PassResult, pass_over
-from beit.evaluation.classification.problems import check_problem
+from beit.evaluation.classification.problem_type import check_problem
 from beit.evaluation.classification.value_evaluation import ValueEvaluation
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
@@ -34,10 +34,10 @@ def evaluate_model(
     options: PassOptions,
     indices: NDArray[np.int64] | None = None,
 ) -> Evaluation:
-    """Return what a model says about every usable picture of a source.
+    """Return the evaluation of a model on every usable picture of a source.
 
     Args:
-        model: The model; its config tells what it is for.
+        model: The model; its config names the problem type.
         view: What it sees of a picture.
         source: The pictures.
         options: How they pass through it.
@@ -93,11 +93,11 @@ def _value_evaluation(
 def _common(
     model: BeitForImageClassification, view: Preprocessing, source: ImageSource, passed: PassResult[Tensors]
 ) -> tuple[Any, ...]:
-    """Return what every evaluation begins with."""
+    """Return the first fields of every evaluation."""
     names, parameters = model.config.class_names, model.num_parameters()
     return source, view, names, passed.indices, passed.speed, parameters, passed.broken
 
 
 def _joined(kept: list[Tensors]) -> tuple[Any, ...]:
-    """Return what was kept of the batches as arrays over all pictures."""
+    """Return the kept tensors of all batches as arrays over all pictures."""
     return tuple(torch.cat(parts).numpy() for parts in zip(*kept, strict=True))

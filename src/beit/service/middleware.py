@@ -27,8 +27,8 @@ _DISCARD_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Gate:
-    """Middleware around the whole service, also around what is mounted on it.
+class ServiceMiddleware:
+    """Middleware around the whole service, mounted applications included.
 
     Args:
         app: The application inside.
@@ -83,7 +83,7 @@ class Gate:
 
 
 class _Body:
-    """Body of a request, counted as it comes, whether or not its length was declared."""
+    """Body of a request, counted as it arrives, whether or not its length was declared."""
 
     def __init__(self, scope: Scope, receive: Receive, admission: Admission, settings: ServiceSettings) -> None:
         headers = Headers(scope=scope)
@@ -128,7 +128,7 @@ class _Body:
                     left -= len(message.get("body", b""))
 
     def release(self) -> None:
-        """Give its memory back."""
+        """Release the memory of the body."""
         self._admission.hold(-self._bytes)
 
     async def _next(self) -> Message:
@@ -155,7 +155,7 @@ class _Body:
 
 
 class _Answer:
-    """Answer of the service, with the headers that all have."""
+    """Answer of the service, with the security headers."""
 
     def __init__(self, send: Send, body: _Body) -> None:
         self._send = send

@@ -1,4 +1,4 @@
-"""Example pictures to calibrate with and to check on.
+"""Example pictures for calibration and checks.
 
 Legend: B batch, C channels; H x W pixels.
 """

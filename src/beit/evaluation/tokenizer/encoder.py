@@ -1,4 +1,4 @@
-"""The tokenizer that a job names, ready to encode."""
+"""Encoder of a job: its tokenizer on its device, with the size of the input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from beit.tokenizer import TokenEncoder, Tokenizer, load_tokenizer
 from beit.tokenizer.config import check_side
 
 
-def ready_tokenizer(job: TokenizerUse) -> tuple[Tokenizer, TokenEncoder, int]:
+def load_encoder(job: TokenizerUse) -> tuple[Tokenizer, TokenEncoder, int]:
     """Return the tokenizer of a job, the same ready to encode, and the side of its input in pixels."""
     tokenizer, device = load_tokenizer(job.tokenizer), pick_device(job.device)
     encoder = TokenEncoder(tokenizer, device, job.precision, job.compile)

@@ -1,4 +1,4 @@
-"""A model of a service, with the queue in which its requests are computed together."""
+"""ServedModel model: a predictor with the queue in which its requests are batched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from beit.service.schemas import ModelDescription
 
 @dataclass(frozen=True)
 class _Together:
-    """Results of a task for several requests; equal for the same model and task, so that these are batched."""
+    """Function of a batch of requests; equal for the same model and task, so that these are batched."""
 
     model: LoadedModel
     task: PredictorTask[Any, Any]
@@ -27,8 +27,8 @@ class _Together:
         return self.task.results(self.model, [prepared for prepared, _ in asked], [options for _, options in asked])
 
 
-class Served:
-    """A predictor with its queue.
+class ServedModel:
+    """Predictor with its queue.
 
     Args:
         name: Its name for clients.

@@ -1,4 +1,4 @@
-"""Subject of an export: a model, its task, the size of its pictures, and how it is shown them."""
+"""Export model: a torch model with its task and preprocessing at the size in which it is exported."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from beit.settings.export import AUTO, DYNAMIC, ExportJob
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model as it is to be exported.
+class ExportModel:
+    """Model to export, with its task and preprocessing.
 
     Attributes:
         source: Its name as it was given; of a place on this machine the last name alone.
         runner: The model in torch, the measure of what is exported.
         task: The task that the outputs belong to.
-        view: How it is shown pictures; their size is the model's.
+        view: Preprocessing of pictures; their size is the model's.
         any_size: Whether pictures of other sizes are welcome too.
     """
 
@@ -39,7 +39,7 @@ class Subject:
     any_size: bool
 
     @property
-    def model(self) -> BeitPreTrainedModel:
+    def torch_model(self) -> BeitPreTrainedModel:
         """The torch model."""
         return self.runner.model
 
@@ -58,7 +58,7 @@ class Subject:
         return self.runner(pixels_BCHW) if self.output.scores else self.runner.embed(pixels_BCHW)
 
 
-def load_subject(job: ExportJob) -> Subject:
+def load_export_model(job: ExportJob) -> ExportModel:
     """Load a model at the size in which it is exported.
 
     Raises:
@@ -87,7 +87,7 @@ def load_subject(job: ExportJob) -> Subject:
             "larger pictures are cut into windows of it"
         )
     place = Path(name)
-    return Subject(place.resolve().name if place.exists() else name, runner, task, view, any_size)
+    return ExportModel(place.resolve().name if place.exists() else name, runner, task, view, any_size)
 
 
 def _task(job: ExportJob, model: LoadedModel) -> TaskName:

@@ -1,4 +1,4 @@
-"""The pictures of a job, numbered, and divided into units of work."""
+"""Inputs of a job: its pictures, numbered and divided into units of work."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Collection(ABC):
 
     @abstractmethod
     def contents(self) -> Iterator[str]:
-        """Yield lines that distinguish these pictures from others."""
+        """Yield lines that identify these pictures."""
 
     def fetch(self, unit: Unit) -> None:  # noqa: B027  # most are at hand
-        """Have the pictures of a unit at hand."""
+        """Fetch the shards of a unit, if it has any."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Shards(Collection):
             self._source.fetch(range(unit.start, unit.stop), ())
 
 
-def open_places(places: Sequence[str]) -> list[Collection]:
+def open_inputs(places: Sequence[str]) -> list[Collection]:
     """Open files, folders of pictures and films, tar and parquet files, folders of these, and names of data sets.
 
     Neighbouring files are one collection, so that they are computed together.
@@ -180,7 +180,7 @@ def open_places(places: Sequence[str]) -> list[Collection]:
 
 
 def digest(collections: Sequence[Collection]) -> str:
-    """Return a hash that distinguishes these pictures from others."""
+    """Return a hash of these pictures."""
     hashed = hashlib.sha256()
     for collection in collections:
         for line in collection.contents():

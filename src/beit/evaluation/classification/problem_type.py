@@ -1,4 +1,4 @@
-"""What a model answers about a picture, and which labels that is measured by."""
+"""Problem type of a model, and the labels that it is measured by."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PLACES: dict[LabelKind, str] = {
 
 
 def problem_of(config: BeitConfig) -> ProblemType:
-    """Return what a model is for; one that does not say so gives a number if it gives one, and a class otherwise."""
+    """Return the problem type of a model; without one in its config: regression for one output, else one class."""
     if config.problem_type is not None:
         return config.problem_type
     return "regression" if config.num_labels == 1 else "single_label_classification"
 
 
 def check_problem(config: BeitConfig, source: ImageSource) -> ProblemType:
-    """Return what a model is for, after checking that pictures have labels to measure that by.
+    """Return the problem type of a model, after checking that the pictures have labels for it.
 
     Raises:
         DataError: If they have none.

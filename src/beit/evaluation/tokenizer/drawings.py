@@ -1,4 +1,4 @@
-"""Pictures of what visual tokens keep.
+"""Drawings of visual tokens: decoded pixels, or the mean patch of every code.
 
 Legend: B batch, C channels, V codebook size, s pixels per token, h x w tokens, H x W pixels.
 """
@@ -27,7 +27,7 @@ Painter = Callable[[Tensor], Tensor]  # tokens (B, h, w) -> pixels (B, C, H, W)
 
 @torch.inference_mode()
 def reconstruction_section(encoder: TokenEncoder, source: ImageSource, side: int) -> Section:
-    """Return some pictures above what their tokens look like."""
+    """Return the report section of some pictures above the drawings of their tokens."""
     if encoder.tokenizer.decodes_pixels:
         paint: Painter = encoder.tokenizer.decode
         text = "Above: the picture. Below: decoded from its visual tokens."
