@@ -22,7 +22,7 @@ from beit.data import Purpose, generator
 from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
 from beit.engine.jax_model import fill, flax_model, leaf_names, leaves_of
 from beit.engine.jax_steps import Scale, Steps, TrainingState, mesh_of
-from beit.engine.micro_batches import micro_batches
+from beit.engine.optimiser import micro_batches
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Task
 from beit.errors import CheckpointError, ConfigError

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
-from beit.engine.micro_batches import add_gradients, micro_batches
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
 from beit.engine.optimiser import (
+    add_gradients,
     build_optimiser,
+    micro_batches,
     optimiser_tensors,
     restore_optimiser,
     set_learning_rate,
@@ -82,12 +83,12 @@ class TorchBackend:
         weights = [self._task.count(part) for part in parts]
         values = add_gradients(self._accelerator, self.module, step / schedule.steps, parts, weights)
         limit = math.inf if settings.optim.clip_grad is None else settings.optim.clip_grad
-        norm = full_tensor(torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit)))
+        norm = torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update()
-        return {**values, "grad_norm": norm}
+        return {**values, "grad_norm": full_tensor(norm) if self._divided else norm}
 
     @contextmanager
     def gathered(self) -> Generator[None]:

@@ -26,7 +26,6 @@ from beit.weights import (
     CONFIG_KEY,
     FLAX,
     FLAX_FILE,
-    HUGGING_FACE,
     ORIGINAL_CLASSIFICATION,
     ORIGINAL_PRETRAINING,
     ORIGINAL_SEGMENTATION,
@@ -119,7 +118,7 @@ def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) ->
 
 def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
     bare = config.architectures in (["BeitModel"], ["BeitBackbone"])
-    write_safetensors(folder / WEIGHTS_NAME, HUGGING_FACE.from_canonical(with_root(tensors, wanted=not bare)))
+    write_safetensors(folder / WEIGHTS_NAME, with_root(tensors, wanted=not bare))
     write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 

@@ -28,7 +28,6 @@ from beit.models_torch.loading import (
     write_safetensors,
 )
 from beit.weights import (
-    HUGGING_FACE,
     WEIGHTS_NAME,
     Checkpoint,
     LoadReport,
@@ -244,7 +243,7 @@ class BeitPreTrainedModel(BeitBase):
         options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
-        write_safetensors(folder / WEIGHTS_NAME, HUGGING_FACE.from_canonical(canonical))
+        write_safetensors(folder / WEIGHTS_NAME, canonical)
         write_text(folder / CONFIG_NAME, options)
         if push_to_hub:
             push_folder(folder, kwargs.pop("repo_id", folder.name), **kwargs)

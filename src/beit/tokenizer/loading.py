@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.tokenizer.config import MODEL_TYPE as DISCRETE_VAE
@@ -40,17 +41,18 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
         CheckpointError: If its weights are missing, damaged, unsafe, or do not fit.
     """
     hub = hub or HubOptions()
+    kinds = {DISCRETE_VAE: DiscreteVAE, VQ_KD: VQKD}
+    if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in kinds:
+        return kinds[kind].from_pretrained(source)
     if locate_dalle(source, hub) is not None:
         return DiscreteVAE.from_pretrained(source, hub)
     if locate_vqkd(source, hub) is not None:
         return VQKD.from_pretrained(source, hub)
     if not Path(source).exists():
         raise ConfigError(f"{source} does not exist; expected a folder, a file, or a published name (`beit models`)")
-    kinds = {DISCRETE_VAE: DiscreteVAE, VQ_KD: VQKD}
-    kind = read_model_type(source)
-    if kind not in kinds:
-        raise ConfigError(f"{source} holds a model of type {kind!r}; expected a tokenizer, one of {list(kinds)}")
-    return kinds[kind].from_pretrained(source)
+    raise ConfigError(
+        f"{source} holds a model of type {read_model_type(source)!r}; expected a tokenizer, one of {list(kinds)}"
+    )
 
 
 def tokenizer_fingerprint(tokenizer: VisualTokenizer) -> str:

@@ -15,7 +15,8 @@ from torch.nn import functional
 from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.tokenizer.coders import Decoder, Encoder
-from beit.tokenizer.config import DiscreteVAEConfig, check_pixels, check_tokens
+from beit.tokenizer.config import DiscreteVAEConfig
+from beit.tokenizer.encoding import check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
 from beit.weights import check_shapes, dalle_options, locate_dalle, open_dalle
 
@@ -39,6 +40,7 @@ class DiscreteVAE(nn.Module):
     def __init__(self, config: DiscreteVAEConfig) -> None:
         super().__init__()
         self.config = config
+        self.stride = config.patch_size  # pixels per token, along each side
         self.encoder = Encoder(config)
         self.decoder = Decoder(config) if config.has_decoder else None
 
@@ -46,11 +48,6 @@ class DiscreteVAE(nn.Module):
     def vocab_size(self) -> int:
         """Codebook size V."""
         return self.config.vocab_size
-
-    @property
-    def stride(self) -> int:
-        """Pixels per token, along each side."""
-        return self.config.patch_size
 
     @property
     def decodes_pixels(self) -> bool:

@@ -18,7 +18,7 @@ from beit.hub import HubOptions
 from beit.models_torch.initialisation import initialise
 from beit.models_torch.loading import fill, give_memory
 from beit.models_torch.model import BeitModel
-from beit.tokenizer.config import check_pixels, check_tokens
+from beit.tokenizer.encoding import check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
 from beit.tokenizer.quantiser import Quantiser
 from beit.tokenizer.vq_kd_config import VQKDConfig

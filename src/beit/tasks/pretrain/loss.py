@@ -14,7 +14,7 @@ from torch.nn import functional
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
 from beit.tasks.pretrain.start import check_vocabulary
 from beit.tokenizer import TokenEncoder
-from beit.tokenizer.tokens import perplexity
+from beit.tokenizer.encoding import perplexity
 
 NOTHING = -100  # the label of a place where nothing is to be predicted
 

@@ -22,8 +22,8 @@ from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import augmentation
 from beit.settings.tokenizer import DistillJob, TokenizerJob
 from beit.tokenizer import TokenEncoder, Tokenizer
+from beit.tokenizer.encoding import count_tokens, perplexity
 from beit.tokenizer.teacher import Teacher
-from beit.tokenizer.tokens import count_tokens, perplexity
 
 
 class CodebookWatch(nn.Module):
