@@ -94,7 +94,8 @@ class SettingsParser(Generic[Job]):
         for action in self._parser._actions:
             if action.help == _WHOLE_GROUP:
                 action.help = SUPPRESS  # a whole group from a file of its own: works, and only lengthens the help
-        self._parser._action_groups.sort(key=self._place)
+        parser: Any = self._parser
+        parser._action_groups.sort(key=self._place)
         self._parser.usage = self._usage(command, flags)
 
     def job(self, arguments: Sequence[str]) -> Job:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from beit.errors import ConfigError
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.models_torch.device import computing_in, pick_precision
+from beit.models_torch.device import Precision, computing_in, pick_precision
 from beit.tokenizer.protocol import VisualTokenizer
 
 
@@ -132,7 +132,7 @@ class TokenEncoder:
         if isinstance(tokenizer, nn.Module):
             tokenizer.to(self.device).eval().requires_grad_(requires_grad=False)
             tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
-        self.precision = pick_precision(precision, self.device)
+        self.precision: Precision = pick_precision(precision, self.device)
         self._encode = torch.compile(tokenizer.encode) if compiled else tokenizer.encode
 
     @torch.no_grad()

@@ -35,7 +35,7 @@ class TorchRunner:
         from beit.models_torch.device import pick_device, pick_precision
 
         self.device = pick_device(device)
-        self.precision = pick_precision(precision, self.device)
+        self.precision: Precision = pick_precision(precision, self.device)
         self.model = model.to(self.device).eval()
         self.config = model.config
         self.image_hw = model.config.image_hw
