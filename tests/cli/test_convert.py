@@ -34,7 +34,7 @@ def test_convert_to_a_size_that_is_no_square(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([SOURCE, "out", "--to", "onnx"], "there is no layout 'onnx' to convert to; expected one of"),
+        ([SOURCE, "out", "--to", "onnx"], "to: expected one of ['hf', 'timm', 'unilm', 'flax'], got onnx"),
         (["nothing/here/at/all", "out", "--to", "hf"], "nothing/here/at/all does not exist; expected a model folder"),
         ([str(GOLDEN / "hf_v4/mim"), "out", "--to", "timm"], "the timm layout has no name for the parameter"),
         ([SOURCE, "out", "--to", "hf", "--image_size", "50"], "image height 50 is not a multiple of patch size 8"),
@@ -42,7 +42,7 @@ def test_convert_to_a_size_that_is_no_square(tmp_path, capsys):
             [SOURCE, "out", "--to", "hf", "--image_size", "1x2x3"],
             "image_size is '1x2x3'; expected a side or HEIGHTxWIDTH",
         ),
-        ([SOURCE, "out", "--to", "hf", "--image_size", "0"], "image_size is '0'; expected a side or HEIGHTxWIDTH"),
+        ([SOURCE, "out", "--to", "hf", "--image_size", "0"], "image_size is 0; expected a side or HEIGHTxWIDTH"),
         ([str(GOLDEN / "evil/evil_checkpoint.pth"), "out", "--to", "hf"], "wants to use"),
     ],
 )

@@ -287,4 +287,4 @@ def test_a_ray_cluster_writes_the_same_file(model, tmp_path, capsys):
 def test_without_ray_its_extra_is_named(model, pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     assert predict(model, pictures, "--output", tmp_path / "a.jsonl", "--engine=ray") == 1
-    assert "pip install 'beit[ray]'" in capsys.readouterr().err
+    assert "pip install -e '.[ray]'" in capsys.readouterr().err

@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_told_before_any_work(discrete, distilled, teacher,
     evaluate = ["tokenizer", "evaluate", "--data.path=digits:test", f"--tokenizer={model}", f"--teacher={teacher}"]
     assert "a DiscreteVAE predicts no features" in fails(capsys, *evaluate)
     distill = ["tokenizer", "distill", *PICTURES, *VQ_KD, f"--run.output={tmp_path}/d"]
-    assert "teacher is missing" in fails(capsys, *distill)
+    assert "teacher is missing; name it: classifier whose patch features" in fails(capsys, *distill)
     assert "does not exist" in fails(capsys, *encode(tmp_path / "nowhere", tmp_path / "n"))
     own = ["--tokenizer.codebook.groups=2"]
     assert "early_layer is 99; expected 1 to 2" in fails(capsys, *pretrain, *own, "--aggregation.early_layer=99")
@@ -332,6 +332,7 @@ def distill_job(output, **model):
     sizes = {"vocab_size": 16, "code_size": 4, "patch_size": 4, "hidden_size": 32, "num_hidden_layers": 1,
              "num_attention_heads": 4, "intermediate_size": 64, "decoder_layers": 1}  # fmt: skip
     return DistillJob(
+        teacher="one of ours",
         run=RunSettings(output=str(output), report=False),
         data=DataSettings(path="digits:train", workers=0),
         augment=AugmentSettings(flip=0, color_jitter=0),

@@ -1,5 +1,7 @@
 """Checkpoints of a run, and the optimiser in them."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -63,3 +65,12 @@ def test_damaged_checkpoints_are_named(tmp_path):
     (path / "state.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
         restore_objective(path, model, {})
+
+
+def test_a_checkpoint_of_another_version_is_refused_in_one_line(tmp_path):
+    path = save_checkpoint(tmp_path, 1, writes({}), nn.Linear(1, 1), keep=1, facts={})
+    state = json.loads((path / "state.json").read_text())
+    assert state.pop("format") > 1
+    (path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match=r"another version of beit \(format None, expected .*another run\.output"):
+        latest_checkpoint(tmp_path)

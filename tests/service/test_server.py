@@ -19,6 +19,8 @@ from beit.image import Preprocessing
 from tests.conftest import TINY_MODEL
 from tests.service.uploads import picture
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -151,7 +153,7 @@ def test_what_cannot_be_served_is_told_in_one_line(tmp_path, wrong):
         "model": "absent",
         "port": "cannot listen on port",
         "name": "two models are called 'a'",
-        "nothing": "name a model, for example: beit serve runs/finetune/model",
+        "nothing": "models is missing; name it: models, at least one: MODEL or NAME=MODEL",
     }[wrong]
     *before, error = done.stderr.splitlines()
     assert done.returncode == 1

@@ -54,7 +54,7 @@ def test_only_these_files_are_recognised(state):
     assert not VQ_KD.recognises(["blocks.0.attn.qkv.weight", "lm_head.weight"])
 
 
-def test_options_are_told_by_the_shapes(state):
+def test_options_are_inferred_from_the_shapes(state):
     shapes = {name: array.shape for name, array in VQ_KD.to_canonical(state).items()}
     assert vqkd_options("here", shapes) == vars(SMALL)
     for name in ("quantiser.codebook", "to_features.2.weight", "encoder.embeddings.patch_embeddings.projection.weight"):
@@ -77,7 +77,7 @@ def test_files_are_read_value_by_value(tmp_path, state, wrapped):
 def test_tensors_on_top_of_one_another_are_refused(tmp_path):
     whole = torch.zeros(1000)
     torch.save({"quantize.embedding.weight": whole, **{f"{n}.x": whole for n in range(9)}}, tmp_path / "file.pth")
-    with pytest.raises(CheckpointError, match="promises 40000 bytes of tensors in a file of"):
+    with pytest.raises(CheckpointError, match="lists 40000 bytes of tensors in a file of"):
         open_vqkd(tmp_path / "file.pth")
 
 

@@ -92,7 +92,7 @@ def test_the_preprocessor_is_followed_to_the_bit(pictures):
 
 def test_bf16_is_close_and_not_the_same(pictures):
     source, model = open_source(str(pictures)), classifier()
-    exact, fast = (evaluate_model(model, VIEW, source, PassOptions(4, bf16=bf16)) for bf16 in (False, True))
+    exact, fast = (evaluate_model(model, VIEW, source, PassOptions(4, precision=name)) for name in ("fp32", "bf16"))
     np.testing.assert_allclose(fast.confidence, exact.confidence, atol=0.05)
     assert not np.array_equal(fast.confidence, exact.confidence)
 
@@ -162,7 +162,7 @@ def test_json_of_a_classless_number_is_still_json(tmp_path):
     """A class that is never predicted has no precision: null, since JSON has no NaN."""
     result = evaluation([[0.9, 0.1]], [1])
     described = EvaluatedModel("m", "name", "v", "cpu", "fp32")
-    write_result(tmp_path / "r.json", result, described, EvaluateJob("m"))
+    write_result(tmp_path / "r.json", result, described, EvaluateJob("m", PictureSettings("pictures")))
     (only,) = json.loads((tmp_path / "r.json").read_text())["per_class"]
     assert (only["precision"], only["accuracy"], only["taken_for"]) == (None, 0.0, "a")
 

@@ -7,12 +7,13 @@ import torch
 from accelerate import Accelerator
 
 from beit.errors import ConfigError
-from beit.settings.groups import ModelSettings, OptimSettings, TrainSettings
+from beit.settings.groups import DataSettings, ModelSettings, OptimSettings, TrainSettings
 from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerSettings
 from beit.tasks.pretrain.start import check_lengths
 from beit.tasks.pretrain.task import PretrainTask
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 
+DATA = DataSettings("pictures")
 MODEL = ModelSettings(size="tiny", image_size=32, patch_size=8, hidden_size=32, num_attention_heads=4)
 MASK = MaskSettings(count=6, min_block=2)
 
@@ -44,7 +45,7 @@ class Learnt(torch.nn.Linear):
 
 
 def test_it_makes_the_tokens_of_the_run():
-    job, tokenizer = PretrainJob(model=MODEL, mask=MASK), Bright()
+    job, tokenizer = PretrainJob(DATA, model=MODEL, mask=MASK), Bright()
     assert isinstance(tokenizer, VisualTokenizer)
     task = PretrainTask(job, tokenizer)
     assert task.tokenizer is tokenizer
@@ -56,7 +57,7 @@ def test_it_makes_the_tokens_of_the_run():
 def test_settings_of_a_tokenizer_that_is_not_trained_do_not_matter():
     settings = PretrainTokenizerSettings(train=TrainSettings(batch_size=1000))
     job = PretrainJob(
-        model=MODEL, tokenizer=settings, train=TrainSettings(batch_size=8), optim=OptimSettings(warmup_steps=1)
+        DATA, model=MODEL, tokenizer=settings, train=TrainSettings(batch_size=8), optim=OptimSettings(warmup_steps=1)
     )
     check_lengths(job, Bright(), pictures=100, world=1)
     with pytest.raises(ConfigError, match=r"tokenizer\.train\.batch_size 1000 is larger than the 100 pictures"):
@@ -65,13 +66,13 @@ def test_settings_of_a_tokenizer_that_is_not_trained_do_not_matter():
 
 def test_one_that_is_named_as_well_is_refused(tmp_path):
     DiscreteVAE(DiscreteVAEConfig(20, 8, 1, 2, 8)).save_pretrained(tmp_path)
-    job = PretrainJob(model=MODEL, mask=MASK, tokenizer=PretrainTokenizerSettings(path=str(tmp_path)))
+    job = PretrainJob(DATA, model=MODEL, mask=MASK, tokenizer=PretrainTokenizerSettings(path=str(tmp_path)))
     with pytest.raises(ConfigError, match=r"and a Bright is given; expected one tokenizer: leave one of them out"):
         PretrainTask(job, Bright())
 
 
 def test_its_side_is_checked_as_that_of_others():
-    job = PretrainJob(model=MODEL, mask=MASK, tokenizer=PretrainTokenizerSettings(image_size=32))
+    job = PretrainJob(DATA, model=MODEL, mask=MASK, tokenizer=PretrainTokenizerSettings(image_size=32))
     with pytest.raises(ConfigError, match=r"tokenizer\.image_size 32 at 4 pixels per token gives 8 x 8 tokens"):
         PretrainTask(job, Bright())
 

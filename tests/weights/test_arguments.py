@@ -1,13 +1,13 @@
-"""From names to files, on this machine and, where files are in its cache, on the hub."""
+"""Location of a checkpoint by name, on this machine and in the cache of the hub, and checks of arguments."""
 
 import pytest
 
 from beit.config import BeitConfig
 from beit.errors import CheckpointError, ConfigError
 from beit.hub import HubOptions
-from beit.weights import PublishedArguments, check_request
-from beit.weights import request as module
-from beit.weights.request import WEIGHT_FILES, Located, locate
+from beit.weights import PublishedArguments, check_arguments
+from beit.weights import arguments as module
+from beit.weights.arguments import WEIGHT_FILES, Located, locate
 
 NO_NETWORK = HubOptions(local_files_only=True)
 
@@ -40,7 +40,7 @@ def test_a_file_and_the_config_beside_it(folder):
 def test_siblings_in_a_folder(folder):
     located = locate(folder, NO_NETWORK)
     assert located.sibling("pytorch_model.bin") == folder / "pytorch_model.bin"
-    with pytest.raises(CheckpointError, match=r"has no file 'shard.bin', which its index names; it is incomplete"):
+    with pytest.raises(CheckpointError, match=r"has no file 'shard.bin', which its index names; fetch it again"):
         located.sibling("shard.bin")
 
 
@@ -99,8 +99,8 @@ def test_published_checkpoints(folder, hub):
 def test_options_of_the_config_are_known():
     """None of them raises."""
     known = {"image_size": 384, "num_labels": 3, "out_indices_meaning": "original"}
-    assert check_request(BeitConfig, known, False, "cubic") is None
-    assert check_request(BeitConfig, {}, True, "cubic") is None
+    assert check_arguments(BeitConfig, known, False, "cubic") is None
+    assert check_arguments(BeitConfig, {}, True, "cubic") is None
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_options_of_the_config_are_known():
 )
 def test_what_is_misspelt_or_given_twice(overrides, given, message):
     with pytest.raises(ConfigError, match=message):
-        check_request(BeitConfig, overrides, given, "cubic")
+        check_arguments(BeitConfig, overrides, given, "cubic")
 
 
 def test_arguments_are_taken_out_of_what_was_given():

@@ -1,4 +1,4 @@
-"""The picture files below a folder, as training and prediction both take them."""
+"""Listing of the picture files below a folder, the same for training and prediction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def picture_files(folder: str | Path, endings: frozenset[str] = EXTENSIONS) -> l
 
 
 def walk_pictures(folder: str | Path, endings: frozenset[str] = EXTENSIONS) -> Iterator[str]:
-    """Yield the same files one by one, in no order, by their paths inside the folder."""
+    """Yield the picture files below a folder in no order, by their paths inside it."""
     seen: set[str] = set()  # a link may lead back to where it stands
     for place, folders, files in os.walk(folder, followlinks=True):
         if os.path.realpath(place) in seen:

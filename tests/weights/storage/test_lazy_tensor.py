@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from beit.errors import CheckpointError, shortened
-from beit.weights.storage.stored import DTYPES, ITEM_SIZES, StoredTensor, WeightFile, is_count, open_safetensors
+from beit.weights.storage.lazy_tensor import DTYPES, ITEM_SIZES, LazyTensor, WeightFile, is_count, open_safetensors
 from tests.conftest import GOLDEN
 
 FILES = sorted(GOLDEN.glob("hf_v4/*/model.safetensors"))
@@ -23,7 +23,7 @@ def stored(tmp_path):
         path = tmp_path / "file"
         path.write_bytes(b"abc" + array.tobytes() + b"after")
         shape = array.shape if shape is None else shape
-        return StoredTensor(shape, dtype or array.dtype.name, WeightFile(path), 3)
+        return LazyTensor(shape, dtype or array.dtype.name, WeightFile(path), 3)
 
     return store
 
@@ -64,7 +64,7 @@ def test_only_its_own_bytes_are_read(tmp_path):
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.truncate(2**40)  # a sparse file of a tebibyte
-    tensor = StoredTensor((2, 2), "float32", WeightFile(path), 2**39)
+    tensor = LazyTensor((2, 2), "float32", WeightFile(path), 2**39)
     np.testing.assert_array_equal(tensor.read(), np.zeros((2, 2)))
 
 
@@ -108,7 +108,7 @@ def test_a_file_is_closed_with_its_last_tensor(stored):
 def test_impossible_tensors(stored, fields, message):
     file = stored(np.zeros(2, np.float32)).file
     with pytest.raises(ValueError, match=message):
-        StoredTensor(**({"shape": (2,), "dtype": "float32", "file": file, "offset": 0} | fields))
+        LazyTensor(**({"shape": (2,), "dtype": "float32", "file": file, "offset": 0} | fields))
 
 
 @pytest.mark.parametrize("dtype", [name for name in NUMPY_NAMES if name != "bool"])
@@ -124,7 +124,7 @@ def test_what_is_not_plain(stored):
     assert not stored(np.array([True, False])).is_plain
 
 
-def test_a_file_that_ends_early_is_told_while_it_is_read_in_place(stored):
+def test_a_file_that_ends_early_is_an_error_when_it_is_read_in_place(stored):
     tensor = stored(np.zeros(100, np.float32))
     os.truncate(tensor.file.path, 50)
     with pytest.raises(CheckpointError, match="ended after 47 of 400 bytes"):
@@ -212,7 +212,7 @@ def test_a_name_that_cannot_be_printed(tmp_path):
         ({"dtype": "F32", "shape": [1], "data_offsets": 4}, "'weight' has the data_offsets 4, not a list"),
     ],
 )
-def test_a_wrong_entry_is_told_by_its_name_and_value(tmp_path, entry, said):
+def test_a_wrong_entry_is_named_with_its_value(tmp_path, entry, said):
     header = json.dumps({"weight": entry}).encode()
     (tmp_path / "x").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     with pytest.raises(CheckpointError) as refusal:

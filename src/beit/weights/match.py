@@ -1,4 +1,4 @@
-"""Fitting a checkpoint to a model: what is changed on the way, what may differ, and the report of both.
+"""Matching of a checkpoint with a model: adaptation, comparison of shapes, and the report of both.
 
 All names are canonical.
 """
@@ -27,7 +27,7 @@ _METHODS = {
     "linear": "timm's linear method",
     "bilinear": "bilinear interpolation",
 }
-# What a checkpoint of one task may lack when it is loaded into the model of another, or have too much, each as a whole.
+# Parts that a checkpoint of one task may lack, or hold in excess, when it is loaded into the model of another.
 PARTS = (
     "classifier.*",
     "lm_head.*",
@@ -39,10 +39,10 @@ PARTS = (
     "*pooler.layernorm.*",
     "*embeddings.mask_token",
 )
-# What may be for other classes or another codebook, if the caller asks for it.
+# Heads that may be for other classes or another codebook, if the caller asks for it.
 RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*", "decode_head.classifier.*", "auxiliary_head.classifier.*")
-# What never has a place: the heads of a model that is loaded without one, and the patch aggregation layers of BEiT v2,
-# which only its pre-training uses.
+# Tensors that are always left out: the heads of a model that is loaded without one, and the patch aggregation layers
+# of BEiT v2, which only its pre-training uses.
 LEFT_OUT_ON_LOAD = (*(f"head:{part}" for part in PARTS), "*cls_pt_layers.*")
 
 
@@ -65,7 +65,7 @@ def with_root(tensors: Mapping[str, Tensor], wanted: bool) -> dict[str, Tensor]:
 
 
 def shared_bias_to_layers(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Give every layer its own copy of the relative position bias that pre-training shares.
+    """Copy the relative position bias that pre-training shares into every layer.
 
     Source: the fine-tuning scripts of the original implementation.
     """
@@ -105,20 +105,20 @@ def resized(
     return adapted, names
 
 
-def fitted(
+def adapt_tensors(
     tensors: Mapping[str, Entry], before: BeitConfig, config: BeitConfig, method: str, rooted: bool
 ) -> tuple[dict[str, Entry], list[str], list[str]]:
     """Adapt the tensors of a checkpoint to a model.
 
     Args:
         tensors: Under canonical names.
-        before: What the checkpoint is.
-        config: What the model is.
-        method: How bias tables are resized.
+        before: The config of the checkpoint.
+        config: The config of the model.
+        method: Method by which bias tables are resized.
         rooted: Whether the model keeps its encoder under "beit.".
 
     Returns:
-        The tensors, what was done in words, and the names of those that were resized.
+        The tensors, a description of every change, and the names of those that were resized.
     """
     adapted, done = with_root(tensors, rooted), list[str]()
     if config.use_relative_position_bias and not config.use_shared_relative_position_bias:
@@ -136,14 +136,14 @@ def fitted(
     return adapted, done, sorted(names)
 
 
-def fit(
+def match_tensors(
     expected: Mapping[str, Shape],
     tensors: Mapping[str, Entry],
     source: str,
     strict: bool = False,
     new_head: bool = False,
 ) -> LoadReport:
-    """Compare a checkpoint with a model, before anything is allocated, read or overwritten.
+    """Match a checkpoint with a model, before memory is allocated or values are read or overwritten.
 
     A checkpoint of another task may lack a head or a pooler, and have one that the model does not.
 
@@ -151,7 +151,7 @@ def fit(
         expected: The shapes of the model, by canonical name.
         tensors: The checkpoint.
         source: The checkpoint, for messages.
-        strict: Refuse that too.
+        strict: Refuse these differences too.
         new_head: Whether a head may be for other classes than the checkpoint's.
 
     Raises:
@@ -159,8 +159,8 @@ def fit(
     """
     found = {name: entry.shape for name, entry in tensors.items()}
     if strict:
-        return check_fit(source, found, expected)
-    return check_fit(
+        return check_shapes(source, found, expected)
+    return check_shapes(
         source,
         found,
         expected,
@@ -170,8 +170,8 @@ def fit(
     )
 
 
-def file_facts(dtype: str) -> dict[str, str | None]:
-    """Return what `config.json` says about the file beside it; other versions' words for it are dropped."""
+def file_metadata(dtype: str) -> dict[str, str | None]:
+    """Return the keys of `config.json` that describe the file beside it; None drops those of other versions."""
     return {"torch_dtype": dtype, "dtype": None, "transformers_version": None}
 
 
@@ -184,7 +184,7 @@ class LoadReport:
         unexpected: Tensors of the checkpoint that the model has no place for.
         new: Parameters that keep their initial values: the missing ones, and those of a head for other classes.
         resized: Tables and positions that were resampled to another image size.
-        adapted: What was changed on the way, in words, with the method.
+        adapted: Every change on the way, described with its method.
     """
 
     missing: list[str] = field(default_factory=list[str])
@@ -204,7 +204,7 @@ class LoadReport:
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing to tell: every parameter was loaded as it was."""
+        """True if every parameter was loaded unchanged, so that there is no difference to report."""
         return not (self.new or self.unexpected or self.adapted)
 
     def __str__(self) -> str:
@@ -216,7 +216,7 @@ class LoadReport:
         return "; ".join(lines) or "every parameter was loaded"
 
 
-def check_fit(
+def check_shapes(
     source: str,
     found: Mapping[str, Shape],
     expected: Mapping[str, Shape],

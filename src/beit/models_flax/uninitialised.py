@@ -1,6 +1,6 @@
-"""The layers of Flax with parameters, without values: those come from the table of `initialisation.py`, by name.
+"""Layers of Flax with uninitialised parameters, which `initialisation.py` fills by name.
 
-Where nobody gave them, they are NaN and not some other start that would go unnoticed.
+A parameter that is not filled is NaN, so that it cannot go unnoticed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a pickle of torch builds: storages, tensors that are views of them, modules that were pickled whole."""
+"""Objects in a pickle of torch: storages, tensors that are views of them, whole modules."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from beit.weights.storage.stored import ITEM_SIZES, StoredTensor, check_axes
+from beit.weights.storage.lazy_tensor import ITEM_SIZES, LazyTensor, check_axes
 
-# Storage classes of torch -> data type; None for plain bytes, where the tensor says what they are.
+# Storage classes of torch -> data type; None for plain bytes, where the tensor has the type.
 STORAGES = {
     "torch.DoubleStorage": "float64",
     "torch.FloatStorage": "float32",
@@ -29,7 +29,7 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class Storage:
-    """What a file says of a block of elements that tensors share."""
+    """Block of elements that tensors share, as a file describes it."""
 
     key: str
     dtype: str | None
@@ -42,8 +42,8 @@ class Storage:
 
 
 @dataclass(frozen=True)
-class StridedTensor(StoredTensor):
-    """A tensor whose elements do not lie in row-major order.
+class StridedTensor(LazyTensor):
+    """Lazy tensor whose elements do not lie in row-major order.
 
     Attributes:
         strides: The step along each axis, in elements.
@@ -85,7 +85,7 @@ class StridedTensor(StoredTensor):
         block = self._elements(self.span)
         if 0 in self.shape:
             return block.reshape(self.shape)
-        # The stride of an axis of size 1 means nothing and may be any number.
+        # The stride of an axis of size 1 has no effect and may be any number.
         steps = [stride * block.itemsize * (size > 1) for size, stride in zip(self.shape, self.strides, strict=True)]
         view = np.lib.stride_tricks.as_strided(block, self.shape, steps, writeable=False)
         return view.copy(order="C")
@@ -103,14 +103,14 @@ def is_row_major(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 @dataclass(frozen=True)
 class NumpyType:
-    """Stands for the type of a numpy number, such as "f8"."""
+    """Placeholder of the type of a numpy number, such as "f8"."""
 
     code: str
 
 
 @dataclass(eq=False)
-class StoredModule:
-    """A torch module that was pickled whole: what its class was called, and its attributes; no class is ever loaded.
+class PickledModule:
+    """Torch module that was pickled whole: the name of its class, and its attributes; no class is ever loaded.
 
     Attributes:
         kind: The full name of its class.
@@ -120,14 +120,14 @@ class StoredModule:
     kind: str
     state: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def tensors(self, prefix: str = "") -> dict[str, StoredTensor]:
-        """Return what `state_dict()` would: tensors by their names, joined by dots."""
-        found: dict[str, StoredTensor] = {}
+    def tensors(self, prefix: str = "") -> dict[str, LazyTensor]:
+        """Return the tensors by their names in `state_dict()`, joined by dots."""
+        found: dict[str, LazyTensor] = {}
         for group in ("_parameters", "_buffers", "_modules"):
             members = self.state.get(group)
             for name, value in members.items() if isinstance(members, dict) else ():
-                if isinstance(value, StoredTensor):
+                if isinstance(value, LazyTensor):
                     found[f"{prefix}{name}"] = value
-                elif isinstance(value, StoredModule):
+                elif isinstance(value, PickledModule):
                     found |= value.tensors(f"{prefix}{name}.")
         return found

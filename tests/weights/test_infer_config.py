@@ -1,15 +1,15 @@
-"""Options told by the shapes of tensors alone."""
+"""Options inferred from the shapes of tensors alone."""
 
 import pytest
 
 from beit.errors import CheckpointError
-from beit.weights.infer import inferred_options
+from beit.weights.infer_config import inferred_options
 
 TABLE = "relative_position_bias.relative_position_bias_table"
 
 
 def shapes(hidden=768, layers=12, patch=(16, 16), grid=14, **more):
-    """The shapes that tell the options of an encoder with one bias table per layer."""
+    """The shapes of an encoder with one bias table per layer."""
     found = {"beit.embeddings.patch_embeddings.projection.weight": (hidden, 3, *patch)}
     for layer in range(layers):
         found[f"beit.encoder.layer.{layer}.intermediate.dense.weight"] = (4 * hidden, hidden)
@@ -113,12 +113,12 @@ LAYER_TABLE = f"beit.encoder.layer.0.attention.attention.{TABLE}"
         ({}, "x holds no patch embedding; it is not a BEiT"),
         (shapes() | {"beit.embeddings.patch_embeddings.projection.weight": (768, 768)}, "x holds no patch embedding"),
         (shapes(layers=0), "x holds no encoder layers; it is not a BEiT"),
-        (without_tables(shapes(hidden=100)), "number of attention heads of a model 100 wide"),
-        (without_tables(shapes()), "x does not tell its image size"),
-        (shapes() | {LAYER_TABLE: (27 * 29 + 3, 12)}, "x does not tell its image size"),  # a grid of 14 x 15
-        (shapes() | {LAYER_TABLE: (26**2 + 3, 12)}, "x does not tell its image size"),  # no grid has 26 offsets
-        (shapes() | {LAYER_TABLE: (1, 12)}, "x does not tell its image size"),
-        (shapes(embeddings__position_embeddings=(1, 1 + 14 * 15, 768)), "x does not tell its image size"),
+        (without_tables(shapes(hidden=100)), "shows no number of attention heads; hidden_size is 100"),
+        (without_tables(shapes()), "x shows no square patch grid"),
+        (shapes() | {LAYER_TABLE: (27 * 29 + 3, 12)}, "x shows no square patch grid"),  # a grid of 14 x 15
+        (shapes() | {LAYER_TABLE: (26**2 + 3, 12)}, "x shows no square patch grid"),  # no grid has 26 offsets
+        (shapes() | {LAYER_TABLE: (1, 12)}, "x shows no square patch grid"),
+        (shapes(embeddings__position_embeddings=(1, 1 + 14 * 15, 768)), "x shows no square patch grid"),
     ],
 )
 def test_what_the_tensors_do_not_tell(found, message):

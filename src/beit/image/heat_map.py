@@ -1,4 +1,4 @@
-"""A map of numbers as colours over a picture.
+"""Heat map: a map of numbers as colours over a picture.
 
 Legend: h x w cells of the map.
 """

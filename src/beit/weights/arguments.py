@@ -1,4 +1,4 @@
-"""The request to load a checkpoint: the name that leads to its files, options of the config, published arguments."""
+"""Arguments of `from_pretrained`: location of a checkpoint's files, config overrides, published aliases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from beit.hub import HubOptions, fetch_url, hub_file, is_hub_name
 
 WEIGHTS_NAME = "model.safetensors"
 FLAX_FILE = "flax_model.msgpack"
-# In order of preference: what is safest and fastest to read first.
+# In order of preference: the safest and fastest to read first.
 WEIGHT_FILES = (
     WEIGHTS_NAME,
     f"{WEIGHTS_NAME}.index.json",
@@ -38,8 +38,9 @@ _BEYOND_THE_SIGNATURE = (
     "out_indices_meaning",
     "batch_norm_eps",
 )
-# A head for other classes is new and all else must fit; memory is always spared; nothing remote is ever executed.
-_GRANTED = (
+# Accepted without effect: a head for other classes is always new and all else must match, memory is always spared,
+# and no remote code is ever executed.
+_WITHOUT_EFFECT = (
     "ignore_mismatched_sizes",
     "low_cpu_mem_usage",
     "trust_remote_code",
@@ -47,7 +48,7 @@ _GRANTED = (
     "resume_download",
     "_fast_init",
 )
-_ONLY_NONE = ("variant", "proxies", "state_dict", "from_tf", "quantization_config", "offload_folder")
+_UNSUPPORTED = ("variant", "proxies", "state_dict", "from_tf", "quantization_config", "offload_folder")
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Located:
     """The files of a checkpoint.
 
     Attributes:
-        source: What the user asked for, for messages.
+        source: The name that the user gave, for messages.
         weights: The file of weights, or the index of its shards.
         config: Its `config.json`, None if it has none.
         public: The published checkpoint that was asked for, None for a private one.
-        options: How shards are fetched from the hub; None for local files.
+        options: Options by which shards are fetched from the hub; None for local files.
         repository: The hub repository, "" for local files.
     """
 
@@ -82,7 +83,7 @@ class Located:
                 return path
         elif (path := hub_file(self.repository, name, self.options)) is not None:
             return path
-        raise CheckpointError(f"{self.source} has no file {name!r}, which its index names; it is incomplete")
+        raise CheckpointError(f"{self.source} has no file {name!r}, which its index names; fetch it again")
 
 
 def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_FILES) -> Located:
@@ -94,7 +95,7 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
         files: Names of files that may hold weights, in order of preference.
 
     Raises:
-        CheckpointError: If nothing of that name exists or can be reached.
+        CheckpointError: If no checkpoint of that name exists or can be reached.
     """
     path = Path(name)
     if path.is_dir():
@@ -134,13 +135,13 @@ def _on_hub(repository: str, public: PublicCheckpoint | None, options: HubOption
     raise CheckpointError(f"the hub repository {repository} holds no weights; expected one of {list(files)}")
 
 
-def check_request(
+def check_arguments(
     config_class: type[BeitConfig], overrides: Mapping[str, Any], given_config: bool, bias_resize: str
 ) -> None:
-    """Refuse an unknown way to resize bias tables, and misspelt options, which a config would silently keep.
+    """Refuse an unknown method to resize bias tables, and misspelt options, which a config would silently keep.
 
     Raises:
-        ConfigError: Naming the known ways, or the nearest option.
+        ConfigError: Naming the known methods, or the nearest option.
     """
     if bias_resize not in BIAS_RESIZE:
         raise ConfigError(f"bias_resize is {bias_resize!r}; expected one of {list(BIAS_RESIZE)}")
@@ -156,7 +157,7 @@ def check_request(
 
 @dataclass(frozen=True)
 class PublishedArguments:
-    """Arguments of the published `from_pretrained` that have another name here or choose among files."""
+    """Arguments of the published `from_pretrained` that have another name here or select files."""
 
     torch_dtype: Any = None
     use_auth_token: str | bool | None = None
@@ -166,14 +167,14 @@ class PublishedArguments:
 
     @classmethod
     def taken_from(cls, given: dict[str, Any]) -> PublishedArguments:
-        """Take them out of what was given; those that ask for what happens anyway, or for nothing, are dropped.
+        """Remove them from the given arguments and return them; those without effect are dropped.
 
         Raises:
-            ConfigError: If one asks for what is not done here.
+            ConfigError: If one of them is not supported.
         """
-        for name in _GRANTED:
+        for name in _WITHOUT_EFFECT:
             given.pop(name, None)
-        for name in _ONLY_NONE:
+        for name in _UNSUPPORTED:
             if given.pop(name, None):
                 raise ConfigError(f"{name} was given; it is not supported, leave it out")
         if isinstance(given.get("device_map"), Mapping):

@@ -1,4 +1,4 @@
-"""The options of a model, told from its tensors: original and timm checkpoints come without a config."""
+"""Model options inferred from tensor shapes: original and timm checkpoints come without a config."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def inferred_options(
     Args:
         source: The checkpoint, for messages.
         shapes: Shapes by canonical name, the encoder under "beit.".
-        hints: Options that the checkpoint says elsewhere, and win.
+        hints: Options that the checkpoint states elsewhere; they win.
         known: Options that the caller knows; they help where all else leaves one open.
 
     Raises:
-        CheckpointError: If an option cannot be told from the tensors; the message names it.
+        CheckpointError: If an option cannot be inferred from the tensors; the message names it.
     """
     known = known or {}
     if "num_attention_heads" in known:
@@ -87,7 +87,7 @@ def _options(source: str, shapes: Mapping[str, Shape], hints: Mapping[str, Any])
 
 
 def _layer_scale(hidden: int, present: bool) -> float:
-    """Return the published starting value; loaded weights do not depend on it."""
+    """Return the published initial value; loaded weights do not depend on it."""
     return 0.0 if not present else 1e-5 if hidden >= SIZES["large"]["hidden_size"] else 0.1
 
 
@@ -119,7 +119,7 @@ def _heads_of_size(source: str, hidden: int) -> int:
         if size["hidden_size"] == hidden:
             return size["num_attention_heads"]
     raise CheckpointError(
-        f"{source} does not tell the number of attention heads of a model {hidden} wide; pass num_attention_heads=..."
+        f"{source} shows no number of attention heads; hidden_size is {hidden}; pass num_attention_heads=..."
     )
 
 
@@ -133,4 +133,4 @@ def _grid_side(source: str, table: Shape | None, positions: Shape | None) -> int
         offsets = isqrt(max(table[0] - 3, 0))
         if offsets * offsets == table[0] - 3 and offsets % 2:
             return (offsets + 1) // 2
-    raise CheckpointError(f"{source} does not tell its image size; pass image_size=224 or image_size=(height, width)")
+    raise CheckpointError(f"{source} shows no square patch grid; pass image_size=224 or image_size=(height, width)")

@@ -1,7 +1,7 @@
-"""Tensors that lie in a file and are read when asked for; and safetensors, whose header says where they lie.
+"""Lazy tensors, which lie in a file and are read on request, and the reader of safetensors.
 
 A file is opened once. The readers of safetensors, pickled and msgpack files check every number they meet and return
-`StoredTensor`s; no byte of a tensor is touched before it is read.
+`LazyTensor`s; no byte of a tensor is touched before it is read.
 
 A safetensors file holds 8 bytes of length, a header in JSON, then the bytes of the tensors without gaps.
 """
@@ -62,7 +62,7 @@ _MAX_VALUES = 300_000  # JSON values in a header, some forty thousand tensors: m
 
 
 class WeightFile:
-    """A file of weights, opened once: read at any place by any thread, closed when nothing refers to it any more."""
+    """File of weights, opened once: read at any place by any thread, closed with the last reference to it."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -88,14 +88,14 @@ class WeightFile:
 
 
 @dataclass(frozen=True)
-class StoredTensor:
-    """Where a tensor lies and how to read it.
+class LazyTensor:
+    """Tensor in a file: its place, shape and type; values are read on request.
 
     Attributes:
         shape: The size of each axis.
         dtype: The plain name of the data type, one of `ITEM_SIZES`.
-        file: Where it lies.
-        offset: Where its first element starts in the file, in bytes.
+        file: The file that holds it.
+        offset: Start of its first element in the file, in bytes.
 
     Raises:
         ValueError: If a number is not one, is negative, or is beyond what an array can have.
@@ -132,10 +132,10 @@ class StoredTensor:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its bytes in the file are those of the array that `read()` returns, on this machine."""
+        """True if its bytes in the file are those of the array that `read()` returns, on this machine."""
         return self.dtype != "bool" and sys.byteorder == "little"
 
-    def rows(self, first: int, count: int) -> StoredTensor:
+    def rows(self, first: int, count: int) -> LazyTensor:
         """Return some rows of it, a tensor of their own."""
         offset = self.offset + first * self._row_step * self.item_size
         return replace(self, shape=(count, *self.shape[1:]), offset=offset)
@@ -168,7 +168,7 @@ class StoredTensor:
         """Return so many elements from the first one on."""
         size = count * self.item_size
         with reading(self.file.path, "a file of weights"):
-            if self.offset + size > self.file.size:  # looked at first, so that a false length allocates nothing
+            if self.offset + size > self.file.size:  # checked first, so that a false length allocates no memory
                 raise ValueError(f"holds {self.file.size} bytes, a tensor ends at byte {self.offset + size}")
         block = np.empty(count, _ON_DISK[self.dtype])
         self.read_into(block)
@@ -188,7 +188,7 @@ def check_axes(what: str, numbers: tuple[Any, ...]) -> None:
         raise ValueError(f"{what} {shortened(numbers)}; expected whole numbers, zero or more")
 
 
-def open_safetensors(path: str | Path) -> dict[str, StoredTensor]:
+def open_safetensors(path: str | Path) -> dict[str, LazyTensor]:
     """Return the tensors of a safetensors file by name, none of them read yet.
 
     Raises:
@@ -199,7 +199,7 @@ def open_safetensors(path: str | Path) -> dict[str, StoredTensor]:
         header, start = _header(file)
         _check_metadata(header.pop("__metadata__", {}))
         spans: list[tuple[int, int, str]] = []
-        tensors: dict[str, StoredTensor] = {}
+        tensors: dict[str, LazyTensor] = {}
         for name, entry in header.items():
             tensors[name], end = _tensor(file, name, entry, start)
             spans.append((tensors[name].offset, end, name))
@@ -208,7 +208,7 @@ def open_safetensors(path: str | Path) -> dict[str, StoredTensor]:
 
 
 def _header(file: WeightFile) -> tuple[dict[str, Any], int]:
-    """Return the header, and where the tensors start."""
+    """Return the header, and the position at which the tensors start."""
     length = int.from_bytes(file.read(8, offset=0), "little")
     if file.size < 8 or not 0 < length <= min(_MAX_HEADER, file.size - 8):
         raise ValueError(f"a header of {length} bytes in a file of {file.size}")
@@ -244,8 +244,8 @@ def _check_metadata(metadata: object) -> None:
             raise ValueError(f"__metadata__ holds {shortened(value)}, not a string")
 
 
-def _tensor(file: WeightFile, name: str, entry: Any, start: int) -> tuple[StoredTensor, int]:
-    """Return one tensor and where it ends in the file."""
+def _tensor(file: WeightFile, name: str, entry: Any, start: int) -> tuple[LazyTensor, int]:
+    """Return one tensor and the position of its end in the file."""
     name.encode("utf-8")  # JSON can spell half a character, which nobody could print
     if not isinstance(entry, dict) or set(cast("dict[str, Any]", entry)) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{shortened(name)} is {shortened(entry)}; expected dtype, shape and data_offsets")
@@ -261,14 +261,14 @@ def _tensor(file: WeightFile, name: str, entry: Any, start: int) -> tuple[Stored
     if len(numbers) != 2 or not all(map(is_count, numbers)) or numbers[0] > numbers[1]:
         raise ValueError(f"{shortened(name)} has the data_offsets {shortened(numbers)}; expected [begin, end]")
     begin, end = numbers
-    tensor = StoredTensor(tuple(cast("list[Any]", shape)), DTYPES[dtype], file, start + begin)
+    tensor = LazyTensor(tuple(cast("list[Any]", shape)), DTYPES[dtype], file, start + begin)
     if tensor.nbytes != end - begin:
         raise ValueError(f"{shortened(name)} needs {tensor.nbytes} bytes and is given {end - begin}")
     return tensor, start + end
 
 
 def _check_cover(spans: list[tuple[int, int, str]], start: int, size: int) -> None:
-    """Refuse tensors that overlap, leave holes, or end elsewhere than the file: bytes nobody owns hide things."""
+    """Refuse tensors that overlap, leave holes, or end elsewhere than the file, since unused bytes could hide data."""
     covered = start
     for begin, end, name in sorted(spans):
         if begin != covered:

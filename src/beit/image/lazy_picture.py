@@ -1,4 +1,4 @@
-"""A picture that is not decoded yet: its size is known, and a JPEG can be decoded at less than its size."""
+"""Lazy pictures: size known before decoding, and JPEGs decoded at a reduced size where that is enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REDUCTIONS = (8, 4, 2)
 
 @dataclass(frozen=True)
 class Decoded:
-    """An upright RGB picture, and where its edges lie in the whole picture's pixels.
+    """Decoded upright RGB picture, with the place of its edges in the pixels of the whole picture.
 
     A reduced picture of 63 pixels covers 504 at one eighth, four of which a picture of 500 does not have.
     """
@@ -38,7 +38,7 @@ class Decoded:
     def box(self, whole: Box) -> Box:
         """Return a box of the whole picture in the pixels of this one."""
         left, top, right, bottom = self.extent
-        if (right - left, bottom - top) == self.picture.size:  # not reduced: nothing to round
+        if (right - left, bottom - top) == self.picture.size:  # not reduced: no rounding
             return whole
         across, down = self.picture.width / (right - left), self.picture.height / (bottom - top)
         return (
@@ -49,8 +49,8 @@ class Decoded:
         )
 
 
-class StoredPicture(Protocol):
-    """A picture whose height and width are known, to be decoded when it is known how much of it is needed."""
+class LazyPicture(Protocol):
+    """Picture with known height and width, decoded on request at the resolution that is needed."""
 
     @property
     def height(self) -> int:
@@ -72,7 +72,7 @@ class StoredPicture(Protocol):
 
 
 class LoadedPicture:
-    """A picture that is decoded already."""
+    """Lazy picture that is decoded already."""
 
     def __init__(self, picture: Image.Image) -> None:
         self._picture = picture
@@ -84,7 +84,7 @@ class LoadedPicture:
 
 
 class JpegPicture:
-    """The bytes of a JPEG, whose decoder can leave out the finer parts of each block of 8 x 8 pixels."""
+    """Lazy picture in the bytes of a JPEG, whose decoder can leave out the finer parts of each block of 8 x 8."""
 
     def __init__(self, content: bytes, image: Image.Image, name: object) -> None:
         self._content, self._name = content, name
@@ -106,12 +106,12 @@ class JpegPicture:
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
 
 
-def open_image(content: bytes, name: object, min_side: int = 1) -> StoredPicture:
+def open_image(content: bytes, name: object, min_side: int = 1) -> LazyPicture:
     """Return the picture in the bytes of an image file; only a JPEG waits to be decoded.
 
     Args:
         content: The bytes.
-        name: What to call the picture in messages; made into text only for one.
+        name: Name of the picture in messages; made into text only for one.
         min_side: Smallest height and width to accept, in pixels.
 
     Raises:
@@ -119,7 +119,7 @@ def open_image(content: bytes, name: object, min_side: int = 1) -> StoredPicture
     """
     with explained(name), Image.open(io.BytesIO(content)) as image:
         check_single(image, name)
-        jpeg = image.format in ("JPEG", "MPO")  # of other formats some tell their final size only when decoded
+        jpeg = image.format in ("JPEG", "MPO")  # some other formats show their final size only when decoded
         picture = JpegPicture(content, image, name) if jpeg else LoadedPicture(upright_rgb(image, name))
     check_side(picture.height, picture.width, name, min_side)
     return picture

@@ -1,4 +1,4 @@
-"""The weights within what training scripts saved, and what they say about the model besides."""
+"""State dict and notes on the model within the files of training scripts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from beit.errors import CheckpointError
 from beit.files import parse_json
-from beit.weights.storage.stored import StoredTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 
 _STATE_KEYS = ("model", "module", "state_dict", "params")  # where training scripts keep the weights
-CONFIG_KEY = "beit_config"  # where our own `.pth` files say what they hold
+CONFIG_KEY = "beit_config"  # where our own `.pth` files keep the config
 
 
-def unwrapped(path: Path, content: Any) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
-    """Return the tensors in the content of a pickle or msgpack file, and what it says about its model.
+def unwrapped(path: Path, content: Any) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
+    """Return the state dict in the content of a pickle or msgpack file, and its notes on the model.
 
     Raises:
         CheckpointError: If it is no mapping of names to tensors.
@@ -25,7 +25,7 @@ def unwrapped(path: Path, content: Any) -> tuple[dict[str, StoredTensor], dict[s
 
 
 def _state(path: Path, content: Any) -> Mapping[str, Any]:
-    """Return the weights within what a training script saved."""
+    """Return the mapping of weights within the content of a training script's file."""
     if isinstance(content, Mapping):
         for key in _STATE_KEYS:
             if isinstance(content.get(key), Mapping):
@@ -34,11 +34,11 @@ def _state(path: Path, content: Any) -> Mapping[str, Any]:
     raise CheckpointError(f"{path} holds a {type(content).__name__}; expected a mapping of names to tensors")
 
 
-def _flat(path: Path, nested: Mapping[str, Any], prefix: str = "") -> dict[str, StoredTensor]:
-    """Join the names of nested mappings by dots, and drop what wrappers put before every name."""
-    flat: dict[str, StoredTensor] = {}
+def _flat(path: Path, nested: Mapping[str, Any], prefix: str = "") -> dict[str, LazyTensor]:
+    """Join the names of nested mappings by dots, and drop the prefixes of wrappers."""
+    flat: dict[str, LazyTensor] = {}
     for name, value in nested.items():
-        if isinstance(value, StoredTensor):
+        if isinstance(value, LazyTensor):
             flat[f"{prefix}{name}"] = value
         elif isinstance(value, Mapping):
             flat |= _flat(path, value, f"{prefix}{name}.")
@@ -51,7 +51,7 @@ def _flat(path: Path, nested: Mapping[str, Any], prefix: str = "") -> dict[str, 
 
 
 def _notes(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the file says about its model: our config, or the class names that mmsegmentation keeps."""
+    """Return the notes of a file on its model: our config, or the class names that mmsegmentation keeps."""
     config = content.get(CONFIG_KEY)
     if isinstance(config, str):  # one string, because a pickle of many names is slow to read safely
         return {CONFIG_KEY: parse_json(config, CONFIG_KEY, "the config that was saved beside the weights")}

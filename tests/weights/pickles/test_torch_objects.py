@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beit.weights.pickles.stored import StridedTensor, is_row_major
-from beit.weights.storage.stored import StoredTensor, WeightFile
+from beit.weights.pickles.torch_objects import StridedTensor, is_row_major
+from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile
 
 
 @settings(deadline=None)
@@ -28,7 +28,7 @@ def test_any_view_is_read_like_numpy_has_it(tmp_path_factory, base, data):
     assert found.flags.c_contiguous
     assert found.flags.writeable
     if is_row_major(view.shape, strides):
-        np.testing.assert_array_equal(StoredTensor(view.shape, "int32", file, start).read(), view)
+        np.testing.assert_array_equal(LazyTensor(view.shape, "int32", file, start).read(), view)
 
 
 def test_only_its_own_bytes_are_read(tmp_path):

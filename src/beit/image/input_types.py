@@ -1,4 +1,4 @@
-"""Whatever people hold pictures in -> a flat list -> one 8-bit picture or array of numbers each.
+"""Conversion of every accepted type of input into a flat list of pictures: 8-bit images or arrays of numbers.
 
 Legend: C channels, H x W pixels.
 """
@@ -28,7 +28,7 @@ class Picture:
 
     Attributes:
         content: The pixels.
-        layout: Where the channels stood in what the caller gave.
+        layout: Channel layout of the input.
     """
 
     content: Image.Image | Pixels
@@ -46,7 +46,7 @@ def flatten(images: Any, single_dims: int) -> list[Any]:
     """Return the pictures of a picture, a list, a nested list, or an array with leading batch dimensions.
 
     Args:
-        images: What the caller gave.
+        images: The input of the caller.
         single_dims: How many dimensions the array of one picture has; arrays with more are batches.
     """
     if isinstance(images, list | tuple):
@@ -63,9 +63,9 @@ def to_picture(source: Any, layout: str | None) -> Picture:
     channels. Pictures and files that carry an EXIF orientation are turned upright, as `read_image` does.
 
     Args:
-        source: A Pillow image, a path, the bytes of a file, a numpy array, a torch tensor, or anything that numpy
-            can make an array of.
-        layout: Where an array has its channels; None: told from its shape.
+        source: A Pillow image, a path, the bytes of a file, a numpy array, a torch tensor, or any other object
+            that numpy can make an array of.
+        layout: Channel layout of an array; None: inferred from its shape.
 
     Raises:
         ConfigError: If it is no picture at all.
@@ -81,7 +81,7 @@ def to_picture(source: Any, layout: str | None) -> Picture:
 
 
 def to_array(source: Any, kind: str) -> Pixels:
-    """Return a tensor of any framework, on any device, as a numpy array; `kind` is what messages call it.
+    """Return a tensor of any framework, on any device, as a numpy array; `kind` is its name in messages.
 
     Raises:
         ConfigError: If it is not one.
@@ -114,7 +114,7 @@ def load_upright(image: Image.Image, kind: str) -> Image.Image:
             image = ImageOps.exif_transpose(image)
     except DataError:
         raise
-    except Exception as error:  # damaged files make Pillow raise nearly anything
+    except Exception as error:  # damaged files make Pillow raise many kinds of errors
         raise DataError(f"the {kind} is broken: {error or type(error).__name__}; fetch or save it again") from None
     if min(image.size) == 0:
         raise DataError(f"the {kind} has {image.height} x {image.width} pixels; expected at least 1 x 1")

@@ -1,4 +1,4 @@
-"""What changes in a checkpoint before it fits a model."""
+"""Adaptation of a checkpoint to a model, and the comparison of both."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,10 @@ from safetensors.numpy import save_file
 from beit.config import BeitConfig
 from beit.errors import CheckpointError
 from beit.geometry import Grid, num_relative_positions, resize_bias_table, resize_positions
-from beit.weights import LoadReport, check_fit, fitted, with_root
-from beit.weights.fit import resized
+from beit.weights import LoadReport, adapt_tensors, check_shapes, with_root
+from beit.weights.match import resized
 from beit.weights.rules import entry_of
-from beit.weights.storage.stored import open_safetensors
+from beit.weights.storage.lazy_tensor import open_safetensors
 
 TABLE = "relative_position_bias.relative_position_bias_table"
 
@@ -74,7 +74,7 @@ def test_the_same_grid_and_tables_of_other_grids_stay(tables):
 def test_a_shared_bias_for_a_model_with_one_per_layer(tables):
     before = BeitConfig(**TINY, image_size=(16, 24), use_shared_relative_position_bias=True)
     config = BeitConfig(**TINY, image_size=(32, 40), use_relative_position_bias=True)
-    adapted, done, names = fitted(tables, before, config, "linear", rooted=False)
+    adapted, done, names = adapt_tensors(tables, before, config, "linear", rooted=False)
     copies = [f"encoder.layer.{layer}.attention.attention.{TABLE}" for layer in range(2)]
     assert adapted.keys() == {*copies, "embeddings.position_embeddings", "layernorm.weight"}
     assert {adapted[name].shape for name in copies} == {(num_relative_positions(LARGE), 2)}
@@ -88,12 +88,12 @@ def test_a_shared_bias_for_a_model_with_one_per_layer(tables):
 
 def test_a_model_that_shares_its_bias_too(tables):
     config = BeitConfig(**TINY, image_size=(16, 24), use_shared_relative_position_bias=True)
-    adapted, done, names = fitted(tables, config, config, "cubic", rooted=True)
+    adapted, done, names = adapt_tensors(tables, config, config, "cubic", rooted=True)
     assert (adapted, done, names) == (tables, [], [])
     both = BeitConfig(
         **TINY, image_size=(16, 24), use_shared_relative_position_bias=True, use_relative_position_bias=True
     )
-    assert fitted(tables, both, both, "cubic", rooted=True)[0] == tables
+    assert adapt_tensors(tables, both, both, "cubic", rooted=True)[0] == tables
 
 
 def test_where_the_encoder_is():
@@ -127,13 +127,13 @@ def test_where_the_encoder_is():
 
 
 def test_everything_fits():
-    report = check_fit("x", {"a": (1,)}, {"a": (1,)}, (), ())
+    report = check_shapes("x", {"a": (1,)}, {"a": (1,)}, (), ())
     assert report.silent
     assert str(report) == "every parameter was loaded"
 
 
 def test_allowed_differences_are_reported():
-    report = check_fit("x", {"a": (1,), "old.w": (3,), "head.w": (2,)}, {"a": (1,), "head.w": (5,), "new.w": (1,)},
+    report = check_shapes("x", {"a": (1,), "old.w": (3,), "head.w": (2,)}, {"a": (1,), "head.w": (5,), "new.w": (1,)},
                        may_be_new=("new.*",), may_be_left_out=("old.*",), may_be_reshaped=("head.*",))  # fmt: skip
     assert report == LoadReport(missing=["new.w"], unexpected=["old.w"], new=["head.w", "new.w"])
     assert str(report) == (
@@ -145,7 +145,7 @@ def test_allowed_differences_are_reported():
 def test_every_other_difference_is_named():
     found = {"a": (1,), "b": (2, 2), **{f"z{i}": (1,) for i in range(9)}}
     with pytest.raises(CheckpointError) as caught:
-        check_fit("file", found, {"b": (2, 3), "c": (1,)}, (), ())
+        check_shapes("file", found, {"b": (2, 3), "c": (1,)}, (), ())
     message = str(caught.value)
     assert "1 missing: c" in message
     assert "b is (2, 2), the model has (2, 3)" in message
@@ -154,7 +154,7 @@ def test_every_other_difference_is_named():
 
 def test_up_to_six_names_are_listed():
     with pytest.raises(CheckpointError, match=r"6 missing: a0, a1, a2, a3, a4, a5\. Check"):
-        check_fit("file", {}, {f"a{number}": (1,) for number in range(6)})
+        check_shapes("file", {}, {f"a{number}": (1,) for number in range(6)})
 
 
 def test_the_loading_info_of_the_published_api():
