@@ -14,6 +14,8 @@ from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 from tests.e2e import small
 from tests.e2e.small import FINETUNE, TOKENIZER
 
+pytestmark = pytest.mark.e2e
+
 PRETRAIN = [*small.PRETRAIN, "--tokenizer.train.batch_size=4"]
 EXTRA = ["--train.max_steps=3", "--train.batch_size=8", "--optim.warmup_steps=0"]
 

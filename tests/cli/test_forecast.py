@@ -15,6 +15,8 @@ from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling
 from tests.e2e.small import PICTURES, PRETRAIN
 
+pytestmark = pytest.mark.e2e
+
 DRY = ["pretrain", *PRETRAIN, "--train.max_steps=9", "--run.device=cpu", "--dry-run"]
 
 

@@ -25,10 +25,18 @@ def test_help_names_every_command(capsys):
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "tokenizer train", "tokenizer encode", "tokenizer reconstruct"])
-def test_every_command_has_help(command):
-    done = subprocess.run([sys.executable, "-m", "beit", *command.split(), "--help"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"usage: beit {command}" in done.stdout
+def test_every_command_has_help(command, capsys):
+    try:
+        status = main([*command.split(), "--help"])
+    except SystemExit as end:
+        status = end.code
+    assert status == 0
+    assert f"usage: beit {command}" in capsys.readouterr().out
+
+
+def test_it_is_run_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "beit", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == "beit 0.1.0\n"
 
 
 def test_the_help_of_pretraining_speaks_to_a_newcomer(capsys):

@@ -15,6 +15,8 @@ from beit.inference.exported import is_exported, load_exported
 from beit.settings.export import ExportJob
 from tests.inference.exports import pixels_of, save_models
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):

@@ -14,6 +14,8 @@ from beit import BeitImageProcessor
 from tests.conftest import GOLDEN
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.e2e
+
 MODEL = """
 from beit import AutoImageProcessor, FlaxBeitModel
 

@@ -43,6 +43,7 @@ def classifier():
     return FlaxBeitForImageClassification.from_pretrained(CLASSIFIER)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", [name for name in CASES if "resize" not in name])
 def test_every_recorded_case(name, tmp_path):
     """From its own layout to Flax, to both kinds of files, and on to PyTorch: bit by bit what PyTorch reads at once."""

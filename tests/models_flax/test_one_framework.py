@@ -8,6 +8,8 @@ import pytest
 
 from tests.conftest import GOLDEN
 
+pytestmark = pytest.mark.e2e
+
 BLOCK = """
 import importlib.abc, sys
 class Absent(importlib.abc.MetaPathFinder):

@@ -14,6 +14,8 @@ from beit.models_flax.upernet import pooled, resized
 from beit.weights import FLAX
 from tests.conftest import GOLDEN, TINY_MODEL
 
+pytestmark = pytest.mark.e2e
+
 SEGMENT = GOLDEN / "hf_v4/segment"
 RECORDED = dict(np.load(SEGMENT / "io.npz"))
 PIXELS, LABELS = RECORDED["pixel_values"], RECORDED["labels"]

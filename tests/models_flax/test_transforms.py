@@ -13,6 +13,8 @@ from beit.models_flax.labels import mean_cross_entropy
 from beit.models_flax.tree import joined
 from tests.conftest import TINY_MODEL
 
+pytestmark = pytest.mark.e2e
+
 BOTH = {"use_relative_position_bias": True, "use_shared_relative_position_bias": True}
 CONFIG = preset(
     "tiny", **TINY_MODEL | {"num_hidden_layers": 3}, **BOTH, num_labels=5, drop_path_rate=0.5, use_mask_token=False

@@ -19,6 +19,8 @@ from beit import (
 )
 from tests.conftest import TINY_MODEL
 
+pytestmark = pytest.mark.e2e
+
 OPTIONS = {**TINY_MODEL, "num_hidden_layers": 4, "layer_norm_eps": 1e-6, "drop_path_rate": 0.0}
 SEGMENTATION = {"out_indices": [1, 2, 3, 4], "num_labels": 5, "pool_scales": [1, 2]}
 KINDS = {

@@ -284,6 +284,7 @@ print((high_water() - before) / weights, weights)
 """
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the high-water mark of Linux")
 @pytest.mark.parametrize("to", WRITERS)
 def test_peak_memory_is_at_most_a_fifth_above_the_weights(to, tmp_path):

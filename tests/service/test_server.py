@@ -19,6 +19,8 @@ from beit.image import Preprocessing
 from tests.conftest import TINY_MODEL
 from tests.service.uploads import picture
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 
 

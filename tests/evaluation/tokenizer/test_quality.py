@@ -21,6 +21,7 @@ def test_tokens_that_hardly_differ_are_told(perplexity, vocab_size, little):
         assert "tokenizer.path" in warning
 
 
+@pytest.mark.e2e
 def test_a_codebook_that_fell_to_one_code(tmp_path, capsys, caplog):
     """Nothing holds the codes apart here, so after a few steps there is one."""
     loss = ["--tokenizer.loss.balance_weight=0", "--tokenizer.loss.kl_weight=[0, 0]"]
@@ -33,6 +34,7 @@ def test_a_codebook_that_fell_to_one_code(tmp_path, capsys, caplog):
     assert "the tokens say little about a picture: perplexity 1.0 of at most 32" in caplog.text
 
 
+@pytest.mark.e2e
 def test_a_tokenizer_that_is_worth_something(tmp_path, capsys, caplog):
     assert main(["pretrain", *PRETRAIN, "--train.max_steps=8", f"--run.output={tmp_path}/run"]) == 0
     shown = capsys.readouterr().out

@@ -17,6 +17,8 @@ from beit.inference.runners.torch_runner import TorchRunner
 from beit.settings.export import ExportJob
 from tests.inference.exports import SEGMENTER, TARGETS, model_of, pixels_of, save_models
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):

@@ -213,6 +213,7 @@ def test_golden_checkpoints_are_what_these_tests_take_them_for():
     assert any("relative_position_bias" in name for name in load_file(GOLDEN / "hf_v4/mim/model.safetensors"))
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("adapts", [False, True])
 def test_it_compiles_whole(adapts):
     """No graph break, for batches that are mixed and for adapted weights."""

@@ -48,6 +48,7 @@ print(estimate / (held() - before))
 """
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(sys.platform != "linux", reason="measures with options of glibc")
 def test_the_memory_estimate_is_near_what_a_step_takes():
     frugal = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
