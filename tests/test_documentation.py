@@ -6,11 +6,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD:tests/docs/test_readme.py
-ROOT = Path(__file__).parents[2]
-=======
 ROOT = Path(__file__).parents[1]
->>>>>>> wt-tests:tests/test_documentation.py
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = ("*.md", "*.py", "*.ipynb", "*.yaml")
 UNPUBLISHED = re.compile(r"pip install[^`\n]*[ '\"]beit\b")

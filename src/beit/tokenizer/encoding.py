@@ -133,6 +133,8 @@ class TokenEncoder:
             tokenizer.to(self.device).eval().requires_grad_(requires_grad=False)
             tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
         self.precision: Precision = pick_precision(precision, self.device)
+        # inside a training step under autocast, the tokens keep their own precision
+        self._own_precision = computing_in(self.precision, self.device)
         self._encode = torch.compile(tokenizer.encode) if compiled else tokenizer.encode
 
     @torch.no_grad()
@@ -143,6 +145,5 @@ class TokenEncoder:
             ConfigError: If the pixels do not fit the tokenizer.
         """
         pixels_BCHW = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)
-        # inside a training step under autocast, the tokens keep their own precision
-        with computing_in(self.precision, self.device):
+        with self._own_precision:
             return self._encode(pixels_BCHW)
