@@ -1,4 +1,7 @@
-"""Small layers shared by all models: activation, drop path, feed-forward network, batch norm.
+"""Small layers shared by all models: linear and its like, activation, drop path, feed-forward network, batch norm.
+
+Layers with parameters have no values: those come from the table of `initialisation.py`, by name. Where nobody gave
+them, they are NaN and not some other start that would go unnoticed.
 
 Legend: B batch, S = 1 + N tokens, D hidden, C channels; y x rows and columns of a map.
 """
@@ -14,23 +17,30 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from beit.models_flax.linear import UNSET, Linear
+from beit.models_flax import kernels
+
+UNSET = nn.initializers.constant(jnp.nan)
+
+Linear = partial(nn.Dense, kernel_init=UNSET, bias_init=UNSET)
+Conv = partial(nn.Conv, padding="SAME", kernel_init=UNSET, bias_init=UNSET)
+# the kernel is kept as PyTorch's layers turn it, (height, width, out, in)
+Upsample2 = partial(
+    nn.ConvTranspose,
+    kernel_size=(2, 2),
+    strides=(2, 2),
+    padding="VALID",
+    transpose_kernel=True,
+    kernel_init=UNSET,
+    bias_init=UNSET,
+)
+# statistics in float32 whatever the type of the tokens; the fast variance loses the digits of small activations
+LayerNorm = partial(nn.LayerNorm, use_fast_variance=False, scale_init=UNSET, bias_init=UNSET)
 
 Activation = Callable[[Array], Array]
 
 
-def gelu(x: Array) -> Array:
-    """Return x times the normal distribution function of x.
-
-    By erf, since erfc, which `jax.nn.gelu` takes, costs twice as much; in float32, because 1 + erf loses the digits of
-    negative numbers in half precision.
-    """
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
-
-
 ACTIVATIONS: dict[str, Activation] = {
-    "gelu": gelu,
+    "gelu": kernels.gelu,
     "relu": jax.nn.relu,
     "selu": jax.nn.selu,
     "gelu_new": partial(jax.nn.gelu, approximate=True),

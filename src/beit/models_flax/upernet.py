@@ -17,8 +17,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from beit.config_checks import check_auxiliary_width
-from beit.models_flax.layers import BatchNorm
-from beit.models_flax.linear import Conv
+from beit.models_flax.layers import BatchNorm, Conv
 
 
 class ConvBlock(nn.Module):
