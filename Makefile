@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-docs test-interop check coverage mutants docs bench notebooks clean
+.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants docs bench notebooks clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
-	@echo "make test    all tests (about 15 minutes)"
-	@echo "make test-docs  every code block of the documents, and the site (about 6 minutes)"
+	@echo "make test-fast  the unit tests (about 1 minute)"
+	@echo "make test    unit tests, parity and whole jobs (about 10 minutes)"
+	@echo "make test-docs  every code block of the documents, examples, notebooks, and the site (about 8 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
 	@echo "make coverage  all tests, with the lines and branches of src/beit that they run (about 30 minutes)"
@@ -31,8 +32,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.setup: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing everything for development into $(VENV) (once, usually 1 to 2 minutes) ..."
 	$(PIP) -e '.[train,dev]'
-	@command -v chromium >/dev/null || $(BIN)/playwright install chromium \
-	  || echo "There is no browser: the tests of the page will be skipped."
+	@command -v chromium >/dev/null || echo "No browser: the tests of the page are skipped (apt-get install chromium)."
 	@touch $@ $(VENV)/.demo
 
 setup: $(VENV)/.setup
@@ -41,12 +41,16 @@ demo: $(VENV)/.demo
 	@echo "Running the demo in runs/demo (usually 4 minutes on 2 cores) ..."
 	$(BIN)/beit demo --output runs/demo
 
+test-fast: $(VENV)/.setup
+	@echo "Running the unit tests (usually 1 minute on 2 cores) ..."
+	$(BIN)/python -m pytest -n auto --dist worksteal -m unit --ignore tests/e2e --ignore tests/parity --ignore tests/interop
+
 test: $(VENV)/.setup
-	@echo "Running all tests (usually 15 minutes on 2 cores) ..."
+	@echo "Running unit tests, parity and whole jobs (usually 10 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-docs: $(VENV)/.setup
-	@echo "Running every code block of the documents (usually 6 minutes on 2 cores) ..."
+	@echo "Running every code block of the documents, examples and notebooks (usually 8 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal -m docs tests/docs
 
 # The peers of test-interop: what they read and write is compared, so their versions are fixed.

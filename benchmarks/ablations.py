@@ -1,4 +1,4 @@
-"""The choices of the paper, left out one at a time: short pre-trainings on CIFAR-10, tuned with 10 % of the labels.
+"""Ablations of the paper's choices, one at a time: short pre-trainings on CIFAR-10, tuned with 10 % of the labels.
 
     python benchmarks/ablations.py [--tokenizer PATH]
 

@@ -1,4 +1,4 @@
-"""What a result was measured with, written beside it."""
+"""Provenance of a result: machine, date, versions and commit, written beside the numbers."""
 
 import json
 import os

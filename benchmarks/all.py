@@ -1,8 +1,8 @@
-"""All side-by-sides with peers, one after the other, within half an hour on two cores.
+"""Run of all comparisons with peers, one after the other, within half an hour on two cores.
 
     python benchmarks/all.py              measure everything; what `make bench` does
     python benchmarks/all.py tokenizer    only that; results/bench.json stays as it is
-    python benchmarks/all.py --table      put the table of results/bench.json into README.md and docs/benchmarks.md
+    python benchmarks/all.py --table      put the tables of results/ into docs/benchmarks.md
 
 Each benchmark runs in a process of its own with `--quick`, which is a program of its own as well. One that fails does
 not stop the others: it is named at the end, and the status is 1. Writes results/bench.json and results/bench.png.
@@ -38,15 +38,15 @@ def main():
 
 def measure(names, folder, result):
     """Run benchmarks, show their ratios in one table and record them; return the status to exit with."""
-    told, failed = {}, []
+    answers, failed = {}, []
     for name in names:
         print(f"\n{name}", flush=True)
         answer = run(folder / f"{name}.py")
         if answer is None:
             failed.append(name)
         else:
-            told[name] = answer
-    measured = collected(told, failed)
+            answers[name] = answer
+    measured = collected(answers, failed)
     show(measured)
     if result:
         result.write_text(json.dumps(measured, indent=2) + "\n")
@@ -55,7 +55,7 @@ def measure(names, folder, result):
 
 
 def run(script):
-    """Return what a benchmark measured and how long it took, or None if it measured nothing."""
+    """Return the numbers of a benchmark and its seconds, or None if it measured nothing."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
     environment.pop("OMP_NUM_THREADS", None)  # every benchmark uses all cores, unless it says otherwise
     with tempfile.TemporaryDirectory() as place:
@@ -66,22 +66,22 @@ def run(script):
         return {**json.loads(file.read_text()), "seconds": round(time.monotonic() - began)}
 
 
-def collected(told, failed):
+def collected(answers, failed):
     """Return the content of bench.json."""
     versions = about()["versions"]
-    for answer in told.values():
+    for answer in answers.values():
         versions |= answer["versions"]
     return {
         **about(),
         "versions": versions,
-        "minutes": round(sum(answer["seconds"] for answer in told.values()) / 60, 1),
+        "minutes": round(sum(answer["seconds"] for answer in answers.values()) / 60, 1),
         "failed": failed,
-        "benchmarks": {name: {key: answer[key] for key in ("seconds", "ratios")} for name, answer in told.items()},
+        "benchmarks": {name: {key: answer[key] for key in ("seconds", "ratios")} for name, answer in answers.items()},
     }
 
 
 def show(measured):
-    """Print one table of all ratios, and what is wanted and not met."""
+    """Print one table of all ratios, and those that miss their target."""
     table = rows(measured)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print()

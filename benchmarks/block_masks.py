@@ -1,4 +1,4 @@
-"""How long do 1,024 block-wise masks take, together and one by one?
+"""Time of 1,024 block-wise masks, drawn together and one by one.
 
     python benchmarks/block_masks.py
 

@@ -1,4 +1,4 @@
-"""Does pre-training help on streets? A very small BEiT on CamVid, pre-trained by ours against from scratch.
+"""Pre-training against training from scratch on streets: a very small BEiT on CamVid.
 
     python benchmarks/camvid.py [--tokenizer PATH]
 
@@ -83,8 +83,8 @@ def pretraining(tokens):
 def segmentation(start):
     """Return the arguments of a training of a segmentation model; `start` are those that say where it starts."""
     places = {
-        "data.path": "train/images", "masks.path": "train/masks",
-        "data.val_path": "val/images", "masks.val_path": "val/masks", "masks.classes": "classes.txt",
+        "data.path": "train/images", "label_maps.path": "train/masks",
+        "data.val_path": "val/images", "label_maps.val_path": "val/masks", "label_maps.classes": "classes.txt",
     }  # fmt: skip
     return [
         "-m", "beit", "segment", "recipes/segment_camvid_tiny.yaml", *start, "--run.precision=bf16",
@@ -93,7 +93,7 @@ def segmentation(start):
 
 
 def chart(results):
-    """Return a figure: some validation pictures, what both models see in them, their masks, and every class's IoU."""
+    """Return a figure: some validation pictures, the classes that both models predict, the masks, every class's IoU."""
     models = [Predictor.from_pretrained(RUNS / name / "model") for name in STARTS]
     classes = models[0].classes
     every = sorted((STREETS / "val" / "images").iterdir())
@@ -135,8 +135,8 @@ def main():
         "model": SIZE,
         "pretraining": {"pictures_of_cifar10": OTHERS, "times_camvid": TIMES, **PRETRAINING},
     }
-    told = {"validation": results, "pretraining": pretrained, "settings": settings}
-    write_result(RESULTS / "camvid.json", told, "torch", "numpy", "Pillow")
+    record = {"validation": results, "pretraining": pretrained, "settings": settings}
+    write_result(RESULTS / "camvid.json", record, "torch", "numpy", "Pillow")
     chart(results).savefig(RESULTS / "camvid.png", dpi=70)
     ours, scratch = (results[name] for name in STARTS)
     print(f"{'IoU':<14}{'pre-trained':>14}{'from scratch':>14}")

@@ -1,4 +1,4 @@
-"""The picture of all benchmarks: every ratio as a bar from 1.0, with its spread."""
+"""Chart of all benchmarks: every ratio as a bar from 1.0, with its spread."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator

@@ -1,8 +1,8 @@
-"""What our model costs as the work grows: seconds and peak memory against tokens, pictures and layers.
+"""Scaling of our model's cost: seconds and peak memory against tokens, pictures and layers.
 
     python benchmarks/cost.py
 
-A classifier of width 192, forward and in a training step with AdamW, float32, on all cores. One thing varies at a time
+A classifier of width 192, forward and in a training step with AdamW, float32, on all cores. One size varies at a time
 from the base point of 196 tokens, 8 pictures and 6 layers; every point is a process of its own, whose peak memory is
 counted over what it held idle. A line is fitted to the logarithms: its slope is the exponent of the growth. Writes
 results/cost.json and cost.png in about four minutes; `--quick` does the same.
@@ -39,8 +39,8 @@ def measured(kind, point, known):
     key = (kind, *point.values())
     if key not in known:
         side = PATCH * round(point["tokens"] ** 0.5)
-        told = ask(sys.executable, WORKER, kind, str(side), str(point["batch"]), str(point["depth"]))
-        known[key] = {"seconds": statistics.median(told["seconds"]), "mebibytes": told["peak"] / 2**20}
+        answer = ask(sys.executable, WORKER, kind, str(side), str(point["batch"]), str(point["depth"]))
+        known[key] = {"seconds": statistics.median(answer["seconds"]), "mebibytes": answer["peak"] / 2**20}
         print(f"{KINDS[kind]:<14} {point['tokens']:5} tokens {point['batch']:3} pictures {point['depth']:3} layers   "
               f"{known[key]['seconds']:8.3f} s {known[key]['mebibytes']:8.0f} MiB", flush=True)  # fmt: skip
     return known[key]
@@ -55,19 +55,19 @@ def fitted(sizes, costs):
 
 def sweep(known):
     """Return, by axis and kind, the sizes, what they cost and the fitted exponents."""
-    told = {}
+    costs_by_axis = {}
     for axis, sizes in AXES.items():
         for kind in KINDS:
             points = [measured(kind, BASE | {axis: size}, known) for size in sizes]
             costs = {cost: [point[cost] for point in points] for cost in COSTS}
             exponents = {cost: fitted(sizes, values)[0] for cost, values in costs.items()}
-            told.setdefault(axis, {})[kind] = {"sizes": list(sizes), **costs, "exponents": exponents}
-    return told
+            costs_by_axis.setdefault(axis, {})[kind] = {"sizes": list(sizes), **costs, "exponents": exponents}
+    return costs_by_axis
 
 
-def report(told):
+def report(costs_by_axis):
     """Print the exponents, and what they mean."""
-    for axis, kinds in told.items():
+    for axis, kinds in costs_by_axis.items():
         print(f"\n{axis}: the exponent should be {EXPECTED[axis]}")
         for kind, one in kinds.items():
             for cost, fit in one["exponents"].items():
@@ -75,12 +75,12 @@ def report(told):
                       f"take {2 ** fit['exponent']:.2f} times the {cost}")  # fmt: skip
 
 
-def draw(told, path):
+def draw(costs_by_axis, path):
     """Draw every cost against every axis, both logarithmic, with the fitted lines."""
     figure = Figure(figsize=(12, 7), layout="constrained")
-    panels = figure.subplots(len(COSTS), len(told))
+    panels = figure.subplots(len(COSTS), len(costs_by_axis))
     for row, cost in zip(panels, COSTS, strict=True):
-        for ax, (axis, kinds) in zip(row, told.items(), strict=True):
+        for ax, (axis, kinds) in zip(row, costs_by_axis.items(), strict=True):
             for kind, one in kinds.items():
                 fit, line = fitted(one["sizes"], one[cost])
                 label = f"{KINDS[kind]}: {fit['exponent']:.2f} ± {fit['error']:.2f}"
@@ -100,10 +100,10 @@ def draw(told, path):
 
 def main():
     given = parser(__doc__).parse_args()
-    told = sweep({})
-    report(told)
-    write_result(RESULTS / "cost.json", {"base": BASE, "width": 192, "axes": told}, "torch")
-    draw(told, RESULTS / "cost.png")
+    costs_by_axis = sweep({})
+    report(costs_by_axis)
+    write_result(RESULTS / "cost.json", {"base": BASE, "width": 192, "axes": costs_by_axis}, "torch")
+    draw(costs_by_axis, RESULTS / "cost.png")
     hand_over(given, [], "torch")  # there is no peer
 
 

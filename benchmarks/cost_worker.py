@@ -1,4 +1,4 @@
-"""One point of cost.py: `cost_worker.py forward|step SIDE BATCH DEPTH` answers with one line of JSON."""
+"""Worker for one point of cost.py: `cost_worker.py forward|step SIDE BATCH DEPTH` answers with one line of JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The Flax model against that of transformers 4.37.2, the last series with Flax, and against our own torch path.
+"""Flax model against that of transformers 4.37.2, the last series with Flax, and against our own torch path.
 
     python benchmarks/flax_forward.py
 
@@ -49,7 +49,7 @@ def rounds(workers, what, count):
 
 
 def measure(counts):
-    """Return what each worker tells of its first calls, all seconds in turns, and the rate of matrix products."""
+    """Return each worker's report on its first calls, all seconds in turns, and the rate of matrix products."""
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, WORKER, "save", folder, str(cores)], check=True)
@@ -91,13 +91,15 @@ def main():
     print(f"first call at batch 8: ours {compiling['ours']:.1f} s, theirs {compiling['theirs']:.1f} s")
     difference = abs(warm["ours"]["sum"] - warm["theirs"]["sum"])
     print(f"sum of the absolute scores: differs by {difference:.1e} of {warm['theirs']['sum']:.2f}")
-    medians = {what: {name: statistics.median(values) for name, values in told.items()} for what, told in times.items()}
+    medians = {
+        what: {name: statistics.median(values) for name, values in named.items()} for what, named in times.items()
+    }
     numbers = {
         "peer": list(PEER),
         "speed_ratio": {str(batch): round(value, 3) for batch, value in speeds.items()},
         "speed_ratio_of_products_alone": {str(batch): round(value, 3) for batch, value in bounds.items()},
         "share_of_product_rate": {str(batch): round(value, 3) for batch, value in shares.items()},
-        "seconds": {what: {name: round(value, 4) for name, value in told.items()} for what, told in medians.items()},
+        "seconds": {what: {name: round(value, 4) for name, value in named.items()} for what, named in medians.items()},
         "first_call_seconds": compiling,
     }
     return finish(given, list(ratios.values()), RESULT, numbers, "jax", "flax", "torch")

@@ -1,4 +1,4 @@
-"""One implementation of flax_forward.py: `save`, or answers on standard input with `ours`, `theirs` or `torch`."""
+"""Worker of flax_forward.py: `save`, or answers on standard input with `ours`, `theirs` or `torch`."""
 
 import json
 import os
@@ -45,9 +45,9 @@ class InJax:
 
     def warm(self):
         first = timed(lambda: self.forward(8))
-        told = {"compile": first, "sum": float(abs(np.asarray(self.forward(8))).sum())}
+        numbers = {"compile": first, "sum": float(abs(np.asarray(self.forward(8))).sum())}
         self.forward(1)
-        return told
+        return numbers
 
     def begin_steps(self):
         """Compile a step of AdamW; ours loops over the layers, as its trainings do."""
@@ -138,7 +138,7 @@ def answer(worker, what):
 
 def flops(config):
     """Return the operations of one picture through the encoder: two for each multiplication of a matrix product."""
-    from beit.training.forecasts.cost import forward_flops
+    from beit.tasks.pretrain.cost import forward_flops
 
     return forward_flops(config, 0)
 

@@ -1,4 +1,4 @@
-"""Does pre-training help? A tiny BEiT on CIFAR-10, fine-tuned with all labels, 10 % and 1 %, against from scratch.
+"""Pre-training against training from scratch: a tiny BEiT on CIFAR-10, with all labels, 10 % and 1 % of them.
 
     python benchmarks/headline.py [--pretrained MODEL]
 

@@ -1,4 +1,4 @@
-"""Answers of a base BEiT at 224 pixels, batch 1 and 8, two threads: ours against transformers, and our files of 8 bits.
+"""Inference of a base BEiT at 224 pixels, batch 1 and 8, two threads: ours against transformers, and 8-bit files.
 
     python benchmarks/inference.py [--part eager|compiled|start|exported|int8|agreement]
 
@@ -62,13 +62,13 @@ def say(name, ratio, note=""):
 
 def torch_ratios(kind, folder):
     """Return the ratios of the models in PyTorch, plain or compiled."""
-    told, ratios = ask(python_of(TRANSFORMERS[-1]), WORKER, "speed", kind, folder), {}
+    result, ratios = ask(python_of(TRANSFORMERS[-1]), WORKER, "speed", kind, folder), {}
     for batch in (1, 8):
         what, name = f"answers, {kind}, batch {batch}", f"{kind} {batch}"
-        ours, theirs = (told[f"batch {batch}"]["seconds"][name] for name in ("ours", "theirs"))
-        ratios |= say(name, speed(what, f"transformers {told['versions']}", ours, theirs, WANTED[name]))
+        ours, theirs = (result[f"batch {batch}"]["seconds"][name] for name in ("ours", "theirs"))
+        ratios |= say(name, speed(what, f"transformers {result['versions']}", ours, theirs, WANTED[name]))
         if (name := f"{kind} share {batch}") in WANTED:
-            alone = [batch * told["flops"] / told["gemm_rate"]] * len(ours)
+            alone = [batch * result["flops"] / result["gemm_rate"]] * len(ours)
             ratios |= say(name, speed(what, "its matrix products alone", ours, alone, WANTED[name]))
     return ratios
 
@@ -76,13 +76,13 @@ def torch_ratios(kind, folder):
 def start_ratios(folder):
     """Return seconds and peak memory of a first answer, ours over theirs."""
     python, against = python_of(TRANSFORMERS[-1]), f"transformers {TRANSFORMERS[-1]}"
-    told = {"ours": [], "theirs": []}
+    result = {"ours": [], "theirs": []}
     for _ in range(STARTS):
-        for name in told:
-            told[name].append(ask(python, WORKER, "start", name, folder))
+        for name in result:
+            result[name].append(ask(python, WORKER, "start", name, folder))
     ratios = {}
     for what, key, unit in (("seconds", "seconds", "s"), ("memory", "peak", "MiB")):
-        both, name = ([one[key] for one in told[name]] for name in ("ours", "theirs")), f"start {what}"
+        both, name = ([one[key] for one in result[name]] for name in ("ours", "theirs")), f"start {what}"
         ratios |= say(name, share(f"first answer: {what}", against, *both, unit, WANTED[name]))
     return ratios
 
@@ -98,9 +98,9 @@ def exported_ratios(folder, place):
     ratios = {}
     for to in ("openvino", "onnx"):
         export(folder, place / to, f"--to={to}")
-        told = ask(sys.executable, EXPORTS, "speed", to, folder, str(place / to))
+        result = ask(sys.executable, EXPORTS, "speed", to, folder, str(place / to))
         for batch in (1, 8):
-            both, name = (told[f"batch {batch}"][name] for name in ("ours", "theirs")), f"{to} {batch}"
+            both, name = (result[f"batch {batch}"][name] for name in ("ours", "theirs")), f"{to} {batch}"
             what, against = f"answers, {to}, batch {batch}", f"transformers {version('transformers')}, exported"
             ratios |= say(name, speed(what, against, *both, WANTED[name]))
     return ratios
@@ -111,11 +111,11 @@ def int8_ratios(folder, place):
     ratios, eight = {}, place / "int8"
     pictures, _ = photographs()
     export(folder, eight, "--to=openvino", "--precision=int8", f"--calibration={pictures}")
-    told = ask(sys.executable, EXPORTS, "int8", folder, str(eight), str(pictures))
+    result = ask(sys.executable, EXPORTS, "int8", folder, str(eight), str(pictures))
     for batch in (1, 8):
-        both, name = (told[f"batch {batch}"][name] for name in ("ours", "torch")), f"int8 {batch}"
+        both, name = (result[f"batch {batch}"][name] for name in ("ours", "torch")), f"int8 {batch}"
         ratios |= say(name, speed(f"answers, 8 bits, batch {batch}", FLOAT, *both, WANTED[name]))
-    return ratios | say("int8 cosine", alike("8 bits: least cosine of the logits", told["cosine"], "int8 cosine"))
+    return ratios | say("int8 cosine", alike("8 bits: least cosine of the logits", result["cosine"], "int8 cosine"))
 
 
 def alike(what, value, name):
@@ -131,10 +131,10 @@ def agreement_ratios(place):
     some = place / "some"
     ask(sys.executable, EXPORTS, "pictures", str(PICTURES / "train.parquet"), str(some))
     export(TINY / "model", place / "tiny", "--to=openvino", "--precision=int8", f"--calibration={some}")
-    told = ask(sys.executable, EXPORTS, "agreement", str(TINY / "model"), str(place / "tiny"),
+    result = ask(sys.executable, EXPORTS, "agreement", str(TINY / "model"), str(place / "tiny"),
                str(PICTURES / "test.parquet"))  # fmt: skip
-    note = f"of {told['pictures']} pictures; right: float32 {told['right']:.1%}, int8 {told['right_int8']:.1%}"
-    return say("int8 agreement", alike("8 bits: the same best class", told["agreement"], "int8 agreement"), note)
+    note = f"of {result['pictures']} pictures; right: float32 {result['right']:.1%}, int8 {result['right_int8']:.1%}"
+    return say("int8 agreement", alike("8 bits: the same best class", result["agreement"], "int8 agreement"), note)
 
 
 def main():

@@ -1,4 +1,4 @@
-"""The passes of inference.py with exported files, in the environment of development."""
+"""Worker for the passes of inference.py with exported files, in the development environment."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def turns(calls):
     Each is called twice and the second time counts: the threads of a session wait for more work a while before they
     sleep, and what comes right after another session shares the processor with them.
     """
-    told = {}
+    result = {}
     for batch, rounds in ROUNDS.items():
         pixels = np.random.default_rng(0).standard_normal((batch, 3, 224, 224), dtype=np.float32)
         times = {name: [] for name in calls}
@@ -49,8 +49,8 @@ def turns(calls):
                 calls[name](pixels)
                 if turn > 1:
                     times[name].append(time.perf_counter() - began)
-        told[f"batch {batch}"] = times
-    return told
+        result[f"batch {batch}"] = times
+    return result
 
 
 def in_torch(folder):
@@ -130,7 +130,7 @@ def int8(folder, exported, photographs):
     from beit.inference.exported import load_exported
 
     ours, plain = load_exported(exported, threads=THREADS), in_torch(folder)
-    told = turns({"ours": ours, "torch": plain})
+    result = turns({"ours": ours, "torch": plain})
     processor = BeitImageProcessor.from_pretrained(folder)
     files = sorted(path for path in Path(photographs).rglob("*") if path.suffix.lower() in EXTENSIONS)
     cosines = []
@@ -138,7 +138,7 @@ def int8(folder, exported, photographs):
         pixels = processor(read_image(file), return_tensors="np")["pixel_values"]
         one, other = ours(pixels)[0], plain(pixels)[0]
         cosines.append(float(one @ other / np.linalg.norm(one) / np.linalg.norm(other)))
-    return {**told, "cosine": min(cosines), "photographs": len(cosines)}
+    return {**result, "cosine": min(cosines), "photographs": len(cosines)}
 
 
 def _table(file):

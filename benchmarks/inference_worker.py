@@ -1,4 +1,4 @@
-"""The passes of inference.py: `speed` takes turns in one process, `start` is a first answer of one implementation."""
+"""Worker for the passes of inference.py: `speed` takes turns in one process, `start` is a first answer of one side."""
 
 import sys
 import time
@@ -21,7 +21,8 @@ def speed(kind, folder):
     import transformers
 
     from beit import BeitForImageClassification
-    from beit.training.forecasts.cost import forward_flops, gemm_rate
+    from beit.engine.throughput import gemm_rate
+    from beit.tasks.pretrain.cost import forward_flops
 
     torch.set_num_threads(2)
     models = {
@@ -30,7 +31,7 @@ def speed(kind, folder):
     }
     calls = {name: torch.compile(model) if kind == "compiled" else model for name, model in models.items()}
     generator = torch.Generator().manual_seed(0)
-    told = {"flops": forward_flops(models["ours"].config, 0), "versions": transformers.__version__}
+    result = {"flops": forward_flops(models["ours"].config, 0), "versions": transformers.__version__}
     with torch.inference_mode():
         for batch, rounds in ROUNDS.items():
             pixels = torch.randn(batch, 3, 224, 224, generator=generator)
@@ -42,9 +43,9 @@ def speed(kind, folder):
                     if turn > 1:
                         times[name].append(time.perf_counter() - began)
             difference = float((logits["ours"] - logits["theirs"]).abs().max())
-            told[f"batch {batch}"] = {"seconds": times, "difference": difference}
-        told["gemm_rate"] = max(gemm_rate(torch.device("cpu"), torch.float32) for _ in range(5))
-    return told
+            result[f"batch {batch}"] = {"seconds": times, "difference": difference}
+        result["gemm_rate"] = max(gemm_rate(torch.device("cpu"), torch.float32) for _ in range(5))
+    return result
 
 
 def start(name, folder):

@@ -1,10 +1,10 @@
-"""What the kernel tells of a process's memory, in bytes. Runs in every environment: the workers import it."""
+"""Memory of a process in bytes, as the kernel counts it. Runs in every environment: the workers import it."""
 
 from pathlib import Path
 
 
 def resident(process="self"):
-    """Return what a process holds now."""
+    """Return the resident memory of a process."""
     return _status(process, "VmRSS")
 
 

@@ -32,7 +32,7 @@ def ask(python, worker, *arguments):
 
 
 class Worker:
-    """A process that runs one implementation on some cores."""
+    """Process that runs one implementation on some cores."""
 
     def __init__(self, python, script, implementation, folder, cores):
         command = [python, script, implementation, folder, str(cores)]

@@ -15,7 +15,7 @@ COUNT = 96
 
 
 def photographs():
-    """Return a folder of photographs, and what they are; without any, one of noise is made and said to be used."""
+    """Return a folder of photographs and their description; without any, a folder of noise, described as such."""
     folder = DATA / "imagenet_samples"
     if folder.is_dir():
         return folder, "photographs"

@@ -1,4 +1,4 @@
-"""A tiny BEiT, pre-trained on CIFAR-10: how far below the token frequencies does its loss get?
+"""Pre-training of a tiny BEiT on CIFAR-10: its loss against that of the token frequencies.
 
     python benchmarks/pretrain_cifar10.py [FOLDER] [--tokenizer PATH]
 

@@ -16,23 +16,18 @@ from torch.nn import functional
 
 from beit.cli.parser import parse_job
 from beit.data import Collate, ViewDataset, Views, evaluation_batches
+from beit.engine.run import run
+from beit.engine.task import Measured, Task
+from beit.geometry import patch_grid
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.training.device import make_accelerator
-from beit.training.inputs import augmentation, open_sources, preprocessing
-from beit.training.jobs import PretrainJob
-from beit.training.loop import train
-from beit.training.model import model_config
-from beit.training.plan import Plan
-from beit.training.pretraining.start import pretraining_start
-from beit.training.reports.conclusion import conclude, save_model
-from beit.training.reports.report import curves_section
-from beit.training.run.metrics import read_metrics
-from beit.training.run.run_folder import open_run_folder
-from beit.training.trainees.optimiser import parameter_groups
+from beit.settings.inputs import augmentation, preprocessing
+from beit.settings.model import model_config
+from beit.settings.pretrain import PretrainJob
+from beit.tasks.pretrain.start import mask_plan
 
 
-class PixelObjective(nn.Module):
-    """The mean squared error of the normalised pixels of masked patches."""
+class PixelLoss(nn.Module):
+    """Mean squared error of the normalised pixels of masked patches."""
 
     def __init__(self, model):
         super().__init__()
@@ -46,60 +41,54 @@ class PixelObjective(nn.Module):
         return {"loss": functional.mse_loss(predicted_MP, patches_BPN.transpose(1, 2)[mask_BN])}
 
 
-class PixelRun:
-    """A model with this objective, for the loop."""
+class PixelTask(Task[PretrainJob, PixelLoss]):
+    """Masked image modelling whose targets are pixels."""
 
-    def __init__(self, job, start):
-        torch.manual_seed(job.run.seed)
-        height, width = start.config.patch_hw
-        numbers = start.config.num_channels * height * width
-        self.model = BeitForMaskedImageModeling(model_config(job.model, vocab_size=numbers))
-        self.module = PixelObjective(self.model)
-        layers = self.model.config.num_hidden_layers
-        self.groups = parameter_groups(self.module, job.optim.weight_decay, job.optim.layer_decay, layers)
-        self.view = preprocessing(job.model, self.model.config.image_hw)
+    title = "pixels"
+
+    def start(self):
+        super().start()
+        self.config = model_config(self.settings.model)
+        self.mask = mask_plan(self.settings.mask, patch_grid(self.config.image_size, self.config.patch_size))
+        self.view = preprocessing(self.settings.model, self.config.image_hw)
+
+    def build(self):
+        height, width = self.config.patch_hw
+        numbers = self.config.num_channels * height * width
+        return PixelLoss(BeitForMaskedImageModeling(model_config(self.settings.model, vocab_size=numbers)))
+
+    def views(self):
+        return Views(self.view, augmentation(self.settings.augment))
+
+    @property
+    def collate(self):
+        return Collate(self.settings.run.seed, self.mask)
 
     def prepare(self, tensors, step):
         return {name: tensors[name] for name in ("pixel_values", "bool_masked_pos")}
 
-    def weight(self, tensors):
+    def count(self, tensors):
         return tensors["bool_masked_pos"].sum().float()
 
+    @torch.inference_mode()
+    def measure(self, model, source):
+        """Return the loss on held-out pictures, beside that of predicting the mean colour, 0, of no picture at all."""
+        module = PixelLoss(model).eval()
+        dataset = ViewDataset(source, Views(self.view), seed=0, replace_broken=False)
+        losses, levels = [], []
+        for batch in evaluation_batches(dataset, self.collate, self.settings.train.batch_size, workers=0):
+            losses.append(module(batch.tensors)["loss"])
+            levels.append(batch.tensors["pixel_values"].square().mean())
+        numbers = {"loss": float(torch.stack(losses).mean()), "grey_loss": float(torch.stack(levels).mean())}
+        return Measured(numbers)
+
     def save(self, folder, model=None):
-        (model or self.model).save_pretrained(folder)
+        super().save(folder, model)
         self.view.save_pretrained(folder)
-
-    def load(self, folder):
-        self.model.load_weights(folder, strict=True)
-
-
-@torch.inference_mode()
-def measured(run, sources, collate, batch_size):
-    """Return the loss on held-out pictures, beside that of predicting the mean colour, 0, of no picture at all."""
-    run.module.eval()
-    dataset = ViewDataset(sources.val, Views(run.view), seed=0, replace_broken=False)
-    losses, levels = [], []
-    for batch in evaluation_batches(dataset, collate, batch_size, workers=0):
-        losses.append(run.module(batch.tensors)["loss"])
-        levels.append(batch.tensors["pixel_values"].square().mean())
-    return {"loss": float(torch.stack(losses).mean()), "grey_loss": float(torch.stack(levels).mean())}
 
 
 def main():
-    job = parse_job(PretrainJob, "pretrain_pixels.py", __doc__.splitlines()[0], sys.argv[1:])
-    start = pretraining_start(job)
-    accelerator = make_accelerator(job.run)
-    sources = open_sources(job.data, job.run.seed)
-    folder = open_run_folder(job, job.run, accelerator)
-    if folder.finished:
-        return
-    run, collate = PixelRun(job, start), Collate(job.run.seed, start.mask)
-    dataset = ViewDataset(sources.train, Views(run.view, augmentation(job.augment)), job.run.seed, replace_broken=True)
-    steps = train(Plan("pixels", job.run, job.data, job.optim, job.train, dataset, collate), run, folder, accelerator)
-    save_model(folder, run.save)
-    numbers = measured(run, sources, collate, job.train.batch_size)
-    conclude("Pixels", job, folder, steps, numbers, [],
-             lambda: [curves_section(read_metrics(folder.metrics), {"Loss": ["loss"]})])  # fmt: skip
+    run(PixelTask, parse_job(PretrainJob, "pretrain_pixels.py", __doc__.splitlines()[0], sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One step of pre-training a base model against transformers, in one process, taking turns.
+"""Step of pre-training a base model against transformers, in one process, taking turns.
 
     python benchmarks/pretrain_step.py
 
@@ -24,24 +24,24 @@ BOTH = ("ours", "theirs")
 def main():
     given = parser(__doc__).parse_args()
     python = python_of(TRANSFORMERS[-1])
-    told = ask(python, WORKER, "speed", str(QUICK_ROUNDS if given.quick else ROUNDS))
+    result = ask(python, WORKER, "speed", str(QUICK_ROUNDS if given.quick else ROUNDS))
     memory = {name: ask(python, WORKER, "memory", name)["peak"] for name in BOTH}
-    what, against = f"pre-training step, batch {told['batch']}", f"transformers {told['versions']['transformers']}"
-    products = [told["flops"] / told["gemm_rate"]] * len(told["ours"])
+    what, against = f"pre-training step, batch {result['batch']}", f"transformers {result['versions']['transformers']}"
+    products = [result["flops"] / result["gemm_rate"]] * len(result["ours"])
     ratios = [
-        speed(what, against, *(told[name] for name in BOTH), LEAST_SPEED),
+        speed(what, against, *(result[name] for name in BOTH), LEAST_SPEED),
         share(f"{what}: memory", against, *([memory[name]] for name in BOTH), "MiB", MOST_MEMORY),
-        speed(what, "its matrix products alone", told["ours"], products),
+        speed(what, "its matrix products alone", result["ours"], products),
     ]
     print(*ratios, sep="\n")
-    print(f"loss of the first step: ours {told['loss']['ours']:.6f}, theirs {told['loss']['theirs']:.6f}")
+    print(f"loss of the first step: ours {result['loss']['ours']:.6f}, theirs {result['loss']['theirs']:.6f}")
     numbers = {
-        "peers": told["versions"],
+        "peers": result["versions"],
         "speed_ratio": round(ratios[0].median, 3),
         "memory_ratio": round(ratios[1].median, 3),
         "share_of_gemm_rate": round(ratios[2].median, 3),
-        "seconds": {name: [round(value, 3) for value in told[name]] for name in BOTH},
-        "images_per_second": {name: round(told["batch"] / statistics.median(told[name]), 2) for name in BOTH},
+        "seconds": {name: [round(value, 3) for value in result[name]] for name in BOTH},
+        "images_per_second": {name: round(result["batch"] / statistics.median(result[name]), 2) for name in BOTH},
         "peak_bytes": memory,
     }
     return finish(given, ratios, RESULT, numbers)

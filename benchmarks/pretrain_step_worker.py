@@ -1,4 +1,4 @@
-"""The steps of pretrain_step.py: `speed ROUNDS` takes turns in one process, `memory ours|theirs` three steps of one."""
+"""Worker of pretrain_step.py: `speed ROUNDS` takes turns in one process, `memory ours|theirs` three steps of one."""
 
 import json
 import sys
@@ -71,7 +71,8 @@ def speed(rounds):
 
     import transformers
 
-    from beit.training.forecasts.cost import gemm_rate, training_flops
+    from beit.engine.throughput import gemm_rate
+    from beit.tasks.pretrain.cost import training_flops
 
     pixels, mask, tokens = inputs()
     their_model, their_step = theirs()

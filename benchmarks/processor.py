@@ -1,4 +1,4 @@
-"""The image processor against that of transformers, in one run.
+"""Image processor against that of transformers, in one run.
 
     python benchmarks/processor.py [FOLDER]
 
@@ -72,16 +72,16 @@ def main():
     ratios, cases = [], {}
     for case, (cores, what, wanted) in CASES.items():
         answers = measure(folder, cores, what, peers, rounds)
-        told = compared(case, answers, wanted)
+        case_ratios = compared(case, answers, wanted)
         measured = {name: summary(answers) for name, answers in answers.items()}
-        print(*told, f"{'':<44} {measured['ours']['resize']:.0%} of our time inside Pillow's resize", sep="\n")
+        print(*case_ratios, f"{'':<44} {measured['ours']['resize']:.0%} of our time inside Pillow's resize", sep="\n")
         cases[case] = {
-            "ratios": {name: round(ratio.median, 2) for name, ratio in zip(peers, told[::2], strict=True)},
-            "memory": {name: round(ratio.median, 2) for name, ratio in zip(peers, told[1::2], strict=True)},
+            "ratios": {name: round(ratio.median, 2) for name, ratio in zip(peers, case_ratios[::2], strict=True)},
+            "memory": {name: round(ratio.median, 2) for name, ratio in zip(peers, case_ratios[1::2], strict=True)},
             "seconds": measured,
             "share_in_resize": round(measured["ours"]["resize"], 3),
         }
-        ratios += told
+        ratios += case_ratios
     numbers = {"pictures": kind, "rounds": rounds, "cases": cases}
     return finish(given, ratios, RESULT, numbers, "numpy", "Pillow")
 

@@ -1,4 +1,4 @@
-"""One implementation of the image processor at work; `processor.py` starts it and tells it what to do.
+"""Worker for one implementation of the image processor, started and instructed by `processor.py`.
 
     processor_worker.py ours|transformers FOLDER CORES
 

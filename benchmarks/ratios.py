@@ -1,4 +1,4 @@
-"""How ours compares with a peer: a ratio with its spread, in the one shape that all benchmarks print and record."""
+"""Ratios of ours to a peer with their spread, in the one form that all benchmarks print and record."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ _UNITS = {"s": 1, "MiB": 2**20}  # what the measured seconds and bytes are divid
 
 @dataclass(frozen=True)
 class Ratio:
-    """One comparison, measured in rounds.
+    """Ratio of one comparison, measured in rounds.
 
     Attributes:
         what: What both do; a row of the table.
@@ -63,13 +63,13 @@ class Ratio:
 
 
 def speed(what, against, ours, theirs, wanted=None):
-    """Return how many times as fast ours is, of the seconds that both took in the same rounds."""
+    """Return the speed of ours over the peer's, from the seconds that both took in the same rounds."""
     rounds = [their / our for our, their in zip(ours, theirs, strict=True)]
     return _ratio(what, against, ours, theirs, "s", rounds, wanted, at_most=False)
 
 
 def share(what, against, ours, theirs, unit, wanted=None):
-    """Return what ours takes of the peer's seconds ("s") or bytes ("MiB")."""
+    """Return the share of the peer's seconds ("s") or bytes ("MiB") that ours takes."""
     rounds = [our / their for our, their in zip(ours, theirs, strict=True)]
     return _ratio(what, against, ours, theirs, unit, rounds, wanted, at_most=True)
 
@@ -100,7 +100,7 @@ def hand_over(given, ratios, *packages):
 
 
 def finish(given, ratios, result, numbers, *packages):
-    """Record what was measured, and return the status to exit with: what is wanted and not met.
+    """Record the ratios, and return the exit status: the targets that are missed, or 0.
 
     Args:
         given: The options of `parser`.

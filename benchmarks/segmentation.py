@@ -1,4 +1,4 @@
-"""A base BEiT with UperNet at 640 x 640 pixels, one picture: ours against transformers with sdpa, in one process.
+"""Segmentation by a base BEiT with UperNet at 640 x 640 pixels: ours against transformers (sdpa), in one process.
 
     python benchmarks/segmentation.py
 
@@ -23,11 +23,11 @@ BOTH = ("ours", "theirs")
 def main():
     given = parser(__doc__).parse_args()
     python = python_of(TRANSFORMERS[-1])
-    told = ask(python, WORKER, "speed", str(QUICK_ROUNDS if given.quick else ROUNDS))
+    result = ask(python, WORKER, "speed", str(QUICK_ROUNDS if given.quick else ROUNDS))
     memory = {name: ask(python, WORKER, "memory", name)["peak"] for name in BOTH}
-    what, against = "segmentation at 640 pixels", f"transformers {told['versions']['transformers']}"
+    what, against = "segmentation at 640 pixels", f"transformers {result['versions']['transformers']}"
     ratios = [
-        speed(what, against, *(told[name] for name in BOTH), LEAST_SPEED),
+        speed(what, against, *(result[name] for name in BOTH), LEAST_SPEED),
         share(f"{what}: memory", against, *([memory[name]] for name in BOTH), "MiB", MOST_MEMORY),
     ]
     scene = None if given.quick else ask(python, WORKER, "scene")
@@ -35,13 +35,13 @@ def main():
         limit = f"a limit of {MOST_SCENE / 1e9:.0f} GB"
         ratios.append(share("scene of 2048 x 1024: memory", limit, [scene["process_peak"]], [MOST_SCENE], "MiB", 1.0))
     print(*ratios, sep="\n")
-    print(f"largest difference of the scores: {told['difference']:.2e} of {told['largest']:.2f}")
+    print(f"largest difference of the scores: {result['difference']:.2e} of {result['largest']:.2f}")
     numbers = {
-        "peers": told["versions"],
+        "peers": result["versions"],
         "speed_ratio": round(ratios[0].median, 3),
         "memory_ratio": round(ratios[1].median, 3),
-        "difference": told["difference"],
-        "seconds": {name: [round(value, 3) for value in told[name]] for name in BOTH},
+        "difference": result["difference"],
+        "seconds": {name: [round(value, 3) for value in result[name]] for name in BOTH},
         "peak_bytes": memory,
         "scene": scene,
     }

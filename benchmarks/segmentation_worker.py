@@ -1,4 +1,4 @@
-"""The passes of segmentation.py: `speed ROUNDS` in turns, `memory ours|theirs` three of one, `scene` one street."""
+"""Worker of segmentation.py: `speed ROUNDS` in turns, `memory ours|theirs` three of one, `scene` one street."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The service under 32 clients at once: a base BEiT at 224 x 224 pixels with random weights, against the same offline.
+"""Service under 32 clients at once: a base BEiT at 224 x 224 pixels with random weights, against the same offline.
 
     python benchmarks/service.py                  throughput, errors, latency
     python benchmarks/service.py --soak 30        memory over so many minutes instead
@@ -50,7 +50,7 @@ def main():
 
 
 def started(folder):
-    command = [sys.executable, "-m", "beit", "serve", f"base={folder}", "--port", "0", "--max_batch", str(BATCH)]
+    command = [sys.executable, "-m", "beit", "serve", f"base={folder}", "--port", "0", "--batch_size", str(BATCH)]
     command += ["--timeout_s", "120", "--device", "cpu"]
     service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     address = service.stdout.readline().split()[-1]

@@ -1,4 +1,4 @@
-"""The tokenizer of OpenAI's DALL-E at its published size against their package, in one run.
+"""Tokenizer of OpenAI's DALL-E at its published size against their package, in one run.
 
     python benchmarks/tokenizer.py [FOLDER]
 

@@ -1,4 +1,4 @@
-"""One implementation of the tokenizer at work; `tokenizer.py` starts it and tells it what to do.
+"""Worker for one implementation of the tokenizer, started and instructed by `tokenizer.py`.
 
     tokenizer_worker.py make|ours|dall_e FOLDER CORES
 

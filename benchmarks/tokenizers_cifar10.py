@@ -1,4 +1,4 @@
-"""Two tokenizers, trained for minutes on CIFAR-10: what do their tokens keep of the pixels, and what of the class?
+"""Two tokenizers, trained for minutes on CIFAR-10: their reconstruction of pixels, and the class in their tokens.
 
     python benchmarks/tokenizers_cifar10.py [FOLDER]
 
@@ -45,7 +45,7 @@ def trained(command, name, train, *more):
 
 
 def measured(name, test, *more):
-    """Return what a tokenizer does to the test pictures; its report shows them above their reconstructions."""
+    """Return the quality of a tokenizer on the test pictures; its report shows them above their reconstructions."""
     run = RUNS / name
     beit("tokenizer", "evaluate", "--tokenizer", run / "model", "--data.path", test, "--batch_size", 250,
          "--output", run / "test.json", "--report", run / "test.html", *more)  # fmt: skip
@@ -72,8 +72,8 @@ def probe(name, train, test):
     return float(classifier.score(scaler.transform(x_test), y_test))
 
 
-def told(discrete, distilled, probes, minutes):
-    """Print what was measured."""
+def print_results(discrete, distilled, probes, minutes):
+    """Print the results."""
     used = {name: one["used_codes"] / one["vocab_size"] for name, one in (("dvae", discrete), ("vq_kd", distilled))}
     print(f"discrete VAE, {minutes:.1f} minutes, {discrete['pictures']:,} test pictures:")
     print(f"  PSNR {discrete['psnr']:.2f} dB (wanted {LEAST_PSNR}), {used['dvae']:.0%} of its codes used", end=" ")
@@ -99,7 +99,7 @@ def main():
     beit("evaluate", "--model", teacher, "--data.path", test)
     probes = {name: probe(name, train, test) for name in ("tokenizer_cifar10", "vq_kd_cifar10")}
 
-    told(discrete, distilled, probes, seconds["tokenizer_cifar10"] / 60)
+    print_results(discrete, distilled, probes, seconds["tokenizer_cifar10"] / 60)
     numbers = {"test_pictures": {"discrete_vae": discrete, "vq_kd": distilled}, "linear_probe_accuracy": {
         "discrete_vae": probes["tokenizer_cifar10"], "vq_kd": probes["vq_kd_cifar10"]},
         "training_seconds": {name: round(value) for name, value in seconds.items()}}  # fmt: skip

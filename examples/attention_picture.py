@@ -1,9 +1,9 @@
-"""Draw where each head of a model looks.
+"""Draw the attention map of each head of a model.
 
     python examples/attention_picture.py microsoft/beit-base-patch16-224 picture.jpg attention.png
     python examples/attention_picture.py microsoft/beit-base-patch16-224 picture.jpg attention.png --patch 6 7 --layer 9
 
-Needs `pip install beit matplotlib`.
+Needs beit and `pip install matplotlib`.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python examples/custom_tokenizer.py my_pictures/ runs/colours
 
-Whatever has these six names is a tokenizer; one with weights is best a torch module, which is moved to the GPU with the
-model, and whose weights a continued run is checked against. Needs `pip install 'beit[train]'`.
+Whatever has these seven names is a tokenizer; one with weights is best a torch module, which is moved to the GPU with
+the model, and whose weights a continued run is checked against. Needs beit with its extra `train`.
 """
 
 import sys
@@ -12,9 +12,9 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from beit import Predictor
-from beit.training.jobs import PretrainJob
-from beit.training.pretrain import pretrain
-from beit.training.settings import DataSettings, MaskSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.groups import DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.pretrain import MaskSettings, PretrainJob
+from beit.tasks.pretrain.task import pretrain
 
 LEVELS = 4  # of red, of green and of blue
 

@@ -1,9 +1,9 @@
-"""Measure what the features of a model are worth: logistic regression on them, the model itself untouched.
+"""Measure the quality of a model's features by a linear probe: logistic regression, the model itself untouched.
 
     python examples/linear_probe.py microsoft/beit-base-patch16-224-pt22k classes/train classes/test
 
 A folder has one folder of pictures per class. `beit finetune --freeze encoder --probe.layer 9` does it for any layer,
-with random crops. Needs `pip install beit scikit-learn`.
+with random crops. Needs beit and `pip install scikit-learn`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Ask a running `beit serve` what is in a picture, with nothing but Python's own library.
+"""Ask a running `beit serve` for the classes of a picture, with nothing but Python's own library.
 
     beit serve pets=runs/classes/model
     python examples/serve_client.py http://127.0.0.1:8000 picture.jpg
@@ -19,7 +19,7 @@ address, picture = sys.argv[1:]
 
 
 def ask(task, picture, **fields):
-    """Return the service's answer; when it is busy, come back when it says so."""
+    """Return the service's answer; when it is busy, try again after the time that it names."""
     boundary = uuid4().hex
     lines = [f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{fields[name]}' for name in fields]
     lines.append(f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="picture"\r\n\r\n')

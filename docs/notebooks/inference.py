@@ -22,7 +22,7 @@
 # | segmentation model | `segment`, `embed`, `attend` |
 # | pre-trained model with its tokenizer | `reconstruct`, `embed`, `attend` |
 #
-#     pip install 'beit[train]'
+#     pip install -c constraints.txt -e '.[train]'
 
 # %%
 import time
@@ -108,7 +108,7 @@ else:
 # ## The stand-ins
 #
 # Skip this cell with published models. It trains a classifier, a segmentation model, a tokenizer and a masked model
-# by one plain loop. The other two notebooks tell how models are trained.
+# by one plain loop. The other two notebooks show how models are trained.
 
 # %%
 SMALL = {
@@ -280,11 +280,11 @@ if OFFLINE:
 # %% [markdown]
 # ## Half precision
 #
-# `dtype="bfloat16"` computes in 16 bits: on a GPU that is faster, on a CPU only if it has instructions for it. Weights
+# `precision="bf16"` computes in 16 bits: on a GPU that is faster, on a CPU only if it has instructions for it. Weights
 # stay in 32 bits, and so do normalisation and softmax. Ask how much the answers change before you use it.
 
 # %%
-half = Predictor.from_pretrained(CLASSIFIER, dtype="bfloat16")
+half = Predictor.from_pretrained(CLASSIFIER, precision="bf16")
 exact = [dict(zip(answer.labels, answer.probabilities, strict=True)) for answer in classifier.classify(many, 1000)]
 rounded = half.classify(many, top_k=1)
 same = np.mean([answer.label == max(row, key=row.get) for answer, row in zip(rounded, exact, strict=True)])

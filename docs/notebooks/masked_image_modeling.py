@@ -18,7 +18,7 @@
 # ([arXiv 2106.08254](https://arxiv.org/abs/2106.08254), section 2). Here are all the parts, on handwritten digits and
 # with very small models, so that everything runs in about a minute on one core without a network.
 #
-#     pip install 'beit[train]'
+#     pip install -c constraints.txt -e '.[train]'
 
 # %%
 import json
@@ -38,20 +38,12 @@ from beit import BeitForImageClassification, BeitForMaskedImageModeling, Predict
 from beit.data import few_per_class, open_source
 from beit.geometry import Grid, block_masks, random_masks
 from beit.image import Preprocessing
+from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerSettings
+from beit.settings.tokenizer import CodebookLossSettings, CodebookSettings, TokenizerJob
+from beit.tasks.pretrain.task import pretrain
+from beit.tasks.tokenizer.dvae import train_tokenizer
 from beit.tokenizer import TokenEncoder, codebook_usage, count_tokens
-from beit.training.jobs import PretrainJob, PretrainTokenizerSettings, TokenizerJob
-from beit.training.pretrain import pretrain
-from beit.training.settings import (
-    AugmentSettings,
-    DataSettings,
-    MaskSettings,
-    ModelSettings,
-    OptimSettings,
-    RunSettings,
-    TrainSettings,
-)
-from beit.training.tokenizer import train_tokenizer
-from beit.training.tokenizers.settings import CodebookLossSettings, CodebookSettings
 
 work = Path("runs/masked_image_modeling")
 
@@ -223,7 +215,7 @@ figure.suptitle("Seen, left, painted")
 plt.show()
 
 # %% [markdown]
-# ## The same by `beit.training.pretrain`
+# ## The same by `beit.tasks.pretrain.task`
 #
 # What the loop above leaves out: random crops, reading pictures while the model computes, several GPUs, checkpoints
 # from which a stopped run continues bit for bit, measuring on held-out pictures, a report. It is also the command
@@ -348,5 +340,5 @@ plt.show()
 #     beit pretrain recipes/pretrain_small.yaml --data.path my_pictures/ --dry-run
 #     beit pretrain recipes/pretrain_small.yaml --data.path my_pictures/
 #
-# The dry run tells parameters, memory, steps and the expected time before anything is computed. Continue from a
+# The dry run prints parameters, memory, steps and the expected time before anything is computed. Continue from a
 # published model with `--checkpoint microsoft/beit-base-patch16-224-pt22k` instead of starting from random weights.

@@ -1,4 +1,4 @@
-"""BeitConfig: every option of a BEiT, validated, JSON in and out.
+"""BeitConfig: every option of a BEiT, validated, read from and written to JSON.
 
 Names, order and defaults are those of the published documentation (Hugging Face transformers 4.37.2), so that code and
 `config.json` files written for it keep working. Keys that this version does not know are kept as attributes and written
@@ -24,6 +24,7 @@ from beit.config_checks import (
     shown,
 )
 from beit.errors import ConfigError
+from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 
 CONFIG_NAME = "config.json"
@@ -31,7 +32,7 @@ ProblemType = Literal["regression", "single_label_classification", "multi_label_
 OutIndicesMeaning = Literal["huggingface", "original"]
 # Two models on the hub that were trained in the original code, whose config means its blocks by `out_indices`.
 ORIGINAL_SEGMENTERS = ("microsoft/beit-base-finetuned-ade-640-640", "microsoft/beit-large-finetuned-ade-640-640")
-# Options beyond the published signature: written only where they say something.
+# Options beyond the published signature: written only where they differ from the default.
 _OMITTED_DEFAULTS: dict[str, Any] = {
     "output_attentions": False,
     "output_hidden_states": False,
@@ -203,7 +204,7 @@ class BeitConfig:
 
     @property
     def use_return_dict(self) -> bool:
-        """Whether models return output objects rather than tuples."""
+        """True if models return output objects rather than tuples."""
         return self.return_dict
 
     @property
@@ -233,11 +234,11 @@ class BeitConfig:
             known["id2label"] = {str(index): label for index, label in self.id2label.items()}
         return {**self._unknown, **known, "model_type": self.model_type, "stage_names": self.stage_names}
 
-    def to_json_string(self, **facts: Any) -> str:
+    def to_json_string(self, **metadata: Any) -> str:
         """Return `to_dict` as indented JSON with sorted keys.
 
         Args:
-            **facts: Further keys, such as the type of the weights; None removes a key that is no longer true.
+            **metadata: Further keys, such as the type of the weights; None removes a key that is no longer true.
 
         Raises:
             ConfigError: If `hidden_act` is a callable.
@@ -247,7 +248,8 @@ class BeitConfig:
                 f"hidden_act is the callable {self.hidden_act!r}, which JSON cannot hold; "
                 f"use one of {list(ACTIVATIONS)}"
             )
-        options = {name: value for name, value in {**self.to_dict(), **facts}.items() if facts.get(name, 0) is not None}
+        removed = {name for name, value in metadata.items() if value is None}
+        options = {name: value for name, value in {**self.to_dict(), **metadata}.items() if name not in removed}
         return json.dumps(options, indent=2, sort_keys=True) + "\n"
 
     @classmethod
@@ -275,15 +277,7 @@ class BeitConfig:
         Raises:
             ConfigError: If the file is missing, is not a JSON object, or describes another kind of model.
         """
-        path = Path(path)
-        try:
-            options = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise ConfigError(f"{path} does not exist; a model folder holds a {CONFIG_NAME}") from None
-        except (OSError, ValueError, RecursionError) as error:  # not JSON, not text, or not of this world
-            raise ConfigError(f"{path} is not readable JSON ({error}); expected the {CONFIG_NAME} of a BEiT") from None
-        if not isinstance(options, dict):
-            raise ConfigError(f"{path} holds a {type(options).__name__}; expected a JSON object of options")
+        options = read_json(path, f"the {CONFIG_NAME} of a BEiT")
         cls.check_kind(options, str(path))
         return cls.from_dict(options, **overrides)
 
@@ -330,10 +324,12 @@ class BeitConfig:
         return cls.from_json_file(folder if folder.is_file() else folder / subfolder / CONFIG_NAME, **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` into a folder, which is created if needed."""
-        text = self.to_json_string()
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / CONFIG_NAME).write_text(text, encoding="utf-8")
+        """Write `config.json` into a folder, which is created if needed.
+
+        Raises:
+            StorageError: If the disk is full; an earlier file is untouched.
+        """
+        write_text(Path(folder) / CONFIG_NAME, self.to_json_string())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BeitConfig) and vars(self) == vars(other)

@@ -1,4 +1,4 @@
-"""The errors that this package raises on purpose.
+"""Errors that this package raises on purpose.
 
 Every message holds the value met, what was expected, and what to do about it. The command line prints the message
 alone, without a traceback; everything else that escapes is a bug.
@@ -6,9 +6,12 @@ alone, without a traceback; everything else that escapes is a bug.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 
 class BeitError(Exception):
-    """Base class of every error that a user can cause and mend."""
+    """Base class of every error that a user can cause and fix."""
 
 
 class ConfigError(BeitError, ValueError):
@@ -35,8 +38,8 @@ class RunPaused(Exception):  # noqa: N818  # nothing went wrong
     """A run was asked to stop, has saved everything, and continues when it is started again.
 
     Args:
-        message: What was saved, for a person.
-        interrupted: Whether a person asked, with Ctrl-C, and not a cluster.
+        message: Where the run was saved, for the user.
+        interrupted: Whether the user asked with Ctrl-C, rather than a cluster.
     """
 
     def __init__(self, message: str, interrupted: bool = False) -> None:
@@ -46,4 +49,23 @@ class RunPaused(Exception):  # noqa: N818  # nothing went wrong
 
 def missing_extra(library: str, extra: str) -> MissingExtraError:
     """Return the error for an optional library that is absent, naming the extra which brings it."""
-    return MissingExtraError(f"the library '{library}' is not installed; install it with: pip install 'beit[{extra}]'")
+    return MissingExtraError(
+        f"the library '{library}' is not installed; in the checkout of beit run: pip install -e '.[{extra}]'"
+    )
+
+
+def shortened(value: object, items: int = 8) -> str:
+    """Return the text of a value from a file for a message.
+
+    It is short, and never the `repr` of a container: a maliciously nested one takes forever to print.
+    """
+    if isinstance(value, str | bytes):
+        return repr(value[:100]) + "..." * (len(value) > 100)
+    if isinstance(value, float | bool | None):
+        return repr(value)
+    if isinstance(value, int):
+        return repr(value) if value.bit_length() <= 256 else f"<int of {value.bit_length()} bits>"
+    if isinstance(value, list | tuple) and items:
+        shown = [shortened(item, items=0) for item in cast("Sequence[object]", value[:items])]
+        return f"[{', '.join(shown + ['...'] * (len(cast('Sequence[object]', value)) > items))}]"
+    return f"<{type(value).__name__}>"

@@ -7,12 +7,14 @@ from PIL import Image
 
 from beit.cli.main import main
 from beit.errors import ConfigError
-from beit.training.distill import distill_tokenizer
-from beit.training.jobs import DistillJob
-from beit.training.settings import DataSettings, RunSettings, TrainSettings
-from beit.weights import read_safetensors
+from beit.models_torch.loading import read_safetensors
+from beit.settings.groups import DataSettings, RunSettings, TrainSettings
+from beit.settings.tokenizer import DistillJob
+from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 from tests.e2e import small
 from tests.e2e.small import FINETUNE, TOKENIZER
+
+pytestmark = pytest.mark.e2e
 
 PRETRAIN = [*small.PRETRAIN, "--tokenizer.train.batch_size=4"]
 EXTRA = ["--train.max_steps=3", "--train.batch_size=8", "--optim.warmup_steps=0"]
@@ -166,6 +168,7 @@ def test_less_pictures_than_a_batch_of_a_tokenizer(pictures, tmp_path, capsys):
     assert main([*command, f"--run.output={tmp_path / 'run'}"]) == 1
     assert "train.batch_size 12 is larger than the 11 pictures; lower it" in capsys.readouterr().err
     job = DistillJob(
+        teacher="ones",
         run=RunSettings(output=str(tmp_path / "run")),
         data=DataSettings(path=str(pictures), workers=0),
         image_size=32,

@@ -1,3 +1,5 @@
+"""Labels of a folder from a file."""
+
 import json
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a worker does when a run is asked to stop: the run decides."""
+"""Stop signals and the loading workers: the run decides."""
 
 import multiprocessing
 import signal

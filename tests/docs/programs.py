@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -71,12 +70,9 @@ def run_beit(arguments):
 def parse_beit(arguments):
     """Read the settings of a `beit` command and stop there; a wrong one fails as ever."""
     from beit.cli.main import main as beit
+    from beit.cli.parser import SettingsParser
 
-    module = import_module(f"beit.cli.{arguments[0]}")
-    parsers = [name for name in ("parse_job", "parse") if hasattr(module, name)]
-    assert parsers, f"beit {arguments[0]} parses nothing"
-    for name in parsers:
-        setattr(module, name, _then_stop(getattr(module, name)))
+    SettingsParser.build = _then_stop(SettingsParser.build)  # every command makes its job there
     try:
         return beit(arguments)
     except Parsed:
@@ -96,13 +92,14 @@ def _then_stop(parse):
 
 
 def check_pip(arguments):
-    """Check that the extras which a `pip install` names exist, and the files of constraints."""
+    """Check that a `pip install` takes the package from the checkout, and that its extras and constraints exist."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert arguments[0] == "install", arguments
     if "-c" in arguments:
         assert (ROOT / arguments[arguments.index("-c") + 1]).is_file(), arguments
     for argument in arguments:
-        if match := re.fullmatch(r"(?:beit|\.)\[([\w,]+)\]", argument):
+        assert not argument.startswith("beit"), "beit is not published; expected -e '.[EXTRA]' in the checkout"
+        if match := re.fullmatch(r"\.\[([\w,]+)\]", argument):
             unknown = set(match[1].split(",")) - project["optional-dependencies"].keys()
             assert not unknown, f"there is no extra {unknown}"
     return 0

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from beit import BeitConfig, DiscreteVAEConfig, VQKDConfig
+from beit.engine import run_folder
 from beit.inference.export import card
-from beit.training.run import run_folder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 
@@ -45,7 +45,7 @@ def test_every_option_of_a_tokenizer():
 
 
 def test_every_key_of_an_export():
-    written = set(re.findall(r'^        "(\w+)": ', inspect.getsource(card.facts_of), flags=re.M))
+    written = set(re.findall(r'^        "(\w+)": ', inspect.getsource(card.description_of), flags=re.M))
     named = set(re.findall(r"`(\w+)`", part("An exported folder")))
     assert {"task", "sha256", "batch"} <= written
     assert written - named == set()

@@ -9,6 +9,8 @@ import pytest
 from tests.docs.blocks import ROOT, Block, read_page
 from tests.docs.programs import LIMITS, PARSE_ONLY, is_training
 
+pytestmark = pytest.mark.docs
+
 PAGE = """<!-- stage: digits -->
 # A page
 
@@ -81,12 +83,13 @@ def program(*words, **variables):
         ("beit finetune --optim.lrr 3", 1, "did you mean optim.lr?"),
         ("beit predict model picture --task clasify", 1, "clasify"),
         ("beit serve a=b --port 1", 0, ""),
-        ("torchrun --nproc-per-node 8 -m beit segment --optim.lr 1", 0, ""),
+        ("torchrun --nproc-per-node 8 -m beit finetune --data.path x --optim.lr 1", 0, ""),
         ("torchrun --nproc-per-node 8 -m beit segment --optim.lr x", 1, "optim.lr"),
         ("torchrun --nproc-per-nod 8 -m bait segment", 1, "bait"),
         ("accelerate launch --multi_gpu --num_processes 8 -m beit finetune --data.path x", 0, ""),
-        ("pip install beit[train,flax] jax", 0, ""),
-        ("pip install beit[trian]", 1, "there is no extra {'trian'}"),
+        ("pip install -e .[train,flax] jax", 0, ""),
+        ("pip install beit[train]", 1, "beit is not published"),
+        ("pip install -e .[trian]", 1, "there is no extra {'trian'}"),
         ("pip install -c none.txt -e .[train]", 1, "none.txt"),
     ],
 )

@@ -4,8 +4,7 @@ import torch
 from torch.utils.data import Dataset
 
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, BeitImageProcessor, preset
-from beit.data import generator, open_source
-from beit.data.random import Purpose
+from beit.data import Purpose, generator, open_source
 from beit.geometry import Grid, block_masks
 
 PROCESSOR = BeitImageProcessor(size=16, do_center_crop=False)

@@ -9,9 +9,9 @@ import uvicorn
 
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation, Predictor, preset
 from beit.image import Preprocessing
-from beit.inference.runner import TorchRunner
-from beit.inference.service import ServiceSettings, create_app
+from beit.inference.runners.torch_runner import TorchRunner
 from beit.models_torch.scene import SceneInference
+from beit.service import ServiceSettings, create_app
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from tests.conftest import TINY_MODEL
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from beit.cli.main import main
-from beit.training import demo
+from beit.tasks import demo
 
 
 def test_demo_shows_what_was_measured(tmp_path, monkeypatch, capsys):

@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -18,6 +15,7 @@ from beit.cli.main import main
 from tests.conftest import GOLDEN
 from tests.e2e.small import FINETUNE, beit, losses, start
 from tests.fake_hub import FakeHub
+from tests.nursery import nursery
 
 STEPS = 40
 EVERYTHING = [
@@ -107,7 +105,7 @@ def test_a_model_goes_on_with_larger_pictures(whole, tmp_path, capsys, caplog):
                "--data.path=digits:train", "--data.workers=0", "--run.report=false"]  # fmt: skip
     assert main(["finetune", f"--checkpoint={whole / 'model'}", f"--run.output={run}", *options]) == 0
     assert "resized from 4 x 4 to 6 x 6 patches by the authors' cubic method" in caplog.text
-    assert "the same 10 classes (0, 1, 2, ...): its head goes on" in caplog.text
+    assert "the same 10 classes (0, 1, 2, ...): its head is kept" in caplog.text
     saved = BeitForImageClassification.from_pretrained(run / "model")
     assert saved.config.image_size == 24
     assert saved.config.class_names == [str(digit) for digit in range(10)]
@@ -116,12 +114,9 @@ def test_a_model_goes_on_with_larger_pictures(whole, tmp_path, capsys, caplog):
 
 def test_two_processes_mix_the_same_pairs(tmp_path):
     still = ["--train.max_steps=8", "--run.device=cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "--no_python"]
-    for name, prefix in (("two", launcher), ("one", [])):
-        command = [*prefix, sys.executable, "-m", "beit", *COMMAND, *still, f"--run.output={tmp_path / name}"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
+    for name, ranks in (("one", 1), ("two", 2)):
+        ended = beit(*COMMAND, *still, f"--run.output={tmp_path / name}", ranks=ranks)
+        assert not any(ended.statuses), ended.errors
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(one) == list(two) == list(range(1, 9))
     assert list(two.values()) == pytest.approx(list(one.values()), rel=1e-5)
@@ -133,7 +128,8 @@ def test_a_published_name(tmp_path):
                "--checkpoint=microsoft/beit-base-patch16-224-pt22k"]  # fmt: skip
     with FakeHub() as hub:
         hub.add("microsoft/beit-base-patch16-224-pt22k", GOLDEN / "hf_v4/mim")
-        done = beit("finetune", *options, f"--run.output={tmp_path / 'run'}", env=hub.environment(tmp_path / "home"))
+        environment = hub.environment(tmp_path / "home")
+        done = nursery("models").run("finetune", *options, f"--run.output={tmp_path / 'run'}", env=environment)
     assert done.returncode == 0, done.stderr
     assert "the shared relative position bias was copied into every layer" in done.stderr
     processor = json.loads((tmp_path / "run/model/preprocessor_config.json").read_text())

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from beit.weights import read_safetensors
+from beit.models_torch.loading import read_safetensors
 from tests.e2e.small import PRETRAIN, beit
 
 

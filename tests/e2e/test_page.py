@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from playwright.sync_api import expect
 
 from tests.e2e.page_site import COLS, ROWS, SIDE, STREETS, classifier, pretrained, segmenter, served
 
-expect = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'").expect
 TASKS = ("classify", "segment", "attend", "reconstruct")
 
 
@@ -66,7 +66,7 @@ def test_classify_shows_names_and_shares_of_the_model(visit, address, models, ma
     assert widths == pytest.approx(found.probabilities, abs=0.01)
     expect(page.locator("#invitation")).to_be_hidden()
     patches = f"{ROWS * COLS} patches of {SIDE // ROWS} \u00d7 {SIDE // COLS} pixels"
-    expect(page.locator("#model-facts")).to_have_text(f"sees {SIDE} \u00d7 {SIDE} pixels as {patches}, knows 3 classes")
+    expect(page.locator("#model-info")).to_have_text(f"sees {SIDE} \u00d7 {SIDE} pixels as {patches}, knows 3 classes")
 
 
 def test_segment_colours_the_picture_and_names_what_is_pointed_at(visit, address, models, magpie):

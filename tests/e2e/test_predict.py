@@ -5,15 +5,18 @@ import json
 import signal
 import time
 
+import av
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
+import ray
 import torch
 from PIL import Image
 
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, DiscreteVAE, DiscreteVAEConfig, preset
 from beit.cli.main import main
 from beit.image import Preprocessing
-from beit.inference.jobs import job, places, work
+from beit.inference.jobs import inputs, job, pipeline
 from beit.inference.predictor import Predictor
 from tests.conftest import TINY_MODEL
 from tests.e2e.small import start
@@ -36,7 +39,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def chunks_of_five(monkeypatch):
-    for module in (job, places, work):
+    for module in (job, inputs, pipeline):
         monkeypatch.setattr(module, "CHUNK", 5)
 
 
@@ -64,13 +67,12 @@ def test_rows_are_what_the_predictor_says_in_every_format(model, pictures, tmp_p
     table = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert list(table[0]) == ["picture", "label_1", "probability_1", "label_2", "probability_2"]
     assert [line["label_2"] for line in table] == [row["predictions"][1]["label"] for row in told]
-    parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "a.parquet").to_pylist()
-    assert [row["picture"] for row in parquet] == [row["picture"] for row in told]
-    assert parquet[3]["predictions"][0]["probability"] == pytest.approx(told[3]["predictions"][0]["probability"])
+    stored = parquet.read_table(tmp_path / "a.parquet").to_pylist()
+    assert [row["picture"] for row in stored] == [row["picture"] for row in told]
+    assert stored[3]["predictions"][0]["probability"] == pytest.approx(told[3]["predictions"][0]["probability"])
 
 
 def test_embeddings_of_tar_and_parquet_shards_are_those_of_their_pictures(model, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
     write_shards(tmp_path / "tar", pictures=12, shards=2)
     write_parquet(tmp_path / "parquet", pictures=12, shards=2)
     found = {}
@@ -156,7 +158,7 @@ def test_other_arguments_do_not_continue(model, pictures, tmp_path, capsys):
     assert predict(model, pictures, "--output", output) == 0
     before = output.read_bytes()
     assert predict(model, pictures, "--output", output, "--workers=1") == 0, "which change nothing in it"
-    for other, message in (("--top_k=1", "begun with top_k 3, now 1"), ("--batch_size=2", "begun with batch_size 32")):
+    for other, message in (("--top_k=1", "begun with top_k 5, now 1"), ("--batch_size=2", "begun with batch_size 32")):
         assert predict(model, pictures, "--output", output, other) == 1
         assert message in (said := capsys.readouterr().err)
         assert f"or remove it and {tmp_path}/.a.jsonl.predict to start afresh" in said
@@ -175,14 +177,21 @@ def test_other_arguments_do_not_continue(model, pictures, tmp_path, capsys):
     [
         (["--output=out.txt"], "ends in .txt; to classify expected .jsonl or .csv or .parquet"),
         (["--output=out"], "ends in nothing; to classify expected .jsonl"),
-        (["--output=out.csv", "--task=attend"], "to attend cannot be written as csv; expected jsonl or parquet"),
-        (["--output=out.csv", "--format=pictures"], "to classify cannot be written as pictures"),
+        (
+            ["--output=out.csv", "--task=attend"],
+            "of attend cannot be written as csv; expected jsonl or parquet",
+        ),
+        (["--output=out.csv", "--format=pictures"], "the results of classify cannot be written as pictures"),
         (["--task=segment", "--output=out"], "cannot segment: expected one of: classify, embed, attend"),
         (["--task=attend"], "--output is missing; to attend, name a folder"),
         (["--engine=ray"], "--output is missing; with --engine ray"),
         (["--top_k=0"], "top_k is 0; expected at least 1"),
         (["--batch_size=0"], "batch_size is 0; expected at least 1"),
         (["--workers=0"], "workers is 0; expected at least 1"),
+        (["--precision=float16"], "precision is 'float16'; expected one of fp32, bf16, fp16"),
+        (["--dtype=bfloat16"], "there is no setting 'dtype'; did you mean precision?"),
+        (["--seed=3"], "--seed is an option of reconstruct, and --task is classify; leave it out"),
+        (["--share=2", "--task=reconstruct", "--output=out"], "share is 2.0; expected a number above 0, at most 1"),
         (["--patch=[9, 0]", "--task=attend", "--output=out"], "patch is (9, 0); expected a row of 0 to 3"),
     ],
 )
@@ -208,7 +217,6 @@ def test_places_that_hold_nothing_or_too_much(model, pictures, tmp_path, capsys)
 
 @pytest.mark.usefixtures("chunks_of_five")
 def test_the_frames_of_a_film_continue_too(model, tmp_path, monkeypatch):
-    av = pytest.importorskip("av")
     film = tmp_path / "ride.mp4"
     with av.open(str(film), "w") as out:
         stream = out.add_stream("mpeg4", rate=5)
@@ -224,14 +232,14 @@ def test_the_frames_of_a_film_continue_too(model, tmp_path, monkeypatch):
     class StoppedError(Exception):
         pass
 
-    keep = work.Answerer.__call__
+    keep = pipeline.Pipeline.__call__
 
     def stop_after_one(self, todo):
         yield next(keep(self, todo))
         raise StoppedError
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(work.Answerer, "__call__", stop_after_one)
+        stopped.setattr(pipeline.Pipeline, "__call__", stop_after_one)
         with pytest.raises(StoppedError):
             predict(model, film, "--output", tmp_path / "again.jsonl")
     assert not (tmp_path / "again.jsonl").exists()
@@ -265,7 +273,6 @@ def test_pictures_of_attention_and_of_reconstructions(model, pictures, tmp_path,
 
 def test_a_ray_cluster_writes_the_same_file(model, tmp_path, capsys):
     """A local cluster of two workers; one shard has a broken picture."""
-    ray = pytest.importorskip("ray")
     write_shards(tmp_path / "tar", pictures=600, shards=2)
     local, spread = tmp_path / "local.jsonl", tmp_path / "spread.jsonl"
     shard = tmp_path / "tar" / "train-000.tar"
@@ -280,4 +287,4 @@ def test_a_ray_cluster_writes_the_same_file(model, tmp_path, capsys):
 def test_without_ray_its_extra_is_named(model, pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     assert predict(model, pictures, "--output", tmp_path / "a.jsonl", "--engine=ray") == 1
-    assert "pip install 'beit[ray]'" in capsys.readouterr().err
+    assert "pip install -e '.[ray]'" in capsys.readouterr().err

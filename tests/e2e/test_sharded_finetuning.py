@@ -9,7 +9,7 @@ from beit.cli.main import main
 from beit.config import BeitConfig
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
-from beit.training.finetuning.lora import FILE_NAME
+from beit.tasks.finetune.lora import FILE_NAME
 from tests.conftest import TINY_MODEL
 from tests.e2e.small import PICTURES, losses
 

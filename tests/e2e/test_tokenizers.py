@@ -12,7 +12,12 @@ import torch
 from beit import BeitForMaskedImageModeling, preset
 from beit.cli.main import main
 from beit.data import StoredTokens
+from beit.engine.throughput import MACHINE
 from beit.errors import ConfigError
+from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.tokenizer import DistilledTokenizerSettings, DistillJob
+from beit.tasks.pretrain.loss import PretrainLoss
+from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 from beit.tokenizer import (
     VQKD,
     DiscreteVAE,
@@ -21,20 +26,6 @@ from beit.tokenizer import (
     VisualTokenizer,
     VQKDConfig,
     load_tokenizer,
-)
-from beit.training.distill import distill_tokenizer
-from beit.training.jobs import DistillJob
-from beit.training.pretraining.objective import PretrainObjective
-from beit.training.run.throughput import MACHINE
-from beit.training.settings import (
-    AugmentSettings,
-    DataSettings,
-    OptimSettings,
-    RunSettings,
-    TrainSettings,
-)
-from beit.training.tokenizers.settings import (
-    DistilledTokenizerSettings,
 )
 from tests.e2e.small import FINETUNE, MODEL, PICTURES, TOKENIZER, beit, losses, start
 
@@ -208,15 +199,15 @@ def test_stored_tokens_are_those_that_pretraining_would_compute(distilled, tmp_p
 def test_a_killed_encoding_continues(discrete, tmp_path):
     command = encode(discrete / "model", tmp_path / "killed", "--image_size=8")
     process = start(*command)
-    facts = tmp_path / "killed/facts.json"
+    identity = tmp_path / "killed/facts.json"
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        if facts.exists() and json.loads(facts.read_text())["finished_rows"]:
+        if identity.exists() and json.loads(identity.read_text())["finished_rows"]:
             break
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < json.loads(facts.read_text())["finished_rows"] < 1297, "killed in the middle"
+    assert 0 < json.loads(identity.read_text())["finished_rows"] < 1297, "killed in the middle"
     assert main(command) == 0
     assert main(encode(discrete / "model", tmp_path / "whole", "--image_size=8")) == 0
     files = [(tmp_path / name / "tokens.npy").read_bytes() for name in ("killed", "whole")]
@@ -260,7 +251,7 @@ def test_what_does_not_fit_is_told_before_any_work(discrete, distilled, teacher,
     evaluate = ["tokenizer", "evaluate", "--data.path=digits:test", f"--tokenizer={model}", f"--teacher={teacher}"]
     assert "a DiscreteVAE predicts no features" in fails(capsys, *evaluate)
     distill = ["tokenizer", "distill", *PICTURES, *VQ_KD, f"--run.output={tmp_path}/d"]
-    assert "teacher is missing" in fails(capsys, *distill)
+    assert "teacher is missing; name it: classifier whose patch features" in fails(capsys, *distill)
     assert "does not exist" in fails(capsys, *encode(tmp_path / "nowhere", tmp_path / "n"))
     own = ["--tokenizer.codebook.groups=2"]
     assert "early_layer is 99; expected 1 to 2" in fails(capsys, *pretrain, *own, "--aggregation.early_layer=99")
@@ -341,6 +332,7 @@ def distill_job(output, **model):
     sizes = {"vocab_size": 16, "code_size": 4, "patch_size": 4, "hidden_size": 32, "num_hidden_layers": 1,
              "num_attention_heads": 4, "intermediate_size": 64, "decoder_layers": 1}  # fmt: skip
     return DistillJob(
+        teacher="one of ours",
         run=RunSettings(output=str(output), report=False),
         data=DataSettings(path="digits:train", workers=0),
         augment=AugmentSettings(flip=0, color_jitter=0),
@@ -406,7 +398,7 @@ def test_a_tokenizer_of_ones_own():
     tokenizer = Brightness()
     assert isinstance(tokenizer, VisualTokenizer)
     model = BeitForMaskedImageModeling(preset("tiny", image_size=16, patch_size=4, num_hidden_layers=1, vocab_size=4))
-    objective = PretrainObjective(model, TokenEncoder(tokenizer), most_masked=16)
+    objective = PretrainLoss(model, TokenEncoder(tokenizer), most_masked=16)
     views = {"pixel_values": torch.randn(2, 3, 16, 16), "tokenizer_pixels": torch.rand(2, 3, 8, 8)}
     values = objective(objective.prepare({**views, "bool_masked_pos": torch.rand(2, 16) < 0.5}))
     assert torch.isfinite(values["loss"])

@@ -201,7 +201,7 @@ class TestErrors:
             "    print(error)\n"
         )
         output, errors = server.python(code, tmp_path / "home").communicate(timeout=60)
-        assert output.startswith(f"cannot write {folder / NAME}: File too large; free space"), errors
+        assert output.startswith(f"cannot write {folder / NAME}.incomplete: File too large; free space"), errors
         assert not (folder / NAME).exists()
 
     def test_a_cache_that_is_a_file(self, url, tmp_path):

@@ -1,4 +1,4 @@
-"""The published processor: every recorded case of the reference, then what must hold for any picture and option."""
+"""The published processor: every recorded case of the reference, then properties of any picture and option."""
 
 import copy
 import importlib.util
@@ -581,7 +581,7 @@ def test_other_frameworks_are_used_or_missed_by_name(name, monkeypatch):
     assert made == "made"
     np.testing.assert_array_equal(values, expected)
     monkeypatch.setitem(sys.modules, module, None)  # makes the import fail
-    with pytest.raises(MissingExtraError, match=r"is not installed; install it with: pip install"):
+    with pytest.raises(MissingExtraError, match=r"is not installed; .*run: pip install"):
         processor(image, return_tensors=name)
 
 
@@ -648,7 +648,9 @@ def test_saved_options_are_plain(tmp_path):
     assert type(options["resample"]) is int
     assert "BeitImageProcessor {" in repr(processor)
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"cannot be written: .*; choose a folder"):
+    with pytest.raises(
+        StorageError, match=r"cannot write .*file.*: (Not a directory|File exists); free space or choose another folder"
+    ):
         processor.save_pretrained(tmp_path / "file")
 
 
@@ -657,7 +659,7 @@ def test_bad_files(tmp_path, content):
     path = tmp_path / "preprocessor_config.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"(does not exist|is not understood|holds a list|size is 0).*expected"):
+    with pytest.raises(ConfigError, match=r"(does not exist|is not readable JSON|size is 0).*expected"):
         BeitImageProcessor.from_pretrained(tmp_path)
 
 

@@ -11,9 +11,11 @@ import torch
 from beit.cli.main import main
 from beit.errors import CheckpointError, ConfigError, DataError
 from beit.inference.export import check, job
-from beit.inference.export.options import ExportOptions
 from beit.inference.exported import is_exported, load_exported
+from beit.settings.export import ExportJob
 from tests.inference.exports import pixels_of, save_models
+
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     save_models(root)
     for to in ("onnx", "torch"):
-        job.export(root / "classify", ExportOptions(to, root / to, check=root / "pictures"))
+        job.export(ExportJob(str(root / "classify"), to, str(root / to), check=str(root / "pictures")))
     return root
 
 
@@ -45,20 +47,21 @@ def refused(folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--to=tflite"], "to is 'tflite'; expected one of onnx, openvino, torch"),
-        (["--to=onnx", "--precision=int4"], "precision is 'int4'; expected one of fp32, fp16, int8"),
+        (["--to=tflite"], "to: expected one of ['onnx', 'openvino', 'torch'], got tflite"),
+        (["--to=onnx", "--precision=int4"], "precision: expected one of ['fp32', 'fp16', 'int8'], got int4"),
         (["--to=openvino", "--precision=int8"], "int8' for openvino without calibration; name a folder"),
         (["--to=torch", "--precision=int8"], "export int8 to openvino or onnx"),
         (["--to=onnx", "--calibration=pictures"], "calibration is given with precision 'fp32'"),
-        (["--to=onnx", "--opset=11"], "opset is 11; expected 18 to 23"),
+        (["--to=onnx", "--opset=11"], "opset: input should be greater than or equal to 18, got 11"),
         (["--to=openvino", "--opset=18"], "expected it with onnx alone"),
         (["--to=onnx", "--image_size=33"], "33"),
         (
             ["--to=onnx", "--image_size=big"],
             "image_size is 'big'; expected a side or HEIGHTxWIDTH in pixels, such as 384, or dyn",
         ),
-        (["--to=onnx", "--batch=0"], "batch is 0; expected a number from 1"),
+        (["--to=onnx", "--batch_size=0"], "batch_size is 0; expected a number from 1"),
         (["--to=onnx", "--task=segment"], "was made to classify; expected that, or embed"),
+        (["--to=onnx", "--task=dance"], "task is 'dance'; expected one of auto, classify, segment, embed"),
         (["--to=onnx", "--check=nowhere"], "there are no pictures in nowhere"),
     ],
 )
@@ -73,7 +76,7 @@ def test_segmentation_of_any_size_is_refused(refused):
 
 
 def test_a_batch_that_calibration_cannot_fill_is_refused(refused, folders):
-    words = ["--to=openvino", "--precision=int8", f"--calibration={folders / 'pictures'}", "--batch=7"]
+    words = ["--to=openvino", "--precision=int8", f"--calibration={folders / 'pictures'}", "--batch_size=7"]
     assert "there are 6 pictures to calibrate with; expected at least a batch, 7" in refused(*words)
 
 
@@ -95,21 +98,21 @@ def test_what_stands_at_the_output_is_not_touched(refused, tmp_path):
 def test_a_missing_library_names_the_extra(refused, folders, monkeypatch, library, words):
     monkeypatch.setitem(sys.modules, library, None)
     said = refused(*(word.format(folders / "pictures") for word in words))
-    assert f"'{library}' is not installed; install it with: pip install 'beit[export]'" in said
+    assert f"'{library}' is not installed; in the checkout of beit run: pip install -e '.[export]'" in said
 
 
 def test_a_file_that_says_something_else_is_not_kept(refused, folders, monkeypatch):
     trace = job.trace
 
-    def other(subject, options, half=False):
-        program = trace(subject, options, half)
+    def other(subject, options):
+        program = trace(subject, options)
         name = next(name for name in program.state_dict if name.endswith("patch.weight"))
         program.state_dict[name] = torch.nn.Parameter(program.state_dict[name] * 1.5, requires_grad=False)
         return program
 
     monkeypatch.setattr(job, "trace", other)
     said = refused("--to=torch", f"--check={folders / 'pictures'}")
-    assert "does not say what the model says: largest difference" in said
+    assert "the outputs of the exported file differ from the model's: largest difference" in said
     assert "nothing was written" in said
 
 
@@ -120,12 +123,12 @@ def test_numbers_that_are_none_fail_the_check():
 
 def test_limits_hold(refused, folders, monkeypatch):
     monkeypatch.setitem(check.LIMITS, "fp32", check.Limits(0.0, 0.9999, 0.99))
-    assert "a difference up to 0e+00" in refused("--to=torch", "--batch=2", f"--check={folders / 'pictures'}")
+    assert "a difference up to 0e+00" in refused("--to=torch", "--batch_size=2", f"--check={folders / 'pictures'}")
 
 
 def test_a_successful_command_says_what_it_wrote(folders, tmp_path, capsys):
     output = tmp_path / "deep" / "out"
-    words = ["--to=torch", f"--output={output}", "--batch=2", "--image_size=32x40"]
+    words = ["--to=torch", f"--output={output}", "--batch_size=2", "--image_size=32x40"]
     assert main(["export", str(folders / "classify"), *words]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines["input"] == "pixel_values (2, 3, 32, 40)"
@@ -183,7 +186,7 @@ def test_damaged_files_are_named(copied):
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"export_version": 2}', '{"export_version": 1, "format": "onnx"}']
 )
-def test_facts_that_are_not_understood(copied, content):
+def test_a_description_that_is_not_understood(copied, content):
     (copied / "export.json").write_text(content)
     with pytest.raises(ConfigError, match="export the model again"):
         load_exported(copied)
@@ -197,9 +200,9 @@ def test_a_folder_that_is_no_export(folders):
 
 def test_a_file_that_the_library_refuses(copied):
     (copied / "model.onnx").write_bytes(b"no graph")
-    facts = json.loads((copied / "export.json").read_text())
-    facts["sha256"]["model.onnx"] = hashlib.sha256(b"no graph").hexdigest()
-    (copied / "export.json").write_text(json.dumps(facts))
+    description = json.loads((copied / "export.json").read_text())
+    description["sha256"]["model.onnx"] = hashlib.sha256(b"no graph").hexdigest()
+    (copied / "export.json").write_text(json.dumps(description))
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load_exported(copied)
 
@@ -212,5 +215,7 @@ def test_a_broken_picture_stops_the_export(folders, tmp_path):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "0.png").write_bytes(b"this is text")
     with pytest.raises(DataError, match=r"0.png"):
-        job.export(folders / "classify", ExportOptions("torch", tmp_path / "out", check=tmp_path / "pictures"))
+        job.export(
+            ExportJob(str(folders / "classify"), "torch", str(tmp_path / "out"), check=str(tmp_path / "pictures"))
+        )
     assert not (tmp_path / "out").exists()

@@ -83,13 +83,13 @@ def test_grey_arrays_are_shown_as_the_processor_shows_them(classifier, grey):
         ("timm/beit", {"classify", "embed", "attend"}),
     ],
 )
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_every_layout_opens_as_what_it_holds(name, tasks, dtype, tmp_path, classifier):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_layout_opens_as_what_it_holds(name, tasks, precision, tmp_path, classifier):
     place = GOLDEN / name
     if place.is_dir() and not name.startswith("timm"):  # the recorded folders have no preprocessor
         place = shutil.copytree(place, tmp_path / "model")
         shutil.copy(classifier / "preprocessor_config.json", place)
-    predictor = loaded(place, dtype=dtype)
+    predictor = loaded(place, precision=precision)
     assert predictor.tasks == tasks
     picture = noise()
     vector = predictor.embed(picture)[0].vector
@@ -113,7 +113,7 @@ def test_an_embedding_is_what_the_classifier_sees(classifier):
 
 
 def test_half_precision_is_near(classifier):
-    whole, half = (loaded(classifier, dtype=dtype).embed(noise())[0].vector for dtype in ("float32", "bfloat16"))
+    whole, half = (loaded(classifier, precision=one).embed(noise())[0].vector for one in ("fp32", "bf16"))
     assert not np.array_equal(whole, half)
     assert np.abs(whole - half).max() < 0.05 * np.abs(whole).max()
 
@@ -279,9 +279,12 @@ def test_what_is_missing(classifier, tmp_path):
     with pytest.raises(DataError, match="there are no pictures in"):
         predictor.classify(tmp_path / "empty")
     assert predictor.classify([]) == []
-    for dtype, message in (("int8", "dtype is 'int8'; expected one of"), ("float16", "expected float32 or bfloat16")):
+    for precision, message in (
+        ("int8", "precision is 'int8'; expected one of auto, fp32"),
+        ("fp16", "expected fp32 or bf16"),
+    ):
         with pytest.raises(ConfigError, match=message):
-            loaded(classifier, dtype=dtype)
+            loaded(classifier, precision=precision)
     bare = shutil.copytree(classifier, tmp_path / "bare")
     (bare / "preprocessor_config.json").unlink()
     with pytest.raises(ConfigError, match=r"preprocessor_config.json does not exist"):
@@ -295,4 +298,4 @@ def test_what_is_missing(classifier, tmp_path):
 def test_a_file_of_weights_says_how_it_is_shown_pictures(caplog):
     predictor = loaded(GOLDEN / "unilm/finetune/checkpoint.pth")
     assert predictor.preprocessing.mean == (0.5, 0.5, 0.5)
-    assert "nothing tells how it is shown pictures" in caplog.text
+    assert "nothing says how it is shown pictures" in caplog.text

@@ -4,10 +4,7 @@ They run against a local stand-in of the hub that holds small models under the p
 one, where the documentation fetches one from the web.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +13,8 @@ from PIL import Image
 from beit import BeitImageProcessor
 from tests.conftest import GOLDEN
 from tests.fake_hub import FakeHub
+
+pytestmark = pytest.mark.e2e
 
 MODEL = """
 from beit import AutoImageProcessor, FlaxBeitModel
@@ -81,9 +80,6 @@ def test_example(example, expected, hub, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     code = f"from PIL import Image\nimage = Image.open('picture.png')\n{example}"
-    environment = {**os.environ, **hub.environment(tmp_path / "home")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=200
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.startswith(expected)
+    process = hub.python(code, tmp_path / "home", cwd=tmp_path)
+    assert process.wait() == 0, process.stderr[-3000:]
+    assert process.stdout.startswith(expected)

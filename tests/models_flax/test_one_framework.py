@@ -8,6 +8,8 @@ import pytest
 
 from tests.conftest import GOLDEN
 
+pytestmark = pytest.mark.e2e
+
 BLOCK = """
 import importlib.abc, sys
 class Absent(importlib.abc.MetaPathFinder):
@@ -66,5 +68,6 @@ def test_torch_without_flax(absent, tmp_path):
     told = run(WITHOUT_JAX, absent, tmp_path).splitlines()
     assert told[0].startswith("(1, ")
     assert told[1] == (
-        f"MissingExtraError the library '{absent[0]}' is not installed; install it with: pip install 'beit[flax]'"
+        f"MissingExtraError the library '{absent[0]}' is not installed; "
+        "in the checkout of beit run: pip install -e '.[flax]'"
     )

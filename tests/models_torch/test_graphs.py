@@ -1,4 +1,4 @@
-"""What engineers do with a model: compile, export, autocast, checkpoint, wrap."""
+"""Models under compilation, export, autocast, activation checkpointing and wrappers."""
 
 import shutil
 import subprocess
@@ -18,6 +18,8 @@ from beit import (
     BeitModel,
 )
 from tests.conftest import TINY_MODEL
+
+pytestmark = pytest.mark.e2e
 
 OPTIONS = {**TINY_MODEL, "num_hidden_layers": 4, "layer_norm_eps": 1e-6, "drop_path_rate": 0.0}
 SEGMENTATION = {"out_indices": [1, 2, 3, 4], "num_labels": 5, "pool_scales": [1, 2]}

@@ -1,4 +1,4 @@
-"""Hooks, adapters, pruning, quantisation, offloading and meta tensors: what users do to modules, on any model."""
+"""Hooks, adapters, pruning, quantisation, offloading and meta tensors work on the modules of every model."""
 
 import copy
 import warnings

@@ -270,6 +270,7 @@ def trained_in_two(rank, folder):
     distributed.destroy_process_group()
 
 
+@pytest.mark.e2e
 def test_two_processes_keep_one_codebook(tmp_path):
     multiprocessing.spawn(trained_in_two, (tmp_path,), nprocs=2)
     (alive, revived, follower), (alive_too, revived_too, follower_too) = (

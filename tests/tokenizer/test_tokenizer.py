@@ -78,7 +78,7 @@ def test_pixels_that_do_not_fit(tokenizer, shape):
     [
         ("{", "is not readable JSON"),
         ('{"model_type": "beit"}', "'beit'; expected a tokenizer"),
-        ("[1]", "expected a tokenizer"),
+        ("[1]", "expected the config.json of a tokenizer"),
         ('{"model_type": "beit-dvae", "hiden_size": 3}', r"unknown keys \['hiden_size'\]"),
         ('{"model_type": "beit-dvae", "groups": 0}', "groups is 0"),
     ],

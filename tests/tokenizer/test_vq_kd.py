@@ -425,6 +425,7 @@ def new_run(revive_below):
     return model, torch.optim.AdamW(model.parameters(), lr=1e-3)
 
 
+@pytest.mark.e2e
 def test_training_lowers_the_loss_and_revival_uses_more_codes():
     used, revivals = {}, {}
     for revive_below in (0.0, 0.2):

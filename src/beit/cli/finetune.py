@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from beit.cli.forecast import say_cost
-from beit.cli.output import say, say_settings
-from beit.cli.parser import parse_job
-from beit.training.jobs import FinetuneJob
+from beit.cli.forecast import say_forecast
+from beit.cli.output import say
+from beit.cli.training import parse_training, say_results
+from beit.settings.finetune import FinetuneJob
 
 DESCRIPTION = (
     "Fine-tune a pre-trained BEiT on classes of pictures, or on several labels or a number for each (data.labels), or "
     "train one from scratch (without a checkpoint). The same command continues a run that was stopped. --dry-run takes "
-    "a few steps, writes nothing and tells what the whole run would cost."
+    "a few steps, writes nothing and prints the cost of the whole run."
 )
 _FEW = 50  # held-out pictures, of which one changes the accuracy by more than two hundredths
 _AVERAGE = "average_"
@@ -27,26 +27,15 @@ _SHOWN = {
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, fine-tune, print."""
-    dry = "--dry-run" in arguments
-    given = [word for word in arguments if word != "--dry-run"]
-    job = parse_job(FinetuneJob, "beit finetune", DESCRIPTION, given, "[--dry-run]")
-    say_settings(job)
-    return _forecast(job) if dry else _finetune(job)
+    job, dry, processes = parse_training(FinetuneJob, "beit finetune", DESCRIPTION, arguments)
+    from beit.tasks.finetune.task import FinetuneTask, finetune
 
-
-def _forecast(job: FinetuneJob) -> int:
-    from beit.training.finetuning.dry_run import forecast_finetuning
-
-    say_cost(forecast_finetuning(job), job.train, job.model.image_size or "the checkpoint's")
-    return 0
-
-
-def _finetune(job: FinetuneJob) -> int:
-    from beit.training.finetune import finetune
-
+    if dry:
+        say_forecast(FinetuneTask, job, processes)
+        return 0
     folder = finetune(job)
     result = folder.read_result()
-    say(f"held-out pictures: {_told(result)}, {result['pictures']:,.0f} pictures")
+    say(f"held-out pictures: {_numbers(result)}, {result['pictures']:,.0f} pictures")
     if "accuracy" in result and result["pictures"] < _FEW:
         say(
             f"so few that each counts {1 / result['pictures']:.1%}: hold out more (data.val_share), or name them "
@@ -54,14 +43,12 @@ def _finetune(job: FinetuneJob) -> int:
         )
     if any(name.startswith(_AVERAGE) for name in result):
         average = {name.removeprefix(_AVERAGE): value for name, value in result.items() if name.startswith(_AVERAGE)}
-        say(f"moving average of the weights: {_told(average)}")
-    say(f"model   {folder.model}")
-    if folder.report.exists():
-        say(f"report  {folder.report}")
+        say(f"moving average of the weights: {_numbers(average)}")
+    say_results(folder)
     return 0
 
 
-def _told(result: Mapping[str, float]) -> str:
+def _numbers(result: Mapping[str, float]) -> str:
     """Return the numbers that matter most for the kind of labels."""
     shown = [f"{words} {result[name]:{form}}" for name, (words, form) in _SHOWN.items() if name in result]
     return ", ".join(shown)

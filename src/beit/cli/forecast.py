@@ -1,34 +1,88 @@
-"""`--dry-run` of the commands that train on labelled pictures or masks."""
+"""`--dry-run` of every training command: the cost of the run, from its settings and a few of its steps."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beit.cli.output import gib, say
 
 if TYPE_CHECKING:
-    from beit.training.forecasts.training_cost import TrainingCost
-    from beit.training.settings import TrainSettings
+    from beit.engine.forecast import Cost, Speed
+    from beit.engine.task import Task
+
+_LONG = 24 * 3600.0  # seconds of a run that is worth another hint
+_SHORTER = "smaller pictures, models and tokenizers take hours instead: see recipes/pretrain_cifar10_tiny.yaml"
+_MUCH = 0.3  # share of a step worth a hint
+_INDENT = " " * 13
 
 
-def say_cost(cost: TrainingCost, train: TrainSettings, side: int | str) -> None:
-    """Print what a training would cost.
+def say_forecast(kind: type[Task[Any, Any]], job: Any, processes: int | None = None) -> None:
+    """Print the cost of a training, then take some of its steps and print their speed.
 
     Args:
-        cost: What its first steps took.
-        train: Its settings.
-        side: Of the pictures that the model sees, in pixels, or whose it is.
+        kind: The task.
+        job: Its settings.
+        processes: Processes of the run, if this one stands for all.
     """
-    from beit.training.run.run_state import duration
+    from beit.engine.forecast import forecast
 
-    pictures = train.batch_size // cost.processes
-    say(
-        f"parameters   {cost.parameters:,}",
-        f"memory       {gib(cost.peak_memory)} held by a process in a step of {pictures} pictures of {side} pixels, "
-        f"{gib(cost.state)} of it for weights and optimiser",
-        "             train.recompute, train.accumulate and bf16 lower the rest",
-        f"steps        {cost.steps:,} of {train.batch_size} pictures, out of {cost.pictures:,}",
-        f"speed        {cost.seconds_per_step:.3f} s per step, {cost.data_share:.0%} of it waits for pictures",
-        f"whole run    about {duration(cost.steps * cost.seconds_per_step)} on {cost.processes} "
-        f"process{'es' * (cost.processes > 1)} like this",
+    known: list[Cost] = []
+
+    def announce(cost: Cost) -> None:
+        known.append(cost)
+        say(*_cost_lines(job, cost), "timing       some steps, which may take minutes ...")
+
+    speed = forecast(kind, job, announce, processes)
+    say(*_speed_lines(job, known[0], speed))
+
+
+def _cost_lines(job: Any, cost: Cost) -> list[str]:
+    """Return the lines on what is known before the first step."""
+    memory = ", ".join(f"{use} {gib(amount)}" for use, amount in cost.memory.items())
+    each = f", {job.train.batch_size // cost.processes} on each of {cost.processes} processes"
+    flops = cost.flops_per_picture
+    operations = (
+        f"operations   {(flops or 0) / 1e9:,.2f} GFLOP per picture, forward and backward, without the tokenizer"
     )
+    return [
+        f"parameters   {cost.parameters:,}",
+        f"memory       {gib(sum(cost.memory.values()))} estimated per process: {memory}",
+        f"{_INDENT}activations grow with train.batch_size; train.accumulate and train.recompute lower them",
+        *([operations] if flops is not None else []),
+        f"steps        {cost.steps:,} of {job.train.batch_size} pictures{each if cost.processes > 1 else ''}, out "
+        f"of {cost.pictures:,}",
+    ]
+
+
+def _speed_lines(job: Any, cost: Cost, speed: Speed) -> list[str]:
+    """Return the lines on the timed steps, and on the whole run."""
+    from beit.engine.run_state import duration
+
+    world, seconds, first = cost.processes, speed.seconds_per_step, speed.first_seconds
+    alone = world > 1 and not speed.communicates
+    reached = f"; the model reaches {speed.flops_utilisation or 0:.0%} of the rate of a matrix product here"
+    preparing = "makes visual tokens" if hasattr(job, "tokenizer") else "prepares the batch"
+    return [
+        f"speed        {seconds:.3f} s per step, {job.train.batch_size / seconds:,.1f} pictures per second"
+        + (reached if speed.flops_utilisation is not None else ""),
+        *([f"{_INDENT}as one of {world} processes like this; their communication is not counted"] * alone),
+        f"{_INDENT}{speed.preparing_share:.0%} of the time {preparing}, {speed.data_share:.0%} waits for pictures",
+        f"{_INDENT}{gib(speed.peak_memory)} held in the timed steps, libraries and what the allocator keeps included",
+        *_hints(job, speed),
+        f"whole run    about {duration(cost.steps * seconds)} on "
+        + (f"{world} processes" if world > 1 else "one process like this")
+        + (f", and {duration(first)} before for its tokenizer" if first is not None else ""),
+        *([f"{_INDENT}{_SHORTER}"] if cost.steps * seconds + (first or 0.0) > _LONG else []),
+    ]
+
+
+def _hints(job: Any, speed: Speed) -> list[str]:
+    """Return hints that would make the run faster, where much is to be gained."""
+    hints: list[str] = []
+    if speed.preparing_share > _MUCH and hasattr(job, "tokenizer") and job.tokenizer.tokens is None:
+        hints.append(
+            f"{_INDENT}`beit tokenizer encode` makes the tokens once for all epochs (tokenizer.tokens, fixed_views)"
+        )
+    if speed.data_share > _MUCH:
+        hints.append(f"{_INDENT}more data.workers load pictures faster, if there are cores for them")
+    return hints

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from beit.cli.forecast import say_forecast
 from beit.cli.main import HELP_WORDS, nearest
-from beit.cli.output import say, say_settings
-from beit.cli.parser import new_parser, parse, parse_job
+from beit.cli.output import say
+from beit.cli.parser import parse_job
+from beit.cli.training import parse_training, say_results
 from beit.errors import ConfigError
-from beit.training.jobs import DistillJob, EncodeJob, EvaluateTokenizerJob, ReconstructJob, TokenizerJob
+from beit.settings.tokenizer import (
+    ConvertTokenizerJob,
+    DistillJob,
+    EncodeJob,
+    EvaluateTokenizerJob,
+    ReconstructJob,
+    TokenizerJob,
+)
+
+if TYPE_CHECKING:
+    from beit.engine.run_folder import RunFolder
 
 ACTIONS = {
     "train": "Train a discrete VAE on your pictures: the tokenizer whose tokens pre-training predicts.",
@@ -25,7 +37,7 @@ ACTIONS = {
 def run(arguments: Sequence[str]) -> int:
     """Parse, do, print."""
     if not arguments or arguments[0] in HELP_WORDS:
-        print(f"usage: beit tokenizer {{{','.join(ACTIONS)}}} [RECIPE.yaml] [--group.setting VALUE ...]\n")
+        print(f"usage: beit tokenizer {{{','.join(ACTIONS)}}} [RECIPE.yaml] [--setting VALUE ...]\n")
         print("\n".join(f"  {name:<13}{summary}" for name, summary in ACTIONS.items()))
         return 0 if arguments else 2
     action, rest = arguments[0], arguments[1:]
@@ -33,9 +45,11 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"there is no `beit tokenizer {action}`{nearest(action, ACTIONS)}; expected {list(ACTIONS)}")
     if action == "convert":
         return _convert(rest)
+    if action == "train":
+        return _train(rest)
+    if action == "distill":
+        return _distill(rest)
     jobs: dict[str, Any] = {
-        "train": (TokenizerJob, _train),
-        "distill": (DistillJob, _distill),
         "encode": (EncodeJob, _encode),
         "reconstruct": (ReconstructJob, _reconstruct),
         "evaluate": (EvaluateTokenizerJob, _evaluate),
@@ -44,32 +58,36 @@ def run(arguments: Sequence[str]) -> int:
     return do(parse_job(kind, f"beit tokenizer {action}", ACTIONS[action], rest))
 
 
-def _train(job: TokenizerJob) -> int:
-    from beit.training.tokenizer import train_tokenizer
+def _train(arguments: Sequence[str]) -> int:
+    job, dry, processes = parse_training(TokenizerJob, "beit tokenizer train", ACTIONS["train"], arguments)
+    from beit.tasks.tokenizer.dvae import DiscreteVAETask, train_tokenizer
 
-    return _trained(job, train_tokenizer)
-
-
-def _distill(job: DistillJob) -> int:
-    from beit.training.distill import distill_tokenizer
-
-    return _trained(job, distill_tokenizer)
+    if dry:
+        say_forecast(DiscreteVAETask, job, processes)
+        return 0
+    return _say_trained(train_tokenizer(job))
 
 
-def _trained(job: Any, train: Any) -> int:
-    from beit.training.tokenizers.quality import quality_line
+def _distill(arguments: Sequence[str]) -> int:
+    job, dry, processes = parse_training(DistillJob, "beit tokenizer distill", ACTIONS["distill"], arguments)
+    from beit.tasks.tokenizer.vq_kd import VQKDTask, distill_tokenizer
 
-    say_settings(job)
-    folder = train(job)
+    if dry:
+        say_forecast(VQKDTask, job, processes)
+        return 0
+    return _say_trained(distill_tokenizer(job))
+
+
+def _say_trained(folder: RunFolder) -> int:
+    from beit.evaluation.tokenizer.quality import quality_line
+
     say(quality_line(folder.read_result()))
-    say(f"tokenizer  {folder.model}")
-    if folder.report.exists():
-        say(f"report     {folder.report}")
+    say_results(folder, "tokenizer")
     return 0
 
 
 def _encode(job: EncodeJob) -> int:
-    from beit.training.encode import encode_pictures
+    from beit.tasks.encode import encode_pictures
 
     encoded = encode_pictures(job)
     views = f", {encoded.views} views of each" if job.views is not None else ""
@@ -83,16 +101,16 @@ def _encode(job: EncodeJob) -> int:
 
 
 def _reconstruct(job: ReconstructJob) -> int:
-    from beit.training.reconstruct import reconstruct_pictures
-    from beit.training.tokenizers.quality import quality_line
+    from beit.evaluation.tokenizer.quality import quality_line
+    from beit.evaluation.tokenizer.reconstruct import reconstruct_pictures
 
     say(quality_line(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0
 
 
 def _evaluate(job: EvaluateTokenizerJob) -> int:
-    from beit.training.evaluate_tokenizer import evaluate_tokenizer
-    from beit.training.tokenizers.quality import quality_line
+    from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer
+    from beit.evaluation.tokenizer.quality import quality_line
 
     say(quality_line(evaluate_tokenizer(job).numbers()))
     for name, path in (("numbers", job.output), ("report", job.report)):
@@ -102,15 +120,13 @@ def _evaluate(job: EvaluateTokenizerJob) -> int:
 
 
 def _convert(arguments: Sequence[str]) -> int:
-    parser = new_parser("beit tokenizer convert", ACTIONS["convert"])
-    parser.add_argument("source", type=str, help="A published name (`beit models`), file, or folder of files.")
-    parser.add_argument("destination", type=str, help="The folder to write.")
-    settings = parse(parser, arguments)
+    words = ("source", "destination")
+    job = parse_job(ConvertTokenizerJob, "beit tokenizer convert", ACTIONS["convert"], arguments, words)
     from beit.tokenizer import load_tokenizer
 
-    destination = Path(settings.destination)
+    destination = Path(job.destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise ConfigError(f"{destination} exists and is not empty; choose another destination, or remove it")
-    load_tokenizer(settings.source).save_pretrained(settings.destination)
-    say(f"tokenizer  {settings.destination}")
+    load_tokenizer(job.source).save_pretrained(job.destination)
+    say(f"tokenizer  {job.destination}")
     return 0

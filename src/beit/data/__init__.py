@@ -1,55 +1,64 @@
-"""Pictures, their views, and the order in which a run sees them."""
+"""Data of a run: pictures, their views and masks, and the order and batches of training."""
 
-from beit.data.augmentation import Augmentation
-from beit.data.dataset import (
-    Batch,
-    BrokenPicture,
-    Collate,
-    ViewDataset,
-    evaluation_batches,
-    training_batches,
-)
-from beit.data.fingerprint import fingerprint
+from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_shards, require_usable
+from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
-from beit.data.mask_plan import MaskPlan
-from beit.data.mixing import PAIR, Mix, Mixing
-from beit.data.order import BatchOrder, check_shared_batch
-from beit.data.rand_augment import RandAugment
-from beit.data.random import Purpose, generator
-from beit.data.source import BrokenShard, ImageSource, LabelKind, open_source
-from beit.data.subset import Subset, few_per_class, split
-from beit.data.token_folder import MISSING, StoredTokens, TokenWriter, check_facts, write_labels_and_names
-from beit.data.views import Views
+from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
+from beit.data.masks import MaskPlan
+from beit.data.opening import few_per_class, is_pattern, open_source, split, spread
+from beit.data.rng import Purpose, generator
+from beit.data.sampler import BatchOrder, check_shared_batch
+from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, read_classes
+from beit.data.sources.scenes import Scene, SceneFolder
+from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
+from beit.data.tokens import MISSING, StoredTokens, TokenWriter, check_identity, write_labels_and_names
+from beit.data.transforms.mixing import PAIR, Mix, Mixing
+from beit.data.transforms.rand_augment import RandAugment
+from beit.data.transforms.scene_views import SceneViews
+from beit.data.transforms.views import Augmentation, Views
 
 __all__ = [
+    "CITYSCAPES",
     "MISSING",
     "PAIR",
     "Augmentation",
     "Batch",
     "BatchOrder",
     "BrokenPicture",
+    "BrokenPictures",
     "BrokenShard",
     "Collate",
     "ImageSource",
+    "LabelIds",
     "LabelKind",
     "MaskPlan",
     "Mix",
     "Mixing",
+    "NamedClasses",
     "Purpose",
     "RandAugment",
+    "Scene",
+    "SceneFolder",
+    "SceneViews",
     "StoredTokens",
     "Subset",
     "TokenWriter",
     "ViewDataset",
     "Views",
-    "check_facts",
+    "check_identity",
+    "check_shards",
     "check_shared_batch",
     "evaluation_batches",
     "few_per_class",
     "fingerprint",
     "generator",
+    "is_pattern",
+    "list_shards",
     "open_source",
+    "read_classes",
+    "require_usable",
     "split",
+    "spread",
     "training_batches",
     "with_labels",
     "write_labels_and_names",

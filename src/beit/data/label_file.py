@@ -1,8 +1,8 @@
-"""Labels in a file beside a folder of pictures: a class, several labels, or a number for each.
+"""Labels of a folder of pictures from a CSV or JSON lines file: a class, several labels, or a number for each.
 
-The file is CSV with a header, or JSON lines. `file_name` is the path of a picture within the folder, as in the
-`metadata.csv` of the Hugging Face hub; beside it stands one of `label` (a class), `labels` (several, a list in JSON,
-separated by ";" in CSV, none allowed) and `value` (a number).
+CSV has a header. `file_name` is the path of a picture within the folder, as in the `metadata.csv` of the Hugging Face
+hub. Beside it stands one of `label` (a class), `labels` (several, or none: a list in JSON, separated by ";" in CSV) and
+`value` (a number).
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from beit.data.folder import FolderSource
-from beit.data.source import ImageSource, LabelKind
-from beit.data.subset import Subset
+from beit.data.sources.folder import FolderSource
+from beit.data.sources.source import ImageSource, LabelKind, Subset
 from beit.errors import DataError
 
 _COLUMNS: dict[str, LabelKind] = {"label": "class", "labels": "labels", "value": "value"}

@@ -1,13 +1,12 @@
-"""Pure arithmetic on patch grids, in numpy, shared by both frameworks."""
+"""Arithmetic on patch grids, in numpy, shared by both frameworks."""
 
 from beit.geometry.block_mask import block_masks
-from beit.geometry.grid import Grid, patch_grid
+from beit.geometry.grid import Grid, num_relative_positions, patch_grid
 from beit.geometry.random_mask import random_masks
-from beit.geometry.relative_position import num_relative_positions, relative_position_index
+from beit.geometry.relative_position import relative_position_index
 from beit.geometry.resampling import (
     BIAS_RESIZE,
     bias_offsets,
-    check_bias_resize,
     resize_bias_table,
     resize_positions,
 )
@@ -17,7 +16,6 @@ __all__ = [
     "Grid",
     "bias_offsets",
     "block_masks",
-    "check_bias_resize",
     "num_relative_positions",
     "patch_grid",
     "random_masks",

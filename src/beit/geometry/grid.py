@@ -1,4 +1,4 @@
-"""The grid of patches that an image is cut into."""
+"""Patch grid of an image."""
 
 from __future__ import annotations
 
@@ -28,3 +28,9 @@ def patch_grid(image_size: Size, patch_size: Size) -> Grid:
     image_hw, patch_hw = pair(image_size), pair(patch_size)
     check_divisible(image_hw, patch_hw)
     return Grid(image_hw[0] // patch_hw[0], image_hw[1] // patch_hw[1])
+
+
+def num_relative_positions(grid: Grid) -> int:
+    """Return the rows of a bias table: one per offset between two patches, and three for [CLS]."""
+    # +3: cls-to-patch, patch-to-cls and cls-to-cls each own one bias
+    return (2 * grid.height - 1) * (2 * grid.width - 1) + 3

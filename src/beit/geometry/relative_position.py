@@ -1,4 +1,4 @@
-"""Which entry of the relative position bias table belongs to each pair of tokens.
+"""Relative position index: the entry of the bias table for each pair of tokens.
 
 Legend: N patches, S = 1 + N tokens.
 """
@@ -8,13 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.geometry.grid import Grid
-
-
-def num_relative_positions(grid: Grid) -> int:
-    """Return the rows of a bias table: one per offset between two patches, and three for [CLS]."""
-    # +3: cls-to-patch, patch-to-cls and cls-to-cls each own one bias
-    return (2 * grid.height - 1) * (2 * grid.width - 1) + 3
+from beit.geometry.grid import Grid, num_relative_positions
 
 
 def relative_position_index(grid: Grid) -> NDArray[np.int64]:

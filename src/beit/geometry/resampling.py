@@ -1,4 +1,4 @@
-"""Position tables at another resolution: relative position bias and absolute positions, as small weight matrices.
+"""Resampling of position tables: relative position bias and absolute positions, as small weight matrices.
 
 Every method is linear in the table and works along one axis at a time, so it is two matrices, one per axis. They are
 computed here once, in float64, and applied by numpy, torch or jax alike.
@@ -24,16 +24,6 @@ BIAS_RESIZE: tuple[str, ...] = get_args(BiasResize)
 _KEYS_SHARPNESS = -0.75  # the cubic convolution coefficient of the reference implementations
 
 
-def check_bias_resize(method: str) -> None:
-    """Refuse an unknown way to resize bias tables.
-
-    Raises:
-        ConfigError: Naming the known ones.
-    """
-    if method not in BIAS_RESIZE:
-        raise ConfigError(f"bias_resize is {method!r}; expected one of {list(BIAS_RESIZE)}")
-
-
 def bias_offsets(grid: Grid) -> tuple[int, int]:
     """Return how many vertical and horizontal offsets two patches of a grid can have."""
     return 2 * grid.height - 1, 2 * grid.width - 1
@@ -49,7 +39,8 @@ def bias_weights(source: Grid, target: Grid, method: str) -> tuple[Array, Array]
 
     Source: `run_class_finetuning.py` of microsoft/unilm; `resize_rel_pos_bias_table` of timm.
     """
-    check_bias_resize(method)
+    if method not in BIAS_RESIZE:
+        raise ConfigError(f"bias_resize is {method!r}; expected one of {list(BIAS_RESIZE)}")
     axes: dict[str, Callable[[int, int], Array]] = {
         "cubic": lambda n, m: _geometric_weights(n, m, degree=3),
         "linear": lambda n, m: _geometric_weights(n, m, degree=1),
@@ -128,7 +119,7 @@ def _geometric_weights(n: int, m: int, degree: int) -> Array:
 
 
 def geometric_offsets(n: int, m: int) -> Array:
-    """Return where the n source offsets lie among the m target offsets: steps grow by a constant ratio from 1.
+    """Return the places of the n source offsets among the m target offsets: steps grow by a constant ratio from 1.
 
     The ratio is found by bisection so that the outermost source offset falls on the outermost target offset.
     """

@@ -1,4 +1,4 @@
-"""Files that are not on this machine yet: the Hugging Face hub, and the release pages of the original authors."""
+"""Files from the network: the Hugging Face hub, and the release pages of the original authors."""
 
 from beit.hub.dataset import HubDataset, hub_address, list_dataset, network_is_off
 from beit.hub.download import fetch_url

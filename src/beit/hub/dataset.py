@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub: which files there are, and the files themselves."""
+"""Data sets of the Hugging Face hub: their lists of files, and the files."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def hub_address() -> str:
 
 @contextmanager
 def _explained(repo_id: str, revision: str | None) -> Generator[None]:
-    """Explain what went wrong with a data set: pictures that cannot be had, rather than a checkpoint."""
+    """Turn errors about a data set into `DataError`, since pictures are missing rather than a checkpoint."""
     try:
         with explained_errors(f"datasets/{repo_id}", revision):
             yield

@@ -1,8 +1,7 @@
-"""Files of a plain web server: for the few checkpoints that were only ever released as a download."""
+"""Download from a plain web server, for the few checkpoints that were released in no other way."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from http import HTTPStatus
@@ -14,9 +13,11 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from beit.errors import CheckpointError, StorageError
+from beit.files import AppendedFile, make_folder, move_into_place, write_text
 from beit.hub.repository import HubOptions
 
 BLOCK = 1 << 20
+_REMEDY = "free space or choose another folder with cache_dir=... or HF_HOME"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -49,7 +50,7 @@ def fetch_url(url: str, options: HubOptions) -> Path:
             f"the network on and without local_files_only, or put the file at {target}"
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, _REMEDY)
         with WeakFileLock(folder / f"{target.name}.lock"):
             # Another process may have finished it while this one waited for the lock.
             if options.force_download or not target.is_file():
@@ -57,10 +58,7 @@ def fetch_url(url: str, options: HubOptions) -> Path:
     except StorageError:
         raise
     except OSError as error:  # what comes from the network has been turned into a CheckpointError further down
-        raise StorageError(
-            f"cannot write {target}: {error.strerror or error}; free space or choose another folder with cache_dir=... "
-            "or HF_HOME"
-        ) from error
+        raise StorageError(f"cannot write {target}: {error.strerror or error}; {_REMEDY}") from error
     return target
 
 
@@ -95,20 +93,18 @@ def _download(url: str, target: Path) -> None:
         size = None if length is None else start + int(length)
         if start == 0:
             partial.unlink(missing_ok=True)  # before its version changes: the two must never disagree
-            version.write_text(_version(response.headers))
+            write_text(version, _version(response.headers), _REMEDY)
         with (
-            partial.open("ab") as file,
+            AppendedFile(partial, remedy=_REMEDY) as file,
             tqdm(total=size, initial=start, unit="B", unit_scale=True, desc=target.name) as progress,
         ):
             for block in _blocks(response, url):
-                file.write(block)
+                file.append(block)
                 progress.update(len(block))
-            file.flush()
-            os.fsync(file.fileno())
     received = partial.stat().st_size
     if size is not None and received != size:
         raise _cut(url, f"{received} of {size} bytes arrived")
-    os.replace(partial, target)
+    move_into_place(partial, target)
     version.unlink(missing_ok=True)
 
 
@@ -149,7 +145,7 @@ class _SafeRedirects(HTTPRedirectHandler):
 
 
 def _version(headers: HTTPMessage) -> str:
-    """Return what identifies the version of a file, fit for If-Range; empty if the server does not say."""
+    """Return the identifier of a file's version, fit for If-Range; empty if the server sends none."""
     tag = headers.get("ETag", "")
     return headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
 

@@ -20,7 +20,7 @@ DISK_ERRORS = DISK_FULL | {errno.EACCES, errno.EPERM, errno.EROFS}
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How to find and fetch what is not on this machine yet.
+    """Options of the hub: revision, token, cache and network.
 
     Attributes:
         revision: Branch, tag or commit; the hub's default branch if None.
@@ -40,7 +40,7 @@ class HubOptions:
 
     @property
     def offline(self) -> bool:
-        """Whether the network must not be used."""
+        """Return whether the network must not be used."""
         from huggingface_hub import constants
 
         return self.local_files_only or constants.HF_HUB_OFFLINE
@@ -146,7 +146,7 @@ def push_folder(
 
 
 def _known_absent(repo_id: str, filename: str, options: HubOptions) -> bool:
-    """Return whether the cache alone tells that a revision has no such file."""
+    """Return whether the cache alone shows that a revision has no such file."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -255,7 +255,7 @@ def _explained(error: BaseException, repo_id: str, revision: str | None) -> Beit
 
 
 def _not_cached(error: BaseException, repo_id: str, revision: str | None) -> BeitError:
-    """Tell a deliberate absence of the network from a failed attempt to use it."""
+    """Return the error for a file that is not cached: the network is off on purpose, or its use failed."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if error.__cause__ is not None and not isinstance(error.__cause__, OfflineModeIsEnabled):

@@ -1,4 +1,4 @@
-"""How a model is shown pictures: by its own preprocessor, else as timm's config or its authors say."""
+"""Preprocessing for evaluation: the model's own, else that of timm's config or of the published evaluation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
 from beit.hub import HubOptions, hub_file, is_hub_name
-from beit.image.arrays import HALF
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import PREPROCESSOR_NAME
 from beit.image.statistics import checkpoint_statistics
+from beit.image.steps import HALF
 from beit.image.timm_view import timm_options, timm_statistics, timm_view
 
 # Source: the evaluation of microsoft/unilm (beit/datasets.py): 256 for 224, the whole picture from 384 pixels.
@@ -25,7 +25,7 @@ def published_crop(image_hw: tuple[int, int]) -> float:
 def evaluation_view(
     model: str, image_hw: tuple[int, int], crop_share: float | None = None, hub: HubOptions | None = None
 ) -> tuple[Preprocessing, str]:
-    """Return the view, and in words where it is from.
+    """Return the preprocessing, and its origin in words.
 
     Without a preprocessor, mean and deviation are timm's, or those of the published checkpoint by that name, else 0.5.
 
@@ -58,7 +58,7 @@ def evaluation_view(
 
 
 def _file_of(model: str, name: str, hub: HubOptions) -> Path | None:
-    """Return a file of a model that tells about pictures; like a config, it belongs to weights beside it."""
+    """Return a file with preprocessing options of a model; like a config, it belongs to weights beside it."""
     path = Path(model)
     if path.is_file():
         beside = path.parent / name

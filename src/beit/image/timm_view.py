@@ -1,8 +1,7 @@
-"""What timm's config says about the pictures that its checkpoint is measured on."""
+"""Evaluation preprocessing in timm's config."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,22 +10,24 @@ from typing import Any
 from PIL import Image
 
 from beit.errors import ConfigError
+from beit.files import read_json
 from beit.image.preprocessing import Preprocessing
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # (mean, standard deviation) per channel
 
 
 def timm_options(config: Path) -> Mapping[str, Any]:
-    """Return the `pretrained_cfg` of a `config.json`; nothing if the file is not one of timm's."""
-    try:
-        options: Any = json.loads(config.read_text(encoding="utf-8"))["pretrained_cfg"]
-    except (KeyError, TypeError, ValueError):
-        return {}
+    """Return the `pretrained_cfg` of a `config.json`; empty if there is none, or it is not one of timm's.
+
+    Raises:
+        ConfigError: If it is damaged.
+    """
+    options = read_json(config, "the config.json of a BEiT").get("pretrained_cfg") if config.is_file() else None
     return options if isinstance(options, Mapping) else {}
 
 
 def timm_statistics(options: Mapping[str, Any]) -> Statistics | None:
-    """Return (mean, std) per channel, or None if the options do not tell them."""
+    """Return (mean, std) per channel, or None if the options do not hold them."""
     try:
         mean, std = (tuple(float(value) for value in options[name]) for name in ("mean", "std"))
     except (KeyError, TypeError, ValueError):
@@ -35,7 +36,7 @@ def timm_statistics(options: Mapping[str, Any]) -> Statistics | None:
 
 
 def timm_view(options: Mapping[str, Any], image_hw: tuple[int, int], statistics: Statistics) -> Preprocessing | None:
-    """Return the view that timm's validation has, or None if the options do not tell the crop.
+    """Return the preprocessing of timm's validation, or None if the options do not hold the crop.
 
     Args:
         options: `pretrained_cfg`.
@@ -43,7 +44,7 @@ def timm_view(options: Mapping[str, Any], image_hw: tuple[int, int], statistics:
         statistics: Mean and standard deviation.
 
     Raises:
-        ConfigError: If they ask for what is not understood.
+        ConfigError: If an option has an unknown value.
     """
     share: Any = options.get("crop_pct")
     if share is None:

@@ -1,1 +1,1 @@
-"""Trained models at work."""
+"""Inference with trained models: predictor and its tasks, jobs over many pictures, exports."""

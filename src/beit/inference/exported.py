@@ -1,4 +1,4 @@
-"""Exported models at work: the folders that `beit export` writes, by onnxruntime, OpenVINO or torch.
+"""Runners of exported models: the folders that `beit export` writes, by onnxruntime, OpenVINO or torch.
 
 Legend: B batch, C channels, D hidden, K classes; H x W pixels of a picture, h x w places of a map.
 """
@@ -6,7 +6,6 @@ Legend: B batch, C channels, D hidden, K classes; H x W pixels of a picture, h x
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +15,18 @@ import numpy as np
 
 from beit.config import BeitConfig
 from beit.errors import CheckpointError, ConfigError
-from beit.inference.export.names import EXPORT_NAME, EXPORT_VERSION, FILES
+from beit.files import read_json
 from beit.inference.exported_engines import ENGINES
-from beit.inference.runner import Floats, Output
+from beit.inference.runners.runner import Floats, TaskName
 
+EXPORT_NAME = "export.json"
+EXPORT_VERSION = 1
+FILES = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin"), "torch": ("model.pt2",)}
 TRUST = "BEIT_TRUST_PT2"  # environment variable: "1" loads archives of torch, which can run code
 
 
 def is_exported(folder: str | Path) -> bool:
-    """Tell whether a folder is one that `beit export` wrote."""
+    """Return whether a folder is one that `beit export` wrote."""
     return (Path(folder) / EXPORT_NAME).is_file()
 
 
@@ -32,26 +34,26 @@ class ExportedRunner:
     """An exported model; several threads may call it at once.
 
     Args:
-        facts: What `export.json` says.
+        description: The content of `export.json`.
         config: The model's options.
         compute: Runs the file on one batch.
 
     Attributes:
         config: The model's options.
-        task: What the outputs are.
+        task: The task that the outputs belong to.
         image_hw: Size of the pictures, (height, width) in pixels.
         any_size: Whether other sizes that patches tile are welcome too.
         batch: Pictures that the file takes at once; None: any number.
         precision: "fp32", "fp16" or "int8".
     """
 
-    def __init__(self, facts: dict[str, Any], config: BeitConfig, compute: Callable[[Floats], Floats]) -> None:
+    def __init__(self, description: dict[str, Any], config: BeitConfig, compute: Callable[[Floats], Floats]) -> None:
         self.config = config
-        self.task: Output = facts["task"]
-        self.image_hw = (int(facts["image_height"]), int(facts["image_width"]))
-        self.any_size = bool(facts["any_size"])
-        self.batch: int | None = facts["batch"]
-        self.precision: str = facts["precision"]
+        self.task: TaskName = description["task"]
+        self.image_hw = (int(description["image_height"]), int(description["image_width"]))
+        self.any_size = bool(description["any_size"])
+        self.batch: int | None = description["batch"]
+        self.precision: str = description["precision"]
         self._compute = compute
 
     def __call__(self, pixels_BCHW: Floats) -> Floats:
@@ -102,43 +104,37 @@ def load_exported(folder: str | Path, threads: int | None = None, trust: bool = 
             variable BEIT_TRUST_PT2=1. ONNX and OpenVINO files run no code of their own and need none.
 
     Raises:
-        CheckpointError: If a file is missing or damaged, or is an archive of torch that nobody trusts.
+        CheckpointError: If a file is missing or damaged, or is an archive of torch that is not trusted.
         ConfigError: If `export.json` is not understood.
         MissingExtraError: If the library that runs it is not installed.
     """
     place = Path(folder)
-    facts = _facts(place)
-    kind = cast(str, facts["format"])
+    description = _description(place)
+    kind = cast(str, description["format"])
     if kind == "torch" and not (trust or os.environ.get(TRUST) == "1"):
         raise CheckpointError(
             f"{place} holds model.pt2, and loading such an archive can run code that is hidden in it; if you know "
             f"where it is from, pass trust=True or set {TRUST}=1, else export the model to onnx or openvino"
         )
     for name in FILES[kind]:
-        _check_file(place / name, facts["sha256"].get(name))
+        _check_file(place / name, description["sha256"].get(name))
     threads = threads if threads is not None else int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
     try:
-        compute = ENGINES[kind](place / FILES[kind][0], threads, facts["precision"])
+        compute = ENGINES[kind](place / FILES[kind][0], threads, description["precision"])
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{place} cannot be loaded ({reason}); export the model again") from None
-    return ExportedRunner(facts, BeitConfig.from_json_file(place / "config.json"), compute)
+    return ExportedRunner(description, BeitConfig.from_json_file(place / "config.json"), compute)
 
 
-def _facts(place: Path) -> dict[str, Any]:
-    """Return what `export.json` says."""
-    file = place / EXPORT_NAME
-    try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        known = facts["export_version"] == EXPORT_VERSION and facts["format"] in FILES
-        complete = known and all(name in facts for name in _NEEDED) and isinstance(facts["sha256"], dict)
-    except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointError(f"{file} does not exist; expected a folder that beit export wrote") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} is not understood ({error!r}); export the model again") from None
-    if not complete:
-        raise ConfigError(f"{file} is of another version or incomplete; export the model again")
-    return facts
+def _description(place: Path) -> dict[str, Any]:
+    """Return the content of `export.json`."""
+    file, remedy = place / EXPORT_NAME, "export the model again"
+    description = read_json(file, "the export.json of a folder that beit export wrote", remedy, CheckpointError)
+    known = description.get("export_version") == EXPORT_VERSION and description.get("format") in [*FILES]
+    if not known or not all(name in description for name in _NEEDED) or not isinstance(description["sha256"], dict):
+        raise CheckpointError(f"{file} is of another version or incomplete; {remedy}")
+    return description
 
 
 _NEEDED = ("task", "image_height", "image_width", "any_size", "batch", "precision", "sha256")

@@ -1,4 +1,4 @@
-"""The libraries that run exported files. Each engine returns a function of one batch that threads may share.
+"""Engines of exported files: each library gives a function of one batch that threads may share.
 
 Legend: B batch, C channels; H x W pixels.
 """
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from beit.errors import missing_extra
-from beit.inference.runner import Floats
+from beit.inference.runners.runner import Floats
 
 Compute = Callable[[Floats], Floats]
 
 
 def onnx_engine(file: Path, threads: int, precision: str) -> Compute:
-    """Return what runs an ONNX file; its sessions are thread-safe.
+    """Return a function that runs an ONNX file; sessions are thread-safe.
 
     Raises:
         MissingExtraError: If onnxruntime is not installed.
@@ -42,7 +42,7 @@ def onnx_engine(file: Path, threads: int, precision: str) -> Compute:
 
 
 def openvino_engine(file: Path, threads: int, precision: str) -> Compute:
-    """Return what runs OpenVINO's graph; every thread has a request of its own.
+    """Return a function that runs an OpenVINO graph; every thread has a request of its own.
 
     A graph of 16 bits is computed in what the processor does best; all others in float32, which OpenVINO would not do
     by itself where there is bfloat16.
@@ -73,7 +73,7 @@ def openvino_engine(file: Path, threads: int, precision: str) -> Compute:
 
 
 def torch_engine(file: Path, threads: int, precision: str) -> Compute:
-    """Return what runs torch's archive. Loading it can run code: the caller has asked whether that is wanted."""
+    """Return a function that runs a torch archive. Loading it can run code: the caller has checked that it may."""
     import torch
 
     if threads:

@@ -1,11 +1,10 @@
-"""From a name to what a predictor needs: a model that computes, and how it is shown pictures."""
+"""Loading of a predictor's parts: runner, preprocessing, scene inference."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from beit.config import CONFIG_NAME
 from beit.errors import CheckpointError
@@ -15,38 +14,43 @@ from beit.image.model_view import evaluation_view
 from beit.image.statistics import checkpoint_statistics
 from beit.image.timm_view import timm_options
 from beit.inference.exported import is_exported, load_exported
-from beit.inference.runner import Runner, TorchRunner
+from beit.inference.runners.runner import Runner
+from beit.inference.runners.torch_runner import TorchRunner
+from beit.inference.tasks.segment import Segment
+
+if TYPE_CHECKING:
+    from beit.models_torch.scene import SceneInference
 
 logger = logging.getLogger("beit")
 
 
-def load_runner(name: str | Path, device: str, dtype: str, hub: HubOptions | None) -> Runner:
+def load_runner(name: str | Path, device: str, precision: str, hub: HubOptions | None) -> Runner:
     """Load a model of any kind: the class is the one that its config names, or whose head the weights hold.
 
     Raises:
         CheckpointError: If there is no model, or it is damaged.
-        ConfigError: If there is no such device or type, or the model's config is invalid.
+        ConfigError: If there is no such device or precision, or the model's config is invalid.
     """
     if is_exported(name):
         return load_exported(Path(name))
     import beit.models_torch as models
     from beit.weights import open_checkpoint
 
-    kind = open_checkpoint(name, hub).architecture
+    checkpoint = open_checkpoint(name, hub)
+    kind = checkpoint.architecture
     if kind not in models.__all__ or kind == "BeitPreTrainedModel":
         raise CheckpointError(f"{name} holds a {kind}; expected one of {', '.join(models.__all__)}")
-    options = {} if hub is None else asdict(hub)
-    model = getattr(models, kind).from_pretrained(name, **options)
-    return TorchRunner(model, device, dtype)
+    return TorchRunner(getattr(models, kind).from_checkpoint(checkpoint), device, precision)
 
 
 def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | None) -> Preprocessing:
-    """Return how a model is shown pictures: as its `preprocessor_config.json` says, which our model folders have.
+    """Return the preprocessing of a model, from its `preprocessor_config.json`, which our model folders have.
 
-    Files of weights and timm's folders have none: timm's config or the published evaluation of such checkpoints tells.
+    Files of weights and timm's folders have none: timm's config or the published evaluation of such checkpoints stands
+    in.
 
     Raises:
-        ConfigError: If nothing tells, or what does is not understood.
+        ConfigError: If there is nothing of the kind, or it is not understood.
         CheckpointError: If the hub cannot be reached.
     """
     folder = Path(name) / (hub.subfolder if hub is not None else "")
@@ -55,18 +59,23 @@ def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | Non
     view, where = evaluation_view(str(name), image_hw, hub=hub)
     if where == "the published evaluation" and checkpoint_statistics(str(name)) is None:
         logger.warning(
-            "%s: nothing tells how it is shown pictures; taken as BEiT was (mean and deviation 0.5): put a "
+            "%s: nothing says how it is shown pictures; taken as BEiT was (mean and deviation 0.5): put a "
             "config.json and a preprocessor_config.json beside it to say otherwise",
             name,
         )
     return view
 
 
-def load_scene_inference(name: str | Path, image_hw: tuple[int, int], view: Preprocessing) -> Any:
-    """Return how a segmentation model is shown pictures of any size: as training left it, else as published."""
+def load_scene_inference(name: str | Path, runner: Runner, view: Preprocessing) -> SceneInference | None:
+    """Return the scene inference of a segmentation model, as training wrote it, else as published.
+
+    Other models have none.
+    """
+    if runner.task != Segment.name:
+        return None
     from beit.models_torch.scene import SceneInference
 
     place = Path(name)
     return SceneInference.from_pretrained(
-        place.parent if place.is_file() else place, image_hw, mean=view.mean, std=view.std
+        place.parent if place.is_file() else place, runner.image_hw, mean=view.mean, std=view.std
     )

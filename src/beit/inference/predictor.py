@@ -1,47 +1,50 @@
-"""Predictor: pictures in, answers of a trained model out.
+"""Predictor: pictures in, results of a trained model out.
 
-Legend: B batch, C channels, D hidden, K classes, S = 1 + N tokens, H x W pixels; rows and cols count patches.
+Legend: B batch, C channels, H x W pixels; rows and cols count patches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
-from beit.geometry import Grid, patch_grid
 from beit.hub import HubOptions
 from beit.image import Preprocessing
 from beit.inference.loading import load_runner, load_scene_inference, load_view
 from beit.inference.pictures import Picture, each_picture, opened, to_rgb
-from beit.inference.results import Attention, Classification, Embedding, Reconstruction, Segmentation
-from beit.inference.runner import Floats, Runner, TorchRunner
-from beit.inference.tasks import Task, check_task, possible_tasks
+from beit.inference.runners.loaded import LoadedModel
+from beit.inference.runners.runner import Floats, Runner
+from beit.inference.tasks.attend import AttendOptions, Attention
+from beit.inference.tasks.classify import Classification, ClassifyOptions
+from beit.inference.tasks.embed import Embedding
+from beit.inference.tasks.options import TaskOptions
+from beit.inference.tasks.reconstruct import Reconstruction, ReconstructOptions, hidden_places
+from beit.inference.tasks.registry import TASKS, check_task, possible_tasks, task_named
+from beit.inference.tasks.segment import Segmentation
+from beit.inference.tasks.task import PredictorTask
 
 if TYPE_CHECKING:
-    from beit.inference.reconstruction import Reconstructor
     from beit.models_torch.scene import SceneInference
     from beit.tokenizer import VisualTokenizer
 
 
 class Predictor:
-    """A model with its preprocessing, for every task that it can do.
+    """Model with its preprocessing, for every task that it can do.
 
     Args:
-        runner: What computes.
-        preprocessing: How it is shown pictures.
-        scene: How a segmentation model is shown pictures of any size.
-        tokenizer: Makes a pre-training model able to reconstruct.
+        runner: The model: torch or an exported file.
+        preprocessing: Preprocessing of pictures.
+        scene: Scene inference of a segmentation model.
+        tokenizer: Tokenizer with which a pre-training model reconstructs.
 
     Attributes:
-        tasks: What can be asked: some of "classify", "segment", "embed", "reconstruct" and "attend".
-        runner: What computes.
-        preprocessing: How it is shown pictures.
+        model: The model as its tasks see it.
 
     Raises:
         ConfigError: If the parts do not fit each other.
@@ -54,21 +57,7 @@ class Predictor:
         scene: SceneInference | None = None,
         tokenizer: VisualTokenizer | None = None,
     ) -> None:
-        self.runner: Runner = runner
-        self.preprocessing: Preprocessing = preprocessing
-        self.scene = scene
-        self._grid: Grid = patch_grid(preprocessing.image_hw, runner.config.patch_size)
-        if not isinstance(runner, TorchRunner) and preprocessing.image_hw != runner.image_hw:
-            raise ConfigError(
-                f"the exported model takes pictures of {runner.image_hw} pixels, its preprocessing makes "
-                f"{preprocessing.image_hw}; expected the same size: export it again"
-            )
-        self._reconstruct: Reconstructor | None = None
-        if tokenizer is not None:
-            from beit.inference.reconstruction import Reconstructor
-
-            self._reconstruct = Reconstructor(runner, preprocessing, tokenizer, self._grid)
-        self.tasks: frozenset[Task] = possible_tasks(runner, reconstructs=tokenizer is not None)
+        self.model = LoadedModel(runner, preprocessing, scene, tokenizer)
 
     @classmethod
     def from_pretrained(
@@ -76,7 +65,7 @@ class Predictor:
         name: str | Path,
         *,
         device: str = "auto",
-        dtype: str = "float32",
+        precision: str = "fp32",
         tokenizer: str | Path | VisualTokenizer | None = None,
         hub: HubOptions | None = None,
     ) -> Self:
@@ -86,18 +75,19 @@ class Predictor:
             name: A model folder, a name on the hub or of a published checkpoint, a file of weights, or the folder of an
                 exported model.
             device: "cpu", "cuda", or "auto" for a GPU if there is one.
-            dtype: What it computes in: "float32", "bfloat16", or on a GPU "float16".
+            precision: What it computes in: "fp32", "bf16", on a GPU "fp16", or "auto" for bf16 on a GPU that supports
+                it, else fp32.
             tokenizer: With a pre-training model: the tokenizer whose tokens it predicts, or its folder, file or name.
             hub: How the hub is used.
 
         Raises:
-            ConfigError: If a config is missing or invalid, there is no such device or type, or the tokenizer does not
-                fit.
+            ConfigError: If a config is missing or invalid, there is no such device or precision, or the tokenizer does
+                not fit.
             CheckpointError: If the weights are missing, damaged or do not fit.
         """
-        runner = load_runner(name, device, dtype, hub)
+        runner = load_runner(name, device, precision, hub)
         view = load_view(name, runner.image_hw, hub)
-        scene = load_scene_inference(name, runner.image_hw, view) if runner.task == "segment" else None
+        scene = load_scene_inference(name, runner, view)
         if isinstance(tokenizer, str | Path):
             from beit.tokenizer import load_tokenizer
 
@@ -105,14 +95,49 @@ class Predictor:
         return cls(runner, view, scene, tokenizer)
 
     @property
+    def runner(self) -> Runner:
+        """The model: torch or an exported file."""
+        return self.model.runner
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Preprocessing of pictures for the model."""
+        return self.model.preprocessing
+
+    @property
+    def scene(self) -> SceneInference | None:
+        """Scene inference of a segmentation model; None of others."""
+        return self.model.scene
+
+    @property
     def config(self) -> BeitConfig:
         """The model's options."""
-        return self.runner.config
+        return self.model.config
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The tasks that the model can do: some of "classify", "segment", "embed", "attend" and "reconstruct"."""
+        return frozenset(possible_tasks(self.model))
 
     @property
     def classes(self) -> list[str]:
-        """Class names, by number; none of a model that tells no classes, though its config always names some."""
-        return self.config.class_names if self.tasks & {"classify", "segment"} else []
+        """Class names, by number; none of a model whose results name no classes, though its config always has some."""
+        return self.config.class_names if any(TASKS[name].names_classes for name in self.tasks) else []
+
+    def ask(self, task: str, pictures: Picture, batch_size: int = 32, **options: Any) -> list[Any]:
+        """Return the results of any task of the registry; the methods named after tasks do the same.
+
+        Args:
+            task: Its name.
+            pictures: As for `classify`.
+            batch_size: Pictures computed together.
+            options: Of the task.
+
+        Raises:
+            DataError: If a picture is missing or broken.
+            ConfigError: If the model cannot do the task, or an option or `batch_size` does not fit.
+        """
+        return self._results(task, pictures, task_named(task).options.of(task, **options), batch_size)
 
     def classify(self, pictures: Picture, top_k: int = 5, batch_size: int = 32) -> list[Classification]:
         """Return the `top_k` most likely classes of every picture.
@@ -126,13 +151,7 @@ class Predictor:
             DataError: If a picture is missing or broken.
             ConfigError: If the model cannot classify, or `top_k` or `batch_size` is below 1.
         """
-        self.require("classify")
-        _check_positive("top_k", top_k)
-        return [
-            answer
-            for pixels_BCHW in self._batches(pictures, batch_size)
-            for answer in self.classify_pixels(pixels_BCHW, top_k)
-        ]
+        return self._results("classify", pictures, ClassifyOptions(top_k), batch_size)
 
     def segment(self, pictures: Picture) -> list[Segmentation]:
         """Return the class of every pixel of pictures of any size.
@@ -141,15 +160,7 @@ class Predictor:
             DataError: If a picture is missing or broken.
             ConfigError: If the model cannot segment.
         """
-        self.require("segment")
-        from beit.inference.scenes import segment
-
-        if self.scene is None:
-            raise ConfigError("the predictor has no scene inference; expected one: use Predictor.from_pretrained")
-        found: list[Segmentation] = []
-        for picture in opened(each_picture(pictures)):
-            found.append(Segmentation(segment(self.runner, picture, self.scene), self.classes, picture))
-        return found
+        return self._results("segment", pictures, TaskOptions())
 
     def embed(self, pictures: Picture, batch_size: int = 32) -> list[Embedding]:
         """Return one vector per picture: the pooled features of the last layer.
@@ -158,10 +169,7 @@ class Predictor:
             DataError: If a picture is missing or broken.
             ConfigError: If the model gives no embeddings, or `batch_size` is below 1.
         """
-        self.require("embed")
-        return [
-            answer for pixels_BCHW in self._batches(pictures, batch_size) for answer in self.embed_pixels(pixels_BCHW)
-        ]
+        return self._results("embed", pictures, TaskOptions(), batch_size)
 
     def reconstruct(
         self, pictures: Picture, mask: NDArray[np.bool_] | None = None, share: float = 0.4, seed: int = 0
@@ -178,15 +186,11 @@ class Predictor:
             DataError: If a picture is missing or broken.
             ConfigError: If the model cannot reconstruct, or the mask or share does not fit.
         """
-        self.require("reconstruct")
-        from beit.inference.reconstruction import checked_mask, default_mask
-
-        hidden = default_mask(self._grid, share, seed) if mask is None else checked_mask(mask, self._grid)
-        reconstruct = cast("Reconstructor", self._reconstruct)  # the task is possible
-        return list(reconstruct(list(opened(each_picture(pictures))), hidden))
+        places = None if mask is None else hidden_places(mask, self.model.grid)
+        return self._results("reconstruct", pictures, ReconstructOptions(places, share, seed))
 
     def attend(self, pictures: Picture, layer: int = -1, patch: tuple[int, int] | None = None) -> list[Attention]:
-        """Return how much each head of a layer attends to every patch.
+        """Return the attention of each head of a layer to every patch.
 
         Args:
             pictures: As for `classify`.
@@ -197,23 +201,12 @@ class Predictor:
             DataError: If a picture is missing or broken.
             ConfigError: If the model gives no attention, or it has no such layer or patch.
         """
-        self.require("attend")
-        runner = cast(TorchRunner, self.runner)  # the task is possible
-        query = 0 if patch is None else self._place(patch)
-        layers = self.config.num_hidden_layers
-        if not -layers <= layer < layers:
-            raise ConfigError(
-                f"layer is {layer}; expected 0 to {layers - 1}, or -1 for the last, -{layers} for the first"
-            )
-        found: list[Attention] = []
-        for picture in opened(each_picture(pictures)):
-            maps_HSS = runner.attention(self.preprocessing(picture)[None], layer)[0]
-            maps = maps_HSS[:, query, 1:].reshape(-1, *self._grid)
-            found.append(Attention(self.preprocessing.crop(picture), maps, patch))
-        return found
+        return self._results("attend", pictures, AttendOptions(layer, patch))
 
     def prepare(self, picture: Picture) -> Floats:
-        """Return what the model is shown of one picture, (3, H, W), normalised; several threads may do so at once.
+        """Return the pixels that the model is shown of one picture, (3, H, W), normalised.
+
+        Several threads may do so at once.
 
         Raises:
             DataError: If it is missing or broken.
@@ -227,14 +220,8 @@ class Predictor:
             ConfigError: If the model cannot classify, or `top_k` is below 1.
         """
         self.require("classify")
-        _check_positive("top_k", top_k)
-        probabilities_BK = _probabilities(self.runner(pixels_BCHW), self.config.problem_type)
-        best_Bk = np.argsort(-probabilities_BK, axis=1, kind="stable")[:, :top_k]
-        names = self.classes
-        return [
-            Classification([names[index] for index in best_k], probabilities_K[best_k].tolist())
-            for best_k, probabilities_K in zip(best_Bk, probabilities_BK, strict=True)
-        ]
+        options = ClassifyOptions(top_k)
+        return TASKS["classify"].results(self.model, _rows(pixels_BCHW), [options] * len(pixels_BCHW))
 
     def embed_pixels(self, pixels_BCHW: Floats) -> list[Embedding]:
         """Return the embeddings of pictures that `prepare` has made ready.
@@ -243,9 +230,7 @@ class Predictor:
             ConfigError: If the model gives none.
         """
         self.require("embed")
-        runner = self.runner
-        vectors_BD = runner.embed(pixels_BCHW) if isinstance(runner, TorchRunner) else runner(pixels_BCHW)
-        return [Embedding(vector_D) for vector_D in vectors_BD]
+        return TASKS["embed"].results(self.model, _rows(pixels_BCHW), [TaskOptions()] * len(pixels_BCHW))
 
     def require(self, task: str) -> None:
         """Refuse a task that this model cannot do.
@@ -253,35 +238,29 @@ class Predictor:
         Raises:
             ConfigError: Naming those that it can.
         """
-        check_task(task, self.tasks, self.runner)
+        check_task(task, self.model)
 
-    def _batches(self, pictures: Picture, batch_size: int) -> Iterator[Floats]:
-        """Yield the pixels of pictures, (B, C, H, W), opened only when their turn comes."""
-        _check_positive("batch_size", batch_size)
-        waiting: list[Floats] = []
+    def _results(self, name: str, pictures: Picture, options: TaskOptions, batch_size: int = 1) -> list[Any]:
+        self.require(name)
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; expected at least 1")
+        task, found = TASKS[name], list[Any]()
+        for prepared in self._batches(task, pictures, batch_size if task.batched else 1):
+            found += task.results(self.model, prepared, [options] * len(prepared))
+        return found
+
+    def _batches(self, task: PredictorTask[Any, Any], pictures: Picture, size: int) -> Iterator[list[Any]]:
+        """Yield pictures that a task has made ready, opened only when their turn comes."""
+        waiting: list[Any] = []
         for picture in opened(each_picture(pictures)):
-            waiting.append(self.preprocessing(picture))
-            if len(waiting) == batch_size:
-                yield np.stack(waiting)
+            waiting.append(task.prepare(self.model, picture))
+            if len(waiting) == size:
+                yield waiting
                 waiting = []
         if waiting:
-            yield np.stack(waiting)
-
-    def _place(self, patch: tuple[int, int]) -> int:
-        """Return which token of the sequence a patch is."""
-        rows, cols = self._grid
-        if len(patch) != 2 or not (0 <= patch[0] < rows and 0 <= patch[1] < cols):
-            raise ConfigError(f"patch is {patch}; expected a row of 0 to {rows - 1} and a column of 0 to {cols - 1}")
-        return 1 + patch[0] * cols + patch[1]
+            yield waiting
 
 
-def _probabilities(logits_BK: Floats, problem_type: str | None) -> Floats:
-    if problem_type == "multi_label_classification":
-        return np.exp(-np.logaddexp(np.float32(0), -logits_BK))
-    raised_BK: Floats = np.exp(logits_BK - logits_BK.max(axis=1, keepdims=True))
-    return raised_BK / raised_BK.sum(axis=1, keepdims=True)
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ConfigError(f"{name} is {value}; expected at least 1")
+def _rows(pixels_BCHW: Floats) -> Any:
+    """Return a batch as a sequence of pictures, without copying it."""
+    return pixels_BCHW

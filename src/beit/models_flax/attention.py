@@ -13,8 +13,9 @@ from jax import Array
 
 from beit.geometry import Grid
 from beit.models_flax import kernels
-from beit.models_flax.layers import Linear, Projection
+from beit.models_flax.layers import Projection
 from beit.models_flax.relative_position import RelativePositionBias
+from beit.models_flax.uninitialised import Linear
 
 
 class SelfAttention(nn.Module):
@@ -65,7 +66,7 @@ class Attention(nn.Module):
         grid: The grid of this layer's own relative position bias, None if it has none.
         dropout: Dropout of attention probabilities.
         out_dropout: Dropout of the result.
-        dtype: What is computed in.
+        dtype: Type of the computation.
     """
 
     heads: int
@@ -87,7 +88,7 @@ class Attention(nn.Module):
 
         Args:
             tokens_BSD: Normalised tokens.
-            grid: Where their patches lie.
+            grid: The patch grid.
             shared_bias_1HSS: A bias that all layers share, added to this layer's own.
             output_attentions: Whether to return the maps, which costs the fused form.
             train: Whether dropout is on.

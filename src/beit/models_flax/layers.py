@@ -1,7 +1,4 @@
-"""Small layers shared by all models: linear and its like, activation, drop path, feed-forward network, batch norm.
-
-Layers with parameters have no values: those come from the table of `initialisation.py`, by name. Where nobody gave
-them, they are NaN and not some other start that would go unnoticed.
+"""Small layers shared by all models: activation, drop path, feed-forward network, batch norm.
 
 Legend: B batch, S = 1 + N tokens, D hidden, C channels; y x rows and columns of a map.
 """
@@ -18,23 +15,7 @@ from flax import linen as nn
 from jax import Array
 
 from beit.models_flax import kernels
-
-UNSET = nn.initializers.constant(jnp.nan)
-
-Linear = partial(nn.Dense, kernel_init=UNSET, bias_init=UNSET)
-Conv = partial(nn.Conv, padding="SAME", kernel_init=UNSET, bias_init=UNSET)
-# the kernel is kept as PyTorch's layers turn it, (height, width, out, in)
-Upsample2 = partial(
-    nn.ConvTranspose,
-    kernel_size=(2, 2),
-    strides=(2, 2),
-    padding="VALID",
-    transpose_kernel=True,
-    kernel_init=UNSET,
-    bias_init=UNSET,
-)
-# statistics in float32 whatever the type of the tokens; the fast variance loses the digits of small activations
-LayerNorm = partial(nn.LayerNorm, use_fast_variance=False, scale_init=UNSET, bias_init=UNSET)
+from beit.models_flax.uninitialised import UNSET, Linear
 
 Activation = Callable[[Array], Array]
 
@@ -58,10 +39,10 @@ def drop_path(module: nn.Module, branch_BSD: Array, rate: Any, train: bool) -> A
     """Drop a residual branch for whole samples, and scale the kept ones up (stochastic depth, arXiv 1603.09382).
 
     Args:
-        module: Whose random numbers are used.
-        branch_BSD: What is added to the residual stream.
+        module: The module whose rng is used.
+        branch_BSD: The branch that is added to the residual stream.
         rate: Share of the samples that lose the branch; an array where a scan goes over the layers.
-        train: Whether to do it at all.
+        train: Whether the model is trained; off in evaluation.
     """
     if not train or (isinstance(rate, float) and rate == 0.0):
         return branch_BSD
@@ -71,7 +52,7 @@ def drop_path(module: nn.Module, branch_BSD: Array, rate: Any, train: bool) -> A
 
 
 class Projection(nn.Module):
-    """A linear layer one level down, as "dense": so the published names have it."""
+    """Linear layer under its published name, "dense"."""
 
     features: int
     dtype: Any = jnp.float32
@@ -92,7 +73,7 @@ def feed_forward(
 
 
 class BatchNorm(nn.Module):
-    """Batch norm as PyTorch keeps it: unbiased running variance, and a count of the batches.
+    """Batch norm with the running statistics of PyTorch: unbiased running variance, and a count of the batches.
 
     The running statistics are the collection "batch_stats"; models show them beside the parameters, as files have it.
     """

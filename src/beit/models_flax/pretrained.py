@@ -1,4 +1,4 @@
-"""Loading and saving, which all models share."""
+"""Loading and saving of all models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
-from beit.geometry import check_bias_resize
 from beit.hub import HubOptions, push_folder
 from beit.models_flax.base import FlaxBeitBase
 from beit.models_flax.checks import check_params, float_dtype
@@ -24,10 +23,10 @@ from beit.weights import (
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    check_overrides,
-    fit,
-    fitted,
+    adapt_tensors,
+    check_arguments,
     flax_tree,
+    match_tensors,
     open_checkpoint,
 )
 
@@ -36,7 +35,7 @@ _TORCH_FILES = tuple(name for name in WEIGHT_FILES if name != FLAX_FILE)
 
 
 class FlaxBeitPreTrainedModel(FlaxBeitBase):
-    """Base of all Flax models: what is loaded and saved."""
+    """Base of all Flax models, with loading and saving."""
 
     @classmethod
     def from_pretrained(
@@ -68,19 +67,19 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         Args:
             pretrained_model_name_or_path: A folder, a file of weights, "owner/repository" on the hub, or a published
                 name in any spelling (`beit models` lists them).
-            dtype: What is computed in.
+            dtype: Type of the computation.
             config: Use this config (or that of this folder) instead of the checkpoint's own.
             param_dtype: Type of the parameters; "auto" keeps every bit of the checkpoint.
             from_pt: Read the weights of PyTorch where a folder or repository holds both kinds.
             input_shape: See the class.
-            seed: Of what is new, such as a head for other classes.
+            seed: Seed of new parameters, such as a head for other classes.
             scan_layers: See the class.
             bias_resize: How relative position bias is resized if `image_size` differs from the checkpoint's: "cubic"
                 (the authors' method), "linear" (timm's) or "bilinear" (as at run time).
             revision: Branch, tag or commit on the hub.
             token: Access token for the hub.
             cache_dir: Where downloads are kept; the ordinary cache of the hub by default.
-            local_files_only: Use nothing but what is already downloaded.
+            local_files_only: Use only files that are already downloaded.
             force_download: Download again.
             subfolder: Folder inside the folder or repository.
             _do_init: Whether the model holds its parameters; if not, (model, params) is returned.
@@ -94,12 +93,11 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
             CheckpointError: If the checkpoint cannot be found, or a parameter is missing, unknown or of another shape.
             ConfigError: If the config or an option is missing or invalid.
         """
-        check_bias_resize(bias_resize)
         wanted_type = None if param_dtype == "auto" else float_dtype(param_dtype)
         asked = PublishedArguments.taken_from(overrides)
         if asked.torch_dtype is not None or asked.device_map is not None:
             raise ConfigError("torch_dtype or device_map was given to a Flax model; use dtype, param_dtype, device_put")
-        check_overrides(cls.config_class, overrides, given_config=config is not None)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         token = token if asked.use_auth_token is None else asked.use_auth_token
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
@@ -119,20 +117,20 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         return model
 
     def _filled(self, checkpoint: Checkpoint, bias_resize: str, dtype: Any, new_head: bool) -> Tree:
-        """Return the parameters that a checkpoint gives, once everything fits; what is new is drawn."""
+        """Return the parameters of a checkpoint that matches the model; new ones are drawn."""
         before = self.config_class.from_dict(checkpoint.options)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, self.config, bias_resize, self._is_rooted)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, bias_resize, self._is_rooted)
         expected = canonical_shapes(self.shapes)
-        report = fit(expected, tensors, checkpoint.source, new_head=new_head)
+        report = match_tensors(expected, tensors, checkpoint.source, new_head=new_head)
         taken = {name: entry for name, entry in tensors.items() if name in expected and name not in report.new}
         new = [flax_name(name, expected[name]) for name in report.new]
-        leaves = read_arrays(taken, dtype) | self.starting_values(new, dtype)
+        leaves = read_arrays(taken, dtype) | self.initial_values(new, dtype)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
         return flax_tree({name: leaves[name] for name in self.shapes})
 
     @property
     def _is_rooted(self) -> bool:
-        """Whether the encoder is under "beit."."""
+        """True if the encoder is under "beit."."""
         return any(name.startswith(f"{self.base_model_prefix}.") for name in self.shapes)
 
     def save_pretrained(

@@ -30,7 +30,7 @@ class BeitForImageClassification(BeitPreTrainedModel):
         self.initialise_weights(self.classifier)
 
     def initialise_weights(self, *modules: nn.Module) -> None:
-        """Give the parameters of some modules (default: all) their starting values; the classifier's are near zero."""
+        """Initialise the parameters of some modules (default: all); those of the classifier start near zero."""
         super().initialise_weights(*modules)
         if not modules or self.classifier in modules:
             shrink(self.classifier)

@@ -1,44 +1,42 @@
-"""From any layout into another, tensor by tensor, bit by bit.
+"""Conversion of a checkpoint from any layout into another, bit by bit.
 
 Legend: S = 1 + N tokens.
 """
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.config_checks import shown
 from beit.errors import CheckpointError, ConfigError
+from beit.files import atomic_stream, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype
+from beit.models_torch.device import DTYPES
+from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, write_safetensors
 from beit.weights import (
     CONFIG_KEY,
     FLAX,
     FLAX_FILE,
-    HUGGING_FACE,
     ORIGINAL_CLASSIFICATION,
     ORIGINAL_PRETRAINING,
     ORIGINAL_SEGMENTATION,
     TIMM,
     WEIGHTS_NAME,
     LoadReport,
-    atomic_file,
-    check_overrides,
-    file_facts,
-    fit,
-    fitted,
+    adapt_tensors,
+    check_arguments,
+    file_metadata,
     flax_tree,
+    match_tensors,
     open_checkpoint,
     timm_config,
     with_root,
@@ -54,7 +52,7 @@ def convert(
     destination: str | Path,
     to: str,
     *,
-    dtype: torch.dtype | str = "auto",
+    precision: str = "auto",
     bias_resize: str = "cubic",
     hub: HubOptions | None = None,
     **overrides: Any,
@@ -62,17 +60,17 @@ def convert(
     """Write a checkpoint in another layout.
 
     Args:
-        source: Anything that `from_pretrained` loads.
+        source: Any name or path that `from_pretrained` loads.
         destination: A folder for "hf", "timm" and "flax"; a file for "unilm".
         to: "hf" (config.json and model.safetensors), "timm" (the same file names, timm's content), "unilm" (the
             original `.pth`) or "flax" (config.json and flax_model.msgpack).
-        dtype: Type of the written tensors; "auto" keeps the type, and with it every bit.
+        precision: Of the written tensors: "fp32", "bf16" or "fp16"; "auto" keeps their type, and with it every bit.
         bias_resize: How relative position bias is resized if `image_size` is given.
         hub: How the hub is used.
         **overrides: Options that win over the checkpoint's config, such as `image_size=384`.
 
     Returns:
-        What was changed and left out on the way.
+        The tensors that were resized, adapted or left out.
 
     Raises:
         CheckpointError: If the source cannot be read, or the layout has no place for one of its tensors.
@@ -81,19 +79,21 @@ def convert(
     """
     if to not in WRITERS:
         raise ConfigError(f"there is no layout {to!r} to convert to; expected one of {list(WRITERS)}")
-    check_overrides(BeitConfig, overrides, given_config=False)
+    if precision != "auto" and precision not in DTYPES:
+        raise ConfigError(f"precision is {precision!r}; expected one of auto, {', '.join(DTYPES)}")
+    check_arguments(BeitConfig, overrides, False, bias_resize)
     checkpoint = open_checkpoint(source, hub, overrides=overrides)
     config = BeitConfig.from_dict(checkpoint.options, **overrides)
     config.architectures = [checkpoint.architecture]
     before = BeitConfig.from_dict(checkpoint.options)
-    entries, adapted, resized = fitted(checkpoint.tensors, before, config, bias_resize, rooted=True)
+    entries, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, rooted=True)
     unexpected = [name for name in entries if ".cls_pt_layers." in f".{name}"]  # only BEiT v2's pre-training uses them
     entries = {name: entry for name, entry in entries.items() if name not in unexpected}
     checkpoint.check_sizes(before, config)
     _check_whole(config, entries, checkpoint.source)
     tensors = {name: read_tensor(entry) for name, entry in entries.items()}
-    if dtype != "auto":
-        wanted = torch_dtype(dtype, checkpoint.dtype)
+    if precision != "auto":
+        wanted = DTYPES[precision]
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
     WRITERS[to](Path(destination), config, tensors)
     if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:
@@ -113,18 +113,18 @@ def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) ->
     kind = getattr(models, name)
     with torch.device("meta"):
         own = state_of(kind(config))
-    fit(shapes_of(with_root(own, wanted=True)), entries, source)
+    match_tensors(shapes_of(with_root(own, wanted=True)), entries, source)
 
 
 def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
     bare = config.architectures in (["BeitModel"], ["BeitBackbone"])
-    _write_safetensors(folder, HUGGING_FACE.from_canonical(with_root(tensors, wanted=not bare)), {"format": "pt"})
-    _write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
+    write_safetensors(folder / WEIGHTS_NAME, with_root(tensors, wanted=not bare))
+    write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 
 def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
-    _write_safetensors(folder, TIMM.from_canonical(tensors), None)
-    _write_text(folder / CONFIG_NAME, json.dumps(timm_config(config), indent=2) + "\n")
+    write_safetensors(folder / WEIGHTS_NAME, TIMM.from_canonical(tensors), kind=None)
+    write_json(folder / CONFIG_NAME, timm_config(config))
 
 
 def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
@@ -146,8 +146,8 @@ def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
     content: dict[str, Any] = {key: named, CONFIG_KEY: config.to_json_string()}  # other keys are read over
     if layout is ORIGINAL_SEGMENTATION:
         content["meta"] = {"CLASSES": tuple(config.class_names)}
-    with atomic_file(file) as temporary:
-        torch.save(content, temporary)
+    with atomic_stream(file) as stream:
+        torch.save(content, stream)
 
 
 def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
@@ -158,9 +158,8 @@ def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
         whole = tensor.contiguous()
         half = whole.dtype == torch.bfloat16  # numpy has no such type: its bits are written
         leaves[name] = (whole.view(torch.uint16).numpy(), "bfloat16") if half else whole.numpy()
-    with atomic_file(folder / FLAX_FILE) as temporary:
-        write_msgpack(temporary, flax_tree(leaves))
-    _write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
+    write_msgpack(folder / FLAX_FILE, flax_tree(leaves))
+    write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 
 WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
@@ -171,15 +170,5 @@ WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
 }
 
 
-def _write_safetensors(folder: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None) -> None:
-    with atomic_file(folder / WEIGHTS_NAME) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _file_facts(tensors: Tensors) -> dict[str, str | None]:
-    return file_facts(dtype_name(tensors["beit.embeddings.cls_token"].dtype))
+def _file_metadata(tensors: Tensors) -> dict[str, str | None]:
+    return file_metadata(dtype_name(tensors["beit.embeddings.cls_token"].dtype))

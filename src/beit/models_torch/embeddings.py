@@ -1,4 +1,4 @@
-"""From pixels to tokens: patches, the mask token, [CLS] and absolute positions.
+"""Embeddings of pixels as tokens: patches, the mask token, [CLS] and absolute positions.
 
 Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden.
 """
@@ -16,7 +16,7 @@ from beit.config_checks import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.models_torch import kernels
-from beit.models_torch.tracing import is_same
+from beit.models_torch.relative_position import is_same
 
 
 class PatchEmbeddings(nn.Module):
@@ -51,7 +51,8 @@ class PatchEmbeddings(nn.Module):
             )
         height, width = pixels_BChw.shape[2:]
         patch_height, patch_width = self.patch_hw
-        check_divisible((height, width), self.patch_hw)
+        if height % patch_height or width % patch_width or not height or not width:
+            check_divisible((height, width), self.patch_hw)
         grid = Grid(height // patch_height, width // patch_width)
         if not interpolate and grid != self.grid:
             own = tuple(count * side for count, side in zip(self.grid, self.patch_hw, strict=True))

@@ -1,4 +1,4 @@
-"""Loading and saving, which all models share."""
+"""Loading and saving of all models."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self, cast, overload
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import ConfigError
-from beit.geometry import check_bias_resize
+from beit.files import write_text
 from beit.hub import HubOptions, push_folder
 from beit.models_torch.base import BeitBase
-from beit.models_torch.device import as_device
-from beit.models_torch.loading import dtype_name, fill, give_memory, shapes_of, state_of, torch_dtype
+from beit.models_torch.loading import (
+    as_device,
+    dtype_name,
+    fill,
+    give_memory,
+    shapes_of,
+    state_of,
+    torch_dtype,
+    write_safetensors,
+)
 from beit.weights import (
-    HUGGING_FACE,
     WEIGHTS_NAME,
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    atomic_file,
-    check_overrides,
-    file_facts,
-    fit,
-    fitted,
+    adapt_tensors,
+    check_arguments,
+    file_metadata,
+    match_tensors,
     open_checkpoint,
 )
 
@@ -38,7 +43,7 @@ logger = logging.getLogger("beit")
 
 
 class BeitPreTrainedModel(BeitBase):
-    """Base of all BEiT models: what is loaded and saved.
+    """Base of all BEiT models, with loading and saving.
 
     Attributes:
         config: All options.
@@ -83,13 +88,13 @@ class BeitPreTrainedModel(BeitBase):
             config: Use this config (or that of this folder) instead of the checkpoint's own.
             dtype: Type of the parameters: float32 by default, "auto" for that of the checkpoint. `torch_dtype` means
                 the same.
-            device: Where the model goes; tensors are read straight to it.
+            device: Device of the model; tensors are read straight to it.
             bias_resize: How relative position bias is resized if `image_size` differs from the checkpoint's: "cubic"
                 (the authors' method), "linear" (timm's) or "bilinear" (as at run time).
             revision: Branch, tag or commit on the hub.
             token: Access token for the hub.
             cache_dir: Where downloads are kept; the ordinary cache of the hub by default.
-            local_files_only: Use nothing but what is already downloaded.
+            local_files_only: Use only files that are already downloaded.
             force_download: Download again.
             subfolder: Folder inside the folder or repository.
             output_loading_info: Return (model, info) instead of the model; info maps "missing_keys",
@@ -106,25 +111,46 @@ class BeitPreTrainedModel(BeitBase):
             CheckpointError: If the checkpoint cannot be found, or a parameter is missing, unknown or of another shape.
             ConfigError: If the config or an option is missing or invalid.
         """
-        check_bias_resize(bias_resize)
         asked = PublishedArguments.taken_from(overrides)
         dtype = dtype if asked.torch_dtype is None else asked.torch_dtype
         token = token if asked.use_auth_token is None else asked.use_auth_token
         arguments = cls._own_arguments(overrides)
-        check_overrides(cls.config_class, overrides, given_config=config is not None)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
             config = cls.config_class.from_pretrained(config)
-        place = as_device(device if asked.device_map is None else asked.device_map)
+        device = as_device(device if asked.device_map is None else asked.device_map)
         checkpoint = open_checkpoint(pretrained_model_name_or_path, hub, config, overrides, asked.weight_files)
+        options = {"config": config, "dtype": dtype, "device": device, "bias_resize": bias_resize}
+        model = cls.from_checkpoint(checkpoint, **options, **arguments, **overrides)
+        report = cast(LoadReport, model.load_report)
+        return (model, report.as_loading_info()) if output_loading_info else model
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        config: BeitConfig | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str = "cpu",
+        bias_resize: str = "cubic",
+        **overrides: Any,
+    ) -> Self:
+        """Load a model from a checkpoint that is open already; see `from_pretrained`.
+
+        Raises:
+            CheckpointError: If a parameter is missing, unknown or of another shape.
+            ConfigError: If the config or an option is invalid.
+        """
+        arguments = cls._own_arguments(overrides)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config
         new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
-        model = cls._built(wanted, arguments, checkpoint, bias_resize, place, dtype, new_head)
-        report = cast(LoadReport, model.load_report)
-        if not report.silent:
-            logger.warning("%s: %s", checkpoint.source, report)
-        model.eval()
-        return (model, report.as_loading_info()) if output_loading_info else model
+        model = cls._built(wanted, arguments, checkpoint, bias_resize, as_device(device), dtype, new_head)
+        if model.load_report is not None and not model.load_report.silent:
+            logger.warning("%s: %s", checkpoint.source, model.load_report)
+        return model.eval()
 
     @classmethod
     def _built(
@@ -137,13 +163,13 @@ class BeitPreTrainedModel(BeitBase):
         dtype: torch.dtype | str | None,
         new_head: bool,
     ) -> Self:
-        """Build the model without memory, check that everything fits, then give memory and values."""
+        """Build the model on the meta device, match it with the checkpoint, then allocate and fill it."""
         before = cls.config_class.from_dict(checkpoint.options)
         checkpoint.check_sizes(before, config)
         with torch.device("meta"):
             model = cls(config, **arguments)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
-        report = fit(shapes_of(state_of(model)), tensors, checkpoint.source, new_head=new_head)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
+        report = match_tensors(shapes_of(state_of(model)), tensors, checkpoint.source, new_head=new_head)
         give_memory(model, device, torch_dtype(dtype, checkpoint.dtype))
         owners = {name.rpartition(".")[0] for name in report.new}
         if owners:
@@ -155,13 +181,13 @@ class BeitPreTrainedModel(BeitBase):
 
     @classmethod
     def _own_arguments(cls, overrides: dict[str, Any]) -> dict[str, Any]:
-        """Take the arguments of this class, beside its config, out of what was given."""
+        """Remove the constructor arguments of this class, beside its config, from the overrides and return them."""
         own = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "config")]
         return {name: overrides.pop(name) for name in own if name in overrides}
 
     @property
     def _is_rooted(self) -> bool:
-        """Whether the encoder is under "beit."."""
+        """True if the encoder is under "beit."."""
         return hasattr(self, self.base_model_prefix)
 
     def load_weights(self, source: str | Path, strict: bool = False) -> None:
@@ -172,9 +198,9 @@ class BeitPreTrainedModel(BeitBase):
         """
         checkpoint = open_checkpoint(source, config=self.config)
         before = self.config_class.from_dict(checkpoint.options)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
         own = state_of(self)
-        report = fit(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
+        report = match_tensors(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
         fill(own, tensors, report)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
 
@@ -213,15 +239,12 @@ class BeitPreTrainedModel(BeitBase):
         if kwargs and not push_to_hub:
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
         self.config.architectures = [type(self).__name__]
-        # fails, if it does, before anything is written
-        options = self.config.to_json_string(**file_facts(dtype_name(self.dtype)))
+        # first, since a config that JSON cannot hold must fail before a file is written
+        options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
-        tensors = {name: tensor.contiguous() for name, tensor in HUGGING_FACE.from_canonical(canonical).items()}
-        with atomic_file(folder / WEIGHTS_NAME) as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
-        with atomic_file(folder / CONFIG_NAME) as temporary:
-            temporary.write_text(options, encoding="utf-8")
+        write_safetensors(folder / WEIGHTS_NAME, canonical)
+        write_text(folder / CONFIG_NAME, options)
         if push_to_hub:
             push_folder(folder, kwargs.pop("repo_id", folder.name), **kwargs)
 

@@ -1,4 +1,4 @@
-"""DiscreteVAEConfig: the size of a tokenizer."""
+"""Config of the discrete VAE, and the check of a side in pixels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,22 @@ from typing import Self
 
 from beit.errors import ConfigError
 from beit.tokenizer.files import read_config, save_config
+
+
+def check_side(side: int, stride: int, name: str = "image_size") -> None:
+    """Refuse a side in pixels that no whole number of tokens covers.
+
+    Raises:
+        ConfigError: Naming the nearest sides that work.
+    """
+    if side < stride:
+        raise ConfigError(f"{name} {side} is smaller than the {stride} pixels of one token; use {stride} or more")
+    if side % stride:
+        below = side // stride * stride
+        raise ConfigError(
+            f"{name} {side} is not a multiple of the {stride} pixels of a token; use {below} or {below + stride}"
+        )
+
 
 MODEL_TYPE = "beit-dvae"
 

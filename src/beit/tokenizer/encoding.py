@@ -1,19 +1,112 @@
-"""A tokenizer made ready to encode many pictures.
+"""Encoding of many pictures, and operations on visual tokens: checks, counts, perplexity, completion.
 
-Legend: B batch, C colour channels, h x w tokens, H x W pixels.
+Legend: B batch, C channels, N patches, V codebook size, h x w tokens, H x W pixels.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from beit.models_torch.device import computes_in_bf16
+from beit.errors import ConfigError
+from beit.models_torch import BeitForMaskedImageModeling
+from beit.models_torch.device import Precision, computing_in, pick_precision
 from beit.tokenizer.protocol import VisualTokenizer
 
-Precision = Literal["auto", "fp32", "bf16"]
+
+def check_pixels(pixels: Tensor, channels: int, stride: int) -> None:
+    """Refuse pixels that are not (B, C, H, W) with sides of at least one token.
+
+    Raises:
+        ConfigError: Naming the shape and what is expected.
+    """
+    if pixels.dim() != 4 or pixels.shape[1] != channels or pixels.shape[2] % stride or pixels.shape[3] % stride:
+        raise ConfigError(
+            f"tokenizer pixels have shape {tuple(pixels.shape)}; expected (batch, {channels}, height, width) "
+            f"with sides that are multiples of {stride}: resize them"
+        )
+    if not pixels.shape[2] or not pixels.shape[3]:
+        raise ConfigError(f"tokenizer pixels have shape {tuple(pixels.shape)}; expected sides of at least {stride}")
+    if not pixels.is_floating_point():
+        raise ConfigError(f"tokenizer pixels have dtype {pixels.dtype}; expected floats in [0, 1]: divide by 255")
+
+
+def check_tokens(tokens: Tensor, vocab_size: int) -> None:
+    """Refuse tokens that are not (B, h, w) whole numbers in [0, V).
+
+    Raises:
+        ConfigError: Naming what they are and what is expected.
+    """
+    if tokens.dim() != 3 or tokens.dtype not in (torch.int64, torch.int32):
+        raise ConfigError(
+            f"tokens have shape {tuple(tokens.shape)} and dtype {tokens.dtype}; expected (batch, height, width), int64"
+        )
+    if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) < vocab_size):
+        raise ConfigError(
+            f"tokens lie between {int(tokens.min())} and {int(tokens.max())}; expected 0 to {vocab_size - 1}: they "
+            "come from another tokenizer"
+        )
+
+
+@dataclass(frozen=True)
+class CodebookUsage:
+    """Usage of a codebook over a set of images.
+
+    Attributes:
+        used: Codes that occur at least once.
+        perplexity: exp of the entropy of the token frequencies: 1 (one code) to V (all equally often).
+    """
+
+    used: int
+    perplexity: float
+
+
+def count_tokens(tokens: Tensor, vocab_size: int) -> Tensor:
+    """Return the number of occurrences of each code, (V,) int64, on the device of the tokens."""
+    flat = tokens.flatten()
+    # integer sums do not depend on the order, so bincount's warning about determinism on GPUs does not apply
+    return torch.zeros(vocab_size, dtype=torch.int64, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat))
+
+
+def perplexity(counts_V: Tensor) -> Tensor:
+    """Return exp of the entropy of the frequencies, a scalar from 1 to V, from counts per code (V,)."""
+    share_V = counts_V.double() / counts_V.sum().clamp(min=1)
+    return (-torch.special.xlogy(share_V, share_V).sum()).exp()
+
+
+def codebook_usage(counts_V: Tensor) -> CodebookUsage:
+    """Return used codes and perplexity from counts per code (V,)."""
+    return CodebookUsage(used=int((counts_V > 0).sum()), perplexity=float(perplexity(counts_V)))
+
+
+_GREY = 0.5
+
+
+@torch.inference_mode()
+def completed_tokens(
+    model: BeitForMaskedImageModeling, pixel_values: Tensor, mask_BN: Tensor, tokens_Bhw: Tensor
+) -> Tensor:
+    """Return the visual tokens (B, h, w) that a model predicts for hidden patches, and the true ones of the others.
+
+    Args:
+        model: In evaluation mode.
+        pixel_values: What it sees, (B, C, H, W), normalised.
+        mask_BN: True = hidden from it.
+        tokens_Bhw: The tokenizer's, on any device; the result is on the same.
+    """
+    device = model.device
+    logits_BNV = model(pixel_values.to(device), mask_BN.to(device), return_dict=True).logits
+    predicted_BN = logits_BNV.argmax(dim=-1).to(tokens_Bhw.device)
+    return torch.where(mask_BN.to(tokens_Bhw.device), predicted_BN, tokens_Bhw.flatten(1)).view(tokens_Bhw.shape)
+
+
+def hide_patches(pixels_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:
+    """Return pictures in [0, 1] with their masked patches in grey."""
+    patch = [pixels_BCHW.shape[axis] // mask_Bhw.shape[axis - 1] for axis in (2, 3)]
+    mask_B1HW = mask_Bhw.repeat_interleave(patch[0], 1).repeat_interleave(patch[1], 2).unsqueeze(1)
+    return torch.where(mask_B1HW, torch.full_like(pixels_BCHW, _GREY), pixels_BCHW)
 
 
 class TokenEncoder:
@@ -31,7 +124,7 @@ class TokenEncoder:
         self,
         tokenizer: VisualTokenizer,
         device: torch.device | str = "cpu",
-        precision: Precision = "auto",
+        precision: str = "auto",
         compiled: bool = False,
     ) -> None:
         self.device = torch.device(device)
@@ -39,7 +132,7 @@ class TokenEncoder:
         if isinstance(tokenizer, nn.Module):
             tokenizer.to(self.device).eval().requires_grad_(requires_grad=False)
             tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
-        self.precision: Literal["fp32", "bf16"] = "bf16" if computes_in_bf16(precision, self.device) else "fp32"
+        self.precision: Precision = pick_precision(precision, self.device)
         self._encode = torch.compile(tokenizer.encode) if compiled else tokenizer.encode
 
     @torch.no_grad()
@@ -51,5 +144,5 @@ class TokenEncoder:
         """
         pixels_BCHW = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)
         # inside a training step under autocast, the tokens keep their own precision
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        with computing_in(self.precision, self.device):
             return self._encode(pixels_BCHW)

@@ -1,4 +1,4 @@
-"""The training loss of the discrete VAE: reconstruction, and the distance of the token distribution from uniform.
+"""Training loss of the discrete VAE: reconstruction, and the divergence of the token distribution from uniform.
 
 Legend: B batch, C colour channels, V codebook size, h x w tokens, H x W pixels.
 """
@@ -38,7 +38,7 @@ def reconstruction_loss(kind: Reconstruction, decoded: Tensor, pixels: Tensor) -
 
 
 def token_divergences(logits_BVhw: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how far from uniform the token distribution q is, and how far its mean is, in nats; each 0 to log V.
+    """Return the divergence from uniform of the token distribution q, and of its mean, in nats; each 0 to log V.
 
     The first is KL(q || uniform), averaged over batch and positions: the published one, which keeps tokens uncertain.
     The second is the KL of q averaged first: 0 when all codes are expected equally often, however certain each single

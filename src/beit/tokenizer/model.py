@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from beit.errors import ConfigError
 from beit.hub import HubOptions
-from beit.tokenizer.checks import check_pixels, check_tokens
 from beit.tokenizer.coders import Decoder, Encoder
 from beit.tokenizer.config import DiscreteVAEConfig
+from beit.tokenizer.encoding import check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
-from beit.weights import check_fit, dalle_options, locate_dalle, open_dalle
+from beit.weights import check_shapes, dalle_options, locate_dalle, open_dalle
 
 # Pixels in [0, 1] are moved into [0.1, 0.9], where logit-Laplace has no infinite likelihood (arXiv 2102.12092, A.3).
 LOGIT_LAPLACE_EPS = 0.1
@@ -40,6 +40,7 @@ class DiscreteVAE(nn.Module):
     def __init__(self, config: DiscreteVAEConfig) -> None:
         super().__init__()
         self.config = config
+        self.stride = config.patch_size  # pixels per token, along each side
         self.encoder = Encoder(config)
         self.decoder = Decoder(config) if config.has_decoder else None
 
@@ -49,13 +50,8 @@ class DiscreteVAE(nn.Module):
         return self.config.vocab_size
 
     @property
-    def stride(self) -> int:
-        """Pixels per token, along each side."""
-        return self.config.patch_size
-
-    @property
     def decodes_pixels(self) -> bool:
-        """Whether there is a decoder."""
+        """Return whether there is a decoder."""
         return self.decoder is not None
 
     @property
@@ -144,7 +140,7 @@ class DiscreteVAE(nn.Module):
         shapes = {name: entry.shape for name, entry in entries.items()}
         model = cls(DiscreteVAEConfig(**dalle_options(source, shapes)))
         own = dict(model.named_parameters())
-        check_fit(source, shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
+        check_shapes(source, shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(torch.from_numpy(entries[name].read()))

@@ -1,4 +1,4 @@
-"""What every tokenizer does.
+"""Interface of every tokenizer.
 
 Legend: B batch, C colour channels, V codebook size, h x w tokens, H x W pixels.
 """
@@ -31,7 +31,7 @@ class VisualTokenizer(Protocol):
 
     @property
     def decodes_pixels(self) -> bool:
-        """Whether `decode` can be called: VQ-KD predicts features of its teacher instead, some have no decoder."""
+        """Return whether `decode` can be called: VQ-KD predicts features instead, and some have no decoder."""
         ...
 
     def map_pixels(self, pixels: Tensor) -> Tensor:

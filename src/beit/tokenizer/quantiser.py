@@ -1,4 +1,4 @@
-"""The codebook of VQ-KD: the nearest code of a feature, and how the codes follow the features in training.
+"""Codebook of VQ-KD: nearest codes of features, and its training by k-means and moving averages.
 
 Codes and features are compared as unit vectors, so that the nearest code is that of the largest cosine. No gradient
 reaches the codes: they are a moving average of the features that chose them.
@@ -19,7 +19,7 @@ _CHUNK = 4096  # features compared with the codebook at once: their V cosines ea
 
 
 class Quantised(NamedTuple):
-    """What becomes of features.
+    """Result of quantising features.
 
     Attributes:
         codes: (..., E), the nearest codes; gradients pass through them to the normalised features.
@@ -110,7 +110,7 @@ class Quantiser(nn.Module):
 
     @torch.no_grad()
     def _step(self, unit_TE: Tensor, tokens_T: Tensor) -> Tensor:
-        """Let the codes follow the features that chose them, and revive dead ones; return how many."""
+        """Update the codes by the features that chose them, and revive dead ones; return how many."""
         count_V, sum_VE = _gathered(unit_TE, tokens_T, len(self.codebook))
         if _several_processes():
             distributed.all_reduce(count_V)
@@ -146,7 +146,7 @@ def _nearest(unit_TE: Tensor, codes_VE: Tensor) -> Tensor:
 
 
 def _gathered(unit_TE: Tensor, tokens_T: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
-    """Return how many features chose each code (V,), and their sums (V, E)."""
+    """Return the number of features that chose each code (V,), and their sums (V, E)."""
     codes_V = torch.arange(vocab_size, device=tokens_T.device)
     count_V, sum_VE = unit_TE.new_zeros(vocab_size), unit_TE.new_zeros(vocab_size, unit_TE.shape[1])
     for some_tE, tokens_t in zip(unit_TE.split(_CHUNK), tokens_T.split(_CHUNK), strict=True):

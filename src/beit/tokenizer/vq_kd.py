@@ -18,11 +18,11 @@ from beit.hub import HubOptions
 from beit.models_torch.initialisation import initialise
 from beit.models_torch.loading import fill, give_memory
 from beit.models_torch.model import BeitModel
-from beit.tokenizer.checks import check_pixels, check_tokens
+from beit.tokenizer.encoding import check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
 from beit.tokenizer.quantiser import Quantiser
 from beit.tokenizer.vq_kd_config import VQKDConfig
-from beit.weights import VQ_KD_FOLDER, check_fit, locate_vqkd, open_vqkd, vqkd_options
+from beit.weights import VQ_KD_FOLDER, check_shapes, locate_vqkd, open_vqkd, vqkd_options
 
 
 def map_pixels(pixels: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def map_pixels(pixels: Tensor) -> Tensor:
 
 
 class VQKDOutput(NamedTuple):
-    """What training needs.
+    """Outputs that training needs.
 
     Attributes:
         predicted: The teacher's features as the decoder has them, (B, N, T).
@@ -86,7 +86,7 @@ class VQKD(nn.Module):
         return map_pixels(pixels)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return what is quantised, (B, h, w, E), of pixels (B, C, H, W) in [0, 1].
+        """Return the features that are quantised, (B, h, w, E), of pixels (B, C, H, W) in [0, 1].
 
         Raises:
             ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.
@@ -129,7 +129,7 @@ class VQKD(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> VQKDOutput:
-        """Return what training needs, of pixels (B, C, H, W) in [0, 1]; in training mode the codebook takes a step.
+        """Return the outputs for training on pixels (B, C, H, W) in [0, 1]; in training mode the codebook takes a step.
 
         Raises:
             ConfigError: If the pixels do not fit: channels, or sides that are no multiple of `stride`.
@@ -172,7 +172,7 @@ class VQKD(nn.Module):
         model = cls._without_values(VQKDConfig(**vqkd_options(str(path), shapes)))
         own = model.state_dict()
         del own["quantiser.initialised"]  # it is, whatever the file says
-        report = check_fit(str(path), shapes, {name: tuple(tensor.shape) for name, tensor in own.items()})
+        report = check_shapes(str(path), shapes, {name: tuple(tensor.shape) for name, tensor in own.items()})
         give_memory(model, torch.device("cpu"), torch.float32)
         fill({name: tensor for name, tensor in model.state_dict().items() if name in own}, entries, report)
         model.quantiser.initialised.fill_(True)

@@ -1,4 +1,4 @@
-"""VQKDConfig: the size of a tokenizer that distils a teacher."""
+"""Config of VQ-KD: the size of a tokenizer that distils a teacher."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A checkpoint of any layout, opened: canonical tensors that are still on disk, and the options of its model."""
+"""Opened checkpoint of any layout: lazy tensors under canonical names, and the options of its model."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,35 +9,32 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from beit.config import CONFIG_NAME, ORIGINAL_SEGMENTERS, BeitConfig
+from beit.config import ORIGINAL_SEGMENTERS, BeitConfig
 from beit.errors import CheckpointError, ConfigError
+from beit.files import read_json
 from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
-from beit.weights.adapt import with_root
-from beit.weights.entry import Entry, entry_of
+from beit.weights.arguments import WEIGHT_FILES, Located, locate
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
-from beit.weights.infer import inferred_options
-from beit.weights.layouts import layout_of
-from beit.weights.locate import WEIGHT_FILES, Located, locate
+from beit.weights.infer_config import inferred_options
+from beit.weights.layouts import LAYOUTS
+from beit.weights.match import with_root
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
-from beit.weights.pickled import open_pickled
-from beit.weights.rules import Layout
-from beit.weights.safetensors_file import open_safetensors
-from beit.weights.stored import StoredTensor
+from beit.weights.pickles import open_pickled
+from beit.weights.rules import Entry, Layout, entry_of
+from beit.weights.state_dict import CONFIG_KEY, unwrapped
+from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile, open_safetensors
 from beit.weights.timm_config import timm_hints
 
 _LAYER = r"beit\.encoder\.layer\.(\d+)\."
-_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # nothing but a config.json tells their options
-_STATE_KEYS = ("model", "module", "state_dict", "params")  # where training scripts keep the weights
-CONFIG_KEY = "beit_config"  # where our own `.pth` files say what they hold
+_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # their options stand in a config.json alone
 _HEADS = {
     "lm_head.weight": "BeitForMaskedImageModeling",
     "decode_head.classifier.weight": "BeitForSemanticSegmentation",
     "classifier.weight": "BeitForImageClassification",
 }
-_INDEX_LIMIT = 16 * 2**20  # bytes of a shard index or a config
 
 
 @dataclass(frozen=True)
@@ -46,10 +42,10 @@ class Checkpoint:
     """An opened checkpoint.
 
     Attributes:
-        source: For messages.
+        source: The name to use in messages.
         layout: The layout that it has on disk.
         tensors: Canonical names; the encoder is under "beit." whatever model was saved.
-        options: The options of the saved model, as `config.json` or the tensors tell.
+        options: The options of the saved model, from `config.json` or inferred from the tensors.
     """
 
     source: str
@@ -58,7 +54,7 @@ class Checkpoint:
     options: dict[str, Any]
 
     def check_sizes(self, before: BeitConfig, config: BeitConfig) -> None:
-        """Refuse configs that do not belong to these tensors, before a model is built of them.
+        """Refuse configs that do not match these tensors, before a model is built from them.
 
         Args:
             before: The config of the checkpoint.
@@ -80,13 +76,13 @@ class Checkpoint:
         ):
             if held and held != {said}:
                 raise CheckpointError(
-                    f"{self.source} does not fit the model: it holds {sorted(held)} {what}, its config means {said}. "
+                    f"{self.source} does not fit the model: it holds {sorted(held)} {what}, its config has {said}. "
                     "Check that the checkpoint belongs to this config"
                 )
 
     @property
     def architecture(self) -> str:
-        """The class of the model that it holds, as its config says, else as its heads tell."""
+        """Class of the saved model, from its config or else from its heads."""
         named = self.options.get("architectures")
         if isinstance(named, list) and named:
             return str(named[0]).removeprefix("Flax")
@@ -109,7 +105,7 @@ def open_checkpoint(
     overrides: Mapping[str, Any] | None = None,
     files: Sequence[str] = WEIGHT_FILES,
 ) -> Checkpoint:
-    """Open a checkpoint in any layout; nothing but headers is read, nothing in it is executed.
+    """Open a checkpoint in any layout; only headers are read, and no code in it is executed.
 
     Args:
         name: A folder, a file, a hub repository, or a published checkpoint.
@@ -122,16 +118,13 @@ def open_checkpoint(
         CheckpointError: If it cannot be found or read, or is no BEiT.
         ConfigError: If its config is missing or invalid.
     """
-    hub = options or HubOptions()
-    if (beside := Path(name) / hub.subfolder / CONFIG_NAME).is_file():
-        _json_object(beside)  # a damaged config is the clearer message where weights are missing too
-    located = locate(name, hub, files)
+    located = locate(name, options or HubOptions(), files)
+    # read first: a damaged config is the clearer message where weights are damaged too
+    found = None if located.config is None else read_json(located.config, "the config.json of a BEiT")
     stored, notes = _stored_tensors(located)
-    layout = layout_of(located.source, list(stored))
+    layout = _layout_of(located.source, list(stored))
     tensors = with_root(layout.to_canonical(stored, entry_of), wanted=True)
     check_total(located.source, tensors)
-    found = _config_of(located)
-    known = dict(overrides or {}) | ({} if config is None else _told_by(config))
     if found is not None and "architecture" not in found:
         BeitConfig.check_kind(found, located.source)
     if layout is ORIGINAL_CLASSIFICATION and found is not None and "architecture" in found:
@@ -141,155 +134,79 @@ def open_checkpoint(
     elif layout in _WITH_CONFIG and found is not None:
         read = found
     elif layout in _WITH_CONFIG and config is None:
-        raise ConfigError(f"{located.source} has no config.json beside it; pass config=BeitConfig(...)")
+        raise ConfigError(f"{located.source} has no config.json beside it; add it, or pass config=BeitConfig(...)")
     else:
-        read = _inferred(located, tensors, {**timm_hints(found), **notes}, known)
+        known = dict(overrides or {})
+        if config is not None:
+            known |= {"num_attention_heads": config.num_attention_heads, "image_size": config.image_size}
+        shapes = {name: entry.shape for name, entry in tensors.items()}
+        read = inferred_options(located.source, shapes, {**timm_hints(found), **notes}, known)
     if located.repository in ORIGINAL_SEGMENTERS:
         read = {"out_indices_meaning": "original", **read}
     return Checkpoint(located.source, layout, tensors, read)
 
 
 def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
-    """Refuse a file whose tensors together are larger than it: they lie on top of one another to fill the memory."""
-    wanted: dict[Path, int] = {}
+    """Refuse a file whose tensors together are larger than it: overlapping tensors could fill the memory."""
+    wanted: dict[WeightFile, int] = {}
     for entry in tensors.values():
         stored = entry.stored
-        wanted[stored.path] = wanted.get(stored.path, 0) + stored.nbytes
-    for path, size in wanted.items():
-        if size > path.stat().st_size:
+        wanted[stored.file] = wanted.get(stored.file, 0) + stored.nbytes
+    for file, size in wanted.items():
+        if size > file.size:
             raise CheckpointError(
-                f"{source} promises {size} bytes of tensors in a file of {path.stat().st_size}; "
+                f"{source} lists {size} bytes of tensors in a file of {file.size}; "
                 "expected every tensor to have bytes of its own, save the model again"
             )
 
 
-def _stored_tensors(located: Located) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
-    """Return the tensors of all shards, and what the file says about its model besides."""
+def _stored_tensors(located: Located) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
+    """Return the tensors of all shards, and what else the file says about its model."""
     if located.weights.name.endswith(".index.json"):
         return _sharded(located), {}
     return open_file(located.weights)
 
 
-def open_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
-    """Return the tensors of one file, and what it says about its model besides; nothing in it is executed.
+def open_file(path: Path) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
+    """Return the tensors of one file, and what else it says about its model; no code in it is executed.
 
     Raises:
         CheckpointError: If it is damaged, unsafe, or holds no tensors.
     """
     if path.suffix == ".safetensors":
         return open_safetensors(path), {}
-    if path.suffix == ".msgpack":
-        return _flat(path, open_msgpack(path)), {}
-    content = open_pickled(path)
-    notes = _notes(content) if isinstance(content, Mapping) else {}
-    return _flat(path, _state(path, content)), notes
+    return unwrapped(path, open_msgpack(path) if path.suffix == ".msgpack" else open_pickled(path))
 
 
-def _state(path: Path, content: Any) -> Mapping[str, Any]:
-    """Return the weights within what a training script saved."""
-    if isinstance(content, Mapping):
-        for key in _STATE_KEYS:
-            if isinstance(content.get(key), Mapping):
-                return content[key]
-        return content
-    raise CheckpointError(f"{path} holds a {type(content).__name__}; expected a mapping of names to tensors")
-
-
-def _flat(path: Path, nested: Mapping[str, Any], prefix: str = "") -> dict[str, StoredTensor]:
-    """Join the names of nested mappings by dots, and drop what wrappers put before every name."""
-    flat: dict[str, StoredTensor] = {}
-    for name, value in nested.items():
-        if isinstance(value, StoredTensor):
-            flat[f"{prefix}{name}"] = value
-        elif isinstance(value, Mapping):
-            flat |= _flat(path, value, f"{prefix}{name}.")
-        else:
-            raise CheckpointError(f"{path} holds a {type(value).__name__} at {prefix}{name}; expected a tensor")
-    for wrapper in ("module.", "params."):  # distributed training, Flax's variables
-        if not prefix and flat and all(name.startswith(wrapper) for name in flat):
-            flat = {name.removeprefix(wrapper): tensor for name, tensor in flat.items()}
-    return flat
-
-
-def _sharded(located: Located) -> dict[str, StoredTensor]:
+def _sharded(located: Located) -> dict[str, LazyTensor]:
     """Read the tensors that an index names from the shards that it names."""
-    index = _json_object(located.weights)
+    index = read_json(located.weights, "the index of a checkpoint in shards")
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{located.weights} has no weight_map; expected the index of a checkpoint in shards")
-    shards: dict[str, dict[str, StoredTensor]] = {}
-    tensors: dict[str, StoredTensor] = {}
+    shards: dict[str, dict[str, LazyTensor]] = {}
+    tensors: dict[str, LazyTensor] = {}
     for name, file in weight_map.items():
         if not isinstance(file, str) or Path(file).name != file or file in ("", ".", "..") or "\\" in file:
             raise CheckpointError(f"{located.weights} names the shard {file!r}; expected the name of a file beside it")
         if file not in shards:
             shards[file], _ = open_file(located.sibling(file))
         if name not in shards[file]:
-            raise CheckpointError(f"{located.weights} promises {name!r} in {file}, which does not hold it")
+            raise CheckpointError(f"{located.weights} lists {name!r} in {file}, which does not hold it")
         tensors[name] = shards[file][name]
     return tensors
 
 
-def _config_of(located: Located) -> dict[str, Any] | None:
-    return None if located.config is None else _json_object(located.config)
+def _layout_of(source: str, names: Sequence[str]) -> Layout:
+    """Return the layout of a checkpoint with these names.
 
-
-def _json_object(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _INDEX_LIMIT:
-        raise CheckpointError(f"{path} has {path.stat().st_size} bytes; expected a JSON file of a few kilobytes")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not readable JSON ({error}); fetch or save it again") from None
-    return _parsed(text, str(path))
-
-
-def _parsed(text: str, source: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{source} is not readable JSON ({error}); fetch or save it again") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{source} holds a {type(content).__name__}; expected a JSON object")
-    return content
-
-
-def _notes(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the file says about its model: our config, or the class names that mmsegmentation keeps."""
-    config = content.get(CONFIG_KEY)
-    if isinstance(config, str):  # one string, because a pickle of many names is slow to read safely
-        return {CONFIG_KEY: _parsed(config, CONFIG_KEY)}
-    meta = content.get("meta")
-    names = meta.get("CLASSES") if isinstance(meta, Mapping) else None
-    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        return {"id2label": dict(enumerate(names))}
-    return {}
-
-
-def _told_by(config: BeitConfig) -> dict[str, Any]:
-    return {"num_attention_heads": config.num_attention_heads, "image_size": config.image_size}
-
-
-def _inferred(
-    located: Located, tensors: Mapping[str, Entry], hints: Mapping[str, Any], known: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Tell the options from the tensors, with the caller's help where they leave one open."""
-    shapes = {name: entry.shape for name, entry in tensors.items()}
-    if "num_attention_heads" in known:
-        hints = {"num_attention_heads": known["num_attention_heads"], **hints}
-    if hints.get("id2label") and len(hints["id2label"]) != _classes(shapes):
-        hints = {name: value for name, value in hints.items() if name != "id2label"}
-    try:
-        options = inferred_options(located.source, shapes, hints)
-    except CheckpointError:
-        if "image_size" not in known:
-            raise
-        # a grid that is not square: it has the size that was asked for
-        options = inferred_options(located.source, shapes, {**hints, "image_size": known["image_size"]})
-    if "id2label" in options:
-        options.pop("num_labels", None)
-    return options
-
-
-def _classes(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    return shapes.get("decode_head.classifier.weight", (0,))[0]
+    Raises:
+        CheckpointError: If no layout has them.
+    """
+    for layout in LAYOUTS:
+        if layout.recognises(names):
+            return layout
+    raise CheckpointError(
+        f"{source} holds {len(names)} tensors such as {sorted(names)[:3]}; expected a BEiT in one of the layouts "
+        f"{[layout.name for layout in LAYOUTS]}"
+    )

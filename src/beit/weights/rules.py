@@ -1,4 +1,4 @@
-"""One engine for every layout of parameter names.
+"""Engine for all layouts of parameter names: tables of rules, applied and inverted.
 
 The canonical names are the published ones, those of Hugging Face transformers 4.x, in memory and on disk. A layout is a
 table of rules. A rule pairs a foreign name with the canonical one; placeholders such as `{layer}` stand for the parts
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from beit.errors import CheckpointError
+from beit.weights.storage.lazy_tensor import LazyTensor
 
 # What a placeholder of a name may stand for.
 PLACEHOLDERS = {
@@ -34,6 +36,7 @@ Array = Any  # a torch, numpy or jax array
 Axes = tuple[int, ...]
 # Returns part i of n of a foreign tensor along axis 0, its axes permuted: (tensor, axes, i, n).
 Take = Callable[[Any, Axes | None, int, int], Any]
+Change = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ class Layout:
     """A named table of rules.
 
     Attributes:
-        name: For messages.
-        rules: The table; the first rule that fits a name counts.
+        name: Its name in messages.
+        rules: The table; the first rule that matches a name counts.
         ignored: Patterns of entries that hold no parameter.
         marker: A name, with placeholders, that only checkpoints of this layout hold.
     """
@@ -83,7 +86,7 @@ class Layout:
     marker: str = ""
 
     def recognises(self, names: Sequence[str]) -> bool:
-        """Tell whether a checkpoint with these names is of this layout."""
+        """Return whether a checkpoint with these names is of this layout."""
         pattern = _pattern(self.marker)
         return any(pattern.fullmatch(name) for name in names)
 
@@ -91,7 +94,7 @@ class Layout:
         """Rename foreign tensors; names without a rule keep their name, so that loading can report them.
 
         Args:
-            tensors: What the checkpoint holds; arrays unless `take` is given.
+            tensors: The tensors of the checkpoint; arrays unless `take` is given.
             take: Returns a part of a tensor.
 
         Raises:
@@ -149,6 +152,70 @@ class Layout:
         raise CheckpointError(
             f"the {self.name} layout has no name for the parameter {name!r}; use a layout that holds this model"
         )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor under its canonical name.
+
+    Attributes:
+        stored: Where its values lie.
+        shape: Shape of the result.
+        axes: Permutation of the stored axes.
+        change: A last computation on the values (a resized table).
+    """
+
+    stored: LazyTensor
+    shape: tuple[int, ...]
+    axes: Axes | None = None
+    change: Change | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The type on disk, such as "float32" or "bfloat16"."""
+        return self.stored.dtype
+
+    def read(self) -> NDArray[np.generic]:
+        """Read the values; bfloat16 comes as uint16 bit patterns, as float32 if the values are changed."""
+        array = part_of_array(self.stored.read(), self.axes, 0, 1)
+        if self.change is None:
+            return array
+        return self.change(from_bfloat16(array) if self.dtype == "bfloat16" else array)
+
+    @property
+    def is_plain(self) -> bool:
+        """True if its bytes on disk are those of its values."""
+        return self.change is None and self.axes is None and self.stored.is_plain
+
+    def read_into(self, array: NDArray[np.generic]) -> None:
+        """Read a plain tensor into a row-major array of its shape and type (bfloat16: uint16), with no copy between."""
+        self.stored.read_into(array)
+
+    @property
+    def read_dtype(self) -> str:
+        """The type of what `read` returns; "bfloat16" stands for its bit patterns."""
+        return "float32" if self.change is not None and self.dtype == "bfloat16" else self.dtype
+
+    def changed(self, shape: tuple[int, ...], change: Change) -> Entry:
+        """Return this tensor with its values changed when it is read."""
+        return replace(self, shape=shape, change=change)
+
+
+def entry_of(stored: LazyTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
+    """Return part `index` of `count` of a stored tensor along axis 0, as one canonical tensor.
+
+    Raises:
+        ValueError: If it cannot be divided so.
+    """
+    if count > 1:
+        rows = rows_of_part(stored.shape, count)
+        stored = stored.rows(index * rows, rows)
+    return Entry(stored, part_of_shape(stored.shape, axes, 0, 1), axes)
+
+
+def from_bfloat16(bits: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the values of bfloat16 bit patterns: the upper half of a float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def part_of_array(array: Array, axes: Axes | None, index: int, count: int) -> Array:

@@ -1,83 +1,79 @@
-"""What an exported folder says of itself: `export.json` for programs, `README.md` for people."""
+"""Description of an exported folder: `export.json` for programs, `README.md` for people."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 from pathlib import Path
 from typing import Any
 
 from beit import __version__
+from beit.files import write_json, write_text
 from beit.inference.export.check import Check
-from beit.inference.export.names import EXPORT_NAME, EXPORT_VERSION, FILES, INPUT, OUTPUTS
-from beit.inference.export.options import DYNAMIC, ExportOptions, Precision
-from beit.inference.export.subject import Subject
+from beit.inference.export.model import ExportModel
+from beit.inference.export.program import INPUT
+from beit.inference.exported import EXPORT_NAME, EXPORT_VERSION, FILES
+from beit.settings.export import DYNAMIC, ExportJob, ExportPrecision
 
 _LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf"), "torch": ()}
 _RUNS_WITH = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
-_MEANS: dict[Precision, str] = {
+_MEANS: dict[ExportPrecision, str] = {
     "fp32": "weights and computation in float32",
     "fp16": "weights of 16 bits; the device computes in its own half precision, or in float32",
     "int8": "weights and the large products of 8 bits, the rest in float32",
 }
-_GIVES = {
-    "classify": "the scores of the classes before softmax, (pictures, classes)",
-    "segment": "the scores of the classes at every place of a smaller map, (pictures, classes, rows, columns)",
-    "embed": "one vector per picture, (pictures, hidden size)",
-}
 
 
-def facts_of(subject: Subject, options: ExportOptions, folder: Path) -> dict[str, Any]:
-    """Return what `export.json` holds, but for the check."""
-    height, width = subject.view.image_hw
-    side = ["rows * " + str(subject.config.patch_hw[0]), "columns * " + str(subject.config.patch_hw[1])]
-    shape = [options.batch, subject.config.num_channels, *(side if subject.any_size else (height, width))]
-    libraries = {name: _version(name) for name in ("torch", *_LIBRARIES[options.to])}
+def description_of(model: ExportModel, job: ExportJob, folder: Path) -> dict[str, Any]:
+    """Return the content of `export.json`, but for the check."""
+    height, width = model.view.image_hw
+    side = ["rows * " + str(model.config.patch_hw[0]), "columns * " + str(model.config.patch_hw[1])]
+    shape = [job.batch_size, model.config.num_channels, *(side if model.any_size else (height, width))]
+    libraries = {name: _version(name) for name in ("torch", *_LIBRARIES[job.to])}
     return {
         "export_version": EXPORT_VERSION,
-        "source": subject.source,
-        "format": options.to,
-        "precision": options.precision,
-        "task": subject.task,
+        "source": model.source,
+        "format": job.to,
+        "precision": job.precision,
+        "task": model.task,
         "input": {"name": INPUT, "shape": shape, "dtype": "float32"},
-        "output": {"name": OUTPUTS[subject.task], "dtype": "float32"},
-        "batch": None if options.batch == DYNAMIC else options.batch,
+        "output": {"name": model.output.name, "dtype": "float32"},
+        "batch": None if job.batch_size == DYNAMIC else job.batch_size,
         "image_height": height,
         "image_width": width,
-        "any_size": subject.any_size,
-        "opset": options.opset if options.to == "onnx" else None,
-        "sha256": {name: _digest(folder / name) for name in FILES[options.to]},
+        "any_size": model.any_size,
+        "opset": job.opset if job.to == "onnx" else None,
+        "sha256": {name: _digest(folder / name) for name in FILES[job.to]},
         "versions": {"beit": __version__, **{name: version for name, version in libraries.items() if version}},
     }
 
 
-def write_facts(facts: dict[str, Any], folder: Path) -> None:
+def write_description(description: dict[str, Any], folder: Path) -> None:
     """Write `export.json`."""
-    (folder / EXPORT_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / EXPORT_NAME, description)
 
 
-def write_card(facts: dict[str, Any], check: Check, subject: Subject, folder: Path) -> None:
+def write_card(description: dict[str, Any], check: Check, model: ExportModel, folder: Path) -> None:
     """Write the model card."""
-    shape = ", ".join(str(length) for length in facts["input"]["shape"])
-    classes = f", {subject.config.num_labels} classes (`config.json` names them)" if subject.task != "embed" else ""
-    mean, std = ([round(value, 4) for value in values] for values in (subject.view.mean, subject.view.std))
+    shape = ", ".join(str(length) for length in description["input"]["shape"])
+    classes = f", {model.config.num_labels} classes (`config.json` names them)" if model.output.scores else ""
+    mean, std = ([round(value, 4) for value in values] for values in (model.view.mean, model.view.std))
     files = "\n".join(
-        f"- `{name}`" for name in (*facts["sha256"], "config.json", "preprocessor_config.json", EXPORT_NAME)
+        f"- `{name}`" for name in (*description["sha256"], "config.json", "preprocessor_config.json", EXPORT_NAME)
     )
-    trust = ", trust=True" if facts["format"] == "torch" else ""
-    note = _TRUST if facts["format"] == "torch" else ""
-    text = f"""# {subject.source}, exported for {_RUNS_WITH[facts["format"]]}
+    trust = ", trust=True" if description["format"] == "torch" else ""
+    note = _TRUST if description["format"] == "torch" else ""
+    text = f"""# {model.source}, exported for {_RUNS_WITH[description["format"]]}
 
-A BEiT that was made to {subject.task}{classes}, in {facts["precision"]}: {_MEANS[facts["precision"]]}.
+A BEiT that was made to {model.task}{classes}, in {description["precision"]}: {_MEANS[description["precision"]]}.
 
 | | |
 |---|---|
-| source | {subject.source} |
-| parameters | {subject.model.num_parameters():,} |
+| source | {model.source} |
+| parameters | {model.torch_model.num_parameters():,} |
 | input | `{INPUT}`: float32 ({shape}), RGB, divided by 255, less the mean {mean}, divided by the deviation {std} |
-| output | `{OUTPUTS[subject.task]}`: float32, {_GIVES[subject.task]} |
-| written with | {", ".join(f"{name} {version}" for name, version in facts["versions"].items())} |
+| output | `{model.output.name}`: float32, {model.output.about} |
+| written with | {", ".join(f"{name} {version}" for name, version in description["versions"].items())} |
 
 Checked against the PyTorch model when it was written: {check}.
 
@@ -93,14 +89,14 @@ outputs = runner(pixels)  # numpy arrays, shapes as above
 Without this package:
 
 ```python
-{_ALONE[facts["format"]]}
+{_ALONE[description["format"]]}
 ```
 {note}
 ## Files
 
 {files}
 """
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 _ALONE = {

@@ -1,4 +1,4 @@
-"""Does an exported file say what the model says?
+"""Check of an exported file against the model that it was made of.
 
 Legend: B batch, C channels, K classes; H x W pixels.
 """
@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from beit.errors import CheckpointError
-from beit.inference.export.options import Precision
-from beit.inference.export.pictures import Examples
-from beit.inference.export.subject import Subject, at_size
-from beit.inference.runner import Floats, Runner
+from beit.inference.export.examples import Examples
+from beit.inference.export.model import ExportModel, at_size
+from beit.inference.runners.runner import Floats, Runner
+from beit.settings.export import ExportPrecision
 
 _BATCH = 4
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is good enough.
+    """Largest deviations of a good file.
 
     Attributes:
         difference: Largest difference of a number, as a share of the largest number.
@@ -35,7 +35,7 @@ class Limits:
     agreement: float
 
 
-LIMITS: dict[Precision, Limits] = {
+LIMITS: dict[ExportPrecision, Limits] = {
     "fp32": Limits(1e-3, 0.9999, 0.99),
     "fp16": Limits(None, 0.998, 0.98),
     "int8": Limits(None, 0.98, 0.95),
@@ -44,7 +44,7 @@ LIMITS: dict[Precision, Limits] = {
 
 @dataclass(frozen=True)
 class Check:
-    """How far an exported file is from the model that it was made of.
+    """Deviation of an exported file from the model that it was made of.
 
     Attributes:
         pictures: How many pictures were compared.
@@ -63,11 +63,11 @@ class Check:
     agreement: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it."""
+        """Return all values for `export.json`."""
         return asdict(self)
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the check in one line."""
         agreement = "" if self.agreement is None else f", same best class {self.agreement:.2%}"
         return (
             f"largest difference {self.difference:.1e} of {self.largest:.2g}, cosine {self.cosine:.5f}{agreement} "
@@ -75,19 +75,19 @@ class Check:
         )
 
 
-def checked(runner: Runner, subject: Subject, precision: Precision, examples: Examples) -> Check:
+def checked(runner: Runner, model: ExportModel, precision: ExportPrecision, examples: Examples) -> Check:
     """Compare an exported file with the model on pictures.
 
     Args:
-        runner: What runs the file.
-        subject: The model.
+        runner: The exported file, loaded.
+        model: The model.
         precision: How exact the file is meant to be.
         examples: The pictures, in batches; if any size is welcome, one of them again, larger and of another shape.
 
     Raises:
         CheckpointError: If they differ by more than `LIMITS`.
     """
-    pairs = list(_outputs(runner, subject, examples))
+    pairs = list(_outputs(runner, model, examples))
     expected, found = (np.concatenate(outputs) for outputs in zip(*pairs, strict=True))
     check = Check(
         len(expected),
@@ -95,20 +95,20 @@ def checked(runner: Runner, subject: Subject, precision: Precision, examples: Ex
         float(np.abs(found - expected).max()),
         float(np.abs(expected).max()),
         float(_cosines(found, expected).mean()),
-        None if subject.task == "embed" else float((found.argmax(1) == expected.argmax(1)).mean()),
+        float((found.argmax(1) == expected.argmax(1)).mean()) if model.output.scores else None,
     )
     _judge(check, precision)
     return check
 
 
-def _outputs(runner: Runner, subject: Subject, examples: Examples) -> Iterator[tuple[Floats, Floats]]:
-    """Yield what the model and the file say of pictures."""
-    for pixels_BCHW in examples.batches(subject.view, _BATCH):
-        yield subject.reference(pixels_BCHW), runner(pixels_BCHW)
-    if subject.any_size:
-        (height, width), patch_hw = subject.view.image_hw, subject.config.patch_hw
-        pixels_BCHW = next(examples.batches(at_size(subject.view, (height + patch_hw[0], width + 3 * patch_hw[1])), 1))
-        yield subject.reference(pixels_BCHW), runner(pixels_BCHW)
+def _outputs(runner: Runner, model: ExportModel, examples: Examples) -> Iterator[tuple[Floats, Floats]]:
+    """Yield the outputs of the model and of the file."""
+    for pixels_BCHW in examples.batches(model.view, _BATCH):
+        yield model.reference(pixels_BCHW), runner(pixels_BCHW)
+    if model.any_size:
+        (height, width), patch_hw = model.view.image_hw, model.config.patch_hw
+        pixels_BCHW = next(examples.batches(at_size(model.view, (height + patch_hw[0], width + 3 * patch_hw[1])), 1))
+        yield model.reference(pixels_BCHW), runner(pixels_BCHW)
 
 
 def _cosines(found: Floats, expected: Floats) -> Floats:
@@ -118,8 +118,8 @@ def _cosines(found: Floats, expected: Floats) -> Floats:
     return ((found_BN * expected_BN).sum(1) / np.maximum(norms_B, 1e-30)).astype(np.float32)
 
 
-def _judge(check: Check, precision: Precision) -> None:
-    """Raise if a check is not good enough; what is no number is not, either."""
+def _judge(check: Check, precision: ExportPrecision) -> None:
+    """Raise if a check is not good enough, which NaN never is."""
     limits = LIMITS[precision]
     agreement = 1.0 if check.agreement is None else check.agreement + 1 / check.pictures  # one picture may differ
     near = limits.difference is None or check.difference <= limits.difference * check.largest
@@ -129,6 +129,6 @@ def _judge(check: Check, precision: Precision) -> None:
         )
         remedy = "choose another target" if precision == "fp32" else "choose fp32, or show more typical pictures"
         raise CheckpointError(
-            f"the exported file does not say what the model says: {check}; expected {exact}a cosine of at least "
+            f"the outputs of the exported file differ from the model's: {check}; expected {exact}a cosine of at least "
             f"{limits.cosine} and the same best class in {limits.agreement:.0%}: nothing was written, {remedy}"
         )

@@ -1,4 +1,4 @@
-"""The ONNX file."""
+"""Writer of ONNX files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from torch.export import ExportedProgram
 
 from beit.errors import ConfigError
-from beit.inference.export.names import INPUT
-from beit.inference.export.program import quiet
+from beit.inference.export.program import INPUT, quiet
+from beit.settings.export import ExportPrecision
 
 _LARGEST = 2**31 - 2**24  # bytes of weights: protobuf ends at 2 GB
 _QUANTISED = ["MatMul", "Gemm"]  # products with weights; those of attention, of two activations, stay float32
 
 
-def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, quantise: bool) -> None:
+def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, precision: ExportPrecision) -> None:
     """Write a program as ONNX.
 
     Args:
@@ -24,8 +24,8 @@ def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, qu
         file: The file.
         output: Name of the output.
         opset: Version of the operators.
-        quantise: Whether the products with weights are of 8 bits: weights per channel, what they are multiplied with by
-            its range in every call, which needs no calibration and is the more exact way.
+        precision: In int8 the products with weights are of 8 bits: weights per channel, what they are multiplied with
+            by its range in every call, which needs no calibration and is the more exact way.
 
     Raises:
         ConfigError: If it is larger than such a file can be.
@@ -38,7 +38,7 @@ def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, qu
             f"the model has {size / 2**30:.1f} GB of weights; expected less than 2 GB in ONNX: use openvino"
         )
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        plain = Path(folder) / "plain.onnx" if quantise else file
+        plain = Path(folder) / "plain.onnx" if precision == "int8" else file
         with quiet():
             torch.onnx.export(
                 program,
@@ -50,7 +50,7 @@ def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, qu
                 external_data=False,
                 verbose=False,
             )
-        if quantise:
+        if precision == "int8":
             _quantise(plain, file)
 
 

@@ -1,4 +1,4 @@
-"""The OpenVINO files: a graph, and its weights beside it."""
+"""Writer of OpenVINO files: a graph, and its weights beside it."""
 
 from __future__ import annotations
 
@@ -10,41 +10,46 @@ from typing import Any
 
 from torch.export import ExportedProgram
 
-from beit.inference.export.names import INPUT, OUTPUTS
-from beit.inference.export.program import quiet
-from beit.inference.runner import Floats
+from beit.inference.export.program import INPUT, quiet
+from beit.inference.runners.runner import Floats
+from beit.inference.tasks.task import ExportedOutput
+from beit.settings.export import ExportPrecision
 
 _PRODUCTS = ("Convolution", "MatMul")
 _LINEAR = "aten.linear"  # in the name of what was a linear layer in torch
 
 
 def write_openvino(
-    program: ExportedProgram, file: Path, output: str, half: bool, calibration: list[Floats] | None
+    program: ExportedProgram,
+    file: Path,
+    output: ExportedOutput,
+    precision: ExportPrecision,
+    calibration: list[Floats] | None,
 ) -> None:
     """Write a program as OpenVINO's graph.
 
     Args:
         program: The model.
         file: The graph's file, `.xml`; that of the weights ends in `.bin`.
-        output: Name of the output.
-        half: Whether weights are stored in 16 bits.
-        calibration: Batches of pixels that show the range of values, for 8 bits; None: they are not wanted.
+        output: The output.
+        precision: In fp16 weights are stored in 16 bits.
+        calibration: Batches of pixels that show the range of values, in int8.
     """
     import openvino
 
     with quiet():
         model: Any = openvino.convert_model(program)
         model.input(0).set_names({INPUT})
-        model.output(0).set_names({output})
+        model.output(0).set_names({output.name})
         if calibration is not None:
-            model = _quantised(model, calibration)
-        openvino.save_model(model, file, compress_to_fp16=half)
+            model = _quantised(model, output, calibration)
+        openvino.save_model(model, file, compress_to_fp16=precision == "fp16")
 
 
-def _quantised(model: Any, calibration: list[Floats]) -> Any:
+def _quantised(model: Any, output: ExportedOutput, calibration: list[Floats]) -> Any:
     """Return the graph with weights and the large products in 8 bits, their ranges measured once, here.
 
-    The first product, of the pixels, and the last, which tells the classes, stay float32: they cost little, and most of
+    The first product, of the pixels, and the last, of the scores, stay float32: they cost little, and most of
     the error would be theirs. So do the products that enlarge the maps of segmentation: OpenVINO cannot load a graph
     that has them in 8 bits.
     """
@@ -53,13 +58,12 @@ def _quantised(model: Any, calibration: list[Floats]) -> Any:
     products: list[str] = [
         node.get_friendly_name() for node in model.get_ordered_ops() if node.get_type_name() in _PRODUCTS
     ]
-    has_head = model.output(0).get_any_name() != OUTPUTS["embed"]
     enlarging: set[str] = {
         node.get_friendly_name()
         for node in model.get_ordered_ops()
         if node.get_type_name() == "MatMul" and _LINEAR not in node.get_friendly_name()
     }
-    ends = [products[0], products[-1]] if has_head else [products[0]]
+    ends = [products[0], products[-1]] if output.scores else [products[0]]
     exact: list[str] = sorted(enlarging.union(ends))
     with _bars_on_terminals():
         return nncf.quantize(

@@ -1,4 +1,4 @@
-"""A copy of a model in the form in which it is exported: what does not depend on the pictures is computed already.
+"""Preparation of a model for export: everything that does not depend on the pictures is computed ahead.
 
 Relative position biases are looked up for the one size of the pictures, layer scale is multiplied into the weights
 before it. The numbers are the same.
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from beit.geometry import patch_grid
-from beit.inference.embedding import pooled_features
-from beit.inference.export.options import Task
+from beit.inference.runners.embedding import pooled_features
+from beit.inference.runners.runner import TaskName as Task
 from beit.models_torch import BeitPreTrainedModel
 from beit.models_torch.encoder import Encoder, EncoderLayer
 from beit.models_torch.relative_position import Positions, RelativePositionBias, position_index
@@ -79,7 +79,7 @@ def prepare(model: BeitPreTrainedModel, task: Task, image_hw: tuple[int, int] | 
         _absorb(layer.lambda_2, layer.output.dense)
         layer.lambda_1 = layer.lambda_2 = None
     if image_hw is not None:
-        _fix_biases(encoder, image_hw, model.config.patch_size)
+        _fix_biases(encoder, image_hw, model.config.patch_hw)
     for module in model.modules() if half else ():
         nn.Module.to(module, torch.float16)
     return PreparedModel(model, task).requires_grad_(False)
@@ -104,7 +104,7 @@ def _fix_biases(encoder: Encoder, image_hw: tuple[int, int], patch_size: int | t
         index_SS = position_index(grid, table.relative_position_bias_table.device)
         # by name: what takes its place is of another class
         setattr(owner, "relative_position_bias", FixedBias(table(Positions(grid, index_SS))))  # noqa: B010
-    encoder.biased = False  # nobody asks where the tokens lie
+    encoder.biased = False  # the positions of tokens are not used
 
 
 def _bias_of(module: nn.Module) -> RelativePositionBias | None:

@@ -1,1 +1,1 @@
-"""Questions to a model about any number of pictures: in bounded memory, in parts that a killed job need not repeat."""
+"""Prediction jobs over any number of pictures: bounded memory, and chunks that a killed job need not repeat."""

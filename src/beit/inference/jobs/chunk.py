@@ -1,4 +1,4 @@
-"""Answers about some pictures, as they travel from where they are computed to where they are written."""
+"""Chunk of results, as it passes from the model to the files and between processes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass
 class Chunk:
-    """The answers about a part of a unit of work.
+    """Results about a part of a unit of work.
 
     Attributes:
         unit: Number of the unit.
         number: Number of the chunk in it; only films have more than one.
         last: Whether the unit ends with it.
-        columns: Columns of a table of the answers.
-        rows: An object for every answer, with the name of its picture.
+        columns: Columns of a table of the results.
+        rows: An object for every result, with the name of its picture.
         files: Contents of the files that are made, by their names.
         broken: (name, reason) of the pictures that could not be read.
     """
@@ -31,14 +31,14 @@ class Chunk:
     broken: list[tuple[str, str]] = field(default_factory=list)
 
     def to_bytes(self) -> bytes:
-        """Return all of it as JSON."""
+        """Return the chunk as JSON."""
         files = {name: base64.b64encode(content).decode() for name, content in self.files.items()}
         return json.dumps({**asdict(self), "files": files}).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Chunk:
-        """Return what `to_bytes` made."""
-        told = json.loads(content)
-        files = {name: base64.b64decode(text) for name, text in told.pop("files").items()}
-        broken = [(name, reason) for name, reason in told.pop("broken")]
-        return cls(**told, files=files, broken=broken)
+        """Return the chunk that `to_bytes` made into bytes."""
+        fields = json.loads(content)
+        files = {name: base64.b64decode(text) for name, text in fields.pop("files").items()}
+        broken = [(name, reason) for name, reason in fields.pop("broken")]
+        return cls(**fields, files=files, broken=broken)

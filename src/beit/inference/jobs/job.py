@@ -1,177 +1,166 @@
-"""A whole job: pictures in, a file or folder of answers out, continued where it was stopped."""
+"""Prediction jobs: pictures in, a file or folder of results out, continued where they were stopped."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from beit import __version__
 from beit.errors import ConfigError
 from beit.inference.jobs.chunk import Chunk
-from beit.inference.jobs.places import CHUNK, Collection, Unit, digest, open_places
-from beit.inference.jobs.question import Question
+from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inputs
+from beit.inference.jobs.pipeline import Pipeline, Todo
 from beit.inference.jobs.state import JobState, Summary
-from beit.inference.jobs.work import Answerer, Todo
 from beit.inference.jobs.writers import Format, chosen_format, write_rows
 from beit.inference.predictor import Predictor
-from beit.weights import atomic_file
+from beit.inference.tasks.registry import task_named
+from beit.settings.predict import PredictJob
 
 
-@dataclass(frozen=True)
-class PredictJob:
-    """A question to a model about many pictures.
+class Prediction:
+    """A job with its task and its pictures.
+
+    Args:
+        job: Its settings.
 
     Attributes:
-        model: What `Predictor.from_pretrained` loads.
-        places: Files, folders, films, tar or parquet shards.
-        question: What is asked of each picture.
-        output: File or folder to write; None: nothing is written.
-        form: "auto", "jsonl", "csv", "parquet" or "pictures".
-        batch_size: Pictures computed together.
-        workers: Threads that read pictures; processes of the engine "ray".
-        engine: "local" or "ray".
-        tokenizer: What paints pixels, to reconstruct.
-        device: "auto", "cpu" or "cuda".
-        dtype: What the model computes in.
+        job: Its settings.
+        task: The task.
+        options: All options of the task.
+
+    Raises:
+        ConfigError: If there is no such task or option, a number is out of range, or an output is missing.
     """
 
-    model: str
-    places: tuple[str, ...]
-    question: Question = field(default_factory=Question)
-    output: str | None = None
-    form: str = "auto"
-    batch_size: int = 32
-    workers: int = 2
-    engine: Literal["local", "ray"] = "local"
-    tokenizer: str | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        """Check what needs no model."""
-        for name in ("batch_size", "workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.question.task == "classify" and self.question.top_k < 1:
-            raise ConfigError(f"top_k is {self.question.top_k}; expected at least 1")
-        if self.output is None and self.question.task not in ("classify", "embed"):
-            raise ConfigError(f"--output is missing; to {self.question.task}, name a folder for the pictures to make")
-        if self.output is None and self.engine == "ray":
+    def __init__(self, job: PredictJob) -> None:
+        self.job = job
+        self.task = task_named(job.task)
+        self.options = self.task.options.of(job.task, **job.options)
+        if job.output is None and "pictures" in self.task.formats:
+            raise ConfigError(f"--output is missing; to {job.task}, name a folder for the pictures to make")
+        if job.output is None and job.engine == "ray":
             raise ConfigError("--output is missing; with --engine ray, name a file or folder")
 
     @cached_property
     def format(self) -> Format | None:
-        """What is written."""
-        return None if self.output is None else chosen_format(self.question.task, Path(self.output), self.form)
+        """Format of the output."""
+        return None if self.job.output is None else chosen_format(self.task, Path(self.job.output), self.job.format)
 
     @cached_property
     def collections(self) -> list[Collection]:
         """The pictures, opened."""
-        return open_places(self.places)
+        return open_inputs(self.job.pictures)
 
     def units(self) -> list[Unit]:
         """Return the units of work, in order."""
-        size = CHUNK if self.output is not None else self.batch_size  # what is printed should not wait for long
+        size = CHUNK if self.job.output is not None else self.job.batch_size  # what is printed should not wait for long
         return [unit for number, one in enumerate(self.collections) for unit in one.units(number, size)]
 
-    def answerer(self, threads: int) -> Answerer:
+    def pipeline(self, threads: int) -> Pipeline:
         """Load the model, then open the pictures.
 
         Raises:
             ConfigError: If it cannot do the task.
             CheckpointError: If it cannot be loaded.
         """
+        job = self.job
         predictor = Predictor.from_pretrained(
-            self.model, device=self.device, dtype=self.dtype, tokenizer=self.tokenizer
+            job.model, device=job.device, precision=job.precision, tokenizer=job.tokenizer
         )
         drawing = self.format == "pictures"
-        return Answerer(predictor, self.question, self.collections, self.batch_size, threads, drawing)
+        return Pipeline(predictor, job.task, self.options, self.collections, job.batch_size, threads, drawing)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave what was opened behind: other processes open it themselves."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("collections", "format")}
+    def trial(self) -> None:
+        """Load everything once on the CPU, to fail here for a model that cannot do the task."""
+        Prediction(replace(self.job, device="cpu", precision="fp32")).pipeline(threads=1)
+
+    def __reduce__(self) -> tuple[type[Prediction], tuple[PredictJob]]:
+        """Drop open files: other processes open them themselves."""
+        return Prediction, (self.job,)
 
 
 def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
-    """Do a job, or the rest of it; what is written in the end is the same as without a stop.
+    """Run a job, or the rest of it; the results are the same however often it was stopped.
 
     Args:
         job: The job.
         begun: Called with the number of pictures that are to be done; None if there are films.
-        done: Called with every chunk of answers as soon as it is written.
+        done: Called with every chunk of results as soon as it is written.
 
     Raises:
         BeitError: If it cannot begin, or the disk is full; started again it continues.
     """
+    work = Prediction(job)
     if job.output is None:
-        return _told(job, begun, done)
-    output, form = Path(job.output), job.format
-    state, facts = JobState(output, form == "pictures"), _facts(job)
-    if (ended := state.begin(facts)) is not None:
+        return _run_unwritten(work, begun, done)
+    output, form = Path(job.output), work.format
+    state, arguments = JobState(output, form == "pictures"), _arguments(work)
+    if (ended := state.begin(arguments)) is not None:
         return ended
-    todo, lost = state.todo(job.units()), _lost(job, done)
+    todo, lost = state.todo(work.units()), _lost(work, done)
     begun(_pictures(todo))
-    for chunk in _chunks(job, todo):
+    for chunk in _chunks(work, todo):
         state.keep(chunk)
         done(chunk)
     if form is not None and form != "pictures":
-        with atomic_file(output) as temporary:
-            write_rows(temporary, state.rows(), state.columns(), job.question.task, form)
-    return state.end(facts, lost)
+        write_rows(output, state.rows(), state.columns(), work.task, form)
+    return state.end(arguments, lost)
 
 
-def _told(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
-    """Do a job that writes nothing."""
-    answerer = job.answerer(job.workers)
-    todo = [(number, unit, 0) for number, unit in enumerate(job.units())]
-    pictures, broken = 0, _lost(job, done)
+def _run_unwritten(work: Prediction, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
+    """Run a job that writes nothing."""
+    pipeline = work.pipeline(work.job.workers)
+    todo = [(number, unit, 0) for number, unit in enumerate(work.units())]
+    pictures, broken = 0, _lost(work, done)
     begun(_pictures(todo))
-    for chunk in answerer(todo):
+    for chunk in pipeline(todo):
         pictures += len(chunk.rows)
         broken += chunk.broken
         done(chunk)
     return Summary(pictures, broken)
 
 
-def _chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
-    if job.engine == "ray" and todo:
+def _chunks(work: Prediction, todo: list[Todo]) -> Iterator[Chunk]:
+    if work.job.engine == "ray" and todo:
         from beit.inference.jobs.ray_engine import ray_chunks
 
-        return ray_chunks(job, todo)
-    return job.answerer(job.workers)(todo) if todo else iter(())
+        return ray_chunks(work, todo)
+    return work.pipeline(work.job.workers)(todo) if todo else iter(())
 
 
 def _pictures(todo: list[Todo]) -> int | None:
     return None if any(unit.film for _, unit, _ in todo) else sum(unit.stop - unit.start for _, unit, _ in todo)
 
 
-def _lost(job: PredictJob, done: Callable[[Chunk], None]) -> list[tuple[str, str]]:
-    """Return and tell the shards that cannot be opened."""
-    shards = [shard for collection in job.collections for shard in collection.broken_shards]
+def _lost(work: Prediction, done: Callable[[Chunk], None]) -> list[tuple[str, str]]:
+    """Return the shards that cannot be opened, and report them."""
+    shards = [shard for collection in work.collections for shard in collection.broken_shards]
     lost = [(shard.name, f"{shard.name} cannot be read: {shard.reason}") for shard in shards]
     if lost:
         done(Chunk(0, 0, broken=lost))
     return lost
 
 
-def _facts(job: PredictJob) -> dict[str, Any]:
-    """Return what has to be the same for a job to continue."""
+def _arguments(work: Prediction) -> dict[str, Any]:
+    """Return the arguments that have to be the same for a job to continue."""
+    job = work.job
     return {
         "version": __version__,
         "model": job.model,
-        "places": list(job.places),
-        **asdict(job.question),
-        "format": job.format,
+        "pictures": list(job.pictures),
+        "task": job.task,
+        **asdict(work.options),
+        "format": work.format,
         "batch_size": job.batch_size,
         "tokenizer": job.tokenizer,
         "device": job.device,
-        "dtype": job.dtype,
+        "precision": job.precision,
         "weights": _files(job.model),
-        "contents": digest(job.collections),
+        "contents": digest(work.collections),
     }
 
 
@@ -181,5 +170,5 @@ def _files(model: str) -> str | None:
     if not place.exists():
         return None
     files = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place]
-    told = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    return hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
+    lines = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,42 +1,41 @@
-"""The units of a job spread over the machines of a Ray cluster, by Ray Data."""
+"""Ray engine: the units of a job spread over a cluster by Ray Data."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from beit.errors import BeitError, missing_extra
 from beit.inference.jobs.chunk import Chunk
-from beit.inference.jobs.work import Todo
+from beit.inference.jobs.pipeline import Todo
 
 if TYPE_CHECKING:
-    from beit.inference.jobs.job import PredictJob
+    from beit.inference.jobs.job import Prediction
 
 
 class _Actor:
-    """One model of the cluster at work; made once in every worker process."""
+    """Pipeline of one worker process of the cluster."""
 
-    def __init__(self, job: PredictJob) -> None:
-        self._units, self._answerer = job.units(), job.answerer(threads=1)
+    def __init__(self, work: Prediction) -> None:
+        self._units, self._pipeline = work.units(), work.pipeline(threads=1)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for number, first in zip(batch["unit"].tolist(), batch["first"].tolist(), strict=True):
-            for chunk in self._answerer([(number, self._units[number], first)]):
+            for chunk in self._pipeline([(number, self._units[number], first)]):
                 yield {"chunk": [chunk.to_bytes()]}
 
 
-def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
-    """Yield the answers about units of work, in the order in which they become ready.
+def ray_chunks(work: Prediction, todo: list[Todo]) -> Iterator[Chunk]:
+    """Yield the results about units of work, in the order in which they become ready.
 
     The cluster is that of RAY_ADDRESS, else one on this machine with as many processes as the job has workers. Every
     machine has to see the model and the pictures under the same paths.
 
     Raises:
         MissingExtraError: If Ray is not installed.
-        BeitError: What goes wrong in a worker that a person can mend.
+        BeitError: An error of a worker that a person can mend.
     """
     try:
         import ray
@@ -45,7 +44,8 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         raise missing_extra("ray", "ray") from None
     library: Any = ray
     datasets: Any = data
-    replace(job, device="cpu", dtype="float32").answerer(threads=1)  # a model that cannot do it is told of here
+    work.trial()
+    job = work.job
     began = not library.is_initialized()
     if began and "RAY_ADDRESS" in os.environ:
         library.init(log_to_driver=False, logging_level=logging.ERROR)
@@ -58,7 +58,7 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         items = [{"unit": number, "first": first} for number, _, first in todo]
         answered = datasets.from_items(items, override_num_blocks=len(items)).map_batches(
             _Actor,
-            fn_constructor_args=(job,),
+            fn_constructor_args=(work,),
             batch_size=1,
             compute=datasets.ActorPoolStrategy(size=min(job.workers, len(items))),
             num_gpus=gpus,

@@ -1,4 +1,4 @@
-"""What a job has done so far, on disk: one file for every chunk, written whole or not at all."""
+"""Progress of a job on disk: one file for every chunk, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from beit.errors import ConfigError
+from beit.files import discard_leftovers, make_folder, parse_json, read_json, write_bytes, write_json, write_text
 from beit.inference.jobs.chunk import Chunk
-from beit.inference.jobs.places import Unit
-from beit.inference.jobs.work import Todo
-from beit.weights import atomic_file, discard_leftovers
+from beit.inference.jobs.inputs import Unit
+from beit.inference.jobs.pipeline import Todo
 
 _CHUNK = re.compile(r"(\d+)-(\d+)(-last)?\.jsonl")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a job ended.
+    """Summary of a finished job.
 
     Attributes:
-        pictures: Pictures that were answered.
+        pictures: Pictures that have a result.
         broken: (name, reason) of those that could not be read.
     """
 
@@ -35,7 +35,7 @@ class Summary:
 
 
 class JobState:
-    """The hidden folder of a job, beside its file or in its folder.
+    """State of a job in a hidden folder, beside its file or in its folder.
 
     Args:
         output: The file or folder that the job makes.
@@ -45,18 +45,18 @@ class JobState:
     def __init__(self, output: Path, is_folder: bool) -> None:
         self._output, self._is_folder = output, is_folder
         self._folder = output / ".predict" if is_folder else output.with_name(f".{output.name}.predict")
-        self._facts, self._chunks = self._folder / "job.json", self._folder / "chunks"
+        self._record, self._chunks = self._folder / "job.json", self._folder / "chunks"
 
-    def begin(self, facts: dict[str, Any]) -> Summary | None:
-        """Begin a job, or take up one with the same arguments; return how it ended if it did.
+    def begin(self, arguments: dict[str, Any]) -> Summary | None:
+        """Begin a job, or continue one with the same arguments; return the summary if it has ended.
 
         Raises:
             ConfigError: If what is there was made with other arguments, or is not known to be of a job.
             StorageError: If nothing can be written there.
         """
-        told: dict[str, Any] = json.loads(self._facts.read_text(encoding="utf-8")) if self._facts.exists() else {}
-        if told and (told["ended"] is not None or (self._chunks.is_dir() and any(self._chunks.iterdir()))):
-            self._refuse_others(told["arguments"], facts)
+        before = self._before()
+        if before and (before["ended"] is not None or (self._chunks.is_dir() and any(self._chunks.iterdir()))):
+            self._refuse_others(before["arguments"], arguments)
         elif self._output.exists() and self._output.is_dir() != self._is_folder:
             raise ConfigError(
                 f"{self._output} is a {'folder' if self._output.is_dir() else 'file'}; expected a name for a "
@@ -65,12 +65,12 @@ class JobState:
         elif self._output.exists() and not self._is_folder:
             raise ConfigError(f"{self._output} exists, and no job of predictions made it; remove it or name another")
         else:
-            self._write(facts, None)
-        ended = told.get("ended")  # a job that failed before it had any answer may begin with other arguments
+            self._write(arguments, None)
+        ended = before.get("ended")  # a job that failed before it had any result may begin with other arguments
         if ended is not None and (self._is_folder or self._output.exists()):
             shutil.rmtree(self._chunks, ignore_errors=True)
             return Summary(ended["pictures"], [(name, reason) for name, reason in ended["broken"]])
-        self._chunks.mkdir(exist_ok=True)
+        make_folder(self._chunks)
         self._tidy()
         return None
 
@@ -96,40 +96,38 @@ class JobState:
             StorageError: If it cannot be written.
         """
         for name, content in chunk.files.items():
-            with atomic_file(self._output / name) as temporary:
-                temporary.write_bytes(content)
+            write_bytes(self._output / name, content)
         name = f"{chunk.unit:08d}-{chunk.number:08d}{'-last' if chunk.last else ''}.jsonl"
-        with atomic_file(self._chunks / name) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"columns": chunk.columns, "broken": chunk.broken}) + "\n")
-            file.writelines(json.dumps(row) + "\n" for row in chunk.rows)
+        lines = [{"columns": chunk.columns, "broken": chunk.broken}, *chunk.rows]
+        write_text(self._chunks / name, "".join(json.dumps(line) + "\n" for line in lines))
 
     def columns(self) -> list[str]:
-        """Return the columns of a table of the answers."""
+        """Return the columns of a table of the results."""
         first = min(self._chunks.iterdir())
         with first.open(encoding="utf-8") as file:
-            return json.loads(file.readline())["columns"]
+            return _head(first, file.readline())["columns"]
 
     def rows(self) -> Iterator[str]:
-        """Yield the answers in the order of the pictures, each a line of JSON."""
+        """Yield the results in the order of the pictures, each a line of JSON."""
         for path in sorted(self._chunks.iterdir()):
             with path.open(encoding="utf-8") as file:
                 file.readline()
                 yield from file
 
-    def end(self, facts: dict[str, Any], lost: list[tuple[str, str]]) -> Summary:
-        """Write down that all is done, but for what was `lost` as a whole, and remove the chunks."""
+    def end(self, arguments: dict[str, Any], lost: list[tuple[str, str]]) -> Summary:
+        """Record the end of the job, with the shards that were `lost` as a whole, and remove the chunks."""
         pictures, broken = 0, [*lost]
         for path in sorted(self._chunks.iterdir()):
             with path.open(encoding="utf-8") as file:
-                broken += [(name, reason) for name, reason in json.loads(file.readline())["broken"]]
+                broken += [(name, reason) for name, reason in _head(path, file.readline())["broken"]]
                 pictures += sum(1 for _ in file)
         summary = Summary(pictures, broken)
-        self._write(facts, {"pictures": pictures, "broken": broken})
+        self._write(arguments, {"pictures": pictures, "broken": broken})
         shutil.rmtree(self._chunks)
         return summary
 
     def _tidy(self) -> None:
-        """Remove what was being written when the job was stopped."""
+        """Remove half-written files of a job that was stopped."""
         discard_leftovers(self._chunks)
         for leftover in self._output.parent.glob(f".{escape(self._output.name)}.*.tmp"):
             leftover.unlink()
@@ -139,9 +137,18 @@ class JobState:
             if match := _CHUNK.fullmatch(path.name):
                 yield int(match[1]), int(match[2]), match[3] is not None
 
-    def _write(self, facts: dict[str, Any], ended: dict[str, Any] | None) -> None:
-        with atomic_file(self._facts) as temporary:
-            temporary.write_text(json.dumps({"arguments": facts, "ended": ended}, indent=1) + "\n", encoding="utf-8")
+    def _write(self, arguments: dict[str, Any], ended: dict[str, Any] | None) -> None:
+        write_json(self._record, {"arguments": arguments, "ended": ended}, indent=1)
+
+    def _before(self) -> dict[str, Any]:
+        """Return the record of an earlier job, empty if there is none."""
+        if not self._record.exists():
+            return {}
+        remedy = f"remove {self._folder} to start afresh"
+        before = read_json(self._record, "the record of a job of predictions", remedy)
+        if before.keys() < {"arguments", "ended"}:
+            raise ConfigError(f"{self._record} holds {sorted(before)}; expected arguments and ended; {remedy}")
+        return before
 
     def _refuse_others(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         same = json.loads(json.dumps(now))
@@ -154,3 +161,8 @@ class JobState:
                     f"{self._output} was begun with {what}; expected the same arguments to continue: name another "
                     f"output, or remove it and {self._folder} to start afresh"
                 )
+
+
+def _head(path: Path, line: str) -> dict[str, Any]:
+    """Return the first line of a chunk."""
+    return parse_json(line, str(path), "a chunk of results", "remove it, and the same command makes it again")

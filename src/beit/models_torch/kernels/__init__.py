@@ -1,4 +1,4 @@
-"""The one place that chooses how attention, linear layers and convolutions are computed.
+"""Kernels for attention, linear layers and convolutions, chosen by device, type and gradient mode.
 
 | kernel        | computes                         | ways, and when each is taken                                     |
 |---------------|----------------------------------|------------------------------------------------------------------|

@@ -1,0 +1,149 @@
+"""Batches of a run: samples stacked and masked, loaded by worker processes, their shards prefetched.
+
+Legend: B batch, C channels, H x W pixels, N patches.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from beit.data.broken import BrokenPicture
+from beit.data.dataset import Sample, ViewDataset
+from beit.data.masks import MaskPlan
+from beit.data.rng import Purpose, generator
+from beit.data.sampler import Position
+from beit.data.sources.source import ImageSource
+
+
+@dataclass
+class Batch:
+    """Samples, stacked.
+
+    Attributes:
+        tensors: pixel_values (B, C, H, W), and what the job asked for of tokenizer_pixels (B, C, h, w),
+            visual_tokens (B, rows, columns), bool_masked_pos (B, N) and labels (B,) or (B, K).
+        indices: Numbers of the pictures in their source.
+        broken: Broken pictures met.
+    """
+
+    tensors: dict[str, Tensor]
+    indices: list[int]
+    broken: list[BrokenPicture] = field(default_factory=list[BrokenPicture])
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors on a device."""
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
+        return Batch(moved, self.indices, self.broken)
+
+
+class Collate:
+    """Stack samples; draw their masks together, each from its own (seed, epoch, index)."""
+
+    def __init__(self, seed: int, mask: MaskPlan | None = None) -> None:
+        self._seed, self._mask = seed, mask
+
+    def __call__(self, items: Sequence[Sample | BrokenPicture]) -> Batch:
+        """Return the batch of some samples; broken pictures are listed, not stacked."""
+        samples = [item for item in items if isinstance(item, Sample)]
+        broken = [item for item in items if isinstance(item, BrokenPicture)]
+        broken += [picture for sample in samples for picture in sample.broken]
+        tensors: dict[str, Tensor] = {}
+        for name in samples[0].views if samples else ():
+            tensors[name] = torch.from_numpy(np.stack([sample.views[name] for sample in samples]))
+        labels = [sample.label for sample in samples if sample.label is not None]
+        if labels:
+            tensors["labels"] = torch.from_numpy(np.stack(labels))
+        if self._mask is not None and samples:
+            tensors["bool_masked_pos"] = self._masks(self._mask, samples)
+        return Batch(tensors, [sample.position[1] for sample in samples], broken)
+
+    def _masks(self, plan: MaskPlan, samples: Sequence[Sample]) -> Tensor:
+        rngs = [generator(self._seed, Purpose.MASK, *sample.position) for sample in samples]
+        return torch.from_numpy(plan.draw(rngs)).flatten(1)
+
+
+def training_batches(
+    dataset: ViewDataset, order: Iterable[list[Position]], collate: Collate, workers: int, pin: bool = False
+) -> DataLoader[Batch]:
+    """Return the batches of a run, loaded by some worker processes."""
+    loader: Any = DataLoader(
+        dataset,
+        batch_sampler=Prefetch(order, dataset.source) if dataset.source.look_ahead else order,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=ignore_stop_signals,
+    )
+    return loader
+
+
+def evaluation_batches(dataset: ViewDataset, collate: Collate, batch_size: int, workers: int) -> DataLoader[Batch]:
+    """Return every picture once, in order."""
+    positions = [(0, index) for index in range(len(dataset))]
+    batches = [positions[first : first + batch_size] for first in range(0, len(positions), batch_size)]
+    return training_batches(dataset, batches, collate, workers)
+
+
+class Prefetch:
+    """Prefetch of shards: the batches of an order, each given out once the shards of its pictures are at hand.
+
+    The order is taken up a while before it is given out, to begin to fetch what comes next. All of it happens in the
+    process that gives out the batches: what goes wrong stops the run there, and no two workers fetch the same.
+    """
+
+    def __init__(self, order: Iterable[list[Position]], source: ImageSource) -> None:
+        self._order, self._source = order, source
+
+    def __iter__(self) -> Iterator[list[Position]]:
+        waiting: deque[list[Position]] = deque()
+        pictures = 0
+        for batch in self._order:
+            waiting.append(batch)
+            pictures += len(batch)
+            self._source.fetch((), _pictures(batch))
+            while pictures - len(waiting[0]) >= self._source.look_ahead:
+                pictures -= len(waiting[0])
+                yield self._at_hand(waiting.popleft())
+        while waiting:
+            yield self._at_hand(waiting.popleft())
+
+    def _at_hand(self, batch: list[Position]) -> list[Position]:
+        self._source.fetch(_pictures(batch), ())
+        return batch
+
+
+def _pictures(batch: list[Position]) -> list[int]:
+    return [index for _, index in batch]
+
+
+def ignore_stop_signals(worker: int) -> None:
+    """Ignore, in a worker, the signals that ask a run to stop; a `worker_init_fn` of torch's loader.
+
+    A terminal and many schedulers send them to every process of a job. The run still needs this worker to finish its
+    step; a worker ends when the run asks it to, and by itself a few seconds after the run is gone. SIGTERM is how the
+    run asks, so the sender decides. Where a system does not name the sender (macOS, Windows), it ends a worker.
+
+    Args:
+        worker: Number of the worker.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads started from here on block it too
+        threading.Thread(target=_end_on_signal_from, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_on_signal_from(run: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:
+        pass
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""Collections of pictures, one file or folder per kind of storage."""

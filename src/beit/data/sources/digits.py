@@ -1,0 +1,51 @@
+"""Digits of scikit-learn as a collection: real handwriting that needs no download.
+
+1,797 pictures of 8 x 8 pixels (E. Alpaydin and C. Kaynak, UCI 1998): the first 1,297 to train on, the last 500 to test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from beit.data.sources.source import ImageSource
+from beit.errors import missing_extra
+from beit.image import LazyPicture, LoadedPicture
+
+TRAINING_PICTURES = 1297
+DIGITS = {"digits:train": slice(0, TRAINING_PICTURES), "digits:test": slice(TRAINING_PICTURES, None)}
+_BRIGHTEST = 16
+
+
+class DigitsSource(ImageSource):
+    """One part of the digits, white on black."""
+
+    def __init__(self, part: str) -> None:
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            raise missing_extra("scikit-learn", "train") from None
+        digits: Any = load_digits()
+        rows = DIGITS[part]
+        self._part = part
+        self._images = np.rint(digits.images[rows] * (255 / _BRIGHTEST)).astype(np.uint8)
+        self.classes = [str(name) for name in digits.target_names]
+        self.labels = digits.target[rows].astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def name(self, index: int) -> str:
+        """Return the part and the position in it."""
+        return f"{self._part}, picture {index}"
+
+    def open(self, index: int) -> LazyPicture:
+        """Return the picture, 8 x 8."""
+        return LoadedPicture(Image.fromarray(self._images[index]).convert("RGB"))
+
+    def contents(self) -> Iterator[str]:
+        """Yield the name of the part."""
+        yield self._part

@@ -1,0 +1,70 @@
+"""Data set of the hub as a collection, whose shards are fetched when the order of a run comes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from beit.data.sources.hub.files import hub_name
+from beit.data.sources.hub.index import HubIndex, hub_index
+from beit.data.sources.parquet.shards import ParquetShards
+from beit.data.sources.progress import progress
+from beit.data.sources.source import BrokenShard, ImageSource
+from beit.data.sources.tar.shards import TarSource
+from beit.errors import DataError
+from beit.hub import network_is_off
+
+
+def open_hub(path: str, min_side: int = 8) -> ImageSource:
+    """Open a data set of the hub: parquet files are fetched one at a time, tar files before anything else.
+
+    Raises:
+        DataError: If there is no such data set or split, it holds no pictures, or it cannot be reached.
+        StorageError: If files cannot be kept, for example on a full disk.
+    """
+    index = hub_index(hub_name(path))
+    if len(index.rows):
+        return HubSource(index, min_side)
+    names = progress(index.files, len(index.files), f"fetching {index.dataset.repo_id}", always=True)
+    return TarSource([index.dataset.file(name) for name in names], min_side)
+
+
+class HubSource(ParquetShards):
+    """The rows of a split's parquet files, each of which is fetched into the cache of the hub when it is needed."""
+
+    exact_contents = True
+
+    def __init__(self, index: HubIndex, min_side: int = 8) -> None:
+        self._dataset = index.dataset
+        self.broken_shards = list(index.broken)
+        missing = np.zeros(len(index.files), dtype=bool)
+        if network_is_off():
+            missing = np.array([index.dataset.cached(file) is None for file in index.files])
+            reason = "it has not been fetched, and HF_HUB_OFFLINE=1 turns the network off"
+            self.broken_shards += [
+                BrokenShard(f"{index.dataset.repo_id}/{file}", reason)
+                for file, absent in zip(index.files, missing, strict=True)
+                if absent
+            ]
+            if missing.all():
+                raise DataError(f"no shard of {index.dataset.repo_id} can be read; first: {reason}; unset it")
+        self._files = [file for file, absent in zip(index.files, missing, strict=True) if not absent]
+        self.classes = index.classes
+        self.labels = index.labels[np.repeat(~missing, index.rows)] if index.labels is not None else None
+        super().__init__(index.rows[~missing], min_side)
+
+    def shard_name(self, shard: int) -> str:
+        """Return the data set and the file in it."""
+        return f"{self._dataset.repo_id}/{self._files[shard]}"
+
+    def shard_file(self, shard: int) -> Path:
+        """Return the file in the cache of the hub, downloaded if it is not there."""
+        file = self._files[shard]
+        return self._dataset.cached(file) or self._dataset.file(file)
+
+    def contents(self) -> Iterator[str]:
+        """Yield the commit, and every shard of it that is used."""
+        for file in self._files:
+            yield f"{self._dataset.repo_id} {self._dataset.commit} {file}"

@@ -1,0 +1,175 @@
+"""Label maps: files with the class of every pixel, and text files that name the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from beit.errors import DataError
+from beit.image import IGNORED, explained
+
+ClassMap = NDArray[np.uint8]  # (height, width): the class of every pixel, or IGNORED
+Colour = tuple[int, int, int]
+MOST_CLASSES = IGNORED
+IGNORED_NAME = "ignored"  # of a colour that stands for no class
+_UNKNOWN = -1
+_IDS = 2**16  # label maps have 8 or 16 bits
+
+# Cityscapes: the 19 of its 34 label ids that are evaluated, in the order of their training ids.
+CITYSCAPES = {label: index for index, label in enumerate((7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33))}
+
+
+@dataclass(frozen=True)
+class LabelIds:
+    """Meaning of the numbers or colours in label maps.
+
+    Attributes:
+        classes: Number of classes.
+        reduce: Whether 0 stands for what is ignored, and every other number for the class one less (ADE20K).
+        mapping: Class of each number, others are ignored; None: numbers are classes.
+        ignored: Numbers, besides 255, that stand for no class.
+        colours: Class of each colour, for label maps in RGB; others are refused.
+    """
+
+    classes: int
+    reduce: bool = False
+    mapping: Mapping[int, int] | None = None
+    ignored: frozenset[int] = field(default_factory=frozenset[int])
+    colours: Mapping[Colour, int] | None = None
+
+    def read(self, path: Path) -> ClassMap:
+        """Return the classes in the file of a label map.
+
+        Raises:
+            DataError: If it is no picture, or has numbers or colours that stand for nothing.
+        """
+        with explained(path), Image.open(path) as image:
+            image.load()
+            return self.classes_of(image, path)
+
+    def classes_of(self, image: Image.Image, name: object) -> ClassMap:
+        """Return the classes in an opened label map; `name` stands for it in messages.
+
+        Raises:
+            DataError: If it has numbers or colours that stand for nothing.
+        """
+        if image.mode in ("RGB", "RGBA"):
+            return self._of_colours(np.asarray(image.convert("RGB")), name)
+        if image.mode not in ("1", "L", "P", "I", "I;16"):
+            raise DataError(
+                f"{name} is a picture of mode {image.mode}; expected a label map, one number per pixel: save it as PNG "
+                "with 8 bits"
+            )
+        raw = np.asarray(image).astype(np.int64)
+        if raw.size and not 0 <= raw.min() <= raw.max() < _IDS:
+            raise DataError(f"{name} has numbers from {raw.min()} to {raw.max()}; expected 0 to {_IDS - 1}")
+        found = self._table[raw]
+        if (found == _UNKNOWN).any():
+            strange = np.unique(raw[found == _UNKNOWN])
+            raise DataError(f"{name} has the number {_listed(strange.tolist())}; expected {self._expected}")
+        return found.astype(np.uint8)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int16]:
+        """The class of every number that a label map may hold."""
+        table = np.full(_IDS, _UNKNOWN if self.mapping is None else IGNORED, np.int16)
+        if self.mapping is not None:
+            table[list(self.mapping)] = list(self.mapping.values())
+        else:
+            first = int(self.reduce)
+            table[first : first + self.classes] = np.arange(self.classes)
+        table[[IGNORED, *self.ignored, *([0] if self.reduce else [])]] = IGNORED
+        return table
+
+    @property
+    def _expected(self) -> str:
+        first = int(self.reduce)
+        rest = ", ".join(map(str, sorted({*self.ignored, IGNORED, *([0] if self.reduce else [])})))
+        return (
+            f"{first} to {first + self.classes - 1}, one for each of the {self.classes} classes, or {rest} for none: "
+            "correct the label map, name further classes, or list the number under label_maps.ignored"
+        )
+
+    def _of_colours(self, pixels: NDArray[np.uint8], name: object) -> ClassMap:
+        if self.colours is None:
+            raise DataError(
+                f"{name} has colours, and their classes are unknown; expected one number per pixel: save it as a PNG "
+                "of indices, or write 'red green blue' behind every name in the file of classes"
+            )
+        packed = _packed(pixels.astype(np.int64))
+        known = {int(_packed(np.array(colour))): index for colour, index in self.colours.items()}
+        values, places = np.unique(packed, return_inverse=True)
+        strange = [value for value in values.tolist() if value not in known]
+        if strange:
+            shown = [(value >> 16, value >> 8 & 255, value & 255) for value in strange]
+            raise DataError(
+                f"{name} has the colour {_listed(shown)}, which is that of no class; expected one of "
+                f"{_listed(list(self.colours))}: add it to the file of classes, with the name 'ignored' for none"
+            )
+        return np.array([known[value] for value in values.tolist()], np.uint8)[places].reshape(packed.shape)
+
+
+def _packed(colours: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number for each colour (..., 3)."""
+    return colours[..., 0] << 16 | colours[..., 1] << 8 | colours[..., 2]
+
+
+def _listed(values: list[object] | list[int] | list[Colour]) -> str:
+    return ", ".join(map(str, values[:5])) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+
+
+@dataclass(frozen=True)
+class NamedClasses:
+    """Content of a file of classes.
+
+    Attributes:
+        names: Of the classes, in order.
+        colours: The class that each colour stands for, IGNORED for none; None if no colours are given.
+    """
+
+    names: list[str]
+    colours: dict[Colour, int] | None
+
+
+def read_classes(path: str) -> NamedClasses:
+    """Read a file with a class per line: a name, or a name and a colour such as `road 128 64 128`.
+
+    The name `ignored` stands for no class.
+
+    Raises:
+        DataError: If it cannot be read, has fewer than two classes or too many, or names or colours occur twice.
+    """
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}; expected a text file with a class per line") from None
+    entries = [_entry(line) for line in lines if line]
+    coloured = [colour is not None for _, colour in entries]
+    if any(coloured) and not all(coloured):
+        bare = entries[coloured.index(False)][0]
+        raise DataError(f"{path} gives colours, but none for {bare!r}; write 'red green blue' behind every name")
+    names = [name for name, _ in entries if name != IGNORED_NAME]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} names {twice[0]!r} twice; expected a line for each class")
+    if not 2 <= len(names) <= MOST_CLASSES:
+        raise DataError(f"{path} names {len(names)} classes; expected 2 to {MOST_CLASSES}")
+    number = {name: index for index, name in enumerate(names)} | {IGNORED_NAME: IGNORED}
+    colours = {colour: number[name] for name, colour in entries if colour is not None}
+    if len(colours) < sum(coloured):
+        raise DataError(f"{path} gives one colour to two classes; expected a colour of its own for each")
+    return NamedClasses(names, colours or None)
+
+
+def _entry(line: str) -> tuple[str, Colour | None]:
+    words = line.split()
+    levels = [int(word) for word in words[-3:] if word.isdecimal() and int(word) < 256]
+    if len(words) < 4 or len(levels) < 3:
+        return line, None
+    return " ".join(words[:-3]), (levels[0], levels[1], levels[2])

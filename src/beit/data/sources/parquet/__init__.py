@@ -1,0 +1,1 @@
+"""Parquet files of pictures, one or many."""

@@ -1,0 +1,153 @@
+"""Parquet file of pictures as a collection, in the form in which the hub publishes image data sets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beit.data.sources.source import ImageSource, Labels
+from beit.errors import DataError, StorageError, missing_extra
+from beit.hub import DISK_FULL
+from beit.image import LazyPicture, open_image
+
+IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+_FOOTER = 1 << 16  # bytes
+
+
+class ParquetSource(ImageSource):
+    """Rows of a parquet file with a column of image bytes, and possibly a column of labels.
+
+    The file is memory-mapped through the `datasets` library, so that it may be larger than memory.
+    """
+
+    def __init__(self, path: Path, min_side: int = 8) -> None:
+        try:
+            import datasets
+        except ImportError:
+            raise missing_extra("datasets", "train") from None
+        self._min_side = min_side
+        self._path, table = path, _read_table(path)
+        self._image_column = first_column(table.column_names, IMAGE_COLUMNS)
+        if self._image_column is None:
+            raise DataError(
+                f"{path} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
+            )
+        if not len(table):
+            raise DataError(f"{path} has no rows; expected pictures")
+        if isinstance(table.features[self._image_column], datasets.Image):
+            table = table.cast_column(self._image_column, datasets.Image(decode=False))
+        self.classes, self.labels = classes_and_labels(table)
+        self._table = table
+        self.shard_sizes = np.array([len(table)], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def name(self, index: int) -> str:
+        """Return the file and the row in it."""
+        return f"{self._path}, row {index}"
+
+    def open(self, index: int) -> LazyPicture:
+        """Return the picture, as yet undecoded."""
+        cell = self._table[index][self._image_column]
+        content = cell["bytes"] if isinstance(cell, dict) else cell
+        if not isinstance(content, bytes):
+            raise DataError(f"{self.name(index)} holds no image bytes")
+        return open_image(content, self.name(index), self._min_side)
+
+    def contents(self) -> Iterator[str]:
+        """Yield the name, the size and the end of the file: the end holds the statistics of its pages."""
+        yield file_line(self._path)
+
+
+def file_line(path: Path) -> str:
+    """Return the name, the size and a hash of the end of a file."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, _FOOTER), os.SEEK_END)
+        return f"{path.name} {path.stat().st_size} {hashlib.sha256(file.read()).hexdigest()}"
+
+
+def first_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the first of some names that is a column."""
+    return next((name for name in names if name in columns), None)
+
+
+def classes_and_labels(table: Any) -> tuple[list[str] | None, Labels | None]:
+    """Return the class names and the class of every row of a table of `datasets`; None without a column of labels.
+
+    Raises:
+        DataError: If a column has the name of one but holds something else.
+    """
+    column = first_column(table.column_names, LABEL_COLUMNS)
+    if column is None:
+        return None, None
+    feature = table.features[column]
+    values = np.asarray(table.with_format("numpy")[column][:])
+    is_scalar = type(feature).__name__ in ("Value", "ClassLabel")
+    if not is_scalar or values.dtype.kind not in "iuUSO" or any(value is None for value in values.tolist()):
+        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
+    named = getattr(feature, "names", None)  # a ClassLabel knows its names
+    if named is not None:
+        return list(named), np.asarray(values, dtype=np.int64)
+    distinct, labels = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
+    return [str(value) for value in distinct], labels.astype(np.int64)
+
+
+def _read_table(path: Path) -> Any:
+    """Return the rows of a file, which `datasets` keeps in a form of its own that it maps into memory.
+
+    Raises:
+        DataError: If it is not readable.
+        StorageError: If the disk is full.
+    """
+    import datasets
+
+    if (reason := _unreadable_footer(path)) is not None:
+        raise DataError(f"{path} cannot be read as parquet: {reason}")
+    datasets.disable_progress_bars()
+    try:
+        with _quiet_datasets():
+            return datasets.Dataset.from_parquet(str(path))
+    except OSError:
+        raise  # of the disk: not the fault of the file
+    except Exception as error:  # datasets wraps whatever pyarrow raises
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+            raise StorageError(
+                f"cannot keep the rows of {path}: {cause.strerror}; free space or choose another folder with "
+                "HF_DATASETS_CACHE"
+            ) from error
+        raise DataError(f"{path} cannot be read as parquet: {str(cause).splitlines()[0]}") from None
+
+
+def _unreadable_footer(path: Path) -> str | None:
+    import pyarrow.parquet as pq
+
+    untyped: Any = pq
+    try:
+        untyped.read_metadata(path)
+    except OSError as error:
+        return error.strerror or str(error).splitlines()[0]
+    except ValueError as error:  # of which pyarrow's own errors are
+        return str(error).splitlines()[0]
+    return None
+
+
+@contextmanager
+def _quiet_datasets() -> Generator[None]:
+    """Keep `datasets` from logging what an error says already."""
+    from datasets.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

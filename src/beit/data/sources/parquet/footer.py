@@ -1,0 +1,66 @@
+"""Number of rows and labels of parquet files, read without their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from beit.data.sources.parquet.file import IMAGE_COLUMNS, LABEL_COLUMNS, classes_and_labels, first_column
+from beit.data.sources.source import Labels
+from beit.errors import DataError
+
+
+@dataclass(frozen=True)
+class ParquetFooter:
+    """Footer of a file: what is known before its pictures are read.
+
+    Attributes:
+        columns: Their names.
+        rows: Their number.
+        labels: The table of its labels, None if it has none.
+    """
+
+    columns: list[str]
+    rows: int
+    labels: Any
+
+
+def read_footer(content: Any, first_picture: bool = False) -> ParquetFooter | str:
+    """Return the footer and the labels of a file, or what is wrong with it.
+
+    Args:
+        content: The open file.
+        first_picture: Also read a first picture, which finds some of the files that are damaged before their end.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        parquet: Any = pq.ParquetFile(content)
+        columns: list[str] = parquet.schema_arrow.names
+        label = first_column(columns, LABEL_COLUMNS)
+        labels = parquet.read(columns=[label]) if label is not None else None
+        image = first_column(columns, IMAGE_COLUMNS)
+        if first_picture and image is not None:
+            next(parquet.iter_batches(batch_size=1, columns=[image], use_threads=False), None)
+        return ParquetFooter(columns, int(parquet.metadata.num_rows), labels)
+    except ValueError as error:  # of which pyarrow's own errors are
+        return str(error).splitlines()[0]
+
+
+def joined_labels(footers: Sequence[ParquetFooter], place: str) -> tuple[list[str] | None, Labels | None]:
+    """Return the classes of the labels of all files, or nothing if some have none.
+
+    Raises:
+        DataError: If they are not of one kind, or something else than classes.
+    """
+    import datasets
+    import pyarrow as pa
+
+    if any(footer.labels is None for footer in footers):
+        return None, None
+    untyped: Any = pa
+    try:
+        return classes_and_labels(datasets.Dataset(untyped.concat_tables([footer.labels for footer in footers])))
+    except untyped.ArrowInvalid as error:
+        raise DataError(f"the labels of {place} differ in kind between its files: {error}") from None

@@ -1,0 +1,204 @@
+"""Many parquet files as a collection, each of which is opened when the order of a run comes to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beit.data.sources.parquet.file import IMAGE_COLUMNS, ParquetSource, file_line
+from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
+from beit.data.sources.progress import progress
+from beit.data.sources.source import BrokenShard, ImageSource
+from beit.errors import DataError, missing_extra
+from beit.image import LazyPicture
+
+_MANY = 8  # files to wait for at once that are worth a word
+_AT_ONCE = 8  # files looked into: on a network file system most of the time is waiting
+_OWN = ("_fetching", "_thread", "_table", "_damaged")  # of one process
+
+
+class ParquetShards(ImageSource):
+    """Shards of known length, of which a few are open at a time.
+
+    Args:
+        rows: Pictures in each.
+        min_side: Pictures with a shorter side, in pixels, count as broken.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], min_side: int) -> None:
+        self._min_side = min_side
+        self._rows = self.shard_sizes = rows
+        self._ends = np.cumsum(rows)
+        self.look_ahead = int(np.ceil(rows.mean()))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set up what belongs to one process."""
+        self._fetching: dict[int, Future[None]] = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self._damaged: dict[int, str] = {}
+        self._table = lru_cache(maxsize=_most_open())(self._open_table)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Drop what has no meaning in another process: open files and locks."""
+        return {name: value for name, value in vars(self).items() if name not in _OWN}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def name(self, index: int) -> str:
+        """Return the shard and the row in it."""
+        shard, row = self._place(index)
+        return f"{self.shard_name(shard)}, row {row}"
+
+    def open(self, index: int) -> LazyPicture:
+        """Return the picture, as yet undecoded."""
+        shard, row = self._place(index)
+        return self._table(shard).open(row)
+
+    def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
+        """Wait until the shards of some pictures are open, and begin to open those of others.
+
+        Raises:
+            DataError: If they cannot be fetched.
+            StorageError: If they cannot be kept, for example on a full disk.
+        """
+        needed = self._shards(now)
+        for shard in [*needed, *self._shards(soon)]:
+            if shard not in self._fetching:
+                self._thread = self._thread or ThreadPoolExecutor(1, "fetch")
+                self._fetching[shard] = self._thread.submit(self._have, shard)
+        waiting = sum(not self._fetching[shard].done() for shard in needed)
+        if waiting >= _MANY and os.environ.get("RANK", "0") == "0":
+            print(  # noqa: T201  # it may take long
+                f"opening {waiting} parquet files for the next pictures, which `datasets` keeps once more in the form "
+                "that it maps into memory; with data.shuffle_window they are opened one after the other",
+                file=sys.stderr,
+            )
+        for shard in needed:
+            self._fetching[shard].result()
+
+    @abstractmethod
+    def shard_name(self, shard: int) -> str:
+        """Return the name of a shard for messages."""
+
+    @abstractmethod
+    def shard_file(self, shard: int) -> Path:
+        """Return the file of a shard, fetched if it is not there.
+
+        Raises:
+            DataError: If it cannot be had.
+        """
+
+    def _shards(self, indices: Iterable[int]) -> list[int]:
+        """Return the shards of some pictures, each once, in the order in which they are met."""
+        return list(dict.fromkeys(np.searchsorted(self._ends, list(indices), side="right").tolist()))
+
+    def _place(self, index: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        return shard, index - int(self._ends[shard] - self._rows[shard])
+
+    def _have(self, shard: int) -> None:
+        """Fetch a shard, and let `datasets` put it into the form in which other processes can open it at once."""
+        path = self.shard_file(shard)
+        try:
+            ParquetSource(path, self._min_side)
+        except DataError:
+            return  # it is damaged, which opening its pictures will report
+
+    def _open_table(self, shard: int) -> ParquetSource:
+        if shard in self._damaged:  # not read again for every picture
+            raise DataError(self._damaged[shard])
+        path = self.shard_file(shard)
+        try:
+            table = ParquetSource(path, self._min_side)
+            if len(table) != self._rows[shard]:
+                raise DataError(f"{path} has {len(table)} rows; expected the {self._rows[shard]} that its footer says")
+        except DataError as error:
+            self._damaged[shard] = str(error)
+            raise
+        return table
+
+
+class ParquetFolder(ParquetShards):
+    """The rows of parquet files on a disk; a damaged one of them is named and left out.
+
+    Their footers and the columns of labels are read at the beginning, and a first picture of each.
+    """
+
+    def __init__(self, paths: Sequence[Path], min_side: int = 8) -> None:
+        place = str(paths[0].parent)
+        if find_spec("datasets") is None:
+            raise missing_extra("datasets", "train")
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            looks = threads.map(_look, paths)
+            found = list(zip(paths, progress(looks, len(paths), "reading the footers of the shards"), strict=True))
+        self.broken_shards = [BrokenShard(str(path), footer) for path, footer in found if isinstance(footer, str)]
+        good = [(path, footer) for path, footer in found if isinstance(footer, ParquetFooter)]
+        if not good:
+            raise DataError(f"{place} cannot be read as parquet: {self.broken_shards[0].reason}")
+        self._paths = [path for path, _ in good]
+        footers = [footer for _, footer in good]
+        _check_columns(self._paths, footers, place)
+        rows = np.array([footer.rows for footer in footers], dtype=np.int64)
+        if not rows.sum():
+            raise DataError(f"{place} has no rows; expected pictures")
+        self.classes, self.labels = joined_labels(footers, place)
+        super().__init__(rows, min_side)
+
+    def shard_name(self, shard: int) -> str:
+        """Return the path."""
+        return str(self._paths[shard])
+
+    def shard_file(self, shard: int) -> Path:
+        """Return the path."""
+        return self._paths[shard]
+
+    def contents(self) -> Iterator[str]:
+        """Yield the name, the size and the end of every file: the end holds the statistics of its pages."""
+        for path in self._paths:
+            yield file_line(path)
+
+
+def _look(path: Path) -> ParquetFooter | str:
+    try:
+        with path.open("rb") as content:
+            return read_footer(content, first_picture=True)
+    except OSError as error:
+        return error.strerror or str(error).splitlines()[0]
+
+
+def _check_columns(paths: Sequence[Path], footers: Sequence[ParquetFooter], place: str) -> None:
+    """Refuse files without pictures, and files of which some have columns that others do not have.
+
+    Raises:
+        DataError: Naming the columns.
+    """
+    columns = footers[0].columns
+    for path, footer in zip(paths, footers, strict=True):
+        if sorted(footer.columns) != sorted(columns):
+            raise DataError(
+                f"{place} cannot be read as parquet: {path.name} has the columns {footer.columns}, {paths[0].name} has "
+                f"{columns}; expected the same in all files"
+            )
+    if not set(columns) & set(IMAGE_COLUMNS):
+        raise DataError(f"{place} has the columns {columns}; expected image bytes under one of {IMAGE_COLUMNS}")
+
+
+def _most_open() -> int:
+    """Return the number of shards to keep open: each takes one or two of the files that a process may open."""
+    return max(32, os.sysconf("SC_OPEN_MAX") // 3)

@@ -1,0 +1,157 @@
+"""Interface of collections of pictures, subsets of them, and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from beit.errors import DataError
+from beit.image import LazyPicture
+
+Labels = NDArray[Any]  # int64 (P,) classes, or float32 (P, K): 0 and 1 for several labels, or numbers
+LabelKind = Literal["class", "labels", "value"]
+_SAMPLED = 256  # pictures whose pixels go into the fingerprint
+
+
+@dataclass(frozen=True)
+class BrokenShard:
+    """A file of many pictures that could not be opened, and the reason."""
+
+    name: str
+    reason: str
+
+
+class ImageSource(ABC):
+    """A numbered collection of pictures.
+
+    Attributes:
+        classes: Class names, or None for pictures without labels.
+        labels: Class index (P,) of every picture, or None; (P, K) for several labels or numbers.
+        label_kind: Which of these they are.
+        shard_sizes: Numbers of pictures in the files that hold many each, in order; None if there are no such files.
+        broken_shards: Those of these files that could not be opened; their pictures are not numbered.
+        look_ahead: How many pictures before their turn to begin to fetch what holds them; 0 if all are at hand.
+        exact_contents: Whether `contents` alone identifies the collection.
+    """
+
+    classes: list[str] | None = None
+    labels: Labels | None = None
+    label_kind: LabelKind = "class"
+    shard_sizes: NDArray[np.int64] | None = None
+    broken_shards: Sequence[BrokenShard] = ()
+    look_ahead: int = 0
+    exact_contents: bool = False
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return the name of a picture for messages, such as its path."""
+
+    @abstractmethod
+    def open(self, index: int) -> LazyPicture:
+        """Return a picture that is decoded only as far as it is used.
+
+        Raises:
+            DataError: If it is broken or too small.
+        """
+
+    def load(self, index: int) -> Image.Image:
+        """Return a whole picture as RGB.
+
+        Raises:
+            DataError: If it is broken or too small.
+        """
+        return self.open(index).decode().picture
+
+    def origin(self, index: int) -> int:
+        """Return the picture's number in the collection that was opened, of which this may be a part."""
+        return index
+
+    @abstractmethod
+    def contents(self) -> Iterator[str]:
+        """Yield lines that identify the collection: one for every file."""
+
+    def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:  # noqa: B027  # most collections are at hand
+        """Wait until the shards of some pictures are at hand, and begin to fetch those of others in the background.
+
+        Raises:
+            DataError: If it cannot be fetched.
+        """
+
+
+class Subset(ImageSource):
+    """Some pictures of a source, renumbered."""
+
+    def __init__(self, source: ImageSource, indices: NDArray[np.int64]) -> None:
+        self._source = source
+        self._indices = indices
+        self.classes = source.classes
+        self.labels = source.labels[indices] if source.labels is not None else None
+        self.label_kind = source.label_kind
+        self.shard_sizes = _chosen_per_shard(source.shard_sizes, indices)
+        self.broken_shards = source.broken_shards
+        self.look_ahead = source.look_ahead
+        self.exact_contents = source.exact_contents
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def name(self, index: int) -> str:
+        """Return the name in the whole source."""
+        return self._source.name(int(self._indices[index]))
+
+    def open(self, index: int) -> LazyPicture:
+        """Return the picture, as yet undecoded."""
+        return self._source.open(int(self._indices[index]))
+
+    def origin(self, index: int) -> int:
+        """Return the number in the whole source."""
+        return self._source.origin(int(self._indices[index]))
+
+    def contents(self) -> Iterator[str]:
+        """Yield the lines of the whole source."""
+        return self._source.contents()
+
+    def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
+        """Wait until the shards of some pictures are at hand, and begin to fetch those of others."""
+        self._source.fetch(self._indices[list(now)].tolist(), self._indices[list(soon)].tolist())
+
+
+def _chosen_per_shard(sizes: NDArray[np.int64] | None, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return the number of chosen pictures of each shard; None if they are not in the order of the shards."""
+    if sizes is None or np.any(indices[1:] < indices[:-1]):
+        return None
+    ends = np.searchsorted(indices, np.cumsum(sizes))
+    return np.diff(ends, prepend=0).astype(np.int64)
+
+
+def fingerprint(source: ImageSource) -> str:
+    """Return a SHA-256 that changes with the number, the order and the content of the pictures of a collection.
+
+    It covers what the collection knows of every file (relative path and size), so that a moved folder keeps its hash
+    and an exchanged file changes it, and the pixels of up to 256 evenly spaced pictures. A commit of the hub needs no
+    pixels.
+    """
+    digest = hashlib.sha256(str(len(source)).encode())
+    for line in source.contents():
+        digest.update(line.encode("utf-8", "surrogateescape") + b"\0")
+    if source.exact_contents:
+        return digest.hexdigest()
+    for index in np.unique(np.linspace(0, len(source) - 1, min(_SAMPLED, len(source))).astype(int)):
+        try:
+            picture = source.load(int(index))
+        except DataError:
+            digest.update(b"broken")
+            continue
+        digest.update(np.asarray(picture.size).tobytes() + picture.tobytes())
+    return digest.hexdigest()

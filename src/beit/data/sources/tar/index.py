@@ -1,0 +1,193 @@
+"""Index of the pictures in a tar shard: read from its headers once, then cached.
+
+Samples are grouped as WebDataset does: neighbours whose names agree up to the first dot of the base name are one
+sample, and what follows the dot names a part of it, such as `jpg`, `cls` or `json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
+from beit.errors import DataError
+from beit.image import EXTENSIONS
+
+_LAYOUT = 1  # of a cached index; another number makes them all anew
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclass(frozen=True)
+class TarIndex:
+    """The samples of a shard that have a picture.
+
+    Attributes:
+        headers: Where the entry of each picture begins, in bytes.
+        offsets: Where its content begins.
+        sizes: How long that is.
+        labels: Class of each sample, whole numbers or names; None if some have none.
+        digest: Hash of names, places and sizes.
+    """
+
+    headers: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    labels: NDArray[Any] | None
+    digest: str
+
+
+@dataclass
+class _Sample:
+    picture: tarfile.TarInfo | None = None
+    plain: bool = False  # the picture's part is named by its format alone: `jpg`, not `mask.jpg`
+    label: str | int | None = field(default=None)
+
+
+def shard_index(path: Path) -> TarIndex:
+    """Return the index of a shard, from the cache if that has one of the file as it is.
+
+    Raises:
+        DataError: With what is wrong with the shard.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from None
+    known = np.array([_LAYOUT, status.st_size, status.st_mtime_ns])
+    cached = cache_file("shards", os.fsencode(path.absolute()))
+    index = _load(cached, known)
+    if index is None:
+        index = read_index(path)
+        _save(cached, known, index)
+    return index
+
+
+def read_index(path: Path) -> TarIndex:
+    """Return the index of a shard from its headers; no picture is read.
+
+    Raises:
+        DataError: With what is wrong with the shard.
+    """
+    found: list[tuple[int, int, int]] = []
+    labels: list[str | int | None] = []
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for sample in _samples(file):
+                if (picture := sample.picture) is not None:
+                    found.append((picture.offset, picture.offset_data, picture.size))
+                    labels.append(sample.label)
+                    digest.update(f"{picture.name} {found[-1]}".encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from None
+    except (tarfile.TarError, ValueError) as error:
+        raise DataError(f"it is damaged or no tar file ({error})") from None
+    if not found:
+        raise DataError(f"it holds no pictures; expected files ending in {', '.join(sorted(EXTENSIONS))}")
+    headers, offsets, sizes = np.array(found, dtype=np.int64).T.copy()
+    return TarIndex(headers, offsets, sizes, _as_array(labels), digest.hexdigest())
+
+
+def member_name(path: Path, header: int) -> str:
+    """Return the name of the file whose entry begins at a place of a shard."""
+    with path.open("rb") as file:
+        file.seek(header)
+        with tarfile.TarFile(fileobj=file) as tar:
+            member = tar.next()
+    return member.name if member is not None else f"byte {header}"
+
+
+def _samples(file: IO[bytes]) -> Iterator[_Sample]:
+    """Yield the samples of a shard in their order.
+
+    Raises:
+        DataError: If it is compressed or ends before its end.
+        TarError: If it is no tar file.
+    """
+    begin = file.read(8)
+    for magic, name in _COMPRESSED.items():
+        if begin.startswith(magic):
+            raise DataError(
+                f"it is compressed by {name}, so nothing in it can be found by its place; unpack it to .tar"
+            )
+    file.seek(0)
+    with tarfile.TarFile(fileobj=file) as tar:
+        for _, members in groupby(_files(tar), key=lambda member: member[0]):
+            sample = _Sample()
+            for _, part, member in members:
+                _add(sample, part, member, tar)
+            yield sample
+        file.seek(tar.offset)  # tarfile takes whatever is no header for the end
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise DataError(f"it is cut off or damaged at byte {tar.offset}")
+
+
+def _files(tar: tarfile.TarFile) -> Generator[tuple[str, str, tarfile.TarInfo]]:
+    """Yield (key of the sample, name of the part, entry) of every file."""
+    untyped: Any = tar
+    while (member := tar.next()) is not None:
+        untyped.members = []  # it would keep the entries of the whole shard
+        folder, _, base = member.name.rpartition("/")
+        key, _, part = base.partition(".")
+        if member.issparse():
+            raise DataError(f"it holds the sparse file {member.name}; pack it again without --sparse")
+        if member.isreg() and key and part:
+            yield f"{folder}/{key}", part.lower(), member
+
+
+def _add(sample: _Sample, part: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+    """Take a part into a sample; of several pictures the first whose part is named by its format alone."""
+    if part in ("cls", "json"):
+        content = tar.extractfile(member)
+        label = _label(part, content.read() if content is not None else b"")
+        sample.label = label if sample.label is None else sample.label
+        return
+    plain = f".{part}" in EXTENSIONS
+    picture = plain or f".{part.rpartition('.')[2]}" in EXTENSIONS
+    if picture and (sample.picture is None or (plain and not sample.plain)):
+        sample.picture, sample.plain = member, plain
+
+
+def _label(part: str, content: bytes) -> str | int | None:
+    """Return the class in a `.cls` or a `.json` file, None if there is none."""
+    if part == "cls":
+        text = content.decode("utf-8", "replace").strip()
+        return int(text) if text.isascii() and text.lstrip("-").isdigit() else text or None
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return None
+    label = value.get("label") if isinstance(value, dict) else None
+    return label if isinstance(label, str | int) and not isinstance(label, bool) else None
+
+
+def _as_array(labels: list[str | int | None]) -> NDArray[Any] | None:
+    if None in labels:
+        return None
+    return np.array(labels) if all(isinstance(label, int) for label in labels) else np.array([str(x) for x in labels])
+
+
+def _load(cached: Path, known: NDArray[np.int64]) -> TarIndex | None:
+    """Return the cached index, None if there is none of the file as it is."""
+    stored = load_arrays(cached, ("known", "places", "labels", "digest"))
+    if stored is None or not np.array_equal(stored["known"], known):
+        return None
+    headers, offsets, sizes = stored["places"]
+    labels = stored["labels"] if len(stored["labels"]) else None
+    return TarIndex(headers, offsets, sizes, labels, str(stored["digest"]))
+
+
+def _save(cached: Path, known: NDArray[np.int64], index: TarIndex) -> None:
+    places = np.stack((index.headers, index.offsets, index.sizes))
+    labels = np.empty(0) if index.labels is None else index.labels
+    save_arrays(cached, {"known": known, "places": places, "labels": labels, "digest": np.array(index.digest)})

@@ -1,0 +1,156 @@
+"""Tar shards as a collection, as WebDataset packs them."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beit.data.sources.progress import progress
+from beit.data.sources.source import BrokenShard, ImageSource, Labels
+from beit.data.sources.tar.index import TarIndex, member_name, shard_index
+from beit.errors import DataError
+from beit.image import LazyPicture, open_image
+
+_AT_ONCE = 8  # shards indexed: on a network file system most of the time is waiting
+_MOST_OPEN = 64  # files: far below what systems allow a process
+
+
+class TarSource(ImageSource):
+    """The pictures of tar files, in the order of the files and of their entries.
+
+    An index holds the place of each picture, so that any can be read at once, by any process. Samples have labels if
+    all of them have one, in `.cls` or under `label` in `.json`.
+    """
+
+    def __init__(self, paths: Sequence[Path], min_side: int = 8) -> None:
+        self._min_side = min_side
+        broken: list[BrokenShard] = []
+        indexed: list[tuple[Path, TarIndex]] = []
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            results = threads.map(_index_or_reason, paths)
+            for path, result in zip(paths, progress(results, len(paths), "indexing shards"), strict=True):
+                if isinstance(result, TarIndex):
+                    indexed.append((path, result))
+                else:
+                    broken.append(BrokenShard(str(path), result))
+        if not indexed:
+            raise DataError(
+                f"none of the {len(paths)} tar files can be read; first: {broken[0].name}: {broken[0].reason}"
+                if len(broken) > 1
+                else f"{broken[0].name} cannot be read: {broken[0].reason}"
+            )
+        self.broken_shards = broken
+        self._shards = [(path, index.digest) for path, index in indexed]
+        self.shard_sizes = np.array([len(index.sizes) for _, index in indexed], dtype=np.int64)
+        self._ends = np.cumsum(self.shard_sizes)
+        self._headers, self._offsets, self._sizes = (
+            np.concatenate([getattr(index, part) for _, index in indexed]) for part in ("headers", "offsets", "sizes")
+        )
+        self.classes, self.labels = _classes([index.labels for _, index in indexed])
+        self._files = OpenFiles()
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def name(self, index: int) -> str:
+        """Return the shard and the file in it."""
+        path = self._path(index)
+        try:
+            return f"{path}/{member_name(path, int(self._headers[index]))}"
+        except Exception:  # a damaged shard makes tarfile raise nearly anything, and it needs a name all the same
+            return f"{path}, byte {self._headers[index]}"
+
+    def open(self, index: int) -> LazyPicture:
+        """Return the picture, as yet undecoded."""
+        path, size = self._path(index), int(self._sizes[index])
+        try:
+            content = self._files.read(path, int(self._offsets[index]), size)
+        except OSError as error:
+            raise DataError(f"{self.name(index)} cannot be read: {error.strerror or error}") from None
+        if len(content) < size:
+            raise DataError(f"{self.name(index)} is cut off: {path} has become shorter; fetch it again")
+        return open_image(content, _Name(self, index), self._min_side)
+
+    def contents(self) -> Iterator[str]:
+        """Yield the name of every shard, and the hash of the names, places and sizes of its pictures."""
+        for path, digest in self._shards:
+            yield f"{path.name} {digest}"
+
+    def _path(self, index: int) -> Path:
+        return self._shards[int(np.searchsorted(self._ends, index, side="right"))][0]
+
+
+class OpenFiles:
+    """Parts of files, read while the files used last stay open.
+
+    Reading does not move the position of a file, which forked processes share.
+    """
+
+    def __init__(self) -> None:
+        self._handles: OrderedDict[Path, int] = OrderedDict()
+
+    def read(self, path: Path, offset: int, size: int) -> bytes:
+        """Return a part of a file, shorter than asked for only at the end of the file.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+        handle = self._handle(path)
+        content = os.pread(handle, size, offset)
+        while len(content) < size and (more := os.pread(handle, size - len(content), offset + len(content))):
+            content += more
+        return content
+
+    def _handle(self, path: Path) -> int:
+        if path not in self._handles:
+            if len(self._handles) >= _MOST_OPEN:
+                os.close(self._handles.popitem(last=False)[1])
+            self._handles[path] = os.open(path, os.O_RDONLY)
+        self._handles.move_to_end(path)
+        return self._handles[path]
+
+    def __reduce__(self) -> tuple[type[OpenFiles], tuple[()]]:
+        """Drop the handles, which have no meaning in another process."""
+        return OpenFiles, ()
+
+    def __del__(self) -> None:
+        for handle in self._handles.values():
+            os.close(handle)
+
+
+@dataclass(frozen=True)
+class _Name:
+    """Name of a picture, whose tar header is read only when the name is wanted."""
+
+    source: TarSource
+    index: int
+
+    def __str__(self) -> str:
+        return self.source.name(self.index)
+
+
+def _index_or_reason(path: Path) -> TarIndex | str:
+    try:
+        return shard_index(path)
+    except DataError as error:
+        return str(error)
+
+
+def _classes(parts: list[NDArray[Any] | None]) -> tuple[list[str] | None, Labels | None]:
+    """Return the names of the classes and the class of every sample; nothing if some have none."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None, None
+    numbers = all(part.dtype.kind == "i" for part in known)
+    distinct, labels = np.unique(
+        np.concatenate(known if numbers else [part.astype(str) for part in known]), return_inverse=True
+    )
+    return [str(value) for value in distinct], labels.astype(np.int64)

@@ -1,0 +1,1 @@
+"""Random and fixed views of pictures: crops, colours, RandAugment, erasing, mixing."""

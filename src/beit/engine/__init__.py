@@ -1,0 +1,1 @@
+"""Training engine: one loop for all tasks, with its backends, checkpoints, metrics and run folder."""

@@ -1,0 +1,192 @@
+"""Training loop, the same for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_usable, training_batches
+from beit.engine.backend import make_backend
+from beit.engine.hooks import Hook
+from beit.engine.interruption import Divergence, StopRequest, stop_diverged, stop_on_request
+from beit.engine.metrics import MetricsLog, RunProgress
+from beit.engine.processes import reproducible
+from beit.engine.run_folder import RunFolder
+from beit.engine.sharding import step_seed
+from beit.engine.task import Task
+from beit.engine.throughput import Throughput
+from beit.errors import RunPaused
+
+
+class Trained(NamedTuple):
+    """Result of a training: finished steps, and the moving average of the model where one was kept."""
+
+    steps: int
+    average: nn.Module | None
+
+
+def train(task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook]) -> Trained:
+    """Train from the newest checkpoint of the folder (or from the start) to the end, or until a hook stops.
+
+    The task's model then has the last weights, or those that a hook brings back.
+
+    Raises:
+        ConfigError: If the settings do not fit together.
+        DataError: If too many pictures are broken.
+        StorageError: If the disk is full.
+        BeitError: If the loss is no longer finite.
+    """
+    with reproducible():
+        return _Loop(task, folder, hooks).run()
+
+
+def batch_order(task: Task[Any, Any], steps: int, start: int, place: int, world: int) -> BatchOrder:
+    """Return the batches of a process: positions of pictures as a function of seed and step."""
+    dataset, settings = task.dataset, task.settings
+    return BatchOrder(
+        len(dataset), settings.train.batch_size, steps, settings.run.seed, start, place, world,
+        settings.data.shuffle_window, dataset.shard_sizes, task.together,
+    )  # fmt: skip
+
+
+class _Loop:
+    """The state of a running loop."""
+
+    def __init__(self, task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook]) -> None:
+        self.task, self.folder, self.hooks = task, folder, hooks
+        self.settings, self.schedule, self.accelerator = task.settings, task.schedule, task.accelerator
+        self.main = self.accelerator.is_main_process
+        self.backend = make_backend(task, folder)
+        self.start = self.backend.start
+        listing = folder.broken if self.main else None
+        self.broken = BrokenPictures(listing, len(task.dataset), self.settings.data.max_broken)
+        self.new_broken: list[BrokenPicture] = []
+        self.divergence = Divergence(self.accelerator.device)
+
+    def run(self) -> Trained:
+        """Train to the end, and leave a checkpoint there."""
+        finished = self.start
+        if self.main and finished < self.schedule.steps:
+            print(self._title())  # noqa: T201  # before the first step, which may take long
+        for hook in self.hooks:
+            hook.begin(self.start)
+        self.accelerator.wait_for_everyone()
+        if finished < self.schedule.steps and not self._stopped:
+            finished = self._train()
+        average = self.backend.averaged()
+        self.backend.gather()
+        for hook in self.hooks:
+            hook.end()
+        return Trained(finished, average)
+
+    @property
+    def _stopped(self) -> bool:
+        return any(hook.stops for hook in self.hooks)
+
+    def _train(self) -> int:
+        settings, steps, finished = self.settings, self.schedule.steps, self.start
+        self.backend.train()
+        with (
+            stop_on_request(self.accelerator) as stop,
+            MetricsLog(self.folder, self.start, active=self.main) as metrics,
+            RunProgress(self.task.title, self.start, steps, visible=self.main) as progress,
+        ):
+            throughput = Throughput(self.accelerator, settings.train.batch_size, self.task.flops())
+            for step, batch in enumerate(throughput.batches(self._batches()), start=self.start):
+                self.new_broken += batch.broken
+                require_usable(len(batch.indices), len(batch.broken), batch.broken)
+                values = self._step(step, batch.to(self.accelerator.device).tensors)
+                finished, last = step + 1, step + 1 == steps
+                logs = finished % settings.run.log_every == 0 or last
+                saves = finished % settings.run.save_every == 0 or last
+                pauses = stop.agreed(finished) and not last
+                # all processes put together what they know: for a log, and before anything is kept of the model
+                meets = logs or saves or pauses or any(hook.due(finished, last) for hook in self.hooks)
+                if self.new_broken or meets:
+                    self._note_broken(together=meets)
+                numbers = self._numbers(step, values) if meets else None  # none of a model that has diverged
+                progress.advance(finished, settings.train.batch_size, None if numbers is None else numbers["loss"])
+                if logs and numbers is not None:
+                    metrics.write(finished, "train", {**numbers, **throughput.numbers()})
+                self._look(finished, last, metrics)
+                if saves or pauses or self._stopped:
+                    self.backend.save(finished)
+                if self._stopped:
+                    break
+                if pauses:
+                    raise self._pause(finished, stop)
+        if self.main and (summary := self.broken.summary()):
+            print(summary)  # noqa: T201  # a person has to know
+        return finished
+
+    def _look(self, finished: int, last: bool, metrics: MetricsLog) -> None:
+        """Let the hooks that are due look at the model."""
+        for hook in self.hooks:
+            if hook.due(finished, last or self._stopped):
+                with self.backend.gathered():
+                    hook.look(finished, metrics)
+                self.backend.train()  # whatever the hook made of the model
+                self.accelerator.wait_for_everyone()
+
+    def _pause(self, finished: int, stop: StopRequest) -> RunPaused:
+        return RunPaused(
+            f"asked to stop: saved {self.folder.path} after step {finished} of {self.schedule.steps}; the same command "
+            "continues it",
+            interrupted=stop.interrupted,
+        )
+
+    def _title(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.task.model.parameters())
+        return (
+            f"{self.task.title}: {parameters:,} parameters, {len(self.task.dataset):,} pictures, "
+            f"{self.schedule.steps - self.start:,} steps of {self.settings.train.batch_size}"
+        )
+
+    def _note_broken(self, together: bool) -> None:
+        """Count new broken pictures: one process at once, several when they meet, so that all stop together."""
+        if self.accelerator.num_processes == 1:
+            self.broken.add(self.new_broken)
+        elif together:
+            self.broken.add(gather_object(self.new_broken))
+        else:
+            return
+        self.new_broken = []
+
+    def _batches(self) -> Any:
+        task, accelerator = self.task, self.accelerator
+        place, world = accelerator.process_index, accelerator.num_processes
+        order = batch_order(task, self.schedule.steps, self.start, place, world)
+        pin = accelerator.device.type == "cuda"
+        return training_batches(task.dataset, order, task.collate, self.settings.data.workers, pin)
+
+    def _step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take one optimiser step and return its scalars."""
+        torch.manual_seed(step_seed(self.settings.run.seed, step, self.backend.stream))
+        values = self.backend.step(step, self.task.prepare(tensors, step))
+        self.divergence.note(step, values["grad_norm"], values["loss"])
+        return values
+
+    def _numbers(self, step: int, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the scalars of a step as numbers, averaged over the processes."""
+        numbers = {name: self._mean(value) for name, value in values.items()}
+        if (diverged := self.divergence.step) is not None:
+            stop_diverged(diverged, self._pictures(diverged), self.folder.path, self.folder.checkpoints, self.main)
+        numbers["lr"] = self.schedule.rate(step)
+        if self.settings.optim.weight_decay_end is not None:
+            numbers["weight_decay"] = self.schedule.weight_decay(step)
+        numbers["epoch"] = (step + 1) * self.settings.train.batch_size / len(self.task.dataset)
+        return numbers
+
+    def _pictures(self, step: int) -> list[dict[str, Any]]:
+        """Return epoch, index and name of the pictures of a step, over all processes."""
+        order, name = batch_order(self.task, self.schedule.steps, 0, 0, 1), self.task.dataset.name
+        return [{"epoch": epoch, "index": index, "name": name(index)} for epoch, index in order.batch(step)]
+
+    def _mean(self, value: Tensor) -> float:
+        value = value.detach().float()
+        reduced: Any = self.accelerator.reduce(value, "mean") if self.accelerator.num_processes > 1 else value
+        return float(reduced)

@@ -1,0 +1,159 @@
+"""Metrics of a run: JSON lines, TensorBoard events, and the progress line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from beit.engine.run_folder import RunFolder
+from beit.files import AppendedFile, write_text
+
+Line = dict[str, Any]
+
+
+class MetricsLog:
+    """Appends to `metrics.jsonl` and `tensorboard/`.
+
+    Args:
+        folder: The run folder.
+        step: Finished steps; later lines are those of a killed run, and dropped.
+        active: False on all processes but one, which write nothing.
+        concluding: Whether the conclusion of the run, which counts its pictures, is about to be written, maybe again.
+    """
+
+    def __init__(self, folder: RunFolder, step: int, active: bool = True, concluding: bool = False) -> None:
+        self._path, self._active = folder.metrics, active
+        if active:
+            _rewind(self._path, step, concluding)
+            self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1)
+
+    def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        """Append one line: {"step": ..., "split": "train" or "val", ...}.
+
+        Raises:
+            StorageError: If the disk is full; no partial line is left.
+        """
+        if not self._active:
+            return
+        line = json.dumps({"step": step, "split": split, **values}) + "\n"
+        with AppendedFile(self._path, remedy="free space and continue the run") as file:
+            file.append(line.encode())
+        for name, value in values.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def write_picture(self, step: int, name: str, picture: Image.Image) -> None:
+        """Show a picture in TensorBoard."""
+        if self._active:
+            self._events.add_image(name, np.asarray(picture), step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write out what TensorBoard has buffered."""
+        if self._active:
+            self._events.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_metrics(path: Path) -> list[Line]:
+    """Return the lines of a metrics file; a line that a killed process left unfinished is skipped."""
+    if not path.exists():
+        return []
+    lines: list[Line] = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def _rewind(path: Path, step: int, concluding: bool) -> None:
+    """Drop the lines after `step`, and an earlier conclusion."""
+    if path.exists():
+        kept = [
+            line
+            for line in read_metrics(path)
+            if line["step"] <= step and not (concluding and line["split"] == "val" and "pictures" in line)
+        ]
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class RunProgress:
+    """Progress of a run's steps: a bar on a terminal, elsewhere a line every ten seconds."""
+
+    def __init__(self, title: str, start: int, total: int, visible: bool = True) -> None:
+        self._console = Console(quiet=not visible)
+        self._title, self._first, self._total = title, start, total
+        self._began = time.monotonic()
+        self._last_line: float | None = None
+        self._images = 0
+        self._loss: float | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TextColumn("time left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not (visible and self._console.is_terminal),
+        )
+        self._task = self._bar.add_task(title, completed=start, total=total, numbers="")
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures per second since the start."""
+        return self._images / max(time.monotonic() - self._began, 1e-9)
+
+    def advance(self, step: int, images: int, loss: float | None) -> None:
+        """Show that `step` steps are finished, the last with some images; `loss` if it is known."""
+        self._images += images
+        self._loss = self._loss if loss is None else loss
+        numbers = f"{self.images_per_second:,.{1 if self.images_per_second < 10 else 0}f} images/s"
+        if self._loss is not None:
+            numbers = f"loss {self._loss:.4f}  {numbers}"
+        self._bar.update(self._task, completed=step, numbers=numbers)
+        if not self._console.is_terminal and self._line_is_due(step):
+            self._write_line(step, numbers)
+
+    def _line_is_due(self, step: int) -> bool:
+        """Return whether a log gets a line: after the first step and the last, and in between from time to time."""
+        return (
+            self._last_line is None
+            or step >= self._total
+            or time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
+        )
+
+    def _write_line(self, step: int, numbers: str) -> None:
+        now = self._last_line = time.monotonic()
+        seconds_left = (now - self._began) / max(1, step - self._first) * (self._total - step)
+        line = f"{self._title}: step {step}/{self._total}  {numbers}  {seconds_left:,.0f} s left"
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()

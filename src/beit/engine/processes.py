@@ -1,0 +1,157 @@
+"""Processes of a run: device and precision, agreement on what is run, and an end of all when one fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.utils.deterministic
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, gather_object
+
+from beit.data import ImageSource, list_shards
+from beit.engine.failure_detection import Outcome, Peers
+from beit.engine.run_folder import RunFolder
+from beit.errors import BeitError, ConfigError, DataError, RunPaused
+from beit.models_torch.device import pick_device, pick_precision
+from beit.settings.groups import RunSettings
+
+
+class _Run:
+    """The run that this process takes part in."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self.peers: Peers | None = None
+
+    def describe(self, outcome: Outcome) -> str:
+        """Return the message about a process that ended the run."""
+        world = self.peers.world if self.peers is not None else os.environ["WORLD_SIZE"]
+        if not outcome.lost:
+            return f"process {outcome.process} of {world} ended the run: {outcome.error}"
+        found = sorted(self._folder.checkpoints.glob("step_*"))
+        kept = f"checkpoints are sound, the newest is {found[-1]}" if found else "there is no checkpoint yet"
+        return (
+            f"process {outcome.process} of {world} was lost; {kept}. The same command continues the run, also with "
+            "another number of processes"
+        )
+
+
+_current: list[_Run] = []
+
+
+def join(accelerator: Accelerator) -> None:
+    """Listen to the other processes of the run, if there are any."""
+    if _current and _current[0].peers is None and accelerator.num_processes > 1:
+        _current[0].peers = Peers(accelerator, _current[0].describe)
+
+
+@contextmanager
+def one_run(output: str) -> Generator[None]:
+    """Join all processes into one run in the folder `output` for the block; a run inside the block is part of it."""
+    if _current:
+        yield
+        return
+    run = _Run(RunFolder(output))
+    _current.append(run)
+    try:
+        yield
+    except BaseException as error:
+        if run.peers is None:
+            raise
+        _ignore_sigterm()  # a launcher that stops the others must not keep the reason from being printed
+        failed = not isinstance(error, BeitError | RunPaused) and isinstance(error, Exception)
+        if failed and (reason := run.peers.failure()):  # what failed here failed because of another process
+            run.peers.leave(reason)
+            raise BeitError(reason) from None
+        run.peers.leave(None if isinstance(error, RunPaused) else str(error) or type(error).__name__)
+        raise
+    else:
+        if run.peers is not None:
+            run.peers.leave()
+    finally:
+        _current.clear()
+
+
+def _ignore_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+_LONGEST_WAIT = timedelta(hours=2)  # the others wait while the first process measures
+
+
+def make_accelerator(run: RunSettings) -> Accelerator:
+    """Return the accelerator for a run; `torchrun` or `accelerate launch` decide the number of processes.
+
+    Raises:
+        ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
+    """
+    device = pick_device(run.device)
+    on_cpu, bf16 = device.type == "cpu", pick_precision(run.precision, device) == "bf16"
+    try:
+        patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+        accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])
+    except ValueError as error:  # accelerate keeps one state per process
+        raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != expected:  # accelerate then lets every process train alone, silently
+        raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
+    join(accelerator)
+    return accelerator
+
+
+@contextmanager
+def reproducible() -> Generator[None]:
+    """Use deterministic kernels inside, wherever there are any; a warning names those without."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    debugging: Any = torch.utils.deterministic
+    fill = debugging.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    debugging.fill_uninitialized_memory = False  # a debugging aid that costs time
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+        debugging.fill_uninitialized_memory = fill
+
+
+def note_shards(accelerator: Accelerator, listing: Path, *sources: ImageSource) -> None:
+    """List the unreadable shards of a run, once it is sure that all its processes mean the same pictures.
+
+    Raises:
+        DataError: If a process can read other shards than the first.
+    """
+    if accelerator.num_processes > 1:
+        found = gather_object([[_seen(source) for source in sources]])
+        strange = next((rank for rank, seen in enumerate(found) if seen != found[0]), None)
+        if strange is not None:
+            counts = [[one["pictures"] for one in found[rank]] for rank in (strange, 0)]
+            same = " in other shards" if counts[0] == counts[1] else ""
+            raise DataError(
+                f"process {strange} finds {counts[0]} pictures and process 0 {counts[1]}{same}, so they would not "
+                "share the same batches; make all files readable on every machine"
+            )
+    if accelerator.is_main_process:
+        list_shards(listing, *sources)
+
+
+def _seen(source: ImageSource) -> dict[str, object]:
+    """Return the values that have to be equal on all processes that open a collection."""
+    sizes, broken = source.shard_sizes, source.broken_shards
+    return {
+        "pictures": len(source),
+        "shards": [int(size) for size in sizes] if sizes is not None else None,
+        "broken": [shard.name for shard in broken],
+    }

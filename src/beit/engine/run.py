@@ -1,0 +1,144 @@
+"""Run of a task, from its settings to the finished run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from beit.data import BrokenPictures
+from beit.engine.hooks import EarlyStop, GalleryHook, Hook
+from beit.engine.loop import Trained, train
+from beit.engine.metrics import MetricsLog, read_metrics
+from beit.engine.processes import make_accelerator, note_shards, one_run
+from beit.engine.run_folder import RunFolder, open_run_folder
+from beit.engine.sharding import check_sharding
+from beit.engine.task import Measured, S, Task
+from beit.files import atomic_folder
+from beit.reports.report import Section, curves_section, numbers_table, write_report
+from beit.settings.recipe import resolved_recipe
+
+_ROWS = 10  # of a gallery, unless gallery.every says otherwise
+_AVERAGE = "average_"  # begins the names of the numbers of the moving average
+
+
+def run(kind: Callable[..., Task[S, Any]], settings: S, **parts: Any) -> RunFolder:
+    """Train a task and leave model, metrics and report in the run folder, which is returned.
+
+    Args:
+        kind: The task.
+        settings: Its settings.
+        **parts: Objects that the task takes beside its settings, such as a tokenizer.
+
+    Raises:
+        ConfigError: If the settings do not fit together.
+        DataError: If the pictures are unusable.
+    """
+    with one_run(settings.run.output):
+        task = start(kind(settings, **parts))
+        task.inspect()
+        folder = open_run_folder(settings, settings.run, task.accelerator)
+        if not folder.finished:
+            note_shards(task.accelerator, folder.broken, task.sources.train, task.sources.val)
+            _first_stage(task, folder)
+            build(task)
+            _train_and_conclude(task, folder)
+        return folder
+
+
+def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
+    """Give a task its processes and pictures, and check it; nothing is written.
+
+    Args:
+        task: The task.
+        world: Processes of the run, where this process stands for all; None: those that were started.
+    """
+    settings = task.settings
+    check_sharding(settings.run, settings.train)
+    task.accelerator = make_accelerator(settings.run)
+    task.world = task.accelerator.num_processes if world is None else world
+    with task.accelerator.local_main_process_first():  # it leaves the index of the collection to the others
+        task.sources = task.open()
+    torch.manual_seed(settings.run.seed)
+    task.start()
+    return task
+
+
+def build(task: Task[Any, Any]) -> None:
+    """Give a task its module; equal seeds give equal weights."""
+    torch.manual_seed(task.settings.run.seed)
+    task.module = task.build()
+
+
+def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
+    """Run the training that has to come first, if there is one."""
+    if (stage := task.first(folder.path)) is not None:
+        task.receive(run(stage.task, stage.settings).model)
+
+
+def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
+    early_stop, gallery = EarlyStop(task, folder), _gallery(task, folder)
+    hooks: list[Hook] = [early_stop, *([gallery] if gallery is not None else [])]
+    trained = train(task, folder, hooks)
+    if task.accelerator.is_main_process:
+        _save(task, folder.model, task.model)
+        if trained.average is not None:
+            _save(task, folder.average, trained.average)
+        if gallery is not None and early_stop.patience.keeps_best and early_stop.patience.best_step is not None:
+            gallery.gallery.add(early_stop.patience.best_step)  # the model that is kept
+        _conclude(task, folder, trained, gallery)
+    task.accelerator.wait_for_everyone()
+
+
+def _save(task: Task[Any, Any], folder: Path, model: nn.Module) -> None:
+    """Write a model, whole or not at all.
+
+    Raises:
+        StorageError: If the disk is full.
+    """
+    with atomic_folder(folder) as temporary:
+        task.save(temporary, model)
+
+
+def _gallery(task: Task[Any, Any], folder: RunFolder) -> GalleryHook | None:
+    """Return the gallery of a task that has one and whose settings want one."""
+    settings = task.gallery
+    if settings is None or not settings.pictures:
+        return None
+    return GalleryHook(task, folder, settings.every or -(-task.schedule.steps // _ROWS))
+
+
+def _conclude(task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery: GalleryHook | None) -> None:
+    """Measure the model, and its moving average if one was kept; write metrics, report and result."""
+    measured = task.measure(task.model, task.sources.val)
+    average = None if trained.average is None else task.measure(trained.average, task.sources.val)
+    numbers = dict(measured.numbers)
+    if average is not None:
+        numbers |= {f"{_AVERAGE}{name}": value for name, value in average.numbers.items() if name != "pictures"}
+    _list_broken(measured, folder)
+    with MetricsLog(folder, trained.steps, concluding=True) as metrics:
+        metrics.write(trained.steps, "val", numbers)
+    if task.settings.run.report:
+        table = Section("Held-out pictures", table=numbers_table(measured.numbers))
+        sections = [table] if measured.sections is None else measured.sections()
+        if average is not None:
+            title = "Held-out pictures, moving average of the weights"
+            sections.append(Section(title, table=numbers_table(average.numbers)))
+        sections.append(curves_section(read_metrics(folder.metrics), task.curves, measured.levels))
+        if gallery is not None:
+            sections.append(gallery.gallery.section())
+        heading = f"{task.title[0].upper()}{task.title[1:]} {folder.path.name}"
+        write_report(folder.report, heading, sections, resolved_recipe(task.settings))
+    folder.write_result(numbers)
+
+
+def _list_broken(measured: Measured, folder: RunFolder) -> None:
+    """List the held-out pictures that could not be used."""
+    listed = BrokenPictures(folder.broken, len(measured.broken), max_share=1.0)
+    before = len(listed)
+    listed.add(measured.broken)
+    if len(listed) > before:
+        print(f"{len(listed) - before} broken validation pictures were left out, listed in {folder.broken}")  # noqa: T201

@@ -1,0 +1,192 @@
+"""Run folder: its layout, and the checks before a run starts or continues in it.
+
+recipe.yaml         the resolved settings
+metrics.jsonl       one JSON object per line
+tensorboard/        the same numbers as TensorBoard events
+pictures/           what a pre-training makes of the same held-out pictures while it learns: step_00000500.png ...
+checkpoints/        step_00000500/ ...: everything needed to continue
+model/              the trained model
+model_average/      the moving average of its weights, if one is kept
+best/               the model that measured best, if the run measures
+not_finite.json     the pictures of the step that diverged, if one did
+result.json         what the finished run measured
+broken.txt          pictures that were skipped, and why
+report.html         curves and pictures
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from accelerate import Accelerator
+
+from beit.errors import ConfigError
+from beit.files import discard_leftovers, read_json, read_yaml, write_json, write_text
+from beit.settings.groups import RunSettings
+from beit.settings.recipe import defaults, plain, resolved_recipe
+
+_SEEN_WITHIN = 10.0  # seconds
+
+# Settings that do not change the numbers, so that a run may continue under others.
+_FREE = {
+    ("run", "output"),
+    ("run", "resume"),
+    ("run", "force"),
+    ("run", "save_every"),
+    ("run", "keep_checkpoints"),
+    ("run", "log_every"),
+    ("gallery", "every"),
+    ("gallery", "pictures"),
+    ("run", "report"),
+    ("run", "sharding"),
+    ("data", "workers"),
+    # what these name may move: the checkpoints know its content
+    ("teacher",),
+    ("tokenizer", "path"),
+    ("tokenizer", "tokens"),
+    ("tokenizer", "encoding", "compile"),
+    ("data", "max_broken"),
+}
+
+
+class RunFolder:
+    """A folder that holds one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.pictures = self.path / "pictures"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+        self.best = self.path / "best"
+        self.average = self.path / "model_average"
+        self.result = self.path / "result.json"
+        self.broken = self.path / "broken.txt"
+        self.report = self.path / "report.html"
+
+    @property
+    def finished(self) -> bool:
+        """Return whether the run reached its end."""
+        return self.result.exists()
+
+    def read_recipe(self) -> dict[str, Any]:
+        """Return the resolved settings.
+
+        Raises:
+            ConfigError: If the file is damaged.
+        """
+        return read_yaml(self.recipe, "the recipe of a run", "restore it, or choose another run.output")
+
+    def read_result(self) -> dict[str, float]:
+        """Return the measurements of the finished run.
+
+        Raises:
+            ConfigError: If the file is damaged.
+        """
+        return read_json(self.result, "what a finished run measured", "remove it, and the same command ends the run")
+
+    def write_result(self, result: Mapping[str, float]) -> None:
+        """Mark the run as finished."""
+        write_json(self.result, result)
+
+
+def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> RunFolder:
+    """Return the folder of a run, new or to be continued, with its recipe written; one process writes.
+
+    Raises:
+        ConfigError: If the folder holds another run, or one that may not be continued, or not all processes see it.
+        StorageError: If the recipe cannot be written.
+    """
+    folder = RunFolder(run.output)
+    with accelerator.main_process_first():
+        if accelerator.is_main_process:
+            _prepare(folder, job, run)
+        elif not _appears(folder.recipe):
+            raise ConfigError(
+                f"process {accelerator.process_index} does not see {folder.recipe.absolute()}, which process 0 has "
+                "written; run.output has to be a folder that all processes share, best given from the root"
+            )
+    return folder
+
+
+def _appears(path: Path) -> bool:
+    """Return whether a file is there; over a network it may take some seconds to be seen."""
+    deadline = time.monotonic() + _SEEN_WITHIN
+    while not path.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _prepare(folder: RunFolder, job: Any, run: RunSettings) -> None:
+    if folder.recipe.exists():
+        if not run.resume:
+            raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
+        if folder.finished or any(folder.checkpoints.glob("step_*")):  # before that there is nothing to lose
+            _check_same(folder, job, run.force)
+    elif folder.path.is_dir() and not all(map(_is_unfinished_recipe, folder.path.iterdir())):
+        raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
+    discard_leftovers(folder.path)
+    discard_leftovers(folder.checkpoints)
+    write_text(folder.recipe, resolved_recipe(job))
+
+
+def _is_unfinished_recipe(path: Path) -> bool:
+    """Return whether a file is all that is left of a run that was killed while it wrote its recipe."""
+    return path.match(".recipe.yaml.*.tmp")
+
+
+def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
+    recipe = folder.read_recipe()
+    if unknown := _unknown(recipe, job):
+        raise ConfigError(
+            f"{folder.recipe} has unknown settings ({', '.join(unknown)}): another version of beit wrote it, whose "
+            "runs this one does not continue; choose another run.output; models of that run load as ever"
+        )
+    now = _flat(yaml.safe_load(resolved_recipe(job)))
+    before = _flat(plain(defaults(job))) | _flat(recipe)  # a setting that is not in the recipe had its default
+    changed = [
+        f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if _meaning(before.get(key)) != _meaning(now.get(key)) and key not in _FREE
+    ]
+    if changed and force:
+        logging.getLogger(__name__).warning("%s continues with other settings: %s", folder.path, "; ".join(changed))
+    elif changed:
+        raise ConfigError(
+            f"{folder.path} holds a run with other settings: {'; '.join(changed)}. Use the same settings to continue "
+            "it, --run.force true to continue all the same, or choose another run.output"
+        )
+
+
+def _unknown(recipe: Mapping[str, Any], settings: Any, prefix: str = "") -> list[str]:
+    """Return the names in a recipe that are no settings of a job."""
+    names: list[str] = []
+    for name, value in recipe.items():
+        group = getattr(settings, name, None)
+        if name not in type(settings).__pydantic_fields__:
+            names.append(f"{prefix}{name}")
+        elif is_dataclass(group) and isinstance(value, dict):
+            names += _unknown(value, group, f"{prefix}{name}.")
+    return names
+
+
+def _meaning(value: Any) -> Any:
+    """Return a setting without the parts of a path that make no difference: "./" before it, a slash after it."""
+    return (value.removeprefix("./").rstrip("/") or value) if isinstance(value, str) else value
+
+
+def _flat(tree: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    flat: dict[tuple[str, ...], Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, (*prefix, key)) if isinstance(value, dict) else {(*prefix, key): value})
+    return flat

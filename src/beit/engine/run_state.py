@@ -1,0 +1,168 @@
+"""State of a run, read from its folder by another process than the one that trains."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from beit.engine.interruption import FILE_NAME as NOT_FINITE
+from beit.engine.metrics import Line, read_metrics
+from beit.engine.run_folder import RunFolder
+from beit.errors import ConfigError
+from beit.files import read_json
+
+_QUIET_SECONDS = 60.0  # a run that has written nothing for so long, and for ten lines' time, is not at work
+_QUIET_LINES = 10
+_FIRST_LINE_SECONDS = 600.0  # pictures are listed, a step is compiled, or tokens are encoded before the first line,
+# and held-out pictures are measured after the last
+
+
+@dataclass(frozen=True)
+class RunState:
+    """State of a run at one moment.
+
+    Attributes:
+        folder: Where it is.
+        lines: Its metrics.
+        step: Finished steps, as far as metrics and checkpoints show them.
+        steps: Steps of the whole run, None as long as no line of the metrics shows how many pictures there are.
+        quiet: Seconds since anything was written.
+        checkpoint: Step of the newest checkpoint, None if there is none.
+        checkpoint_age: Seconds since it was written.
+        broken: Broken pictures met so far.
+        doing: What the run does now, or why it does not run.
+        working: Whether it does something; if not, it stays as it is until it is started again.
+        seconds_left: Expected, None if it is not at work or its speed is not known.
+    """
+
+    folder: RunFolder
+    lines: list[Line]
+    step: int
+    steps: int | None
+    quiet: float
+    checkpoint: int | None
+    checkpoint_age: float
+    broken: int
+    doing: str
+    working: bool
+    seconds_left: float | None
+
+
+def open_run(path: str | Path) -> RunFolder:
+    """Return the folder of a run.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    folder = RunFolder(path)
+    if folder.recipe.exists():
+        return folder
+    if not folder.path.exists():
+        raise ConfigError(f"{path} does not exist; name a run folder, the run.output of a training")
+    if not folder.path.is_dir():
+        raise ConfigError(f"{path} is a file; name a run folder, the run.output of a training")
+    runs = sorted(str(found.parent) for found in folder.path.glob("*/recipe.yaml"))
+    found = f"; there are runs in it: {', '.join(runs[:5])}" if runs else ""
+    raise ConfigError(f"{path} holds no run (no {folder.recipe.name}); name the run.output of a training{found}")
+
+
+def current(folder: RunFolder) -> RunFolder:
+    """Return the run that is at work: that of the tokenizer, as long as a pre-training still trains its own."""
+    first = RunFolder(folder.path / "tokenizer")
+    return first if first.recipe.exists() and not folder.metrics.exists() and not folder.finished else folder
+
+
+def read_state(folder: RunFolder) -> RunState:
+    """Return the state of a run."""
+    recipe = folder.read_recipe()
+    lines = read_metrics(folder.metrics)
+    step = max((line["step"] for line in lines), default=0)
+    writes = (folder.recipe, folder.metrics, folder.checkpoints, folder.result)
+    quiet = time.time() - max(_written(path) for path in writes)
+    saved = sorted(folder.checkpoints.glob("step_*"))
+    checkpoint = int(saved[-1].name.removeprefix("step_")) if saved else None
+    step, steps = max(step, checkpoint or 0), _steps(recipe, lines)
+    rate = next((line["images_per_second"] for line in reversed(lines) if line.get("images_per_second")), None)
+    step_seconds = recipe["train"]["batch_size"] / rate if rate else None
+    doing = _stopped(folder, lines, recipe, step, steps, checkpoint, quiet, step_seconds)
+    working = doing is None
+    if doing is None:
+        doing = "at work" if step else "at work, no finished steps yet"
+        if steps is not None and step >= steps:
+            doing = "at its end: measuring on held-out pictures, then the report"
+    left = (steps - step) * step_seconds if working and steps is not None and step_seconds is not None else None
+    broken = len(folder.broken.read_text(encoding="utf-8").splitlines()) if folder.broken.exists() else 0
+    age = time.time() - _written(saved[-1]) if saved else 0.0
+    return RunState(folder, lines, step, steps, quiet, checkpoint, age, broken, doing, working, left)
+
+
+def state_now(folder: RunFolder) -> RunState:
+    """Return the state of the run that is at work; after its tokenizer, a pre-training begins by itself."""
+    at_work = current(folder)
+    state = read_state(at_work)
+    if at_work is folder or not at_work.finished:
+        return state
+    if state.quiet <= _FIRST_LINE_SECONDS:
+        return replace(state, doing=f"{state.doing}; the pre-training begins", working=True)
+    quiet = duration(state.quiet)
+    return replace(
+        state,
+        doing=f"{state.doing}; the pre-training is not at work, as it seems: nothing new for {quiet}; the same command "
+        "starts it",
+    )
+
+
+def _stopped(
+    folder: RunFolder,
+    lines: list[Line],
+    recipe: Any,
+    step: int,
+    steps: int | None,
+    checkpoint: int | None,
+    quiet: float,
+    step_seconds: float | None,
+) -> str | None:
+    """Return why a run is not at work, None if it is."""
+    if folder.finished:
+        early = steps is not None and step < steps
+        return "finished by its early stop" if early else "finished"
+    started = _written(folder.recipe) - 1.0  # every start writes it; clocks of file systems are coarse
+    if (listing := folder.path / NOT_FINITE).exists() and _written(listing) >= started:
+        diverged = read_json(listing, "the pictures of a step", "remove it")["step"]
+        if diverged > max((line["step"] for line in lines), default=0):
+            return f"stopped: the loss was not finite at step {diverged:,}; its pictures are in {listing}"
+    again = (
+        f"the same command continues it after step {checkpoint:,}" if checkpoint else "the same command starts it again"
+    )
+    stopped_there = checkpoint is not None and checkpoint == step and _written(folder.checkpoints) >= started
+    if stopped_there and step % recipe["run"]["save_every"] and step != steps:
+        return f"paused; {again}"  # only a run that is asked to stop saves at such a step
+    line_seconds = step_seconds * recipe["run"]["log_every"] if step_seconds is not None else 0.0
+    allowed = max(_QUIET_SECONDS, _QUIET_LINES * line_seconds)
+    if _written(folder.metrics) <= started + 1.0 or step == steps:
+        allowed = max(allowed, _FIRST_LINE_SECONDS)
+    return f"not at work, as it seems: nothing new for {duration(quiet)}; {again}" if quiet > allowed else None
+
+
+def _steps(recipe: Any, lines: list[Line]) -> int | None:
+    """Return the steps of the whole run; the length of an epoch is known from the lines of the metrics."""
+    train = recipe["train"]
+    if train.get("max_steps"):
+        return train["max_steps"]
+    newest = next((line for line in reversed(lines) if line.get("epoch")), None)
+    return None if newest is None else max(1, round(train["epochs"] * newest["step"] / newest["epoch"]))
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in seconds, minutes, hours or days, for reading."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

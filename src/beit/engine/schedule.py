@@ -1,0 +1,102 @@
+"""Length of a run, and its learning rate and weight decay as functions of the step alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, pi
+
+from beit.data import check_shared_batch
+from beit.errors import ConfigError
+from beit.settings.groups import OptimSettings, TrainSettings
+
+
+def cosine(start: float, end: float, progress: float) -> float:
+    """Return the value at `progress` in [0, 1] on the half cosine from `start` to `end`; constant outside."""
+    progress = min(max(progress, 0.0), 1.0)
+    return end + (start - end) * (1 + cos(pi * progress)) / 2
+
+
+def linear(start: float, end: float, progress: float) -> float:
+    """Return the value at `progress` in [0, 1] on the line from `start` to `end`; constant outside."""
+    return start + (end - start) * min(max(progress, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps, learning rate and weight decay of a run.
+
+    Attributes:
+        optim: Settings of the optimiser.
+        train: Settings of the length.
+        pictures: Number of pictures to train on, from which epochs become steps.
+    """
+
+    optim: OptimSettings
+    train: TrainSettings
+    pictures: int
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        if self.train.max_steps is not None:
+            return self.train.max_steps
+        return max(1, round(self.train.epochs * self.pictures / self.train.batch_size))
+
+    @property
+    def warmup(self) -> int:
+        """Steps of the warm-up."""
+        if self.optim.warmup_steps is not None:
+            return self.optim.warmup_steps
+        return round(self.optim.warmup_epochs * self.pictures / self.train.batch_size)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, 0 <= step < steps: linear warm-up from 0, then its decline.
+
+        The first step after the warm-up has the peak, the last step of the run has `optim.min_lr`.
+        """
+        optim, warmup = self.optim, self.warmup
+        if step < warmup:
+            return optim.lr * (step + 1) / (warmup + 1)
+        decline = {"cosine": cosine, "linear": linear}[optim.decline]
+        return decline(optim.lr, optim.min_lr, (step - warmup) / max(1, self.steps - 1 - warmup))
+
+    def weight_decay(self, step: int) -> float:
+        """Return the weight decay of a step."""
+        first, last = self.optim.weight_decay, self.optim.weight_decay_end
+        return first if last is None else cosine(first, last, step / self.steps)
+
+    def check(self, world: int = 1, prefix: str = "") -> None:
+        """Refuse a warm-up that is not shorter than the run, and batches that cannot be.
+
+        Args:
+            world: Processes that share a batch.
+            prefix: Stands before the names of the settings.
+
+        Raises:
+            ConfigError: Naming the values.
+        """
+        batch_size, parts = self.train.batch_size, self.train.accumulate
+        check_shared_batch(batch_size, world)
+        if batch_size // world < parts:
+            raise ConfigError(
+                f"{prefix}train.accumulate is {parts}, and each of {world} processes has {batch_size // world} of the "
+                f"{batch_size} pictures of a batch; lower it to at most that, or raise {prefix}train.batch_size"
+            )
+        if self.warmup >= self.steps > 1:
+            raise ConfigError(
+                f"the warm-up of {self.warmup} steps is not shorter than the run of {self.steps}; "
+                f"lower {prefix}optim.warmup_steps (or {prefix}optim.warmup_epochs) or train longer"
+            )
+
+    def check_batch(self, prefix: str = "") -> None:
+        """Refuse a batch that would hold a picture twice.
+
+        Raises:
+            ConfigError: Naming its size and the number of pictures.
+        """
+        size = self.train.batch_size
+        if size > self.pictures:
+            raise ConfigError(
+                f"{prefix}train.batch_size {size} is larger than the {self.pictures} pictures; lower it to at most "
+                f"{self.pictures}, or add pictures"
+            )

@@ -1,0 +1,105 @@
+"""Throughput and memory of a run, and the rates that the machine can reach."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator, Iterable
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from beit.models_torch import kernels
+from beit.models_torch.device import wait_for
+
+_GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
+_GEMM_ROUNDS = 5
+_ADAM = 4 * 4  # bytes per trained parameter, in float32: the weight, its gradient, two moments
+
+
+def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations per second that a large matrix product reaches here: the best of a few, within seconds.
+
+    On a CPU both of the ways count that the models take, torch's own and oneDNN.
+    """
+    side = _GEMM_SIDE["cuda" if device.type == "cuda" else "cpu"]
+    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    seconds: list[float] = []
+    for product in (torch.mm, kernels.product):
+        for turn in range(1 + _GEMM_ROUNDS):
+            wait_for(device)
+            began = time.perf_counter()
+            with torch.inference_mode():
+                product(one, other)
+            wait_for(device)
+            if turn:  # the first warms up
+                seconds.append(time.perf_counter() - began)
+    return 2.0 * side**3 / min(seconds)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that this process has held, on its GPU if it computes there."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource  # not on Windows, which has no such count
+
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def state_bytes(model: nn.Module) -> int:
+    """Return the bytes that the weights of a model, their gradients and the moments of AdamW take."""
+    return _ADAM * sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+Item = TypeVar("Item")
+# metrics of the machine, which differ from run to run
+MACHINE = ("images_per_second", "data_wait", "memory_gib", "flops_utilisation")
+
+
+class Throughput:
+    """Throughput from one line of the metrics to the next.
+
+    Args:
+        accelerator: Of the run.
+        pictures: Per step, over all processes.
+        flops: Operations per picture in a training step of the model, tokenizer not included; None if not known.
+    """
+
+    def __init__(self, accelerator: Accelerator, pictures: int, flops: float | None) -> None:
+        self._accelerator, self._pictures, self._flops = accelerator, pictures, flops
+        dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        self._rate = gemm_rate(accelerator.device, dtype) * accelerator.num_processes if flops is not None else None
+        self._restart()
+
+    def batches(self, loader: Iterable[Item]) -> Generator[Item]:
+        """Yield what a loader yields, and take note of the time spent waiting for it."""
+        iterator = iter(loader)
+        while True:
+            began = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - began
+            self._steps += 1
+            yield item
+
+    def numbers(self) -> dict[str, float]:
+        """Return the numbers since the last call: images per second, share of time waiting for data, memory, MFU."""
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        rate = self._steps * self._pictures / seconds
+        numbers = {
+            "images_per_second": round(rate, 1),
+            "data_wait": round(self._waited / seconds, 4),
+            "memory_gib": round(peak_memory(self._accelerator.device) / 2**30, 3),
+        }
+        if self._flops is not None and self._rate is not None:
+            numbers["flops_utilisation"] = round(rate * self._flops / self._rate, 4)
+        self._restart()
+        return numbers
+
+    def _restart(self) -> None:
+        self._began, self._waited, self._steps = time.perf_counter(), 0.0, 0

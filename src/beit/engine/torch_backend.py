@@ -1,0 +1,179 @@
+"""PyTorch as the backend of the loop: module, optimiser and moving average, whole or sharded over the processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
+from beit.engine.moving_average import MovingAverage
+from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
+from beit.engine.optimiser import (
+    add_gradients,
+    build_optimiser,
+    micro_batches,
+    optimiser_tensors,
+    restore_optimiser,
+    set_learning_rate,
+    set_weight_decay,
+)
+from beit.engine.run_folder import RunFolder
+from beit.engine.sharding import divided, full_tensor, gathered, shared_stream
+from beit.engine.task import Task
+from beit.errors import ConfigError
+from beit.models_torch.loading import write_safetensors
+
+
+class TorchBackend:
+    """Module, optimiser and moving average of a run, from its newest checkpoint if there is one.
+
+    Attributes:
+        start: Finished steps.
+        module: Called in a step, on all processes.
+        optimiser: AdamW over the parameters that this process holds.
+        average: The moving average, if one is kept.
+        stream: Number of the random stream that the module draws from.
+    """
+
+    def __init__(self, task: Task[Any, Any], folder: RunFolder) -> None:
+        self._task, self._folder, self._accelerator = task, folder, task.accelerator
+        accelerator, settings, self._schedule = task.accelerator, task.settings, task.schedule
+        self._main = accelerator.is_main_process
+        self._identity = {"pictures": len(task.dataset), **task.identity()}
+        self._divided = settings.run.sharding == "fsdp" and accelerator.num_processes > 1
+        if settings.train.recompute:
+            _recompute(task.model)
+        checkpoint = latest_checkpoint(folder.checkpoints)
+        self.start = self._read(checkpoint) if checkpoint is not None else 0
+        named_groups = self._named_groups()  # before anything moves
+        self._own = self._placed()
+        own = dict(self._own.named_parameters())
+        groups = [{**group, "params": [own[name] for name in names]} for group, names in named_groups]
+        self.optimiser: Any = build_optimiser(groups, settings.optim)
+        model, decay = self._own.get_submodule("model"), settings.train.ema_decay
+        self.average = MovingAverage(model, decay) if decay is not None else None
+        if checkpoint is not None:
+            restore_optimiser(checkpoint, self._own, self.optimiser)
+            if self.average is not None:
+                self.average.load(checkpoint)
+        module: Any = torch.compile(self._own, fullgraph=True) if settings.train.compile else self._own
+        # accelerate adds autocast, and DistributedDataParallel where the parameters are not divided
+        self.module: Any = accelerator.prepare_model(module, evaluation_mode=self._divided)
+        rank, world = accelerator.process_index, accelerator.num_processes
+        self.stream = shared_stream(self.module, rank, world, task.together)
+
+    def train(self) -> None:
+        """Switch to training, after a measurement made something else of the module."""
+        self.module.train()
+
+    def step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take one optimiser step with a prepared batch, and return its scalars."""
+        schedule, settings = self._schedule, self._task.settings
+        set_learning_rate(self.optimiser, schedule.rate(step))
+        if settings.optim.weight_decay_end is not None:
+            set_weight_decay(self.optimiser, schedule.weight_decay(step))
+        parts = micro_batches(tensors, settings.train.accumulate)
+        weights = [self._task.count(part) for part in parts]
+        values = add_gradients(self._accelerator, self.module, step / schedule.steps, parts, weights)
+        limit = math.inf if settings.optim.clip_grad is None else settings.optim.clip_grad
+        norm = torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit))
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update()
+        return {**values, "grad_norm": full_tensor(norm) if self._divided else norm}
+
+    @contextmanager
+    def gathered(self) -> Generator[None]:
+        """Inside, the task's own model has the weights of now, on the device of the first process."""
+        self.gather()
+        yield
+        if self._divided and self._main:
+            self._task.module.to("cpu")
+
+    def gather(self, place: bool = True) -> None:
+        """Give the task's own model the weights of now; all have to call.
+
+        Args:
+            place: Whether to put it on the device of the first process; to be saved it may stay in the host's memory.
+        """
+        if not self._divided:
+            return
+        tensors = gathered(self._own.state_dict(), keeps=self._main)
+        if self._main:
+            self._task.module.load_state_dict(tensors)
+            if place:
+                self._task.module.to(self._accelerator.device)
+
+    def save(self, step: int) -> None:
+        """Write the checkpoint after `step` finished steps; one process writes for all."""
+        moments = optimiser_tensors(self._own, self.optimiser, keeps=self._main)
+        average = self.average.gathered(keeps=self._main) if self.average is not None else {}
+
+        def write(folder: Path) -> None:
+            self._task.save(folder)
+            write_safetensors(folder / OPTIMISER_NAME, moments)
+            if self.average is not None:
+                self.average.save(folder, average)
+
+        self.gather(place=False)
+        if self._main:
+            keep, module = self._task.settings.run.keep_checkpoints, self._task.module
+            save_checkpoint(self._folder.checkpoints, step, write, module, keep, self._identity)
+        self._accelerator.wait_for_everyone()
+
+    def averaged(self) -> nn.Module | None:
+        """Return a copy of the model with the moving average of its weights; None if none is kept, or not here."""
+        if self.average is None:
+            return None
+        tensors = self.average.gathered(keeps=self._main)
+        if not self._main:
+            return None
+        model = deepcopy(self._task.model)
+        model.load_state_dict(tensors)
+        return model.to(self._accelerator.device)
+
+    def _read(self, checkpoint: Path) -> int:
+        self._task.load(checkpoint)
+        step = restore_module(checkpoint, self._task.module, self._identity)
+        if self._main:
+            discard_old(checkpoint, self._task.settings.run.keep_checkpoints)
+            print(f"continuing {self._folder.path} after step {step}")  # noqa: T201
+        return step
+
+    def _placed(self) -> nn.Module:
+        """Return the module that this process trains, under the names of the task: its own, or a sharded copy."""
+        module = self._task.module
+        if not self._divided:
+            return module.to(self._accelerator.device)
+        own = divided(module, self._accelerator)
+        module.to("cpu" if self._main else "meta")  # the unsharded weights are kept once
+        return own
+
+    def _named_groups(self) -> list[tuple[dict[str, object], list[str]]]:
+        """Return the task's parameter groups, each with the names of its parameters."""
+        names = {id(parameter): name for name, parameter in self._task.module.named_parameters()}
+        found: list[tuple[dict[str, object], list[str]]] = []
+        for group in self._task.parameter_groups():
+            parameters: Any = group["params"]
+            found.append((group, [names[id(parameter)] for parameter in parameters]))
+        return found
+
+
+def _recompute(model: nn.Module) -> None:
+    """Turn on gradient checkpointing: the inside of layers is computed again in the backward pass.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    enable: Any = getattr(model, "gradient_checkpointing_enable", None)
+    if enable is None:
+        raise ConfigError("train.recompute is true, but a tokenizer has no layers to compute again; leave it out")
+    enable()

@@ -1,0 +1,1 @@
+"""Evaluation of models that predict classes, labels or numbers of whole pictures."""

@@ -1,0 +1,180 @@
+"""Evaluation of a saved segmentation model on pictures with label maps, with its files and report.
+
+The JSON holds "schema", "numbers", "per_class", "confusion" (rows are true classes), "model", "settings", "broken".
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from beit.data import BrokenPictures, NamedClasses, read_classes, spread
+from beit.errors import CheckpointError, ConfigError
+from beit.evaluation.checks import check_places, check_settings
+from beit.evaluation.segmentation.measure import MeasuredScenes, measure_scenes, overlay_section, score_sections
+from beit.files import atomic_file, write_json
+from beit.image import Preprocessing
+from beit.image.model_view import evaluation_view
+from beit.models_torch import BeitForSemanticSegmentation
+from beit.models_torch.device import pick_device, pick_precision
+from beit.models_torch.scene import SceneInference
+from beit.models_torch.sliding_window import Windows
+from beit.reports.report import Section, confusion_section, write_report
+from beit.settings.evaluate import EvaluateJob
+from beit.settings.recipe import resolved_recipe
+from beit.settings.scenes import open_scene_folder
+from beit.settings.segment import SceneUseSettings
+
+SCHEMA = 1
+_WORST = 20  # scenes listed in the report
+
+
+@dataclass(frozen=True)
+class SceneEvaluation:
+    """Measurements of a segmentation model.
+
+    Attributes:
+        measured: Scores.
+        names: Of the classes.
+        parameters: Of the model.
+    """
+
+    measured: MeasuredScenes
+    names: list[str]
+    parameters: int
+
+    def numbers(self) -> dict[str, float]:
+        """Return the means over classes, and the other single numbers."""
+        return {**self.measured.scores.numbers(), "images_per_second": self.measured.per_second}
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Return the numbers of each class, in their order; None where there are none."""
+        scores = self.measured.scores
+        columns = {"iou": scores.iou, "accuracy": scores.accuracy, "outline_f1": scores.boundary_f1}
+        return [
+            {"index": index, "name": name, "pixels": int(scores.pixels[index])}
+            | {key: None if values[index].isnan() else float(values[index]) for key, values in columns.items()}
+            for index, name in enumerate(self.names)
+        ]
+
+
+def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
+    """Evaluate a saved segmentation model, and write the files that are asked for.
+
+    Raises:
+        ConfigError: If settings do not fit together, or the model has other classes than the file that is named.
+        CheckpointError: If the model cannot be found or read, or has no segmentation head.
+        DataError: If pictures or label maps are unusable.
+        StorageError: If a file cannot be written.
+    """
+    check_places(job)
+    check_settings(job)
+    if job.label_maps.path is None:
+        raise ConfigError("label_maps.path is missing; name a folder of label maps, one for each picture")
+    device = pick_device(job.device)
+    precision = pick_precision(job.precision, device)
+    model = BeitForSemanticSegmentation.from_pretrained(job.model).to(device)
+    if model.load_report is not None and any(name.startswith("decode_head.") for name in model.load_report.new):
+        raise CheckpointError(
+            f"{job.model} holds no trained segmentation head; expected a model that predicts the class of every pixel: "
+            "train one with beit segment, or leave label_maps.path out"
+        )
+    names = model.config.class_names
+    classes = _named(job, names)
+    source = open_scene_folder(job.data.path, job.label_maps.path, job.data.min_side, job.label_maps, classes)
+    view, _ = evaluation_view(job.model, model.config.image_hw, None)
+    how = _inference(job, model.config.image_hw, view)
+    some = spread(source, job.limit) if job.limit is not None else source
+    measured = measure_scenes(model, how, some, visible=True, precision=precision)
+    BrokenPictures(None, len(some), job.data.max_broken).add(measured.broken)
+    evaluation = SceneEvaluation(measured, names, model.num_parameters())
+    if job.output is not None:
+        _write_result(Path(job.output), evaluation, job)
+    if job.predictions is not None:
+        _write_scenes(Path(job.predictions), measured)
+    if job.report is not None:
+        sections = [*_sections(evaluation), overlay_section(model, how, some)]
+        write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job))
+    return evaluation
+
+
+def _named(job: EvaluateJob, names: list[str]) -> NamedClasses:
+    """Return the model's classes, with the colours of the named file; its names must be the model's."""
+    if job.label_maps.classes is None:
+        return NamedClasses(names, None)
+    listed = read_classes(job.label_maps.classes)
+    if listed.names != names:
+        place = next((i for i, pair in enumerate(zip(listed.names, names, strict=False)) if pair[0] != pair[1]), None)
+        differs = (
+            f"class {place} is {listed.names[place]!r} there and {names[place]!r} in the model"
+            if place is not None
+            else f"{len(listed.names)} there and {len(names)} in the model"
+        )
+        raise ConfigError(
+            f"the classes of {job.label_maps.classes} are not those of the model: {differs}; leave label_maps.classes "
+            "out to take the model's, or name a model for these"
+        )
+    return listed
+
+
+def _inference(job: EvaluateJob, image_hw: tuple[int, int], view: Preprocessing) -> SceneInference:
+    use = job.scene
+    options: dict[str, Any] = {"mean": view.mean, "std": view.std, "flip": job.flips}
+    if use.shorter_side is not None:
+        options["shorter_side"] = use.shorter_side
+    if use.scales is not None:
+        options["scales"] = use.scales
+    saved = SceneInference.from_pretrained(job.model, image_hw, **options)
+    return replace(saved, windows=_windows(use, saved))
+
+
+def _windows(use: SceneUseSettings, saved: SceneInference) -> Windows | None:
+    if use.mode == "whole":
+        if use.window is not None or use.stride is not None:
+            raise ConfigError("scene.window or scene.stride is set, and scene.mode is whole; choose one")
+        return None
+    if use.window is not None:
+        stride = use.stride or max(1, use.window * 2 // 3)
+        return Windows((use.window, use.window), (stride, stride))
+    if use.stride is not None:
+        if saved.windows is None:
+            raise ConfigError(f"scene.stride is {use.stride}, and the model takes pictures at once; set scene.window")
+        return Windows(saved.windows.size_hw, (use.stride, use.stride))
+    return saved.windows
+
+
+def _sections(evaluation: SceneEvaluation) -> list[Section]:
+    worst = sorted(evaluation.measured.scenes, key=lambda scene: scene.mean_iou)[:_WORST]
+    rows = [[Path(scene.name).name, f"{scene.mean_iou:.1%}", f"{scene.pixel_accuracy:.1%}"] for scene in worst]
+    return [
+        *score_sections(evaluation.measured, evaluation.names),
+        confusion_section(evaluation.measured.scores.confusion_KK.numpy(), evaluation.names),
+        Section("Scenes that are segmented worst", columns=["scene", "mean IoU", "pixels right"], rows=rows),
+    ]
+
+
+def _write_result(path: Path, evaluation: SceneEvaluation, job: EvaluateJob) -> None:
+    content = {
+        "schema": SCHEMA,
+        "numbers": evaluation.numbers(),
+        "per_class": evaluation.per_class(),
+        "confusion": evaluation.measured.scores.confusion_KK.tolist(),
+        "model": {"name": job.model, "parameters": evaluation.parameters},
+        "settings": resolved_recipe(job),
+        "broken": [{"name": broken.name, "reason": broken.reason} for broken in evaluation.measured.broken],
+    }
+    write_json(path, content, indent=1)
+
+
+def _write_scenes(path: Path, measured: MeasuredScenes) -> None:
+    """Write a line for each scene as CSV."""
+    rows: Iterable[list[str]] = (
+        [scene.name, f"{scene.mean_iou:.6f}", f"{scene.pixel_accuracy:.6f}"] for scene in measured.scenes
+    )
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["picture", "mean_iou", "pixel_accuracy"])
+        writer.writerows(rows)

@@ -1,0 +1,80 @@
+"""Drawings of visual tokens: decoded pixels, or the mean patch of every code.
+
+Legend: B batch, C channels, V codebook size, s pixels per token, h x w tokens, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beit.data import Collate, ImageSource, ViewDataset, evaluation_batches, require_usable, spread
+from beit.evaluation.tokenizer.quality import tokenizer_views
+from beit.image import to_unit_array
+from beit.reports.report import Section, figure
+from beit.settings.inputs import first_pictures
+from beit.tokenizer import TokenEncoder
+
+_SHOWN = 12
+_AVERAGED = 1024  # pictures behind the mean patch of every code
+_GREY = 0.5
+
+Painter = Callable[[Tensor], Tensor]  # tokens (B, h, w) -> pixels (B, C, H, W)
+
+
+@torch.inference_mode()
+def reconstruction_section(encoder: TokenEncoder, source: ImageSource, side: int) -> Section:
+    """Return the report section of some pictures above the drawings of their tokens."""
+    if encoder.tokenizer.decodes_pixels:
+        paint: Painter = encoder.tokenizer.decode
+        text = "Above: the picture. Below: decoded from its visual tokens."
+    else:
+        paint = mean_patches(encoder, source, side)
+        text = (
+            "Above: the picture. Below: every visual token drawn as the mean of the patches that it stands for; this "
+            "tokenizer keeps what its teacher sees, not pixels."
+        )
+    pixels = sample_pixels(source, side, _SHOWN)
+    painted = paint(encoder(pixels)).cpu()
+    section = Section("Reconstructions", text)
+    section.gallery = [[figure(one.numpy()), figure(other.numpy())] for one, other in zip(pixels, painted, strict=True)]
+    return section
+
+
+def sample_pixels(source: ImageSource, side: int, count: int) -> Tensor:
+    """Return some usable pictures, (B, C, H, W) in [0, 1]: at even distances if they are sound, else the first ones.
+
+    Raises:
+        DataError: If there are none.
+    """
+    crop = tokenizer_views(side).preprocessing.crop
+    found = first_pictures(spread(source, count), count) or first_pictures(source, count)
+    require_usable(len(found), len(source), [])
+    return torch.from_numpy(np.stack([to_unit_array(crop(picture)) for _, picture in found]))
+
+
+def mean_patches(encoder: TokenEncoder, source: ImageSource, side: int) -> Painter:
+    """Return a painter that draws every token as the mean patch of its code; codes that never occurred are grey."""
+    tokenizer = encoder.tokenizer
+    stride, vocab = tokenizer.stride, tokenizer.vocab_size
+    sums_VF = torch.zeros(vocab, 3 * stride**2)
+    counts_V = torch.zeros(vocab, 1)
+    dataset = ViewDataset(spread(source, _AVERAGED), tokenizer_views(side), seed=0, replace_broken=False)
+    for batch in evaluation_batches(dataset, Collate(0), batch_size=64, workers=0):
+        if batch.indices:
+            pixels_BCHW = batch.tensors["tokenizer_pixels"]
+            tokens = encoder(pixels_BCHW).cpu().flatten()
+            patches = torch.nn.functional.unfold(pixels_BCHW, stride, stride=stride).transpose(1, 2).flatten(0, 1)
+            sums_VF.index_add_(0, tokens, patches)
+            counts_V.index_add_(0, tokens, torch.ones(len(tokens), 1))
+    means_VF = torch.where(counts_V > 0, sums_VF / counts_V.clamp(min=1), torch.full_like(sums_VF, _GREY))
+
+    def paint(tokens_Bhw: Tensor) -> Tensor:
+        height, width = tokens_Bhw.shape[1:]
+        patches_BFN = means_VF[tokens_Bhw.cpu().flatten(1)].transpose(1, 2)
+        return torch.nn.functional.fold(patches_BFN, (height * stride, width * stride), stride, stride=stride)
+
+    return paint

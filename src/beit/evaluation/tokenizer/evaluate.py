@@ -1,0 +1,57 @@
+"""Evaluation of a tokenizer on pictures, with its files and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from beit.data import BrokenPictures
+from beit.errors import ConfigError
+from beit.evaluation.tokenizer.drawings import reconstruction_section
+from beit.evaluation.tokenizer.encoder import load_encoder
+from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer, predicted_features
+from beit.files import write_json
+from beit.geometry import Grid
+from beit.reports.report import Section, numbers_table, write_report
+from beit.settings.inputs import open_pictures
+from beit.settings.recipe import resolved_recipe
+from beit.settings.tokenizer import EvaluateTokenizerJob
+from beit.tokenizer import VQKD
+from beit.tokenizer.teacher import BeitTeacher, feature_size
+
+
+def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
+    """Measure a tokenizer on pictures; write numbers and a report if their paths are given.
+
+    Raises:
+        ConfigError: If a teacher is named for a tokenizer that predicts no features.
+        DataError: If no picture, or too few, are usable.
+        StorageError: If the disk is full.
+    """
+    tokenizer, encoder, side = load_encoder(job)
+    teacher = None
+    if job.teacher is not None:
+        tokens = side // tokenizer.stride
+        grid = Grid(tokens, tokens)
+        teacher = BeitTeacher.from_pretrained(job.teacher, grid).to(encoder.device)
+        predicted_features(tokenizer, torch.zeros(1, *grid, dtype=torch.int64, device=encoder.device))
+        size = feature_size(teacher, (side, side), grid, encoder.device)
+        if isinstance(tokenizer, VQKD) and size != tokenizer.config.teacher_size:
+            raise ConfigError(
+                f"{job.teacher} has {size} features per patch, and {job.tokenizer} predicts "
+                f"{tokenizer.config.teacher_size}; name the teacher that it was distilled from"
+            )
+    source = open_pictures(job.data)
+    quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, job.data.workers, teacher)
+    BrokenPictures(None, len(source), job.data.max_broken).add(broken)
+    numbers = quality.numbers()
+    if job.output is not None:
+        write_json(job.output, numbers)
+    if job.report is not None:
+        sections = [
+            Section("What the tokens keep", "Measured with hard tokens.", table=numbers_table(numbers)),
+            reconstruction_section(encoder, source, side),
+        ]
+        write_report(Path(job.report), f"Tokenizer {job.tokenizer}", sections, resolved_recipe(job))
+    return quality

@@ -1,0 +1,35 @@
+"""Files on disk: atomic, synced writes with the mode of the umask, and one reader of small files.
+
+Everything of ours that reaches a disk goes through here, and every small file of ours comes back through `read_json` or
+`read_yaml`, which say which file is damaged and what to do.
+"""
+
+from beit.files.appended import AppendedFile
+from beit.files.atomic import (
+    atomic_file,
+    atomic_folder,
+    atomic_stream,
+    discard_leftovers,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from beit.files.disk import make_folder, move_into_place
+from beit.files.reading import parse_json, read_json, read_yaml, reading
+
+__all__ = [
+    "AppendedFile",
+    "atomic_file",
+    "atomic_folder",
+    "atomic_stream",
+    "discard_leftovers",
+    "make_folder",
+    "move_into_place",
+    "parse_json",
+    "read_json",
+    "read_yaml",
+    "reading",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]

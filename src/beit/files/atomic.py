@@ -1,0 +1,170 @@
+"""Atomic writing of files and folders: whole, synced and with the mode of the umask under their name, or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from beit.errors import BeitError, StorageError
+from beit.files.disk import REMEDY, make_folder, settle, storage_error, sync
+
+_PROBE = bytes(2**16)
+
+
+@contextmanager
+def atomic_file(path: str | Path, remedy: str = REMEDY) -> Generator[Path]:
+    """Yield a temporary, empty file next to `path`; on success sync it and give it the real name, else remove it.
+
+    Raises:
+        StorageError: If writing fails, for example on a full disk. What stood at `path` is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _cleaned_up(path, temporary, remedy):
+        make_folder(path.parent, remedy)
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode & 0o777  # what the umask gives, whatever a library makes of the file
+        yield temporary
+        settle(temporary, mode)
+        os.replace(temporary, path)
+        sync(path.parent)
+
+
+@contextmanager
+def atomic_stream(path: str | Path, remedy: str = REMEDY) -> Generator[BinaryIO]:
+    """Yield a stream to write a file through as `atomic_file` does, which never fails before its end.
+
+    For writers of torch, which end the whole process where a write fails (an exception leaves a destructor in C++).
+
+    Raises:
+        StorageError: If a write failed, for example on a full disk. What stood at `path` is untouched.
+    """
+    with atomic_file(path, remedy) as temporary, _PatientFile(temporary, "wb") as stream:
+        yield cast(BinaryIO, stream)
+        if stream.error is not None:
+            raise stream.error
+
+
+@contextmanager
+def atomic_folder(path: str | Path, remedy: str = REMEDY) -> Generator[Path]:
+    """Yield a temporary folder next to `path`; on success sync all of it and give it the real name.
+
+    A folder that stood at `path` is replaced.
+
+    Raises:
+        StorageError: If writing fails, for example on a full disk. What stood at `path` is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _cleaned_up(path, temporary, remedy):
+        make_folder(path.parent, remedy)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        mode = temporary.stat().st_mode & 0o666
+        yield temporary
+        for file in temporary.rglob("*"):
+            settle(file, file.stat().st_mode if file.is_dir() else mode)
+        sync(temporary)
+        if path.exists():  # a folder cannot be replaced in one step: move the old one out of the way first
+            outgoing = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(outgoing)
+            temporary.rename(path)
+            shutil.rmtree(outgoing)
+        else:
+            temporary.rename(path)
+        sync(path.parent)
+
+
+def write_bytes(path: str | Path, content: bytes, remedy: str = REMEDY) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        StorageError: If writing fails. What stood at `path` is untouched.
+    """
+    with atomic_file(path, remedy) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | Path, text: str, remedy: str = REMEDY) -> None:
+    """Write a text file in UTF-8, whole or not at all; undecodable names of files are kept as they are.
+
+    Raises:
+        StorageError: If writing fails. What stood at `path` is untouched.
+    """
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), remedy)
+
+
+def write_json(path: str | Path, content: Any, indent: int = 2) -> None:
+    """Write values as indented JSON, whole or not at all.
+
+    Raises:
+        StorageError: If writing fails. What stood at `path` is untouched.
+    """
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def discard_leftovers(folder: str | Path) -> None:
+    """Tidy up after a killed process in a folder: remove unfinished files, finish half-done replacements."""
+    for leftover in Path(folder).glob(".*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+    for outgoing in Path(folder).glob(".*.old"):
+        replaced = outgoing.with_name(outgoing.name.removeprefix(".").rsplit(".", 2)[0])
+        if replaced.exists():
+            shutil.rmtree(outgoing)
+        else:
+            outgoing.rename(replaced)
+
+
+@contextmanager
+def _cleaned_up(path: Path, temporary: Path, remedy: str) -> Generator[None]:
+    try:
+        yield
+    except BaseException as error:
+        # libraries written in C++ say of a full disk what they like
+        full = isinstance(error, Exception) and not isinstance(error, BeitError | OSError) and _is_full(temporary)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            with suppress(OSError):  # there may be no such folder
+                temporary.unlink()
+        if isinstance(error, StorageError) or not (full or isinstance(error, OSError)):
+            raise
+        raise storage_error(path, error, remedy) from error
+
+
+def _is_full(temporary: Path) -> bool:
+    """Return whether a little more cannot be written beside a file or folder."""
+    probe = temporary.with_name(f"{temporary.name}.probe")
+    try:
+        probe.write_bytes(_PROBE)
+        sync(probe)
+    except OSError:
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
+    return False
+
+
+class _PatientFile(io.FileIO):
+    """A file that is written until a write fails, and then takes everything that is given to it."""
+
+    error: OSError | None = None
+
+    def write(self, content: Any, /) -> int:
+        rest = memoryview(content)
+        try:
+            while rest and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(content)

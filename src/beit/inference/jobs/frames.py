@@ -1,0 +1,86 @@
+"""Pictures by name: files, folders of them, and the frames of films."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from beit.errors import DataError, missing_extra
+from beit.image import EXTENSIONS, picture_files
+
+FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+
+
+@dataclass(frozen=True)
+class Named:
+    """A picture file, or a film.
+
+    Attributes:
+        path: The file.
+        stem: Name of the files that are made of it: its path inside the folder that was named, without its ending.
+    """
+
+    path: Path
+    stem: str
+
+    @property
+    def is_film(self) -> bool:
+        """Return whether it has frames."""
+        return self.path.suffix.lower() in FILMS
+
+
+def named_files(places: Sequence[str]) -> list[Named]:
+    """Return the files at some paths, those of folders in the order of their paths.
+
+    Raises:
+        DataError: If a place does not exist, a folder has no pictures, or two files would be called the same.
+    """
+    found: list[Named] = []
+    for place in map(Path, places):
+        if not place.exists():
+            raise DataError(f"{place} does not exist; expected a picture, a film or a folder of them")
+        if not place.is_dir():
+            found.append(Named(place, place.stem))
+            continue
+        inside = picture_files(place, EXTENSIONS | FILMS)
+        found += [Named(path, str(path.relative_to(place).with_suffix("")).replace(os.sep, "_")) for path in inside]
+    refuse_twice(named.stem for named in found)
+    return found
+
+
+def refuse_twice(stems: Iterable[str]) -> None:
+    """Refuse files of one name.
+
+    Raises:
+        DataError: Naming the first that is there twice.
+    """
+    stem, times = max(Counter(stems).items(), key=lambda item: item[1], default=("", 0))
+    if times > 1:
+        raise DataError(f"two files are called {stem!r}; the results of one would replace the other's: rename it")
+
+
+def film_frames(film: Path, first: int = 0) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the frames of a film from one on, with their numbers, which count from 0.
+
+    Raises:
+        DataError: If it is broken.
+        MissingExtraError: If what reads films is not installed.
+    """
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise missing_extra("av", "video") from None
+    library: Any = av
+    try:
+        with library.open(str(film)) as opened:
+            for number, frame in enumerate(opened.decode(video=0)):
+                if number >= first:
+                    yield number, frame.to_image().convert("RGB")
+    except (library.FFmpegError, IndexError) as error:
+        raise DataError(f"{film} is no film that can be read: {error}; expected one of {sorted(FILMS)}") from None

@@ -1,0 +1,198 @@
+"""Inputs of a job: its pictures, numbered and divided into units of work."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from PIL import Image
+
+from beit.data import BrokenShard, ImageSource, is_pattern, open_source
+from beit.errors import DataError
+from beit.image import EXTENSIONS, read_image
+from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
+
+CHUNK = 256  # pictures whose results are written together: what a killed job computes again at most
+_SHARDS = (".tar", ".parquet")
+_NAMED = ("hub:", "digits:")
+
+
+class Collection(ABC):
+    """Numbered pictures.
+
+    Attributes:
+        stems: Names of the files that are made of them: one for each file or shard.
+        broken_shards: Files of many pictures that could not be opened.
+    """
+
+    stems: Sequence[str]
+    broken_shards: Sequence[BrokenShard] = ()
+
+    @abstractmethod
+    def units(self, collection: int, size: int) -> Iterator[Unit]:
+        """Yield the units of work, of at most so many pictures; `collection` is the number of this one."""
+
+    @abstractmethod
+    def load(self, index: int) -> Image.Image:
+        """Return a picture as RGB.
+
+        Raises:
+            DataError: If it is broken.
+        """
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return the name of a picture in messages and rows."""
+
+    @abstractmethod
+    def stem(self, index: int) -> str:
+        """Return the name of the files that are made of it."""
+
+    @abstractmethod
+    def contents(self) -> Iterator[str]:
+        """Yield lines that identify these pictures."""
+
+    def fetch(self, unit: Unit) -> None:  # noqa: B027  # most are at hand
+        """Fetch the shards of a unit, if it has any."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Pictures that are done together, or a film.
+
+    Attributes:
+        collection: In which collection.
+        start: First picture.
+        stop: The one after the last.
+        film: The film, if it is one.
+    """
+
+    collection: int
+    start: int
+    stop: int
+    film: Named | None = None
+
+
+class Files(Collection):
+    """Picture files and films."""
+
+    def __init__(self, places: Sequence[str]) -> None:
+        self._files = named_files(places)
+        self.stems = [named.stem for named in self._files]
+
+    def units(self, collection: int, size: int) -> Iterator[Unit]:
+        """Yield runs of pictures, and films."""
+        start = 0
+        for index, named in enumerate(self._files):
+            if named.is_film or index - start == size:
+                if index > start:
+                    yield Unit(collection, start, index)
+                start = index
+            if named.is_film:
+                yield Unit(collection, index, index + 1, named)
+                start = index + 1
+        if start < len(self._files):
+            yield Unit(collection, start, len(self._files))
+
+    def load(self, index: int) -> Image.Image:
+        """Return a picture."""
+        return read_image(self._files[index].path)
+
+    def name(self, index: int) -> str:
+        """Return the path."""
+        return str(self._files[index].path)
+
+    def stem(self, index: int) -> str:
+        """Return the path inside the folder that was named."""
+        return self._files[index].stem
+
+    def contents(self) -> Iterator[str]:
+        """Yield the path and size of every file."""
+        for named in self._files:
+            yield f"{named.path} {named.path.stat().st_size if named.path.exists() else 'missing'}"
+
+
+class Shards(Collection):
+    """The pictures of tar or parquet files, of the hub, or those that are embedded."""
+
+    def __init__(self, place: str) -> None:
+        self._source: ImageSource = open_source(place, min_side=1)
+        self._stem = Path(place).stem.replace(":", "_") or "pictures"
+        self.stems = [self._stem]
+        self.broken_shards = self._source.broken_shards
+        self._lock = Lock()  # sources are made for processes, not for threads
+
+    def units(self, collection: int, size: int) -> Iterator[Unit]:
+        """Yield runs of pictures."""
+        for start in range(0, len(self._source), size):
+            yield Unit(collection, start, min(start + size, len(self._source)))
+
+    def load(self, index: int) -> Image.Image:
+        """Return a picture; only its bytes are read in turn, JPEGs are decoded side by side."""
+        with self._lock:
+            stored = self._source.open(index)
+        return stored.decode().picture
+
+    def name(self, index: int) -> str:
+        """Return the shard and the place in it."""
+        with self._lock:
+            return self._source.name(index)
+
+    def stem(self, index: int) -> str:
+        """Return a number in a folder of its own: names inside shards need not differ."""
+        return f"{self._stem}/{index:08d}"
+
+    def contents(self) -> Iterator[str]:
+        """Yield a line for every shard."""
+        return self._source.contents()
+
+    def fetch(self, unit: Unit) -> None:
+        """Fetch the shards of a unit."""
+        with self._lock:
+            self._source.fetch(range(unit.start, unit.stop), ())
+
+
+def open_inputs(places: Sequence[str]) -> list[Collection]:
+    """Open files, folders of pictures and films, tar and parquet files, folders of these, and names of data sets.
+
+    Neighbouring files are one collection, so that they are computed together.
+
+    Raises:
+        DataError: If a place does not exist or has no pictures, or two files would be called the same.
+    """
+    found: list[Collection] = []
+    plain: list[str] = []
+    for place in places:
+        if _is_shards(place):
+            if plain:
+                found.append(Files(plain))
+            found, plain = [*found, Shards(place)], []
+        else:
+            plain.append(place)
+    if plain:
+        found.append(Files(plain))
+    refuse_twice(stem for collection in found for stem in collection.stems)
+    return found
+
+
+def digest(collections: Sequence[Collection]) -> str:
+    """Return a hash of these pictures."""
+    hashed = hashlib.sha256()
+    for collection in collections:
+        for line in collection.contents():
+            hashed.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+    return hashed.hexdigest()
+
+
+def _is_shards(place: str) -> bool:
+    path = Path(place)
+    if not path.is_dir():
+        return path.suffix in _SHARDS or place.startswith(_NAMED) or is_pattern(place)
+    endings = {entry.suffix.lower() for entry in path.iterdir()}
+    if endings & {*_SHARDS} and endings & (EXTENSIONS | FILMS):
+        raise DataError(f"{place} holds shards and pictures; name the shards as {place.rstrip('/')}/*.tar or *.parquet")
+    return bool(endings & {*_SHARDS})

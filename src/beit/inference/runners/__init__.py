@@ -1,0 +1,1 @@
+"""Runners: torch and exported models behind one interface, from pixels to outputs."""

@@ -1,0 +1,149 @@
+"""Charts as SVG.
+
+Legend: K classes, P pictures.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+_SIZE = (5.2, 3.0)  # inches
+_RELIABILITY_SIZE = (4.6, 4.4)
+_LARGEST_MATRIX = 11.0
+_MOST_DRAWN_DOTS = 2000  # more become pixels, or the page would have a line for each
+MOST_NUMBERED_CLASSES = 20
+_MOST_NAMED_CLASSES = 120
+_LONGEST_NAME = 24
+
+Line = Mapping[str, Any]  # of a metrics file: step, split and numbers
+Level = tuple[str, float]  # a name, and the value of a horizontal line
+
+
+class Bin(Protocol):
+    """Pictures of about the same confidence, for a reliability chart."""
+
+    @property
+    def low(self) -> float:
+        """Lower bound of the confidence."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper bound of the confidence."""
+        ...
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures."""
+        ...
+
+    @property
+    def accuracy(self) -> float:
+        """Share that is right."""
+        ...
+
+    @property
+    def confidence(self) -> float:
+        """Mean confidence."""
+        ...
+
+
+def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], level: Level | None = None) -> bytes:
+    """Return metrics over steps; training as a line, validation as dots, a value to compare with as a dashed line."""
+    chart = Figure(figsize=_SIZE, layout="constrained")
+    axes = chart.subplots()
+    for name in names:
+        for split, style in (("train", "-"), ("val", "o--")):
+            points = [(line["step"], line[name]) for line in lines if line["split"] == split and name in line]
+            if points:
+                axes.plot(*zip(*points, strict=True), style, label=f"{name}, {split}", linewidth=1.3, markersize=4)
+    if level is not None:
+        axes.axhline(level[1], color="grey", linestyle="--", linewidth=1, label=level[0])
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    if len(axes.lines) > 1:  # a single one is what the title says
+        axes.legend(fontsize=8)
+    return _svg(chart)
+
+
+def confusion_chart(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> bytes:
+    """Return a confusion matrix: counts in the cells of a few classes, names beside them while these can be read."""
+    side = min(_LARGEST_MATRIX, 2.5 + 0.35 * len(classes))
+    chart = Figure(figsize=(side, side), layout="constrained")
+    axes = chart.subplots()
+    share_KK = counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
+    # the root brings out rare mistakes, which are what one looks for among many classes
+    axes.imshow(share_KK**0.5, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if len(classes) <= _MOST_NAMED_CLASSES:
+        size = 9 if len(classes) <= MOST_NUMBERED_CLASSES else 5.5
+        names = [_short(name) for name in classes]
+        axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(classes)), names, fontsize=size)
+    if len(classes) <= MOST_NUMBERED_CLASSES:
+        for (row, column), count in np.ndenumerate(counts_KK):
+            if count:
+                color = "white" if share_KK[row, column] > 0.3 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
+    return _svg(chart)
+
+
+def reliability_chart(bins: Sequence[Bin]) -> bytes:
+    """Return accuracy over confidence, and below it how many pictures are how sure."""
+    chart = Figure(figsize=_RELIABILITY_SIZE, layout="constrained")
+    above, below = chart.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    left, width = [each.low for each in bins], [each.high - each.low for each in bins]
+    above.bar(left, [each.accuracy for each in bins], width, align="edge", color="#7aa6d6", edgecolor="white")
+    above.plot(
+        [each.confidence for each in bins],
+        [each.accuracy for each in bins],
+        "o",
+        color="#1f4e87",
+        markersize=4,
+        clip_on=False,
+        zorder=3,
+    )
+    above.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
+    above.set_xlim(0, 1)
+    above.set_ylim(0, 1)
+    above.set_ylabel("accuracy")
+    above.grid(alpha=0.3)
+    below.bar(left, [each.pictures for each in bins], width, align="edge", color="#b9c3d3", edgecolor="white")
+    below.set_ylabel("pictures")
+    below.set_xlabel("confidence (dots: its mean in the bin)")
+    below.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    return _svg(chart)
+
+
+def scatter_chart(true_P: NDArray[np.float32], said_P: NDArray[np.float32], name: str) -> bytes:
+    """Return predicted over true values, a dot per picture."""
+    chart = Figure(figsize=_RELIABILITY_SIZE, layout="constrained")
+    axes = chart.subplots()
+    many = len(true_P) > _MOST_DRAWN_DOTS
+    axes.scatter(true_P, said_P, s=9, color="#1f4e87", alpha=0.15 if many else 0.5, linewidths=0, rasterized=many)
+    axes.axline((float(true_P[0]), float(true_P[0])), slope=1, linestyle="--", color="grey", linewidth=1)
+    axes.set_title(_short(name), fontsize=10)
+    axes.set_xlabel("true")
+    axes.set_ylabel("predicted")
+    axes.grid(alpha=0.3)
+    return _svg(chart)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def _svg(chart: Figure) -> bytes:
+    buffer = io.BytesIO()
+    chart.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

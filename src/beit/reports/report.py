@@ -1,0 +1,137 @@
+"""`report.html`: one self-contained page with the curves and pictures of a run.
+
+Legend: C channels, H x W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from numpy.typing import NDArray
+from PIL import Image
+
+from beit.files import write_text
+from beit.reports.charts import Level, Line, confusion_chart, curve_chart
+
+Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]
+WORDS = {
+    "frequency_loss": "loss of always predicting the token frequencies",
+    "frequency_accuracy": "accuracy of always predicting the most frequent token",
+    "top5_accuracy": "top-5 accuracy",
+    "mean_class_accuracy": "accuracy, mean over classes",
+    "calibration_error": "expected calibration error",
+    "mean_average_precision": "average precision, mean over labels",
+    "f1": "F1, over all labels",
+    "mean_label_f1": "F1, mean over labels",
+    "mean_squared_error": "mean squared error",
+    "mean_absolute_error": "mean absolute error",
+    "r2": "share of the variance explained (R2)",
+    "l1": "mean absolute error (pixels in [0, 1])",
+    "l2": "mean squared error",
+    "psnr": "peak signal-to-noise ratio (dB)",
+    "similarity": "cosine similarity to the teacher's features",
+    "used_codes": "codes used",
+    "vocab_size": "codes in the codebook",
+}
+_LEAST_POINTS = 2  # of a curve
+_SHOWN_SIDE = 128  # small pictures are enlarged to about this many pixels, without smoothing
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with words under it; `source` is a data URI."""
+
+    source: str
+    caption: str = ""
+
+
+@dataclass
+class Section:
+    """Section of the report; empty parts are not shown."""
+
+    title: str
+    text: str = ""
+    table: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    columns: list[str] = field(default_factory=list[str])
+    rows: list[list[str]] = field(default_factory=list[list[str]])
+    charts: list[Figure] = field(default_factory=list[Figure])
+    gallery: list[list[Figure]] = field(default_factory=list[list[Figure]])  # each a stack, top to bottom
+    strips: list[Figure] = field(default_factory=list[Figure])  # wide pictures, each with its caption beside it
+
+
+def write_report(path: Path, title: str, sections: Sequence[Section], recipe: str) -> None:
+    """Write the page.
+
+    Raises:
+        StorageError: If the disk is full; an earlier report is untouched.
+    """
+    environment = Environment(loader=PackageLoader("beit.reports"), autoescape=True, trim_blocks=True)
+    page = environment.get_template("report.html.j2").render(title=title, sections=sections, recipe=recipe)
+    write_text(path, page)
+
+
+def curves_section(
+    lines: Sequence[Line], charts: Mapping[str, Sequence[str]], levels: Mapping[str, Level] | None = None
+) -> Section:
+    """Return curves over steps; `charts` maps a title to the metrics shown together, `levels` to a line beside them."""
+    section = Section("Curves")
+    for title, names in charts.items():
+        points = sum(name in line for line in lines for name in names)
+        if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
+            continue
+        chart = curve_chart(lines, title, names, (levels or {}).get(title))
+        section.charts.append(chart_figure(chart, title))
+    return section
+
+
+def confusion_section(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> Section:
+    """Return the confusion matrix: rows are true classes, columns predicted ones."""
+    section = Section(
+        "Confusion matrix", "Rows: true class. Columns: predicted class. The darker, the larger its share of the row."
+    )
+    section.charts.append(chart_figure(confusion_chart(counts_KK, classes)))
+    return section
+
+
+def chart_figure(svg: bytes, caption: str = "") -> Figure:
+    """Return a chart as it is, embedded."""
+    return Figure(_uri("image/svg+xml", svg), caption)
+
+
+def figure(picture_CHW: Picture, caption: str = "") -> Figure:
+    """Return a picture for a gallery, enlarged if it is small."""
+    return picture_figure(to_image(picture_CHW), caption)
+
+
+def to_image(picture_CHW: Picture) -> Image.Image:
+    """Return a picture, a small one enlarged to about 128 pixels without smoothing."""
+    pixels_HWC = np.rint(np.clip(picture_CHW, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    image = Image.fromarray(pixels_HWC)
+    factor = max(1, round(_SHOWN_SIDE / max(image.size)))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def picture_figure(image: Image.Image, caption: str = "") -> Figure:
+    """Return a picture as it is, embedded."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return Figure(_uri("image/png", buffer.getvalue()), caption)
+
+
+def numbers_table(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values, spelled out and rounded for reading."""
+    return [
+        (WORDS.get(name, name), f"{value:,.4g}" if isinstance(value, float) else f"{value:,}")
+        for name, value in numbers.items()
+    ]
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

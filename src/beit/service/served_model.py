@@ -1,0 +1,75 @@
+"""ServedModel model: a predictor with the queue in which its requests are batched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from beit.inference.predictor import Predictor
+from beit.inference.runners.loaded import LoadedModel
+from beit.inference.tasks.options import TaskOptions
+from beit.inference.tasks.task import PredictorTask
+from beit.service.batcher import Batcher
+from beit.service.errors import ServiceError
+from beit.service.schemas import ModelDescription
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Function of a batch of requests; equal for the same model and task, so that these are batched."""
+
+    model: LoadedModel
+    task: PredictorTask[Any, Any]
+
+    def __call__(self, asked: Sequence[tuple[Any, TaskOptions]]) -> list[Any]:
+        """Return the results of prepared pictures, each with the options of its request."""
+        return self.task.results(self.model, [prepared for prepared, _ in asked], [options for _, options in asked])
+
+
+class ServedModel:
+    """Predictor with its queue.
+
+    Args:
+        name: Its name for clients.
+        predictor: The model.
+        batcher: Its queue and its thread.
+    """
+
+    def __init__(self, name: str, predictor: Predictor, batcher: Batcher) -> None:
+        self.name = name
+        self.predictor = predictor
+        self.batcher = batcher
+
+    async def result(self, task: PredictorTask[Any, Any], prepared: Any, options: TaskOptions) -> Any:
+        """Return the result of a task for a prepared picture, in the model's thread when its turn comes."""
+        compute = _Together(self.predictor.model, task)
+        if task.batched:
+            return await self.batcher.submit(compute, (prepared, options))
+        return await self.batcher.alone(lambda: compute([(prepared, options)])[0])
+
+    def require(self, task: str) -> None:
+        """Refuse a task that the model cannot do.
+
+        Raises:
+            ServiceError: Naming those that it can.
+        """
+        if task not in self.predictor.tasks:
+            possible = ", ".join(sorted(self.predictor.tasks)) or "nothing"
+            raise ServiceError(422, f"the model {self.name!r} cannot {task}; expected one of: {possible}")
+
+    def description(self) -> ModelDescription:
+        """Return its public description."""
+        model = self.predictor.model
+        height, width = model.preprocessing.image_hw
+        rows, cols = model.grid
+        return ModelDescription(
+            name=self.name,
+            tasks=sorted(self.predictor.tasks),
+            classes=self.predictor.classes,
+            image_height=height,
+            image_width=width,
+            patch_size=height // rows,
+            rows=rows,
+            cols=cols,
+        )

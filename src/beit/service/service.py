@@ -1,0 +1,163 @@
+"""Service: loading of models, decoding threads, and the handling of one request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.types import Receive
+
+from beit.inference.predictor import Predictor
+from beit.inference.tasks.options import TaskOptions
+from beit.inference.tasks.task import PredictorTask
+from beit.service.admission import Admission
+from beit.service.batcher import Batcher
+from beit.service.decoding import decode
+from beit.service.errors import CLIENT_GONE, ServiceError
+from beit.service.metrics import Metrics
+from beit.service.served_model import ServedModel
+from beit.settings.serve import ServiceSettings
+
+Result = TypeVar("Result")
+
+
+class Service:
+    """Answers requests within limits.
+
+    Args:
+        settings: The limits.
+
+    Attributes:
+        admission: Requests under way.
+        metrics: Counters of all requests.
+        failure: The error for which the models could not be loaded.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self.admission = Admission(settings)
+        self.metrics = Metrics()
+        self.failure: Exception | None = None
+        self._models: dict[str, ServedModel] = {}
+        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="beit-picture")
+        self._whole_pictures = asyncio.Semaphore(settings.workers)
+        self.metrics.gauge("beit_queue_depth", "Requests that wait or are computed.", lambda: self.admission.computing)
+        self.metrics.gauge("beit_requests_open", "Requests not yet answered.", lambda: self.admission.requests)
+
+    @property
+    def ready(self) -> bool:
+        """Return whether requests are taken."""
+        return bool(self._models) and not self.admission.stopping
+
+    @property
+    def models(self) -> list[ServedModel]:
+        """All models, in the order they were given."""
+        return list(self._models.values())
+
+    def open(self, predictors: Mapping[str, Predictor]) -> None:
+        """Begin to serve models by their names."""
+        wait_s = self.settings.max_wait_ms / 1000
+        self._models = {
+            name: ServedModel(
+                name, one, Batcher(self.settings.batch_size, wait_s, partial(self.metrics.computed, name))
+            )
+            for name, one in predictors.items()
+        }
+
+    async def load(self, loader: Callable[[], Mapping[str, Predictor]]) -> None:
+        """Load models in another thread, so that /healthz is answered meanwhile; an error becomes `failure`."""
+        try:
+            self.open(await asyncio.to_thread(loader))
+        except Exception as error:  # the server stops, and reports it
+            self.failure = error
+
+    def close(self) -> None:
+        """End all threads."""
+        for served in self._models.values():
+            served.batcher.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def model(self, name: str | None, task: str) -> ServedModel:
+        """Return a model for a task.
+
+        Raises:
+            ServiceError: If there is none of that name, none named among several, or it cannot do the task.
+        """
+        if not self._models:
+            raise ServiceError(
+                503, "the models are still being loaded; try again in some seconds", {"Retry-After": "5"}
+            )
+        known = ", ".join(self._models)
+        if not name and len(self._models) > 1:
+            raise ServiceError(422, f"the field 'model' is missing; expected one of {known}")
+        served = self._models.get(name or next(iter(self._models)))
+        if served is None:
+            raise ServiceError(404, f"there is no model {(name or '')[:100]!r}; expected one of {known}")
+        served.require(task)
+        return served
+
+    async def answer(self, receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return the result of some work, within the queue and in time; it is cancelled if its client goes away.
+
+        Raises:
+            ServiceError: If the queue is full, the time is over or the client gone.
+        """
+        try:
+            with self.admission.computation():
+                async with asyncio.timeout(self.settings.timeout_s):
+                    return await _unless_gone(receive, work)
+        except TimeoutError:
+            raise ServiceError(
+                504, f"there was no result within {self.settings.timeout_s:g} s; try again when less is asked"
+            ) from None
+        finally:
+            work.close()  # if the queue was full it never began
+
+    async def ask(
+        self, served: ServedModel, task: PredictorTask[Any, Any], upload: bytes, options: TaskOptions
+    ) -> dict[str, Any]:
+        """Return the answer of a task about an uploaded picture.
+
+        Pictures of any size may be large: no more of them are in memory than there are threads that decode.
+        """
+        model = served.predictor.model
+
+        def prepared() -> Any:
+            return task.prepare(model, decode(upload, self.settings.max_pixels))
+
+        if task.batched:
+            result = await served.result(task, await self._picture_thread(prepared), options)
+            return {"model": served.name, **task.answer(result)}
+        async with self._whole_pictures:
+            result = await served.result(task, await self._picture_thread(prepared), options)
+            return {"model": served.name, **await self._picture_thread(lambda: task.answer(result))}
+
+    async def _picture_thread(self, call: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+
+async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of some work unless the client disconnects first.
+
+    Raises:
+        ServiceError: If it does.
+    """
+    computing = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((computing, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not computing.done():
+            raise ServiceError(CLIENT_GONE, "the client has gone away")
+        return computing.result()
+    finally:
+        computing.cancel()
+        gone.cancel()
+        await asyncio.wait((computing, gone))
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

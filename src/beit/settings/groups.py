@@ -1,0 +1,224 @@
+"""Groups of settings that several commands share, typed, checked and documented.
+
+Nothing here imports a framework, so that the command line reads settings at once.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+SizeName = Literal["tiny", "small", "base", "large"]
+Device = Literal["auto", "cpu", "cuda"]
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
+InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunSettings:
+    """Where the run goes, and how it is kept."""
+
+    output: str = "runs/run"
+    """Run folder: recipe, metrics, checkpoints, model and report."""
+    resume: bool = True
+    """Continue the run found in the folder; false refuses a folder that holds one."""
+    force: bool = False
+    """Continue although settings differ from those the run was started with; they are named."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random."""
+    framework: Literal["torch", "jax"] = "torch"
+    """What computes the training steps. jax (extra `flax`): pre-training and fine-tuning, over all of its devices."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: TrainingPrecision = "auto"
+    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32."""
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between two lines of metrics.jsonl."""
+    save_every: int = Field(default=500, ge=1)
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Newest checkpoints to keep."""
+    report: bool = True
+    """Write report.html at the end."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class PictureSettings:
+    """Which pictures, and how they are read."""
+
+    path: str
+    """Folder of pictures (folders inside it are classes); parquet or tar file, folder of them, or pattern such as
+    shards/train-{000..099}.tar; hub:owner/name, with :split and @revision if wanted; or digits:train."""
+    labels: str | None = None
+    """CSV or JSON lines with labels for a folder of pictures: `file_name`, and `label` (a class), `labels` (several,
+    separated by ;) or `value` (a number); pictures without a row are left out. null: the folders are the classes."""
+    min_side: int = Field(default=8, ge=1)
+    """Pictures with a shorter side, in pixels, count as broken."""
+    max_broken: float = Field(default=0.01, ge=0, le=1)
+    """Stop when more than this share of the pictures, or of the shards, is broken; fewer are skipped and listed."""
+    workers: int = Field(default=2, ge=0)
+    """Processes that load pictures; results do not depend on it."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataSettings(PictureSettings):
+    """Which pictures to train and to validate on."""
+
+    val_path: str | None = None
+    """Pictures to validate on; default: a share of the others."""
+    val_labels: str | None = None
+    """The same as labels for val_path, which may be the same folder."""
+    val_share: float = Field(default=0.05, gt=0, lt=1)
+    """Share of the pictures to hold out when val_path is not given."""
+    per_class: int | None = Field(default=None, ge=1)
+    """Train on this many pictures per class only, chosen by the seed."""
+    shuffle_window: int | None = Field(default=None, ge=1)
+    """Read nearly in order: shuffle the files of a collection, then their pictures within so many; null: over all."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class AugmentSettings:
+    """Random changes of the pictures."""
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Range of the crop's share of the picture's area."""
+    crop_aspect: tuple[float, float] = (0.75, 1.3333)
+    """Range of the crop's width over height."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a horizontal flip."""
+    color_jitter: float = Field(default=0.4, ge=0)
+    """Strength of changes in brightness, contrast and saturation."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges, which no single bound can."""
+        for name, (low, high), most in (("crop_scale", self.crop_scale, 1.0), ("crop_aspect", self.crop_aspect, 1e3)):
+            if not 0 < low <= high <= most:
+                raise ValueError(f"{name} is [{low}, {high}]; expected 0 < first <= second <= {most:g}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelSettings:
+    """The BEiT. A size by name; options left empty are those of the size, or of the checkpoint if there is one."""
+
+    size: SizeName | None = None
+    """Named size; default: base."""
+    image_size: int | None = Field(default=None, ge=1)
+    """Side of the input, in pixels; default: 224."""
+    patch_size: int | None = Field(default=None, ge=1)
+    """Side of a patch, in pixels; default: 16."""
+    hidden_size: int | None = Field(default=None, ge=1)
+    """Width of the encoder."""
+    num_hidden_layers: int | None = Field(default=None, ge=1)
+    """Layers of the encoder."""
+    num_attention_heads: int | None = Field(default=None, ge=1)
+    """Attention heads per layer."""
+    intermediate_size: int | None = Field(default=None, ge=1)
+    """Width of the feed-forward networks."""
+    layer_scale_init_value: float | None = Field(default=None, ge=0)
+    """Initial layer scale; 0 for none."""
+    positions: Literal["relative", "absolute"] | None = None
+    """How a new model tells where a patch is: relative position biases, as published, or learnt absolute embeddings."""
+    drop_path_rate: float = Field(default=0.1, ge=0, lt=1)
+    """Stochastic depth of the last layer."""
+    hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of hidden states."""
+    attention_probs_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of attention probabilities."""
+    image_mean: tuple[float, float, float] | None = None
+    """Mean per colour channel; default: 0.5."""
+    image_std: tuple[float, float, float] | None = None
+    """Standard deviation per colour channel; default: 0.5."""
+    crop_share: float = Field(default=0.875, gt=0, le=1)
+    """The evaluation crop's share of the picture's shorter side."""
+
+    def __post_init__(self) -> None:
+        """Check what divides."""
+        if self.image_std is not None and min(self.image_std) <= 0:
+            raise ValueError(f"image_std is {list(self.image_std)}; expected numbers above 0")
+
+
+@dataclass(frozen=True, config=STRICT)
+class OptimSettings:
+    """AdamW and its learning rate: linear warm-up, then a decline."""
+
+    lr: float = Field(default=1.5e-3, gt=0)
+    """Peak learning rate."""
+    min_lr: float = Field(default=1e-5, ge=0)
+    """Learning rate at the end."""
+    decline: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls after the warm-up; linear is "poly" with a power of 1."""
+    warmup_epochs: float = Field(default=10, ge=0)
+    """Length of the warm-up, in epochs."""
+    warmup_steps: int | None = Field(default=None, ge=0)
+    """Length of the warm-up, in steps; wins over epochs."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Weight decay; biases, norms, tokens, absolute positions and bias tables have none."""
+    weight_decay_end: float | None = Field(default=None, ge=0)
+    """Weight decay at the end, reached on a cosine; null keeps it constant."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Adam's decay rates."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Adam's epsilon."""
+    clip_grad: float | None = Field(default=3.0, gt=0)
+    """Largest norm of the gradient; null does not clip."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the learning rate from each layer to the one below it."""
+
+    def __post_init__(self) -> None:
+        """Check the decay rates."""
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {list(self.betas)}; expected two numbers from 0 to below 1")
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainSettings:
+    """How long, and how much at once."""
+
+    batch_size: int = Field(default=128, ge=1)
+    """Pictures per step, over all processes."""
+    epochs: float = Field(default=100, gt=0)
+    """Length of the run, in passes over the pictures."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Length of the run, in steps; wins over epochs."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that the pictures of a process go through the model in, one after the other, to save memory."""
+    recompute: bool = False
+    """Keep only what goes into each layer, and compute the rest again in the backward pass: less memory, more time."""
+    compile: bool = False
+    """Compile the model: a minute or more at the start, faster steps afterwards; bf16 on a GPU gains most."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Also keep a moving average of the weights with this decay, such as 0.9999; it is saved beside the model."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EarlyStopSettings:
+    """Measure on held-out pictures while the run works, and stop when they no longer gain."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Measurements in a row without a gain after which the run stops and the best is its result; null never stops."""
+    measure: bool = False
+    """Measure without patience too: the model that did best is kept in best/, and the last one is the result."""
+    every: int = Field(default=500, ge=1)
+    """Steps between two measurements on held-out pictures; the last step is measured too."""
+    after: int = Field(default=0, ge=0)
+    """Steps before the first measurement, such as those of an annealing."""
+    min_gain: float = Field(default=0.001, ge=0, lt=1)
+    """Smallest share by which the best must be improved to count as a gain."""
+    pictures: int = Field(default=2048, ge=1)
+    """Most held-out pictures per measurement."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class GallerySettings:
+    """Held-out pictures whose hidden patches are predicted again and again, to see the model learn."""
+
+    every: int | None = Field(default=None, ge=1)
+    """Steps between two rows of the gallery; null: a tenth of the run. The last step is shown too."""
+    pictures: int = Field(default=8, ge=0)
+    """Held-out pictures in it, with the same masks all along; 0 leaves the gallery out."""

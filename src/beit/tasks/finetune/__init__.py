@@ -1,0 +1,1 @@
+"""Fine-tuning for classes, labels and numbers."""

@@ -1,0 +1,115 @@
+"""Loss of fine-tuning, for one class per picture, several labels at once, or numbers.
+
+Legend: B batch, K classes, labels or numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.config import ProblemType
+from beit.data import Mixing, Purpose, generator
+from beit.models_torch import BeitForImageClassification
+
+
+class FinetuneLoss(nn.Module):
+    """The mean loss over the pictures of a batch.
+
+    One class per picture has the cross-entropy with soft targets, several labels the binary cross-entropy, numbers the
+    squared error.
+
+    Args:
+        model: The classifier.
+        class_weights: (K,) factors on the loss of each class, or None.
+        frozen: Whether the encoder computes as in evaluation, without dropout and drop path.
+    """
+
+    def __init__(
+        self, model: BeitForImageClassification, class_weights: Tensor | None = None, frozen: bool = False
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.frozen = frozen
+        self._kind = model.config.problem_type
+        self.register_buffer("class_weights_K", class_weights, persistent=False)
+        self.class_weights_K: Tensor | None
+
+    def train(self, mode: bool = True) -> FinetuneLoss:
+        """Switch to training, or to evaluation; a frozen encoder stays in evaluation."""
+        super().train(mode)
+        if self.frozen:
+            self.model.beit.eval()
+        return self
+
+    def forward(self, tensors: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
+        """Return the loss and, where pictures have one class and are not mixed, the accuracy of the batch."""
+        logits_BK = self.model(tensors["pixel_values"], return_dict=True).logits.float()
+        values = {"loss": self._losses(logits_BK, tensors["targets"]).sum(dim=1).mean()}
+        if "labels" in tensors:
+            right_B = logits_BK.detach().argmax(dim=-1) == tensors["labels"]
+            values["accuracy"] = right_B.float().mean()
+        return values
+
+    def _losses(self, logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
+        """Return the contribution of each class, label or number to the loss of a picture."""
+        classes = logits_BK.shape[1]
+        if self._kind == "regression":
+            return functional.mse_loss(logits_BK, targets_BK, reduction="none") / classes
+        weights_K = 1.0 if self.class_weights_K is None else self.class_weights_K
+        if self._kind == "multi_label_classification":
+            losses_BK = functional.binary_cross_entropy_with_logits(logits_BK, targets_BK, reduction="none")
+            return losses_BK * weights_K / classes
+        return -targets_BK * logits_BK.log_softmax(dim=-1) * weights_K
+
+
+class Targets:
+    """Makes the targets of a batch, and mixes its pictures.
+
+    Args:
+        kind: Of the labels.
+        classes: Number of classes, labels or numbers K.
+        smoothing: Share of the target that is spread over all classes; of several labels, towards one half.
+        mixing: Mixup and cutmix.
+        seed: Of the run.
+    """
+
+    def __init__(
+        self, kind: ProblemType, classes: int, smoothing: float = 0.0, mixing: Mixing | None = None, seed: int = 0
+    ) -> None:
+        self._kind, self._classes, self._smoothing = kind, classes, smoothing
+        self._mixing, self._seed = mixing or Mixing(), seed
+
+    def __call__(self, tensors: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Return pixel_values (B, C, H, W) and targets (B, K); labels (B,) too while they are the whole truth."""
+        pixels_BCHW, targets_BK = tensors["pixel_values"], self.plain(tensors["labels"])
+        if self._mixing.active:
+            height, width = pixels_BCHW.shape[2:]
+            mix = self._mixing.draw(height, width, generator(self._seed, Purpose.MIX, step))
+            return {"pixel_values": mix.pictures(pixels_BCHW), "targets": mix.targets(targets_BK)}
+        whole = {"labels": tensors["labels"]} if self._kind == "single_label_classification" else {}
+        return {"pixel_values": pixels_BCHW, "targets": targets_BK, **whole}
+
+    def plain(self, labels: Tensor) -> Tensor:
+        """Return the targets (B, K) of pictures that are not mixed."""
+        if self._kind == "regression":
+            return labels.float().view(len(labels), self._classes)
+        if self._kind == "multi_label_classification":
+            return labels.float() * (1 - self._smoothing) + self._smoothing / 2
+        hot_BK = functional.one_hot(labels, self._classes).float()
+        return hot_BK * (1 - self._smoothing) + self._smoothing / self._classes
+
+
+def balanced_weights(labels: Any, classes: int) -> Tensor:
+    """Return weights (K,) with which every class counts alike, and the mean picture 1.
+
+    Args:
+        labels: (P,) class of every training picture.
+        classes: Number of classes K; each has pictures.
+    """
+    counts_K = torch.bincount(torch.as_tensor(labels), minlength=classes).float()
+    return counts_K.sum() / (classes * counts_K)

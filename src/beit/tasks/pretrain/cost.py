@@ -1,0 +1,59 @@
+"""Floating-point operations and memory of a training step.
+
+Legend: B batch, N patches, M masked patches of a picture, S = 1 + N tokens, D hidden, I intermediate, V codebook size.
+"""
+
+from __future__ import annotations
+
+from beit.config import BeitConfig
+from beit.geometry import patch_grid
+
+_BACKWARD = 2  # the backward pass costs two forward passes: gradients of inputs and of weights
+_KEPT_PER_LAYER = 10  # activations of width D that a layer keeps per token for the backward pass: inputs and outputs of
+# norms and projections, queries, keys, values, both branches; and one or two of width I, around the activation
+_LOGITS = 3  # the logits, their logarithm of probabilities, and the gradient
+
+
+def forward_flops(config: BeitConfig, masked: float) -> float:
+    """Return the floating-point operations of one picture through a model for masked image modelling.
+
+    Multiplications and additions of matrix products are counted, two for each; the rest is below a per cent.
+
+    Args:
+        config: The model.
+        masked: Masked patches M, the only ones that pass the head.
+    """
+    grid = patch_grid(config.image_size, config.patch_size)
+    sequence, width = 1 + grid.patches, config.hidden_size
+    patch = config.num_channels * config.patch_hw[0] * config.patch_hw[1]
+    layer = sequence * (4 * width**2 + 2 * width * config.intermediate_size) + 2 * sequence**2 * width
+    products = grid.patches * patch * width + config.num_hidden_layers * layer + masked * width * config.vocab_size
+    return 2.0 * products
+
+
+def training_flops(config: BeitConfig, masked: float) -> float:
+    """Return the operations of one picture in a training step: forward and backward."""
+    return (1 + _BACKWARD) * forward_flops(config, masked)
+
+
+def activation_bytes(
+    config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, gelu_once: bool = False
+) -> dict[str, float]:
+    """Return the bytes that the backward pass of a training step keeps, estimated.
+
+    The tokenizer, the pictures themselves and what Python and the libraries take are not part of it.
+
+    Args:
+        config: Sizes of the model.
+        pictures: Pictures that go through at once, on one process.
+        masked: Masked patches M of a picture.
+        bytes_per_number: Of an activation; 2 under autocast.
+        gelu_once: Whether the activations of a feed-forward network are kept once, as the kernels of a CPU do.
+    """
+    grid = patch_grid(config.image_size, config.patch_size)
+    sequence = 1 + grid.patches
+    kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + (1 if gelu_once else 2) * config.intermediate_size)
+    return {
+        "activations": float(pictures * config.num_hidden_layers * kept * bytes_per_number),
+        "logits": 4.0 * _LOGITS * pictures * masked * config.vocab_size,
+    }

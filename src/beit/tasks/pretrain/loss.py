@@ -1,0 +1,86 @@
+"""Loss of pre-training: cross-entropy of the visual tokens of masked patches.
+
+Legend: B batch, N patches, m places per picture, M = B * m, V codebook size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
+from beit.tasks.pretrain.start import check_vocabulary
+from beit.tokenizer import TokenEncoder
+from beit.tokenizer.encoding import perplexity
+
+NOTHING = -100  # the label of a place where nothing is to be predicted
+
+
+class PretrainLoss(nn.Module):
+    """Cross-entropy of the visual tokens of masked patches (arXiv 2106.08254, section 2.4, equation 1).
+
+    With patch aggregation that of its second prediction is added (arXiv 2208.06366, section 2.3).
+
+    Raises:
+        ConfigError: If the codebook is larger than the model's vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: BeitForMaskedImageModeling,
+        encoder: TokenEncoder,
+        most_masked: int,
+        aggregation: PatchAggregation | None = None,
+    ) -> None:
+        super().__init__()
+        check_vocabulary(model.config.vocab_size, encoder.tokenizer.vocab_size)
+        self.model = model
+        self.aggregation = aggregation
+        self._most_masked = most_masked
+        self._encoder = encoder  # no module: neither trained, nor saved, nor wrapped with the model
+
+    @torch.no_grad()
+    def prepare(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the inputs of `forward`: pictures, masks, the places of the masked patches, and their visual tokens.
+
+        `places` (B, m) and `labels` (B, m) have room for as many patches as a mask may have; where a mask has fewer,
+        the labels say that nothing is to be predicted. So every batch has the same shapes, and compiles once.
+        """
+        mask_BN = tensors["bool_masked_pos"].flatten(1)
+        places_Bm = mask_BN.int().argsort(dim=1, descending=True, stable=True)[:, : self._most_masked]
+        labels_Bm = visual_tokens(self._encoder, tensors).gather(1, places_Bm)
+        labels_Bm = labels_Bm.masked_fill(~mask_BN.gather(1, places_Bm), NOTHING)
+        wanted = {name: tensors[name] for name in ("pixel_values", "bool_masked_pos")}
+        return {**wanted, "places": places_Bm, "labels": labels_Bm}
+
+    def forward(self, tensors: Mapping[str, Tensor], progress: float = 0.0) -> dict[str, Tensor]:
+        """Return the loss, and the share of masked patches whose token is predicted right, of prepared tensors."""
+        inputs = (tensors["pixel_values"], tensors["bool_masked_pos"], tensors["places"])
+        labels_M = tensors["labels"].flatten()
+        parts: dict[str, Tensor] = {}
+        if self.aggregation is None or not self.training:
+            logits_MV = self.model.masked_logits(*inputs)
+            loss = _cross_entropy(logits_MV, labels_M)
+        else:
+            logits_MV, aggregated_MV = self.aggregation(self.model, *inputs)
+            aggregated = _cross_entropy(aggregated_MV, labels_M)
+            parts["aggregation_loss"] = aggregated.detach()
+            loss = _cross_entropy(logits_MV, labels_M) + aggregated
+        predicted_M, asked_M = logits_MV.detach().argmax(dim=-1), labels_M != NOTHING
+        counts_V = torch.zeros(logits_MV.shape[1], dtype=torch.int64, device=labels_M.device)
+        parts["prediction_perplexity"] = perplexity(counts_V.scatter_add(0, predicted_M, asked_M.long())).float()
+        # no prediction is NOTHING, so what is not asked for is never right
+        return {"loss": loss, "accuracy": (predicted_M == labels_M).sum() / asked_M.sum(), **parts}
+
+
+def _cross_entropy(logits_MV: Tensor, labels_M: Tensor) -> Tensor:
+    return functional.cross_entropy(logits_MV.float(), labels_M, ignore_index=NOTHING)
+
+
+def visual_tokens(encoder: TokenEncoder, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the visual tokens (B, N), row-major, of a batch: as they were stored, or of the tokenizer's views."""
+    stored = tensors.get("visual_tokens")
+    return (encoder(tensors["tokenizer_pixels"]) if stored is None else stored).flatten(1)

@@ -1,0 +1,259 @@
+"""Task of pre-training: a BEiT that predicts the visual tokens of masked patches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from beit.data import Collate, ImageSource, ViewDataset, Views, spread
+from beit.engine.run import run
+from beit.engine.run_folder import RunFolder
+from beit.engine.task import Measured, Stage, Task
+from beit.evaluation.tokenizer.quality import quality_line, says_little
+from beit.geometry import patch_grid
+from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
+from beit.reports.gallery import Scene
+from beit.reports.report import Section, numbers_table
+from beit.settings.groups import GallerySettings
+from beit.settings.inputs import Sources, augmentation, preprocessing
+from beit.settings.model import model_config
+from beit.settings.pretrain import PretrainJob
+from beit.tasks.pretrain.cost import activation_bytes, training_flops
+from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
+from beit.tasks.pretrain.loss import PretrainLoss
+from beit.tasks.pretrain.start import (
+    check_aggregation,
+    check_lengths,
+    check_one_tokenizer,
+    check_tokenizer,
+    check_tokenizer_sharding,
+    checkpoint_model,
+    mask_plan,
+    starting_config,
+    stored_tokens,
+    tokenizer_job,
+)
+from beit.tasks.tokenizer.dvae import DiscreteVAETask
+from beit.tokenizer import (
+    DiscreteVAE,
+    DiscreteVAEConfig,
+    TokenEncoder,
+    VisualTokenizer,
+    load_tokenizer,
+    tokenizer_fingerprint,
+)
+
+_MOST_MEASURED = 10_000  # held-out pictures in the end, at even distances: one process measures, the others wait
+
+
+class PretrainTask(Task[PretrainJob, PretrainLoss]):
+    """Masked image modelling (arXiv 2106.08254), with the patch aggregation of BEiT v2 if asked for.
+
+    Args:
+        settings: The settings.
+        tokenizer: The tokenizer to use, instead of the one that `settings.tokenizer.path` names.
+
+    Raises:
+        ConfigError: If model, tokenizer and masks do not fit together, or there are two tokenizers.
+        CheckpointError: If a model or tokenizer cannot be found or read.
+    """
+
+    title = "pre-training"
+    curves: ClassVar[Mapping[str, Sequence[str]]] = {
+        "Loss": ["loss", "held_out_loss", "aggregation_loss"],
+        "Masked-token accuracy": ["accuracy"],
+        "Perplexity of the predictions in a step": ["prediction_perplexity"],
+        "Gradient norm": ["grad_norm"],
+        "Learning rate": ["lr"],
+        "Weight decay": ["weight_decay"],
+        "Images per second": ["images_per_second"],
+        "Model FLOP utilisation": ["flops_utilisation"],
+        "Share of the time spent waiting for data": ["data_wait"],
+        "Memory, GiB": ["memory_gib"],
+    }
+
+    def __init__(self, settings: PretrainJob, tokenizer: VisualTokenizer | None = None) -> None:
+        super().__init__(settings)
+        self.config = starting_config(settings)
+        self.mask = mask_plan(settings.mask, patch_grid(self.config.image_size, self.config.patch_size))
+        check_aggregation(settings.aggregation, self.config)
+        check_one_tokenizer(settings, tokenizer)
+        check_tokenizer_sharding(settings, tokenizer)
+        if settings.tokenizer.path is not None:
+            tokenizer = load_tokenizer(settings.tokenizer.path)
+        self.tokenizer = tokenizer
+        check_tokenizer(settings, tokenizer, self.config, self.mask.grid)
+        self._checkpoint = checkpoint_model(settings)
+
+    def start(self) -> None:
+        """Refuse lengths and stored tokens that do not fit."""
+        check_lengths(self.settings, self.tokenizer, len(self.sources.train), self.world)
+        self._stored = stored_tokens(self.settings, self.tokenizer, self.mask.grid)
+
+    def first(self, folder: Path) -> Stage | None:
+        """Return the training of a tokenizer on the same pictures, unless there is one."""
+        if self.tokenizer is not None:
+            return None
+        return Stage(DiscreteVAETask, tokenizer_job(self.settings, self.mask.grid, folder / "tokenizer"), "tokenizer.")
+
+    def receive(self, model: Path | None) -> None:
+        """Take the tokenizer that was trained, and report its quality; None: one of its size, untrained."""
+        if model is None:
+            own = tokenizer_job(self.settings, self.mask.grid, Path(self.settings.run.output))
+            self.tokenizer = DiscreteVAE(DiscreteVAEConfig(**asdict(own.codebook), image_size=own.image_size))
+            return
+        self.tokenizer = load_tokenizer(model)
+        if self.accelerator.is_main_process:
+            quality = RunFolder(model.parent).read_result()
+            print(f"tokenizer: {quality_line(quality)}")  # noqa: T201  # pre-training can be no better than its tokenizer
+            if warning := says_little(quality):
+                logging.getLogger(__name__).warning(warning)
+
+    def build(self) -> PretrainLoss:
+        """Return the loss over the checkpoint's model, or a new one with the tokenizer's vocabulary."""
+        vocab_size = self._found_tokenizer.vocab_size
+        model = self._checkpoint
+        if model is None:
+            model = BeitForMaskedImageModeling(model_config(self.settings.model, vocab_size=vocab_size))
+        settings = self.settings.aggregation
+        aggregation = PatchAggregation(model, settings.early_layer, settings.layers) if settings.early_layer else None
+        return PretrainLoss(model, self.encoder, self.mask.count, aggregation)
+
+    @property
+    def model(self) -> BeitForMaskedImageModeling:
+        """The model that is pre-trained."""
+        return self.module.model
+
+    @property
+    def _found_tokenizer(self) -> VisualTokenizer:
+        assert self.tokenizer is not None  # noqa: S101  # for the type checker: `receive` has been called
+        return self.tokenizer
+
+    @cached_property
+    def encoder(self) -> TokenEncoder:
+        """The tokenizer, ready to encode."""
+        encoding = self.settings.tokenizer.encoding
+        return TokenEncoder(
+            self._found_tokenizer, self.accelerator.device, encoding.precision, encoding.compile
+        )  # fmt: skip
+
+    def views(self) -> Views:
+        """Return the random views: one crop for the model and for the tokenizer."""
+        settings, (rows, columns) = self.settings, self.mask.grid
+        view = preprocessing(settings.model, self.config.image_hw, settings.checkpoint)
+        stride = self._found_tokenizer.stride
+        return Views(view, augmentation(settings.augment), (rows * stride, columns * stride))
+
+    @cached_property
+    def dataset(self) -> ViewDataset:
+        """The pictures to train on; those whose tokens are stored need no view for the tokenizer."""
+        shown = self.views() if self._stored is None else replace(self.views(), tokenizer_hw=None)
+        settings = self.settings
+        return ViewDataset(
+            self.sources.train, shown, settings.run.seed, True, settings.fixed_views, self._stored
+        )  # fmt: skip
+
+    @cached_property
+    def collate(self) -> Collate:
+        """Samples to batches, with their masks."""
+        return Collate(self.settings.run.seed, self.mask)
+
+    def prepare(self, tensors: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor]:
+        """Return pictures, masks and the visual tokens to predict."""
+        return self.module.prepare(tensors)
+
+    def count(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the number of masked patches."""
+        return tensors["bool_masked_pos"].sum().float()
+
+    def jax_loss(self, flax: Any) -> Any:
+        """Return the loss in JAX."""
+        from beit.tasks.pretrain.jax_loss import masked_image_modeling_loss  # JAX is an extra
+
+        if self.module.aggregation is not None:
+            return super().jax_loss(flax)
+        return masked_image_modeling_loss(flax)
+
+    def held_out(self, source: ImageSource) -> float:
+        """Return the mean cross-entropy over the masked patches of some held-out pictures."""
+        with self.accelerator.autocast():
+            return held_out_loss(self.module, source, self.plain_views, self.mask, self.settings.run.seed, *self._pass)
+
+    def measure(self, model: nn.Module, source: ImageSource) -> Measured:
+        """Measure masked-token prediction beside predicting the token frequencies."""
+        some = Sources(self.sources.train, spread(source, _MOST_MEASURED))
+        assert isinstance(model, BeitForMaskedImageModeling)  # noqa: S101  # for the type checker
+        loss = PretrainLoss(model, self.encoder, self.mask.count)
+        with self.accelerator.autocast():
+            quality, broken = measure_pretraining(
+                loss, self.encoder, some, self.plain_views, self.mask, self.settings.run.seed, *self._pass
+            )
+        numbers, rule = asdict(quality), "the token frequencies"
+        levels = {"Loss": (rule, quality.frequency_loss), "Masked-token accuracy": (rule, quality.frequency_accuracy)}
+        title = "Masked patches of held-out pictures"
+        return Measured(
+            numbers, broken, lambda: [Section(title, verdict(numbers) or "", table=numbers_table(numbers))], levels
+        )
+
+    @cached_property
+    def plain_views(self) -> Views:
+        """The views of evaluation."""
+        return replace(self.views(), augmentation=None)
+
+    @property
+    def _pass(self) -> tuple[int, int]:
+        """Pictures at once, which are known to fit the memory, and workers."""
+        train = self.settings.train
+        return max(1, train.batch_size // self.world // train.accumulate), self.settings.data.workers
+
+    @property
+    def gallery(self) -> GallerySettings:
+        """Settings of the gallery."""
+        return self.settings.gallery
+
+    def scene(self) -> Scene:
+        """Return held-out pictures with hidden patches, for the gallery."""
+        seed, count = self.settings.run.seed, self.settings.gallery.pictures
+        return HiddenPatches(self.model, self.encoder, self.sources.val, self.plain_views, self.mask, seed, count)
+
+    def identity(self) -> Mapping[str, str]:
+        """Return the tokenizer's fingerprint."""
+        return {"tokenizer": tokenizer_fingerprint(self._found_tokenizer)}
+
+    def flops(self) -> float:
+        """Return the operations of one picture in a training step, without the tokenizer."""
+        return training_flops(self.model.config, self.mask.count)
+
+    def activations(self, pictures: int) -> Mapping[str, float]:
+        """Return the bytes that a step keeps, estimated."""
+        half = self.accelerator.mixed_precision == "bf16"
+        gelu_once = self.accelerator.device.type == "cpu" and not half
+        return activation_bytes(self.model.config, pictures, self.mask.count, 2 if half else 4, gelu_once)
+
+    def save(self, folder: Path, model: Any = None) -> None:
+        """Write the model, or another such as its moving average, and its preprocessing into a folder."""
+        super().save(folder, model)
+        settings = self.settings
+        preprocessing(settings.model, self.model.config.image_hw, settings.checkpoint).save_pretrained(folder)
+
+
+def pretrain(job: PretrainJob, tokenizer: VisualTokenizer | None = None) -> RunFolder:
+    """Pre-train a BEiT and leave model, metrics and report in the run folder, which is returned.
+
+    Without `tokenizer.path` a tokenizer is trained first, on the same pictures, in `tokenizer/` inside the run folder.
+
+    Args:
+        job: The settings.
+        tokenizer: Any `VisualTokenizer`, to use instead of the one that `job.tokenizer.path` names.
+
+    Raises:
+        ConfigError: If model, tokenizer, masks and stored tokens do not fit together.
+        DataError: If there are no pictures, or too many are broken.
+    """
+    return run(PretrainTask, job, tokenizer=tokenizer)

@@ -1,0 +1,96 @@
+"""Pixels of each class in the label maps of a training, which are read before the first step.
+
+Legend: K classes.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from beit.data import ImageSource, Scene, spread
+from beit.errors import DataError
+from beit.image import IGNORED
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """Counts over the label maps that were read.
+
+    Attributes:
+        classes: Names.
+        pixels_K: Pixels of each class.
+        ignored: Pixels of none.
+        label_maps: How many were read.
+    """
+
+    classes: list[str]
+    pixels_K: NDArray[np.int64]
+    ignored: int
+    label_maps: int
+
+    def table(self) -> list[list[str]]:
+        """Return rows for reading: class, pixels, share of those that have a class."""
+        total = max(1, int(self.pixels_K.sum()))
+        counts = zip(self.classes, self.pixels_K.tolist(), strict=True)
+        rows = [[name, f"{pixels:,}", f"{pixels / total:.2%}"] for name, pixels in counts]
+        return [*rows, ["(none)", f"{self.ignored:,}", ""]]
+
+    def __str__(self) -> str:
+        """Return a line for each class."""
+        rows = self.table()
+        width = max(len(row[0]) for row in rows)
+        lines = [f"  {name:<{width}}  {pixels:>15}  {share:>7}" for name, pixels, share in rows]
+        return "\n".join([f"pixels in {self.label_maps:,} label maps:", *lines])
+
+
+def count_pixels(source: ImageSource, most: int | None, visible: bool = False) -> PixelCounts:
+    """Read label maps, and count the pixels of each class.
+
+    Args:
+        source: Scenes.
+        most: Label maps to read, at even distances; None: all.
+        visible: Whether to show the progress.
+
+    Raises:
+        DataError: Naming the first label map of another size than its picture, or with what stands for no class, and
+            how many others there are; or that there is one class at most.
+    """
+    some = source if most is None else spread(source, most)
+    names = list(source.classes or ())
+    counts, wrong = np.zeros(IGNORED + 1, np.int64), list[str]()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(_counted, repeat(some), range(len(some)))
+        for result in track(found, "reading label maps", len(some), console=Console(stderr=True), disable=not visible):
+            if isinstance(result, str):
+                wrong.append(result)
+            else:
+                counts += result
+    if wrong:
+        more = f" ({len(wrong) - 1} more of {len(some)} label maps are wrong)" if len(wrong) > 1 else ""
+        raise DataError(wrong[0] + more)
+    pixels_K = counts[: len(names)]
+    if (pixels_K > 0).sum() < 2:
+        present = [name for name, pixels in zip(names, pixels_K.tolist(), strict=True) if pixels]
+        raise DataError(f"the label maps have {len(present)} class{'es' * (not present)} {present}; expected 2 or more")
+    return PixelCounts(names, pixels_K, int(counts[IGNORED]), len(some))
+
+
+def _counted(source: ImageSource, index: int) -> NDArray[np.int64] | str:
+    """Return the pixels of each class in a label map, or what is wrong with it; a broken picture is left to the run."""
+    try:
+        scene = source.open(index)
+    except DataError:
+        return np.zeros(IGNORED + 1, np.int64)
+    assert isinstance(scene, Scene)  # noqa: S101  # for the type checker
+    try:
+        return np.bincount(scene.label_map().ravel(), minlength=IGNORED + 1)
+    except DataError as error:
+        return str(error)

@@ -1,0 +1,1 @@
+"""Training of tokenizers: the discrete VAE and VQ-KD."""

@@ -1,0 +1,83 @@
+"""Task of training a discrete VAE, the tokenizer of DALL-E.
+
+Legend: B batch, C channels, h x w tokens, H x W pixels, V codebook size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from beit.engine.run import run
+from beit.engine.run_folder import RunFolder
+from beit.engine.schedule import cosine
+from beit.settings.tokenizer import CodebookLossSettings, TokenizerJob
+from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
+from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
+from beit.tokenizer.config import check_side
+from beit.tokenizer.loss import reconstruction_loss, token_divergences
+
+
+class DiscreteVAELoss(nn.Module):
+    """The loss of a discrete VAE (arXiv 2102.12092, section 2.1 and appendix A).
+
+    The whole is divided by the number of pixel values, so that the reconstruction is a mean over them and the KL,
+    summed over the tokens of a picture, is weighed against the reconstruction summed over its pixels.
+    """
+
+    def __init__(self, model: DiscreteVAE, settings: CodebookLossSettings) -> None:
+        super().__init__()
+        self.model = model
+        self.codebook = CodebookWatch(model.vocab_size, settings.dead_after)
+        self._settings = settings
+
+    def forward(self, tensors: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
+        """Return the loss and its parts at a point of the run."""
+        settings, pixels_BCHW = self._settings, tensors["tokenizer_pixels"]
+        temperature = cosine(*settings.temperature, progress / settings.anneal_share)
+        kl_weight = cosine(*settings.kl_weight, progress / settings.kl_ramp_share)
+        decoded, logits_BVhw = self.model(pixels_BCHW, temperature)
+        reconstruction = reconstruction_loss(settings.reconstruction, decoded, pixels_BCHW)
+        kl, imbalance = token_divergences(logits_BVhw)
+        tokens_per_value = logits_BVhw[0, 0].numel() / pixels_BCHW[0].numel()
+        loss = reconstruction + tokens_per_value * (kl_weight * kl + settings.balance_weight * imbalance)
+        usage = self.codebook(logits_BVhw.detach().argmax(dim=1))
+        return {"loss": loss, "reconstruction": reconstruction.detach(), "kl": kl.detach(), **usage}
+
+
+class DiscreteVAETask(TokenizerTask[TokenizerJob, DiscreteVAELoss]):
+    """Training of a discrete VAE with random weights."""
+
+    title = "tokenizer"
+    watched = "l2"
+    measured_with = "Measured with hard tokens."
+    curves: ClassVar[Mapping[str, Sequence[str]]] = {
+        "Loss": ["loss", "reconstruction"],
+        "KL to uniform": ["kl"],
+        "Perplexity of the codes in a step": ["perplexity"],
+        "Dead codes": ["dead_codes"],
+        "Held-out squared error": ["l2"],
+        "Learning rate": ["lr"],
+    }
+
+    def __init__(self, settings: TokenizerJob) -> None:
+        super().__init__(settings)
+        self._config = DiscreteVAEConfig(**asdict(settings.codebook), image_size=settings.image_size)
+        check_side(settings.image_size, self._config.patch_size)
+
+    def build(self) -> DiscreteVAELoss:
+        """Return the loss over a tokenizer with random weights."""
+        return DiscreteVAELoss(DiscreteVAE(self._config), self.settings.loss)
+
+
+def train_tokenizer(job: TokenizerJob) -> RunFolder:
+    """Train a discrete VAE and leave model, metrics and report in the run folder, which is returned.
+
+    Raises:
+        ConfigError: If the settings do not fit together.
+        DataError: If there are no pictures, or too many are broken.
+    """
+    return run(DiscreteVAETask, job)

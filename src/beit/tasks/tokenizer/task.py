@@ -1,0 +1,103 @@
+"""Common part of the tokenizer trainings: views, use of the codebook, measurement, report.
+
+Legend: V codebook size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+from beit.data import ImageSource, Views
+from beit.engine.task import M, Measured, Task
+from beit.errors import ConfigError
+from beit.evaluation.tokenizer.drawings import reconstruction_section
+from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
+from beit.reports.report import Section, numbers_table
+from beit.settings.inputs import augmentation
+from beit.settings.tokenizer import DistillJob, TokenizerJob
+from beit.tokenizer import TokenEncoder, Tokenizer
+from beit.tokenizer.encoding import count_tokens, perplexity
+from beit.tokenizer.teacher import Teacher
+
+
+class CodebookWatch(nn.Module):
+    """Counter of the steps since each code was last used; part of the checkpoint, so that it survives a kill.
+
+    Args:
+        vocab_size: Codebook size V.
+        dead_after: Steps without a single use, over all processes, after which a code counts as dead.
+    """
+
+    def __init__(self, vocab_size: int, dead_after: int) -> None:
+        super().__init__()
+        self._dead_after = dead_after
+        self.register_buffer("unused_steps", torch.zeros(vocab_size, dtype=torch.int64))
+        self.unused_steps: Tensor
+
+    @torch.no_grad()
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Take note of the tokens of a step; return `perplexity` (1 to V, of this step) and `dead_codes` (0 to V)."""
+        counts_V = count_tokens(tokens, len(self.unused_steps))
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(counts_V)
+        if self.training:
+            self.unused_steps.add_(1).masked_fill_(counts_V > 0, 0)
+        dead = (self.unused_steps >= self._dead_after).sum()
+        return {"perplexity": perplexity(counts_V).float(), "dead_codes": dead.float()}
+
+
+Job = TypeVar("Job", TokenizerJob, DistillJob)
+
+
+class TokenizerTask(Task[Job, M]):
+    """Task whose trained model is a tokenizer.
+
+    Attributes:
+        measured_with: Words of the report on how its numbers were measured.
+        teacher: For VQ-KD, the teacher whose features are predicted.
+    """
+
+    measured_with: ClassVar[str] = ""
+    teacher: Teacher | None = None
+
+    def start(self) -> None:
+        """Refuse a layer-wise decay, which tokenizers have not, and batches that cannot be."""
+        if self.settings.optim.layer_decay != 1:
+            raise ConfigError(
+                f"optim.layer_decay is {self.settings.optim.layer_decay}; tokenizers have none: leave it out"
+            )
+        self.schedule.check_batch()
+        super().start()
+
+    def views(self) -> Views:
+        """Return the random views of the tokenizer's input."""
+        plain = tokenizer_views(self.settings.image_size)
+        return Views(plain.preprocessing, augmentation(self.settings.augment), plain.tokenizer_hw)
+
+    def measure(self, model: nn.Module, source: ImageSource) -> Measured:
+        """Measure a copy of the tokenizer, which goes on learning meanwhile."""
+        tokenizer: Any = deepcopy(model)
+        encoder = TokenEncoder(tokenizer, self.accelerator.device, precision="fp32")
+        side, train, workers = self.settings.image_size, self.settings.train, self.settings.data.workers
+        quality, broken = measure_tokenizer(encoder, source, side, train.batch_size, workers, self.teacher)
+        numbers = quality.numbers()
+
+        def sections() -> Sequence[Section]:
+            return [
+                Section("Held-out pictures", self.measured_with, table=numbers_table(numbers)),
+                reconstruction_section(encoder, source, side),
+            ]
+
+        return Measured(numbers, broken, lambda: list(sections()))
+
+    def load(self, folder: Path) -> None:
+        """Fill the tokenizer from a folder."""
+        model: Any = self.model
+        kind: type[Tokenizer] = type(model)
+        model.load_state_dict(kind.from_pretrained(folder).state_dict())

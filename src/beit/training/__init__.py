@@ -1,1 +1,0 @@
-"""Training jobs: one loop, and one wiring file per job."""

@@ -1,1 +1,0 @@
-"""The parts of a fine-tuning for classes, labels or numbers."""

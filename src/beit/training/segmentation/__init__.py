@@ -1,1 +1,0 @@
-"""The parts of a segmentation training: its scenes, its model, its objective and its scores."""

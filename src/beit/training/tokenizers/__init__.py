@@ -1,1 +1,0 @@
-"""The parts of both trainings of a tokenizer, and what a tokenizer is measured by."""

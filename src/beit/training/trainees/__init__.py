@@ -1,1 +1,0 @@
-"""What the loop trains, in torch or in JAX, with everything that a checkpoint holds."""

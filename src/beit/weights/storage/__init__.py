@@ -1,0 +1,1 @@
+"""Storage of tensors: bounded reading of bytes, and arrays without copies."""

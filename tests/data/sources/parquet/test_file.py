@@ -1,0 +1,57 @@
+"""One parquet file of pictures."""
+
+import pytest
+
+from beit.data import open_source
+from beit.errors import DataError
+
+
+def test_cifar10_parquet(real_data):
+    source = open_source(str(real_data / "cifar10" / "test.parquet"))
+    assert len(source.classes) == 10
+    assert len(source) == len(source.labels)
+    assert source.load(3).size == (32, 32)
+    assert source.name(3).endswith("test.parquet, row 3")
+
+
+def test_parquet_without_labels_and_with_bare_bytes(tmp_path, pictures):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = (pictures / "cat" / "0.png").read_bytes()
+    pq.write_table(pa.table({"img": [content, b"broken", None]}), tmp_path / "x.parquet")
+    source = open_source(str(tmp_path / "x.parquet"))
+    assert source.labels is None
+    assert source.load(0).mode == "RGB"
+    with pytest.raises(DataError, match="row 1 is not a picture"):
+        source.load(1)
+    with pytest.raises(DataError, match="row 2 holds no image bytes"):
+        source.load(2)
+    assert len(open_source(str(tmp_path), min_side=1)) == 3, "a folder of parquet files"
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [(["b", "a", "b"], ["a", "b"]), ([7, 3, 7], ["3", "7"]), (["b", None, "a"], None), ([[1], [2], [1, 2]], None)],
+)
+def test_parquet_labels(tmp_path, pictures, labels, classes):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = (pictures / "cat" / "0.png").read_bytes()
+    pq.write_table(pa.table({"image": [content] * 3, "label": labels}), tmp_path / "x.parquet")
+    if classes is None:
+        with pytest.raises(DataError, match="expected one class per row, none missing"):
+            open_source(str(tmp_path / "x.parquet"))
+    else:
+        source = open_source(str(tmp_path / "x.parquet"))
+        assert [source.classes[label] for label in source.labels] == [str(label) for label in labels]
+
+
+def test_a_parquet_file_of_other_things(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"has the columns \['text'\]; expected image bytes"):
+        open_source(str(tmp_path / "x.parquet"))

@@ -1,0 +1,38 @@
+"""Footers of parquet files: rows, columns and labels without the pictures."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
+from beit.errors import DataError
+
+
+def footer(**columns):
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": [b"no picture"] * 2, **columns}), file)
+    found = read_footer(file, first_picture=True)
+    assert isinstance(found, ParquetFooter)
+    return found
+
+
+def test_rows_and_columns():
+    found = footer(label=[3, 1])
+    assert (found.rows, found.columns, found.labels.num_rows) == (2, ["image", "label"], 2)
+    assert footer().labels is None
+
+
+def test_what_is_no_parquet_file():
+    assert "\n" not in read_footer(io.BytesIO(b"PAR1 and nothing more"))
+
+
+def test_labels_of_several_files_are_one_list():
+    classes, labels = joined_labels([footer(label=["b", "c"]), footer(label=["a", "c"])], "here")
+    assert classes == ["a", "b", "c"]
+    assert np.array_equal(labels, [1, 2, 0, 2])
+    assert joined_labels([footer(label=["b", "c"]), footer()], "here") == (None, None)
+    with pytest.raises(DataError, match="the labels of here differ in kind between its files"):
+        joined_labels([footer(label=["b", "c"]), footer(label=[1, 2])], "here")

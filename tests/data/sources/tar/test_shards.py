@@ -1,0 +1,92 @@
+"""Tar shards of pictures, and those that cannot be read."""
+
+import os
+import pickle
+
+import pytest
+
+from beit.data import fingerprint, open_source
+from beit.data.sources.tar.shards import OpenFiles
+from beit.errors import DataError
+from tests.shards import number_of, picture_bytes, write_shards, write_tar
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "beit" / "shards"
+
+
+def cut(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+
+
+def test_the_fingerprint_follows_the_content(tmp_path):
+    paths = write_shards(tmp_path / "a")
+    before = fingerprint(open_source(str(tmp_path / "a")))
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert fingerprint(open_source(str(tmp_path / "b"))) == before
+    (tmp_path / "b" / paths[2].name).unlink()
+    assert fingerprint(open_source(str(tmp_path / "b"))) != before
+
+
+DAMAGES = {
+    "in a picture": (lambda path: cut(path, 512 * 9 + 100), "unexpected end of data|cut off or damaged"),
+    "between two": (lambda path: cut(path, 512 * 4), "cut off or damaged at byte 2048"),
+    "in a header": (lambda path: cut(path, 512 * 4 + 70), "cut off or damaged at byte 2048"),
+    "empty": (lambda path: path.write_bytes(b""), "no tar file"),
+    "no tar": (lambda path: path.write_bytes(b"<html>not found</html>" * 99), "no tar file"),
+    "gzip": (lambda path: path.write_bytes(b"\x1f\x8b" + bytes(2000)), "compressed by gzip"),
+    "gone": (lambda path: path.unlink(), "No such file"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
+    "no pictures": (lambda path: write_tar(path, [("a.txt", b"x")]), "holds no pictures"),
+    "overwritten": (lambda path: path.write_bytes(path.read_bytes()[:2048] + b"\x55" * 9000), "damaged at byte 2048"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_unreadable_shard_is_named_and_left_out(tmp_path, damage):
+    paths = write_shards(tmp_path / "shards")
+    harm, reason = DAMAGES[damage]
+    harm(paths[1])
+    source = open_source(str(tmp_path / "shards" / "train-{000..003}.tar"))
+    assert len(source) == 30
+    assert [number_of(source.load(index)) for index in (9, 10)] == [9, 20]
+    (broken,) = source.broken_shards
+    assert broken.name == str(paths[1])
+    with pytest.raises(DataError, match=reason):
+        raise DataError(broken.reason)
+    assert "\n" not in broken.reason
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_shard_without_permission(tmp_path):
+    paths = write_shards(tmp_path / "shards")
+    paths[0].chmod(0)
+    assert [shard.reason for shard in open_source(str(tmp_path / "shards")).broken_shards] == ["Permission denied"]
+
+
+def test_pictures_that_break_later_are_named(tmp_path):
+    path = write_tar(tmp_path / "x.tar", [("a.png", b"no picture"), ("b.jpg", picture_bytes(2, "JPEG")[:-200])])
+    source = open_source(str(path))
+    with pytest.raises(DataError, match=r"x\.tar/a\.png is not a picture"):
+        source.load(0)
+    with pytest.raises(DataError, match=r"x\.tar/b\.jpg is broken"):
+        source.load(1)
+    cut(path, 600)
+    with pytest.raises(DataError, match=r"x\.tar.* is cut off.*fetch it again"):
+        source.load(1)
+    path.unlink()
+    reopened = pickle.loads(pickle.dumps(source))  # noqa: S301  # as a worker process that is not forked gets it
+    with pytest.raises(DataError, match=r"x\.tar.*cannot be read: No such file"):
+        reopened.load(1)
+
+
+def test_few_files_stay_open(tmp_path, monkeypatch):
+    monkeypatch.setattr("beit.data.sources.tar.shards._MOST_OPEN", 2)
+    files = OpenFiles()
+    for round_ in range(3):
+        for name in "abcd":
+            (tmp_path / name).write_bytes(b"0123" + name.encode())
+            assert files.read(tmp_path / name, 3, 9) == b"3" + name.encode(), round_
+    assert len(files._handles) == 2

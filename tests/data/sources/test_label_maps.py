@@ -1,0 +1,60 @@
+"""Label maps: numbers and colours to classes, and files of classes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beit.data import CITYSCAPES, LabelIds, read_classes
+from beit.errors import DataError
+from tests.data.scenes import mask_image
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_numbers_are_classes(mode):
+    found = LabelIds(4, ignored=frozenset({11})).classes_of(mask_image([[0, 3], [11, 255]], mode), "m")
+    np.testing.assert_array_equal(found, [[0, 3], [255, 255]])
+
+
+def test_reduced_numbers_and_mapped_ones():
+    reduced = LabelIds(150, reduce=True).classes_of(mask_image([[0, 1, 150, 255]]), "m")
+    np.testing.assert_array_equal(reduced, [[255, 0, 149, 255]])
+    streets = LabelIds(19, mapping=CITYSCAPES).classes_of(mask_image([[0, 7, 8, 33, 29, 255]]), "m")
+    np.testing.assert_array_equal(streets, [[255, 0, 1, 18, 255, 255]])
+    assert len(CITYSCAPES) == 19
+
+
+def test_colours_are_looked_up(tmp_path):
+    file = tmp_path / "classes.txt"
+    file.write_text("road 128 64 128\nside walk 244 35 232\nignored 0 0 0\n")
+    named = read_classes(str(file))
+    assert named.names == ["road", "side walk"]
+    colours = np.array([[[244, 35, 232], [0, 0, 0], [128, 64, 128]]], np.uint8)
+    ids = LabelIds(2, colours=named.colours)
+    np.testing.assert_array_equal(ids.classes_of(Image.fromarray(colours), "m"), [[1, 255, 0]])
+    colours[0, 0] = 1
+    with pytest.raises(DataError, match=r"m has the colour \(1, 1, 1\), which is that of no class"):
+        ids.classes_of(Image.fromarray(colours), "m")
+    with pytest.raises(DataError, match="their classes are unknown"):
+        LabelIds(2).classes_of(Image.fromarray(colours), "m")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\n", "names 1 classes; expected 2 to 255"),
+        ("a\nb\na\n", "names 'a' twice"),
+        ("a 1 2 3\nb\n", "gives colours, but none for 'b'"),
+        ("a 1 2 3\nb 1 2 3\n", "one colour to two classes"),
+    ],
+)
+def test_class_files_that_make_no_sense(tmp_path, text, message):
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_classes(str(tmp_path / "classes.txt"))
+
+
+def test_numbers_out_of_range_are_named():
+    with pytest.raises(
+        DataError, match="m has the number 4, 9; expected 0 to 3, one for each of the 4 classes, or 255"
+    ):
+        LabelIds(4).classes_of(mask_image([[0, 4], [9, 255]]), "m")

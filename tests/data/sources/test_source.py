@@ -1,0 +1,40 @@
+"""Parts of a collection, and the fingerprint of one."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beit.data import Subset, fingerprint, open_source, spread
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name in ("a", "b", "c"):
+        Image.effect_noise((16, 16), 50).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def test_a_moved_folder_keeps_its_fingerprint_and_a_changed_one_does_not(pictures):
+    before = fingerprint(open_source(str(pictures)))
+    assert fingerprint(open_source(str(pictures))) == before
+    moved = pictures.rename(pictures.with_name("moved"))
+    assert fingerprint(open_source(str(moved))) == before
+    (moved / "b.png").rename(moved / "d.png")
+    assert fingerprint(open_source(str(moved))) != before
+    (moved / "d.png").rename(moved / "b.png")
+    Image.effect_noise((16, 16), 50).save(moved / "b.png")
+    assert fingerprint(open_source(str(moved))) != before
+
+
+def test_a_part_knows_its_place_in_the_whole():
+    whole = open_source("digits:test")
+    part = Subset(Subset(whole, np.array([5, 7, 9])), np.array([2, 0]))
+    assert [part.origin(0), part.origin(1)] == [9, 5]
+    assert fingerprint(spread(whole, 10**6)) == fingerprint(whole)
+    assert list(part.contents()) == list(whole.contents())
+    assert fingerprint(open_source("digits:train")) != fingerprint(whole)
+
+
+def test_a_broken_picture_does_not_stop_the_fingerprint(pictures):
+    (pictures / "e.png").write_text("no picture")
+    assert len(fingerprint(open_source(str(pictures)))) == 64

@@ -1,0 +1,103 @@
+"""Batches are bitwise the same whatever loads them, wherever the pictures lie; the run decides when a worker stops."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from beit.data import (
+    PAIR,
+    Augmentation,
+    BatchOrder,
+    Collate,
+    MaskPlan,
+    RandAugment,
+    ViewDataset,
+    Views,
+    open_source,
+    split,
+    training_batches,
+)
+from beit.geometry import Grid
+from beit.image import Preprocessing
+from tests.shards import write_parquet, write_shards
+
+VIEWS = Views(Preprocessing((16, 16), (18, 18)), Augmentation(color_jitter=0.4), (8, 8))
+
+
+STEPS, BATCH_SIZE = 6, 8
+
+
+@pytest.fixture(params=["folder", "parquet", "tar"])
+def source(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = tmp_path / "pictures"
+    if request.param == "tar":
+        write_shards(place)
+    elif request.param == "parquet":
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+        write_parquet(place)
+    else:
+        place.mkdir()
+        rng = np.random.default_rng(0)
+        for number in range(40):
+            pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / f"{number:02d}.{'jpg' if number % 2 else 'png'}")
+    return open_source(str(place))
+
+
+def batches(source, window, workers=0, start=0, rank=0, world=1):
+    train, _ = split(source, 0.1, seed=1)
+    dataset = ViewDataset(train, VIEWS, seed=5, replace_broken=True)
+    order = BatchOrder(len(train), BATCH_SIZE, STEPS, 5, start, rank, world, window, dataset.shard_sizes)
+    return list(training_batches(dataset, order, Collate(5, MaskPlan(Grid(4, 4), count=6, min_block=2)), workers))
+
+
+def assert_same(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.indices == other.indices
+        assert one.tensors.keys() == other.tensors.keys()
+        assert all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+
+
+@pytest.mark.parametrize("window", [None, 12])
+def test_workers_ranks_and_resumes(source, window):
+    alone = batches(source, window)
+    assert len({index for batch in alone[:4] for index in batch.indices}) == 32
+    for workers in (1, 2):
+        assert_same(batches(source, window, workers), alone)
+    for start in (1, 3, 5):
+        assert_same(batches(source, window, start=start), alone[start:])
+    assert_same(batches(source, window, workers=2, start=4), alone[4:])
+    for world in (2, 4):
+        ranks = [batches(source, window, rank=rank, world=world) for rank in range(world)]
+        for step, whole in enumerate(alone):
+            assert sorted(pair for rank in ranks for pair in shown(rank[step])) == sorted(shown(whole))
+
+
+def shown(batch):
+    """The pictures of a batch with their pixels; one may be there for two epochs."""
+    pixels = batch.tensors["pixel_values"].numpy()
+    return [(index, view.tobytes()) for index, view in zip(batch.indices, pixels, strict=True)]
+
+
+def test_a_window_is_another_order_of_the_same_pictures(source):
+    whole, windowed = batches(source, None), batches(source, 12)
+    assert [batch.indices for batch in whole] != [batch.indices for batch in windowed]
+    seen = [[index for batch in one for index in batch.indices][:36] for one in (whole, windowed)]
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(36))
+
+
+FULL = Augmentation(rand_augment=RandAugment(), erase=0.5)
+
+
+def test_batches_with_everything_on_do_not_depend_on_workers(pictures):
+    def batches(workers):
+        dataset = ViewDataset(open_source(str(pictures)), Views(Preprocessing((32, 32), 36), FULL), 5, True)
+        return list(training_batches(dataset, BatchOrder(len(dataset), 4, 6, 5, together=PAIR), Collate(5), workers))
+
+    alone = batches(0)
+    for workers in (1, 2):
+        for one, other in zip(alone, batches(workers), strict=True):
+            assert one.indices == other.indices
+            assert torch.equal(one.tensors["pixel_values"], other.tensors["pixel_values"])

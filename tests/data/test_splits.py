@@ -1,0 +1,68 @@
+"""Splits and subsets of a collection."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beit.data import BatchOrder, Subset, few_per_class, open_source, split
+from beit.errors import DataError
+
+
+def test_split_is_stratified_and_complete(pictures):
+    source = open_source(str(pictures))
+    train, val = split(source, 0.3, seed=1, stratified=True)
+    assert np.bincount(val.labels).tolist() == [2, 2]
+    names = [part.name(index) for part in (train, val) for index in range(len(part))]
+    assert sorted(names) == sorted(source.name(index) for index in range(12))
+    assert [val.name(0)] == [split(source, 0.3, seed=1, stratified=True)[1].name(0)]
+
+
+def test_a_class_with_one_picture_cannot_be_split(pictures):
+    (pictures / "eel").mkdir()
+    Image.new("RGB", (9, 9)).save(pictures / "eel" / "only.png")
+    with pytest.raises(DataError, match="class 'eel' has 1 picture; expected at least 2"):
+        split(open_source(str(pictures)), 0.3, seed=0, stratified=True)
+
+
+def test_few_per_class():
+    source = open_source("digits:train")
+    some = few_per_class(source, 10, seed=0)
+    assert np.bincount(some.labels).tolist() == [10] * 10
+    assert some.name(0) != few_per_class(source, 10, seed=1).name(0) or len(some) == len(source)
+    with pytest.raises(DataError, match=r"data\.per_class asks for 200"):
+        few_per_class(source, 200, seed=0)
+
+
+def test_few_per_class_needs_labels(pictures):
+    with pytest.raises(DataError, match="needs pictures of one class each"):
+        few_per_class(open_source(str(pictures / "cat")), 1, seed=0)
+
+
+class Sharded:
+    """A source of digits, said to lie in shards."""
+
+    def __new__(cls):
+        source = open_source("digits:train")
+        source.shard_sizes = np.array([400, 400, 400, 97])
+        return source
+
+
+def test_parts_of_a_collection_know_their_share_of_each_shard():
+    source = Sharded()
+    train, val = split(source, 0.2, seed=0)
+    assert (train.shard_sizes + val.shard_sizes).tolist() == [400, 400, 400, 97]
+    assert train.shard_sizes.sum() == len(train)
+    few = few_per_class(train, 5, seed=0)
+    assert few.shard_sizes.sum() == 50
+    origins = np.array([few.origin(index) for index in range(50)])
+    assert np.bincount(origins // 400, minlength=4).tolist() == few.shard_sizes.tolist()
+    assert Subset(source, np.array([5, 3])).shard_sizes is None, "not in the order of the shards"
+
+
+def test_a_split_is_still_read_shard_by_shard():
+    train, _ = split(Sharded(), 0.2, seed=0)
+    seen = BatchOrder(len(train), 100, 10, 0, window=100, shard_sizes=train.shard_sizes)
+    for batch in seen:
+        assert len({train.origin(index) // 400 for epoch, index in batch if epoch == 0}) <= 3, (
+            "the last shard is smaller"
+        )

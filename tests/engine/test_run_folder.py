@@ -1,0 +1,68 @@
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from accelerate import Accelerator
+
+from beit.engine.run_folder import open_run_folder
+from beit.errors import ConfigError
+from beit.settings.finetune import FinetuneJob
+from beit.settings.groups import DataSettings, OptimSettings
+from beit.settings.pretrain import PretrainJob
+from beit.settings.recipe import changed_settings
+
+DATA = DataSettings("pictures")
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Open a run in a folder."""
+    job = PretrainJob(DATA)
+    run = SimpleNamespace(output=str(tmp_path), resume=True, force=False)
+    return lambda: open_run_folder(job, run, Accelerator(cpu=True))
+
+
+def test_a_run_killed_while_it_wrote_its_recipe_begins_again(opened, tmp_path):
+    (tmp_path / ".recipe.yaml.4711.tmp").write_text("run:\n  outp")
+    folder = opened()
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+    assert "output:" in folder.recipe.read_text()
+
+
+def test_a_slash_at_the_end_of_a_path_is_no_other_setting(tmp_path):
+    jobs = [PretrainJob(data=DataSettings(path=path)) for path in ("pictures", "./pictures/", "pictures2")]
+    run = SimpleNamespace(output=str(tmp_path), resume=True, force=False)
+    open_run_folder(jobs[0], run, Accelerator(cpu=True))
+    (tmp_path / "result.json").write_text("{}")
+    open_run_folder(jobs[1], run, Accelerator(cpu=True))
+    with pytest.raises(ConfigError, match=r"data\.path was './pictures/' and is now 'pictures2'"):
+        open_run_folder(jobs[2], run, Accelerator(cpu=True))
+
+
+@pytest.mark.parametrize(
+    ("old", "named"), [("picture: {path: pictures}", "picture"), ("optim: {rate: 0.1, lr: 0.1}", r"optim\.rate")]
+)
+def test_a_run_of_another_version_is_refused_in_one_line(tmp_path, old, named):
+    (tmp_path / "recipe.yaml").write_text(f"{old}\n")
+    (tmp_path / "result.json").write_text("{}")
+    run = SimpleNamespace(output=str(tmp_path), resume=True, force=True)
+    with pytest.raises(ConfigError, match=rf"has unknown settings \({named}\): another version") as error:
+        open_run_folder(PretrainJob(DATA), run, Accelerator(cpu=True))
+    assert "choose another run.output" in str(error.value)
+    assert (tmp_path / "recipe.yaml").read_text() == f"{old}\n"
+
+
+def test_only_settings_that_are_not_the_defaults_are_shown():
+    assert yaml.safe_load(changed_settings(PretrainJob(DATA))) == {"data": {"path": "pictures"}}
+    job = PretrainJob(data=DataSettings(path="pictures"), optim=OptimSettings(betas=(0.5, 0.6)))
+    assert yaml.safe_load(changed_settings(job)) == {"data": {"path": "pictures"}, "optim": {"betas": [0.5, 0.6]}}
+    needed = FinetuneJob(data=DataSettings(path="pictures"))
+    assert yaml.safe_load(changed_settings(needed))["data"] == {"path": "pictures"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".recipe.yaml", "recipe.yaml.4711.tmp"])
+def test_files_of_others_are_left_alone(opened, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty and holds no run"):
+        opened()
+    assert (tmp_path / name).read_text() == "mine"

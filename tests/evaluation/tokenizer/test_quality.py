@@ -1,0 +1,43 @@
+"""Quality of the tokenizer that a pre-training trains first."""
+
+import re
+
+import pytest
+
+from beit.cli.main import main
+from beit.evaluation.tokenizer.quality import says_little
+from tests.e2e.small import PRETRAIN
+
+
+@pytest.mark.parametrize(
+    ("perplexity", "vocab_size", "little"),
+    [(1.0, 512, True), (15.0, 512, True), (16.0, 512, False), (1.9, 16, True), (2.1, 16, False), (245, 8192, True)],
+)
+def test_tokens_that_hardly_differ_are_told(perplexity, vocab_size, little):
+    warning = says_little({"perplexity": perplexity, "vocab_size": vocab_size})
+    assert (warning is not None) == little
+    if warning:
+        assert f"perplexity {perplexity:.1f} of at most {vocab_size}" in warning
+        assert "tokenizer.path" in warning
+
+
+@pytest.mark.e2e
+def test_a_codebook_that_fell_to_one_code(tmp_path, capsys, caplog):
+    """Nothing holds the codes apart here, so after a few steps there is one."""
+    loss = ["--tokenizer.loss.balance_weight=0", "--tokenizer.loss.kl_weight=[0, 0]"]
+    optim = ["--tokenizer.optim.lr=0.1", "--tokenizer.optim.warmup_steps=0", "--tokenizer.train.max_steps=8"]
+    command = ["pretrain", *PRETRAIN, *loss, *optim, "--train.max_steps=8"]
+    assert main([*command, f"--run.output={tmp_path}/run", "--run.report=false"]) == 0
+    shown = capsys.readouterr().out
+    assert "codes used, perplexity 1.0\n" in shown
+    assert "there was next to nothing to learn: one token is nearly everywhere" in shown
+    assert "the tokens say little about a picture: perplexity 1.0 of at most 32" in caplog.text
+
+
+@pytest.mark.e2e
+def test_a_tokenizer_that_is_worth_something(tmp_path, capsys, caplog):
+    assert main(["pretrain", *PRETRAIN, "--train.max_steps=8", f"--run.output={tmp_path}/run"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"tokenizer: 65 pictures: PSNR .* codes used, perplexity", shown)
+    assert "next to nothing" not in shown
+    assert "the tokens say little" not in caplog.text

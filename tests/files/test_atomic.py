@@ -1,0 +1,56 @@
+import errno
+import os
+
+import pytest
+
+from beit.errors import StorageError
+from beit.files import atomic_file, atomic_folder, discard_leftovers
+
+
+def test_a_file_appears_whole(tmp_path):
+    with atomic_file(tmp_path / "deep" / "a.txt") as temporary:
+        temporary.write_text("new")
+        assert not (tmp_path / "deep" / "a.txt").exists()
+    assert (tmp_path / "deep" / "a.txt").read_text() == "new"
+    assert os.listdir(tmp_path / "deep") == ["a.txt"]
+
+
+def run_out_of_space(writer, place):
+    with writer(place) as temporary:
+        (temporary / "x" if temporary.is_dir() else temporary).write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_full_disk_leaves_what_was_there(tmp_path, kind):
+    place = tmp_path / "thing"
+    with (atomic_file if kind == "file" else atomic_folder)(place) as temporary:
+        (temporary if kind == "file" else temporary / "x").write_text("old")
+    with pytest.raises(StorageError, match=r"cannot write .*thing: No space left on device; free space"):
+        run_out_of_space(atomic_file if kind == "file" else atomic_folder, place)
+    assert (place if kind == "file" else place / "x").read_text() == "old"
+    assert os.listdir(tmp_path) == ["thing"]
+
+
+def test_other_errors_pass_through_and_leave_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "x"):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_is_replaced(tmp_path):
+    for content in ("one", "two"):
+        with atomic_folder(tmp_path / "x") as temporary:
+            (temporary / "file").write_text(content)
+    assert (tmp_path / "x" / "file").read_text() == "two"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_leftovers_of_a_killed_process(tmp_path):
+    (tmp_path / ".step.12.tmp").mkdir()
+    (tmp_path / ".file.12.tmp").write_text("half")
+    (tmp_path / ".model.12.old").mkdir()  # killed between the two renames of a replacement
+    (tmp_path / "kept").mkdir()
+    (tmp_path / ".kept.12.old").mkdir()
+    discard_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["kept", "model"]

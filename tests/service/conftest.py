@@ -1,0 +1,5 @@
+"""Tiny models, as for the predictor."""
+
+from tests.inference.conftest import classifier, pretrained
+
+__all__ = ["classifier", "pretrained"]

@@ -1,0 +1,73 @@
+"""The estimated cost of a step, beside the measured one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from beit.config import BeitConfig
+from beit.models_torch import BeitForMaskedImageModeling
+from beit.tasks.pretrain.cost import forward_flops, training_flops
+
+# Small blocks given back at once, so that the most that a process held is what it had in use at one time. What is there
+# before the model is left out, the code of a first step included.
+MEASURE = """
+import torch
+from torch.nn.functional import cross_entropy
+from beit.catalog import preset
+from beit.models_torch import BeitForMaskedImageModeling
+from beit.engine.throughput import state_bytes
+from beit.tasks.pretrain.cost import activation_bytes
+
+def step(pictures, masked, **sizes):
+    model = BeitForMaskedImageModeling(preset("tiny", **sizes)).train()
+    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+    mask = torch.zeros(pictures, model.beit.embeddings.grid.patches, dtype=torch.bool)
+    mask[:, :masked] = True
+    places = torch.arange(masked).expand(pictures, -1)
+    pixels = torch.rand(pictures, 3, model.config.image_size, model.config.image_size)
+    logits = model.masked_logits(pixels, mask, places)
+    cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long)).backward()
+    optimiser.step()
+    return model
+
+def held():  # of this process alone; the count of getrusage begins with what the process that started it held
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024
+
+step(1, 4, image_size=32, num_hidden_layers=1, vocab_size=64)
+before = held()
+sizes = dict(image_size=112, vocab_size=4096, num_hidden_layers=6)
+model = step(32, 20, **sizes)
+estimate = state_bytes(model) + sum(activation_bytes(model.config, 32, 20, gelu_once=True).values())
+print(estimate / (held() - before))
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(sys.platform != "linux", reason="measures with options of glibc")
+def test_the_memory_estimate_is_near_what_a_step_takes():
+    frugal = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", MEASURE]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **frugal}, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert 0.75 < float(done.stdout) < 1.25
+
+
+def test_operations_are_those_that_torch_counts():
+    config = BeitConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, image_size=32, patch_size=8,
+        vocab_size=50, use_mask_token=True, use_shared_relative_position_bias=True,
+    )  # fmt: skip
+    model = BeitForMaskedImageModeling(config).eval()
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[0, :6] = True
+    # torch counts no fused attention on a CPU
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model.masked_logits(torch.randn(1, 3, 32, 32), mask)
+    assert forward_flops(config, masked=6) == pytest.approx(counter.get_total_flops(), rel=0.03)
+    assert training_flops(config, 6) == 3 * forward_flops(config, 6)

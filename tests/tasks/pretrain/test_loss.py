@@ -1,0 +1,69 @@
+"""The loss of pre-training."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from beit import BeitForMaskedImageModeling, preset
+from beit.models_torch import PatchAggregation
+from beit.tasks.pretrain.loss import PretrainLoss, visual_tokens
+from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
+from tests.conftest import TINY_MODEL
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return TokenEncoder(DiscreteVAE(DiscreteVAEConfig(20, 8, 1, 2, 8)))
+
+
+def objective_of(encoder, most, early_layer=None):
+    options = {"vocab_size": 20, "drop_path_rate": 0.0}
+    model = BeitForMaskedImageModeling(preset("tiny", **{**TINY_MODEL, **options}))
+    aggregation = PatchAggregation(model, early_layer, 1) if early_layer else None
+    return PretrainLoss(model, encoder, most, aggregation)
+
+
+def batch(objective, masked, seed=1):
+    """Return a batch whose masks have some numbers of patches."""
+    generator = torch.Generator().manual_seed(seed)
+    grid, (height, width) = objective.model.beit.embeddings.grid, objective.model.config.image_hw
+    mask = torch.zeros(len(masked), grid.patches, dtype=torch.bool)
+    for row, count in zip(mask, masked, strict=True):
+        row[torch.randperm(grid.patches, generator=generator)[:count]] = True
+    return {
+        "pixel_values": torch.randn(len(masked), 3, height, width, generator=generator),
+        "tokenizer_pixels": torch.rand(len(masked), 3, 2 * grid.height, 2 * grid.width, generator=generator),
+        "bool_masked_pos": mask,
+    }
+
+
+def test_the_loss_is_the_mean_over_masked_patches(encoder):
+    objective = objective_of(encoder, most=6).eval()
+    tensors = batch(objective, [6, 4, 5])
+    values = objective(objective.prepare(tensors))
+    mask = tensors["bool_masked_pos"]
+    labels = visual_tokens(encoder, tensors)[mask]
+    logits = objective.model(tensors["pixel_values"], mask, return_dict=True).logits[mask]
+    torch.testing.assert_close(values["loss"], functional.cross_entropy(logits, labels))
+    torch.testing.assert_close(values["accuracy"], (logits.argmax(-1) == labels).float().mean())
+    share = torch.bincount(logits.argmax(-1), minlength=20) / len(labels)
+    torch.testing.assert_close(values["prediction_perplexity"], (-torch.special.xlogy(share, share).sum()).exp())
+
+
+@pytest.mark.parametrize("early_layer", [None, 1])
+def test_it_compiles_once_and_whole(encoder, early_layer):
+    """No graph break (fullgraph) and no second compilation, however many patches the masks have."""
+    torch.compiler.reset()
+    objective = objective_of(encoder, most=6, early_layer=early_layer).train()
+    compilations = []
+
+    def backend(graph, inputs):
+        compilations.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(objective, backend=backend, fullgraph=True)
+    for step, masked in enumerate(([6, 4], [5, 5], [3, 6])):
+        prepared = objective.prepare(batch(objective, masked, seed=step))
+        torch.testing.assert_close(compiled(prepared, step / 10)["loss"], objective(prepared, step / 10)["loss"])
+    assert len(compilations) == 1
