@@ -7,54 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
 from beit.geometry import Grid
+from beit.models_flax import kernels
 from beit.models_flax.layers import Projection
 from beit.models_flax.relative_position import RelativePositionBias
 from beit.models_flax.uninitialised import Linear
-
-
-def fused_attention(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:
-    """Return the context (B, S, H, d) by the fused form of the platform.
-
-    That is `jax.nn.dot_product_attention`, but on CPUs XLA makes one kernel of the formulation below, and several of
-    that function: 11 against 28 ms for a layer of eight pictures of a base model.
-    """
-    return jax.lax.platform_dependent(
-        query_BSHd, key_BSHd, value_BSHd, bias_1HSS, cpu=_heads_first, default=jax.nn.dot_product_attention
-    )
-
-
-def _heads_first(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:
-    """Return the context, divided by the sum of the softmax after the product: d divisions per row instead of S."""
-    query_BHSd, key_BHSd, value_BHSd = (part.transpose(0, 2, 1, 3) for part in (query_BSHd, key_BSHd, value_BSHd))
-    scores_BHSS = _scores(query_BHSd, key_BHSd, bias_1HSS)
-    largest_BHS1 = jax.lax.stop_gradient(scores_BHSS.max(-1, keepdims=True))
-    weights_BHSS = jnp.exp(scores_BHSS - largest_BHS1)
-    context_BHSd = jnp.einsum(
-        "bhqk,bhkd->bhqd",
-        weights_BHSS.astype(value_BHSd.dtype),
-        value_BHSd,
-        preferred_element_type=jnp.float32,
-    )
-    context_BHSd = context_BHSd / weights_BHSS.sum(-1, keepdims=True)
-    return context_BHSd.transpose(0, 2, 1, 3).astype(value_BSHd.dtype)
-
-
-def _scores(query_BHSd: Array, key_BHSd: Array, bias_1HSS: Array | None) -> Array:
-    """Return the scores before the softmax, in float32."""
-    query_BHSd = query_BHSd * query_BHSd.shape[-1] ** -0.5
-    scores_BHSS = jnp.einsum("bhqd,bhkd->bhqk", query_BHSd, key_BHSd, preferred_element_type=jnp.float32)
-    return scores_BHSS if bias_1HSS is None else scores_BHSS + bias_1HSS
-
-
-def _maps(query_BHSd: Array, key_BHSd: Array, bias_1HSS: Array | None) -> Array:
-    """Return the attention maps by the formula of the paper."""
-    return jax.nn.softmax(_scores(query_BHSd, key_BHSd, bias_1HSS), axis=-1).astype(query_BHSd.dtype)
 
 
 class SelfAttention(nn.Module):
@@ -89,9 +50,9 @@ class SelfAttention(nn.Module):
             bias_1HSS = own_bias_1HSS if bias_1HSS is None else own_bias_1HSS + bias_1HSS
         # the fused form has neither maps nor dropout
         if not output_attentions and not (train and self.dropout):
-            context_BSHd = fused_attention(query_BSHd, key_BSHd, value_BSHd, bias_1HSS)
+            context_BSHd = kernels.attention(query_BSHd, key_BSHd, value_BSHd, bias_1HSS)
             return context_BSHd.reshape(B, S, D), None
-        maps_BHSS = _maps(query_BSHd.transpose(0, 2, 1, 3), key_BSHd.transpose(0, 2, 1, 3), bias_1HSS)
+        maps_BHSS = kernels.attention_maps(query_BSHd, key_BSHd, bias_1HSS)
         maps_BHSS = nn.Dropout(self.dropout)(maps_BHSS, deterministic=not train)
         context_BSHd = jnp.einsum("bhqk,bkhd->bqhd", maps_BHSS, value_BSHd)
         return context_BSHd.reshape(B, S, D), maps_BHSS if output_attentions else None

@@ -14,23 +14,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
+from beit.models_flax import kernels
 from beit.models_flax.uninitialised import UNSET, Linear
 
 Activation = Callable[[Array], Array]
 
 
-def gelu(x: Array) -> Array:
-    """Return x times the normal distribution function of x.
-
-    By erf, since erfc, which `jax.nn.gelu` takes, costs twice as much; in float32, because 1 + erf loses the digits of
-    negative numbers in half precision.
-    """
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return (0.5 * wide * (1 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
-
-
 ACTIVATIONS: dict[str, Activation] = {
-    "gelu": gelu,
+    "gelu": kernels.gelu,
     "relu": jax.nn.relu,
     "selu": jax.nn.selu,
     "gelu_new": partial(jax.nn.gelu, approximate=True),
