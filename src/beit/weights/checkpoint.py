@@ -134,7 +134,7 @@ def open_checkpoint(
     elif layout in _WITH_CONFIG and found is not None:
         read = found
     elif layout in _WITH_CONFIG and config is None:
-        raise ConfigError(f"{located.source} has no config.json beside it; add it, or pass config=BeitConfig(...)")
+        raise ConfigError(f"{located.source} has no config.json beside it; pass config=BeitConfig(...)")
     else:
         known = dict(overrides or {})
         if config is not None:
