@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.nursery import nursery
+from tests.fork_server import fork_server
 
 BLOCK = 1 << 16
 API = re.compile(
@@ -142,7 +142,7 @@ class FakeHub:
 
     def python(self, code, home, cwd=None, **variables):
         """Start a Python process that sees this hub and the package under test."""
-        return nursery("models").start(code=code, cwd=cwd, env={**self.environment(home), **variables})
+        return fork_server("models").start(code=code, cwd=cwd, env={**self.environment(home), **variables})
 
     # What the handler needs: the state of the hub, changed by one request at a time.
 

@@ -7,30 +7,11 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "beit"
-
-# rooms and files whose names and texts are checked
-CHECKED = [
-    "data",
-    "engine",
-    "errors.py",
-    "evaluation",
-    "files",
-    "hub",
-    "inference",
-    "reports",
-    "service",
-    "tasks",
-    "tokenizer",
-]
-
-QUESTION = re.compile(r"(What|How|Whether|Where|Which|Who|Why|When)\b")
-RIDDLE = re.compile(r"(?<![a-z])(tells?|telling|told|facts?|things?)(?![a-z])", re.IGNORECASE)
-ON_DISK = "facts.json"  # a name in the published layout of token folders
-
-
-def checked_files():
-    places = [SOURCE / name for name in CHECKED]
-    return sorted(file for place in places for file in ([place] if place.is_file() else place.rglob("*.py")))
+FILES = sorted(SOURCE.rglob("*.py"))
+QUESTION = re.compile(r"(What|How|Whether|Where|Which|Who|Why|When|Tell)\b")
+RIDDLE = re.compile(r"(?<![a-z])(tells?|told|telling|facts?|things?|slopes?)(?![a-z])", re.IGNORECASE)
+# a method of streams, as Python names it; a file in the published layout of token folders; an argument of matplotlib
+ALLOWED = ("def tell(", ".tell()", "facts.json", "slope=")
 
 
 def docstrings(text):
@@ -49,18 +30,15 @@ def questions(text):
 
 def riddles(text):
     """Return the lines of a source text with a word that says nothing."""
-    lines = enumerate(text.replace(ON_DISK, "").splitlines(), 1)
-    return [f"line {number}: {line.strip()}" for number, line in lines if RIDDLE.search(line)]
-
-
-@pytest.mark.parametrize("name", CHECKED)
-def test_every_checked_room_exists(name):
-    assert (SOURCE / name).exists()
+    for allowed in ALLOWED:
+        text = text.replace(allowed, "")
+    return [f"line {number}: {line.strip()}" for number, line in enumerate(text.splitlines(), 1) if RIDDLE.search(line)]
 
 
 @pytest.mark.parametrize("find", [questions, riddles])
 def test_the_source_speaks_plainly(find):
-    found = {str(file.relative_to(SOURCE)): find(file.read_text(encoding="utf-8")) for file in checked_files()}
+    assert len(FILES) > 300
+    found = {str(file.relative_to(SOURCE)): find(file.read_text(encoding="utf-8")) for file in FILES}
     assert {file: lines for file, lines in found.items() if lines} == {}
 
 

@@ -96,7 +96,7 @@ HELD_ELSEWHERE = [
     ("inference/tasks", "options", "inference/tasks/test_registry.py", "the registry lists the options of every task"),
     (
         "models_flax",
-        "attention backbone base checks classification embeddings encoder layers masked_image_modeling model "
+        "attention backbone base checks classification embeddings encoder kernels layers masked_image_modeling model "
         "pretrained relative_position tracing uninitialised",
         "models_flax/test_models.py",
         "one body over every model, beside parity/test_flax.py",

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.nursery import nursery as nursery_of
+from tests.fork_server import fork_server as fork_server_of
 
 
 @pytest.fixture(scope="session")
-def nursery():
-    return nursery_of()
+def fork_server():
+    return fork_server_of()
 
 
 @pytest.fixture(scope="module")  # no longer: while playwright runs, other tests cannot start an event loop

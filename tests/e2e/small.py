@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.nursery import nursery
+from tests.fork_server import fork_server
 
 PICTURES = ["--data.path=digits:train", "--data.workers=0", "--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
 MODEL = [
@@ -25,12 +25,12 @@ FINETUNE = [*PICTURES, *MODEL, "--optim.warmup_steps=5", "--optim.lr=1e-2", "--o
 
 def beit(*arguments, **options):
     """Run the command line in its own process, on one thread."""
-    return nursery().run(*arguments, **options)
+    return fork_server().run(*arguments, **options)
 
 
 def start(*arguments, **options):
     """Start the command line without waiting for it."""
-    return nursery().start(*arguments, **options)
+    return fork_server().start(*arguments, **options)
 
 
 def stop_and_check(arguments, run, number, status):

@@ -15,7 +15,7 @@ from beit.cli.main import main
 from tests.conftest import GOLDEN
 from tests.e2e.small import FINETUNE, beit, losses, start
 from tests.fake_hub import FakeHub
-from tests.nursery import nursery
+from tests.fork_server import fork_server
 
 STEPS = 40
 EVERYTHING = [
@@ -129,7 +129,7 @@ def test_a_published_name(tmp_path):
     with FakeHub() as hub:
         hub.add("microsoft/beit-base-patch16-224-pt22k", GOLDEN / "hf_v4/mim")
         environment = hub.environment(tmp_path / "home")
-        done = nursery("models").run("finetune", *options, f"--run.output={tmp_path / 'run'}", env=environment)
+        done = fork_server("models").run("finetune", *options, f"--run.output={tmp_path / 'run'}", env=environment)
     assert done.returncode == 0, done.stderr
     assert "the shared relative position bias was copied into every layer" in done.stderr
     processor = json.loads((tmp_path / "run/model/preprocessor_config.json").read_text())

@@ -40,14 +40,14 @@ class Whole:
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
-def whole(nursery, tmp_path_factory, request):
+def whole(fork_server, tmp_path_factory, request):
     run = tmp_path_factory.mktemp("whole") / "run"
-    ended = nursery.run("pretrain", *COMMON, f"--run.output={run}", ranks=request.param)
+    ended = fork_server.run("pretrain", *COMMON, f"--run.output={run}", ranks=request.param)
     assert not any(ended.statuses), ended.errors
     return Whole(run, request.param, ended.seconds)
 
 
-def test_killed_at_random_moments(nursery, whole, tmp_path):
+def test_killed_at_random_moments(fork_server, whole, tmp_path):
     """A run is killed as often as it takes to reach its end, then the next one begins, until all kills are dealt out.
 
     The moments are spread over the time that a whole run takes: start, tokenizer, training, checkpoints, conclusion.
@@ -61,7 +61,9 @@ def test_killed_at_random_moments(nursery, whole, tmp_path):
         moments = []
         while not (run / "result.json").exists():
             kill_after = chance.uniform(0, longest) if killed < KILLS else None
-            ended = nursery.run("pretrain", *COMMON, f"--run.output={run}", ranks=whole.ranks, kill_after=kill_after)
+            ended = fork_server.run(
+                "pretrain", *COMMON, f"--run.output={run}", ranks=whole.ranks, kill_after=kill_after
+            )
             if -signal.SIGKILL in ended.statuses:
                 killed += 1
                 moments.append(f"{kill_after:.3f} s, step {max(losses(run), default=0)}")

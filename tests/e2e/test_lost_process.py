@@ -20,9 +20,9 @@ COMMON = [
 
 
 @pytest.fixture(scope="module")
-def undisturbed(nursery, tmp_path_factory):
+def undisturbed(fork_server, tmp_path_factory):
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    ended = nursery.run("pretrain", *COMMON, f"--run.output={run}", ranks=2)
+    ended = fork_server.run("pretrain", *COMMON, f"--run.output={run}", ranks=2)
     assert not any(ended.statuses), ended.errors
     return run
 
@@ -40,10 +40,10 @@ def assert_told(line, lost, newest):
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_lost_process_ends_the_run_and_any_number_continues_it(nursery, undisturbed, command, tmp_path, lost):
+def test_a_lost_process_ends_the_run_and_any_number_continues_it(fork_server, undisturbed, command, tmp_path, lost):
     run = tmp_path / "run"
     began = time.monotonic()
-    ended = nursery.run(*command, ranks=2, kill=lost, kill_after=run / "checkpoints/step_00000010")
+    ended = fork_server.run(*command, ranks=2, kill=lost, kill_after=run / "checkpoints/step_00000010")
     assert time.monotonic() - began < 30
     assert ended.statuses[lost] == -signal.SIGKILL
     assert ended.statuses[1 - lost] == 1
@@ -53,7 +53,7 @@ def test_a_lost_process_ends_the_run_and_any_number_continues_it(nursery, undist
     for ranks in (1, 2):
         copy = tmp_path / f"continued_{ranks}"
         shutil.copytree(run, copy)
-        again = nursery.run(*command[:-1], f"--run.output={copy}", ranks=ranks)
+        again = fork_server.run(*command[:-1], f"--run.output={copy}", ranks=ranks)
         assert not any(again.statuses), again.errors
         assert f"after step {int(newest.name[5:])}" in again.outputs[0]
         assert list(losses(copy)) == list(expected)
@@ -86,7 +86,7 @@ def test_a_launcher_that_stops_the_survivors_is_no_preemption(command, tmp_path)
     assert told.count("Traceback") == 1, "the launcher's own"
 
 
-def test_an_error_on_one_process_is_the_reason_on_all(nursery, tmp_path):
+def test_an_error_on_one_process_is_the_reason_on_all(fork_server, tmp_path):
     """Of one process all pictures are too small: it cannot fill a batch, and the other must not wait for it."""
     rng = np.random.default_rng(0)
     (tmp_path / "pictures").mkdir()
@@ -95,7 +95,7 @@ def test_an_error_on_one_process_is_the_reason_on_all(nursery, tmp_path):
     command = [*COMMON, f"--data.path={tmp_path}/pictures", "--data.max_broken=0.5", f"--run.output={tmp_path}/run"]
     command.remove("--data.per_class=10")
     command.remove("--data.path=digits:train")
-    ended = nursery.run("pretrain", *command, ranks=2, per_rank=[[], ["--data.min_side=17"]])
+    ended = fork_server.run("pretrain", *command, ranks=2, per_rank=[[], ["--data.min_side=17"]])
     assert ended.statuses == [1, 1]
     assert ended.seconds < 30
     reason = "pictures is usable"
@@ -105,17 +105,17 @@ def test_an_error_on_one_process_is_the_reason_on_all(nursery, tmp_path):
     assert all("Traceback" not in text and text.count("\n") == 1 for text in ended.errors), ended.errors
 
 
-def test_a_loss_that_is_not_finite_ends_all(nursery, command, tmp_path):
-    ended = nursery.run(*command, "--optim.lr=1e30", "--optim.warmup_steps=0", ranks=2)
+def test_a_loss_that_is_not_finite_ends_all(fork_server, command, tmp_path):
+    ended = fork_server.run(*command, "--optim.lr=1e30", "--optim.warmup_steps=0", ranks=2)
     assert ended.statuses == [1, 1]
     assert all("is not finite" in text and text.count("\n") == 1 for text in ended.errors), ended.errors
     assert (tmp_path / "run/not_finite.json").exists()
 
 
-def test_processes_that_do_not_share_the_run_folder_are_refused(nursery, undisturbed, tmp_path):
+def test_processes_that_do_not_share_the_run_folder_are_refused(fork_server, undisturbed, tmp_path):
     tokenizer = f"--tokenizer.path={undisturbed}/tokenizer/model"
     places = [[f"--run.output={tmp_path}/{name}"] for name in ("one", "other")]
-    ended = nursery.run("pretrain", *COMMON, tokenizer, ranks=2, per_rank=places)
+    ended = fork_server.run("pretrain", *COMMON, tokenizer, ranks=2, per_rank=places)
     assert ended.statuses == [1, 1]
     assert f"process 1 does not see {tmp_path}/other/recipe.yaml, which process 0 has written" in ended.errors[0]
     assert "run.output has to be a folder that all processes share" in ended.errors[1]

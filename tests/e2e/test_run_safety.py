@@ -19,14 +19,14 @@ COMMON = [*PRETRAIN, "--run.log_every=1", "--run.save_every=5", "--run.report=fa
 
 
 @pytest.fixture(scope="module")
-def whole(nursery, tmp_path_factory):
+def whole(fork_server, tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
-    done = nursery.run("pretrain", *COMMON, f"--run.output={run}", "--train.ema_decay=0.9")
+    done = fork_server.run("pretrain", *COMMON, f"--run.output={run}", "--train.ema_decay=0.9")
     assert done.returncode == 0, done.stderr
     return run
 
 
-def test_sigterm_saves_and_ends_well(nursery, whole, tmp_path):
+def test_sigterm_saves_and_ends_well(fork_server, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", "--train.ema_decay=0.9"]
     process = start(*command)
     deadline = time.monotonic() + 120
@@ -37,7 +37,7 @@ def test_sigterm_saves_and_ends_well(nursery, whole, tmp_path):
     stopped = max(losses(tmp_path / "run"))
     assert 0 < stopped < 24
     assert (tmp_path / f"run/checkpoints/step_{stopped:08d}").is_dir()
-    done = nursery.run(*command)
+    done = fork_server.run(*command)
     assert done.returncode == 0, done.stderr
     assert f"after step {stopped}" in done.stdout
     assert losses(tmp_path / "run") == losses(whole)
@@ -95,16 +95,16 @@ def test_the_average_is_one(whole):
     assert any(not model[name].equal(average[name]) for name in model)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(nursery, whole, tmp_path):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(fork_server, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", f"--tokenizer.path={whole}/tokenizer/model"]
-    assert nursery.run(*command).returncode == 0
+    assert fork_server.run(*command).returncode == 0
     expected = losses(tmp_path / "run")
     (tmp_path / "run/result.json").unlink()
     newest = tmp_path / "run/checkpoints/step_00000024"
     content = bytearray((newest / "model.safetensors").read_bytes())
     content[-3] ^= 1
     (newest / "model.safetensors").write_bytes(content)
-    done = nursery.run(*command)
+    done = fork_server.run(*command)
     assert done.returncode == 0, done.stderr
     damage = "model.safetensors has changed since it was written"
     assert f"step_00000024 is damaged ({damage}); trying the one before" in done.stderr
@@ -113,26 +113,26 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(nursery, whole, tmp_p
     (tmp_path / "run/result.json").unlink()
     for checkpoint in (tmp_path / "run/checkpoints").iterdir():
         (checkpoint / "state.json").write_text("{")
-    done = nursery.run(*command)
+    done = fork_server.run(*command)
     assert done.returncode == 1
     assert "all checkpoints in" in done.stderr
 
 
-def test_a_run_killed_before_it_removed_an_old_checkpoint_removes_it_later(nursery, whole, tmp_path):
+def test_a_run_killed_before_it_removed_an_old_checkpoint_removes_it_later(fork_server, whole, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     kept = {path.name for path in (run / "checkpoints").iterdir()}
     shutil.copytree(run / "checkpoints/step_00000024", run / "checkpoints/step_00000001")
     (run / "result.json").unlink()
-    done = nursery.run("pretrain", *COMMON, f"--run.output={run}", "--train.ema_decay=0.9")
+    done = fork_server.run("pretrain", *COMMON, f"--run.output={run}", "--train.ema_decay=0.9")
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (run / "checkpoints").iterdir()} == kept
 
 
-def test_a_loss_that_is_not_finite_names_its_pictures(nursery, whole, tmp_path):
+def test_a_loss_that_is_not_finite_names_its_pictures(fork_server, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", f"--tokenizer.path={whole}/tokenizer/model",
                "--run.log_every=4", "--optim.lr=1e30", "--optim.warmup_steps=0"]  # fmt: skip
-    done = nursery.run(*command)
+    done = fork_server.run(*command)
     assert done.returncode == 1
     assert "is not finite" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -143,21 +143,21 @@ def test_a_loss_that_is_not_finite_names_its_pictures(nursery, whole, tmp_path):
     assert f"at step {listed['step']} " in done.stderr
 
 
-def test_parts_of_a_batch_add_up_to_it(nursery, whole, tmp_path):
+def test_parts_of_a_batch_add_up_to_it(fork_server, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", "--model.drop_path_rate=0",
                "--train.max_steps=8"]  # fmt: skip
     for parts in (1, 4):
-        done = nursery.run(*command, f"--train.accumulate={parts}", f"--run.output={tmp_path}/{parts}")
+        done = fork_server.run(*command, f"--train.accumulate={parts}", f"--run.output={tmp_path}/{parts}")
         assert done.returncode == 0, done.stderr
     one, four = losses(tmp_path / "1"), losses(tmp_path / "4")
     assert list(four.values()) == pytest.approx(list(one.values()), rel=1e-5)
 
 
-def test_weight_decay_follows_its_schedule(nursery, whole, tmp_path):
+def test_weight_decay_follows_its_schedule(fork_server, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", "--train.max_steps=8"]
     for name, end in (("constant", 0.05), ("falling", 0.0), ("none", None)):
         more = [f"--optim.weight_decay_end={end}"] if end is not None else []
-        done = nursery.run(*command, *more, "--optim.weight_decay=0.05", f"--run.output={tmp_path}/{name}")
+        done = fork_server.run(*command, *more, "--optim.weight_decay=0.05", f"--run.output={tmp_path}/{name}")
         assert done.returncode == 0, done.stderr
     weights = {
         name: read_safetensors(tmp_path / name / "model/model.safetensors") for name in ("constant", "falling", "none")
@@ -167,10 +167,10 @@ def test_weight_decay_follows_its_schedule(nursery, whole, tmp_path):
     assert not weights["falling"][name].equal(weights["none"][name])
 
 
-def test_pretraining_keeps_the_best_and_may_stop(nursery, whole, tmp_path):
+def test_pretraining_keeps_the_best_and_may_stop(fork_server, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", f"--run.output={tmp_path}/run"]
     stop = ["--early_stop.patience=1", "--early_stop.every=4", "--early_stop.min_gain=0.9"]
-    done = nursery.run(*command, *stop)
+    done = fork_server.run(*command, *stop)
     assert done.returncode == 0, done.stderr
     assert "stopped after step 8" in done.stdout
     assert "keeping the model of step 4" in done.stdout
@@ -179,11 +179,11 @@ def test_pretraining_keeps_the_best_and_may_stop(nursery, whole, tmp_path):
     )
 
 
-def test_the_best_is_kept_without_stopping(nursery, whole, tmp_path):
+def test_the_best_is_kept_without_stopping(fork_server, whole, tmp_path):
     """Measured only: best/ is the model of the best measurement, the result is the last model, nothing else changes."""
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", "--train.ema_decay=0.9"]
     measure = ["--early_stop.measure=true", "--early_stop.every=4", "--early_stop.min_gain=0.2"]
-    ended = nursery.run(*command, *measure, f"--run.output={tmp_path}/run")
+    ended = fork_server.run(*command, *measure, f"--run.output={tmp_path}/run")
     assert ended.statuses == [0], ended.errors
     assert "keeping the model" not in ended.outputs[0]
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
@@ -193,7 +193,7 @@ def test_the_best_is_kept_without_stopping(nursery, whole, tmp_path):
     assert model.read_bytes() == last.read_bytes()
     best = load_file(tmp_path / "run/best/model.safetensors")
     assert any(not best[name].equal(tensor) for name, tensor in load_file(last).items()), "no gain of a fifth was later"
-    stopped = nursery.run(*command, f"--run.output={tmp_path}/stopped", "--early_stop.patience=6",
+    stopped = fork_server.run(*command, f"--run.output={tmp_path}/stopped", "--early_stop.patience=6",
                           "--early_stop.every=4", "--early_stop.min_gain=0.2")  # fmt: skip
     assert stopped.statuses == [0], stopped.errors
     assert (tmp_path / "stopped/model/model.safetensors").read_bytes() == (
@@ -201,7 +201,7 @@ def test_the_best_is_kept_without_stopping(nursery, whole, tmp_path):
     ).read_bytes()
 
 
-def test_a_place_that_cannot_be_written_is_one_line(nursery, whole, tmp_path):
+def test_a_place_that_cannot_be_written_is_one_line(fork_server, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model"]
     (tmp_path / "file").write_text("")
     places = [tmp_path / "file/run"]
@@ -214,7 +214,7 @@ def test_a_place_that_cannot_be_written_is_one_line(nursery, whole, tmp_path):
     try:
         for place in [*places, *([disk / "run"] if mounted else [])]:
             for ranks in (1, 2):
-                ended = nursery.run(*command, f"--run.output={place}", ranks=ranks)
+                ended = fork_server.run(*command, f"--run.output={place}", ranks=ranks)
                 assert ended.statuses == [1] * ranks
                 assert all("cannot write" in text and text.count("\n") == 1 for text in ended.errors), ended.errors
                 assert not place.exists()
@@ -233,23 +233,23 @@ def test_a_place_that_cannot_be_written_is_one_line(nursery, whole, tmp_path):
         (["--train.batch_size=2000"], "train.batch_size 2000 is larger than the 1232 pictures"),
     ],
 )
-def test_impossible_settings_leave_nothing_behind(nursery, tmp_path, settings, line):
-    ended = nursery.run("pretrain", *COMMON, *settings, f"--run.output={tmp_path}/run")
+def test_impossible_settings_leave_nothing_behind(fork_server, tmp_path, settings, line):
+    ended = fork_server.run("pretrain", *COMMON, *settings, f"--run.output={tmp_path}/run")
     assert ended.statuses == [1]
     assert line in ended.errors[0]
     assert ended.errors[0].count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
-def test_other_settings_are_named_unless_forced(nursery, whole, tmp_path):
+def test_other_settings_are_named_unless_forced(fork_server, whole, tmp_path):
     run = tmp_path / "run"
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", f"--run.output={run}"]
-    ended = nursery.run(*command, kill_after=run / "checkpoints/step_00000010")
+    ended = fork_server.run(*command, kill_after=run / "checkpoints/step_00000010")
     assert ended.statuses == [-signal.SIGKILL]
     changed = ["--optim.lr=2e-3", "--model.drop_path_rate=0.1"]
-    refused = nursery.run(*command, *changed)
+    refused = fork_server.run(*command, *changed)
     assert refused.statuses == [1]
     assert "model.drop_path_rate was 0.2 and is now 0.1; optim.lr was 0.0015 and is now 0.002" in refused.errors[0]
-    forced = nursery.run(*command, *changed, "--force")
+    forced = fork_server.run(*command, *changed, "--force")
     assert forced.statuses == [0], forced.errors
     assert "continues with other settings: model.drop_path_rate was 0.2 and is now 0.1" in forced.errors[0]

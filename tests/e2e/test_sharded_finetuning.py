@@ -34,11 +34,11 @@ def checkpoint(tmp_path_factory):
     "options", [LORA, PROBE, AVERAGE, [*LORA, *AVERAGE], [*PROBE, *AVERAGE]],
     ids=["lora", "probe", "average", "lora_average", "probe_average"],
 )  # fmt: skip
-def test_divided_equals_whole(nursery, checkpoint, tmp_path, options):
+def test_divided_equals_whole(fork_server, checkpoint, tmp_path, options):
     """The same losses, and models that hold and measure the same; what is saved is a plain model."""
     command = ["finetune", *COMMON, f"--checkpoint={checkpoint}", *options]
     for how in ("ddp", "fsdp"):
-        ended = nursery.run(*command, f"--run.sharding={how}", f"--run.output={tmp_path}/{how}", ranks=2)
+        ended = fork_server.run(*command, f"--run.sharding={how}", f"--run.output={tmp_path}/{how}", ranks=2)
         assert not any(ended.statuses), ended.errors
     whole, run = tmp_path / "ddp", tmp_path / "fsdp"
     expected = losses(whole)
@@ -67,15 +67,15 @@ def assert_evaluates(model, place, loss):
     assert json.loads(output.read_text())["numbers"]["loss"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_an_adaptation_continues_divided_otherwise(nursery, checkpoint, tmp_path):
+def test_an_adaptation_continues_divided_otherwise(fork_server, checkpoint, tmp_path):
     """Over two processes until it is killed after step 4, then whole over one: as if never divided."""
     command = ["finetune", *COMMON, f"--checkpoint={checkpoint}", *LORA, *AVERAGE]
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert nursery.run(*command, f"--run.output={whole}").statuses == [0]
+    assert fork_server.run(*command, f"--run.output={whole}").statuses == [0]
     newest = run / "checkpoints/step_00000004"
-    divided = nursery.run(*command, "--run.sharding=fsdp", f"--run.output={run}", ranks=2, kill_after=newest)
+    divided = fork_server.run(*command, "--run.sharding=fsdp", f"--run.output={run}", ranks=2, kill_after=newest)
     assert -9 in divided.statuses
-    ended = nursery.run(*command, f"--run.output={run}")
+    ended = fork_server.run(*command, f"--run.output={run}")
     assert ended.statuses == [0], ended.errors
     assert "after step 4" in ended.outputs[0]
     assert list(losses(run).values()) == pytest.approx(list(losses(whole).values()), rel=1e-4)

@@ -22,10 +22,10 @@ def done(ended):
 
 
 @pytest.fixture(scope="module")
-def copies(nursery, tmp_path_factory):
+def copies(fork_server, tmp_path_factory):
     """Return a run of two processes with whole copies, and the tokenizer that all runs share."""
     run = tmp_path_factory.mktemp("ddp") / "run"
-    done(nursery.run("pretrain", *COMMON, f"--run.output={run}", ranks=2))
+    done(fork_server.run("pretrain", *COMMON, f"--run.output={run}", ranks=2))
     return run, f"--tokenizer.path={run}/tokenizer/model"
 
 
@@ -50,62 +50,62 @@ def assert_same(expected, run, bound):
             )
 
 
-def test_divided_equals_whole(nursery, copies, tmp_path):
+def test_divided_equals_whole(fork_server, copies, tmp_path):
     whole, tokenizer = copies
     run = tmp_path / "run"
-    done(nursery.run("pretrain", *COMMON, tokenizer, FSDP, f"--run.output={run}", ranks=2))
+    done(fork_server.run("pretrain", *COMMON, tokenizer, FSDP, f"--run.output={run}", ranks=2))
     assert max(numbers(run, "train", "grad_norm")) > 0.5, "the gradient is clipped"
     assert_same(whole, run, 1e-4)
 
 
-def test_a_run_changes_how_and_over_how_many_it_is_divided(nursery, copies, tmp_path):
+def test_a_run_changes_how_and_over_how_many_it_is_divided(fork_server, copies, tmp_path):
     """Whole copies on two processes, then divided over two, then one process; interrupted after steps 8 and 16."""
     whole, tokenizer = copies
     run = tmp_path / "run"
     command = ["pretrain", *COMMON, tokenizer, f"--run.output={run}"]
     for ranks, how, step in ((2, [], 8), (2, [FSDP], 16)):
         newest = run / f"checkpoints/step_{step:08d}"
-        assert -9 in nursery.run(*command, *how, ranks=ranks, kill_after=newest).statuses
+        assert -9 in fork_server.run(*command, *how, ranks=ranks, kill_after=newest).statuses
         assert newest.exists()
         assert not (run / "result.json").exists()
-    last = done(nursery.run(*command))
+    last = done(fork_server.run(*command))
     assert "after step " in last.outputs[0]
     assert_same(whole, run, 1e-5)
 
 
-def test_a_divided_run_resumes_bit_for_bit(nursery, copies, tmp_path):
+def test_a_divided_run_resumes_bit_for_bit(fork_server, copies, tmp_path):
     tokenizer = copies[1]
     command = ["pretrain", *COMMON, tokenizer, FSDP]
-    done(nursery.run(*command, f"--run.output={tmp_path}/undisturbed", ranks=2))
+    done(fork_server.run(*command, f"--run.output={tmp_path}/undisturbed", ranks=2))
     run = tmp_path / "run"
-    nursery.run(*command, f"--run.output={run}", ranks=2, kill_after=run / "checkpoints/step_00000008")
-    done(nursery.run(*command, f"--run.output={run}", ranks=2))
+    fork_server.run(*command, f"--run.output={run}", ranks=2, kill_after=run / "checkpoints/step_00000008")
+    done(fork_server.run(*command, f"--run.output={run}", ranks=2))
     for name in ("model", "model_average", "best"):
         weights = [folder / name / "model.safetensors" for folder in (tmp_path / "undisturbed", run)]
         assert weights[0].read_bytes() == weights[1].read_bytes(), name
 
 
-def test_patch_aggregation_is_divided_too(nursery, copies, tmp_path):
+def test_patch_aggregation_is_divided_too(fork_server, copies, tmp_path):
     tokenizer = copies[1]
     more = ["--aggregation.early_layer=1", "--train.max_steps=20"]
     for name, how in (("ddp", []), ("fsdp", [FSDP])):
-        done(nursery.run("pretrain", *COMMON, tokenizer, *more, *how, f"--run.output={tmp_path}/{name}", ranks=2))
+        done(fork_server.run("pretrain", *COMMON, tokenizer, *more, *how, f"--run.output={tmp_path}/{name}", ranks=2))
     assert_same(tmp_path / "ddp", tmp_path / "fsdp", 1e-4)
 
 
-def test_fine_tuning_with_layer_wise_decay(nursery, tmp_path):
+def test_fine_tuning_with_layer_wise_decay(fork_server, tmp_path):
     command = ["finetune", *FINETUNE, "--run.device=cpu", "--run.log_every=1", "--run.report=false",
                "--train.max_steps=20", "--train.batch_size=32", "--optim.layer_decay=0.7"]  # fmt: skip
     for name, how in (("ddp", []), ("fsdp", [FSDP])):
-        done(nursery.run(*command, *how, f"--run.output={tmp_path}/{name}", ranks=2))
+        done(fork_server.run(*command, *how, f"--run.output={tmp_path}/{name}", ranks=2))
     expected, divided = losses(tmp_path / "ddp"), losses(tmp_path / "fsdp")
     assert list(divided.values()) == pytest.approx(list(expected.values()), rel=1e-4)
 
 
-def test_a_codebook_beside_divided_parameters(nursery, tmp_path):
+def test_a_codebook_beside_divided_parameters(fork_server, tmp_path):
     """Its codes are no parameters: they stay whole, and the same on both processes."""
     teacher = tmp_path / "teacher"
-    done(nursery.run("finetune", *FINETUNE, "--train.max_steps=8", "--run.report=false", f"--run.output={teacher}"))
+    done(fork_server.run("finetune", *FINETUNE, "--train.max_steps=8", "--run.report=false", f"--run.output={teacher}"))
     command = [
         "tokenizer", "distill", *PICTURES, f"--teacher={teacher}/model", "--image_size=16", "--model.patch_size=4",
         "--model.vocab_size=32", "--model.code_size=8", "--model.hidden_size=32", "--model.num_hidden_layers=1",
@@ -114,15 +114,17 @@ def test_a_codebook_beside_divided_parameters(nursery, tmp_path):
         "--early_stop.measure=true", "--early_stop.every=10", "--run.report=false", "--run.log_every=1",
     ]  # fmt: skip
     for name, how in (("ddp", []), ("fsdp", [FSDP])):
-        done(nursery.run(*command, *how, f"--run.output={tmp_path}/{name}", ranks=2))
+        done(fork_server.run(*command, *how, f"--run.output={tmp_path}/{name}", ranks=2))
     for name in ("loss", "perplexity", "dead_codes"):
         expected, divided = (numbers(tmp_path / kind, "train", name) for kind in ("ddp", "fsdp"))
         assert divided == pytest.approx(expected, rel=1e-4), name
 
 
-def test_what_is_divided_cannot_be_compiled(nursery, tmp_path):
+def test_what_is_divided_cannot_be_compiled(fork_server, tmp_path):
     for prefix in ("", "tokenizer."):
-        ended = nursery.run("pretrain", *COMMON, FSDP, f"--{prefix}train.compile=true", f"--run.output={tmp_path}/run")
+        ended = fork_server.run(
+            "pretrain", *COMMON, FSDP, f"--{prefix}train.compile=true", f"--run.output={tmp_path}/run"
+        )
         assert ended.statuses == [1]
         assert f"{prefix}train.compile is true and run.sharding is fsdp" in ended.errors[0]
         assert ended.errors[0].count("\n") == 1

@@ -7,7 +7,7 @@ import pytest
 
 from beit import BeitForImageClassification
 from tests.e2e.small import MODEL, PICTURES, losses
-from tests.nursery import nursery as nursery_of
+from tests.fork_server import fork_server as fork_server_of
 from tests.tasks import rotation
 
 COMMON = [*PICTURES, *MODEL, "--run.device=cpu", "--run.log_every=1", "--run.save_every=4", "--optim.warmup_steps=2",
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="session")
-def nursery():
-    return nursery_of()
+def fork_server():
+    return fork_server_of()
 
 
 @pytest.fixture(scope="module")
-def whole(nursery, tmp_path_factory):
+def whole(fork_server, tmp_path_factory):
     run = tmp_path_factory.mktemp("rotation") / "run"
-    ended = nursery.run(*COMMON, f"--run.output={run}", program="tests.tasks.rotation")
+    ended = fork_server.run(*COMMON, f"--run.output={run}", program="tests.tasks.rotation")
     assert not any(ended.statuses), ended.errors
     return run
 
@@ -46,40 +46,40 @@ def test_a_run_leaves_a_folder_like_every_other(whole):
     assert "Curves" in page
 
 
-def test_killed_it_continues_bit_for_bit(nursery, whole, tmp_path):
+def test_killed_it_continues_bit_for_bit(fork_server, whole, tmp_path):
     run = tmp_path / "run"
     command = [*COMMON, f"--run.output={run}"]
-    ended = nursery.run(*command, program="tests.tasks.rotation", kill_after=run / "checkpoints" / "step_00000004")
+    ended = fork_server.run(*command, program="tests.tasks.rotation", kill_after=run / "checkpoints" / "step_00000004")
     assert ended.returncode == -9
-    ended = nursery.run(*command, program="tests.tasks.rotation")
+    ended = fork_server.run(*command, program="tests.tasks.rotation")
     assert not any(ended.statuses), ended.errors
     assert "continuing" in ended.stdout
     assert losses(run) == losses(whole)
     assert (run / "model/model.safetensors").read_bytes() == (whole / "model/model.safetensors").read_bytes()
 
 
-def test_two_processes_train_the_same_model(nursery, tmp_path):
+def test_two_processes_train_the_same_model(fork_server, tmp_path):
     runs = {ranks: tmp_path / f"run_{ranks}" for ranks in (1, 2)}
     for ranks, run in runs.items():
         command = [*COMMON, f"--run.output={run}", "--run.report=false"]
-        ended = nursery.run(*command, program="tests.tasks.rotation", ranks=ranks)
+        ended = fork_server.run(*command, program="tests.tasks.rotation", ranks=ranks)
         assert not any(ended.statuses), ended.errors
     one, two = (losses(run) for run in runs.values())
     assert list(two.values()) == pytest.approx(list(one.values()), rel=1e-4)
 
 
-def test_its_forecast_writes_nothing(nursery, tmp_path):
-    ended = nursery.run(*COMMON, f"--run.output={tmp_path}/run", "--dry-run", program="tests.tasks.rotation")
+def test_its_forecast_writes_nothing(fork_server, tmp_path):
+    ended = fork_server.run(*COMMON, f"--run.output={tmp_path}/run", "--dry-run", program="tests.tasks.rotation")
     assert not any(ended.statuses), ended.errors
     for words in ("parameters", "steps        12 of 32 pictures", "s per step", "whole run"):
         assert words in ended.stdout
     assert not (tmp_path / "run").exists()
 
 
-def test_an_early_stop_ends_it_and_keeps_the_best(nursery, tmp_path):
+def test_an_early_stop_ends_it_and_keeps_the_best(fork_server, tmp_path):
     run = tmp_path / "run"
     options = ["--early_stop.patience=1", "--early_stop.every=1", "--early_stop.min_gain=0.9", "--run.report=false"]
-    ended = nursery.run(*COMMON, *options, f"--run.output={run}", program="tests.tasks.rotation")
+    ended = fork_server.run(*COMMON, *options, f"--run.output={run}", program="tests.tasks.rotation")
     assert not any(ended.statuses), ended.errors
     assert "stopped after step 2: 1 measurement without a gain" in ended.stdout
     assert "keeping the model of step 1" in ended.stdout

@@ -1,1 +1,1 @@
-"""The `beit` command: parse, call, print. One short file per command."""
+"""Command line `beit`: parse, call, print; one short file per command."""

@@ -1,4 +1,4 @@
-"""The `beit` command: which commands there are, and how errors reach a person.
+"""Entry point of the command line: the list of commands, and their errors as one line.
 
 Every command is a module of this package with a function `run(arguments)`; only the chosen one is imported.
 """
@@ -37,7 +37,7 @@ HELP_WORDS = ("-h", "--help", "help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0 done, 1 an error that the user can mend, 2 wrong usage."""
+    """Run the command line and return its exit status: 0 done, 1 an error that the user can fix, 2 wrong usage."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     if not arguments or arguments[0] in HELP_WORDS:
@@ -58,7 +58,7 @@ def nearest(word: str, known: Sequence[str] | dict[str, str]) -> str:
 
 
 def _guarded(arguments: list[str]) -> int:
-    """Run one command; what a user can mend becomes one line, everything else keeps its traceback."""
+    """Run one command; what a user can fix becomes one line, everything else keeps its traceback."""
     try:
         return import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
     except RunPaused as pause:

@@ -20,12 +20,12 @@ def run(arguments: Sequence[str]) -> int:
     if job.plain:
         print("\t".join(("size", "input", "task", "classes", "result", "original file", "hub", "timm")))
     for known in PUBLIC_CHECKPOINTS:
-        facts = (known.size, str(known.image_size), known.task, str(known.classes), known.result or "-")
+        properties = (known.size, str(known.image_size), known.task, str(known.classes), known.result or "-")
         names = (f"{known.original}.pth", known.hub or "-", known.timm or "-")
         if job.plain:
-            print("\t".join((*facts, *names)))
+            print("\t".join((*properties, *names)))
         else:
-            size, pixels, task, classes, result = facts
+            size, pixels, task, classes, result = properties
             print(f"{size:<6} {pixels} px  {task + ', ' + classes:<36} {result}")
             print("\n".join(f"    {name}" for name in names if name != "-"))
     for tokenizer in PUBLIC_TOKENIZERS:

@@ -1,4 +1,4 @@
-"""What a command says: once, also when many processes run it, and its numbers in words."""
+"""Output of commands: printed once, also when many processes run them, with numbers in words."""
 
 from __future__ import annotations
 

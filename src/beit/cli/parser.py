@@ -1,4 +1,4 @@
-"""Settings of a command, from a recipe, from words without a name and from dotted options."""
+"""Parser of a command's settings: a recipe, positional words, and dotted options."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class SettingsParser(Generic[Job]):
 
     @contextmanager
     def _checked(self, settings: Namespace) -> Generator[None]:
-        """Turn what the checks of dataclasses say about settings into one line."""
+        """Turn errors of the checks of dataclasses into one line."""
         try:
             yield
         except ValidationError as error:

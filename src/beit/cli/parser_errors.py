@@ -1,4 +1,4 @@
-"""One line for settings that are unknown, missing, of the wrong type or out of range."""
+"""Error lines for settings that are unknown, missing, of the wrong type or out of range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The common part of all training commands: their settings, `--dry-run`, `--processes` and `--force`."""
+"""Common part of all training commands: their settings, `--dry-run`, `--processes` and `--force`."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def _initialise_projections(attention: SelfAttention, std: float) -> tuple[nn.Mo
     with torch.no_grad():
         for layer, weight_DD in zip(layers, whole_ED.chunk(len(layers)), strict=True):
             layer.weight.copy_(weight_DD)
-            if layer.bias is not None:
-                layer.bias.zero_()
+        attention.query.bias.zero_()
+        attention.value.bias.zero_()  # keys have none
     return layers
 
 

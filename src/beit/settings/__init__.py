@@ -1,1 +1,1 @@
-"""Typed settings of every command, and what they describe."""
+"""Typed settings of every command, and the data and models that they describe."""

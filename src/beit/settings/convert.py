@@ -21,11 +21,11 @@ class ConvertJob:
     to: Literal["hf", "timm", "unilm", "flax"]
     """Layout: that of Hugging Face, of timm, the original .pth, or that of Flax."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """What the weights are stored in; auto keeps them as they are."""
+    """Precision of the stored weights; auto keeps them as they are."""
     image_size: int | tuple[int, int] | str | None = None
     """Resize positions to this input size in pixels: a side, or HEIGHTxWIDTH."""
     bias_resize: Literal["cubic", "linear", "bilinear"] = "cubic"
-    """How position biases are resized to another image_size: the authors' method, timm's, or bilinearly."""
+    """Method of resizing position biases to another image_size: the authors' method, timm's, or bilinearly."""
     num_attention_heads: int | None = None
     """For original checkpoints without relative positions, which do not hold it."""
     out_indices: tuple[int, ...] | None = None

@@ -21,14 +21,14 @@ class EvaluateJob:
     data: PictureSettings
     """Data"""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
     precision: InferencePrecision = "auto"
-    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32."""
+    """Precision of the computation; auto takes bf16 on a GPU that supports it, else fp32."""
     batch_size: int = Field(default=64, ge=1)
     """Pictures computed together."""
     match: Literal["names", "order"] = "names"
-    """How the pictures' classes or labels are the model's: by name (or index, if they are numbers), or all in sorted
-    order."""
+    """Matching of the pictures' classes or labels to the model's: by name (or index, if they are numbers), or all in
+    sorted order."""
     limit: int | None = Field(default=None, ge=1)
     """Measure on this many pictures only, spread evenly; null takes all."""
     crop_share: float | None = Field(default=None, gt=0, le=1)
@@ -39,7 +39,7 @@ class EvaluateJob:
     label_maps: LabelMapSettings = field(default_factory=LabelMapSettings)
     """Label maps, for models that predict the class of every pixel"""
     scene: SceneUseSettings = field(default_factory=SceneUseSettings)
-    """How scenes are segmented; null: as the model was measured when it was trained, or as published"""
+    """Inference on scenes; null: as the model was measured when it was trained, or as published"""
     output: str | None = None
     """Write all numbers, also per class or label, to this JSON file."""
     predictions: str | None = None

@@ -24,11 +24,11 @@ class ExportJob:
     model: str
     """Model: a folder, a file of weights, a hub repository, or a published name (`beit models`)."""
     to: Literal["onnx", "openvino", "torch"]
-    """What is to run it."""
+    """Target: the library that runs the file."""
     output: str
     """Folder to write; it must be new or empty."""
     precision: ExportPrecision = "fp32"
-    """What it computes in: fp16 has weights of 16 bits, int8 weights and large products of 8 bits."""
+    """Precision of the file: fp16 has weights of 16 bits, int8 weights and large products of 8 bits."""
     batch_size: int | Literal["dynamic"] = "dynamic"
     """Pictures computed together: a number, or dynamic for any."""
     task: str = AUTO

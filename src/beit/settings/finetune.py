@@ -48,7 +48,7 @@ class MixingSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class ProbeSettings:
-    """Where a linear probe reads; meant for freeze: encoder."""
+    """Layer that a linear probe reads; meant for freeze: encoder."""
 
     layer: int | None = Field(default=None, ge=1)
     """Layer whose features the head reads, 1 the first; those above are left out of the model. null: the last."""
@@ -61,7 +61,7 @@ class LoraSettings:
     rank: int | None = Field(default=None, ge=1)
     """Rank of what is added to each weight matrix; null for no adaptation. The saved model is an ordinary one."""
     alpha: float = Field(default=16.0, gt=0)
-    """What is added is scaled by alpha / rank."""
+    """The product is scaled by alpha / rank."""
     feed_forward: bool = False
     """Adapt the feed-forward networks too, not the attention alone."""
 
@@ -87,9 +87,9 @@ class FinetuneJob:
     model: ModelSettings = field(default_factory=ModelSettings)
     """Model; with a checkpoint, sizes that are given must be its own, but for image_size, to which it is resized"""
     pooling: Literal["mean", "cls"] | None = None
-    """What the head reads: the mean of the patches, as published, or the [CLS] token; null: as the checkpoint does."""
+    """Input of the head: the mean of the patches, as published, or the [CLS] token; null: as the checkpoint does."""
     bias_resize: Literal["cubic", "linear", "bilinear"] = "cubic"
-    """How position biases are resized to another image_size: the authors' method, timm's, or bilinearly."""
+    """Method of resizing position biases to another image_size: the authors' method, timm's, or bilinearly."""
     head: Literal["auto", "keep", "new"] = "auto"
     """Head of a checkpoint that has one: auto keeps it for classes of the same names; keep goes by the number alone."""
     freeze: Literal["none", "encoder"] = "none"
@@ -113,4 +113,4 @@ class FinetuneJob:
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
     stop_on: Literal["loss", "accuracy"] = "loss"
-    """What an early stop looks at on held-out pictures."""
+    """Held-out metric that an early stop watches."""

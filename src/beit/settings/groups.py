@@ -20,7 +20,7 @@ InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 @dataclass(frozen=True, config=STRICT)
 class RunSettings:
-    """Where the run goes, and how it is kept."""
+    """Run folder, seed, device, precision and checkpoints."""
 
     output: str = "runs/run"
     """Run folder: recipe, metrics, checkpoints, model and report."""
@@ -31,11 +31,11 @@ class RunSettings:
     seed: int = Field(default=0, ge=0)
     """Seed of everything random."""
     framework: Literal["torch", "jax"] = "torch"
-    """What computes the training steps. jax (extra `flax`): pre-training and fine-tuning, over all of its devices."""
+    """Framework of the training steps. jax (extra `flax`): pre-training and fine-tuning, over all of its devices."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
     precision: TrainingPrecision = "auto"
-    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32."""
+    """Precision of the computation; auto takes bf16 on a GPU that supports it, else fp32."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
     log_every: int = Field(default=10, ge=1)
@@ -50,7 +50,7 @@ class RunSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class PictureSettings:
-    """Which pictures, and how they are read."""
+    """Pictures, and the reading of them."""
 
     path: str
     """Folder of pictures (folders inside it are classes); parquet or tar file, folder of them, or pattern such as
@@ -68,7 +68,7 @@ class PictureSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class DataSettings(PictureSettings):
-    """Which pictures to train and to validate on."""
+    """Pictures to train and to validate on."""
 
     val_path: str | None = None
     """Pictures to validate on; default: a share of the others."""
@@ -123,7 +123,7 @@ class ModelSettings:
     layer_scale_init_value: float | None = Field(default=None, ge=0)
     """Initial layer scale; 0 for none."""
     positions: Literal["relative", "absolute"] | None = None
-    """How a new model tells where a patch is: relative position biases, as published, or learnt absolute embeddings."""
+    """Positions of patches in a new model: relative position biases, as published, or learnt absolute embeddings."""
     drop_path_rate: float = Field(default=0.1, ge=0, lt=1)
     """Stochastic depth of the last layer."""
     hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
@@ -152,7 +152,7 @@ class OptimSettings:
     min_lr: float = Field(default=1e-5, ge=0)
     """Learning rate at the end."""
     decline: Literal["cosine", "linear"] = "cosine"
-    """How the learning rate falls after the warm-up; linear is "poly" with a power of 1."""
+    """Decline of the learning rate after the warm-up; linear is "poly" with a power of 1."""
     warmup_epochs: float = Field(default=10, ge=0)
     """Length of the warm-up, in epochs."""
     warmup_steps: int | None = Field(default=None, ge=0)
@@ -178,7 +178,7 @@ class OptimSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainSettings:
-    """How long, and how much at once."""
+    """Length of the training, and its batches."""
 
     batch_size: int = Field(default=128, ge=1)
     """Pictures per step, over all processes."""

@@ -1,4 +1,4 @@
-"""Pictures and views that settings describe."""
+"""Opening of the pictures and views that settings describe."""
 
 from __future__ import annotations
 
@@ -79,15 +79,15 @@ def preprocessing(model: ModelSettings, image_hw: tuple[int, int], checkpoint: s
     """Return the deterministic view; mean and std are those of the recipe, else of the checkpoint; 0.5 without one.
 
     Raises:
-        ConfigError: If neither tells them.
+        ConfigError: If neither has them.
     """
     mean, std = model.image_mean, model.image_std
     if mean is None or std is None:
-        told = (HALF, HALF) if checkpoint is None else checkpoint_statistics(checkpoint)
-        if told is None:
+        statistics = (HALF, HALF) if checkpoint is None else checkpoint_statistics(checkpoint)
+        if statistics is None:
             raise ConfigError(
-                f"nothing tells mean and standard deviation of the pictures that {checkpoint} was trained on; expected "
+                f"{checkpoint} has no mean and standard deviation of the pictures that it was trained on; expected "
                 "a preprocessor_config.json beside it: set model.image_mean and model.image_std (0.5 for BEiT)"
             )
-        mean, std = mean or told[0], std or told[1]
+        mean, std = mean or statistics[0], std or statistics[1]
     return Preprocessing.cropping(image_hw, model.crop_share, mean=mean, std=std)

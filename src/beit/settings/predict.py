@@ -20,13 +20,13 @@ class PredictJob:
     pictures: tuple[str, ...]
     """Pictures: files, folders, films, tar or parquet shards."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
     precision: InferencePrecision = "fp32"
-    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32. fp16 needs a GPU."""
+    """Precision of the computation; auto takes bf16 on a GPU that supports it, else fp32. fp16 needs a GPU."""
     batch_size: int = Field(default=32, ge=1)
     """Pictures computed together."""
     task: str = "classify"
-    """What to find out about each picture."""
+    """Task: the question about each picture."""
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """Options of the task by name; those left out have their defaults."""
     output: str | None = None

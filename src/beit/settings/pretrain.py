@@ -50,7 +50,7 @@ class AggregationSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class PretrainTokenizerSettings:
-    """Where the visual tokens come from: a tokenizer, or one trained first on the same pictures."""
+    """Source of the visual tokens: a tokenizer, or one trained first on the same pictures."""
 
     path: str | None = None
     """Tokenizer: a folder, a published file or name (`beit models`); if null, one is trained first."""

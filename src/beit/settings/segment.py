@@ -34,9 +34,9 @@ class LabelMapSettings:
     ignored: tuple[int, ...] = ()
     """Numbers, besides 255, that stand for no class."""
     picture_suffix: str = ""
-    """What the names of pictures have before the ending and those of label maps have not, such as _leftImg8bit."""
+    """Part that names of pictures have before the ending and those of label maps have not, such as _leftImg8bit."""
     suffix: str = ""
-    """What the names of label maps have before the ending and those of pictures have not, such as _gtFine_labelIds."""
+    """Part that names of label maps have before the ending and those of pictures have not, such as _gtFine_labelIds."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -86,7 +86,7 @@ class HardPixelSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class InferenceSettings:
-    """How a whole picture is segmented."""
+    """Inference on whole pictures."""
 
     mode: Literal["slide", "whole"] = "slide"
     """Windows that overlap, or the picture at once."""
@@ -107,7 +107,7 @@ class InferenceSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class SceneUseSettings:
-    """How a trained model is shown scenes."""
+    """Inference of a trained model on scenes."""
 
     mode: Literal["slide", "whole"] | None = None
     """Windows that overlap, or the picture at once."""
@@ -123,7 +123,7 @@ class SceneUseSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class SegmentJob:
-    """Train a BEiT with UperNet to tell the class of every pixel."""
+    """Train a BEiT with UperNet to predict the class of every pixel."""
 
     data: DataSettings
     """Pictures"""
@@ -163,4 +163,4 @@ class SegmentJob:
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
     inference: InferenceSettings = field(default_factory=InferenceSettings)
-    """How held-out scenes are segmented"""
+    """Inference on held-out scenes"""

@@ -15,9 +15,9 @@ class ServedModels:
     models: tuple[str, ...]
     """Models, at least one: MODEL or NAME=MODEL. A model is a folder, a file or a published name (`beit models`)."""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
     precision: InferencePrecision = "fp32"
-    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32. fp16 needs a GPU."""
+    """Precision of the computation; auto takes bf16 on a GPU that supports it, else fp32. fp16 needs a GPU."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -27,7 +27,7 @@ class ServiceSettings:
     batch_size: int = Field(default=8, ge=1)
     """Pictures computed together."""
     max_wait_ms: float = Field(default=5.0, ge=0)
-    """How long the first picture of a batch waits for others, in milliseconds."""
+    """Time that the first picture of a batch waits for others, in milliseconds."""
     queue: int = Field(default=64, ge=1)
     """Most requests that wait or are computed; further ones are sent away for a second (429)."""
     timeout_s: float = Field(default=30.0, gt=0)
@@ -35,7 +35,7 @@ class ServiceSettings:
     body_timeout_s: float = Field(default=20.0, gt=0)
     """Seconds in which a request has to arrive (408)."""
     token: str | None = Field(default=None, repr=False)
-    """What clients have to show, as `Authorization: Bearer TOKEN`. Better set BEIT_SERVE_TOKEN, which the list of
+    """Token that clients have to send, as `Authorization: Bearer TOKEN`. Better set BEIT_SERVE_TOKEN, which the list of
     processes hides; null: nothing."""
     max_upload_mb: float = Field(default=20.0, gt=0)
     """Largest request, in MB of 10^6 bytes (413)."""

@@ -24,11 +24,11 @@ from beit.settings.groups import (
 
 @dataclass(frozen=True, config=STRICT)
 class EncodingSettings:
-    """How a pre-training computes its tokens; none of it trains anything."""
+    """Computation of tokens by a trained tokenizer."""
 
     precision: TrainingPrecision = "auto"
-    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens in a hundred.
-    """
+    """Precision of the computation; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens
+    in a hundred."""
     compile: bool = False
     """Compile the encoder: some seconds or minutes at the start, faster afterwards."""
 
@@ -101,7 +101,7 @@ class DistilledTokenizerSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class QuantiserSettings:
-    """How the codebook of VQ-KD follows the features."""
+    """Training of the codebook of VQ-KD, which follows the features."""
 
     decay: float = Field(default=0.99, gt=0, lt=1)
     """Share of a code that one step keeps."""
@@ -179,10 +179,10 @@ class TokenizerUse:
     data: PictureSettings
     """Data"""
     device: Device = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto takes a GPU if there is one."""
     precision: TrainingPrecision = "auto"
-    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens in a hundred.
-    """
+    """Precision of the computation; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens
+    in a hundred."""
     batch_size: int = Field(default=64, ge=1)
     """Pictures computed together."""
     compile: bool = False

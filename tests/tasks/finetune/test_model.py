@@ -192,7 +192,7 @@ def test_statistics_are_those_of_the_checkpoint(tmp_path):
     assert checkpoint_statistics(str(GOLDEN / "timm/beit")) == ((0.5,) * 3, (0.5,) * 3)
     unknown = str(GOLDEN / "unilm/pretrain/checkpoint.pth")
     assert checkpoint_statistics(unknown) is None
-    with pytest.raises(ConfigError, match=r"nothing tells mean and standard deviation.*set model\.image_mean"):
+    with pytest.raises(ConfigError, match=r"has no mean and standard deviation.*set model\.image_mean"):
         preprocessing(ModelSettings(), (32, 32), unknown)
     given = ModelSettings(image_mean=(0.1, 0.2, 0.3), image_std=(1, 1, 1))
     assert preprocessing(given, (32, 32), unknown).mean == (0.1, 0.2, 0.3)

@@ -1,6 +1,6 @@
 """Processes that have imported everything and fork the runs of the tests: a start costs milliseconds, not seconds.
 
-A nursery is asked for processes over a pipe: {"fork": ...} is answered by a process id, {"poll": id} by how it ended.
+A fork server is asked for processes over a pipe: {"fork": ...} is answered by a process id, {"poll": id} by its status.
 Every run is a process of its own, or several that train together, and calls `beit.cli.main.main` as the command does.
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 _LONGEST = 240.0  # seconds; a run that takes longer hangs
-# What a nursery imports before it forks. That of models leaves out huggingface_hub and all that imports it: the client
-# reads once and for all from its environment where the hub is, so that every process has to import it for itself.
+# Modules that a fork server imports before it forks. Those of models leave out huggingface_hub and all that imports it:
+# the client reads once and for all from its environment where the hub is, so every process has to import it for itself.
 WARM = {
     "jobs": [
         "beit.cli.pretrain", "beit.cli.finetune", "beit.cli.tokenizer", "beit.tasks.pretrain.task",
@@ -58,16 +58,16 @@ class Ended:
 
 
 class Process:
-    """A process that a nursery forked; it has what the tests need of `subprocess.Popen`."""
+    """A process that a fork server forked; it has what the tests need of `subprocess.Popen`."""
 
-    def __init__(self, nursery, place, pid):
+    def __init__(self, fork_server, place, pid):
         self.pid, self.returncode = pid, None
-        self._nursery, self._place = nursery, place
+        self._server, self._place = fork_server, place
 
     def poll(self):
         """Return the exit status; None: it still runs."""
         if self.returncode is None:
-            self.returncode = self._nursery.ask(poll=self.pid)
+            self.returncode = self._server.ask(poll=self.pid)
         return self.returncode
 
     def wait(self, timeout=_LONGEST):
@@ -101,16 +101,16 @@ class Process:
             os.kill(self.pid, number)
 
 
-class Nursery:
+class ForkServer:
     """The client; use it as a context."""
 
     def __init__(self, warm):
         self._warm = warm
 
     def __enter__(self):
-        self._places = tempfile.TemporaryDirectory(prefix="nursery-")
+        self._places = tempfile.TemporaryDirectory(prefix="fork_server-")
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.nursery", self._warm],
+            [sys.executable, "-m", "tests.fork_server", self._warm],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **_ONE_THREAD},
             cwd=Path(__file__).parents[1],
         )  # fmt: skip
@@ -190,9 +190,9 @@ class Nursery:
 
 
 @functools.cache
-def nursery(warm="jobs"):
-    """Return a nursery of this process of the tests."""
-    server = Nursery(warm)
+def fork_server(warm="jobs"):
+    """Return a fork server of this process of the tests."""
+    server = ForkServer(warm)
     server.__enter__()
     atexit.register(server.__exit__)
     return server
