@@ -25,7 +25,7 @@ def save(folder):
     with torch.no_grad():
         model.classifier.weight.normal_(std=0.02)
         for name, table in model.named_parameters():
-            if name.endswith("bias.table"):
+            if name.endswith("bias_table"):
                 table.normal_(std=0.1)
     model.save_pretrained(folder)
     BeitImageProcessor().save_pretrained(folder)

@@ -21,7 +21,7 @@ def speed(kind, folder):
     import transformers
 
     from beit import BeitForImageClassification
-    from beit.engine.hardware import gemm_rate
+    from beit.engine.throughput import gemm_rate
     from beit.tasks.pretrain.cost import forward_flops
 
     torch.set_num_threads(2)

@@ -71,7 +71,7 @@ def speed(rounds):
 
     import transformers
 
-    from beit.engine.hardware import gemm_rate
+    from beit.engine.throughput import gemm_rate
     from beit.tasks.pretrain.cost import training_flops
 
     pixels, mask, tokens = inputs()

@@ -73,7 +73,7 @@ def parse_beit(arguments):
     from beit.cli.main import main as beit
 
     module = import_module(f"beit.cli.{arguments[0]}")
-    parsers = [name for name in ("parse_job", "parse") if hasattr(module, name)]
+    parsers = [name for name in ("parse_training", "parse_job", "parse") if hasattr(module, name)]
     assert parsers, f"beit {arguments[0]} parses nothing"
     for name in parsers:
         setattr(module, name, _then_stop(getattr(module, name)))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file
 
-from beit.engine.preemption import stop_on_request
+from beit.engine.interruption import stop_on_request
 from beit.models_torch.loading import read_safetensors
 from tests.e2e.small import FINETUNE, PRETRAIN, losses, start, stop_and_check
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from beit.engine.early_stop import Gains
+from beit.engine.hooks import Gains
 from beit.settings.groups import EarlyStopSettings
 
 

@@ -11,8 +11,7 @@ from beit import BeitForImageClassification, preset
 from beit.data import BrokenPicture, BrokenPictures
 from beit.engine.checkpoints import latest_checkpoint, restore_objective, save_checkpoint
 from beit.engine.metrics import MetricsLog, read_metrics
-from beit.engine.optimiser import parameter_groups, set_learning_rate
-from beit.engine.optimiser_state import optimiser_tensors, restore_optimiser
+from beit.engine.optimiser import optimiser_tensors, parameter_groups, restore_optimiser, set_learning_rate
 from beit.engine.run_folder import RunFolder
 from beit.engine.schedule import Schedule, cosine
 from beit.errors import CheckpointError, ConfigError, DataError, StorageError
@@ -59,13 +58,13 @@ def test_every_parameter_is_in_one_group_with_the_right_decay(classifier):
 
     assert group("classifier.weight") == (0.05, 1.0)
     assert group("classifier.bias") == (0.0, 1.0)
-    assert group("beit.pooler.norm.weight") == (0.0, 1.0)
-    assert group("beit.encoder.layers.1.feed_forward.expand.weight") == (0.05, 0.5)
-    assert group("beit.encoder.layers.0.scale_attention.gamma") == (0.0, 0.25)
-    assert group("beit.encoder.bias.table") == (0.0, 1.0)
-    assert group("beit.embeddings.patch.weight") == (0.05, 0.125)
+    assert group("beit.pooler.layernorm.weight") == (0.0, 1.0)
+    assert group("beit.encoder.layer.1.intermediate.dense.weight") == (0.05, 0.5)
+    assert group("beit.encoder.layer.0.lambda_1") == (0.0, 0.25)
+    assert group("beit.encoder.relative_position_bias.relative_position_bias_table") == (0.0, 1.0)
+    assert group("beit.embeddings.patch_embeddings.projection.weight") == (0.05, 0.125)
     assert group("beit.embeddings.cls_token") == (0.0, 0.125)
-    assert group("beit.embeddings.position") == (0.0, 0.125)
+    assert group("beit.embeddings.position_embeddings") == (0.0, 0.125)
 
 
 def test_groups_share_the_learning_rate(classifier):

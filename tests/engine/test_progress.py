@@ -4,15 +4,15 @@ import re
 
 import pytest
 
-from beit.engine import progress
-from beit.engine.progress import RunProgress
+from beit.engine import metrics
+from beit.engine.metrics import RunProgress
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds that pass only when a test says so."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: now[0])
     return now
 
 

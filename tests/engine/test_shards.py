@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 
 from beit.data import BrokenPicture, BrokenPictures, check_shards, list_shards, open_source, split
-from beit.engine import shards as engine_shards
-from beit.engine.shards import note_shards
+from beit.engine import processes as engine_shards
+from beit.engine.processes import note_shards
 from beit.errors import DataError
 from beit.settings.groups import DataSettings
 from beit.settings.inputs import open_pictures, open_sources

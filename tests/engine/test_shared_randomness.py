@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from beit import BeitForImageClassification, preset
-from beit.engine.shared_randomness import shared_stream
+from beit.engine.sharding import shared_stream
 from beit.models_torch.layers import DropPath
 from tests.conftest import TINY_MODEL
 

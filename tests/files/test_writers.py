@@ -18,6 +18,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from beit.engine.divergence import stop_diverged
 from PIL import Image
 from torch import nn
 
@@ -32,7 +33,6 @@ from beit import (
 from beit.data import BrokenPicture, BrokenPictures, TokenWriter, write_labels_and_names
 from beit.data.sources.index_cache import load_arrays, save_arrays
 from beit.engine.checkpoints import save_checkpoint
-from beit.engine.divergence import stop_diverged
 from beit.engine.metrics import MetricsLog
 from beit.engine.moving_average import MovingAverage
 from beit.engine.run_folder import RunFolder, open_run_folder

@@ -30,16 +30,16 @@ def test_fused_and_plain_are_the_same(attention):
 def test_the_plain_formula(attention):
     """softmax(q k / sqrt(d) + bias) v, written out for one head of one sample."""
     tokens = torch.randn(1, 7, 16)
-    query, key, value = attention.qkv.weight.chunk(3)
-    q = tokens[0] @ query.T + attention.query_bias
-    k = tokens[0] @ key.T
-    v = tokens[0] @ value.T + attention.value_bias
+    own = attention.attention
+    q = tokens[0] @ own.query.weight.T + own.query.bias
+    k = tokens[0] @ own.key.weight.T
+    v = tokens[0] @ own.value.weight.T + own.value.bias
     heads = [slice(4 * head, 4 * head + 4) for head in range(4)]
-    bias = attention.bias(POSITIONS)[0]
+    bias = own.relative_position_bias(POSITIONS)[0]
     context = torch.cat([(q[:, h] @ k[:, h].T / 2 + bias[i]).softmax(-1) @ v[:, h] for i, h in enumerate(heads)], dim=1)
     torch.testing.assert_close(attention(tokens, POSITIONS)[0][0], attention.output(context), atol=1e-5, rtol=1e-4)
 
 
 def test_silencing_every_head_leaves_the_output_bias(attention):
     silent, _ = attention(torch.randn(2, 7, 16), POSITIONS, head_mask_H=torch.zeros(4))
-    torch.testing.assert_close(silent, attention.output.bias.expand(2, 7, 16))
+    torch.testing.assert_close(silent, attention.output.dense.bias.expand(2, 7, 16))

@@ -260,7 +260,7 @@ def steps(model, slices):
 mine = slice(rank * 2, rank * 2 + 2)
 alone = steps(fresh(), slice(None))
 sharded = fresh()
-for layer in sharded.beit.encoder.layers:
+for layer in sharded.beit.encoder.layer:
     fully_shard(layer)
 fully_shard(sharded)
 wrapped = {

@@ -20,13 +20,13 @@ STD_AT_ONE_SIGMA = 0.02 * 0.5396  # of a normal cut at one standard deviation
     [
         ("beit.embeddings.cls_token", 1),
         ("beit.embeddings.mask_token", 1),
-        ("beit.embeddings.position", 1),
-        ("beit.embeddings.patch.weight", 1),
-        ("beit.encoder.layers.1.attention.qkv.weight", 1),
-        ("beit.encoder.layers.0.attention.output.weight", math.sqrt(2)),
-        ("beit.encoder.layers.2.attention.output.weight", math.sqrt(6)),
-        ("beit.encoder.layers.2.feed_forward.contract.weight", math.sqrt(6)),
-        ("beit.encoder.layers.2.feed_forward.expand.weight", 1),
+        ("beit.embeddings.position_embeddings", 1),
+        ("beit.embeddings.patch_embeddings.projection.weight", 1),
+        ("beit.encoder.layer.1.attention.attention.key.weight", 1),
+        ("beit.encoder.layer.0.attention.output.dense.weight", math.sqrt(2)),
+        ("beit.encoder.layer.2.attention.output.dense.weight", math.sqrt(6)),
+        ("beit.encoder.layer.2.output.dense.weight", math.sqrt(6)),
+        ("beit.encoder.layer.2.intermediate.dense.weight", 1),
         ("lm_head.weight", 1),
     ],
 )
@@ -39,9 +39,9 @@ def test_weights_are_truncated_normal_and_outputs_rescaled(model, name, divisor)
 
 def test_biases_tables_and_layer_scale(model):
     for name, parameter in model.named_parameters():
-        if name.endswith(("bias", "table", "query_bias", "value_bias")):
+        if name.endswith(("bias", "table")):
             assert not parameter.any(), name
-        if name.endswith("gamma"):
+        if name.endswith(("lambda_1", "lambda_2")):
             assert torch.all(parameter == 0.1), name
 
 

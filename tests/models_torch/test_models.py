@@ -120,7 +120,7 @@ def test_masked_patches_keep_their_absolute_position(inputs):
     )
     model = BeitModel(config).eval()
     tokens = model(pixels, torch.ones(2, 16, dtype=torch.bool), output_hidden_states=True).hidden_states[0]
-    expected = model.embeddings.mask_token + model.embeddings.position[:, 1:]
+    expected = model.embeddings.mask_token + model.embeddings.position_embeddings[:, 1:]
     torch.testing.assert_close(tokens[:, 1:], expected.expand(2, -1, -1))
 
 
@@ -200,15 +200,15 @@ def test_labels_decide_the_problem(inputs, labels, options, kind):
 
 
 def test_loading_a_pretrained_model_into_a_classifier_says_what_is_new(mim, inputs, tmp_path):
-    torch.nn.init.normal_(mim.beit.encoder.bias.table)
+    torch.nn.init.normal_(mim.beit.encoder.relative_position_bias.relative_position_bias_table)
     mim.save_pretrained(tmp_path)
     model = BeitForImageClassification.from_pretrained(
         tmp_path, num_labels=5, use_mask_token=False, use_relative_position_bias=True,
         use_shared_relative_position_bias=False,
     )  # fmt: skip
     assert model.load_report.new == [
-        "beit.pooler.norm.bias",
-        "beit.pooler.norm.weight",
+        "beit.pooler.layernorm.bias",
+        "beit.pooler.layernorm.weight",
         "classifier.bias",
         "classifier.weight",
     ]
@@ -249,7 +249,7 @@ def test_a_bad_config_is_refused():
 
 def test_sizes_of_a_model(mim):
     patch = mim.get_input_embeddings()
-    assert patch is mim.beit.embeddings.patch
+    assert patch is mim.beit.embeddings.patch_embeddings
     whole, embedding = mim.num_parameters(), 32 * 3 * 8 * 8 + 32
     assert whole == sum(parameter.numel() for parameter in mim.parameters())
     assert mim.num_parameters(exclude_embeddings=True) == whole - embedding

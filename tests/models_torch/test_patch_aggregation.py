@@ -15,7 +15,7 @@ def model():
     torch.manual_seed(0)
     options = {"num_hidden_layers": 3, "drop_path_rate": 0.0, "vocab_size": 20, "layer_scale_init_value": 0.1}
     made = BeitForMaskedImageModeling(preset("tiny", **{**TINY_MODEL, **options})).eval()
-    torch.nn.init.normal_(made.beit.encoder.bias.table)
+    torch.nn.init.normal_(made.beit.encoder.relative_position_bias.relative_position_bias_table)
     return made
 
 
@@ -29,21 +29,20 @@ def inputs(model):
 
 def plain_layer(layer, tokens_BSD, bias_HSS):
     """Return what one layer does, written out: norm, attention with the shared bias, norm, feed-forward."""
-    normed = functional.layer_norm(tokens_BSD, tokens_BSD.shape[-1:], layer.norm_attention.weight,
-                                   layer.norm_attention.bias, layer.norm_attention.eps)  # fmt: skip
-    attention, heads = layer.attention, layer.attention.heads
-    bias = torch.cat((attention.query_bias, torch.zeros_like(attention.query_bias), attention.value_bias))
+    normed = functional.layer_norm(tokens_BSD, tokens_BSD.shape[-1:], layer.layernorm_before.weight,
+                                   layer.layernorm_before.bias, layer.layernorm_before.eps)  # fmt: skip
+    own = layer.attention.attention
     query, key, value = (
-        part.unflatten(-1, (heads, -1)).transpose(1, 2)
-        for part in functional.linear(normed, attention.qkv.weight, bias).chunk(3, dim=-1)
+        functional.linear(normed, part.weight, part.bias).unflatten(-1, (own.heads, -1)).transpose(1, 2)
+        for part in (own.query, own.key, own.value)
     )
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + bias_HSS
     mixed = (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
-    tokens_BSD = tokens_BSD + layer.scale_attention.gamma * attention.output(mixed)
-    normed = functional.layer_norm(tokens_BSD, tokens_BSD.shape[-1:], layer.norm_feed_forward.weight,
-                                   layer.norm_feed_forward.bias, layer.norm_feed_forward.eps)  # fmt: skip
-    hidden = functional.gelu(layer.feed_forward.expand(normed))
-    return tokens_BSD + layer.scale_feed_forward.gamma * layer.feed_forward.contract(hidden)
+    tokens_BSD = tokens_BSD + layer.lambda_1 * layer.attention.output.dense(mixed)
+    normed = functional.layer_norm(tokens_BSD, tokens_BSD.shape[-1:], layer.layernorm_after.weight,
+                                   layer.layernorm_after.bias, layer.layernorm_after.eps)  # fmt: skip
+    hidden = functional.gelu(layer.intermediate.dense(normed))
+    return tokens_BSD + layer.lambda_2 * layer.output.dense(hidden)
 
 
 def test_it_sees_early_patches_and_the_last_cls(model):
@@ -59,7 +58,7 @@ def test_it_sees_early_patches_and_the_last_cls(model):
         _, bias = model.beit.encoder.relative_positions(grid, pixels.device)
         for layer in aggregation.layers:
             tokens = plain_layer(layer, tokens, bias)
-        expected = model.lm_head(model.norm(tokens[:, 1:][mask]))
+        expected = model.lm_head(model.layernorm(tokens[:, 1:][mask]))
     torch.testing.assert_close(aggregated, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -67,7 +66,7 @@ def test_cls_gets_a_gradient_through_it_alone(model):
     """In plain pre-training the last [CLS] has no use; here the aggregated prediction depends on it."""
     aggregation = PatchAggregation(model, early_layer=1)
     pixels, mask = inputs(model)
-    last = model.beit.encoder.layers[-1].feed_forward.contract
+    last = model.beit.encoder.layer[-1].output.dense
     kept = {}
 
     def keep(module, arguments, output):
@@ -88,9 +87,9 @@ def test_its_layers_start_where_the_model_left_off(model):
     early = PatchAggregation(model, early_layer=1)
     torch.manual_seed(3)
     late = PatchAggregation(model, early_layer=3)
-    ratio = early.layers[0].attention.output.weight / late.layers[0].attention.output.weight
+    ratio = early.layers[0].attention.output.dense.weight / late.layers[0].attention.output.dense.weight
     torch.testing.assert_close(ratio, torch.full_like(ratio, (4 / 2) ** 0.5))
-    ratio = early.layers[1].feed_forward.contract.weight / late.layers[1].feed_forward.contract.weight
+    ratio = early.layers[1].output.dense.weight / late.layers[1].output.dense.weight
     torch.testing.assert_close(ratio, torch.full_like(ratio, (5 / 3) ** 0.5))
 
 

@@ -51,9 +51,12 @@ def test_it_is_looked_up_once_per_weights_and_grid(model, look_ups):
     "change",
     [
         lambda model: model.load_state_dict({k: v * 2 if "table" in k else v for k, v in model.state_dict().items()}),
-        lambda model: [bias.table.data.mul_(2) for bias in biases(model)],
-        lambda model: [torch.nn.init.normal_(bias.table) for bias in biases(model)],
-        lambda model: [setattr(bias, "table", torch.nn.Parameter(bias.table * 2)) for bias in biases(model)],
+        lambda model: [bias.relative_position_bias_table.data.mul_(2) for bias in biases(model)],
+        lambda model: [torch.nn.init.normal_(bias.relative_position_bias_table) for bias in biases(model)],
+        lambda model: [
+            setattr(bias, "relative_position_bias_table", torch.nn.Parameter(bias.relative_position_bias_table * 2))
+            for bias in biases(model)
+        ],
     ],
     ids=["load_state_dict", "data", "in place", "replaced"],
 )
@@ -78,14 +81,14 @@ def test_training_never_uses_it(model, look_ups):
     model.train()
     for _ in range(2):
         model(torch.randn(2, 3, 32, 32)).logits.sum().backward()
-    assert all(bias.table.grad is not None for bias in biases(model))
+    assert all(bias.relative_position_bias_table.grad is not None for bias in biases(model))
     assert all(bias._kept is None for bias in biases(model))
 
 
 def test_gradients_in_evaluation_mode_are_those_of_the_table(model):
     logits(model)  # keeps a bias, which must not be used below
     model(torch.randn(2, 3, 32, 32)).logits.sum().backward()
-    assert all(bias.table.grad.abs().sum() > 0 for bias in biases(model))
+    assert all(bias.relative_position_bias_table.grad.abs().sum() > 0 for bias in biases(model))
 
 
 def test_inference_mode_poisons_nothing(model):
@@ -101,7 +104,7 @@ def test_inference_mode_poisons_nothing(model):
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     model.train()(torch.randn(2, 3, 32, 32)).logits.sum().backward()
-    assert all(bias.table.grad is not None for bias in biases(model))
+    assert all(bias.relative_position_bias_table.grad is not None for bias in biases(model))
 
 
 def test_it_is_never_saved(model):

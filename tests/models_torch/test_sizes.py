@@ -29,13 +29,14 @@ def direct(model, pixels):
     """The model written out for one size: a convolution, a stretched table, softmax attention."""
     config = model.config
     embeddings, encoder = model.embeddings, model.encoder
-    patches = functional.conv2d(pixels, embeddings.patch.weight, embeddings.patch.bias, stride=16)
+    projection = embeddings.patch_embeddings.projection
+    patches = functional.conv2d(pixels, projection.weight, projection.bias, stride=16)
     height, width = patches.shape[2:]
     tokens = torch.cat((embeddings.cls_token.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2)), dim=1)
-    if embeddings.position is not None:
-        square = embeddings.position[:, 1:].view(1, 14, 14, -1).permute(0, 3, 1, 2)
+    if embeddings.position_embeddings is not None:
+        square = embeddings.position_embeddings[:, 1:].view(1, 14, 14, -1).permute(0, 3, 1, 2)
         stretched = functional.interpolate(square, size=(height, width), mode="bicubic", align_corners=False)
-        own = torch.cat((embeddings.position[:, :1], stretched.permute(0, 2, 3, 1).flatten(1, 2)), dim=1)
+        own = torch.cat((embeddings.position_embeddings[:, :1], stretched.permute(0, 2, 3, 1).flatten(1, 2)), dim=1)
         tokens = tokens + own
 
     def bias_of(table):
@@ -51,20 +52,24 @@ def direct(model, pixels):
         bias[:, 0, 0] = table[-1]
         return bias
 
-    shared = bias_of(encoder.bias.table) if encoder.bias is not None else 0.0
-    for layer in encoder.layers:
-        norm = layer.norm_attention
+    def of_module(owner):
+        bias = owner.relative_position_bias
+        return bias_of(bias.relative_position_bias_table) if bias is not None else 0.0
+
+    shared = of_module(encoder)
+    for layer in encoder.layer:
+        norm = layer.layernorm_before
         normed = functional.layer_norm(tokens, (tokens.shape[-1],), norm.weight, norm.bias, config.layer_norm_eps)
-        attention = layer.attention
-        query, key, value = (normed @ weight.T for weight in attention.qkv.weight.chunk(3))
-        query, value = query + attention.query_bias, value + attention.value_bias
-        bias = shared + (bias_of(attention.bias.table) if attention.bias is not None else 0.0)
+        own = layer.attention.attention
+        query = normed @ own.query.weight.T + own.query.bias
+        key, value = normed @ own.key.weight.T, normed @ own.value.weight.T + own.value.bias
+        bias = shared + of_module(own)
         parts = [part.unflatten(-1, (config.num_attention_heads, -1)).transpose(1, 2) for part in (query, key, value)]
         scores = parts[0] @ parts[1].transpose(-1, -2) / parts[0].shape[-1] ** 0.5 + bias
         context = (scores.softmax(-1) @ parts[2]).transpose(1, 2).flatten(2)
-        tokens = tokens + layer.scale_attention.gamma * attention.output(context)
-        tokens = tokens + layer.scale_feed_forward.gamma * layer.feed_forward(layer.norm_feed_forward(tokens))
-    return model.norm(tokens)
+        tokens = tokens + layer.lambda_1 * layer.attention.output.dense(context)
+        tokens = tokens + layer.lambda_2 * layer.output(layer.intermediate(layer.layernorm_after(tokens)))
+    return model.layernorm(tokens)
 
 
 @pytest.mark.parametrize("size", SIZES_224)
@@ -100,8 +105,11 @@ def test_every_model_takes_other_sizes():
 def test_gradients_reach_the_tables_at_another_size():
     model = BeitModel(BeitConfig(**TINY_MODEL, use_relative_position_bias=True, use_absolute_position_embeddings=True))
     model(torch.randn(1, 3, 40, 56)).pooler_output.square().sum().backward()
-    assert model.embeddings.position.grad.abs().sum() > 0
-    assert model.encoder.layers[0].attention.bias.table.grad.abs().sum() > 0
+    assert model.embeddings.position_embeddings.grad.abs().sum() > 0
+    table = model.get_parameter(
+        "encoder.layer.0.attention.attention.relative_position_bias.relative_position_bias_table"
+    )
+    assert table.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +139,10 @@ def test_conversion_to_another_size_names_its_method(method):
     assert "from 4 x 4 to 6 x 5 patches by " in str(model.load_report)
     names = {"cubic": "the authors' cubic method", "linear": "timm's linear", "bilinear": "bilinear interpolation"}
     assert names[method] in str(model.load_report)
-    assert model.load_report.resized == [f"encoder.layers.{layer}.attention.bias.table" for layer in (0, 1)]
+    assert model.load_report.resized == [
+        f"encoder.layer.{layer}.attention.attention.relative_position_bias.relative_position_bias_table"
+        for layer in (0, 1)
+    ]
 
 
 def test_bilinear_conversion_is_what_happens_at_run_time():

@@ -40,7 +40,7 @@ def unilm_config(case):
 
 def _given_head(model, io):
     """The resize cases are recorded with a new head, which the recording holds."""
-    places = {"fc_norm": "beit.pooler.norm", "head": "classifier"}
+    places = {"fc_norm": "beit.pooler.layernorm", "head": "classifier"}
     with torch.no_grad():
         for theirs, ours in places.items():
             for kind in ("weight", "bias"):

@@ -15,26 +15,27 @@ from tests.interop.drawn import POSITIONS, backbones, cases, flags, segmentation
 from tests.interop.formula import formula
 from tests.interop.models import assert_close, randomised
 
+TABLE = "relative_position_bias.relative_position_bias_table"
 # Our parameter -> theirs, inside the encoder; and the names outside of it.
 ENCODER = {
     "embeddings.cls_token": "embeddings.cls_token",
     "embeddings.mask_token": "embeddings.mask_token",
-    "embeddings.patch.weight": "embeddings.patch_embeddings.projection.weight",
-    "embeddings.position": "embeddings.position_embeddings",
-    "encoder.bias.table": "shared_position_bias.relative_position_bias_table",
-    "encoder.layers.0.attention.bias.table": "layers.0.relative_position_bias.relative_position_bias_table",
-    "encoder.layers.0.attention.query_bias": "layers.0.attention.q_proj.bias",
-    "encoder.layers.0.attention.output.weight": "layers.0.attention.o_proj.weight",
-    "encoder.layers.0.feed_forward.expand.weight": "layers.0.mlp.fc1.weight",
-    "encoder.layers.0.scale_attention.gamma": "layers.0.lambda_1",
-    "pooler.norm.weight": "pooler.layernorm.weight",
+    "embeddings.patch_embeddings.projection.weight": "embeddings.patch_embeddings.projection.weight",
+    "embeddings.position_embeddings": "embeddings.position_embeddings",
+    f"encoder.{TABLE}": "shared_position_bias.relative_position_bias_table",
+    f"encoder.layer.0.attention.attention.{TABLE}": f"layers.0.{TABLE}",
+    "encoder.layer.0.attention.attention.query.bias": "layers.0.attention.q_proj.bias",
+    "encoder.layer.0.attention.output.dense.weight": "layers.0.attention.o_proj.weight",
+    "encoder.layer.0.intermediate.dense.weight": "layers.0.mlp.fc1.weight",
+    "encoder.layer.0.lambda_1": "layers.0.lambda_1",
+    "pooler.layernorm.weight": "pooler.layernorm.weight",
 }
 HEADS = {
     "lm_head.weight": "lm_head.weight",
-    "norm.weight": "layernorm.weight",
+    "layernorm.weight": "layernorm.weight",
     "classifier.weight": "classifier.weight",
-    "pyramid.up2.weight": "fpn.fpn2.weight",
-    "pyramid.up4.1.weight": "fpn.fpn1.normalization.weight",
+    "fpn2.0.weight": "fpn.fpn2.weight",
+    "fpn1.1.weight": "fpn.fpn1.normalization.weight",
     "decode_head.classifier.weight": "decode_head.classifier.weight",
     "decode_head.bottleneck.conv.weight": "decode_head.psp_bottleneck.convolution.weight",
     "auxiliary_head.classifier.weight": "auxiliary_head.classifier.weight",
@@ -289,8 +290,8 @@ def test_two_norms_of_masked_image_modeling_are_swapped(erring):
     options = SMALL | {"use_mask_token": True, "use_mean_pooling": False}
     ours, theirs = built(erring, "BeitForMaskedImageModeling", options, 0)
     pixels, mask = pixels_for(options, (16, 16), 0), random_mask(options, (16, 16), 0)
-    assert torch.equal(theirs.layernorm.weight, ours.beit.norm.weight)
-    assert torch.equal(theirs.beit.layernorm.weight, ours.norm.weight)
+    assert torch.equal(theirs.layernorm.weight, ours.beit.layernorm.weight)
+    assert torch.equal(theirs.beit.layernorm.weight, ours.layernorm.weight)
     assert disagree(ours(pixels, mask).logits, theirs(pixels, mask).logits)
     theirs.layernorm, theirs.beit.layernorm = theirs.beit.layernorm, theirs.layernorm
     assert_close(ours(pixels, mask).logits, theirs(pixels, mask).logits)

@@ -54,7 +54,8 @@ def test_features_before_the_head(case):
             assert_close(model.masked_logits(pixels, case.inputs["bool_masked_pos"]), io["logits_masked"])
         if "pyramid_0" in io:
             hidden = model.beit(pixels, output_hidden_states=True).hidden_states
-            maps = model.pyramid([hidden[tap][:, 1:].transpose(1, 2).unflatten(2, (4, 4)) for tap in model.taps])
+            taps = [hidden[tap][:, 1:].transpose(1, 2).unflatten(2, (4, 4)) for tap in model.taps]
+            maps = [getattr(model, f"fpn{number}")(tap) for number, tap in enumerate(taps, start=1)]
             for ours, reference in zip(maps, numbered(io, "pyramid"), strict=True):
                 assert_close(ours, reference)
             assert_close(model.auxiliary_head(maps[2]), io["auxiliary_logits"])

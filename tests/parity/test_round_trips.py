@@ -33,9 +33,9 @@ def test_round_trip(name, to, tmp_path):
     before = canonical(source, **options)
     # timm has no codebook and no segmentation; the original no pyramid without a head, and one norm in pre-training
     impossible = {
-        "timm": any(key.startswith(("lm_head", "decode_head", "pyramid")) or "mask_token" in key for key in before),
-        "unilm": {"norm.weight", "beit.norm.weight"} <= before.keys()
-        or ("pyramid.up2.weight" in before and "decode_head.classifier.weight" not in before),
+        "timm": any(key.startswith(("lm_head", "decode_head", "fpn")) or "mask_token" in key for key in before),
+        "unilm": {"layernorm.weight", "beit.layernorm.weight"} <= before.keys()
+        or ("fpn2.0.weight" in before and "decode_head.classifier.weight" not in before),
     }
     there = tmp_path / ("there.pth" if to == "unilm" else "there")
     if impossible.get(to):

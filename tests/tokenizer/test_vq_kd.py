@@ -244,9 +244,9 @@ def test_pictures_of_any_size(tokenizer, size):
 
 def test_tokens_lie_where_their_patches_do(tokenizer):
     """Without positions and attention every token would depend on its own patch only: change one patch and look."""
-    for layer in tokenizer.encoder.encoder.layers:
-        torch.nn.init.zeros_(layer.attention.output.weight)
-    torch.nn.init.zeros_(tokenizer.encoder.embeddings.position)
+    for layer in tokenizer.encoder.encoder.layer:
+        torch.nn.init.zeros_(layer.attention.output.dense.weight)
+    torch.nn.init.zeros_(tokenizer.encoder.embeddings.position_embeddings)
     pixels = torch.rand(1, 3, 16, 48)
     changed = pixels.clone()
     changed[:, :, 8:16, 24:32] = 0  # row 1, column 3
@@ -443,7 +443,7 @@ def test_every_parameter_gets_a_gradient():
     output = model(pixels)
     (distillation_loss(output.predicted, target) + output.commitment).backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
-    assert model.encoder.embeddings.patch.weight.grad.abs().sum() > 0
+    assert model.encoder.embeddings.patch_embeddings.projection.weight.grad.abs().sum() > 0
 
 
 def test_a_saved_training_goes_on_bit_for_bit(tmp_path):

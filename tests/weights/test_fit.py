@@ -12,6 +12,8 @@ from beit.weights.fit import resized
 from beit.weights.rules import entry_of
 from beit.weights.storage.stored import open_safetensors
 
+TABLE = "relative_position_bias.relative_position_bias_table"
+
 SMALL, LARGE = Grid(2, 3), Grid(4, 5)
 TINY = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": 8}
 
@@ -23,7 +25,7 @@ def entries(tmp_path):
     def make(arrays):
         save_file(arrays, tmp_path / "x.safetensors")
         stored = open_safetensors(tmp_path / "x.safetensors")
-        return {name: entry_of([stored[name]], None) for name in arrays}
+        return {name: entry_of(stored[name]) for name in arrays}
 
     return make
 
@@ -34,9 +36,9 @@ def tables(entries):
     draw = np.random.default_rng(0).normal
     return entries(
         {
-            "beit.encoder.bias.table": draw(size=(num_relative_positions(SMALL), 2)).astype(np.float32),
-            "beit.embeddings.position": draw(size=(1, 7, 8)).astype(np.float32),
-            "beit.norm.weight": np.ones(8, np.float32),
+            f"beit.encoder.{TABLE}": draw(size=(num_relative_positions(SMALL), 2)).astype(np.float32),
+            "beit.embeddings.position_embeddings": draw(size=(1, 7, 8)).astype(np.float32),
+            "beit.layernorm.weight": np.ones(8, np.float32),
         }
     )
 
@@ -54,7 +56,7 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("method", ["cubic", "linear", "bilinear"])
 def test_tables_and_positions_at_another_grid(tables, method):
     before, (after, names) = values(tables), resized(tables, SMALL, LARGE, method)
-    bias, position = "beit.encoder.bias.table", "beit.embeddings.position"
+    bias, position = f"beit.encoder.{TABLE}", "beit.embeddings.position_embeddings"
     assert sorted(names) == [position, bias]
     expected = before | {
         bias: resize_bias_table(before[bias], SMALL, LARGE, method),
@@ -73,10 +75,10 @@ def test_a_shared_bias_for_a_model_with_one_per_layer(tables):
     before = BeitConfig(**TINY, image_size=(16, 24), use_shared_relative_position_bias=True)
     config = BeitConfig(**TINY, image_size=(32, 40), use_relative_position_bias=True)
     adapted, done, names = fitted(tables, before, config, "linear", rooted=False)
-    copies = [f"encoder.layers.{layer}.attention.bias.table" for layer in range(2)]
-    assert adapted.keys() == {*copies, "embeddings.position", "norm.weight"}
+    copies = [f"encoder.layer.{layer}.attention.attention.{TABLE}" for layer in range(2)]
+    assert adapted.keys() == {*copies, "embeddings.position_embeddings", "layernorm.weight"}
     assert {adapted[name].shape for name in copies} == {(num_relative_positions(LARGE), 2)}
-    assert names == ["embeddings.position", *copies]
+    assert names == ["embeddings.position_embeddings", *copies]
     assert done == [
         "the shared relative position bias was copied into every layer",
         "the relative position bias was resized from 2 x 3 to 4 x 5 patches by timm's linear method",
@@ -95,26 +97,32 @@ def test_a_model_that_shares_its_bias_too(tables):
 
 
 def test_where_the_encoder_is():
-    bare = {"embeddings.cls_token": 1, "encoder.layers.0.x": 2, "pooler.norm.weight": 3, "norm.weight": 4, "lm_head": 5}
+    bare = {
+        "embeddings.cls_token": 1,
+        "encoder.layer.0.x": 2,
+        "pooler.layernorm.weight": 3,
+        "layernorm.weight": 4,
+        "lm_head": 5,
+    }
     rooted = with_root(bare, wanted=True)
     assert rooted == {
         "beit.embeddings.cls_token": 1,
-        "beit.encoder.layers.0.x": 2,
-        "beit.pooler.norm.weight": 3,
-        "beit.norm.weight": 4,
+        "beit.encoder.layer.0.x": 2,
+        "beit.pooler.layernorm.weight": 3,
+        "beit.layernorm.weight": 4,
         "lm_head": 5,
     }
     assert with_root(rooted, wanted=False) == bare | {"head:lm_head": bare.pop("lm_head")}
     # the norm of a pre-training head, and the pyramid that a backbone has without a head
-    assert with_root({"beit.embeddings.x": 1, "norm.weight": 2, "pyramid.up2": 3}, wanted=True) == {
+    assert with_root({"beit.embeddings.x": 1, "layernorm.weight": 2, "fpn2.0.weight": 3}, wanted=True) == {
         "beit.embeddings.x": 1,
-        "norm.weight": 2,
-        "pyramid.up2": 3,
+        "layernorm.weight": 2,
+        "fpn2.0.weight": 3,
     }
-    assert with_root({"beit.embeddings.x": 1, "norm.weight": 2, "pyramid.up2": 3}, wanted=False) == {
+    assert with_root({"beit.embeddings.x": 1, "layernorm.weight": 2, "fpn2.0.weight": 3}, wanted=False) == {
         "embeddings.x": 1,
-        "head:norm.weight": 2,
-        "pyramid.up2": 3,
+        "head:layernorm.weight": 2,
+        "fpn2.0.weight": 3,
     }
 
 

@@ -5,13 +5,15 @@ import pytest
 from beit.errors import CheckpointError
 from beit.weights.infer import inferred_options
 
+TABLE = "relative_position_bias.relative_position_bias_table"
+
 
 def shapes(hidden=768, layers=12, patch=(16, 16), grid=14, **more):
     """The shapes that tell the options of an encoder with one bias table per layer."""
-    found = {"beit.embeddings.patch.weight": (hidden, 3, *patch)}
+    found = {"beit.embeddings.patch_embeddings.projection.weight": (hidden, 3, *patch)}
     for layer in range(layers):
-        found[f"beit.encoder.layers.{layer}.feed_forward.expand.weight"] = (4 * hidden, hidden)
-        found[f"beit.encoder.layers.{layer}.attention.bias.table"] = ((2 * grid - 1) ** 2 + 3, hidden // 64)
+        found[f"beit.encoder.layer.{layer}.intermediate.dense.weight"] = (4 * hidden, hidden)
+        found[f"beit.encoder.layer.{layer}.attention.attention.{TABLE}"] = ((2 * grid - 1) ** 2 + 3, hidden // 64)
     return found | {f"beit.{name.replace('__', '.')}": shape for name, shape in more.items()}
 
 
@@ -39,26 +41,24 @@ def test_a_plain_encoder():
 
 
 def test_what_the_encoder_holds_besides():
-    found = shapes(
-        embeddings__mask_token=(1, 1, 768), norm__weight=(768,), encoder__layers__0__scale_attention__gamma=(768,)
-    )
+    found = shapes(embeddings__mask_token=(1, 1, 768), layernorm__weight=(768,), encoder__layer__0__lambda_1=(768,))
     options = inferred_options("x", found, {})
     assert options["use_mask_token"] is True
     assert options["use_mean_pooling"] is False
     assert options["layer_scale_init_value"] == 0.1
-    large = shapes(hidden=1024, layers=24, encoder__layers__0__scale_attention__gamma=(1024,))
+    large = shapes(hidden=1024, layers=24, encoder__layer__0__lambda_1=(1024,))
     assert inferred_options("x", large, {})["layer_scale_init_value"] == 1e-5
 
 
 def test_a_shared_bias():
-    found = without_tables(shapes()) | {"beit.encoder.bias.table": (27**2 + 3, 12)}
+    found = without_tables(shapes()) | {f"beit.encoder.{TABLE}": (27**2 + 3, 12)}
     options = inferred_options("x", found, {})
     assert (options["use_shared_relative_position_bias"], options["use_relative_position_bias"]) == (True, False)
     assert (options["num_attention_heads"], options["image_size"]) == (12, 224)
 
 
 def test_absolute_positions():
-    found = without_tables(shapes(hidden=384, embeddings__position=(1, 1 + 16 * 16, 384)))
+    found = without_tables(shapes(hidden=384, embeddings__position_embeddings=(1, 1 + 16 * 16, 384)))
     options = inferred_options("x", found, {})
     assert options["use_absolute_position_embeddings"] is True
     assert options["image_size"] == 256
@@ -104,21 +104,21 @@ def test_a_segmentation_head(layers, blocks):
     assert inferred_options("x", found, {})["auxiliary_concat_input"] is True
 
 
-TABLE = "beit.encoder.layers.0.attention.bias.table"
+LAYER_TABLE = f"beit.encoder.layer.0.attention.attention.{TABLE}"
 
 
 @pytest.mark.parametrize(
     ("found", "message"),
     [
         ({}, "x holds no patch embedding; it is not a BEiT"),
-        (shapes() | {"beit.embeddings.patch.weight": (768, 768)}, "x holds no patch embedding"),
+        (shapes() | {"beit.embeddings.patch_embeddings.projection.weight": (768, 768)}, "x holds no patch embedding"),
         (shapes(layers=0), "x holds no encoder layers; it is not a BEiT"),
         (without_tables(shapes(hidden=100)), "number of attention heads of a model 100 wide"),
         (without_tables(shapes()), "x does not tell its image size"),
-        (shapes() | {TABLE: (27 * 29 + 3, 12)}, "x does not tell its image size"),  # a grid of 14 x 15
-        (shapes() | {TABLE: (26**2 + 3, 12)}, "x does not tell its image size"),  # no grid has 26 offsets
-        (shapes() | {TABLE: (1, 12)}, "x does not tell its image size"),
-        (shapes(embeddings__position=(1, 1 + 14 * 15, 768)), "x does not tell its image size"),
+        (shapes() | {LAYER_TABLE: (27 * 29 + 3, 12)}, "x does not tell its image size"),  # a grid of 14 x 15
+        (shapes() | {LAYER_TABLE: (26**2 + 3, 12)}, "x does not tell its image size"),  # no grid has 26 offsets
+        (shapes() | {LAYER_TABLE: (1, 12)}, "x does not tell its image size"),
+        (shapes(embeddings__position_embeddings=(1, 1 + 14 * 15, 768)), "x does not tell its image size"),
     ],
 )
 def test_what_the_tensors_do_not_tell(found, message):

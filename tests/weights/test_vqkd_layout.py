@@ -24,27 +24,29 @@ def test_names_one_by_one(state):
     canonical = VQ_KD.to_canonical(state)
     for theirs, ours in {
         "encoder.cls_token": "encoder.embeddings.cls_token",
-        "encoder.pos_embed": "encoder.embeddings.position",
-        "decoder.patch_embed.proj.bias": "decoder.embeddings.patch.bias",
-        "encoder.blocks.1.attn.qkv.weight": "encoder.encoder.layers.1.attention.qkv.weight",
-        "decoder.blocks.0.attn.q_bias": "decoder.encoder.layers.0.attention.query_bias",
-        "encoder.blocks.0.attn.v_bias": "encoder.encoder.layers.0.attention.value_bias",
-        "decoder.blocks.0.mlp.fc2.weight": "decoder.encoder.layers.0.feed_forward.contract.weight",
-        "encoder.fc_norm.weight": "encoder.pooler.norm.weight",
-        "decoder.fc_norm.bias": "decoder.pooler.norm.bias",
+        "encoder.pos_embed": "encoder.embeddings.position_embeddings",
+        "decoder.patch_embed.proj.bias": "decoder.embeddings.patch_embeddings.projection.bias",
+        "decoder.blocks.0.attn.q_bias": "decoder.encoder.layer.0.attention.attention.query.bias",
+        "encoder.blocks.0.attn.v_bias": "encoder.encoder.layer.0.attention.attention.value.bias",
+        "decoder.blocks.0.mlp.fc2.weight": "decoder.encoder.layer.0.output.dense.weight",
+        "encoder.fc_norm.weight": "encoder.pooler.layernorm.weight",
+        "decoder.fc_norm.bias": "decoder.pooler.layernorm.bias",
         "encode_task_layer.0.weight": "to_code.0.weight",
         "decode_task_layer.2.bias": "to_features.2.bias",
         "quantize.embedding.weight": "quantiser.codebook",
         "quantize.cluster_size": "quantiser.cluster_size",
     }.items():
         assert canonical[ours] is state[theirs], theirs
+    whole = state["encoder.blocks.1.attn.qkv.weight"]
+    for part, name in zip(np.split(whole, 3), ("query", "key", "value"), strict=True):
+        assert np.array_equal(canonical[f"encoder.encoder.layer.1.attention.attention.{name}.weight"], part)
 
 
 def test_round_trip_is_the_identity(state):
     again = VQ_KD.from_canonical(VQ_KD.to_canonical(state))
     kept = {name for name in state if name not in BESIDE and not name.startswith(("teacher_model.", "scaling_layer."))}
     assert again.keys() == kept
-    assert all(again[name] is state[name] for name in kept)
+    assert all(np.array_equal(again[name], state[name]) for name in kept)
 
 
 def test_only_these_files_are_recognised(state):
@@ -55,10 +57,10 @@ def test_only_these_files_are_recognised(state):
 def test_options_are_told_by_the_shapes(state):
     shapes = {name: array.shape for name, array in VQ_KD.to_canonical(state).items()}
     assert vqkd_options("here", shapes) == vars(SMALL)
-    for name in ("quantiser.codebook", "to_features.2.weight", "encoder.embeddings.patch.weight"):
+    for name in ("quantiser.codebook", "to_features.2.weight", "encoder.embeddings.patch_embeddings.projection.weight"):
         with pytest.raises(CheckpointError, match="here lacks parts of a VQ-KD tokenizer; fetch the file again"):
             vqkd_options("here", {key: shape for key, shape in shapes.items() if key != name})
-    odd = {**shapes, "encoder.encoder.layers.9" + "9" * 5000 + ".norm_attention.weight": (64,)}
+    odd = {**shapes, "encoder.encoder.layer.9" + "9" * 5000 + ".layernorm_before.weight": (64,)}
     with pytest.raises(CheckpointError, match="lacks parts"):
         vqkd_options("here", odd)
 

@@ -20,7 +20,7 @@ DESCRIPTION = (
 def run(arguments: Sequence[str]) -> int:
     """Parse, pre-train, print."""
     job, dry, processes = parse_training(PretrainJob, "beit pretrain", DESCRIPTION, arguments)
-    from beit.tasks.pretrain.quality import verdict
+    from beit.tasks.pretrain.held_out import verdict
     from beit.tasks.pretrain.task import PretrainTask, pretrain
 
     if dry:

@@ -5,19 +5,17 @@ from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
 from beit.data.masks import MaskPlan
-from beit.data.opening import is_pattern, open_source
+from beit.data.opening import few_per_class, is_pattern, open_source, split, spread
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
 from beit.data.sources.label_maps import CITYSCAPES, MaskIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
-from beit.data.splits import few_per_class, split, spread
 from beit.data.tokens import MISSING, StoredTokens, TokenWriter, check_facts, write_labels_and_names
-from beit.data.transforms.augmentation import Augmentation
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
 from beit.data.transforms.scene_views import SceneViews
-from beit.data.transforms.views import Views
+from beit.data.transforms.views import Augmentation, Views
 
 __all__ = [
     "CITYSCAPES",

@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 
-from beit.engine.device import reproducible
-from beit.engine.hardware import gemm_rate, peak_memory, state_bytes
-from beit.engine.processes import one_run
+from beit.engine.processes import one_run, reproducible
 from beit.engine.run import build, start
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import S, Stage, Task
+from beit.engine.throughput import gemm_rate, peak_memory, state_bytes
 from beit.engine.timed_steps import timed_steps
 from beit.errors import ConfigError
 

@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_usable, training_batches
 from beit.engine.backend import make_backend
-from beit.engine.device import reproducible
-from beit.engine.divergence import Divergence, stop_diverged
 from beit.engine.hooks import Hook
-from beit.engine.metrics import MetricsLog
-from beit.engine.preemption import StopRequest, stop_on_request
-from beit.engine.progress import RunProgress
+from beit.engine.interruption import Divergence, StopRequest, stop_diverged, stop_on_request
+from beit.engine.metrics import MetricsLog, RunProgress
+from beit.engine.processes import reproducible
 from beit.engine.run_folder import RunFolder
-from beit.engine.shared_randomness import step_seed
+from beit.engine.sharding import step_seed
 from beit.engine.task import Task
 from beit.engine.throughput import Throughput
 from beit.errors import RunPaused

@@ -1,4 +1,4 @@
-"""A job as one run of many processes: what ends one of them ends all, and all say why."""
+"""Processes of a run: their device and precision, what they agree on, and how one that ends ends all."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import torch
+import torch.utils.deterministic
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 
+from beit.data import ImageSource, list_shards
 from beit.engine.failure_detection import News, Peers
 from beit.engine.run_folder import RunFolder
-from beit.errors import BeitError, RunPaused
+from beit.errors import BeitError, ConfigError, DataError, RunPaused
+from beit.models_torch.device import computes_in_bf16, pick_device
+from beit.settings.groups import RunSettings
 
 
 class _Run:
@@ -74,3 +83,75 @@ def one_run(output: str) -> Generator[None]:
 def _ignore_sigterm() -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+_LONGEST_WAIT = timedelta(hours=2)  # the others wait while the first process measures
+
+
+def make_accelerator(run: RunSettings) -> Accelerator:
+    """Return the accelerator for a run; `torchrun` or `accelerate launch` decide the number of processes.
+
+    Raises:
+        ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
+    """
+    device = pick_device(run.device)
+    on_cpu, bf16 = device.type == "cpu", computes_in_bf16(run.precision, device)
+    try:
+        patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+        accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])
+    except ValueError as error:  # accelerate keeps one state per process
+        raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != expected:  # accelerate then lets every process train alone, without a word
+        raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
+    join(accelerator)
+    return accelerator
+
+
+@contextmanager
+def reproducible() -> Generator[None]:
+    """Use deterministic kernels inside, wherever there are any; a warning names those without."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    debugging: Any = torch.utils.deterministic
+    fill = debugging.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    debugging.fill_uninitialized_memory = False  # a debugging aid that costs time
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+        debugging.fill_uninitialized_memory = fill
+
+
+def note_shards(accelerator: Accelerator, listing: Path, *sources: ImageSource) -> None:
+    """List the unreadable shards of a run, once it is sure that all its processes mean the same pictures.
+
+    Raises:
+        DataError: If a process can read other shards than the first.
+    """
+    if accelerator.num_processes > 1:
+        found = gather_object([[_seen(source) for source in sources]])
+        strange = next((rank for rank, seen in enumerate(found) if seen != found[0]), None)
+        if strange is not None:
+            counts = [[one["pictures"] for one in found[rank]] for rank in (strange, 0)]
+            same = " in other shards" if counts[0] == counts[1] else ""
+            raise DataError(
+                f"process {strange} finds {counts[0]} pictures and process 0 {counts[1]}{same}, so they would not "
+                "share the same batches; make all files readable on every machine"
+            )
+    if accelerator.is_main_process:
+        list_shards(listing, *sources)
+
+
+def _seen(source: ImageSource) -> dict[str, object]:
+    """Return what must be the same wherever a collection is opened."""
+    sizes, broken = source.shard_sizes, source.broken_shards
+    return {
+        "pictures": len(source),
+        "shards": [int(size) for size in sizes] if sizes is not None else None,
+        "broken": [shard.name for shard in broken],
+    }

@@ -10,16 +10,12 @@ import torch
 from torch import nn
 
 from beit.data import BrokenPictures
-from beit.engine.device import make_accelerator
-from beit.engine.early_stop import EarlyStop
-from beit.engine.gallery import GalleryHook
-from beit.engine.hooks import Hook
+from beit.engine.hooks import EarlyStop, GalleryHook, Hook
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
-from beit.engine.processes import one_run
+from beit.engine.processes import make_accelerator, note_shards, one_run
 from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.sharding import check_sharding
-from beit.engine.shards import note_shards
 from beit.engine.task import Measured, S, Task
 from beit.files import atomic_folder
 from beit.reports.report import Section, curves_section, numbers_table, write_report

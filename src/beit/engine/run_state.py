@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from beit.engine.divergence import FILE_NAME as NOT_FINITE
+from beit.engine.interruption import FILE_NAME as NOT_FINITE
 from beit.engine.metrics import Line, read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError

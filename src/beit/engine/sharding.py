@@ -1,7 +1,8 @@
 """Parameters, gradients and optimiser state divided over the processes of a run: torch's FSDP2, without a new format.
 
 The first process also keeps the weights whole, in the memory of its host: it measures and saves for all. So every
-checkpoint is what it would be without, and a run may continue divided or not, over any number of processes.
+checkpoint is what it would be without, and a run may continue divided or not, over any number of processes. Random
+values inside the module are drawn from one stream, so that they do not depend on the number of processes either.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from beit.data import Purpose, generator
 from beit.errors import ConfigError
 from beit.models_torch.encoder import EncoderLayer
+from beit.models_torch.layers import DropPath
 from beit.settings.groups import RunSettings, TrainSettings
 
 
@@ -91,3 +94,24 @@ def gathered(tensors: Mapping[str, Tensor], keeps: bool) -> dict[str, Tensor]:
             if keeps:
                 found[name] = complete.cpu().contiguous()
     return found
+
+
+def step_seed(seed: int, step: int, stream: int) -> int:
+    """Return the seed of everything random inside the model (drop path, dropout, Gumbel noise) at a step."""
+    return int(generator(seed, Purpose.MODEL, step, stream).integers(2**63))
+
+
+def shared_stream(module: nn.Module, rank: int, world: int, together: int = 1) -> int:
+    """Return the stream that a process draws from, one for all where nothing but drop path is drawn.
+
+    Drop path then draws for the batch of all processes and each takes its rows, so that results do not depend on the
+    number of processes. Dropout and Gumbel noise draw for single values; drawing them for everyone would cost every
+    process the work of all, so each draws its own, and with them drop path does too. Samples are dealt `together` at a
+    time.
+    """
+    paths = [part for part in module.modules() if isinstance(part, DropPath) and part.rate > 0]
+    if not paths or any(isinstance(part, nn.Dropout) and part.p > 0 for part in module.modules()):
+        return rank
+    for path in paths:
+        path.rows = (rank, world, together)
+    return 0

@@ -15,12 +15,16 @@ from torch import Tensor, nn
 from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_objective, save_checkpoint
 from beit.engine.micro_batches import add_gradients, micro_batches
 from beit.engine.moving_average import MovingAverage
-from beit.engine.optimiser import build_optimiser, set_learning_rate, set_weight_decay
-from beit.engine.optimiser_state import FILE_NAME as OPTIMISER_NAME
-from beit.engine.optimiser_state import optimiser_tensors, restore_optimiser
+from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
+from beit.engine.optimiser import (
+    build_optimiser,
+    optimiser_tensors,
+    restore_optimiser,
+    set_learning_rate,
+    set_weight_decay,
+)
 from beit.engine.run_folder import RunFolder
-from beit.engine.sharding import divided, gathered, whole
-from beit.engine.shared_randomness import shared_stream
+from beit.engine.sharding import divided, gathered, shared_stream, whole
 from beit.engine.task import Task
 from beit.errors import ConfigError
 from beit.models_torch.loading import write_safetensors

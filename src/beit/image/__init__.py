@@ -1,12 +1,12 @@
 """Pictures in, arrays out: Pillow and numpy only."""
 
-from beit.image.arrays import HALF, normalise, to_unit_array
 from beit.image.batch import BatchFeature
 from beit.image.folders import picture_files, walk_pictures
 from beit.image.labels import IGNORED
 from beit.image.preprocessing import Box, Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import EXTENSIONS, explained, read_image
+from beit.image.steps import HALF, normalise, to_unit_array
 from beit.image.stored import Decoded, LoadedPicture, StoredPicture, open_image
 
 AutoImageProcessor = BeitImageProcessor  # the name that the published examples use

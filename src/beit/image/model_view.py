@@ -7,10 +7,10 @@ from pathlib import Path
 from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
 from beit.hub import HubOptions, hub_file, is_hub_name
-from beit.image.arrays import HALF
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import PREPROCESSOR_NAME
 from beit.image.statistics import checkpoint_statistics
+from beit.image.steps import HALF
 from beit.image.timm_view import timm_options, timm_statistics, timm_view
 
 # Source: the evaluation of microsoft/unilm (beit/datasets.py): 256 for 224, the whole picture from 384 pixels.

@@ -14,11 +14,10 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import ConfigError
-from beit.image.arrays import HALF, Floats
 from beit.image.inputs import Picture
 from beit.image.options import LAST, Steps, size_to_dict
 from beit.image.processor import BeitImageProcessor
-from beit.image.steps import resize_and_crop, write_values
+from beit.image.steps import HALF, Floats, resize_and_crop, write_values
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 

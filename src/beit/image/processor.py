@@ -17,10 +17,21 @@ from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
 from beit.image.labels import process_maps
-from beit.image.options import FIRST, LAST, NONE, Steps, parse_layout, parse_size, parse_steps, size_to_dict
+from beit.image.options import (
+    EXPECTED,
+    FIRST,
+    LAST,
+    NONE,
+    Steps,
+    options_of_file,
+    parse_layout,
+    parse_size,
+    parse_steps,
+    plain_options,
+    size_to_dict,
+)
 from beit.image.pipeline import process_images
 from beit.image.post_processing import label_maps
-from beit.image.processor_files import EXPECTED, options_of_file, plain_options
 
 PREPROCESSOR_NAME = "preprocessor_config.json"
 

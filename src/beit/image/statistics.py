@@ -7,9 +7,9 @@ from pathlib import Path
 from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
-from beit.image.arrays import HALF
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import PREPROCESSOR_NAME
+from beit.image.steps import HALF
 from beit.image.timm_view import Statistics, timm_options, timm_statistics
 
 IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -18,18 +18,18 @@ from beit.files import atomic_file, write_text
 from beit.models_flax.tree import COUNT, as_leaf
 from beit.weights import FLAX, FLAX_FILE, HUGGING_FACE, WEIGHTS_NAME, Entry, file_facts, flax_tree, write_msgpack
 from beit.weights.fit import Shape
-from beit.weights.rules import assembled_shape
+from beit.weights.rules import part_of_shape
 
 
 def canonical_shapes(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Return the shapes of a model, given under its published names, under the canonical ones."""
-    return FLAX.to_canonical(shapes, assembled_shape)
+    """Return the shapes of a model, given under Flax's names, as PyTorch has them."""
+    return FLAX.to_canonical(shapes, part_of_shape)
 
 
-def published_names(name: str, shape: Shape) -> list[str]:
-    """Return what a canonical tensor is called here; the projection of queries, keys and values is three."""
+def flax_name(name: str, shape: Shape) -> str:
+    """Return what a canonical tensor is called here."""
     empty = np.broadcast_to(np.float32(0), shape)  # no memory
-    return list(FLAX.from_canonical({name: empty}))
+    return next(iter(FLAX.from_canonical({name: empty})))
 
 
 def read_arrays(tensors: Mapping[str, Entry], dtype: Any) -> dict[str, Array]:
@@ -39,8 +39,8 @@ def read_arrays(tensors: Mapping[str, Entry], dtype: Any) -> dict[str, Array]:
         values = entry.read()
         if entry.read_dtype == "bfloat16":
             values = values.view(jnp.bfloat16)
-        for published, part in FLAX.from_canonical({name: values}).items():
-            arrays[published] = as_leaf(published, part, dtype)
+        for published, array in FLAX.from_canonical({name: values}).items():
+            arrays[published] = as_leaf(published, array, dtype)
     return arrays
 
 

@@ -15,7 +15,7 @@ from beit.errors import ConfigError
 from beit.hub import HubOptions, push_folder
 from beit.models_flax.base import FlaxBeitBase
 from beit.models_flax.checks import check_params, float_dtype
-from beit.models_flax.loading import canonical_shapes, published_names, read_arrays, write_model
+from beit.models_flax.loading import canonical_shapes, flax_name, read_arrays, write_model
 from beit.models_flax.tree import Tree, joined
 from beit.weights import (
     FLAX_FILE,
@@ -123,7 +123,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         expected = canonical_shapes(self.shapes)
         report = fit(expected, tensors, checkpoint.source, new_head=new_head)
         taken = {name: entry for name, entry in tensors.items() if name in expected and name not in report.new}
-        new = [published for name in report.new for published in published_names(name, expected[name])]
+        new = [flax_name(name, expected[name]) for name in report.new]
         leaves = read_arrays(taken, dtype) | self.starting_values(new, dtype)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
         return flax_tree({name: leaves[name] for name in self.shapes})

@@ -14,7 +14,7 @@ from beit.config_checks import check_pyramid
 from beit.geometry import patch_grid
 from beit.models_torch.embeddings import Embeddings
 from beit.models_torch.encoder import Encoder
-from beit.models_torch.feature_pyramid import FeaturePyramid, as_map
+from beit.models_torch.feature_pyramid import as_map, feature_pyramid
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.outputs import BackboneOutput
 
@@ -33,7 +33,8 @@ class BeitBackbone(BeitPreTrainedModel):
         self.num_features = [config.hidden_size] * (config.num_hidden_layers + 1)
         self.embeddings = Embeddings.of(config, grid)
         self.encoder = Encoder(config, grid)
-        self.pyramid = FeaturePyramid(config.hidden_size, config.batch_norm_eps) if config.add_fpn else None
+        if config.add_fpn:
+            self.fpn1, self.fpn2, self.fpn3, self.fpn4 = feature_pyramid(config.hidden_size, config.batch_norm_eps)
         self.initialise_weights()
 
     @property
@@ -87,8 +88,11 @@ class BeitBackbone(BeitPreTrainedModel):
         ]
         if config.reshape_hidden_states:
             chosen = [as_map(hidden_BSD, tuple(grid)) for hidden_BSD in chosen]
+        if config.add_fpn:
+            pyramid = (self.fpn1, self.fpn2, self.fpn3, self.fpn4)
+            chosen = [scale(stage) for scale, stage in zip(pyramid, chosen, strict=True)]
         output = BackboneOutput(
-            feature_maps=self.pyramid(chosen) if self.pyramid is not None else tuple(chosen),
+            feature_maps=tuple(chosen),
             hidden_states=encoded.hidden_states if wanted else None,
             attentions=encoded.attentions,
         )

@@ -51,7 +51,7 @@ class BeitBase(nn.Module):
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the patch embedding."""
-        return self.base_model.get_submodule("embeddings.patch")
+        return self.base_model.get_submodule("embeddings.patch_embeddings")
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Count parameters.

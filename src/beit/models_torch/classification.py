@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.config import BeitConfig, ProblemType
+from beit.models_torch import kernels
+from beit.models_torch.initialisation import shrink
 from beit.models_torch.labels import check_label_shape, class_labels
-from beit.models_torch.layers import ClassificationHead
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.outputs import ImageClassifierOutput
@@ -25,8 +26,14 @@ class BeitForImageClassification(BeitPreTrainedModel):
         super().__init__(config)
         self.beit = BeitModel(config, add_pooling_layer=True)
         has_classes = config.num_labels > 0
-        self.classifier = ClassificationHead(config.hidden_size, config.num_labels) if has_classes else nn.Identity()
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels) if has_classes else nn.Identity()
         self.initialise_weights(self.classifier)
+
+    def initialise_weights(self, *modules: nn.Module) -> None:
+        """Give the parameters of some modules (default: all) their starting values; the classifier's are near zero."""
+        super().initialise_weights(*modules)
+        if not modules or self.classifier in modules:
+            shrink(self.classifier)
 
     def forward(
         self,
@@ -58,7 +65,7 @@ class BeitForImageClassification(BeitPreTrainedModel):
         outputs = self.beit(
             pixel_values, None, head_mask, output_attentions, output_hidden_states, True, interpolate_pos_encoding
         )
-        logits_BK = self.classifier(outputs.pooler_output)
+        logits_BK = kernels.linear(self.classifier, outputs.pooler_output)
         loss = self._loss(logits_BK, labels) if labels is not None else None
         output = ImageClassifierOutput(
             loss=loss, logits=logits_BK, hidden_states=outputs.hidden_states, attentions=outputs.attentions

@@ -15,11 +15,55 @@ from beit.config import BeitConfig
 from beit.config_checks import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid
+from beit.models_torch import kernels
 from beit.models_torch.tracing import is_same
 
 
+class PatchEmbeddings(nn.Module):
+    """Cut pictures into patches and project them (arXiv 2106.08254, section 2.1)."""
+
+    def __init__(self, dim: int, grid: Grid, patch_hw: tuple[int, int], channels: int = 3) -> None:
+        super().__init__()
+        self.grid = grid
+        self.patch_hw = patch_hw
+        self.num_channels = channels
+        self.projection = nn.Conv2d(channels, dim, kernel_size=patch_hw, stride=patch_hw)
+
+    def forward(self, pixels_BChw: Tensor, interpolate: bool = True) -> tuple[Tensor, Grid]:
+        """Return the patches (B, N, D), and the grid that they lie on.
+
+        Args:
+            pixels_BChw: Pictures of any height and width that the patch size divides.
+            interpolate: Whether pictures may have another size than the model.
+
+        Raises:
+            ConfigError: If patches do not tile the picture.
+        """
+        grid = self._grid_of(pixels_BChw, interpolate)
+        return self.projection(pixels_BChw).flatten(2).transpose(1, 2), grid
+
+    def _grid_of(self, pixels_BChw: Tensor, interpolate: bool) -> Grid:
+        """Return the grid that the pictures are cut into."""
+        if pixels_BChw.dim() != 4 or pixels_BChw.shape[1] != self.num_channels:
+            raise ConfigError(
+                f"pixel_values has shape {tuple(pixels_BChw.shape)}; expected (batch, {self.num_channels}, height, "
+                "width)"
+            )
+        height, width = pixels_BChw.shape[2:]
+        patch_height, patch_width = self.patch_hw
+        check_divisible((height, width), self.patch_hw)
+        grid = Grid(height // patch_height, width // patch_width)
+        if not interpolate and grid != self.grid:
+            own = tuple(count * side for count, side in zip(self.grid, self.patch_hw, strict=True))
+            raise ConfigError(
+                f"pictures are {height} x {width} pixels, the model's own size is {own[0]} x {own[1]}; "
+                "resize them or set interpolate_pos_encoding=True"
+            )
+        return grid
+
+
 class Embeddings(nn.Module):
-    """Cut an image into patches and embed them (arXiv 2106.08254, sections 2.1 and 2.3)."""
+    """Patches with [CLS] before them, at their positions (arXiv 2106.08254, sections 2.1 and 2.3)."""
 
     def __init__(
         self,
@@ -33,11 +77,10 @@ class Embeddings(nn.Module):
     ) -> None:
         super().__init__()
         self.grid = grid
-        self.patch_hw = patch_hw
-        self.patch = nn.Conv2d(channels, dim, kernel_size=patch_hw, stride=patch_hw)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim)) if mask_token else None
-        self.position = nn.Parameter(torch.zeros(1, 1 + grid.patches, dim)) if absolute_positions else None
+        self.patch_embeddings = PatchEmbeddings(dim, grid, patch_hw, channels)
+        self.position_embeddings = nn.Parameter(torch.zeros(1, 1 + grid.patches, dim)) if absolute_positions else None
         self.dropout = nn.Dropout(dropout)
 
     @classmethod
@@ -69,46 +112,26 @@ class Embeddings(nn.Module):
         if pixels_BChw is None:
             raise ConfigError("pixel_values is missing; pass images of shape (batch, channels, height, width)")
         self._check_dtype(pixels_BChw)
-        grid = self._grid_of(pixels_BChw, interpolate)
-        patches_BND = self.patch(pixels_BChw).flatten(2).transpose(1, 2)
+        patches_BND, grid = self.patch_embeddings(pixels_BChw, interpolate)
         if mask_BN is not None:
             patches_BND = self._masked(patches_BND, mask_BN)
         tokens_BSD = torch.cat((self.cls_token.expand(patches_BND.shape[0], -1, -1), patches_BND), dim=1)
-        if self.position is not None:  # after masking: a masked patch keeps its position
+        if self.position_embeddings is not None:  # after masking: a masked patch keeps its position
             tokens_BSD = tokens_BSD + self._positions_for(grid)
         return self.dropout(tokens_BSD), grid
 
     def _check_dtype(self, pixels_BChw: Tensor) -> None:
-        wanted, kind = self.patch.weight.dtype, pixels_BChw.device.type
+        wanted = self.cls_token.dtype
         if not pixels_BChw.is_floating_point():
             raise ConfigError(f"pixel_values has dtype {pixels_BChw.dtype}; expected {wanted}, from an image processor")
-        if pixels_BChw.dtype != wanted and not torch.is_autocast_enabled(kind):
+        if pixels_BChw.dtype != wanted and not kernels.autocasts(pixels_BChw.device):
             raise ConfigError(
                 f"pixel_values has dtype {pixels_BChw.dtype}, the model {wanted}; cast one of them or use autocast"
             )
 
-    def _grid_of(self, pixels_BChw: Tensor, interpolate: bool) -> Grid:
-        """Return the grid that the pictures are cut into."""
-        channels = self.patch.in_channels
-        if pixels_BChw.dim() != 4 or pixels_BChw.shape[1] != channels:
-            raise ConfigError(
-                f"pixel_values has shape {tuple(pixels_BChw.shape)}; expected (batch, {channels}, height, width)"
-            )
-        height, width = pixels_BChw.shape[2:]
-        patch_height, patch_width = self.patch_hw
-        check_divisible((height, width), self.patch_hw)
-        grid = Grid(height // patch_height, width // patch_width)
-        if not interpolate and grid != self.grid:
-            own = tuple(count * side for count, side in zip(self.grid, self.patch_hw, strict=True))
-            raise ConfigError(
-                f"pictures are {height} x {width} pixels, the model's own size is {own[0]} x {own[1]}; "
-                "resize them or set interpolate_pos_encoding=True"
-            )
-        return grid
-
     def _positions_for(self, grid: Grid) -> Tensor:
         """Return the absolute positions (1, S, D), resampled if the grid is another than that of the weights."""
-        position_1SD = cast(Tensor, self.position)
+        position_1SD = cast(Tensor, self.position_embeddings)
         if is_same(grid, self.grid):
             return position_1SD
         patches_1Dyx = position_1SD[:, 1:].transpose(1, 2).unflatten(2, self.grid)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from beit.config import BeitConfig
 from beit.geometry import Grid
 from beit.models_torch.attention import Attention
-from beit.models_torch.layers import DropPath, FeedForward, LayerScale
+from beit.models_torch.layers import DropPath, Intermediate, Output, feed_forward, scaled
 from beit.models_torch.relative_position import Positions, RelativePositionBias, position_index
 from beit.outputs import BaseModelOutput
 
@@ -22,18 +22,19 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: BeitConfig, grid: Grid, drop_path: float) -> None:
         super().__init__()
-        dim, dropout = config.hidden_size, config.hidden_dropout_prob
+        dim, dropout, eps = config.hidden_size, config.hidden_dropout_prob, config.layer_norm_eps
         own_grid = grid if config.use_relative_position_bias else None
-        self.norm_attention = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.layernorm_before = nn.LayerNorm(dim, eps=eps)
         self.attention = Attention(
             dim, config.num_attention_heads, own_grid, config.attention_probs_dropout_prob, dropout
         )
-        self.norm_feed_forward = nn.LayerNorm(dim, eps=config.layer_norm_eps)
-        self.feed_forward = FeedForward(dim, config.intermediate_size, config.hidden_act, dropout)
-        scaled = config.layer_scale_init_value > 0
-        self.scale_attention = LayerScale(dim, config.layer_scale_init_value) if scaled else nn.Identity()
-        self.scale_feed_forward = LayerScale(dim, config.layer_scale_init_value) if scaled else nn.Identity()
+        self.layernorm_after = nn.LayerNorm(dim, eps=eps)
+        self.intermediate = Intermediate(dim, config.intermediate_size, config.hidden_act)
+        self.output = Output(config.intermediate_size, dim, dropout)
         self.drop_path = DropPath(drop_path)
+        scale = config.layer_scale_init_value
+        self.lambda_1 = nn.Parameter(torch.full((dim,), float(scale))) if scale > 0 else None
+        self.lambda_2 = nn.Parameter(torch.full((dim,), float(scale))) if scale > 0 else None
 
     def forward(
         self,
@@ -45,11 +46,11 @@ class EncoderLayer(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the tokens (B, S, D), and the attention maps (B, H, S, S) if asked for."""
         branch_BSD, maps_BHSS = self.attention(
-            self.norm_attention(tokens_BSD), positions, shared_bias_1HSS, head_mask_H, output_attentions
+            self.layernorm_before(tokens_BSD), positions, shared_bias_1HSS, head_mask_H, output_attentions
         )
-        tokens_BSD = tokens_BSD + self.drop_path(self.scale_attention(branch_BSD))
-        branch_BSD = self.feed_forward(self.norm_feed_forward(tokens_BSD))
-        return tokens_BSD + self.drop_path(self.scale_feed_forward(branch_BSD)), maps_BHSS
+        tokens_BSD = tokens_BSD + self.drop_path(scaled(branch_BSD, self.lambda_1))
+        branch_BSD = feed_forward(self.intermediate, self.output, self.layernorm_after(tokens_BSD))
+        return tokens_BSD + self.drop_path(scaled(branch_BSD, self.lambda_2)), maps_BHSS
 
 
 class Encoder(nn.Module):
@@ -61,8 +62,8 @@ class Encoder(nn.Module):
         rates = torch.linspace(0, config.drop_path_rate, depth, device="cpu").tolist()
         shared = config.use_shared_relative_position_bias
         self.grid = grid
-        self.bias = RelativePositionBias(config.num_attention_heads, grid) if shared else None
-        self.layers = nn.ModuleList(EncoderLayer(config, grid, rate) for rate in rates)
+        self.relative_position_bias = RelativePositionBias(config.num_attention_heads, grid) if shared else None
+        self.layer = nn.ModuleList(EncoderLayer(config, grid, rate) for rate in rates)
         self.gradient_checkpointing = False
         self.checkpoint_every = 1  # layers
         self.biased = shared or config.use_relative_position_bias
@@ -83,7 +84,7 @@ class Encoder(nn.Module):
         positions, shared_bias_1HSS = self.relative_positions(grid, tokens_BSD.device)
         hidden_states: list[Tensor] = []
         attentions: list[Tensor] = []
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.layer):
             if output_hidden_states:
                 hidden_states.append(tokens_BSD)
             head_mask_H = head_mask_LH[index] if head_mask_LH is not None else None
@@ -106,4 +107,5 @@ class Encoder(nn.Module):
         """Return what every layer is told of positions on a grid: their index, and the shared bias (1, H, S, S)."""
         # computed in every call, for all layers: it costs little, and a buffer of it could be lost or go stale
         positions = Positions(grid, position_index(grid, device)) if self.biased else None
-        return positions, self.bias(positions) if self.bias is not None and positions is not None else None
+        shared = self.relative_position_bias
+        return positions, shared(positions) if shared is not None else None

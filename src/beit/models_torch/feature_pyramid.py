@@ -5,32 +5,24 @@ Legend: B batch, D hidden, y x rows and columns of the patch grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 
-class FeaturePyramid(nn.Module):
-    """Scale four maps (B, D, y, x) by 4, 2, 1 and 1/2.
+def feature_pyramid(
+    dim: int, batch_norm_eps: float = 1e-5
+) -> tuple[nn.Sequential, nn.Sequential, nn.Identity, nn.MaxPool2d]:
+    """Return what scales four maps (B, D, y, x) by 4, 2, 1 and 1/2.
 
     Source: arXiv 2106.08254, section 3.2; `fpn1` to `fpn4` of the original implementation.
     """
-
-    def __init__(self, dim: int, batch_norm_eps: float = 1e-5) -> None:
-        super().__init__()
-        self.up4 = nn.Sequential(
-            nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2),
-            nn.BatchNorm2d(dim, eps=batch_norm_eps),
-            nn.GELU(),
-            nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2),
-        )
-        self.up2 = nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2)
-        self.down2 = nn.MaxPool2d(kernel_size=2, stride=2)
-
-    def forward(self, maps_BDyx: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the four maps at 4, 2, 1 and 1/2 times the resolution of the patch grid."""
-        first, second, third, fourth = maps_BDyx
-        return self.up4(first), self.up2(second), third, self.down2(fourth)
+    fpn1 = nn.Sequential(
+        nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2),
+        nn.BatchNorm2d(dim, eps=batch_norm_eps),
+        nn.GELU(),
+        nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2),
+    )
+    fpn2 = nn.Sequential(nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2))
+    return fpn1, fpn2, nn.Identity(), nn.MaxPool2d(kernel_size=2, stride=2)
 
 
 def as_map(tokens_BSD: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -5,7 +5,7 @@
 | weights of linear and convolution layers| truncated normal, std `initializer_range`,    | original code       |
 |                                         | cut at one standard deviation                 |                     |
 | [CLS], mask token, absolute positions   | the same                                      | original code       |
-| their biases, query and value bias      | 0                                             | original code       |
+| their biases                            | 0                                             | original code       |
 | relative position bias tables           | 0                                             | original code       |
 | layer norms, batch norms                | weight 1, bias 0; running mean 0, variance 1  | original code       |
 | layer scale                             | `layer_scale_init_value`                      | paper, section 3.1  |
@@ -20,30 +20,49 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from beit.models_torch.attention import Attention
+from beit.models_torch.attention import SelfAttention
 from beit.models_torch.embeddings import Embeddings
 from beit.models_torch.encoder import Encoder
-from beit.models_torch.layers import ClassificationHead
 from beit.models_torch.relative_position import RelativePositionBias
 
 CLASSIFIER_SCALE = 0.001
 
 
 def initialise(model: nn.Module, std: float) -> None:
-    """Give every parameter below `model` its starting value, from torch's global random generator."""
+    """Give every parameter below `model` its starting value, from torch's global random generator.
+
+    A model on the device "meta" has no values and is left as it is.
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return  # there is no memory yet: the values come from a file, and what it lacks is initialised then
+    drawn: set[nn.Module] = set()
     for module in model.modules():
-        _initialise_module(module, std)
+        if isinstance(module, SelfAttention):
+            drawn.update(_initialise_projections(module, std))
+        elif module not in drawn:
+            _initialise_module(module, std)
     for module in model.modules():
         if isinstance(module, Encoder):
-            rescale_outputs(module.layers)
+            rescale_outputs(module.layer)
+
+
+def _initialise_projections(attention: SelfAttention, std: float) -> tuple[nn.Module, ...]:
+    """Draw the weights of queries, keys and values as one matrix, as the original code keeps them."""
+    layers = (attention.query, attention.key, attention.value)
+    size = attention.query.weight.shape[1]
+    whole_ED = attention.query.weight.new_empty(len(layers) * size, size)
+    _truncated_normal(whole_ED, std)
+    with torch.no_grad():
+        for layer, weight_DD in zip(layers, whole_ED.chunk(len(layers)), strict=True):
+            layer.weight.copy_(weight_DD)
+            if layer.bias is not None:
+                layer.bias.zero_()
+    return layers
 
 
 def _initialise_module(module: nn.Module, std: float) -> None:
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         _truncated_normal(module.weight, std)
-        if isinstance(module, ClassificationHead):
-            with torch.no_grad():
-                module.weight.mul_(CLASSIFIER_SCALE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):
@@ -52,14 +71,18 @@ def _initialise_module(module: nn.Module, std: float) -> None:
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
     elif isinstance(module, RelativePositionBias):
-        nn.init.zeros_(module.table)
-    elif isinstance(module, Attention):
-        nn.init.zeros_(module.query_bias)
-        nn.init.zeros_(module.value_bias)
+        nn.init.zeros_(module.relative_position_bias_table)
     elif isinstance(module, Embeddings):
-        for parameter in (module.cls_token, module.mask_token, module.position):
+        for parameter in (module.cls_token, module.mask_token, module.position_embeddings):
             if parameter is not None:
                 _truncated_normal(parameter, std)
+
+
+def shrink(classifier: nn.Module) -> None:
+    """Let a classification head start near zero."""
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            parameter.mul_(CLASSIFIER_SCALE)
 
 
 def _truncated_normal(tensor: Tensor, std: float) -> None:
@@ -70,5 +93,5 @@ def rescale_outputs(layers: nn.ModuleList, first: int = 1) -> None:
     """Divide what layers l = first, first + 1, ... add to the residual stream by sqrt(2 l)."""
     with torch.no_grad():
         for number, layer in enumerate(layers, start=first):
-            layer.get_submodule("attention.output").weight.div_((2 * number) ** 0.5)  # type: ignore[union-attr]
-            layer.get_submodule("feed_forward.contract").weight.div_((2 * number) ** 0.5)  # type: ignore[union-attr]
+            layer.get_parameter("attention.output.dense.weight").div_((2 * number) ** 0.5)
+            layer.get_parameter("output.dense.weight").div_((2 * number) ** 0.5)

@@ -1,39 +1,31 @@
-"""Small layers shared by all models: activation, drop path, layer scale, feed-forward network.
+"""Small layers shared by all models: activations, drop path, feed-forward network.
 
-Legend: B batch, S = 1 + N tokens, D hidden.
+Legend: B batch, S = 1 + N tokens, D hidden, E hidden of the feed-forward network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from beit.models_torch.eager import eager_float32
-from beit.models_torch.lean import gelu_linear
-from beit.models_torch.linear import Linear, gelu_of_linear
+from beit.models_torch import kernels
 
 Activation = Callable[[Tensor], Tensor]
 
-
-def _gelu_new(x: Tensor) -> Tensor:
-    """GELU by its tanh approximation, known as "gelu_new"."""
-    return functional.gelu(x, approximate="tanh")
-
-
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": functional.gelu,
-    "relu": functional.relu,
-    "selu": functional.selu,
-    "gelu_new": _gelu_new,
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "selu": nn.SELU,
+    "gelu_new": partial(nn.GELU, approximate="tanh"),
 }
 
 
 def activation(name: str | Activation) -> Activation:
     """Return the activation of this name, or the callable itself."""
-    return ACTIVATIONS[name] if isinstance(name, str) else name
+    return ACTIVATIONS[name]() if isinstance(name, str) else name
 
 
 class DropPath(nn.Module):
@@ -67,51 +59,53 @@ class DropPath(nn.Module):
         return f"rate={self.rate:.3f}"
 
 
-class LayerScale(nn.Module):
-    """Multiply each channel by a learned factor (arXiv 2103.17239; BEiT starts at 0.1 or 1e-5)."""
+def scaled(branch_BSD: Tensor, factor_D: Tensor | None) -> Tensor:
+    """Multiply each channel by a learned factor, if there is one (layer scale, arXiv 2103.17239)."""
+    return branch_BSD if factor_D is None else branch_BSD * factor_D
 
-    def __init__(self, dim: int, initial: float) -> None:
+
+class Intermediate(nn.Module):
+    """The first linear layer of the feed-forward network, and its activation."""
+
+    def __init__(self, dim: int, hidden: int, act: str | Activation = "gelu") -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.full((dim,), float(initial)))
+        self.dense = nn.Linear(dim, hidden)
+        self.intermediate_act_fn = activation(act)
 
-    def forward(self, branch_BSD: Tensor) -> Tensor:
-        """Return the scaled branch (B, S, D)."""
-        return branch_BSD * self.gamma
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with an activation between them."""
-
-    def __init__(self, dim: int, hidden: int, act: str | Activation = "gelu", dropout: float = 0.0) -> None:
-        super().__init__()
-        self.expand = Linear(dim, hidden)
-        self.contract = Linear(hidden, dim)
-        self.act = activation(act)
-        self.dropout = nn.Dropout(dropout)
+    @property
+    def has_plain_gelu(self) -> bool:
+        """Whether the activation is GELU by the error function, and a kernel may compute it."""
+        act = self.intermediate_act_fn
+        return isinstance(act, nn.Module) and kernels.is_plain(act, nn.GELU) and act.approximate == "none"
 
     def forward(self, tokens_BSD: Tensor) -> Tensor:
+        """Return (B, S, E)."""
+        if self.has_plain_gelu:
+            return kernels.linear_gelu(self.dense, tokens_BSD)
+        return self.intermediate_act_fn(kernels.linear(self.dense, tokens_BSD))
+
+
+class Output(nn.Module):
+    """The last linear layer of a residual branch, and dropout."""
+
+    def __init__(self, hidden: int, dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_BSE: Tensor) -> Tensor:
         """Return the branch (B, S, D)."""
-        expand, contract = self.expand, self.contract
-        if self.act is functional.gelu and _is_plain(expand) and _learns_nothing():
-            return self.dropout(contract(gelu_of_linear(tokens_BSD, expand.weight, expand.bias)))
-        hidden_BSE = expand(tokens_BSD)
-        if self.act is functional.gelu and _is_plain(contract) and eager_float32(hidden_BSE, contract.weight):
-            return self.dropout(gelu_linear(hidden_BSE, contract.weight, contract.bias))
-        return self.dropout(contract(self.act(hidden_BSE)))
+        return self.dropout(kernels.linear(self.dense, hidden_BSE))
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    """Tell whether a layer is what it was built as: no adapter in its place, no hook that waits for its input."""
-    hooked = layer._forward_hooks or layer._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
-    return type(layer) is Linear and not hooked
-
-
-def _learns_nothing() -> bool:
-    """Tell whether no gradient is wanted; a trace is the same with and without."""
-    if torch.is_grad_enabled():
-        return False
-    return torch.compiler.is_compiling() or not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-
-
-class ClassificationHead(Linear):
-    """One linear layer on the pooled features; a type of its own, because it starts near zero."""
+def feed_forward(intermediate: nn.Module, output: nn.Module, tokens_BSD: Tensor) -> Tensor:
+    """Return output(intermediate(tokens)), (B, S, D): two linear layers with an activation between them."""
+    if (
+        kernels.is_plain(intermediate, Intermediate)
+        and kernels.is_plain(output, Output)
+        and intermediate.has_plain_gelu
+        and kernels.recomputes_gelu(output.dense, tokens_BSD)
+    ):  # GELU goes with the second layer, so that the activations are not kept before and after it
+        hidden_BSE = kernels.linear(intermediate.dense, tokens_BSD)
+        return output.dropout(kernels.gelu_linear(output.dense, hidden_BSE))
+    return output(intermediate(tokens_BSD))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
+from beit.models_torch import kernels
 from beit.models_torch.labels import class_labels, mean_cross_entropy
-from beit.models_torch.linear import Linear
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
 from beit.outputs import MaskedLMOutput
@@ -25,9 +25,9 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
     def __init__(self, config: BeitConfig) -> None:
         super().__init__(config)
         self.beit = BeitModel(config, add_pooling_layer=False)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.lm_head = Linear(config.hidden_size, config.vocab_size)
-        self.initialise_weights(self.norm, self.lm_head)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.initialise_weights(self.layernorm, self.lm_head)
 
     def forward(
         self,
@@ -63,7 +63,7 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
             pixel_values, bool_masked_pos, head_mask, output_attentions, output_hidden_states, True,
             interpolate_pos_encoding,
         )  # fmt: skip
-        logits_BNV = self.lm_head(self.norm(outputs.last_hidden_state[:, 1:]))
+        logits_BNV = self.token_logits(outputs.last_hidden_state[:, 1:])
         loss = None
         if labels is not None:
             mask_BN = bool_masked_pos.flatten(1).bool() if bool_masked_pos is not None else None
@@ -90,7 +90,11 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
             (M, V) in row-major order; with `places` M = B * m.
         """
         tokens_BSD = self.beit(pixel_values, bool_masked_pos, return_dict=True).last_hidden_state
-        return self.lm_head(self.norm(chosen_patches(tokens_BSD, bool_masked_pos, places)))
+        return self.token_logits(chosen_patches(tokens_BSD, bool_masked_pos, places))
+
+    def token_logits(self, patches: Tensor) -> Tensor:
+        """Return the logits (..., V) of patches (..., D)."""
+        return kernels.linear(self.lm_head, self.layernorm(patches))
 
 
 def chosen_patches(tokens_BSD: Tensor, mask: Tensor, places_Bm: Tensor | None) -> Tensor:

@@ -24,13 +24,13 @@ class Pooler(nn.Module):
 
     def __init__(self, dim: int, eps: float, mean_pooling: bool) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim, eps=eps) if mean_pooling else None
+        self.layernorm = nn.LayerNorm(dim, eps=eps) if mean_pooling else None
 
     def forward(self, tokens_BSD: Tensor) -> Tensor:
         """Return (B, D)."""
-        if self.norm is None:
+        if self.layernorm is None:
             return tokens_BSD[:, 0]
-        return self.norm(tokens_BSD[:, 1:].mean(dim=1))
+        return self.layernorm(tokens_BSD[:, 1:].mean(dim=1))
 
 
 class BeitModel(BeitPreTrainedModel):
@@ -48,7 +48,7 @@ class BeitModel(BeitPreTrainedModel):
         self.embeddings = Embeddings.of(config, grid)
         self.encoder = Encoder(config, grid)
         # with mean pooling the pooler normalises; without it, every token is normalised here
-        self.norm = nn.Identity() if config.use_mean_pooling else nn.LayerNorm(dim, eps=eps)
+        self.layernorm = nn.Identity() if config.use_mean_pooling else nn.LayerNorm(dim, eps=eps)
         self.pooler = Pooler(dim, eps, config.use_mean_pooling) if add_pooling_layer else None
         self.initialise_weights()
 
@@ -89,7 +89,7 @@ class BeitModel(BeitPreTrainedModel):
             config.output_attentions if output_attentions is None else output_attentions,
             config.output_hidden_states if output_hidden_states is None else output_hidden_states,
         )
-        tokens_BSD = self.norm(encoded.last_hidden_state)
+        tokens_BSD = self.layernorm(encoded.last_hidden_state)
         output = BeitModelOutputWithPooling(
             last_hidden_state=tokens_BSD,
             pooler_output=self.pooler(tokens_BSD) if self.pooler is not None else None,

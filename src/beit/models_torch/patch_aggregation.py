@@ -72,7 +72,7 @@ class PatchAggregation(nn.Module):
         for layer in self.layers:
             aggregated_BSD, _ = layer(aggregated_BSD, positions, shared_bias_1HSS)
         logits_MV, aggregated_MV = (
-            model.lm_head(model.norm(chosen_patches(model.beit.norm(tokens_BSD), bool_masked_pos, places)))
+            model.token_logits(chosen_patches(model.beit.layernorm(tokens_BSD), bool_masked_pos, places))
             for tokens_BSD in (last_BSD, aggregated_BSD)
         )
         return logits_MV, aggregated_MV

@@ -52,7 +52,7 @@ class Kept(NamedTuple):
     bias_1HSS: Tensor
 
     def is_of(self, table: Tensor, grid: Grid) -> bool:
-        """Tell whether the bias is that of this grid, and the table has the same values and type still."""
+        """Return whether the bias is that of this grid, and the table has the same values and type still."""
         return self.grid == grid and self.table.dtype == table.dtype and torch.equal(self.table, table)
 
 
@@ -68,7 +68,7 @@ class RelativePositionBias(nn.Module):
     def __init__(self, heads: int, grid: Grid) -> None:
         super().__init__()
         self.grid = grid
-        self.table = nn.Parameter(torch.zeros(num_relative_positions(grid), heads))
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(num_relative_positions(grid), heads))
         self._kept: Kept | None = None
 
     def forward(self, positions: Positions) -> Tensor:
@@ -76,17 +76,17 @@ class RelativePositionBias(nn.Module):
         if not self._may_keep(positions):
             return self._look_up(positions)
         kept = self._kept  # read once: another thread may replace it
-        if kept is None or not kept.is_of(self.table, positions.grid):
+        if kept is None or not kept.is_of(self.relative_position_bias_table, positions.grid):
             # ordinary tensors, also when the caller is in inference mode: a later call may need them for gradients
             with torch.inference_mode(False), torch.no_grad():
                 bias_1HSS = self._look_up(Positions(positions.grid, positions.index_SS.clone()))
-                kept = Kept(positions.grid, self.table.detach().clone(), bias_1HSS)
+                kept = Kept(positions.grid, self.relative_position_bias_table.detach().clone(), bias_1HSS)
             self._kept = kept
         return kept.bias_1HSS
 
     def _may_keep(self, positions: Positions) -> bool:
-        """Tell whether the bias of this call may be kept for later ones."""
-        table, tokens = self.table, positions.index_SS.shape[0]
+        """Return whether the bias of this call may be kept for later ones."""
+        table, tokens = self.relative_position_bias_table, positions.index_SS.shape[0]
         if self.training or torch.compiler.is_compiling():
             return False
         if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
@@ -106,12 +106,13 @@ class RelativePositionBias(nn.Module):
 
     def _table_for(self, grid: Grid) -> Tensor:
         """Return the table, stretched bilinearly if the grid is another than that of the weights."""
+        table = self.relative_position_bias_table
         if is_same(grid, self.grid):
-            return self.table
+            return table
         height, width = bias_offsets(self.grid)
-        offsets_1Hyx = self.table[:-3].view(height, width, -1).permute(2, 0, 1).unsqueeze(0)
+        offsets_1Hyx = table[:-3].view(height, width, -1).permute(2, 0, 1).unsqueeze(0)
         resized_1Hyx = functional.interpolate(offsets_1Hyx, size=bias_offsets(grid), mode="bilinear")
-        return torch.cat((resized_1Hyx.flatten(2)[0].T, self.table[-3:]))
+        return torch.cat((resized_1Hyx.flatten(2)[0].T, table[-3:]))
 
     def drop_kept(self) -> None:
         """Forget the bias that was looked up."""

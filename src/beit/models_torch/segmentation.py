@@ -14,7 +14,7 @@ from torch.nn import functional
 from beit.config import BeitConfig
 from beit.config_checks import tapped_hidden_states
 from beit.errors import ConfigError
-from beit.models_torch.feature_pyramid import FeaturePyramid, as_map
+from beit.models_torch.feature_pyramid import as_map, feature_pyramid
 from beit.models_torch.labels import check_label_shape, class_labels, mean_cross_entropy
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
@@ -34,7 +34,7 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
         self.taps = tapped_hidden_states(config)
         dim, classes = config.hidden_size, config.num_labels
         self.beit = BeitModel(config, add_pooling_layer=False)
-        self.pyramid = FeaturePyramid(dim)
+        self.fpn1, self.fpn2, self.fpn3, self.fpn4 = feature_pyramid(dim)
         self.decode_head = UperHead(dim, classes, config.pool_scales)
         self.auxiliary_head = (
             FCNHead(
@@ -47,7 +47,7 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
             if config.use_auxiliary_head
             else None
         )
-        heads: list[nn.Module] = [self.pyramid, self.decode_head]
+        heads: list[nn.Module] = [self.fpn1, self.fpn2, self.decode_head]
         self.initialise_weights(*heads, *([self.auxiliary_head] if self.auxiliary_head is not None else []))
 
     def forward(
@@ -110,7 +110,8 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
         """Return the four maps that the heads see, from fine to coarse."""
         patch_height, patch_width = self.config.patch_hw
         grid = (pixels_BChw.shape[2] // patch_height, pixels_BChw.shape[3] // patch_width)
-        return self.pyramid([as_map(hidden_states[tap], grid) for tap in self.taps])
+        pyramid = (self.fpn1, self.fpn2, self.fpn3, self.fpn4)
+        return [scale(as_map(hidden_states[tap], grid)) for scale, tap in zip(pyramid, self.taps, strict=True)]
 
     def _loss(self, logits_BKyx: Tensor, third_map_BDyx: Tensor, labels: Tensor) -> Tensor:
         config = self.config

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.config_checks import check_auxiliary_width
-from beit.models_torch.enlarged_convolution import convolve_enlarged
+from beit.models_torch import kernels
 
 
 class ConvBlock(nn.Module):
@@ -23,10 +23,11 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
         self.bn = nn.BatchNorm2d(out_channels)
+        self.activation = nn.ReLU()
 
     def forward(self, map_BCyx: Tensor) -> Tensor:
         """Return a map of the same height and width."""
-        return functional.relu(self.bn(self.conv(map_BCyx)), inplace=True)
+        return kernels.norm_relu(self.bn, self.activation, self.conv(map_BCyx))
 
 
 class MergingBlock(ConvBlock):
@@ -34,12 +35,7 @@ class MergingBlock(ConvBlock):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a map of the height and width of the first."""
-        size = maps[0].shape[2], maps[0].shape[3]
-        weights = self.conv.weight.split([level.shape[1] for level in maps], dim=1)
-        merged = convolve_enlarged(maps[0], weights[0], size)
-        for level, weight in zip(maps[1:], weights[1:], strict=True):
-            merged = merged.add_(convolve_enlarged(level, weight, size))
-        return functional.relu(self.bn(merged), inplace=True)
+        return kernels.norm_relu(self.bn, self.activation, kernels.merge_maps(self.conv, maps))
 
 
 class UperHead(nn.Module):

@@ -26,7 +26,7 @@ from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerS
 from beit.settings.recipe import resolved_recipe
 from beit.settings.tokenizer import CodebookLossSettings, CodebookSettings
 from beit.tasks.finetune.task import finetune
-from beit.tasks.pretrain.hidden_patches import HiddenPatches
+from beit.tasks.pretrain.held_out import HiddenPatches
 from beit.tasks.pretrain.start import mask_plan
 from beit.tasks.pretrain.task import pretrain
 from beit.tokenizer import TokenEncoder, load_tokenizer

@@ -2,12 +2,10 @@
 
 from beit.tokenizer.config import DiscreteVAEConfig
 from beit.tokenizer.encoding import TokenEncoder
-from beit.tokenizer.fingerprint import tokenizer_fingerprint
-from beit.tokenizer.loading import Tokenizer, load_tokenizer
+from beit.tokenizer.loading import Tokenizer, load_tokenizer, tokenizer_fingerprint
 from beit.tokenizer.model import DiscreteVAE, map_pixels, unmap_pixels
 from beit.tokenizer.protocol import VisualTokenizer
-from beit.tokenizer.reconstruction import completed_tokens, hide_patches
-from beit.tokenizer.usage import CodebookUsage, codebook_usage, count_tokens
+from beit.tokenizer.tokens import CodebookUsage, codebook_usage, completed_tokens, count_tokens, hide_patches
 from beit.tokenizer.vq_kd import VQKD, distillation_loss
 from beit.tokenizer.vq_kd_config import VQKDConfig
 

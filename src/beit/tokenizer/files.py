@@ -1,4 +1,4 @@
-"""What every tokenizer folder holds: `config.json`, which says of what kind it is, and `model.safetensors`."""
+"""Files of tokenizers: config and tensors in a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.files import read_json, write_json
 from beit.models_torch.loading import read_safetensors, write_safetensors
-from beit.weights import WEIGHTS_NAME, check_fit
+from beit.weights import WEIGHTS_NAME, Layout, check_fit
 
 _EXPECTED = f"the {CONFIG_NAME} of a tokenizer"
 
@@ -56,16 +56,18 @@ def save_tensors(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
     write_safetensors(Path(folder) / WEIGHTS_NAME, tensors)
 
 
-def load_tensors(folder: str | Path, model: nn.Module) -> None:
+def load_tensors(folder: str | Path, model: nn.Module, layout: Layout | None = None) -> None:
     """Give a model that was built without values those of `model.safetensors`, in the types of the model.
 
-    Names and shapes are compared before any memory is taken for the model, which an absurd `config.json` would like.
+    With a layout the file has the names of that. Names and shapes are compared before any memory is taken for the model, which an absurd `config.json` would like.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or names or shapes differ.
     """
     path = Path(folder) / WEIGHTS_NAME
     found, own = read_safetensors(path), model.state_dict()
+    if layout is not None:
+        found = layout.to_canonical(found)
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
     check_fit(str(path), there, here)
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()}, assign=True)

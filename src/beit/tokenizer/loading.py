@@ -1,19 +1,30 @@
-"""Any tokenizer, by what its folder or file holds."""
+"""Loading of tokenizers by name, and their fingerprints."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
 
 from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.tokenizer.config import MODEL_TYPE as DISCRETE_VAE
 from beit.tokenizer.files import read_model_type
 from beit.tokenizer.model import DiscreteVAE
+from beit.tokenizer.protocol import VisualTokenizer
 from beit.tokenizer.vq_kd import VQKD
 from beit.tokenizer.vq_kd_config import MODEL_TYPE as VQ_KD
 from beit.weights import locate_dalle, locate_vqkd
 
 Tokenizer = DiscreteVAE | VQKD
+
+# options that do not change the tokens of given pixels
+_IMMATERIAL = {"has_decoder", "decoder_input_size", "decoder_layers", "teacher_size", "image_size"}
 
 
 def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokenizer:
@@ -40,3 +51,31 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
     if kind not in kinds:
         raise ConfigError(f"{source} holds a model of type {kind!r}; expected a tokenizer, one of {list(kinds)}")
     return kinds[kind].from_pretrained(source)
+
+
+def tokenizer_fingerprint(tokenizer: VisualTokenizer) -> str:
+    """Return a SHA-256 of everything that decides the tokens: the options and every tensor but the decoder's.
+
+    Of a tokenizer of another kind it is made of its class, its two numbers, and its tensors if it is a torch module.
+    """
+    if not isinstance(tokenizer, DiscreteVAE | VQKD):
+        tensors = tokenizer.state_dict() if isinstance(tokenizer, nn.Module) else {}
+        about = f"{type(tokenizer).__qualname__} {tokenizer.vocab_size} {tokenizer.stride}"
+        return tensors_fingerprint(tensors, about)
+    saved = tokenizer.saved_tensors() if isinstance(tokenizer, VQKD) else tokenizer.state_dict()
+    options = {name: value for name, value in asdict(tokenizer.config).items() if name not in _IMMATERIAL}
+    tensors = {
+        name: tensor
+        for name, tensor in saved.items()
+        if not name.startswith(("decoder.", "to_features.", "quantiser.cluster_size"))
+    }
+    return tensors_fingerprint(tensors, json.dumps(options, sort_keys=True))
+
+
+def tensors_fingerprint(tensors: Mapping[str, Tensor], options: str = "") -> str:
+    """Return a SHA-256 of named tensors, their types and shapes, and a text that goes with them."""
+    digest = hashlib.sha256(options.encode())
+    for name, tensor in sorted(tensors.items()):
+        values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + values.numpy().tobytes())
+    return digest.hexdigest()

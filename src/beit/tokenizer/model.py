@@ -14,9 +14,8 @@ from torch.nn import functional
 
 from beit.errors import ConfigError
 from beit.hub import HubOptions
-from beit.tokenizer.checks import check_pixels, check_tokens
 from beit.tokenizer.coders import Decoder, Encoder
-from beit.tokenizer.config import DiscreteVAEConfig
+from beit.tokenizer.config import DiscreteVAEConfig, check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
 from beit.weights import check_fit, dalle_options, locate_dalle, open_dalle
 

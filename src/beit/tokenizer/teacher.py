@@ -37,7 +37,7 @@ class BeitTeacher(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(requires_grad=False)
-        patch_height, patch_width = model.beit.embeddings.patch_hw
+        patch_height, patch_width = model.config.patch_hw
         self._image_hw = (grid.height * patch_height, grid.width * patch_width)
         self.register_buffer("mean_C11", torch.tensor(mean).view(-1, 1, 1))
         self.register_buffer("std_C11", torch.tensor(std).view(-1, 1, 1))
@@ -66,7 +66,7 @@ class BeitTeacher(nn.Module):
         patches_BNT = self.model.beit(normalised_BCHW, return_dict=True).last_hidden_state[:, 1:]
         pooler = self.model.beit.pooler
         # without mean pooling the model has normalised every token already
-        return patches_BNT if pooler is None or pooler.norm is None else pooler.norm(patches_BNT)
+        return patches_BNT if pooler is None or pooler.layernorm is None else pooler.layernorm(patches_BNT)
 
 
 def feature_size(teacher: Teacher, image_hw: tuple[int, int], grid: Grid, device: torch.device) -> int:

@@ -18,11 +18,11 @@ from beit.hub import HubOptions
 from beit.models_torch.initialisation import initialise
 from beit.models_torch.loading import fill, give_memory
 from beit.models_torch.model import BeitModel
-from beit.tokenizer.checks import check_pixels, check_tokens
+from beit.tokenizer.config import check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
 from beit.tokenizer.quantiser import Quantiser
 from beit.tokenizer.vq_kd_config import VQKDConfig
-from beit.weights import check_fit, locate_vqkd, open_vqkd, vqkd_options
+from beit.weights import VQ_KD_FOLDER, check_fit, locate_vqkd, open_vqkd, vqkd_options
 
 
 def map_pixels(pixels: Tensor) -> Tensor:
@@ -137,9 +137,13 @@ class VQKD(nn.Module):
         codes_BhwE, tokens_Bhw, commitment, revived = self.quantiser(self.features(pixels))
         return VQKDOutput(self._decoded(codes_BhwE), tokens_Bhw, commitment, revived)
 
+    def saved_tensors(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers under their names in a folder."""
+        return VQ_KD_FOLDER.from_canonical(self.state_dict())
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a folder, which is created if needed."""
-        save_tensors(folder, self.state_dict())
+        save_tensors(folder, self.saved_tensors())
         self.config.save_pretrained(folder)
 
     @classmethod
@@ -158,7 +162,7 @@ class VQKD(nn.Module):
         if (path := locate_vqkd(source, hub or HubOptions())) is not None:
             return cls._published(path)
         model = cls._without_values(VQKDConfig.from_pretrained(source))
-        load_tensors(source, model)
+        load_tensors(source, model, VQ_KD_FOLDER)
         return model.eval()
 
     @classmethod
@@ -213,5 +217,5 @@ def _head(hidden_size: int, out_size: int, std: float) -> nn.Sequential:
 def _patches(model: BeitModel, pixels_BChw: Tensor) -> Tensor:
     """Return the patch tokens (B, N, D), normalised each, where a classifier would normalise their mean."""
     tokens_BSD = model(pixels_BChw, return_dict=True).last_hidden_state
-    norm = cast(nn.LayerNorm, cast(nn.Module, model.pooler).norm)
+    norm = cast(nn.LayerNorm, cast(nn.Module, model.pooler).layernorm)
     return norm(tokens_BSD[:, 1:])

@@ -13,7 +13,7 @@ from beit.weights.rules import Entry, Layout, Rule
 from beit.weights.storage.stored import StoredTensor, open_safetensors
 from beit.weights.timm_config import timm_config
 from beit.weights.unwrap import CONFIG_KEY
-from beit.weights.vqkd import VQ_KD, locate_vqkd, open_vqkd, vqkd_options
+from beit.weights.vqkd import VQ_KD, VQ_KD_FOLDER, locate_vqkd, open_vqkd, vqkd_options
 
 __all__ = [
     "CONFIG_KEY",
@@ -28,6 +28,7 @@ __all__ = [
     "ORIGINAL_SEGMENTATION",
     "TIMM",
     "VQ_KD",
+    "VQ_KD_FOLDER",
     "WEIGHTS_NAME",
     "WEIGHT_FILES",
     "Checkpoint",

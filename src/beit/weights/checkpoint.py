@@ -18,7 +18,7 @@ from beit.weights.fit import with_root
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.infer import inferred_options
-from beit.weights.layouts import CANONICAL, LAYOUTS
+from beit.weights.layouts import LAYOUTS
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
 from beit.weights.pickles import open_pickled
@@ -28,8 +28,8 @@ from beit.weights.storage.stored import StoredTensor, WeightFile, open_safetenso
 from beit.weights.timm_config import timm_hints
 from beit.weights.unwrap import CONFIG_KEY, unwrapped
 
-_LAYER = r"beit\.encoder\.layers\.(\d+)\."
-_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX, CANONICAL)  # nothing but a config.json tells their options
+_LAYER = r"beit\.encoder\.layer\.(\d+)\."
+_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # nothing but a config.json tells their options
 _HEADS = {
     "lm_head.weight": "BeitForMaskedImageModeling",
     "decode_head.classifier.weight": "BeitForSemanticSegmentation",
@@ -65,7 +65,9 @@ class Checkpoint:
         """
         layers = {match[1] for name in self.tensors if (match := re.match(_LAYER, name))}
         widths = [entry.shape[-1] for name, entry in self.tensors.items() if name == "beit.embeddings.cls_token"]
-        rows = {entry.shape[0] for name, entry in self.tensors.items() if name.endswith(".bias.table")}
+        rows = {
+            entry.shape[0] for name, entry in self.tensors.items() if name.endswith(".relative_position_bias_table")
+        }
         grid = patch_grid(before.image_size, before.patch_size)
         for what, held, said in (
             ("layers", {len(layers)}, config.num_hidden_layers),
@@ -148,8 +150,8 @@ def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
     """Refuse a file whose tensors together are larger than it: they lie on top of one another to fill the memory."""
     wanted: dict[WeightFile, int] = {}
     for entry in tensors.values():
-        for part in entry.parts:
-            wanted[part.file] = wanted.get(part.file, 0) + part.nbytes
+        stored = entry.stored
+        wanted[stored.file] = wanted.get(stored.file, 0) + stored.nbytes
     for file, size in wanted.items():
         if size > file.size:
             raise CheckpointError(

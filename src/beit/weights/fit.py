@@ -20,6 +20,8 @@ from beit.weights.rules import Entry
 Shape = tuple[int, ...]
 Tensor = TypeVar("Tensor")
 _ENCODER = ("embeddings.", "encoder.", "pooler.")
+_TABLE = "relative_position_bias.relative_position_bias_table"
+_POSITIONS = "embeddings.position_embeddings"
 _METHODS = {
     "cubic": "the authors' cubic method",
     "linear": "timm's linear method",
@@ -29,12 +31,12 @@ _METHODS = {
 PARTS = (
     "classifier.*",
     "lm_head.*",
-    "norm.*",
+    "layernorm.*",
     "decode_head.*",
     "auxiliary_head.*",
-    "pyramid.*",
-    "beit.norm.*",
-    "*pooler.norm.*",
+    "fpn[12].*",
+    "beit.layernorm.*",
+    "*pooler.layernorm.*",
     "*embeddings.mask_token",
 )
 # What may be for other classes or another codebook, if the caller asks for it.
@@ -53,12 +55,12 @@ def with_root(tensors: Mapping[str, Tensor], wanted: bool) -> dict[str, Tensor]:
     placed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         bare = name.removeprefix("beit.")
-        # some files hold both forms; "norm" alone is a head's own norm wherever the root is used
-        in_encoder = name != bare or bare.startswith(_ENCODER) or (not has_root and bare.startswith("norm."))
+        # some files hold both forms; "layernorm" alone is a head's own norm wherever the root is used
+        in_encoder = name != bare or bare.startswith(_ENCODER) or (not has_root and bare.startswith("layernorm."))
         if in_encoder:
             placed[f"beit.{bare}" if wanted else bare] = tensor
         else:
-            placed[name if wanted or name.startswith("pyramid.") else f"head:{name}"] = tensor
+            placed[name if wanted or name.startswith("fpn") else f"head:{name}"] = tensor
     return placed
 
 
@@ -69,12 +71,12 @@ def shared_bias_to_layers(tensors: Mapping[str, Tensor], layers: int) -> dict[st
     """
     adapted: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        match = re.fullmatch(r"(beit\.|)encoder\.bias\.table", name)
+        match = re.fullmatch(rf"(beit\.|)encoder\.{_TABLE}", name)
         if match is None:
             adapted[name] = tensor
             continue
         for layer in range(layers):
-            adapted[f"{match[1]}encoder.layers.{layer}.attention.bias.table"] = tensor
+            adapted[f"{match[1]}encoder.layer.{layer}.attention.attention.{_TABLE}"] = tensor
     return adapted
 
 
@@ -90,10 +92,10 @@ def resized(
         return dict(tensors), []
     adapted, names = dict(tensors), list[str]()
     for name, entry in tensors.items():
-        if name.endswith("bias.table") and entry.shape[0] == num_relative_positions(source):
+        if name.endswith(_TABLE) and entry.shape[0] == num_relative_positions(source):
             shape = (num_relative_positions(target), *entry.shape[1:])
             change = partial(resize_bias_table, source=source, target=target, method=method)
-        elif name.endswith("embeddings.position") and entry.shape[1] == 1 + source.patches:
+        elif name.endswith(_POSITIONS) and entry.shape[1] == 1 + source.patches:
             shape = (1, 1 + target.patches, *entry.shape[2:])
             change = partial(resize_positions, source=source, target=target)
         else:
@@ -127,9 +129,9 @@ def fitted(
     source, target = (patch_grid(options.image_size, options.patch_size) for options in (before, config))
     adapted, names = resized(adapted, source, target, method)
     sizes = f"from {source.height} x {source.width} to {target.height} x {target.width} patches"
-    if any(name.endswith("bias.table") for name in names):
+    if any(name.endswith(_TABLE) for name in names):
         done.append(f"the relative position bias was resized {sizes} by {_METHODS[method]}")
-    if any(name.endswith("embeddings.position") for name in names):
+    if any(name.endswith(_POSITIONS) for name in names):
         done.append(f"the absolute positions were resized {sizes} by bicubic interpolation")
     return adapted, done, sorted(names)
 

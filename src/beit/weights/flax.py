@@ -1,7 +1,7 @@
 """The names of the Flax models of Hugging Face transformers, joined by dots.
 
 Flax keeps dense kernels as (in, out) and convolution kernels as (height, width, in, out); a transposed convolution is
-kept as Flax's `transpose_kernel=True` wants it, (height, width, out, in).
+kept as Flax's `transpose_kernel=True` wants it, (height, width, out, in). All else has the published names.
 """
 
 from __future__ import annotations
@@ -13,66 +13,66 @@ from beit.weights.rules import Layout, Rule
 
 _DENSE, _CONVOLUTION = (1, 0), (3, 2, 0, 1)
 _LAYER = "{root}encoder.layer.{layer}"
-_OURS = "{root}encoder.layers.{layer}"
 _ATTENTION = _LAYER + ".attention.attention"
+_TABLE = "relative_position_bias.relative_position_bias_table"
 
 
-def _dense(foreign: str, canonical: str) -> tuple[Rule, Rule]:
-    return Rule(foreign + ".kernel", canonical + ".weight", _DENSE), Rule(foreign + ".bias", canonical + ".bias")
+def _same(name: str) -> Rule:
+    return Rule(name, name)
 
 
-def _convolution(foreign: str, canonical: str) -> tuple[Rule, Rule]:
-    return Rule(foreign + ".kernel", canonical + ".weight", _CONVOLUTION), Rule(foreign + ".bias", canonical + ".bias")
+def _dense(name: str) -> tuple[Rule, Rule]:
+    return Rule(name + ".kernel", name + ".weight", _DENSE), _same(name + ".bias")
 
 
-def _norm(foreign: str, canonical: str) -> tuple[Rule, Rule]:
-    return Rule(foreign + ".scale", canonical + ".weight"), Rule(foreign + ".bias", canonical + ".bias")
+def _convolution(name: str) -> tuple[Rule, Rule]:
+    return Rule(name + ".kernel", name + ".weight", _CONVOLUTION), _same(name + ".bias")
 
 
-def _batch_norm(foreign: str, canonical: str) -> tuple[Rule, ...]:
+def _norm(name: str) -> tuple[Rule, Rule]:
+    return Rule(name + ".scale", name + ".weight"), _same(name + ".bias")
+
+
+def _batch_norm(name: str) -> tuple[Rule, ...]:
     statistics = (
-        Rule(foreign + ".mean", canonical + ".running_mean"),
-        Rule(foreign + ".var", canonical + ".running_var"),
-        Rule(foreign + ".num_batches_tracked", canonical + ".num_batches_tracked"),
+        Rule(name + ".mean", name + ".running_mean"),
+        Rule(name + ".var", name + ".running_var"),
+        _same(name + ".num_batches_tracked"),
     )
-    return (*_norm(foreign, canonical), *statistics)
+    return (*_norm(name), *statistics)
 
 
 FLAX = Layout(
     name="Flax",
     rules=(
-        Rule("{root}embeddings.cls_token", "{root}embeddings.cls_token"),
-        Rule("{root}embeddings.mask_token", "{root}embeddings.mask_token"),
-        Rule("{root}embeddings.position_embeddings", "{root}embeddings.position"),
-        *_convolution("{root}embeddings.patch_embeddings.projection", "{root}embeddings.patch"),
-        Rule("{root}encoder.relative_position_bias.relative_position_bias_table", "{root}encoder.bias.table"),
-        *_norm(_LAYER + ".layernorm_before", _OURS + ".norm_attention"),
-        Rule(
-            (_ATTENTION + ".query.kernel", _ATTENTION + ".key.kernel", _ATTENTION + ".value.kernel"),
-            _OURS + ".attention.qkv.weight",
-            _DENSE,
-        ),
-        Rule(_ATTENTION + ".query.bias", _OURS + ".attention.query_bias"),
-        Rule(_ATTENTION + ".value.bias", _OURS + ".attention.value_bias"),
-        Rule(_ATTENTION + ".relative_position_bias.relative_position_bias_table", _OURS + ".attention.bias.table"),
-        *_dense(_LAYER + ".attention.output.dense", _OURS + ".attention.output"),
-        Rule(_LAYER + ".lambda_1", _OURS + ".scale_attention.gamma"),
-        *_norm(_LAYER + ".layernorm_after", _OURS + ".norm_feed_forward"),
-        *_dense(_LAYER + ".intermediate.dense", _OURS + ".feed_forward.expand"),
-        *_dense(_LAYER + ".output.dense", _OURS + ".feed_forward.contract"),
-        Rule(_LAYER + ".lambda_2", _OURS + ".scale_feed_forward.gamma"),
-        *_norm("{root}layernorm", "{root}norm"),
-        *_norm("{root}pooler.layernorm", "{root}pooler.norm"),
-        *_dense("lm_head", "lm_head"),
-        *_dense("classifier", "classifier"),
+        _same("{root}embeddings.cls_token"),
+        _same("{root}embeddings.mask_token"),
+        _same("{root}embeddings.position_embeddings"),
+        *_convolution("{root}embeddings.patch_embeddings.projection"),
+        _same("{root}encoder." + _TABLE),
+        *_norm(_LAYER + ".layernorm_before"),
+        *_dense(_ATTENTION + ".query"),
+        _dense(_ATTENTION + ".key")[0],  # keys have no bias
+        *_dense(_ATTENTION + ".value"),
+        _same(f"{_ATTENTION}.{_TABLE}"),
+        *_dense(_LAYER + ".attention.output.dense"),
+        _same(_LAYER + ".lambda_1"),
+        *_norm(_LAYER + ".layernorm_after"),
+        *_dense(_LAYER + ".intermediate.dense"),
+        *_dense(_LAYER + ".output.dense"),
+        _same(_LAYER + ".lambda_2"),
+        *_norm("{root}layernorm"),
+        *_norm("{root}pooler.layernorm"),
+        *_dense("lm_head"),
+        *_dense("classifier"),
         # what the original Flax models never had
-        *_convolution("fpn1.0", "pyramid.up4.0"),
-        *_batch_norm("fpn1.1", "pyramid.up4.1"),
-        *_convolution("fpn1.3", "pyramid.up4.3"),
-        *_convolution("fpn2.0", "pyramid.up2"),
+        *_convolution("fpn1.0"),
+        *_batch_norm("fpn1.1"),
+        *_convolution("fpn1.3"),
+        *_convolution("fpn2.0"),
         Rule("{head}.{path}.conv.kernel", "{head}.{path}.conv.weight", _CONVOLUTION),
-        *_batch_norm("{head}.{path}.bn", "{head}.{path}.bn"),
-        *_convolution("{head}.classifier", "{head}.classifier"),
+        *_batch_norm("{head}.{path}.bn"),
+        *_convolution("{head}.classifier"),
     ),
     ignored=(r".*relative_position_index",),
     marker=_ATTENTION + ".query.kernel",

@@ -11,7 +11,8 @@ from beit.catalog import SIZES
 from beit.errors import CheckpointError
 
 Shape = tuple[int, ...]
-_LAYER = r"beit\.encoder\.layers\.(\d+)\."
+_LAYER = r"beit\.encoder\.layer\.(\d+)\."
+_TABLE = "relative_position_bias.relative_position_bias_table"
 # The blocks that the original segmentation reads, by depth; counted from 0.
 _SEGMENTATION_BLOCKS = {12: [3, 5, 7, 11], 24: [7, 11, 15, 23]}
 
@@ -48,17 +49,17 @@ def inferred_options(
 
 
 def _options(source: str, shapes: Mapping[str, Shape], hints: Mapping[str, Any]) -> dict[str, Any]:
-    patch = shapes.get("beit.embeddings.patch.weight")
+    patch = shapes.get("beit.embeddings.patch_embeddings.projection.weight")
     if patch is None or len(patch) != 4:
         raise CheckpointError(f"{source} holds no patch embedding; it is not a BEiT")
     hidden, channels, patch_height, patch_width = patch
     layers = {int(match[1]) for name in shapes if (match := re.match(_LAYER, name))}
-    expand = shapes.get("beit.encoder.layers.0.feed_forward.expand.weight")
+    expand = shapes.get("beit.encoder.layer.0.intermediate.dense.weight")
     if not layers or expand is None:
         raise CheckpointError(f"{source} holds no encoder layers; it is not a BEiT")
     tables = {
-        "use_shared_relative_position_bias": shapes.get("beit.encoder.bias.table"),
-        "use_relative_position_bias": shapes.get("beit.encoder.layers.0.attention.bias.table"),
+        "use_shared_relative_position_bias": shapes.get(f"beit.encoder.{_TABLE}"),
+        "use_relative_position_bias": shapes.get(f"beit.encoder.layer.0.attention.attention.{_TABLE}"),
     }
     table = next((shape for shape in tables.values() if shape is not None), None)
     options: dict[str, Any] = {
@@ -68,18 +69,18 @@ def _options(source: str, shapes: Mapping[str, Shape], hints: Mapping[str, Any])
         "num_channels": channels,
         "patch_size": patch_height if patch_height == patch_width else [patch_height, patch_width],
         "use_mask_token": "beit.embeddings.mask_token" in shapes,
-        "use_absolute_position_embeddings": "beit.embeddings.position" in shapes,
+        "use_absolute_position_embeddings": "beit.embeddings.position_embeddings" in shapes,
         **{name: shape is not None for name, shape in tables.items()},
-        "use_mean_pooling": "beit.norm.weight" not in shapes,
+        "use_mean_pooling": "beit.layernorm.weight" not in shapes,
         "layer_norm_eps": 1e-6,  # of the original code, which timm took over
-        "layer_scale_init_value": _layer_scale(hidden, "beit.encoder.layers.0.scale_attention.gamma" in shapes),
+        "layer_scale_init_value": _layer_scale(hidden, "beit.encoder.layer.0.lambda_1" in shapes),
         **_head_options(shapes, max(layers) + 1),
     }
     options |= hints
     if "num_attention_heads" not in options:
         options["num_attention_heads"] = table[1] if table is not None else _heads_of_size(source, hidden)
     if "image_size" not in options:
-        side = _grid_side(source, table, shapes.get("beit.embeddings.position"))
+        side = _grid_side(source, table, shapes.get("beit.embeddings.position_embeddings"))
         height, width = side * patch_height, side * patch_width
         options["image_size"] = height if height == width else [height, width]
     return options

@@ -1,8 +1,9 @@
 """One engine for every layout of parameter names.
 
-A layout is a table of rules. A rule pairs a foreign name with the canonical one; placeholders such as `{layer}` stand
-for the parts that carry over. Several foreign tensors under one canonical name are stacked along the first axis, and a
-rule may permute axes. The same table is applied when reading and inverted when writing.
+The canonical names are the published ones, those of Hugging Face transformers 4.x, in memory and on disk. A layout is a
+table of rules. A rule pairs a foreign name with the canonical one; placeholders such as `{layer}` stand for the parts
+that carry over. A foreign tensor under several canonical names is divided along its first axis, and a rule may permute
+axes. The same table is applied when reading and inverted when writing.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ PLACEHOLDERS = {
 
 Array = Any  # a torch, numpy or jax array
 Axes = tuple[int, ...]
-# Makes one canonical tensor of its foreign parts: permute each, then stack along axis 0.
-Assemble = Callable[[Sequence[Any], Axes | None], Any]
+# Returns part i of n of a foreign tensor along axis 0, its axes permuted: (tensor, axes, i, n).
+Take = Callable[[Any, Axes | None, int, int], Any]
 Change = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 
@@ -43,29 +44,29 @@ class Rule:
     """One line of a layout.
 
     Attributes:
-        foreign: The name on disk, or the names whose tensors are stacked along axis 0.
-        canonical: The name inside this package.
-        axes: How the axes of each foreign tensor are permuted, None if they stay.
+        foreign: The name on disk.
+        canonical: The published name, or the names among which the foreign tensor is divided along axis 0.
+        axes: How the axes of the foreign tensor are permuted, None if they stay.
     """
 
-    foreign: str | tuple[str, ...]
-    canonical: str
+    foreign: str
+    canonical: str | tuple[str, ...]
     axes: Axes | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The foreign names, in stacking order."""
-        return (self.foreign,) if isinstance(self.foreign, str) else self.foreign
+        """The canonical names, in the order of the parts."""
+        return (self.canonical,) if isinstance(self.canonical, str) else self.canonical
 
     @cached_property
-    def foreign_patterns(self) -> tuple[re.Pattern[str], ...]:
-        """One pattern per foreign name."""
+    def foreign_pattern(self) -> re.Pattern[str]:
+        """The pattern of the foreign name."""
+        return _pattern(self.foreign)
+
+    @cached_property
+    def canonical_patterns(self) -> tuple[re.Pattern[str], ...]:
+        """One pattern per canonical name."""
         return tuple(_pattern(part) for part in self.parts)
-
-    @cached_property
-    def canonical_pattern(self) -> re.Pattern[str]:
-        """The pattern of the canonical name."""
-        return _pattern(self.canonical)
 
 
 @dataclass(frozen=True)
@@ -89,80 +90,82 @@ class Layout:
         pattern = _pattern(self.marker)
         return any(pattern.fullmatch(name) for name in names)
 
-    def to_canonical(self, tensors: Mapping[str, Array], assemble: Assemble | None = None) -> dict[str, Any]:
+    def to_canonical(self, tensors: Mapping[str, Array], take: Take | None = None) -> dict[str, Any]:
         """Rename foreign tensors; names without a rule keep their name, so that loading can report them.
 
         Args:
-            tensors: What the checkpoint holds; numpy arrays unless `assemble` is given.
-            assemble: Makes one canonical tensor of its parts.
+            tensors: What the checkpoint holds; arrays unless `take` is given.
+            take: Returns a part of a tensor.
 
         Raises:
-            CheckpointError: If only some of the tensors that belong together are there.
+            CheckpointError: If a tensor cannot be divided, or two have the same canonical name.
         """
-        assemble = assemble or assemble_arrays
-        found: dict[str, dict[int, Array]] = {}
-        sources: dict[str, Rule] = {}
+        take = take or part_of_array
         renamed: dict[str, Any] = {}
         for name, tensor in tensors.items():
             if any(re.fullmatch(pattern, name) for pattern in self.ignored):
                 continue
-            match = self._match_foreign(name)
-            if match is None:
-                renamed[name] = assemble([tensor], None)
-                continue
-            rule, part, canonical = match
-            if part in found.setdefault(canonical, {}):
-                raise CheckpointError(f"the checkpoint holds {canonical!r} twice, the second time as {name!r}")
-            found[canonical][part] = tensor
-            sources[canonical] = rule
-        for canonical, parts in found.items():
-            rule = sources[canonical]
-            _check_complete(canonical, rule, parts)
-            renamed[canonical] = assemble([parts[index] for index in range(len(rule.parts))], rule.axes)
+            rule, canonical = self._match_foreign(name) or (Rule(name, name), (name,))
+            for index, part in enumerate(canonical):
+                if part in renamed:
+                    raise CheckpointError(f"the checkpoint holds {part!r} twice, the second time as {name!r}")
+                try:
+                    renamed[part] = take(tensor, rule.axes, index, len(canonical))
+                except ValueError as error:
+                    raise CheckpointError(f"{name!r} holds {canonical}, but {error}; save the model again") from None
         return renamed
 
     def from_canonical(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Rename canonical tensors to this layout.
 
         Raises:
-            CheckpointError: If the layout has no name for a tensor, or the same name for two.
+            CheckpointError: If the layout has no name for a tensor, or the same name for two, or only some of the
+                tensors that it keeps as one are there.
         """
-        renamed: dict[str, Array] = {}
+        found: dict[str, dict[int, Array]] = {}
+        sources: dict[str, Rule] = {}
         for name, tensor in tensors.items():
-            for rule in self.rules:
-                if match := rule.canonical_pattern.fullmatch(name):
-                    names = [part.format(**match.groupdict()) for part in rule.parts]
-                    if taken := renamed.keys() & set(names):
-                        raise CheckpointError(f"the {self.name} layout has only one place, {taken}, for {name!r} too")
-                    pieces = (_permuted(piece, _inverse(rule.axes)) for piece in _split(tensor, len(names)))
-                    renamed.update(zip(names, pieces, strict=True))
-                    break
-            else:
-                raise CheckpointError(
-                    f"the {self.name} layout has no name for the parameter {name!r}; use a layout that holds this model"
-                )
+            rule, part, foreign = self._match_canonical(name)
+            if part in found.setdefault(foreign, {}) or sources.get(foreign, rule) is not rule:
+                raise CheckpointError(f"the {self.name} layout has only one place, {foreign!r}, for {name!r} too")
+            found[foreign][part] = tensor
+            sources[foreign] = rule
+        renamed: dict[str, Array] = {}
+        for foreign, parts in found.items():
+            rule = sources[foreign]
+            _check_complete(foreign, rule, parts)
+            pieces = [_permuted(parts[index], _inverse(rule.axes)) for index in range(len(rule.parts))]
+            renamed[foreign] = pieces[0] if len(pieces) == 1 else _stacked(pieces)
         return renamed
 
-    def _match_foreign(self, name: str) -> tuple[Rule, int, str] | None:
+    def _match_foreign(self, name: str) -> tuple[Rule, tuple[str, ...]] | None:
         for rule in self.rules:
-            for part, pattern in enumerate(rule.foreign_patterns):
-                if match := pattern.fullmatch(name):
-                    return rule, part, rule.canonical.format(**match.groupdict())
+            if match := rule.foreign_pattern.fullmatch(name):
+                return rule, tuple(part.format(**match.groupdict()) for part in rule.parts)
         return None
+
+    def _match_canonical(self, name: str) -> tuple[Rule, int, str]:
+        for rule in self.rules:
+            for part, pattern in enumerate(rule.canonical_patterns):
+                if match := pattern.fullmatch(name):
+                    return rule, part, rule.foreign.format(**match.groupdict())
+        raise CheckpointError(
+            f"the {self.name} layout has no name for the parameter {name!r}; use a layout that holds this model"
+        )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor under its canonical name, made of one or several stored tensors when it is read.
+    """A tensor under its canonical name.
 
     Attributes:
-        parts: Stored tensors, stacked along axis 0.
+        stored: Where its values lie.
         shape: Shape of the result.
-        axes: Permutation of each part before stacking.
+        axes: Permutation of the stored axes.
         change: A last computation on the values (a resized table).
     """
 
-    parts: tuple[StoredTensor, ...]
+    stored: StoredTensor
     shape: tuple[int, ...]
     axes: Axes | None = None
     change: Change | None = None
@@ -170,29 +173,23 @@ class Entry:
     @property
     def dtype(self) -> str:
         """The type on disk, such as "float32" or "bfloat16"."""
-        return self.parts[0].dtype
+        return self.stored.dtype
 
     def read(self) -> NDArray[np.generic]:
         """Read the values; bfloat16 comes as uint16 bit patterns, as float32 if the values are changed."""
-        array = assemble_arrays([part.read() for part in self.parts], self.axes)
+        array = part_of_array(self.stored.read(), self.axes, 0, 1)
         if self.change is None:
             return array
         return self.change(from_bfloat16(array) if self.dtype == "bfloat16" else array)
 
     @property
     def is_plain(self) -> bool:
-        """Whether its bytes on disk, part after part, are those of its values."""
-        return self.change is None and self.axes is None and all(part.is_plain for part in self.parts)
+        """Whether its bytes on disk are those of its values."""
+        return self.change is None and self.axes is None and self.stored.is_plain
 
     def read_into(self, array: NDArray[np.generic]) -> None:
         """Read a plain tensor into a row-major array of its shape and type (bfloat16: uint16), with no copy between."""
-        if len(self.parts) == 1:
-            self.parts[0].read_into(array)
-            return
-        first = 0
-        for part in self.parts:
-            part.read_into(array[first : first + part.shape[0]])
-            first += part.shape[0]
+        self.stored.read_into(array)
 
     @property
     def read_dtype(self) -> str:
@@ -204,9 +201,16 @@ class Entry:
         return replace(self, shape=shape, change=change)
 
 
-def entry_of(parts: Sequence[StoredTensor], axes: Axes | None) -> Entry:
-    """Make one canonical tensor of stored ones."""
-    return Entry(tuple(parts), assembled_shape([part.shape for part in parts], axes), axes)
+def entry_of(stored: StoredTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
+    """Return part `index` of `count` of a stored tensor along axis 0, as one canonical tensor.
+
+    Raises:
+        ValueError: If it cannot be divided so.
+    """
+    if count > 1:
+        rows = rows_of_part(stored.shape, count)
+        stored = stored.rows(index * rows, rows)
+    return Entry(stored, part_of_shape(stored.shape, axes, 0, 1), axes)
 
 
 def from_bfloat16(bits: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -214,21 +218,39 @@ def from_bfloat16(bits: NDArray[np.generic]) -> NDArray[np.float32]:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def assemble_arrays(parts: Sequence[Array], axes: Axes | None) -> Array:
-    """Make one canonical array of numpy arrays."""
-    arrays = [_permuted(part, axes) for part in parts]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+def part_of_array(array: Array, axes: Axes | None, index: int, count: int) -> Array:
+    """Return part `index` of `count` of an array along axis 0, its axes permuted.
+
+    Raises:
+        ValueError: If it cannot be divided so.
+    """
+    if count == 1:
+        return _permuted(array, axes)
+    rows = rows_of_part(array.shape, count)
+    return _permuted(array[index * rows : (index + 1) * rows], axes)
 
 
-def assembled_shape(shapes: Sequence[tuple[int, ...]], axes: Axes | None) -> tuple[int, ...]:
-    """Return the shape of `assemble_arrays` for parts of these shapes, () for parts that do not fit together."""
-    permuted = [tuple(shape[axis] for axis in axes) if axes and len(axes) == len(shape) else shape for shape in shapes]
-    first, *others = permuted
-    if not others:
-        return first
-    if not first or any(other[1:] != first[1:] for other in others):
-        return ()
-    return (sum(shape[0] for shape in permuted), *first[1:])
+def part_of_shape(shape: tuple[int, ...], axes: Axes | None, index: int, count: int) -> tuple[int, ...]:
+    """Return the shape of `part_of_array` of an array of some shape.
+
+    Raises:
+        ValueError: If it cannot be divided so.
+    """
+    del index  # all parts are equal
+    if count > 1:
+        shape = (rows_of_part(shape, count), *shape[1:])
+    return tuple(shape[axis] for axis in axes) if axes and len(axes) == len(shape) else shape
+
+
+def rows_of_part(shape: tuple[int, ...], count: int) -> int:
+    """Return the rows of each of `count` equal parts.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if not shape or shape[0] % count:
+        raise ValueError(f"a tensor of shape {tuple(shape)} has no {count} equal parts")
+    return shape[0] // count
 
 
 def _pattern(template: str) -> re.Pattern[str]:
@@ -241,12 +263,12 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _check_complete(canonical: str, rule: Rule, parts: Mapping[int, Array]) -> None:
+def _check_complete(foreign: str, rule: Rule, parts: Mapping[int, Array]) -> None:
     if len(parts) < len(rule.parts):
-        match = rule.canonical_pattern.fullmatch(canonical)
+        match = rule.foreign_pattern.fullmatch(foreign)
         fields = match.groupdict() if match else {}
         absent = [name.format(**fields) for index, name in enumerate(rule.parts) if index not in parts]
-        raise CheckpointError(f"the checkpoint lacks {absent} of which {canonical!r} is made; it is incomplete")
+        raise CheckpointError(f"the model lacks {absent} of which {foreign!r} is made; it is incomplete")
 
 
 def _permuted(tensor: Array, axes: Axes | None) -> Array:
@@ -259,6 +281,13 @@ def _inverse(axes: Axes | None) -> Axes | None:
     return None if axes is None else tuple(axes.index(axis) for axis in range(len(axes)))
 
 
-def _split(tensor: Array, count: int) -> Sequence[Array]:
-    rows = len(tensor) // count if count > 1 else 0
-    return [tensor] if count == 1 else [tensor[index * rows : (index + 1) * rows] for index in range(count)]
+def _stacked(parts: Sequence[Array]) -> Array:
+    """Return arrays stacked along axis 0."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    rows = [len(part) for part in parts]
+    stacked = first.new_empty((sum(rows), *first.shape[1:]))  # torch, which is not imported here
+    for part, piece in zip(parts, stacked.split(rows), strict=True):
+        piece.copy_(part)
+    return stacked

@@ -27,7 +27,7 @@ VQ_KD = Layout(
     name="original (VQ-KD)",
     rules=(
         *encoder_rules("{coder}.", "{coder}."),  # the decoder is an encoder of codes
-        Rule("{coder}.fc_norm.{param}", "{coder}.pooler.norm.{param}"),
+        Rule("{coder}.fc_norm.{param}", "{coder}.pooler.layernorm.{param}"),
         Rule("encode_task_layer.{index}.{param}", "to_code.{index}.{param}"),
         Rule("decode_task_layer.{index}.{param}", "to_features.{index}.{param}"),
         Rule("quantize.embedding.weight", "quantiser.codebook"),
@@ -39,6 +39,33 @@ VQ_KD = Layout(
         r"(teacher_model|scaling_layer|loss)\..*",
     ),
     marker="quantize.embedding.weight",
+)
+
+_LAYER, _SAVED = "{coder}.encoder.layer.{layer}", "{coder}.encoder.layers.{layer}"
+# The names in a folder of ours, of which there were some before the models had the published names.
+VQ_KD_FOLDER = Layout(
+    name="VQ-KD",
+    rules=(
+        Rule("{coder}.embeddings.cls_token", "{coder}.embeddings.cls_token"),
+        Rule("{coder}.embeddings.position", "{coder}.embeddings.position_embeddings"),
+        Rule("{coder}.embeddings.patch.{param}", "{coder}.embeddings.patch_embeddings.projection.{param}"),
+        Rule(_SAVED + ".norm_attention.{param}", _LAYER + ".layernorm_before.{param}"),
+        Rule(
+            _SAVED + ".attention.qkv.weight",
+            tuple(f"{_LAYER}.attention.attention.{part}.weight" for part in ("query", "key", "value")),
+        ),
+        Rule(_SAVED + ".attention.query_bias", _LAYER + ".attention.attention.query.bias"),
+        Rule(_SAVED + ".attention.value_bias", _LAYER + ".attention.attention.value.bias"),
+        Rule(_SAVED + ".attention.output.{param}", _LAYER + ".attention.output.dense.{param}"),
+        Rule(_SAVED + ".norm_feed_forward.{param}", _LAYER + ".layernorm_after.{param}"),
+        Rule(_SAVED + ".feed_forward.expand.{param}", _LAYER + ".intermediate.dense.{param}"),
+        Rule(_SAVED + ".feed_forward.contract.{param}", _LAYER + ".output.dense.{param}"),
+        Rule("{coder}.pooler.norm.{param}", "{coder}.pooler.layernorm.{param}"),
+        Rule("to_code.{index}.{param}", "to_code.{index}.{param}"),
+        Rule("to_features.{index}.{param}", "to_features.{index}.{param}"),
+        Rule("quantiser.{path}", "quantiser.{path}"),
+    ),
+    marker="quantiser.codebook",
 )
 
 
@@ -98,8 +125,8 @@ def vqkd_options(source: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
         CheckpointError: If they are not those of an encoder, a decoder and a codebook.
     """
     try:
-        hidden, channels, patch, _ = shapes["encoder.embeddings.patch.weight"]
-        side = isqrt(shapes["encoder.embeddings.position"][1] - 1)
+        hidden, channels, patch, _ = shapes["encoder.embeddings.patch_embeddings.projection.weight"]
+        side = isqrt(shapes["encoder.embeddings.position_embeddings"][1] - 1)
         vocab, code = shapes["quantiser.codebook"]
         return {
             "vocab_size": vocab,
@@ -109,7 +136,7 @@ def vqkd_options(source: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
             "hidden_size": hidden,
             "num_hidden_layers": _layers(shapes, "encoder"),
             "num_attention_heads": _heads(source, hidden),
-            "intermediate_size": shapes["encoder.encoder.layers.0.feed_forward.expand.weight"][0],
+            "intermediate_size": shapes["encoder.encoder.layer.0.intermediate.dense.weight"][0],
             "decoder_layers": _layers(shapes, "decoder"),
             "teacher_size": shapes["to_features.2.weight"][0],
             "channels": channels,
@@ -138,5 +165,5 @@ def _heads(source: str, hidden: int) -> int:
 
 
 def _layers(shapes: Mapping[str, tuple[int, ...]], coder: str) -> int:
-    numbers = [re.match(coder + r"\.encoder\.layers\.(\d+)\.", name) for name in shapes]
+    numbers = [re.match(coder + r"\.encoder\.layer\.(\d+)\.", name) for name in shapes]
     return max(int(number[1]) for number in numbers if number) + 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from beit.data.transforms.augmentation import erased, random_crop
+from beit.data.transforms.views import erased, random_crop
 
 
 def test_crops_keep_their_promises():

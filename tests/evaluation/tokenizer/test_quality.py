@@ -6,7 +6,7 @@ import pytest
 
 from beit.cli.main import main
 from beit.evaluation.tokenizer.quality import says_little
-from beit.tasks.pretrain.quality import verdict
+from beit.tasks.pretrain.held_out import verdict
 from tests.e2e.small import PRETRAIN
 
 

@@ -119,9 +119,10 @@ def test_layer_decay_of_twelve_layers_by_hand():
         return scale[id(model.get_parameter(name))]
 
     lowest = 0.0036972  # 0.65 ** 13
-    for name in ("cls_token", "mask_token", "position", "patch.weight", "patch.bias"):
+    for name in ("cls_token", "mask_token", "position_embeddings", "patch_embeddings.projection.weight"):
         assert of(f"beit.embeddings.{name}") == pytest.approx(lowest, rel=1e-4)
-    assert of("beit.encoder.layers.0.attention.bias.table") == pytest.approx(0.0056880, rel=1e-4)  # 0.65 ** 12
-    assert of("beit.encoder.layers.5.attention.qkv.weight") == pytest.approx(0.0490222, rel=1e-4)  # 0.65 ** 7
-    assert of("beit.encoder.layers.11.norm_feed_forward.bias") == pytest.approx(0.65)
-    assert of("beit.pooler.norm.weight") == of("classifier.weight") == 1
+    table = "beit.encoder.layer.0.attention.attention.relative_position_bias.relative_position_bias_table"
+    assert of(table) == pytest.approx(0.0056880, rel=1e-4)  # 0.65 ** 12
+    assert of("beit.encoder.layer.5.attention.attention.key.weight") == pytest.approx(0.0490222, rel=1e-4)  # 0.65 ** 7
+    assert of("beit.encoder.layer.11.layernorm_after.bias") == pytest.approx(0.65)
+    assert of("beit.pooler.layernorm.weight") == of("classifier.weight") == 1

@@ -31,19 +31,21 @@ def job(checkpoint, **options):
     return FinetuneJob(checkpoint=str(file if file.exists() else place), **options)
 
 
+def layer_tables(model):
+    return [value for name, value in model.state_dict().items() if name.endswith("bias_table")]
+
+
 @pytest.mark.parametrize("name", SHARED)
 def test_the_shared_bias_becomes_one_per_layer(name):
-    tables = {n: e for n, e in open_checkpoint(job(name).checkpoint).tensors.items() if n.endswith("bias.table")}
+    tables = {n: e for n, e in open_checkpoint(job(name).checkpoint).tensors.items() if n.endswith("bias_table")}
     assert len(tables) == 1, "the checkpoint has one for all layers"
     expected = torch.from_numpy(next(iter(tables.values())).read())
     model = starting_model(job(name), CLASSES)
-    assert model.beit.encoder.bias is None
-    for layer in model.beit.encoder.layers:
-        assert torch.equal(layer.attention.bias.table, expected)
+    assert model.beit.encoder.relative_position_bias is None
+    tables = layer_tables(model)
+    assert all(torch.equal(table, expected) for table in tables)
     # copies, not one parameter under several names
-    assert len({layer.attention.bias.table.data_ptr() for layer in model.beit.encoder.layers}) == len(
-        model.beit.encoder.layers
-    )
+    assert len({table.data_ptr() for table in tables}) == model.config.num_hidden_layers
 
 
 @pytest.mark.parametrize("name", SHARED + OWN)
@@ -55,8 +57,8 @@ def test_any_checkpoint_gives_a_classifier_of_the_data(name):
     assert model.classifier.weight.shape[0] == 3
     assert 0 < model.classifier.weight.abs().max() <= 0.001 * model.config.initializer_range + 1e-9
     tensors = open_checkpoint(job(name).checkpoint).tensors
-    stored = torch.from_numpy(tensors["beit.encoder.layers.1.feed_forward.expand.weight"].read())
-    assert torch.equal(model.beit.encoder.layers[1].feed_forward.expand.weight, stored)
+    stored = torch.from_numpy(tensors["beit.encoder.layer.1.intermediate.dense.weight"].read())
+    assert torch.equal(model.beit.encoder.layer[1].intermediate.dense.weight, stored)
     height, width = model.config.image_hw
     assert model(torch.zeros(2, 3, height, width)).logits.shape == (2, 3)
 
@@ -67,11 +69,11 @@ def test_a_model_for_larger_pictures_has_the_authors_tables():
     pixels = 2 * before.config.image_size
     after = starting_model(job("hf_v4/mim", model=ModelSettings(image_size=pixels)), CLASSES)
     assert after.config.image_size == pixels
-    table = before.beit.encoder.layers[0].attention.bias.table.detach().numpy()
+    table = layer_tables(before)[0].numpy()
     expected = resize_bias_table(table, Grid(side, side), Grid(2 * side, 2 * side), "cubic")
-    assert torch.equal(after.beit.encoder.layers[0].attention.bias.table, torch.from_numpy(expected))
+    assert torch.equal(layer_tables(after)[0], torch.from_numpy(expected))
     other = job("hf_v4/mim", model=ModelSettings(image_size=pixels), bias_resize="bilinear")
-    table = starting_model(other, CLASSES).beit.encoder.layers[0].attention.bias.table
+    table = layer_tables(starting_model(other, CLASSES))[0]
     assert not torch.equal(table, torch.from_numpy(expected))
     with pytest.raises(ConfigError, match="not a multiple of patch size"):
         starting_model(job("hf_v4/mim", model=ModelSettings(image_size=pixels + 1)), CLASSES)
@@ -98,10 +100,10 @@ def test_a_head_on_cls_goes_on_with_the_last_norm_of_pre_training(name):
     model = starting_model(job(name, pooling="cls"), CLASSES)
     tensors = open_checkpoint(job(name).checkpoint).tensors
     assert not model.config.use_mean_pooling
-    assert model.beit.pooler.norm is None
-    assert torch.equal(model.beit.norm.weight, torch.from_numpy(tensors["norm.weight"].read()))
-    assert torch.equal(model.beit.norm.bias, torch.from_numpy(tensors["norm.bias"].read()))
-    assert starting_model(job(name, pooling="mean"), CLASSES).beit.pooler.norm is not None
+    assert model.beit.pooler.layernorm is None
+    assert torch.equal(model.beit.layernorm.weight, torch.from_numpy(tensors["layernorm.weight"].read()))
+    assert torch.equal(model.beit.layernorm.bias, torch.from_numpy(tensors["layernorm.bias"].read()))
+    assert starting_model(job(name, pooling="mean"), CLASSES).beit.pooler.layernorm is not None
 
 
 def test_a_probe_reads_a_layer(tmp_path):
@@ -155,7 +157,7 @@ def test_low_rank_adaptation_trains_little_and_saves_an_ordinary_model(tmp_path,
     plain = starting_model(job("hf_v4/mim"), CLASSES).eval()
     assert torch.allclose(model(pixels).logits, plain(pixels).logits, atol=1e-8), "it starts as what it adapts"
     layers, width, inner = model.config.num_hidden_layers, model.config.hidden_size, model.config.intermediate_size
-    per_layer = 2 * (width + 3 * width) + 2 * (width + width) + (2 * 2 * (width + inner) if feed_forward else 0)
+    per_layer = 4 * 2 * (width + width) + (2 * 2 * (width + inner) if feed_forward else 0)
     assert model.num_parameters(only_trainable=True) == layers * per_layer + 3 * width + 3
     optimiser = torch.optim.AdamW(run.parameter_groups(), lr=0.1)
     model(pixels).logits.square().sum().backward()
@@ -173,12 +175,12 @@ def test_low_rank_adaptation_trains_little_and_saves_an_ordinary_model(tmp_path,
 
 def test_the_added_weight_by_hand():
     run = adapted()
-    qkv = run.model.beit.encoder.layers[0].attention.qkv
-    before = qkv.weight.detach().clone()
-    low = qkv.parametrizations.weight[0]
+    query = run.model.beit.encoder.layer[0].attention.attention.query
+    before = query.weight.detach().clone()
+    low = query.parametrizations.weight[0]
     with torch.no_grad():
         low.up_OR.fill_(1.0)
-    assert torch.allclose(qkv.weight - before, 6 / 2 * low.down_RI.sum(0).expand_as(before), atol=1e-6)
+    assert torch.allclose(query.weight - before, 6 / 2 * low.down_RI.sum(0).expand_as(before), atol=1e-6)
 
 
 def test_statistics_are_those_of_the_checkpoint(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from beit.catalog import preset
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.engine.hardware import state_bytes
+from beit.engine.throughput import state_bytes
 from beit.tasks.pretrain.cost import activation_bytes
 
 def step(pictures, masked, **sizes):

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from beit.errors import ConfigError
 from beit.settings.groups import ModelSettings, OptimSettings, TrainSettings
 from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerSettings
-from beit.tasks.pretrain.checks import check_lengths
+from beit.tasks.pretrain.start import check_lengths
 from beit.tasks.pretrain.task import PretrainTask
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 

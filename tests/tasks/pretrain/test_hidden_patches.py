@@ -7,7 +7,7 @@ from beit.data import MaskPlan, Views, open_source
 from beit.geometry import Grid
 from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling
-from beit.tasks.pretrain.hidden_patches import HiddenPatches
+from beit.tasks.pretrain.held_out import HiddenPatches
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 
 

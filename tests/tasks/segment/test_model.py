@@ -35,7 +35,7 @@ def test_the_uper_net_of_other_classes_is_kept_but_for_its_last_layer(name, capl
     state = model.state_dict()
     for tensor in ("decode_head.fpn_bottleneck.conv.weight", "decode_head.bottleneck.bn.running_mean"):
         assert torch.equal(state[tensor], stored(name, tensor)), tensor
-    layer = "encoder.layers.1.feed_forward.expand.weight"
+    layer = "encoder.layer.1.intermediate.dense.weight"
     assert torch.equal(state[f"beit.{layer}"], stored(name, f"beit.{layer}"))
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from beit.tasks.tokenizer.codebook import CodebookWatch
+from beit.tasks.tokenizer.task import CodebookWatch
 from beit.tokenizer import count_tokens
 
 

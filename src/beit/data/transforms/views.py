@@ -6,14 +6,131 @@ Legend: C channels, H x W pixels of the model, h x w pixels of the tokenizer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp, log
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance
 
-from beit.data.transforms.augmentation import Augmentation, erased
-from beit.data.transforms.rand_augment import augmented
-from beit.image import Box, Preprocessing, StoredPicture, normalise, to_unit_array
-from beit.image.arrays import Floats
+from beit.data.transforms.rand_augment import RandAugment, augmented
+from beit.image import Box, Decoded, Preprocessing, StoredPicture, normalise, to_unit_array
+from beit.image.steps import Floats
+
+Enhancer = type[ImageEnhance.Brightness] | type[ImageEnhance.Contrast] | type[ImageEnhance.Color]
+_ENHANCERS: tuple[Enhancer, ...] = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+_ATTEMPTS = 10  # at a crop, or at a box to erase
+_ERASED_AREA = (0.02, 1 / 3)
+_LEAST_ERASED_ASPECT = 0.3
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strength of every random change.
+
+    Attributes:
+        crop_scale: Range of the crop's share of the picture's area.
+        crop_aspect: Range of the crop's width over height, log-uniform.
+        flip: Probability of a horizontal flip.
+        color_jitter: Strength of changes in brightness, contrast and saturation: factors from 1 - x to 1 + x.
+        rand_augment: Further operations on what was cut out, or None.
+        erase: Probability that a box of the normalised picture is erased.
+    """
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    color_jitter: float = 0.0
+    rand_augment: RandAugment | None = None
+    erase: float = 0.0
+
+    def draw(self, height: int, width: int, rng: np.random.Generator) -> Changes:
+        """Return random changes of a picture of that size, which need not be decoded yet.
+
+        Drawn in this order: colour jitter, flip, crop, RandAugment. Erasing draws last, once the pixels are there.
+        """
+        jitter = _random_jitter(self.color_jitter, rng)
+        flip = bool(rng.random() < self.flip)
+        box = random_crop(height, width, self.crop_scale, self.crop_aspect, rng)
+        return Changes(jitter, flip, box, self.rand_augment.draw(rng) if self.rand_augment is not None else ())
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Changes of one picture, as they were drawn.
+
+    Attributes:
+        jitter: Changes of colour with their factors, in the order in which they are made.
+        flip: Whether it is flipped from left to right.
+        box: What is then cut from it, in pixels of the whole flipped picture.
+        operations: What RandAugment then does with the model's view: names and arguments.
+    """
+
+    jitter: tuple[tuple[Enhancer, float], ...]
+    flip: bool
+    box: Box
+    operations: tuple[tuple[str, float], ...] = ()
+
+    def __call__(self, decoded: Decoded, width: int) -> tuple[Image.Image, Box]:
+        """Return the changed picture, and the box to cut from it; `width` is that of the whole picture."""
+        picture = decoded.picture
+        for enhancer, factor in self.jitter:
+            picture = enhancer(picture).enhance(factor)
+        changed = Decoded(picture, decoded.extent)
+        if self.flip:
+            changed = changed.mirrored(width)
+        return changed.picture, changed.box(self.box)
+
+
+def random_crop(
+    height: int, width: int, scale: tuple[float, float], aspect: tuple[float, float], rng: np.random.Generator
+) -> Box:
+    """Return a random box of the given area share and aspect ratio; the whole centre if none fits in ten attempts.
+
+    Source: Inception-style cropping (arXiv 1409.4842) as torchvision and the original BEiT code do it.
+    """
+    for _ in range(_ATTEMPTS):
+        area = height * width * rng.uniform(*scale)
+        ratio = exp(rng.uniform(log(aspect[0]), log(aspect[1])))
+        crop_width, crop_height = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top, left = int(rng.integers(height - crop_height + 1)), int(rng.integers(width - crop_width + 1))
+            return left, top, left + crop_width, top + crop_height
+    ratio = min(max(width / height, aspect[0]), aspect[1])
+    crop_width, crop_height = min(width, height * ratio), min(height, width / ratio)
+    left, top = (width - crop_width) / 2, (height - crop_height) / 2
+    return left, top, left + crop_width, top + crop_height
+
+
+def _random_jitter(strength: float, rng: np.random.Generator) -> tuple[tuple[Enhancer, float], ...]:
+    """Return changes of brightness, contrast and saturation by random factors, in random order."""
+    if strength == 0:
+        return ()
+    least, most = max(0.0, 1 - strength), 1 + strength
+    return tuple((_ENHANCERS[choice], float(rng.uniform(least, most))) for choice in rng.permutation(len(_ENHANCERS)))
+
+
+def erased(pixels_CHW: Floats, probability: float, rng: np.random.Generator) -> Floats:
+    """Return a normalised picture, with the given probability with one box of standard normal noise in it.
+
+    The box has 2 % to a third of the area and an aspect ratio from 0.3 to 1/0.3, log-uniform; none if no box of ten
+    fits. Drawn in this order: if at all; area and aspect of each attempt; top, left; the noise.
+
+    Source: random erasing (arXiv 1708.04896), timm's `RandomErasing` in the mode "pixel", as the original fine-tuning
+    uses it.
+    """
+    if probability == 0 or rng.random() >= probability:
+        return pixels_CHW
+    channels, height, width = pixels_CHW.shape
+    for _ in range(_ATTEMPTS):
+        area = height * width * rng.uniform(*_ERASED_AREA)
+        aspect = exp(rng.uniform(log(_LEAST_ERASED_ASPECT), -log(_LEAST_ERASED_ASPECT)))
+        rows, columns = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+        if rows < height and columns < width:
+            top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+            changed = pixels_CHW.copy()
+            noise = rng.standard_normal((channels, rows, columns), dtype=np.float32)
+            changed[:, top : top + rows, left : left + columns] = noise
+            return changed
+    return pixels_CHW
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from beit.data import Views
 from beit.image import StoredPicture
-from beit.image.arrays import Floats
+from beit.image.steps import Floats
 
 
 class ExactView(Views):

@@ -1,75 +1,44 @@
 """A copy of a model in the form in which it is exported: what does not depend on the pictures is computed already.
 
 Relative position biases are looked up for the one size of the pictures, layer scale is multiplied into the weights
-before it, queries, keys and values are projected each for itself, which onnxruntime does faster than all at once. The
-numbers are the same.
+before it. The numbers are the same.
 
-Legend: B batch, C channels, K classes, S = 1 + N tokens, D hidden, H heads, d = D / H, I inputs, O outputs; h w pixels.
+Legend: B batch, C channels, K classes, S = 1 + N tokens, D hidden, H heads; h w pixels.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from beit.geometry import patch_grid
 from beit.inference.runners.embedding import pooled_features
 from beit.inference.runners.runner import TaskName as Task
 from beit.models_torch import BeitPreTrainedModel
-from beit.models_torch.attention import Attention, sum_present
 from beit.models_torch.encoder import Encoder, EncoderLayer
-from beit.models_torch.layers import LayerScale
-from beit.models_torch.relative_position import Positions
+from beit.models_torch.relative_position import Positions, RelativePositionBias, position_index
 
 # Biases that are larger than this together stay tables that the exported file looks up: those of a base model at 640
 # pixels would be four times its weights.
 _LARGEST_BIASES = 256 * 2**20  # bytes
 
 
-class PreparedAttention(nn.Module):
-    """The same as a model's attention with the layer scale behind it.
+class FixedBias(nn.Module):
+    """A relative position bias (1, H, S, S) that was looked up for one size of the pictures."""
 
-    Args:
-        attention: The model's.
-        scale: The layer scale behind it, if there is one.
-        bias_1HSS: The sum of its relative position biases; None: it is looked up for the size of the pictures.
-    """
-
-    def __init__(self, attention: Attention, scale: nn.Module, bias_1HSS: Tensor | None) -> None:
+    def __init__(self, bias_1HSS: Tensor) -> None:
         super().__init__()
-        self.heads = attention.heads
-        # of their own: parts of one storage would be written with a warning of torch's
-        query_DD, key_DD, value_DD = (part.clone() for part in attention.qkv.weight.chunk(3))
-        self.query = linear(query_DD, attention.query_bias)
-        self.key = linear(key_DD, None)
-        self.value = linear(value_DD, attention.value_bias)
-        self.output = scaled(attention.output, scale)
-        self.own_bias = attention.bias if bias_1HSS is None else None
-        self.bias_1HSS: Tensor | None
+        self.bias_1HSS: Tensor
         self.register_buffer("bias_1HSS", bias_1HSS)
 
-    def forward(
-        self,
-        tokens_BSD: Tensor,
-        positions: Positions | None = None,
-        shared_bias_1HSS: Tensor | None = None,
-        head_mask_H: Tensor | None = None,
-        output_attentions: bool = False,
-    ) -> tuple[Tensor, None]:
-        """Return the scaled branch (B, S, D); masks and maps are never asked for."""
-        B, S, D = tokens_BSD.shape
-        query_BHSd, key_BHSd, value_BHSd = (
-            project(tokens_BSD).view(B, S, self.heads, D // self.heads).transpose(1, 2)
-            for project in (self.query, self.key, self.value)
-        )
-        own_bias_1HSS = self.bias_1HSS if self.own_bias is None else self.own_bias(positions)
-        bias_1HSS = sum_present(own_bias_1HSS, shared_bias_1HSS)
-        context_BHSd = functional.scaled_dot_product_attention(query_BHSd, key_BHSd, value_BHSd, attn_mask=bias_1HSS)
-        return self.output(context_BHSd.transpose(1, 2).reshape(B, S, D)), None
+    def forward(self, positions: Positions | None) -> Tensor:
+        """Return the bias; the positions are always those that it was looked up for."""
+        del positions
+        return self.bias_1HSS
 
 
 class PreparedModel(nn.Module):
@@ -105,54 +74,39 @@ def prepare(model: BeitPreTrainedModel, task: Task, image_hw: tuple[int, int] | 
     """
     model = copy.deepcopy(model).eval()
     encoder: Encoder = model.base_model.get_submodule("encoder")  # pyright: ignore[reportAssignmentType]
-    biases = _fixed_biases(encoder, model, image_hw)
-    for layer, bias_1HSS in zip(_layers(encoder), biases, strict=True):
-        # by name: what takes their place is of other classes
-        setattr(layer, "attention", PreparedAttention(layer.attention, layer.scale_attention, bias_1HSS))  # noqa: B010
-        setattr(layer.feed_forward, "contract", scaled(layer.feed_forward.contract, layer.scale_feed_forward))  # noqa: B010
-        layer.scale_attention = layer.scale_feed_forward = nn.Identity()
-    if biases[0] is not None:
-        encoder.bias, encoder.biased = None, False
+    for layer in cast("Iterator[EncoderLayer]", iter(encoder.layer)):
+        _absorb(layer.lambda_1, layer.attention.output.dense)
+        _absorb(layer.lambda_2, layer.output.dense)
+        layer.lambda_1 = layer.lambda_2 = None
+    if image_hw is not None:
+        _fix_biases(encoder, image_hw, model.config.patch_hw)
     for module in model.modules() if half else ():
         nn.Module.to(module, torch.float16)
     return PreparedModel(model, task).requires_grad_(False)
 
 
-def _fixed_biases(
-    encoder: Encoder, model: BeitPreTrainedModel, image_hw: tuple[int, int] | None
-) -> list[Tensor | None]:
-    """Return each layer's relative position bias (1, H, S, S) at a size; None where it has to be looked up."""
-    config = model.config
-    layers = len(encoder.layers)
-    if image_hw is None or not encoder.biased:
-        return [None] * layers
-    grid = patch_grid(image_hw, config.patch_size)
-    tables = layers if config.use_relative_position_bias else 1
-    if tables * config.num_attention_heads * (1 + grid.patches) ** 2 * 4 > _LARGEST_BIASES:
-        return [None] * layers
-    positions, shared_1HSS = encoder.relative_positions(grid, model.device)
-    own = [layer.attention.bias for layer in _layers(encoder)]
-    looked_up: list[Tensor | None] = [bias(positions) if bias is not None else None for bias in own]
-    if shared_1HSS is None:
-        return looked_up
-    return [shared_1HSS if bias_1HSS is None else shared_1HSS + bias_1HSS for bias_1HSS in looked_up]
+def _absorb(scale_D: Tensor | None, layer: nn.Linear) -> None:
+    """Multiply the layer scale behind a linear layer into it."""
+    if scale_D is not None:
+        layer.weight.mul_(scale_D[:, None])
+        layer.bias.mul_(scale_D)
 
 
-def _layers(encoder: Encoder) -> list[EncoderLayer]:
-    return cast("list[EncoderLayer]", list(encoder.layers))
+def _fix_biases(encoder: Encoder, image_hw: tuple[int, int], patch_size: int | tuple[int, int]) -> None:
+    """Look up the relative position biases of an encoder for one size, if they are not too large together."""
+    grid = patch_grid(image_hw, patch_size)
+    owners = [part for part in encoder.modules() if _bias_of(part) is not None]
+    tables = [cast(RelativePositionBias, _bias_of(owner)) for owner in owners]
+    heads = sum(table.relative_position_bias_table.shape[1] for table in tables)
+    if heads * (1 + grid.patches) ** 2 * 4 > _LARGEST_BIASES:
+        return
+    for owner, table in zip(owners, tables, strict=True):
+        index_SS = position_index(grid, table.relative_position_bias_table.device)
+        # by name: what takes its place is of another class
+        setattr(owner, "relative_position_bias", FixedBias(table(Positions(grid, index_SS))))  # noqa: B010
+    encoder.biased = False  # nobody asks where the tokens lie
 
 
-def scaled(layer: nn.Linear, scale: nn.Module) -> nn.Linear:
-    """Return a linear layer that has the layer scale behind it inside."""
-    if not isinstance(scale, LayerScale):
-        return layer
-    return linear(layer.weight * scale.gamma[:, None], layer.bias * scale.gamma)
-
-
-def linear(weight_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
-    """Return the linear layer of a weight and a bias."""
-    result = nn.Linear(weight_OI.shape[1], weight_OI.shape[0], bias=bias_O is not None, device="meta")
-    result.weight = nn.Parameter(weight_OI)
-    if bias_O is not None:
-        result.bias = nn.Parameter(bias_O)
-    return result
+def _bias_of(module: nn.Module) -> RelativePositionBias | None:
+    bias = getattr(module, "relative_position_bias", None)
+    return bias if isinstance(bias, RelativePositionBias) else None

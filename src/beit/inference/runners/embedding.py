@@ -23,5 +23,5 @@ def pooled_features(model: BeitPreTrainedModel, pixels_BChw: Tensor) -> Tensor:
         return pooled_BD
     tokens_BSD = outputs.last_hidden_state if "last_hidden_state" in outputs else outputs.hidden_states[-1]
     if isinstance(model, BeitForMaskedImageModeling):
-        tokens_BSD = model.norm(tokens_BSD)
+        tokens_BSD = model.layernorm(tokens_BSD)
     return tokens_BSD[:, 1:].mean(dim=1)

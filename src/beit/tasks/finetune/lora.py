@@ -21,8 +21,10 @@ from beit.settings.finetune import LoraSettings
 from beit.weights import check_fit
 
 FILE_NAME = "adapter.safetensors"
-_ATTENTION = ("attention.qkv", "attention.output")
-_FEED_FORWARD = ("feed_forward.expand", "feed_forward.contract")
+# the linear layers of an encoder layer
+_ATTENTION = ("attention.attention.query", "attention.attention.key", "attention.attention.value",
+              "attention.output.dense")  # fmt: skip
+_FEED_FORWARD = ("intermediate.dense", "output.dense")
 
 
 class LowRank(nn.Module):
@@ -51,10 +53,11 @@ def adapt(model: BeitForImageClassification, settings: LoraSettings) -> None:
     """Freeze the encoder of a model and add what is learnt to the weights of its layers; the head stays trainable."""
     assert settings.rank is not None  # noqa: S101  # for the type checker
     model.beit.requires_grad_(requires_grad=False)
-    for name, module in list(model.beit.named_modules()):
-        if name.endswith(_ATTENTION + (_FEED_FORWARD if settings.feed_forward else ())):
-            low_rank = LowRank(module.get_parameter("weight"), settings.rank, settings.alpha)
-            parametrize.register_parametrization(module, "weight", low_rank)
+    for layer in model.beit.encoder.layer:
+        for name in _ATTENTION + (_FEED_FORWARD if settings.feed_forward else ()):
+            linear = layer.get_submodule(name)
+            low_rank = LowRank(linear.get_parameter("weight"), settings.rank, settings.alpha)
+            parametrize.register_parametrization(linear, "weight", low_rank)
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:

@@ -74,10 +74,12 @@ def _shown(names: list[str]) -> str:
 def _take_over_norm(model: BeitForImageClassification, checkpoint: Checkpoint) -> None:
     """Give a classifier on [CLS] the last norm of pre-training, whose name is that of a head's there."""
     new = model.load_report.new if model.load_report is not None else ()
-    if "beit.norm.weight" in new and "norm.weight" in checkpoint.tensors:
+    if "beit.layernorm.weight" in new and "layernorm.weight" in checkpoint.tensors:
         with torch.no_grad():
             for name in ("weight", "bias"):
-                model.get_parameter(f"beit.norm.{name}").copy_(read_tensor(checkpoint.tensors[f"norm.{name}"]))
+                model.get_parameter(f"beit.layernorm.{name}").copy_(
+                    read_tensor(checkpoint.tensors[f"layernorm.{name}"])
+                )
         logger.warning("the last layer norm of pre-training normalises the [CLS] token")
 
 
@@ -90,7 +92,7 @@ def _up_to(layer: int | None, model: BeitForImageClassification) -> BeitForImage
         raise ConfigError(f"probe.layer is {layer}; expected 1 to {depth}, a layer of the model")
     model.config = BeitConfig.from_dict(model.config.to_dict(), num_hidden_layers=layer)
     model.beit.config = model.config
-    model.beit.encoder.layers = model.beit.encoder.layers[:layer]
+    model.beit.encoder.layer = model.beit.encoder.layer[:layer]
     return model
 
 

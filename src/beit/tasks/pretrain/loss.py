@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
-from beit.tasks.pretrain.checks import check_vocabulary
+from beit.tasks.pretrain.start import check_vocabulary
 from beit.tokenizer import TokenEncoder
-from beit.tokenizer.usage import perplexity
+from beit.tokenizer.tokens import perplexity
 
 NOTHING = -100  # the label of a place where nothing is to be predicted
 

@@ -1,7 +1,8 @@
-"""The parts that a pre-training starts from: config, masks, checkpoint, and the job of its tokenizer."""
+"""The parts that a pre-training starts from, and checks that they fit, before any work is done."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,19 @@ from typing import Any
 import numpy as np
 
 from beit.config import BeitConfig
-from beit.data import MaskPlan
+from beit.data import MaskPlan, StoredTokens, check_facts, fingerprint
+from beit.engine.schedule import Schedule
+from beit.engine.sharding import check_sharding
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.models_torch import BeitForMaskedImageModeling
+from beit.settings.inputs import open_pictures
 from beit.settings.model import check_same_shape, model_config, training_options
-from beit.settings.pretrain import MaskSettings, PretrainJob
+from beit.settings.pretrain import AggregationSettings, MaskSettings, PretrainJob
 from beit.settings.tokenizer import TokenizerJob
+from beit.tasks.tokenizer.token_identity import token_identity
+from beit.tokenizer import DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
+from beit.tokenizer.config import check_side
 
 
 def starting_config(job: PretrainJob) -> BeitConfig:
@@ -75,3 +82,144 @@ def tokenizer_job(job: PretrainJob, grid: Grid, output: Path) -> TokenizerJob:
         train=settings.train,
         early_stop=settings.early_stop,
     )
+
+
+def check_batches(pictures: int, batch_sizes: Mapping[str, int]) -> None:
+    """Refuse batches that would hold a picture twice.
+
+    Args:
+        pictures: To train on.
+        batch_sizes: By the names of their settings.
+
+    Raises:
+        ConfigError: Naming all that are too large, and the number of pictures.
+    """
+    large = [f"{name} {size}" for name, size in batch_sizes.items() if size > pictures]
+    if large:
+        verb, them = ("is", "it") if len(large) == 1 else ("are", "them")
+        raise ConfigError(
+            f"{' and '.join(large)} {verb} larger than the {pictures} pictures; lower {them} to at most "
+            f"{pictures}, or add pictures"
+        )
+
+
+def check_tokenizer_sharding(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
+    """Refuse to compile a tokenizer that is trained first and divided over processes.
+
+    Raises:
+        ConfigError: Naming the settings.
+    """
+    if tokenizer is None and job.tokenizer.path is None:
+        check_sharding(job.run, job.tokenizer.train, "tokenizer.")
+
+
+def check_lengths(job: PretrainJob, tokenizer: VisualTokenizer | None, pictures: int, world: int) -> None:
+    """Refuse batches and lengths that cannot be, those of the tokenizer that is trained first included.
+
+    Raises:
+        ConfigError: Naming the settings.
+    """
+    own = {"tokenizer.train.batch_size": job.tokenizer.train.batch_size} if tokenizer is None else {}
+    check_batches(pictures, {"train.batch_size": job.train.batch_size, **own})
+    Schedule(job.optim, job.train, pictures).check(world)
+    if tokenizer is None:
+        Schedule(job.tokenizer.optim, job.tokenizer.train, pictures).check(world, "tokenizer.")
+
+
+def check_aggregation(settings: AggregationSettings, config: BeitConfig) -> None:
+    """Refuse an early layer that the model does not have.
+
+    Raises:
+        ConfigError: Naming the layer and the model's depth.
+    """
+    depth = config.num_hidden_layers
+    if settings.early_layer is not None and settings.early_layer > depth:
+        raise ConfigError(
+            f"aggregation.early_layer is {settings.early_layer}; expected 1 to {depth}, a layer of the model"
+        )
+
+
+def check_one_tokenizer(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
+    """Refuse a tokenizer that is given beside one that is named.
+
+    Raises:
+        ConfigError: Naming both.
+    """
+    if tokenizer is not None and job.tokenizer.path is not None:
+        raise ConfigError(
+            f"tokenizer.path is {job.tokenizer.path!r}, and a {type(tokenizer).__name__} is given; expected one "
+            "tokenizer: leave one of them out"
+        )
+
+
+def check_vocabulary(model: int, tokenizer: int) -> None:
+    """Refuse a codebook that the model's head has no logits for.
+
+    Raises:
+        ConfigError: Naming both sizes.
+    """
+    if tokenizer > model:
+        raise ConfigError(
+            f"the tokenizer has {tokenizer} codes and the model predicts {model} tokens; use a model with vocab_size "
+            f"{tokenizer}, or a smaller tokenizer"
+        )
+
+
+def check_tokenizer(job: PretrainJob, tokenizer: VisualTokenizer | None, config: BeitConfig, grid: Grid) -> None:
+    """Refuse a tokenizer that does not give one of the model's tokens per patch; None is the one yet to be trained.
+
+    Raises:
+        ConfigError: Naming both grids, or both vocabularies.
+    """
+    codebook = job.tokenizer.codebook
+    if tokenizer is None:
+        vocab_size, stride = codebook.vocab_size, DiscreteVAEConfig(**asdict(codebook)).patch_size
+    else:
+        vocab_size, stride = tokenizer.vocab_size, tokenizer.stride
+    if job.checkpoint is not None:
+        check_vocabulary(config.vocab_size, vocab_size)
+    side = job.tokenizer.image_size
+    if side is None:
+        return
+    check_side(side, stride, "tokenizer.image_size")
+    if (side // stride, side // stride) != tuple(grid):
+        height, width = config.image_hw
+        remedy = f"set it to {grid.height * stride}, or leave it out" if grid.height == grid.width else "leave it out"
+        raise ConfigError(
+            f"tokenizer.image_size {side} at {stride} pixels per token gives {side // stride} x {side // stride} "
+            f"tokens, and the model has {grid.height} x {grid.width} patches ({height} x {width} pixels at "
+            f"{config.patch_hw[0]}); {remedy}"
+        )
+
+
+def stored_tokens(job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Grid) -> StoredTokens | None:
+    """Return the stored tokens that a job names, None if it names none; they must be of its tokenizer, data and views.
+
+    Raises:
+        ConfigError: Naming what differs.
+        DataError: If the folder cannot be read or is not complete.
+    """
+    folder = job.tokenizer.tokens
+    if folder is None:
+        return None
+    if tokenizer is None or job.fixed_views is None:
+        missing = "tokenizer.path" if tokenizer is None else "fixed_views"
+        raise ConfigError(f"tokenizer.tokens is {folder!r} but {missing} is not set; stored tokens are of both")
+    image_hw = (grid.height * tokenizer.stride, grid.width * tokenizer.stride)
+    stored = StoredTokens(folder)
+    expected = token_identity(
+        tokenizer_fingerprint(tokenizer),
+        fingerprint(open_pictures(job.data)),
+        image_hw,
+        job.fixed_views,
+        job.augment,
+        job.run.seed,
+    )
+    check_facts(
+        folder,
+        stored.facts,
+        expected,
+        f"encode again: `beit tokenizer encode` with the same tokenizer, data and augment, --image_size {image_hw[0]} "
+        f"--views {job.fixed_views} --seed {job.run.seed}",
+    )
+    return stored

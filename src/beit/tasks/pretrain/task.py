@@ -24,19 +24,21 @@ from beit.settings.groups import GallerySettings
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
-from beit.tasks.pretrain.checks import (
+from beit.tasks.pretrain.cost import activation_bytes, training_flops
+from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
+from beit.tasks.pretrain.loss import PretrainLoss
+from beit.tasks.pretrain.start import (
     check_aggregation,
     check_lengths,
     check_one_tokenizer,
     check_tokenizer,
     check_tokenizer_sharding,
+    checkpoint_model,
+    mask_plan,
+    starting_config,
     stored_tokens,
+    tokenizer_job,
 )
-from beit.tasks.pretrain.cost import activation_bytes, training_flops
-from beit.tasks.pretrain.hidden_patches import HiddenPatches
-from beit.tasks.pretrain.loss import PretrainLoss
-from beit.tasks.pretrain.quality import held_out_loss, measure_pretraining, verdict
-from beit.tasks.pretrain.start import checkpoint_model, mask_plan, starting_config, tokenizer_job
 from beit.tasks.tokenizer.dvae import DiscreteVAETask
 from beit.tokenizer import (
     DiscreteVAE,

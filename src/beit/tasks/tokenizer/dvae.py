@@ -15,10 +15,9 @@ from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.schedule import cosine
 from beit.settings.tokenizer import CodebookLossSettings, TokenizerJob
-from beit.tasks.tokenizer.codebook import CodebookWatch
-from beit.tasks.tokenizer.task import TokenizerTask
+from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
-from beit.tokenizer.checks import check_side
+from beit.tokenizer.config import check_side
 from beit.tokenizer.loss import reconstruction_loss, token_divergences
 
 

@@ -18,11 +18,10 @@ from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.settings.tokenizer import DistillJob, QuantiserSettings
-from beit.tasks.tokenizer.codebook import CodebookWatch
-from beit.tasks.tokenizer.task import TokenizerTask
+from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
 from beit.tokenizer import VQKD, VQKDConfig, distillation_loss
-from beit.tokenizer.checks import check_side
-from beit.tokenizer.fingerprint import tensors_fingerprint
+from beit.tokenizer.config import check_side
+from beit.tokenizer.loading import tensors_fingerprint
 from beit.tokenizer.teacher import BeitTeacher, Teacher, feature_size
 
 

@@ -68,6 +68,10 @@ class StridedTensor(StoredTensor):
         return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
 
     @property
+    def _row_step(self) -> int:
+        return self.strides[0]
+
+    @property
     def is_plain(self) -> bool:
         """False: the bytes in the file are not those of the array that `read()` returns."""
         return False

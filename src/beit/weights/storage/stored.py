@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -134,6 +134,16 @@ class StoredTensor:
     def is_plain(self) -> bool:
         """Whether its bytes in the file are those of the array that `read()` returns, on this machine."""
         return self.dtype != "bool" and sys.byteorder == "little"
+
+    def rows(self, first: int, count: int) -> StoredTensor:
+        """Return some rows of it, a tensor of their own."""
+        offset = self.offset + first * self._row_step * self.item_size
+        return replace(self, shape=(count, *self.shape[1:]), offset=offset)
+
+    @property
+    def _row_step(self) -> int:
+        """Elements in the file from one row to the next."""
+        return math.prod(self.shape[1:])
 
     def read_into(self, array: np.ndarray) -> None:
         """Read a plain tensor into a row-major array of its shape and type, with no copy between.

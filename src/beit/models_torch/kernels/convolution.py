@@ -1,4 +1,4 @@
-"""The convolution of an enlarged map, without enlarging it.
+"""Convolutions of segmentation heads: maps that are merged without enlarging them, and what follows a convolution.
 
 Enlarging is linear and treats every channel alike, a convolution is linear too: the channels can be mixed first, where
 there are few pixels, and the results be enlarged, shifted and added after that. For a map of a quarter of the height
@@ -9,9 +9,34 @@ Legend: B batch, C channels in, O channels out, k side of the kernel; h w pixels
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+
+from beit.models_torch.kernels.choice import is_plain
+
+
+def merge_maps(conv: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+    """Return conv(cat(maps, dim=1)), all of them enlarged to the height and width of the first."""
+    size = maps[0].shape[2], maps[0].shape[3]
+    if not is_plain(conv, nn.Conv2d):
+        enlarged = [functional.interpolate(level, size=size, mode="bilinear") for level in maps[1:]]
+        return conv(torch.cat((maps[0], *enlarged), dim=1))
+    weights = conv.weight.split([level.shape[1] for level in maps], dim=1)
+    merged = convolve_enlarged(maps[0], weights[0], size)
+    for level, weight in zip(maps[1:], weights[1:], strict=True):
+        merged = merged.add_(convolve_enlarged(level, weight, size))
+    return merged
+
+
+def norm_relu(norm: nn.Module, activation: nn.Module, map_BCyx: Tensor) -> Tensor:
+    """Return activation(norm(map)); in place where nobody else sees what the norm returned."""
+    normed = norm(map_BCyx)
+    if is_plain(norm, nn.BatchNorm2d) and is_plain(activation, nn.ReLU):
+        return functional.relu(normed, inplace=True)
+    return activation(normed)
 
 
 def convolve_enlarged(map_BCyx: Tensor, weight_OCkk: Tensor, size_hw: tuple[int, int]) -> Tensor:

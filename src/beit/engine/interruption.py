@@ -1,16 +1,71 @@
-"""A cluster wants its machine back, or a person presses Ctrl-C: the run saves what it has before it ends."""
+"""Ends of a run before its time: a loss that is not finite, and a request to stop."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
+
+from beit.errors import BeitError
+from beit.files import write_json
+
+FILE_NAME = "not_finite.json"
+
+
+class Divergence:
+    """Remembers the first step without a finite loss or gradient.
+
+    It is kept on the device: to look at every step would make the host wait for it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._first = torch.full((), -1, device=device)
+
+    def note(self, step: int, *values: Tensor) -> None:
+        """Take note of the scalars of a step."""
+        finite = torch.stack([torch.isfinite(value.detach()).to(self._first.device) for value in values]).all()
+        self._first = torch.where(~finite & (self._first < 0), step, self._first)
+
+    @property
+    def step(self) -> int | None:
+        """The first such step, counted from 0; None as long as there is none. Waits for the device."""
+        first = int(self._first)
+        return first if first >= 0 else None
+
+
+def stop_diverged(
+    step: int, pictures: Sequence[dict[str, Any]], run: Path, checkpoints: Path, writes: bool
+) -> NoReturn:
+    """Store the pictures of the step that diverged, and stop.
+
+    Args:
+        step: The step, counted from 0.
+        pictures: Epoch, index and name of each of its pictures.
+        run: The run folder.
+        checkpoints: Where its checkpoints are.
+        writes: Whether this process writes for all.
+
+    Raises:
+        BeitError: Always.
+    """
+    path = run / FILE_NAME
+    if writes:
+        write_json(path, {"step": step + 1, "pictures": pictures}, indent=1)
+    raise BeitError(
+        f"at step {step + 1} the loss or the norm of its gradient is not finite; lower optim.lr, lengthen the warm-up "
+        f"or set optim.clip_grad. The pictures of that step are listed in {path}; earlier checkpoints are sound and in "
+        f"{checkpoints}"
+    )
+
 
 _GPU_STEPS = 16  # between two agreements on GPUs, whose host has to wait for the answer
 _PROMISE = b"\nfinishing the step, then saving; Ctrl-C again stops at once\n"

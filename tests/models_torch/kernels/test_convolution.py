@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from beit.models_torch.enlarged_convolution import convolve_enlarged
+from beit.models_torch.kernels.convolution import convolve_enlarged
 
 lengths = st.integers(1, 9)
 

@@ -1,0 +1,33 @@
+"""The one place that chooses how attention, linear layers and convolutions are computed.
+
+| kernel        | computes                              | ways, and when each is taken                                        |
+|---------------|---------------------------------------|---------------------------------------------------------------------|
+| `attention`   | softmax(q k' / sqrt(d) + bias) v      | explicit where maps or a head mask are asked for; with a backward   |
+|               |                                       | pass of its own where the fused one has none for the bias; fused    |
+| `linear`      | layer(x)                              | oneDNN on a CPU in float32, PyTorch's product elsewhere             |
+| `linear_gelu` | gelu(layer(x))                        | in one pass of oneDNN without gradients                             |
+| `gelu_linear` | layer(gelu(x))                        | with a backward pass that keeps x alone                             |
+| `merge_maps`  | conv(cat(enlarged maps))              | without building the enlarged maps                                  |
+| `norm_relu`   | relu(norm(x))                         | in place                                                            |
+
+All ways give the same numbers. A module that is hooked, wrapped, parametrised or replaced is called as it is (`is_plain`);
+compilers, exporters, autocast, tensor subclasses and meta tensors get PyTorch's own operations.
+"""
+
+from beit.models_torch.kernels.attention import attention
+from beit.models_torch.kernels.choice import autocasts, is_plain
+from beit.models_torch.kernels.convolution import merge_maps, norm_relu
+from beit.models_torch.kernels.linear import gelu_linear, linear, linear_gelu, product, recomputes_gelu
+
+__all__ = [
+    "attention",
+    "autocasts",
+    "gelu_linear",
+    "is_plain",
+    "linear",
+    "linear_gelu",
+    "merge_maps",
+    "norm_relu",
+    "product",
+    "recomputes_gelu",
+]

@@ -1,0 +1,62 @@
+"""Conditions under which a kernel may stand in for PyTorch's plain operations."""
+
+from __future__ import annotations
+
+from typing import TypeGuard, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as modules
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def is_plain(module: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
+    """Return whether calling a module would do what its class says and nothing else, so that the call may be skipped.
+
+    It would do more where a hook waits for the call, where an adapter, a parametrisation or a quantised layer is in its
+    place, and where its forward function was replaced, as offloading does.
+    """
+    return (
+        type(module) is kind
+        and not (module._forward_hooks or module._forward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
+        and not (module._backward_hooks or module._backward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
+        and "forward" not in module.__dict__
+        and not _hooks_on_all_modules()
+    )
+
+
+def _hooks_on_all_modules() -> bool:
+    """Return whether hooks wait for every module, as those of profilers and counters of operations do."""
+    return bool(
+        modules._global_forward_hooks  # pyright: ignore[reportPrivateUsage]
+        or modules._global_forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
+        or modules._global_backward_hooks  # pyright: ignore[reportPrivateUsage]
+        or modules._global_backward_pre_hooks  # pyright: ignore[reportPrivateUsage]
+    )
+
+
+def eager_float32(*tensors: Tensor | None) -> bool:
+    """Return whether plain float32 tensors are computed with, here and now.
+
+    Compilers and exporters have passes of their own, autocast has its precision, and transforms of functions, such as
+    `torch.func.vmap`, want the plain operations.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        return False
+    if torch._C._are_functorch_transforms_active():  # pyright: ignore
+        return False
+    present = [tensor for tensor in tensors if tensor is not None]
+    device = present[0].device
+    return (
+        device.type != "meta"  # there is nothing to compute
+        and not autocasts(device)
+        and all(type(tensor) in (Tensor, nn.Parameter) and tensor.dtype == torch.float32 for tensor in present)
+    )
+
+
+def autocasts(device: torch.device) -> bool:
+    """Return whether autocast is on for a device; torch refuses to answer for those that have none, such as "meta"."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

@@ -1,0 +1,79 @@
+"""The three ways of attention: the same numbers and gradients, and the memory that each is there for."""
+
+import pytest
+import torch
+
+from beit.geometry import Grid
+from beit.models_torch.attention import SelfAttention
+from beit.models_torch.kernels import attention
+from beit.models_torch.kernels.attention import recomputed_attention
+from beit.models_torch.relative_position import Positions, position_index
+
+SHAPES = (*[(3, 2, 7, 4)] * 3, (1, 2, 7, 7))  # pictures, heads, tokens, width; the bias
+
+
+def plain(query, key, value, bias):
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias
+    return scores.softmax(-1) @ value
+
+
+def drawn(dtype=torch.float32):
+    rng = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=rng, dtype=dtype).requires_grad_() for shape in SHAPES]
+
+
+def assert_like_plain():
+    inputs = drawn()
+    expected, result = plain(*inputs), recomputed_attention(*inputs)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+    slope = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    ours, theirs = (torch.autograd.grad(output, inputs, slope) for output in (result, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_values_and_gradients_are_the_plain_ones():
+    assert_like_plain()
+
+
+@pytest.mark.parametrize("pictures_at_once", [1, 2, 3])
+def test_how_many_pictures_at_a_time_does_not_matter(monkeypatch, pictures_at_once):
+    module = __import__("beit.models_torch.kernels.attention", fromlist=["_SCORES_AT_ONCE"])
+    monkeypatch.setattr(module, "_SCORES_AT_ONCE", pictures_at_once * 2 * 7 * 7)
+    assert_like_plain()
+
+
+def test_gradients_by_differences():
+    """Double precision, so that differences are exact enough; the gradients of the gradients too."""
+    inputs = drawn(torch.float64)
+    assert torch.autograd.gradcheck(recomputed_attention, inputs)
+    assert torch.autograd.gradgradcheck(recomputed_attention, inputs)
+
+
+def test_all_ways_are_the_same():
+    query, key, value = (torch.randn(2, 7, 8) for _ in range(3))
+    bias = torch.randn(1, 2, 7, 7)
+    fused, nothing = attention(query, key, value, 2, bias)
+    explicit, maps = attention(query, key, value, 2, bias, output_attentions=True)
+    recomputed, _ = attention(query, key, value, 2, bias.clone().requires_grad_())
+    one_head, _ = attention(query, key, value, 2, bias, head_mask_H=torch.tensor([1.0, 0.0]))
+    assert nothing is None
+    torch.testing.assert_close(explicit, fused, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(recomputed, fused, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(one_head, torch.cat((fused[..., :4], torch.zeros(2, 7, 4)), dim=-1))
+    torch.testing.assert_close(maps.sum(-1), torch.ones(2, 2, 7))
+
+
+def test_the_forward_pass_is_the_fused_kernel():
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        recomputed_attention(*drawn())
+    assert "aten::_scaled_dot_product_flash_attention_for_cpu" in {event.name for event in profile.events()}
+
+
+def test_scores_are_not_kept():
+    grid = Grid(6, 6)
+    layer = SelfAttention(32, 4, grid)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda x: x):
+        layer(torch.randn(5, 37, 32), Positions(grid, position_index(grid)))
+    assert max(kept) < 5 * 4 * 37 * 37
