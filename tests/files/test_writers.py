@@ -18,7 +18,6 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from beit.engine.divergence import stop_diverged
 from PIL import Image
 from torch import nn
 
@@ -33,6 +32,7 @@ from beit import (
 from beit.data import BrokenPicture, BrokenPictures, TokenWriter, write_labels_and_names
 from beit.data.sources.index_cache import load_arrays, save_arrays
 from beit.engine.checkpoints import save_checkpoint
+from beit.engine.interruption import stop_diverged
 from beit.engine.metrics import MetricsLog
 from beit.engine.moving_average import MovingAverage
 from beit.engine.run_folder import RunFolder, open_run_folder
@@ -111,7 +111,7 @@ def whole_file(_):
     return write
 
 
-@writer("files/atomic.py", "engine/run.py", "engine/early_stop.py", "engine/torch_backend.py", "engine/jax_backend.py")
+@writer("files/atomic.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py")
 def whole_folder(_):
     def write(place):
         with atomic_folder(place / "a") as temporary:
@@ -256,7 +256,7 @@ def adapter(_):
     return lambda place: save_adapter(model, place)
 
 
-@writer("engine/divergence.py")
+@writer("engine/interruption.py")
 def divergence(_):
     def write(place):
         try:

@@ -59,7 +59,8 @@ def save_tensors(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
 def load_tensors(folder: str | Path, model: nn.Module, layout: Layout | None = None) -> None:
     """Give a model that was built without values those of `model.safetensors`, in the types of the model.
 
-    With a layout the file has the names of that. Names and shapes are compared before any memory is taken for the model, which an absurd `config.json` would like.
+    With a layout the file has the names of that. Names and shapes are compared before any memory is taken for the
+    model, which an absurd `config.json` would like.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or names or shapes differ.
