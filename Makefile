@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-docs test-interop check coverage mutants docs bench notebooks clean
+.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants docs bench notebooks clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
-	@echo "make test    all tests (about 15 minutes)"
+	@echo "make test-fast  the unit tests (about 1 minute)"
+	@echo "make test    unit tests, parity and whole jobs (about 10 minutes)"
 	@echo "make test-docs  every code block of the documents, and the site (about 6 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
@@ -31,8 +32,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.setup: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing everything for development into $(VENV) (once, usually 1 to 2 minutes) ..."
 	$(PIP) -e '.[train,dev]'
-	@command -v chromium >/dev/null || $(BIN)/playwright install chromium \
-	  || echo "There is no browser: the tests of the page will be skipped."
+	@command -v chromium >/dev/null || echo "No browser: the tests of the page are skipped (apt-get install chromium)."
 	@touch $@ $(VENV)/.demo
 
 setup: $(VENV)/.setup
@@ -41,8 +41,12 @@ demo: $(VENV)/.demo
 	@echo "Running the demo in runs/demo (usually 4 minutes on 2 cores) ..."
 	$(BIN)/beit demo --output runs/demo
 
+test-fast: $(VENV)/.setup
+	@echo "Running the unit tests (usually 1 minute on 2 cores) ..."
+	$(BIN)/python -m pytest -n auto --dist worksteal -m unit
+
 test: $(VENV)/.setup
-	@echo "Running all tests (usually 15 minutes on 2 cores) ..."
+	@echo "Running unit tests, parity and whole jobs (usually 10 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-docs: $(VENV)/.setup

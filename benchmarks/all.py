@@ -2,7 +2,7 @@
 
     python benchmarks/all.py              measure everything; what `make bench` does
     python benchmarks/all.py tokenizer    only that; results/bench.json stays as it is
-    python benchmarks/all.py --table      put the table of results/bench.json into README.md and docs/benchmarks.md
+    python benchmarks/all.py --table      put the tables of results/ into docs/benchmarks.md
 
 Each benchmark runs in a process of its own with `--quick`, which is a program of its own as well. One that fails does
 not stop the others: it is named at the end, and the status is 1. Writes results/bench.json and results/bench.png.

@@ -83,8 +83,8 @@ def pretraining(tokens):
 def segmentation(start):
     """Return the arguments of a training of a segmentation model; `start` are those that say where it starts."""
     places = {
-        "data.path": "train/images", "masks.path": "train/masks",
-        "data.val_path": "val/images", "masks.val_path": "val/masks", "masks.classes": "classes.txt",
+        "data.path": "train/images", "label_maps.path": "train/masks",
+        "data.val_path": "val/images", "label_maps.val_path": "val/masks", "label_maps.classes": "classes.txt",
     }  # fmt: skip
     return [
         "-m", "beit", "segment", "recipes/segment_camvid_tiny.yaml", *start, "--run.precision=bf16",

@@ -1,4 +1,4 @@
-"""The tables of results/bench.json and results/cost.json in Markdown, and their places in the documents."""
+"""Tables of the results in Markdown, and their places in the documents."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from ratios import Ratio
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 RESULT = RESULTS / "bench.json"
-PLACES = {ROOT / "README.md": ("bench",), ROOT / "docs" / "benchmarks.md": ("bench", "cost")}
-PICTURES = ("bench.png", "cost.png")  # the pages show copies: what they link to lies in docs/
+PLACES = {ROOT / "docs" / "benchmarks.md": ("bench", "cost", "headline", "ablations")}
+PICTURES = ("bench.png", "cost.png", "headline.png")  # the pages show copies: what they link to lies in docs/
 COLUMNS = ("what", "against", "ours", "theirs", "ratio", "spread", "wanted", "met")
 
 
@@ -46,6 +46,27 @@ def cost_table(measured):
     return _markdown(found, "|---|---|--:|--:|--:|--:|")
 
 
+def headline_table(measured):
+    """Return the accuracies of a headline.json: pre-trained and from scratch, for each share of the labels."""
+    found = [("labels", "pre-trained", "from scratch")]
+    for share, arms in measured["labels"].items():
+        found.append((share, _spread(arms["pretrained"]), _spread(arms["scratch"])))
+    return _markdown(found, "|--:|--:|--:|")
+
+
+def ablations_table(measured):
+    """Return the accuracies of an ablations.json, and their differences to the whole method."""
+    accuracy, found = measured["accuracy"], [("pre-training", "test accuracy", "to BEiT")]
+    for name, one in accuracy.items():
+        less = 100 * (one["mean"] - accuracy["BEiT"]["mean"])
+        found.append((name, _spread(one), "" if name == "BEiT" else f"{less:+.1f}"))
+    return _markdown(found, "|---|--:|--:|")
+
+
+def _spread(one):
+    return f"{one['mean']:.1%} ± {one['std']:.1%}"
+
+
 def _markdown(cells, rule):
     first, *rest = (f"| {' | '.join(row)} |" for row in cells)
     return "\n".join((first, rule, *rest))
@@ -62,7 +83,8 @@ def within(text, name, table):
 
 def written(document):
     """Return the text of a document with the tables of the results as they are now."""
-    makers, text = {"bench": bench_table, "cost": cost_table}, document.read_text()
+    makers = {"bench": bench_table, "cost": cost_table, "headline": headline_table, "ablations": ablations_table}
+    text = document.read_text()
     for name in PLACES[document]:
         text = within(text, name, makers[name](json.loads((RESULTS / f"{name}.json").read_text())))
     return text

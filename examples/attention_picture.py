@@ -3,7 +3,7 @@
     python examples/attention_picture.py microsoft/beit-base-patch16-224 picture.jpg attention.png
     python examples/attention_picture.py microsoft/beit-base-patch16-224 picture.jpg attention.png --patch 6 7 --layer 9
 
-Needs `pip install beit matplotlib`.
+Needs beit and `pip install matplotlib`.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python examples/classify_folder.py microsoft/beit-base-patch16-224 my_pictures/ > classes.csv
 
 A broken picture ends it with its path. `beit predict` names broken ones and goes on, and takes films and tar files too.
-Needs `pip install beit`.
+Needs beit alone.
 """
 
 import csv

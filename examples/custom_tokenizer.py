@@ -2,8 +2,8 @@
 
     python examples/custom_tokenizer.py my_pictures/ runs/colours
 
-Whatever has these six names is a tokenizer; one with weights is best a torch module, which is moved to the GPU with the
-model, and whose weights a continued run is checked against. Needs `pip install 'beit[train]'`.
+Whatever has these seven names is a tokenizer; one with weights is best a torch module, which is moved to the GPU with
+the model, and whose weights a continued run is checked against. Needs beit with its extra `train`.
 """
 
 import sys

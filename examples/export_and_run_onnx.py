@@ -3,7 +3,7 @@
     python examples/export_and_run_onnx.py microsoft/beit-base-patch16-224 exported/ picture.jpg
 
 The second half needs no beit and no torch: copy it to where the model is used. `Predictor.from_pretrained("exported/")`
-does the same, for all sizes and tasks. The export needs `pip install 'beit[train,export]'`.
+does the same, for all sizes and tasks. The export needs beit with its extras `train` and `export`.
 """
 
 import json
@@ -16,9 +16,9 @@ from PIL import Image
 
 
 def export_model(model, folder):
-    from beit.inference.export import ExportOptions, export
+    from beit.inference.export import ExportJob, export
 
-    print(export(model, ExportOptions(to="onnx", output=folder))["said"])
+    print(export(ExportJob(model, to="onnx", output=str(folder)))["said"])
 
 
 def classify(folder, picture):

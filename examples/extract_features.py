@@ -3,7 +3,7 @@
     python examples/extract_features.py microsoft/beit-base-patch16-224 my_pictures/ features.parquet
 
 `beit predict MODEL FOLDER --task embed --output features.parquet` does the first half for collections of any size.
-Needs `pip install beit pyarrow`.
+Needs beit and `pip install pyarrow`.
 """
 
 import sys

@@ -3,7 +3,7 @@
     python examples/jax_finetune.py microsoft/beit-base-patch16-224-pt22k classes/train classes/test mine/
 
 A folder has one folder of pictures per class. `beit finetune --run.framework jax` adds random crops, mixup, layer-wise
-learning rates, checkpoints, several devices and a report. Needs `pip install 'beit[flax]'`.
+learning rates, checkpoints, several devices and a report. Needs beit with its extra `flax`.
 """
 
 import sys

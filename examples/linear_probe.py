@@ -3,7 +3,7 @@
     python examples/linear_probe.py microsoft/beit-base-patch16-224-pt22k classes/train classes/test
 
 A folder has one folder of pictures per class. `beit finetune --freeze encoder --probe.layer 9` does it for any layer,
-with random crops. Needs `pip install beit scikit-learn`.
+with random crops. Needs beit and `pip install scikit-learn`.
 """
 
 import sys

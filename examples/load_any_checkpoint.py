@@ -1,9 +1,9 @@
-"""Load a BEiT of any layout, tell what it is, and write it as a folder that beit and transformers read.
+"""Load a BEiT of any layout, describe it, and write it as a folder that beit and transformers read.
 
     python examples/load_any_checkpoint.py beitv2_base_patch16_224.in1k_ft_in22k_in1k copy/
 
 It takes a folder, a file (Hugging Face, timm, Microsoft, Flax), a repository of the hub, or a published name as
-`beit models` lists them. No pickle is executed. Needs `pip install beit`.
+`beit models` lists them. No pickle is executed. Needs beit alone.
 """
 
 import sys

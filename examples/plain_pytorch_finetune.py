@@ -3,7 +3,7 @@
     python examples/plain_pytorch_finetune.py microsoft/beit-base-patch16-224-pt22k classes/train classes/test mine/
 
 A folder has one folder of pictures per class. `beit finetune` adds random crops, mixup, layer-wise learning rates,
-checkpoints and a report. Needs `pip install beit`.
+checkpoints and a report. Needs beit alone.
 """
 
 import sys

@@ -3,7 +3,7 @@
     python examples/pretrain_own_loop.py openai/DALL-E my_pictures/ mine/
 
 The tokenizer is a folder, a file or a published name. `beit pretrain` is this loop with a schedule of the
-learning rate, checkpoints, several GPUs and a report. Needs `pip install beit`.
+learning rate, checkpoints, several GPUs and a report. Needs beit alone.
 """
 
 import sys

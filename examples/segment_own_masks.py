@@ -1,9 +1,9 @@
-"""Train a model to tell the class of every pixel, from pictures with masks, and look at what it sees.
+"""Train a model to predict the class of every pixel, from pictures with label maps, and look at what it sees.
 
     python examples/segment_own_masks.py microsoft/beit-base-patch16-224-pt22k pictures/ masks/ classes.txt runs/mine
 
 A mask is a PNG of the same name as its picture, with the number of a class per pixel (255: none); line 1 of classes.txt
-names class 0. A twentieth of the pictures is held out. Needs `pip install 'beit[train]'`.
+names class 0. A twentieth of the pictures is held out. Needs beit with its extra `train`.
 """
 
 import sys
@@ -15,9 +15,9 @@ from beit.tasks.segment.task import segment
 
 checkpoint, pictures, masks, classes, output = sys.argv[1:]
 job = SegmentJob(
-    run=RunSettings(output=output),
     data=DataSettings(path=pictures),
-    masks=TrainingLabelMapSettings(path=masks, classes=classes),
+    label_maps=TrainingLabelMapSettings(path=masks, classes=classes),
+    run=RunSettings(output=output),
     checkpoint=checkpoint,
     model=ModelSettings(image_size=512),
     optim=OptimSettings(lr=5e-4, min_lr=0.0, warmup_steps=100, layer_decay=0.65, clip_grad=None),

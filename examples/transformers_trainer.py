@@ -2,7 +2,7 @@
 
     python examples/transformers_trainer.py microsoft/beit-base-patch16-224-pt22k classes/train classes/test mine//
 
-A folder has one folder of pictures per class. Needs `pip install beit 'transformers>=5' accelerate`.
+A folder has one folder of pictures per class. Needs beit and `pip install 'transformers>=5' accelerate`.
 """
 
 import sys

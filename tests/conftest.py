@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-GOLDEN = Path(__file__).parent / "golden"
+TESTS = Path(__file__).parent
+GOLDEN = TESTS / "golden"
 REAL_DATA = Path(os.environ.get("BEIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 TINY_MODEL = {
@@ -39,15 +40,15 @@ def pytest_configure(config):
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
+TIERS = ("unit", "parity", "e2e", "docs", "interop")
+
+
 def pytest_collection_modifyitems(items):
-    """Tests are of the tier of their folder; what has no other tier is a unit test."""
+    """Put every test in one tier: the one it is marked with, that of its folder, or the unit tests."""
     for item in items:
-        folders = Path(item.fspath).parts
-        tier = next((name for name in ("parity", "e2e") if name in folders), "unit")
-        if "interop" not in folders and not item.get_closest_marker(
-            "docs"
-        ):  # they have a mark, and are not run by default
-            item.add_marker(getattr(pytest.mark, tier))
+        if not any(item.get_closest_marker(tier) for tier in TIERS):
+            folder = item.path.relative_to(TESTS).parts[0]
+            item.add_marker(folder if folder in ("parity", "e2e", "interop") else "unit")
 
 
 @pytest.fixture

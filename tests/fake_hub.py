@@ -12,8 +12,6 @@ import os
 import re
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,13 +20,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.nursery import nursery
+
 BLOCK = 1 << 16
 API = re.compile(
     r"/api/(?:models/|(?=datasets/))(?P<repo>.+?)"
     r"(?:/(?P<verb>revision|tree|paths-info|preupload|commit|branch)/(?P<revision>[^/]+)(?:/(?P<folder>.+?))?)?/?"
 )
 RESOLVE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
-SOURCE = Path(__file__).parents[1] / "src"
 
 
 @dataclass
@@ -143,11 +142,7 @@ class FakeHub:
 
     def python(self, code, home, **variables):
         """Start a Python process that sees this hub and the package under test."""
-        search = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-        environment = {**os.environ, "PYTHONPATH": search, **self.environment(home), **variables}
-        return subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        return nursery("models").start(code=code, env={**self.environment(home), **variables})
 
     # What the handler needs: the state of the hub, changed by one request at a time.
 

@@ -48,11 +48,11 @@ VIOLATIONS = [
         "beit.inference.pictures -> beit.inference.jobs.chunk",
     ),
     ("config.py", "import beit.geometry.grid", "beit.config -> beit.geometry.grid"),
-    ("weights/request.py", "import beit.image.steps", "beit.weights.request -> beit.image.steps"),
+    ("weights/arguments.py", "import beit.image.steps", "beit.weights.arguments -> beit.image.steps"),
     ("files/disk.py", "import beit.hub.download", "beit.files.disk -> beit.hub.download"),
     ("files/disk.py", "import torch", "beit.files.disk -> torch"),
     ("image/steps.py", "import torch", "beit.image.steps -> torch"),
-    ("weights/fit.py", "import torch", "beit.weights.fit -> torch"),
+    ("weights/match.py", "import torch", "beit.weights.match -> torch"),
     ("geometry/grid.py", "import jax", "beit.geometry.grid -> jax"),
     ("models_flax/layers.py", "import torch", "beit.models_flax.layers -> torch"),
     (

@@ -185,12 +185,12 @@ def test_unknown_preset():
         ({"out_indices_meaning": "mmseg"}, "out_indices_meaning is 'mmseg'; expected one of"),
     ],
 )
-def test_stages_that_cannot_be_told_apart(options, message):
+def test_stages_that_disagree_or_repeat(options, message):
     with pytest.raises(ConfigError, match=message):
         BeitConfig(**options)
 
 
-def test_facts_about_the_file_replace_those_of_another_version():
+def test_metadata_of_the_file_replaces_that_of_another_version():
     config = BeitConfig.from_dict({"dtype": "float32", "transformers_version": "5.0.0", "mine": 3})
     written = json.loads(config.to_json_string(torch_dtype="float16", dtype=None, transformers_version=None))
     assert written["torch_dtype"] == "float16"

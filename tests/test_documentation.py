@@ -1,44 +1,35 @@
-"""Every Python block of README.md runs; tests/docs runs those of the other documents."""
+"""README.md is short, and no text installs a package that is not published."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.docs.published import RELEASE, published_stand_ins
-
 ROOT = Path(__file__).parents[1]
-NEEDS_HUB = "<!-- needs the hub -->\n"
-BLOCKS = [
-    pytest.param(bool(hub), block, id=f"README.md-{number}")
-    for number, (hub, block) in enumerate(
-        re.findall(rf"({NEEDS_HUB})?```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL), start=1
-    )
-]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = ("*.md", "*.py", "*.ipynb", "*.yaml")
+UNPUBLISHED = re.compile(r"pip install[^`\n]*[ '\"]beit\b")
 
 
-def test_there_are_blocks():
-    assert len(BLOCKS) >= 3
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 200
 
 
-@pytest.mark.parametrize(("hub", "block"), BLOCKS)
-def test_block_runs(hub, block, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    if hub:
-        return run_with_hub(block, tmp_path)
-    names = {}
-    exec(compile(block, "block", "exec"), names)  # noqa: S102  # our own documents
-    assert names
-    return None
+def test_the_readme_names_every_extra():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert [extra for extra in extras if extra != "dev" and extra not in README] == []
 
 
-def run_with_hub(block, folder):
-    """Run a block that loads published checkpoints, with small ones in their places."""
-    with published_stand_ins(folder / "hub") as (hub, variables):
-        prelude = (
-            f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-            f"from tests.docs.published import use_release; use_release({variables[RELEASE]!r})\n"
-        )
-        process = hub.python(prelude + block, folder / "home", **variables)
-        _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors[-3000:]
+@pytest.mark.parametrize("place", ["src", "docs", "examples", "recipes"])
+def test_beit_is_installed_from_the_checkout(place):
+    """Not by name: it is not on PyPI, and `pip install 'beit[...]'` fails."""
+    paths = [path for pattern in TEXTS for path in (ROOT / place).rglob(pattern)]
+    assert [str(path) for path in (*paths, *ROOT.glob("*.md")) if UNPUBLISHED.search(path.read_text("utf-8"))] == []
+
+
+def test_an_installation_by_name_is_found():
+    for wrong in ("pip install beit", "pip install 'beit[train]'", "pip install -U beit pyarrow"):
+        assert UNPUBLISHED.search(wrong)
+    for right in ("pip install -e '.[train]'", "needs beit and `pip install pyarrow`"):
+        assert not UNPUBLISHED.search(right)

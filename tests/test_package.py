@@ -74,8 +74,8 @@ def test_export_is_found_in_its_package_and_loaded_on_use():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "False ['ExportOptions', 'export']",
-        "['beit.inference.export.options', 'beit.inference.export.job']",
+        "False ['ExportJob', 'export']",
+        "['beit.settings.export', 'beit.inference.export.job']",
     ]
 
 

@@ -16,15 +16,23 @@ from beit.settings.tokenizer import DistillJob, TokenizerJob
 from beit.tasks.pretrain.cost import training_flops
 from beit.tasks.pretrain.start import mask_plan
 
+DATA = "--data.path=pictures"
+REQUIRED = {"segment": ["--label_maps.path=maps", "--label_maps.classes=classes.txt"], "vq": ["--teacher=model"]}
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.glob("pretrain_*.yaml"))
 JOBS = {"pretrain": PretrainJob, "tokenizer": TokenizerJob, "vq": DistillJob, "teacher": FinetuneJob,
         "finetune": FinetuneJob, "linear": FinetuneJob, "segment": SegmentJob}  # fmt: skip
 
 
+def recipe(path):
+    """The settings of a recipe, with the data that the person who runs it names."""
+    kind = path.stem.split("_")[0]
+    return parse_job(JOBS[kind], "beit", "", [str(path), DATA, *REQUIRED.get(kind, [])])
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_one_of_a_job_and_says_what_to_expect(path):
-    job = parse_job(JOBS[path.stem.split("_")[0]], "beit", "", [str(path)])
+    job = recipe(path)
     assert job.run.output == f"runs/{path.stem}"
     about = path.read_text().split("run:")[0]
     assert any(word in about for word in ("Expected", "Published", "Source")), "the result, or where it was published"
@@ -43,7 +51,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_runs_number_by_number(name):
     size, clip, scale, warmup, epochs, mean = PUBLISHED[name]
-    job = parse_job(PretrainJob, "beit", "", [str(FOLDER / f"pretrain_{name}.yaml")])
+    job = recipe(FOLDER / f"pretrain_{name}.yaml")
     optim, train, augment, config = job.optim, job.train, job.augment, model_config(job.model)
     assert (optim.lr, optim.min_lr, optim.weight_decay, optim.weight_decay_end) == (1.5e-3, 1e-5, 0.05, None)
     assert (optim.betas, optim.eps, optim.clip_grad, optim.layer_decay) == ((0.9, 0.98), 1e-8, clip, 1.0)
@@ -76,7 +84,7 @@ TUNED = {
 @pytest.mark.parametrize("name", TUNED)
 def test_the_published_fine_tunings_number_by_number(name):
     rate, warmup, epochs, batch, weight_decay, layer_decay, drop_path, clip, mixed, erase, pixels = TUNED[name]
-    job = parse_job(FinetuneJob, "beit", "", [str(FOLDER / f"finetune_{name}.yaml")])
+    job = recipe(FOLDER / f"finetune_{name}.yaml")
     optim, train, augment, operations = job.optim, job.train, job.augment, job.rand_augment
     assert (optim.lr, optim.min_lr, optim.warmup_epochs, optim.warmup_steps) == (rate, 1e-6, warmup, None)
     assert (optim.weight_decay, optim.layer_decay, optim.clip_grad) == (weight_decay, layer_decay, clip)
@@ -100,14 +108,14 @@ def named_size(name):
 
 
 def test_the_linear_probe_reads_the_published_layer():
-    job = parse_job(FinetuneJob, "beit", "", [str(FOLDER / "linear_probe.yaml")])
+    job = recipe(FOLDER / "linear_probe.yaml")
     assert (job.freeze, job.probe.layer, job.pooling, job.mixing.mixup) == ("encoder", 9, "mean", 0)
 
 
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_the_recipes_for_one_machine_scale_the_learning_rate_as_they_say(size):
     path = FOLDER / f"pretrain_{size}.yaml"
-    job = parse_job(PretrainJob, "beit", "", [str(path)])
+    job = recipe(path)
     assert job.model.size == size
     assert job.optim.lr == pytest.approx(1.5e-3 * math.sqrt(job.train.batch_size / 2048))
     model = training_flops(model_config(job.model), job.mask.count) / 1e9
@@ -127,7 +135,7 @@ def test_there_are_recipes():
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_complete_and_its_numbers_fit_together(path):
-    job = parse_job(PretrainJob, "beit pretrain", "", [str(path)])
+    job = recipe(path)
     config = model_config(job.model)
     grid = patch_grid(config.image_size, config.patch_size)
     assert mask_plan(job.mask, grid).count / grid.patches == pytest.approx(0.4, abs=0.03), "the paper masks about 40 %"
@@ -144,7 +152,7 @@ SEGMENTED = {
 @pytest.mark.parametrize("name", SEGMENTED)
 def test_the_published_segmentations_number_by_number(name):
     rate, layer_decay, side, stride, start = SEGMENTED[name]
-    job = parse_job(SegmentJob, "beit", "", [str(FOLDER / f"segment_{name}.yaml")])
+    job = recipe(FOLDER / f"segment_{name}.yaml")
     optim, scene, train = job.optim, job.scene, job.train
     assert (optim.lr, optim.min_lr, optim.layer_decay, optim.weight_decay) == (rate, 0.0, layer_decay, 0.05)
     assert (optim.decline, optim.warmup_steps, optim.betas) == ("linear", 1500, (0.9, 0.999))
@@ -157,7 +165,7 @@ def test_the_published_segmentations_number_by_number(name):
         True,
     )
     assert (job.model.image_size, job.inference.window, job.inference.stride) == (side, side, stride)
-    assert (job.checkpoint, job.auxiliary_weight, job.masks.reduce) == (start, 0.4, True)
+    assert (job.checkpoint, job.auxiliary_weight, job.label_maps.reduce) == (start, 0.4, True)
     assert public_checkpoint(start) is not None
 
 

@@ -15,10 +15,10 @@
 #
 # From a folder of pictures to a classifier, its learning curve, its predictions and its mistakes. The pictures are
 # handwritten digits that scikit-learn ships and the model is tiny, so that everything here runs in about a minute
-# on one core, without a network. For real work two things change: the folder, and the checkpoint to start from.
+# on one core, without a network. For real work two settings change: the folder, and the checkpoint to start from.
 # Both are treated at the end.
 #
-#     pip install 'beit[train]'
+#     pip install -c constraints.txt -e '.[train]'
 
 # %%
 import csv
@@ -125,7 +125,7 @@ BeitImageProcessor(size=16, do_center_crop=False).save_pretrained(work / "start"
 # ## Fine-tune
 #
 # The same settings as those of `beit finetune`, which takes them from a recipe and from options. A digit that is
-# flipped is another sign, so flips are off; most pictures of things may be flipped. The run folder holds
+# flipped is another sign, so flips are off; most other objects may be flipped. The run folder holds
 # everything: recipe, metrics, checkpoints, model, and `report.html`. Run the cell again and it continues, or
 # returns at once if it is done.
 

@@ -22,7 +22,7 @@
 # | segmentation model | `segment`, `embed`, `attend` |
 # | pre-trained model with its tokenizer | `reconstruct`, `embed`, `attend` |
 #
-#     pip install 'beit[train]'
+#     pip install -c constraints.txt -e '.[train]'
 
 # %%
 import time
@@ -108,7 +108,7 @@ else:
 # ## The stand-ins
 #
 # Skip this cell with published models. It trains a classifier, a segmentation model, a tokenizer and a masked model
-# by one plain loop. The other two notebooks tell how models are trained.
+# by one plain loop. The other two notebooks show how models are trained.
 
 # %%
 SMALL = {

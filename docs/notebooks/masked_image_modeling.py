@@ -18,7 +18,7 @@
 # ([arXiv 2106.08254](https://arxiv.org/abs/2106.08254), section 2). Here are all the parts, on handwritten digits and
 # with very small models, so that everything runs in about a minute on one core without a network.
 #
-#     pip install 'beit[train]'
+#     pip install -c constraints.txt -e '.[train]'
 
 # %%
 import json
@@ -340,5 +340,5 @@ plt.show()
 #     beit pretrain recipes/pretrain_small.yaml --data.path my_pictures/ --dry-run
 #     beit pretrain recipes/pretrain_small.yaml --data.path my_pictures/
 #
-# The dry run tells parameters, memory, steps and the expected time before anything is computed. Continue from a
+# The dry run prints parameters, memory, steps and the expected time before anything is computed. Continue from a
 # published model with `--checkpoint microsoft/beit-base-patch16-224-pt22k` instead of starting from random weights.

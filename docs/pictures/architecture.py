@@ -17,12 +17,12 @@ HERE = Path(__file__).parent
 INK, FAINT = "#24292f", "#8b949e"
 NEITHER, TORCH, JAX, BOTH = "#e6edf3", "#ffe0cc", "#d3efd8", "#f3e6c4"
 # What may be imported where, as the other contracts have it; every other room computes in torch.
-FRAMEWORK = {"models_flax": JAX, "training": BOTH}
+FRAMEWORK = {"models_flax": JAX, "engine": BOTH, "tasks": BOTH}
 LEGEND = {"neither torch nor jax": NEITHER, "torch": TORCH, "jax": JAX, "torch, and jax where asked for": BOTH}
 
 # The way of a picture through a step of pre-training: column, row, title, what is there, and the file.
 STEPS = {
-    "file": (1, 0, "a picture", "a file, a row of a shard", "data/sources/"),
+    "file": (1, 0, "a picture", "a file, a row of a shard", "data/sources/source.py"),
     "views": (1, 1, "two views of one random crop", "drawn from (seed, epoch, index)", "data/transforms/views.py"),
     "patches": (0, 2, "patches", "224 x 224 pixels: 196 vectors", "models_torch/embeddings.py"),
     "mask": (0, 3, "masked patches", "up to 75 become the mask token", "geometry/block_mask.py"),
@@ -30,8 +30,8 @@ STEPS = {
     "head": (0, 5, "scores", "8,192 for every masked patch", "models_torch/masked_image_modeling.py"),
     "small": (2, 2, "the same crop, smaller", "112 x 112 pixels", "tokenizer/encoding.py"),
     "tokens": (2, 4, "visual tokens", "14 x 14 numbers below 8,192", "tokenizer/model.py"),
-    "loss": (1, 6, "loss", "cross-entropy of the masked patches", "training/pretraining/objective.py"),
-    "step": (1, 7, "a step of AdamW", "then metrics, checkpoint, gallery", "training/loop.py"),
+    "loss": (1, 6, "loss", "cross-entropy of the masked patches", "tasks/pretrain/loss.py"),
+    "step": (1, 7, "a step of AdamW", "then metrics, checkpoint, gallery", "engine/loop.py"),
 }
 ARROWS = (
     ("file", "views"), ("views", "patches"), ("views", "small"), ("patches", "mask"), ("mask", "encoder"),
@@ -73,11 +73,11 @@ def draw_rooms(layers: list[list[str]], frameless: list[str]) -> None:
 def draw_way() -> None:
     """Draw the steps of a picture's way and the arrows between them."""
     figure, axes = canvas(9.0, 6.4)
-    for column, row, title, fact, file in STEPS.values():
+    for column, row, title, detail, file in STEPS.values():
         left, bottom = 3.1 * column, -1.0 * row
         box(axes, left, bottom, 2.8, 0.72, NEITHER)
         axes.text(left + 1.4, bottom + 0.54, title, ha="center", va="center", weight="bold")
-        axes.text(left + 1.4, bottom + 0.34, fact, ha="center", va="center", fontsize=8)
+        axes.text(left + 1.4, bottom + 0.34, detail, ha="center", va="center", fontsize=8)
         axes.text(left + 1.4, bottom + 0.13, file, ha="center", va="center", fontsize=7, family="monospace")
     for start, end in ARROWS:
         (first, top, *_), (second, bottom, *_) = STEPS[start], STEPS[end]

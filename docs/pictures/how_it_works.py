@@ -169,9 +169,8 @@ def draw_loss(scene: Scene) -> None:
 
 def draw_bias(scene: Scene) -> None:
     """The learned bias of every head, by the offset between two patches."""
-    table = dict(scene.model.named_parameters())[
-        "beit.encoder.relative_position_bias.relative_position_bias_table"
-    ]  # offsets and three for [CLS], heads
+    # offsets and three for [CLS], heads
+    table = scene.model.state_dict()["beit.encoder.relative_position_bias.relative_position_bias_table"]
     height, width = scene.grid
     maps_Hyx = table[:-3].T.reshape(-1, 2 * height - 1, 2 * width - 1).numpy()
     most = float(np.abs(maps_Hyx).max())

@@ -1,4 +1,4 @@
-"""BEiT, whole: visual tokens, masked image modelling, fine-tuning, evaluation and prediction.
+"""BEiT: visual tokens, masked image modelling, fine-tuning, evaluation and prediction.
 
 Names are resolved on first use (PEP 562), so that `import beit` costs nothing and needs no framework.
 """

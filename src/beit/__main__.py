@@ -1,4 +1,4 @@
-"""`python -m beit`: the same as the `beit` command."""
+"""Entry point of `python -m beit`, the same as the `beit` command."""
 
 from beit.cli.main import main
 

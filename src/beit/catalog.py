@@ -1,4 +1,4 @@
-"""Named sizes of BEiT, and the checkpoints that were published."""
+"""Named sizes of BEiT, and the published checkpoints and tokenizers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _RELEASES = "https://github.com/addf400/files/releases/download"  # where micros
 
 @dataclass(frozen=True)
 class PublicCheckpoint:
-    """A checkpoint that was published.
+    """Published checkpoint.
 
     Attributes:
         original: Name of Microsoft's file, without ".pth".
@@ -60,7 +60,7 @@ class PublicCheckpoint:
         image_size: Height and width of the input in pixels.
         task: What the model was trained for last.
         classes: Visual tokens or classes of its head.
-        result: What its authors measured; "" where they give nothing.
+        result: Result of its authors; "" where they give no result.
         hub: Its repository on the Hugging Face hub, if it has one there.
         timm: Its name in timm, if it has one there.
     """
@@ -76,13 +76,13 @@ class PublicCheckpoint:
 
     @property
     def url(self) -> str:
-        """Where Microsoft's own file is."""
+        """Address of Microsoft's own file."""
         release = "BEiT-v2" if self.original.startswith("beitv2") else "v1.0"
         return f"{_RELEASES}/{release}/{self.original}.pth"
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Every name it goes by; the owner before a hub name and ".pth" may be left out."""
+        """All its names; the owner before a hub name and ".pth" may be left out."""
         names = [self.original, f"{self.original}.pth"]
         if self.timm is not None:
             names += [self.timm, f"timm/{self.timm}"]
@@ -156,7 +156,7 @@ PUBLIC_CHECKPOINTS: tuple[PublicCheckpoint, ...] = (
 
 @dataclass(frozen=True)
 class PublicTokenizer:
-    """A tokenizer that was published.
+    """Published tokenizer.
 
     Attributes:
         name: What it is loaded by.

@@ -1,4 +1,4 @@
-"""BeitConfig: every option of a BEiT, validated, JSON in and out.
+"""BeitConfig: every option of a BEiT, validated, read from and written to JSON.
 
 Names, order and defaults are those of the published documentation (Hugging Face transformers 4.37.2), so that code and
 `config.json` files written for it keep working. Keys that this version does not know are kept as attributes and written
@@ -32,7 +32,7 @@ ProblemType = Literal["regression", "single_label_classification", "multi_label_
 OutIndicesMeaning = Literal["huggingface", "original"]
 # Two models on the hub that were trained in the original code, whose config means its blocks by `out_indices`.
 ORIGINAL_SEGMENTERS = ("microsoft/beit-base-finetuned-ade-640-640", "microsoft/beit-large-finetuned-ade-640-640")
-# Options beyond the published signature: written only where they say something.
+# Options beyond the published signature: written only where they differ from the default.
 _OMITTED_DEFAULTS: dict[str, Any] = {
     "output_attentions": False,
     "output_hidden_states": False,
@@ -204,7 +204,7 @@ class BeitConfig:
 
     @property
     def use_return_dict(self) -> bool:
-        """Whether models return output objects rather than tuples."""
+        """True if models return output objects rather than tuples."""
         return self.return_dict
 
     @property
@@ -234,11 +234,11 @@ class BeitConfig:
             known["id2label"] = {str(index): label for index, label in self.id2label.items()}
         return {**self._unknown, **known, "model_type": self.model_type, "stage_names": self.stage_names}
 
-    def to_json_string(self, **facts: Any) -> str:
+    def to_json_string(self, **metadata: Any) -> str:
         """Return `to_dict` as indented JSON with sorted keys.
 
         Args:
-            **facts: Further keys, such as the type of the weights; None removes a key that is no longer true.
+            **metadata: Further keys, such as the type of the weights; None removes a key that is no longer true.
 
         Raises:
             ConfigError: If `hidden_act` is a callable.
@@ -248,7 +248,8 @@ class BeitConfig:
                 f"hidden_act is the callable {self.hidden_act!r}, which JSON cannot hold; "
                 f"use one of {list(ACTIVATIONS)}"
             )
-        options = {name: value for name, value in {**self.to_dict(), **facts}.items() if facts.get(name, 0) is not None}
+        removed = {name for name, value in metadata.items() if value is None}
+        options = {name: value for name, value in {**self.to_dict(), **metadata}.items() if name not in removed}
         return json.dumps(options, indent=2, sort_keys=True) + "\n"
 
     @classmethod

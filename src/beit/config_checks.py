@@ -63,7 +63,7 @@ def list_of(name: str, values: Any) -> list[Any]:
     """Return a sequence as a list; `name` is the option, for the message.
 
     Raises:
-        ConfigError: If it is something else.
+        ConfigError: If it is of another type.
     """
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise ConfigError(f"{name} is {shown(values)}; expected a list")
@@ -87,7 +87,7 @@ def json_size(size: Any) -> int | list[int]:
     """Return a size as JSON holds it: a whole number, or a list of height and width.
 
     Raises:
-        ConfigError: If it is something else.
+        ConfigError: If it is of another type.
     """
     if isinstance(size, int) and not isinstance(size, bool):
         return size
@@ -99,7 +99,7 @@ def json_size(size: Any) -> int | list[int]:
 def labels_of(
     num_labels: int | None, id2label: Mapping[Any, str] | None, label2id: Mapping[str, int] | None
 ) -> tuple[dict[int, str], dict[str, int]]:
-    """Return id2label and label2id that agree, from whichever were given; nothing given means two classes.
+    """Return id2label and label2id that agree, from whichever were given; two classes if neither is given.
 
     Raises:
         ConfigError: If they are no such mappings, leave out an index, or disagree with the number.
@@ -140,7 +140,7 @@ def _class_names(id2label: Any) -> dict[int, str]:
 def aligned_stages(
     stages: list[str], out_features: Sequence[str] | None, out_indices: Sequence[int] | None
 ) -> tuple[list[str], list[int]]:
-    """Make `out_features` and `out_indices` say the same; neither given means the last stage.
+    """Make `out_features` and `out_indices` agree; the last stage if neither is given.
 
     Raises:
         ConfigError: If they name other stages than there are, one of them twice or out of order, or disagree.
@@ -232,7 +232,7 @@ def check_options(config: Any) -> None:
 
 
 def tapped_hidden_states(config: Any) -> tuple[int, ...]:
-    """Return which hidden states segmentation's four maps are made of; 0 is the embeddings, i the output of layer i.
+    """Return the hidden states that segmentation uses; 0 is the embeddings, i the output of layer i.
 
     "huggingface" reads `out_indices` [3, 5, 7, 11] as the hidden states [2, 4, 6, 10], "original" as the outputs of
     the layers 3, 5, 7 and 11 counted from 0, which are the hidden states [4, 6, 8, 12].

@@ -49,7 +49,9 @@ class RunPaused(Exception):  # noqa: N818  # nothing went wrong
 
 def missing_extra(library: str, extra: str) -> MissingExtraError:
     """Return the error for an optional library that is absent, naming the extra which brings it."""
-    return MissingExtraError(f"the library '{library}' is not installed; install it with: pip install 'beit[{extra}]'")
+    return MissingExtraError(
+        f"the library '{library}' is not installed; in the checkout of beit run: pip install -e '.[{extra}]'"
+    )
 
 
 def shortened(value: object, items: int = 8) -> str:

@@ -1,4 +1,4 @@
-"""What models return: dataclasses that also behave as tuples and mappings.
+"""Outputs of models: dataclasses that also behave as tuples and mappings.
 
 `output.logits`, `output["logits"]` and `output[0]` are the same tensor. Fields that are None do not exist for the tuple
 and mapping views, as in the published API. Shape legend: B batch, N patches, S = 1 + N tokens, D hidden, H heads,
@@ -109,7 +109,7 @@ class BackboneOutput(ModelOutput):
 
 @dataclass(eq=False)
 class FlaxOutput(ModelOutput):
-    """Base of what the Flax models return; `beit.models_flax` tells JAX that an output is its fields."""
+    """Base of the outputs of the Flax models, which `beit.models_flax` registers with JAX as pytrees."""
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, as `flax.struct` has it."""

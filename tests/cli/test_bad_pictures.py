@@ -166,6 +166,7 @@ def test_less_pictures_than_a_batch_of_a_tokenizer(pictures, tmp_path, capsys):
     assert main([*command, f"--run.output={tmp_path / 'run'}"]) == 1
     assert "train.batch_size 12 is larger than the 11 pictures; lower it" in capsys.readouterr().err
     job = DistillJob(
+        teacher="ones",
         run=RunSettings(output=str(tmp_path / "run")),
         data=DataSettings(path=str(pictures), workers=0),
         image_size=32,

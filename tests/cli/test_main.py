@@ -38,7 +38,7 @@ def test_the_help_of_pretraining_speaks_to_a_newcomer(capsys):
     assert "[--dry-run [--processes N]] [--force]" in shown.splitlines()[0]
     for jargon in ("Literal", "Optional", "tuple", "Path to a configuration file", "NoneType"):
         assert jargon not in shown
-    groups = ["Run", "Data", "Augmentation", "Model", "Mask", "Optimiser", "Length", "Gallery", "Tokenizer: its size"]
+    groups = ["Data", "Run", "Augmentation", "Model", "Mask", "Optimiser", "Length", "Gallery", "Tokenizer: its size"]
     places = [shown.index(f"\n{group}:\n") for group in groups]
     assert places == sorted(places), "what everyone needs first, the many settings of a tokenizer last"
     assert shown.count("default: ") > 60
@@ -67,7 +67,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pretrain"], "data.path is missing; name a folder of pictures"),
+        (["pretrain"], "data.path is missing; name it: folder of pictures (folders inside it are classes)"),
         (["pretrian"], "there is no command 'pretrian'; did you mean pretrain?"),
         (["tokenizer", "trian"], "did you mean train?"),
         (["pretrain", "--optim.lr=-1"], "optim.lr: input should be greater than 0, got -1.0"),
@@ -95,9 +95,9 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["tokenizer", "train", "--image_size=113"], "image_size 113 is not a multiple of the 8 pixels of a token"),
         (["evaluate", "--model=/nowhere"], "/nowhere does not exist; expected a model folder, a file of weights"),
         (["predict", "/nowhere", "x.png"], "/nowhere does not exist"),
-        (["evaluate"], "model"),
+        (["evaluate"], "model is missing; name it: fine-tuned model: a folder"),
         (["predict", __file__, "x.png"], "expected a checkpoint of torch.save or a plain pickle"),
-        (["predict", str(MIM), "x.png", "--device=tpu"], "device is 'tpu'; expected auto, cpu or cuda"),
+        (["predict", str(MIM), "x.png", "--device=tpu"], "device: expected one of ['auto', 'cpu', 'cuda'], got tpu"),
         (["pretrain", "--optim.betas=[0.9, 1.5]"], "betas is [0.9, 1.5]; expected two numbers"),
         (["pretrain", "--model.image_std=[0, 1, 1]"], "image_std is [0.0, 1.0, 1.0]; expected numbers above 0"),
         (["pretrain", "--train.max_steps=3"], "warm-up of 96 steps is not shorter than the run of 3"),
@@ -115,7 +115,7 @@ def test_bad_settings(capsys, tmp_path, monkeypatch, arguments, message):
     if arguments == ["pretrain", "--run.device=cuda"]:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     status = 2 if arguments == ["pretrian"] else 1
-    if arguments[0] in ("pretrain", "finetune", "evaluate") and "data" not in message:
+    if arguments[0] in ("pretrain", "finetune", "evaluate", "tokenizer") and "data" not in message:
         arguments = [*arguments, "--data.path=digits:train"]
     assert message in told(capsys, arguments, status)
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
@@ -135,7 +135,7 @@ def test_bad_settings(capsys, tmp_path, monkeypatch, arguments, message):
 def test_bad_recipes(capsys, tmp_path, monkeypatch, recipe, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(recipe)
-    assert message in told(capsys, ["pretrain", "recipe.yaml"])
+    assert message in told(capsys, ["pretrain", "recipe.yaml", "--data.path=digits:train"])
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
@@ -143,7 +143,7 @@ def test_a_missing_extra_is_named(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonargparse", None)
     for name in [name for name in sys.modules if name.startswith("beit.cli.") and name != "beit.cli.main"]:
         monkeypatch.delitem(sys.modules, name)
-    assert "pip install 'beit[train]'" in told(capsys, ["pretrain"])
+    assert "pip install -e '.[train]'" in told(capsys, ["pretrain"])
 
 
 @pytest.mark.parametrize(

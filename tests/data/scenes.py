@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from beit.data import MaskIds, SceneFolder
+from beit.data import LabelIds, SceneFolder
 
 
 def mask_image(array, mode="L"):
@@ -14,5 +14,5 @@ def mask_image(array, mode="L"):
 
 
 def opened(place, **options):
-    suffixes = {"picture_suffix": "_seen", "mask_suffix": "_ids"} | options
-    return SceneFolder(place / "pictures", place / "masks", list("abcd"), MaskIds(4), **suffixes)
+    suffixes = {"picture_suffix": "_seen", "map_suffix": "_ids"} | options
+    return SceneFolder(place / "pictures", place / "masks", list("abcd"), LabelIds(4), **suffixes)

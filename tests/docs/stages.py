@@ -48,12 +48,19 @@ def digits_and_pretrained(folder):
     _save(BeitForMaskedImageModeling, folder / "runs/digits/model", vocab_size=128)
 
 
+def readme(folder):
+    """As `photographs` and `digits`, and picture.jpg."""
+    photographs(folder)
+    digits(folder)
+    _picture(folder)
+
+
 def classifier(folder):
     """As `digits`, runs/classes/model: a small classifier of them, and picture.jpg."""
     digits(folder)
     changes = {"use_mask_token": False, "use_shared_relative_position_bias": False, "use_relative_position_bias": True}
     _save(BeitForImageClassification, folder / "runs/classes/model", id2label=dict(enumerate(DIGITS)), **changes)
-    Image.open(next((folder / "more_classes/seven").iterdir())).convert("RGB").save(folder / "picture.jpg")
+    _picture(folder)
 
 
 def scenes(folder):
@@ -89,6 +96,10 @@ def _draw_scenes(place, most):
         colours = rng.normal(0, 10, (120, 160, 3)) + np.asarray(mask)[..., None] * 20 + 20
         Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8)).save(place / "images" / f"{number:02d}.png")
         mask.save(place / "masks" / f"{number:02d}.png")
+
+
+def _picture(folder):
+    Image.open(next((folder / "more_classes/seven").iterdir())).convert("RGB").save(folder / "picture.jpg")
 
 
 def _save(kind, folder, **options):

@@ -85,8 +85,9 @@ def program(*words, **variables):
         ("torchrun --nproc-per-node 8 -m beit segment --optim.lr x", 1, "optim.lr"),
         ("torchrun --nproc-per-nod 8 -m bait segment", 1, "bait"),
         ("accelerate launch --multi_gpu --num_processes 8 -m beit finetune --data.path x", 0, ""),
-        ("pip install beit[train,flax] jax", 0, ""),
-        ("pip install beit[trian]", 1, "there is no extra {'trian'}"),
+        ("pip install -e .[train,flax] jax", 0, ""),
+        ("pip install beit[train]", 1, "beit is not published"),
+        ("pip install -e .[trian]", 1, "there is no extra {'trian'}"),
         ("pip install -c none.txt -e .[train]", 1, "none.txt"),
     ],
 )

@@ -101,7 +101,7 @@ def test_the_reference_holds_what_the_command_prints(capsys):
 
 def test_marks_stand_before_blocks():
     """A mark that no block follows would be read by nobody."""
-    for path in PAGES:
+    for path in (ROOT / "README.md", *PAGES):
         text, page = path.read_text(), read_page(path)
         marks = len(re.findall(r"^[ ]*<!-- (?:needs|limits)", text, flags=re.MULTILINE))
         assert marks == sum(len(block.needs) for block in page.blocks) + text.count("<!-- limits:"), path

@@ -1,9 +1,7 @@
-"""Every Python and shell block of every page runs, in order, as a reader would run it."""
+"""Every Python and shell block of README.md and of every page runs, in order, as a reader would run it."""
 
 import os
-import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +16,8 @@ from tests.docs.programs import WORKED_OUT
 from tests.docs.published import published_stand_ins
 
 HERE = Path(__file__).parent
-PAGES = [page for path in sorted((ROOT / "docs").rglob("*.md")) if (page := read_page(path)).blocks]
+PATHS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for path in PATHS if (page := read_page(path)).blocks]
 LONGEST = 540  # seconds
 
 pytestmark = [pytest.mark.docs, pytest.mark.timeout(LONGEST + 30)]
@@ -28,7 +27,7 @@ def test_there_are_pages():
     assert len(PAGES) >= 8
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.relative_to(ROOT / "docs").as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.relative_to(ROOT).as_posix())
 def test_page_runs(page, tmp_path):
     place = tmp_path / "page"
     place.mkdir()
@@ -45,29 +44,6 @@ def test_page_runs(page, tmp_path):
             output.seek(0)
             said = output.read()
     assert status == 0, f"{page.path.name} ended with status {status}\n{said[-6000:]}"
-
-
-def test_commands_of_the_readme_are_right(tmp_path):
-    """They name folders that nobody has here, so they are only parsed: settings, recipes, extras, launchers."""
-    place = tmp_path / "page"
-    place.mkdir()
-    (place / "recipes").symlink_to(ROOT / "recipes")
-    shutil.copy(ROOT / "recipes/pretrain_tiny.yaml", place / "RECIPE.yaml")
-    commands = readme_commands((ROOT / "README.md").read_text())
-    assert len(commands) > 30
-    page = tmp_path / "README.md"
-    page.write_text("\n".join(f"<!-- needs pictures -->\n```bash\n{command}\n```" for command in commands))
-    with (tmp_path / "output.txt").open("w+") as output:
-        status = play(read_page(page), place, surroundings(tmp_path), output)
-        output.seek(0)
-        assert status == 0, output.read()[-6000:]
-
-
-def readme_commands(text):
-    """Return the indented commands that are ours to parse, without the explanations behind them."""
-    lines = re.sub(r"\\\n\s*", "", text).splitlines()
-    shown = [re.split(r"\s{3,}", line.strip())[0] for line in lines if line.startswith("    ")]
-    return [line for line in shown if line.split()[0] in (*WORKED_OUT, "pip")]
 
 
 def play(page, place, environment, output):

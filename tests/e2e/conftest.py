@@ -1,24 +1,26 @@
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
-from tests.e2e import small
+from tests.nursery import nursery as nursery_of
 
 
 @pytest.fixture(scope="session")
 def nursery():
-    return small.nursery()
+    return nursery_of()
 
 
 @pytest.fixture(scope="module")  # no longer: while playwright runs, other tests cannot start an event loop
 def chromium():
-    """A browser without a window; tests that need one are skipped where it is absent."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
-    with playwright.sync_playwright() as running:
+    """A browser without a window; without one the tests are skipped, or fail where BEIT_REQUIRE_BROWSER is set."""
+    with sync_playwright() as running:
         program = shutil.which("chromium") or running.chromium.executable_path  # of the system, or playwright's own
         if not Path(program).exists():
-            pytest.skip("needs a browser: apt-get install chromium, or playwright install chromium")
+            give_up = pytest.fail if os.environ.get("BEIT_REQUIRE_BROWSER") else pytest.skip
+            give_up("needs a browser: apt-get install chromium, or playwright install chromium")
         browser = running.chromium.launch(executable_path=program)
         yield browser
         browser.close()

@@ -1,15 +1,11 @@
 """Command lines of jobs that take seconds."""
 
-import atexit
-import functools
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from tests.e2e.nursery import Nursery
+from tests.nursery import nursery
 
 PICTURES = ["--data.path=digits:train", "--data.workers=0", "--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
 MODEL = [
@@ -27,36 +23,19 @@ PRETRAIN = [
 FINETUNE = [*PICTURES, *MODEL, "--optim.warmup_steps=5", "--optim.lr=1e-2", "--optim.layer_decay=1.0"]
 
 
-@functools.cache
-def nursery():
-    """Return the nursery of this process of the tests."""
-    server = Nursery()
-    server.__enter__()
-    atexit.register(server.__exit__)
-    return server
-
-
 def beit(*arguments, **options):
-    """Run the command line in its own process, on one thread: a fork, or a new one if it has options of its own."""
-    if not options:
-        return nursery().run(*arguments)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
-    command = [sys.executable, "-c", "from beit.cli.main import main; raise SystemExit(main())", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, **options)
+    """Run the command line in its own process, on one thread."""
+    return nursery().run(*arguments, **options)
 
 
 def start(*arguments, **options):
     """Start the command line without waiting for it."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from beit.cli.main import main; raise SystemExit(main())", *map(str, arguments)]
-    outputs = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
-    return subprocess.Popen(command, env=environment, **outputs)
+    return nursery().start(*arguments, **options)
 
 
 def stop_and_check(arguments, run, number, status):
     """Send a signal to every process of a job that trains: it saves the step that it was at, and says so."""
-    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = start(*arguments, "--run.log_every=1", "--run.report=false", start_new_session=True, **outputs)
+    process = start(*arguments, "--run.log_every=1", "--run.report=false", start_new_session=True)
     deadline = time.monotonic() + 120
     while not losses(run) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -100,7 +101,6 @@ def test_a_folder_and_shards_give_the_same(run, folder, place):
 
 
 def test_parquet_with_a_secret_label_is_told(run, folder, place, capsys):
-    datasets = pytest.importorskip("datasets")
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=[str(digit) for digit in range(10)])}
     )

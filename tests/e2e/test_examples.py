@@ -21,7 +21,7 @@ from tests.e2e.loops import PROCESSOR, SMALL, new_classifier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-# What `pip install beit` alone does not bring.
+# What beit without extras does not bring.
 EXTRAS = [
     "accelerate", "datasets", "fastapi", "flax", "jax", "jinja2", "jsonargparse", "matplotlib", "onnx", "onnxruntime",
     "optax", "pyarrow", "pydantic", "rich", "sklearn", "tensorboard", "torchmetrics", "transformers", "yaml",
@@ -145,12 +145,12 @@ def run(name, place, **places):
 
 def without(text):
     """Return the libraries that a script does not name among its needs, and so must not use."""
-    needs = re.search(r"Needs `pip install ([^`]*)`|needs `pip install ([^`]*)`", " ".join(text.split()))
+    needs = re.search(r"[Nn]eeds beit (alone|with its extra|and `pip install ([^`]*)`)", " ".join(text.split()))
     if needs is None:  # Python's own library
         return [*EXTRAS, "beit", "numpy", "torch"]
-    named = {MODULES.get(word, word) for word in (needs[1] or needs[2]).replace("'", "").split()}
-    if "beit" not in named:  # with extras, or what brings others with it
+    if needs[1].startswith("with"):  # an extra brings others with it
         return []
+    named = {MODULES.get(word, word) for word in (needs[2] or "").replace("'", "").split()}
     return [] if named & {"transformers", "sklearn"} else sorted(set(EXTRAS) - named)
 
 

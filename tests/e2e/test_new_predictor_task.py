@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from playwright.sync_api import expect
 
 from beit.cli.main import main
 from beit.errors import ConfigError
@@ -129,7 +130,6 @@ def test_the_list_of_the_page_has_it(half):
 
 
 def test_the_page_shows_it_field_by_field(visit, half):
-    expect = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'").expect
     with served({"pets": classifier()}) as address:
         page = visit(address)
         page.set_input_files("#file", half)

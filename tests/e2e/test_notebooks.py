@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import pytest
 
 from tests.fake_hub import FakeHub
@@ -109,7 +110,6 @@ def test_every_notebook_is_run():
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_the_notebook_is_its_source_executed(source):
     """`make notebooks` writes the .ipynb, with outputs, from the .py beside it."""
-    jupytext = pytest.importorskip("jupytext", reason="make setup installs it")
     made = json.loads(source.with_suffix(".ipynb").read_text())
     cells = [(cell.cell_type, cell.source) for cell in jupytext.read(source).cells]
     assert [(cell["cell_type"], "".join(cell["source"])) for cell in made["cells"]] == cells

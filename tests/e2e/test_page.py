@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from playwright.sync_api import expect
 
 from tests.e2e.page_site import COLS, ROWS, SIDE, STREETS, classifier, pretrained, segmenter, served
 
-expect = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'").expect
 TASKS = ("classify", "segment", "attend", "reconstruct")
 
 

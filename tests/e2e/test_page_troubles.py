@@ -3,10 +3,10 @@
 import threading
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.page_site import classifier, segmenter, served
 
-expect = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'").expect
 TOKEN = "sesame"  # noqa: S105  # opens nothing
 
 

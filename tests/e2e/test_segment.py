@@ -4,6 +4,7 @@ import json
 import signal
 import time
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -48,12 +49,12 @@ def scenes(tmp_path_factory):
 
 def command(place, run):
     return [
-        "segment", *MODEL, f"--data.path={place}/train/pictures", f"--masks.path={place}/train/masks",
-        f"--data.val_path={place}/val/pictures", f"--masks.val_path={place}/val/masks",
-        f"--masks.classes={place}/classes.txt", "--masks.ignored=[9]", "--data.workers=0", "--model.image_size=32",
-        "--model.num_hidden_layers=4", "--model.drop_path_rate=0.1", "--optim.lr=3e-3", "--optim.warmup_steps=5",
-        "--optim.layer_decay=1.0", f"--train.max_steps={STEPS}", "--train.batch_size=8", "--run.log_every=1",
-        "--run.save_every=20", "--scene.scale=[0.8, 1.5]", f"--run.output={run}",
+        "segment", *MODEL, f"--data.path={place}/train/pictures", f"--label_maps.path={place}/train/masks",
+        f"--data.val_path={place}/val/pictures", f"--label_maps.val_path={place}/val/masks",
+        f"--label_maps.classes={place}/classes.txt", "--label_maps.ignored=[9]", "--data.workers=0",
+        "--model.image_size=32", "--model.num_hidden_layers=4", "--model.drop_path_rate=0.1", "--optim.lr=3e-3",
+        "--optim.warmup_steps=5", "--optim.layer_decay=1.0", f"--train.max_steps={STEPS}", "--train.batch_size=8",
+        "--run.log_every=1", "--run.save_every=20", "--scene.scale=[0.8, 1.5]", f"--run.output={run}",
     ]  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def whole(scenes, tmp_path_factory):
     run = tmp_path_factory.mktemp("segment") / "run"
     done = beit(*command(scenes, run))
     assert done.returncode == 0, done.stderr
-    assert "pixels in 24 masks:" in done.stdout
+    assert "pixels in 24 label maps:" in done.stdout
     assert "mean IoU" in done.stdout
     return run
 
@@ -107,7 +108,7 @@ def test_predicted_maps_are_those_that_were_measured(whole, scenes, tmp_path, ca
 def test_evaluate_gives_what_training_measured(whole, scenes, tmp_path, capsys):
     files = {name: tmp_path / name for name in ("output.json", "predictions.csv", "report.html")}
     given = [f"--{name.split('.')[0]}={path}" for name, path in files.items()]
-    place = [f"--data.path={scenes}/val/pictures", f"--masks.path={scenes}/val/masks", "--masks.ignored=[9]"]
+    place = [f"--data.path={scenes}/val/pictures", f"--label_maps.path={scenes}/val/masks", "--label_maps.ignored=[9]"]
     assert main(["evaluate", f"--model={whole / 'model'}", *place, *given]) == 0
     assert "IoU" in capsys.readouterr().out
     result, told = json.loads((whole / "result.json").read_text()), json.loads(files["output.json"].read_text())
@@ -123,9 +124,13 @@ def test_evaluate_gives_what_training_measured(whole, scenes, tmp_path, capsys):
 
 
 def test_evaluate_refuses_what_does_not_fit(whole, scenes, tmp_path, capsys):
-    place = [f"--model={whole / 'model'}", f"--data.path={scenes}/val/pictures", f"--masks.path={scenes}/val/masks"]
+    place = [
+        f"--model={whole / 'model'}",
+        f"--data.path={scenes}/val/pictures",
+        f"--label_maps.path={scenes}/val/masks",
+    ]
     (tmp_path / "other.txt").write_text("ground\ncircle\ndisc\n")
-    assert main(["evaluate", *place, f"--masks.classes={tmp_path}/other.txt"]) == 1
+    assert main(["evaluate", *place, f"--label_maps.classes={tmp_path}/other.txt"]) == 1
     assert "class 1 is 'circle' there and 'square' in the model" in capsys.readouterr().err
     assert main(["evaluate", *place, "--scene.mode=whole", "--scene.window=9"]) == 1
     assert "scene.mode is whole; choose one" in capsys.readouterr().err
@@ -209,7 +214,7 @@ def one_class(masks):
         (out_of_range, "01.png has the number 7; expected 0 to 2, one for each of the 3 classes, or 9, 255 for none"),
         (in_colours, "01.png has colours, and their classes are unknown"),
         (missing, "1 of 4 pictures of"),
-        (one_class, "the masks have 1 class ['square']; expected at least 2"),
+        (one_class, "the label maps have 1 class ['square']; expected 2 or more"),
     ],
 )
 def test_wrong_masks_are_named_before_anything_is_written(spoilt, scenes, tmp_path, spoil, message, capsys):
@@ -220,17 +225,17 @@ def test_wrong_masks_are_named_before_anything_is_written(spoilt, scenes, tmp_pa
     said = capsys.readouterr().err
     assert message in said
     if spoil is out_of_range:
-        assert "(1 more of 4 masks are wrong)" in said
+        assert "(1 more of 4 label maps are wrong)" in said
     assert not run.exists()
 
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--masks.classes=null", "masks.classes is missing"),
-        ("--masks.val_path=null", "expected both, or neither"),
-        ("--masks.mapping={0: 3}", "masks.mapping gives the class 3; expected 0 to 2"),
-        ("--data.per_class=3", "masks tell the classes: leave it out"),
+        ("--label_maps.classes=null", "label_maps.classes is missing"),
+        ("--label_maps.val_path=null", "expected both, or neither"),
+        ("--label_maps.mapping={0: 3}", "label_maps.mapping gives the class 3; expected 0 to 2"),
+        ("--data.per_class=3", "label maps hold the classes: leave it out"),
         ("--layers=[1, 2, 3, 5]", "layers is [1, 2, 3, 5]; expected numbers from 1 to 4"),
         (
             "--class_weights=[1.0, 2.0]",
@@ -246,7 +251,6 @@ def test_impossible_settings_leave_nothing_behind(scenes, tmp_path, option, mess
 
 
 def test_the_frames_of_a_film(whole, scenes, tmp_path, capsys):
-    av = pytest.importorskip("av")
     film = tmp_path / "ride.mp4"
     with av.open(str(film), "w") as out:
         stream = out.add_stream("mpeg4", rate=5)

@@ -16,7 +16,7 @@ from beit.engine.throughput import MACHINE
 from beit.errors import ConfigError
 from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.tokenizer import DistilledTokenizerSettings, DistillJob
-from beit.tasks.pretrain.loss import PretrainObjective
+from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 from beit.tokenizer import (
     VQKD,
@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_told_before_any_work(discrete, distilled, teacher,
     evaluate = ["tokenizer", "evaluate", "--data.path=digits:test", f"--tokenizer={model}", f"--teacher={teacher}"]
     assert "a DiscreteVAE predicts no features" in fails(capsys, *evaluate)
     distill = ["tokenizer", "distill", *PICTURES, *VQ_KD, f"--run.output={tmp_path}/d"]
-    assert "teacher is missing" in fails(capsys, *distill)
+    assert "teacher is missing; name it: classifier whose patch features" in fails(capsys, *distill)
     assert "does not exist" in fails(capsys, *encode(tmp_path / "nowhere", tmp_path / "n"))
     own = ["--tokenizer.codebook.groups=2"]
     assert "early_layer is 99; expected 1 to 2" in fails(capsys, *pretrain, *own, "--aggregation.early_layer=99")
@@ -332,6 +332,7 @@ def distill_job(output, **model):
     sizes = {"vocab_size": 16, "code_size": 4, "patch_size": 4, "hidden_size": 32, "num_hidden_layers": 1,
              "num_attention_heads": 4, "intermediate_size": 64, "decoder_layers": 1}  # fmt: skip
     return DistillJob(
+        teacher="one of ours",
         run=RunSettings(output=str(output), report=False),
         data=DataSettings(path="digits:train", workers=0),
         augment=AugmentSettings(flip=0, color_jitter=0),
@@ -397,7 +398,7 @@ def test_a_tokenizer_of_ones_own():
     tokenizer = Brightness()
     assert isinstance(tokenizer, VisualTokenizer)
     model = BeitForMaskedImageModeling(preset("tiny", image_size=16, patch_size=4, num_hidden_layers=1, vocab_size=4))
-    objective = PretrainObjective(model, TokenEncoder(tokenizer), most_masked=16)
+    objective = PretrainLoss(model, TokenEncoder(tokenizer), most_masked=16)
     views = {"pixel_values": torch.randn(2, 3, 16, 16), "tokenizer_pixels": torch.rand(2, 3, 8, 8)}
     values = objective(objective.prepare({**views, "bool_masked_pos": torch.rand(2, 16) < 0.5}))
     assert torch.isfinite(values["loss"])

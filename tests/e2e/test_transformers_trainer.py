@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, BeitImageProcessor
@@ -21,7 +22,6 @@ from tests.e2e.loops import (
     new_masked_model,
 )
 
-transformers = pytest.importorskip("transformers", minversion="5.0")
 STEPS = 120
 
 

@@ -7,21 +7,13 @@ import shutil
 import time
 
 import pytest
-import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from beit.cli.main import main
-from beit.config import BeitConfig
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
-from beit.engine.watch import sparkline
-from beit.models_torch import BeitForMaskedImageModeling
-from beit.reports.charts import curve_chart
-from beit.tasks.pretrain.cost import forward_flops, training_flops
-from beit.tasks.pretrain.task import CURVES
+from beit.tasks.pretrain.task import PretrainTask
 from tests.e2e.small import FINETUNE, PRETRAIN, beit
 
 
@@ -53,14 +45,7 @@ def test_metrics_and_report_tell_all_that_a_person_watches(run):
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert {f"train/{name}" for name in learning | machine} <= set(events.Tags()["scalars"])
     page = (run / "report.html").read_text()
-    assert re.findall(r'<img src="data:image/svg[^"]*" alt="([^"]+)"', page) == list(CURVES)
-
-
-def test_the_loss_chart_draws_what_to_compare_with():
-    lines = [{"step": step, "split": "train", "loss": 3.0 - step} for step in range(3)]
-    assert b"the token frequencies" in curve_chart(lines, "Loss", ["loss"], ("the token frequencies", 1.5)).replace(
-        b"&#xa0;", b" "
-    )
+    assert re.findall(r'<img src="data:image/svg[^"]*" alt="([^"]+)"', page) == list(PretrainTask.curves)
 
 
 def test_watch_shows_a_finished_run(run, capsys):
@@ -229,13 +214,6 @@ def test_watch_names_what_is_wrong_with_a_folder_that_holds_no_run(run, tmp_path
         assert told.count("\n") == 1
 
 
-def test_sparkline():
-    assert sparkline([0, 1, 2, 3.5, 7]) == "▁▂▃▅█"
-    assert sparkline([0, float("nan"), 7]) == "▁!█"
-    assert sparkline([1, 1, 1]) == sparkline([1]) == ""
-    assert len(sparkline(range(1000))) == 40
-
-
 def test_a_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
     done = beit("pretrain", *PRETRAIN, "--train.epochs=10", "--dry-run", f"--run.output={tmp_path}/run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -262,21 +240,6 @@ def test_a_fine_tuning_tells_its_cost_too(tmp_path):
     assert re.search(r" \d\d pictures\nso few that each counts \d\.\d%: hold out more", done.stdout)
     assert re.search(rf"fine-tuning: {parameters} parameters, [\d,]+ pictures, 6 steps of 32\n", done.stdout)
     assert "fine-tuning: step 1/6 " in done.stdout  # a log shows at once that it works
-
-
-def test_operations_are_those_that_torch_counts():
-    config = BeitConfig(
-        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, image_size=32, patch_size=8,
-        vocab_size=50, use_mask_token=True, use_shared_relative_position_bias=True,
-    )  # fmt: skip
-    model = BeitForMaskedImageModeling(config).eval()
-    mask = torch.zeros(1, 16, dtype=torch.bool)
-    mask[0, :6] = True
-    # torch counts no fused attention on a CPU
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        model.masked_logits(torch.randn(1, 3, 32, 32), mask)
-    assert forward_flops(config, masked=6) == pytest.approx(counter.get_total_flops(), rel=0.03)
-    assert training_flops(config, 6) == 3 * forward_flops(config, 6)
 
 
 def test_a_run_continues_with_other_settings_only_by_force(run, tmp_path):

@@ -11,11 +11,13 @@ from beit.settings.groups import DataSettings, OptimSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.recipe import changed_settings
 
+DATA = DataSettings("pictures")
+
 
 @pytest.fixture
 def opened(tmp_path):
     """Open a run in a folder."""
-    job = PretrainJob()
+    job = PretrainJob(DATA)
     run = SimpleNamespace(output=str(tmp_path), resume=True, force=False)
     return lambda: open_run_folder(job, run, Accelerator(cpu=True))
 
@@ -37,8 +39,21 @@ def test_a_slash_at_the_end_of_a_path_is_no_other_setting(tmp_path):
         open_run_folder(jobs[2], run, Accelerator(cpu=True))
 
 
+@pytest.mark.parametrize(
+    ("old", "named"), [("picture: {path: pictures}", "picture"), ("optim: {rate: 0.1, lr: 0.1}", r"optim\.rate")]
+)
+def test_a_run_of_another_version_is_refused_in_one_line(tmp_path, old, named):
+    (tmp_path / "recipe.yaml").write_text(f"{old}\n")
+    (tmp_path / "result.json").write_text("{}")
+    run = SimpleNamespace(output=str(tmp_path), resume=True, force=True)
+    with pytest.raises(ConfigError, match=rf"has unknown settings \({named}\): another version") as error:
+        open_run_folder(PretrainJob(DATA), run, Accelerator(cpu=True))
+    assert "choose another run.output" in str(error.value)
+    assert (tmp_path / "recipe.yaml").read_text() == f"{old}\n"
+
+
 def test_only_settings_that_are_not_the_defaults_are_shown():
-    assert yaml.safe_load(changed_settings(PretrainJob())) == {}
+    assert yaml.safe_load(changed_settings(PretrainJob(DATA))) == {"data": {"path": "pictures"}}
     job = PretrainJob(data=DataSettings(path="pictures"), optim=OptimSettings(betas=(0.5, 0.6)))
     assert yaml.safe_load(changed_settings(job)) == {"data": {"path": "pictures"}, "optim": {"betas": [0.5, 0.6]}}
     needed = FinetuneJob(data=DataSettings(path="pictures"))

@@ -132,7 +132,7 @@ READ_ELSEWHERE = {
     "inference/jobs/state.py": "arguments as JSON has them, on no disk",
     "inference/jobs/writers.py": "lines of chunks, whose first has been read",
     "tasks/tokenizer/token_identity.py": "settings as JSON has them, on no disk",
-    "weights/storage/stored.py": "the header of a safetensors file, whose every value is checked",
+    "weights/storage/lazy_tensor.py": "the header of a safetensors file, whose every value is checked",
 }
 
 

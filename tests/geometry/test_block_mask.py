@@ -26,7 +26,7 @@ def ours():
 def chi_square_per_cell(first, second):
     """Two histograms of the same size of sample: about 1 if both come from one distribution."""
     both = first + second
-    rare = both < 20  # too few to tell: pooled into one cell
+    rare = both < 20  # too few for a test: pooled into one cell
     first = np.append(first[~rare], first[rare].sum()).astype(float)
     second = np.append(second[~rare], second[rare].sum()).astype(float)
     total = first + second
@@ -82,7 +82,7 @@ def test_never_more_than_asked_and_never_none(height, width, data):
 
 
 def plain_mask(grid, count, rng, min_block=16, min_aspect=0.3):
-    """One mask by the published algorithm as it is told: attempt after attempt, block after block."""
+    """One mask by the published algorithm step by step: attempt after attempt, block after block."""
     mask = np.zeros(grid, bool)
     while mask.sum() < count:
         for _ in range(10 if mask.any() else 1000):

@@ -11,8 +11,8 @@ import torch
 from beit.cli.main import main
 from beit.errors import CheckpointError, ConfigError, DataError
 from beit.inference.export import check, job
-from beit.inference.export.options import ExportOptions
 from beit.inference.exported import is_exported, load_exported
+from beit.settings.export import ExportJob
 from tests.inference.exports import pixels_of, save_models
 
 
@@ -21,7 +21,7 @@ def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     save_models(root)
     for to in ("onnx", "torch"):
-        job.export(root / "classify", ExportOptions(to, root / to, check=root / "pictures"))
+        job.export(ExportJob(str(root / "classify"), to, str(root / to), check=str(root / "pictures")))
     return root
 
 
@@ -45,12 +45,12 @@ def refused(folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--to=tflite"], "to is 'tflite'; expected one of onnx, openvino, torch"),
-        (["--to=onnx", "--precision=int4"], "precision is 'int4'; expected one of fp32, fp16, int8"),
+        (["--to=tflite"], "to: expected one of ['onnx', 'openvino', 'torch'], got tflite"),
+        (["--to=onnx", "--precision=int4"], "precision: expected one of ['fp32', 'fp16', 'int8'], got int4"),
         (["--to=openvino", "--precision=int8"], "int8' for openvino without calibration; name a folder"),
         (["--to=torch", "--precision=int8"], "export int8 to openvino or onnx"),
         (["--to=onnx", "--calibration=pictures"], "calibration is given with precision 'fp32'"),
-        (["--to=onnx", "--opset=11"], "opset is 11; expected 18 to 23"),
+        (["--to=onnx", "--opset=11"], "opset: input should be greater than or equal to 18, got 11"),
         (["--to=openvino", "--opset=18"], "expected it with onnx alone"),
         (["--to=onnx", "--image_size=33"], "33"),
         (
@@ -59,6 +59,7 @@ def refused(folders, tmp_path, capsys):
         ),
         (["--to=onnx", "--batch_size=0"], "batch_size is 0; expected a number from 1"),
         (["--to=onnx", "--task=segment"], "was made to classify; expected that, or embed"),
+        (["--to=onnx", "--task=dance"], "task is 'dance'; expected one of auto, classify, segment, embed"),
         (["--to=onnx", "--check=nowhere"], "there are no pictures in nowhere"),
     ],
 )
@@ -95,7 +96,7 @@ def test_what_stands_at_the_output_is_not_touched(refused, tmp_path):
 def test_a_missing_library_names_the_extra(refused, folders, monkeypatch, library, words):
     monkeypatch.setitem(sys.modules, library, None)
     said = refused(*(word.format(folders / "pictures") for word in words))
-    assert f"'{library}' is not installed; install it with: pip install 'beit[export]'" in said
+    assert f"'{library}' is not installed; in the checkout of beit run: pip install -e '.[export]'" in said
 
 
 def test_a_file_that_says_something_else_is_not_kept(refused, folders, monkeypatch):
@@ -212,5 +213,7 @@ def test_a_broken_picture_stops_the_export(folders, tmp_path):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "0.png").write_bytes(b"this is text")
     with pytest.raises(DataError, match=r"0.png"):
-        job.export(folders / "classify", ExportOptions("torch", tmp_path / "out", check=tmp_path / "pictures"))
+        job.export(
+            ExportJob(str(folders / "classify"), "torch", str(tmp_path / "out"), check=str(tmp_path / "pictures"))
+        )
     assert not (tmp_path / "out").exists()

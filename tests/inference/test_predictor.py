@@ -280,7 +280,7 @@ def test_what_is_missing(classifier, tmp_path):
         predictor.classify(tmp_path / "empty")
     assert predictor.classify([]) == []
     for precision, message in (
-        ("int8", "precision is 'int8'; expected one of fp32"),
+        ("int8", "precision is 'int8'; expected one of auto, fp32"),
         ("fp16", "expected fp32 or bf16"),
     ):
         with pytest.raises(ConfigError, match=message):

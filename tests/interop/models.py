@@ -1,4 +1,4 @@
-"""What the comparisons with transformers share: models without a zero in them, and the tolerance."""
+"""Shared parts of the comparisons with transformers: models without a zero in them, and the tolerance."""
 
 import numpy as np
 import torch

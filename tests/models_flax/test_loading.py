@@ -1,4 +1,4 @@
-"""From names and files to Flax models and back: every layout, what is said, what is refused."""
+"""Loading and saving of Flax models in every layout: reports and errors."""
 
 import json
 import logging
@@ -177,7 +177,7 @@ def test_a_checkpoint_of_another_task():
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match=r"it holds .* layers, its config means 3"):
+    with pytest.raises(CheckpointError, match=r"it holds .* layers, its config has 3"):
         FlaxBeitForImageClassification.from_pretrained(CLASSIFIER, num_hidden_layers=3)
     with pytest.raises(ConfigError, match="did you mean num_labels"):
         FlaxBeitForImageClassification.from_pretrained(CLASSIFIER, num_label=3)

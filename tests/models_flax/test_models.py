@@ -1,4 +1,4 @@
-"""What a call takes and gives, and what is refused before anything is traced."""
+"""Arguments and outputs of a call, and errors before tracing."""
 
 import copy
 import inspect

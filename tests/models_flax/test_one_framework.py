@@ -66,5 +66,6 @@ def test_torch_without_flax(absent, tmp_path):
     told = run(WITHOUT_JAX, absent, tmp_path).splitlines()
     assert told[0].startswith("(1, ")
     assert told[1] == (
-        f"MissingExtraError the library '{absent[0]}' is not installed; install it with: pip install 'beit[flax]'"
+        f"MissingExtraError the library '{absent[0]}' is not installed; "
+        "in the checkout of beit run: pip install -e '.[flax]'"
     )

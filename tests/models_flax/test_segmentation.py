@@ -1,4 +1,4 @@
-"""Batch norms and their statistics, labels, and what a config cannot have."""
+"""Batch norms and their statistics, labels, and configs that are refused."""
 
 import jax
 import numpy as np
@@ -49,10 +49,10 @@ def test_training_is_that_of_torch(model, trained):
     assert len(buffers) > 30
     for name, buffer in buffers.items():
         np.testing.assert_allclose(canonical[name], buffer.numpy(), atol=2e-4, rtol=1e-3, err_msg=name)
-    slopes = FLAX.to_canonical({name: np.asarray(leaf) for name, leaf in joined(gradients).items()})
+    converted = FLAX.to_canonical({name: np.asarray(leaf) for name, leaf in joined(gradients).items()})
     for name in ("decode_head.bottleneck.bn.weight", "auxiliary_head.classifier.weight", "fpn1.1.bias"):
         reference = theirs.get_parameter(name).grad.numpy()
-        np.testing.assert_allclose(slopes[name], reference, atol=2e-4 * max(1, abs(reference).max()), err_msg=name)
+        np.testing.assert_allclose(converted[name], reference, atol=2e-4 * max(1, abs(reference).max()), err_msg=name)
 
 
 def test_statistics_are_not_learned(model, trained):

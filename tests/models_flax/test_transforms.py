@@ -33,8 +33,8 @@ def gradients(model, params, **options):
     def loss(params):
         return mean_cross_entropy(model(PIXELS, params=params, **options).logits, LABELS)
 
-    value, slopes = jax.jit(jax.value_and_grad(loss))(params)
-    return {"loss": value, **joined(slopes)}
+    value, grads = jax.jit(jax.value_and_grad(loss))(params)
+    return {"loss": value, **joined(grads)}
 
 
 @pytest.fixture(scope="module")
@@ -149,20 +149,20 @@ def loss(params, pixels, labels):
     return mean_cross_entropy(model(pixels, params=params).logits, labels)
 
 step = jax.jit(jax.value_and_grad(loss))
-value, slopes = step(model.params, pixels, labels)
+value, grads = step(model.params, pixels, labels)
 
 shared = jax.tree.map(lambda leaf: np.stack([leaf] * 4), model.params)
 values, each = jax.pmap(jax.value_and_grad(loss))(shared, pixels.reshape(4, 2, 3, 32, 32), labels.reshape(4, 2))
 np.testing.assert_allclose(values.mean(), value, atol=2e-5)
-for one, other in zip(jax.tree.leaves(each), jax.tree.leaves(slopes)):
+for one, other in zip(jax.tree.leaves(each), jax.tree.leaves(grads)):
     np.testing.assert_allclose(one.mean(0), other, atol=2e-5)
 
 mesh = Mesh(np.array(jax.devices()), ("batch",))
 split, whole = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
 params = jax.device_put(model.params, whole)
-value2, slopes2 = step(params, jax.device_put(pixels, split), jax.device_put(labels, split))
+value2, grads2 = step(params, jax.device_put(pixels, split), jax.device_put(labels, split))
 np.testing.assert_allclose(value2, value, atol=2e-5)
-for one, other in zip(jax.tree.leaves(slopes2), jax.tree.leaves(slopes)):
+for one, other in zip(jax.tree.leaves(grads2), jax.tree.leaves(grads)):
     np.testing.assert_allclose(one, other, atol=2e-5)
 logits = jax.jit(lambda params, pixels: model(pixels, params=params).logits)(params, jax.device_put(pixels, split))
 assert len(logits.sharding.device_set) == 4

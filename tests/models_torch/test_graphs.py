@@ -1,4 +1,4 @@
-"""What engineers do with a model: compile, export, autocast, checkpoint, wrap."""
+"""Models under compilation, export, autocast, activation checkpointing and wrappers."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""From names and files to models: every kind of source, what is said, what is refused, and how much memory it takes."""
+"""Loading of models from every kind of source: reports, errors and memory."""
 
 import json
 import shutil
@@ -82,7 +82,7 @@ def test_shards(reference, tmp_path, kind):
         ({"a": "gone.safetensors"}, "has no file 'gone.safetensors', which its index names"),
         ([], "has no weight_map"),
         ({}, "has no weight_map"),
-        ({"a": "model.safetensors"}, "promises 'a' in model.safetensors, which does not hold it"),
+        ({"a": "model.safetensors"}, "lists 'a' in model.safetensors, which does not hold it"),
     ],
 )
 def test_an_index_that_cannot_be_trusted(tmp_path, weight_map, message):
@@ -174,7 +174,7 @@ def test_options_that_cannot_work(options, message):
     ("claims", "message"),
     [
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; expected a whole number .* at most 1000"),
-        ({"num_hidden_layers": 900}, r"it holds \[2\] layers, its config means 900"),
+        ({"num_hidden_layers": 900}, r"it holds \[2\] layers, its config has 900"),
         (
             {"id2label": None, "label2id": None, "num_labels": 10**9},
             "num_labels is 1000000000; expected a whole number",
@@ -216,7 +216,7 @@ def test_a_checkpoint_of_something_else(tmp_path):
 
 def test_heads_that_an_original_checkpoint_does_not_tell():
     file = GOLDEN / "unilm/finetune_released/checkpoint.pth"
-    with pytest.raises(CheckpointError, match=r"not tell the number of attention heads .*pass num_attention_heads"):
+    with pytest.raises(CheckpointError, match=r"shows no number of attention heads .*pass num_attention_heads"):
         BeitForImageClassification.from_pretrained(file)
     assert BeitForImageClassification.from_pretrained(file, num_attention_heads=4).config.num_attention_heads == 4
 
@@ -380,7 +380,7 @@ def test_tensors_on_top_of_one_another_are_refused(tmp_path):
     }
     torch.save(state, tmp_path / "bomb.pth")
     assert (tmp_path / "bomb.pth").stat().st_size < 17_000_000
-    with pytest.raises(CheckpointError, match=r"promises 1120000000 bytes of tensors in a file of 16"):
+    with pytest.raises(CheckpointError, match=r"lists 1120000000 bytes of tensors in a file of 16"):
         BeitModel.from_pretrained(tmp_path / "bomb.pth")
 
 

@@ -1,4 +1,4 @@
-"""What users do to the modules of any model works on these: hooks, adapters, pruning, quantisation, offloading, meta."""
+"""Hooks, adapters, pruning, quantisation, offloading and meta tensors work on the modules of every model."""
 
 import copy
 import warnings

@@ -71,9 +71,9 @@ def test_changed_weights_are_noticed(model, change):
 @pytest.mark.parametrize("change", [lambda m: m.train().eval(), lambda m: m.double().float(), lambda m: m.to("cpu")])
 def test_it_is_dropped(model, change):
     logits(model)
-    assert all(bias._kept is not None for bias in biases(model))
+    assert all(bias._cached is not None for bias in biases(model))
     change(model)
-    assert all(bias._kept is None for bias in biases(model))
+    assert all(bias._cached is None for bias in biases(model))
 
 
 def test_training_never_uses_it(model, look_ups):
@@ -82,7 +82,7 @@ def test_training_never_uses_it(model, look_ups):
     for _ in range(2):
         model(torch.randn(2, 3, 32, 32)).logits.sum().backward()
     assert all(bias.relative_position_bias_table.grad is not None for bias in biases(model))
-    assert all(bias._kept is None for bias in biases(model))
+    assert all(bias._cached is None for bias in biases(model))
 
 
 def test_gradients_in_evaluation_mode_are_those_of_the_table(model):
@@ -113,18 +113,18 @@ def test_it_is_never_saved(model):
     assert set(model.state_dict()) == names
     small, large = io.BytesIO(), io.BytesIO()
     torch.save(copy.deepcopy(model), large)
-    [bias.drop_kept() for bias in biases(model)]
+    [bias.drop_cache() for bias in biases(model)]
     torch.save(model, small)
     assert abs(len(small.getvalue()) - len(large.getvalue())) < 512
-    assert all(bias._kept is None for bias in biases(copy.deepcopy(model)))
+    assert all(bias._cached is None for bias in biases(copy.deepcopy(model)))
 
 
 def test_large_ones_are_not_kept(model, monkeypatch):
     expected = logits(model, (48, 48))
-    [bias.drop_kept() for bias in biases(model)]
+    [bias.drop_cache() for bias in biases(model)]
     monkeypatch.setattr(relative_position, "CACHE_BYTES", 1000)
     assert torch.equal(logits(model, (48, 48)), expected)
-    assert all(bias._kept is None for bias in biases(model))
+    assert all(bias._cached is None for bias in biases(model))
 
 
 def test_threads_do_not_get_one_another_s_bias(model):

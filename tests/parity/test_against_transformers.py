@@ -154,7 +154,7 @@ PROBLEMS = ["regression", "single_label_classification", "multi_label_classifica
 
 @few
 @given(cases(), seeds, st.sampled_from(PROBLEMS), st.integers(1, 5), flags)
-def test_classification(hf, case, seed, problem, classes, told):
+def test_classification(hf, case, seed, problem, classes, stated):
     options, size = case
     if problem == "single_label_classification":
         classes = max(classes, 2)  # one class is refused there
@@ -164,9 +164,9 @@ def test_classification(hf, case, seed, problem, classes, told):
         "single_label_classification": torch.randint(classes, (2,), generator=rng),
         "multi_label_classification": torch.rand(2, classes, generator=rng).round(),
     }[problem]
-    # what the labels alone tell: floats mean regression for one class, several labels at once for more
-    telling = (problem == "regression") == (classes == 1)
-    options = options | {"num_labels": classes, "problem_type": problem if told or not telling else None}
+    # the problem type inferred from labels alone: floats mean regression for one class, several labels at once for more
+    inferable = (problem == "regression") == (classes == 1)
+    options = options | {"num_labels": classes, "problem_type": problem if stated or not inferable else None}
     ours, theirs = built(hf, "BeitForImageClassification", options, seed)
     arguments = {"pixel_values": pixels_for(options, size, seed), "labels": labels}
     assert_same(ours, theirs, arguments, ["loss", "logits"])

@@ -102,7 +102,7 @@ def test_a_decoder_alone_is_refused(tmp_path):
         load_tokenizer(tmp_path)
 
 
-def test_the_old_format_of_torch_is_told_apart(tmp_path):
+def test_the_old_format_of_torch_is_recognised(tmp_path):
     """Whole modules are read from zip files, as OpenAI released them; the older format holds none of these tensors."""
     torch.save({"weight": torch.zeros(2)}, tmp_path / "encoder.pkl", _use_new_zipfile_serialization=False)
     with pytest.raises(CheckpointError, match=r"encoder\.pkl holds a dict; expected the dall_e\.encoder\.Encoder"):

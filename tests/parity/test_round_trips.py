@@ -102,7 +102,7 @@ def test_a_converted_original_gives_the_same_logits(tmp_path):
 @pytest.mark.parametrize(
     "name", ["unilm/pretrain", "unilm/finetune", "unilm/beit2_finetune", "timm/beit", "timm/beitv2"]
 )
-def test_a_config_is_told_from_the_tensors(name):
+def test_a_config_is_inferred_from_the_tensors(name):
     """Original and timm files come without our config; what it would say follows from the shapes."""
     case = recorded(name)
     source, _ = source_of(name)

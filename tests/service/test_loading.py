@@ -9,7 +9,8 @@ from PIL import Image
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, preset
 from beit.errors import ConfigError
 from beit.image import Preprocessing
-from beit.service.loading import LoadOptions, load_predictors, named_models
+from beit.service.loading import load_predictors, named_models
+from beit.settings.serve import ServeJob
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from tests.conftest import TINY_MODEL
 
@@ -31,6 +32,7 @@ def test_names_are_told_or_the_last_part(tmp_path):
     ("models", "message"),
     [
         (["=model"], "has no name or no place"),
+        ([], "there is no model to serve; name a model"),
         (["name="], "has no name or no place"),
         (["one/model", "two/model"], "two models are called 'model'; name one of them, as in model2=two/model"),
     ],
@@ -51,21 +53,25 @@ def places(tmp_path):
     return {name: str(tmp_path / name) for name in (*kinds, "tokenizer")}
 
 
+def job_of(places, **options):
+    return ServeJob(tuple(f"{name}={place}" for name, place in places.items()), "cpu", **options)
+
+
 def test_the_tokenizer_goes_to_the_model_that_can_use_it(places):
     tokenizer = places.pop("tokenizer")
-    loaded = load_predictors(places, LoadOptions("cpu", tokenizer=tokenizer))
+    loaded = load_predictors(job_of(places, tokenizer=tokenizer))
     assert list(loaded) == ["pets", "pretrained"]
     assert {name: "reconstruct" in one.tasks for name, one in loaded.items()} == {"pets": False, "pretrained": True}
     picture = io.BytesIO()
     Image.new("RGB", (40, 40)).save(picture, format="PNG")
     assert loaded["pretrained"].reconstruct([picture.getvalue()])[0].mask.any()
     with pytest.raises(ConfigError, match="none of pets is a pre-training model; leave it out"):
-        load_predictors({"pets": places["pets"]}, LoadOptions("cpu", tokenizer=tokenizer))
+        load_predictors(job_of({"pets": places["pets"]}, tokenizer=tokenizer))
 
 
 def test_models_share_the_cores(places, monkeypatch):
     told = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(torch, "set_num_threads", told.append)
-    load_predictors({name: places[name] for name in ("pets", "pretrained")}, LoadOptions("cpu"))
+    load_predictors(job_of({name: places[name] for name in ("pets", "pretrained")}))
     assert told == [4]

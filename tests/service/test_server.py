@@ -151,7 +151,7 @@ def test_what_cannot_be_served_is_told_in_one_line(tmp_path, wrong):
         "model": "absent",
         "port": "cannot listen on port",
         "name": "two models are called 'a'",
-        "nothing": "name a model, for example: beit serve runs/finetune/model",
+        "nothing": "models is missing; name it: models, at least one: MODEL or NAME=MODEL",
     }[wrong]
     *before, error = done.stderr.splitlines()
     assert done.returncode == 1

@@ -20,8 +20,8 @@ from beit.settings.model import model_config, task_options
 
 @dataclass(frozen=True, config=groups.STRICT)
 class RotationJob:
+    data: groups.DataSettings
     run: groups.RunSettings = field(default_factory=groups.RunSettings)
-    data: groups.DataSettings = field(default_factory=groups.DataSettings)
     augment: groups.AugmentSettings = field(default_factory=groups.AugmentSettings)
     model: groups.ModelSettings = field(default_factory=groups.ModelSettings)
     optim: groups.OptimSettings = field(default_factory=groups.OptimSettings)

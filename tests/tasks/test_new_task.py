@@ -7,7 +7,7 @@ import pytest
 
 from beit import BeitForImageClassification
 from tests.e2e.small import MODEL, PICTURES, losses
-from tests.e2e.small import nursery as make_nursery
+from tests.nursery import nursery as nursery_of
 from tests.tasks import rotation
 
 COMMON = [*PICTURES, *MODEL, "--run.device=cpu", "--run.log_every=1", "--run.save_every=4", "--optim.warmup_steps=2",
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="session")
 def nursery():
-    return make_nursery()
+    return nursery_of()
 
 
 @pytest.fixture(scope="module")

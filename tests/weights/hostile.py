@@ -1,4 +1,4 @@
-"""Builders of files that want to run code, fill the memory, or take for ever; and why each has to be refused."""
+"""Builders of hostile files, which run code, fill the memory or never end, each with the reason to refuse it."""
 
 import io
 import json
@@ -37,9 +37,9 @@ def pickled(folder, *parts):
     return write(folder, "file.pkl", b"\x80\x02" + b"".join(parts) + b".")
 
 
-def value(thing):
-    """The instructions that build a plain thing."""
-    return pickle.dumps(thing, 2)[2:-1]
+def value(data):
+    """The instructions that build a plain value."""
+    return pickle.dumps(data, 2)[2:-1]
 
 
 def name(module, attribute):

@@ -1,4 +1,4 @@
-"""Checkpoints of training scripts: what they wrap the weights in, and what one without a config leaves open."""
+"""Checkpoints of training scripts: wrapped state dicts, and options that are left open without a config."""
 
 import numpy as np
 import pytest

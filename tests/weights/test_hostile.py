@@ -1,4 +1,4 @@
-"""Files made to harm, and files harmed by chance: all of them end in one clear error, soon, with nothing done."""
+"""Hostile and damaged files: all of them end in one clear error, quickly and without side effects."""
 
 import io
 import json
@@ -19,12 +19,12 @@ from safetensors.torch import save
 from beit.errors import CheckpointError
 from beit.weights.msgpack_file import open_msgpack, write_msgpack
 from beit.weights.pickles import open_pickled
-from beit.weights.storage.stored import StoredTensor, open_safetensors
+from beit.weights.storage.lazy_tensor import LazyTensor, open_safetensors
 from tests.weights import hostile
 
 OPENERS = {".safetensors": open_safetensors, ".msgpack": open_msgpack}
 
-# Opens every hostile file in turn, after everything it imports is there, and tells by how much its memory peaked.
+# Opens every hostile file in turn, after all imports, and prints the peak of its memory.
 # VmHWM and not ru_maxrss, which begins at what the process that started this one held.
 OPEN_ALL = """
 import json, re, sys
@@ -32,7 +32,7 @@ from pathlib import Path
 from beit.errors import CheckpointError
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.pickles import open_pickled
-from beit.weights.storage.stored import open_safetensors
+from beit.weights.storage.lazy_tensor import open_safetensors
 openers = {".safetensors": open_safetensors, ".msgpack": open_msgpack}
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
@@ -141,7 +141,7 @@ def test_damage_gives_a_clear_error_or_a_result(tmp_path_factory, kind):
             content[spot] = byte
         path.write_bytes(content[:length])
         try:
-            arrays = [leaf.read() for leaf in leaves(open_any(path)) if isinstance(leaf, StoredTensor)]
+            arrays = [leaf.read() for leaf in leaves(open_any(path)) if isinstance(leaf, LazyTensor)]
         except CheckpointError:
             assert changes or length < len(valid)
         else:

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as arrays
 
 from beit.errors import CheckpointError, StorageError
 from beit.weights.msgpack_file import open_msgpack, write_msgpack
-from beit.weights.storage.stored import ITEM_SIZES, StoredTensor
+from beit.weights.storage.lazy_tensor import ITEM_SIZES, LazyTensor
 from tests.conftest import GOLDEN
 from tests.full_disk import full_disk
 
@@ -106,7 +106,7 @@ def test_numbers_and_text_beside_arrays(tmp_path):
     content += b"\xa1f\xc0\xa1g\xc3\xa1h\xa2hi\xa1i\xca\x3f\xc0\x00\x00\xa1j" + number.replace(b"\x0f", b"\x10", 1)
     (tmp_path / "x").write_bytes(content)
     found = open_msgpack(tmp_path / "x")
-    assert isinstance(found["j"], StoredTensor)
+    assert isinstance(found["j"], LazyTensor)
     assert found.pop("j").read() == 1.5
     assert found == {"a": 5, "b": -1, "c": 256, "d": -256, "e": 1.5, "f": None, "g": True, "h": "hi", "i": 1.5}
 

@@ -22,7 +22,8 @@ from beit.geometry import Grid
 from beit.image import BeitImageProcessor
 from beit.models_torch.conversion import convert
 from beit.settings.finetune import FinetuneJob
-from beit.settings.segment import SegmentJob
+from beit.settings.groups import DataSettings
+from beit.settings.segment import SegmentJob, TrainingLabelMapSettings
 from beit.tasks.finetune.model import starting_model
 from beit.tasks.segment.model import starting_segmenter
 from beit.tokenizer import VQKD, DiscreteVAE, VQKDConfig, load_tokenizer
@@ -33,6 +34,8 @@ from tests.conftest import GOLDEN
 
 CONFIG = BeitConfig(image_size=32, patch_size=8, hidden_size=16, num_hidden_layers=4, num_attention_heads=2,
                     intermediate_size=32, num_labels=2, use_relative_position_bias=True)  # fmt: skip
+DATA = DataSettings("pictures")
+MAPS = TrainingLabelMapSettings("maps", "classes.txt")
 CLASSES = ["ant", "bee", "cat"]
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".pkl", ".msgpack")
 _watching = []  # an audit hook cannot be taken away: it writes where somebody listens
@@ -88,8 +91,8 @@ LOADERS = {
     "another size": lambda place: BeitForImageClassification.from_pretrained(place, image_size=64),
     "Flax": FlaxBeitForImageClassification.from_pretrained,
     "Predictor": lambda place: Predictor.from_pretrained(place, device="cpu"),
-    "fine-tuning": lambda place: starting_model(FinetuneJob(checkpoint=str(place)), CLASSES),
-    "segmentation": lambda place: starting_segmenter(SegmentJob(checkpoint=str(place)), CLASSES),
+    "fine-tuning": lambda place: starting_model(FinetuneJob(DATA, checkpoint=str(place)), CLASSES),
+    "segmentation": lambda place: starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=str(place)), CLASSES),
     "teacher": lambda place: BeitTeacher.from_pretrained(str(place), Grid(4, 4)),
 }
 

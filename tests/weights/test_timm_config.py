@@ -1,4 +1,4 @@
-"""What timm reads of a config that is written here, and what is read of one that timm wrote."""
+"""Configs in timm's form: written here for timm, and read here from timm."""
 
 import pytest
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beit.cli.parser import new_parser, parse
+from beit.cli.parser import parse_job
+from beit.settings.demo import DemoJob
 
 DESCRIPTION = (
     "The whole job on embedded pictures of handwritten digits: train a tokenizer, pre-train without labels, fine-tune "
@@ -16,9 +17,7 @@ SHOWN = 5
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, run, print."""
-    parser = new_parser("beit demo", DESCRIPTION)
-    parser.add_argument("--output", type=str, default="runs/demo", help="Folder for everything the demo makes.")
-    settings = parse(parser, arguments)
+    job = parse_job(DemoJob, "beit demo", DESCRIPTION, arguments)
     from rich.console import Console
     from rich.table import Table
 
@@ -27,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     from beit.tasks.demo import TABLE_COLUMNS, run_demo, table
 
     console = Console(soft_wrap=True)
-    result = run_demo(settings.output, lambda line: console.print(f"\n{line}", highlight=False))
+    result = run_demo(job.output, lambda line: console.print(f"\n{line}", highlight=False))
 
     test = open_source("digits:test")
     console.print("\nfive test pictures")

@@ -13,17 +13,16 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Measure a fine-tuned model on labelled pictures: accuracy, loss, calibration, speed, and where it goes wrong; of "
-    "several labels average precision and F1, of numbers the errors, of pixels intersection over union. Needs --model "
-    "and --data.path, for several labels or numbers --data.labels, for classes of pixels --masks.path. --report writes "
-    "a page to look at, --output all numbers as JSON, --predictions a line per picture."
+    "several labels (data.labels) average precision and F1, of numbers the errors, of pixels (label_maps.path) "
+    "intersection over union. --report writes a page to look at, --output all numbers as JSON, --predictions a line "
+    "per picture."
 )
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, evaluate, print."""
-    given = ["--flips=true" if _is_bare(arguments, place) else word for place, word in enumerate(arguments)]
-    job = parse_job(EvaluateJob, "beit evaluate", DESCRIPTION, given, "[--flips]")
-    if job.masks.path is not None:
+    job = parse_job(EvaluateJob, "beit evaluate", DESCRIPTION, arguments)
+    if job.label_maps.path is not None:
         return _scenes(job)
     from beit.evaluation.classification.evaluate import evaluate
 
@@ -32,12 +31,12 @@ def run(arguments: Sequence[str]) -> int:
     lines |= _model(evaluation.broken, evaluation.parameters)
     speed = evaluation.speed
     lines["images_per_second"] = f"{speed.model:,.1f} model alone, {speed.whole:,.1f} with reading them"
-    _tell(lines, job)
+    _say(lines, job)
     return 0
 
 
 def _scenes(job: EvaluateJob) -> int:
-    """Evaluate a model that tells the class of every pixel."""
+    """Evaluate a model that predicts the class of every pixel."""
     from beit.evaluation.segmentation.evaluate import evaluate_scenes
 
     evaluation = evaluate_scenes(job)
@@ -45,7 +44,7 @@ def _scenes(job: EvaluateJob) -> int:
     for row in evaluation.per_class():
         lines[f"  {row['name']}"] = "not there" if row["iou"] is None else f"IoU {row['iou']:.4f}"
     lines |= _model(evaluation.measured.broken, evaluation.parameters)
-    _tell(lines, job)
+    _say(lines, job)
     return 0
 
 
@@ -59,15 +58,9 @@ def _model(broken: Sequence[BrokenPicture], parameters: int) -> dict[str, str]:
     return {**left_out, "parameters": f"{parameters:,}"}
 
 
-def _tell(lines: dict[str, str], job: EvaluateJob) -> None:
-    """Print names and what is said about them, and the files that were written."""
+def _say(lines: dict[str, str], job: EvaluateJob) -> None:
+    """Print names with their values, and the files that were written."""
     lines |= {name: path for name in ("report", "output", "predictions") if (path := getattr(job, name)) is not None}
     width = max(map(len, lines)) + 1
     for name, said in lines.items():
         print(f"{name:<{width}}{said}")
-
-
-def _is_bare(arguments: Sequence[str], place: int) -> bool:
-    """Return whether --flips stands here without a value."""
-    following = arguments[place + 1] if place + 1 < len(arguments) else "--"
-    return arguments[place] == "--flips" and following.startswith("-")

@@ -22,7 +22,7 @@ COMMANDS = {
     "tokenizer": "train a tokenizer, encode pictures, look at reconstructions",
     "pretrain": "pre-train a BEiT on a folder of pictures, no labels needed",
     "finetune": "fine-tune a pre-trained BEiT (or train from scratch) on classes of pictures",
-    "segment": "train a BEiT to tell the class of every pixel",
+    "segment": "train a BEiT to predict the class of every pixel",
     "evaluate": "measure a fine-tuned model on labelled pictures",
     "predict": "say what is in pictures",
     "serve": "answer over HTTP what is in pictures, and a page to try it",
@@ -101,12 +101,13 @@ def _help() -> str:
             """\
             BEiT: pre-training of image transformers by masked image modelling.
 
-            usage: beit COMMAND [RECIPE.yaml] [--group.setting VALUE ...]
+            usage: beit COMMAND [RECIPE.yaml] [--setting VALUE ...]
 
             commands:
             {listing}
 
-            A recipe is a YAML file of settings; settings on the command line win over it.
+            A recipe is a YAML file of settings; settings on the command line win over it. One that is true or false
+            may stand alone: --flips is --flips true.
             `beit COMMAND --help` explains every setting; `beit COMMAND [RECIPE] --print_config` prints them all,
             resolved, as a new recipe.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from beit.catalog import PUBLIC_CHECKPOINTS, PUBLIC_TOKENIZERS
-from beit.cli.parser import new_parser, parse
+from beit.cli.parser import parse_job
+from beit.settings.published import ModelsJob
 
 DESCRIPTION = (
     "List the published checkpoints with every name they are loaded by. A result is top-1 (/ top-5) in per cent on "
@@ -15,15 +16,13 @@ DESCRIPTION = (
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, print the list."""
-    parser = new_parser("beit models", DESCRIPTION)
-    parser.add_argument("--plain", action="store_true", help="One line per checkpoint, with tabs, for other programs.")
-    settings = parse(parser, arguments)
-    if settings.plain:
+    job = parse_job(ModelsJob, "beit models", DESCRIPTION, arguments)
+    if job.plain:
         print("\t".join(("size", "input", "task", "classes", "result", "original file", "hub", "timm")))
     for known in PUBLIC_CHECKPOINTS:
         facts = (known.size, str(known.image_size), known.task, str(known.classes), known.result or "-")
         names = (f"{known.original}.pth", known.hub or "-", known.timm or "-")
-        if settings.plain:
+        if job.plain:
             print("\t".join((*facts, *names)))
         else:
             size, pixels, task, classes, result = facts
@@ -31,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
             print("\n".join(f"    {name}" for name in names if name != "-"))
     for tokenizer in PUBLIC_TOKENIZERS:
         size, pixels, tokens, files = "-", str(tokenizer.image_size), str(tokenizer.tokens), ", ".join(tokenizer.files)
-        if settings.plain:
+        if job.plain:
             print("\t".join((size, pixels, tokenizer.task, tokens, "-", files, tokenizer.name, "-")))
         else:
             print(f"{size:<6} {pixels} px  {tokenizer.task}, {tokens}\n    {tokenizer.name}  ({files})")

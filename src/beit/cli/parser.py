@@ -1,172 +1,222 @@
-"""Settings from a recipe and from dotted options, with errors that fit on one line."""
+"""Settings of a command, from a recipe, from words without a name and from dotted options."""
 
 from __future__ import annotations
 
+import json
 import re
 from argparse import SUPPRESS, Action, ArgumentError
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 from pydantic import ValidationError
 
-from beit.cli.main import nearest
+from beit.cli.parser_errors import failed_check, one_line
 from beit.errors import ConfigError
 
 Job = TypeVar("Job")
-
-# How jsonargparse says that it does not know a setting: on the command line, in a group, at the top of a recipe.
-_UNKNOWN = (
-    r"unrecognized arguments: -*(?P<key>[\w.\-]+)",
-    r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'",
-    r"Option '(?P<key>[^']+)' is not accepted",
-)
-
-# What settings are called elsewhere, and how they end here.
-_ALSO_CALLED = {
-    "learning_rate": "lr",
-    "batch": "batch_size",
-    "max_batch": "batch_size",
-    "dtype": "precision",
-    "torch_dtype": "precision",
-    "per_device_train_batch_size": "batch_size",
-    "num_train_epochs": "epochs",
-    "steps": "max_steps",
-    "num_workers": "workers",
-    "output_dir": "output",
-    "output_path": "output",
-    "input_size": "image_size",
-    "img_size": "image_size",
-    "drop_path": "drop_path_rate",
-    "gradient_accumulation_steps": "accumulate",
-    "max_norm": "clip_grad",
-}
 _WHOLE_GROUP = "Path to a configuration file."
+_RECIPES = (".yaml", ".yml")
+_WITHOUT_VALUE = ("-h", "--help", "--print_config")
+_TRUTHS = ("true", "false", "True", "False")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that is known only when the command starts, such as an option of a task.
+
+    Attributes:
+        name: Its name.
+        kind: Its type.
+        default: Its value if it is not given.
+        about: A line for the help.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    about: str
 
 
 class _Help(DefaultHelpFormatter):
-    """Says types in the words of a recipe: `auto, cpu or cuda`, `tiny, small, base, large or null`."""
+    """Gives types in the words of a recipe: `auto, cpu or cuda`, `tiny, small, base, large or null`."""
 
     def _get_type_str(self, action: Action) -> str | None:
         said = super()._get_type_str(action)
         if said is None:
             return None
-        said = re.sub(r"^Optional\[(.*)\]$", r"\1 | null", said)
-        said = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), said)
-        return re.sub(r"tuple\[(.*?)\]", r"[\1]", said).replace(" | null", " or null")
+        said = re.sub(r"^Optional\[(.*)\]$", r"\1, null", said)
+        said = re.sub(r"^Union\[(.*)\]$", r"\1", said)
+        said = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), said).replace("tuple[", "[")
+        *kinds, last = re.split(r"(?:, | \| )(?![^\[]*\])", said)  # outside brackets
+        return f"{', '.join(kinds)} or {last}" if kinds else last
 
 
-def parse_job(job: type[Job], command: str, description: str, arguments: Sequence[str], flags: str = "") -> Job:
-    """Return the settings of a job.
+class SettingsParser(Generic[Job]):
+    """Parser of the settings of one command.
 
     Args:
-        job: A settings dataclass.
+        job: A dataclass of settings, explained by the docstrings below them; those that are required come first.
         command: What the user typed, such as "beit pretrain".
         description: First lines of the help.
-        arguments: `[RECIPE] [--group.setting VALUE ...]`.
+        words: Settings that words without a name fill, in this order; the last one takes several if it is a tuple.
         flags: What else the command takes, for its usage.
+        skip: Fields of the job that are no settings.
+        more: Settings that are no fields of the job.
+    """
+
+    def __init__(
+        self,
+        job: type[Job],
+        command: str,
+        description: str,
+        words: Sequence[str] = (),
+        flags: str = "",
+        skip: Sequence[str] = (),
+        more: Sequence[Setting] = (),
+    ) -> None:
+        self._job, self._words = job, words
+        set_parsing_settings(docstring_parse_attribute_docstrings=True)
+        self._parser = ArgumentParser(
+            prog=command, description=description, formatter_class=_Help, exit_on_error=False, allow_abbrev=False
+        )
+        self._parser.add_argument(
+            "--recipe", action="config", help="YAML file of settings; --recipe itself may be left out."
+        )
+        self._parser.add_class_arguments(job, None, skip=set(skip))
+        if more:
+            group = self._parser.add_argument_group("Task")
+            for one in more:
+                group.add_argument(f"--{one.name}", type=one.kind, default=one.default, help=one.about)
+        for action in self._parser._actions:
+            if action.help == _WHOLE_GROUP:
+                action.help = SUPPRESS  # a whole group from a file of its own: works, and only lengthens the help
+        self._parser._action_groups.sort(key=self._place)
+        self._parser.usage = self._usage(command, flags)
+
+    def job(self, arguments: Sequence[str]) -> Job:
+        """Return the settings as a job.
+
+        Args:
+            arguments: `[RECIPE.yaml] [WORD ...] [--setting VALUE ...]`.
+
+        Raises:
+            ConfigError: If a setting is unknown, missing, of the wrong type or out of range, or the recipe cannot be
+                read.
+        """
+        return self.build(self.values(arguments))
+
+    def values(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """Return the settings by name, groups as dataclasses.
+
+        Raises:
+            ConfigError: As `job`.
+        """
+        try:
+            settings = self._parser.parse_args(self._named(arguments))
+        except ArgumentError as error:
+            raise ConfigError(one_line(str(error), self._parser)) from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"the recipe is not UTF-8 text ({error}); save it as such") from None
+        with self._checked(settings):
+            return {name: value for name, value in vars(self._parser.instantiate(settings)).items() if name != "recipe"}
+
+    def build(self, values: Mapping[str, Any]) -> Job:
+        """Return a job of some values.
+
+        Raises:
+            ConfigError: If one is out of range.
+        """
+        with self._checked(Namespace(**values)):
+            return self._job(**values)
+
+    @contextmanager
+    def _checked(self, settings: Namespace) -> Generator[None]:
+        """Turn what the checks of dataclasses say about settings into one line."""
+        try:
+            yield
+        except ValidationError as error:
+            raise ConfigError(failed_check(error, settings)) from None
+        except TypeError:  # a group that is no mapping, such as `optim: 3`
+            raise ConfigError(
+                "a group of settings has a plain value; expected `group: {setting: value}` "
+                f"({self._parser.prog} --help)"
+            ) from None
+
+    def _place(self, group: Any) -> int:
+        """Return where a group stands in the help: what is required first, what every command takes last."""
+        if group is self._parser._optionals:
+            return 2
+        return 0 if any(action.required for action in group._group_actions) else 1
+
+    def _usage(self, command: str, flags: str) -> str:
+        """Return the usage, with what is required."""
+        several = self._kind(self._words[-1]).startswith("tuple") if self._words else False
+        words = [word.upper() for word in self._words]
+        required = [
+            f"--{action.dest} {action.dest.split('.')[-1].upper()}"
+            for action in self._parser._actions
+            if action.required and action.dest not in self._words
+        ]
+        parts = [command, "[RECIPE.yaml]", *words[:-1], *(f"{word}{' ...' * several}" for word in words[-1:])]
+        return " ".join((*parts, *required, "[--setting VALUE ...]", flags)).rstrip()
+
+    def _kind(self, name: str) -> str:
+        """Return the type of a field of the job, as it is written there."""
+        return next(str(field.type) for field in fields(self._job) if field.name == name)  # type: ignore[arg-type]
+
+    def _named(self, arguments: Sequence[str]) -> list[str]:
+        """Return arguments in which everything has its name: the recipe, words, and what may stand alone as true."""
+        truths = {f"--{action.dest}" for action in self._parser._actions if getattr(action, "_typehint", None) is bool}
+        rest, options, words = deque(arguments), list[str](), list[str]()
+        while rest:
+            word = rest.popleft()
+            if word == "--":
+                words += rest
+                break
+            if not word.startswith("-"):
+                words.append(word)
+            elif word in truths and (not rest or rest[0] not in _TRUTHS):
+                options.append(f"{word}=true")
+            elif "=" in word or word in _WITHOUT_VALUE or not rest:
+                options.append(word)
+            else:
+                options += (word, rest.popleft())
+        if words and (not self._words or words[0].endswith(_RECIPES)):
+            options = ["--recipe", words.pop(0), *options]
+        return [*options, *self._filled(words)]
+
+    def _filled(self, words: list[str]) -> list[str]:
+        """Return words as the settings that they fill.
+
+        Raises:
+            ConfigError: If there are too many.
+        """
+        named: list[str] = []
+        for name in self._words:
+            if words and name == self._words[-1] and self._kind(name).startswith("tuple"):
+                return [*named, f"--{name}={json.dumps(words)}"]
+            if words:
+                named.append(f"--{name}={words.pop(0)}")
+        if words:
+            raise ConfigError(f"the word {words[0]!r} has no place; expected {self._parser.usage}")
+        return named
+
+
+def parse_job(
+    job: type[Job],
+    command: str,
+    description: str,
+    arguments: Sequence[str],
+    words: Sequence[str] = (),
+    flags: str = "",
+) -> Job:
+    """Return the settings of a job; see `SettingsParser`.
 
     Raises:
-        ConfigError: If a setting is unknown, of the wrong type or out of range, or the recipe cannot be read.
+        ConfigError: If a setting is unknown, missing, of the wrong type or out of range, or the recipe cannot be read.
     """
-    parser = new_parser(
-        command, description, usage=f"{command} [RECIPE.yaml] [--group.setting VALUE ...] {flags}".rstrip()
-    )
-    parser.add_argument("--recipe", action="config", help="YAML file of settings; --recipe itself may be left out.")
-    parser.add_class_arguments(job, None)
-    for action in parser._actions:
-        if action.help == _WHOLE_GROUP:
-            action.help = SUPPRESS  # a whole group from a file of its own: works, and only lengthens the help
-    settings = parse(parser, _with_recipe_option(arguments))
-    try:
-        values = vars(parser.instantiate(settings))
-        return job(**{name: value for name, value in values.items() if name != "recipe"})
-    except ValidationError as error:
-        raise ConfigError(_failed_check(error, settings)) from None
-    except TypeError:  # a group that is no mapping, such as `optim: 3`
-        raise ConfigError(
-            f"a group of settings has a plain value; expected `group: {{setting: value}}` ({command} --help)"
-        ) from None
-
-
-def new_parser(command: str, description: str, usage: str | None = None) -> ArgumentParser:
-    """Return a parser for one command; settings are explained by the docstrings below them."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    return ArgumentParser(
-        prog=command,
-        description=description,
-        usage=usage,
-        formatter_class=_Help,
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-
-
-def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """Parse the arguments of a command.
-
-    Raises:
-        ConfigError: If an argument is missing, unknown or of the wrong type.
-    """
-    try:
-        return parser.parse_args(list(arguments))
-    except ArgumentError as error:
-        raise ConfigError(_one_line(str(error), parser)) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"the recipe is not UTF-8 text ({error}); save it as such") from None
-
-
-def _with_recipe_option(arguments: Sequence[str]) -> list[str]:
-    """Put --recipe before a recipe that stands alone in the first place."""
-    alone = bool(arguments) and not arguments[0].startswith("-")
-    return ["--recipe", *arguments] if alone else list(arguments)
-
-
-def _failed_check(error: ValidationError, settings: Namespace) -> str:
-    """Return the first failed check as `group.setting: expectation, got value`."""
-    first: Any = error.errors()[0]
-    expectation = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:  # a check across several settings names them itself
-        return expectation
-    name = str(first["loc"][0])
-    keys = [key for key, value in settings.items() if key.split(".")[-1] == name and _same(value, first["input"])]
-    return f"{' or '.join(keys) or name}: {expectation[0].lower()}{expectation[1:]}, got {first['input']!r}"
-
-
-def _same(value: Any, given: Any) -> bool:
-    return value == given or str(value) == str(given)
-
-
-def _one_line(message: str, parser: ArgumentParser) -> str:
-    """Shorten jsonargparse's message, and name the nearest setting for an unknown one."""
-    known = list(parser.get_defaults().keys())
-    for pattern in _UNKNOWN:
-        if match := re.search(pattern, message):
-            groups = match.groupdict()
-            key = f"{groups['group']}.{groups['key']}" if groups.get("group") else groups["key"]
-            return f"there is no setting {key!r}{_nearest_setting(key, known)} (all settings: {parser.prog} --help)"
-    if match := re.search(r'Parser key "([^"]+)":\s*(.*)', message, flags=re.DOTALL):
-        return f"{match[1]}: {_type_error(match[2])}"
-    return message
-
-
-def _nearest_setting(key: str, known: Sequence[str]) -> str:
-    """Return "; did you mean X?": the setting of the same name in another group, or the one spelled most like it."""
-    *groups, last = key.split(".")
-    last = _ALSO_CALLED.get(last, last)
-    same = [name for name in known if name.split(".")[-1] == last]
-    inside = [name for name in same if groups and name.startswith(f"{groups[0]}.")]
-    if same:  # the groups of the job itself come before those of its parts: optim.lr, then tokenizer.optim.lr
-        return f"; did you mean {min(inside or same, key=lambda name: name.count('.'))}?"
-    return nearest(key, known)
-
-
-def _type_error(message: str) -> str:
-    """Return jsonargparse's account of a value of the wrong type as `expected this or that, got value`."""
-    expected = re.findall(r"Expected an? (.+?)(?=\.? Got value|\n|$)", message)
-    given = re.search(r"(?:Got|Given) value: (.*)", message)
-    if not expected or given is None:
-        return message
-    words = [re.sub(r"<class '(\w+)'>", r"\1", kind).replace("NoneType", "null") for kind in expected]
-    words = [word.replace("typing.Literal[", "one of [") for word in words]
-    return f"expected {' or '.join(words)}, got {given[1]}"
+    return SettingsParser(job, command, description, words, flags).job(arguments)

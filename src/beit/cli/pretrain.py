@@ -10,8 +10,8 @@ from beit.cli.training import parse_training, say_results
 from beit.settings.pretrain import PretrainJob
 
 DESCRIPTION = (
-    "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed, "
-    "and no setting but data.path. Without tokenizer.path a tokenizer is trained first, on the same pictures. The same "
+    "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed. "
+    "Without tokenizer.path a tokenizer is trained first, on the same pictures. The same "
     "command continues a run that was stopped; --force continues it with other settings. --dry-run takes a few steps, "
     "writes nothing and prints the cost of the whole run; with --processes N, that of N processes like this one."
 )

@@ -10,8 +10,8 @@ from beit.cli.training import parse_training, say_results
 from beit.settings.segment import SegmentJob
 
 DESCRIPTION = (
-    "Train a BEiT with UperNet to predict the class of every pixel, from a folder of pictures and one of masks. The "
-    "masks are read before the first step. The same command continues a run that was stopped. --dry-run takes a few "
+    "Train a BEiT with UperNet to predict the class of every pixel, from a folder of pictures and one of label maps, "
+    "which are read before the first step. The same command continues a run that was stopped. --dry-run takes a few "
     "steps, writes nothing and prints the cost of the whole run."
 )
 

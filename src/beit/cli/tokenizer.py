@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 from beit.cli.forecast import say_forecast
 from beit.cli.main import HELP_WORDS, nearest
 from beit.cli.output import say
-from beit.cli.parser import new_parser, parse, parse_job
+from beit.cli.parser import parse_job
 from beit.cli.training import parse_training, say_results
 from beit.errors import ConfigError
-from beit.settings.tokenizer import DistillJob, EncodeJob, EvaluateTokenizerJob, ReconstructJob, TokenizerJob
+from beit.settings.tokenizer import (
+    ConvertTokenizerJob,
+    DistillJob,
+    EncodeJob,
+    EvaluateTokenizerJob,
+    ReconstructJob,
+    TokenizerJob,
+)
 
 if TYPE_CHECKING:
     from beit.engine.run_folder import RunFolder
@@ -30,7 +37,7 @@ ACTIONS = {
 def run(arguments: Sequence[str]) -> int:
     """Parse, do, print."""
     if not arguments or arguments[0] in HELP_WORDS:
-        print(f"usage: beit tokenizer {{{','.join(ACTIONS)}}} [RECIPE.yaml] [--group.setting VALUE ...]\n")
+        print(f"usage: beit tokenizer {{{','.join(ACTIONS)}}} [RECIPE.yaml] [--setting VALUE ...]\n")
         print("\n".join(f"  {name:<13}{summary}" for name, summary in ACTIONS.items()))
         return 0 if arguments else 2
     action, rest = arguments[0], arguments[1:]
@@ -113,15 +120,13 @@ def _evaluate(job: EvaluateTokenizerJob) -> int:
 
 
 def _convert(arguments: Sequence[str]) -> int:
-    parser = new_parser("beit tokenizer convert", ACTIONS["convert"])
-    parser.add_argument("source", type=str, help="A published name (`beit models`), file, or folder of files.")
-    parser.add_argument("destination", type=str, help="The folder to write.")
-    settings = parse(parser, arguments)
+    words = ("source", "destination")
+    job = parse_job(ConvertTokenizerJob, "beit tokenizer convert", ACTIONS["convert"], arguments, words)
     from beit.tokenizer import load_tokenizer
 
-    destination = Path(settings.destination)
+    destination = Path(job.destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise ConfigError(f"{destination} exists and is not empty; choose another destination, or remove it")
-    load_tokenizer(settings.source).save_pretrained(settings.destination)
-    say(f"tokenizer  {settings.destination}")
+    load_tokenizer(job.source).save_pretrained(job.destination)
+    say(f"tokenizer  {job.destination}")
     return 0

@@ -35,7 +35,7 @@ def parse_training(kind: type[Job], command: str, description: str, arguments: S
     if processes is not None and not dry:
         raise ConfigError("--processes belongs to --dry-run; a launcher such as torchrun starts the processes of a run")
     given = ["--run.force=true" if word == "--force" else word for word in words if word != "--dry-run"]
-    job = parse_job(kind, command, description, given, FLAGS)
+    job = parse_job(kind, command, description, given, flags=FLAGS)
     say_settings(job)
     return Asked(job, dry, processes)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from beit.cli.parser import new_parser, parse
+from beit.cli.parser import parse_job
+from beit.settings.watch import WatchJob
 
 DESCRIPTION = (
     "Look at a run while it works: how far it is, its newest numbers and how they went, the last checkpoint, broken "
@@ -16,25 +17,21 @@ DESCRIPTION = (
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, show, refresh."""
-    parser = new_parser("beit watch", DESCRIPTION)
-    parser.add_argument("run", type=str, help="A run folder: the run.output of a training.")
-    parser.add_argument("--every", type=float, default=2.0, help="Seconds between two looks.")
-    parser.add_argument("--once", action="store_true", help="Look once and end.")
-    settings = parse(parser, arguments)
+    job = parse_job(WatchJob, "beit watch", DESCRIPTION, arguments, ("run",))
     from rich.console import Console
     from rich.live import Live
 
     from beit.engine.run_state import open_run, state_now
     from beit.engine.watch import overview
 
-    folder, console = open_run(settings.run), Console()
-    if settings.once or not console.is_terminal or not state_now(folder).working:
+    folder, console = open_run(job.run), Console()
+    if job.once or not console.is_terminal or not state_now(folder).working:
         console.print(overview(folder))
         return 0
     try:
         with Live(overview(folder), console=console, auto_refresh=False) as live:
             while state_now(folder).working:
-                time.sleep(max(0.1, settings.every))
+                time.sleep(job.every)
                 live.update(overview(folder), refresh=True)
             live.update(overview(folder), refresh=True)  # it may have ended since
     except KeyboardInterrupt:

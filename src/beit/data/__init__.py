@@ -8,7 +8,7 @@ from beit.data.masks import MaskPlan
 from beit.data.opening import few_per_class, is_pattern, open_source, split, spread
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
-from beit.data.sources.label_maps import CITYSCAPES, MaskIds, NamedClasses, read_classes
+from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
 from beit.data.tokens import MISSING, StoredTokens, TokenWriter, check_facts, write_labels_and_names
@@ -29,8 +29,8 @@ __all__ = [
     "BrokenShard",
     "Collate",
     "ImageSource",
+    "LabelIds",
     "LabelKind",
-    "MaskIds",
     "MaskPlan",
     "Mix",
     "Mixing",

@@ -2,9 +2,9 @@
 
 A checkpoint folder holds the model as it is exported, `objective.safetensors` (what is trained or counted beside the
 model, if there is any), `average.safetensors` (the moving average of the weights, if one is kept),
-`optimiser.safetensors` (the moments of AdamW by parameter name) and `state.json` (the number of finished steps, and the
-SHA-256 of every other file). In a run of JAX the folder `jax`, written by Orbax, has parameters, moments and average.
-Random states are not part of it: all randomness is a function of seed and step.
+`optimiser.safetensors` (the moments of AdamW by parameter name) and `state.json` (the format of the checkpoint, the
+number of finished steps, and the SHA-256 of every other file). In a run of JAX the folder `jax`, written by Orbax, has
+parameters, moments and average. Random states are not part of it: all randomness is a function of seed and step.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from beit.errors import CheckpointError
+from beit.errors import CheckpointError, shortened
 from beit.files import atomic_folder, read_json, write_json
 from beit.models_torch.loading import read_safetensors, write_safetensors
-from beit.weights import check_fit
+from beit.weights import check_shapes
 
 STATE_NAME = "state.json"
 OBJECTIVE_NAME = "objective.safetensors"
+_FORMAT = 2  # of checkpoints; raised when names or files in them change, and no other format is continued
 _EXPORTED = "model."  # what an objective calls the model that its job exports
 
 
@@ -32,12 +33,13 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest sound checkpoint of a run, or None if there is none at all; damaged newer ones are named.
 
     Raises:
-        CheckpointError: If all of them are damaged.
+        CheckpointError: If all of them are damaged, or the newest has the format of another version.
     """
     found = sorted(folder.glob("step_*"), reverse=True) if folder.is_dir() else []
     for path in found:
         damage = _damage(path)
         if damage is None:
+            _check_format(path)
             return path
         logging.getLogger(__name__).warning("%s is damaged (%s); trying the one before", path, damage)
     if found:
@@ -57,6 +59,20 @@ def _damage(path: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return repr(error)
     return None
+
+
+def _check_format(path: Path) -> None:
+    """Refuse a sound checkpoint of another version.
+
+    Raises:
+        CheckpointError: Naming what to do.
+    """
+    found = _read_state(path).get("format")
+    if found != _FORMAT:
+        raise CheckpointError(
+            f"{path} was written by another version of beit (format {shortened(found)}, expected {_FORMAT}), whose "
+            "runs this one does not continue; choose another run.output; models of that run load as ever"
+        )
 
 
 def _sha256(path: Path) -> str:
@@ -92,7 +108,7 @@ def save_checkpoint(
             write_safetensors(temporary / OBJECTIVE_NAME, beside)
         files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
         sums = {file.relative_to(temporary).as_posix(): _sha256(file) for file in files}
-        write_json(temporary / STATE_NAME, {"step": step, **facts, "sha256": sums}, indent=1)
+        write_json(temporary / STATE_NAME, {"format": _FORMAT, "step": step, **facts, "sha256": sums}, indent=1)
     discard_old(path, keep)
     return path
 
@@ -141,7 +157,7 @@ def _restore_objective(path: Path, module: nn.Module) -> None:
     own = _beside_the_model(module)
     found: dict[str, Tensor] = read_safetensors(path / OBJECTIVE_NAME) if own else {}
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
-    check_fit(str(path / OBJECTIVE_NAME), there, here)
+    check_shapes(str(path / OBJECTIVE_NAME), there, here)
     module.load_state_dict(found, strict=False)
 
 

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from beit.engine.sharding import as_held, gathered, own_part
 from beit.models_torch.loading import read_safetensors, write_safetensors
-from beit.weights import check_fit
+from beit.weights import check_shapes
 
 FILE_NAME = "average.safetensors"
 _MODULE, _UPDATES = "module.", "n_averaged"  # the names that torch's AveragedModel writes
@@ -62,7 +62,9 @@ class MovingAverage:
         """
         found: dict[str, Tensor] = read_safetensors(folder / FILE_NAME)
         own = {_MODULE + name: tuple(tensor.shape) for name, tensor in self._average.items()}
-        check_fit(str(folder / FILE_NAME), {name: tuple(t.shape) for name, t in found.items()}, {**own, _UPDATES: ()})
+        check_shapes(
+            str(folder / FILE_NAME), {name: tuple(t.shape) for name, t in found.items()}, {**own, _UPDATES: ()}
+        )
         self._updates = int(found[_UPDATES])
         for name, tensor in self._average.items():
             own_part(tensor).copy_(own_part(as_held(found[_MODULE + name], tensor)))

@@ -20,7 +20,7 @@ from beit.data import ImageSource, list_shards
 from beit.engine.failure_detection import News, Peers
 from beit.engine.run_folder import RunFolder
 from beit.errors import BeitError, ConfigError, DataError, RunPaused
-from beit.models_torch.device import computes_in_bf16, pick_device
+from beit.models_torch.device import pick_device, pick_precision
 from beit.settings.groups import RunSettings
 
 
@@ -95,7 +95,7 @@ def make_accelerator(run: RunSettings) -> Accelerator:
         ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
     """
     device = pick_device(run.device)
-    on_cpu, bf16 = device.type == "cpu", computes_in_bf16(run.precision, device)
+    on_cpu, bf16 = device.type == "cpu", pick_precision(run.precision, device) == "bf16"
     try:
         patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
         accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])

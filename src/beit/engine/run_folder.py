@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,14 @@ def _is_unfinished_recipe(path: Path) -> bool:
 
 
 def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
+    recipe = folder.read_recipe()
+    if unknown := _unknown(recipe, job):
+        raise ConfigError(
+            f"{folder.recipe} has unknown settings ({', '.join(unknown)}): another version of beit wrote it, whose "
+            "runs this one does not continue; choose another run.output; models of that run load as ever"
+        )
     now = _flat(yaml.safe_load(resolved_recipe(job)))
-    before = _flat(plain(defaults(job))) | _flat(
-        folder.read_recipe()
-    )  # a run of a version that did not know a setting had its default
+    before = _flat(plain(defaults(job))) | _flat(recipe)  # a setting that is not in the recipe had its default
     changed = [
         f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
@@ -161,6 +166,18 @@ def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
             f"{folder.path} holds a run with other settings: {'; '.join(changed)}. Use the same settings to continue "
             "it, --run.force true to continue all the same, or choose another run.output"
         )
+
+
+def _unknown(recipe: Mapping[str, Any], settings: Any, prefix: str = "") -> list[str]:
+    """Return the names in a recipe that are no settings of a job."""
+    names: list[str] = []
+    for name, value in recipe.items():
+        group = getattr(settings, name, None)
+        if name not in type(settings).__pydantic_fields__:
+            names.append(f"{prefix}{name}")
+        elif is_dataclass(group) and isinstance(value, dict):
+            names += _unknown(value, group, f"{prefix}{name}.")
+    return names
 
 
 def _meaning(value: Any) -> Any:

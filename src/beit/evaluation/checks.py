@@ -29,12 +29,12 @@ def check_settings(job: EvaluateJob) -> None:
     Raises:
         ConfigError: Naming them.
     """
-    if job.masks.path is None:
-        given = {"masks": job.masks != LabelMapSettings(), "scene": job.scene != SceneUseSettings()}
-        remedy = "name a folder of masks with masks.path, or leave them out"
+    if job.label_maps.path is None:
+        given = {"label_maps": job.label_maps != LabelMapSettings(), "scene": job.scene != SceneUseSettings()}
+        remedy = "name a folder of label maps with label_maps.path, or leave them out"
     else:
         given = {"data.labels": job.data.labels, "match": job.match != "names", "crop_share": job.crop_share}
-        remedy = "masks tell the classes of pixels: leave them out, or masks.path"
+        remedy = "label maps hold the classes of pixels: leave them out, or label_maps.path"
     if names := [name for name, value in given.items() if value]:
-        missing = "without" if job.masks.path is None else "together with"
-        raise ConfigError(f"there are settings of {' and '.join(names)} {missing} masks.path; {remedy}")
+        missing = "without" if job.label_maps.path is None else "together with"
+        raise ConfigError(f"there are settings of {' and '.join(names)} {missing} label_maps.path; {remedy}")

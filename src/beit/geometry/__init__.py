@@ -1,4 +1,4 @@
-"""Pure arithmetic on patch grids, in numpy, shared by both frameworks."""
+"""Arithmetic on patch grids, in numpy, shared by both frameworks."""
 
 from beit.geometry.block_mask import block_masks
 from beit.geometry.grid import Grid, num_relative_positions, patch_grid

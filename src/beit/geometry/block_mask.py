@@ -19,7 +19,7 @@ from beit.errors import ConfigError
 from beit.geometry.grid import Grid
 
 ATTEMPTS_PER_BLOCK = 10
-ATTEMPTS_FOR_THE_FIRST = 1000  # a mask without any block would have nothing to predict
+ATTEMPTS_FOR_THE_FIRST = 1000  # a mask without any block would leave no patch to predict
 _STEPS_PER_DRAW = 32  # attempts whose random numbers are drawn at once
 
 Bools = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""The grid of patches that an image is cut into."""
+"""Patch grid of an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks of single patches drawn without regard to each other, which block-wise masking is compared with.
+"""Random masks of single patches, the baseline of block-wise masking.
 
 Legend: B masks, h x w patches, N = h * w.
 """

@@ -1,4 +1,4 @@
-"""Which entry of the relative position bias table belongs to each pair of tokens.
+"""Relative position index: the entry of the bias table for each pair of tokens.
 
 Legend: N patches, S = 1 + N tokens.
 """

@@ -1,4 +1,4 @@
-"""Position tables at another resolution: relative position bias and absolute positions, as small weight matrices.
+"""Resampling of position tables: relative position bias and absolute positions, as small weight matrices.
 
 Every method is linear in the table and works along one axis at a time, so it is two matrices, one per axis. They are
 computed here once, in float64, and applied by numpy, torch or jax alike.
@@ -119,7 +119,7 @@ def _geometric_weights(n: int, m: int, degree: int) -> Array:
 
 
 def geometric_offsets(n: int, m: int) -> Array:
-    """Return where the n source offsets lie among the m target offsets: steps grow by a constant ratio from 1.
+    """Return the places of the n source offsets among the m target offsets: steps grow by a constant ratio from 1.
 
     The ratio is found by bisection so that the outermost source offset falls on the outermost target offset.
     """

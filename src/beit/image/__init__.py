@@ -1,13 +1,13 @@
-"""Pictures in, arrays out: Pillow and numpy only."""
+"""Image processing and post-processing, with Pillow and numpy only."""
 
 from beit.image.batch import BatchFeature
-from beit.image.folders import picture_files, walk_pictures
 from beit.image.labels import IGNORED
+from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image
+from beit.image.listing import picture_files, walk_pictures
 from beit.image.preprocessing import Box, Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import EXTENSIONS, explained, read_image
 from beit.image.steps import HALF, normalise, to_unit_array
-from beit.image.stored import Decoded, LoadedPicture, StoredPicture, open_image
 
 AutoImageProcessor = BeitImageProcessor  # the name that the published examples use
 
@@ -21,9 +21,9 @@ __all__ = [
     "BeitImageProcessor",
     "Box",
     "Decoded",
+    "LazyPicture",
     "LoadedPicture",
     "Preprocessing",
-    "StoredPicture",
     "explained",
     "normalise",
     "open_image",

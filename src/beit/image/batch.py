@@ -1,4 +1,4 @@
-"""What a processor returns: named arrays of the framework that was asked for."""
+"""Output of a processor: named arrays of the framework that was asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from beit.errors import ConfigError, DataError, MissingExtraError, missing_extra
-from beit.image.inputs import Pixels
+from beit.image.input_types import Pixels
 
 FRAMEWORKS = ("np", "pt", "jax", "tf")
 
@@ -25,7 +25,7 @@ class BatchFeature(UserDict[str, Any]):
         values = self.__dict__.get("data", {})  # absent while an instance is being unpickled
         if name in values:
             return values[name]
-        raise AttributeError(f"this batch has no {name!r}; it has {', '.join(map(repr, values)) or 'nothing'}")
+        raise AttributeError(f"this batch has no {name!r}; it has {', '.join(map(repr, values)) or 'no arrays'}")
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move torch tensors to a device, and those of real numbers to a dtype, in place; return the batch.
@@ -112,6 +112,5 @@ def _library(module: str) -> Any:
         if library == "jax":
             raise missing_extra(library, "flax") from None
         raise MissingExtraError(
-            f"the library '{library}' is not installed; install it with: pip install {library}, "
-            "or ask for return_tensors='np'"
+            f"the library '{library}' is not installed; run: pip install {library}, or ask for return_tensors='np'"
         ) from None

@@ -1,4 +1,4 @@
-"""Label maps: one class id per pixel, followed through the geometry of their pictures and never blended.
+"""Label maps: one class id per pixel, resized and cropped with their pictures and never blended.
 
 Legend: H x W pixels.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from beit.errors import DataError
-from beit.image.inputs import Pixels, load_upright, to_array
+from beit.image.input_types import Pixels, load_upright, to_array
 from beit.image.options import Steps
 from beit.image.steps import center_crop
 
@@ -36,7 +36,7 @@ def process_maps(maps: Any, count: int, steps: Steps, reduce: bool) -> list[Labe
         One int64 array (height, width) per map, sharing no memory with what was given.
 
     Raises:
-        ConfigError: If something given is no map.
+        ConfigError: If an argument is no map.
         DataError: If their number is another than that of the pictures, or one cannot be read as class ids.
     """
     flat = _flatten(maps, count)

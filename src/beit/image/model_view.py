@@ -1,4 +1,4 @@
-"""How a model is shown pictures: by its own preprocessor, else as timm's config or its authors say."""
+"""Preprocessing for evaluation: the model's own, else that of timm's config or of the published evaluation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def published_crop(image_hw: tuple[int, int]) -> float:
 def evaluation_view(
     model: str, image_hw: tuple[int, int], crop_share: float | None = None, hub: HubOptions | None = None
 ) -> tuple[Preprocessing, str]:
-    """Return the view, and in words where it is from.
+    """Return the preprocessing, and its origin in words.
 
     Without a preprocessor, mean and deviation are timm's, or those of the published checkpoint by that name, else 0.5.
 
@@ -58,7 +58,7 @@ def evaluation_view(
 
 
 def _file_of(model: str, name: str, hub: HubOptions) -> Path | None:
-    """Return a file of a model that tells about pictures; like a config, it belongs to weights beside it."""
+    """Return a file with preprocessing options of a model; like a config, it belongs to weights beside it."""
     path = Path(model)
     if path.is_file():
         beside = path.parent / name

@@ -1,4 +1,4 @@
-"""The options of a processor, checked, in the one form that the steps work with.
+"""Options of a processor, checked and converted to one form.
 
 The published files and arguments write a size in four ways (256, (256, 256), {"height": 256, "width": 256},
 {"shortest_edge": 256}) and a mean in two (one number, one per channel); behind this file there is one way.
@@ -24,10 +24,10 @@ FIRST, LAST, NONE = "channels_first", "channels_last", "none"
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done to a picture, in this order; a step that is None is left out.
+    """Steps of preprocessing, in this order; one that is None is left out.
 
     Attributes:
-        size: What to resize to: (height, width), or the length of the shorter side, which keeps the picture's shape.
+        size: Target size: (height, width), or the length of the shorter side, which keeps the picture's shape.
         resample: Filter of the resizing.
         crop_hw: Size of the centre crop, (height, width) in pixels.
         factor: Number that pixels are multiplied by.
@@ -56,7 +56,7 @@ def parse_steps(options: Mapping[str, Any]) -> Steps:
     """Return the steps that a full set of published options asks for.
 
     Raises:
-        ConfigError: If a value that is needed cannot work.
+        ConfigError: If a value that is needed is invalid.
     """
     normalised = options["do_normalize"]
     return Steps(
@@ -157,7 +157,7 @@ _CLASS_KEYS = ("image_processor_type", "feature_extractor_type")  # what the fil
 
 
 def options_of_file(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a file under today's names; what it leaves out or has as null takes its default.
+    """Return the options of a file under today's names; missing options and nulls take their defaults.
 
     `reduce_labels` is the old name of `do_reduce_labels`, which wins where a file has both. Keys that name the class
     or start with "_" are bookkeeping of the program that wrote the file.

@@ -38,7 +38,7 @@ def _table(classes: int) -> Bytes:
     """Return the colour of every number that a pixel of 8 bits may hold, (256, 3)."""
     if classes > IGNORED:
         raise ConfigError(
-            f"the model has {classes} classes; expected at most {IGNORED}, as many as pictures of 8 bits tell apart: "
+            f"the model has {classes} classes; expected at most {IGNORED}, the limit of pictures of 8 bits: "
             "take the numbers themselves (Segmentation.labels), or their shares (beit predict --format jsonl)"
         )
     table = np.zeros((IGNORED + 1, 3), np.uint8)
@@ -50,16 +50,16 @@ def coloured(labels_HW: NDArray[np.int64], classes: int) -> Image.Image:
     """Return a label map in the colours of its classes; what has none is black.
 
     Raises:
-        ConfigError: If there are more classes than 8 bits tell apart.
+        ConfigError: If there are more classes than 8 bits can hold.
     """
     return Image.fromarray(_table(classes)[labels_HW])
 
 
 def indexed(labels_HW: NDArray[np.int64], classes: int) -> Image.Image:
-    """Return a label map as a picture of indices with a palette, for a PNG that programs and people can read.
+    """Return a label map as a picture of indices with a palette, for a PNG that is coloured and holds class ids.
 
     Raises:
-        ConfigError: If there are more classes than 8 bits tell apart.
+        ConfigError: If there are more classes than 8 bits can hold.
     """
     table = _table(classes)
     image = Image.fromarray(labels_HW.astype(np.uint8))

@@ -1,4 +1,4 @@
-"""A batch of pictures through the steps, several at once: Pillow and numpy work outside Python's lock."""
+"""Parallel preprocessing of a batch of pictures in threads: Pillow and numpy release Python's lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from beit.errors import BeitError, ConfigError
 from beit.image.batch import common_shape
-from beit.image.inputs import Pixels, flatten, to_picture
+from beit.image.input_types import Pixels, flatten, to_picture
 from beit.image.options import LAST, NONE, Steps
 from beit.image.steps import Cropped, output_dtype, output_shape, resize_and_crop, write_values
 
@@ -31,16 +31,16 @@ def process_images(
 
     Args:
         images: A picture or several, in any of the documented forms.
-        steps: What to do to each.
-        input_layout: Where arrays have their channels; None: told from the shape of each.
-        output_layout: Where the result has them; None: where the picture had them (a Pillow image: last).
+        steps: The steps for each.
+        input_layout: Channel layout of arrays; None: inferred from the shape of each.
+        output_layout: Channel layout of the result; None: that of the picture (a Pillow image: last).
         stacked: Whether to return one array for all.
 
     Returns:
         An array (B, C, H, W) or (B, H, W, C) if stacked, otherwise a list of arrays without the first dimension.
 
     Raises:
-        ConfigError: If there is no picture, or something given is none.
+        ConfigError: If there is no picture, or an argument is none.
         DataError: If a picture is broken or unusable, or shapes differ and are to be stacked.
     """
     sources = flatten(images, single_dims=2 if input_layout == NONE else 3)
@@ -88,7 +88,7 @@ def _known_size(sources: Sequence[Any], steps: Steps) -> tuple[int, int] | None:
 def _straight_to_batch(
     prepare: Callable[[int], Cropped], sources: Sequence[Any], steps: Steps, hw: tuple[int, int], layout: str
 ) -> Pixels:
-    """Return the batch, each picture written to its place as soon as it is cropped; none waits for another."""
+    """Return the batch, each picture written to its place as soon as it is cropped."""
     computed = steps.factor is not None or steps.mean is not None
     shape = (*hw, 3) if layout == LAST else (3, *hw)
     batch: Pixels = np.empty((len(sources), *shape), np.float32 if computed else np.uint8)

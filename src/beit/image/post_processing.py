@@ -1,4 +1,4 @@
-"""Scores of a segmentation model -> label maps of any size.
+"""Post-processing of segmentation scores into label maps of any size.
 
 Legend: B batch, K classes, h x w pixels of the scores, H x W pixels of the map.
 """
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import ConfigError
-from beit.image.inputs import to_array
+from beit.image.input_types import to_array
 
 _BAND_VALUES = 2**22  # upsampled scores held at once: 16 MiB of float32
 
 
 def label_maps(outputs: Any, target_sizes: Any = None, return_scores: bool = False) -> list[Any]:
-    """Return the best class of each pixel, and on request how sure the model is of it.
+    """Return the best class of each pixel, and on request the scores.
 
     Scores are interpolated bilinearly (without aligned corners) to the size asked for, a band of rows at a time: the
     scores of 150 classes for a photograph would fill gigabytes. Half precision is interpolated in float32.
@@ -95,7 +95,7 @@ def enlarged_bands(scores_Khw: Any, hw: tuple[int, int]) -> Generator[Any]:
 
 
 def enlarged_rows(scores_Khw: Any, hw: tuple[int, int], rows: slice) -> Any:
-    """Return some rows (K, rows, W) of the upsampled scores; nothing else is computed."""
+    """Return some rows (K, rows, W) of the upsampled scores; no other rows are computed."""
     above_H, below_H, weight_H = _neighbours(scores_Khw.shape[1], hw[0], str(scores_Khw.dtype))
     first, last = int(above_H[rows][0]), int(below_H[rows][-1])
     wide_KhW = _widen(scores_Khw[:, first : last + 1], hw[1])

@@ -1,6 +1,6 @@
-"""The deterministic way from an RGB picture to model input, saved beside the model as `preprocessor_config.json`.
+"""Deterministic preprocessing of an RGB picture, saved beside the model as `preprocessor_config.json`.
 
-It is what `BeitImageProcessor` does with such a file, for one picture at a time and with its geometry told.
+It equals `BeitImageProcessor` with such a file, for one picture at a time, and returns the geometry too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import ConfigError
-from beit.image.inputs import Picture
+from beit.image.input_types import Picture
 from beit.image.options import LAST, Steps, size_to_dict
 from beit.image.processor import BeitImageProcessor
 from beit.image.steps import HALF, Floats, resize_and_crop, write_values
@@ -28,7 +28,7 @@ class Preprocessing:
 
     Attributes:
         image_hw: Size of the model input, (height, width) in pixels.
-        resize: What the picture is resized to before the crop: (height, width), or the length of its shorter side,
+        resize: Size of the picture before the crop: (height, width), or the length of its shorter side,
             which keeps its shape. 256 for 224 is a crop of 0.875.
         mean: Mean per channel.
         std: Standard deviation per channel.
@@ -50,7 +50,7 @@ class Preprocessing:
 
     @cached_property
     def steps(self) -> Steps:
-        """The same as the steps of a processor."""
+        """Its steps in the form of a processor."""
         return Steps(self.resize, self.resample, self.image_hw, 1 / 255, self.mean, self.std)
 
     def __call__(self, picture: Image.Image) -> Floats:
@@ -60,11 +60,11 @@ class Preprocessing:
         return pixels_CHW
 
     def crop(self, picture: Image.Image) -> Image.Image:
-        """Return what the model sees of a picture; a crop larger than the resized picture is padded with black."""
+        """Return the crop that the model sees; one larger than the resized picture is padded with black."""
         return Image.fromarray(np.ascontiguousarray(resize_and_crop(Picture(picture, LAST), self.steps).pixels_HWC))
 
     def box(self, picture_height: int, picture_width: int) -> Box:
-        """Return where that crop lies in the picture itself, in its pixels."""
+        """Return the box of that crop in the pixels of the picture itself."""
         height, width = self.steps.resized_hw(picture_height, picture_width)
         top, left = (height - self.image_hw[0]) // 2, (width - self.image_hw[1]) // 2
         bottom, right = top + self.image_hw[0], left + self.image_hw[1]

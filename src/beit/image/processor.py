@@ -1,4 +1,4 @@
-"""The published image processor: pictures and label maps in, model input out."""
+"""Published image processor: model input from pictures and label maps."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class BeitImageProcessor:
         resample: Filter for pictures, a number of `PIL.Image.Resampling`. Label maps take the nearest pixel.
         do_center_crop: Whether to crop the centre, to `crop_size`; a larger crop is filled up with zeros.
         crop_size: Height and width in pixels, {"height": 224, "width": 224} by default; or a number for a square.
-        rescale_factor: What pixels are multiplied by.
-        do_rescale: Whether they are.
+        rescale_factor: Factor of the rescaling.
+        do_rescale: Whether to multiply pixels by it.
         do_normalize: Whether the mean is then subtracted and the result divided by the standard deviation.
         image_mean: Mean, one per channel or one for all; 0.5 by default.
         image_std: Standard deviation, likewise.
@@ -62,7 +62,7 @@ class BeitImageProcessor:
         **kwargs: Kept and saved, without effect; `reduce_labels` is the old name of `do_reduce_labels`.
 
     Raises:
-        ConfigError: If an option cannot work.
+        ConfigError: If an option is invalid.
 
     Source: the interface and arithmetic of `BeitImageProcessor` in transformers 4.37.2. Different on purpose: label
     maps are never blended and may hold any id, crops have the size asked for, pictures of every mode are taken.
@@ -145,7 +145,7 @@ class BeitImageProcessor:
             return_tensors: None: lists of numpy arrays, one per picture; "np", "pt", "jax" or "tf": one array for all.
             data_format: "channels_first" or "channels_last" for the result; None: as the picture had them (files and
                 Pillow images: last).
-            input_data_format: Where arrays have their channels, "none" for (H, W); None: told from the shape.
+            input_data_format: Channel layout of arrays, "none" for (H, W); None: inferred from the shape.
             **kwargs: `reduce_labels`, the old name of `do_reduce_labels`; others have no effect and are warned of.
 
         Returns:
@@ -189,10 +189,10 @@ class BeitImageProcessor:
 
     @property
     def steps(self) -> Steps:
-        """What is done to a picture, by the options as they are now.
+        """Steps of preprocessing by the current options.
 
         Raises:
-            ConfigError: If one of them cannot work.
+            ConfigError: If one of them is invalid.
         """
         return parse_steps(self._options({}))
 
@@ -205,7 +205,7 @@ class BeitImageProcessor:
         return plain_options({**self.other_options, **self._options({})})
 
     def to_json_string(self) -> str:
-        """Return what `save_pretrained` writes."""
+        """Return the JSON that `save_pretrained` writes."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     def __repr__(self) -> str:
@@ -216,7 +216,7 @@ class BeitImageProcessor:
         """Return a processor with saved options of any published version, some of them overridden.
 
         Raises:
-            ConfigError: If an option cannot work.
+            ConfigError: If an option is invalid.
         """
         return cls(**{**options_of_file(options), **overrides})
 

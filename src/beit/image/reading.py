@@ -1,4 +1,4 @@
-"""Read one picture, or say what is wrong with it."""
+"""Reading of one picture, with errors that name it."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
 
 @contextmanager
 def explained(name: object) -> Generator[None]:
-    """Turn whatever Pillow raises about a picture into one line about it; only then is its name made into text.
+    """Turn any error of Pillow about a picture into a DataError of one line; its name becomes text only then.
 
     Raises:
-        DataError: Naming the picture, and what is wrong with it.
+        DataError: Naming the picture and the fault.
     """
     try:
         yield
@@ -50,7 +50,7 @@ def explained(name: object) -> Generator[None]:
         raise DataError(f"{name} does not exist; expected a picture file") from None
     except UnidentifiedImageError:
         raise DataError(f"{name} is not a picture that can be read; {_ADVICE}") from None
-    except Exception as error:  # damaged files make Pillow raise nearly anything
+    except Exception as error:  # damaged files make Pillow raise many kinds of errors
         raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
 
 
@@ -70,7 +70,7 @@ def upright_rgb(image: Image.Image, name: object) -> Image.Image:
 
 
 def check_single(image: Image.Image, name: object) -> None:
-    """Refuse a film or a document of several pages, of which the first picture alone would be an arbitrary part.
+    """Refuse an animation or a document of several pages, of which the first picture would be an arbitrary part.
 
     Cameras put a preview beside a photograph (MPO); there the first picture is the photograph.
 

@@ -1,4 +1,4 @@
-"""Mean and standard deviation that a checkpoint was trained with, wherever it comes from."""
+"""Mean and standard deviation of the pictures that a checkpoint was trained on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def checkpoint_statistics(checkpoint: str) -> Statistics | None:
     """Return (mean, std) per channel of the pictures that a checkpoint was trained on.
 
     They are those of the processor beside it; else of timm's config beside it; else of the published checkpoint by that
-    name: BEiT was trained with 0.5, BEiT v2 with ImageNet's. None if nothing tells.
+    name: BEiT was trained with 0.5, BEiT v2 with ImageNet's. None if none of these has them.
     """
     place = Path(checkpoint)
     folder = place.parent if place.is_file() else place
     if (folder / PREPROCESSOR_NAME).is_file():
         view = Preprocessing.from_pretrained(folder)
         return view.mean, view.std
-    if (config := folder / CONFIG_NAME).is_file() and (told := timm_statistics(timm_options(config))) is not None:
-        return told
+    if (config := folder / CONFIG_NAME).is_file() and (found := timm_statistics(timm_options(config))) is not None:
+        return found
     public = public_checkpoint(place.name if place.exists() else checkpoint)
     if public is not None:
         return IMAGENET if public.original.startswith("beitv2") else (HALF, HALF)

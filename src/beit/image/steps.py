@@ -1,4 +1,4 @@
-"""Resize, crop, rescale, normalise: one picture at a time, in the arithmetic of the published processor.
+"""Steps of preprocessing: resize, crop, rescale and normalise, in the arithmetic of the published processor.
 
 That processor resizes 8-bit pictures with Pillow, also those given as real numbers, then computes in float32. After
 8 bits only 256 values exist per channel, so rescaling and normalising are looked up, not computed.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import ConfigError, DataError
-from beit.image.inputs import Picture, Pixels
+from beit.image.input_types import Picture, Pixels
 from beit.image.options import PerChannel, Steps
 
 Floats = NDArray[np.float32]
@@ -60,12 +60,12 @@ class Cropped:
 
     @property
     def scaled(self) -> bool:
-        """Whether the pixels look as if they had been divided by 255 already."""
+        """True if the pixels look as if they had been divided by 255 already."""
         return self.of_unit or (self.pixels_HWC.dtype.kind == "f" and 0 < self.pixels_HWC.max() <= 1)
 
 
 def resize_and_crop(picture: Picture, steps: Steps) -> Cropped:
-    """Return the part of a picture that the model is to see.
+    """Return the resized and cropped part of a picture.
 
     Raises:
         DataError: If its numbers cannot be taken to 8 bits, which resizing needs.
@@ -132,7 +132,7 @@ def output_shape(cropped: Cropped, channels_last: bool) -> tuple[int, int, int]:
 
 
 def output_dtype(cropped: Cropped, steps: Steps) -> Any:
-    """Return float32, or the kind of number that came in where nothing is computed with it."""
+    """Return float32, or the input type where the steps compute nothing with the values."""
     if steps.factor is None and steps.mean is None and not cropped.of_unit:
         return cropped.pixels_HWC.dtype
     return np.float32
@@ -218,10 +218,10 @@ def _resize_to_crop(content: Image.Image | Pixels, hw: tuple[int, int], steps: S
 
 
 def _columns_first(width: int, height: int, side: int) -> bool:
-    """Tell whether Pillow resizes the columns of a picture before its rows, to a square of this side.
+    """Return whether Pillow resizes the columns of a picture before its rows, to a square of this side.
 
-    Before version 13 it never did. Since then the sizes tell which order is cheaper; the rule was found by trying, and
-    a test would notice another.
+    Before version 13 it never did. Since then the sizes decide which order is cheaper; the rule was found by
+    experiment, and a test fails if it changes.
     """
     return _PILLOW >= 13 and height > side and 2 * width < height + side
 

@@ -1,4 +1,4 @@
-"""What timm's config says about the pictures that its checkpoint is measured on."""
+"""Evaluation preprocessing in timm's config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # (mean, standard devi
 
 
 def timm_options(config: Path) -> Mapping[str, Any]:
-    """Return the `pretrained_cfg` of a `config.json`; nothing if there is none, or it is not one of timm's.
+    """Return the `pretrained_cfg` of a `config.json`; empty if there is none, or it is not one of timm's.
 
     Raises:
         ConfigError: If it is damaged.
@@ -27,7 +27,7 @@ def timm_options(config: Path) -> Mapping[str, Any]:
 
 
 def timm_statistics(options: Mapping[str, Any]) -> Statistics | None:
-    """Return (mean, std) per channel, or None if the options do not tell them."""
+    """Return (mean, std) per channel, or None if the options do not hold them."""
     try:
         mean, std = (tuple(float(value) for value in options[name]) for name in ("mean", "std"))
     except (KeyError, TypeError, ValueError):
@@ -36,7 +36,7 @@ def timm_statistics(options: Mapping[str, Any]) -> Statistics | None:
 
 
 def timm_view(options: Mapping[str, Any], image_hw: tuple[int, int], statistics: Statistics) -> Preprocessing | None:
-    """Return the view that timm's validation has, or None if the options do not tell the crop.
+    """Return the preprocessing of timm's validation, or None if the options do not hold the crop.
 
     Args:
         options: `pretrained_cfg`.
@@ -44,7 +44,7 @@ def timm_view(options: Mapping[str, Any], image_hw: tuple[int, int], statistics:
         statistics: Mean and standard deviation.
 
     Raises:
-        ConfigError: If they ask for what is not understood.
+        ConfigError: If an option has an unknown value.
     """
     share: Any = options.get("crop_pct")
     if share is None:

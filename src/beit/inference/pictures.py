@@ -15,7 +15,7 @@ from PIL import Image
 
 from beit.errors import BeitError, DataError
 from beit.image import picture_files
-from beit.image.inputs import to_picture
+from beit.image.input_types import to_picture
 from beit.image.steps import to_eight_bits
 
 Picture = Any  # a Pillow image, a path, the bytes of a file, an array or tensor; where several may be, also a folder

@@ -75,7 +75,8 @@ class Predictor:
             name: A model folder, a name on the hub or of a published checkpoint, a file of weights, or the folder of an
                 exported model.
             device: "cpu", "cuda", or "auto" for a GPU if there is one.
-            precision: What it computes in: "fp32", "bf16", or on a GPU "fp16".
+            precision: What it computes in: "fp32", "bf16", on a GPU "fp16", or "auto" for bf16 on a GPU that supports
+                it, else fp32.
             tokenizer: With a pre-training model: the tokenizer whose tokens it predicts, or its folder, file or name.
             hub: How the hub is used.
 

@@ -1,4 +1,4 @@
-"""The models in JAX, as flax.linen modules with the published Flax API around them."""
+"""BEiT models in JAX: flax.linen modules behind the published Flax API."""
 
 from importlib import import_module
 

@@ -14,12 +14,12 @@ from jax import Array
 
 from beit.geometry import Grid
 from beit.models_flax.layers import Projection
-from beit.models_flax.linear import Linear
 from beit.models_flax.relative_position import RelativePositionBias
+from beit.models_flax.uninitialised import Linear
 
 
 def fused_attention(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:
-    """Return the context (B, S, H, d) by what the platform computes in one kernel.
+    """Return the context (B, S, H, d) by the fused form of the platform.
 
     That is `jax.nn.dot_product_attention`, but on CPUs XLA makes one kernel of the formulation below, and several of
     that function: 11 against 28 ms for a layer of eight pictures of a base model.
@@ -30,7 +30,7 @@ def fused_attention(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_
 
 
 def _heads_first(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:
-    """Divide by the sum of the softmax after the product, where a row has d numbers to divide and not S."""
+    """Return the context, divided by the sum of the softmax after the product: d divisions per row instead of S."""
     query_BHSd, key_BHSd, value_BHSd = (part.transpose(0, 2, 1, 3) for part in (query_BSHd, key_BSHd, value_BSHd))
     scores_BHSS = _scores(query_BHSd, key_BHSd, bias_1HSS)
     largest_BHS1 = jax.lax.stop_gradient(scores_BHSS.max(-1, keepdims=True))
@@ -46,14 +46,14 @@ def _heads_first(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HS
 
 
 def _scores(query_BHSd: Array, key_BHSd: Array, bias_1HSS: Array | None) -> Array:
-    """Return what the softmax of attention is taken of, in float32."""
+    """Return the scores before the softmax, in float32."""
     query_BHSd = query_BHSd * query_BHSd.shape[-1] ** -0.5
     scores_BHSS = jnp.einsum("bhqd,bhkd->bhqk", query_BHSd, key_BHSd, preferred_element_type=jnp.float32)
     return scores_BHSS if bias_1HSS is None else scores_BHSS + bias_1HSS
 
 
 def _maps(query_BHSd: Array, key_BHSd: Array, bias_1HSS: Array | None) -> Array:
-    """Return the attention maps as the paper writes them."""
+    """Return the attention maps by the formula of the paper."""
     return jax.nn.softmax(_scores(query_BHSd, key_BHSd, bias_1HSS), axis=-1).astype(query_BHSd.dtype)
 
 
@@ -105,7 +105,7 @@ class Attention(nn.Module):
         grid: The grid of this layer's own relative position bias, None if it has none.
         dropout: Dropout of attention probabilities.
         out_dropout: Dropout of the result.
-        dtype: What is computed in.
+        dtype: Type of the computation.
     """
 
     heads: int
@@ -127,7 +127,7 @@ class Attention(nn.Module):
 
         Args:
             tokens_BSD: Normalised tokens.
-            grid: Where their patches lie.
+            grid: The patch grid.
             shared_bias_1HSS: A bias that all layers share, added to this layer's own.
             output_attentions: Whether to return the maps, which costs the fused form.
             train: Whether dropout is on.

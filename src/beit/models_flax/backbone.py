@@ -1,4 +1,4 @@
-"""FlaxBeitBackbone: feature maps for the heads of other programs.
+"""FlaxBeitBackbone: feature maps for the heads of other frameworks.
 
 Legend: B batch, S = 1 + N tokens, D hidden; h w pixels, y x rows and columns of the patch grid.
 """
@@ -62,7 +62,7 @@ class BackboneModule(nn.Module):
 class FlaxBeitBackbone(FlaxBeitPreTrainedModel):
     """The BEiT encoder as a backbone: the hidden states of the stages in `config.out_features`.
 
-    With `add_fpn` it has a batch norm; `FlaxBeitForSemanticSegmentation` tells how its statistics are kept.
+    With `add_fpn` it has a batch norm; see `FlaxBeitForSemanticSegmentation` for its running statistics.
 
     Raises:
         ConfigError: If `add_fpn` is set and there are not four stages, or they are not reshaped to maps.

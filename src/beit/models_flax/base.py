@@ -1,4 +1,4 @@
-"""What all models share but loading and saving: module, parameters, types, calls.
+"""Base class of all models: module, parameters, types and compiled calls.
 
 Legend: B batch, C channels; h w pixels.
 """
@@ -26,11 +26,11 @@ from beit.models_flax.checks import (
     check_pixels,
     float_dtype,
 )
-from beit.models_flax.initialisation import starting_values
+from beit.models_flax.initialisation import initial_values
 from beit.models_flax.tree import Tree, as_leaf, cast, is_statistic, joined, params_of, variables_of
 from beit.outputs import FlaxOutput
 from beit.weights import LoadReport, flax_tree
-from beit.weights.fit import Shape, check_fit
+from beit.weights.match import Shape, check_shapes
 
 Output = TypeVar("Output", bound=FlaxOutput)
 
@@ -42,8 +42,8 @@ class FlaxBeitBase:
         config: All options.
         input_shape: (batch, height, width, channels) that the module is built with; the config's size by default. No
             parameter depends on it, and any other size can be used later.
-        seed: Of the starting values.
-        dtype: What is computed in, a type or its name. Parameters are float32 whatever it is; see `to_bf16`.
+        seed: Seed of the initial values.
+        dtype: Type of the computation, a type or its name. Parameters are float32 whatever it is; see `to_bf16`.
         _do_init: Whether the model holds parameters; without them they are passed to every call.
         scan_layers: Compile one encoder layer and loop over all: a quicker compilation, a slower forward pass and, on
             CPUs at least, a faster training step. Parameters keep their published names.
@@ -54,7 +54,7 @@ class FlaxBeitBase:
         load_report: How the checkpoint that the model was loaded from differs from it; None for a new model.
 
     Raises:
-        ConfigError: If an argument cannot work.
+        ConfigError: If an argument is invalid.
     """
 
     config_class: ClassVar[type[BeitConfig]] = BeitConfig
@@ -93,13 +93,13 @@ class FlaxBeitBase:
             ConfigError: If the model was made without any.
         """
         if self._params is None:
-            raise ConfigError("the model was made with _do_init=False and holds no params; keep them outside of it")
+            raise ConfigError("the model was made with _do_init=False and holds no params; pass them to every call")
         return self._params
 
     @params.setter
     def params(self, params: Mapping[str, Any]) -> None:
         if self._params is None:
-            raise ConfigError("the model was made with _do_init=False and holds no params; keep them outside of it")
+            raise ConfigError("the model was made with _do_init=False and holds no params; pass them to every call")
         leaves = joined(params)
         check_params(leaves, self.shapes)
         self._params = flax_tree(leaves)
@@ -114,7 +114,7 @@ class FlaxBeitBase:
     def init_weights(
         self, rng: Array, input_shape: tuple[int, ...] | None = None, params: Mapping[str, Any] | None = None
     ) -> Tree:
-        """Return starting values of all parameters, or of those that `params` lacks.
+        """Return initial values of all parameters, or of those that `params` lacks.
 
         Args:
             rng: The key that they are drawn from.
@@ -127,23 +127,21 @@ class FlaxBeitBase:
         check_input_shape(input_shape, self.config)
         kept = {} if params is None else joined(params)
         found = {name: tuple(np.shape(leaf)) for name, leaf in kept.items()}
-        check_fit("params", found, self.shapes, may_be_new=["*"])
-        values = starting_values(
-            rng, {name: self.shapes[name] for name in self.shapes if name not in kept}, self.config
-        )
+        check_shapes("params", found, self.shapes, may_be_new=["*"])
+        values = initial_values(rng, {name: self.shapes[name] for name in self.shapes if name not in kept}, self.config)
         return flax_tree({name: kept[name] if name in kept else values[name] for name in self.shapes})
 
-    def starting_values(self, names: Iterable[str], dtype: Any) -> dict[str, Array]:
-        """Return what some parameters start with, from the model's own seed, in a type; None is float32."""
-        drawn = starting_values(self.key, {name: self.shapes[name] for name in names}, self.config)
+    def initial_values(self, names: Iterable[str], dtype: Any) -> dict[str, Array]:
+        """Return initial values of some parameters from the model's own seed, in a type; None is float32."""
+        drawn = initial_values(self.key, {name: self.shapes[name] for name in names}, self.config)
         return {name: as_leaf(name, values, dtype) for name, values in drawn.items()}
 
     def num_parameters(self) -> int:
-        """Count the parameters; running statistics are none."""
+        """Count the parameters; running statistics are left out."""
         return sum(prod(shape) for name, shape in self.shapes.items() if not is_statistic(name))
 
     def learned(self, params: Mapping[str, Any]) -> Tree:
-        """Return a tree of bools, True for what an optimiser changes: all but running statistics.
+        """Return a tree of bools, True for trainable parameters: all but running statistics.
 
         It is the mask that `optax.masked` and the weight decay of `optax.adamw` take.
         """

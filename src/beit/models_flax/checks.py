@@ -1,4 +1,4 @@
-"""What is refused before JAX traces anything. Shapes are known under `jit` too, so it is refused there as well.
+"""Checks of arguments before JAX traces them; shapes are known under `jit` too, so they are checked there as well.
 
 Legend: B batch, C channels, N patches.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from beit.config import BeitConfig
 from beit.config_checks import check_divisible, shown
 from beit.errors import ConfigError
-from beit.weights.fit import Shape, check_fit
+from beit.weights.match import Shape, check_shapes
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -73,7 +73,7 @@ def check_mask(bool_masked_pos: Any, pixel_values: Any, config: BeitConfig) -> N
 
 
 def check_dropout_rng(dropout_rng: Any, config: BeitConfig) -> None:
-    """Refuse training without random numbers where something is drawn.
+    """Refuse training without an rng key where dropout or drop path needs one.
 
     Raises:
         ConfigError: Naming the rates that are not 0.
@@ -110,4 +110,4 @@ def check_params(params: Mapping[str, Any], expected: Mapping[str, Shape]) -> No
     """
     found = {name: tuple(np.shape(leaf)) for name, leaf in params.items()}
     if found != dict(expected):
-        check_fit("params", found, expected)
+        check_shapes("params", found, expected)

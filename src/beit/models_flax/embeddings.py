@@ -1,4 +1,4 @@
-"""From pixels to tokens: patches, the mask token, [CLS] and absolute positions.
+"""Embeddings of pixels as tokens: patches, the mask token, [CLS] and absolute positions.
 
 Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden; h w pixels, p q pixels of a patch.
 """
@@ -15,11 +15,11 @@ from jax import Array
 from beit.config import BeitConfig
 from beit.geometry import Grid
 from beit.geometry.resampling import position_weights
-from beit.models_flax.linear import UNSET
+from beit.models_flax.uninitialised import UNSET
 
 
 class PatchProjection(nn.Module):
-    """A convolution whose windows do not overlap, computed as what it is: one matrix product."""
+    """Convolution whose windows do not overlap, computed as one matrix product."""
 
     dim: int
     patch_hw: tuple[int, int]
@@ -38,7 +38,7 @@ class PatchProjection(nn.Module):
 
 
 class PatchEmbeddings(nn.Module):
-    """The projection one level down, as the published names have it."""
+    """Patch projection under its published name, "projection"."""
 
     dim: int
     patch_hw: tuple[int, int]

@@ -19,8 +19,8 @@ from beit.config import BeitConfig
 from beit.geometry import Grid
 from beit.models_flax.attention import Attention
 from beit.models_flax.layers import drop_path, feed_forward
-from beit.models_flax.linear import UNSET, LayerNorm
 from beit.models_flax.relative_position import RelativePositionBias
+from beit.models_flax.uninitialised import UNSET, LayerNorm
 
 
 class Encoded(NamedTuple):
@@ -32,7 +32,7 @@ class Encoded(NamedTuple):
 
 
 class EncoderLayer(nn.Module):
-    """x + scale(attention(norm(x))), then x + scale(feed_forward(norm(x))): the paper's pre-norm block."""
+    """Pre-norm transformer layer: x + scale(attention(norm(x))), then x + scale(feed_forward(norm(x)))."""
 
     config: BeitConfig
     grid: Grid
@@ -75,12 +75,12 @@ class EncoderLayer(nn.Module):
 
 
 class EncoderLayers(nn.Module):
-    """All layers, "0", "1", ... in the published names.
+    """Sequence of layers under the published names "0", "1", ...
 
     Attributes:
         config: All options.
         grid: The grid of the weights.
-        dtype: What is computed in.
+        dtype: Type of the computation.
         scan_layers: Compile one layer and loop over all, with parameters that are stacked in every call.
         gradient_checkpointing: Compute a layer's activations again in the backward pass instead of keeping them.
     """
@@ -103,7 +103,7 @@ class EncoderLayers(nn.Module):
     ) -> tuple[list[Array], list[Array | None]]:
         """Return the tokens after every layer, and the attention maps of every layer."""
         rates = np.linspace(0, self.config.drop_path_rate, len(self.layers))
-        # parameters are made layer by layer, whatever way they are used later
+        # parameters are created layer by layer, however they are used later
         if self.is_initializing() or not (self.scan_layers or self.gradient_checkpointing):
             options = {"output_attentions": output_attentions, "train": train}
             steps = [
@@ -115,7 +115,7 @@ class EncoderLayers(nn.Module):
 
         def apply(tokens_BSD: Array, given: tuple[Any, Any, Any], bias_1HSS: Array | None) -> Any:
             parameters, rate, key = given
-            rate = rate if self.config.drop_path_rate else 0.0  # known to be 0, so that nothing is drawn
+            rate = rate if self.config.drop_path_rate else 0.0  # a constant 0, so that no random numbers are drawn
             rngs = {} if key is None else {"dropout": key}
             arguments = (tokens_BSD, grid, bias_1HSS, rate, output_attentions, train)
             return layer.apply({"params": parameters}, *arguments, rngs=rngs)
@@ -152,7 +152,7 @@ def _in_turn(steps: list[Callable[[Array], Any]], tokens_BSD: Array) -> tuple[li
 
 
 class Encoder(nn.Module):
-    """All layers, and the relative position bias that they share in pre-training."""
+    """Stack of all layers, with the relative position bias that they share in pre-training."""
 
     config: BeitConfig
     grid: Grid

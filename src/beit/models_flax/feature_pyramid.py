@@ -1,4 +1,4 @@
-"""Four maps of different resolution from four layers of an encoder that has only one.
+"""Feature pyramid: four maps of different resolution from four layers of an encoder that has only one.
 
 Legend: B batch, S = 1 + N tokens, D hidden, y x rows and columns of the patch grid.
 """
@@ -15,11 +15,11 @@ from jax import Array
 
 from beit.geometry import Grid
 from beit.models_flax.layers import BatchNorm
-from beit.models_flax.linear import Upsample2
+from beit.models_flax.uninitialised import Upsample2
 
 
 class Up4(nn.Module):
-    """Four times the resolution: `fpn1` of the original implementation, whose second layer is a batch norm."""
+    """Upsampling to four times the resolution: `fpn1` of the original implementation, with its batch norm."""
 
     batch_norm_eps: float
     dtype: Any = jnp.float32
@@ -34,7 +34,7 @@ class Up4(nn.Module):
 
 
 class Up2(nn.Module):
-    """Twice the resolution: `fpn2`."""
+    """Upsampling to twice the resolution: `fpn2`."""
 
     dtype: Any = jnp.float32
 
@@ -61,5 +61,5 @@ def feature_pyramid(
 
 
 def as_map(tokens_BSD: Array, grid: Grid) -> Array:
-    """Return patch tokens as a map (B, y, x, D); [CLS] has no place in it."""
+    """Return patch tokens as a map (B, y, x, D); [CLS] is left out."""
     return tokens_BSD[:, 1:].reshape(tokens_BSD.shape[0], *grid, -1)

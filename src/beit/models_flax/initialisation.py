@@ -1,7 +1,7 @@
-"""How every parameter starts, as one table of published names; the first line that fits a name counts.
+"""Initialisation of every parameter, as one table of published names; the first line that matches a name counts.
 
 "original code" is `modeling_pretrain.py` and `modeling_finetune.py` of microsoft/unilm. Each value is drawn from a key
-that the name is folded into, so it depends on nothing but seed, name and shape.
+that the name is folded into, so it depends on seed, name and shape alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from beit.config import BeitConfig
-from beit.weights.fit import Shape
+from beit.weights.match import Shape
 
 CLASSIFIER_SCALE = 0.001
 Start = Callable[[Array, Shape, BeitConfig, re.Match[str]], Array]
@@ -71,8 +71,8 @@ TABLE: tuple[tuple[str, Start], ...] = (
 )
 
 
-def starting_values(key: Array, shapes: Mapping[str, Shape], config: BeitConfig) -> dict[str, Array]:
-    """Return what parameters of these names and shapes start with."""
+def initial_values(key: Array, shapes: Mapping[str, Shape], config: BeitConfig) -> dict[str, Array]:
+    """Return the initial values of parameters of these names and shapes."""
     return {name: _start(jax.random.fold_in(key, zlib.crc32(name.encode())), name, shapes[name], config)
             for name in shapes}  # fmt: skip
 
@@ -81,4 +81,4 @@ def _start(key: Array, name: str, shape: Shape, config: BeitConfig) -> Array:
     for pattern, start in TABLE:
         if match := re.fullmatch(pattern, name):
             return start(key, shape, config, match)
-    raise AssertionError(name)  # the last line fits every name
+    raise AssertionError(name)  # the last line matches every name

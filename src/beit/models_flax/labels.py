@@ -1,4 +1,4 @@
-"""Labels of a batch, checked before a loss sees them.
+"""Checks of the labels of a batch, and the mean cross-entropy over them.
 
 Legend: B batch, K classes.
 """

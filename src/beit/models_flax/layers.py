@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from beit.models_flax.linear import UNSET, Linear
+from beit.models_flax.uninitialised import UNSET, Linear
 
 Activation = Callable[[Array], Array]
 
@@ -48,10 +48,10 @@ def drop_path(module: nn.Module, branch_BSD: Array, rate: Any, train: bool) -> A
     """Drop a residual branch for whole samples, and scale the kept ones up (stochastic depth, arXiv 1603.09382).
 
     Args:
-        module: Whose random numbers are used.
-        branch_BSD: What is added to the residual stream.
+        module: The module whose rng is used.
+        branch_BSD: The branch that is added to the residual stream.
         rate: Share of the samples that lose the branch; an array where a scan goes over the layers.
-        train: Whether to do it at all.
+        train: Whether the model is trained; off in evaluation.
     """
     if not train or (isinstance(rate, float) and rate == 0.0):
         return branch_BSD
@@ -61,7 +61,7 @@ def drop_path(module: nn.Module, branch_BSD: Array, rate: Any, train: bool) -> A
 
 
 class Projection(nn.Module):
-    """A linear layer one level down, as "dense": so the published names have it."""
+    """Linear layer under its published name, "dense"."""
 
     features: int
     dtype: Any = jnp.float32
@@ -82,7 +82,7 @@ def feed_forward(
 
 
 class BatchNorm(nn.Module):
-    """Batch norm as PyTorch keeps it: unbiased running variance, and a count of the batches.
+    """Batch norm with the running statistics of PyTorch: unbiased running variance, and a count of the batches.
 
     The running statistics are the collection "batch_stats"; models show them beside the parameters, as files have it.
     """

@@ -1,4 +1,4 @@
-"""From an opened checkpoint to arrays under the published names, and back to files."""
+"""Transfer of an opened checkpoint into arrays under the published names, and back into files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.files import atomic_file, write_text
 from beit.models_flax.tree import COUNT, as_leaf
-from beit.weights import FLAX, FLAX_FILE, HUGGING_FACE, WEIGHTS_NAME, Entry, file_facts, flax_tree, write_msgpack
-from beit.weights.fit import Shape
+from beit.weights import FLAX, FLAX_FILE, HUGGING_FACE, WEIGHTS_NAME, Entry, file_metadata, flax_tree, write_msgpack
+from beit.weights.match import Shape
 from beit.weights.rules import part_of_shape
 
 
@@ -27,7 +27,7 @@ def canonical_shapes(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
 
 
 def flax_name(name: str, shape: Shape) -> str:
-    """Return what a canonical tensor is called here."""
+    """Return the name that Flax gives to a canonical tensor."""
     empty = np.broadcast_to(np.float32(0), shape)  # no memory
     return next(iter(FLAX.from_canonical({name: empty})))
 
@@ -64,7 +64,7 @@ def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], saf
     """
     stored = {name: as_stored(name, leaf) for name, leaf in leaves.items()}
     dtype = next(array.dtype.name for name, array in stored.items() if name.endswith("embeddings.cls_token"))
-    options = config.to_json_string(**file_facts(dtype))  # fails, if it does, before anything is written
+    options = config.to_json_string(**file_metadata(dtype))  # first: it may fail
     if safetensors:
         canonical = FLAX.to_canonical(stored)
         tensors = {name: np.asarray(array, order="C") for name, array in HUGGING_FACE.from_canonical(canonical).items()}

@@ -1,4 +1,4 @@
-"""FlaxBeitForMaskedImageModeling: predict the visual tokens of masked patches.
+"""FlaxBeitForMaskedImageModeling: prediction of the visual tokens of masked patches.
 
 Legend: B batch, C channels, N patches, m places per picture, D hidden, V codebook size; h w pixels.
 """
@@ -13,9 +13,9 @@ from flax import linen as nn
 from jax import Array
 
 from beit.config import BeitConfig
-from beit.models_flax.linear import LayerNorm, Linear
 from beit.models_flax.model import BeitModule
 from beit.models_flax.pretrained import FlaxBeitPreTrainedModel
+from beit.models_flax.uninitialised import LayerNorm, Linear
 from beit.outputs import FlaxMaskedLMOutput
 
 

@@ -1,4 +1,4 @@
-"""FlaxBeitModel: pixels to tokens, without a head for any task.
+"""FlaxBeitModel: the encoder, without a head for any task.
 
 Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden, H heads; h w pixels.
 """
@@ -16,8 +16,8 @@ from beit.config import BeitConfig
 from beit.geometry import patch_grid
 from beit.models_flax.embeddings import Embeddings
 from beit.models_flax.encoder import Encoder
-from beit.models_flax.linear import LayerNorm
 from beit.models_flax.pretrained import FlaxBeitPreTrainedModel
+from beit.models_flax.uninitialised import LayerNorm
 from beit.outputs import FlaxBeitModelOutputWithPooling
 
 

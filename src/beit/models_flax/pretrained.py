@@ -1,4 +1,4 @@
-"""Loading and saving, which all models share."""
+"""Loading and saving of all models."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from beit.weights import (
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    check_request,
-    fit,
-    fitted,
+    adapt_tensors,
+    check_arguments,
     flax_tree,
+    match_tensors,
     open_checkpoint,
 )
 
@@ -35,7 +35,7 @@ _TORCH_FILES = tuple(name for name in WEIGHT_FILES if name != FLAX_FILE)
 
 
 class FlaxBeitPreTrainedModel(FlaxBeitBase):
-    """Base of all Flax models: what is loaded and saved."""
+    """Base of all Flax models, with loading and saving."""
 
     @classmethod
     def from_pretrained(
@@ -67,19 +67,19 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         Args:
             pretrained_model_name_or_path: A folder, a file of weights, "owner/repository" on the hub, or a published
                 name in any spelling (`beit models` lists them).
-            dtype: What is computed in.
+            dtype: Type of the computation.
             config: Use this config (or that of this folder) instead of the checkpoint's own.
             param_dtype: Type of the parameters; "auto" keeps every bit of the checkpoint.
             from_pt: Read the weights of PyTorch where a folder or repository holds both kinds.
             input_shape: See the class.
-            seed: Of what is new, such as a head for other classes.
+            seed: Seed of new parameters, such as a head for other classes.
             scan_layers: See the class.
             bias_resize: How relative position bias is resized if `image_size` differs from the checkpoint's: "cubic"
                 (the authors' method), "linear" (timm's) or "bilinear" (as at run time).
             revision: Branch, tag or commit on the hub.
             token: Access token for the hub.
             cache_dir: Where downloads are kept; the ordinary cache of the hub by default.
-            local_files_only: Use nothing but what is already downloaded.
+            local_files_only: Use only files that are already downloaded.
             force_download: Download again.
             subfolder: Folder inside the folder or repository.
             _do_init: Whether the model holds its parameters; if not, (model, params) is returned.
@@ -97,7 +97,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         asked = PublishedArguments.taken_from(overrides)
         if asked.torch_dtype is not None or asked.device_map is not None:
             raise ConfigError("torch_dtype or device_map was given to a Flax model; use dtype, param_dtype, device_put")
-        check_request(cls.config_class, overrides, config is not None, bias_resize)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         token = token if asked.use_auth_token is None else asked.use_auth_token
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
@@ -117,20 +117,20 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         return model
 
     def _filled(self, checkpoint: Checkpoint, bias_resize: str, dtype: Any, new_head: bool) -> Tree:
-        """Return the parameters that a checkpoint gives, once everything fits; what is new is drawn."""
+        """Return the parameters of a checkpoint that matches the model; new ones are drawn."""
         before = self.config_class.from_dict(checkpoint.options)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, self.config, bias_resize, self._is_rooted)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, bias_resize, self._is_rooted)
         expected = canonical_shapes(self.shapes)
-        report = fit(expected, tensors, checkpoint.source, new_head=new_head)
+        report = match_tensors(expected, tensors, checkpoint.source, new_head=new_head)
         taken = {name: entry for name, entry in tensors.items() if name in expected and name not in report.new}
         new = [flax_name(name, expected[name]) for name in report.new]
-        leaves = read_arrays(taken, dtype) | self.starting_values(new, dtype)
+        leaves = read_arrays(taken, dtype) | self.initial_values(new, dtype)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
         return flax_tree({name: leaves[name] for name in self.shapes})
 
     @property
     def _is_rooted(self) -> bool:
-        """Whether the encoder is under "beit."."""
+        """True if the encoder is under "beit."."""
         return any(name.startswith(f"{self.base_model_prefix}.") for name in self.shapes)
 
     def save_pretrained(

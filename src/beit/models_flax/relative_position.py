@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from beit.geometry import Grid, bias_offsets, num_relative_positions, relative_position_index
 from beit.geometry.resampling import bias_weights
-from beit.models_flax.linear import UNSET
+from beit.models_flax.uninitialised import UNSET
 
 
 @lru_cache(maxsize=16)

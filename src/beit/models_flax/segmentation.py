@@ -86,8 +86,8 @@ class FlaxBeitForSemanticSegmentation(FlaxBeitPreTrainedModel):
     """BEiT with UperNet on four of its layers, which the published Flax models never had.
 
     The batch norms of its heads have running statistics, which lie in `params` beside what is learned, as files have
-    them. Nothing learns them: their gradient is 0, and an optimiser should leave them alone (`learned` tells which
-    parameters are left). In training the output holds the new ones:
+    them. They are not trained: their gradient is 0, and an optimiser should leave them alone (`learned` marks the
+    others). In training the output holds the new ones:
 
         output = model(pixel_values, labels, params=params, dropout_rng=key, train=True)
         params = model.with_batch_stats(params, output.batch_stats)

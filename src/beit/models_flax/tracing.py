@@ -1,4 +1,4 @@
-"""What JAX needs to know of our outputs, so that `jit`, `grad`, `vmap` and `pmap` return them."""
+"""Registration of outputs as pytrees, so that `jit`, `grad`, `vmap` and `pmap` return them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from beit import outputs
 
 
 def register_outputs() -> None:
-    """Tell JAX that an output of a Flax model is its fields."""
+    """Register every output of the Flax models with JAX as a pytree of its fields."""
     for kind in outputs.FlaxOutput.__subclasses__():
         register_dataclass(kind, data_fields=[field.name for field in fields(kind)], meta_fields=[])

@@ -1,4 +1,4 @@
-"""Parameters as a tree, as users and Flax keep them, and as one mapping of names that are joined by dots."""
+"""Parameters as a pytree, as users and Flax keep them, and as one flat mapping of names joined by dots."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def joined(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_statistic(name: str) -> bool:
-    """Tell whether a leaf is a running statistic of a batch norm, which nothing learns."""
+    """Return whether a leaf is a running statistic of a batch norm, which is not trained."""
     return name.rpartition(".")[2] in STATISTICS
 
 
 def variables_of(params: Mapping[str, Any]) -> Tree:
-    """Return the collections that a module wants: running statistics apart from what is learned."""
+    """Return the collections that a module takes: trainable parameters and running statistics."""
     leaves = joined(params)
     statistics = {name: jax.lax.stop_gradient(leaf) for name, leaf in leaves.items() if is_statistic(name)}
     learned = {name: leaf for name, leaf in leaves.items() if name not in statistics}
@@ -40,7 +40,7 @@ def variables_of(params: Mapping[str, Any]) -> Tree:
 
 
 def params_of(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the leaves of all collections by name, the statistics beside what is learned."""
+    """Return the leaves of all collections by name, the statistics beside the trainable parameters."""
     return {name: leaf for collection in variables.values() for name, leaf in joined(collection).items()}
 
 

@@ -1,4 +1,4 @@
-"""The two heads of semantic segmentation: UperNet, and the auxiliary FCN of training.
+"""Heads of semantic segmentation: UperNet, and the auxiliary FCN of training.
 
 Legend: B batch, C channels, K classes; y x rows and columns of a map; n source length, m target length of one axis.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from beit.config_checks import check_auxiliary_width
 from beit.models_flax.layers import BatchNorm
-from beit.models_flax.linear import Conv
+from beit.models_flax.uninitialised import Conv
 
 
 class ConvBlock(nn.Module):
@@ -37,7 +37,7 @@ class ConvBlock(nn.Module):
 
 
 class ConvBlocks(nn.Module):
-    """Blocks "0", "1", ...: one for each of several maps."""
+    """Blocks "0", "1", ..., one for each of several maps."""
 
     channels: int
     kernel_size: int
@@ -51,7 +51,7 @@ class ConvBlocks(nn.Module):
 
 
 class ConvChain(nn.Module):
-    """Blocks "0", "1", ... one after the other."""
+    """Blocks "0", "1", ... applied in sequence."""
 
     channels: int
     count: int
@@ -66,7 +66,7 @@ class ConvChain(nn.Module):
 
 
 class PooledBlock(nn.Module):
-    """A map at a coarser resolution, then a block, "1" after the pooling that is "0" elsewhere."""
+    """Pooling to a coarser resolution, then a block, named "1" because the pooling is "0" in PyTorch."""
 
     scale: int
     dtype: Any = jnp.float32
@@ -79,7 +79,7 @@ class PooledBlock(nn.Module):
 
 
 class PooledBlocks(nn.Module):
-    """What is seen at a few fixed resolutions (PSPNet, arXiv 1612.01105)."""
+    """Pyramid pooling: a map at a few fixed resolutions (PSPNet, arXiv 1612.01105)."""
 
     scales: Sequence[int]
     dtype: Any = jnp.float32
@@ -96,7 +96,7 @@ class UperHead(nn.Module):
     Attributes:
         classes: Number of classes K.
         pool_scales: Side lengths that the coarsest map is pooled to.
-        dtype: What is computed in.
+        dtype: Type of the computation.
     """
 
     classes: int
@@ -127,7 +127,7 @@ class FCNHead(nn.Module):
         classes: Number of classes K.
         convs: Number of convolutions before the classifier.
         concat_input: Whether the classifier also sees the incoming map.
-        dtype: What is computed in.
+        dtype: Type of the computation.
     """
 
     channels: int

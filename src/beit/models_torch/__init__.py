@@ -1,4 +1,4 @@
-"""The models in PyTorch."""
+"""BEiT models in PyTorch."""
 
 from beit.models_torch.backbone import BeitBackbone
 from beit.models_torch.classification import BeitForImageClassification

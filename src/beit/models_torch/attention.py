@@ -51,7 +51,7 @@ class SelfAttention(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: what every head gathers, projected together."""
+    """Multi-head self-attention with its output projection."""
 
     def __init__(
         self, dim: int, heads: int, grid: Grid | None = None, dropout: float = 0.0, out_dropout: float = 0.0
@@ -82,7 +82,7 @@ class Attention(nn.Module):
 
 
 def _projection(dim: int, bias: bool) -> nn.Linear:
-    """Return a linear layer; the bias is 0 at once, so that it takes no random numbers."""
+    """Return a linear layer; the bias starts at 0, so that it takes no random numbers."""
     layer = nn.Linear(dim, dim, bias=False)
     if bias:
         layer.bias = nn.Parameter(torch.zeros(dim))

@@ -1,4 +1,4 @@
-"""What all models share but loading and saving: their config, starting values, device, size, memory settings."""
+"""Base class of all models: config, initialisation, device, size and activation checkpointing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from beit.weights import LoadReport
 
 Output = TypeVar("Output", bound=ModelOutput)
 HALF_PRECISION = (torch.float16, torch.bfloat16)
-SMALLEST_HALF_EPS = 1e-7  # what float16 can still tell from 0
+SMALLEST_HALF_EPS = 1e-7  # the smallest that float16 does not round to 0
 
 
 class BeitBase(nn.Module):
@@ -36,12 +36,12 @@ class BeitBase(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device of the parameters."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the parameters."""
+        """Data type of the parameters."""
         return next(self.parameters()).dtype
 
     @property
@@ -69,7 +69,7 @@ class BeitBase(nn.Module):
 
     @property
     def is_gradient_checkpointing(self) -> bool:
-        """Whether activations are computed again in the backward pass instead of kept."""
+        """True if activations are computed again in the backward pass instead of kept."""
         return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
 
     def activation_checkpointing_enable(
@@ -121,13 +121,13 @@ class BeitBase(nn.Module):
                 setattr(module, "checkpoint_every", every)  # noqa: B010
 
     def initialise_weights(self, *modules: nn.Module) -> None:
-        """Give the parameters of some modules (default: all) their starting values."""
+        """Initialise the parameters of some modules (default: all)."""
         if any(parameter.is_meta for parameter in self.parameters()):
             return  # there is no memory yet: the values come from a file, and what it lacks is initialised then
         self._initialise(modules or (self,))
 
     def _initialise(self, modules: Sequence[nn.Module]) -> None:
-        from beit.models_torch.initialisation import initialise  # it knows the layers, which know nothing of it
+        from beit.models_torch.initialisation import initialise  # it imports the layers, which must not import it
 
         for module in modules:
             initialise(module, self.config.initializer_range)
@@ -143,7 +143,7 @@ class BeitBase(nn.Module):
         return self
 
     def warn_of_tiny_eps(self) -> None:
-        """Say that an epsilon vanishes in half precision, where it no longer keeps a layer norm from dividing by 0."""
+        """Warn of an epsilon that is 0 in half precision, where a layer norm may then divide by 0."""
         if self.dtype in HALF_PRECISION and self.config.layer_norm_eps < SMALLEST_HALF_EPS:
             warnings.warn(
                 f"layer_norm_eps {self.config.layer_norm_eps} is 0 in {self.dtype}; the original code uses 1e-6: load "

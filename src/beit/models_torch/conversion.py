@@ -1,4 +1,4 @@
-"""From any layout into another, tensor by tensor, bit by bit.
+"""Conversion of a checkpoint from any layout into another, bit by bit.
 
 Legend: S = 1 + N tokens.
 """
@@ -20,7 +20,8 @@ from beit.errors import CheckpointError, ConfigError
 from beit.files import atomic_stream, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, torch_dtype, write_safetensors
+from beit.models_torch.device import DTYPES
+from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, write_safetensors
 from beit.weights import (
     CONFIG_KEY,
     FLAX,
@@ -32,11 +33,11 @@ from beit.weights import (
     TIMM,
     WEIGHTS_NAME,
     LoadReport,
-    check_request,
-    file_facts,
-    fit,
-    fitted,
+    adapt_tensors,
+    check_arguments,
+    file_metadata,
     flax_tree,
+    match_tensors,
     open_checkpoint,
     timm_config,
     with_root,
@@ -52,7 +53,7 @@ def convert(
     destination: str | Path,
     to: str,
     *,
-    dtype: torch.dtype | str = "auto",
+    precision: str = "auto",
     bias_resize: str = "cubic",
     hub: HubOptions | None = None,
     **overrides: Any,
@@ -60,17 +61,17 @@ def convert(
     """Write a checkpoint in another layout.
 
     Args:
-        source: Anything that `from_pretrained` loads.
+        source: Any name or path that `from_pretrained` loads.
         destination: A folder for "hf", "timm" and "flax"; a file for "unilm".
         to: "hf" (config.json and model.safetensors), "timm" (the same file names, timm's content), "unilm" (the
             original `.pth`) or "flax" (config.json and flax_model.msgpack).
-        dtype: Type of the written tensors; "auto" keeps the type, and with it every bit.
+        precision: Of the written tensors: "fp32", "bf16" or "fp16"; "auto" keeps their type, and with it every bit.
         bias_resize: How relative position bias is resized if `image_size` is given.
         hub: How the hub is used.
         **overrides: Options that win over the checkpoint's config, such as `image_size=384`.
 
     Returns:
-        What was changed and left out on the way.
+        The tensors that were resized, adapted or left out.
 
     Raises:
         CheckpointError: If the source cannot be read, or the layout has no place for one of its tensors.
@@ -79,19 +80,21 @@ def convert(
     """
     if to not in WRITERS:
         raise ConfigError(f"there is no layout {to!r} to convert to; expected one of {list(WRITERS)}")
-    check_request(BeitConfig, overrides, False, bias_resize)
+    if precision != "auto" and precision not in DTYPES:
+        raise ConfigError(f"precision is {precision!r}; expected one of auto, {', '.join(DTYPES)}")
+    check_arguments(BeitConfig, overrides, False, bias_resize)
     checkpoint = open_checkpoint(source, hub, overrides=overrides)
     config = BeitConfig.from_dict(checkpoint.options, **overrides)
     config.architectures = [checkpoint.architecture]
     before = BeitConfig.from_dict(checkpoint.options)
-    entries, adapted, resized = fitted(checkpoint.tensors, before, config, bias_resize, rooted=True)
+    entries, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, rooted=True)
     unexpected = [name for name in entries if ".cls_pt_layers." in f".{name}"]  # only BEiT v2's pre-training uses them
     entries = {name: entry for name, entry in entries.items() if name not in unexpected}
     checkpoint.check_sizes(before, config)
     _check_whole(config, entries, checkpoint.source)
     tensors = {name: read_tensor(entry) for name, entry in entries.items()}
-    if dtype != "auto":
-        wanted = torch_dtype(dtype, checkpoint.dtype)
+    if precision != "auto":
+        wanted = DTYPES[precision]
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
     WRITERS[to](Path(destination), config, tensors)
     if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:
@@ -111,13 +114,13 @@ def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) ->
     kind = getattr(models, name)
     with torch.device("meta"):
         own = state_of(kind(config))
-    fit(shapes_of(with_root(own, wanted=True)), entries, source)
+    match_tensors(shapes_of(with_root(own, wanted=True)), entries, source)
 
 
 def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
     bare = config.architectures in (["BeitModel"], ["BeitBackbone"])
     write_safetensors(folder / WEIGHTS_NAME, HUGGING_FACE.from_canonical(with_root(tensors, wanted=not bare)))
-    write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
+    write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 
 def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
@@ -157,7 +160,7 @@ def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
         half = whole.dtype == torch.bfloat16  # numpy has no such type: its bits are written
         leaves[name] = (whole.view(torch.uint16).numpy(), "bfloat16") if half else whole.numpy()
     write_msgpack(folder / FLAX_FILE, flax_tree(leaves))
-    write_text(folder / CONFIG_NAME, config.to_json_string(**_file_facts(tensors)))
+    write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 
 WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
@@ -168,5 +171,5 @@ WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
 }
 
 
-def _file_facts(tensors: Tensors) -> dict[str, str | None]:
-    return file_facts(dtype_name(tensors["beit.embeddings.cls_token"].dtype))
+def _file_metadata(tensors: Tensors) -> dict[str, str | None]:
+    return file_metadata(dtype_name(tensors["beit.embeddings.cls_token"].dtype))

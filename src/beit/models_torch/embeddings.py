@@ -1,4 +1,4 @@
-"""From pixels to tokens: patches, the mask token, [CLS] and absolute positions.
+"""Embeddings of pixels as tokens: patches, the mask token, [CLS] and absolute positions.
 
 Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden.
 """

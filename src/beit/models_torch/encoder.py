@@ -18,7 +18,7 @@ from beit.outputs import BaseModelOutput
 
 
 class EncoderLayer(nn.Module):
-    """x + scale(attention(norm(x))), then x + scale(feed_forward(norm(x))): the paper's pre-norm block."""
+    """Pre-norm transformer layer: x + scale(attention(norm(x))), then x + scale(feed_forward(norm(x)))."""
 
     def __init__(self, config: BeitConfig, grid: Grid, drop_path: float) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """All layers, and the relative position bias that they share in pre-training."""
+    """Stack of all layers, with the relative position bias that they share in pre-training."""
 
     def __init__(self, config: BeitConfig, grid: Grid) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Encoder(nn.Module):
         )
 
     def relative_positions(self, grid: Grid, device: torch.device) -> tuple[Positions | None, Tensor | None]:
-        """Return what every layer is told of positions on a grid: their index, and the shared bias (1, H, S, S)."""
+        """Return the positions on a grid that every layer needs, and the shared bias (1, H, S, S)."""
         # computed in every call, for all layers: it costs little, and a buffer of it could be lost or go stale
         positions = Positions(grid, position_index(grid, device)) if self.biased else None
         shared = self.relative_position_bias

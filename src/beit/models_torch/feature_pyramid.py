@@ -1,4 +1,4 @@
-"""Four maps of different resolution from four layers of an encoder that has only one.
+"""Feature pyramid: four maps of different resolution from four layers of an encoder that has only one.
 
 Legend: B batch, D hidden, y x rows and columns of the patch grid.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 def feature_pyramid(
     dim: int, batch_norm_eps: float = 1e-5
 ) -> tuple[nn.Sequential, nn.Sequential, nn.Identity, nn.MaxPool2d]:
-    """Return what scales four maps (B, D, y, x) by 4, 2, 1 and 1/2.
+    """Return the modules that scale four maps (B, D, y, x) by 4, 2, 1 and 1/2.
 
     Source: arXiv 2106.08254, section 3.2; `fpn1` to `fpn4` of the original implementation.
     """
@@ -26,5 +26,5 @@ def feature_pyramid(
 
 
 def as_map(tokens_BSD: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return patch tokens as a map (B, D, y, x); [CLS] has no place in it."""
+    """Return patch tokens as a map (B, D, y, x); [CLS] is left out."""
     return tokens_BSD[:, 1:].transpose(1, 2).unflatten(2, grid)

@@ -1,4 +1,4 @@
-"""How every parameter starts, as one table.
+"""Initialisation of every parameter, as one table.
 
 | parameter                               | value                                         | source              |
 |-----------------------------------------|-----------------------------------------------|---------------------|
@@ -29,7 +29,7 @@ CLASSIFIER_SCALE = 0.001
 
 
 def initialise(model: nn.Module, std: float) -> None:
-    """Give every parameter below `model` its starting value, from torch's global random generator."""
+    """Initialise every parameter below `model` from torch's global random generator."""
     drawn: set[nn.Module] = set()
     for module in model.modules():
         if isinstance(module, SelfAttention):
@@ -74,7 +74,7 @@ def _initialise_module(module: nn.Module, std: float) -> None:
 
 
 def shrink(classifier: nn.Module) -> None:
-    """Let a classification head start near zero."""
+    """Scale a classification head down, so that it starts near zero."""
     with torch.no_grad():
         for parameter in classifier.parameters():
             parameter.mul_(CLASSIFIER_SCALE)
@@ -85,7 +85,7 @@ def _truncated_normal(tensor: Tensor, std: float) -> None:
 
 
 def rescale_outputs(layers: nn.ModuleList, first: int = 1) -> None:
-    """Divide what layers l = first, first + 1, ... add to the residual stream by sqrt(2 l)."""
+    """Divide the output projections of layers l = first, first + 1, ... by sqrt(2 l)."""
     with torch.no_grad():
         for number, layer in enumerate(layers, start=first):
             layer.get_parameter("attention.output.dense.weight").div_((2 * number) ** 0.5)

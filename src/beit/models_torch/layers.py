@@ -74,7 +74,7 @@ class Intermediate(nn.Module):
 
     @property
     def has_plain_gelu(self) -> bool:
-        """Whether the activation is GELU by the error function, and a kernel may compute it."""
+        """True if the activation is GELU by the error function, and a kernel may compute it."""
         act = self.intermediate_act_fn
         return isinstance(act, nn.Module) and kernels.is_plain(act, nn.GELU) and act.approximate == "none"
 

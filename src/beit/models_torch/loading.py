@@ -1,4 +1,4 @@
-"""From an opened checkpoint into a model: device, type, memory and values."""
+"""Transfer of an opened checkpoint into a model: device, type, memory and values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from beit.errors import ConfigError
 from beit.files import atomic_file
 from beit.models_torch.device import pick_device
-from beit.weights import Entry, LoadReport, StoredTensor, open_safetensors
-from beit.weights.fit import Shape
+from beit.weights import Entry, LazyTensor, LoadReport, open_safetensors
+from beit.weights.match import Shape
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -55,7 +55,7 @@ def torch_dtype(wanted: torch.dtype | str | None, stored: str) -> torch.dtype:
 
 
 def give_memory(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Give memory, not yet values, to the parameters and buffers of a model that was built on the meta device."""
+    """Allocate the parameters and buffers of a model that was built on the meta device."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             empty = torch.empty(parameter.shape, device=device, dtype=dtype)
@@ -81,7 +81,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Entry], report: LoadReport) -> None:
-    """Copy the values of a checkpoint into a model, one tensor at a time; what is new keeps its values."""
+    """Copy the values of a checkpoint into a model, one tensor at a time; new parameters keep their values."""
     names = own.keys() & tensors.keys() - set(report.new)
     with torch.no_grad():
         # the largest first: while it lies in memory twice, little else lies there at all
@@ -93,7 +93,7 @@ def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Entry], report: LoadRe
 
 
 def _takes_bytes(tensor: Tensor, entry: Entry) -> bool:
-    """Tell whether the bytes of a file can be read straight into the memory of a tensor."""
+    """Return whether the bytes of a file can be read straight into the memory of a tensor."""
     plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu" and tensor.is_contiguous()
     return plain and entry.is_plain and dtype_name(tensor.dtype) == entry.dtype and tensor.numel() > 0
 
@@ -104,7 +104,7 @@ def _read_into(tensor: Tensor, entry: Entry) -> None:
     torch.autograd.graph.increment_version(tensor)  # autograd did not see the change
 
 
-def read_tensor(entry: Entry | StoredTensor) -> Tensor:
+def read_tensor(entry: Entry | LazyTensor) -> Tensor:
     """Read one tensor of a checkpoint in the type that it has there."""
     tensor = torch.from_numpy(entry.read())
     return tensor.view(torch.bfloat16) if entry.read_dtype == "bfloat16" else tensor
@@ -123,9 +123,9 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str
     """Write a safetensors file, whole or not at all.
 
     Args:
-        path: Where.
+        path: The file.
         tensors: By name.
-        kind: What readers are told about its origin, as transformers asks for; None: nothing.
+        kind: The "format" in the metadata of the file, as transformers asks for; None: no metadata.
 
     Raises:
         StorageError: If the disk is full; an earlier file is untouched.

@@ -1,4 +1,4 @@
-"""BeitForMaskedImageModeling: predict the visual tokens of masked patches.
+"""BeitForMaskedImageModeling: prediction of the visual tokens of masked patches.
 
 Legend: B batch, C channels, N patches, M masked patches of the batch, S = 1 + N tokens, D hidden, V codebook size.
 """
@@ -76,7 +76,7 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
         return self.as_requested(output, return_dict)
 
     def masked_logits(self, pixel_values: Tensor, bool_masked_pos: Tensor, places: Tensor | None = None) -> Tensor:
-        """Return the logits of masked patches alone: what pre-training needs.
+        """Return the logits of masked patches alone, as pre-training needs them.
 
         At 40 % masking this saves 60 % of the head, by far the widest layer of the model.
 

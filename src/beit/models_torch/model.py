@@ -1,4 +1,4 @@
-"""BeitModel: pixels to tokens, without a head for any task.
+"""BeitModel: the encoder, without a head for any task.
 
 Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden, H heads, L layers.
 """

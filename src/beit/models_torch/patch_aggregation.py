@@ -1,4 +1,4 @@
-"""Patch aggregation: the second pre-training head of BEiT v2, which teaches [CLS] to sum up the picture.
+"""Patch aggregation: the second pre-training head of BEiT v2, which trains [CLS] to summarise the picture.
 
 Legend: B batch, C channels, N patches, M masked patches of the batch, S = 1 + N tokens, D hidden, V codebook size.
 """
@@ -15,13 +15,13 @@ from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling, 
 
 
 class PatchAggregation(nn.Module):
-    """A few layers that see the patches of an early layer and the [CLS] of the last one, and predict the same tokens.
+    """Second head: layers on the patches of an early layer and the [CLS] of the last one, with the same targets.
 
     What the early patches lack has to come through [CLS]. The prediction shares norm and head with the model, and the
     layers are thrown away after pre-training.
 
     Args:
-        model: What is pre-trained.
+        model: The model that is pre-trained.
         early_layer: Layer l whose patches are seen, 1 to the model's depth.
         layers: Layers of the head.
 
@@ -58,7 +58,7 @@ class PatchAggregation(nn.Module):
         """Return the logits of masked patches, (M, V) each: the model's own, and those of the aggregated patches.
 
         Args:
-            model: What is pre-trained.
+            model: The model that is pre-trained.
             pixel_values: (B, C, height, width), normalised.
             bool_masked_pos: (B, N); True = hidden from the model.
             places: (B, m), the patches to predict; default: the masked ones.

@@ -1,4 +1,4 @@
-"""Loading and saving, which all models share."""
+"""Loading and saving of all models."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from beit.weights import (
     Checkpoint,
     LoadReport,
     PublishedArguments,
-    check_request,
-    file_facts,
-    fit,
-    fitted,
+    adapt_tensors,
+    check_arguments,
+    file_metadata,
+    match_tensors,
     open_checkpoint,
 )
 
@@ -44,7 +44,7 @@ logger = logging.getLogger("beit")
 
 
 class BeitPreTrainedModel(BeitBase):
-    """Base of all BEiT models: what is loaded and saved.
+    """Base of all BEiT models, with loading and saving.
 
     Attributes:
         config: All options.
@@ -89,13 +89,13 @@ class BeitPreTrainedModel(BeitBase):
             config: Use this config (or that of this folder) instead of the checkpoint's own.
             dtype: Type of the parameters: float32 by default, "auto" for that of the checkpoint. `torch_dtype` means
                 the same.
-            device: Where the model goes; tensors are read straight to it.
+            device: Device of the model; tensors are read straight to it.
             bias_resize: How relative position bias is resized if `image_size` differs from the checkpoint's: "cubic"
                 (the authors' method), "linear" (timm's) or "bilinear" (as at run time).
             revision: Branch, tag or commit on the hub.
             token: Access token for the hub.
             cache_dir: Where downloads are kept; the ordinary cache of the hub by default.
-            local_files_only: Use nothing but what is already downloaded.
+            local_files_only: Use only files that are already downloaded.
             force_download: Download again.
             subfolder: Folder inside the folder or repository.
             output_loading_info: Return (model, info) instead of the model; info maps "missing_keys",
@@ -116,7 +116,7 @@ class BeitPreTrainedModel(BeitBase):
         dtype = dtype if asked.torch_dtype is None else asked.torch_dtype
         token = token if asked.use_auth_token is None else asked.use_auth_token
         arguments = cls._own_arguments(overrides)
-        check_request(cls.config_class, overrides, config is not None, bias_resize)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
             config = cls.config_class.from_pretrained(config)
@@ -145,7 +145,7 @@ class BeitPreTrainedModel(BeitBase):
             ConfigError: If the config or an option is invalid.
         """
         arguments = cls._own_arguments(overrides)
-        check_request(cls.config_class, overrides, config is not None, bias_resize)
+        check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config
         new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
         model = cls._built(wanted, arguments, checkpoint, bias_resize, as_device(device), dtype, new_head)
@@ -164,13 +164,13 @@ class BeitPreTrainedModel(BeitBase):
         dtype: torch.dtype | str | None,
         new_head: bool,
     ) -> Self:
-        """Build the model without memory, check that everything fits, then give memory and values."""
+        """Build the model on the meta device, match it with the checkpoint, then allocate and fill it."""
         before = cls.config_class.from_dict(checkpoint.options)
         checkpoint.check_sizes(before, config)
         with torch.device("meta"):
             model = cls(config, **arguments)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
-        report = fit(shapes_of(state_of(model)), tensors, checkpoint.source, new_head=new_head)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
+        report = match_tensors(shapes_of(state_of(model)), tensors, checkpoint.source, new_head=new_head)
         give_memory(model, device, torch_dtype(dtype, checkpoint.dtype))
         owners = {name.rpartition(".")[0] for name in report.new}
         if owners:
@@ -182,13 +182,13 @@ class BeitPreTrainedModel(BeitBase):
 
     @classmethod
     def _own_arguments(cls, overrides: dict[str, Any]) -> dict[str, Any]:
-        """Take the arguments of this class, beside its config, out of what was given."""
+        """Remove the constructor arguments of this class, beside its config, from the overrides and return them."""
         own = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "config")]
         return {name: overrides.pop(name) for name in own if name in overrides}
 
     @property
     def _is_rooted(self) -> bool:
-        """Whether the encoder is under "beit."."""
+        """True if the encoder is under "beit."."""
         return hasattr(self, self.base_model_prefix)
 
     def load_weights(self, source: str | Path, strict: bool = False) -> None:
@@ -199,9 +199,9 @@ class BeitPreTrainedModel(BeitBase):
         """
         checkpoint = open_checkpoint(source, config=self.config)
         before = self.config_class.from_dict(checkpoint.options)
-        tensors, adapted, resized = fitted(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
+        tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
         own = state_of(self)
-        report = fit(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
+        report = match_tensors(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
         fill(own, tensors, report)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
 
@@ -240,8 +240,8 @@ class BeitPreTrainedModel(BeitBase):
         if kwargs and not push_to_hub:
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
         self.config.architectures = [type(self).__name__]
-        # fails, if it does, before anything is written
-        options = self.config.to_json_string(**file_facts(dtype_name(self.dtype)))
+        # first, since a config that JSON cannot hold must fail before a file is written
+        options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
         write_safetensors(folder / WEIGHTS_NAME, HUGGING_FACE.from_canonical(canonical))

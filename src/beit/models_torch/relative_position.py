@@ -20,7 +20,7 @@ CACHE_BYTES = 32 * 2**20
 
 
 class Positions(NamedTuple):
-    """Where the tokens of a batch lie: the patch grid, and the table row (S, S) of every pair of tokens."""
+    """Positions of the tokens of a batch: the patch grid, and the table row (S, S) of every pair of tokens."""
 
     grid: Grid
     index_SS: Tensor
@@ -44,15 +44,15 @@ def position_index(grid: Grid, device: torch.device | None = None) -> Tensor:
     return torch.cat((cls_row.unsqueeze(0), patch_rows))
 
 
-class Kept(NamedTuple):
-    """A bias that was looked up, and what it was looked up from."""
+class CachedBias(NamedTuple):
+    """Cached bias, with the grid and the table that it was looked up from."""
 
     grid: Grid
     table: Tensor
     bias_1HSS: Tensor
 
     def is_of(self, table: Tensor, grid: Grid) -> bool:
-        """Return whether the bias is that of this grid, and the table has the same values and type still."""
+        """Return whether the bias is that of this grid, and the table still has the same values and type."""
         return self.grid == grid and self.table.dtype == table.dtype and torch.equal(self.table, table)
 
 
@@ -69,23 +69,23 @@ class RelativePositionBias(nn.Module):
         super().__init__()
         self.grid = grid
         self.relative_position_bias_table = nn.Parameter(torch.zeros(num_relative_positions(grid), heads))
-        self._kept: Kept | None = None
+        self._cached: CachedBias | None = None
 
     def forward(self, positions: Positions) -> Tensor:
         """Return the additive attention mask (1, H, S, S)."""
-        if not self._may_keep(positions):
+        if not self._may_cache(positions):
             return self._look_up(positions)
-        kept = self._kept  # read once: another thread may replace it
-        if kept is None or not kept.is_of(self.relative_position_bias_table, positions.grid):
+        cached = self._cached  # read once: another thread may replace it
+        if cached is None or not cached.is_of(self.relative_position_bias_table, positions.grid):
             # ordinary tensors, also when the caller is in inference mode: a later call may need them for gradients
             with torch.inference_mode(False), torch.no_grad():
                 bias_1HSS = self._look_up(Positions(positions.grid, positions.index_SS.clone()))
-                kept = Kept(positions.grid, self.relative_position_bias_table.detach().clone(), bias_1HSS)
-            self._kept = kept
-        return kept.bias_1HSS
+                cached = CachedBias(positions.grid, self.relative_position_bias_table.detach().clone(), bias_1HSS)
+            self._cached = cached
+        return cached.bias_1HSS
 
-    def _may_keep(self, positions: Positions) -> bool:
-        """Return whether the bias of this call may be kept for later ones."""
+    def _may_cache(self, positions: Positions) -> bool:
+        """Return whether the bias of this call may be cached for later ones."""
         table, tokens = self.relative_position_bias_table, positions.index_SS.shape[0]
         if self.training or torch.compiler.is_compiling():
             return False
@@ -114,22 +114,22 @@ class RelativePositionBias(nn.Module):
         resized_1Hyx = functional.interpolate(offsets_1Hyx, size=bias_offsets(grid), mode="bilinear")
         return torch.cat((resized_1Hyx.flatten(2)[0].T, table[-3:]))
 
-    def drop_kept(self) -> None:
-        """Forget the bias that was looked up."""
-        self._kept = None
+    def drop_cache(self) -> None:
+        """Drop the cached bias."""
+        self._cached = None
 
     def train(self, mode: bool = True) -> RelativePositionBias:
         """Switch between training and evaluation."""
-        self.drop_kept()
+        self.drop_cache()
         return super().train(mode)
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:  # .to(), .half(), .cuda(), ...
-        self.drop_kept()
+        self.drop_cache()
         return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.drop_kept()
+        self.drop_cache()
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:  # copies and pickles hold no bias
-        return {**self.__dict__, "_kept": None}
+        return {**self.__dict__, "_cached": None}

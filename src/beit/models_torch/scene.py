@@ -1,4 +1,4 @@
-"""A whole picture, of any size, to the class of every pixel: windows, scales, the mirror image, in bounded memory.
+"""Segmentation of a picture of any size in bounded memory: windows, scales, the mirror image.
 
 Legend: C channels, K classes, H x W pixels of the picture, h x w pixels of the picture at another scale.
 """
@@ -24,16 +24,17 @@ from beit.models_torch.segmentation import BeitForSemanticSegmentation
 from beit.models_torch.sliding_window import Windows, windowed_logits
 
 FILE_NAME = "scene_inference.json"
+_EXPECTED = "the settings that training wrote"
 _REMEDY = "train again, or remove it for the published settings"
 _MOST_IN_MEMORY = 2**28  # bytes of scores; more go to a temporary file
 
 
 @dataclass(frozen=True)
 class SceneInference:
-    """How a picture is segmented; saved beside a model that was trained here.
+    """Settings of segmentation of a whole picture; saved beside a model that was trained here.
 
     Attributes:
-        windows: How it is divided; None: not at all.
+        windows: Size and stride of the windows; None: one window.
         shorter_side: Length of its shorter side at scale 1, in pixels; None: its own.
         scales: Factors on that size, over which probabilities are averaged.
         flip: Whether to average over the mirror image too.
@@ -55,7 +56,7 @@ class SceneInference:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, image_hw: tuple[int, int], **options: Any) -> Self:
-        """Read how a model was measured when it was trained.
+        """Read the settings by which a model was evaluated in training.
 
         A model without such a file is shown pictures whose shorter side is that of its input, in windows of its input
         that move by two thirds, as the published ones were measured.
@@ -63,7 +64,7 @@ class SceneInference:
         Args:
             folder: Folder of the model.
             image_hw: Size of its input, in pixels.
-            **options: What wins over the file.
+            **options: Settings that win over the file.
 
         Raises:
             ConfigError: If the file is damaged.
@@ -73,11 +74,11 @@ class SceneInference:
             strides = max(1, image_hw[0] * 2 // 3), max(1, image_hw[1] * 2 // 3)
             published: dict[str, Any] = {"windows": Windows(image_hw, strides), "shorter_side": min(image_hw)}
             return cls(**{**published, **options})
-        saved = read_json(file, "what training wrote", _REMEDY)
+        saved = read_json(file, _EXPECTED, _REMEDY)
         try:
             return cls(**{**_fields(saved), **options})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"{file} is damaged: {error}; expected what training wrote; {_REMEDY}") from None
+            raise ConfigError(f"{file} is damaged: {error}; expected {_EXPECTED}; {_REMEDY}") from None
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write it into the folder of a model.
@@ -93,42 +94,42 @@ class SceneInference:
         return max(1, round(height * factor)), max(1, round(width * factor))
 
     def pixels(self, picture: Image.Image, hw: tuple[int, int]) -> Tensor:
-        """Return what the model sees of a picture at a size, (C, h, w), normalised."""
+        """Return the model input of a picture at a size, (C, h, w), normalised."""
         size = hw[1], hw[0]
         shown = picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
         return torch.from_numpy(normalise(to_unit_array(shown), self.mean, self.std))
 
 
-def _fields(told: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that a saved file tells."""
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-    if told["windows"] is not None:
-        fields["windows"] = Windows(tuple(told["windows"]["size_hw"]), tuple(told["windows"]["stride_hw"]))
+def _fields(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields in the content of a saved file."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    if saved["windows"] is not None:
+        fields["windows"] = Windows(tuple(saved["windows"]["size_hw"]), tuple(saved["windows"]["stride_hw"]))
     return fields
 
 
 @torch.inference_mode()
-def segment_scene(model: BeitForSemanticSegmentation, picture: Image.Image, how: SceneInference) -> Tensor:
+def segment_scene(model: BeitForSemanticSegmentation, picture: Image.Image, settings: SceneInference) -> Tensor:
     """Return the class of every pixel (H, W), int64, on the CPU.
 
     Args:
         model: A segmentation model, in evaluation mode.
         picture: An RGB picture of any size.
-        how: Windows, scales, mirror image.
+        settings: Windows, scales, mirror image.
     """
     hw = picture.height, picture.width
-    plain = how.scales == (1.0,) and not how.flip and how.size(*hw, 1.0) == hw
+    plain = settings.scales == (1.0,) and not settings.flip and settings.size(*hw, 1.0) == hw
     labels_HW = torch.empty(hw, dtype=torch.int64)
     if plain:
-        pixels_CHW = how.pixels(picture, hw).to(model.device)
-        for strip in windowed_logits(model, pixels_CHW, how.windows):
+        pixels_CHW = settings.pixels(picture, hw).to(model.device)
+        for strip in windowed_logits(model, pixels_CHW, settings.windows):
             labels_HW[strip.rows, strip.columns] = strip.logits.argmax(dim=0).cpu()
         return labels_HW
-    total_KHW = _room(model.config.num_labels, *hw)
-    for scale in how.scales:
-        pixels_Chw = how.pixels(picture, how.size(*hw, scale)).to(model.device)
-        for flipped in (False, True) if how.flip else (False,):
-            _add_probabilities(total_KHW, model, pixels_Chw, how.windows, flipped)
+    total_KHW = _zeros(model.config.num_labels, *hw)
+    for scale in settings.scales:
+        pixels_Chw = settings.pixels(picture, settings.size(*hw, scale)).to(model.device)
+        for flipped in (False, True) if settings.flip else (False,):
+            _add_probabilities(total_KHW, model, pixels_Chw, settings.windows, flipped)
     for rows, band_KbW in _rows(total_KHW.split(max(1, 2**22 // (total_KHW.shape[0] * hw[1])), dim=1)):
         labels_HW[rows] = band_KbW.argmax(dim=0)
     return labels_HW
@@ -142,7 +143,7 @@ def _add_probabilities(
     flipped: bool,
 ) -> None:
     """Add the probabilities that the model gives at one scale to those of every pixel of the picture."""
-    scores_Khw = _room(len(total_KHW), *pixels_Chw.shape[1:])
+    scores_Khw = _zeros(len(total_KHW), *pixels_Chw.shape[1:])
     shown_Chw = pixels_Chw.flip(2) if flipped else pixels_Chw
     for strip in windowed_logits(model, shown_Chw, windows):
         scores_Khw[:, strip.rows, strip.columns] = strip.logits.cpu()
@@ -159,8 +160,8 @@ def _rows(bands: Any) -> Iterator[tuple[slice, Tensor]]:
         first += band.shape[1]
 
 
-def _room(*shape: int) -> Tensor:
-    """Return zeros, float32; in a temporary file if they are many, which is gone with them."""
+def _zeros(*shape: int) -> Tensor:
+    """Return float32 zeros; many of them lie in a temporary file that is deleted with the tensor."""
     if 4 * np.prod(shape, dtype=np.int64) <= _MOST_IN_MEMORY:
         return torch.zeros(shape)
     with tempfile.TemporaryFile() as file:

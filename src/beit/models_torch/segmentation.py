@@ -92,7 +92,7 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
         return self.as_requested(output, return_dict)
 
     def both_logits(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the scores of both heads: what training needs.
+        """Return the scores of both heads, as training needs them.
 
         Args:
             pixel_values: (B, C, h, w), normalised.

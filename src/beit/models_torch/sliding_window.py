@@ -1,6 +1,6 @@
-"""Scores for every pixel of a picture of any size, from windows that overlap, in bounded memory.
+"""Sliding-window inference: scores for every pixel of a picture of any size, in bounded memory.
 
-Windows are taken row by row along the longer side. What the model says of them is kept as small as it is, and enlarged
+Windows are taken row by row along the longer side. Their scores are kept at the resolution of the model, and enlarged
 a few rows of pixels at a time, as soon as no further window covers those.
 
 Legend: C channels, K classes; H x W pixels of the picture, h x w pixels of a window, y x x a map of scores.
@@ -25,21 +25,21 @@ _ROWS_AT_ONCE = 64  # of the picture, enlarged together
 
 @dataclass(frozen=True)
 class Windows:
-    """How a picture is divided.
+    """Size and stride of the windows that divide a picture.
 
     Attributes:
         size_hw: Height and width of a window, in pixels.
         stride_hw: Distance between windows, in pixels.
 
     Raises:
-        ConfigError: If windows would leave something out.
+        ConfigError: If windows would leave a gap.
     """
 
     size_hw: tuple[int, int]
     stride_hw: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """Check that windows touch."""
+        """Check that windows leave no gap."""
         for size, stride in zip(self.size_hw, self.stride_hw, strict=True):
             if not 1 <= stride <= size:
                 raise ConfigError(f"the stride of a window of {size} pixels is {stride}; expected 1 to {size}")
@@ -57,8 +57,8 @@ class Strip:
     """A finished part of a picture's scores.
 
     Attributes:
-        rows: Which rows of the picture.
-        columns: Which columns.
+        rows: Its rows in the picture.
+        columns: Its columns.
         logits: Mean over the windows that cover a pixel, (K, rows, columns).
     """
 
@@ -91,8 +91,8 @@ def windowed_logits(
         yield from _strips(model, pixels_CHW, windows, turned=False)
 
 
-class _Seen(NamedTuple):
-    """What the model said of a window: its upper left corner, scores (K, y, x), and the size that they are of."""
+class _Scored(NamedTuple):
+    """Scores (K, y, x) of a window, with its upper left corner and its padded size."""
 
     top: int
     left: int
@@ -106,11 +106,11 @@ def _strips(model: BeitForSemanticSegmentation, pixels_CHW: Tensor, windows: Win
     downs, acrosses = windows.starts(height, 0), windows.starts(width, 1)
     size_h, size_w = min(windows.size_hw[0], height), min(windows.size_hw[1], width)
     across_W, down_H = _covers(acrosses, size_w, width), _covers(downs, size_h, height)
-    seen: list[_Seen] = []
+    seen: list[_Scored] = []
     for top, following in zip(downs, [*downs[1:], height], strict=True):
         for left in acrosses:
             window_Chw = pixels_CHW[:, top : top + size_h, left : left + size_w]
-            seen.append(_Seen(top, left, *_scores(model, window_Chw, turned)))
+            seen.append(_Scored(top, left, *_scores(model, window_Chw, turned)))
         for first in range(top, following, _ROWS_AT_ONCE):
             rows = slice(first, min(first + _ROWS_AT_ONCE, following))
             sums_KrW = _sums(seen, rows, (size_h, size_w), width)
@@ -119,7 +119,7 @@ def _strips(model: BeitForSemanticSegmentation, pixels_CHW: Tensor, windows: Win
         seen = [window for window in seen if window.top + size_h > following]
 
 
-def _sums(seen: list[_Seen], rows: slice, size_hw: tuple[int, int], width: int) -> Tensor:
+def _sums(seen: list[_Scored], rows: slice, size_hw: tuple[int, int], width: int) -> Tensor:
     """Return the sum of the enlarged scores (K, rows, W) over the windows that cover some rows of the picture."""
     first = seen[0].logits_Kyx
     sums_KrW = first.new_zeros(len(first), rows.stop - rows.start, width)

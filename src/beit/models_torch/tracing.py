@@ -1,4 +1,4 @@
-"""What torch's tracers need to know of our outputs, so that models can be exported."""
+"""Registration of outputs with torch's tracers, so that models can be exported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from beit.geometry import Grid
 
 
 def register_outputs() -> None:
-    """Tell torch that an output is its fields."""
+    """Register every output class with torch as a dataclass of its fields."""
     for name in sorted(vars(outputs)):
         kind = getattr(outputs, name)
         if isinstance(kind, type) and issubclass(kind, outputs.ModelOutput) and kind is not outputs.ModelOutput:
@@ -18,7 +18,7 @@ def register_outputs() -> None:
 
 
 def is_same(grid: Grid, other: Grid) -> bool:
-    """Tell whether two grids are the same.
+    """Return whether two grids are the same.
 
     A program that is compiled for any size must not ask: the answer would fix its size. There only grids that are the
     same for sure are, and resampling to the same grid changes nothing.

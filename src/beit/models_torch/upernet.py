@@ -1,4 +1,4 @@
-"""The two heads of semantic segmentation: UperNet, and the auxiliary FCN of training.
+"""Heads of semantic segmentation: UperNet, and the auxiliary FCN of training.
 
 Legend: B batch, C channels, K classes; y x rows and columns of a map.
 """
@@ -31,7 +31,7 @@ class ConvBlock(nn.Module):
 
 
 class MergingBlock(ConvBlock):
-    """The same for several maps, all enlarged to the first and put one behind the other, which is never built."""
+    """Convolution block on several maps enlarged to the first and concatenated, without building that map."""
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a map of the height and width of the first."""

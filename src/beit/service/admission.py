@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from beit.service.errors import too_busy
-from beit.service.settings import ServiceSettings
+from beit.settings.serve import ServiceSettings
 
 _UPLOADS = 16  # uploads of the largest size that may lie in memory together
 

@@ -16,7 +16,7 @@ from beit.service.gate import Gate
 from beit.service.page import mount_page
 from beit.service.routes import authorised, model_routes, open_routes, task_routes
 from beit.service.service import Service
-from beit.service.settings import ServiceSettings
+from beit.settings.serve import ServiceSettings
 
 Predictors = Mapping[str, Predictor]
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from beit.service.admission import Admission
 from beit.service.errors import ServiceError, error_response, internal
 from beit.service.metrics import Metrics
-from beit.service.settings import ServiceSettings
+from beit.settings.serve import ServiceSettings
 
 ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # answered also by a service that stops
 SECURITY_HEADERS = {

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from beit.errors import ConfigError
 from beit.inference.predictor import Predictor
 from beit.inference.runners.torch_runner import is_pretraining
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """Options of loading models.
-
-    Attributes:
-        device: "cpu", "cuda", or "auto" for a GPU if there is one.
-        precision: What they compute in: "fp32", "bf16", or on a GPU "fp16".
-        tokenizer: Makes those of them that are pre-training models able to reconstruct: a folder, a file or a name.
-    """
-
-    device: str = "auto"
-    precision: str = "fp32"
-    tokenizer: str | None = None
+from beit.settings.serve import ServeJob
 
 
 def named_models(models: Sequence[str]) -> dict[str, str]:
     """Return places of models by name: what stands before `=`, or the last part of the place.
 
     Raises:
-        ConfigError: If a name is empty, or two are the same.
+        ConfigError: If there is none, a name is empty, or two are the same.
     """
+    if not models:
+        raise ConfigError("there is no model to serve; name a model, for example: beit serve runs/finetune/model")
     named: dict[str, str] = {}
     for model in models:
         name, equals, place = model.partition("=")
@@ -45,7 +32,7 @@ def named_models(models: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def load_predictors(places: Mapping[str, str], options: LoadOptions) -> dict[str, Predictor]:
+def load_predictors(job: ServeJob) -> dict[str, Predictor]:
     """Load models that share the processor's cores, for each computes in a thread of its own.
 
     Raises:
@@ -53,12 +40,13 @@ def load_predictors(places: Mapping[str, str], options: LoadOptions) -> dict[str
     """
     import torch
 
+    places = named_models(job.models)
     torch.set_num_threads(max(1, torch.get_num_threads() // len(places)))
     predictors = {
-        name: Predictor.from_pretrained(place, device=options.device, precision=options.precision)
+        name: Predictor.from_pretrained(place, device=job.device, precision=job.precision)
         for name, place in places.items()
     }
-    return predictors if options.tokenizer is None else _reconstructing(predictors, options.tokenizer)
+    return predictors if job.tokenizer is None else _reconstructing(predictors, job.tokenizer)
 
 
 def _reconstructing(predictors: Mapping[str, Predictor], place: str) -> dict[str, Predictor]:

@@ -19,7 +19,7 @@ from beit.service.decoding import decode
 from beit.service.errors import CLIENT_GONE, ServiceError
 from beit.service.metrics import Metrics
 from beit.service.served import Served
-from beit.service.settings import ServiceSettings
+from beit.settings.serve import ServiceSettings
 
 Result = TypeVar("Result")
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT, PictureSettings
+from beit.settings.groups import STRICT, Device, InferencePrecision, PictureSettings
 from beit.settings.segment import LabelMapSettings, SceneUseSettings
 
 
@@ -18,8 +18,14 @@ class EvaluateJob:
 
     model: str
     """Fine-tuned model: a folder, a file in any layout, a hub repository or a published name (`beit models`)."""
-    data: PictureSettings = field(default_factory=PictureSettings)
+    data: PictureSettings
     """Data"""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: InferencePrecision = "auto"
+    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32."""
+    batch_size: int = Field(default=64, ge=1)
+    """Pictures computed together."""
     match: Literal["names", "order"] = "names"
     """How the pictures' classes or labels are the model's: by name (or index, if they are numbers), or all in sorted
     order."""
@@ -30,16 +36,10 @@ class EvaluateJob:
     published, 0.875 below 384 pixels and 1.0 from there."""
     flips: bool = False
     """Average the scores of each picture and its mirror image."""
-    masks: LabelMapSettings = field(default_factory=LabelMapSettings)
-    """Masks, for models that tell the class of every pixel"""
+    label_maps: LabelMapSettings = field(default_factory=LabelMapSettings)
+    """Label maps, for models that predict the class of every pixel"""
     scene: SceneUseSettings = field(default_factory=SceneUseSettings)
     """How scenes are segmented; null: as the model was measured when it was trained, or as published"""
-    batch_size: int = Field(default=64, ge=1)
-    """Pictures at once."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Autocast; auto takes bf16 on a GPU that supports it, else fp32."""
     output: str | None = None
     """Write all numbers, also per class or label, to this JSON file."""
     predictions: str | None = None

@@ -70,10 +70,10 @@ class LoraSettings:
 class FinetuneJob:
     """Fine-tune a BEiT to classify pictures."""
 
+    data: DataSettings
+    """Data"""
     run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/finetune"))
     """Run"""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data"""
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     """Augmentation"""
     rand_augment: RandAugmentSettings = field(default_factory=RandAugmentSettings)

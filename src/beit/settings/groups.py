@@ -1,6 +1,6 @@
-"""The groups of settings, typed, checked and documented. `jobs.py` puts them together.
+"""Groups of settings that several commands share, typed, checked and documented.
 
-Neither module imports a framework, so that the command line can read them at once.
+Nothing here imports a framework, so that the command line reads settings at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid")
 
 SizeName = Literal["tiny", "small", "base", "large"]
+Device = Literal["auto", "cpu", "cuda"]
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
+InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -29,10 +32,10 @@ class RunSettings:
     """Seed of everything random."""
     framework: Literal["torch", "jax"] = "torch"
     """What computes the training steps. jax (extra `flax`): pre-training and fine-tuning, over all of its devices."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Autocast; auto takes bf16 on a GPU that supports it, else fp32."""
+    precision: TrainingPrecision = "auto"
+    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
     log_every: int = Field(default=10, ge=1)
@@ -49,9 +52,9 @@ class RunSettings:
 class PictureSettings:
     """Which pictures, and how they are read."""
 
-    path: str | None = None
+    path: str
     """Folder of pictures (folders inside it are classes); parquet or tar file, folder of them, or pattern such as
-    shards/train-{000..099}.tar; hub:owner/name, with :split and @revision if wanted; or digits:train. Needed."""
+    shards/train-{000..099}.tar; hub:owner/name, with :split and @revision if wanted; or digits:train."""
     labels: str | None = None
     """CSV or JSON lines with labels for a folder of pictures: `file_name`, and `label` (a class), `labels` (several,
     separated by ;) or `value` (a number); pictures without a row are left out. null: the folders are the classes."""

@@ -25,13 +25,8 @@ def open_pictures(data: PictureSettings) -> ImageSource:
     """Open the pictures of `data.path`.
 
     Raises:
-        ConfigError: If no path is given.
         DataError: If there are no pictures, or too many shards are unreadable.
     """
-    if data.path is None:
-        raise ConfigError(
-            "data.path is missing; name a folder of pictures, parquet or tar files, hub:owner/name or digits:train"
-        )
     return _open(data.path, data, data.labels)
 
 

@@ -19,7 +19,7 @@ from beit.settings.groups import (
     RunSettings,
     TrainSettings,
 )
-from beit.settings.tokenizer import EncodingSettings, TokenizerTraining
+from beit.settings.tokenizer import CodebookLossSettings, CodebookSettings, EncodingSettings, dvae_optimiser
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,7 +49,7 @@ class AggregationSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class PretrainTokenizerSettings(TokenizerTraining):
+class PretrainTokenizerSettings:
     """Where the visual tokens come from: a tokenizer, or one trained first on the same pictures."""
 
     path: str | None = None
@@ -60,16 +60,26 @@ class PretrainTokenizerSettings(TokenizerTraining):
     """Folder that `beit tokenizer encode` wrote for the same tokenizer, data, augment, run.seed and fixed_views."""
     encoding: EncodingSettings = field(default_factory=EncodingSettings)
     """Tokenizer: how it encodes"""
+    codebook: CodebookSettings = field(default_factory=CodebookSettings)
+    """Tokenizer: its size"""
+    loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
+    """Tokenizer: its loss"""
+    optim: OptimSettings = field(default_factory=dvae_optimiser)
+    """Tokenizer: its optimiser"""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """Tokenizer: length of its training"""
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
+    """Tokenizer: its early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)
 class PretrainJob:
     """Pre-train a BEiT: predict the visual tokens of masked patches."""
 
+    data: DataSettings
+    """Data"""
     run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/pretrain"))
     """Run"""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data"""
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     """Augmentation"""
     model: ModelSettings = field(default_factory=ModelSettings)

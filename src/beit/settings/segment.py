@@ -21,12 +21,12 @@ from beit.settings.groups import (
 
 @dataclass(frozen=True, config=STRICT)
 class LabelMapSettings:
-    """Where masks are, and what is in them."""
+    """Label maps: files with the class of every pixel of a picture."""
 
     path: str | None = None
-    """Folder of masks, one for each picture of data.path, of the same name but for the ending."""
+    """Folder of label maps, one for each picture of data.path, of the same name but for the ending."""
     classes: str | None = None
-    """Text file with the name of each class, one per line; `name red green blue` for masks in colours."""
+    """Text file with the name of each class, one per line; `name red green blue` for label maps in colours."""
     reduce: bool = False
     """0 stands for no class, and every other number for the class one less, as in ADE20K."""
     mapping: Literal["cityscapes"] | dict[int, int] | None = None
@@ -34,19 +34,23 @@ class LabelMapSettings:
     ignored: tuple[int, ...] = ()
     """Numbers, besides 255, that stand for no class."""
     picture_suffix: str = ""
-    """What the names of pictures have before the ending and those of masks have not, such as _leftImg8bit."""
-    mask_suffix: str = ""
-    """What the names of masks have before the ending and those of pictures have not, such as _gtFine_labelIds."""
+    """What the names of pictures have before the ending and those of label maps have not, such as _leftImg8bit."""
+    suffix: str = ""
+    """What the names of label maps have before the ending and those of pictures have not, such as _gtFine_labelIds."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingLabelMapSettings(LabelMapSettings):
-    """The masks of a training, whose path and classes are needed."""
+    """The label maps of a training, whose path and classes are required."""
 
+    path: str = field()
+    """Folder of label maps, one for each picture of data.path, of the same name but for the ending."""
+    classes: str = field()
+    """Text file with the name of each class, one per line; `name red green blue` for label maps in colours."""
     val_path: str | None = None
     """The same for data.val_path."""
     checked: int | None = Field(default=None, ge=1)
-    """Masks to read before the first step, at even distances; null: all."""
+    """Label maps to read before the first step, at even distances; null: all."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -121,12 +125,12 @@ class SceneUseSettings:
 class SegmentJob:
     """Train a BEiT with UperNet to tell the class of every pixel."""
 
+    data: DataSettings
+    """Pictures"""
+    label_maps: TrainingLabelMapSettings
+    """Label maps"""
     run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/segment"))
     """Run"""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Pictures"""
-    masks: TrainingLabelMapSettings = field(default_factory=TrainingLabelMapSettings)
-    """Masks"""
     scene: SceneSettings = field(default_factory=SceneSettings)
     """Random views"""
     checkpoint: str | None = None

@@ -12,20 +12,23 @@ from beit.settings.groups import (
     STRICT,
     AugmentSettings,
     DataSettings,
+    Device,
     EarlyStopSettings,
     OptimSettings,
     PictureSettings,
     RunSettings,
+    TrainingPrecision,
     TrainSettings,
 )
 
 
 @dataclass(frozen=True, config=STRICT)
 class EncodingSettings:
-    """How a tokenizer computes tokens; none of it trains anything."""
+    """How a pre-training computes its tokens; none of it trains anything."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Autocast; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens in a hundred."""
+    precision: TrainingPrecision = "auto"
+    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens in a hundred.
+    """
     compile: bool = False
     """Compile the encoder: some seconds or minutes at the start, faster afterwards."""
 
@@ -110,50 +113,47 @@ class QuantiserSettings:
     """Steps without a single use after which a code counts as dead in the metrics."""
 
 
-@dataclass(frozen=True, config=STRICT)
-class TokenizerTraining:
-    """How a tokenizer is trained."""
-
-    codebook: CodebookSettings = field(default_factory=CodebookSettings)
-    """Tokenizer: its size"""
-    loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
-    """Tokenizer: its loss"""
-    optim: OptimSettings = field(
-        default_factory=lambda: OptimSettings(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4, warmup_epochs=0)
-    )
-    """Tokenizer: its optimiser"""
-    train: TrainSettings = field(default_factory=TrainSettings)
-    """Tokenizer: length of its training"""
-    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
-    """Tokenizer: its early stop"""
+def dvae_optimiser() -> OptimSettings:
+    """Return the optimiser of a discrete VAE."""
+    return OptimSettings(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4, warmup_epochs=0)
 
 
 @dataclass(frozen=True, config=STRICT)
-class TokenizerJob(TokenizerTraining):
+class TokenizerJob:
     """Train a tokenizer: the discrete VAE of DALL-E, on your pictures."""
 
+    data: DataSettings
+    """Data"""
     run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/tokenizer"))
     """Run"""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data"""
     augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(color_jitter=0.0))
     """Augmentation"""
     image_size: int = Field(default=112, ge=1)
     """Side of the tokenizer's input, in pixels."""
+    codebook: CodebookSettings = field(default_factory=CodebookSettings)
+    """Size"""
+    loss: CodebookLossSettings = field(default_factory=CodebookLossSettings)
+    """Loss"""
+    optim: OptimSettings = field(default_factory=dvae_optimiser)
+    """Optimiser"""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """Length"""
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
+    """Early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)
 class DistillJob:
     """Train a VQ-KD tokenizer: its tokens keep what a teacher sees in a picture, not its pixels."""
 
+    teacher: str
+    """Classifier whose patch features are learnt: a folder, a file, or a published name."""
+    data: DataSettings
+    """Data"""
     run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/vq_kd"))
     """Run"""
-    data: DataSettings = field(default_factory=DataSettings)
-    """Data"""
     augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(color_jitter=0.0))
     """Augmentation"""
-    teacher: str | None = None
-    """Classifier whose patch features are learnt: a folder, a file, or a published name. Needed."""
     image_size: int = Field(default=224, ge=1)
     """Side of the tokenizer's input, in pixels."""
     model: DistilledTokenizerSettings = field(default_factory=DistilledTokenizerSettings)
@@ -176,16 +176,19 @@ class TokenizerUse:
 
     tokenizer: str
     """Tokenizer: a folder, a published file or name (`beit models`)."""
+    data: PictureSettings
+    """Data"""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: TrainingPrecision = "auto"
+    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens in a hundred.
+    """
+    batch_size: int = Field(default=64, ge=1)
+    """Pictures computed together."""
+    compile: bool = False
+    """Compile the encoder: some seconds or minutes at the start, faster afterwards."""
     image_size: int | None = Field(default=None, ge=1)
     """Side of the tokenizer's input, in pixels; default: what it was trained on."""
-    data: PictureSettings = field(default_factory=PictureSettings)
-    """Data"""
-    batch_size: int = Field(default=64, ge=1)
-    """Pictures at once."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
-    encoding: EncodingSettings = field(default_factory=EncodingSettings)
-    """Encoding"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -222,3 +225,13 @@ class EvaluateTokenizerJob(TokenizerUse):
     """Write the numbers to this JSON file."""
     report: str | None = None
     """Write an HTML report with reconstructions to this path."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ConvertTokenizerJob:
+    """Write a published tokenizer as a folder of safetensors."""
+
+    source: str
+    """Published name (`beit models`), file, or folder of files."""
+    destination: str
+    """Folder to write; it must be new or empty."""

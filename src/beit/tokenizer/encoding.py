@@ -5,15 +5,11 @@ Legend: B batch, C colour channels, h x w tokens, H x W pixels.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from beit.models_torch.device import computes_in_bf16
+from beit.models_torch.device import computing_in, pick_precision
 from beit.tokenizer.protocol import VisualTokenizer
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 
 class TokenEncoder:
@@ -31,7 +27,7 @@ class TokenEncoder:
         self,
         tokenizer: VisualTokenizer,
         device: torch.device | str = "cpu",
-        precision: Precision = "auto",
+        precision: str = "auto",
         compiled: bool = False,
     ) -> None:
         self.device = torch.device(device)
@@ -39,7 +35,7 @@ class TokenEncoder:
         if isinstance(tokenizer, nn.Module):
             tokenizer.to(self.device).eval().requires_grad_(requires_grad=False)
             tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
-        self.precision: Literal["fp32", "bf16"] = "bf16" if computes_in_bf16(precision, self.device) else "fp32"
+        self.precision = pick_precision(precision, self.device)
         self._encode = torch.compile(tokenizer.encode) if compiled else tokenizer.encode
 
     @torch.no_grad()
@@ -51,5 +47,5 @@ class TokenEncoder:
         """
         pixels_BCHW = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)
         # inside a training step under autocast, the tokens keep their own precision
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        with computing_in(self.precision, self.device):
             return self._encode(pixels_BCHW)

@@ -12,7 +12,7 @@ from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.files import read_json, write_json
 from beit.models_torch.loading import read_safetensors, write_safetensors
-from beit.weights import WEIGHTS_NAME, Layout, check_fit
+from beit.weights import WEIGHTS_NAME, Layout, check_shapes
 
 _EXPECTED = f"the {CONFIG_NAME} of a tokenizer"
 
@@ -70,5 +70,5 @@ def load_tensors(folder: str | Path, model: nn.Module, layout: Layout | None = N
     if layout is not None:
         found = layout.to_canonical(found)
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
-    check_fit(str(path), there, here)
+    check_shapes(str(path), there, here)
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()}, assign=True)

@@ -17,7 +17,7 @@ from beit.hub import HubOptions
 from beit.tokenizer.coders import Decoder, Encoder
 from beit.tokenizer.config import DiscreteVAEConfig, check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
-from beit.weights import check_fit, dalle_options, locate_dalle, open_dalle
+from beit.weights import check_shapes, dalle_options, locate_dalle, open_dalle
 
 # Pixels in [0, 1] are moved into [0.1, 0.9], where logit-Laplace has no infinite likelihood (arXiv 2102.12092, A.3).
 LOGIT_LAPLACE_EPS = 0.1
@@ -143,7 +143,7 @@ class DiscreteVAE(nn.Module):
         shapes = {name: entry.shape for name, entry in entries.items()}
         model = cls(DiscreteVAEConfig(**dalle_options(source, shapes)))
         own = dict(model.named_parameters())
-        check_fit(source, shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
+        check_shapes(source, shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(torch.from_numpy(entries[name].read()))

@@ -22,7 +22,7 @@ from beit.tokenizer.config import check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
 from beit.tokenizer.quantiser import Quantiser
 from beit.tokenizer.vq_kd_config import VQKDConfig
-from beit.weights import VQ_KD_FOLDER, check_fit, locate_vqkd, open_vqkd, vqkd_options
+from beit.weights import VQ_KD_FOLDER, check_shapes, locate_vqkd, open_vqkd, vqkd_options
 
 
 def map_pixels(pixels: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ class VQKD(nn.Module):
         model = cls._without_values(VQKDConfig(**vqkd_options(str(path), shapes)))
         own = model.state_dict()
         del own["quantiser.initialised"]  # it is, whatever the file says
-        report = check_fit(str(path), shapes, {name: tuple(tensor.shape) for name, tensor in own.items()})
+        report = check_shapes(str(path), shapes, {name: tuple(tensor.shape) for name, tensor in own.items()})
         give_memory(model, torch.device("cpu"), torch.float32)
         fill({name: tensor for name, tensor in model.state_dict().items() if name in own}, entries, report)
         model.quantiser.initialised.fill_(True)

@@ -1,18 +1,26 @@
-"""Checkpoints: names, files, layouts, and what has to change for them to fit."""
+"""Checkpoints: files, parameter names by layout, and matching with a model."""
 
+from beit.weights.arguments import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_arguments
 from beit.weights.checkpoint import Checkpoint, open_checkpoint
 from beit.weights.dalle import DALLE, dalle_options, locate_dalle, open_dalle
-from beit.weights.fit import LoadReport, check_fit, file_facts, fit, fitted, shared_bias_to_layers, with_root
 from beit.weights.flax import FLAX, flax_tree
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.layouts import LAYOUTS
+from beit.weights.match import (
+    LoadReport,
+    adapt_tensors,
+    check_shapes,
+    file_metadata,
+    match_tensors,
+    shared_bias_to_layers,
+    with_root,
+)
 from beit.weights.msgpack_file import write_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
-from beit.weights.request import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_request
 from beit.weights.rules import Entry, Layout, Rule
-from beit.weights.storage.stored import StoredTensor, open_safetensors
+from beit.weights.state_dict import CONFIG_KEY
+from beit.weights.storage.lazy_tensor import LazyTensor, open_safetensors
 from beit.weights.timm_config import timm_config
-from beit.weights.unwrap import CONFIG_KEY
 from beit.weights.vqkd import VQ_KD, VQ_KD_FOLDER, locate_vqkd, open_vqkd, vqkd_options
 
 __all__ = [
@@ -34,19 +42,19 @@ __all__ = [
     "Checkpoint",
     "Entry",
     "Layout",
+    "LazyTensor",
     "LoadReport",
     "PublishedArguments",
     "Rule",
-    "StoredTensor",
-    "check_fit",
-    "check_request",
+    "adapt_tensors",
+    "check_arguments",
+    "check_shapes",
     "dalle_options",
-    "file_facts",
-    "fit",
-    "fitted",
+    "file_metadata",
     "flax_tree",
     "locate_dalle",
     "locate_vqkd",
+    "match_tensors",
     "open_checkpoint",
     "open_dalle",
     "open_safetensors",

@@ -1,4 +1,4 @@
-"""A checkpoint of any layout, opened: canonical tensors that are still on disk, and the options of its model."""
+"""Opened checkpoint of any layout: lazy tensors under canonical names, and the options of its model."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from beit.errors import CheckpointError, ConfigError
 from beit.files import read_json
 from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
-from beit.weights.fit import with_root
+from beit.weights.arguments import WEIGHT_FILES, Located, locate
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
-from beit.weights.infer import inferred_options
+from beit.weights.infer_config import inferred_options
 from beit.weights.layouts import LAYOUTS
+from beit.weights.match import with_root
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
 from beit.weights.pickles import open_pickled
-from beit.weights.request import WEIGHT_FILES, Located, locate
 from beit.weights.rules import Entry, Layout, entry_of
-from beit.weights.storage.stored import StoredTensor, WeightFile, open_safetensors
+from beit.weights.state_dict import CONFIG_KEY, unwrapped
+from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile, open_safetensors
 from beit.weights.timm_config import timm_hints
-from beit.weights.unwrap import CONFIG_KEY, unwrapped
 
 _LAYER = r"beit\.encoder\.layer\.(\d+)\."
-_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # nothing but a config.json tells their options
+_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # their options stand in a config.json alone
 _HEADS = {
     "lm_head.weight": "BeitForMaskedImageModeling",
     "decode_head.classifier.weight": "BeitForSemanticSegmentation",
@@ -42,10 +42,10 @@ class Checkpoint:
     """An opened checkpoint.
 
     Attributes:
-        source: For messages.
+        source: The name to use in messages.
         layout: The layout that it has on disk.
         tensors: Canonical names; the encoder is under "beit." whatever model was saved.
-        options: The options of the saved model, as `config.json` or the tensors tell.
+        options: The options of the saved model, from `config.json` or inferred from the tensors.
     """
 
     source: str
@@ -54,7 +54,7 @@ class Checkpoint:
     options: dict[str, Any]
 
     def check_sizes(self, before: BeitConfig, config: BeitConfig) -> None:
-        """Refuse configs that do not belong to these tensors, before a model is built of them.
+        """Refuse configs that do not match these tensors, before a model is built from them.
 
         Args:
             before: The config of the checkpoint.
@@ -76,13 +76,13 @@ class Checkpoint:
         ):
             if held and held != {said}:
                 raise CheckpointError(
-                    f"{self.source} does not fit the model: it holds {sorted(held)} {what}, its config means {said}. "
+                    f"{self.source} does not fit the model: it holds {sorted(held)} {what}, its config has {said}. "
                     "Check that the checkpoint belongs to this config"
                 )
 
     @property
     def architecture(self) -> str:
-        """The class of the model that it holds, as its config says, else as its heads tell."""
+        """Class of the saved model, from its config or else from its heads."""
         named = self.options.get("architectures")
         if isinstance(named, list) and named:
             return str(named[0]).removeprefix("Flax")
@@ -105,7 +105,7 @@ def open_checkpoint(
     overrides: Mapping[str, Any] | None = None,
     files: Sequence[str] = WEIGHT_FILES,
 ) -> Checkpoint:
-    """Open a checkpoint in any layout; nothing but headers is read, nothing in it is executed.
+    """Open a checkpoint in any layout; only headers are read, and no code in it is executed.
 
     Args:
         name: A folder, a file, a hub repository, or a published checkpoint.
@@ -134,7 +134,7 @@ def open_checkpoint(
     elif layout in _WITH_CONFIG and found is not None:
         read = found
     elif layout in _WITH_CONFIG and config is None:
-        raise ConfigError(f"{located.source} has no config.json beside it; pass config=BeitConfig(...)")
+        raise ConfigError(f"{located.source} has no config.json beside it; add it, or pass config=BeitConfig(...)")
     else:
         known = dict(overrides or {})
         if config is not None:
@@ -147,7 +147,7 @@ def open_checkpoint(
 
 
 def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
-    """Refuse a file whose tensors together are larger than it: they lie on top of one another to fill the memory."""
+    """Refuse a file whose tensors together are larger than it: overlapping tensors could fill the memory."""
     wanted: dict[WeightFile, int] = {}
     for entry in tensors.values():
         stored = entry.stored
@@ -155,20 +155,20 @@ def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
     for file, size in wanted.items():
         if size > file.size:
             raise CheckpointError(
-                f"{source} promises {size} bytes of tensors in a file of {file.size}; "
+                f"{source} lists {size} bytes of tensors in a file of {file.size}; "
                 "expected every tensor to have bytes of its own, save the model again"
             )
 
 
-def _stored_tensors(located: Located) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
-    """Return the tensors of all shards, and what the file says about its model besides."""
+def _stored_tensors(located: Located) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
+    """Return the tensors of all shards, and what else the file says about its model."""
     if located.weights.name.endswith(".index.json"):
         return _sharded(located), {}
     return open_file(located.weights)
 
 
-def open_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
-    """Return the tensors of one file, and what it says about its model besides; nothing in it is executed.
+def open_file(path: Path) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
+    """Return the tensors of one file, and what else it says about its model; no code in it is executed.
 
     Raises:
         CheckpointError: If it is damaged, unsafe, or holds no tensors.
@@ -178,21 +178,21 @@ def open_file(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
     return unwrapped(path, open_msgpack(path) if path.suffix == ".msgpack" else open_pickled(path))
 
 
-def _sharded(located: Located) -> dict[str, StoredTensor]:
+def _sharded(located: Located) -> dict[str, LazyTensor]:
     """Read the tensors that an index names from the shards that it names."""
     index = read_json(located.weights, "the index of a checkpoint in shards")
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{located.weights} has no weight_map; expected the index of a checkpoint in shards")
-    shards: dict[str, dict[str, StoredTensor]] = {}
-    tensors: dict[str, StoredTensor] = {}
+    shards: dict[str, dict[str, LazyTensor]] = {}
+    tensors: dict[str, LazyTensor] = {}
     for name, file in weight_map.items():
         if not isinstance(file, str) or Path(file).name != file or file in ("", ".", "..") or "\\" in file:
             raise CheckpointError(f"{located.weights} names the shard {file!r}; expected the name of a file beside it")
         if file not in shards:
             shards[file], _ = open_file(located.sibling(file))
         if name not in shards[file]:
-            raise CheckpointError(f"{located.weights} promises {name!r} in {file}, which does not hold it")
+            raise CheckpointError(f"{located.weights} lists {name!r} in {file}, which does not hold it")
         tensors[name] = shards[file][name]
     return tensors
 

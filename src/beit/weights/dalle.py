@@ -1,4 +1,4 @@
-"""OpenAI's released tokenizer: two modules pickled whole, `encoder.pkl` and `decoder.pkl`; only tensors are read.
+"""OpenAI's released tokenizer: two pickled modules, `encoder.pkl` and `decoder.pkl`; only tensors are read.
 
 Source: the names of openai/DALL-E, `dall_e/encoder.py` and `dall_e/decoder.py`.
 """
@@ -14,14 +14,14 @@ from beit.catalog import DALLE_TOKENIZER
 from beit.errors import CheckpointError
 from beit.hub import HubOptions
 from beit.hub.download import fetch_url
-from beit.weights.pickles import StoredModule, open_pickled
-from beit.weights.request import WEIGHTS_NAME
+from beit.weights.arguments import WEIGHTS_NAME
+from beit.weights.pickles import PickledModule, open_pickled
 from beit.weights.rules import Entry, Layout, Rule, entry_of
-from beit.weights.storage.stored import StoredTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 
 ENCODER_NAME, DECODER_NAME = "encoder.pkl", "decoder.pkl"
 _KINDS = {ENCODER_NAME: "dall_e.encoder.Encoder", DECODER_NAME: "dall_e.decoder.Decoder"}
-# The modules that these two are made of; of each, nothing but its attributes is read.
+# The modules that these two consist of; of each, only the attributes are read.
 _MODULES = (
     "dall_e.encoder.Encoder",
     "dall_e.encoder.EncoderBlock",
@@ -55,7 +55,7 @@ DALLE = Layout(name="OpenAI DALL-E", rules=tuple(_rules()), marker="encoder.bloc
 
 
 def locate_dalle(source: str | Path, hub: HubOptions) -> dict[str, Path] | None:
-    """Return the paths of `encoder.pkl` and, if it is there, `decoder.pkl`; None if the source is something else.
+    """Return the paths of `encoder.pkl` and, if it is there, `decoder.pkl`; None for any other source.
 
     Args:
         source: A folder with them, or "openai/DALL-E", which downloads them into the cache.
@@ -78,21 +78,21 @@ def open_dalle(files: Mapping[str, Path]) -> dict[str, Entry]:
     """Return the tensors of `encoder.pkl` and, if given, `decoder.pkl`, under the names of `DiscreteVAE`.
 
     Raises:
-        CheckpointError: If a file is missing, damaged, unsafe, or something else than what it is called.
+        CheckpointError: If a file is missing, damaged, unsafe, or of another kind than its name says.
     """
-    stored: dict[str, StoredTensor] = {}
+    stored: dict[str, LazyTensor] = {}
     for name, path in files.items():
         kind = _KINDS[name]
         module = open_pickled(path, _MODULES)
-        if not isinstance(module, StoredModule) or module.kind != kind:
-            found = module.kind if isinstance(module, StoredModule) else type(module).__name__
+        if not isinstance(module, PickledModule) or module.kind != kind:
+            found = module.kind if isinstance(module, PickledModule) else type(module).__name__
             raise CheckpointError(f"{path} holds a {found}; expected the {kind} that OpenAI released")
         stored |= module.tensors(f"{path.stem}.")
     return DALLE.to_canonical(stored, entry_of)
 
 
 def dalle_options(source: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Return the options of `DiscreteVAEConfig` that tensors of these shapes tell.
+    """Return the options of `DiscreteVAEConfig` inferred from the shapes of its tensors.
 
     Raises:
         CheckpointError: If they are not those of an encoder and a decoder.

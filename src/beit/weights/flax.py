@@ -1,4 +1,4 @@
-"""The names of the Flax models of Hugging Face transformers, joined by dots.
+"""Parameter names of the Flax models of Hugging Face transformers, joined by dots.
 
 Flax keeps dense kernels as (in, out) and convolution kernels as (height, width, in, out); a transposed convolution is
 kept as Flax's `transpose_kernel=True` wants it, (height, width, out, in). All else has the published names.

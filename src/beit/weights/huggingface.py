@@ -1,4 +1,4 @@
-"""The names that Hugging Face transformers gives to the parameters of a BEiT.
+"""Parameter names of Hugging Face transformers.
 
 4.x uses one set of names in memory and on disk, the published ones, which are also those of this package; 5.x writes
 these too, and has names of its own that appear on disk only on request.

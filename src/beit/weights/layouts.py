@@ -6,7 +6,7 @@ from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION
 
-# timm's names are those of the original classification; a config tells them apart.
+# timm's names are those of the original classification; a config distinguishes them.
 # In order: a Flax or a Hugging Face model may have an lm_head too, which marks the original pre-trained ones.
 LAYOUTS = (
     FLAX,

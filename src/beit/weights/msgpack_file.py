@@ -1,4 +1,4 @@
-"""Read and write the msgpack files of Flax: nested maps with names as keys and arrays as leaves.
+"""Reading and writing of the msgpack files of Flax: nested maps with names as keys and arrays as leaves.
 
 Flax puts an array into an extension value of code 1, whose payload is msgpack again: [shape, data type, raw bytes];
 code 3 is a single numpy number in the same form.
@@ -17,7 +17,7 @@ import numpy as np
 from beit.errors import CheckpointError, shortened
 from beit.files import atomic_file, reading
 from beit.weights.storage.cursor import Cursor
-from beit.weights.storage.stored import ITEM_SIZES, MAX_AXES, StoredTensor, WeightFile
+from beit.weights.storage.lazy_tensor import ITEM_SIZES, MAX_AXES, LazyTensor, WeightFile
 
 _ARRAY, _NATIVE_COMPLEX, _NUMBER = 1, 2, 3  # extension codes of flax.serialization
 _CHUNKED = "__msgpack_chunked_array__"  # how Flax cuts arrays of more than 1 GiB into pieces
@@ -39,10 +39,10 @@ _FLOATS = {0xCA: ">f", 0xCB: ">d"}
 
 
 def open_msgpack(path: str | Path) -> dict[str, Any]:
-    """Return the nested maps of a Flax file with a `StoredTensor` for every array, none of them read yet.
+    """Return the nested maps of a Flax file with a `LazyTensor` for every array, none of them read yet.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, or holds anything but maps, arrays, numbers and strings.
+        CheckpointError: If the file is missing, damaged, or holds values other than maps, arrays, numbers and strings.
     """
     with reading(path, "a Flax msgpack file"):
         reader = _Reader(WeightFile(path))
@@ -55,7 +55,7 @@ def open_msgpack(path: str | Path) -> dict[str, Any]:
 
 
 class _Reader:
-    """A msgpack file read from front to back; every length is compared with what is left before it is believed."""
+    """A msgpack file read from front to back; every length is compared with the bytes left before it is used."""
 
     def __init__(self, file: WeightFile) -> None:
         self.file = file
@@ -127,7 +127,7 @@ class _Reader:
             raise ValueError(f"a string of {count} bytes; expected at most {_MAX_STRING}")
         return self._take(count).decode("utf-8")
 
-    def _tensor(self, length: int) -> StoredTensor:
+    def _tensor(self, length: int) -> LazyTensor:
         code = self._number(1)
         if length > self.left:
             raise ValueError(f"an array of {length} bytes at byte {self._position}, {self.left} are left")
@@ -142,7 +142,7 @@ class _Reader:
         if (first := self._number(1)) not in _BINARIES:
             raise ValueError(f"the elements of an array start with byte 0x{first:02x}; expected raw bytes")
         count = self._number(_BINARIES[first])
-        tensor = StoredTensor(shape, dtype, self.file, self._position)
+        tensor = LazyTensor(shape, dtype, self.file, self._position)
         if not tensor.nbytes == count == end - self._position:
             raise ValueError(
                 f"an array of shape {shape} and type {dtype} needs {tensor.nbytes} bytes; it announces {count}, and "
@@ -161,7 +161,7 @@ class _Reader:
 
 
 def write_msgpack(path: Path, tensors: Mapping[str, Any]) -> None:
-    """Write nested maps of arrays as Flax does, one array at a time, keys in the order given; all of it or nothing.
+    """Write nested maps of arrays as Flax does, one array at a time, keys in the order given; atomically.
 
     Args:
         path: Where to write.

@@ -1,6 +1,7 @@
-"""The names of the original implementation (microsoft/unilm) and of timm, which took them over.
+"""Parameter names of the original implementation (microsoft/unilm) and of timm, which uses the same.
 
-The same short names mean different places in a pre-trained, a fine-tuned and a segmenting model, hence one table each.
+The same short names stand for different parameters in a pre-trained, a fine-tuned and a segmentation model, hence
+one table each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One engine for every layout of parameter names.
+"""Engine for all layouts of parameter names: tables of rules, applied and inverted.
 
 The canonical names are the published ones, those of Hugging Face transformers 4.x, in memory and on disk. A layout is a
 table of rules. A rule pairs a foreign name with the canonical one; placeholders such as `{layer}` stand for the parts
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import CheckpointError
-from beit.weights.storage.stored import StoredTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 
 # What a placeholder of a name may stand for.
 PLACEHOLDERS = {
@@ -74,8 +74,8 @@ class Layout:
     """A named table of rules.
 
     Attributes:
-        name: For messages.
-        rules: The table; the first rule that fits a name counts.
+        name: Its name in messages.
+        rules: The table; the first rule that matches a name counts.
         ignored: Patterns of entries that hold no parameter.
         marker: A name, with placeholders, that only checkpoints of this layout hold.
     """
@@ -86,7 +86,7 @@ class Layout:
     marker: str = ""
 
     def recognises(self, names: Sequence[str]) -> bool:
-        """Tell whether a checkpoint with these names is of this layout."""
+        """Return whether a checkpoint with these names is of this layout."""
         pattern = _pattern(self.marker)
         return any(pattern.fullmatch(name) for name in names)
 
@@ -94,7 +94,7 @@ class Layout:
         """Rename foreign tensors; names without a rule keep their name, so that loading can report them.
 
         Args:
-            tensors: What the checkpoint holds; arrays unless `take` is given.
+            tensors: The tensors of the checkpoint; arrays unless `take` is given.
             take: Returns a part of a tensor.
 
         Raises:
@@ -165,7 +165,7 @@ class Entry:
         change: A last computation on the values (a resized table).
     """
 
-    stored: StoredTensor
+    stored: LazyTensor
     shape: tuple[int, ...]
     axes: Axes | None = None
     change: Change | None = None
@@ -184,7 +184,7 @@ class Entry:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its bytes on disk are those of its values."""
+        """True if its bytes on disk are those of its values."""
         return self.change is None and self.axes is None and self.stored.is_plain
 
     def read_into(self, array: NDArray[np.generic]) -> None:
@@ -201,7 +201,7 @@ class Entry:
         return replace(self, shape=shape, change=change)
 
 
-def entry_of(stored: StoredTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
+def entry_of(stored: LazyTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
     """Return part `index` of `count` of a stored tensor along axis 0, as one canonical tensor.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The `config.json` of timm, read and written."""
+"""Reading and writing of the `config.json` of timm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REGISTERED = {
 
 
 def timm_hints(found: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what a timm config says about options that tensors do not tell."""
+    """Return the options in a timm config that cannot be inferred from tensors."""
     if found is None or "architecture" not in found:
         return {}
     arguments, pretrained = (_mapping(found.get(name)) for name in ("model_args", "pretrained_cfg"))

@@ -1,4 +1,4 @@
-"""The tokenizers of BEiT v2, VQ-KD, as they were published: one `.pth` file each, read without executing it.
+"""Published VQ-KD tokenizers of BEiT v2: one `.pth` file each, read without executing it.
 
 Source: the names of microsoft/unilm, `beit2/modeling_vqkd.py` and `beit2/norm_ema_quantizer.py`.
 """
@@ -14,14 +14,14 @@ from beit.catalog import VQKD_TOKENIZERS
 from beit.config import CONFIG_NAME
 from beit.errors import CheckpointError
 from beit.hub import HubOptions, fetch_url
+from beit.weights.arguments import WEIGHTS_NAME
 from beit.weights.checkpoint import check_total, open_file
 from beit.weights.original import encoder_rules
-from beit.weights.request import WEIGHTS_NAME
 from beit.weights.rules import Entry, Layout, Rule, entry_of
 
 _SUFFIX = ".pth"
 _SUFFIXES = (_SUFFIX, ".pt", ".bin")
-_HEAD_SIZE = 64  # channels of one attention head in every published model; no tensor tells them
+_HEAD_SIZE = 64  # channels of one attention head in every published model, which no tensor shows
 
 VQ_KD = Layout(
     name="original (VQ-KD)",
@@ -70,7 +70,7 @@ VQ_KD_FOLDER = Layout(
 
 
 def locate_vqkd(source: str | Path, hub: HubOptions) -> Path | None:
-    """Return the path of a published file; None if the source is something else.
+    """Return the path of a published file; None for any other source.
 
     Args:
         source: The file, a folder with it and no tokenizer of ours, or the name of a published tokenizer, which is
@@ -101,7 +101,7 @@ def open_vqkd(path: str | Path) -> dict[str, Entry]:
     """Return the tensors of a published file, under the names of `VQKD`.
 
     Raises:
-        CheckpointError: If it is damaged, unsafe, or holds something else.
+        CheckpointError: If it is damaged, unsafe, or no VQ-KD tokenizer.
     """
     stored, _ = open_file(Path(path))
     if not VQ_KD.recognises(list(stored)):
@@ -115,7 +115,7 @@ def open_vqkd(path: str | Path) -> dict[str, Entry]:
 
 
 def vqkd_options(source: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return the options of `VQKDConfig` that tensors of these shapes tell.
+    """Return the options of `VQKDConfig` inferred from the shapes of its tensors.
 
     Args:
         source: The file, for messages.

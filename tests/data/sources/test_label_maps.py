@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beit.data import CITYSCAPES, MaskIds, read_classes
+from beit.data import CITYSCAPES, LabelIds, read_classes
 from beit.errors import DataError
 from tests.data.scenes import mask_image
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])
 def test_numbers_are_classes(mode):
-    found = MaskIds(4, ignored=frozenset({11})).classes_of(mask_image([[0, 3], [11, 255]], mode), "m")
+    found = LabelIds(4, ignored=frozenset({11})).classes_of(mask_image([[0, 3], [11, 255]], mode), "m")
     np.testing.assert_array_equal(found, [[0, 3], [255, 255]])
 
 
 def test_reduced_numbers_and_mapped_ones():
-    reduced = MaskIds(150, reduce=True).classes_of(mask_image([[0, 1, 150, 255]]), "m")
+    reduced = LabelIds(150, reduce=True).classes_of(mask_image([[0, 1, 150, 255]]), "m")
     np.testing.assert_array_equal(reduced, [[255, 0, 149, 255]])
-    streets = MaskIds(19, mapping=CITYSCAPES).classes_of(mask_image([[0, 7, 8, 33, 29, 255]]), "m")
+    streets = LabelIds(19, mapping=CITYSCAPES).classes_of(mask_image([[0, 7, 8, 33, 29, 255]]), "m")
     np.testing.assert_array_equal(streets, [[255, 0, 1, 18, 255, 255]])
     assert len(CITYSCAPES) == 19
 
@@ -29,13 +29,13 @@ def test_colours_are_looked_up(tmp_path):
     named = read_classes(str(file))
     assert named.names == ["road", "side walk"]
     colours = np.array([[[244, 35, 232], [0, 0, 0], [128, 64, 128]]], np.uint8)
-    ids = MaskIds(2, colours=named.colours)
+    ids = LabelIds(2, colours=named.colours)
     np.testing.assert_array_equal(ids.classes_of(Image.fromarray(colours), "m"), [[1, 255, 0]])
     colours[0, 0] = 1
     with pytest.raises(DataError, match=r"m has the colour \(1, 1, 1\), which is that of no class"):
         ids.classes_of(Image.fromarray(colours), "m")
     with pytest.raises(DataError, match="their classes are unknown"):
-        MaskIds(2).classes_of(Image.fromarray(colours), "m")
+        LabelIds(2).classes_of(Image.fromarray(colours), "m")
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def test_numbers_out_of_range_are_named():
     with pytest.raises(
         DataError, match="m has the number 4, 9; expected 0 to 3, one for each of the 4 classes, or 255"
     ):
-        MaskIds(4).classes_of(mask_image([[0, 4], [9, 255]]), "m")
+        LabelIds(4).classes_of(mask_image([[0, 4], [9, 255]]), "m")

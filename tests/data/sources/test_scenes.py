@@ -12,18 +12,18 @@ def test_pairs_are_found_by_what_names_have_in_common(scenes):
     assert len(source) == 3
     for index in range(3):
         scene = source.open(index)
-        np.testing.assert_array_equal(np.asarray(scene.decode().picture)[..., 0], scene.mask() * 60)
+        np.testing.assert_array_equal(np.asarray(scene.decode().picture)[..., 0], scene.label_map() * 60)
 
 
-def test_pictures_without_a_mask_are_named(scenes):
+def test_pictures_without_a_label_map_are_named(scenes):
     (scenes / "masks/town/1_ids.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 pictures of .* have no mask in .*: town/1;"):
+    with pytest.raises(DataError, match=r"1 of 3 pictures of .* have no label map in .*: town/1;"):
         opened(scenes)
-    with pytest.raises(DataError, match=r"3 of 3 pictures .* masks.picture_suffix"):
-        opened(scenes, mask_suffix="")
+    with pytest.raises(DataError, match=r"3 of 3 pictures .* label_maps.picture_suffix"):
+        opened(scenes, map_suffix="")
 
 
-def test_a_mask_of_another_size_is_named(scenes):
+def test_a_label_map_of_another_size_is_named(scenes):
     mask_image(np.zeros((64, 90))).save(scenes / "masks/town/0_ids.png")
     with pytest.raises(DataError, match=r"0_ids.png is 64 x 90 pixels and its picture 64 x 96"):
-        opened(scenes).open(0).mask()
+        opened(scenes).open(0).label_map()

@@ -9,7 +9,7 @@ from PIL import Image
 from beit.data import Augmentation, Views
 from beit.errors import DataError
 from beit.image import LoadedPicture, Preprocessing, open_image, read_image
-from beit.image.stored import JpegPicture
+from beit.image.lazy_picture import JpegPicture
 
 ORIENTATION = 0x0112
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beit.data import MaskIds, SceneFolder, SceneViews
+from beit.data import LabelIds, SceneFolder, SceneViews
 from tests.data.scenes import mask_image, opened
 
 
@@ -34,7 +34,7 @@ def test_crops_of_one_class_are_drawn_again(tmp_path):
     classes[:, 44:] = 1
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "pictures/a.png")
     mask_image(classes).save(tmp_path / "masks/a.png")
-    scene = SceneFolder(tmp_path / "pictures", tmp_path / "masks", ["a", "b"], MaskIds(2)).open(0)
+    scene = SceneFolder(tmp_path / "pictures", tmp_path / "masks", ["a", "b"], LabelIds(2)).open(0)
 
     def largest(one_class):
         views = SceneViews((32, 32), scale=(1.0, 1.0), one_class=one_class, distort=False)

@@ -10,11 +10,11 @@ import torch
 from beit import BeitForImageClassification, BeitForSemanticSegmentation, preset
 from beit.image import Preprocessing
 from beit.inference.export import job
-from beit.inference.export.options import ExportOptions
 from beit.inference.exported import is_exported, load_exported
 from beit.inference.predictor import Predictor
 from beit.inference.runners.runner import Runner
 from beit.inference.runners.torch_runner import TorchRunner
+from beit.settings.export import ExportJob
 from tests.inference.exports import SEGMENTER, TARGETS, model_of, pixels_of, save_models
 
 
@@ -46,7 +46,8 @@ def exported(folders, tmp_path_factory):
         key = (kind, to, *sorted(options.items()))
         if key not in done:
             place = tmp_path_factory.mktemp("exported") / "out"
-            facts = job.export(folders / kind, ExportOptions(to, place, **{"check": folders / "pictures", **options}))
+            settings = {"check": str(folders / "pictures"), **options}
+            facts = job.export(ExportJob(str(folders / kind), to, str(place), **settings))
             done[key] = facts, place
         facts, place = done[key]
         return facts, place, load_exported(place, threads=1, trust=True)
@@ -125,7 +126,7 @@ def test_half_the_bytes_in_fp16(exported, to):
 
 @pytest.mark.parametrize(("kind", "to"), [("classify", "onnx"), ("classify", "openvino")])
 def test_int8_with_calibration(folders, exported, kind, to):
-    facts, _, runner = exported(kind, to, precision="int8", calibration=folders / "pictures", check=None)
+    facts, _, runner = exported(kind, to, precision="int8", calibration=str(folders / "pictures"), check=None)
     expected = TorchRunner(model_of(kind), "cpu")(pixels_of(3))
     assert runner(pixels_of(3)).shape == expected.shape
     assert facts["check"]["cosine"] > 0.98
@@ -140,11 +141,8 @@ def test_int8_of_a_segmenter_with_all_its_pools(folders, tmp_path):
     model = BeitForSemanticSegmentation(preset("tiny", **options, num_labels=3, use_auxiliary_head=False)).eval()
     model.save_pretrained(tmp_path / "model")
     Preprocessing((112, 112), (112, 112)).save_pretrained(tmp_path / "model")
-    calibration = folders / "pictures"
-    facts = job.export(
-        tmp_path / "model",
-        ExportOptions("openvino", tmp_path / "out", precision="int8", calibration=calibration),
-    )
+    calibration, (model_at, out) = str(folders / "pictures"), (str(tmp_path / name) for name in ("model", "out"))
+    facts = job.export(ExportJob(model_at, "openvino", out, precision="int8", calibration=calibration))
     assert facts["check"]["cosine"] > 0.98
     expected = TorchRunner(model, "cpu")(pixels_of(1, 112, 112))
     found = load_exported(tmp_path / "out")(pixels_of(1, 112, 112))

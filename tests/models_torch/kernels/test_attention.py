@@ -26,8 +26,8 @@ def assert_like_plain():
     inputs = drawn()
     expected, result = plain(*inputs), recomputed_attention(*inputs)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
-    slope = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
-    ours, theirs = (torch.autograd.grad(output, inputs, slope) for output in (result, expected))
+    grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    ours, theirs = (torch.autograd.grad(output, inputs, grad) for output in (result, expected))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 

@@ -1,4 +1,4 @@
-"""Linear layers and GELU: PyTorch's own numbers and gradients, by the library and with the memory that they promise."""
+"""Linear layers and GELU: PyTorch's own numbers and gradients, by the library and with the documented memory."""
 
 import pytest
 import torch
@@ -61,9 +61,9 @@ def test_values_and_gradients_are_the_plain_ones(name):
     inputs = drawn(shapes)
     expected, result = plain(*inputs), ours(*inputs)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
-    slope = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     for one, other in zip(
-        torch.autograd.grad(result, inputs, slope), torch.autograd.grad(expected, inputs, slope), strict=True
+        torch.autograd.grad(result, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
@@ -89,7 +89,7 @@ def test_gradients_of_gradients_of_a_linear_layer():
 
     def second(function):
         first = torch.autograd.grad(function(*inputs).square().sum(), inputs, create_graph=True)
-        return torch.autograd.grad(sum(slope.square().mean() for slope in first), inputs)
+        return torch.autograd.grad(sum(grad.square().mean() for grad in first), inputs)
 
     for one, other in zip(second(product), second(functional.linear), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)

@@ -10,13 +10,14 @@ from beit.errors import ConfigError
 from beit.geometry import Grid, resize_bias_table
 from beit.image.statistics import IMAGENET, checkpoint_statistics
 from beit.settings.finetune import FinetuneJob, LoraSettings, MixingSettings, ProbeSettings
-from beit.settings.groups import ModelSettings
+from beit.settings.groups import DataSettings, ModelSettings
 from beit.settings.inputs import Sources, preprocessing
 from beit.tasks.finetune.model import starting_model
 from beit.tasks.finetune.task import FinetuneTask
 from beit.weights import open_checkpoint
 from tests.conftest import GOLDEN
 
+DATA = DataSettings("pictures")
 CLASSES = ["ant", "bee", "cat"]
 SHARED = ["hf_v4/mim", "hf_v5/mim", "hf_flax/mim_shared", "unilm/pretrain", "unilm/beit2_pretrain"]
 OWN = ["hf_v4/classify_single", "hf_v5/classify", "hf_v5/classify_native_names", "hf_flax/classify_mean", "timm/beit",
@@ -28,7 +29,7 @@ STILL = ModelSettings(drop_path_rate=0.0, image_mean=(0.5,) * 3, image_std=(0.5,
 def job(checkpoint, **options):
     place = GOLDEN / checkpoint
     file = place / "checkpoint.pth"
-    return FinetuneJob(checkpoint=str(file if file.exists() else place), **options)
+    return FinetuneJob(DATA, checkpoint=str(file if file.exists() else place), **options)
 
 
 def layer_tables(model):

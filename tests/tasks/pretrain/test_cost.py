@@ -1,10 +1,17 @@
-"""What a step is said to cost, beside what it costs."""
+"""The estimated cost of a step, beside the measured one."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from beit.config import BeitConfig
+from beit.models_torch import BeitForMaskedImageModeling
+from beit.tasks.pretrain.cost import forward_flops, training_flops
 
 # Small blocks given back at once, so that the most that a process held is what it had in use at one time. What is there
 # before the model is left out, the code of a first step included.
@@ -48,3 +55,18 @@ def test_the_memory_estimate_is_near_what_a_step_takes():
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **frugal}, timeout=120)
     assert done.returncode == 0, done.stderr
     assert 0.75 < float(done.stdout) < 1.25
+
+
+def test_operations_are_those_that_torch_counts():
+    config = BeitConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, image_size=32, patch_size=8,
+        vocab_size=50, use_mask_token=True, use_shared_relative_position_bias=True,
+    )  # fmt: skip
+    model = BeitForMaskedImageModeling(config).eval()
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[0, :6] = True
+    # torch counts no fused attention on a CPU
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model.masked_logits(torch.randn(1, 3, 32, 32), mask)
+    assert forward_flops(config, masked=6) == pytest.approx(counter.get_total_flops(), rel=0.03)
+    assert training_flops(config, 6) == 3 * forward_flops(config, 6)

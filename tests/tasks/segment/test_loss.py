@@ -5,13 +5,15 @@ import torch
 from torch.nn import functional
 
 from beit import BeitConfig, BeitForImageClassification, BeitForSemanticSegmentation
-from beit.settings.groups import ModelSettings
-from beit.settings.segment import HardPixelSettings, SegmentJob
+from beit.settings.groups import DataSettings, ModelSettings
+from beit.settings.segment import HardPixelSettings, SegmentJob, TrainingLabelMapSettings
 from beit.tasks.segment.loss import SegmentLoss, hard_pixels
 from beit.tasks.segment.model import starting_segmenter
 from beit.tasks.segment.parts import share_batch_norms
 from tests.conftest import TINY_MODEL
 
+DATA = DataSettings("pictures")
+MAPS = TrainingLabelMapSettings("maps", "classes.txt")
 OPTIONS = {**TINY_MODEL, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], "num_labels": 5}
 
 
@@ -87,7 +89,7 @@ def test_the_layers_that_upernet_sees(depth, layers, taps, meaning):
         num_attention_heads=2,
         intermediate_size=16,
     )
-    model = starting_segmenter(SegmentJob(model=settings, layers=layers), ["a", "b"])
+    model = starting_segmenter(SegmentJob(DATA, MAPS, model=settings, layers=layers), ["a", "b"])
     assert model.taps == taps
     assert model.config.out_indices_meaning == meaning
 
@@ -109,7 +111,7 @@ def test_any_checkpoint_becomes_a_segmenter(tmp_path):
     before = BeitForImageClassification(BeitConfig(**{**OPTIONS, **shared, "out_indices": None}))
     before.save_pretrained(tmp_path)
     size = before.config.image_hw[0] * 2
-    job = SegmentJob(checkpoint=str(tmp_path), model=ModelSettings(image_size=size))
+    job = SegmentJob(DATA, MAPS, checkpoint=str(tmp_path), model=ModelSettings(image_size=size))
     model = starting_segmenter(job, ["a", "b", "c", "d"])
     assert model.config.image_hw == (size, size)
     assert model.config.class_names == ["a", "b", "c", "d"]

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from beit.errors import ConfigError
-from beit.settings.segment import SegmentJob
+from beit.settings.groups import DataSettings
+from beit.settings.segment import SegmentJob, TrainingLabelMapSettings
 from beit.tasks.segment.model import starting_segmenter
 from beit.weights import open_checkpoint
 from tests.conftest import GOLDEN
 
+DATA = DataSettings("pictures")
+MAPS = TrainingLabelMapSettings("maps", "classes.txt")
 CLASSES = ["road", "sky", "tree"]
 SEGMENTERS = ["hf_v4/segment", "unilm/segment"]  # of 7 classes
 
@@ -27,7 +30,7 @@ def stored(name, tensor):
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_the_uper_net_of_other_classes_is_kept_but_for_its_last_layer(name, caplog):
     with caplog.at_level(logging.WARNING, "beit"):
-        model = starting_segmenter(SegmentJob(checkpoint=place(name)), CLASSES)
+        model = starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=place(name)), CLASSES)
     assert model.config.class_names == CLASSES
     assert model.decode_head.classifier.weight.shape[0] == 3
     assert model.auxiliary_head.classifier.weight.shape[0] == 3
@@ -42,7 +45,7 @@ def test_the_uper_net_of_other_classes_is_kept_but_for_its_last_layer(name, capl
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_as_many_other_classes_begin_anew_too(name):
     others = [f"other {number}" for number in range(7)]
-    model = starting_segmenter(SegmentJob(checkpoint=place(name)), others)
+    model = starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=place(name)), others)
     weight = model.decode_head.classifier.weight
     assert weight.shape[0] == 7
     assert not torch.equal(weight, stored(name, "decode_head.classifier.weight"))
@@ -50,7 +53,7 @@ def test_as_many_other_classes_begin_anew_too(name):
 
 def test_the_same_classes_go_on():
     names = [f"LABEL_{number}" for number in range(7)]
-    model = starting_segmenter(SegmentJob(checkpoint=place("hf_v4/segment")), names)
+    model = starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=place("hf_v4/segment")), names)
     told = stored("hf_v4/segment", "decode_head.classifier.weight")
     assert torch.equal(model.decode_head.classifier.weight, told)
     assert model.config.out_indices == [2, 3, 4, 6], "its own layers"
@@ -58,11 +61,11 @@ def test_the_same_classes_go_on():
 
 @pytest.mark.parametrize(("layers", "indices"), [(None, [1, 2, 3, 5]), ((1, 2, 3, 6), [0, 1, 2, 5])])
 def test_a_file_that_does_not_tell_its_layers_has_the_published_ones_or_those_that_are_asked_for(layers, indices):
-    model = starting_segmenter(SegmentJob(checkpoint=place("unilm/segment"), layers=layers), CLASSES)
+    model = starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=place("unilm/segment"), layers=layers), CLASSES)
     assert model.config.out_indices_meaning == "original"
     assert model.config.out_indices == indices
 
 
 def test_layers_that_are_not_there_are_refused():
     with pytest.raises(ConfigError, match="expected numbers from 1 to 6"):
-        starting_segmenter(SegmentJob(checkpoint=place("unilm/segment"), layers=(1, 2, 3, 7)), CLASSES)
+        starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=place("unilm/segment"), layers=(1, 2, 3, 7)), CLASSES)

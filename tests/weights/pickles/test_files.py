@@ -12,7 +12,7 @@ import torch
 
 from beit.errors import CheckpointError
 from beit.weights.pickles import open_pickled
-from beit.weights.storage.stored import StoredTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 from tests.conftest import GOLDEN
 
 FILES = sorted([*GOLDEN.glob("hf_v4/*/pytorch_model.bin"), *GOLDEN.glob("unilm/*/checkpoint.pth")])
@@ -24,9 +24,9 @@ DTYPES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool uin
 def saved(request, tmp_path):
     """Write with torch.save in one of its formats and open the file."""
 
-    def save(thing):
+    def save(content):
         path = tmp_path / "file.pt"
-        torch.save(thing, path, _use_new_zipfile_serialization=FORMATS[request.param])
+        torch.save(content, path, _use_new_zipfile_serialization=FORMATS[request.param])
         return open_pickled(path)
 
     return save
@@ -41,7 +41,7 @@ def as_torch(tensor):
 def assert_same(found, expected):
     """Compare what was opened with the object itself, tensor by tensor."""
     if isinstance(expected, torch.Tensor):
-        assert isinstance(found, StoredTensor)
+        assert isinstance(found, LazyTensor)
         assert f"torch.{found.dtype}" == str(expected.dtype)
         assert found.shape == expected.shape
         assert torch.equal(as_torch(found), expected.detach())
@@ -120,7 +120,7 @@ def test_views_of_one_storage(saved):
 def test_a_slice_knows_its_place_and_only_odd_strides_are_kept(saved):
     base = torch.arange(12.0).reshape(3, 4)
     whole, rows, transposed = saved([base, base[1:], base.t()])
-    assert type(whole) is type(rows) is StoredTensor
+    assert type(whole) is type(rows) is LazyTensor
     assert rows.offset == whole.offset + 16
     assert transposed.strides == (1, 4)
 
@@ -158,22 +158,28 @@ def test_numpy_numbers(saved):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_plain_pickles(tmp_path, protocol):
     shared = ["twice"]
-    thing = {
+    content = {
         "a": [1, -1, 300, 70000, 2**80, 1.25],
         "b": (shared, shared),
         "c": {"": None},
         "d": {1, 2},
         "e": "\xe9\u20ac",
     }
-    thing |= {"long": "x" * 70000, "bytes": b"\xfe" * 300, "many": list(range(2000)), "f": frozenset([3]), "g": [True]}
-    (tmp_path / "x.pkl").write_bytes(pickle.dumps(thing, protocol))
+    content |= {
+        "long": "x" * 70000,
+        "bytes": b"\xfe" * 300,
+        "many": list(range(2000)),
+        "f": frozenset([3]),
+        "g": [True],
+    }
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content, protocol))
     found = open_pickled(tmp_path / "x.pkl")
-    assert_same(found, thing)
+    assert_same(found, content)
     assert found["b"][0] is found["b"][1]
 
 
 @pytest.mark.parametrize(
-    ("thing", "name"),
+    ("extra", "name"),
     [
         (zipfile.ZipFile, "zipfile.ZipFile"),
         (np.arange(3), "_core.multiarray._reconstruct"),
@@ -185,11 +191,11 @@ def test_plain_pickles(tmp_path, protocol):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_everything_else_is_named_and_refused(saved, thing, name):
+def test_everything_else_is_named_and_refused(saved, extra, name):
     with pytest.raises(
         CheckpointError, match=rf"wants to use '.*{name}.*'; only tensors, .*; if you trust the file, save"
     ):
-        saved({"model": torch.zeros(1), "extra": thing})
+        saved({"model": torch.zeros(1), "extra": extra})
 
 
 def test_tensors_are_found_behind_padding_of_any_length(tmp_path):

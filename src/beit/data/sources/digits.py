@@ -13,7 +13,7 @@ from PIL import Image
 
 from beit.data.sources.source import ImageSource
 from beit.errors import missing_extra
-from beit.image import LoadedPicture, StoredPicture
+from beit.image import LazyPicture, LoadedPicture
 
 TRAINING_PICTURES = 1297
 DIGITS = {"digits:train": slice(0, TRAINING_PICTURES), "digits:test": slice(TRAINING_PICTURES, None)}
@@ -42,7 +42,7 @@ class DigitsSource(ImageSource):
         """Return the part and the position in it."""
         return f"{self._part}, picture {index}"
 
-    def open(self, index: int) -> StoredPicture:
+    def open(self, index: int) -> LazyPicture:
         """Return the picture, 8 x 8."""
         return LoadedPicture(Image.fromarray(self._images[index]).convert("RGB"))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
-from beit.image import EXTENSIONS, StoredPicture, explained, open_image, walk_pictures
+from beit.image import EXTENSIONS, LazyPicture, explained, open_image, walk_pictures
 
 
 class FolderSource(ImageSource):
@@ -40,7 +40,7 @@ class FolderSource(ImageSource):
         """Return the path."""
         return str(self._folder / self._paths[index])
 
-    def open(self, index: int) -> StoredPicture:
+    def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         name = self.name(index)
         with explained(name):

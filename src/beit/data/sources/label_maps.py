@@ -1,4 +1,4 @@
-"""Label maps: the classes of the pixels of a mask file, and text files that name the classes."""
+"""Label maps: files with the class of every pixel, and text files that name the classes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Colour = tuple[int, int, int]
 MOST_CLASSES = IGNORED
 IGNORED_NAME = "ignored"  # of a colour that stands for no class
 _UNKNOWN = -1
-_IDS = 2**16  # masks have 8 or 16 bits
+_IDS = 2**16  # label maps have 8 or 16 bits
 
 # Cityscapes: the 19 of its 34 label ids that are evaluated, in the order of their training ids.
 CITYSCAPES = {label: index for index, label in enumerate((7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33))}
 
 
 @dataclass(frozen=True)
-class MaskIds:
-    """How the numbers or colours in masks are to be read.
+class LabelIds:
+    """How the numbers or colours in label maps are to be read.
 
     Attributes:
         classes: Number of classes.
         reduce: Whether 0 stands for what is ignored, and every other number for the class one less (ADE20K).
         mapping: Class of each number, others are ignored; None: numbers are classes.
         ignored: Numbers, besides 255, that stand for no class.
-        colours: Class of each colour, for masks in RGB; others are refused.
+        colours: Class of each colour, for label maps in RGB; others are refused.
     """
 
     classes: int
@@ -44,7 +44,7 @@ class MaskIds:
     colours: Mapping[Colour, int] | None = None
 
     def read(self, path: Path) -> ClassMap:
-        """Return the classes in a mask file.
+        """Return the classes in the file of a label map.
 
         Raises:
             DataError: If it is no picture, or has numbers or colours that stand for nothing.
@@ -54,7 +54,7 @@ class MaskIds:
             return self.classes_of(image, path)
 
     def classes_of(self, image: Image.Image, name: object) -> ClassMap:
-        """Return the classes in an opened mask; `name` is what to call it.
+        """Return the classes in an opened label map; `name` is what to call it.
 
         Raises:
             DataError: If it has numbers or colours that stand for nothing.
@@ -63,7 +63,7 @@ class MaskIds:
             return self._of_colours(np.asarray(image.convert("RGB")), name)
         if image.mode not in ("1", "L", "P", "I", "I;16"):
             raise DataError(
-                f"{name} is a picture of mode {image.mode}; expected a mask with one number per pixel: save it as PNG "
+                f"{name} is a picture of mode {image.mode}; expected a label map, one number per pixel: save it as PNG "
                 "with 8 bits"
             )
         raw = np.asarray(image).astype(np.int64)
@@ -77,7 +77,7 @@ class MaskIds:
 
     @cached_property
     def _table(self) -> NDArray[np.int16]:
-        """The class of every number that a mask may hold."""
+        """The class of every number that a label map may hold."""
         table = np.full(_IDS, _UNKNOWN if self.mapping is None else IGNORED, np.int16)
         if self.mapping is not None:
             table[list(self.mapping)] = list(self.mapping.values())
@@ -93,7 +93,7 @@ class MaskIds:
         rest = ", ".join(map(str, sorted({*self.ignored, IGNORED, *([0] if self.reduce else [])})))
         return (
             f"{first} to {first + self.classes - 1}, one for each of the {self.classes} classes, or {rest} for none: "
-            "correct the mask, name further classes, or list the number under masks.ignored"
+            "correct the label map, name further classes, or list the number under label_maps.ignored"
         )
 
     def _of_colours(self, pixels: NDArray[np.uint8], name: object) -> ClassMap:

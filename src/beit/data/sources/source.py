@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import DataError
-from beit.image import StoredPicture
+from beit.image import LazyPicture
 
 Labels = NDArray[Any]  # int64 (P,) classes, or float32 (P, K): 0 and 1 for several labels, or numbers
 LabelKind = Literal["class", "labels", "value"]
@@ -58,7 +58,7 @@ class ImageSource(ABC):
         """Return what to call a picture in messages, such as its path."""
 
     @abstractmethod
-    def open(self, index: int) -> StoredPicture:
+    def open(self, index: int) -> LazyPicture:
         """Return a picture, of which no more need be decoded than is used.
 
         Raises:
@@ -110,7 +110,7 @@ class Subset(ImageSource):
         """Return the name in the whole source."""
         return self._source.name(int(self._indices[index]))
 
-    def open(self, index: int) -> StoredPicture:
+    def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         return self._source.open(int(self._indices[index]))
 

@@ -51,7 +51,7 @@ class SceneViews:
         factor = scene_factor(scene.height, scene.width, self.shorter_side) * rng.uniform(*self.scale)
         scaled_hw = max(1, round(scene.height * factor)), max(1, round(scene.width * factor))
         shown_hw = min(scaled_hw[0], self.image_hw[0]), min(scaled_hw[1], self.image_hw[1])
-        box, labels = self._crop(scene.mask(), scaled_hw, shown_hw, rng)
+        box, labels = self._crop(scene.label_map(), scaled_hw, shown_hw, rng)
         decoded = scene.decode(1 / factor)
         picture = decoded.picture.resize((shown_hw[1], shown_hw[0]), Image.Resampling.BILINEAR, box=decoded.box(box))
         if rng.random() < self.flip:
@@ -66,13 +66,13 @@ class SceneViews:
         return {"pixel_values": pixels_CHW, "labels": labels_HW}
 
     def _crop(
-        self, mask: ClassMap, scaled_hw: tuple[int, int], shown_hw: tuple[int, int], rng: np.random.Generator
+        self, label_map: ClassMap, scaled_hw: tuple[int, int], shown_hw: tuple[int, int], rng: np.random.Generator
     ) -> tuple[Box, ClassMap]:
         """Return a random part, in pixels of the scene as stored, and its classes at the new scale."""
-        image = Image.fromarray(mask)
-        down, across = mask.shape[0] / scaled_hw[0], mask.shape[1] / scaled_hw[1]
+        image = Image.fromarray(label_map)
+        down, across = label_map.shape[0] / scaled_hw[0], label_map.shape[1] / scaled_hw[1]
         box: Box = (0, 0, image.width, image.height)
-        labels = mask
+        labels = label_map
         for _ in range(_ATTEMPTS):
             top = int(rng.integers(scaled_hw[0] - shown_hw[0] + 1))
             left = int(rng.integers(scaled_hw[1] - shown_hw[1] + 1))

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from beit.data.transforms.rand_augment import RandAugment, augmented
-from beit.image import Box, Decoded, Preprocessing, StoredPicture, normalise, to_unit_array
+from beit.image import Box, Decoded, LazyPicture, Preprocessing, normalise, to_unit_array
 from beit.image.steps import Floats
 
 Enhancer = type[ImageEnhance.Brightness] | type[ImageEnhance.Contrast] | type[ImageEnhance.Color]
@@ -147,7 +147,7 @@ class Views:
     augmentation: Augmentation | None = None
     tokenizer_hw: tuple[int, int] | None = None
 
-    def __call__(self, stored: StoredPicture, rng: np.random.Generator) -> dict[str, Floats]:
+    def __call__(self, stored: LazyPicture, rng: np.random.Generator) -> dict[str, Floats]:
         """Return pixel_values (C, H, W), normalised, and tokenizer_pixels (C, h, w) in [0, 1] of the same crop.
 
         The model's view is resampled by a bicubic filter and the tokenizer's by a Lanczos filter, as in the original

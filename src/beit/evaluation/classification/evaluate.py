@@ -16,7 +16,7 @@ from beit.evaluation.classification.problems import check_problem
 from beit.evaluation.classification.sections import detailed_sections
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
-from beit.models_torch.device import computes_in_bf16, pick_device
+from beit.models_torch.device import pick_device, pick_precision
 from beit.reports.report import write_report
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.inputs import open_pictures
@@ -37,7 +37,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     check_settings(job)
     source = open_pictures(job.data)
     device = pick_device(job.device)
-    bf16 = computes_in_bf16(job.precision, device)
+    precision = pick_precision(job.precision, device)
     model = BeitForImageClassification.from_pretrained(job.model).to(device)
     _require_trained_head(model, job.model)
     numeric = check_problem(model.config, source) == "regression"  # numbers have their order and nothing else
@@ -45,10 +45,10 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     view, view_from = evaluation_view(job.model, model.config.image_hw, job.crop_share)
     if job.limit is not None:
         source = spread(source, job.limit)
-    options = PassOptions(job.batch_size, job.data.workers, job.flips, bf16, bar=True)
+    options = PassOptions(job.batch_size, job.data.workers, job.flips, precision, bar=True)
     evaluation = evaluate_model(model, view, source, options, indices)
     BrokenPictures(None, len(source), job.data.max_broken).add(evaluation.broken)
-    described = EvaluatedModel(job.model, matched, view_from, str(device), "bf16" if bf16 else "fp32")
+    described = EvaluatedModel(job.model, matched, view_from, str(device), precision)
     if job.output is not None:
         write_result(Path(job.output), evaluation, described, job)
     if job.predictions is not None:

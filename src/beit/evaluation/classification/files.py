@@ -33,7 +33,7 @@ class EvaluatedModel:
         matched: How the pictures' classes or labels were found among its own: by "name", "index" or "order".
         view_from: What decided how it sees pictures, in words.
         device: Where it computed.
-        precision: "fp32" or "bf16".
+        precision: "fp32", "bf16" or "fp16".
     """
 
     name: str

@@ -21,7 +21,7 @@ from beit.evaluation.classification.evaluation import Speed
 from beit.evaluation.classification.view import ExactView
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
-from beit.models_torch.device import wait_for
+from beit.models_torch.device import Precision, computing_in, wait_for
 
 Kept = TypeVar("Kept")
 
@@ -34,14 +34,14 @@ class PassOptions:
         batch_size: Pictures at once.
         workers: Processes that load pictures.
         flips: Whether the scores of a picture and its mirror image are averaged.
-        bf16: Whether to compute under autocast.
+        precision: What to compute in.
         bar: Whether to show a progress bar, if there is a terminal.
     """
 
     batch_size: int
     workers: int = 0
     flips: bool = False
-    bf16: bool = False
+    precision: Precision = "fp32"
     bar: bool = False
 
 
@@ -108,7 +108,7 @@ def pass_over(
 
 def _logits(model: BeitForImageClassification, pixels_BCHW: Tensor, options: PassOptions) -> Tensor:
     """Return scores in float32, of a picture or of it and its mirror image on average."""
-    with torch.autocast(pixels_BCHW.device.type, torch.bfloat16, enabled=options.bf16):
+    with computing_in(options.precision, pixels_BCHW.device):
         logits_BK = model(pixels_BCHW, return_dict=True).logits.float()
         if options.flips:
             mirrored_BK = model(pixels_BCHW.flip(-1), return_dict=True).logits.float()
@@ -120,7 +120,7 @@ def _require_finite(logits_BK: Tensor, name: str) -> None:
     if not bool(logits_BK.isfinite().all()):
         raise CheckpointError(
             f"the model gives scores that are not finite in the batch of {name}; its weights are damaged or have "
-            "diverged, or bf16 is too narrow for them: try --precision fp32, or name another checkpoint"
+            "diverged, or the precision is too narrow for them: try --precision fp32, or name another checkpoint"
         )
 
 

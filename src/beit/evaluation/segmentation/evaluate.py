@@ -1,4 +1,4 @@
-"""Measure a saved segmentation model on pictures with masks, and write down what was found.
+"""Measure a saved segmentation model on pictures with label maps, and write down what was found.
 
 The JSON holds "schema", "numbers", "per_class", "confusion" (rows are true classes), "model", "settings", "broken".
 """
@@ -19,7 +19,7 @@ from beit.files import atomic_file, write_json
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForSemanticSegmentation
-from beit.models_torch.device import computes_in_bf16, pick_device
+from beit.models_torch.device import pick_device, pick_precision
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
 from beit.reports.report import Section, confusion_section, write_report
@@ -67,25 +67,28 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
     Raises:
         ConfigError: If settings do not fit together, or the model has other classes than the file that is named.
         CheckpointError: If the model cannot be found or read, or tells no classes of pixels.
-        DataError: If pictures or masks are unusable.
+        DataError: If pictures or label maps are unusable.
         StorageError: If a file cannot be written.
     """
     check_places(job)
     check_settings(job)
+    if job.label_maps.path is None:
+        raise ConfigError("label_maps.path is missing; name a folder of label maps, one for each picture")
     device = pick_device(job.device)
-    bf16 = computes_in_bf16(job.precision, device)
+    precision = pick_precision(job.precision, device)
     model = BeitForSemanticSegmentation.from_pretrained(job.model).to(device)
     if model.load_report is not None and any(name.startswith("decode_head.") for name in model.load_report.new):
         raise CheckpointError(
             f"{job.model} holds no trained segmentation head; expected a model that tells the class of every pixel: "
-            "train one with beit segment, or leave masks.path out"
+            "train one with beit segment, or leave label_maps.path out"
         )
     names = model.config.class_names
-    source = open_scene_folder(job.data.path, job.masks.path, job.data.min_side, job.masks, _named(job, names))
+    classes = _named(job, names)
+    source = open_scene_folder(job.data.path, job.label_maps.path, job.data.min_side, job.label_maps, classes)
     view, _ = evaluation_view(job.model, model.config.image_hw, None)
     how = _inference(job, model.config.image_hw, view)
     some = spread(source, job.limit) if job.limit is not None else source
-    measured = measure_scenes(model, how, some, visible=True, bf16=bf16)
+    measured = measure_scenes(model, how, some, visible=True, precision=precision)
     BrokenPictures(None, len(some), job.data.max_broken).add(measured.broken)
     evaluation = SceneEvaluation(measured, names, model.num_parameters())
     if job.output is not None:
@@ -100,9 +103,9 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
 
 def _named(job: EvaluateJob, names: list[str]) -> NamedClasses:
     """Return the model's classes, with the colours of the file that is named; its names must be the model's."""
-    if job.masks.classes is None:
+    if job.label_maps.classes is None:
         return NamedClasses(names, None)
-    told = read_classes(job.masks.classes)
+    told = read_classes(job.label_maps.classes)
     if told.names != names:
         place = next((i for i, pair in enumerate(zip(told.names, names, strict=False)) if pair[0] != pair[1]), None)
         differs = (
@@ -111,8 +114,8 @@ def _named(job: EvaluateJob, names: list[str]) -> NamedClasses:
             else f"{len(told.names)} there and {len(names)} in the model"
         )
         raise ConfigError(
-            f"the classes of {job.masks.classes} are not those of the model: {differs}; leave masks.classes out to "
-            "take the model's, or name a model for these"
+            f"the classes of {job.label_maps.classes} are not those of the model: {differs}; leave label_maps.classes "
+            "out to take the model's, or name a model for these"
         )
     return told
 

@@ -17,6 +17,7 @@ from beit.evaluation.segmentation.scores import SegmentationScores
 from beit.image import IGNORED
 from beit.image.palette import coloured, legend, overlaid
 from beit.models_torch import BeitForSemanticSegmentation
+from beit.models_torch.device import Precision, computing_in
 from beit.models_torch.scene import SceneInference, segment_scene
 from beit.reports.report import Figure, Section, numbers_table, picture_figure
 
@@ -44,7 +45,7 @@ class MeasuredScenes:
     """What was measured.
 
     Attributes:
-        scores: Agreement with the masks.
+        scores: Agreement with the label maps.
         scenes: The same for each scene.
         per_second: Scenes per second through the model, its windows and scales.
         broken: Scenes that were left out.
@@ -61,9 +62,9 @@ def measure_scenes(
     how: SceneInference,
     source: ImageSource,
     visible: bool = False,
-    bf16: bool = False,
+    precision: Precision = "fp32",
 ) -> MeasuredScenes:
-    """Segment every usable scene of a source and compare it with its mask.
+    """Segment every usable scene of a source and compare it with its label map.
 
     Raises:
         DataError: If none is usable.
@@ -74,12 +75,12 @@ def measure_scenes(
     for index in numbers:
         try:
             scene = opened(source, index)
-            picture, true_HW = scene.decode().picture, torch.from_numpy(scene.mask())
+            picture, true_HW = scene.decode().picture, torch.from_numpy(scene.label_map())
         except DataError as error:
             broken.append(BrokenPicture(source.name(index), str(error)))
             continue
         began = time.perf_counter()
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        with computing_in(precision, model.device):
             found_HW = segment_scene(model, picture, how)
         seconds += time.perf_counter() - began
         alone = _scores_of(model)
@@ -118,15 +119,15 @@ def score_sections(measured: MeasuredScenes, names: list[str]) -> list[Section]:
 
 
 def overlay_section(model: BeitForSemanticSegmentation, how: SceneInference, source: ImageSource) -> Section:
-    """Return a few scenes with what the model sees in them, above what is in their masks."""
+    """Return a few scenes with what the model sees in them, above what is in their label maps."""
     names = model.config.class_names
-    section = Section("Scenes", "From top to bottom: the picture with what the model says, its mask, and the picture.")
+    section = Section("Scenes", "From top to bottom: what the model says over the picture, its label map, the picture.")
     present = set[int]()
     some = spread(source, SHOWN)
     for index in range(len(some)):
         try:
             scene = opened(some, index)
-            picture, true_HW = scene.decode().picture, scene.mask().astype(np.int64)
+            picture, true_HW = scene.decode().picture, scene.label_map().astype(np.int64)
         except DataError:
             continue
         found_HW = segment_scene(model, picture, how).numpy()

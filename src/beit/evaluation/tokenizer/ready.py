@@ -11,7 +11,7 @@ from beit.tokenizer.config import check_side
 def ready_tokenizer(job: TokenizerUse) -> tuple[Tokenizer, TokenEncoder, int]:
     """Return the tokenizer of a job, the same ready to encode, and the side of its input in pixels."""
     tokenizer, device = load_tokenizer(job.tokenizer), pick_device(job.device)
-    encoder = TokenEncoder(tokenizer, device, job.encoding.precision, job.encoding.compile)
+    encoder = TokenEncoder(tokenizer, device, job.precision, job.compile)
     return tokenizer, encoder, encoder_side(encoder, job.image_size)
 
 

@@ -1,6 +1,6 @@
 """Models written as files that run without the code that trained them.
 
-`export` and `ExportOptions` are found here; they are loaded on first use (PEP 562), since they need torch.
+`export` and `ExportJob` are found here; they are loaded on first use (PEP 562), since they need torch.
 """
 
 from importlib import import_module
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from beit.inference.export.job import export as export
-    from beit.inference.export.options import ExportOptions as ExportOptions
+    from beit.settings.export import ExportJob as ExportJob
 
-__all__ = ["ExportOptions", "export"]
+__all__ = ["ExportJob", "export"]
 
-_HOME = {"ExportOptions": "beit.inference.export.options", "export": "beit.inference.export.job"}
+_HOME = {"ExportJob": "beit.settings.export", "export": "beit.inference.export.job"}
 
 
 def __getattr__(name: str) -> Any:

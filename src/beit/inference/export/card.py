@@ -10,40 +10,40 @@ from typing import Any
 from beit import __version__
 from beit.files import write_json, write_text
 from beit.inference.export.check import Check
-from beit.inference.export.options import DYNAMIC, ExportOptions, Precision
 from beit.inference.export.program import INPUT
 from beit.inference.export.subject import Subject
 from beit.inference.exported import EXPORT_NAME, EXPORT_VERSION, FILES
+from beit.settings.export import DYNAMIC, ExportJob, ExportPrecision
 
 _LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf"), "torch": ()}
 _RUNS_WITH = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
-_MEANS: dict[Precision, str] = {
+_MEANS: dict[ExportPrecision, str] = {
     "fp32": "weights and computation in float32",
     "fp16": "weights of 16 bits; the device computes in its own half precision, or in float32",
     "int8": "weights and the large products of 8 bits, the rest in float32",
 }
 
 
-def description_of(subject: Subject, options: ExportOptions, folder: Path) -> dict[str, Any]:
+def description_of(subject: Subject, job: ExportJob, folder: Path) -> dict[str, Any]:
     """Return the content of `export.json`, but for the check."""
     height, width = subject.view.image_hw
     side = ["rows * " + str(subject.config.patch_hw[0]), "columns * " + str(subject.config.patch_hw[1])]
-    shape = [options.batch_size, subject.config.num_channels, *(side if subject.any_size else (height, width))]
-    libraries = {name: _version(name) for name in ("torch", *_LIBRARIES[options.to])}
+    shape = [job.batch_size, subject.config.num_channels, *(side if subject.any_size else (height, width))]
+    libraries = {name: _version(name) for name in ("torch", *_LIBRARIES[job.to])}
     return {
         "export_version": EXPORT_VERSION,
         "source": subject.source,
-        "format": options.to,
-        "precision": options.precision,
+        "format": job.to,
+        "precision": job.precision,
         "task": subject.task,
         "input": {"name": INPUT, "shape": shape, "dtype": "float32"},
         "output": {"name": subject.output.name, "dtype": "float32"},
-        "batch": None if options.batch_size == DYNAMIC else options.batch_size,
+        "batch": None if job.batch_size == DYNAMIC else job.batch_size,
         "image_height": height,
         "image_width": width,
         "any_size": subject.any_size,
-        "opset": options.opset if options.to == "onnx" else None,
-        "sha256": {name: _digest(folder / name) for name in FILES[options.to]},
+        "opset": job.opset if job.to == "onnx" else None,
+        "sha256": {name: _digest(folder / name) for name in FILES[job.to]},
         "versions": {"beit": __version__, **{name: version for name, version in libraries.items() if version}},
     }
 

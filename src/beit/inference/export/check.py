@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from beit.errors import CheckpointError
-from beit.inference.export.options import Precision
 from beit.inference.export.pictures import Examples
 from beit.inference.export.subject import Subject, at_size
 from beit.inference.runners.runner import Floats, Runner
+from beit.settings.export import ExportPrecision
 
 _BATCH = 4
 
@@ -35,7 +35,7 @@ class Limits:
     agreement: float
 
 
-LIMITS: dict[Precision, Limits] = {
+LIMITS: dict[ExportPrecision, Limits] = {
     "fp32": Limits(1e-3, 0.9999, 0.99),
     "fp16": Limits(None, 0.998, 0.98),
     "int8": Limits(None, 0.98, 0.95),
@@ -75,7 +75,7 @@ class Check:
         )
 
 
-def checked(runner: Runner, subject: Subject, precision: Precision, examples: Examples) -> Check:
+def checked(runner: Runner, subject: Subject, precision: ExportPrecision, examples: Examples) -> Check:
     """Compare an exported file with the model on pictures.
 
     Args:
@@ -118,7 +118,7 @@ def _cosines(found: Floats, expected: Floats) -> Floats:
     return ((found_BN * expected_BN).sum(1) / np.maximum(norms_B, 1e-30)).astype(np.float32)
 
 
-def _judge(check: Check, precision: Precision) -> None:
+def _judge(check: Check, precision: ExportPrecision) -> None:
     """Raise if a check is not good enough, which NaN never is."""
     limits = LIMITS[precision]
     agreement = 1.0 if check.agreement is None else check.agreement + 1 / check.pictures  # one picture may differ

@@ -14,104 +14,108 @@ from beit.inference.export.card import description_of, write_card, write_descrip
 from beit.inference.export.check import checked
 from beit.inference.export.onnx_file import write_onnx
 from beit.inference.export.openvino_file import write_openvino
-from beit.inference.export.options import DYNAMIC, ExportOptions
 from beit.inference.export.pictures import Examples
 from beit.inference.export.program import trace
 from beit.inference.export.subject import Subject, load_subject
 from beit.inference.export.torch_file import write_torch
 from beit.inference.exported import FILES, load_exported
 from beit.inference.runners.runner import Floats
+from beit.inference.tasks.registry import exported_outputs
 from beit.models_torch.scene import FILE_NAME as SCENE_NAME
+from beit.settings.export import AUTO, DYNAMIC, ExportJob
 
 CHECK_PICTURES = 32
 CALIBRATION_PICTURES = 128
 _LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "torch": ()}
 
 
-def export(
-    name: str | Path, options: ExportOptions, on_stage: Callable[[str], None] = lambda stage: None
-) -> dict[str, Any]:
+def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
     """Write a model as a folder that onnxruntime, OpenVINO or torch alone can run.
 
     Args:
-        name: A model folder, a file of weights, a name on the hub or of a published checkpoint.
-        options: The target, and how it is written.
+        job: The model, the target, and how it is written.
         on_stage: Called with each stage as it begins, in words.
 
     Returns:
         The content of `export.json`, with the result of the check.
 
     Raises:
-        ConfigError: If the options do not fit the model.
+        ConfigError: If the settings do not fit the model, or the folder holds something.
         CheckpointError: If the model is damaged, or the file does not give what the model gives; nothing is left then.
         DataError: If pictures are missing or broken.
         MissingExtraError: If a library is not installed.
         StorageError: If the folder cannot be written.
     """
-    _require_libraries(options)
-    examples = Examples.of(options.check or options.calibration, CHECK_PICTURES)
-    calibration = Examples.of(options.calibration, CALIBRATION_PICTURES) if options.calibration else None
+    _check(job)
+    examples = Examples.of(job.check or job.calibration, CHECK_PICTURES)
+    calibration = None if job.calibration is None else Examples.of(job.calibration, CALIBRATION_PICTURES)
     on_stage("loading the model")
-    subject = load_subject(str(name), options)
-    with atomic_folder(options.output) as folder:
-        _write_model(subject, options, folder, calibration, on_stage)
-        _write_beside(name, subject, options, folder)
-        description = description_of(subject, options, folder)
+    subject = load_subject(job)
+    with atomic_folder(Path(job.output)) as folder:
+        _write_model(subject, job, folder, calibration, on_stage)
+        _write_beside(subject, job, folder)
+        description = description_of(subject, job, folder)
         write_description(description, folder)
         on_stage(f"checking it on {len(examples)} pictures")
-        check = checked(load_exported(folder, trust=True), subject, options.precision, examples)
+        check = checked(load_exported(folder, trust=True), subject, job.precision, examples)
         description["check"] = check.to_json()
         write_description(description, folder)
         write_card(description, check, subject, folder)
     return {**description, "said": str(check)}
 
 
-def _require_libraries(options: ExportOptions) -> None:
-    """Refuse, before any work, a target whose libraries are not installed."""
-    quantising = ("nncf",) if options.to == "openvino" and options.precision == "int8" else ()
-    for library in (*_LIBRARIES[options.to], *quantising):
+def _check(job: ExportJob) -> None:
+    """Refuse, before any work, an unknown task, a folder with something in it, a target without its libraries."""
+    tasks = (AUTO, *exported_outputs())
+    if job.task not in tasks:
+        raise ConfigError(f"task is {job.task!r}; expected one of {', '.join(tasks)}")
+    output = Path(job.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"{output} exists and is not an empty folder; name another, or remove it")
+    quantising = ("nncf",) if job.to == "openvino" and job.precision == "int8" else ()
+    for library in (*_LIBRARIES[job.to], *quantising):
         if find_spec(library) is None:
             raise missing_extra(library, "export")
 
 
 def _write_model(
     subject: Subject,
-    options: ExportOptions,
+    job: ExportJob,
     folder: Path,
     calibration: Examples | None,
     on_stage: Callable[[str], None],
 ) -> None:
     """Write the file that computes."""
-    file, output = folder / FILES[options.to][0], subject.output
+    file, output = folder / FILES[job.to][0], subject.output
     on_stage("tracing the model")
-    program = trace(subject, options)
-    on_stage(f"writing {file.name}, in {options.precision}")
-    if options.to == "onnx":
-        write_onnx(program, file, output.name, options.opset, options.precision)
-    elif options.to == "openvino":
-        shown = None if calibration is None else _whole_batches(calibration, subject, options)
-        write_openvino(program, file, output, options.precision, shown)
+    program = trace(subject, job)
+    on_stage(f"writing {file.name}, in {job.precision}")
+    if job.to == "onnx":
+        write_onnx(program, file, output.name, job.opset, job.precision)
+    elif job.to == "openvino":
+        shown = None if calibration is None else _whole_batches(calibration, subject, job)
+        write_openvino(program, file, output, job.precision, shown)
     else:
         write_torch(program, file)
 
 
-def _whole_batches(calibration: Examples, subject: Subject, options: ExportOptions) -> list[Floats]:
+def _whole_batches(calibration: Examples, subject: Subject, job: ExportJob) -> list[Floats]:
     """Return pixels in batches that the file takes.
 
     Raises:
         ConfigError: If there are too few pictures for one.
     """
-    size = 1 if options.batch_size == DYNAMIC else options.batch_size
+    size = 1 if job.batch_size == DYNAMIC else job.batch_size
     if len(calibration) < size:
         raise ConfigError(f"there are {len(calibration)} pictures to calibrate with; expected at least a batch, {size}")
     return [pixels_BCHW for pixels_BCHW in calibration.batches(subject.view, size) if len(pixels_BCHW) == size]
 
 
-def _write_beside(name: str | Path, subject: Subject, options: ExportOptions, folder: Path) -> None:
+def _write_beside(subject: Subject, job: ExportJob, folder: Path) -> None:
     """Write the preprocessing of pictures, and the meaning of the outputs."""
     config = BeitConfig.from_dict({**subject.config.to_dict(), "image_size": list(subject.view.image_hw)})
     config.save_pretrained(folder)
     subject.view.save_pretrained(folder)
-    scene = Path(name) / SCENE_NAME
-    if subject.output.windows and scene.is_file() and options.image_size is None:  # windows of the same size
+    scene = Path(job.model) / SCENE_NAME
+    if subject.output.windows and scene.is_file() and job.image_size is None:  # windows of the same size
         write_bytes(folder / scene.name, scene.read_bytes())

@@ -9,14 +9,14 @@ from typing import Any
 from torch.export import ExportedProgram
 
 from beit.errors import ConfigError
-from beit.inference.export.options import Precision
 from beit.inference.export.program import INPUT, quiet
+from beit.settings.export import ExportPrecision
 
 _LARGEST = 2**31 - 2**24  # bytes of weights: protobuf ends at 2 GB
 _QUANTISED = ["MatMul", "Gemm"]  # products with weights; those of attention, of two activations, stay float32
 
 
-def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, precision: Precision) -> None:
+def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, precision: ExportPrecision) -> None:
     """Write a program as ONNX.
 
     Args:

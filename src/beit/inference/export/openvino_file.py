@@ -10,10 +10,10 @@ from typing import Any
 
 from torch.export import ExportedProgram
 
-from beit.inference.export.options import Precision
 from beit.inference.export.program import INPUT, quiet
 from beit.inference.runners.runner import Floats
 from beit.inference.tasks.task import ExportedOutput
+from beit.settings.export import ExportPrecision
 
 _PRODUCTS = ("Convolution", "MatMul")
 _LINEAR = "aten.linear"  # in the name of what was a linear layer in torch
@@ -23,7 +23,7 @@ def write_openvino(
     program: ExportedProgram,
     file: Path,
     output: ExportedOutput,
-    precision: Precision,
+    precision: ExportPrecision,
     calibration: list[Floats] | None,
 ) -> None:
     """Write a program as OpenVINO's graph.

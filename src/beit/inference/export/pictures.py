@@ -33,7 +33,7 @@ class Examples:
     origin: str
 
     @classmethod
-    def of(cls, folder: Path | None, most: int) -> Examples:
+    def of(cls, folder: str | None, most: int) -> Examples:
         """Return pictures of a folder, evenly spread over it; without one, parts of two photographs.
 
         Raises:
@@ -42,9 +42,9 @@ class Examples:
         """
         if folder is None:
             return cls(_photographs(), "parts of the two photographs that scikit-learn brings")
-        found = picture_files(folder)
+        found = picture_files(Path(folder))
         chosen = sorted({round(place) for place in np.linspace(0, len(found) - 1, min(most, len(found)))})
-        return cls([found[place] for place in chosen], f"pictures of {folder.resolve().name}")
+        return cls([found[place] for place in chosen], f"pictures of {Path(folder).resolve().name}")
 
     def __len__(self) -> int:
         return len(self.places)

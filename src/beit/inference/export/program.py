@@ -16,38 +16,38 @@ from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
 
 from beit.errors import ConfigError
-from beit.inference.export.options import DYNAMIC, ExportOptions
 from beit.inference.export.prepared import PreparedModel, prepare
 from beit.inference.export.subject import Subject
+from beit.settings.export import DYNAMIC, ExportJob
 
 INPUT = "pixel_values"  # name of the input
 LARGEST_BATCH = 1024
 LARGEST_GRID = 256  # patches along a side
 
 
-def trace(subject: Subject, options: ExportOptions) -> ExportedProgram:
-    """Return the program of a model for the shapes that the options ask for.
+def trace(subject: Subject, job: ExportJob) -> ExportedProgram:
+    """Return the program of a model for the shapes that a job asks for.
 
     Args:
         subject: The model.
-        options: How it is exported; in fp16 pixels and outputs stay float32.
+        job: How it is exported; in fp16 pixels and outputs stay float32.
 
     Raises:
         ConfigError: If torch finds no program for such shapes.
     """
     hw = subject.view.image_hw
-    half = options.precision == "fp16" and options.to != "openvino"  # which stores 16 bits in a way of its own
+    half = job.precision == "fp16" and job.to != "openvino"  # which stores 16 bits in a way of its own
     prepared = prepare(subject.model, subject.task, None if subject.any_size else hw, half)
     shown_hw = hw
     axes: dict[int, Any] = {}
-    if options.batch_size == DYNAMIC:
+    if job.batch_size == DYNAMIC:
         axes[0] = Dim("batch", min=1, max=LARGEST_BATCH)
     if subject.any_size:
         patch = subject.config.patch_hw
         axes[2] = patch[0] * Dim("rows", min=1, max=LARGEST_GRID)
         axes[3] = patch[1] * Dim("columns", min=1, max=LARGEST_GRID)
         shown_hw = hw[0] + patch[0], hw[1] + 2 * patch[1]  # not square: axes of equal length would count as one
-    pictures = 2 if options.batch_size == DYNAMIC else options.batch_size  # of one picture torch would make a constant
+    pictures = 2 if job.batch_size == DYNAMIC else job.batch_size  # of one picture torch would make a constant
     pixels_BChw = torch.zeros(pictures, subject.config.num_channels, *shown_hw)
     return _traced(prepared, pixels_BChw, axes)
 

@@ -10,7 +10,6 @@ from beit.config_checks import pair
 from beit.errors import ConfigError
 from beit.geometry import patch_grid
 from beit.image import Preprocessing
-from beit.inference.export.options import AUTO, DYNAMIC, ExportOptions
 from beit.inference.loading import load_runner, load_view
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.runner import Floats, TaskName
@@ -18,6 +17,7 @@ from beit.inference.runners.torch_runner import TorchRunner
 from beit.inference.tasks.registry import TASKS, exported_outputs
 from beit.inference.tasks.task import ExportedOutput
 from beit.models_torch import BeitPreTrainedModel
+from beit.settings.export import AUTO, DYNAMIC, ExportJob
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,21 @@ class Subject:
         return self.runner(pixels_BCHW) if self.output.scores else self.runner.embed(pixels_BCHW)
 
 
-def load_subject(name: str, options: ExportOptions) -> Subject:
+def load_subject(job: ExportJob) -> Subject:
     """Load a model at the size in which it is exported.
 
     Raises:
         ConfigError: If it cannot do the task or patches do not tile the size.
         CheckpointError: If it cannot be found or is damaged.
     """
+    name, size = job.model, job.size()
     runner = load_runner(name, "cpu", "fp32", None)
     if not isinstance(runner, TorchRunner):
         raise ConfigError(f"{name} is exported already; name the model that it was made of")
     view = load_view(name, runner.image_hw, None)
-    any_size = options.image_size == DYNAMIC
-    if options.image_size is not None and options.image_size != DYNAMIC:
-        hw = pair(options.image_size)
+    any_size = size == DYNAMIC
+    if size is not None and size != DYNAMIC:
+        hw = pair(size)
         patch_grid(hw, runner.config.patch_size)
         if hw != runner.image_hw:
             resized = type(runner.model).from_pretrained(name, image_size=hw)
@@ -79,7 +80,7 @@ def load_subject(name: str, options: ExportOptions) -> Subject:
         view = at_size(view, hw)
     elif view.image_hw != runner.image_hw:
         view = at_size(view, runner.image_hw)
-    task = _task(name, LoadedModel(runner, view), options)
+    task = _task(job, LoadedModel(runner, view))
     if exported_outputs()[task].windows and any_size:
         raise ConfigError(
             "image_size is 'dynamic' for segmentation, whose pyramid pooling is exported for one size; name a size: "
@@ -89,17 +90,17 @@ def load_subject(name: str, options: ExportOptions) -> Subject:
     return Subject(place.resolve().name if place.exists() else name, runner, task, view, any_size)
 
 
-def _task(name: str, model: LoadedModel, options: ExportOptions) -> TaskName:
+def _task(job: ExportJob, model: LoadedModel) -> TaskName:
     """Return the task to export for: the model's own, or another one that it can do without its head."""
     own = model.runner.task
     others = [task for task in exported_outputs() if task != own and TASKS[task].possible(model)]
-    if options.task == AUTO:
+    if job.task == AUTO:
         return own
-    if options.task not in (own, *others):
+    if job.task not in (own, *others):
         raise ConfigError(
-            f"task is {options.task!r}, but {name} was made to {own}; expected {', or '.join(['that', *others])}"
+            f"task is {job.task!r}, but {job.model} was made to {own}; expected {', or '.join(['that', *others])}"
         )
-    return options.task
+    return job.task
 
 
 def at_size(view: Preprocessing, hw: tuple[int, int]) -> Preprocessing:

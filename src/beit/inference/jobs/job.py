@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from beit import __version__
 from beit.errors import ConfigError
@@ -17,77 +17,47 @@ from beit.inference.jobs.state import JobState, Summary
 from beit.inference.jobs.work import Answerer, Todo
 from beit.inference.jobs.writers import Format, chosen_format, write_rows
 from beit.inference.predictor import Predictor
-from beit.inference.tasks.options import TaskOptions
 from beit.inference.tasks.registry import task_named
+from beit.settings.predict import PredictJob
 
 
-@dataclass(frozen=True)
-class PredictJob:
-    """A task for a model, over many pictures.
+class Prediction:
+    """A job with its task and its pictures.
+
+    Args:
+        job: Its settings.
 
     Attributes:
-        model: What `Predictor.from_pretrained` loads.
-        places: Files, folders, films, tar or parquet shards.
-        task: Name of the task.
-        options: Options of the task; those left out have their defaults.
-        output: File or folder to write; None: nothing is written.
-        form: "auto", "jsonl", "csv", "parquet" or "pictures".
-        tokenizer: Decoder of visual tokens, to reconstruct.
-        device: "auto", "cpu" or "cuda".
-        batch_size: Pictures computed together.
-        precision: What the model computes in: "fp32", "bf16", or on a GPU "fp16".
-        workers: Threads that read pictures; processes of the engine "ray".
-        engine: "local" or "ray".
+        job: Its settings.
+        task: The task.
+        options: All options of the task.
 
     Raises:
-        ConfigError: If a value is wrong that needs no model to be checked.
+        ConfigError: If there is no such task or option, a number is out of range, or an output is missing.
     """
 
-    model: str
-    places: tuple[str, ...]
-    task: str = "classify"
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    output: str | None = None
-    form: str = "auto"
-    tokenizer: str | None = None
-    device: str = "auto"
-    batch_size: int = 32
-    precision: str = "fp32"
-    workers: int = 2
-    engine: Literal["local", "ray"] = "local"
-
-    def __post_init__(self) -> None:
-        """Check what needs no model."""
-        for name in ("batch_size", "workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        self.task_options()
-        if self.output is None and "pictures" in task_named(self.task).formats:
-            raise ConfigError(f"--output is missing; to {self.task}, name a folder for the pictures to make")
-        if self.output is None and self.engine == "ray":
+    def __init__(self, job: PredictJob) -> None:
+        self.job = job
+        self.task = task_named(job.task)
+        self.options = self.task.options.of(job.task, **job.options)
+        if job.output is None and "pictures" in self.task.formats:
+            raise ConfigError(f"--output is missing; to {job.task}, name a folder for the pictures to make")
+        if job.output is None and job.engine == "ray":
             raise ConfigError("--output is missing; with --engine ray, name a file or folder")
-
-    def task_options(self) -> TaskOptions:
-        """Return all options of the task.
-
-        Raises:
-            ConfigError: If there is no such task or option, or a number is out of range.
-        """
-        return task_named(self.task).options.of(self.task, **self.options)
 
     @cached_property
     def format(self) -> Format | None:
         """Format of the output."""
-        return None if self.output is None else chosen_format(task_named(self.task), Path(self.output), self.form)
+        return None if self.job.output is None else chosen_format(self.task, Path(self.job.output), self.job.format)
 
     @cached_property
     def collections(self) -> list[Collection]:
         """The pictures, opened."""
-        return open_places(self.places)
+        return open_places(self.job.pictures)
 
     def units(self) -> list[Unit]:
         """Return the units of work, in order."""
-        size = CHUNK if self.output is not None else self.batch_size  # what is printed should not wait for long
+        size = CHUNK if self.job.output is not None else self.job.batch_size  # what is printed should not wait for long
         return [unit for number, one in enumerate(self.collections) for unit in one.units(number, size)]
 
     def answerer(self, threads: int) -> Answerer:
@@ -97,16 +67,20 @@ class PredictJob:
             ConfigError: If it cannot do the task.
             CheckpointError: If it cannot be loaded.
         """
+        job = self.job
         predictor = Predictor.from_pretrained(
-            self.model, device=self.device, precision=self.precision, tokenizer=self.tokenizer
+            job.model, device=job.device, precision=job.precision, tokenizer=job.tokenizer
         )
         drawing = self.format == "pictures"
-        options = self.task_options()
-        return Answerer(predictor, self.task, options, self.collections, self.batch_size, threads, drawing)
+        return Answerer(predictor, job.task, self.options, self.collections, job.batch_size, threads, drawing)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def trial(self) -> None:
+        """Load everything once on the CPU, to fail here for a model that cannot do the task."""
+        Prediction(replace(self.job, device="cpu", precision="fp32")).answerer(threads=1)
+
+    def __reduce__(self) -> tuple[type[Prediction], tuple[PredictJob]]:
         """Leave what was opened behind: other processes open it themselves."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("collections", "format")}
+        return Prediction, (self.job,)
 
 
 def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
@@ -120,27 +94,28 @@ def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable
     Raises:
         BeitError: If it cannot begin, or the disk is full; started again it continues.
     """
+    work = Prediction(job)
     if job.output is None:
-        return _run_unwritten(job, begun, done)
-    output, form = Path(job.output), job.format
-    state, arguments = JobState(output, form == "pictures"), _arguments(job)
+        return _run_unwritten(work, begun, done)
+    output, form = Path(job.output), work.format
+    state, arguments = JobState(output, form == "pictures"), _arguments(work)
     if (ended := state.begin(arguments)) is not None:
         return ended
-    todo, lost = state.todo(job.units()), _lost(job, done)
+    todo, lost = state.todo(work.units()), _lost(work, done)
     begun(_pictures(todo))
-    for chunk in _chunks(job, todo):
+    for chunk in _chunks(work, todo):
         state.keep(chunk)
         done(chunk)
     if form is not None and form != "pictures":
-        write_rows(output, state.rows(), state.columns(), task_named(job.task), form)
+        write_rows(output, state.rows(), state.columns(), work.task, form)
     return state.end(arguments, lost)
 
 
-def _run_unwritten(job: PredictJob, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
+def _run_unwritten(work: Prediction, begun: Callable[[int | None], None], done: Callable[[Chunk], None]) -> Summary:
     """Do a job that writes nothing."""
-    answerer = job.answerer(job.workers)
-    todo = [(number, unit, 0) for number, unit in enumerate(job.units())]
-    pictures, broken = 0, _lost(job, done)
+    answerer = work.answerer(work.job.workers)
+    todo = [(number, unit, 0) for number, unit in enumerate(work.units())]
+    pictures, broken = 0, _lost(work, done)
     begun(_pictures(todo))
     for chunk in answerer(todo):
         pictures += len(chunk.rows)
@@ -149,42 +124,43 @@ def _run_unwritten(job: PredictJob, begun: Callable[[int | None], None], done: C
     return Summary(pictures, broken)
 
 
-def _chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
-    if job.engine == "ray" and todo:
+def _chunks(work: Prediction, todo: list[Todo]) -> Iterator[Chunk]:
+    if work.job.engine == "ray" and todo:
         from beit.inference.jobs.ray_engine import ray_chunks
 
-        return ray_chunks(job, todo)
-    return job.answerer(job.workers)(todo) if todo else iter(())
+        return ray_chunks(work, todo)
+    return work.answerer(work.job.workers)(todo) if todo else iter(())
 
 
 def _pictures(todo: list[Todo]) -> int | None:
     return None if any(unit.film for _, unit, _ in todo) else sum(unit.stop - unit.start for _, unit, _ in todo)
 
 
-def _lost(job: PredictJob, done: Callable[[Chunk], None]) -> list[tuple[str, str]]:
+def _lost(work: Prediction, done: Callable[[Chunk], None]) -> list[tuple[str, str]]:
     """Return the shards that cannot be opened, and report them."""
-    shards = [shard for collection in job.collections for shard in collection.broken_shards]
+    shards = [shard for collection in work.collections for shard in collection.broken_shards]
     lost = [(shard.name, f"{shard.name} cannot be read: {shard.reason}") for shard in shards]
     if lost:
         done(Chunk(0, 0, broken=lost))
     return lost
 
 
-def _arguments(job: PredictJob) -> dict[str, Any]:
+def _arguments(work: Prediction) -> dict[str, Any]:
     """Return the values that have to be the same for a job to continue."""
+    job = work.job
     return {
         "version": __version__,
         "model": job.model,
-        "places": list(job.places),
+        "pictures": list(job.pictures),
         "task": job.task,
-        **asdict(job.task_options()),
-        "format": job.format,
+        **asdict(work.options),
+        "format": work.format,
         "batch_size": job.batch_size,
         "tokenizer": job.tokenizer,
         "device": job.device,
         "precision": job.precision,
         "weights": _files(job.model),
-        "contents": digest(job.collections),
+        "contents": digest(work.collections),
     }
 
 

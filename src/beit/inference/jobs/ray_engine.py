@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from beit.errors import BeitError, missing_extra
@@ -13,14 +12,14 @@ from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.work import Todo
 
 if TYPE_CHECKING:
-    from beit.inference.jobs.job import PredictJob
+    from beit.inference.jobs.job import Prediction
 
 
 class _Actor:
     """One model of the cluster at work; made once in every worker process."""
 
-    def __init__(self, job: PredictJob) -> None:
-        self._units, self._answerer = job.units(), job.answerer(threads=1)
+    def __init__(self, work: Prediction) -> None:
+        self._units, self._answerer = work.units(), work.answerer(threads=1)
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for number, first in zip(batch["unit"].tolist(), batch["first"].tolist(), strict=True):
@@ -28,7 +27,7 @@ class _Actor:
                 yield {"chunk": [chunk.to_bytes()]}
 
 
-def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
+def ray_chunks(work: Prediction, todo: list[Todo]) -> Iterator[Chunk]:
     """Yield the results about units of work, in the order in which they become ready.
 
     The cluster is that of RAY_ADDRESS, else one on this machine with as many processes as the job has workers. Every
@@ -45,7 +44,8 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         raise missing_extra("ray", "ray") from None
     library: Any = ray
     datasets: Any = data
-    replace(job, device="cpu", precision="fp32").answerer(threads=1)  # fails here, for a model that cannot do it
+    work.trial()
+    job = work.job
     began = not library.is_initialized()
     if began and "RAY_ADDRESS" in os.environ:
         library.init(log_to_driver=False, logging_level=logging.ERROR)
@@ -58,7 +58,7 @@ def ray_chunks(job: PredictJob, todo: list[Todo]) -> Iterator[Chunk]:
         items = [{"unit": number, "first": first} for number, _, first in todo]
         answered = datasets.from_items(items, override_num_blocks=len(items)).map_batches(
             _Actor,
-            fn_constructor_args=(job,),
+            fn_constructor_args=(work,),
             batch_size=1,
             compute=datasets.ActorPoolStrategy(size=min(job.workers, len(items))),
             num_gpus=gpus,

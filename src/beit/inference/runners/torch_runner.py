@@ -8,15 +8,13 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from beit.errors import ConfigError
 from beit.inference.runners.runner import Floats, Runner, TaskName
 
 if TYPE_CHECKING:
     import torch
 
     from beit.models_torch import BeitPreTrainedModel
-
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # to torch's names
+    from beit.models_torch.device import Precision
 
 
 class TorchRunner:
@@ -25,24 +23,19 @@ class TorchRunner:
     Args:
         model: In evaluation mode.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
-        precision: What it computes in: "fp32", "bf16", or on a GPU "fp16". Parameters stay as they are, and what
-            needs it (normalisation, softmax) is computed in float32 all the same.
+        precision: What it computes in: "fp32", "bf16", on a GPU "fp16", or "auto" for bf16 on a GPU that supports it,
+            else fp32. Parameters stay as they are, and what needs it (normalisation, softmax) is computed in float32
+            all the same.
 
     Raises:
         ConfigError: If there is no such device or precision.
     """
 
     def __init__(self, model: BeitPreTrainedModel, device: str = "auto", precision: str = "fp32") -> None:
-        import torch
-
-        from beit.models_torch.device import pick_device
+        from beit.models_torch.device import pick_device, pick_precision
 
         self.device = pick_device(device)
-        if precision not in PRECISIONS:
-            raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
-        if precision == "fp16" and self.device.type == "cpu":
-            raise ConfigError("precision is 'fp16' on the CPU; expected fp32 or bf16 there, or a GPU")
-        self._dtype: torch.dtype = getattr(torch, PRECISIONS[precision])
+        self.precision = pick_precision(precision, self.device)
         self.model = model.to(self.device).eval()
         self.config = model.config
         self.image_hw = model.config.image_hw
@@ -70,7 +63,7 @@ class TorchRunner:
 
     def computing(self) -> AbstractContextManager[Any]:
         """Return the context in which to compute with the model: its precision, no gradients."""
-        return _Computing(self.device.type, self._dtype)
+        return _Computing(self.precision, self.device)
 
     def _tensor(self, pixels_BCHW: Floats) -> torch.Tensor:
         import torch
@@ -97,11 +90,12 @@ def _task_of(model: BeitPreTrainedModel) -> TaskName:
 class _Computing:
     """Inference mode and autocast, entered together."""
 
-    def __init__(self, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, precision: Precision, device: torch.device) -> None:
         import torch
 
-        self._mode = torch.inference_mode()
-        self._precision = torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32)
+        from beit.models_torch.device import computing_in
+
+        self._mode, self._precision = torch.inference_mode(), computing_in(precision, device)
 
     def __enter__(self) -> None:
         self._mode.__enter__()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from beit.errors import ConfigError
 from beit.geometry import Grid
-from beit.image.heat import heat_overlay
+from beit.image.heat_map import heat_overlay
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.torch_runner import TorchRunner
 from beit.inference.tasks.drawing import PNG, png_text

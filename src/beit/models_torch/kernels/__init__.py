@@ -1,17 +1,17 @@
-"""The one place that chooses how attention, linear layers and convolutions are computed.
+"""Kernels for attention, linear layers and convolutions, chosen by device, type and gradient mode.
 
-| kernel        | computes                              | ways, and when each is taken                                        |
-|---------------|---------------------------------------|---------------------------------------------------------------------|
-| `attention`   | softmax(q k' / sqrt(d) + bias) v      | explicit where maps or a head mask are asked for; with a backward   |
-|               |                                       | pass of its own where the fused one has none for the bias; fused    |
-| `linear`      | layer(x)                              | oneDNN on a CPU in float32, PyTorch's product elsewhere             |
-| `linear_gelu` | gelu(layer(x))                        | in one pass of oneDNN without gradients                             |
-| `gelu_linear` | layer(gelu(x))                        | with a backward pass that keeps x alone                             |
-| `merge_maps`  | conv(cat(enlarged maps))              | without building the enlarged maps                                  |
-| `norm_relu`   | relu(norm(x))                         | in place                                                            |
+| kernel        | computes                         | ways, and when each is taken                                     |
+|---------------|----------------------------------|------------------------------------------------------------------|
+| `attention`   | softmax(q k' / sqrt(d) + bias) v | explicit where maps or a head mask are asked for; with a backward|
+|               |                                  | pass of its own where the fused one has none for the bias; fused |
+| `linear`      | layer(x)                         | oneDNN on a CPU in float32, PyTorch's product elsewhere          |
+| `linear_gelu` | gelu(layer(x))                   | in one pass of oneDNN without gradients                          |
+| `gelu_linear` | layer(gelu(x))                   | with a backward pass that keeps x alone                          |
+| `merge_maps`  | conv(cat(enlarged maps))         | without building the enlarged maps                               |
+| `norm_relu`   | relu(norm(x))                    | in place                                                         |
 
-All ways give the same numbers. A module that is hooked, wrapped, parametrised or replaced is called as it is (`is_plain`);
-compilers, exporters, autocast, tensor subclasses and meta tensors get PyTorch's own operations.
+All ways give the same numbers. A module that is hooked, wrapped, parametrised or replaced is called as it is
+(`is_plain`); compilers, exporters, autocast, tensor subclasses and meta tensors get PyTorch's own operations.
 """
 
 from beit.models_torch.kernels.attention import attention

@@ -14,7 +14,7 @@ from torch.nn import functional
 from beit.models_torch.kernels.choice import eager_float32
 from beit.models_torch.kernels.gradients import plain_gradients
 
-_SCORES_AT_ONCE = 2**20  # 4 MB of float32: what stays in a processor's cache between the passes over it
+_SCORES_AT_ONCE = 2**20  # 4 MB of float32, which stay in a processor's cache between the passes over them
 
 
 def attention(
@@ -67,7 +67,7 @@ def _explicit(
     head_mask_H: Tensor | None,
     dropout: float,
 ) -> tuple[Tensor, Tensor]:
-    """As the paper writes it: (context, maps after dropout and head mask)."""
+    """Return the context, and the maps after dropout and head mask, by the formula of the paper."""
     scores_BHSS = query_BHSd @ key_BHSd.transpose(-1, -2) * query_BHSd.shape[-1] ** -0.5
     if bias_1HSS is not None:
         scores_BHSS = scores_BHSS + bias_1HSS
@@ -80,14 +80,14 @@ def _explicit(
 def _fused(
     query_BHSd: Tensor, key_BHSd: Tensor, value_BHSd: Tensor, bias_1HSS: Tensor | None, dropout: float = 0.0
 ) -> Tensor:
-    """In one kernel, which keeps neither scores nor maps."""
+    """Return the context by one fused kernel, which keeps neither scores nor maps."""
     return functional.scaled_dot_product_attention(
         query_BHSd, key_BHSd, value_BHSd, attn_mask=bias_1HSS, dropout_p=dropout
     )
 
 
 def recomputed_attention(query_BHSd: Tensor, key_BHSd: Tensor, value_BHSd: Tensor, bias_1HSS: Tensor) -> Tensor:
-    """Fused forward, and a backward pass that computes the scores again and has the gradient of the bias.
+    """Return the context by the fused kernel, with a backward pass that has the gradient of the bias.
 
     Autograd would fall back to a kernel that keeps all scores: a large part of the memory of a training step, and time
     to write and read it.
@@ -110,34 +110,34 @@ class _Recomputed(torch.autograd.Function):
         if torch.is_grad_enabled():
             return plain_gradients(_fused, inputs, ctx.needs_input_grad, gradients[0])
         query_BHSd, key_BHSd, value_BHSd, bias_1HSS = inputs
-        slopes = [torch.empty_like(part) for part in (query_BHSd, key_BHSd, value_BHSd)]
-        slope_1HSS = torch.zeros_like(bias_1HSS)
+        grads = [torch.empty_like(part) for part in (query_BHSd, key_BHSd, value_BHSd)]
+        grad_bias_1HSS = torch.zeros_like(bias_1HSS)
         at_once = max(1, _SCORES_AT_ONCE // bias_1HSS.numel())
-        whole = (query_BHSd, key_BHSd, value_BHSd, context_BHSd, gradients[0], *slopes)
+        whole = (query_BHSd, key_BHSd, value_BHSd, context_BHSd, gradients[0], *grads)
         for part in zip(*(tensor.split(at_once) for tensor in whole), strict=True):
-            slope_1HSS += _write_slopes(bias_1HSS, *part)
-        return *slopes, slope_1HSS
+            grad_bias_1HSS += _write_gradients(bias_1HSS, *part)
+        return *grads, grad_bias_1HSS
 
 
-def _write_slopes(
+def _write_gradients(
     bias_1HSS: Tensor,
     query_bHSd: Tensor,
     key_bHSd: Tensor,
     value_bHSd: Tensor,
     context_bHSd: Tensor,
-    slope_bHSd: Tensor,
-    of_query: Tensor,
-    of_key: Tensor,
-    of_value: Tensor,
+    grad_bHSd: Tensor,
+    grad_query: Tensor,
+    grad_key: Tensor,
+    grad_value: Tensor,
 ) -> Tensor:
-    """Write the gradient of queries, keys and values of some pictures, and return that of the bias."""
+    """Write the gradients of queries, keys and values of some pictures, and return that of the bias."""
     scale = query_bHSd.shape[-1] ** -0.5
     scores_bHSS = (query_bHSd * scale) @ key_bHSd.transpose(-1, -2)
     maps_bHSS = scores_bHSS.add_(bias_1HSS).softmax(-1)
-    of_value.copy_(maps_bHSS.transpose(-1, -2) @ slope_bHSd)
-    # the softmax: slope of a score = map * (slope of the map - mean of these slopes, weighted by the maps)
-    mean_bHS1 = (slope_bHSd * context_bHSd).sum(-1, keepdim=True)
-    slope_bHSS = (slope_bHSd @ value_bHSd.transpose(-1, -2)).sub_(mean_bHS1).mul_(maps_bHSS)
-    of_query.copy_((slope_bHSS @ key_bHSd).mul_(scale))
-    of_key.copy_((slope_bHSS.transpose(-1, -2) @ query_bHSd).mul_(scale))
-    return slope_bHSS.sum(0, keepdim=True)
+    grad_value.copy_(maps_bHSS.transpose(-1, -2) @ grad_bHSd)
+    # the softmax: gradient of a score = map * (gradient of the map - mean of these, weighted by the maps)
+    mean_bHS1 = (grad_bHSd * context_bHSd).sum(-1, keepdim=True)
+    grad_bHSS = (grad_bHSd @ value_bHSd.transpose(-1, -2)).sub_(mean_bHS1).mul_(maps_bHSS)
+    grad_query.copy_((grad_bHSS @ key_bHSd).mul_(scale))
+    grad_key.copy_((grad_bHSS.transpose(-1, -2) @ query_bHSd).mul_(scale))
+    return grad_bHSS.sum(0, keepdim=True)

@@ -12,9 +12,9 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def is_plain(module: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
-    """Return whether calling a module would do what its class says and nothing else, so that the call may be skipped.
+    """Return whether calling a module runs the forward function of its class alone, so that a kernel may replace it.
 
-    It would do more where a hook waits for the call, where an adapter, a parametrisation or a quantised layer is in its
+    It does more where a hook waits for the call, where an adapter, a parametrisation or a quantised layer is in its
     place, and where its forward function was replaced, as offloading does.
     """
     return (
@@ -27,7 +27,7 @@ def is_plain(module: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
 
 
 def _hooks_on_all_modules() -> bool:
-    """Return whether hooks wait for every module, as those of profilers and counters of operations do."""
+    """Return whether hooks are registered for every module, as profilers and operation counters do."""
     return bool(
         modules._global_forward_hooks  # pyright: ignore[reportPrivateUsage]
         or modules._global_forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
@@ -37,7 +37,7 @@ def _hooks_on_all_modules() -> bool:
 
 
 def eager_float32(*tensors: Tensor | None) -> bool:
-    """Return whether plain float32 tensors are computed with, here and now.
+    """Return whether all tensors are plain float32 and execution is eager.
 
     Compilers and exporters have passes of their own, autocast has its precision, and transforms of functions, such as
     `torch.func.vmap`, want the plain operations.

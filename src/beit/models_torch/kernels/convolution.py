@@ -1,4 +1,4 @@
-"""Convolutions of segmentation heads: maps that are merged without enlarging them, and what follows a convolution.
+"""Convolutions of segmentation heads: maps merged without enlarging them, batch norm and ReLU in place.
 
 Enlarging is linear and treats every channel alike, a convolution is linear too: the channels can be mixed first, where
 there are few pixels, and the results be enlarged, shifted and added after that. For a map of a quarter of the height

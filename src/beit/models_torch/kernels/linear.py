@@ -1,4 +1,4 @@
-"""Linear layers, alone and together with GELU, by the faster of the two libraries that PyTorch has on a CPU.
+"""Linear layers, alone and fused with GELU, by the faster of the two libraries that PyTorch has on a CPU.
 
 In float32 PyTorch multiplies matrices with MKL. oneDNN, which it brings for convolutions, is as exact and 10 to 25 %
 faster at the products of a transformer where the processor is not Intel's (benchmarks/pretrain_step.py).
@@ -52,7 +52,7 @@ def recomputes_gelu(layer: nn.Module, inputs: Tensor) -> bool:
 
 
 def product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
-    """Return what `torch.nn.functional.linear` does: inputs (..., I) times weight plus bias, (..., O)."""
+    """Return inputs (..., I) times weight plus bias, (..., O), as `torch.nn.functional.linear` does."""
     if torch.compiler.is_compiling() and _suits_compiled(inputs, weight_OI, bias_O):
         return _compiled_product(inputs, weight_OI, bias_O, gelu=False)
     if not _suits(inputs, weight_OI, bias_O):
@@ -78,22 +78,22 @@ def product_of_gelu(hidden_BSE: Tensor, weight_DE: Tensor, bias_D: Tensor | None
     return result
 
 
-def weight_slope(slope_TO: Tensor, inputs_TI: Tensor) -> Tensor:
+def weight_gradient(grad_TO: Tensor, inputs_TI: Tensor) -> Tensor:
     """Return the gradient (O, I) of the weight from that of the outputs (T, O) and the inputs (T, I).
 
     oneDNN is faster at results that are wider than high, so the other kind is computed transposed; at square ones MKL
     is as fast.
     """
-    outputs, inputs = slope_TO.shape[1], inputs_TI.shape[1]
-    if torch.is_grad_enabled() or outputs == inputs or not _suits(slope_TO.T, inputs_TI.T, None):
-        return slope_TO.T @ inputs_TI
+    outputs, inputs = grad_TO.shape[1], inputs_TI.shape[1]
+    if torch.is_grad_enabled() or outputs == inputs or not _suits(grad_TO.T, inputs_TI.T, None):
+        return grad_TO.T @ inputs_TI
     if outputs < inputs:
-        return _onednn(slope_TO.T, inputs_TI.T)
-    return _onednn(inputs_TI.T, slope_TO.T).T
+        return _onednn(grad_TO.T, inputs_TI.T)
+    return _onednn(inputs_TI.T, grad_TO.T).T
 
 
 def _suits(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
-    """Return whether oneDNN is there, and this product large and plain enough for it."""
+    """Return whether oneDNN is available and faster at this product."""
     return (
         eager_float32(inputs, weight_OI, bias_O)  # first: what follows would stop a compiler
         and inputs.device.type == "cpu"
@@ -105,7 +105,7 @@ def _suits(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
 
 
 def _suits_compiled(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
-    """Return the same of a program that is compiled for use, whose number of tokens may be open.
+    """Return whether oneDNN is faster in a compiled program, whose number of tokens may be open.
 
     Exported ones hold PyTorch's operations alone.
     """
@@ -124,7 +124,7 @@ def _suits_compiled(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) ->
 
 @torch.library.custom_op("beit::linear", mutates_args=())
 def _compiled_product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None, gelu: bool) -> Tensor:
-    """Return `_onednn`, as one operation to compilers: what theirs make of it wants weights that never change."""
+    """Return `_onednn` as one operation that compilers keep: their own form of it wants constant weights."""
     return _onednn(inputs, weight_OI, bias_O, gelu)
 
 
@@ -146,15 +146,15 @@ class _Product(torch.autograd.Function):
         return _onednn(inputs, weight_OI, bias_O)
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Any:
-        (inputs, weight_OI), slope = ctx.saved_tensors, slopes[0]
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (inputs, weight_OI), grad = ctx.saved_tensors, grads[0]
         of_inputs, of_weight, of_bias = ctx.needs_input_grad
-        slope_TO = slope.flatten(0, -2)
-        plain = torch.is_grad_enabled()  # somebody wants gradients of the gradients
+        grad_TO = grad.flatten(0, -2)
+        plain = torch.is_grad_enabled()  # a double backward was asked for
         return (
-            (slope @ weight_OI if plain else _onednn(slope, weight_OI.T)) if of_inputs else None,
-            weight_slope(slope_TO, inputs.flatten(0, -2)) if of_weight else None,
-            slope_TO.sum(0) if of_bias else None,
+            (grad @ weight_OI if plain else _onednn(grad, weight_OI.T)) if of_inputs else None,
+            weight_gradient(grad_TO, inputs.flatten(0, -2)) if of_weight else None,
+            grad_TO.sum(0) if of_bias else None,
         )
 
 
@@ -165,20 +165,20 @@ class _ProductOfGelu(torch.autograd.Function):
         return product(functional.gelu(hidden_BSE), weight_DE, bias_D)
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:
         hidden_BSE, weight_DE, _ = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return plain_gradients(_plain_product_of_gelu, ctx.saved_tensors, ctx.needs_input_grad, slopes[0])
+            return plain_gradients(_plain_product_of_gelu, ctx.saved_tensors, ctx.needs_input_grad, grads[0])
         of_hidden, of_weight, of_bias = ctx.needs_input_grad
-        slope_TD = slopes[0].flatten(0, -2)
-        slope_BSE: Tensor | None = None
+        grad_TD = grads[0].flatten(0, -2)
+        grad_BSE: Tensor | None = None
         if of_hidden:
-            slope_BSE = product(slopes[0], weight_DE.T)
-            torch.ops.aten.gelu_backward.grad_input(slope_BSE, hidden_BSE, grad_input=slope_BSE)
+            grad_BSE = product(grads[0], weight_DE.T)
+            torch.ops.aten.gelu_backward.grad_input(grad_BSE, hidden_BSE, grad_input=grad_BSE)
         return (
-            slope_BSE,
-            weight_slope(slope_TD, functional.gelu(hidden_BSE).flatten(0, -2)) if of_weight else None,
-            slope_TD.sum(0) if of_bias else None,
+            grad_BSE,
+            weight_gradient(grad_TD, functional.gelu(hidden_BSE).flatten(0, -2)) if of_weight else None,
+            grad_TD.sum(0) if of_bias else None,
         )
 
 

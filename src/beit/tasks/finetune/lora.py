@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.loading import read_safetensors, write_safetensors
 from beit.settings.finetune import LoraSettings
-from beit.weights import check_fit
+from beit.weights import check_shapes
 
 FILE_NAME = "adapter.safetensors"
 # the linear layers of an encoder layer
@@ -87,7 +87,7 @@ def load_adapter(model: nn.Module, folder: Path) -> None:
     found: Any = read_safetensors(folder / FILE_NAME)
     own = _trained(model)
     there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
-    check_fit(str(folder / FILE_NAME), there, here)
+    check_shapes(str(folder / FILE_NAME), there, here)
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(found[name])

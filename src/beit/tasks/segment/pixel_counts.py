@@ -1,4 +1,4 @@
-"""Pixels of each class in the masks of a training, which are read before the first step.
+"""Pixels of each class in the label maps of a training, which are read before the first step.
 
 Legend: K classes.
 """
@@ -22,19 +22,19 @@ from beit.image import IGNORED
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """Counts over the masks that were read.
+    """Counts over the label maps that were read.
 
     Attributes:
         classes: Names.
         pixels_K: Pixels of each class.
         ignored: Pixels of none.
-        masks: How many were read.
+        label_maps: How many were read.
     """
 
     classes: list[str]
     pixels_K: NDArray[np.int64]
     ignored: int
-    masks: int
+    label_maps: int
 
     def table(self) -> list[list[str]]:
         """Return rows for reading: class, pixels, share of those that have a class."""
@@ -48,49 +48,49 @@ class PixelCounts:
         rows = self.table()
         width = max(len(row[0]) for row in rows)
         lines = [f"  {name:<{width}}  {pixels:>15}  {share:>7}" for name, pixels, share in rows]
-        return "\n".join([f"pixels in {self.masks:,} masks:", *lines])
+        return "\n".join([f"pixels in {self.label_maps:,} label maps:", *lines])
 
 
 def count_pixels(source: ImageSource, most: int | None, visible: bool = False) -> PixelCounts:
-    """Read masks, and count the pixels of each class.
+    """Read label maps, and count the pixels of each class.
 
     Args:
         source: Scenes.
-        most: Masks to read, at even distances; None: all.
+        most: Label maps to read, at even distances; None: all.
         visible: Whether to show the progress.
 
     Raises:
-        DataError: Naming the first mask of another size than its picture, or with what stands for no class, and how
-            many others there are; or that there is one class at most.
+        DataError: Naming the first label map of another size than its picture, or with what stands for no class, and
+            how many others there are; or that there is one class at most.
     """
     some = source if most is None else spread(source, most)
     names = list(source.classes or ())
     counts, wrong = np.zeros(IGNORED + 1, np.int64), list[str]()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(_counted, repeat(some), range(len(some)))
-        for result in track(found, "reading masks", len(some), console=Console(stderr=True), disable=not visible):
+        for result in track(found, "reading label maps", len(some), console=Console(stderr=True), disable=not visible):
             if isinstance(result, str):
                 wrong.append(result)
             else:
                 counts += result
     if wrong:
-        more = f" ({len(wrong) - 1} more of {len(some)} masks are wrong)" if len(wrong) > 1 else ""
+        more = f" ({len(wrong) - 1} more of {len(some)} label maps are wrong)" if len(wrong) > 1 else ""
         raise DataError(wrong[0] + more)
     pixels_K = counts[: len(names)]
     if (pixels_K > 0).sum() < 2:
         present = [name for name, pixels in zip(names, pixels_K.tolist(), strict=True) if pixels]
-        raise DataError(f"the masks have {len(present)} class{'es' * (not present)} {present}; expected at least 2")
+        raise DataError(f"the label maps have {len(present)} class{'es' * (not present)} {present}; expected 2 or more")
     return PixelCounts(names, pixels_K, int(counts[IGNORED]), len(some))
 
 
 def _counted(source: ImageSource, index: int) -> NDArray[np.int64] | str:
-    """Return the pixels of each class in one mask, or what is wrong with it; a broken picture is left to the run."""
+    """Return the pixels of each class in a label map, or what is wrong with it; a broken picture is left to the run."""
     try:
         scene = source.open(index)
     except DataError:
         return np.zeros(IGNORED + 1, np.int64)
     assert isinstance(scene, Scene)  # noqa: S101  # for the type checker
     try:
-        return np.bincount(scene.mask().ravel(), minlength=IGNORED + 1)
+        return np.bincount(scene.label_map().ravel(), minlength=IGNORED + 1)
     except DataError as error:
         return str(error)

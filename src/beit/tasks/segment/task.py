@@ -44,8 +44,8 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
     _counts: PixelCounts | None = None  # a forecast does without
 
     def open(self) -> Sources:
-        """Open pictures and masks."""
-        return open_scenes(self.settings.data, self.settings.masks, self.settings.run.seed)
+        """Open pictures and label maps."""
+        return open_scenes(self.settings.data, self.settings.label_maps, self.settings.run.seed)
 
     def start(self) -> None:
         """Refuse what does not fit, and load the model to start from.
@@ -64,12 +64,12 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
         self.inference: SceneInference = scene_inference(settings.inference, settings.scene.shorter_side, self.view)
 
     def inspect(self) -> None:
-        """Read all masks, print the pixels of each class, and refuse masks that are wrong.
+        """Read all label maps, print the pixels of each class, and refuse label maps that are wrong.
 
         Raises:
             DataError: Naming the first one.
         """
-        main, checked = self.accelerator.is_main_process, self.settings.masks.checked
+        main, checked = self.accelerator.is_main_process, self.settings.label_maps.checked
         self._counts = count_pixels(self.sources.train, checked, visible=main)
         count_pixels(self.sources.val, checked, visible=main)
         if main:
@@ -109,7 +109,7 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
         return 1 - measure_scenes(self.model, self.inference, source).scores.numbers()["mean_iou"]
 
     def measure(self, model: nn.Module, source: ImageSource) -> Measured:
-        """Segment whole scenes and compare them with their masks."""
+        """Segment whole scenes and compare them with their label maps."""
         assert isinstance(model, BeitForSemanticSegmentation)  # noqa: S101  # for the type checker
         measured, names = measure_scenes(model, self.inference, source, visible=True), model.config.class_names
         iou = {f"iou_{name}": float(value) for name, value in zip(names, measured.scores.iou, strict=True)}
@@ -132,6 +132,6 @@ def segment(job: SegmentJob) -> RunFolder:
 
     Raises:
         ConfigError: If settings, data and checkpoint do not fit together.
-        DataError: If pictures or masks are unusable.
+        DataError: If pictures or label maps are unusable.
     """
     return run(SegmentTask, job)

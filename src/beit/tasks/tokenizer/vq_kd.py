@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from beit.data import ImageSource
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
-from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.settings.tokenizer import DistillJob, QuantiserSettings
 from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
@@ -65,7 +64,8 @@ class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
         teacher: See `distill_tokenizer`.
 
     Raises:
-        ConfigError: If no tokenizer can be built from the settings, or there is no teacher.
+        ConfigError: If no tokenizer can be built from the settings.
+        CheckpointError: If the teacher cannot be found or read.
     """
 
     title = "VQ-KD tokenizer"
@@ -87,8 +87,6 @@ class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
         # what cannot be built fails before any file is opened; the number of features follows from the teacher
         self._config = VQKDConfig(**asdict(settings.model), image_size=side, teacher_size=1)
         if teacher is None:
-            if settings.teacher is None:
-                raise ConfigError("teacher is missing; name a classifier, such as the model folder of a fine-tuning")
             teacher = BeitTeacher.from_pretrained(settings.teacher, self._grid)
         self.teacher = self._teacher = teacher
 
@@ -121,8 +119,9 @@ def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFol
 
     Args:
         job: The settings.
-        teacher: The teacher to learn from instead of `job.teacher`: called with pixels (B, C, H, W) in [0, 1] of
-            `job.image_size`, it returns features (B, N, T), row-major, one vector per token.
+        teacher: The teacher to learn from; it is not loaded then, and `job.teacher` only names it in the recipe. Called
+            with pixels (B, C, H, W) in [0, 1] of `job.image_size`, it returns features (B, N, T), row-major, one vector
+            per token.
 
     Raises:
         ConfigError: If the settings do not fit together, or the teacher does not give one vector per token.

@@ -1,6 +1,6 @@
-"""Pickles of torch and of Python, interpreted without running anything: what a `.bin`, `.pth` or `.pkl` file holds."""
+"""Pickles of torch and of Python (`.bin`, `.pth`, `.pkl`), interpreted without executing code."""
 
 from beit.weights.pickles.files import open_pickled
-from beit.weights.pickles.stored import StoredModule
+from beit.weights.pickles.torch_objects import PickledModule
 
-__all__ = ["StoredModule", "open_pickled"]
+__all__ = ["PickledModule", "open_pickled"]

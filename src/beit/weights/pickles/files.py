@@ -1,8 +1,8 @@
-"""Read what `torch.save` or `pickle` wrote, without torch and without running anything.
+"""Reader of `torch.save` and `pickle` files, without torch and without executing code.
 
-Three kinds of files are told apart here: the zip files of torch, the older ones that hold five pickles and then the
+Three kinds of files are distinguished here: the zip files of torch, the older ones that hold five pickles and then the
 storages, and plain pickles. `machine` interprets the pickles; what it built is returned once it is known that
-everyone can walk it.
+any caller can traverse it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from beit.errors import shortened
 from beit.files import reading
 from beit.weights.pickles.globals import MAX_STEPS, Job
 from beit.weights.pickles.machine import MAX_PICKLE, run_pickle
-from beit.weights.pickles.stored import Storage, StoredModule
+from beit.weights.pickles.torch_objects import PickledModule, Storage
 from beit.weights.storage.cursor import Cursor
-from beit.weights.storage.stored import StoredTensor, WeightFile
+from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile
 
 _KIND = "a checkpoint of torch.save or a plain pickle"
 _MAX_DEPTH = 64  # of the result, so that everyone may walk it by plain recursion
@@ -31,17 +31,17 @@ _RECORD = b"PK\x03\x04"  # the first bytes of a record in a zip file
 
 
 def open_pickled(path: str | Path, modules: Iterable[str] = ()) -> Any:
-    """Return the object in a file of `torch.save` (zip or older) or `pickle`, its tensors as `StoredTensor`.
+    """Return the object in a file of `torch.save` (zip or older) or `pickle`, its tensors as `LazyTensor`.
 
     Parameters come as their tensors, `torch.Size` as a tuple, data types and devices of torch as strings such as
     "torch.float32" and "cuda:0", numpy numbers as Python numbers. The result has no cycles and is at most 64 deep.
 
     Args:
         path: The file.
-        modules: Full names of torch module classes that a zip file may hold whole; they come as `StoredModule`.
+        modules: Full names of torch module classes that a zip file may hold whole; they come as `PickledModule`.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, too large, or wants to use anything else.
+        CheckpointError: If the file is missing, damaged, too large, or names a function or class that is not allowed.
     """
     with reading(path, _KIND):
         file = WeightFile(path)
@@ -97,7 +97,7 @@ def _open_zip(file: WeightFile, modules: frozenset[str]) -> Any:
 
 
 class _CautiousCursor(Cursor):
-    """A file for `zipfile`, which reads the directory of a zip file in one go, whatever its size."""
+    """Stream for `zipfile`, which reads the directory of a zip file in one go, whatever its size."""
 
     def read(self, size: int | None = -1, /) -> bytes | None:
         count = self.file.size - self.tell() if size is None or size < 0 else size
@@ -169,7 +169,7 @@ def _open_legacy(file: WeightFile, stream: BinaryIO) -> Any:
 
 
 def _checked(result: Any) -> Any:
-    """Return the result if everyone can walk it: no cycles, not too deep, not too much when shared parts are repeated.
+    """Return the result if any caller can traverse it: no cycles, neither too deep nor too large.
 
     Post-order without recursion. `known` holds depth and size of what has been left; `entered` is the path to here.
     """
@@ -208,8 +208,8 @@ def _parts(value: Any) -> list[Any]:
         return list(cast("list[Any]", value))
     if isinstance(value, argparse.Namespace):
         return list(vars(value).values())
-    if isinstance(value, StoredModule):
+    if isinstance(value, PickledModule):
         return [value.state]
-    if isinstance(value, str | bytes | int | float | set | frozenset | StoredTensor | None):
+    if isinstance(value, str | bytes | int | float | set | frozenset | LazyTensor | None):
         return []
     raise ValueError(f"it holds {shortened(value)} itself, which is no data")

@@ -1,7 +1,7 @@
-"""The functions and classes that a pickle may name, and what the machine builds in their place.
+"""Functions and classes that a pickle may name, and the objects that the machine builds in their place.
 
-Nothing named here is imported for a file's sake: `CALLS` says which of our own functions stands for a call,
-`stored.STORAGES` which data type a storage of torch has. Every name in neither is refused, save torch's data types.
+No module is imported on behalf of a file: `CALLS` says which of our own functions stands for a call,
+`torch_objects.STORAGES` which data type a storage of torch has. Every other name but torch's data types is refused.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, cast
 import numpy as np
 
 from beit.errors import shortened
-from beit.weights.pickles.stored import NumpyType, Storage, StoredModule, StridedTensor, is_row_major
-from beit.weights.storage.stored import MAX_AXES, StoredTensor, WeightFile, is_count
+from beit.weights.pickles.torch_objects import NumpyType, PickledModule, Storage, StridedTensor, is_row_major
+from beit.weights.storage.lazy_tensor import MAX_AXES, LazyTensor, WeightFile, is_count
 
 MAX_STEPS = 200_000  # instructions and copied items; a large BEiT with its optimizer takes some 50,000
 
@@ -41,11 +41,11 @@ class Job:
     locate: Locate | None
     modules: frozenset[str] = frozenset()
     storages: dict[str, Storage] = field(default_factory=dict[str, Storage])
-    tensors: list[tuple[StoredTensor, Storage]] = field(default_factory=list[tuple[StoredTensor, Storage]])
+    tensors: list[tuple[LazyTensor, Storage]] = field(default_factory=list[tuple[LazyTensor, Storage]])
     steps: int = 0
 
     def spend(self, steps: int) -> None:
-        """Count work, so that a small file cannot ask for much of it by copying what it built again and again."""
+        """Count work, so that a small file cannot cause much of it by repeated copies of what it built."""
         self.steps += steps
         if self.steps > MAX_STEPS:
             raise ValueError(f"more than {MAX_STEPS} instructions")
@@ -61,7 +61,7 @@ def called(job: Job, name: str, arguments: tuple[Any, ...]) -> Any:
     if name in job.modules:
         if arguments:
             raise ValueError(f"a {name} is made with arguments; its attributes were expected to follow")
-        return StoredModule(name)
+        return PickledModule(name)
     return CALLS[name](job, *arguments)
 
 
@@ -90,7 +90,7 @@ def _empty(kind: type) -> Callable[..., Any]:
 
 
 def _encoded(job: Job, text: Any = "", encoding: Any = "latin1") -> bytes:
-    """How protocol 2 writes bytes."""
+    """Return bytes from the form in which protocol 2 writes them."""
     if not isinstance(text, str) or encoding != "latin1":
         raise ValueError(f"bytes are written as {type(text).__name__} in {shortened(encoding)}")
     job.spend(len(text) // 64)
@@ -109,8 +109,8 @@ def _device(_: Job, kind: Any, index: Any = None) -> str:
     return kind if index is None else f"{kind}:{index}"
 
 
-def _parameter(_: Job, tensor: Any, *rest: Any) -> StoredTensor:
-    if not isinstance(tensor, StoredTensor):
+def _parameter(_: Job, tensor: Any, *rest: Any) -> LazyTensor:
+    if not isinstance(tensor, LazyTensor):
         raise ValueError(f"a parameter is made of a {type(tensor).__name__}, not of a tensor")
     return tensor
 
@@ -123,15 +123,15 @@ def _numpy_type(_: Job, code: Any, *rest: Any) -> NumpyType:
 
 def _numpy_number(_: Job, kind: Any, raw: Any) -> float | bool:
     if not isinstance(kind, NumpyType) or not isinstance(raw, bytes) or len(raw) != np.dtype(kind.code).itemsize:
-        raise ValueError("a numpy number is made of something other than its type and its bytes")
+        raise ValueError("a numpy number is not made of its type and its bytes")
     return np.frombuffer(raw, "<" + kind.code)[0].item()
 
 
-def _tensor(job: Job, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
-    """What `_rebuild_tensor_v2` does; of the rest (gradients, hooks), v3 has the data type in third place."""
+def _tensor(job: Job, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> LazyTensor:
+    """Return the tensor of `_rebuild_tensor_v2`; v3 has the data type in third place of the rest."""
     dtype = rest[2].removeprefix("torch.") if len(rest) > 2 and isinstance(rest[2], str) else None
     if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
-        raise ValueError("a tensor is made from something other than storage, offset, shape and strides")
+        raise ValueError("a tensor is not made of storage, offset, shape and strides")
     shape, strides = cast("tuple[Any, ...]", shape), cast("tuple[Any, ...]", strides)
     dtype = dtype or storage.dtype or "uint8"
     view = StridedTensor(shape, dtype, job.file, offset, strides)  # its checks make the numbers usable
@@ -143,7 +143,7 @@ def _tensor(job: Job, storage: Any, offset: Any, shape: Any, strides: Any, *rest
         )
     start = begin + (0 if job.locate is None else job.locate(storage))
     row_major = is_row_major(shape, strides)
-    tensor = (StoredTensor if row_major else partial(StridedTensor, strides=strides))(shape, dtype, job.file, start)
+    tensor = (LazyTensor if row_major else partial(StridedTensor, strides=strides))(shape, dtype, job.file, start)
     job.tensors.append((tensor, storage))
     return tensor
 

@@ -1,7 +1,7 @@
-"""The stack machine that runs the instructions of a pickle without executing anything.
+"""Stack machine for the instructions of a pickle, which executes no code.
 
 A pickle is a program for a small stack machine. The machine here knows containers, numbers and strings, and builds
-tensors as `StoredTensor`; nothing is ever imported and no method of an object from the file is ever called, since
+tensors as `LazyTensor`; no module is ever imported and no method of an object from the file is ever called, since
 there are no such objects. Python's own Unpickler, however restricted, is not used: it gives a hostile file the means
 to fill the memory (memo indices, copies of copies) or to hash a nested tuple for years.
 """
@@ -17,8 +17,8 @@ from typing import IO, Any, BinaryIO, cast
 
 from beit.errors import CheckpointError, shortened
 from beit.weights.pickles.globals import CALLS, Job, called, hashable
-from beit.weights.pickles.stored import STORAGES, NumpyType, Storage, StoredModule
-from beit.weights.storage.stored import ITEM_SIZES, is_count
+from beit.weights.pickles.torch_objects import STORAGES, NumpyType, PickledModule, Storage
+from beit.weights.storage.lazy_tensor import ITEM_SIZES, is_count
 
 MAX_PICKLE = 64 * 2**20  # bytes of the pickle itself, without tensors; those of BEiT have less than one MiB
 _MAX_INTEGER_BITS = 256  # the state of a random generator; larger ones only slow arithmetic down
@@ -28,18 +28,18 @@ _MAX_KEY = 100  # characters in the name of a storage, which is a number
 def run_pickle(job: Job, file: BinaryIO, end: int) -> Any:
     """Return the object that a pickle builds, which starts where the file stands and ends before byte `end`.
 
-    The file is left where the pickle ends. Nobody may walk the object yet: it can contain itself, be very deep, or
-    hold what is no data.
+    The file is left where the pickle ends. The object must not be traversed yet: it can contain itself, be very deep,
+    or hold placeholders.
 
     Raises:
         ValueError: If the pickle is damaged, too large or too long.
-        CheckpointError: If it wants to use anything that is not in `globals`.
+        CheckpointError: If it names a function or class that is not in `globals`.
     """
     return _Machine(job).run(_Window(file, end))
 
 
 class _Window:
-    """The part of a file that a pickle may read; it never reads, nor makes room for, more than is there."""
+    """Window of a file that a pickle may read; it never reads, nor allocates, more than is there."""
 
     def __init__(self, file: BinaryIO, end: int) -> None:
         self._file = file
@@ -61,13 +61,13 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Name:
-    """Stands for a function or class that a pickle may mention; `CALLS` says what becomes of a call."""
+    """Placeholder of a function or class that a pickle may mention; `CALLS` holds the result of a call."""
 
     name: str
 
 
 class _Machine:
-    """Runs the instructions of one pickle. What it meets it keeps as plain data, `_Name`, `Storage` or `NumpyType`."""
+    """Machine for one pickle; its stack holds plain data, `_Name`, `Storage` and `NumpyType` only."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -143,7 +143,7 @@ class _Machine:
 
     def get(self, index: int) -> None:
         if index not in self.memo:
-            raise ValueError(f"memo index {index}, where nothing was put")
+            raise ValueError(f"memo index {index}, which holds no object")
         self.stack.append(self.memo[index])
 
     # Objects
@@ -182,8 +182,8 @@ class _Machine:
                 if type(key) is not str or hasattr(argparse.Namespace, key):
                     raise ValueError(f"an argparse.Namespace has the attribute {shortened(key)}")
                 vars(target)[key] = value
-        elif isinstance(target, StoredModule) and type(state) is dict and not target.state:
-            target.state = cast("dict[str, Any]", state)  # kept as it is: keys have been checked, nothing is copied
+        elif isinstance(target, PickledModule) and type(state) is dict and not target.state:
+            target.state = cast("dict[str, Any]", state)  # not copied: its keys have been checked
         elif isinstance(target, NumpyType):
             if not isinstance(state, tuple) or cast("tuple[Any, ...]", state)[1:2] not in (("<",), ("|",)):
                 raise ValueError("a numpy number is not in little-endian order")

@@ -1,1 +1,1 @@
-"""Tensors as they are stored: bounded reading of bytes, and arrays without copies."""
+"""Storage of tensors: bounded reading of bytes, and arrays without copies."""

@@ -1,11 +1,11 @@
-"""A file of weights as an ordinary stream, for parsers that read from front to back."""
+"""Cursor on a file of weights: an ordinary stream for parsers that read from front to back."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
-from beit.weights.storage.stored import WeightFile
+from beit.weights.storage.lazy_tensor import WeightFile
 
 
 class Cursor(io.RawIOBase):

@@ -14,7 +14,7 @@ import numpy as np
 from beit.data.sources.source import ImageSource, Labels
 from beit.errors import DataError, StorageError, missing_extra
 from beit.hub import DISK_FULL
-from beit.image import StoredPicture, open_image
+from beit.image import LazyPicture, open_image
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
@@ -54,7 +54,7 @@ class ParquetSource(ImageSource):
         """Return the file and the row in it."""
         return f"{self._path}, row {index}"
 
-    def open(self, index: int) -> StoredPicture:
+    def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         cell = self._table[index][self._image_column]
         content = cell["bytes"] if isinstance(cell, dict) else cell

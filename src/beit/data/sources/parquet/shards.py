@@ -20,7 +20,7 @@ from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_
 from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource
 from beit.errors import DataError, missing_extra
-from beit.image import StoredPicture
+from beit.image import LazyPicture
 
 _MANY = 8  # files to wait for at once that are worth a word
 _AT_ONCE = 8  # files looked into: on a network file system most of the time is waiting
@@ -65,7 +65,7 @@ class ParquetShards(ImageSource):
         shard, row = self._place(index)
         return f"{self.shard_name(shard)}, row {row}"
 
-    def open(self, index: int) -> StoredPicture:
+    def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         shard, row = self._place(index)
         return self._table(shard).open(row)

@@ -17,7 +17,7 @@ from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource, Labels
 from beit.data.sources.tar.index import TarIndex, member_name, shard_index
 from beit.errors import DataError
-from beit.image import StoredPicture, open_image
+from beit.image import LazyPicture, open_image
 
 _AT_ONCE = 8  # shards indexed: on a network file system most of the time is waiting
 _MOST_OPEN = 64  # files: far below what systems allow a process
@@ -68,7 +68,7 @@ class TarSource(ImageSource):
         except Exception:  # a damaged shard makes tarfile raise nearly anything, and it needs a name all the same
             return f"{path}, byte {self._headers[index]}"
 
-    def open(self, index: int) -> StoredPicture:
+    def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         path, size = self._path(index), int(self._sizes[index])
         try:

@@ -1,0 +1,15 @@
+"""Settings of the demo."""
+
+from __future__ import annotations
+
+from pydantic.dataclasses import dataclass
+
+from beit.settings.groups import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class DemoJob:
+    """Run the whole job on embedded digits."""
+
+    output: str = "runs/demo"
+    """Folder for everything the demo makes."""

@@ -1,0 +1,43 @@
+"""Settings of prediction."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from beit.settings.groups import STRICT, Device, InferencePrecision
+
+
+@dataclass(frozen=True, config=STRICT)
+class PredictJob:
+    """Ask a model about many pictures."""
+
+    model: str
+    """Model: a folder, a file of weights, a published name (`beit models`), or a folder that `beit export` wrote."""
+    pictures: tuple[str, ...]
+    """Pictures: files, folders, films, tar or parquet shards."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    precision: InferencePrecision = "fp32"
+    """What to compute in; auto takes bf16 on a GPU that supports it, else fp32. fp16 needs a GPU."""
+    batch_size: int = Field(default=32, ge=1)
+    """Pictures computed together."""
+    task: str = "classify"
+    """What to find out about each picture."""
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Options of the task by name; those left out have their defaults."""
+    output: str | None = None
+    """File or folder to write; null writes nothing."""
+    format: Literal["auto", "jsonl", "csv", "parquet", "pictures"] = "auto"
+    """Format of the output; auto: that of its ending."""
+    tokenizer: str | None = None
+    """Tokenizer to reconstruct with: a folder, a published file or name."""
+    workers: int = Field(default=2, ge=1)
+    """Threads that read pictures; processes of ray."""
+    engine: Literal["local", "ray"] = "local"
+    """This process, or a cluster."""
+    json: bool = False
+    """Print one JSON object per picture, for other programs."""

@@ -1,0 +1,191 @@
+"""Arguments of `from_pretrained`: location of a checkpoint's files, config overrides, published aliases."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beit.catalog import PublicCheckpoint, public_checkpoint
+from beit.config import CONFIG_NAME, BeitConfig
+from beit.errors import CheckpointError, ConfigError
+from beit.files import read_json
+from beit.geometry import BIAS_RESIZE
+from beit.hub import HubOptions, fetch_url, hub_file, is_hub_name
+
+WEIGHTS_NAME = "model.safetensors"
+FLAX_FILE = "flax_model.msgpack"
+# In order of preference: the safest and fastest to read first.
+WEIGHT_FILES = (
+    WEIGHTS_NAME,
+    f"{WEIGHTS_NAME}.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    FLAX_FILE,
+)
+_FILE_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".pkl", ".ckpt", ".msgpack", ".json")
+_BEYOND_THE_SIGNATURE = (
+    "num_labels",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+    "out_indices_meaning",
+    "batch_norm_eps",
+)
+# Accepted without effect: a head for other classes is always new and all else must match, memory is always spared,
+# and no remote code is ever executed.
+_WITHOUT_EFFECT = (
+    "ignore_mismatched_sizes",
+    "low_cpu_mem_usage",
+    "trust_remote_code",
+    "attn_implementation",
+    "resume_download",
+    "_fast_init",
+)
+_UNSUPPORTED = ("variant", "proxies", "state_dict", "from_tf", "quantization_config", "offload_folder")
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files of a checkpoint.
+
+    Attributes:
+        source: The name that the user gave, for messages.
+        weights: The file of weights, or the index of its shards.
+        config: Its `config.json`, None if it has none.
+        public: The published checkpoint that was asked for, None for a private one.
+        options: Options by which shards are fetched from the hub; None for local files.
+        repository: The hub repository, "" for local files.
+    """
+
+    source: str
+    weights: Path
+    config: Path | None
+    public: PublicCheckpoint | None = None
+    options: HubOptions | None = None
+    repository: str = ""
+
+    def sibling(self, name: str) -> Path:
+        """Return another file of the same folder or repository.
+
+        Raises:
+            CheckpointError: If it does not exist.
+        """
+        if self.options is None:
+            path = self.weights.parent / name
+            if path.is_file():
+                return path
+        elif (path := hub_file(self.repository, name, self.options)) is not None:
+            return path
+        raise CheckpointError(f"{self.source} has no file {name!r}, which its index names; fetch it again")
+
+
+def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_FILES) -> Located:
+    """Find the files of a checkpoint.
+
+    Args:
+        name: A folder, a file, "owner/repository" on the hub, or the name of a published checkpoint.
+        options: How the hub is used.
+        files: Names of files that may hold weights, in order of preference.
+
+    Raises:
+        CheckpointError: If no checkpoint of that name exists or can be reached.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return _in_folder(path / options.subfolder, files)
+    if path.name == CONFIG_NAME and path.is_file():
+        return _in_folder(path.parent, files)
+    if path.is_file():
+        beside = path.parent / CONFIG_NAME
+        return Located(str(path), path, beside if beside.is_file() else None)
+    public = public_checkpoint(str(name))
+    if public is not None and public.hub is None:
+        return Located(str(name), fetch_url(public.url, options), None, public)
+    repository = public.hub if public is not None and public.hub is not None else str(name)
+    if not is_hub_name(repository) or Path(repository).suffix in _FILE_SUFFIXES:
+        raise CheckpointError(
+            f"{name} does not exist; expected a model folder, a file of weights, a hub repository (owner/name) "
+            "or a published checkpoint (beit models lists them)"
+        )
+    return _on_hub(repository, public, options, files)
+
+
+def _in_folder(folder: Path, files: Sequence[str]) -> Located:
+    config = folder / CONFIG_NAME
+    for name in files:
+        if (folder / name).is_file():
+            return Located(str(folder), folder / name, config if config.is_file() else None)
+    if config.is_file():
+        read_json(config, "the config.json of a BEiT")  # a damaged one is the clearer message
+    raise CheckpointError(f"{folder} does not hold weights; expected one of {list(files)}")
+
+
+def _on_hub(repository: str, public: PublicCheckpoint | None, options: HubOptions, files: Sequence[str]) -> Located:
+    config = hub_file(repository, CONFIG_NAME, options)
+    for name in files:
+        if (path := hub_file(repository, name, options)) is not None:
+            return Located(repository, path, config, public, options, repository)
+    raise CheckpointError(f"the hub repository {repository} holds no weights; expected one of {list(files)}")
+
+
+def check_arguments(
+    config_class: type[BeitConfig], overrides: Mapping[str, Any], given_config: bool, bias_resize: str
+) -> None:
+    """Refuse an unknown method to resize bias tables, and misspelt options, which a config would silently keep.
+
+    Raises:
+        ConfigError: Naming the known methods, or the nearest option.
+    """
+    if bias_resize not in BIAS_RESIZE:
+        raise ConfigError(f"bias_resize is {bias_resize!r}; expected one of {list(BIAS_RESIZE)}")
+    if given_config and overrides:
+        raise ConfigError(f"config was given and {sorted(overrides)} beside it; change the config instead")
+    known = [*inspect.signature(config_class.__init__).parameters, *_BEYOND_THE_SIGNATURE]
+    for name in overrides:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"there is no option {name!r}{hint}")
+
+
+@dataclass(frozen=True)
+class PublishedArguments:
+    """Arguments of the published `from_pretrained` that have another name here or select files."""
+
+    torch_dtype: Any = None
+    use_auth_token: str | bool | None = None
+    device_map: Any = None
+    use_safetensors: bool | None = None
+    from_flax: bool = False
+
+    @classmethod
+    def taken_from(cls, given: dict[str, Any]) -> PublishedArguments:
+        """Remove them from the given arguments and return them; those without effect are dropped.
+
+        Raises:
+            ConfigError: If one of them is not supported.
+        """
+        for name in _WITHOUT_EFFECT:
+            given.pop(name, None)
+        for name in _UNSUPPORTED:
+            if given.pop(name, None):
+                raise ConfigError(f"{name} was given; it is not supported, leave it out")
+        if isinstance(given.get("device_map"), Mapping):
+            raise ConfigError("device_map is a mapping; expected one device for the whole model")
+        return cls(**{name: given.pop(name) for name in cls.__dataclass_fields__ if name in given})
+
+    @property
+    def weight_files(self) -> tuple[str, ...]:
+        """The files of a folder or repository that may be read, in order."""
+        if self.from_flax:
+            return (FLAX_FILE,)
+        if self.use_safetensors is None:
+            return WEIGHT_FILES
+        return tuple(name for name in WEIGHT_FILES if (".safetensors" in name) == self.use_safetensors)

@@ -1,0 +1,265 @@
+"""Matching of a checkpoint with a model: adaptation, comparison of shapes, and the report of both.
+
+All names are canonical.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from beit.config import BeitConfig
+from beit.errors import CheckpointError
+from beit.geometry import Grid, num_relative_positions, patch_grid, resize_bias_table, resize_positions
+from beit.weights.rules import Entry
+
+Shape = tuple[int, ...]
+Tensor = TypeVar("Tensor")
+_ENCODER = ("embeddings.", "encoder.", "pooler.")
+_TABLE = "relative_position_bias.relative_position_bias_table"
+_POSITIONS = "embeddings.position_embeddings"
+_METHODS = {
+    "cubic": "the authors' cubic method",
+    "linear": "timm's linear method",
+    "bilinear": "bilinear interpolation",
+}
+# Parts that a checkpoint of one task may lack, or hold in excess, when it is loaded into the model of another.
+PARTS = (
+    "classifier.*",
+    "lm_head.*",
+    "layernorm.*",
+    "decode_head.*",
+    "auxiliary_head.*",
+    "fpn[12].*",
+    "beit.layernorm.*",
+    "*pooler.layernorm.*",
+    "*embeddings.mask_token",
+)
+# Heads that may be for other classes or another codebook, if the caller asks for it.
+RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*", "decode_head.classifier.*", "auxiliary_head.classifier.*")
+# Tensors that are always left out: the heads of a model that is loaded without one, and the patch aggregation layers
+# of BEiT v2, which only its pre-training uses.
+LEFT_OUT_ON_LOAD = (*(f"head:{part}" for part in PARTS), "*cls_pt_layers.*")
+
+
+def with_root(tensors: Mapping[str, Tensor], wanted: bool) -> dict[str, Tensor]:
+    """Put the encoder under "beit." (a model with a head) or take it out (the bare `BeitModel`).
+
+    A bare model has no use for heads; their tensors keep their names behind "head:" and are reported as left out.
+    """
+    has_root = any(name.startswith("beit.") for name in tensors)
+    placed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        bare = name.removeprefix("beit.")
+        # some files hold both forms; "layernorm" alone is a head's own norm wherever the root is used
+        in_encoder = name != bare or bare.startswith(_ENCODER) or (not has_root and bare.startswith("layernorm."))
+        if in_encoder:
+            placed[f"beit.{bare}" if wanted else bare] = tensor
+        else:
+            placed[name if wanted or name.startswith("fpn") else f"head:{name}"] = tensor
+    return placed
+
+
+def shared_bias_to_layers(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Copy the relative position bias that pre-training shares into every layer.
+
+    Source: the fine-tuning scripts of the original implementation.
+    """
+    adapted: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        match = re.fullmatch(rf"(beit\.|)encoder\.{_TABLE}", name)
+        if match is None:
+            adapted[name] = tensor
+            continue
+        for layer in range(layers):
+            adapted[f"{match[1]}encoder.layer.{layer}.attention.attention.{_TABLE}"] = tensor
+    return adapted
+
+
+def resized(
+    tensors: Mapping[str, Entry], source: Grid, target: Grid, method: str
+) -> tuple[dict[str, Entry], list[str]]:
+    """Resize bias tables and absolute positions to another grid.
+
+    Returns:
+        The tensors, and the names of those that were resized.
+    """
+    if source == target:
+        return dict(tensors), []
+    adapted, names = dict(tensors), list[str]()
+    for name, entry in tensors.items():
+        if name.endswith(_TABLE) and entry.shape[0] == num_relative_positions(source):
+            shape = (num_relative_positions(target), *entry.shape[1:])
+            change = partial(resize_bias_table, source=source, target=target, method=method)
+        elif name.endswith(_POSITIONS) and entry.shape[1] == 1 + source.patches:
+            shape = (1, 1 + target.patches, *entry.shape[2:])
+            change = partial(resize_positions, source=source, target=target)
+        else:
+            continue
+        adapted[name] = entry.changed(shape, change)
+        names.append(name)
+    return adapted, names
+
+
+def adapt_tensors(
+    tensors: Mapping[str, Entry], before: BeitConfig, config: BeitConfig, method: str, rooted: bool
+) -> tuple[dict[str, Entry], list[str], list[str]]:
+    """Adapt the tensors of a checkpoint to a model.
+
+    Args:
+        tensors: Under canonical names.
+        before: The config of the checkpoint.
+        config: The config of the model.
+        method: Method by which bias tables are resized.
+        rooted: Whether the model keeps its encoder under "beit.".
+
+    Returns:
+        The tensors, a description of every change, and the names of those that were resized.
+    """
+    adapted, done = with_root(tensors, rooted), list[str]()
+    if config.use_relative_position_bias and not config.use_shared_relative_position_bias:
+        count = len(adapted)
+        adapted = shared_bias_to_layers(adapted, config.num_hidden_layers)
+        if len(adapted) != count:
+            done.append("the shared relative position bias was copied into every layer")
+    source, target = (patch_grid(options.image_size, options.patch_size) for options in (before, config))
+    adapted, names = resized(adapted, source, target, method)
+    sizes = f"from {source.height} x {source.width} to {target.height} x {target.width} patches"
+    if any(name.endswith(_TABLE) for name in names):
+        done.append(f"the relative position bias was resized {sizes} by {_METHODS[method]}")
+    if any(name.endswith(_POSITIONS) for name in names):
+        done.append(f"the absolute positions were resized {sizes} by bicubic interpolation")
+    return adapted, done, sorted(names)
+
+
+def match_tensors(
+    expected: Mapping[str, Shape],
+    tensors: Mapping[str, Entry],
+    source: str,
+    strict: bool = False,
+    new_head: bool = False,
+) -> LoadReport:
+    """Match a checkpoint with a model, before memory is allocated or values are read or overwritten.
+
+    A checkpoint of another task may lack a head or a pooler, and have one that the model does not.
+
+    Args:
+        expected: The shapes of the model, by canonical name.
+        tensors: The checkpoint.
+        source: The checkpoint, for messages.
+        strict: Refuse these differences too.
+        new_head: Whether a head may be for other classes than the checkpoint's.
+
+    Raises:
+        CheckpointError: If a parameter is missing, unknown or of another shape.
+    """
+    found = {name: entry.shape for name, entry in tensors.items()}
+    if strict:
+        return check_shapes(source, found, expected)
+    return check_shapes(
+        source,
+        found,
+        expected,
+        may_be_new=[part for part in PARTS if not fnmatch.filter(found, part)],
+        may_be_left_out=[*LEFT_OUT_ON_LOAD, *(part for part in PARTS if not fnmatch.filter(expected, part))],
+        may_be_reshaped=RESHAPED_ON_LOAD if new_head else (),
+    )
+
+
+def file_metadata(dtype: str) -> dict[str, str | None]:
+    """Return the keys of `config.json` that describe the file beside it; None drops those of other versions."""
+    return {"torch_dtype": dtype, "dtype": None, "transformers_version": None}
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """The differences between a checkpoint and the model it was loaded into; names are canonical.
+
+    Attributes:
+        missing: Parameters that the checkpoint does not hold.
+        unexpected: Tensors of the checkpoint that the model has no place for.
+        new: Parameters that keep their initial values: the missing ones, and those of a head for other classes.
+        resized: Tables and positions that were resampled to another image size.
+        adapted: Every change on the way, described with its method.
+    """
+
+    missing: list[str] = field(default_factory=list[str])
+    unexpected: list[str] = field(default_factory=list[str])
+    new: list[str] = field(default_factory=list[str])
+    resized: list[str] = field(default_factory=list[str])
+    adapted: list[str] = field(default_factory=list[str])
+
+    def as_loading_info(self) -> dict[str, list[str]]:
+        """Return the mapping that the published `from_pretrained(..., output_loading_info=True)` gives."""
+        return {
+            "missing_keys": self.missing,
+            "unexpected_keys": self.unexpected,
+            "mismatched_keys": sorted(set(self.new) - set(self.missing)),
+            "error_msgs": [],
+        }
+
+    @property
+    def silent(self) -> bool:
+        """True if every parameter was loaded unchanged, so that there is no difference to report."""
+        return not (self.new or self.unexpected or self.adapted)
+
+    def __str__(self) -> str:
+        lines = list(self.adapted)
+        if self.new:
+            lines.append(f"new, not from the checkpoint: {', '.join(self.new)} (as expected where training follows)")
+        if self.unexpected:
+            lines.append(f"in the checkpoint, not used: {', '.join(self.unexpected)}")
+        return "; ".join(lines) or "every parameter was loaded"
+
+
+def check_shapes(
+    source: str,
+    found: Mapping[str, Shape],
+    expected: Mapping[str, Shape],
+    may_be_new: Sequence[str] = (),
+    may_be_left_out: Sequence[str] = (),
+    may_be_reshaped: Sequence[str] = (),
+) -> LoadReport:
+    """Compare the shapes of a checkpoint with those of a model.
+
+    Args:
+        source: The checkpoint, for messages.
+        found: Shapes in the checkpoint, by canonical name.
+        expected: Shapes of the model.
+        may_be_new: Patterns of names that a checkpoint may lack.
+        may_be_left_out: Patterns of names that a model may have no use for.
+        may_be_reshaped: Patterns of names that may have another shape, and are new then (a head for other classes).
+
+    Raises:
+        CheckpointError: Listing every other difference by name.
+    """
+    missing, unexpected = expected.keys() - found.keys(), found.keys() - expected.keys()
+    reshaped = {name for name in expected.keys() & found.keys() if expected[name] != found[name]}
+    refused = {
+        "missing": [name for name in missing if not _matches(name, may_be_new)],
+        "of another shape": [
+            f"{name} is {found[name]}, the model has {expected[name]}"
+            for name in reshaped
+            if not _matches(name, may_be_reshaped)
+        ],
+        "unknown": [name for name in unexpected if not _matches(name, may_be_left_out)],
+    }
+    problems = [f"{len(names)} {kind}: {_listed(sorted(names))}" for kind, names in refused.items() if names]
+    if problems:
+        raise CheckpointError(
+            f"{source} does not fit the model, {'; '.join(problems)}. Check that the checkpoint belongs to this config"
+        )
+    return LoadReport(sorted(missing), sorted(unexpected), sorted(missing | reshaped))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,21 @@
+"""`beit models`."""
+
+from beit.catalog import PUBLIC_CHECKPOINTS
+from beit.cli.main import main
+
+
+def test_models_lists_every_checkpoint_under_every_name(capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    for known in PUBLIC_CHECKPOINTS:
+        for name in (f"{known.original}.pth", known.hub, known.timm):
+            assert name is None or f"    {name}" in lines
+    assert len(PUBLIC_CHECKPOINTS) == 25
+    ade = lines[lines.index("    beit_large_patch16_640_pt22k_ft22ktoade20k.pth") - 1]
+    assert ade.split() == ["large", "640", "px", "ADE20K", "segmentation,", "150", "56.7", "(57.0)", "mIoU"]
+    assert "    openai/DALL-E  (encoder.pkl, decoder.pkl)" in lines
+    assert sum(line.startswith("    vqkd_encoder_base_decoder_") for line in lines) == 3
+    assert main(["models", "--plain"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.strip().split("\n")]
+    assert {len(row) for row in rows} == {8}
+    assert len(rows) == 1 + 25 + 4

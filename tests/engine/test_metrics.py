@@ -1,0 +1,37 @@
+"""The metrics log of a run."""
+
+import json
+
+import pytest
+
+from beit.engine.metrics import MetricsLog, read_metrics
+from beit.engine.run_folder import RunFolder
+from beit.errors import StorageError
+from tests.full_disk import full_disk
+
+
+def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
+    folder = RunFolder(tmp_path)
+    with MetricsLog(folder, 0) as log:
+        for step in range(1, 6):
+            log.write(step, "train", {"loss": 1 / step})
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 6, "lo')  # killed while writing
+    with MetricsLog(folder, 3) as log:
+        log.write(4, "train", {"loss": 9.0})
+    lines = read_metrics(folder.metrics)
+    assert [(line["step"], line["loss"]) for line in lines] == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 9.0)]
+    assert all(json.loads(text) for text in folder.metrics.read_text().splitlines())
+
+
+def test_a_full_disk_leaves_no_partial_line(tmp_path):
+    folder = RunFolder(tmp_path)
+    with MetricsLog(folder, 0) as log:
+        log.write(1, "train", {"loss": 1.0})
+        with (
+            full_disk(folder.metrics.stat().st_size + 5),
+            pytest.raises(StorageError, match=r"metrics\.jsonl: File too large; free space and continue the run"),
+        ):
+            log.write(2, "train", {"loss": 1.0})
+    assert [line["step"] for line in read_metrics(folder.metrics)] == [1]
+    assert folder.metrics.read_text().endswith("}\n")

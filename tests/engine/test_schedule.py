@@ -1,0 +1,39 @@
+"""Learning rates over a run."""
+
+from dataclasses import replace
+
+import pytest
+
+from beit.engine.schedule import Schedule, cosine
+from beit.errors import ConfigError
+from beit.settings.groups import OptimSettings, TrainSettings
+
+
+def test_learning_rate_of_a_run():
+    optim = OptimSettings(lr=1.0, min_lr=0.1, warmup_steps=10)
+    schedule = Schedule(optim, TrainSettings(max_steps=100), pictures=1)
+    rates = [schedule.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert rates[10] == 1.0
+    assert rates[99] == pytest.approx(0.1)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    # half way down, the cosine is half way between
+    schedule = Schedule(replace(optim, min_lr=0.0), TrainSettings(max_steps=99), pictures=1)
+    assert schedule.rate(54) == pytest.approx(0.5)
+
+
+def test_cosine_is_flat_outside():
+    assert (cosine(2.0, 1.0, -1), cosine(2.0, 1.0, 0.5), cosine(2.0, 1.0, 7)) == (2.0, 1.5, 1.0)
+
+
+def test_impossible_warm_up():
+    with pytest.raises(
+        ConfigError, match=r"warm-up of 10 steps is not shorter than the run of 10; lower optim\.warmup"
+    ):
+        Schedule(OptimSettings(warmup_steps=10), TrainSettings(max_steps=10), pictures=100).check()
+
+
+def test_steps_follow_from_epochs():
+    schedule = Schedule(OptimSettings(warmup_epochs=2), TrainSettings(batch_size=32, epochs=10), pictures=100)
+    assert (schedule.steps, schedule.warmup) == (31, 6)

@@ -1,0 +1,165 @@
+"""Tests mirror the source: every file has a test file of its name, or its line here says which test holds it and why.
+
+`src/beit/a/b.py` is tested by `tests/a/test_b.py`, or, with the other files of its folder, by `tests/a/test_a.py`.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SOURCE, TESTS = ROOT / "src" / "beit", ROOT / "tests"
+
+# (folder of the source, its files, the test file that holds them, why it has another name)
+HELD_ELSEWHERE = [
+    ("", "catalog config_checks", "test_config.py", "presets and checks are seen through the configs that they make"),
+    ("", "errors", "cli/test_main.py", "classes without code; the command line shows every kind"),
+    ("", "outputs", "models_torch/test_models.py", "the models return them"),
+    ("cli", "demo", "e2e/test_demo.py", "the command is its whole job"),
+    ("cli", "evaluate", "e2e/test_evaluate.py", "the command is its whole job"),
+    ("cli", "export", "inference/test_exported.py", "the command is its whole job"),
+    ("cli", "finetune", "e2e/test_finetune.py", "the command is its whole job"),
+    ("cli", "output parser", "cli/test_main.py", "every command parses and prints through them"),
+    ("cli", "predict", "e2e/test_predict.py", "the command is its whole job"),
+    ("cli", "pretrain training", "e2e/test_whole_job.py", "the command is its whole job"),
+    ("cli", "segment", "e2e/test_segment.py", "the command is its whole job"),
+    ("cli", "serve", "service/test_server.py", "the command is the server"),
+    ("cli", "sizes", "cli/test_convert.py", "sizes are an option of the commands that write models"),
+    ("cli", "tokenizer", "e2e/test_tokenizers.py", "the command is its whole job"),
+    ("cli", "watch", "e2e/test_watching.py", "it watches a run"),
+    ("data/sources/hub", "index", "data/sources/hub/test_shards.py", "an index is what its shards are found by"),
+    ("engine", "backend loop run task torch_backend", "tasks/test_new_task.py", "seen through a task that runs"),
+    ("engine", "interruption micro_batches", "e2e/test_run_safety.py", "seen in runs that go wrong"),
+    ("engine", "failure_detection processes", "e2e/test_lost_process.py", "needs several processes"),
+    ("engine", "forecast timed_steps", "cli/test_forecast.py", "a forecast is what a dry run prints"),
+    ("engine", "jax_backend jax_model jax_steps", "e2e/test_jax_training.py", "compared with runs in torch"),
+    ("engine", "moving_average", "e2e/test_finetune.py", "an average of a training"),
+    ("engine", "run_state throughput", "e2e/test_watching.py", "what is watched of a run"),
+    ("engine", "sharding", "e2e/test_sharding.py", "needs several processes"),
+    (
+        "evaluation/classification",
+        "class_sections evaluation",
+        "evaluation/classification/test_class_evaluation.py",
+        "the base, and the report, of an evaluation of classes",
+    ),
+    (
+        "evaluation/classification",
+        "files kinds one_pass parts problems sections",
+        "evaluation/classification/test_evaluate.py",
+        "steps of one evaluation",
+    ),
+    (
+        "evaluation/classification",
+        "label_sections",
+        "evaluation/classification/test_label_evaluation.py",
+        "the report of an evaluation of labels",
+    ),
+    (
+        "evaluation/classification",
+        "value_sections",
+        "evaluation/classification/test_value_evaluation.py",
+        "the report of an evaluation of values",
+    ),
+    ("evaluation/segmentation", "evaluate measure", "e2e/test_segment.py", "needs a model that was trained"),
+    ("evaluation/tokenizer", "evaluate pictures ready reconstruct", "e2e/test_tokenizers.py", "needs a trained one"),
+    ("files", "appended disk", "files/test_writers.py", "every writer meets a full disk through them"),
+    ("hub", "dataset", "data/sources/hub/test_shards.py", "the hub of the tests lists it"),
+    (
+        "inference/export",
+        "card check onnx_file openvino_file options pictures prepared program subject torch_file",
+        "inference/export/test_job.py",
+        "one body over every target and model",
+    ),
+    ("inference", "exported_engines", "inference/test_exported.py", "engines of the exported files"),
+    (
+        "inference",
+        "loading pictures",
+        "inference/test_predictor.py",
+        "every layout and form of picture is opened there",
+    ),
+    ("inference/jobs", "chunk frames job places ray_engine state work writers", "e2e/test_predict.py", "whole jobs"),
+    (
+        "inference/runners",
+        "embedding loaded reconstruction runner scenes torch_runner",
+        "inference/test_predictor.py",
+        "a predictor is asked, whatever runs behind it",
+    ),
+    (
+        "inference/tasks",
+        "attend classify embed reconstruct segment",
+        "inference/test_predictor.py",
+        "a task is what a predictor answers",
+    ),
+    ("inference/tasks", "drawing task", "e2e/test_new_predictor_task.py", "a task of the test's own goes through them"),
+    ("inference/tasks", "options", "inference/tasks/test_registry.py", "the registry lists the options of every task"),
+    (
+        "models_flax",
+        "attention backbone base checks classification embeddings encoder layers masked_image_modeling model "
+        "pretrained relative_position tracing uninitialised",
+        "models_flax/test_models.py",
+        "one body over every model, beside parity/test_flax.py",
+    ),
+    ("models_flax", "feature_pyramid labels upernet", "models_flax/test_segmentation.py", "parts of segmentation"),
+    ("models_flax", "tree", "models_flax/test_loading.py", "trees are what is loaded"),
+    (
+        "models_torch",
+        "backbone base classification device embeddings encoder feature_pyramid labels layers "
+        "masked_image_modeling model pretrained segmentation upernet",
+        "models_torch/test_models.py",
+        "one body over every model, beside the recorded cases of parity",
+    ),
+    (
+        "models_torch/kernels",
+        "choice gradients",
+        "models_torch/kernels/test_linear.py",
+        "products are compared with their gradients, as they are chosen",
+    ),
+    ("models_torch", "tracing", "models_torch/test_graphs.py", "seen by compilers"),
+    ("models_torch", "conversion", "parity/test_round_trips.py", "a conversion is what comes back"),
+    ("reports", "gallery", "e2e/test_gallery.py", "needs a run"),
+    ("settings", "evaluate inputs scenes", "evaluation/test_checks.py", "checked before an evaluation"),
+    ("settings", "finetune model pretrain segment tokenizer", "test_recipes.py", "every recipe is read as one of them"),
+    ("tasks", "demo", "e2e/test_demo.py", "a whole job"),
+    ("tasks", "encode", "e2e/test_tokenizers.py", "needs a trained tokenizer"),
+    ("tasks/finetune", "jax_loss", "e2e/test_jax_training.py", "compared with runs in torch"),
+    ("tasks/finetune", "lora task", "e2e/test_finetune.py", "a whole job"),
+    ("tasks/pretrain", "start", "tasks/pretrain/test_task.py", "steps of making the task"),
+    ("tasks/pretrain", "jax_loss", "e2e/test_jax_training.py", "compared with runs in torch"),
+    ("tasks/segment", "parts", "tasks/segment/test_loss.py", "parts of the loss"),
+    ("tasks/segment", "pixel_counts task", "e2e/test_segment.py", "a whole job"),
+    ("tasks/tokenizer", "dvae task token_identity vq_kd", "e2e/test_tokenizers.py", "whole jobs of both kinds"),
+    ("weights", "dalle", "parity/test_dalle.py", "compared with the recorded model"),
+    (
+        "weights",
+        "flax huggingface layouts original state_dict",
+        "parity/test_round_trips.py",
+        "a table of names is right when a checkpoint comes back",
+    ),
+    ("weights/pickles", "globals machine", "weights/pickles/test_files.py", "what interprets a file"),
+    ("weights/storage", "cursor", "weights/storage/test_lazy_tensor.py", "the place of a tensor while a file is read"),
+]
+
+
+def sources():
+    """The files of the source that hold code of their own, relative to `src/beit`."""
+    files = (path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+    return {path for path in files if path.name not in ("__init__.py", "__main__.py")}
+
+
+def named_after(source):
+    """The test files that a source file may have for its name: its own, and that of its folder."""
+    folder = source.parent
+    return [TESTS / folder / f"test_{name}.py" for name in (source.stem, folder.name) if name]
+
+
+def listed():
+    return [Path(folder) / f"{name}.py" for folder, names, *_ in HELD_ELSEWHERE for name in names.split()]
+
+
+def test_every_source_file_has_a_test():
+    without = {path for path in sources() if not any(test.is_file() for test in named_after(path))}
+    assert len(listed()) == len(set(listed())), "a file is listed twice"
+    assert sorted(map(str, without - set(listed()))) == [], "write its test, or say in HELD_ELSEWHERE what holds it"
+    assert sorted(map(str, set(listed()) - without)) == [], "gone, or has a test of its name: take its line out"
+
+
+def test_what_holds_them_is_there():
+    assert [test for _, _, test, _ in HELD_ELSEWHERE if not (TESTS / test).is_file()] == []
