@@ -109,7 +109,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("beit.files.appended.os.fsync", full)
+        patch.setattr("os.fsync", full)
         with pytest.raises(StorageError, match=r"No space left on device; free space and give the same command again"):
             writer.append(rows(4, 10))
     writer._file.close()

@@ -138,7 +138,7 @@ def test_numbers_of_the_published_processor(real_data):
     [
         (None, "does not exist"),
         ("{", "JSON"),
-        ("[1]", "holds a list; expected the options of a BeitImageProcessor"),
+        ("[1]", r"holds a list, not an object\); expected the options of a BeitImageProcessor"),
         ('{"size": "big"}', "size is 'big'; expected whole numbers of pixels"),
         ('{"do_resize": false}', "leaves out a step or scales in its own way"),
         ('{"rescale_factor": 0.5}', "leaves out a step or scales in its own way"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -124,9 +124,12 @@ class BeitBase(nn.Module):
         """Initialise the parameters of some modules (default: all)."""
         if any(parameter.is_meta for parameter in self.parameters()):
             return  # there is no memory yet: the values come from a file, and what it lacks is initialised then
+        self._initialise(modules or (self,))
+
+    def _initialise(self, modules: Sequence[nn.Module]) -> None:
         from beit.models_torch.initialisation import initialise  # it imports the layers, which must not import it
 
-        for module in modules or (self,):
+        for module in modules:
             initialise(module, self.config.initializer_range)
 
     def as_requested(self, output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:

@@ -5,6 +5,7 @@ Legend: B batch, C channels, D hidden, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,10 +30,9 @@ class BeitForImageClassification(BeitPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels) if has_classes else nn.Identity()
         self.initialise_weights(self.classifier)
 
-    def initialise_weights(self, *modules: nn.Module) -> None:
-        """Initialise the parameters of some modules (default: all); those of the classifier start near zero."""
-        super().initialise_weights(*modules)
-        if not modules or self.classifier in modules:
+    def _initialise(self, modules: Sequence[nn.Module]) -> None:
+        super()._initialise(modules)
+        if self in modules or self.classifier in modules:
             shrink(self.classifier)
 
     def forward(

@@ -29,12 +29,7 @@ CLASSIFIER_SCALE = 0.001
 
 
 def initialise(model: nn.Module, std: float) -> None:
-    """Initialise every parameter below `model` from torch's global random generator.
-
-    A model on the device "meta" has no values and is left as it is.
-    """
-    if any(parameter.is_meta for parameter in model.parameters()):
-        return  # there is no memory yet: the values come from a file, and what it lacks is initialised then
+    """Initialise every parameter below `model` from torch's global random generator."""
     drawn: set[nn.Module] = set()
     for module in model.modules():
         if isinstance(module, SelfAttention):
