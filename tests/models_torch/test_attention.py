@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from beit.geometry import Grid
-from beit.models_torch.attention import Attention
-from beit.models_torch.relative_position import Positions, position_index
+from beit.models_torch.attention import Attention, Positions, position_index
 
 POSITIONS = Positions(Grid(2, 3), position_index(Grid(2, 3)))
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from beit import BeitForImageClassification
-from beit.models_torch import relative_position
-from beit.models_torch.relative_position import RelativePositionBias
+from beit.models_torch import attention
+from beit.models_torch.attention import RelativePositionBias
 from tests.conftest import GOLDEN
 
 
@@ -122,7 +122,7 @@ def test_it_is_never_saved(model):
 def test_large_ones_are_not_kept(model, monkeypatch):
     expected = logits(model, (48, 48))
     [bias.drop_cache() for bias in biases(model)]
-    monkeypatch.setattr(relative_position, "CACHE_BYTES", 1000)
+    monkeypatch.setattr(attention, "CACHE_BYTES", 1000)
     assert torch.equal(logits(model, (48, 48)), expected)
     assert all(bias._cached is None for bias in biases(model))
 

@@ -13,7 +13,7 @@ from beit import (
 )
 from beit.errors import ConfigError
 from beit.geometry import Grid, relative_position_index
-from beit.models_torch.relative_position import position_index
+from beit.models_torch.attention import position_index
 from tests.conftest import GOLDEN, TINY_MODEL
 
 SHORT = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}

@@ -19,7 +19,9 @@ from beit.inference.runners.torch_runner import TorchRunner
 from beit.inference.tasks.segment import Segment
 
 if TYPE_CHECKING:
+    from beit.models_torch import BeitPreTrainedModel
     from beit.models_torch.scene import SceneInference
+    from beit.weights import Checkpoint
 
 logger = logging.getLogger("beit")
 
@@ -33,6 +35,16 @@ def load_runner(name: str | Path, device: str, precision: str, hub: HubOptions |
     """
     if is_exported(name):
         return load_exported(Path(name))
+    kind, checkpoint = open_model(name, hub)
+    return TorchRunner(kind.from_checkpoint(checkpoint), device, precision)
+
+
+def open_model(name: str | Path, hub: HubOptions | None) -> tuple[type[BeitPreTrainedModel], Checkpoint]:
+    """Return the class of a model in torch, and its checkpoint, opened.
+
+    Raises:
+        CheckpointError: If there is no model, or it is damaged.
+    """
     import beit.models_torch as models
     from beit.weights import open_checkpoint
 
@@ -40,7 +52,7 @@ def load_runner(name: str | Path, device: str, precision: str, hub: HubOptions |
     kind = checkpoint.architecture
     if kind not in models.__all__ or kind == "BeitPreTrainedModel":
         raise CheckpointError(f"{name} holds a {kind}; expected one of {', '.join(models.__all__)}")
-    return TorchRunner(getattr(models, kind).from_checkpoint(checkpoint), device, precision)
+    return getattr(models, kind), checkpoint
 
 
 def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | None) -> Preprocessing:

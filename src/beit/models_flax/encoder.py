@@ -17,9 +17,8 @@ from jax import Array
 
 from beit.config import BeitConfig
 from beit.geometry import Grid
-from beit.models_flax.attention import Attention
+from beit.models_flax.attention import Attention, RelativePositionBias
 from beit.models_flax.layers import drop_path, feed_forward
-from beit.models_flax.relative_position import RelativePositionBias
 from beit.models_flax.uninitialised import UNSET, LayerNorm
 
 

@@ -16,7 +16,7 @@ from beit.config_checks import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.models_torch import kernels
-from beit.models_torch.relative_position import is_same
+from beit.models_torch.attention import is_same
 
 
 class PatchEmbeddings(nn.Module):

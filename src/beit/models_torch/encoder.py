@@ -11,9 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from beit.config import BeitConfig
 from beit.geometry import Grid
-from beit.models_torch.attention import Attention
+from beit.models_torch.attention import Attention, Positions, RelativePositionBias, position_index
 from beit.models_torch.layers import DropPath, Intermediate, Output, feed_forward, scaled
-from beit.models_torch.relative_position import Positions, RelativePositionBias, position_index
 from beit.outputs import BaseModelOutput
 
 

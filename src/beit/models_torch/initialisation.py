@@ -20,10 +20,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from beit.models_torch.attention import SelfAttention
+from beit.models_torch.attention import RelativePositionBias, SelfAttention
 from beit.models_torch.embeddings import Embeddings
 from beit.models_torch.encoder import Encoder
-from beit.models_torch.relative_position import RelativePositionBias
 
 CLASSIFIER_SCALE = 0.001
 

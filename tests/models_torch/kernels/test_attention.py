@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from beit.geometry import Grid
-from beit.models_torch.attention import SelfAttention
+from beit.models_torch.attention import Positions, SelfAttention, position_index
 from beit.models_torch.kernels import attention
 from beit.models_torch.kernels.attention import recomputed_attention
-from beit.models_torch.relative_position import Positions, position_index
 
 SHAPES = (*[(3, 2, 7, 4)] * 3, (1, 2, 7, 7))  # pictures, heads, tokens, width; the bias
 

@@ -10,7 +10,8 @@ from beit.config_checks import pair
 from beit.errors import ConfigError
 from beit.geometry import patch_grid
 from beit.image import Preprocessing
-from beit.inference.loading import load_runner, load_view
+from beit.inference.exported import is_exported
+from beit.inference.loading import load_view, open_model
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.runner import Floats, TaskName
 from beit.inference.runners.torch_runner import TorchRunner
@@ -66,17 +67,17 @@ def load_export_model(job: ExportJob) -> ExportModel:
         CheckpointError: If it cannot be found or is damaged.
     """
     name, size = job.model, job.size()
-    runner = load_runner(name, "cpu", "fp32", None)
-    if not isinstance(runner, TorchRunner):
+    if is_exported(name):
         raise ConfigError(f"{name} is exported already; name the model that it was made of")
+    kind, checkpoint = open_model(name, None)
+    runner = TorchRunner(kind.from_checkpoint(checkpoint), "cpu")
     view = load_view(name, runner.image_hw, None)
     any_size = size == DYNAMIC
     if size is not None and size != DYNAMIC:
         hw = pair(size)
         patch_grid(hw, runner.config.patch_size)
         if hw != runner.image_hw:
-            resized = type(runner.model).from_pretrained(name, image_size=hw)
-            runner = TorchRunner(resized, "cpu")
+            runner = TorchRunner(kind.from_checkpoint(checkpoint, image_size=hw), "cpu")
         view = at_size(view, hw)
     elif view.image_hw != runner.image_hw:
         view = at_size(view, runner.image_hw)

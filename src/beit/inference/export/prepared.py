@@ -19,8 +19,8 @@ from beit.geometry import patch_grid
 from beit.inference.runners.embedding import pooled_features
 from beit.inference.runners.runner import TaskName as Task
 from beit.models_torch import BeitPreTrainedModel
+from beit.models_torch.attention import Positions, RelativePositionBias, position_index
 from beit.models_torch.encoder import Encoder, EncoderLayer
-from beit.models_torch.relative_position import Positions, RelativePositionBias, position_index
 
 # Biases that are larger than this together stay tables that the exported file looks up: those of a base model at 640
 # pixels would be four times its weights.
