@@ -127,7 +127,7 @@ def test_fine_tuning_has_the_losses_of_torch(in_torch, kind, tmp_path):
 def test_what_jax_does_not_train_is_refused_before_the_first_step(in_torch, in_jax, tokens, tmp_path):
     for options, message in (
         (["--run.sharding=fsdp"], "run.sharding is fsdp"),
-        (["--train.compile=true"], "train.compile is of torch"),
+        (["--train.compile=true"], "train.compile is set, and run.framework jax always compiles"),
         (["--aggregation.early_layer=1"], "aggregation.early_layer is set"),
     ):
         refused = beit(*PRETRAINING, *JAX, tokens, *options, f"--run.output={tmp_path / 'run'}")

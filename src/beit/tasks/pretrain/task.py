@@ -15,6 +15,7 @@ from beit.data import Collate, ImageSource, ViewDataset, Views, spread
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Measured, Stage, Task
+from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import quality_line, says_little
 from beit.geometry import patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
@@ -177,7 +178,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         from beit.tasks.pretrain.jax_loss import masked_image_modeling_loss  # JAX is an extra
 
         if self.module.aggregation is not None:
-            return super().jax_loss(flax)
+            raise ConfigError("aggregation.early_layer is set, which run.framework jax does not have; set it to torch")
         return masked_image_modeling_loss(flax)
 
     def held_out(self, source: ImageSource) -> float:
