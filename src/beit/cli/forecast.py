@@ -33,7 +33,7 @@ def say_forecast(kind: type[Task[Any, Any]], job: Any, processes: int | None = N
         say(*_cost_lines(job, cost), "timing       some steps, which may take minutes ...")
 
     speed = forecast(kind, job, announce, processes)
-    say(*_speed_lines(job, known[0], speed))
+    say(*_speed_lines(kind, job, known[0], speed))
 
 
 def _cost_lines(job: Any, cost: Cost) -> list[str]:
@@ -54,21 +54,20 @@ def _cost_lines(job: Any, cost: Cost) -> list[str]:
     ]
 
 
-def _speed_lines(job: Any, cost: Cost, speed: Speed) -> list[str]:
+def _speed_lines(kind: type[Task[Any, Any]], job: Any, cost: Cost, speed: Speed) -> list[str]:
     """Return the lines on the timed steps, and on the whole run."""
     from beit.engine.run_state import duration
 
     world, seconds, first = cost.processes, speed.seconds_per_step, speed.first_seconds
     alone = world > 1 and not speed.communicates
     reached = f"; the model reaches {speed.flops_utilisation or 0:.0%} of the rate of a matrix product here"
-    preparing = "makes visual tokens" if hasattr(job, "tokenizer") else "prepares the batch"
     return [
         f"speed        {seconds:.3f} s per step, {job.train.batch_size / seconds:,.1f} pictures per second"
         + (reached if speed.flops_utilisation is not None else ""),
         *([f"{_INDENT}as one of {world} processes like this; their communication is not counted"] * alone),
-        f"{_INDENT}{speed.preparing_share:.0%} of the time {preparing}, {speed.data_share:.0%} waits for pictures",
+        f"{_INDENT}{speed.preparing_share:.0%} of the time {kind.preparing}, {speed.data_share:.0%} waits for pictures",
         f"{_INDENT}{gib(speed.peak_memory)} held in the timed steps, libraries and what the allocator keeps included",
-        *_hints(job, speed),
+        *_hints(kind, speed),
         f"whole run    about {duration(cost.steps * seconds)} on "
         + (f"{world} processes" if world > 1 else "one process like this")
         + (f", and {duration(first)} before for its tokenizer" if first is not None else ""),
@@ -76,13 +75,11 @@ def _speed_lines(job: Any, cost: Cost, speed: Speed) -> list[str]:
     ]
 
 
-def _hints(job: Any, speed: Speed) -> list[str]:
+def _hints(kind: type[Task[Any, Any]], speed: Speed) -> list[str]:
     """Return hints that would make the run faster, where much is to be gained."""
     hints: list[str] = []
-    if speed.preparing_share > _MUCH and hasattr(job, "tokenizer") and job.tokenizer.tokens is None:
-        hints.append(
-            f"{_INDENT}`beit tokenizer encode` makes the tokens once for all epochs (tokenizer.tokens, fixed_views)"
-        )
+    if speed.preparing_share > _MUCH and kind.preparing_hint:
+        hints.append(f"{_INDENT}{kind.preparing_hint}")
     if speed.data_share > _MUCH:
         hints.append(f"{_INDENT}more data.workers load pictures faster, if there are cores for them")
     return hints

@@ -101,6 +101,8 @@ class Task(ABC, Generic[S, M]):
         title: Name of the training, in progress lines and the report.
         watched: Number that an early stop looks at; less is better.
         curves: Charts of the report: title, and the metrics in it.
+        preparing: What `prepare` does in a step, for a forecast.
+        preparing_hint: How to spend less time on it; empty if there is no way.
         settings: Settings of the task.
         accelerator: Device and processes, set before the pictures are opened.
         world: Processes of the run.
@@ -112,6 +114,9 @@ class Task(ABC, Generic[S, M]):
     title: ClassVar[str]
     watched: ClassVar[str] = "held_out_loss"
     curves: ClassVar[Mapping[str, Sequence[str]]] = {"Loss": ["loss", "held_out_loss"], "Learning rate": ["lr"]}
+
+    preparing: ClassVar[str] = "prepares the batch"
+    preparing_hint: ClassVar[str] = ""
 
     accelerator: Accelerator
     world: int

@@ -66,6 +66,8 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     """
 
     title = "pre-training"
+    preparing = "makes visual tokens"
+    preparing_hint = "`beit tokenizer encode` makes the tokens once for all epochs (tokenizer.tokens, fixed_views)"
     curves: ClassVar[Mapping[str, Sequence[str]]] = {
         "Loss": ["loss", "held_out_loss", "aggregation_loss"],
         "Masked-token accuracy": ["accuracy"],
