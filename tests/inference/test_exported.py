@@ -12,6 +12,7 @@ from beit.cli.main import main
 from beit.errors import CheckpointError, ConfigError, DataError
 from beit.inference.export import check, job
 from beit.inference.exported import is_exported, load_exported
+from beit.inference.predictor import Predictor
 from beit.settings.export import ExportJob
 from tests.inference.exports import pixels_of, save_models
 
@@ -190,6 +191,18 @@ def test_a_description_that_is_not_understood(copied, content):
     (copied / "export.json").write_text(content)
     with pytest.raises(CheckpointError, match="export the model again"):
         load_exported(copied)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "bf16"}, "precision is 'bf16', but .* was exported in fp32; leave it out, or export"),
+        ({"device": "cuda"}, "device is 'cuda', but .* is an exported model, which runs on the CPU"),
+    ],
+)
+def test_what_was_decided_by_the_export_is_not_asked_for_in_vain(folders, options, message):
+    with pytest.raises(ConfigError, match=message):
+        Predictor.from_pretrained(folders / "onnx", **options)
 
 
 def test_a_folder_that_is_no_export(folders):

@@ -6,7 +6,7 @@ An early stop decides from the measurements in the metrics alone, so that a cont
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -19,7 +19,7 @@ from beit.engine.metrics import Line, MetricsLog, read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Task
 from beit.files import atomic_folder
-from beit.reports.gallery import Gallery
+from beit.reports.gallery import Gallery, Scene
 from beit.settings.groups import EarlyStopSettings
 
 
@@ -144,14 +144,15 @@ class GalleryHook(Hook):
     """Adds a row to the gallery every so many steps, on one process for all.
 
     Args:
-        task: A task with a scene.
+        task: The task.
         folder: The run folder.
+        scene: Makes the pictures that are shown.
         every: Steps between two rows.
     """
 
-    def __init__(self, task: Task[Any, Any], folder: RunFolder, every: int) -> None:
+    def __init__(self, task: Task[Any, Any], folder: RunFolder, scene: Callable[[], Scene], every: int) -> None:
         self._every, self._main = every, task.accelerator.is_main_process
-        self.gallery = Gallery(folder.pictures, task.scene)
+        self.gallery = Gallery(folder.pictures, scene)
 
     def begin(self, step: int) -> None:
         """Draw the fixed rows, and drop the rows that a stopped run drew after `step`."""

@@ -105,10 +105,10 @@ def _save(task: Task[Any, Any], folder: Path, model: nn.Module) -> None:
 
 def _gallery(task: Task[Any, Any], folder: RunFolder) -> GalleryHook | None:
     """Return the gallery of a task that has one and whose settings want one."""
-    settings = task.gallery
-    if settings is None or not settings.pictures:
+    shown = task.gallery()
+    if shown is None or not shown.settings.pictures:
         return None
-    return GalleryHook(task, folder, settings.every or -(-task.schedule.steps // _ROWS))
+    return GalleryHook(task, folder, shown.make, shown.settings.every or -(-task.schedule.steps // _ROWS))
 
 
 def _conclude(task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery: GalleryHook | None) -> None:

@@ -90,6 +90,13 @@ class Stage(NamedTuple):
     prefix: str
 
 
+class ShownScene(NamedTuple):
+    """The pictures of a gallery: its settings, and the function that makes the scene, called once."""
+
+    settings: GallerySettings
+    make: Callable[[], Scene]
+
+
 class Task(ABC, Generic[S, M]):
     """One kind of training: everything about it that the engine does not know.
 
@@ -213,14 +220,9 @@ class Task(ABC, Generic[S, M]):
             DataError: If no picture is usable.
         """
 
-    @property
-    def gallery(self) -> GallerySettings | None:
-        """Settings of the gallery, which shows the same pictures again and again; None for a task without a scene."""
+    def gallery(self) -> ShownScene | None:
+        """Return the scene that the gallery shows again and again while the model learns; usually none."""
         return None
-
-    def scene(self) -> Scene:
-        """Return the pictures of the gallery."""
-        raise NotImplementedError(f"{type(self).__name__} has a gallery and no scene")
 
     def identity(self) -> Mapping[str, str]:
         """Return the values that must be the same when the run continues, beside settings and pictures."""

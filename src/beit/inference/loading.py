@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beit.config import CONFIG_NAME
-from beit.errors import CheckpointError
+from beit.errors import CheckpointError, ConfigError
 from beit.hub import HubOptions
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
@@ -34,9 +34,25 @@ def load_runner(name: str | Path, device: str, precision: str, hub: HubOptions |
         ConfigError: If there is no such device or precision, or the model's config is invalid.
     """
     if is_exported(name):
-        return load_exported(Path(name))
+        runner = load_exported(Path(name))
+        _check_exported(name, runner.precision, device, precision)
+        return runner
     kind, checkpoint = open_model(name, hub)
     return TorchRunner(kind.from_checkpoint(checkpoint), device, precision)
+
+
+def _check_exported(name: str | Path, own: str, device: str, precision: str) -> None:
+    """Refuse a device or precision that an exported model does not have: it was decided when it was written.
+
+    Raises:
+        ConfigError: Naming it; fp32, the default, and auto stand for the model's own precision.
+    """
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"device is {device!r}, but {name} is an exported model, which runs on the CPU; leave it out")
+    if precision not in ("auto", "fp32", own):
+        raise ConfigError(
+            f"precision is {precision!r}, but {name} was exported in {own}; leave it out, or export the model again"
+        )
 
 
 def open_model(name: str | Path, hub: HubOptions | None) -> tuple[type[BeitPreTrainedModel], Checkpoint]:

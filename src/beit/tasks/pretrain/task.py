@@ -14,14 +14,12 @@ from torch import Tensor, nn
 from beit.data import Collate, ImageSource, ViewDataset, Views, spread
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
-from beit.engine.task import Measured, Stage, Task
+from beit.engine.task import Measured, ShownScene, Stage, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import quality_line, says_little
 from beit.geometry import patch_grid
 from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
-from beit.reports.gallery import Scene
 from beit.reports.report import Section, numbers_table
-from beit.settings.groups import GallerySettings
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
@@ -215,13 +213,11 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         train = self.settings.train
         return max(1, train.batch_size // self.world // train.accumulate), self.settings.data.workers
 
-    @property
-    def gallery(self) -> GallerySettings:
-        """Settings of the gallery."""
-        return self.settings.gallery
+    def gallery(self) -> ShownScene:
+        """Return held-out pictures with hidden patches."""
+        return ShownScene(self.settings.gallery, self._hidden_patches)
 
-    def scene(self) -> Scene:
-        """Return held-out pictures with hidden patches, for the gallery."""
+    def _hidden_patches(self) -> HiddenPatches:
         seed, count = self.settings.run.seed, self.settings.gallery.pictures
         return HiddenPatches(self.model, self.encoder, self.sources.val, self.plain_views, self.mask, seed, count)
 
