@@ -211,6 +211,8 @@ def _together(ranks):
 def _serve(warm):
     for name in WARM[warm]:
         import_module(name)
+    if warm == "jobs":  # no test is about the rate of this machine, which half a second of products measures
+        import_module("beit.engine.throughput")._GEMM_SIDE["cpu"] = 128
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     for line in sys.stdin:
         if not line.strip():
