@@ -8,9 +8,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
-	@echo "make test-fast  the unit tests (about 1 minute)"
-	@echo "make test    unit tests, parity and whole jobs (about 10 minutes)"
-	@echo "make test-docs  every code block of the documents, examples, notebooks, and the site (about 8 minutes)"
+	@echo "make test-fast  the unit tests (about 1.5 minutes)"
+	@echo "make test    unit tests, parity and whole jobs (about 12 minutes)"
+	@echo "make test-docs  every code block of the documents, examples, notebooks, and the site (about 6 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
 	@echo "make coverage  all tests, with the lines and branches of src/beit that they run (about 30 minutes)"
@@ -42,15 +42,15 @@ demo: $(VENV)/.demo
 	$(BIN)/beit demo --output runs/demo
 
 test-fast: $(VENV)/.setup
-	@echo "Running the unit tests (usually 1 minute on 2 cores) ..."
+	@echo "Running the unit tests (usually 1.5 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal -m unit --ignore tests/e2e --ignore tests/parity --ignore tests/interop
 
 test: $(VENV)/.setup
-	@echo "Running unit tests, parity and whole jobs (usually 10 minutes on 2 cores) ..."
+	@echo "Running unit tests, parity and whole jobs (usually 12 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-docs: $(VENV)/.setup
-	@echo "Running every code block of the documents, examples and notebooks (usually 8 minutes on 2 cores) ..."
+	@echo "Running every code block of the documents, examples and notebooks (usually 6 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal -m docs tests/docs
 
 # The peers of test-interop: what they read and write is compared, so their versions are fixed.
