@@ -228,7 +228,7 @@ def test_extract_features(place):
 def test_fine_tuning(name, place):
     told = run(name, place)
     accuracy = float(re.search(r"^accuracy on digits/test: ([\d.]+)$", told, flags=re.MULTILINE)[1])
-    assert accuracy > 0.3, "a tenth is chance"
+    assert accuracy > 0.2, "a tenth is chance"
     digits = open_source(str(place / "digits/test"))
     predictor = Predictor.from_pretrained(place / CASES[name].arguments[-1])
     answers = predictor.classify([digits.load(index) for index in range(len(digits))], top_k=1)
@@ -237,7 +237,7 @@ def test_fine_tuning(name, place):
 
 
 def test_linear_probe(place):
-    assert float(run("linear_probe", place).split()[-1]) > 0.3, "a tenth is chance"
+    assert float(run("linear_probe", place).split()[-1]) > 0.2, "a tenth is chance"
 
 
 def test_load_any_checkpoint(place):
