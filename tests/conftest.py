@@ -35,6 +35,7 @@ XLA_FLAGS = (
 
 
 def pytest_configure(config):
+    os.environ["BEIT_KERNELS"] = "onednn"  # not what is fastest while other tests run, which differs
     torch.set_num_threads(1)  # xdist runs one process per core; more threads would only fight
     os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
     os.environ.setdefault("JAX_PLATFORMS", "cpu")

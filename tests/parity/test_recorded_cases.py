@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import beit
+from beit.models_torch.kernels import products
+from beit.models_torch.kernels.fastest import FastestWays
 from beit.weights import HUGGING_FACE, HUGGING_FACE_NATIVE
 from tests.parity.cases import CASES, numbered, recorded, unilm_config
 
@@ -61,6 +63,17 @@ def test_features_before_the_head(case):
             assert_close(model.auxiliary_head(maps[2]), io["auxiliary_logits"])
 
 
+@pytest.fixture(params=["torch", "onednn", "auto"])
+def library(request, monkeypatch, tmp_path):
+    """What computes the products, however small they are."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(products, "FASTEST", FastestWays(request.param))
+    monkeypatch.setattr(products, "LEAST_PRODUCTS", 1)
+    yield request.param
+    assert products.FASTEST.choices()
+
+
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("name", WITH_GRADIENTS)
 def test_gradients(name):
     case = recorded(name)

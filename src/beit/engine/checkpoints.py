@@ -2,9 +2,10 @@
 
 A checkpoint folder holds the model as it is exported, `objective.safetensors` (what is trained or counted beside the
 model, if there is any), `average.safetensors` (the moving average of the weights, if one is kept),
-`optimiser.safetensors` (the moments of AdamW by parameter name) and `state.json` (the format of the checkpoint, the
-number of finished steps, and the SHA-256 of every other file). In a run of JAX the folder `jax`, written by Orbax, has
-parameters, moments and average. Random states are not part of it: all randomness is a function of seed and step.
+`optimiser.safetensors` (the moments of AdamW by parameter name), `kernels.json` (how its products were computed) and
+`state.json` (the format of the checkpoint, the number of finished steps, and the SHA-256 of every other file). In a run
+of JAX the folder `jax`, written by Orbax, has parameters, moments and average. Random states are not part of it: all
+randomness is a function of seed and step.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from beit.weights import check_shapes
 
 STATE_NAME = "state.json"
 MODULE_NAME = "objective.safetensors"
-_FORMAT = 2  # of checkpoints; raised when names or files in them change, and no other format is continued
+_FORMAT = 3  # of checkpoints; raised when names or files in them change, and no other format is continued
 _EXPORTED = "model."  # prefix of the exported model among the tensors of a task's module
 
 

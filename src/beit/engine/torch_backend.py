@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
+from beit.engine.kernel_choices import kernel_choices, restore_choices, save_choices
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
 from beit.engine.optimiser import (
@@ -116,10 +117,12 @@ class TorchBackend:
         """Write the checkpoint after `step` finished steps; one process writes for all."""
         moments = optimiser_tensors(self._own, self.optimiser, keeps=self._main)
         average = self.average.gathered(keeps=self._main) if self.average is not None else {}
+        choices = kernel_choices()
 
         def write(folder: Path) -> None:
             self._task.save(folder)
             write_safetensors(folder / OPTIMISER_NAME, moments)
+            save_choices(folder, choices)
             if self.average is not None:
                 self.average.save(folder, average)
 
@@ -143,6 +146,7 @@ class TorchBackend:
     def _read(self, checkpoint: Path) -> int:
         self._task.load(checkpoint)
         step = restore_module(checkpoint, self._task.module, self._identity)
+        restore_choices(checkpoint, self._accelerator.process_index)
         if self._main:
             discard_old(checkpoint, self._task.settings.run.keep_checkpoints)
             print(f"continuing {self._folder.path} after step {step}")  # noqa: T201

@@ -14,7 +14,7 @@ from beit.files.atomic import (
     write_json,
     write_text,
 )
-from beit.files.disk import make_folder, move_into_place
+from beit.files.disk import cache_folder, make_folder, move_into_place
 from beit.files.reading import parse_json, read_json, read_yaml, reading
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "atomic_stream",
+    "cache_folder",
     "discard_leftovers",
     "make_folder",
     "move_into_place",

@@ -60,3 +60,8 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def cache_folder(kind: str) -> Path:
+    """Return the folder of what can be made again: below XDG_CACHE_HOME, which is ~/.cache unless set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beit" / kind

@@ -6,7 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from beit.models_torch import kernels
-from beit.models_torch.kernels.linear import _HAS_ONEDNN, gelu_of_product, product, product_of_gelu
+from beit.models_torch.kernels import fastest, products
+from beit.models_torch.kernels.linear import gelu_of_product, product, product_of_gelu
+from beit.models_torch.kernels.products import HAS_ONEDNN
 from beit.models_torch.layers import Intermediate, Output, feed_forward
 
 
@@ -53,6 +55,14 @@ def drawn(shapes, dtype=torch.float32):
     return [torch.randn(shape, generator=rng, dtype=dtype).requires_grad_() for shape in shapes]
 
 
+@pytest.fixture(params=["torch", "onednn", "auto"])
+def kernels_of(request, monkeypatch, tmp_path):
+    """Every choice of the library."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(products, "FASTEST", fastest.FastestWays(request.param))
+
+
+@pytest.mark.usefixtures("kernels_of")
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_are_the_plain_ones(name):
     ours, plain, shapes = CASES[name]
@@ -97,9 +107,9 @@ def test_gradients_of_gradients_of_a_linear_layer():
 
 def test_only_large_plain_float32_products_go_to_onednn(monkeypatch):
     asked = []
-    linear = __import__("beit.models_torch.kernels.linear", fromlist=["_onednn"])
-    real = linear._onednn
-    monkeypatch.setattr(linear, "_onednn", lambda *inputs: asked.append(inputs[0].shape) or real(*inputs))
+    real = products.onednn
+    ways = {"onednn": lambda *inputs: asked.append(inputs[0].shape) or real(*inputs)}
+    monkeypatch.setattr(products, "_OUTPUTS", ways)
     layer = Kernel(128, 128)
     large, small = torch.randn(300, 128), torch.randn(3, 128)
     layer(small)
@@ -144,7 +154,7 @@ def test_compiled_products_are_those_of_onednn_where_nothing_is_learned():
             call(layer)(tokens)
         call(layer.double())(tokens.double())
     call(layer.float())(tokens)
-    assert used == [_HAS_ONEDNN, False, False, False, False]
+    assert used == [HAS_ONEDNN, False, False, False, False]
     with torch.no_grad():
         program = torch.export.export(layer, (tokens,))
     assert not any("beit.linear" in str(node.target) for node in program.graph.nodes)

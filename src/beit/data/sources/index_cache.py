@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import StorageError
-from beit.files import atomic_file
+from beit.files import atomic_file, cache_folder
 
 
 def cache_file(kind: str, key: bytes) -> Path:
-    """Return the file of one index: below XDG_CACHE_HOME, which is ~/.cache unless set."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return folder / "beit" / kind / f"{hashlib.sha256(key).hexdigest()}.npz"
+    """Return the file of one index."""
+    return cache_folder(kind) / f"{hashlib.sha256(key).hexdigest()}.npz"
 
 
 def load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:

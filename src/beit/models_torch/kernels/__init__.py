@@ -4,7 +4,8 @@
 |---------------|----------------------------------|------------------------------------------------------------------|
 | `attention`   | softmax(q k' / sqrt(d) + bias) v | explicit where maps or a head mask are asked for; with a backward|
 |               |                                  | pass of its own where the fused one has none for the bias; fused |
-| `linear`      | layer(x)                         | oneDNN on a CPU in float32, PyTorch's product elsewhere          |
+| `linear`      | layer(x)                         | in float32 on a CPU by MKL or oneDNN, as `FASTEST` timed them;   |
+|               |                                  | PyTorch's product elsewhere                                      |
 | `linear_gelu` | gelu(layer(x))                   | in one pass of oneDNN without gradients                          |
 | `gelu_linear` | layer(gelu(x))                   | with a backward pass that keeps x alone                          |
 | `merge_maps`  | conv(cat(enlarged maps))         | without building the enlarged maps                               |
@@ -17,9 +18,11 @@ All ways give the same numbers. A module that is hooked, wrapped, parametrised o
 from beit.models_torch.kernels.attention import attention
 from beit.models_torch.kernels.choice import autocasts, is_plain
 from beit.models_torch.kernels.convolution import merge_maps, norm_relu
+from beit.models_torch.kernels.fastest import FASTEST
 from beit.models_torch.kernels.linear import gelu_linear, linear, linear_gelu, product, recomputes_gelu
 
 __all__ = [
+    "FASTEST",
     "attention",
     "autocasts",
     "gelu_linear",

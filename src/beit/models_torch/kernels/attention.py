@@ -1,10 +1,12 @@
 """Self-attention: softmax(q k' / sqrt(d) + bias) v, in three ways that give the same numbers.
 
-Legend: B batch, b pictures at a time, S = 1 + N tokens, D hidden, H heads, d = D / H.
+Legend: B batch, b pictures at a time, S = 1 + N tokens, D hidden, H heads, d = D / H. In the backward pass written here
+one head is computed at a time (BSd): its columns of queries, keys and values are multiplied where they stand.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch.nn import functional
 from beit.models_torch.kernels.choice import eager_float32
 from beit.models_torch.kernels.gradients import plain_gradients
 
-_SCORES_AT_ONCE = 2**20  # 4 MB of float32, which stay in a processor's cache between the passes over them
+_SCORES_AT_ONCE = 2**18  # a thread: 1 MB of float32, which stays in a processor's cache between the passes over it
 
 
 def attention(
@@ -39,24 +41,30 @@ def attention(
         dropout: Share of the maps that is dropped.
         output_attentions: Whether to return the maps, which costs the fused kernel.
     """
-    B, S, D = query_BSD.shape
-    query_BHSd, key_BHSd, value_BHSd = (
-        part_BSD.view(B, S, heads, D // heads).transpose(1, 2) for part_BSD in (query_BSD, key_BSD, value_BSD)
-    )
     bias_1HSS = bias_1HSS.to(query_BSD.dtype) if bias_1HSS is not None else None
-    maps_BHSS: Tensor | None = None
     if output_attentions or head_mask_H is not None:
+        query_BHSd, key_BHSd, value_BHSd = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))
         context_BHSd, maps_BHSS = _explicit(query_BHSd, key_BHSd, value_BHSd, bias_1HSS, head_mask_H, dropout)
-    elif bias_1HSS is not None and dropout == 0 and _has_no_fused_gradient(query_BHSd, bias_1HSS):
-        context_BHSd = recomputed_attention(query_BHSd, key_BHSd, value_BHSd, bias_1HSS)
-    else:
-        context_BHSd = _fused(query_BHSd, key_BHSd, value_BHSd, bias_1HSS, dropout)
-    return context_BHSd.transpose(1, 2).reshape(B, S, D), maps_BHSS if output_attentions else None
+        return _joined(context_BHSd), maps_BHSS if output_attentions else None
+    if bias_1HSS is not None and dropout == 0 and _has_no_fused_gradient(query_BSD, bias_1HSS):
+        return recomputed_attention(query_BSD, key_BSD, value_BSD, bias_1HSS), None
+    return _fused(query_BSD, key_BSD, value_BSD, bias_1HSS, heads, dropout), None
 
 
-def _has_no_fused_gradient(query_BHSd: Tensor, bias_1HSS: Tensor) -> bool:
+def _by_head(part_BSD: Tensor, heads: int) -> Tensor:
+    """Return queries, keys or values (B, H, S, d) in the memory of (B, S, D)."""
+    B, S, D = part_BSD.shape
+    return part_BSD.view(B, S, heads, D // heads).transpose(1, 2)
+
+
+def _joined(context_BHSd: Tensor) -> Tensor:
+    """Return the context of all heads (B, S, D)."""
+    return context_BHSd.transpose(1, 2).flatten(2)
+
+
+def _has_no_fused_gradient(query_BSD: Tensor, bias_1HSS: Tensor) -> bool:
     """Return whether the fused kernel lacks the gradient of the bias; those of GPUs have it."""
-    return bias_1HSS.requires_grad and query_BHSd.device.type == "cpu" and eager_float32(query_BHSd, bias_1HSS)
+    return bias_1HSS.requires_grad and query_BSD.device.type == "cpu" and eager_float32(query_BSD, bias_1HSS)
 
 
 def _explicit(
@@ -78,66 +86,68 @@ def _explicit(
 
 
 def _fused(
-    query_BHSd: Tensor, key_BHSd: Tensor, value_BHSd: Tensor, bias_1HSS: Tensor | None, dropout: float = 0.0
+    query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor | None, heads: int, dropout: float = 0.0
 ) -> Tensor:
-    """Return the context by one fused kernel, which keeps neither scores nor maps."""
-    return functional.scaled_dot_product_attention(
-        query_BHSd, key_BHSd, value_BHSd, attn_mask=bias_1HSS, dropout_p=dropout
-    )
+    """Return the context (B, S, D) by one fused kernel, which keeps neither scores nor maps."""
+    parts_BHSd = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))
+    return _joined(functional.scaled_dot_product_attention(*parts_BHSd, attn_mask=bias_1HSS, dropout_p=dropout))
 
 
-def recomputed_attention(query_BHSd: Tensor, key_BHSd: Tensor, value_BHSd: Tensor, bias_1HSS: Tensor) -> Tensor:
-    """Return the context by the fused kernel, with a backward pass that has the gradient of the bias.
+def recomputed_attention(query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor) -> Tensor:
+    """Return the context (B, S, D) by the fused kernel, with a backward pass that has the gradient of the bias.
 
     Autograd would fall back to a kernel that keeps all scores: a large part of the memory of a training step, and time
     to write and read it.
     """
-    result: Any = _Recomputed.apply(query_BHSd, key_BHSd, value_BHSd, bias_1HSS)
+    result: Any = _Recomputed.apply(query_BSD, key_BSD, value_BSD, bias_1HSS)
     return result
 
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query_BHSd: Tensor, key_BHSd: Tensor, value_BHSd: Tensor, bias_1HSS: Tensor) -> Tensor:
-        context_BHSd = _fused(query_BHSd, key_BHSd, value_BHSd, bias_1HSS.detach())  # else the kernel is passed over
-        ctx.save_for_backward(query_BHSd, key_BHSd, value_BHSd, bias_1HSS, context_BHSd)
-        return context_BHSd
+    def forward(ctx: Any, query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor) -> Tensor:
+        constant_1HSS = bias_1HSS.detach()  # else the kernel is passed over
+        context_BSD = _fused(query_BSD, key_BSD, value_BSD, constant_1HSS, bias_1HSS.shape[1])
+        ctx.save_for_backward(query_BSD, key_BSD, value_BSD, bias_1HSS, context_BSD)
+        return context_BSD
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Take so many pictures at a time that their scores stay in the cache."""
-        *inputs, context_BHSd = ctx.saved_tensors
+        """Take one head and so many pictures at a time that their scores stay in the cache."""
+        *inputs, context_BSD = ctx.saved_tensors
+        query_BSD, key_BSD, value_BSD, bias_1HSS = inputs
+        heads, tokens = bias_1HSS.shape[1:3]
         if torch.is_grad_enabled():
-            return plain_gradients(_fused, inputs, ctx.needs_input_grad, gradients[0])
-        query_BHSd, key_BHSd, value_BHSd, bias_1HSS = inputs
-        grads = [torch.empty_like(part) for part in (query_BHSd, key_BHSd, value_BHSd)]
+            plain = partial(_fused, heads=heads)
+            return plain_gradients(plain, inputs, ctx.needs_input_grad, gradients[0])
+        grads = [torch.empty_like(part) for part in (query_BSD, key_BSD, value_BSD)]
         grad_bias_1HSS = torch.zeros_like(bias_1HSS)
-        at_once = max(1, _SCORES_AT_ONCE // bias_1HSS.numel())
-        whole = (query_BHSd, key_BHSd, value_BHSd, context_BHSd, gradients[0], *grads)
-        for part in zip(*(tensor.split(at_once) for tensor in whole), strict=True):
-            grad_bias_1HSS += _write_gradients(bias_1HSS, *part)
+        whole = (query_BSD, key_BSD, value_BSD, context_BSD, gradients[0], *grads)
+        at_once = max(1, _SCORES_AT_ONCE * torch.get_num_threads() // tokens**2)
+        for head, of_head in enumerate(zip(*(part.chunk(heads, dim=2) for part in whole), strict=True)):
+            for some in zip(*(part_BSd.split(at_once) for part_BSd in of_head), strict=True):
+                grad_bias_1HSS[0, head] += _write_gradients(bias_1HSS[0, head], *some)
         return *grads, grad_bias_1HSS
 
 
 def _write_gradients(
-    bias_1HSS: Tensor,
-    query_bHSd: Tensor,
-    key_bHSd: Tensor,
-    value_bHSd: Tensor,
-    context_bHSd: Tensor,
-    grad_bHSd: Tensor,
+    bias_SS: Tensor,
+    query_bSd: Tensor,
+    key_bSd: Tensor,
+    value_bSd: Tensor,
+    context_bSd: Tensor,
+    grad_bSd: Tensor,
     grad_query: Tensor,
     grad_key: Tensor,
     grad_value: Tensor,
 ) -> Tensor:
-    """Write the gradients of queries, keys and values of some pictures, and return that of the bias."""
-    scale = query_bHSd.shape[-1] ** -0.5
-    scores_bHSS = (query_bHSd * scale) @ key_bHSd.transpose(-1, -2)
-    maps_bHSS = scores_bHSS.add_(bias_1HSS).softmax(-1)
-    grad_value.copy_(maps_bHSS.transpose(-1, -2) @ grad_bHSd)
+    """Write the gradients of a head's queries, keys and values in some pictures, and return that of the bias (S, S)."""
+    scale = query_bSd.shape[-1] ** -0.5
+    maps_bSS = torch.baddbmm(bias_SS, query_bSd, key_bSd.transpose(1, 2), alpha=scale).softmax(-1)
+    grad_value.copy_(maps_bSS.transpose(1, 2) @ grad_bSd)
     # the softmax: gradient of a score = map * (gradient of the map - mean of these, weighted by the maps)
-    mean_bHS1 = (grad_bHSd * context_bHSd).sum(-1, keepdim=True)
-    grad_bHSS = (grad_bHSd @ value_bHSd.transpose(-1, -2)).sub_(mean_bHS1).mul_(maps_bHSS)
-    grad_query.copy_((grad_bHSS @ key_bHSd).mul_(scale))
-    grad_key.copy_((grad_bHSS.transpose(-1, -2) @ query_bHSd).mul_(scale))
-    return grad_bHSS.sum(0, keepdim=True)
+    mean_bS1 = (grad_bSd * context_bSd).sum(-1, keepdim=True)
+    grad_bSS = torch.baddbmm(mean_bS1, grad_bSd, value_bSd.transpose(1, 2), beta=-1).mul_(maps_bSS)
+    torch.mul(grad_bSS @ key_bSd, scale, out=grad_query)
+    torch.mul(grad_bSS.transpose(1, 2) @ query_bSd, scale, out=grad_key)
+    return grad_bSS.sum(0)

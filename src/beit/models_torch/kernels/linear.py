@@ -1,7 +1,4 @@
-"""Linear layers, alone and fused with GELU, by the faster of the two libraries that PyTorch has on a CPU.
-
-In float32 PyTorch multiplies matrices with MKL. oneDNN, which it brings for convolutions, is as exact and 10 to 25 %
-faster at the products of a transformer where the processor is not Intel's (benchmarks/pretrain_step.py).
+"""Linear layers, alone and fused with GELU, with backward passes of their own.
 
 Legend: I inputs, O outputs, T tokens, E hidden of the feed-forward network, D hidden.
 """
@@ -16,10 +13,9 @@ from torch.nn import functional
 
 from beit.models_torch.kernels.choice import eager_float32, is_plain
 from beit.models_torch.kernels.gradients import plain_gradients
+from beit.models_torch.kernels.products import HAS_ONEDNN, input_gradient, outputs, suits, weight_gradient
 
-_LEAST_PRODUCTS = 2**22  # multiplications from which oneDNN's preparations no longer show
-_LEAST_WEIGHTS = 2**18  # the same where the number of tokens is open; they are hundreds
-_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+_LEAST_WEIGHTS = 2**18  # of a compiled product of an open number of tokens; they are hundreds
 
 
 def linear(layer: nn.Module, inputs: Tensor) -> Tensor:
@@ -55,21 +51,21 @@ def product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> 
     """Return inputs (..., I) times weight plus bias, (..., O), as `torch.nn.functional.linear` does."""
     if torch.compiler.is_compiling() and _suits_compiled(inputs, weight_OI, bias_O):
         return _compiled_product(inputs, weight_OI, bias_O, gelu=False)
-    if not _suits(inputs, weight_OI, bias_O):
+    if not suits(inputs, weight_OI, bias_O):
         return functional.linear(inputs, weight_OI, bias_O)
     if torch.is_grad_enabled():
         result: Any = _Product.apply(inputs, weight_OI, bias_O)
         return result
-    return _onednn(inputs, weight_OI, bias_O)
+    return outputs(inputs, weight_OI, bias_O)
 
 
 def gelu_of_product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
     """Return gelu(product(inputs)), (..., O); oneDNN computes both in one pass where no gradient is wanted."""
     if torch.compiler.is_compiling() and _suits_compiled(inputs, weight_OI, bias_O):
         return _compiled_product(inputs, weight_OI, bias_O, gelu=True)
-    if torch.is_grad_enabled() or not _suits(inputs, weight_OI, bias_O):
+    if torch.is_grad_enabled() or not suits(inputs, weight_OI, bias_O):
         return functional.gelu(product(inputs, weight_OI, bias_O))
-    return _onednn(inputs, weight_OI, bias_O, gelu=True)
+    return outputs(inputs, weight_OI, bias_O, gelu=True)
 
 
 def product_of_gelu(hidden_BSE: Tensor, weight_DE: Tensor, bias_D: Tensor | None = None) -> Tensor:
@@ -78,34 +74,8 @@ def product_of_gelu(hidden_BSE: Tensor, weight_DE: Tensor, bias_D: Tensor | None
     return result
 
 
-def weight_gradient(grad_TO: Tensor, inputs_TI: Tensor) -> Tensor:
-    """Return the gradient (O, I) of the weight from that of the outputs (T, O) and the inputs (T, I).
-
-    oneDNN is faster at results that are wider than high, so the other kind is computed transposed; at square ones MKL
-    is as fast.
-    """
-    outputs, inputs = grad_TO.shape[1], inputs_TI.shape[1]
-    if torch.is_grad_enabled() or outputs == inputs or not _suits(grad_TO.T, inputs_TI.T, None):
-        return grad_TO.T @ inputs_TI
-    if outputs < inputs:
-        return _onednn(grad_TO.T, inputs_TI.T)
-    return _onednn(inputs_TI.T, grad_TO.T).T
-
-
-def _suits(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
-    """Return whether oneDNN is available and faster at this product."""
-    return (
-        eager_float32(inputs, weight_OI, bias_O)  # first: what follows would stop a compiler
-        and inputs.device.type == "cpu"
-        and _HAS_ONEDNN
-        and torch.backends.mkldnn.enabled
-        and inputs.dim() > 1
-        and inputs.numel() * weight_OI.shape[0] >= _LEAST_PRODUCTS
-    )
-
-
 def _suits_compiled(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
-    """Return whether oneDNN is faster in a compiled program, whose number of tokens may be open.
+    """Return whether a compiled program, whose number of tokens may be open, shall choose the library.
 
     Exported ones hold PyTorch's operations alone.
     """
@@ -114,7 +84,7 @@ def _suits_compiled(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) ->
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()  # pyright: ignore
-        and _HAS_ONEDNN
+        and HAS_ONEDNN
         and inputs.device.type == "cpu"
         and all(tensor.dtype == torch.float32 for tensor in (inputs, weight_OI, bias_O) if tensor is not None)
         and type(weight_OI) in (Tensor, nn.Parameter)
@@ -124,8 +94,8 @@ def _suits_compiled(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) ->
 
 @torch.library.custom_op("beit::linear", mutates_args=())
 def _compiled_product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None, gelu: bool) -> Tensor:
-    """Return `_onednn` as one operation that compilers keep: their own form of it wants constant weights."""
-    return _onednn(inputs, weight_OI, bias_O, gelu)
+    """Return `outputs` as one operation that compilers keep: their own form of oneDNN wants constant weights."""
+    return outputs(inputs, weight_OI, bias_O, gelu)
 
 
 @_compiled_product.register_fake
@@ -133,26 +103,19 @@ def _(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None, gelu: bool) -> T
     return inputs.new_empty((*inputs.shape[:-1], weight_OI.shape[0]))
 
 
-def _onednn(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, gelu: bool = False) -> Tensor:
-    """Return inputs (..., I) times weight plus bias, (..., O), or the GELU of that, without a gradient."""
-    then, formula = ("gelu", "none") if gelu else ("none", "")  # GELU by the error function
-    return torch.ops.mkldnn._linear_pointwise(inputs, weight_OI, bias_O, then, [], formula)
-
-
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
         ctx.save_for_backward(inputs, weight_OI)
-        return _onednn(inputs, weight_OI, bias_O)
+        return outputs(inputs, weight_OI, bias_O)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (inputs, weight_OI), grad = ctx.saved_tensors, grads[0]
         of_inputs, of_weight, of_bias = ctx.needs_input_grad
         grad_TO = grad.flatten(0, -2)
-        plain = torch.is_grad_enabled()  # a double backward was asked for
         return (
-            (grad @ weight_OI if plain else _onednn(grad, weight_OI.T)) if of_inputs else None,
+            input_gradient(grad, weight_OI) if of_inputs else None,
             weight_gradient(grad_TO, inputs.flatten(0, -2)) if of_weight else None,
             grad_TO.sum(0) if of_bias else None,
         )
@@ -173,7 +136,7 @@ class _ProductOfGelu(torch.autograd.Function):
         grad_TD = grads[0].flatten(0, -2)
         grad_BSE: Tensor | None = None
         if of_hidden:
-            grad_BSE = product(grads[0], weight_DE.T)
+            grad_BSE = input_gradient(grads[0], weight_DE)
             torch.ops.aten.gelu_backward.grad_input(grad_BSE, hidden_BSE, grad_input=grad_BSE)
         return (
             grad_BSE,

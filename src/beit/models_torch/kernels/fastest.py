@@ -1,0 +1,149 @@
+"""Fastest way to compute something on this processor, timed once per kind and shape.
+
+No library is best at everything: at the products of a base model oneDNN computes forward passes up to 1.5 times as fast
+as MKL, and on processors without AVX-512 gradients of weights at half its speed. So each way is timed where it is first
+needed, in milliseconds, and the choice is kept in a small file per processor, thread count and version of PyTorch.
+
+`BEIT_KERNELS` is auto (the default: timed), torch or onednn (that library wherever it is available). A run keeps its
+choices in its checkpoints (`choices`, `obey`), because ways differ in the last bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from beit.errors import BeitError, ConfigError
+from beit.files import cache_folder, read_json, write_json
+
+MODES = ("auto", "torch", "onednn")
+ROUNDS = 3  # of which the fastest counts: whatever else runs on the machine only makes one slower
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+
+Ways = Mapping[str, Callable[..., Any]]
+
+
+class FastestWays:
+    """Choices between ways of computing the same.
+
+    Attributes:
+        mode: "auto", or the library that is wanted wherever it is among the ways.
+    """
+
+    def __init__(self, mode: str = "auto") -> None:
+        if mode not in MODES:
+            raise ConfigError(f"BEIT_KERNELS is {mode!r}; expected one of {', '.join(MODES)}; unset it for auto")
+        self.mode = mode
+        self._chosen: dict[str, str] = {}
+        self._seconds: dict[str, dict[str, float]] = {}  # all that was timed here, as it stands in the file
+        self._read: Path | None = None
+        self._lock = threading.RLock()
+
+    def way(self, name: str, ways: Ways, operands: Callable[[], Sequence[Any]]) -> str:
+        """Return the name of the fastest way.
+
+        Args:
+            name: What is computed, and in which shape.
+            ways: Functions by name, of which all compute the same; the first is PyTorch's own.
+            operands: Makes arguments to time them with.
+        """
+        key = f"{name}, {torch.get_num_threads()} threads"
+        chosen = self._chosen.get(key)
+        return chosen if chosen is not None and chosen in ways else self._choose(key, ways, operands)
+
+    def _choose(self, key: str, ways: Ways, operands: Callable[[], Sequence[Any]]) -> str:
+        with self._lock:
+            if self.mode == "auto":
+                seconds = self._known(key, ways) or self._time(key, ways, operands)
+                chosen = min(ways, key=lambda way: seconds[way])
+            else:
+                chosen = self.mode if self.mode in ways else next(iter(ways))
+            self._chosen[key] = chosen
+        return chosen
+
+    def _known(self, key: str, ways: Ways) -> dict[str, float] | None:
+        """Return the seconds of every way as they were timed before, if they were."""
+        file = cache_file()
+        if self._read != file:
+            self._read, self._seconds = file, _read(file)
+        seconds = self._seconds.get(key, {})
+        return seconds if seconds.keys() >= ways.keys() else None
+
+    def _time(self, key: str, ways: Ways, operands: Callable[[], Sequence[Any]]) -> dict[str, float]:
+        """Time every way in turn, and keep the seconds in the file of this machine."""
+        given = operands()
+        with torch.no_grad():
+            rounds = [{way: _seconds(compute, given) for way, compute in ways.items()} for _ in range(1 + ROUNDS)]
+        found = {way: min(timed[way] for timed in rounds[1:]) for way in ways}  # the first warms up
+        file = cache_file()
+        # another process may have been faster: all on one machine choose alike
+        self._seconds = {**self._seconds, key: found, **_read(file)}
+        _write(file, self._seconds)
+        return self._seconds[key]
+
+    def choices(self) -> dict[str, str]:
+        """Return the ways taken so far by what they compute, for `obey`."""
+        return dict(self._chosen)
+
+    def obey(self, choices: Mapping[str, str]) -> None:
+        """Take these ways from now on; what is not among them is chosen when it is needed."""
+        with self._lock:
+            self._chosen = dict(choices)
+
+    def timed(self) -> dict[str, dict[str, float]]:
+        """Return the seconds of every way by what it computes: all that is known of this machine."""
+        return _read(cache_file())
+
+
+def _seconds(compute: Callable[..., Any], given: Sequence[Any]) -> float:
+    start = time.perf_counter()
+    compute(*given)
+    return time.perf_counter() - start
+
+
+def cache_file() -> Path:
+    """Return the file of what was timed on this processor with this version of PyTorch."""
+    limits = [f"{name}={os.environ[name]}" for name in _LIMITS if name in os.environ]
+    identity = "\n".join((processor(), torch.__version__, *limits))
+    return cache_folder("kernels") / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
+
+
+def processor() -> str:
+    """Return the model and the flags of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0].splitlines()
+    except OSError:  # not Linux
+        return f"{platform.processor()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    fixed = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features")
+    return "\n".join(line for line in lines if line.split("\t")[0].strip() in fixed)
+
+
+def _read(file: Path) -> dict[str, dict[str, float]]:
+    """Return what the file holds; what is missing or damaged is timed again."""
+    if not file.is_file():
+        return {}
+    try:
+        stored = read_json(file, "seconds of ways to compute")
+        return {key: {way: float(value) for way, value in ways.items()} for key, ways in stored.items()}
+    except (BeitError, AttributeError, TypeError, ValueError) as error:
+        logging.getLogger(__name__).warning("%s; its products are timed again", error)
+        return {}
+
+
+def _write(file: Path, seconds: Mapping[str, Mapping[str, float]]) -> None:
+    try:
+        write_json(file, seconds, indent=1)
+    except BeitError as error:  # a full or read-only disk: timed again the next time
+        logging.getLogger(__name__).debug("%s", error)
+
+
+FASTEST = FastestWays(os.environ.get("BEIT_KERNELS") or "auto")

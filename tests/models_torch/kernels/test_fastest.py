@@ -1,0 +1,101 @@
+"""Ways to compute are timed once per machine, kept in a file, and obeyed when a run goes on."""
+
+import json
+
+import pytest
+import torch
+
+from beit.errors import ConfigError
+from beit.models_torch.kernels import fastest
+from beit.models_torch.kernels.fastest import ROUNDS, FastestWays, cache_file
+
+
+@pytest.fixture
+def clock(monkeypatch, tmp_path):
+    """Seconds that a way takes, as the ways themselves say."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    now = [0.0]
+    monkeypatch.setattr(fastest.time, "perf_counter", lambda: now[0])
+
+    def lasting(*seconds):
+        left = list(seconds)
+
+        def compute(*_):
+            now[0] += left.pop(0) if len(left) > 1 else left[0]
+
+        return compute
+
+    return lasting
+
+
+def test_the_fastest_is_taken_and_noise_is_not_counted(clock):
+    # one slow first call, and one that something else held up
+    ways = {"torch": clock(1.0), "onednn": clock(9.0, 0.5, 7.0, 0.5)}
+    assert FastestWays().way("linear", ways, list) == "onednn"
+
+
+def test_a_second_process_does_not_time_again(clock):
+    ways = {"torch": clock(1.0), "onednn": clock(0.5)}
+    FastestWays().way("linear", ways, list)
+    never = {"torch": pytest.fail, "onednn": pytest.fail}
+    assert FastestWays().way("linear", never, list) == "onednn"
+    assert list(json.loads(cache_file().read_text())) == [f"linear, {torch.get_num_threads()} threads"]
+
+
+def test_what_another_process_timed_meanwhile_counts(clock):
+    slow, ways = FastestWays(), {"torch": clock(0.5), "onednn": clock(1.0)}
+    slow._known("", {})  # it has read the file, which is not there yet
+    FastestWays().way("linear", {"torch": clock(1.0), "onednn": clock(0.5)}, list)
+    assert slow.way("linear", ways, list) == "onednn"
+
+
+def test_every_way_takes_its_turn(clock):
+    order = []
+    ways = {name: lambda name=name: order.append(name) for name in ("torch", "onednn")}
+    FastestWays().way("linear", ways, list)
+    assert order == ["torch", "onednn"] * (1 + ROUNDS)
+
+
+@pytest.mark.parametrize("stored", ["", "[]", '{"linear, 1 threads": 3}', '{"linear, 1 threads": {"torch": "fast"}}'])
+def test_a_damaged_file_is_timed_again(clock, stored):
+    cache_file().parent.mkdir(parents=True)
+    cache_file().write_text(stored)
+    assert FastestWays().way("linear", {"torch": clock(1.0), "onednn": clock(0.5)}, list) == "onednn"
+    assert json.loads(cache_file().read_text()).popitem()[1] == {"torch": 1.0, "onednn": 0.5}
+
+
+def test_where_nothing_can_be_kept_it_is_timed_all_the_same(clock, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert FastestWays().way("linear", {"torch": clock(1.0), "onednn": clock(0.5)}, list) == "onednn"
+
+
+@pytest.mark.parametrize(("mode", "taken"), [("torch", "torch"), ("onednn", "onednn")])
+def test_a_named_library_is_taken_untimed(mode, taken):
+    never = {"torch": pytest.fail, "onednn": pytest.fail}
+    assert FastestWays(mode).way("linear", never, list) == taken
+
+
+def test_a_library_that_has_no_way_gives_place_to_pytorch():
+    assert FastestWays("onednn").way("linear", {"torch": pytest.fail}, list) == "torch"
+
+
+def test_choices_are_obeyed_in_another_process(clock):
+    first, ways = FastestWays("onednn"), {"torch": clock(0.5), "onednn": clock(1.0)}
+    first.way("linear", ways, list)
+    second = FastestWays()
+    second.obey(first.choices())
+    assert second.way("linear", ways, list) == "onednn"
+    assert second.way("another", ways, list) == "torch"
+
+
+def test_an_unknown_mode():
+    with pytest.raises(ConfigError, match="BEIT_KERNELS is 'mkl'; expected one of auto, torch, onednn; unset it"):
+        FastestWays("mkl")
+
+
+def test_processors_differ(monkeypatch):
+    before = cache_file()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert cache_file() != before
+    assert fastest.processor()
