@@ -111,7 +111,7 @@ def test_every_broken_rule_is_told(tree):
     assert status == 1
     assert "0 kept, 11 broken" in output
     compact = " ".join(output.split())
-    assert [told for *_, told in VIOLATIONS if told not in compact] == []
+    assert [expected for *_, expected in VIOLATIONS if expected not in compact] == []
 
 
 def test_every_folder_of_source_is_a_package():

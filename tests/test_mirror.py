@@ -41,7 +41,7 @@ HELD_ELSEWHERE = [
     ),
     (
         "evaluation/classification",
-        "files measure one_pass problem_type report_helpers sections",
+        "measure one_pass problem_type report_helpers sections",
         "evaluation/classification/test_evaluate.py",
         "steps of one evaluation",
     ),

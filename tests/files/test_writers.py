@@ -351,8 +351,8 @@ def scenes(option):
 
 
 for name in ("output", "predictions"):
-    writer("evaluation/classification/files.py")(evaluation(name))
-    writer("evaluation/segmentation/evaluate.py")(scenes(name))
+    writer("evaluation/result.py")(evaluation(name))
+    writer("evaluation/result.py")(scenes(name))
 
 
 @writer("evaluation/tokenizer/evaluate.py")
