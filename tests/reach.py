@@ -14,8 +14,7 @@ from pathlib import Path
 import beit
 from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor
 from beit.data import training_batches
-from beit.engine.backend import make_backend
-from beit.engine.loop import batch_order
+from beit.engine.loop import batch_order, make_backend
 from beit.engine.run import build, start
 from beit.engine.run_folder import RunFolder
 from beit.inference.predictor import Predictor

@@ -41,7 +41,7 @@ HELD_ELSEWHERE = [
     ),
     (
         "evaluation/classification",
-        "files measure one_pass problem_type report_helpers sections",
+        "measure one_pass problem_type report_helpers sections",
         "evaluation/classification/test_evaluate.py",
         "steps of one evaluation",
     ),
@@ -59,7 +59,7 @@ HELD_ELSEWHERE = [
     ),
     ("evaluation/segmentation", "evaluate measure", "e2e/test_segment.py", "needs a model that was trained"),
     ("evaluation/tokenizer", "drawings encoder evaluate reconstruct", "e2e/test_tokenizers.py", "needs a trained one"),
-    ("files", "appended disk", "files/test_writers.py", "every writer meets a full disk through them"),
+    ("files", "appended", "files/test_writers.py", "every writer meets a full disk through it"),
     ("hub", "dataset", "data/sources/hub/test_shards.py", "the hub of the tests lists it"),
     (
         "inference/export",

@@ -25,7 +25,7 @@ STEPS = {
     "file": (1, 0, "a picture", "a file, a row of a shard", "data/sources/source.py"),
     "views": (1, 1, "two views of one random crop", "drawn from (seed, epoch, index)", "data/transforms/views.py"),
     "patches": (0, 2, "patches", "224 x 224 pixels: 196 vectors", "models_torch/embeddings.py"),
-    "mask": (0, 3, "masked patches", "up to 75 become the mask token", "geometry/block_mask.py"),
+    "mask": (0, 3, "masked patches", "up to 75 become the mask token", "geometry/masks.py"),
     "encoder": (0, 4, "encoder", "12 layers, positions as a bias", "models_torch/encoder.py"),
     "head": (0, 5, "scores", "8,192 for every masked patch", "models_torch/masked_image_modeling.py"),
     "small": (2, 2, "the same crop, smaller", "112 x 112 pixels", "tokenizer/encoding.py"),

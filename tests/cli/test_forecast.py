@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 DRY = ["pretrain", *PRETRAIN, "--train.max_steps=9", "--run.device=cpu", "--dry-run"]
 
 
-def told(capsys, *options):
+def run_forecast(capsys, *options):
     status = main([*DRY, *options])
     shown = capsys.readouterr()
     return status, shown.out.partition("parameters   ")[2], shown.err
@@ -56,13 +56,13 @@ def test_a_checkpoint_is_what_is_measured(tmp_path, capsys):
 
 
 def test_one_process_takes_its_share_of_the_batch(steps, capsys):
-    status, shown, error = told(capsys, "--processes", "4", "--train.accumulate=2")
+    status, shown, error = run_forecast(capsys, "--processes", "4", "--train.accumulate=2")
     assert status == 0, error
     assert steps == [[4, 4]] * 6 + [[]] * 6  # then those of the tokenizer's training
     assert "9 of 32 pictures, 8 on each of 4 processes" in shown
     assert "as one of 4 processes like this; their communication is not counted" in shown
     assert re.search(r"on 4 processes, and \d+ s before for its tokenizer", shown)
-    status, alone, _ = told(capsys)
+    status, alone, _ = run_forecast(capsys)
     assert steps[12:] == [[32]] * 6 + [[]] * 6
     assert "processes like this" not in alone.replace("one process like this", "")
 
@@ -79,23 +79,23 @@ def test_one_process_takes_its_share_of_the_batch(steps, capsys):
     ],
 )
 def test_what_the_run_would_refuse_is_refused(capsys, options, message):
-    status, _, error = told(capsys, *options)
+    status, _, error = run_forecast(capsys, *options)
     assert status == 1
     assert message in error
     assert error.count("\n") == 1
 
 
 def test_a_run_of_days_is_answered_with_a_smaller_one(monkeypatch, capsys):
-    _, shown, _ = told(capsys)
+    _, shown, _ = run_forecast(capsys)
     assert "recipes/pretrain_cifar10_tiny.yaml" not in shown
     monkeypatch.setattr(cli_forecast, "_LONG", 0.0)
-    _, shown, _ = told(capsys)
+    _, shown, _ = run_forecast(capsys)
     assert "see recipes/pretrain_cifar10_tiny.yaml" in shown
 
 
 def test_a_slow_machine_takes_no_step_after_enough(monkeypatch, steps, capsys):
     monkeypatch.setattr(timed_steps, "_ENOUGH_SECONDS", 0.0)
-    status, _, error = told(capsys)
+    status, _, error = run_forecast(capsys)
     assert status == 0, error
     assert steps == [[32]] * 2 + [[]] * 2, "one to warm up, one that counts"
 
@@ -122,7 +122,7 @@ def fails(kind, text):
 )
 def test_too_little_memory_is_said_below_what_is_known(monkeypatch, capsys, failure):
     monkeypatch.setattr(trainee, "add_gradients", fails(*failure))
-    status, shown, error = told(capsys, "--train.accumulate=2")
+    status, shown, error = run_forecast(capsys, "--train.accumulate=2")
     assert status == 1
     for word in ("estimated per process", "GFLOP per picture", "9 of 32 pictures"):
         assert word in shown
@@ -139,7 +139,7 @@ def test_too_little_memory_for_the_tokenizer_names_its_settings(monkeypatch, cap
         return real(accelerator, module, progress, parts, weights)
 
     monkeypatch.setattr(trainee, "add_gradients", add_gradients)
-    status, _, error = told(capsys)
+    status, _, error = run_forecast(capsys)
     assert status == 1
     assert "raise tokenizer.train.accumulate, or lower tokenizer.train.batch_size" in error
 
@@ -157,7 +157,7 @@ def test_a_moving_average_clipping_and_compilers_are_those_of_the_run(monkeypatc
     )
     monkeypatch.setattr(torch, "compile", lambda what, **_: compiled.append(what) or what)
     options = ["--train.ema_decay=0.9", "--optim.clip_grad=0.5", "--train.compile=true"]
-    status, shown, error = told(capsys, *options, "--tokenizer.encoding.compile=true")
+    status, shown, error = run_forecast(capsys, *options, "--tokenizer.encoding.compile=true")
     assert status == 0, error
     assert "moving average 0.00 GiB" in shown
     assert limits[:6] == [0.5] * 6

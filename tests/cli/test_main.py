@@ -9,7 +9,7 @@ from tests.conftest import GOLDEN
 MIM = GOLDEN / "hf_v4" / "mim"
 
 
-def told(capsys, arguments, status=1):
+def error_of(capsys, arguments, status=1):
     """Run a command that must fail; return its one line."""
     assert main(arguments) == status
     lines = capsys.readouterr().err.strip().splitlines()
@@ -69,7 +69,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(capsys.readouterr().out)
     assert "lr: 0.002" in recipe.read_text()
-    assert "does not exist" in told(capsys, ["pretrain", str(recipe), "--data.path=/nowhere"])
+    assert "does not exist" in error_of(capsys, ["pretrain", str(recipe), "--data.path=/nowhere"])
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_bad_settings(capsys, tmp_path, monkeypatch, arguments, message):
     status = 2 if arguments == ["pretrian"] else 1
     if arguments[0] in ("pretrain", "finetune", "evaluate", "tokenizer") and "data" not in message:
         arguments = [*arguments, "--data.path=digits:train"]
-    assert message in told(capsys, arguments, status)
+    assert message in error_of(capsys, arguments, status)
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
 
 
@@ -143,7 +143,7 @@ def test_bad_settings(capsys, tmp_path, monkeypatch, arguments, message):
 def test_bad_recipes(capsys, tmp_path, monkeypatch, recipe, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(recipe)
-    assert message in told(capsys, ["pretrain", "recipe.yaml", "--data.path=digits:train"])
+    assert message in error_of(capsys, ["pretrain", "recipe.yaml", "--data.path=digits:train"])
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
@@ -151,7 +151,7 @@ def test_a_missing_extra_is_named(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonargparse", None)
     for name in [name for name in sys.modules if name.startswith("beit.cli.") and name != "beit.cli.main"]:
         monkeypatch.delitem(sys.modules, name)
-    assert "pip install -e '.[train]'" in told(capsys, ["pretrain"])
+    assert "pip install -e '.[train]'" in error_of(capsys, ["pretrain"])
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_an_interrupted_command_promises_only_what_it_can(capsys, monkeypatch, c
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"beit.cli.{command}.run", interrupted)
-    assert told(capsys, [command], status=130) == said
+    assert error_of(capsys, [command], status=130) == said

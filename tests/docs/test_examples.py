@@ -226,8 +226,8 @@ def test_extract_features(place):
 
 @pytest.mark.parametrize("name", ["jax_finetune", "plain_pytorch_finetune", "transformers_trainer"])
 def test_fine_tuning(name, place):
-    told = run(name, place)
-    accuracy = float(re.search(r"^accuracy on digits/test: ([\d.]+)$", told, flags=re.MULTILINE)[1])
+    printed = run(name, place)
+    accuracy = float(re.search(r"^accuracy on digits/test: ([\d.]+)$", printed, flags=re.MULTILINE)[1])
     assert accuracy > 0.2, "a tenth is chance"
     digits = open_source(str(place / "digits/test"))
     predictor = Predictor.from_pretrained(place / CASES[name].arguments[-1])
@@ -249,15 +249,15 @@ def test_load_any_checkpoint(place):
 
 
 def test_pretrain_own_loop(place):
-    told = run("pretrain_own_loop", place)
-    assert float(re.search(r"step 60: loss ([\d.]+)", told)[1]) < 3.4, "the logarithm of 32 is 3.47"
+    printed = run("pretrain_own_loop", place)
+    assert float(re.search(r"step 60: loss ([\d.]+)", printed)[1]) < 3.4, "the logarithm of 32 is 3.47"
     predictor = Predictor.from_pretrained(place / "own_loop", tokenizer=load_tokenizer(place / "tokenizer"))
     assert "reconstruct" in predictor.tasks
 
 
 def test_segment_own_masks(place):
-    told = run("segment_own_masks", place)
-    assert float(re.search(r"^mean IoU of held-out pictures: ([\d.]+)$", told, flags=re.MULTILINE)[1]) > 0.3
+    printed = run("segment_own_masks", place)
+    assert float(re.search(r"^mean IoU of held-out pictures: ([\d.]+)$", printed, flags=re.MULTILINE)[1]) > 0.3
     with Image.open(place / "scenes_run" / "overlay.png") as picture:
         assert picture.height >= 24
 

@@ -19,9 +19,9 @@ def part(title):
 
 def test_every_option_with_its_default():
     rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", part("config.json").split("Beside the signature")[0], flags=re.M)
-    told = {name: json.loads(default) for name, default in rows}
+    documented = {name: json.loads(default) for name, default in rows}
     parameters = inspect.signature(BeitConfig).parameters.values()
-    assert told == {one.name: one.default for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD}
+    assert documented == {one.name: one.default for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD}
 
 
 def test_every_key_that_is_written():

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from functools import cache
 from urllib.parse import unquote
 
 import pytest
@@ -38,6 +39,7 @@ def navigation(node):
     return [page for part in (node.values() if isinstance(node, dict) else node) for page in navigation(part)]
 
 
+@cache
 def anchors(path):
     """Return what a link into a page may point to: its headings, and the names that its reference documents."""
     text = path.read_text()

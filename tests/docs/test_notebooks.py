@@ -32,23 +32,23 @@ def executed(name, folder, changes=(), **variables):
         cwd=folder, env=environment, capture_output=True, text=True, timeout=580,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    told = re.findall(r"^([\w ,-]+): accuracy ([\d.]+)", done.stdout, flags=re.MULTILINE)
-    return done.stdout, {way: float(accuracy) for way, accuracy in told}
+    accuracies = re.findall(r"^([\w ,-]+): accuracy ([\d.]+)", done.stdout, flags=re.MULTILINE)
+    return done.stdout, {way: float(accuracy) for way, accuracy in accuracies}
 
 
 def test_finetune_custom_data(tmp_path):
     """Every accuracy that is printed: by the job, by the plain loop, and on the same pictures in three other forms."""
-    _, told = executed("finetune_custom_data", tmp_path)
-    assert list(told) == ["beit finetune", "plain loop", "a file of labels", "parquet", "tar"]
-    assert told["beit finetune"] > 0.5
-    assert told["plain loop"] > 0.5
-    assert {told[form] for form in ("a file of labels", "parquet", "tar")} == {told["beit finetune"]}
+    _, accuracies = executed("finetune_custom_data", tmp_path)
+    assert list(accuracies) == ["beit finetune", "plain loop", "a file of labels", "parquet", "tar"]
+    assert accuracies["beit finetune"] > 0.5
+    assert accuracies["plain loop"] > 0.5
+    assert {accuracies[form] for form in ("a file of labels", "parquet", "tar")} == {accuracies["beit finetune"]}
 
 
 def test_inference(tmp_path):
     """The stand-ins answer, say that they do, and are better than chance; every form of a picture has one answer."""
-    text, told = executed("inference", tmp_path)
-    assert told["stand-in classifier"] > 0.5
+    text, accuracies = executed("inference", tmp_path)
+    assert accuracies["stand-in classifier"] > 0.5
     assert answering(text) == [
         ("runs/inference/classifier", "attend, classify, embed"),
         ("runs/inference/segmenter", "attend, embed, segment"),
@@ -79,9 +79,9 @@ def published_models_answer(folder):
     with FakeHub() as hub:
         for name, stand_in in names.items():
             hub.add(name, folder / "runs/inference" / stand_in)
-        text, told = executed("inference", folder, changes, **hub.environment(folder / "home"))
+        text, accuracies = executed("inference", folder, changes, **hub.environment(folder / "home"))
     assert [name for name, _ in answering(text)] == list(names)
-    assert not told, "nobody knows what is in a photograph"
+    assert not accuracies, "nobody knows what is in a photograph"
 
 
 def answering(text):
@@ -91,14 +91,14 @@ def answering(text):
 
 def test_masked_image_modeling(tmp_path):
     """It predicts more than frequencies, and pre-training beats random weights at both tasks."""
-    text, told = executed("masked_image_modeling", tmp_path)
+    text, accuracies = executed("masked_image_modeling", tmp_path)
     right, frequent = map(
         float,
         re.search(r"pictures ([\d.]+)% are predicted right; always the most frequent one: ([\d.]+)%", text).groups(),
     )
     assert right > frequent
-    assert told["probe, pre-trained"] > told["probe, random weights"] + 0.05
-    assert told["tune, pre-trained"] > told["tune, random weights"]
+    assert accuracies["probe, pre-trained"] > accuracies["probe, random weights"] + 0.05
+    assert accuracies["tune, pre-trained"] > accuracies["tune, random weights"]
 
 
 def test_every_notebook_is_run():

@@ -217,17 +217,17 @@ def test_revisions_tokens_and_missing_files(small, tmp_path):
         loaded = "every parameter was loaded"
         assert load(hub, home, tmp_path, "me/model") == f"3 {main_sum} {loaded}"
         assert load(hub, home, tmp_path, "me/model", {"revision": "dev"}) == f"3 {dev_sum} {loaded}"
-        told = load(hub, home, tmp_path, "me/model", {"revision": "nowhere"})
-        assert told.startswith("CheckpointError")
-        assert "nowhere" in told
-        told = load(hub, home, tmp_path, "me/private")
-        assert told.startswith("CheckpointError")
-        assert "log in with `hf auth login` or pass token=..." in told
+        printed = load(hub, home, tmp_path, "me/model", {"revision": "nowhere"})
+        assert printed.startswith("CheckpointError")
+        assert "nowhere" in printed
+        printed = load(hub, home, tmp_path, "me/private")
+        assert printed.startswith("CheckpointError")
+        assert "log in with `hf auth login` or pass token=..." in printed
         assert load(hub, home, tmp_path, "me/private", {"token": "hf_right"}) == f"3 {main_sum} {loaded}"
-        told = load(hub, home, tmp_path, "me/empty")
-        assert "CheckpointError the hub repository me/empty holds no weights; expected one of" in told
-        told = load(hub, tmp_path / "nothing", tmp_path, "me/model", {"local_files_only": True})
-        assert told.startswith("CheckpointError")
+        printed = load(hub, home, tmp_path, "me/empty")
+        assert "CheckpointError the hub repository me/empty holds no weights; expected one of" in printed
+        printed = load(hub, tmp_path / "nothing", tmp_path, "me/model", {"local_files_only": True})
+        assert printed.startswith("CheckpointError")
 
 
 def test_a_connection_that_is_cut(small, tmp_path):
@@ -237,10 +237,10 @@ def test_a_connection_that_is_cut(small, tmp_path):
         hub.add("me/model", folder)
         home = tmp_path / "home"
         hub.cut("me/model", "model.safetensors", after=20_000)
-        told = load(hub, home, tmp_path, "me/model")
-        if told.startswith("CheckpointError"):
-            told = load(hub, home, tmp_path, "me/model")
-        assert told == f"3 {expected} every parameter was loaded"
+        printed = load(hub, home, tmp_path, "me/model")
+        if printed.startswith("CheckpointError"):
+            printed = load(hub, home, tmp_path, "me/model")
+        assert printed == f"3 {expected} every parameter was loaded"
 
 
 def test_shards(small, tmp_path):

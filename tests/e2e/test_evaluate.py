@@ -48,7 +48,7 @@ def evaluated(place, model, *options):
     return json.loads(output.read_text())
 
 
-def told(capsys, *options):
+def error_of(capsys, *options):
     """Evaluate in vain; return the one line."""
     assert main(["evaluate", *map(str, options)]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -112,12 +112,12 @@ def test_parquet_with_a_secret_label_is_told(run, folder, place, capsys):
     assert sum(cell["pictures"] for cell in result["confusion"]) == 4
     assert {cell["label"] for cell in result["confusion"]} == {0, 1, 2, 3}
     capsys.readouterr()
-    line = told(capsys, f"--model={run / 'model'}", f"--data.path={place / 'secret.parquet'}")
+    line = error_of(capsys, f"--model={run / 'model'}", f"--data.path={place / 'secret.parquet'}")
     assert "row 1 has the label -1, one of 2 among 4 that are out of range; expected 0 to 9" in line
 
 
 def test_classes_that_do_not_match_say_what_to_do(run, folder, capsys):
-    line = told(capsys, f"--model={run / 'model'}", f"--data.path={folder}")
+    line = error_of(capsys, f"--model={run / 'model'}", f"--data.path={folder}")
     assert "the model does not know 10 of the pictures' 10 classes, such as ['digit_0', 'digit_1'" in line
     assert "add --match order" in line
 
@@ -156,6 +156,6 @@ def test_bf16_and_what_a_terminal_sees(run, place):
 
 
 def test_a_multi_label_model_needs_several_labels(folder, capsys):
-    line = told(capsys, f"--model={GOLDEN / 'hf_v4/classify_multi'}", f"--data.path={folder}")
+    line = error_of(capsys, f"--model={GOLDEN / 'hf_v4/classify_multi'}", f"--data.path={folder}")
     assert "the model is for multi_label_classification, but the pictures have one class each" in line
     assert "name in data.labels a file with the columns `file_name` and `labels`" in line

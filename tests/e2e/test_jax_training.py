@@ -96,8 +96,8 @@ def test_a_killed_run_continues_bit_for_bit(tokens, tmp_path, chance):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert max(losses(cut)) < STEPS, "killed in the middle"
-    told = done(*command, f"--run.output={cut}").stdout
-    assert "continuing" in told
+    printed = done(*command, f"--run.output={cut}").stdout
+    assert "continuing" in printed
     assert losses(cut) == losses(whole), f"killed after step {after}"
     for name in ("model/model.safetensors", "model_average/model.safetensors", "result.json"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name

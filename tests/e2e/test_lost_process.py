@@ -81,9 +81,9 @@ def test_a_launcher_that_stops_the_survivors_is_no_preemption(command, tmp_path)
     began = time.monotonic()
     assert process.wait(60) != 0
     assert time.monotonic() - began < 20
-    told = process.stderr.read()
-    assert "beit: process 1 of 2 was lost; checkpoints are sound" in told
-    assert told.count("Traceback") == 1, "the launcher's own"
+    errors = process.stderr.read()
+    assert "beit: process 1 of 2 was lost; checkpoints are sound" in errors
+    assert errors.count("Traceback") == 1, "the launcher's own"
 
 
 def test_an_error_on_one_process_is_the_reason_on_all(fork_server, tmp_path):

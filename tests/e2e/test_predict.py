@@ -57,19 +57,19 @@ def test_rows_are_what_the_predictor_says_in_every_format(model, pictures, tmp_p
     assert predict(model, pictures, "--output", tmp_path / "a.jsonl", "--top_k=2", "--batch_size=4") == 0
     assert predict(model, pictures, "--output", tmp_path / "a.csv", "--top_k=2", "--batch_size=4") == 0
     assert predict(model, pictures, "--output", tmp_path / "a.parquet", "--top_k=2", "--batch_size=4") == 0
-    told = rows(tmp_path / "a.jsonl")
+    written = rows(tmp_path / "a.jsonl")
     paths = sorted(pictures.rglob("*.png"))
     answers = Predictor.from_pretrained(model, device="cpu").classify(paths, top_k=2)
-    assert [row["picture"] for row in told] == [str(path) for path in paths]
-    for row, answer in zip(told, answers, strict=True):
+    assert [row["picture"] for row in written] == [str(path) for path in paths]
+    for row, answer in zip(written, answers, strict=True):
         assert [pair["label"] for pair in row["predictions"]] == answer.labels
         assert [pair["probability"] for pair in row["predictions"]] == pytest.approx(answer.probabilities, abs=1e-5)
     table = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert list(table[0]) == ["picture", "label_1", "probability_1", "label_2", "probability_2"]
-    assert [line["label_2"] for line in table] == [row["predictions"][1]["label"] for row in told]
+    assert [line["label_2"] for line in table] == [row["predictions"][1]["label"] for row in written]
     stored = parquet.read_table(tmp_path / "a.parquet").to_pylist()
-    assert [row["picture"] for row in stored] == [row["picture"] for row in told]
-    assert stored[3]["predictions"][0]["probability"] == pytest.approx(told[3]["predictions"][0]["probability"])
+    assert [row["picture"] for row in stored] == [row["picture"] for row in written]
+    assert stored[3]["predictions"][0]["probability"] == pytest.approx(written[3]["predictions"][0]["probability"])
 
 
 def test_embeddings_of_tar_and_parquet_shards_are_those_of_their_pictures(model, tmp_path):
@@ -226,8 +226,8 @@ def test_the_frames_of_a_film_continue_too(model, tmp_path, monkeypatch):
             out.mux(stream.encode(av.VideoFrame.from_image(picture)))
         out.mux(stream.encode())
     assert predict(model, film, "--output", tmp_path / "whole.jsonl") == 0
-    told = rows(tmp_path / "whole.jsonl")
-    assert [row["picture"] for row in told] == [f"{film}#{number:06d}" for number in range(13)]
+    written = rows(tmp_path / "whole.jsonl")
+    assert [row["picture"] for row in written] == [f"{film}#{number:06d}" for number in range(13)]
 
     class StoppedError(Exception):
         pass

@@ -98,8 +98,8 @@ def test_predicted_maps_are_those_that_were_measured(whole, scenes, tmp_path, ca
         for label in range(3):
             joint[label] += ((found == label) & (true == label)).sum()
             either[label] += (((found == label) | (true == label)) & (true != 9)).sum()
-        told = json.loads((tmp_path / f"{number:02d}.json").read_text())
-        assert told["shares"]["ground"] == pytest.approx((found == 0).mean())
+        written = json.loads((tmp_path / f"{number:02d}.json").read_text())
+        assert written["shares"]["ground"] == pytest.approx((found == 0).mean())
         assert Image.open(tmp_path / f"{number:02d}_overlay.png").width > 80, "a legend beside it"
     result = json.loads((whole / "result.json").read_text())
     assert joint / either == pytest.approx([result[f"iou_{name}"] for name in CLASSES], abs=1e-6)
@@ -111,10 +111,20 @@ def test_evaluate_gives_what_training_measured(whole, scenes, tmp_path, capsys):
     place = [f"--data.path={scenes}/val/pictures", f"--label_maps.path={scenes}/val/masks", "--label_maps.ignored=[9]"]
     assert main(["evaluate", f"--model={whole / 'model'}", *place, *given]) == 0
     assert "IoU" in capsys.readouterr().out
-    result, told = json.loads((whole / "result.json").read_text()), json.loads(files["output.json"].read_text())
+    result, written = json.loads((whole / "result.json").read_text()), json.loads(files["output.json"].read_text())
+    assert list(written) == [
+        "schema", "numbers", "speed", "model", "settings", "versions", "classes", "per_class", "confusion", "broken"
+    ]  # fmt: skip
+    assert written["settings"]["label_maps"]["ignored"] == [9]
+    assert written["versions"].keys() == {"beit", "python", "torch", "torchmetrics", "numpy", "Pillow"}
+    assert written["model"]["problem_type"] == "semantic_segmentation"
+    assert (written["classes"], written["broken"]) == (CLASSES, [])
+    assert written["speed"]["model"] > written["speed"]["whole"] > 0
+    right = np.trace(written["confusion"]) / np.sum(written["confusion"])
+    assert written["numbers"]["pixel_accuracy"] == pytest.approx(right)
     for name in ("mean_iou", "mean_accuracy", "pixel_accuracy", "boundary_f1", "pictures"):
-        assert told["numbers"][name] == pytest.approx(result[name], abs=1e-6)
-    assert [row["iou"] for row in told["per_class"]] == pytest.approx([result[f"iou_{name}"] for name in CLASSES])
+        assert written["numbers"][name] == pytest.approx(result[name], abs=1e-6)
+    assert [row["iou"] for row in written["per_class"]] == pytest.approx([result[f"iou_{name}"] for name in CLASSES])
     lines = files["predictions.csv"].read_text().splitlines()
     assert len(lines) == 7
     assert "Scenes that are segmented worst" in files["report.html"].read_text()

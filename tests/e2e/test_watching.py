@@ -209,9 +209,9 @@ def test_watch_names_what_is_wrong_with_a_folder_that_holds_no_run(run, tmp_path
         (tmp_path / "none", "does not exist; name a run folder"),
     ):
         assert main(["watch", str(path)]) == 1
-        told = capsys.readouterr().err
-        assert message in told
-        assert told.count("\n") == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
 
 
 def test_a_dry_run_tells_the_cost_and_writes_nothing(tmp_path):

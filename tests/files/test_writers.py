@@ -87,22 +87,22 @@ def writer(*files):
 # The ways to write
 
 
-@writer("files/atomic.py")
+@writer("files/writing.py")
 def text(_):
     return lambda place: write_text(place / "a.txt", "a text of some length")
 
 
-@writer("files/atomic.py")
+@writer("files/writing.py")
 def raw_bytes(_):
     return lambda place: write_bytes(place / "a", bytes(100))
 
 
-@writer("files/atomic.py")
+@writer("files/writing.py")
 def json_values(_):
     return lambda place: write_json(place / "a.json", {"numbers": list(range(100))})
 
 
-@writer("files/atomic.py")
+@writer("files/writing.py")
 def whole_file(_):
     def write(place):
         with atomic_file(place / "a") as temporary:
@@ -111,7 +111,7 @@ def whole_file(_):
     return write
 
 
-@writer("files/atomic.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py")
+@writer("files/writing.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py")
 def whole_folder(_):
     def write(place):
         with atomic_folder(place / "a") as temporary:
@@ -121,7 +121,7 @@ def whole_folder(_):
     return write
 
 
-@writer("files/atomic.py")
+@writer("files/writing.py")
 def library_in_another_language(_):
     def write(place):
         with atomic_stream(place / "a") as stream:
@@ -351,8 +351,8 @@ def scenes(option):
 
 
 for name in ("output", "predictions"):
-    writer("evaluation/classification/files.py")(evaluation(name))
-    writer("evaluation/segmentation/evaluate.py")(scenes(name))
+    writer("evaluation/result.py")(evaluation(name))
+    writer("evaluation/result.py")(scenes(name))
 
 
 @writer("evaluation/tokenizer/evaluate.py")

@@ -65,9 +65,9 @@ def test_flax_without_torch(tmp_path):
 
 @pytest.mark.parametrize("absent", [("jax", "jaxlib"), ("flax",)], ids=lambda names: names[0])
 def test_torch_without_flax(absent, tmp_path):
-    told = run(WITHOUT_JAX, absent, tmp_path).splitlines()
-    assert told[0].startswith("(1, ")
-    assert told[1] == (
+    lines = run(WITHOUT_JAX, absent, tmp_path).splitlines()
+    assert lines[0].startswith("(1, ")
+    assert lines[1] == (
         f"MissingExtraError the library '{absent[0]}' is not installed; "
         "in the checkout of beit run: pip install -e '.[flax]'"
     )

@@ -44,10 +44,10 @@ def direct(model, pixels):
         size = (2 * height - 1, 2 * width - 1)
         stretched = functional.interpolate(square, size=size, mode="bilinear", align_corners=False)[0]
         bias = torch.empty(config.num_attention_heads, 1 + height * width, 1 + height * width)
-        for query in range(height * width):
-            for key in range(height * width):
-                down, right = query // width - key // width, query % width - key % width
-                bias[:, 1 + query, 1 + key] = stretched[:, down + height - 1, right + width - 1]
+        for query in range(height * width):  # its offset to a key goes down as the key's row and column go up
+            row, column = divmod(query, width)
+            around = stretched[:, row : row + height, column : column + width].flip(1, 2)
+            bias[:, 1 + query, 1:] = around.flatten(1)
         bias[:, 0, :], bias[:, :, 0] = table[-3][:, None], table[-2][:, None]
         bias[:, 0, 0] = table[-1]
         return bias

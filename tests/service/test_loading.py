@@ -70,8 +70,8 @@ def test_the_tokenizer_goes_to_the_model_that_can_use_it(places):
 
 
 def test_models_share_the_cores(places, monkeypatch):
-    told = []
+    counts = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
     load_predictors(job_of({name: places[name] for name in ("pets", "pretrained")}))
-    assert told == [4]
+    assert counts == [4]

@@ -77,6 +77,7 @@ def test_the_attacks_work_elsewhere(tmp_path, marker, name):
     assert marker.exists()
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs the memory figures of Linux")
 def test_hostile_files_do_not_fill_the_memory(tmp_path, marker):
     paths = []

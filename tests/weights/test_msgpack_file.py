@@ -40,15 +40,17 @@ def test_golden_values(golden):
     assert {name for name in case.io if name.startswith("grad.")}
 
 
+NAMES = st.text(st.characters(codec="utf-8"), max_size=40)
+LEAVES = st.sampled_from(NUMPY_NAMES).flatmap(
+    lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
+)
+
+
 @settings(max_examples=50, deadline=None)
 @given(
-    tree=st.recursive(
-        st.sampled_from(NUMPY_NAMES).flatmap(
-            lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
-        ),
-        lambda inner: st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=40), inner, max_size=20),
-        max_leaves=20,
-    ).filter(lambda tree: isinstance(tree, dict))
+    tree=st.dictionaries(
+        NAMES, st.recursive(LEAVES, lambda inner: st.dictionaries(NAMES, inner, max_size=4), max_leaves=4), max_size=8
+    )
 )
 def test_any_tree_comes_back(tmp_path_factory, tree):
     path = tmp_path_factory.getbasetemp() / "tree.msgpack"

@@ -40,10 +40,10 @@ def _scenes(job: EvaluateJob) -> int:
     from beit.evaluation.segmentation.evaluate import evaluate_scenes
 
     evaluation = evaluate_scenes(job)
-    lines = _numbers(evaluation.numbers())
+    lines = _numbers({**evaluation.numbers(), "images_per_second": evaluation.speed.model})
     for row in evaluation.per_class():
         lines[f"  {row['name']}"] = "not there" if row["iou"] is None else f"IoU {row['iou']:.4f}"
-    lines |= _model(evaluation.measured.broken, evaluation.parameters)
+    lines |= _model(evaluation.broken, evaluation.parameters)
     _say(lines, job)
     return 0
 

@@ -4,7 +4,6 @@ from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_s
 from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
-from beit.data.masks import MaskPlan
 from beit.data.opening import few_per_class, is_pattern, open_source, split, spread
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
@@ -16,6 +15,7 @@ from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
 from beit.data.transforms.scene_views import SceneViews
 from beit.data.transforms.views import Augmentation, Views
+from beit.geometry import MaskPlan
 
 __all__ = [
     "CITYSCAPES",

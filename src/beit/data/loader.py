@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader
 
 from beit.data.broken import BrokenPicture
 from beit.data.dataset import Sample, ViewDataset
-from beit.data.masks import MaskPlan
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import Position
 from beit.data.sources.source import ImageSource
+from beit.geometry import MaskPlan
 
 
 @dataclass

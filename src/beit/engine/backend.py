@@ -1,16 +1,12 @@
-"""Backends of the loop: torch or JAX."""
+"""Interface of the backends of the loop, `torch_backend.py` and `jax_backend.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
-
-from beit.engine.run_folder import RunFolder
-from beit.engine.task import Task
-from beit.engine.torch_backend import TorchBackend
 
 
 class Backend(Protocol):
@@ -47,17 +43,3 @@ class Backend(Protocol):
     def averaged(self) -> nn.Module | None:
         """Return a copy of the model with the moving average of its weights; None if none is kept, or not here."""
         ...
-
-
-def make_backend(task: Task[Any, Any], folder: RunFolder) -> Backend:
-    """Return the backend that trains a task, at the newest checkpoint if there is one.
-
-    Raises:
-        ConfigError: If JAX is asked for and missing, or what it cannot do.
-        CheckpointError: If the checkpoint belongs to another run.
-    """
-    if task.settings.run.framework == "torch":
-        return TorchBackend(task, folder)
-    from beit.engine.jax_backend import JaxBackend  # JAX is an extra
-
-    return JaxBackend(task, folder)

@@ -10,7 +10,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_usable, training_batches
-from beit.engine.backend import make_backend
+from beit.engine.backend import Backend
 from beit.engine.hooks import Hook
 from beit.engine.interruption import Divergence, StopRequest, stop_diverged, stop_on_request
 from beit.engine.metrics import MetricsLog, RunProgress
@@ -19,6 +19,7 @@ from beit.engine.run_folder import RunFolder
 from beit.engine.sharding import step_seed
 from beit.engine.task import Task
 from beit.engine.throughput import Throughput
+from beit.engine.torch_backend import TorchBackend
 from beit.errors import RunPaused
 
 
@@ -51,6 +52,20 @@ def batch_order(task: Task[Any, Any], steps: int, start: int, place: int, world:
         len(dataset), settings.train.batch_size, steps, settings.run.seed, start, place, world,
         settings.data.shuffle_window, dataset.shard_sizes, task.together,
     )  # fmt: skip
+
+
+def make_backend(task: Task[Any, Any], folder: RunFolder) -> Backend:
+    """Return the backend that trains a task, at the newest checkpoint if there is one.
+
+    Raises:
+        ConfigError: If JAX is asked for and missing, or what it cannot do.
+        CheckpointError: If the checkpoint belongs to another run.
+    """
+    if task.settings.run.framework == "torch":
+        return TorchBackend(task, folder)
+    from beit.engine.jax_backend import JaxBackend  # JAX is an extra
+
+    return JaxBackend(task, folder)
 
 
 class _Loop:

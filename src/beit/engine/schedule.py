@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import cos, pi
 
@@ -88,15 +89,21 @@ class Schedule:
                 f"lower {prefix}optim.warmup_steps (or {prefix}optim.warmup_epochs) or train longer"
             )
 
-    def check_batch(self, prefix: str = "") -> None:
-        """Refuse a batch that would hold a picture twice.
 
-        Raises:
-            ConfigError: Naming its size and the number of pictures.
-        """
-        size = self.train.batch_size
-        if size > self.pictures:
-            raise ConfigError(
-                f"{prefix}train.batch_size {size} is larger than the {self.pictures} pictures; lower it to at most "
-                f"{self.pictures}, or add pictures"
-            )
+def check_batches(pictures: int, batch_sizes: Mapping[str, int]) -> None:
+    """Refuse batches that would hold a picture twice.
+
+    Args:
+        pictures: To train on.
+        batch_sizes: By the names of their settings.
+
+    Raises:
+        ConfigError: Naming all that are too large, and the number of pictures.
+    """
+    large = [f"{name} {size}" for name, size in batch_sizes.items() if size > pictures]
+    if large:
+        verb, them = ("is", "it") if len(large) == 1 else ("are", "them")
+        raise ConfigError(
+            f"{' and '.join(large)} {verb} larger than the {pictures} pictures; lower {them} to at most "
+            f"{pictures}, or add pictures"
+        )

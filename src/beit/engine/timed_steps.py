@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 
 from beit.data import training_batches
-from beit.engine.backend import Backend, make_backend
-from beit.engine.loop import batch_order
+from beit.engine.backend import Backend
+from beit.engine.loop import batch_order, make_backend
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Task
 from beit.errors import BeitError

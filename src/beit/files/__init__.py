@@ -5,17 +5,19 @@ Everything of ours that reaches a disk goes through here, and every small file o
 """
 
 from beit.files.appended import AppendedFile
-from beit.files.atomic import (
+from beit.files.reading import parse_json, read_json, read_yaml, reading
+from beit.files.writing import (
     atomic_file,
     atomic_folder,
     atomic_stream,
+    cache_folder,
     discard_leftovers,
+    make_folder,
+    move_into_place,
     write_bytes,
     write_json,
     write_text,
 )
-from beit.files.disk import cache_folder, make_folder, move_into_place
-from beit.files.reading import parse_json, read_json, read_yaml, reading
 
 __all__ = [
     "AppendedFile",

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from beit.files.disk import REMEDY, make_folder, storage_error
+from beit.files.writing import REMEDY, make_folder, storage_error
 
 
 class AppendedFile:

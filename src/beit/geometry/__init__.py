@@ -1,9 +1,7 @@
 """Arithmetic on patch grids, in numpy, shared by both frameworks."""
 
-from beit.geometry.block_mask import block_masks
-from beit.geometry.grid import Grid, num_relative_positions, patch_grid
-from beit.geometry.random_mask import random_masks
-from beit.geometry.relative_position import relative_position_index
+from beit.geometry.grid import Grid, num_relative_positions, patch_grid, relative_position_index
+from beit.geometry.masks import MaskPlan, block_masks, random_masks
 from beit.geometry.resampling import (
     BIAS_RESIZE,
     bias_offsets,
@@ -14,6 +12,7 @@ from beit.geometry.resampling import (
 __all__ = [
     "BIAS_RESIZE",
     "Grid",
+    "MaskPlan",
     "bias_offsets",
     "block_masks",
     "num_relative_positions",

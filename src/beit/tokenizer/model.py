@@ -18,7 +18,7 @@ from beit.tokenizer.coders import Decoder, Encoder
 from beit.tokenizer.config import DiscreteVAEConfig
 from beit.tokenizer.encoding import check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors, save_tensors
-from beit.weights import check_shapes, dalle_options, locate_dalle, open_dalle
+from beit.weights import WEIGHTS_NAME, check_shapes, dalle_options, locate_dalle, open_dalle
 
 # Pixels in [0, 1] are moved into [0.1, 0.9], where logit-Laplace has no infinite likelihood (arXiv 2102.12092, A.3).
 LOGIT_LAPLACE_EPS = 0.1
@@ -117,7 +117,7 @@ class DiscreteVAE(nn.Module):
         """Load a tokenizer, in evaluation mode.
 
         Args:
-            source: A folder that `save_pretrained` wrote, or that holds OpenAI's released `encoder.pkl` and
+            source: A folder that `save_pretrained` wrote, else one that holds OpenAI's released `encoder.pkl` and
                 `decoder.pkl` (the encoder alone is enough for encoding), or "openai/DALL-E", which downloads them.
                 The pickles are read without executing them; `save_pretrained` then keeps them as safetensors.
             hub: Cache folder and network options of that download.
@@ -126,8 +126,9 @@ class DiscreteVAE(nn.Module):
             ConfigError: If `config.json` is missing or not a tokenizer's.
             CheckpointError: If the weights are missing, damaged, unsafe, or do not fit.
         """
-        if (files := locate_dalle(source, hub or HubOptions())) is not None:
-            return cls._from_openai(str(source), files)
+        released = None if (Path(source) / WEIGHTS_NAME).exists() else locate_dalle(source, hub or HubOptions())
+        if released is not None:
+            return cls._from_openai(str(source), released)
         config = DiscreteVAEConfig.from_pretrained(source)
         with torch.device("meta"):
             model = cls(config)

@@ -14,7 +14,6 @@ from beit.catalog import DALLE_TOKENIZER
 from beit.errors import CheckpointError
 from beit.hub import HubOptions
 from beit.hub.download import fetch_url
-from beit.weights.arguments import WEIGHTS_NAME
 from beit.weights.pickles import PickledModule, open_pickled
 from beit.weights.rules import Entry, Layout, Rule, entry_of
 from beit.weights.storage.lazy_tensor import LazyTensor
@@ -67,7 +66,7 @@ def locate_dalle(source: str | Path, hub: HubOptions) -> dict[str, Path] | None:
     if str(source) == DALLE_TOKENIZER.name and not Path(source).exists():
         return {name: fetch_url(url, hub) for name, url in zip(_KINDS, DALLE_TOKENIZER.urls, strict=True)}
     found = {name: Path(source) / name for name in _KINDS if (Path(source) / name).is_file()}
-    if not found or (Path(source) / WEIGHTS_NAME).exists():
+    if not found:
         return None
     if ENCODER_NAME not in found:
         raise CheckpointError(f"{source} holds {DECODER_NAME} without {ENCODER_NAME}; put the encoder beside it")

@@ -11,8 +11,8 @@ from torchmetrics.functional.classification import (
 )
 
 from beit.evaluation.classification.class_evaluation import CalibrationBin, ClassEvaluation
-from beit.evaluation.classification.evaluation import Speed
 from beit.evaluation.classification.sections import evaluation_sections
+from beit.evaluation.result import Speed
 from beit.image import Preprocessing
 
 VIEW = Preprocessing((32, 32), 37)
@@ -74,8 +74,8 @@ def test_per_class_worst_first():
     results = evaluation(
         [[0.8, 0.2, 0, 0], [0.6, 0.4, 0, 0], [0.3, 0.1, 0.6, 0], [0.1, 0.8, 0.1, 0], [0.9, 0.1, 0, 0]], [0, 1, 2, 1, 1]
     ).per_class()
-    told = [(r.name, r.pictures, r.accuracy, r.precision, r.taken_for) for r in results]
-    assert told == [
+    scores = [(r.name, r.pictures, r.accuracy, r.precision, r.taken_for) for r in results]
+    assert scores == [
         ("b", 3, pytest.approx(1 / 3), 1.0, "a"),
         ("a", 1, 1.0, pytest.approx(1 / 3), None),
         ("c", 1, 1.0, 1.0, None),

@@ -11,10 +11,10 @@ from beit.data import open_source
 from beit.errors import CheckpointError, ConfigError, DataError
 from beit.evaluation.classification.class_evaluation import ClassEvaluation
 from beit.evaluation.classification.evaluate import evaluate
-from beit.evaluation.classification.evaluation import Speed
-from beit.evaluation.classification.files import EvaluatedModel, write_predictions, write_result
+from beit.evaluation.classification.evaluation import EvaluatedModel
 from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
+from beit.evaluation.result import Speed, write_predictions, write_result
 from beit.image import BeitImageProcessor, Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.settings.evaluate import EvaluateJob
@@ -126,43 +126,43 @@ def job(model, pictures, **options):
 def test_json_schema(saved, pictures, tmp_path):
     output = tmp_path / "result.json"
     result = evaluate(job(saved, pictures, output=str(output), flips=True))
-    told = json.loads(output.read_text())
-    assert list(told) == [
+    written = json.loads(output.read_text())
+    assert list(written) == [
         "schema", "numbers", "speed", "model", "settings", "versions", "classes", "per_class", "calibration",
         "confusion", "broken",
     ]  # fmt: skip
-    assert told["schema"] == 1
-    assert told["numbers"] == result.numbers()
-    assert set(told["speed"]) == {"model", "whole"}
-    assert told["speed"]["model"] > told["speed"]["whole"] / 2 > 0
-    assert told["model"] == {
+    assert written["schema"] == 1
+    assert written["numbers"] == result.numbers()
+    assert set(written["speed"]) == {"model", "whole"}
+    assert written["speed"]["model"] > written["speed"]["whole"] / 2 > 0
+    assert written["model"] == {
         "name": str(saved),
         "matched": "name",
         "view_from": "the model's preprocessor_config.json",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "precision": told["model"]["precision"],
+        "precision": written["model"]["precision"],
         "problem_type": "single_label_classification",
         "parameters": sum(parameter.numel() for parameter in classifier().parameters()),
         "classes": 2,
         "view": {"image_size": [32, 32], "resize": 37, "resample": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3},
     }
-    assert told["settings"]["flips"] is True
-    assert set(told["versions"]) == {"beit", "python", "torch", "torchmetrics", "numpy", "Pillow"}
-    assert told["classes"] == ["cat", "dog"]
-    for each in told["per_class"]:
+    assert written["settings"]["flips"] is True
+    assert set(written["versions"]) == {"beit", "python", "torch", "torchmetrics", "numpy", "Pillow"}
+    assert written["classes"] == ["cat", "dog"]
+    for each in written["per_class"]:
         assert list(each) == ["index", "name", "pictures", "accuracy", "precision", "taken_for"]
-    assert sum(each["pictures"] for each in told["calibration"]) == 12
-    assert set(told["calibration"][0]) == {"low", "high", "pictures", "confidence", "accuracy"}
-    right = sum(cell["pictures"] for cell in told["confusion"] if cell["label"] == cell["predicted"])
-    assert right / 12 == told["numbers"]["accuracy"]
-    assert told["broken"] == []
+    assert sum(each["pictures"] for each in written["calibration"]) == 12
+    assert set(written["calibration"][0]) == {"low", "high", "pictures", "confidence", "accuracy"}
+    right = sum(cell["pictures"] for cell in written["confusion"] if cell["label"] == cell["predicted"])
+    assert right / 12 == written["numbers"]["accuracy"]
+    assert written["broken"] == []
 
 
 def test_json_of_a_classless_number_is_still_json(tmp_path):
     """A class that is never predicted has no precision: null, since JSON has no NaN."""
     result = evaluation([[0.9, 0.1]], [1])
     described = EvaluatedModel("m", "name", "v", "cpu", "fp32")
-    write_result(tmp_path / "r.json", result, described, EvaluateJob("m", PictureSettings("pictures")))
+    write_result(tmp_path / "r.json", result, described.to_json(result), EvaluateJob("m", PictureSettings("pictures")))
     (only,) = json.loads((tmp_path / "r.json").read_text())["per_class"]
     assert (only["precision"], only["accuracy"], only["taken_for"]) == (None, 0.0, "a")
 

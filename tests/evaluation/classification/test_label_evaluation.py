@@ -14,12 +14,11 @@ from beit.config import BeitConfig
 from beit.data import open_source, with_labels
 from beit.errors import ConfigError, DataError
 from beit.evaluation.classification.evaluate import evaluate
-from beit.evaluation.classification.evaluation import Speed
-from beit.evaluation.classification.files import write_predictions
 from beit.evaluation.classification.label_evaluation import LabelEvaluation, LabelResult
 from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.sections import evaluation_sections
+from beit.evaluation.result import Speed, write_predictions
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
 from beit.settings.evaluate import EvaluateJob
@@ -164,16 +163,16 @@ def job(model, pictures, file, **options):
 def test_the_json_of_a_saved_model(labelled, tmp_path):
     model_of(CLASSES, **SEVERAL).save_pretrained(tmp_path / "model")
     result = evaluate(job(tmp_path / "model", *labelled, output=str(tmp_path / "r.json"), limit=6))
-    told = json.loads((tmp_path / "r.json").read_text())
-    assert list(told) == [
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert list(written) == [
         "schema", "numbers", "speed", "model", "settings", "versions", "classes", "per_label", "broken",
     ]  # fmt: skip
-    assert told["numbers"] == result.numbers()
-    assert told["numbers"]["pictures"] == 6
-    assert told["model"]["problem_type"] == "multi_label_classification"
-    assert told["model"]["matched"] == "name"
-    assert told["classes"] == list(CLASSES)
-    assert [list(each) for each in told["per_label"]] == [
+    assert written["numbers"] == result.numbers()
+    assert written["numbers"]["pictures"] == 6
+    assert written["model"]["problem_type"] == "multi_label_classification"
+    assert written["model"]["matched"] == "name"
+    assert written["classes"] == list(CLASSES)
+    assert [list(each) for each in written["per_label"]] == [
         ["index", "name", "pictures", "predicted", "average_precision", "f1"]
     ] * 4
 

@@ -12,10 +12,9 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.evaluation.classification.evaluate import evaluate
-from beit.evaluation.classification.evaluation import Speed
-from beit.evaluation.classification.files import write_predictions
 from beit.evaluation.classification.sections import evaluation_sections
 from beit.evaluation.classification.value_evaluation import ValueEvaluation, ValueResult
+from beit.evaluation.result import Speed, write_predictions
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
 from beit.settings.evaluate import EvaluateJob
@@ -109,7 +108,7 @@ def valued(pictures, tmp_path):
     return PictureSettings(str(pictures), str(file), workers=0)
 
 
-@pytest.mark.parametrize("options", [{"problem_type": "regression"}, {}], ids=["told", "one_number"])
+@pytest.mark.parametrize("options", [{"problem_type": "regression"}, {}], ids=["named", "one_number"])
 def test_the_json_of_a_saved_model(valued, tmp_path, options):
     model, output = saved(tmp_path / "model", **options), tmp_path / "r.json"
     result = evaluate(EvaluateJob(str(tmp_path / "model"), valued, output=str(output), batch_size=3))
@@ -119,11 +118,11 @@ def test_the_json_of_a_saved_model(valued, tmp_path, options):
         expected = model(pixels, labels=torch.from_numpy(result.targets))
     np.testing.assert_allclose(result.values, expected.logits.numpy(), atol=1e-5)
     assert result.numbers()["loss"] == pytest.approx(float(expected.loss), rel=1e-5)
-    told = json.loads(output.read_text())
-    assert list(told)[6:] == ["classes", "per_value", "broken"]
-    assert told["numbers"] == result.numbers()
-    assert told["model"]["problem_type"] == "regression"
-    assert [list(each) for each in told["per_value"]] == [
+    written = json.loads(output.read_text())
+    assert list(written)[6:] == ["classes", "per_value", "broken"]
+    assert written["numbers"] == result.numbers()
+    assert written["model"]["problem_type"] == "regression"
+    assert [list(each) for each in written["per_value"]] == [
         ["index", "name", "mean_absolute_error", "mean_squared_error", "r2"]
     ]
 

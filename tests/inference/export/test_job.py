@@ -185,11 +185,11 @@ def test_threads_share_a_runner(exported, to):
 
 def test_the_folder_says_what_it_is(exported, tmp_path):
     description, place, _ = exported("classify", "onnx", opset=18, batch_size=2)
-    told = json.loads((place / "export.json").read_text())
-    assert told["opset"] == 18
-    assert told["check"] == description["check"]
-    assert told["source"] == "classify"
-    assert str(tmp_path.parent) not in json.dumps(told)
+    written = json.loads((place / "export.json").read_text())
+    assert written["opset"] == 18
+    assert written["check"] == description["check"]
+    assert written["source"] == "classify"
+    assert str(tmp_path.parent) not in json.dumps(written)
     card = (place / "README.md").read_text()
     for said in ("classify", "fp32", "(2, 3, 32, 32)", "pixel_values", "cosine 1.00000", "model.onnx"):
         assert said in card

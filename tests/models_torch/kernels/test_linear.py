@@ -136,6 +136,7 @@ def test_gelu_of_a_linear_layer_in_one_pass(biased):
         torch.testing.assert_close(gelu_of_product(inputs, weight, bias), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.e2e
 def test_compiled_products_are_those_of_onednn_where_nothing_is_learned():
     """In any number of tokens, and by PyTorch's own operations in programs that are exported, mapped or learn."""
     used = []

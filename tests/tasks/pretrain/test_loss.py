@@ -51,6 +51,7 @@ def test_the_loss_is_the_mean_over_masked_patches(encoder):
     torch.testing.assert_close(values["prediction_perplexity"], (-torch.special.xlogy(share, share).sum()).exp())
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("early_layer", [None, 1])
 def test_it_compiles_once_and_whole(encoder, early_layer):
     """No graph break (fullgraph) and no second compilation, however many patches the masks have."""

@@ -54,8 +54,8 @@ def test_as_many_other_classes_begin_anew_too(name):
 def test_the_same_classes_go_on():
     names = [f"LABEL_{number}" for number in range(7)]
     model = starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=place("hf_v4/segment")), names)
-    told = stored("hf_v4/segment", "decode_head.classifier.weight")
-    assert torch.equal(model.decode_head.classifier.weight, told)
+    expected = stored("hf_v4/segment", "decode_head.classifier.weight")
+    assert torch.equal(model.decode_head.classifier.weight, expected)
     assert model.config.out_indices == [2, 3, 4, 6], "its own layers"
 
 

@@ -8,12 +8,12 @@ from beit.data import BrokenPictures, spread
 from beit.errors import CheckpointError
 from beit.evaluation.checks import check_places, check_settings
 from beit.evaluation.classification.classes import class_indices
-from beit.evaluation.classification.evaluation import Evaluation
-from beit.evaluation.classification.files import EvaluatedModel, write_predictions, write_result
+from beit.evaluation.classification.evaluation import EvaluatedModel, Evaluation
 from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.problem_type import check_problem
 from beit.evaluation.classification.sections import detailed_sections
+from beit.evaluation.result import write_predictions, write_result
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import pick_device, pick_precision
@@ -50,7 +50,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     BrokenPictures(None, len(source), job.data.max_broken).add(evaluation.broken)
     described = EvaluatedModel(job.model, matched, view_from, str(device), precision)
     if job.output is not None:
-        write_result(Path(job.output), evaluation, described, job)
+        write_result(Path(job.output), evaluation, described.to_json(evaluation), job)
     if job.predictions is not None:
         write_predictions(Path(job.predictions), evaluation)
     if job.report is not None:

@@ -1,4 +1,4 @@
-"""Common part of the evaluations: pictures, speed, and the interface of their numbers and tables.
+"""Common part of the evaluations of whole pictures: the model, the pictures, and the interface of their numbers.
 
 Legend: P pictures.
 """
@@ -7,25 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from beit.config import ProblemType
 from beit.data import BrokenPicture, ImageSource
+from beit.evaluation.result import Speed
 from beit.image import Preprocessing
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Throughput in pictures per second.
-
-    Attributes:
-        model: Through the model alone, without the first batch if there are more: it warms up the device.
-        whole: With reading, decoding and waiting, over everything.
-    """
-
-    model: float
-    whole: float
 
 
 @dataclass(frozen=True)
@@ -63,3 +51,39 @@ class Evaluation(ABC):
     @abstractmethod
     def rows(self) -> Iterator[list[str]]:
         """Yield a table of the pictures: the names of the columns, then truth and prediction of each."""
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """Model of an evaluation, and how it was used.
+
+    Attributes:
+        name: Where it is from.
+        matched: How the pictures' classes or labels were found among its own: by "name", "index" or "order".
+        view_from: Source of its preprocessing, in words.
+        device: Where it computed.
+        precision: "fp32", "bf16" or "fp16".
+    """
+
+    name: str
+    matched: str
+    view_from: str
+    device: str
+    precision: str
+
+    def to_json(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Return what the JSON of an evaluation says of the model."""
+        view = evaluation.view
+        return {
+            **asdict(self),
+            "problem_type": evaluation.problem,
+            "parameters": evaluation.parameters,
+            "classes": len(evaluation.classes),
+            "view": {
+                "image_size": list(view.image_hw),
+                "resize": view.resize if isinstance(view.resize, int) else list(view.resize),
+                "resample": view.resample.name.lower(),
+                "mean": list(view.mean),
+                "std": list(view.std),
+            },
+        }

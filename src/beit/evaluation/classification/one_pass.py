@@ -17,8 +17,8 @@ from torch import Tensor
 
 from beit.data import Batch, BrokenPicture, Collate, ImageSource, ViewDataset, evaluation_batches, require_usable
 from beit.errors import CheckpointError
-from beit.evaluation.classification.evaluation import Speed
 from beit.evaluation.classification.view import ExactView
+from beit.evaluation.result import Speed
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import Precision, computing_in, wait_for

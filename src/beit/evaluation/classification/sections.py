@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from beit.evaluation.classification.class_evaluation import ClassEvaluation
 from beit.evaluation.classification.class_sections import class_sections
-from beit.evaluation.classification.evaluation import Evaluation
-from beit.evaluation.classification.files import EvaluatedModel
+from beit.evaluation.classification.evaluation import EvaluatedModel, Evaluation
 from beit.evaluation.classification.label_evaluation import LabelEvaluation
 from beit.evaluation.classification.label_sections import label_sections
 from beit.evaluation.classification.value_evaluation import ValueEvaluation

@@ -1,21 +1,17 @@
-"""Evaluation of a saved segmentation model on pictures with label maps, with its files and report.
-
-The JSON holds "schema", "numbers", "per_class", "confusion" (rows are true classes), "model", "settings", "broken".
-"""
+"""Evaluation of a saved segmentation model on pictures with label maps, with its files and report."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from beit.data import BrokenPictures, NamedClasses, read_classes, spread
+from beit.data import BrokenPicture, BrokenPictures, NamedClasses, read_classes, spread
 from beit.errors import CheckpointError, ConfigError
 from beit.evaluation.checks import check_places, check_settings
+from beit.evaluation.result import Speed, write_predictions, write_result
 from beit.evaluation.segmentation.measure import MeasuredScenes, measure_scenes, overlay_section, score_sections
-from beit.files import atomic_file, write_json
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForSemanticSegmentation
@@ -28,7 +24,6 @@ from beit.settings.recipe import resolved_recipe
 from beit.settings.scenes import open_scene_folder
 from beit.settings.segment import SceneUseSettings
 
-SCHEMA = 1
 _WORST = 20  # scenes listed in the report
 
 
@@ -48,7 +43,17 @@ class SceneEvaluation:
 
     def numbers(self) -> dict[str, float]:
         """Return the means over classes, and the other single numbers."""
-        return {**self.measured.scores.numbers(), "images_per_second": self.measured.per_second}
+        return self.measured.scores.numbers()
+
+    @property
+    def speed(self) -> Speed:
+        """Throughput in scenes per second."""
+        return self.measured.speed
+
+    @property
+    def broken(self) -> list[BrokenPicture]:
+        """Scenes that were left out."""
+        return self.measured.broken
 
     def per_class(self) -> list[dict[str, Any]]:
         """Return the numbers of each class, in their order; None where there are none."""
@@ -59,6 +64,17 @@ class SceneEvaluation:
             | {key: None if values[index].isnan() else float(values[index]) for key, values in columns.items()}
             for index, name in enumerate(self.names)
         ]
+
+    def details(self) -> dict[str, Any]:
+        """Return the results of the classes, ready for JSON."""
+        confusion = self.measured.scores.confusion_KK.tolist()
+        return {"classes": self.names, "per_class": self.per_class(), "confusion": confusion}
+
+    def rows(self) -> Iterator[list[str]]:
+        """Yield a table of the scenes: the names of the columns, then the scores of each."""
+        yield ["picture", "mean_iou", "pixel_accuracy"]
+        for scene in self.measured.scenes:
+            yield [scene.name, f"{scene.mean_iou:.6f}", f"{scene.pixel_accuracy:.6f}"]
 
 
 def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
@@ -92,9 +108,17 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
     BrokenPictures(None, len(some), job.data.max_broken).add(measured.broken)
     evaluation = SceneEvaluation(measured, names, model.num_parameters())
     if job.output is not None:
-        _write_result(Path(job.output), evaluation, job)
+        described = {
+            "name": job.model,
+            "device": str(device),
+            "precision": precision,
+            "problem_type": "semantic_segmentation",
+            "parameters": evaluation.parameters,
+            "classes": len(names),
+        }
+        write_result(Path(job.output), evaluation, described, job)
     if job.predictions is not None:
-        _write_scenes(Path(job.predictions), measured)
+        write_predictions(Path(job.predictions), evaluation)
     if job.report is not None:
         sections = [*_sections(evaluation), overlay_section(model, how, some)]
         write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job))
@@ -154,27 +178,3 @@ def _sections(evaluation: SceneEvaluation) -> list[Section]:
         confusion_section(evaluation.measured.scores.confusion_KK.numpy(), evaluation.names),
         Section("Scenes that are segmented worst", columns=["scene", "mean IoU", "pixels right"], rows=rows),
     ]
-
-
-def _write_result(path: Path, evaluation: SceneEvaluation, job: EvaluateJob) -> None:
-    content = {
-        "schema": SCHEMA,
-        "numbers": evaluation.numbers(),
-        "per_class": evaluation.per_class(),
-        "confusion": evaluation.measured.scores.confusion_KK.tolist(),
-        "model": {"name": job.model, "parameters": evaluation.parameters},
-        "settings": resolved_recipe(job),
-        "broken": [{"name": broken.name, "reason": broken.reason} for broken in evaluation.measured.broken],
-    }
-    write_json(path, content, indent=1)
-
-
-def _write_scenes(path: Path, measured: MeasuredScenes) -> None:
-    """Write a line for each scene as CSV."""
-    rows: Iterable[list[str]] = (
-        [scene.name, f"{scene.mean_iou:.6f}", f"{scene.pixel_accuracy:.6f}"] for scene in measured.scenes
-    )
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["picture", "mean_iou", "pixel_accuracy"])
-        writer.writerows(rows)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from beit.data import BrokenPicture, ImageSource, Scene, require_usable, spread
 from beit.errors import DataError
+from beit.evaluation.result import Speed
 from beit.evaluation.segmentation.scores import SegmentationScores
 from beit.image import IGNORED
 from beit.image.palette import coloured, legend, overlaid
@@ -47,13 +48,13 @@ class MeasuredScenes:
     Attributes:
         scores: Agreement with the label maps.
         scenes: The same for each scene.
-        per_second: Scenes per second through the model, its windows and scales.
+        speed: Scenes per second, through the model with its windows and scales, and over everything.
         broken: Scenes that were left out.
     """
 
     scores: SegmentationScores
     scenes: list[SceneScore]
-    per_second: float
+    speed: Speed
     broken: list[BrokenPicture]
 
 
@@ -71,6 +72,7 @@ def measure_scenes(
     """
     model.eval()
     scores, scenes, broken, seconds = _scores_of(model), list[SceneScore](), list[BrokenPicture](), 0.0
+    start = time.perf_counter()
     numbers = track(range(len(source)), "segmenting", console=Console(stderr=True), disable=not visible)
     for index in numbers:
         try:
@@ -89,7 +91,8 @@ def measure_scenes(
         numbers = alone.numbers()
         scenes.append(SceneScore(source.name(index), numbers["pixel_accuracy"], numbers["mean_iou"]))
     require_usable(scores.pictures, len(source), broken)
-    return MeasuredScenes(scores, scenes, len(scenes) / max(seconds, 1e-9), broken)
+    speed = Speed(len(scenes) / max(seconds, 1e-9), len(scenes) / max(time.perf_counter() - start, 1e-9))
+    return MeasuredScenes(scores, scenes, speed, broken)
 
 
 def _scores_of(model: BeitForSemanticSegmentation) -> SegmentationScores:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from beit.config import BeitConfig
-from beit.data import MaskPlan, StoredTokens, check_identity, fingerprint
-from beit.engine.schedule import Schedule
+from beit.data import StoredTokens, check_identity, fingerprint
+from beit.engine.schedule import Schedule, check_batches
 from beit.engine.sharding import check_sharding
 from beit.errors import ConfigError
-from beit.geometry import Grid
+from beit.geometry import Grid, MaskPlan
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.settings.inputs import open_pictures
 from beit.settings.model import check_same_shape, model_config, training_options
@@ -82,25 +81,6 @@ def tokenizer_job(job: PretrainJob, grid: Grid, output: Path) -> TokenizerJob:
         train=settings.train,
         early_stop=settings.early_stop,
     )
-
-
-def check_batches(pictures: int, batch_sizes: Mapping[str, int]) -> None:
-    """Refuse batches that would hold a picture twice.
-
-    Args:
-        pictures: To train on.
-        batch_sizes: By the names of their settings.
-
-    Raises:
-        ConfigError: Naming all that are too large, and the number of pictures.
-    """
-    large = [f"{name} {size}" for name, size in batch_sizes.items() if size > pictures]
-    if large:
-        verb, them = ("is", "it") if len(large) == 1 else ("are", "them")
-        raise ConfigError(
-            f"{' and '.join(large)} {verb} larger than the {pictures} pictures; lower {them} to at most "
-            f"{pictures}, or add pictures"
-        )
 
 
 def check_tokenizer_sharding(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:

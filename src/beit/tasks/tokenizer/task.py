@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from beit.data import ImageSource, Views
+from beit.engine.schedule import check_batches
 from beit.engine.task import M, Measured, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.drawings import reconstruction_section
@@ -72,7 +73,7 @@ class TokenizerTask(Task[Job, M]):
             raise ConfigError(
                 f"optim.layer_decay is {self.settings.optim.layer_decay}; tokenizers have none: leave it out"
             )
-        self.schedule.check_batch()
+        check_batches(self.schedule.pictures, {"train.batch_size": self.settings.train.batch_size})
         super().start()
 
     def views(self) -> Views:

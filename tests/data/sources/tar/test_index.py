@@ -57,8 +57,8 @@ def test_labels(tmp_path, labels, classes):
         if classes is None:
             assert source.labels is None
         else:
-            told = [json.loads(text)["label"] if part == "json" else text.decode().strip() for part, text in labels]
-            assert [source.classes[label] for label in source.labels] == [str(label) for label in told]
+            expected = [json.loads(text)["label"] if part == "json" else text.decode().strip() for part, text in labels]
+            assert [source.classes[label] for label in source.labels] == [str(label) for label in expected]
 
 
 def test_labels_of_several_shards_are_one_list(tmp_path):

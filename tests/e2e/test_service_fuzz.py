@@ -11,8 +11,6 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from tests.service.test_server import fake
 
-pytestmark = pytest.mark.e2e
-
 CALM = settings(
     max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )

@@ -1,3 +1,5 @@
+"""Masks: block-wise as recorded and as the plain algorithm makes them, single patches, and plans of both."""
+
 import json
 from math import exp, log, sqrt
 
@@ -7,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beit.errors import ConfigError
-from beit.geometry import Grid, block_masks
+from beit.geometry import Grid, MaskPlan, block_masks, random_masks
 from tests.conftest import GOLDEN
 
 PAPER = Grid(14, 14)
+GRID = Grid(6, 8)
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +174,64 @@ def test_a_mask_depends_on_its_own_generator_alone():
 def test_impossible_masks_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         block_masks(PAPER, rng=np.random.default_rng(0), **options)
+
+
+def generators(seeds):
+    return [np.random.default_rng(seed) for seed in seeds]
+
+
+def test_every_single_patch_is_masked_alike_and_the_count_is_exact():
+    masks = random_masks(Grid(6, 7), 17, generators(range(4000)))
+    assert masks.shape == (4000, 6, 7)
+    assert (masks.sum(axis=(1, 2)) == 17).all()
+    # each patch is masked in 17 of 42; five standard deviations of the mean of 4,000 draws
+    assert np.abs(masks.mean(axis=0) - 17 / 42).max() < 5 * np.sqrt(17 / 42 * 25 / 42 / 4000)
+
+
+def test_neighbours_are_independent_but_for_the_count():
+    """Given one masked patch, its neighbour is masked as often as any other: (17 - 1) / (42 - 1)."""
+    masks = random_masks(Grid(6, 7), 17, generators(range(4000)))
+    both = (masks[:, :, 1:] & masks[:, :, :-1]).mean() / masks[:, :, :-1].mean()
+    assert both == pytest.approx(16 / 41, abs=0.01)
+
+
+def test_single_patches_depend_on_their_own_generator_alone():
+    together, alone = random_masks(Grid(4, 4), 7, generators([1, 2, 3])), random_masks(Grid(4, 4), 7, generators([2]))
+    np.testing.assert_array_equal(together[1], alone[0])
+
+
+@pytest.mark.parametrize("count", [0, 17])
+def test_impossible_counts_are_refused(count):
+    with pytest.raises(ConfigError, match=f"{count} masked patches; expected 1 to 16"):
+        random_masks(Grid(4, 4), count, generators([0]))
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_one_patch_and_all_patches_can_be_masked(count):
+    assert random_masks(Grid(4, 4), count, generators([0])).sum() == count
+
+
+def drawn(**options):
+    return MaskPlan(GRID, count=20, min_block=4, **options).draw([np.random.default_rng(seed) for seed in range(9)])
+
+
+@pytest.mark.parametrize("options", [{"exact": True}, {"kind": "random"}])
+def test_as_many_patches_as_asked_for(options):
+    masks = drawn(**options)
+    assert masks.shape == (9, 6, 8)
+    assert masks.sum((1, 2)).tolist() == [20] * 9
+    assert len({mask.tobytes() for mask in masks}) == 9
+
+
+def test_blocks_stop_before_the_count():
+    assert drawn().sum((1, 2)).max() <= 20
+
+
+def test_a_planned_mask_depends_on_its_own_generator_alone():
+    alone = MaskPlan(GRID, count=20, min_block=4).draw([np.random.default_rng(5)])
+    assert np.array_equal(alone[0], drawn()[5])
+
+
+def test_a_grid_without_room():
+    with pytest.raises(ConfigError):
+        MaskPlan(GRID, count=49, min_block=4, kind="random").draw([np.random.default_rng(0)])

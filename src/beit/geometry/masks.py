@@ -1,8 +1,9 @@
-"""Block-wise masks of the patch grid (arXiv 2106.08254, algorithm 1), many at once.
+"""Masks of the patch grid, many at once: block-wise (arXiv 2106.08254, algorithm 1), and of single patches.
 
-A mask is made of rectangles. Each new block draws an area and an aspect ratio, gets ten attempts to add at least one
-and at most the still allowed number of masked patches, and the mask is finished when it is full or when a block found
-no place. As in the original implementation a mask therefore holds at most `count` patches, not always exactly.
+A block-wise mask is made of rectangles. Each new block draws an area and an aspect ratio, gets ten attempts to add at
+least one and at most the still allowed number of masked patches, and the mask is finished when it is full or when a
+block found no place. As in the original implementation a mask therefore holds at most `count` patches, not always
+exactly.
 
 Legend: B masks, A still growing masks, h x w patches, N = h * w.
 """
@@ -10,7 +11,9 @@ Legend: B masks, A still growing masks, h x w patches, N = h * w.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,39 @@ _STEPS_PER_DRAW = 32  # attempts whose random numbers are drawn at once
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MaskPlan:
+    """Kind and size of masks: see `block_masks`, and `random_masks` for the kind "random".
+
+    Attributes:
+        grid: The patch grid.
+        count: Most masked patches; all masks of the kind "random", and those that are `exact`, have as many.
+        min_block: Smallest block, in patches.
+        min_aspect: Smallest height over width of a block.
+        exact: Whether blocks are filled up to `count`.
+        kind: Blocks, or single patches.
+    """
+
+    grid: Grid
+    count: int
+    min_block: int
+    min_aspect: float = 0.3
+    exact: bool = False
+    kind: Literal["block", "random"] = "block"
+
+    def draw(self, rngs: Sequence[np.random.Generator]) -> Bools:
+        """Return a mask for each generator, (B, height, width); True = masked.
+
+        Raises:
+            ConfigError: If the grid has no room for such masks.
+        """
+        if self.kind == "random":
+            return random_masks(self.grid, self.count, rngs)
+        return block_masks(
+            self.grid, self.count, rngs, min_block=self.min_block, min_aspect=self.min_aspect, exact=self.exact
+        )
 
 
 def block_masks(
@@ -146,3 +182,24 @@ class _Draws:
             self._step = 0
         self._step += 1
         return self._chunk[growing_A, self._step - 1]
+
+
+def random_masks(grid: Grid, count: int, rngs: Sequence[np.random.Generator]) -> Bools:
+    """Return masks (B, height, width) of exactly `count` patches each; True = masked, hidden from the model.
+
+    Args:
+        grid: The patch grid.
+        count: Masked patches per mask.
+        rngs: One generator per mask.
+
+    Raises:
+        ConfigError: If `count` is not in [1, patches].
+
+    Source: the ablation "without blockwise masking" of arXiv 2106.08254, section 3.3.
+    """
+    if not 1 <= count <= grid.patches:
+        raise ConfigError(f"{count} masked patches; expected 1 to {grid.patches}, the patches of a {grid} grid")
+    order_BN = np.stack([rng.random(grid.patches) for rng in rngs]).argsort(axis=1)
+    mask_BN = np.zeros(order_BN.shape, dtype=bool)
+    np.put_along_axis(mask_BN, order_BN[:, :count], True, axis=1)
+    return mask_BN.reshape(-1, grid.height, grid.width)
