@@ -60,7 +60,7 @@ from beit.settings.groups import DataSettings, PictureSettings, RunSettings
 from beit.settings.segment import LabelMapSettings
 from beit.settings.tokenizer import EvaluateTokenizerJob, ReconstructJob
 from beit.tasks.finetune.lora import adapt, save_adapter
-from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, VQKDConfig
+from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, KMeansConfig, KMeansTokenizer, VQKDConfig
 from beit.weights import write_msgpack
 from tests.full_disk import full_disk
 
@@ -111,7 +111,10 @@ def whole_file(_):
     return write
 
 
-@writer("files/atomic.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py")
+@writer(
+    "files/atomic.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py",
+    "tasks/tokenizer/kmeans.py",
+)  # fmt: skip
 def whole_folder(_):
     def write(place):
         with atomic_folder(place / "a") as temporary:
@@ -211,6 +214,11 @@ def vq_kd(_):
     small = {"vocab_size": 16, "code_size": 4, "image_size": 16, "patch_size": 8, "hidden_size": 64}
     layers = {"num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 64, "decoder_layers": 1}
     return VQKD(VQKDConfig(**small, **layers, teacher_size=8)).save_pretrained
+
+
+@writer("tokenizer/files.py")
+def kmeans(_):
+    return KMeansTokenizer(KMeansConfig(vocab_size=16, patch_size=8, window=8, image_size=16)).save_pretrained
 
 
 # Runs
