@@ -128,6 +128,7 @@ HELD_ELSEWHERE = [
     ("tasks/segment", "class_weights", "tasks/segment/test_loss.py", "weights of the loss"),
     ("tasks/segment", "pixel_counts task", "e2e/test_segment.py", "a whole job"),
     ("tasks/tokenizer", "dvae task token_identity vq_kd", "e2e/test_tokenizers.py", "whole jobs of both kinds"),
+    ("tasks/tokenizer", "kmeans", "e2e/test_kmeans.py", "a whole job"),
     ("weights", "dalle", "parity/test_dalle.py", "compared with the recorded model"),
     (
         "weights",

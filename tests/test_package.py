@@ -34,6 +34,8 @@ FROZEN_API = [
     "FlaxSemanticSegmenterOutput",
     "FlaxSequenceClassifierOutput",
     "ImageClassifierOutput",
+    "KMeansConfig",
+    "KMeansTokenizer",
     "MaskedLMOutput",
     "Predictor",
     "SemanticSegmenterOutput",

@@ -12,7 +12,7 @@ from beit.settings.finetune import FinetuneJob
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
 from beit.settings.segment import SegmentJob
-from beit.settings.tokenizer import DistillJob, TokenizerJob
+from beit.settings.tokenizer import ClusterJob, DistillJob, TokenizerJob
 from beit.tasks.pretrain.cost import training_flops
 from beit.tasks.pretrain.start import mask_plan
 
@@ -20,8 +20,8 @@ DATA = "--data.path=pictures"
 REQUIRED = {"segment": ["--label_maps.path=maps", "--label_maps.classes=classes.txt"], "vq": ["--teacher=model"]}
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.glob("pretrain_*.yaml"))
-JOBS = {"pretrain": PretrainJob, "tokenizer": TokenizerJob, "vq": DistillJob, "teacher": FinetuneJob,
-        "finetune": FinetuneJob, "linear": FinetuneJob, "segment": SegmentJob}  # fmt: skip
+JOBS = {"pretrain": PretrainJob, "tokenizer": TokenizerJob, "vq": DistillJob, "kmeans": ClusterJob,
+        "teacher": FinetuneJob, "finetune": FinetuneJob, "linear": FinetuneJob, "segment": SegmentJob}  # fmt: skip
 
 
 def recipe(path):

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from beit.tokenizer import VQKD as VQKD
     from beit.tokenizer import DiscreteVAE as DiscreteVAE
     from beit.tokenizer import DiscreteVAEConfig as DiscreteVAEConfig
+    from beit.tokenizer import KMeansConfig as KMeansConfig
+    from beit.tokenizer import KMeansTokenizer as KMeansTokenizer
     from beit.tokenizer import VisualTokenizer as VisualTokenizer
     from beit.tokenizer import VQKDConfig as VQKDConfig
     from beit.tokenizer import load_tokenizer as load_tokenizer
@@ -75,6 +77,8 @@ _HOME = {
     "FlaxSemanticSegmenterOutput": "beit.outputs",
     "FlaxSequenceClassifierOutput": "beit.outputs",
     "ImageClassifierOutput": "beit.outputs",
+    "KMeansConfig": "beit.tokenizer",
+    "KMeansTokenizer": "beit.tokenizer",
     "MaskedLMOutput": "beit.outputs",
     "Predictor": "beit.inference.predictor",
     "SemanticSegmenterOutput": "beit.outputs",
@@ -114,6 +118,8 @@ __all__ = [
     "FlaxSemanticSegmenterOutput",
     "FlaxSequenceClassifierOutput",
     "ImageClassifierOutput",
+    "KMeansConfig",
+    "KMeansTokenizer",
     "MaskedLMOutput",
     "Predictor",
     "SemanticSegmenterOutput",

@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from beit import BeitConfig, DiscreteVAEConfig, VQKDConfig
+from beit import BeitConfig, DiscreteVAEConfig, KMeansConfig, VQKDConfig
 from beit.engine import run_folder
 from beit.inference.export import card
 
@@ -40,7 +40,7 @@ def test_every_part_of_a_run_folder():
 
 def test_every_option_of_a_tokenizer():
     text = part("A tokenizer folder")
-    for kind in (DiscreteVAEConfig, VQKDConfig):
+    for kind in (DiscreteVAEConfig, KMeansConfig, VQKDConfig):
         assert [name for name in inspect.signature(kind).parameters if f"`{name}`" not in text] == []
 
 

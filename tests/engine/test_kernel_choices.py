@@ -7,9 +7,8 @@ import torch
 
 from beit.data import training_batches
 from beit.engine import kernel_choices
-from beit.engine.backend import make_backend
 from beit.engine.kernel_choices import FILE_NAME, restore_choices, save_choices
-from beit.engine.loop import batch_order
+from beit.engine.loop import batch_order, make_backend
 from beit.engine.run import build, start
 from beit.engine.run_folder import RunFolder
 from beit.errors import CheckpointError

@@ -33,6 +33,7 @@ from beit.data import BrokenPicture, BrokenPictures, TokenWriter, write_labels_a
 from beit.data.sources.index_cache import load_arrays, save_arrays
 from beit.engine.checkpoints import save_checkpoint
 from beit.engine.interruption import stop_diverged
+from beit.engine.kernel_choices import save_choices
 from beit.engine.metrics import MetricsLog
 from beit.engine.moving_average import MovingAverage
 from beit.engine.run_folder import RunFolder, open_run_folder
@@ -60,7 +61,7 @@ from beit.settings.groups import DataSettings, PictureSettings, RunSettings
 from beit.settings.segment import LabelMapSettings
 from beit.settings.tokenizer import EvaluateTokenizerJob, ReconstructJob
 from beit.tasks.finetune.lora import adapt, save_adapter
-from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, VQKDConfig
+from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, KMeansConfig, KMeansTokenizer, VQKDConfig
 from beit.weights import write_msgpack
 from tests.full_disk import full_disk
 
@@ -111,7 +112,10 @@ def whole_file(_):
     return write
 
 
-@writer("files/writing.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py")
+@writer(
+    "files/writing.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py",
+    "tasks/tokenizer/kmeans.py",
+)  # fmt: skip
 def whole_folder(_):
     def write(place):
         with atomic_folder(place / "a") as temporary:
@@ -137,6 +141,11 @@ def appended(_):
             file.append(bytes(100))
 
     return write
+
+
+@writer("engine/kernel_choices.py")
+def kernels_of_a_run(_):
+    return lambda place: save_choices(place, [{"linear": "torch"}])
 
 
 @writer("models_torch/loading.py")
@@ -211,6 +220,11 @@ def vq_kd(_):
     small = {"vocab_size": 16, "code_size": 4, "image_size": 16, "patch_size": 8, "hidden_size": 64}
     layers = {"num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 64, "decoder_layers": 1}
     return VQKD(VQKDConfig(**small, **layers, teacher_size=8)).save_pretrained
+
+
+@writer("tokenizer/files.py")
+def kmeans(_):
+    return KMeansTokenizer(KMeansConfig(vocab_size=16, patch_size=8, window=8, image_size=16)).save_pretrained
 
 
 # Runs
@@ -472,6 +486,7 @@ def test_an_index_that_cannot_be_kept_is_made_again(tmp_path):
 ELSEWHERE = {
     "hub/download.py": "TestUrls in tests/hub/test_download.py has a server and a full disk",
     "data/sources/index_cache.py": "tested above: it goes on without a cache",
+    "models_torch/kernels/fastest.py": "tests/models_torch/kernels/test_fastest.py: it goes on without what was timed",
 }
 PAST_FILES = {
     "engine/jax_backend.py": "Orbax writes into the folder of a checkpoint, which gets its name when it is whole",

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from beit.cli.forecast import say_forecast
 from beit.cli.main import HELP_WORDS, nearest
-from beit.cli.output import say
+from beit.cli.output import gib, say
 from beit.cli.parser import parse_job
 from beit.cli.training import parse_training, say_results
 from beit.errors import ConfigError
 from beit.settings.tokenizer import (
+    ClusterJob,
     ConvertTokenizerJob,
     DistillJob,
     EncodeJob,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 ACTIONS = {
     "train": "Train a discrete VAE on your pictures: the tokenizer whose tokens pre-training predicts.",
     "distill": "Train a VQ-KD tokenizer (BEiT v2): its tokens keep what a classifier of yours sees, not pixels.",
+    "cluster": "Fit a k-means tokenizer: its tokens are clusters of whitened patches, found without a network.",
     "encode": "Store the visual tokens of pictures in a folder, for pre-training or for your own use; continues.",
     "reconstruct": "Decode pictures from their visual tokens, side by side with the pictures, and report the error.",
     "evaluate": "Measure a tokenizer on pictures: error, use of the codebook, how well a teacher is predicted.",
@@ -49,6 +51,8 @@ def run(arguments: Sequence[str]) -> int:
         return _train(rest)
     if action == "distill":
         return _distill(rest)
+    if action == "cluster":
+        return _cluster(rest)
     jobs: dict[str, Any] = {
         "encode": (EncodeJob, _encode),
         "reconstruct": (ReconstructJob, _reconstruct),
@@ -76,6 +80,26 @@ def _distill(arguments: Sequence[str]) -> int:
         say_forecast(VQKDTask, job, processes)
         return 0
     return _say_trained(distill_tokenizer(job))
+
+
+def _cluster(arguments: Sequence[str]) -> int:
+    job, dry, processes = parse_training(ClusterJob, "beit tokenizer cluster", ACTIONS["cluster"], arguments)
+    if processes is not None and processes > 1:
+        raise ConfigError(f"--processes is {processes}, and beit tokenizer cluster runs in one; leave it out")
+    from beit.tasks.tokenizer.kmeans import cluster_tokenizer, forecast_clustering
+
+    if not dry:
+        return _say_trained(cluster_tokenizer(job))
+    from beit.engine.run_state import duration
+
+    cost = forecast_clustering(job)
+    say(
+        f"windows      {cost.windows:,} of {cost.values:,} numbers, of {cost.pictures:,} pictures",
+        f"memory       {gib(cost.memory)} estimated; clustering.windows lowers it",
+        f"whole run    about {duration(cost.reading_seconds)} to read the pictures, at most about "
+        f"{duration(cost.fitting_seconds)} to cluster",
+    )
+    return 0
 
 
 def _say_trained(folder: RunFolder) -> int:

@@ -2,7 +2,7 @@
 
 A checkpoint folder holds the model as it is exported, `objective.safetensors` (what is trained or counted beside the
 model, if there is any), `average.safetensors` (the moving average of the weights, if one is kept),
-`optimiser.safetensors` (the moments of AdamW by parameter name), `kernels.json` (how its products were computed) and
+`optimiser.safetensors` (the moments by parameter name), `kernels.json` (how its products were computed) and
 `state.json` (the format of the checkpoint, the number of finished steps, and the SHA-256 of every other file). In a run
 of JAX the folder `jax`, written by Orbax, has parameters, moments and average. Random states are not part of it: all
 randomness is a function of seed and step.

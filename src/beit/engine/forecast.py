@@ -120,7 +120,7 @@ def forecast(
 def _cost(task: Task[Any, Any]) -> Cost:
     """Return the cost that is known before the first step."""
     settings, model = task.settings, task.model
-    state = {"weights and optimiser": float(state_bytes(model))}
+    state = {"weights and optimiser": float(state_bytes(model, settings.optim.name == "muon"))}
     if settings.train.ema_decay is not None:
         state["moving average"] = float(sum(tensor.nbytes for tensor in model.state_dict().values()))
     if settings.run.sharding == "fsdp":

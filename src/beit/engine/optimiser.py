@@ -1,4 +1,4 @@
-"""AdamW: its parameter groups, the gradients of a batch in parts, and its state by parameter name."""
+"""Optimiser: its parameter groups, the gradients of a batch in parts, and its state by parameter name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from beit.engine.muon import MuonAdamW, adamw, is_hidden_matrix
 from beit.engine.sharding import gathered, placed_like, without_gradient_sync
 from beit.errors import CheckpointError
 from beit.models_torch.loading import read_safetensors
 from beit.settings.groups import OptimSettings
+
+Optimiser = torch.optim.Optimizer | MuonAdamW
 
 # vectors that are no weight matrix although they have more than one axis
 _NEVER_DECAYED = ("embeddings.cls_token", "embeddings.mask_token", "position_embeddings", "bias_table")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float, layers: int) -> list[dict[str, object]]:
-    """Return groups of trainable parameters for AdamW, each with `weight_decay`, `decays` and `lr_scale`.
+    """Return groups of trainable parameters, each with `weight_decay`, `decays`, `lr_scale` and `hidden`.
+
+    `hidden` groups are the weight matrices of encoder layers, which Muon may take.
 
     Args:
         model: Any module; only the names of its parameters matter.
@@ -32,19 +37,21 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float, 
 
     Source: arXiv 2106.08254, appendix (layer-wise decay); `optim_factory.py` of the original implementation.
     """
-    groups: dict[tuple[int, bool], dict[str, object]] = {}
+    groups: dict[tuple[int, bool, bool], dict[str, object]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         depth = _depth(name, layers)
         decays = parameter.dim() > 1 and not name.endswith(_NEVER_DECAYED)
+        hidden = is_hidden_matrix(name, parameter)
         group = groups.setdefault(
-            (depth, decays),
+            (depth, decays, hidden),
             {
                 "params": [],
                 "weight_decay": weight_decay if decays else 0.0,
                 "decays": decays,
                 "lr_scale": layer_decay ** (layers + 1 - depth),
+                "hidden": hidden,
             },
         )
         members = group["params"]
@@ -53,18 +60,22 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float, 
     return list(groups.values())
 
 
-def build_optimiser(groups: Iterable[dict[str, object]], optim: OptimSettings) -> torch.optim.AdamW:
-    """Return AdamW over parameter groups."""
-    return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=True)
+def build_optimiser(groups: Iterable[dict[str, object]], optim: OptimSettings) -> Optimiser:
+    """Return the optimiser that the settings name, over parameter groups.
+
+    Raises:
+        ConfigError: If it is Muon and there is nothing for it.
+    """
+    return MuonAdamW(groups, optim) if optim.name == "muon" else adamw(groups, optim)
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimiser: Optimiser, rate: float) -> None:
     """Give every group its share of the learning rate."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group["lr_scale"]
 
 
-def set_weight_decay(optimiser: torch.optim.Optimizer, weight_decay: float) -> None:
+def set_weight_decay(optimiser: Optimiser, weight_decay: float) -> None:
     """Give the weight decay to every group that has one."""
     for group in optimiser.param_groups:
         if group["decays"]:
@@ -84,12 +95,12 @@ def _depth(name: str, layers: int) -> int:
 FILE_NAME = "optimiser.safetensors"
 
 
-def optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer, keeps: bool = True) -> dict[str, Tensor]:
+def optimiser_tensors(module: nn.Module, optimiser: Optimiser, keeps: bool = True) -> dict[str, Tensor]:
     """Return the state of every parameter as "name/key"; all processes have to ask, those that do not keep get nothing.
 
     Args:
         module: What is trained.
-        optimiser: Its AdamW.
+        optimiser: Its optimiser.
         keeps: Whether this process wants it.
     """
     tensors: dict[str, Tensor] = {}
@@ -99,13 +110,13 @@ def optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer, keeps
     return tensors
 
 
-def restore_optimiser(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def restore_optimiser(path: Path, module: nn.Module, optimiser: Optimiser) -> None:
     """Fill the optimiser from a checkpoint; every process takes its part.
 
     Raises:
-        CheckpointError: If the state is missing, damaged, or that of another model.
+        CheckpointError: If the state is missing, damaged, or that of another model or optimiser.
     """
-    tensors = read_safetensors(path / FILE_NAME)
+    tensors, wanted = read_safetensors(path / FILE_NAME), _wanted(optimiser)
     for name, parameter in module.named_parameters():
         prefix = name + "/"
         moments = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
@@ -113,6 +124,11 @@ def restore_optimiser(path: Path, module: nn.Module, optimiser: torch.optim.Opti
             if parameter.requires_grad:
                 raise CheckpointError(f"{path / FILE_NAME} has no state for {name}; it belongs to another model")
             continue
+        if parameter in wanted and moments.keys() != wanted[parameter]:
+            raise CheckpointError(
+                f"{path / FILE_NAME} has {sorted(moments)} for {name}; expected {sorted(wanted[parameter])}: it was "
+                "made with another optim.name; bring that back, or start again in another run.output"
+            )
         for key, tensor in moments.items():
             if key != "step" and tensor.shape != parameter.shape:
                 raise CheckpointError(
@@ -126,6 +142,15 @@ def restore_optimiser(path: Path, module: nn.Module, optimiser: torch.optim.Opti
             else placed_like(tensor, parameter)
             for key, tensor in moments.items()
         }
+
+
+def _wanted(optimiser: Optimiser) -> dict[Tensor, set[str]]:
+    """Return the names in the state of every parameter: those of Muon, which has a momentum, or of AdamW."""
+    found: dict[Tensor, set[str]] = {}
+    for group in optimiser.param_groups:
+        names = {"momentum_buffer"} if "momentum" in group else {"step", "exp_avg", "exp_avg_sq"}
+        found |= dict.fromkeys(group["params"], names)
+    return found
 
 
 Tensors = Mapping[str, Tensor]

@@ -13,6 +13,7 @@ from beit.data import BrokenPictures
 from beit.engine.hooks import EarlyStop, GalleryHook, Hook
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
+from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
 from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.sharding import check_sharding
@@ -58,6 +59,7 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
     """
     settings = task.settings
     check_sharding(settings.run, settings.train)
+    check_muon(settings.optim, settings.run)
     task.accelerator = make_accelerator(settings.run)
     task.world = task.accelerator.num_processes if world is None else world
     with task.accelerator.local_main_process_first():  # it leaves the index of the collection to the others

@@ -28,7 +28,7 @@ from accelerate import Accelerator
 
 from beit.errors import ConfigError
 from beit.files import discard_leftovers, read_json, read_yaml, write_json, write_text
-from beit.settings.groups import RunSettings
+from beit.settings.groups import FolderSettings
 from beit.settings.recipe import defaults, plain, resolved_recipe
 
 _SEEN_WITHIN = 10.0  # seconds
@@ -98,7 +98,7 @@ class RunFolder:
         write_json(self.result, result)
 
 
-def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> RunFolder:
+def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator) -> RunFolder:
     """Return the folder of a run, new or to be continued, with its recipe written; one process writes.
 
     Raises:
@@ -108,7 +108,7 @@ def open_run_folder(job: Any, run: RunSettings, accelerator: Accelerator) -> Run
     folder = RunFolder(run.output)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            _prepare(folder, job, run)
+            prepare_run_folder(job, run)
         elif not _appears(folder.recipe):
             raise ConfigError(
                 f"process {accelerator.process_index} does not see {folder.recipe.absolute()}, which process 0 has "
@@ -127,7 +127,14 @@ def _appears(path: Path) -> bool:
     return True
 
 
-def _prepare(folder: RunFolder, job: Any, run: RunSettings) -> None:
+def prepare_run_folder(job: Any, run: FolderSettings) -> RunFolder:
+    """Return the folder of a run of one process, new or to be continued, with its recipe written.
+
+    Raises:
+        ConfigError: If the folder holds another run, or one that may not be continued.
+        StorageError: If the recipe cannot be written.
+    """
+    folder = RunFolder(run.output)
     if folder.recipe.exists():
         if not run.resume:
             raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
@@ -138,6 +145,7 @@ def _prepare(folder: RunFolder, job: Any, run: RunSettings) -> None:
     discard_leftovers(folder.path)
     discard_leftovers(folder.checkpoints)
     write_text(folder.recipe, resolved_recipe(job))
+    return folder
 
 
 def _is_unfinished_recipe(path: Path) -> bool:

@@ -58,6 +58,10 @@ def open_run(path: str | Path) -> RunFolder:
     """
     folder = RunFolder(path)
     if folder.recipe.exists():
+        if "train" not in folder.read_recipe():
+            raise ConfigError(
+                f"{path} holds a k-means tokenizer, which takes no steps to watch; look at its report.html"
+            )
         return folder
     if not folder.path.exists():
         raise ConfigError(f"{path} does not exist; name a run folder, the run.output of a training")

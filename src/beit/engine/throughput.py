@@ -11,12 +11,14 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from beit.engine.muon import is_hidden_matrix
 from beit.models_torch import kernels
 from beit.models_torch.device import wait_for
 
 _GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
 _GEMM_ROUNDS = 5
-_ADAM = 4 * 4  # bytes per trained parameter, in float32: the weight, its gradient, two moments
+# bytes per trained parameter, in float32: the weight, its gradient, and two moments, or one
+_ADAMW, _MUON = 4 * 4, 3 * 4
 
 
 def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -49,9 +51,18 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def state_bytes(model: nn.Module) -> int:
-    """Return the bytes that the weights of a model, their gradients and the moments of AdamW take."""
-    return _ADAM * sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+def state_bytes(model: nn.Module, muon: bool = False) -> int:
+    """Return the bytes that the weights of a model, their gradients and the moments of its optimiser take.
+
+    Args:
+        model: Any.
+        muon: Whether its hidden matrices are Muon's, which keeps one moment instead of two.
+    """
+    learnt = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return sum(
+        parameter.numel() * (_MUON if muon and is_hidden_matrix(name, parameter) else _ADAMW)
+        for name, parameter in learnt
+    )
 
 
 Item = TypeVar("Item")

@@ -38,7 +38,7 @@ class TorchBackend:
     Attributes:
         start: Finished steps.
         module: Called in a step, on all processes.
-        optimiser: AdamW over the parameters that this process holds.
+        optimiser: The optimiser of the parameters that this process holds.
         average: The moving average, if one is kept.
         stream: Number of the random stream that the module draws from.
     """

@@ -19,8 +19,8 @@ InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, config=STRICT)
-class RunSettings:
-    """Run folder, seed, device, precision and checkpoints."""
+class FolderSettings:
+    """Run folder and seed."""
 
     output: str = "runs/run"
     """Run folder: recipe, metrics, checkpoints, model and report."""
@@ -30,6 +30,12 @@ class RunSettings:
     """Continue although settings differ from those the run was started with; they are named."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunSettings(FolderSettings):
+    """Run folder, seed, device, precision and checkpoints."""
+
     framework: Literal["torch", "jax"] = "torch"
     """Framework of the training steps. jax (extra `flax`): pre-training and fine-tuning, over all of its devices."""
     device: Device = "auto"
@@ -145,8 +151,10 @@ class ModelSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class OptimSettings:
-    """AdamW and its learning rate: linear warm-up, then a decline."""
+    """Optimiser and its learning rate: linear warm-up, then a decline."""
 
+    name: Literal["adamw", "muon"] = "adamw"
+    """Optimiser; muon takes the weight matrices of the encoder's layers, AdamW everything else, at the same rates."""
     lr: float = Field(default=1.5e-3, gt=0)
     """Peak learning rate."""
     min_lr: float = Field(default=1e-5, ge=0)

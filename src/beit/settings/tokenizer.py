@@ -14,6 +14,7 @@ from beit.settings.groups import (
     DataSettings,
     Device,
     EarlyStopSettings,
+    FolderSettings,
     OptimSettings,
     PictureSettings,
     RunSettings,
@@ -168,6 +169,60 @@ class DistillJob:
     """Length"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClusteringRunSettings(FolderSettings):
+    """Run folder, seed and device."""
+
+    device: Device = "auto"
+    """Device to measure on; auto takes a GPU if there is one. The clusters are fitted on the CPU."""
+    report: bool = True
+    """Write report.html at the end."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClusteredTokenizerSettings:
+    """The size of a k-means tokenizer."""
+
+    vocab_size: int = Field(default=8192, ge=2)
+    """Visual tokens in the codebook: clusters."""
+    patch_size: int = Field(default=16, ge=1)
+    """Side of the patch that a token stands for, in pixels."""
+    window: int | None = Field(default=None, ge=1)
+    """Side of what a token is computed from, in pixels, with the patch in its middle; null: the patch alone."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClusteringSettings:
+    """Windows to cluster, and the clustering."""
+
+    windows: int = Field(default=200_000, ge=2)
+    """Most windows, drawn evenly from the pictures; they lie in memory three times."""
+    whitening_eps: float = Field(default=0.1, gt=0)
+    """Regulariser of the whitening: more of it smooths the codes."""
+    epochs: int = Field(default=10, ge=1)
+    """Most passes over the windows; it stops before when batches no longer gain."""
+    batch_size: int = Field(default=4096, ge=1)
+    """Windows per step."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClusterJob:
+    """Fit a k-means tokenizer: its tokens are clusters of whitened patches, found without a network."""
+
+    data: DataSettings
+    """Data"""
+    run: ClusteringRunSettings = field(default_factory=lambda: ClusteringRunSettings(output="runs/kmeans"))
+    """Run"""
+    augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(color_jitter=0.0))
+    """Augmentation"""
+    image_size: int = Field(default=224, ge=1)
+    """Side of the tokenizer's input, in pixels."""
+    model: ClusteredTokenizerSettings = field(default_factory=ClusteredTokenizerSettings)
+    """Tokenizer"""
+    clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
+    """Clustering"""
 
 
 @dataclass(frozen=True, config=STRICT)

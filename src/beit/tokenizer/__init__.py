@@ -1,4 +1,4 @@
-"""Visual tokenizers: images to visual tokens, and back where a decoder paints pixels (discrete VAE, VQ-KD)."""
+"""Visual tokenizers: images to visual tokens, and back where pixels are painted (discrete VAE, VQ-KD, k-means)."""
 
 from beit.tokenizer.config import DiscreteVAEConfig
 from beit.tokenizer.encoding import (
@@ -9,6 +9,9 @@ from beit.tokenizer.encoding import (
     count_tokens,
     hide_patches,
 )
+from beit.tokenizer.kmeans import KMeansTokenizer, picture_windows
+from beit.tokenizer.kmeans_config import KMeansConfig
+from beit.tokenizer.kmeans_fit import fit_kmeans
 from beit.tokenizer.loading import Tokenizer, load_tokenizer, tokenizer_fingerprint
 from beit.tokenizer.model import DiscreteVAE, map_pixels, unmap_pixels
 from beit.tokenizer.protocol import VisualTokenizer
@@ -20,6 +23,8 @@ __all__ = [
     "CodebookUsage",
     "DiscreteVAE",
     "DiscreteVAEConfig",
+    "KMeansConfig",
+    "KMeansTokenizer",
     "TokenEncoder",
     "Tokenizer",
     "VQKDConfig",
@@ -28,9 +33,11 @@ __all__ = [
     "completed_tokens",
     "count_tokens",
     "distillation_loss",
+    "fit_kmeans",
     "hide_patches",
     "load_tokenizer",
     "map_pixels",
+    "picture_windows",
     "tokenizer_fingerprint",
     "unmap_pixels",
 ]

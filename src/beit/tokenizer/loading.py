@@ -16,16 +16,20 @@ from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.tokenizer.config import MODEL_TYPE as DISCRETE_VAE
 from beit.tokenizer.files import read_model_type
+from beit.tokenizer.kmeans import KMeansTokenizer
+from beit.tokenizer.kmeans_config import MODEL_TYPE as KMEANS
 from beit.tokenizer.model import DiscreteVAE
 from beit.tokenizer.protocol import VisualTokenizer
 from beit.tokenizer.vq_kd import VQKD
 from beit.tokenizer.vq_kd_config import MODEL_TYPE as VQ_KD
 from beit.weights import locate_dalle, locate_vqkd
 
-Tokenizer = DiscreteVAE | VQKD
+Tokenizer = DiscreteVAE | KMeansTokenizer | VQKD
 
 # options that do not change the tokens of given pixels
 _IMMATERIAL = {"has_decoder", "decoder_input_size", "decoder_layers", "teacher_size", "image_size"}
+# beginnings of the names of tensors that do not either
+_UNSEEN = ("decoder.", "to_features.", "quantiser.cluster_size", "patches")
 
 
 def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokenizer:
@@ -41,7 +45,7 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
         CheckpointError: If its weights are missing, damaged, unsafe, or do not fit.
     """
     hub = hub or HubOptions()
-    kinds = {DISCRETE_VAE: DiscreteVAE, VQ_KD: VQKD}
+    kinds: dict[str, type[Tokenizer]] = {DISCRETE_VAE: DiscreteVAE, VQ_KD: VQKD, KMEANS: KMeansTokenizer}
     if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in kinds:
         return kinds[kind].from_pretrained(source)
     if locate_dalle(source, hub) is not None:
@@ -60,17 +64,13 @@ def tokenizer_fingerprint(tokenizer: VisualTokenizer) -> str:
 
     Of a tokenizer of another kind it is made of its class, its two numbers, and its tensors if it is a torch module.
     """
-    if not isinstance(tokenizer, DiscreteVAE | VQKD):
+    if not isinstance(tokenizer, Tokenizer):
         tensors = tokenizer.state_dict() if isinstance(tokenizer, nn.Module) else {}
         about = f"{type(tokenizer).__qualname__} {tokenizer.vocab_size} {tokenizer.stride}"
         return tensors_fingerprint(tensors, about)
     saved = tokenizer.saved_tensors() if isinstance(tokenizer, VQKD) else tokenizer.state_dict()
     options = {name: value for name, value in asdict(tokenizer.config).items() if name not in _IMMATERIAL}
-    tensors = {
-        name: tensor
-        for name, tensor in saved.items()
-        if not name.startswith(("decoder.", "to_features.", "quantiser.cluster_size"))
-    }
+    tensors = {name: tensor for name, tensor in saved.items() if not name.startswith(_UNSEEN)}
     return tensors_fingerprint(tensors, json.dumps(options, sort_keys=True))
 
 

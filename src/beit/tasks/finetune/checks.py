@@ -88,6 +88,11 @@ def check_settings(job: FinetuneJob, kind: ProblemType, classes: int, world: int
 def _check_parts(job: FinetuneJob) -> None:
     if job.lora.rank is not None and job.freeze == "encoder":
         raise ConfigError("lora.rank is set and freeze is 'encoder'; choose one: a probe or an adaptation")
+    if job.optim.name == "muon" and (job.lora.rank is not None or job.freeze == "encoder"):
+        raise ConfigError(
+            "optim.name is muon, which updates the weight matrices of the encoder, and lora.rank or freeze: encoder "
+            "keeps them as they are; set optim.name to adamw"
+        )
     if job.checkpoint is None and (job.lora.rank is not None or job.freeze == "encoder" or job.head == "keep"):
         raise ConfigError(
             "freeze: encoder, lora.rank or head: keep is set without a checkpoint; name a pre-trained model with "

@@ -19,6 +19,7 @@ from beit.settings.inputs import open_pictures
 from beit.settings.model import check_same_shape, model_config, training_options
 from beit.settings.pretrain import AggregationSettings, MaskSettings, PretrainJob
 from beit.settings.tokenizer import TokenizerJob
+from beit.tasks.tokenizer.dvae import check_optimiser
 from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer import DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 from beit.tokenizer.config import check_side
@@ -83,14 +84,15 @@ def tokenizer_job(job: PretrainJob, grid: Grid, output: Path) -> TokenizerJob:
     )
 
 
-def check_tokenizer_sharding(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
-    """Refuse to compile a tokenizer that is trained first and divided over processes.
+def check_tokenizer_training(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
+    """Refuse to train a tokenizer first that is compiled and divided over processes, or by Muon.
 
     Raises:
         ConfigError: Naming the settings.
     """
     if tokenizer is None and job.tokenizer.path is None:
         check_sharding(job.run, job.tokenizer.train, "tokenizer.")
+        check_optimiser(job.tokenizer.optim, "tokenizer.")
 
 
 def check_lengths(job: PretrainJob, tokenizer: VisualTokenizer | None, pictures: int, world: int) -> None:

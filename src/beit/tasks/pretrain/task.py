@@ -31,7 +31,7 @@ from beit.tasks.pretrain.start import (
     check_lengths,
     check_one_tokenizer,
     check_tokenizer,
-    check_tokenizer_sharding,
+    check_tokenizer_training,
     checkpoint_model,
     mask_plan,
     starting_config,
@@ -85,7 +85,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         self.mask = mask_plan(settings.mask, patch_grid(self.config.image_size, self.config.patch_size))
         check_aggregation(settings.aggregation, self.config)
         check_one_tokenizer(settings, tokenizer)
-        check_tokenizer_sharding(settings, tokenizer)
+        check_tokenizer_training(settings, tokenizer)
         if settings.tokenizer.path is not None:
             tokenizer = load_tokenizer(settings.tokenizer.path)
         self.tokenizer = tokenizer

@@ -1,1 +1,1 @@
-"""Training of tokenizers: the discrete VAE and VQ-KD."""
+"""Training of tokenizers: the discrete VAE, VQ-KD and k-means."""

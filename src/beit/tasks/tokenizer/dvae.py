@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.schedule import cosine
+from beit.errors import ConfigError
+from beit.settings.groups import OptimSettings
 from beit.settings.tokenizer import CodebookLossSettings, TokenizerJob
 from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
@@ -67,10 +69,23 @@ class DiscreteVAETask(TokenizerTask[TokenizerJob, DiscreteVAELoss]):
         super().__init__(settings)
         self._config = DiscreteVAEConfig(**asdict(settings.codebook), image_size=settings.image_size)
         check_side(settings.image_size, self._config.patch_size)
+        check_optimiser(settings.optim)
 
     def build(self) -> DiscreteVAELoss:
         """Return the loss over a tokenizer with random weights."""
         return DiscreteVAELoss(DiscreteVAE(self._config), self.settings.loss)
+
+
+def check_optimiser(optim: OptimSettings, prefix: str = "") -> None:
+    """Refuse Muon, which is for matrices: the weights of a discrete VAE are kernels of convolutions.
+
+    Raises:
+        ConfigError: Naming the setting; `prefix` stands before it.
+    """
+    if optim.name == "muon":
+        raise ConfigError(
+            f"{prefix}optim.name is muon, and a discrete VAE has convolutions only; set {prefix}optim.name to adamw"
+        )
 
 
 def train_tokenizer(job: TokenizerJob) -> RunFolder:
