@@ -105,7 +105,7 @@ HELD_ELSEWHERE = [
     ("models_flax", "tree", "models_flax/test_loading.py", "trees are what is loaded"),
     (
         "models_torch",
-        "backbone base classification device embeddings encoder feature_pyramid labels layers "
+        "backbone base classification embeddings encoder feature_pyramid labels layers "
         "masked_image_modeling model pretrained segmentation upernet",
         "models_torch/test_models.py",
         "one body over every model, beside the recorded cases of parity",

@@ -238,7 +238,7 @@ def test_a_fine_tuning_tells_its_cost_too(tmp_path):
     done = beit(*command, "--data.val_share=0.02")
     assert done.returncode == 0, done.stderr
     assert re.search(r" \d\d pictures\nso few that each counts \d\.\d%: hold out more", done.stdout)
-    assert re.search(rf"fine-tuning: {parameters} parameters, [\d,]+ pictures, 6 steps of 32\n", done.stdout)
+    assert re.search(rf"fine-tuning: {parameters} parameters, [\d,]+ pictures, 6 steps of 32 in fp32\n", done.stdout)
     assert "fine-tuning: step 1/6 " in done.stdout  # a log shows at once that it works
 
 

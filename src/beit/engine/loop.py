@@ -156,9 +156,10 @@ class _Loop:
 
     def _title(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.task.model.parameters())
+        precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
         return (
             f"{self.task.title}: {parameters:,} parameters, {len(self.task.dataset):,} pictures, "
-            f"{self.schedule.steps - self.start:,} steps of {self.settings.train.batch_size}"
+            f"{self.schedule.steps - self.start:,} steps of {self.settings.train.batch_size} in {precision}"
         )
 
     def _note_broken(self, together: bool) -> None:

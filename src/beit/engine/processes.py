@@ -20,7 +20,7 @@ from beit.data import ImageSource, list_shards
 from beit.engine.failure_detection import Outcome, Peers
 from beit.engine.run_folder import RunFolder
 from beit.errors import BeitError, ConfigError, DataError, RunPaused
-from beit.models_torch.device import pick_device, pick_precision
+from beit.models_torch.device import pick_device, pick_training_precision
 from beit.settings.groups import RunSettings
 
 
@@ -88,14 +88,18 @@ def _ignore_sigterm() -> None:
 _LONGEST_WAIT = timedelta(hours=2)  # the others wait while the first process measures
 
 
-def make_accelerator(run: RunSettings) -> Accelerator:
+def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
     """Return the accelerator for a run; `torchrun` or `accelerate launch` decide the number of processes.
+
+    Args:
+        run: The settings.
+        width: Of the model's hidden layers, for the precision "auto" on a CPU; None: fp32.
 
     Raises:
         ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
     """
     device = pick_device(run.device)
-    on_cpu, bf16 = device.type == "cpu", pick_precision(run.precision, device) == "bf16"
+    on_cpu, bf16 = device.type == "cpu", pick_training_precision(run.precision, device, width) == "bf16"
     try:
         patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
         accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])

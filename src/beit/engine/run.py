@@ -15,7 +15,7 @@ from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
-from beit.engine.run_folder import RunFolder, open_run_folder
+from beit.engine.run_folder import RunFolder, as_before, open_run_folder, resolved
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
 from beit.files import atomic_folder
@@ -39,9 +39,10 @@ def run(kind: Callable[..., Task[S, Any]], settings: S, **parts: Any) -> RunFold
         DataError: If the pictures are unusable.
     """
     with one_run(settings.run.output):
+        settings = as_before(settings)
         task = start(kind(settings, **parts))
         task.inspect()
-        folder = open_run_folder(settings, settings.run, task.accelerator)
+        folder = open_run_folder(resolved(settings, task.accelerator), settings.run, task.accelerator)
         if not folder.finished:
             note_shards(task.accelerator, folder.broken, task.sources.train, task.sources.val)
             _first_stage(task, folder)
@@ -60,7 +61,7 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
     settings = task.settings
     check_sharding(settings.run, settings.train)
     check_muon(settings.optim, settings.run)
-    task.accelerator = make_accelerator(settings.run)
+    task.accelerator = make_accelerator(settings.run, task.width)
     task.world = task.accelerator.num_processes if world is None else world
     with task.accelerator.local_main_process_first():  # it leaves the index of the collection to the others
         task.sources = task.open()

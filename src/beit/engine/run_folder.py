@@ -19,9 +19,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from accelerate import Accelerator
@@ -96,6 +96,32 @@ class RunFolder:
     def write_result(self, result: Mapping[str, float]) -> None:
         """Mark the run as finished."""
         write_json(self.result, result)
+
+
+Settings = TypeVar("Settings", bound=Any)
+
+
+def as_before(settings: Settings) -> Settings:
+    """Return the settings of a run with the precision that it was begun with, if "auto" chose it then.
+
+    Raises:
+        ConfigError: If the recipe in the run folder is damaged.
+    """
+    folder = RunFolder(settings.run.output)
+    if settings.run.precision != "auto" or not folder.recipe.exists():
+        return settings
+    before = folder.read_recipe().get("run")
+    chosen = before.get("precision") if isinstance(before, dict) else None
+    return _in_precision(settings, chosen) if chosen in ("fp32", "bf16") else settings
+
+
+def resolved(settings: Settings, accelerator: Accelerator) -> Settings:
+    """Return the settings with the precision that "auto" chose."""
+    return _in_precision(settings, "bf16" if accelerator.mixed_precision == "bf16" else "fp32")
+
+
+def _in_precision(settings: Settings, precision: str) -> Settings:
+    return replace(settings, run=replace(settings.run, precision=precision))
 
 
 def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator) -> RunFolder:

@@ -110,6 +110,7 @@ class Task(ABC, Generic[S, M]):
         curves: Charts of the report: title, and the metrics in it.
         preparing: What `prepare` does in a step, for a forecast.
         preparing_hint: How to spend less time on it; empty if there is no way.
+        width: Of the model's hidden layers, by which the precision "auto" is chosen on a CPU; None: fp32 there.
         settings: Settings of the task.
         accelerator: Device and processes, set before the pictures are opened.
         world: Processes of the run.
@@ -124,6 +125,7 @@ class Task(ABC, Generic[S, M]):
 
     preparing: ClassVar[str] = "prepares the batch"
     preparing_hint: ClassVar[str] = ""
+    width: int | None = None
 
     accelerator: Accelerator
     world: int

@@ -41,7 +41,7 @@ class RunSettings(FolderSettings):
     device: Device = "auto"
     """Device to compute on; auto takes a GPU if there is one."""
     precision: TrainingPrecision = "auto"
-    """Precision of the computation; auto takes bf16 on a GPU that supports it, else fp32."""
+    """Precision of the computation; auto: bf16 on a GPU that supports it, on a CPU what is faster there, else fp32."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
     log_every: int = Field(default=10, ge=1)

@@ -41,6 +41,11 @@ def model_config(settings: ModelSettings, **options: Any) -> BeitConfig:
     return preset(settings.size or DEFAULT_SIZE, **{**given, **training_options(settings), **options, **positions})
 
 
+def hidden_width(settings: ModelSettings) -> int:
+    """Return the width of the encoder as far as the settings say it: of their size, whatever a checkpoint has."""
+    return settings.hidden_size or SIZES[settings.size or DEFAULT_SIZE]["hidden_size"]
+
+
 def training_options(settings: ModelSettings) -> dict[str, float]:
     """Return the options that do not change what a checkpoint holds."""
     return {name: getattr(settings, name) for name in _DROPPED}

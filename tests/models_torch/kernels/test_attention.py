@@ -77,3 +77,24 @@ def test_scores_are_not_kept():
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda x: x):
         layer(torch.randn(5, 37, 32), Positions(grid, position_index(grid)))
     assert max(kept) < 5 * 4 * 37 * 37
+
+
+def test_a_training_in_bf16_keeps_no_scores_either():
+    """Under autocast queries, keys and values come in bf16; the gradients are those of float32, to its precision."""
+    grid = Grid(6, 6)
+    torch.manual_seed(0)
+    layer, tokens, kept = SelfAttention(32, 4, grid), torch.randn(5, 37, 32), []
+    torch.nn.init.normal_(layer.relative_position_bias.relative_position_bias_table)
+
+    def gradients(half):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            context, _ = layer(tokens, Positions(grid, position_index(grid)))
+        grad = torch.randn(context.shape, generator=torch.Generator().manual_seed(1))
+        return torch.autograd.grad(context.float(), tuple(layer.parameters()), grad)
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda x: x):
+        ours = gradients(half=True)
+    assert max(kept) < 5 * 4 * 37 * 37
+    for one, other in zip(ours, gradients(half=False), strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() <= 2e-2 * other.norm()

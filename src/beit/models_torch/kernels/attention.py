@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from beit.models_torch.kernels.choice import eager_float32
+from beit.models_torch.kernels.choice import eager
 from beit.models_torch.kernels.gradients import plain_gradients
 
 _SCORES_AT_ONCE = 2**18  # a thread: 1 MB of float32, which stays in a processor's cache between the passes over it
@@ -64,7 +64,12 @@ def _joined(context_BHSd: Tensor) -> Tensor:
 
 def _has_no_fused_gradient(query_BSD: Tensor, bias_1HSS: Tensor) -> bool:
     """Return whether the fused kernel lacks the gradient of the bias; those of GPUs have it."""
-    return bias_1HSS.requires_grad and query_BSD.device.type == "cpu" and eager_float32(query_BSD, bias_1HSS)
+    return (
+        bias_1HSS.requires_grad
+        and eager(query_BSD, bias_1HSS)
+        and query_BSD.device.type == "cpu"
+        and query_BSD.dtype in (torch.float32, torch.bfloat16)
+    )
 
 
 def _explicit(

@@ -37,10 +37,18 @@ def _hooks_on_all_modules() -> bool:
 
 
 def eager_float32(*tensors: Tensor | None) -> bool:
-    """Return whether all tensors are plain float32 and execution is eager.
+    """Return whether `eager` holds, all tensors are float32 and autocast, which has its own precision, is off."""
+    if not eager(*tensors):  # first: what follows would stop a compiler
+        return False
+    present = [tensor for tensor in tensors if tensor is not None]
+    return all(tensor.dtype == torch.float32 for tensor in present) and not autocasts(present[0].device)
 
-    Compilers and exporters have passes of their own, autocast has its precision, and transforms of functions, such as
-    `torch.func.vmap`, want the plain operations.
+
+def eager(*tensors: Tensor | None) -> bool:
+    """Return whether all tensors are plain ones with values, and execution is eager.
+
+    Compilers and exporters have passes of their own, and transforms of functions, such as `torch.func.vmap`, want the
+    plain operations.
     """
     if torch.compiler.is_compiling():
         return False
@@ -49,12 +57,7 @@ def eager_float32(*tensors: Tensor | None) -> bool:
     if torch._C._are_functorch_transforms_active():  # pyright: ignore
         return False
     present = [tensor for tensor in tensors if tensor is not None]
-    device = present[0].device
-    return (
-        device.type != "meta"  # there is nothing to compute
-        and not autocasts(device)
-        and all(type(tensor) in (Tensor, nn.Parameter) and tensor.dtype == torch.float32 for tensor in present)
-    )
+    return all(type(tensor) in (Tensor, nn.Parameter) and tensor.device.type != "meta" for tensor in present)
 
 
 def autocasts(device: torch.device) -> bool:

@@ -24,6 +24,7 @@ from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
 from beit.settings.finetune import FinetuneJob
 from beit.settings.inputs import Sources, augmentation, open_sources, preprocessing
+from beit.settings.model import hidden_width
 from beit.tasks.finetune.checks import check_labels, check_settings, label_identity
 from beit.tasks.finetune.lora import adapt, load_adapter, merged_state, save_adapter
 from beit.tasks.finetune.loss import FinetuneLoss, Targets, balanced_weights
@@ -40,6 +41,10 @@ class FinetuneTask(Task[FinetuneJob, FinetuneLoss]):
         "Held-out error": ["held_out_error"],
         "Learning rate": ["lr"],
     }
+
+    def __init__(self, settings: FinetuneJob) -> None:
+        super().__init__(settings)
+        self.width = hidden_width(settings.model)
 
     def open(self) -> Sources:
         """Open the pictures; every class is held out in the same share."""

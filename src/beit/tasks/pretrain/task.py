@@ -82,6 +82,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def __init__(self, settings: PretrainJob, tokenizer: VisualTokenizer | None = None) -> None:
         super().__init__(settings)
         self.config = starting_config(settings)
+        self.width = self.config.hidden_size
         self.mask = mask_plan(settings.mask, patch_grid(self.config.image_size, self.config.patch_size))
         check_aggregation(settings.aggregation, self.config)
         check_one_tokenizer(settings, tokenizer)

@@ -22,6 +22,7 @@ from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.scene import SceneInference
 from beit.reports.report import Section
 from beit.settings.inputs import Sources, preprocessing
+from beit.settings.model import hidden_width
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import SegmentJob
 from beit.tasks.segment.class_weights import check_weights, class_weights
@@ -42,6 +43,10 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
         "1 - mean IoU of held-out scenes": ["held_out_error"],
     }
     _counts: PixelCounts | None = None  # a forecast does without
+
+    def __init__(self, settings: SegmentJob) -> None:
+        super().__init__(settings)
+        self.width = hidden_width(settings.model)
 
     def open(self) -> Sources:
         """Open pictures and label maps."""

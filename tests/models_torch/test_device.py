@@ -1,0 +1,63 @@
+"""Devices and precisions by name; on a CPU the precision of a training is timed."""
+
+import logging
+
+import pytest
+import torch
+
+from beit.errors import ConfigError
+from beit.models_torch import device as module
+from beit.models_torch.device import pick_device, pick_precision, pick_training_precision
+from beit.models_torch.kernels.fastest import FastestWays
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def faster(monkeypatch):
+    """Make one precision the faster one."""
+
+    def become(precision):
+        ways = FastestWays()
+        monkeypatch.setattr(ways, "way", lambda name, ways, operands: precision)
+        monkeypatch.setattr(module, "FASTEST", ways)
+
+    return become
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_auto_is_what_is_faster(faster, precision):
+    faster(precision)
+    assert pick_training_precision("auto", CPU, 192) == precision
+    assert pick_training_precision("auto", CPU, None) == "fp32"
+    assert pick_precision("auto", CPU) == "fp32"
+
+
+def test_a_slow_choice_is_kept_and_warned_of(faster, caplog):
+    faster("fp32")
+    with caplog.at_level(logging.WARNING):
+        assert pick_training_precision("bf16", CPU, 192) == "bf16"
+    assert "slower than fp32 on this processor; try auto" in caplog.text
+    caplog.clear()
+    faster("bf16")
+    pick_training_precision("bf16", CPU, 192)
+    pick_training_precision("fp32", CPU, 192)
+    assert caplog.text == ""
+
+
+def test_both_precisions_are_really_timed(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    ways = FastestWays()
+    monkeypatch.setattr(module, "FASTEST", ways)
+    chosen = pick_training_precision("auto", CPU, 64)
+    ((name, seconds),) = ways.timed().items()
+    assert "width 64" in name
+    assert chosen == min(seconds, key=seconds.get)
+    assert min(seconds.values()) > 0
+
+
+def test_names_that_are_none():
+    with pytest.raises(ConfigError, match="precision is 'half'; expected one of auto, fp32, bf16, fp16"):
+        pick_training_precision("half", CPU, 192)
+    with pytest.raises(ConfigError, match="device is 'gpu'; expected auto, cpu or cuda"):
+        pick_device("gpu")
