@@ -45,6 +45,7 @@ HELD_ELSEWHERE = [
         "evaluation/classification/test_evaluate.py",
         "steps of one evaluation",
     ),
+    ("evaluation/features", "checks", "evaluation/features/test_neighbours.py", "every measurement asks them"),
     (
         "evaluation/classification",
         "label_sections",
