@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     MODEL = 4
     WINDOW = 5
     MIX = 6
+    SAMPLE = 7
 
 
 def generator(seed: int, purpose: Purpose, *position: int) -> np.random.Generator:

@@ -22,6 +22,8 @@ from beit.reports.charts import Level, Line, confusion_chart, curve_chart
 
 Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]
 WORDS = {
+    "knn": "kNN accuracy, best layer",
+    "ridge": "ridge probe accuracy, best layer",
     "frequency_loss": "loss of always predicting the token frequencies",
     "frequency_accuracy": "accuracy of always predicting the most frequent token",
     "top5_accuracy": "top-5 accuracy",
@@ -86,7 +88,8 @@ def curves_section(
         points = sum(name in line for line in lines for name in names)
         if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
             continue
-        chart = curve_chart(lines, title, names, (levels or {}).get(title))
+        level = (levels or {}).get(title)
+        chart = curve_chart(lines, title, names, [] if level is None else [level])
         section.charts.append(chart_figure(chart, title))
     return section
 
