@@ -22,8 +22,6 @@ from beit.reports.charts import Level, Line, confusion_chart, curve_chart
 
 Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]
 WORDS = {
-    "knn": "kNN accuracy, best layer",
-    "ridge": "ridge probe accuracy, best layer",
     "frequency_loss": "loss of always predicting the token frequencies",
     "frequency_accuracy": "accuracy of always predicting the most frequent token",
     "top5_accuracy": "top-5 accuracy",
