@@ -60,7 +60,7 @@ def tokens(run):
 
 def test_every_layer_is_measured_beside_raw_pixels_and_random_weights(run):
     measured = [0, 10, 20, 30]
-    steps = {split: [line["step"] for line in lines_of(run, split) if "rankme" in line]
+    steps = {split: [line["step"] for line in lines_of(run, split) if "ridge" in line]
              for split in ("pixels", "layer_1", "layer_2", "val")}  # fmt: skip
     assert steps == {"pixels": [0], **dict.fromkeys(["layer_1", "layer_2", "val"], measured)}
     (pixels,) = lines_of(run, "pixels")
@@ -71,7 +71,6 @@ def test_every_layer_is_measured_beside_raw_pixels_and_random_weights(run):
         assert best["knn"] == max(layer["knn"] for layer in layers)
         assert layers[best["ridge_layer"] - 1]["ridge"] == best["ridge"]
         assert all(layer.keys() >= LABELLED and layer["rankme"] >= 1 for layer in layers)
-    assert next(line for line in monitored(run) if line["split"] == "val")["target_perplexity"] > 2
     trained = lines_of(run, "train")
     assert all(1 <= line[name] <= 32 for line in trained for name in ("target_perplexity", "prediction_perplexity"))
 
@@ -79,10 +78,10 @@ def test_every_layer_is_measured_beside_raw_pixels_and_random_weights(run):
 def test_they_are_shown_wherever_a_run_is(whole, capsys):
     run, output = whole
     last = [line for line in monitored(run) if line["split"] == "val"][-1]
-    shown = f"kNN {100 * last['knn']:.1f} % (layer {last['knn_layer']})"
+    shown = f"kNN {100 * last['knn']:.1f} % (layer {last['knn_layer']}"
     assert "monitor: raw pixels kNN" in output
     assert "kNN" in next(line for line in output.splitlines() if f"step {STEPS}/{STEPS}" in line)
-    assert f"{shown}, raw pixels" in output
+    assert f"{shown}; raw pixels" in output
     assert main(["watch", str(run), "--once"]) == 0
     assert "kNN accuracy" in capsys.readouterr().out
     page = (run / "report.html").read_text()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beit.reports.quality import described, layer_rows, measurements, quality_section, result_numbers, verdict
+from beit.reports.quality import described, layer_rows, measurements, quality_sections, result_numbers, verdict
 
 
 def best(step, knn, layer, **more):
@@ -17,8 +17,8 @@ def layer(step, number, knn):
 
 
 LINES = [
-    {"step": 0, "split": "pixels", "knn": 0.3, "rankme": 20.0, "position_spread": 0.0},
-    layer(0, 1, 0.2), layer(0, 2, 0.25), best(0, 0.25, 2, target_perplexity=8.0),
+    {"step": 0, "split": "pixels", "knn": 0.3},
+    layer(0, 1, 0.2), layer(0, 2, 0.25), best(0, 0.25, 2),
     {"step": 10, "split": "train", "loss": 1.0},
     layer(10, 1, 0.4), layer(10, 2, 0.35), best(10, 0.4, 1),
     {"step": 10, "split": "val", "loss": 1.0, "pictures": 5},
@@ -45,17 +45,28 @@ def test_the_result_has_the_newest_beside_its_floors():
 @pytest.mark.parametrize(("knn", "words"), [(0.4, "are better than"), (0.3, "are no better than")])
 def test_the_verdict_compares_with_what_needs_no_training(knn, words):
     said = verdict(result_numbers([*LINES[:4], best(10, knn, 1)]))
-    assert f"kNN {100 * knn:.1f} % (layer 1), raw pixels 30.0 %, before training 25.0 %: the features {words}" in said
+    expected = f"kNN {100 * knn:.1f} % (layer 1; raw pixels 30.0 %; before training 25.0 %): the features {words}"
+    assert said.startswith(expected)
     assert verdict({"loss": 1.0, "accuracy": 0.5}) is None
 
 
-def test_the_section_has_all_layers_and_the_curves_with_their_floors():
-    section = quality_section(LINES)
-    assert section.columns == ["after step 10", "kNN", "RankMe", "spread over positions"]
-    assert [row[:2] for row in section.rows] == [
-        ["layer 1", "40.0 % *"], ["layer 2", "35.0 %"], ["raw pixels", "30.0 %"], ["before training", "25.0 %"],
-    ]  # fmt: skip
-    assert [chart.caption for chart in section.charts] == [
+def test_the_verdict_names_the_measure_that_alone_is_better():
+    result = {"knn": 0.2, "knn_layer": 1, "pixels_knn": 0.3, "ridge": 0.4, "ridge_layer": 2, "pixels_ridge": 0.3}
+    assert "the features are better than what needs no training by ridge alone" in verdict(result)
+
+
+def test_the_sections_have_the_curves_with_their_floors_and_all_layers():
+    answer, layers = quality_sections(LINES)
+    assert answer.title == "Is it any good?"
+    assert [chart.caption for chart in answer.charts] == [
         "kNN, best layer", "RankMe, best layer", "Spread over positions, best layer",
     ]  # fmt: skip
-    assert quality_section(LINES[4:5]) is None
+    assert layers.title == "Features of every layer, after step 10"
+    assert layers.columns == ["", "kNN", "RankMe", "spread over positions"]
+    assert layers.rows == [
+        ["layer 1", "40.0 % *", "8.0 *", "50.0 %"],
+        ["layer 2", "35.0 %", "7.0", "50.0 %"],
+        ["raw pixels", "30.0 %", "", ""],
+        ["before training", "25.0 %", "9.0", "50.0 %"],
+    ]
+    assert quality_sections(LINES[4:5]) == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from beit.errors import BeitError, ConfigError
 from beit.evaluation.features.layers import pixel_features
 from beit.evaluation.features.quality import MEASURES, FeatureQuality, Row, best_of
 from beit.files import atomic_folder, write_json
-from beit.reports.quality import SPLIT, described, layer_rows, measurements
+from beit.reports.quality import COMPARED, PIXELS, SPLIT, described, layer_rows, measurements
 from beit.settings.groups import MonitorSettings
 
 FILE_NAME = "features.json"  # beside the model
@@ -95,10 +95,10 @@ class MonitorHook(Hook):
 
     def _look_first(self, metrics: MetricsLog) -> None:
         quality, began = self._quality, time.perf_counter()
-        targets, pixels = self._monitored.targets(quality.bank), quality.measure(pixel_features)[0]
-        metrics.write(0, "pixels", pixels)
+        objection, pixels = self._monitored.objection(quality.bank), quality.measure(pixel_features)[0]
+        metrics.write(0, PIXELS, {name: pixels[name] for name in COMPARED if name in pixels})
         before = time.perf_counter()
-        self._measure(0, metrics, targets.numbers)
+        self._measure(0, metrics)
         now = time.perf_counter()
         self._interval.record(now - before, now - began)
         if quality.unlabelled is not None:
@@ -109,8 +109,8 @@ class MonitorHook(Hook):
                 f"the {len(quality.bank)} training pictures that were looked at are all the same, so there is nothing "
                 "to learn; name other pictures with data.path"
             )
-        if targets.objection is not None:
-            self._stop(targets.objection)
+        if objection is not None:
+            self._stop(objection)
 
     def after_step(self, step: int) -> None:
         """Take the time of the first steps, which decides how often to measure."""
@@ -128,7 +128,7 @@ class MonitorHook(Hook):
         """
         if self._main:
             with _apart():
-                self._measure(step, metrics, {})
+                self._measure(step, metrics)
             self._keep_best()
             self._check_rank()
 
@@ -138,12 +138,12 @@ class MonitorHook(Hook):
         if rows := layer_rows(lines):
             write_json(folder / FILE_NAME, self._file(step, rows), indent=1)
 
-    def _measure(self, step: int, metrics: MetricsLog, more: Mapping[str, float]) -> None:
+    def _measure(self, step: int, metrics: MetricsLog) -> None:
         rows = self._quality.measure(self._monitored.layers)
         for number, row in enumerate(rows, start=1):
             metrics.write(step, f"{SPLIT}{number}", row)
         best = best_of(rows)
-        metrics.write(step, "val", {**best, **more})
+        metrics.write(step, "val", best)
         self._history.append({"step": step, **best})
 
     def _keep_best(self) -> None:

@@ -19,7 +19,7 @@ from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
 from beit.files import atomic_folder
-from beit.reports.quality import quality_section, result_numbers
+from beit.reports.quality import quality_sections, result_numbers
 from beit.reports.report import Section, curves_section, numbers_table, write_report
 from beit.settings.recipe import resolved_recipe
 
@@ -135,8 +135,7 @@ def _conclude(task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery
         if average is not None:
             title = "Held-out pictures, moving average of the weights"
             sections.append(Section(title, table=numbers_table(average.numbers)))
-        if (quality := quality_section(lines)) is not None:
-            sections.insert(0, quality)
+        sections = [*quality_sections(lines), *sections]
         sections.append(curves_section(lines, task.curves, measured.levels))
         if gallery is not None:
             sections.append(gallery.gallery.section())

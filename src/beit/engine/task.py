@@ -101,13 +101,6 @@ class ShownScene(NamedTuple):
     make: Callable[[], Scene]
 
 
-class Targets(NamedTuple):
-    """Targets of the prediction: their numbers, and an objection if next to nothing can be learnt from them."""
-
-    numbers: Mapping[str, float]
-    objection: str | None
-
-
 class Monitored(NamedTuple):
     """Part of a task that the quality monitor measures.
 
@@ -117,7 +110,8 @@ class Monitored(NamedTuple):
         plain: The views of evaluation.
         random: The random views of the training.
         layers: Tensors of a batch to the patch features (B, N, D) of every layer of the model as it is now.
-        targets: Measures what has to be predicted on some training pictures.
+        objection: The reason why nothing can be learnt from what has to be predicted on some training pictures; None if
+            something can.
         batch_size: Pictures at once.
     """
 
@@ -126,7 +120,7 @@ class Monitored(NamedTuple):
     plain: Shown
     random: Shown
     layers: Layers
-    targets: Callable[[ImageSource], Targets]
+    objection: Callable[[ImageSource], str | None]
     batch_size: int
 
 

@@ -106,8 +106,8 @@ def _numbers(state: RunState) -> Table:
         label = words.get(name, name)
         if split == "val" and name != "held_out_loss" and not name.startswith("frequency") and name not in _MONITORED:
             label += ", held out"
-        if split not in ("train", "val"):
-            label += f", {split}"
+        if split == "pixels":
+            label += ", raw pixels"
         history = sparkline(values)
         ends = [_shown(name, end(values)) if history else "" for end in (min, max)]
         table.add_row(label, _shown(name, values[-1]), Text(history, style="cyan"), *ends)

@@ -19,6 +19,8 @@ _WORDS = {
 }
 _SHORT = {"knn": "kNN", "ridge": "ridge", "retrieval": "views", "rankme": "RankMe"}
 _SHARES = ("knn", "ridge", "retrieval", "position_spread")
+COMPARED = ("knn", "ridge", "retrieval")  # raw pixels are more dimensions, so their rank says nothing
+_LABEL = "best layer"  # of a curve
 _FLOORS = {"pixels": "raw pixels", "start": "before training"}  # what needs no training
 _ABOUT = {
     "knn": "kNN: held-out pictures classified by a vote of the nearest training pictures (cosine).",
@@ -61,55 +63,66 @@ def result_numbers(lines: Sequence[Line]) -> dict[str, float]:
     return numbers
 
 
-def quality_section(lines: Sequence[Line]) -> Section | None:
-    """Return the section of a report: a verdict, all layers at the newest step, and the curves beside their floors."""
-    measured, rows = measurements(lines), layer_rows(lines)
-    if not measured or not rows:
-        return None
-    names, floors = list(rows[0]), _floors(lines)
-    section = Section(
-        "Is it any good?", f"{verdict(result_numbers(lines))}. {' '.join(_ABOUT[name] for name in names)}"
-    )
-    section.columns = [f"after step {measured[-1]['step']:,}", *(_WORDS[name] for name in names)]
-    best = {name: max(row[name] for row in rows) for name in names}
-    for number, row in enumerate(rows, start=1):
-        section.rows.append([f"layer {number}", *(_marked(name, row[name], best) for name in names)])
-    for floor, line in floors.items():
-        section.rows.append([_FLOORS[floor], *(_shown(name, line[name]) for name in names)])
-    for name in names:
-        levels = [(_FLOORS[floor], line[name]) for floor, line in floors.items()]
-        section.charts.append(chart_figure(curve_chart(measured, _title(name), [name], levels), _title(name)))
-    return section
-
-
 def verdict(result: Mapping[str, float]) -> str | None:
     """Return a sentence on the features of a run, from its result: how they compare with what needs no training.
 
     None if the run had no monitor.
     """
-    name = next((name for name in _WORDS if name in result), None)
-    if name is None:
+    names = [name for name in COMPARED if name in result]
+    if not names:
         return None
-    floors = {words: result[f"{floor}_{name}"] for floor, words in _FLOORS.items() if f"{floor}_{name}" in result}
-    compared = "".join(f", {words} {_shown(name, value)}" for words, value in floors.items())
-    better = "better" if result[name] > max(floors.values(), default=0.0) else "no better"
-    return f"{described(result)}{compared}: the features are {better} than what needs no training"
+    parts: list[str] = []
+    better: list[str] = []
+    for name in names:
+        floors = {words: result[f"{floor}_{name}"] for floor, words in _FLOORS.items() if f"{floor}_{name}" in result}
+        compared = "".join(f"; {words} {_shown(name, value)}" for words, value in floors.items())
+        parts.append(f"{_SHORT[name]} {_shown(name, result[name])} (layer {result[f'{name}_layer']}{compared})")
+        better += [_SHORT[name]] if result[name] > max(floors.values(), default=0.0) else []
+    some = f" by {better[0]} alone" if 0 < len(better) < len(names) else ""
+    return (
+        f"{', '.join(parts)}: the features are {'better' if better else 'no better'} than what needs no training{some}"
+    )
+
+
+def quality_sections(lines: Sequence[Line]) -> list[Section]:
+    """Return the sections of a report: a verdict with the curves beside their floors, and all layers at the end."""
+    measured, rows = measurements(lines), layer_rows(lines)
+    if not measured or not rows:
+        return []
+    names, floors = list(rows[0]), _floors(lines)
+    answer = Section("Is it any good?", f"{verdict(result_numbers(lines))}.")
+    for name in names:
+        points = [{"step": line["step"], "split": "val", _LABEL: line[name]} for line in measured]
+        levels = [(_FLOORS[floor], line[name]) for floor, line in floors.items() if name in line]
+        answer.charts.append(chart_figure(curve_chart(points, _title(name), [_LABEL], levels), _title(name)))
+    return [answer, _table(measured[-1]["step"], rows, floors)]
+
+
+def _table(step: int, rows: Sequence[Mapping[str, float]], floors: Mapping[str, Line]) -> Section:
+    """Return all layers after some step, and their floors; the best are marked."""
+    names = list(rows[0])
+    about = " ".join(["*: the best.", *(_ABOUT[name] for name in names)])
+    section = Section(f"Features of every layer, after step {step:,}", about)
+    section.columns = ["", *(_WORDS[name] for name in names)]
+    best = {name: max(row[name] for row in rows) for name in names if name != "position_spread"}
+    for number, row in enumerate(rows, start=1):
+        cells = (_shown(name, row[name]) + " *" * (row[name] == best.get(name)) for name in names)
+        section.rows.append([f"layer {number}", *cells])
+    for floor, line in floors.items():
+        section.rows.append([_FLOORS[floor], *(_shown(name, line[name]) if name in line else "" for name in names)])
+    return section
 
 
 def _floors(lines: Sequence[Line]) -> dict[str, Line]:
-    """Return what needs no training: raw pixels, and the best layer of the model before the first step."""
-    pixels = [line for line in lines if line["split"] == PIXELS]
+    """Return what needs no training: raw pixels, and the best layers before the first step."""
+    pixels = [{name: line[name] for name in COMPARED if name in line} for line in lines if line["split"] == PIXELS]
     start = [line for line in measurements(lines) if line["step"] == 0]
     return {name: found[-1] for name, found in (("pixels", pixels), ("start", start)) if found}
 
 
 def _title(name: str) -> str:
-    return f"{_WORDS[name][0].upper() if name != 'knn' else 'k'}{_WORDS[name][1:]}, best layer"
-
-
-def _marked(name: str, value: float, best: Mapping[str, float]) -> str:
-    marked = name != "position_spread" and value == best[name]
-    return f"{_shown(name, value)} *" if marked else _shown(name, value)
+    words = _WORDS[name]
+    return f"{words}, best layer" if name == "knn" else f"{words[0].upper()}{words[1:]}, best layer"
 
 
 def _shown(name: str, value: float) -> str:

@@ -20,7 +20,7 @@ from beit.evaluation.classification.sections import evaluation_sections
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.reports.gallery import scene_section
-from beit.reports.quality import quality_section
+from beit.reports.quality import quality_sections
 from beit.reports.report import Section, numbers_table, write_report
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
@@ -146,7 +146,6 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
     views = Views(Preprocessing.from_pretrained(pretrained.model), None, tokenizer_hw)
     classifier = BeitForImageClassification.from_pretrained(tuned.model)
     evaluation = evaluate_model(classifier, Preprocessing.from_pretrained(tuned.model), test, PassOptions(256))
-    quality = quality_section(read_metrics(pretrained.metrics))
     ahead = mean(result.pretrained) - mean(result.from_scratch)
     sections = [
         Section(
@@ -157,7 +156,7 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
             rows=table(result),
         ),
         Section("Pre-training, masked patches of test pictures", table=numbers_table(_prediction(pretrained))),
-        *([quality] if quality is not None else []),
+        *quality_sections(read_metrics(pretrained.metrics)),
         scene_section(HiddenPatches(model, encoder, test, views, mask, job.run.seed, job.gallery.pictures)),
         *evaluation_sections(evaluation),
     ]

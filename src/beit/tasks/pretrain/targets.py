@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from beit.data import Collate, ImageSource, ViewDataset, Views, evaluation_batches
-from beit.engine.task import Targets
 from beit.tasks.pretrain.loss import visual_tokens
 from beit.tokenizer import TokenEncoder, count_tokens
 from beit.tokenizer.encoding import perplexity
@@ -29,8 +28,8 @@ def token_counts(encoder: TokenEncoder, source: ImageSource, views: Views, batch
     return counts_V
 
 
-def targets_of(counts_V: Tensor, pictures: int) -> Targets:
-    """Return the perplexity of visual tokens, and an objection to a training that could learn next to nothing.
+def objection_to(counts_V: Tensor, pictures: int) -> str | None:
+    """Return the reason why next to nothing can be learnt from visual tokens, None if something can.
 
     Their perplexity, exp of the entropy of their frequencies, has to be 2 or more, or of a small codebook a tenth of
     the way from 1 to its size.
@@ -40,13 +39,11 @@ def targets_of(counts_V: Tensor, pictures: int) -> Targets:
         pictures: Number of pictures that they were counted in.
     """
     found = float(perplexity(counts_V))
-    numbers = {"target_perplexity": found}
     if not counts_V.sum() or found >= min(_LEAST_PERPLEXITY, 1 + _LEAST_SHARE * (len(counts_V) - 1)):
-        return Targets(numbers, None)
+        return None
     most = float(counts_V.max() / counts_V.sum())
-    return Targets(
-        numbers,
+    return (
         f"the visual tokens of {pictures} training pictures have a perplexity of {found:.2f}, and one of them stands "
         f"for {most:.1%} of all patches, so there is next to nothing to learn; take another tokenizer "
-        "(tokenizer.path), or train it longer (tokenizer.train)",
+        "(tokenizer.path), or train it longer (tokenizer.train)"
     )

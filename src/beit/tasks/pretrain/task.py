@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from beit.data import Collate, ImageSource, ViewDataset, Views, spread
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
-from beit.engine.task import Measured, Monitored, ShownScene, Stage, Targets, Task
+from beit.engine.task import Measured, Monitored, ShownScene, Stage, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import quality_line, says_little
 from beit.geometry import patch_grid
@@ -40,7 +40,7 @@ from beit.tasks.pretrain.start import (
     stored_tokens,
     tokenizer_job,
 )
-from beit.tasks.pretrain.targets import targets_of, token_counts
+from beit.tasks.pretrain.targets import objection_to, token_counts
 from beit.tasks.tokenizer.dvae import DiscreteVAETask
 from beit.tokenizer import (
     DiscreteVAE,
@@ -73,7 +73,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     curves: ClassVar[Mapping[str, Sequence[str]]] = {
         "Loss": ["loss", "held_out_loss", "aggregation_loss"],
         "Masked-token accuracy": ["accuracy"],
-        "Perplexity of the predictions in a step": ["prediction_perplexity", "target_perplexity"],
+        "Perplexity of predictions and targets in a step": ["prediction_perplexity", "target_perplexity"],
         "Gradient norm": ["grad_norm"],
         "Learning rate": ["lr"],
         "Weight decay": ["weight_decay"],
@@ -231,7 +231,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         settings, plain = self.settings, replace(self.plain_views, tokenizer_hw=None)
         return Monitored(
             settings.monitor, settings.keep_best, plain, replace(self.views(), tokenizer_hw=None), self._layers,
-            self._targets, self._pass[0],
+            self._objection, self._pass[0],
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -243,10 +243,10 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
             states = model.beit(pixels_BCHW, output_hidden_states=True, return_dict=True).hidden_states
         return [tokens_BSD[:, 1:] for tokens_BSD in states[1:]]
 
-    def _targets(self, source: ImageSource) -> Targets:
-        """Return the perplexity of the visual tokens of some training pictures, and an objection to learning them."""
+    def _objection(self, source: ImageSource) -> str | None:
+        """Return an objection to learning the visual tokens of some training pictures, None if there is none."""
         few = spread(source, _MOST_ENCODED)
-        return targets_of(token_counts(self.encoder, few, self.plain_views, *self._pass), len(few))
+        return objection_to(token_counts(self.encoder, few, self.plain_views, *self._pass), len(few))
 
     def identity(self) -> Mapping[str, str]:
         """Return the tokenizer's fingerprint."""
