@@ -74,9 +74,14 @@ def spread(source: ImageSource, count: int) -> ImageSource:
 
 
 def sample(source: ImageSource, count: int, seed: int) -> ImageSource:
-    """Return `count` random pictures in their order, or all if there are no more."""
+    """Return `count` random pictures in their order, or all if there are no more.
+
+    Of a collection that is fetched shard by shard they are the first ones, or a run would wait for all shards.
+    """
     if len(source) <= count:
         return source
+    if source.look_ahead:
+        return Subset(source, np.arange(count))
     return Subset(source, np.sort(generator(seed, Purpose.SAMPLE).permutation(len(source))[:count]))
 
 
