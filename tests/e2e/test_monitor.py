@@ -95,7 +95,7 @@ def test_they_are_shown_wherever_a_run_is(whole, capsys):
     assert {"pixels_knn", "start_knn"} <= result.keys()
 
 
-def test_the_best_model_is_kept_and_knows_its_layers(run):
+def test_the_best_model_is_kept_and_knows_its_layers(whole, run):
     best = max(
         (line for line in monitored(run) if line["split"] == "val" and line["step"]), key=lambda line: line["knn"]
     )
@@ -105,6 +105,7 @@ def test_the_best_model_is_kept_and_knows_its_layers(run):
     assert last["step"] == STEPS
     assert [layer["layer"] for layer in last["layers"]] == [1, 2]
     assert (last["training_pictures"], last["held_out_pictures"]) == (200, 65)
+    assert f"best has the model of step {best['step']}, the best by kNN {100 * best['knn']:.1f} %" in whole[1]
     if best["step"] == STEPS:
         assert weights(run / "best") == weights(run / "model")
 

@@ -30,7 +30,8 @@ from beit.reports.quality import COMPARED, PIXELS, SPLIT, described, layer_rows,
 from beit.settings.groups import MonitorSettings
 
 FILE_NAME = "features.json"  # beside the model
-_MOST_PICTURES, _LEAST_PICTURES = 2048, 256
+_PICTURES, _LEAST_PICTURES = 2048, 256  # training pictures that are looked at
+_PER_CLASS, _MOST_PICTURES = 10, 10_000  # where there are many classes
 _SEEN_SHARE = 0.03  # of the pictures that a run sees, of which a short one measures no more
 _CONSTANT_RANK = 1.01  # of the pixels of pictures that are all the same
 _COLLAPSED_RANK, _COLLAPSED_TIMES = 1.05, 3  # of features; measurements in a row
@@ -132,6 +133,14 @@ class MonitorHook(Hook):
             self._keep_best()
             self._check_rank()
 
+    def end(self) -> None:
+        """Say which model was kept as the best."""
+        name, trained = self._monitored.keep_best.on, [line for line in self._history if line["step"] > 0]
+        if self._main and name is not None and trained:
+            best = max(trained, key=lambda line: line[name])  # of equally good ones the first, as it was kept
+            words = described({key: best[key] for key in (name, f"{name}_layer")})
+            print(f"{self._folder.best} has the model of step {best['step']}, the best by {words}")  # noqa: T201
+
     def remember(self, folder: Path, step: int) -> None:
         """Write the quality of the layers of the model of some step beside it, if that step was measured."""
         lines = [line for line in read_metrics(self._folder.metrics) if line["step"] == step]
@@ -209,8 +218,9 @@ def monitor_of(task: Task[Any, Any], folder: RunFolder) -> MonitorHook | None:
 
 
 def _pictures(task: Task[Any, Any], settings: MonitorSettings) -> int:
-    """Return the number of training pictures to look at: fewer in a short run, which is not to wait for them."""
+    """Return the number of training pictures: more for many classes, fewer in a short run, which is not to wait."""
     if settings.pictures is not None:
         return settings.pictures
     seen = task.schedule.steps * task.settings.train.batch_size
-    return min(_MOST_PICTURES, max(_LEAST_PICTURES, round(_SEEN_SHARE * seen)))
+    for_classes = min(_MOST_PICTURES, max(_PICTURES, _PER_CLASS * len(task.sources.train.classes or ())))
+    return min(for_classes, max(_LEAST_PICTURES, round(_SEEN_SHARE * seen)))

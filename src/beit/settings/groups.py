@@ -224,8 +224,8 @@ class MonitorSettings:
     share: float = Field(default=0.03, gt=0, le=1)
     """Largest share of the run's time that auto spends."""
     pictures: int | None = Field(default=None, ge=2)
-    """Most training pictures that are looked at, and half as many held-out ones; null: 2,048, in a short run 3 % of the
-    pictures that it sees, at least 256."""
+    """Most training pictures that are looked at, and half as many held-out ones; null: 2,048, or up to 10,000 to have
+    10 per class; in a short run no more than 3 % of the pictures that it sees, but 256."""
     k: int = Field(default=10, ge=1)
     """Nearest training pictures that vote on the class of a held-out one."""
 
