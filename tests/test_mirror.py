@@ -30,6 +30,7 @@ HELD_ELSEWHERE = [
     ("engine", "failure_detection processes", "e2e/test_lost_process.py", "needs several processes"),
     ("engine", "forecast timed_steps", "cli/test_forecast.py", "a forecast is what a dry run prints"),
     ("engine", "jax_backend jax_model jax_steps", "e2e/test_jax_training.py", "compared with runs in torch"),
+    ("engine", "monitor", "e2e/test_monitor.py", "it watches a run"),
     ("engine", "moving_average", "e2e/test_finetune.py", "an average of a training"),
     ("engine", "run_state throughput", "e2e/test_watching.py", "what is watched of a run"),
     ("engine", "sharding", "e2e/test_sharding.py", "needs several processes"),
@@ -45,6 +46,7 @@ HELD_ELSEWHERE = [
         "evaluation/classification/test_evaluate.py",
         "steps of one evaluation",
     ),
+    ("evaluation/features", "checks", "evaluation/features/test_neighbours.py", "every measurement asks them"),
     (
         "evaluation/classification",
         "label_sections",

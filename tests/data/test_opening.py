@@ -2,7 +2,7 @@
 
 import pytest
 
-from beit.data import open_source
+from beit.data import open_source, sample
 from beit.errors import DataError
 from tests.shards import number_of, write_shards, write_tar
 
@@ -74,3 +74,22 @@ def test_a_folder_of_pictures_and_shards_is_ambiguous(tmp_path, pictures):
     with pytest.raises(DataError, match=r"holds pictures and tar files; name the tar files as .*/\*\.tar"):
         open_source(str(pictures))
     assert len(open_source(str(pictures / "*.tar"))) == 40
+
+
+def origins(source):
+    return [source.origin(index) for index in range(len(source))]
+
+
+def test_a_sample_is_random_in_order_and_the_same_for_a_seed():
+    digits = open_source("digits:train")
+    chosen = origins(sample(digits, 50, seed=1))
+    assert len(set(chosen)) == 50
+    assert chosen == sorted(chosen) == origins(sample(digits, 50, seed=1)) != origins(sample(digits, 50, seed=2))
+    assert max(chosen) > 1000
+    assert sample(digits, 5000, seed=1) is digits
+
+
+def test_a_sample_of_shards_that_are_fetched_begins_with_the_first():
+    digits = open_source("digits:train")
+    digits.look_ahead = 100
+    assert origins(sample(digits, 50, seed=1)) == list(range(50))

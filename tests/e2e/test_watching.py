@@ -38,14 +38,17 @@ def test_metrics_tell_how_the_machine_is_used(run):
 
 
 def test_metrics_and_report_tell_all_that_a_person_watches(run):
-    line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
-    learning = {"loss", "aggregation_loss", "accuracy", "prediction_perplexity", "lr", "weight_decay", "grad_norm"}
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    line = next(line for line in lines if line["split"] == "train")
+    learning = {"loss", "aggregation_loss", "accuracy", "prediction_perplexity", "target_perplexity", "lr",
+                "weight_decay", "grad_norm"}  # fmt: skip
     machine = {"images_per_second", "flops_utilisation", "data_wait", "memory_gib"}
     assert learning | machine == line.keys() - {"step", "split", "epoch"}
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert {f"train/{name}" for name in learning | machine} <= set(events.Tags()["scalars"])
     page = (run / "report.html").read_text()
-    assert re.findall(r'<img src="data:image/svg[^"]*" alt="([^"]+)"', page) == list(PretrainTask.curves)
+    quality = ["kNN, best layer", "Ridge probe, best layer", "RankMe, best layer", "Spread over positions, best layer"]
+    assert re.findall(r'<img src="data:image/svg[^"]*" alt="([^"]+)"', page) == [*quality, *PretrainTask.curves]
 
 
 def test_watch_shows_a_finished_run(run, capsys):
@@ -74,10 +77,15 @@ def part_of(run, tmp_path, *gone):
     return part
 
 
+def keep_until(part, step):
+    """Drop the lines of the metrics after a step."""
+    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (part / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+
+
 def test_watch_shows_a_run_at_work(run, tmp_path, capsys):
     part = part_of(run, tmp_path, "checkpoints")
-    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (part / "metrics.jsonl").write_text("".join(lines[:4]))
+    keep_until(part, step=4)
     (part / "broken.txt").write_text("one is broken\ntwo is broken\n")
     shown = watched(part, capsys)
     assert "step 4 of 8 (epoch 0.1), about" in shown
@@ -89,8 +97,7 @@ def test_watch_shows_a_run_at_work(run, tmp_path, capsys):
 def test_watch_shows_a_paused_run(run, tmp_path, capsys, seconds):
     part = part_of(run, tmp_path)
     (part / "checkpoints/step_00000008").rename(part / "checkpoints/step_00000005")
-    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (part / "metrics.jsonl").write_text("".join(lines[:2]))
+    keep_until(part, step=2)
     for path in (part, *part.rglob("*")):
         os.utime(path, (time.time() - seconds,) * 2)
     shown = watched(part, capsys)
@@ -101,8 +108,7 @@ def test_watch_shows_a_paused_run(run, tmp_path, capsys, seconds):
 
 def test_watch_shows_a_run_that_was_killed_and_one_that_diverged(run, tmp_path, capsys):
     part = part_of(run, tmp_path, "checkpoints")
-    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (part / "metrics.jsonl").write_text("".join(lines[:2]))
+    keep_until(part, step=2)
     for path in (part, *part.rglob("*")):
         os.utime(path, (time.time() - 3000,) * 2)
     assert "not at work, as it seems: nothing new for 50 min; the same command starts it again" in watched(part, capsys)
@@ -128,8 +134,7 @@ def looks(monkeypatch):
 def at_work(run, tmp_path):
     """Return a copy of a run after four of its steps."""
     part = part_of(run, tmp_path, "checkpoints")
-    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (part / "metrics.jsonl").write_text("".join(lines[:4]))
+    keep_until(part, step=4)
     return part
 
 

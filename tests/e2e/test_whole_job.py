@@ -82,12 +82,17 @@ def test_pretraining_leaves_a_run_folder(pretrained, tokenizer):
     assert recipe["train"]["max_steps"] == 60
     assert recipe["tokenizer"]["path"] == str(tokenizer / "model")
     assert sorted(path.name for path in pretrained.iterdir()) == [
-        "checkpoints", "metrics.jsonl", "model", "pictures", "recipe.yaml", "report.html", "result.json", "tensorboard",
+        "checkpoints", "metrics.jsonl", "model", "monitor.json", "pictures", "recipe.yaml", "report.html",
+        "result.json", "tensorboard",
     ]  # fmt: skip
     assert sorted(path.name for path in (pretrained / "model").iterdir()) == [
-        "config.json", "model.safetensors", "preprocessor_config.json",
+        "config.json", "features.json", "model.safetensors", "preprocessor_config.json",
     ]  # fmt: skip
-    assert {"loss", "frequency_loss", "accuracy", "frequency_accuracy", "pictures"} == result(pretrained).keys()
+    measured = {"loss", "frequency_loss", "accuracy", "frequency_accuracy", "pictures"}
+    names = ("knn", "ridge", "rankme", "position_spread")
+    features = {f"{floor}{name}" for floor in ("", "start_") for name in names} | {"pixels_knn", "pixels_ridge"}
+    layers = {f"{name}_layer" for name in names[:3]}
+    assert result(pretrained).keys() == measured | features | layers
 
 
 def test_the_report_is_self_contained_and_holds_pictures(pretrained, finetuned):

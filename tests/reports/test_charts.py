@@ -14,6 +14,6 @@ def test_a_chart_of_many_dots_stays_small():
 
 def test_the_loss_chart_draws_what_to_compare_with():
     lines = [{"step": step, "split": "train", "loss": 3.0 - step} for step in range(3)]
-    assert b"the token frequencies" in curve_chart(lines, "Loss", ["loss"], ("the token frequencies", 1.5)).replace(
+    assert b"the token frequencies" in curve_chart(lines, "Loss", ["loss"], [("the token frequencies", 1.5)]).replace(
         b"&#xa0;", b" "
     )

@@ -20,6 +20,7 @@ DESCRIPTION = (
 def run(arguments: Sequence[str]) -> int:
     """Parse, pre-train, print."""
     job, dry, processes = parse_training(PretrainJob, "beit pretrain", DESCRIPTION, arguments)
+    from beit.reports import quality
     from beit.tasks.pretrain.held_out import verdict
     from beit.tasks.pretrain.task import PretrainTask, pretrain
 
@@ -33,7 +34,8 @@ def run(arguments: Sequence[str]) -> int:
         f"always predicting the token frequencies {result['frequency_loss']:.4f}\n"
         f"token accuracy {result['accuracy']:.2%}, always the most frequent token {result['frequency_accuracy']:.2%}"
     )
-    if warning := verdict(result):
-        say(warning)
+    for line in (verdict(result), quality.verdict(result)):
+        if line is not None:
+            say(line)
     say_results(folder)
     return 0

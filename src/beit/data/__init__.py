@@ -4,7 +4,7 @@ from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_s
 from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
-from beit.data.opening import few_per_class, is_pattern, open_source, split, spread
+from beit.data.opening import few_per_class, is_pattern, open_source, sample, split, spread
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
 from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, read_classes
@@ -57,6 +57,7 @@ __all__ = [
     "open_source",
     "read_classes",
     "require_usable",
+    "sample",
     "split",
     "spread",
     "training_batches",

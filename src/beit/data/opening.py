@@ -73,6 +73,18 @@ def spread(source: ImageSource, count: int) -> ImageSource:
     return Subset(source, np.linspace(0, len(source) - 1, count).astype(np.int64))
 
 
+def sample(source: ImageSource, count: int, seed: int) -> ImageSource:
+    """Return `count` random pictures in their order, or all if there are no more.
+
+    Of a collection that is fetched shard by shard they are the first ones, or a run would wait for all shards.
+    """
+    if len(source) <= count:
+        return source
+    if source.look_ahead:
+        return Subset(source, np.arange(count))
+    return Subset(source, np.sort(generator(seed, Purpose.SAMPLE).permutation(len(source))[:count]))
+
+
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")

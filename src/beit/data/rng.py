@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     WINDOW = 5
     MIX = 6
     CLUSTER = 7
+    SAMPLE = 8
 
 
 def generator(seed: int, purpose: Purpose, *position: int) -> np.random.Generator:

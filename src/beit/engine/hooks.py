@@ -34,6 +34,17 @@ class Hook:
     def begin(self, step: int) -> None:
         """Get ready, after `step` finished steps."""
 
+    @property
+    def headline(self) -> str:
+        """Return the newest result in a few words, for the progress line."""
+        return ""
+
+    def look_first(self, metrics: MetricsLog) -> None:
+        """Look at the model of a new run before its first step."""
+
+    def after_step(self, step: int) -> None:
+        """Take note that `step` steps are finished; this happens after every step, before anybody is asked to look."""
+
     def due(self, step: int, last: bool) -> bool:
         """Return whether to look after `step` finished steps."""
         return False

@@ -103,40 +103,58 @@ class _Loop:
         return any(hook.stops for hook in self.hooks)
 
     def _train(self) -> int:
-        settings, steps, finished = self.settings, self.schedule.steps, self.start
-        self.backend.train()
+        """Take the steps that are left, and return the number of finished ones."""
         with (
             stop_on_request(self.accelerator) as stop,
             MetricsLog(self.folder, self.start, active=self.main) as metrics,
-            RunProgress(self.task.title, self.start, steps, visible=self.main) as progress,
         ):
-            throughput = Throughput(self.accelerator, settings.train.batch_size, self.task.flops())
-            for step, batch in enumerate(throughput.batches(self._batches()), start=self.start):
-                self.new_broken += batch.broken
-                require_usable(len(batch.indices), len(batch.broken), batch.broken)
-                values = self._step(step, batch.to(self.accelerator.device).tensors)
-                finished, last = step + 1, step + 1 == steps
-                logs = finished % settings.run.log_every == 0 or last
-                saves = finished % settings.run.save_every == 0 or last
-                pauses = stop.agreed(finished) and not last
-                # all processes put together what they know: for a log, and before anything is kept of the model
-                meets = logs or saves or pauses or any(hook.due(finished, last) for hook in self.hooks)
-                if self.new_broken or meets:
-                    self._note_broken(together=meets)
-                numbers = self._numbers(step, values) if meets else None  # none of a model that has diverged
-                progress.advance(finished, settings.train.batch_size, None if numbers is None else numbers["loss"])
-                if logs and numbers is not None:
-                    metrics.write(finished, "train", {**numbers, **throughput.numbers()})
-                self._look(finished, last, metrics)
-                if saves or pauses or self._stopped:
-                    self.backend.save(finished)
-                if self._stopped:
-                    break
-                if pauses:
-                    raise self._pause(finished, stop)
+            self._look_first(metrics)
+            with RunProgress(self.task.title, self.start, self.schedule.steps, visible=self.main) as progress:
+                finished = self._steps(stop, metrics, progress)
         if self.main and (summary := self.broken.summary()):
             print(summary)  # noqa: T201  # a person has to know
         return finished
+
+    def _steps(self, stop: StopRequest, metrics: MetricsLog, progress: RunProgress) -> int:
+        settings, steps, finished = self.settings, self.schedule.steps, self.start
+        throughput = Throughput(self.accelerator, settings.train.batch_size, self.task.flops())
+        for step, batch in enumerate(throughput.batches(self._batches()), start=self.start):
+            self.new_broken += batch.broken
+            require_usable(len(batch.indices), len(batch.broken), batch.broken)
+            values = self._step(step, batch.to(self.accelerator.device).tensors)
+            finished, last = step + 1, step + 1 == steps
+            for hook in self.hooks:
+                hook.after_step(finished)
+            logs = finished % settings.run.log_every == 0 or last
+            saves = finished % settings.run.save_every == 0 or last
+            pauses = stop.agreed(finished) and not last
+            # all processes put together what they know: for a log, and before anything is kept of the model
+            meets = logs or saves or pauses or any(hook.due(finished, last) for hook in self.hooks)
+            if self.new_broken or meets:
+                self._note_broken(together=meets)
+            numbers = self._numbers(step, values) if meets else None  # none of a model that has diverged
+            headline = "  ".join(filter(None, (hook.headline for hook in self.hooks)))
+            loss = None if numbers is None else numbers["loss"]
+            progress.advance(finished, settings.train.batch_size, loss, headline)
+            if logs and numbers is not None:
+                metrics.write(finished, "train", {**numbers, **throughput.numbers()})
+            self._look(finished, last, metrics)
+            if saves or pauses or self._stopped:
+                self.backend.save(finished)
+            if self._stopped:
+                break
+            if pauses:
+                raise self._pause(finished, stop)
+        return finished
+
+    def _look_first(self, metrics: MetricsLog) -> None:
+        """Let the hooks look at the model before the first step of a run, and switch to training."""
+        if self.start == 0:
+            with self.backend.gathered():
+                for hook in self.hooks:
+                    hook.look_first(metrics)
+            self.accelerator.wait_for_everyone()
+        self.backend.train()
 
     def _look(self, finished: int, last: bool, metrics: MetricsLog) -> None:
         """Let the hooks that are due look at the model."""

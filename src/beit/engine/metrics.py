@@ -35,7 +35,7 @@ class MetricsLog:
         self._path, self._active = folder.metrics, active
         if active:
             _rewind(self._path, step, concluding)
-            self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1)
+            self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1 if step else 0)
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Append one line: {"step": ..., "split": "train" or "val", ...}.
@@ -89,7 +89,7 @@ def _rewind(path: Path, step: int, concluding: bool) -> None:
         kept = [
             line
             for line in read_metrics(path)
-            if line["step"] <= step and not (concluding and line["split"] == "val" and "pictures" in line)
+            if 0 < step >= line["step"] and not (concluding and line["split"] == "val" and "pictures" in line)
         ]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
@@ -124,13 +124,15 @@ class RunProgress:
         """Pictures per second since the start."""
         return self._images / max(time.monotonic() - self._began, 1e-9)
 
-    def advance(self, step: int, images: int, loss: float | None) -> None:
-        """Show that `step` steps are finished, the last with some images; `loss` if it is known."""
+    def advance(self, step: int, images: int, loss: float | None, headline: str = "") -> None:
+        """Show that `step` steps are finished, the last with some images; `loss` if it is known, and a result."""
         self._images += images
         self._loss = self._loss if loss is None else loss
         numbers = f"{self.images_per_second:,.{1 if self.images_per_second < 10 else 0}f} images/s"
         if self._loss is not None:
             numbers = f"loss {self._loss:.4f}  {numbers}"
+        if headline:
+            numbers = f"{headline}  {numbers}"
         self._bar.update(self._task, completed=step, numbers=numbers)
         if not self._console.is_terminal and self._line_is_due(step):
             self._write_line(step, numbers)

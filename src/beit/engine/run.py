@@ -13,12 +13,14 @@ from beit.data import BrokenPictures
 from beit.engine.hooks import EarlyStop, GalleryHook, Hook
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
+from beit.engine.monitor import MonitorHook, monitor_of
 from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
 from beit.engine.run_folder import RunFolder, as_before, open_run_folder, resolved
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
 from beit.files import atomic_folder
+from beit.reports.quality import quality_sections, result_numbers
 from beit.reports.report import Section, curves_section, numbers_table, write_report
 from beit.settings.recipe import resolved_recipe
 
@@ -83,27 +85,32 @@ def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
 
 
 def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
-    early_stop, gallery = EarlyStop(task, folder), _gallery(task, folder)
-    hooks: list[Hook] = [early_stop, *([gallery] if gallery is not None else [])]
+    early_stop, monitor, gallery = EarlyStop(task, folder), monitor_of(task, folder), _gallery(task, folder)
+    hooks: list[Hook] = [early_stop, *(hook for hook in (monitor, gallery) if hook is not None)]
     trained = train(task, folder, hooks)
     if task.accelerator.is_main_process:
-        _save(task, folder.model, task.model)
+        best_step = early_stop.patience.best_step if early_stop.patience.keeps_best else None
+        _save(task, folder.model, task.model, monitor, trained.steps if best_step is None else best_step)
         if trained.average is not None:
             _save(task, folder.average, trained.average)
-        if gallery is not None and early_stop.patience.keeps_best and early_stop.patience.best_step is not None:
-            gallery.gallery.add(early_stop.patience.best_step)  # the model that is kept
+        if gallery is not None and best_step is not None:
+            gallery.gallery.add(best_step)  # the model that is kept
         _conclude(task, folder, trained, gallery)
     task.accelerator.wait_for_everyone()
 
 
-def _save(task: Task[Any, Any], folder: Path, model: nn.Module) -> None:
-    """Write a model, whole or not at all.
+def _save(
+    task: Task[Any, Any], folder: Path, model: nn.Module, monitor: MonitorHook | None = None, step: int = 0
+) -> None:
+    """Write a model, whole or not at all, and what the monitor knows of it after some step.
 
     Raises:
         StorageError: If the disk is full.
     """
     with atomic_folder(folder) as temporary:
         task.save(temporary, model)
+        if monitor is not None:
+            monitor.remember(temporary, step)
 
 
 def _gallery(task: Task[Any, Any], folder: RunFolder) -> GalleryHook | None:
@@ -124,18 +131,20 @@ def _conclude(task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery
     _list_broken(measured, folder)
     with MetricsLog(folder, trained.steps, concluding=True) as metrics:
         metrics.write(trained.steps, "val", numbers)
+    lines = read_metrics(folder.metrics)
     if task.settings.run.report:
         table = Section("Held-out pictures", table=numbers_table(measured.numbers))
         sections = [table] if measured.sections is None else measured.sections()
         if average is not None:
             title = "Held-out pictures, moving average of the weights"
             sections.append(Section(title, table=numbers_table(average.numbers)))
-        sections.append(curves_section(read_metrics(folder.metrics), task.curves, measured.levels))
+        sections = [*quality_sections(lines), *sections]
+        sections.append(curves_section(lines, task.curves, measured.levels))
         if gallery is not None:
             sections.append(gallery.gallery.section())
         heading = f"{task.title[0].upper()}{task.title[1:]} {folder.path.name}"
         write_report(folder.report, heading, sections, resolved_recipe(task.settings))
-    folder.write_result(numbers)
+    folder.write_result(numbers | result_numbers(lines))
 
 
 def _list_broken(measured: Measured, folder: RunFolder) -> None:

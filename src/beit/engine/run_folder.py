@@ -7,7 +7,8 @@ pictures/           what a pre-training makes of the same held-out pictures whil
 checkpoints/        step_00000500/ ...: everything needed to continue
 model/              the trained model
 model_average/      the moving average of its weights, if one is kept
-best/               the model that measured best, if the run measures
+best/               the model that measured best, if the run keeps it
+monitor.json        how often the quality monitor measures, and the times that it chose this by
 not_finite.json     the pictures of the step that diverged, if one did
 result.json         what the finished run measured
 broken.txt          pictures that were skipped, and why
@@ -44,6 +45,8 @@ _FREE = {
     ("gallery", "every"),
     ("gallery", "pictures"),
     ("run", "report"),
+    ("monitor", "every"),
+    ("monitor", "share"),
     ("run", "sharding"),
     ("data", "workers"),
     # what these name may move: the checkpoints know its content
@@ -68,6 +71,7 @@ class RunFolder:
         self.model = self.path / "model"
         self.best = self.path / "best"
         self.average = self.path / "model_average"
+        self.monitor = self.path / "monitor.json"
         self.result = self.path / "result.json"
         self.broken = self.path / "broken.txt"
         self.report = self.path / "report.html"

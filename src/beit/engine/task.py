@@ -18,6 +18,8 @@ from beit.data import BrokenPicture, Collate, ImageSource, ViewDataset
 from beit.engine.optimiser import parameter_groups
 from beit.engine.schedule import Schedule
 from beit.errors import ConfigError
+from beit.evaluation.features.layers import Layers
+from beit.evaluation.features.pictures import Shown
 from beit.reports.charts import Level
 from beit.reports.gallery import Scene
 from beit.reports.report import Section
@@ -25,6 +27,8 @@ from beit.settings.groups import (
     DataSettings,
     EarlyStopSettings,
     GallerySettings,
+    KeepBestSettings,
+    MonitorSettings,
     OptimSettings,
     RunSettings,
     TrainSettings,
@@ -95,6 +99,29 @@ class ShownScene(NamedTuple):
 
     settings: GallerySettings
     make: Callable[[], Scene]
+
+
+class Monitored(NamedTuple):
+    """Part of a task that the quality monitor measures.
+
+    Attributes:
+        settings: How often, and on how many pictures.
+        keep_best: Which model to keep in `best/`.
+        plain: The views of evaluation.
+        random: The random views of the training.
+        layers: Tensors of a batch to the patch features (B, N, D) of every layer of the model as it is now.
+        objection: The reason why nothing can be learnt from what has to be predicted on some training pictures; None if
+            something can.
+        batch_size: Pictures at once.
+    """
+
+    settings: MonitorSettings
+    keep_best: KeepBestSettings
+    plain: Shown
+    random: Shown
+    layers: Layers
+    objection: Callable[[ImageSource], str | None]
+    batch_size: int
 
 
 class Task(ABC, Generic[S, M]):
@@ -224,6 +251,10 @@ class Task(ABC, Generic[S, M]):
 
     def gallery(self) -> ShownScene | None:
         """Return the scene that the gallery shows again and again while the model learns; usually none."""
+        return None
+
+    def monitor(self) -> Monitored | None:
+        """Return what the quality monitor measures while the model learns; usually nothing."""
         return None
 
     def identity(self) -> Mapping[str, str]:

@@ -11,13 +11,29 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from beit.engine.metrics import Line
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import RunState, duration, state_now
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
 _HIDDEN = {"step", "split", "epoch"}
-_SHARES = {"accuracy", "frequency_accuracy", "top5_accuracy", "mean_class_accuracy", "data_wait", "flops_utilisation"}
+_OF_LAYERS = "layer_"  # splits of the monitor that a table of a run has no room for
+_SHARES = {
+    "accuracy", "frequency_accuracy", "top5_accuracy", "mean_class_accuracy", "data_wait", "flops_utilisation",
+    "knn", "ridge", "retrieval", "position_spread",
+}  # fmt: skip
+_MONITORED = {  # of the best layer, on pictures of which nothing is hidden
+    "knn": "kNN accuracy",
+    "knn_layer": "its layer",
+    "ridge": "ridge probe accuracy",
+    "ridge_layer": "its layer",
+    "retrieval": "views that find each other",
+    "retrieval_layer": "their layer",
+    "rankme": "effective rank (RankMe)",
+    "rankme_layer": "its layer",
+    "position_spread": "spread over positions",
+}
 _WORDS = {  # in the order of the table; other metrics come between the learning and the machine, by their own names
     "loss": "loss",
     "held_out_loss": "loss, held out, while training",
@@ -26,6 +42,8 @@ _WORDS = {  # in the order of the table; other metrics come between the learning
     "accuracy": "accuracy",
     "frequency_accuracy": "accuracy of the token frequencies",
     "prediction_perplexity": "perplexity of the predictions",
+    "target_perplexity": "perplexity of the targets",
+    **_MONITORED,
     "lr": "learning rate",
     "weight_decay": "weight decay",
     "grad_norm": "gradient norm",
@@ -80,18 +98,25 @@ def _numbers(state: RunState) -> Table:
     table.add_column("so far", no_wrap=True)
     table.add_column("least", justify="right", no_wrap=True, style="dim")
     table.add_column("most", justify="right", no_wrap=True, style="dim")
-    names = dict.fromkeys((name, line["split"]) for line in state.lines for name in line if name not in _HIDDEN)
+    names = dict.fromkeys((name, line["split"]) for line in _shown_lines(state) for name in line if name not in _HIDDEN)
     words = {**_WORDS, **_MACHINE}
     order = [*_WORDS, *(name for name, _ in names if name not in words), *_MACHINE]
     for name, split in sorted(names, key=lambda named: (order.index(named[0]), named[1])):
         values = [line[name] for line in state.lines if name in line and line["split"] == split]
         label = words.get(name, name)
-        if split == "val" and name != "held_out_loss" and not name.startswith("frequency"):
+        if split == "val" and name != "held_out_loss" and not name.startswith("frequency") and name not in _MONITORED:
             label += ", held out"
+        if split == "pixels":
+            label += ", raw pixels"
         history = sparkline(values)
         ends = [_shown(name, end(values)) if history else "" for end in (min, max)]
         table.add_row(label, _shown(name, values[-1]), Text(history, style="cyan"), *ends)
     return table
+
+
+def _shown_lines(state: RunState) -> list[Line]:
+    """Return the lines of the metrics without those of single layers."""
+    return [line for line in state.lines if not line["split"].startswith(_OF_LAYERS)]
 
 
 def _shown(name: str, value: float) -> str:

@@ -55,8 +55,8 @@ class Bin(Protocol):
         ...
 
 
-def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], level: Level | None = None) -> bytes:
-    """Return metrics over steps; training as a line, validation as dots, a value to compare with as a dashed line."""
+def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], levels: Sequence[Level] = ()) -> bytes:
+    """Return metrics over steps; training as a line, validation as dots, values to compare with as dashed lines."""
     chart = Figure(figsize=_SIZE, layout="constrained")
     axes = chart.subplots()
     for name in names:
@@ -64,8 +64,8 @@ def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], level: 
             points = [(line["step"], line[name]) for line in lines if line["split"] == split and name in line]
             if points:
                 axes.plot(*zip(*points, strict=True), style, label=f"{name}, {split}", linewidth=1.3, markersize=4)
-    if level is not None:
-        axes.axhline(level[1], color="grey", linestyle="--", linewidth=1, label=level[0])
+    for (words, value), style in zip(levels, ("--", ":"), strict=False):
+        axes.axhline(value, color="grey", linestyle=style, linewidth=1, label=words)
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -86,7 +86,8 @@ def curves_section(
         points = sum(name in line for line in lines for name in names)
         if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
             continue
-        chart = curve_chart(lines, title, names, (levels or {}).get(title))
+        level = (levels or {}).get(title)
+        chart = curve_chart(lines, title, names, [] if level is None else [level])
         section.charts.append(chart_figure(chart, title))
     return section
 

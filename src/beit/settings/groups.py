@@ -223,6 +223,36 @@ class EarlyStopSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class MonitorSettings:
+    """Measure how good the features of every layer are while the model learns; no training depends on it."""
+
+    every: int | Literal["auto"] = "auto"
+    """Steps between two measurements; 0 for none at all. auto keeps them within `share`, at most 50 in a run. Before
+    the first step and after the last there always is one."""
+    share: float = Field(default=0.03, gt=0, le=1)
+    """Largest share of the run's time that auto spends."""
+    pictures: int | None = Field(default=None, ge=2)
+    """Most training pictures that are looked at, and half as many held-out ones; null: 2,048, or up to 10,000 to have
+    10 per class; in a short run no more than 3 % of the pictures that it sees, but 256."""
+    k: int = Field(default=10, ge=1)
+    """Nearest training pictures that vote on the class of a held-out one."""
+
+    def __post_init__(self) -> None:
+        """Check the interval, which may be a word."""
+        if self.every != "auto" and self.every < 0:
+            raise ValueError(f"every is {self.every}; expected auto, 0 for never, or a number of steps")
+
+
+@dataclass(frozen=True, config=STRICT)
+class KeepBestSettings:
+    """The best model of the run, beside the last."""
+
+    on: Literal["knn", "ridge", "retrieval", "rankme"] | None = None
+    """Keep in best/ the model that did best in the monitor: knn and ridge need labels, retrieval is measured without
+    them, rankme always; null keeps the last model alone."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class GallerySettings:
     """Held-out pictures whose hidden patches are predicted again and again, to see the model learn."""
 

@@ -14,7 +14,9 @@ from beit.settings.groups import (
     DataSettings,
     EarlyStopSettings,
     GallerySettings,
+    KeepBestSettings,
     ModelSettings,
+    MonitorSettings,
     OptimSettings,
     RunSettings,
     TrainSettings,
@@ -98,6 +100,10 @@ class PretrainJob:
     """Length"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    """Monitor"""
+    keep_best: KeepBestSettings = field(default_factory=KeepBestSettings)
+    """Best model"""
     gallery: GallerySettings = field(default_factory=GallerySettings)
     """Gallery"""
     tokenizer: PretrainTokenizerSettings = field(default_factory=PretrainTokenizerSettings)

@@ -7,11 +7,12 @@ pictures of their seed, and the number of steps. Nobody sees the 500 test pictur
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import mean, stdev
 
 from beit.data import Views, open_source
+from beit.engine.metrics import read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
@@ -19,6 +20,7 @@ from beit.evaluation.classification.sections import evaluation_sections
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.reports.gallery import scene_section
+from beit.reports.quality import quality_sections
 from beit.reports.report import Section, numbers_table, write_report
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
@@ -26,7 +28,7 @@ from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerS
 from beit.settings.recipe import resolved_recipe
 from beit.settings.tokenizer import CodebookLossSettings, CodebookSettings
 from beit.tasks.finetune.task import finetune
-from beit.tasks.pretrain.held_out import HiddenPatches
+from beit.tasks.pretrain.held_out import HiddenPatches, PretrainQuality
 from beit.tasks.pretrain.start import mask_plan
 from beit.tasks.pretrain.task import pretrain
 from beit.tokenizer import TokenEncoder, load_tokenizer
@@ -129,6 +131,12 @@ def table(result: DemoResult) -> list[list[str]]:
 TABLE_COLUMNS = ["test accuracy", *(f"seed {seed}" for seed in SEEDS), "mean ± std"]
 
 
+def _prediction(run: RunFolder) -> dict[str, float]:
+    """Return the part of a run's result that is about masked-token prediction."""
+    result = run.read_result()
+    return {field.name: result[field.name] for field in fields(PretrainQuality)}
+
+
 def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, tuned: RunFolder) -> None:
     test = open_source("digits:test")
     encoder = TokenEncoder(load_tokenizer(pretrained.path / "tokenizer" / "model"))
@@ -147,7 +155,8 @@ def _write_report(result: DemoResult, job: PretrainJob, pretrained: RunFolder, t
             columns=TABLE_COLUMNS,
             rows=table(result),
         ),
-        Section("Pre-training, masked patches of test pictures", table=numbers_table(pretrained.read_result())),
+        Section("Pre-training, masked patches of test pictures", table=numbers_table(_prediction(pretrained))),
+        *quality_sections(read_metrics(pretrained.metrics)),
         scene_section(HiddenPatches(model, encoder, test, views, mask, job.run.seed, job.gallery.pictures)),
         *evaluation_sections(evaluation),
     ]

@@ -30,7 +30,8 @@ from beit.evaluation.tokenizer.drawings import Painter, mean_patches
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.settings.inputs import Sources, first_pictures
 from beit.tasks.pretrain.loss import PretrainLoss, visual_tokens
-from beit.tokenizer import TokenEncoder, completed_tokens, count_tokens, hide_patches
+from beit.tasks.pretrain.targets import token_counts
+from beit.tokenizer import TokenEncoder, completed_tokens, hide_patches
 
 _NEARLY_ALL = 0.9  # share of the masked patches that have one and the same token
 _LEAST_GAIN = 0.01  # of the accuracy over that of the most frequent token
@@ -62,6 +63,11 @@ def verdict(quality: Mapping[str, float]) -> str | None:
         return (
             "there was next to nothing to learn: one token is nearly everywhere; take another tokenizer "
             "(tokenizer.path), or train it longer"
+        )
+    if quality["accuracy"] < quality["frequency_accuracy"]:
+        return (
+            "the model is worse than always guessing the most frequent token: train it longer, on more pictures, or "
+            "with another tokenizer"
         )
     if quality["accuracy"] - quality["frequency_accuracy"] < _LEAST_GAIN:
         return (
@@ -141,13 +147,8 @@ def _token_frequencies(
     encoder: TokenEncoder, source: ImageSource, views: Views, batch_size: int, workers: int
 ) -> Tensor:
     """Return the share of each visual token (V,) in training pictures, none zero (add-one smoothing)."""
-    vocab_size = encoder.tokenizer.vocab_size
-    counts_V = torch.ones(vocab_size, dtype=torch.float64)
     some = generator(0, Purpose.SPLIT).permutation(len(source))[:_FREQUENCY_PICTURES]  # folders are sorted by class
-    dataset = ViewDataset(Subset(source, some), views, 0, replace_broken=False)
-    for batch in evaluation_batches(dataset, Collate(0), batch_size, workers):
-        if batch.indices:
-            counts_V += count_tokens(visual_tokens(encoder, batch.tensors), vocab_size).cpu()
+    counts_V = 1.0 + token_counts(encoder, Subset(source, some), views, batch_size, workers)
     return counts_V / counts_V.sum()
 
 

@@ -57,7 +57,13 @@ class PretrainLoss(nn.Module):
         return {**wanted, "places": places_Bm, "labels": labels_Bm}
 
     def forward(self, tensors: Mapping[str, Tensor], progress: float = 0.0) -> dict[str, Tensor]:
-        """Return the loss, and the share of masked patches whose token is predicted right, of prepared tensors."""
+        """Return scalars of prepared tensors.
+
+        Returns:
+            loss: mean cross-entropy in nats; accuracy: share of masked patches whose token is predicted right;
+            prediction_perplexity and target_perplexity: exp of the entropy of the frequencies of the predicted tokens,
+            and of the true ones, from 1 (always the same) to V.
+        """
         inputs = (tensors["pixel_values"], tensors["bool_masked_pos"], tensors["places"])
         labels_M = tensors["labels"].flatten()
         parts: dict[str, Tensor] = {}
@@ -70,8 +76,9 @@ class PretrainLoss(nn.Module):
             parts["aggregation_loss"] = aggregated.detach()
             loss = _cross_entropy(logits_MV, labels_M) + aggregated
         predicted_M, asked_M = logits_MV.detach().argmax(dim=-1), labels_M != NOTHING
-        counts_V = torch.zeros(logits_MV.shape[1], dtype=torch.int64, device=labels_M.device)
-        parts["prediction_perplexity"] = perplexity(counts_V.scatter_add(0, predicted_M, asked_M.long())).float()
+        for name, codes_M in (("prediction", predicted_M), ("target", labels_M.clamp(min=0))):
+            counts_V = torch.zeros(logits_MV.shape[1], dtype=torch.int64, device=labels_M.device)
+            parts[f"{name}_perplexity"] = perplexity(counts_V.scatter_add(0, codes_M, asked_M.long())).float()
         # no prediction is NOTHING, so what is not asked for is never right
         return {"loss": loss, "accuracy": (predicted_M == labels_M).sum() / asked_M.sum(), **parts}
 

@@ -134,6 +134,25 @@ def check_one_tokenizer(job: PretrainJob, tokenizer: VisualTokenizer | None) -> 
         )
 
 
+def check_keep_best(job: PretrainJob) -> None:
+    """Refuse two ways to choose the best model, which has one place.
+
+    Raises:
+        ConfigError: Naming both.
+    """
+    if job.keep_best.on is None:
+        return
+    if job.early_stop.measure or job.early_stop.patience is not None:
+        raise ConfigError(
+            f"keep_best.on is {job.keep_best.on}, and early_stop keeps that of the least held-out loss in best/: "
+            "leave out keep_best.on, or early_stop.measure and early_stop.patience"
+        )
+    if job.monitor.every == 0:
+        raise ConfigError(
+            f"keep_best.on is {job.keep_best.on} and monitor.every is 0, which measures nothing; set it to auto"
+        )
+
+
 def check_vocabulary(model: int, tokenizer: int) -> None:
     """Refuse a codebook that the model's head has no logits for.
 

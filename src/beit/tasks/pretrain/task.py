@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from beit.data import Collate, ImageSource, ViewDataset, Views, spread
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
-from beit.engine.task import Measured, ShownScene, Stage, Task
+from beit.engine.task import Measured, Monitored, ShownScene, Stage, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import quality_line, says_little
 from beit.geometry import patch_grid
@@ -28,6 +29,7 @@ from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_p
 from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tasks.pretrain.start import (
     check_aggregation,
+    check_keep_best,
     check_lengths,
     check_one_tokenizer,
     check_tokenizer,
@@ -38,6 +40,7 @@ from beit.tasks.pretrain.start import (
     stored_tokens,
     tokenizer_job,
 )
+from beit.tasks.pretrain.targets import objection_to, token_counts
 from beit.tasks.tokenizer.dvae import DiscreteVAETask
 from beit.tokenizer import (
     DiscreteVAE,
@@ -48,6 +51,7 @@ from beit.tokenizer import (
     tokenizer_fingerprint,
 )
 
+_MOST_ENCODED = 256  # training pictures whose tokens are looked at before the first step
 _MOST_MEASURED = 10_000  # held-out pictures in the end, at even distances: one process measures, the others wait
 
 
@@ -69,7 +73,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     curves: ClassVar[Mapping[str, Sequence[str]]] = {
         "Loss": ["loss", "held_out_loss", "aggregation_loss"],
         "Masked-token accuracy": ["accuracy"],
-        "Perplexity of the predictions in a step": ["prediction_perplexity"],
+        "Perplexity of predictions and targets in a step": ["prediction_perplexity", "target_perplexity"],
         "Gradient norm": ["grad_norm"],
         "Learning rate": ["lr"],
         "Weight decay": ["weight_decay"],
@@ -95,6 +99,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def start(self) -> None:
         """Refuse lengths and stored tokens that do not fit."""
+        check_keep_best(self.settings)
         check_lengths(self.settings, self.tokenizer, len(self.sources.train), self.world)
         self._stored = stored_tokens(self.settings, self.tokenizer, self.mask.grid)
 
@@ -221,6 +226,28 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def _hidden_patches(self) -> HiddenPatches:
         seed, count = self.settings.run.seed, self.settings.gallery.pictures
         return HiddenPatches(self.model, self.encoder, self.sources.val, self.plain_views, self.mask, seed, count)
+
+    def monitor(self) -> Monitored:
+        """Return the patch features of every layer, in pictures of which nothing is hidden."""
+        settings, plain = self.settings, replace(self.plain_views, tokenizer_hw=None)
+        return Monitored(
+            settings.monitor, settings.keep_best, plain, replace(self.views(), tokenizer_hw=None), self._layers,
+            self._objection, self._pass[0],
+        )  # fmt: skip
+
+    @torch.inference_mode()
+    def _layers(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the patch features (B, N, D) of every layer."""
+        model = self.model.eval()
+        with self.accelerator.autocast():
+            pixels_BCHW = tensors["pixel_values"].to(model.device)
+            states = model.beit(pixels_BCHW, output_hidden_states=True, return_dict=True).hidden_states
+        return [tokens_BSD[:, 1:] for tokens_BSD in states[1:]]
+
+    def _objection(self, source: ImageSource) -> str | None:
+        """Return an objection to learning the visual tokens of some training pictures, None if there is none."""
+        few = spread(source, _MOST_ENCODED)
+        return objection_to(token_counts(self.encoder, few, self.plain_views, *self._pass), len(few))
 
     def identity(self) -> Mapping[str, str]:
         """Return the tokenizer's fingerprint."""

@@ -1,0 +1,1 @@
+"""Measurements of frozen features: nearest neighbours, ridge probe, effective rank, spread over positions."""

@@ -1,0 +1,55 @@
+"""Features of every layer: means and variances over patches, and raw pixels."""
+
+import numpy as np
+import pytest
+import torch
+
+from beit.data import Subset, Views, open_source
+from beit.errors import DataError
+from beit.evaluation.features.layers import features_of, pixel_features
+from beit.evaluation.features.pictures import PictureSet
+from beit.evaluation.features.rank import position_spread, spread_of_moments
+from beit.image import Preprocessing
+
+
+def digits(count, side=8):
+    source = Subset(open_source("digits:train"), np.arange(count))
+    return PictureSet(source, Views(Preprocessing.cropping((side, side), 1.0)), 0, 4, workers=0)
+
+
+def patches(tensors):
+    """Two layers: the four quarters of a picture as they are, and squared."""
+    pixels = tensors["pixel_values"]
+    quarters = pixels.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+    return [quarters, quarters**2]
+
+
+def test_means_and_variances_over_patches():
+    pictures = digits(10)
+    passed = features_of(patches, pictures)
+    whole = torch.cat([batch.tensors["pixel_values"] for batch in pictures.batches()])
+    first, second = patches({"pixel_values": whole})
+    assert passed.indices_P.tolist() == list(range(10))
+    for layer, expected in zip(passed.layers, (first, second), strict=True):
+        assert layer.means_PD == pytest.approx(expected.mean(dim=1).numpy(), abs=1e-6)
+        assert spread_of_moments(layer.means_PD, layer.within_P) == pytest.approx(
+            position_spread(expected.numpy()), rel=1e-5
+        )
+
+
+@pytest.mark.parametrize(("side", "features"), [(8, 3 * 8 * 8), (64, 3 * 16 * 16)])
+def test_raw_pixels_are_averaged_where_there_are_many(side, features):
+    pictures = digits(3, side)
+    (layer,) = features_of(pixel_features, pictures).layers
+    pixels = next(pictures.batches()).tensors["pixel_values"]
+    blocks = pixels.unflatten(3, (-1, max(1, side // 16))).unflatten(2, (-1, max(1, side // 16))).mean(dim=(3, 5))
+    assert layer.means_PD.shape == (3, features)
+    assert layer.means_PD == pytest.approx(blocks.flatten(1).numpy(), abs=1e-6)
+
+
+def test_pictures_of_which_none_is_usable(pictures):
+    for path in pictures.rglob("*.png"):
+        path.write_bytes(b"no picture")
+    broken = PictureSet(open_source(str(pictures)), Views(Preprocessing.cropping((8, 8), 1.0)), 0, 4, workers=0)
+    with pytest.raises(DataError):
+        features_of(pixel_features, broken)
