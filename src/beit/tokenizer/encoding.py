@@ -85,11 +85,11 @@ _GREY = 0.5
 
 
 class MaskedPatchPredictor(Protocol):
-    """What predicts the visual tokens of masked patches: a pre-training model, or one with what it is trained with."""
+    """A predictor of the visual tokens of masked patches: a pre-training model, alone or with its decoder."""
 
     @property
     def device(self) -> torch.device:
-        """Where it takes pictures and masks."""
+        """The device of pictures and masks."""
         ...
 
     def masked_logits(self, pixel_values: Tensor, bool_masked_pos: Tensor) -> Tensor:
