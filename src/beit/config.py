@@ -39,6 +39,7 @@ _OMITTED_DEFAULTS: dict[str, Any] = {
     "return_dict": True,
     "out_indices_meaning": "huggingface",
     "batch_norm_eps": 1e-5,
+    "mask_tokens_in_decoder": False,
 }
 
 
@@ -84,7 +85,9 @@ class BeitConfig:
         **kwargs: `id2label`, `label2id`, `num_labels`, `problem_type`, `output_attentions`, `output_hidden_states`,
             `return_dict`, `architectures`; `out_indices_meaning`, which hidden states segmentation reads for
             `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output of layer i, counted from
-            0); `batch_norm_eps` of a backbone's feature pyramid (1e-5); any other key is kept and written back.
+            0); `batch_norm_eps` of a backbone's feature pyramid (1e-5); `mask_tokens_in_decoder`, whether pre-training
+            put mask tokens into a decoder that is not part of the model, which then predicts no masked patches (False);
+            any other key is kept and written back.
 
     Raises:
         ConfigError: If an option has a value that no model can be built from.
@@ -166,6 +169,7 @@ class BeitConfig:
         self.architectures: list[str] | None = kwargs.pop("architectures", None)
         self.out_indices_meaning: OutIndicesMeaning = kwargs.pop("out_indices_meaning", "huggingface")
         self.batch_norm_eps: float = kwargs.pop("batch_norm_eps", 1e-5)
+        self.mask_tokens_in_decoder: bool = kwargs.pop("mask_tokens_in_decoder", False)
         self.id2label, self.label2id = labels_of(
             kwargs.pop("num_labels", None), kwargs.pop("id2label", None), kwargs.pop("label2id", None)
         )

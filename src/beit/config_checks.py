@@ -42,6 +42,7 @@ _FLAGS = (
     "output_attentions",
     "output_hidden_states",
     "return_dict",
+    "mask_tokens_in_decoder",
 )
 
 

@@ -27,7 +27,7 @@ def test_every_option_with_its_default():
 def test_every_key_that_is_written():
     config = BeitConfig(id2label={0: "a"}, problem_type="regression", output_attentions=True, return_dict=False,
                         out_indices_meaning="original", batch_norm_eps=0.1, architectures=["BeitModel"],
-                        output_hidden_states=True)  # fmt: skip
+                        output_hidden_states=True, mask_tokens_in_decoder=True)  # fmt: skip
     named = set(re.findall(r"`(\w+)`", part("config.json")))
     assert config.to_dict().keys() - named == set()
 

@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 from torch.utils.flop_counter import FlopCounterMode
 
+from beit.models_torch import BeitForMaskedImageModeling
+from beit.models_torch.masked_patch_decoder import MaskedPatchDecoder
 from beit.models_torch.patch_aggregation import PatchAggregation
 from tests.models_torch.test_names import MODELS, made
 
@@ -75,6 +77,18 @@ def test_every_module_of_patch_aggregation_is_called():
     for name, module in both.named_modules():
         module.register_forward_hook(lambda *_, name=name: fired.add(name))
     head(model, pixels(), torch.arange(32).view(2, 16) % 3 == 0)
+    assert {name for name, part in both.named_modules() if list(part.parameters(recurse=False))} <= fired
+
+
+def test_every_module_with_a_decoder_of_masked_patches_is_called():
+    config = made("mim").config
+    config.use_shared_relative_position_bias, config.use_absolute_position_embeddings = False, True
+    model, fired = BeitForMaskedImageModeling(config), set()
+    decoder = MaskedPatchDecoder(model)
+    both = nn.ModuleList((model, decoder))
+    for name, module in both.named_modules():
+        module.register_forward_hook(lambda *_, name=name: fired.add(name))
+    decoder(model, pixels(), torch.arange(32).view(2, 16) % 4 == 0)
     assert {name for name, part in both.named_modules() if list(part.parameters(recurse=False))} <= fired
 
 

@@ -84,6 +84,8 @@ def set_weight_decay(optimiser: Optimiser, weight_decay: float) -> None:
 
 def _depth(name: str, layers: int) -> int:
     """Return 0 for the embeddings, 1 to L for the layers, L + 1 for everything above them."""
+    if name.startswith("decoder."):  # of masked patches
+        return layers + 1
     if re.search(r"(^|\.)embeddings\.", name):
         return 0
     if match := re.search(r"(^|\.)encoder\.layer\.(\d+)\.", name):

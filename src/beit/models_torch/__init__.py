@@ -3,6 +3,7 @@
 from beit.models_torch.backbone import BeitBackbone
 from beit.models_torch.classification import BeitForImageClassification
 from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling
+from beit.models_torch.masked_patch_decoder import MaskedPatchDecoder
 from beit.models_torch.model import BeitModel
 from beit.models_torch.patch_aggregation import PatchAggregation
 from beit.models_torch.pretrained import BeitPreTrainedModel
@@ -18,5 +19,6 @@ __all__ = [
     "BeitForSemanticSegmentation",
     "BeitModel",
     "BeitPreTrainedModel",
+    "MaskedPatchDecoder",
     "PatchAggregation",
 ]

@@ -121,6 +121,22 @@ class Embeddings(nn.Module):
             tokens_BSD = tokens_BSD + self._positions_for(grid)
         return self.dropout(tokens_BSD), grid
 
+    def mask_tokens(self, grid: Grid) -> Tensor:
+        """Return a mask token at every patch's position, (1, N, D), for what does not enter with the pictures.
+
+        Raises:
+            ConfigError: If there is no mask token.
+        """
+        tokens_1ND = self._own_mask_token().expand(-1, grid.patches, -1)
+        if self.position_embeddings is not None:
+            tokens_1ND = tokens_1ND + self._positions_for(grid)[:, 1:]
+        return self.dropout(tokens_1ND)
+
+    def _own_mask_token(self) -> Tensor:
+        if self.mask_token is None:
+            raise ConfigError("bool_masked_pos was given to a model without a mask token; set use_mask_token=True")
+        return self.mask_token
+
     def _check_dtype(self, pixels_BChw: Tensor) -> None:
         wanted = self.cls_token.dtype
         if not pixels_BChw.is_floating_point():
@@ -141,8 +157,7 @@ class Embeddings(nn.Module):
 
     def _masked(self, patches_BND: Tensor, mask_BN: Tensor) -> Tensor:
         """Put the mask token in the place of masked patches."""
-        if self.mask_token is None:
-            raise ConfigError("bool_masked_pos was given to a model without a mask token; set use_mask_token=True")
+        mask_token_11D = self._own_mask_token()
         if mask_BN.dim() > 1:
             mask_BN = mask_BN.flatten(1)  # a (B, height, width) mask is welcome too
         if mask_BN.shape != patches_BND.shape[:2]:
@@ -150,4 +165,4 @@ class Embeddings(nn.Module):
                 f"bool_masked_pos has shape {tuple(mask_BN.shape)}; expected one value per patch, "
                 f"{tuple(patches_BND.shape[:2])}"
             )
-        return torch.where(mask_BN.bool().unsqueeze(-1), self.mask_token, patches_BND)
+        return torch.where(mask_BN.bool().unsqueeze(-1), mask_token_11D, patches_BND)

@@ -59,6 +59,7 @@ def task_options(classes: list[str]) -> dict[str, Any]:
         "use_relative_position_bias": True,
         "use_shared_relative_position_bias": False,
         "use_mask_token": False,
+        "mask_tokens_in_decoder": False,
     }
 
 

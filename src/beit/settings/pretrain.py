@@ -51,6 +51,14 @@ class AggregationSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class DecoderSettings:
+    """Encoding of visible patches only (SplitMask, MAE): mask tokens enter a light decoder behind the encoder."""
+
+    layers: int | None = Field(default=None, ge=1)
+    """Layers of the decoder, which the saved model is without; null: mask tokens enter the encoder, as published."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class PretrainTokenizerSettings:
     """Source of the visual tokens: a tokenizer, or one trained first on the same pictures."""
 
@@ -94,6 +102,8 @@ class PretrainJob:
     """Mask"""
     aggregation: AggregationSettings = field(default_factory=AggregationSettings)
     """Patch aggregation"""
+    decoder: DecoderSettings = field(default_factory=DecoderSettings)
+    """Decoder of masked patches"""
     optim: OptimSettings = field(default_factory=OptimSettings)
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)

@@ -6,12 +6,12 @@ Legend: B batch, C channels, N patches, V codebook size, h x w tokens, H x W pix
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from beit.errors import ConfigError
-from beit.models_torch import BeitForMaskedImageModeling
 from beit.models_torch.device import Precision, computing_in, pick_precision
 from beit.tokenizer.protocol import VisualTokenizer
 
@@ -84,10 +84,21 @@ def codebook_usage(counts_V: Tensor) -> CodebookUsage:
 _GREY = 0.5
 
 
+class MaskedPatchPredictor(Protocol):
+    """A predictor of the visual tokens of masked patches: a pre-training model, alone or with its decoder."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of pictures and masks."""
+        ...
+
+    def masked_logits(self, pixel_values: Tensor, bool_masked_pos: Tensor) -> Tensor:
+        """Return the logits of masked patches, (M, V) in row-major order."""
+        ...
+
+
 @torch.inference_mode()
-def completed_tokens(
-    model: BeitForMaskedImageModeling, pixel_values: Tensor, mask_BN: Tensor, tokens_Bhw: Tensor
-) -> Tensor:
+def completed_tokens(model: MaskedPatchPredictor, pixel_values: Tensor, mask_BN: Tensor, tokens_Bhw: Tensor) -> Tensor:
     """Return the visual tokens (B, h, w) that a model predicts for hidden patches, and the true ones of the others.
 
     Args:
@@ -97,9 +108,9 @@ def completed_tokens(
         tokens_Bhw: The tokenizer's, on any device; the result is on the same.
     """
     device = model.device
-    logits_BNV = model(pixel_values.to(device), mask_BN.to(device), return_dict=True).logits
-    predicted_BN = logits_BNV.argmax(dim=-1).to(tokens_Bhw.device)
-    return torch.where(mask_BN.to(tokens_Bhw.device), predicted_BN, tokens_Bhw.flatten(1)).view(tokens_Bhw.shape)
+    predicted_M = model.masked_logits(pixel_values.to(device), mask_BN.to(device)).argmax(dim=-1)
+    mask_Bhw = mask_BN.to(tokens_Bhw.device).view(tokens_Bhw.shape)
+    return tokens_Bhw.masked_scatter(mask_Bhw, predicted_M.to(tokens_Bhw))
 
 
 def hide_patches(pixels_BCHW: Tensor, mask_Bhw: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ _BEYOND_THE_SIGNATURE = (
     "return_dict",
     "out_indices_meaning",
     "batch_norm_eps",
+    "mask_tokens_in_decoder",
 )
 # Accepted without effect: a head for other classes is always new and all else must match, memory is always spared,
 # and no remote code is ever executed.

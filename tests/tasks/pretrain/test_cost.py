@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from beit.config import BeitConfig
-from beit.models_torch import BeitForMaskedImageModeling
-from beit.tasks.pretrain.cost import forward_flops, training_flops
+from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder
+from beit.tasks.pretrain.cost import activation_bytes, forward_flops, training_flops
 
 # Small blocks given back at once, so that the most that a process held is what it had in use at one time. What is there
 # before the model is left out, the code of a first step included.
@@ -71,3 +71,21 @@ def test_operations_are_those_that_torch_counts():
         model.masked_logits(torch.randn(1, 3, 32, 32), mask)
     assert forward_flops(config, masked=6) == pytest.approx(counter.get_total_flops(), rel=0.03)
     assert training_flops(config, 6) == 3 * forward_flops(config, 6)
+
+
+def test_a_decoder_of_masked_patches_is_counted_and_spares_the_encoder():
+    config = BeitConfig(
+        hidden_size=64, num_hidden_layers=4, num_attention_heads=4, intermediate_size=128, image_size=32, patch_size=8,
+        vocab_size=50, use_mask_token=True, use_absolute_position_embeddings=True,
+    )  # fmt: skip
+    model = BeitForMaskedImageModeling(config)
+    decoder = MaskedPatchDecoder(model, layers=2)
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[0, :10] = True
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        decoder.eval()(model.eval(), torch.randn(1, 3, 32, 32), mask)
+    assert forward_flops(config, 10, 2) == pytest.approx(counter.get_total_flops(), rel=0.03)
+    assert training_flops(config, 10, 2) == 3 * forward_flops(config, 10, 2)
+    plain, split = (activation_bytes(config, 8, 10, decoder_layers=layers) for layers in (0, 2))
+    assert split["activations"] / plain["activations"] == pytest.approx((4 * 7 + 2 * 17) / (4 * 17))
+    assert split["logits"] == plain["logits"]

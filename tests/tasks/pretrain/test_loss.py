@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from beit import BeitForMaskedImageModeling, preset
-from beit.models_torch import PatchAggregation
+from beit.models_torch import MaskedPatchDecoder, PatchAggregation
 from beit.tasks.pretrain.loss import PretrainLoss, visual_tokens
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 from tests.conftest import TINY_MODEL
@@ -17,11 +17,15 @@ def encoder():
     return TokenEncoder(DiscreteVAE(DiscreteVAEConfig(20, 8, 1, 2, 8)))
 
 
-def objective_of(encoder, most, early_layer=None):
-    options = {"vocab_size": 20, "drop_path_rate": 0.0}
+ABSOLUTE = {"use_absolute_position_embeddings": True, "use_shared_relative_position_bias": False}
+
+
+def objective_of(encoder, most, early_layer=None, decoder_layers=None):
+    options = {"vocab_size": 20, "drop_path_rate": 0.0, **(ABSOLUTE if decoder_layers else {})}
     model = BeitForMaskedImageModeling(preset("tiny", **{**TINY_MODEL, **options}))
     aggregation = PatchAggregation(model, early_layer, 1) if early_layer else None
-    return PretrainLoss(model, encoder, most, aggregation)
+    decoder = MaskedPatchDecoder(model, decoder_layers) if decoder_layers else None
+    return PretrainLoss(model, encoder, most, aggregation, decoder)
 
 
 def batch(objective, masked, seed=1):
@@ -51,12 +55,24 @@ def test_the_loss_is_the_mean_over_masked_patches(encoder):
     torch.testing.assert_close(values["prediction_perplexity"], (-torch.special.xlogy(share, share).sum()).exp())
 
 
+def test_with_a_decoder_the_prediction_is_the_decoders(encoder):
+    objective = objective_of(encoder, most=6, decoder_layers=1).eval()
+    tensors = batch(objective, [6, 6, 6])
+    values = objective(objective.prepare(tensors))
+    mask = tensors["bool_masked_pos"]
+    labels = visual_tokens(encoder, tensors)[mask]
+    logits = objective.decoder(objective.model, tensors["pixel_values"], mask)
+    torch.testing.assert_close(values["loss"], functional.cross_entropy(logits, labels))
+    torch.testing.assert_close(values["accuracy"], (logits.argmax(-1) == labels).float().mean())
+    assert not torch.allclose(logits, objective.model.masked_logits(tensors["pixel_values"], mask))
+
+
 @pytest.mark.e2e
-@pytest.mark.parametrize("early_layer", [None, 1])
-def test_it_compiles_once_and_whole(encoder, early_layer):
+@pytest.mark.parametrize("options", [{}, {"early_layer": 1}, {"decoder_layers": 1}], ids=["plain", "v2", "decoder"])
+def test_it_compiles_once_and_whole(encoder, options):
     """No graph break (fullgraph) and no second compilation, however many patches the masks have."""
     torch.compiler.reset()
-    objective = objective_of(encoder, most=6, early_layer=early_layer).train()
+    objective = objective_of(encoder, most=6, **options).train()
     compilations = []
 
     def backend(graph, inputs):
@@ -64,7 +80,8 @@ def test_it_compiles_once_and_whole(encoder, early_layer):
         return graph.forward
 
     compiled = torch.compile(objective, backend=backend, fullgraph=True)
-    for step, masked in enumerate(([6, 4], [5, 5], [3, 6])):
+    counts = ([6, 6], [6, 6], [6, 6]) if objective.decoder else ([6, 4], [5, 5], [3, 6])
+    for step, masked in enumerate(counts):
         prepared = objective.prepare(batch(objective, masked, seed=step))
         torch.testing.assert_close(compiled(prepared, step / 10)["loss"], objective(prepared, step / 10)["loss"])
     assert len(compilations) == 1

@@ -1,14 +1,22 @@
 """A pre-training takes any `VisualTokenizer` that it is given."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 
-from beit.errors import ConfigError
-from beit.settings.groups import DataSettings, ModelSettings, OptimSettings, TrainSettings
-from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerSettings
+from beit.errors import CheckpointError, ConfigError
+from beit.models_torch import BeitForMaskedImageModeling
+from beit.settings.groups import DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.pretrain import (
+    AggregationSettings,
+    DecoderSettings,
+    MaskSettings,
+    PretrainJob,
+    PretrainTokenizerSettings,
+)
 from beit.tasks.pretrain.start import check_lengths
 from beit.tasks.pretrain.task import PretrainTask
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
@@ -84,3 +92,77 @@ def test_a_continued_run_can_tell_tokenizers_apart():
     assert tokenizer_fingerprint(one) != tokenizer_fingerprint(other)
     other.load_state_dict(one.state_dict())
     assert tokenizer_fingerprint(one) == tokenizer_fingerprint(other)
+
+
+SPLIT = PretrainJob(
+    DATA,
+    model=replace(MODEL, positions="absolute"),
+    mask=MaskSettings(count=6, kind="random"),
+    decoder=DecoderSettings(layers=2),
+)
+
+
+def built(job):
+    task = PretrainTask(job, Bright())
+    task.accelerator = Accelerator(cpu=True)
+    task.module = task.build()
+    return task
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": MODEL}, "relative position biases.*--model.positions absolute, or leave decoder.layers out"),
+        ({"mask": MASK}, "masks differ in their number of patches; set --mask.exact true, or --mask.kind random"),
+        ({"mask": MaskSettings(count=16, kind="random")}, "none of 16 patches to encode; set it to 15 at most"),
+        ({"aggregation": AggregationSettings(early_layer=1)}, "aggregation.early_layer are set.*leave one of them out"),
+        ({"run": RunSettings("runs", framework="jax")}, "run.framework jax does not have; set it to torch"),
+    ],
+)
+def test_a_decoder_that_does_not_fit_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        PretrainTask(replace(SPLIT, **changes), Bright())
+
+
+@pytest.mark.parametrize("mask", [SPLIT.mask, MaskSettings(count=6, min_block=2, exact=True)], ids=["random", "exact"])
+def test_a_model_with_a_decoder_says_so_and_is_an_ordinary_one(mask, tmp_path):
+    task = built(replace(SPLIT, mask=mask))
+    assert task.flops() < built(replace(SPLIT, decoder=DecoderSettings())).flops()
+    assert not task.module.decoder.encoder.gradient_checkpointing
+    task.model.save_pretrained(tmp_path)
+    again = BeitForMaskedImageModeling.from_pretrained(tmp_path, output_loading_info=False)
+    assert again.config.mask_tokens_in_decoder
+    assert again.state_dict().keys() == built(replace(SPLIT, decoder=DecoderSettings())).model.state_dict().keys()
+
+
+def test_a_pretraining_without_a_decoder_ends_what_one_began(tmp_path):
+    built(SPLIT).model.save_pretrained(tmp_path)
+    plain = replace(SPLIT, checkpoint=str(tmp_path), decoder=DecoderSettings(), model=ModelSettings())
+    assert not built(plain).model.config.mask_tokens_in_decoder
+
+
+def test_layers_of_a_decoder_are_computed_again_too():
+    assert built(replace(SPLIT, train=TrainSettings(recompute=True))).module.decoder.encoder.gradient_checkpointing
+
+
+def test_a_decoder_learns_as_what_lies_above_the_layers():
+    task = built(replace(SPLIT, optim=OptimSettings(layer_decay=0.5)))
+    scales = {parameter: group["lr_scale"] for group in task.parameter_groups() for parameter in group["params"]}
+    assert {scales[parameter] for parameter in task.module.decoder.parameters()} == {1.0}
+    assert scales[task.model.beit.encoder.layer[0].output.dense.weight] < 1
+
+
+def test_a_decoder_is_kept_with_the_best_model(tmp_path):
+    task = built(SPLIT)
+    task.save(tmp_path / "best")
+    kept = {name: tensor.clone() for name, tensor in task.module.state_dict().items()}
+    with torch.no_grad():
+        for parameter in task.module.parameters():
+            parameter.add_(1)
+    task.load(tmp_path / "best")
+    torch.testing.assert_close(task.module.state_dict(), kept)
+    task.save(tmp_path / "model", task.model)
+    assert not (tmp_path / "model/decoder.safetensors").exists()
+    other = built(replace(SPLIT, decoder=DecoderSettings(layers=1)))
+    with pytest.raises(CheckpointError, match=r"decoder\.safetensors"):
+        other.load(tmp_path / "best")

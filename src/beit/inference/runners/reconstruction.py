@@ -25,7 +25,7 @@ class Reconstructor:
     """A pre-training model with the tokenizer whose tokens it predicts.
 
     Raises:
-        ConfigError: If the model is none, or the tokenizer does not fit or paints no pixels.
+        ConfigError: If the model is none or left that to a decoder, or the tokenizer does not fit or paints no pixels.
     """
 
     def __init__(self, runner: Runner, view: Preprocessing, tokenizer: VisualTokenizer, grid: Grid) -> None:
@@ -34,6 +34,11 @@ class Reconstructor:
             raise ConfigError(
                 f"a tokenizer is given, and the model is a {type(model or runner).__name__}; expected a pre-training "
                 "model (BeitForMaskedImageModeling), which predicts its tokens: leave the tokenizer out"
+            )
+        if model.config.mask_tokens_in_decoder:
+            raise ConfigError(
+                "the model was pre-trained with its mask tokens in a decoder (decoder.layers) that is not part of it; "
+                "expected one that was pre-trained without, to reconstruct: take this one for features and fine-tuning"
             )
         if not tokenizer.decodes_pixels:
             raise ConfigError(

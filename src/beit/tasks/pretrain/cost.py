@@ -14,7 +14,7 @@ _KEPT_PER_LAYER = 10  # activations of width D that a layer keeps per token for 
 _LOGITS = 3  # the logits, their logarithm of probabilities, and the gradient
 
 
-def forward_flops(config: BeitConfig, masked: float) -> float:
+def forward_flops(config: BeitConfig, masked: float, decoder_layers: int = 0) -> float:
     """Return the floating-point operations of one picture through a model for masked image modelling.
 
     Multiplications and additions of matrix products are counted, two for each; the rest is below a per cent.
@@ -22,22 +22,32 @@ def forward_flops(config: BeitConfig, masked: float) -> float:
     Args:
         config: The model.
         masked: Masked patches M, the only ones that pass the head.
+        decoder_layers: Layers of the decoder of masked patches, which the encoder then does not see.
     """
     grid = patch_grid(config.image_size, config.patch_size)
     sequence, width = 1 + grid.patches, config.hidden_size
     patch = config.num_channels * config.patch_hw[0] * config.patch_hw[1]
-    layer = sequence * (4 * width**2 + 2 * width * config.intermediate_size) + 2 * sequence**2 * width
-    products = grid.patches * patch * width + config.num_hidden_layers * layer + masked * width * config.vocab_size
-    return 2.0 * products
+
+    def layer(tokens: float) -> float:
+        return tokens * (4 * width**2 + 2 * width * config.intermediate_size) + 2 * tokens**2 * width
+
+    encoded = sequence - masked if decoder_layers else sequence
+    layers = config.num_hidden_layers * layer(encoded) + decoder_layers * layer(sequence)
+    return 2.0 * (grid.patches * patch * width + layers + masked * width * config.vocab_size)
 
 
-def training_flops(config: BeitConfig, masked: float) -> float:
+def training_flops(config: BeitConfig, masked: float, decoder_layers: int = 0) -> float:
     """Return the operations of one picture in a training step: forward and backward."""
-    return (1 + _BACKWARD) * forward_flops(config, masked)
+    return (1 + _BACKWARD) * forward_flops(config, masked, decoder_layers)
 
 
 def activation_bytes(
-    config: BeitConfig, pictures: int, masked: int, bytes_per_number: int = 4, gelu_once: bool = False
+    config: BeitConfig,
+    pictures: int,
+    masked: int,
+    bytes_per_number: int = 4,
+    gelu_once: bool = False,
+    decoder_layers: int = 0,
 ) -> dict[str, float]:
     """Return the bytes that the backward pass of a training step keeps, estimated.
 
@@ -49,11 +59,14 @@ def activation_bytes(
         masked: Masked patches M of a picture.
         bytes_per_number: Of an activation; 2 under autocast.
         gelu_once: Whether the activations of a feed-forward network are kept once, as the kernels of a CPU do.
+        decoder_layers: Layers of the decoder of masked patches, which the encoder then does not see.
     """
     grid = patch_grid(config.image_size, config.patch_size)
     sequence = 1 + grid.patches
-    kept = sequence * (_KEPT_PER_LAYER * config.hidden_size + (1 if gelu_once else 2) * config.intermediate_size)
+    kept = _KEPT_PER_LAYER * config.hidden_size + (1 if gelu_once else 2) * config.intermediate_size
+    encoded = sequence - masked if decoder_layers else sequence
+    tokens = config.num_hidden_layers * encoded + decoder_layers * sequence  # of all layers
     return {
-        "activations": float(pictures * config.num_hidden_layers * kept * bytes_per_number),
+        "activations": float(pictures * tokens * kept * bytes_per_number),
         "logits": 4.0 * _LOGITS * pictures * masked * config.vocab_size,
     }

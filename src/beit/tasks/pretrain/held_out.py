@@ -156,7 +156,7 @@ class HiddenPatches:
     """Pictures with hidden patches for the gallery: the same pictures and masks each time, encoded once.
 
     Args:
-        model: What predicts the tokens; it may go on learning between two looks.
+        model: What predicts the tokens, alone or as it is trained; it may go on learning between two looks.
         encoder: The tokenizer.
         source: Held-out pictures; some at even distances are shown, or the first usable ones if those are broken.
         views: What evaluation sees of a picture, for model and tokenizer.
@@ -171,7 +171,7 @@ class HiddenPatches:
     @torch.inference_mode()
     def __init__(
         self,
-        model: BeitForMaskedImageModeling,
+        model: BeitForMaskedImageModeling | PretrainLoss,
         encoder: TokenEncoder,
         source: ImageSource,
         views: Views,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
+from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder, PatchAggregation
 from beit.tasks.pretrain.start import check_vocabulary
 from beit.tokenizer import TokenEncoder
 from beit.tokenizer.encoding import perplexity
@@ -22,7 +22,8 @@ NOTHING = -100  # the label of a place where nothing is to be predicted
 class PretrainLoss(nn.Module):
     """Cross-entropy of the visual tokens of masked patches (arXiv 2106.08254, section 2.4, equation 1).
 
-    With patch aggregation that of its second prediction is added (arXiv 2208.06366, section 2.3).
+    With patch aggregation that of its second prediction is added (arXiv 2208.06366, section 2.3). With a decoder of
+    masked patches the prediction is the decoder's, in training and in measurements.
 
     Raises:
         ConfigError: If the codebook is larger than the model's vocabulary.
@@ -34,13 +35,20 @@ class PretrainLoss(nn.Module):
         encoder: TokenEncoder,
         most_masked: int,
         aggregation: PatchAggregation | None = None,
+        decoder: MaskedPatchDecoder | None = None,
     ) -> None:
         super().__init__()
         check_vocabulary(model.config.vocab_size, encoder.tokenizer.vocab_size)
         self.model = model
         self.aggregation = aggregation
+        self.decoder = decoder
         self._most_masked = most_masked
         self._encoder = encoder  # no module: neither trained, nor saved, nor wrapped with the model
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self.model.device
 
     @torch.no_grad()
     def prepare(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -68,7 +76,7 @@ class PretrainLoss(nn.Module):
         labels_M = tensors["labels"].flatten()
         parts: dict[str, Tensor] = {}
         if self.aggregation is None or not self.training:
-            logits_MV = self.model.masked_logits(*inputs)
+            logits_MV = self.masked_logits(*inputs)
             loss = _cross_entropy(logits_MV, labels_M)
         else:
             logits_MV, aggregated_MV = self.aggregation(self.model, *inputs)
@@ -81,6 +89,12 @@ class PretrainLoss(nn.Module):
             parts[f"{name}_perplexity"] = perplexity(counts_V.scatter_add(0, codes_M, asked_M.long())).float()
         # no prediction is NOTHING, so what is not asked for is never right
         return {"loss": loss, "accuracy": (predicted_M == labels_M).sum() / asked_M.sum(), **parts}
+
+    def masked_logits(self, pixel_values: Tensor, bool_masked_pos: Tensor, places: Tensor | None = None) -> Tensor:
+        """Return the logits of masked patches (M, V): the model's own, or those of the decoder behind it."""
+        if self.decoder is None:
+            return self.model.masked_logits(pixel_values, bool_masked_pos, places)
+        return self.decoder(self.model, pixel_values, bool_masked_pos, places)
 
 
 def _cross_entropy(logits_MV: Tensor, labels_M: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from beit.engine.sharding import check_sharding
 from beit.errors import ConfigError
 from beit.geometry import Grid, MaskPlan
 from beit.models_torch import BeitForMaskedImageModeling
+from beit.models_torch.masked_patch_decoder import check_positions
 from beit.settings.inputs import open_pictures
 from beit.settings.model import check_same_shape, model_config, training_options
 from beit.settings.pretrain import AggregationSettings, MaskSettings, PretrainJob
@@ -118,6 +119,35 @@ def check_aggregation(settings: AggregationSettings, config: BeitConfig) -> None
     if settings.early_layer is not None and settings.early_layer > depth:
         raise ConfigError(
             f"aggregation.early_layer is {settings.early_layer}; expected 1 to {depth}, a layer of the model"
+        )
+
+
+def check_decoder(job: PretrainJob, config: BeitConfig, grid: Grid) -> None:
+    """Refuse a decoder of masked patches beside patch aggregation, in JAX, or for masks or positions that do not fit.
+
+    Raises:
+        ConfigError: Naming the settings and what to do.
+    """
+    if job.decoder.layers is None:
+        return
+    if job.run.framework == "jax":
+        raise ConfigError("decoder.layers is set, which run.framework jax does not have; set it to torch")
+    if job.aggregation.early_layer is not None:
+        raise ConfigError(
+            "decoder.layers and aggregation.early_layer are set, and patch aggregation needs mask tokens in the "
+            "encoder; leave one of them out"
+        )
+    check_positions(config)
+    mask = job.mask
+    if mask.kind != "random" and not mask.exact:
+        raise ConfigError(
+            "decoder.layers is set and masks differ in their number of patches; set --mask.exact true, or --mask.kind "
+            "random"
+        )
+    if mask.count >= grid.patches:
+        raise ConfigError(
+            f"decoder.layers is set and mask.count is {mask.count}, which leaves none of {grid.patches} patches to "
+            f"encode; set it to {grid.patches - 1} at most"
         )
 
 

@@ -19,7 +19,8 @@ from beit.engine.task import Measured, Monitored, ShownScene, Stage, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import quality_line, says_little
 from beit.geometry import patch_grid
-from beit.models_torch import BeitForMaskedImageModeling, PatchAggregation
+from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder, PatchAggregation
+from beit.models_torch.loading import read_safetensors, write_safetensors
 from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
@@ -29,6 +30,7 @@ from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_p
 from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tasks.pretrain.start import (
     check_aggregation,
+    check_decoder,
     check_keep_best,
     check_lengths,
     check_one_tokenizer,
@@ -50,13 +52,15 @@ from beit.tokenizer import (
     load_tokenizer,
     tokenizer_fingerprint,
 )
+from beit.weights import check_shapes
 
 _MOST_ENCODED = 256  # training pictures whose tokens are looked at before the first step
 _MOST_MEASURED = 10_000  # held-out pictures in the end, at even distances: one process measures, the others wait
+_DECODER_NAME = "decoder.safetensors"
 
 
 class PretrainTask(Task[PretrainJob, PretrainLoss]):
-    """Masked image modelling (arXiv 2106.08254), with the patch aggregation of BEiT v2 if asked for.
+    """Masked image modelling (arXiv 2106.08254), with patch aggregation or a decoder if asked for.
 
     Args:
         settings: The settings.
@@ -89,6 +93,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         self.width = self.config.hidden_size
         self.mask = mask_plan(settings.mask, patch_grid(self.config.image_size, self.config.patch_size))
         check_aggregation(settings.aggregation, self.config)
+        check_decoder(settings, self.config, self.mask.grid)
         check_one_tokenizer(settings, tokenizer)
         check_tokenizer_training(settings, tokenizer)
         if settings.tokenizer.path is not None:
@@ -130,7 +135,17 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
             model = BeitForMaskedImageModeling(model_config(self.settings.model, vocab_size=vocab_size))
         settings = self.settings.aggregation
         aggregation = PatchAggregation(model, settings.early_layer, settings.layers) if settings.early_layer else None
-        return PretrainLoss(model, self.encoder, self.mask.count, aggregation)
+        return PretrainLoss(model, self.encoder, self.mask.count, aggregation, self._decoder(model))
+
+    def _decoder(self, model: BeitForMaskedImageModeling) -> MaskedPatchDecoder | None:
+        """Return the decoder of masked patches if asked for, and note in the model's config whether there is one."""
+        layers = self.settings.decoder.layers
+        model.config.mask_tokens_in_decoder = layers is not None
+        if layers is None:
+            return None
+        decoder = MaskedPatchDecoder(model, layers)
+        decoder.encoder.gradient_checkpointing = self.settings.train.recompute
+        return decoder
 
     @property
     def model(self) -> BeitForMaskedImageModeling:
@@ -193,10 +208,13 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
             return held_out_loss(self.module, source, self.plain_views, self.mask, self.settings.run.seed, *self._pass)
 
     def measure(self, model: nn.Module, source: ImageSource) -> Measured:
-        """Measure masked-token prediction beside predicting the token frequencies."""
+        """Measure masked-token prediction beside predicting the token frequencies.
+
+        A decoder of masked patches is that of the last step for a moving average of the model too, which has none.
+        """
         some = Sources(self.sources.train, spread(source, _MOST_MEASURED))
         assert isinstance(model, BeitForMaskedImageModeling)  # noqa: S101  # for the type checker
-        loss = PretrainLoss(model, self.encoder, self.mask.count)
+        loss = PretrainLoss(model, self.encoder, self.mask.count, decoder=self.module.decoder)
         with self.accelerator.autocast():
             quality, broken = measure_pretraining(
                 loss, self.encoder, some, self.plain_views, self.mask, self.settings.run.seed, *self._pass
@@ -225,7 +243,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def _hidden_patches(self) -> HiddenPatches:
         seed, count = self.settings.run.seed, self.settings.gallery.pictures
-        return HiddenPatches(self.model, self.encoder, self.sources.val, self.plain_views, self.mask, seed, count)
+        return HiddenPatches(self.module, self.encoder, self.sources.val, self.plain_views, self.mask, seed, count)
 
     def monitor(self) -> Monitored:
         """Return the patch features of every layer, in pictures of which nothing is hidden."""
@@ -255,19 +273,40 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def flops(self) -> float:
         """Return the operations of one picture in a training step, without the tokenizer."""
-        return training_flops(self.model.config, self.mask.count)
+        return training_flops(self.model.config, self.mask.count, self.settings.decoder.layers or 0)
 
     def activations(self, pictures: int) -> Mapping[str, float]:
         """Return the bytes that a step keeps, estimated."""
         half = self.accelerator.mixed_precision == "bf16"
         gelu_once = self.accelerator.device.type == "cpu" and not half
-        return activation_bytes(self.model.config, pictures, self.mask.count, 2 if half else 4, gelu_once)
+        layers = self.settings.decoder.layers or 0
+        return activation_bytes(self.model.config, pictures, self.mask.count, 2 if half else 4, gelu_once, layers)
 
     def save(self, folder: Path, model: Any = None) -> None:
-        """Write the model, or another such as its moving average, and its preprocessing into a folder."""
+        """Write the model, or another such as its moving average, and its preprocessing into a folder.
+
+        Without another model the decoder of masked patches goes along: in checkpoints and beside the best model.
+        """
         super().save(folder, model)
         settings = self.settings
+        if model is None and self.module.decoder is not None:
+            write_safetensors(folder / _DECODER_NAME, self.module.decoder.state_dict())
         preprocessing(settings.model, self.model.config.image_hw, settings.checkpoint).save_pretrained(folder)
+
+    def load(self, folder: Path) -> None:
+        """Load the model from such a folder, and the decoder that predicts with it.
+
+        Raises:
+            CheckpointError: If the decoder is missing or has another shape.
+        """
+        super().load(folder)
+        decoder = self.module.decoder
+        if decoder is not None:
+            found: dict[str, Tensor] = read_safetensors(folder / _DECODER_NAME)
+            own: dict[str, Tensor] = decoder.state_dict()
+            there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
+            check_shapes(str(folder / _DECODER_NAME), there, here)
+            decoder.load_state_dict(found)
 
 
 def pretrain(job: PretrainJob, tokenizer: VisualTokenizer | None = None) -> RunFolder:
