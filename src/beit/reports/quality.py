@@ -90,7 +90,8 @@ def quality_sections(lines: Sequence[Line]) -> list[Section]:
     if not measured or not rows:
         return []
     names, floors = list(rows[0]), _floors(lines)
-    answer = Section("Is it any good?", f"{verdict(result_numbers(lines))}.")
+    said = verdict(result_numbers(lines))
+    answer = Section("Is it any good?", f"{said}." if said is not None else "")
     for name in names:
         points = [{"step": line["step"], "split": "val", _LABEL: line[name]} for line in measured]
         levels = [(_FLOORS[floor], line[name]) for floor, line in floors.items() if name in line]

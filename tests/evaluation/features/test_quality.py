@@ -58,6 +58,16 @@ def test_without_labels_views_have_to_find_each_other():
     assert noise["retrieval"] < pixels["retrieval"]
 
 
+def test_a_single_held_out_picture_without_labels_has_nothing_to_be_found_among():
+    bank = Subset(open_source("digits:train"), np.arange(100))
+    bank.labels = None
+    measured = quality(bank, Subset(open_source("digits:test"), np.arange(1)))
+    assert measured.measures == ("rankme",)
+    (row,) = measured.measure(pixel_features)
+    assert row.keys() == {"rankme", "position_spread"}
+    assert best_of([row])["rankme_layer"] == 1
+
+
 def test_the_best_of_every_measure():
     rows = [
         {"knn": 0.3, "ridge": 0.6, "rankme": 4.0, "position_spread": 0.1},

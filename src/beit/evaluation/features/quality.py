@@ -60,7 +60,9 @@ class FeatureQuality:
     @property
     def measures(self) -> tuple[str, ...]:
         """The measures of a layer of which more is better."""
-        return ("knn", "ridge", "rankme") if self.unlabelled is None else ("retrieval", "rankme")
+        if self.unlabelled is None:
+            return ("knn", "ridge", "rankme")
+        return ("retrieval", "rankme") if len(self.queries) > 1 else ("rankme",)
 
     def measure(self, layers: Layers) -> list[Row]:
         """Return the numbers of every layer.
@@ -98,7 +100,9 @@ def _labels(pictures: PictureSet, passed: Pass) -> Labels:
 
 
 def _of_views(one: Pass, other: Pass) -> list[Row]:
-    """Return the share of views that find each other."""
+    """Return the share of views that find each other; nothing of a single picture, which has no others around it."""
+    if len(one.indices_P) < 2:
+        return [{} for _ in one.layers]
     pairs = zip(one.layers, other.layers, strict=True)
     return [{"retrieval": view_retrieval(first.means_PD, second.means_PD)} for first, second in pairs]
 
