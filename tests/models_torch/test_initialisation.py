@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, preset
+from beit.models_torch.initialisation import initialise
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,18 @@ def test_weights_are_truncated_normal_and_outputs_rescaled(model, name, divisor)
     assert values.abs().max() <= 0.02 / divisor + 1e-7
     tolerance = 0.25 if values.numel() < 1000 else 0.03
     assert values.std().item() == pytest.approx(STD_AT_ONE_SIGMA / divisor, rel=tolerance)
+
+
+def test_the_distribution_is_a_normal_one_cut_at_one_standard_deviation():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(400, 500)
+    initialise(layer, 0.02)
+    cut = stats.truncnorm(-1, 1, scale=0.02).cdf
+    assert stats.kstest(layer.weight.detach().flatten().numpy(), cut).pvalue > 0.01
+    half = torch.nn.Linear(400, 500).to(torch.bfloat16)
+    initialise(half, 0.02)
+    assert half.weight.dtype == torch.bfloat16
+    assert half.weight.float().std().item() == pytest.approx(layer.weight.std().item(), rel=0.02)
 
 
 def test_biases_tables_and_layer_scale(model):

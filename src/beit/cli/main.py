@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": "answer over HTTP what is in pictures, and a page to try it",
     "watch": "look at a run while it works",
     "models": "list the published checkpoints",
+    "doctor": "show versions, extras, processor, GPU and how fast they multiply",
     "export": "write a model for onnxruntime, OpenVINO or torch alone, and check it",
     "convert": "write a checkpoint in another layout",
 }

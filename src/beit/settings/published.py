@@ -1,4 +1,4 @@
-"""Settings of the list of published checkpoints."""
+"""Settings of the commands that only show something: published checkpoints, this machine."""
 
 from __future__ import annotations
 
@@ -13,3 +13,11 @@ class ModelsJob:
 
     plain: bool = False
     """One line per checkpoint, with tabs, for other programs."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class DoctorJob:
+    """Show what this machine and installation have."""
+
+    time: bool = True
+    """Time matrix products, which takes some seconds."""

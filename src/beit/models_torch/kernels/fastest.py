@@ -26,7 +26,7 @@ from beit.errors import BeitError, ConfigError
 from beit.files import cache_folder, read_json, write_json
 
 MODES = ("auto", "torch", "onednn")
-ROUNDS = 3  # of which the fastest counts: whatever else runs on the machine only makes one slower
+ROUNDS = 5  # of which the fastest counts: whatever else runs on the machine only makes one slower
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
 
 Ways = Mapping[str, Callable[..., Any]]

@@ -16,7 +16,7 @@ from beit.models_torch.kernels.fastest import FASTEST, Ways
 
 LEAST_PRODUCTS = 2**22  # multiplications from which the preparations of oneDNN no longer show
 HAS_ONEDNN = torch.backends.mkldnn.is_available()
-_TIMED_ROWS = 512  # enough to fill the caches; more would only take longer
+_MOST_ROWS = 1024  # that are timed: more take longer, and the same way
 
 
 def onednn(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, gelu: bool = False) -> Tensor:
@@ -107,11 +107,11 @@ def _rows(inputs: Tensor) -> int:
 
 def _fastest(kind: str, ways: Ways, rows: int, high: int, wide: int) -> Any:
     """Return the way that is fastest for this kind of product, number of rows (to a power of two) and weight."""
-    rows = 1 << (rows - 1).bit_length()
+    rows = min(1 << (rows - 1).bit_length(), _MOST_ROWS)
 
     def operands() -> list[Tensor | None]:
-        few = min(rows, _TIMED_ROWS)
-        grad_TO, inputs_TI, weight_OI = (torch.full(shape, 0.01) for shape in ((few, high), (few, wide), (high, wide)))
+        shapes = ((rows, high), (rows, wide), (high, wide))
+        grad_TO, inputs_TI, weight_OI = (torch.full(shape, 0.01) for shape in shapes)
         if ways is _INPUT_GRADIENT:
             return [grad_TO, weight_OI]
         return [grad_TO, inputs_TI] if ways is _WEIGHT_GRADIENT else [inputs_TI, weight_OI, None]

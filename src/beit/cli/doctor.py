@@ -1,0 +1,106 @@
+"""`beit doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from beit import __version__
+from beit.cli.parser import parse_job
+from beit.settings.published import DoctorJob
+
+DESCRIPTION = (
+    "Show what this machine and installation have: versions, extras, processor, threads, GPU, the speed of a matrix "
+    "product in each precision, and the library that was timed to be the fastest for each product of the models so far."
+)
+_CORE = ("torch", "numpy", "Pillow", "safetensors", "huggingface_hub")
+_EXTRAS = ("train", "flax", "serve", "export", "ray", "video")
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, print the sections."""
+    job = parse_job(DoctorJob, "beit doctor", DESCRIPTION, arguments)
+    _section("versions", _versions())
+    _section("extras", [(name, _missing(name) or "complete") for name in _EXTRAS])
+    _section("machine", _machine())
+    if job.time:
+        _section("matrix products", _products())
+    _section("fastest ways", _timed())
+    return 0
+
+
+def _section(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    width = max((len(name) for name, _ in rows), default=0)
+    print(title, *(f"  {name:<{width}}  {value}" for name, value in rows), sep="\n", end="\n\n")
+
+
+def _versions() -> list[tuple[str, str]]:
+    installed = [(name, version(name)) for name in _CORE]
+    return [("beit", __version__), ("python", platform.python_version()), *installed]
+
+
+def _missing(extra: str) -> str:
+    """Return the libraries of an extra that are not installed, and the command that installs them; "" for none."""
+    from packaging.requirements import Requirement  # of huggingface_hub
+
+    missing: list[str] = []
+    for line in requires("beit") or ():
+        requirement = Requirement(line)
+        if requirement.marker is not None and requirement.marker.evaluate({"extra": extra}):
+            try:
+                version(requirement.name)
+            except PackageNotFoundError:
+                missing.append(requirement.name)
+    return f"without {', '.join(missing)}: pip install -e '.[{extra}]' in the checkout" if missing else ""
+
+
+def _machine() -> list[tuple[str, str]]:
+    import torch
+
+    from beit.models_torch.kernels.fastest import processor
+
+    lines: dict[str, str] = {}
+    for line in processor().splitlines():
+        name, _, value = line.partition(":")
+        lines[name.strip()] = value.strip()
+    flags = lines.get("flags", "").split()
+    family = ", ".join(f"{name} {lines[name]}" for name in ("vendor_id", "cpu family", "model") if name in lines)
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [
+        ("system", platform.platform()),
+        ("processor", family or platform.processor() or platform.machine()),
+        ("instructions", ", ".join(name for name in _INSTRUCTIONS if name in flags) or "none of those that matter"),
+        ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
+        ("threads of torch", str(torch.get_num_threads())),
+        ("GPU", ", ".join(gpus) or "none that torch can use"),
+    ]
+
+
+def _products() -> list[tuple[str, str]]:
+    """Return the speed of a large product in every precision that trainings take."""
+    from beit.engine.throughput import gemm_rate
+    from beit.models_torch.device import DTYPES, pick_device
+
+    device = pick_device("auto")
+    wanted = ("fp32", "bf16") if device.type == "cpu" else tuple(DTYPES)
+    return [(name, f"{gemm_rate(device, DTYPES[name]) / 1e9:,.0f} GFLOP/s on {device}") for name in wanted]
+
+
+def _timed() -> list[tuple[str, str]]:
+    """Return what was timed on this machine so far: the fastest way of each computation, and the others' time."""
+    from beit.models_torch.kernels import FASTEST
+    from beit.models_torch.kernels.fastest import cache_file
+
+    rows = [
+        (
+            name,
+            ", ".join(f"{way} {1e3 * took:.2f} ms" for way, took in sorted(seconds.items(), key=lambda pair: pair[1])),
+        )
+        for name, seconds in FASTEST.timed().items()
+    ]
+    mode = "" if FASTEST.mode == "auto" else f"; BEIT_KERNELS={FASTEST.mode} passes them over"
+    kept = f"{cache_file()}{mode}" if rows else f"nothing was timed yet; it will be kept in {cache_file()}"
+    return [*rows, ("kept in", kept)]

@@ -1,0 +1,57 @@
+"""`beit doctor`."""
+
+import re
+
+import pytest
+import torch
+
+from beit.cli import doctor
+from beit.cli.main import main
+from beit.models_torch.kernels import fastest
+
+
+@pytest.fixture
+def shown(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def show(*arguments):
+        assert main(["doctor", *arguments]) == 0
+        return capsys.readouterr().out
+
+    return show
+
+
+def test_versions_extras_and_machine_are_shown(shown):
+    text = shown("--time=false")
+    assert re.search(rf"torch +{re.escape(torch.__version__)}", text)
+    assert re.search(r"train +complete", text)
+    assert re.search(r"threads of torch +1\b", text)
+    assert "GFLOP/s" not in text
+    assert "nothing was timed yet" in text
+
+
+def test_products_are_timed(shown):
+    rates = {name: float(rate.replace(",", "")) for name, rate in re.findall(r"(fp32|bf16) +([\d,]+) GFLOP/s", shown())}
+    assert rates.keys() == {"fp32", "bf16"}
+    assert min(rates.values()) > 0
+
+
+def test_the_fastest_way_stands_first(shown):
+    ways = {"torch": lambda: sum(range(200_000)), "onednn": lambda: None}
+    fastest.FastestWays().way("linear 8 x 8 -> 8", ways, list)
+    assert re.search(r"linear 8 x 8 -> 8, 1 threads +onednn [\d.]+ ms, torch [\d.]+ ms", shown("--time=false"))
+
+
+def test_an_extra_that_is_not_complete(shown, monkeypatch):
+    real = doctor.version
+    monkeypatch.setattr(doctor, "requires", lambda _: ["accelerate>=1; extra == 'train'", "av>=13; extra == 'video'"])
+
+    def version(name):
+        if name == "av":
+            raise doctor.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    text = shown("--time=false")
+    assert "without av: pip install -e '.[video]' in the checkout" in text
+    assert re.search(r"train +complete", text)
