@@ -24,8 +24,8 @@ BOTH = ("ours", "theirs")
 def main():
     given = parser(__doc__).parse_args()
     python = python_of(TRANSFORMERS[-1])
-    result = ask(python, WORKER, "speed", str(QUICK_ROUNDS if given.quick else ROUNDS))
-    memory = {name: ask(python, WORKER, "memory", name)["peak"] for name in BOTH}
+    result = ask(python, WORKER, "speed", "base", "fp32", str(QUICK_ROUNDS if given.quick else ROUNDS))
+    memory = {name: ask(python, WORKER, "memory", "base", name)["peak"] for name in BOTH}
     what, against = f"pre-training step, batch {result['batch']}", f"transformers {result['versions']['transformers']}"
     products = [result["flops"] / result["gemm_rate"]] * len(result["ours"])
     ratios = [
