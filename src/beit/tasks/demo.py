@@ -185,18 +185,21 @@ TABLE_COLUMNS = ["test accuracy", *(f"seed {seed}" for seed in SEEDS), "mean ± 
 
 
 def verdict(result: DemoResult) -> str:
-    """Return the result in one sentence: who is ahead, and by how much."""
-    means = {name: mean(accuracies) for name, accuracies in result.accuracies.items()}
-    ours = means.pop(PRETRAINED)
-    others = [f"{_distance(ours - theirs)} {_RIVALS[name]}" for name, theirs in means.items()]
+    """Return the result in one sentence: who is ahead, by how much, and who is level."""
+    ours = result.accuracies[PRETRAINED]
+    others = [_distance(ours, result.accuracies[name], words) for name, words in _RIVALS.items()]
     return (
-        f"With {LABELS_PER_CLASS} labels per class, pre-training and fine-tuning recognise {ours:.1%} of the test "
-        f"pictures: {', '.join(others[:-1])} and {others[-1]}."
+        f"With {LABELS_PER_CLASS} labels per class, pre-training and fine-tuning recognise {mean(ours):.1%} of the "
+        f"test pictures: {', '.join(others[:-1])} and {others[-1]}."
     )
 
 
-def _distance(ahead: float) -> str:
-    return f"{100 * abs(ahead):.1f} points {'ahead of' if ahead >= 0 else 'behind'}"
+def _distance(ours: list[float], theirs: list[float], name: str) -> str:
+    """Return how far ahead ours is; level is what differs by less than the standard error over the seeds."""
+    ahead = [100 * (one - other) for one, other in zip(ours, theirs, strict=True)]
+    if abs(mean(ahead)) < stdev(ahead) / len(ahead) ** 0.5:
+        return f"level with {name} ({mean(ahead):+.1f} points)"
+    return f"{abs(mean(ahead)):.1f} points {'ahead of' if mean(ahead) > 0 else 'behind'} {name}"
 
 
 def _raw_pixels() -> dict[str, list[float]]:
