@@ -17,6 +17,7 @@ from beit.errors import ConfigError
 from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.tokenizer import DistilledTokenizerSettings, DistillJob
 from beit.tasks.pretrain.loss import PretrainLoss
+from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tasks.tokenizer.vq_kd import distill_tokenizer
 from beit.tokenizer import (
     VQKD,
@@ -377,6 +378,17 @@ def test_a_module_teaches_in_evaluation_mode(tmp_path):
     distill_tokenizer(distill_job(tmp_path / "run"), teacher)
     assert teacher.modes == {False}
     assert teacher.norm.num_batches_tracked == 0
+
+
+def test_tokens_stored_before_a_setting_came_are_known_again():
+    """Settings that are 0 and came later are no part of the identity: folders from before do not have them."""
+    before = {"crop_scale": [0.08, 1.0], "crop_aspect": [0.75, 1.3333], "flip": 0.5, "color_jitter": 0.4}
+    plain, turned = (
+        token_identity("tokenizer", "data", (8, 8), 2, augment, 0)["random_views"]["augment"]
+        for augment in (AugmentSettings(), AugmentSettings(rotation=5))
+    )
+    assert plain == before
+    assert turned == before | {"rotation": 5.0}
 
 
 def test_a_tokenizer_of_ones_own():

@@ -8,9 +8,9 @@ from beit.cli.parser import parse_job
 from beit.settings.demo import DemoJob
 
 DESCRIPTION = (
-    "The whole job on embedded pictures of handwritten digits: train a tokenizer, pre-train without labels, fine-tune "
-    "with ten labels per class, compare with training from scratch under the same settings, predict. A few minutes on "
-    "two cores; stopped, it continues where it was."
+    "The whole job on embedded pictures of handwritten digits: fit a tokenizer, pre-train without labels, fine-tune "
+    "with ten labels per class, compare with training from scratch for as many steps and with classifiers on raw "
+    "pixels, predict. A few minutes on two cores; stopped, it continues where it was."
 )
 SHOWN = 5
 
@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from beit.data import open_source
     from beit.inference.predictor import Predictor
-    from beit.tasks.demo import TABLE_COLUMNS, run_demo, table
+    from beit.tasks.demo import TABLE_COLUMNS, run_demo, table, verdict
 
     console = Console(soft_wrap=True)
     result = run_demo(job.output, lambda line: console.print(f"\n{line}", highlight=False))
@@ -42,4 +42,5 @@ def run(arguments: Sequence[str]) -> int:
     console.print()
     console.print(shown)
     console.print(f"report  {result.report}", highlight=False)
+    console.print(verdict(result), highlight=False)
     return 0

@@ -11,6 +11,7 @@ from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, rea
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
 from beit.data.tokens import MISSING, StoredTokens, TokenWriter, check_identity, write_labels_and_names
+from beit.data.transforms.affine import AffineRange
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
 from beit.data.transforms.scene_views import SceneViews
@@ -21,6 +22,7 @@ __all__ = [
     "CITYSCAPES",
     "MISSING",
     "PAIR",
+    "AffineRange",
     "Augmentation",
     "Batch",
     "BatchOrder",

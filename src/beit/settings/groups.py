@@ -100,6 +100,12 @@ class AugmentSettings:
     """Probability of a horizontal flip."""
     color_jitter: float = Field(default=0.4, ge=0)
     """Strength of changes in brightness, contrast and saturation."""
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    """Largest turn to either side, in degrees; beyond its edges a picture is mirrored."""
+    shear: float = Field(default=0.0, ge=0, le=1)
+    """Largest horizontal slant to either side, in pixels per pixel of height."""
+    shift: float = Field(default=0.0, ge=0, le=1)
+    """Largest shift in each direction, as a share of the crop's sides; unlike a crop it may pass the edges."""
 
     def __post_init__(self) -> None:
         """Check the ranges, which no single bound can."""

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from beit.data import Augmentation, ImageSource, check_shards, few_per_class, open_source, split, with_labels
+from beit.data import (
+    AffineRange,
+    Augmentation,
+    ImageSource,
+    check_shards,
+    few_per_class,
+    open_source,
+    split,
+    with_labels,
+)
 from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
 from beit.image.statistics import checkpoint_statistics
@@ -72,7 +81,8 @@ def first_pictures(source: ImageSource, count: int) -> list[tuple[int, Image.Ima
 
 def augmentation(settings: AugmentSettings) -> Augmentation:
     """Return the random changes that a recipe describes."""
-    return Augmentation(settings.crop_scale, settings.crop_aspect, settings.flip, settings.color_jitter)
+    affine = AffineRange(settings.rotation, settings.shear, settings.shift)
+    return Augmentation(settings.crop_scale, settings.crop_aspect, settings.flip, settings.color_jitter, affine=affine)
 
 
 def preprocessing(model: ModelSettings, image_hw: tuple[int, int], checkpoint: str | None = None) -> Preprocessing:

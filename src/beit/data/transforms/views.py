@@ -11,6 +11,7 @@ from math import exp, log
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from beit.data.transforms.affine import Affine, AffineRange
 from beit.data.transforms.rand_augment import RandAugment, augmented
 from beit.image import Box, Decoded, LazyPicture, Preprocessing, normalise, to_unit_array
 from beit.image.steps import Floats
@@ -33,6 +34,7 @@ class Augmentation:
         color_jitter: Strength of changes in brightness, contrast and saturation: factors from 1 - x to 1 + x.
         rand_augment: Further operations on what was cut out, or None.
         erase: Probability that a box of the normalised picture is erased.
+        affine: Turn, slant and shift of the crop, or None; the tokenizer's view has the same.
     """
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
@@ -41,16 +43,20 @@ class Augmentation:
     color_jitter: float = 0.0
     rand_augment: RandAugment | None = None
     erase: float = 0.0
+    affine: AffineRange | None = None
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Changes:
         """Return random changes of a picture of that size, which need not be decoded yet.
 
-        Drawn in this order: colour jitter, flip, crop, RandAugment. Erasing draws last, once the pixels are there.
+        Drawn in this order: colour jitter, flip, crop, affine change, RandAugment. Erasing draws last, once the pixels
+        are there.
         """
         jitter = _random_jitter(self.color_jitter, rng)
         flip = bool(rng.random() < self.flip)
         box = random_crop(height, width, self.crop_scale, self.crop_aspect, rng)
-        return Changes(jitter, flip, box, self.rand_augment.draw(rng) if self.rand_augment is not None else ())
+        affine = self.affine.draw(rng) if self.affine is not None else None
+        operations = self.rand_augment.draw(rng) if self.rand_augment is not None else ()
+        return Changes(jitter, flip, box, operations, affine)
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,14 @@ class Changes:
         flip: Whether it is flipped from left to right.
         box: What is then cut from it, in pixels of the whole flipped picture.
         operations: What RandAugment then does with the model's view: names and arguments.
+        affine: Change of both views while they are cut out, or None.
     """
 
     jitter: tuple[tuple[Enhancer, float], ...]
     flip: bool
     box: Box
     operations: tuple[tuple[str, float], ...] = ()
+    affine: Affine | None = None
 
     def __call__(self, decoded: Decoded, width: int) -> tuple[Image.Image, Box]:
         """Return the changed picture, and the box to cut from it; `width` is that of the whole picture."""
@@ -151,18 +159,19 @@ class Views:
         """Return pixel_values (C, H, W), normalised, and tokenizer_pixels (C, h, w) in [0, 1] of the same crop.
 
         The model's view is resampled by a bicubic filter and the tokenizer's by a Lanczos filter, as in the original
-        code. Of a JPEG no more is decoded than a random crop needs; what evaluation sees is cut from the whole picture.
+        code; an affine change is bicubic in both. Of a JPEG no more is decoded than a random crop needs; what
+        evaluation sees is cut from the whole picture.
         """
         if self.augmentation is not None:
             changes = self.augmentation.draw(stored.height, stored.width, rng)
             picture, box = changes(stored.decode(self._spare_pixels(changes.box)), stored.width)
-            operations = changes.operations
+            operations, cut = changes.operations, changes.affine.cut if changes.affine is not None else _cut
         else:
-            operations = ()
+            operations, cut = (), _cut
             picture = stored.decode().picture
             box = self.preprocessing.box(picture.height, picture.width)
         mean, std = self.preprocessing.mean, self.preprocessing.std
-        shown = _cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
+        shown = cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
         if operations:
             shown = augmented(shown, operations, tuple(min(255, round(255 * value)) for value in mean))
         pixels = normalise(to_unit_array(shown), mean, std)
@@ -170,7 +179,7 @@ class Views:
             pixels = erased(pixels, self.augmentation.erase, rng)
         views = {"pixel_values": pixels}
         if self.tokenizer_hw is not None:
-            views["tokenizer_pixels"] = to_unit_array(_cut(picture, box, self.tokenizer_hw, Image.Resampling.LANCZOS))
+            views["tokenizer_pixels"] = to_unit_array(cut(picture, box, self.tokenizer_hw, Image.Resampling.LANCZOS))
         return views
 
     def _spare_pixels(self, box: Box) -> float:

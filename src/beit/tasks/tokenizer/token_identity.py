@@ -8,6 +8,8 @@ from typing import Any
 
 from beit.settings.groups import AugmentSettings
 
+_LATER = ("rotation", "shear", "shift")  # settings that tokens stored before do not have, which is the same as 0
+
 
 def token_identity(
     tokenizer: str, data: str, image_hw: tuple[int, int], views: int | None, augment: AugmentSettings, seed: int
@@ -22,7 +24,6 @@ def token_identity(
         augment: Random changes of the views.
         seed: Of the random views.
     """
-    random = (
-        None if views is None else {"count": views, "seed": seed, "augment": json.loads(json.dumps(asdict(augment)))}
-    )
+    changes = {name: value for name, value in asdict(augment).items() if value or name not in _LATER}
+    random = None if views is None else {"count": views, "seed": seed, "augment": json.loads(json.dumps(changes))}
     return {"tokenizer": tokenizer, "data": data, "image_size": list(image_hw), "random_views": random}
