@@ -13,6 +13,7 @@ HELD_ELSEWHERE = [
     ("", "catalog config_checks", "test_config.py", "presets and checks are seen through the configs that they make"),
     ("", "errors", "cli/test_main.py", "classes without code; the command line shows every kind"),
     ("", "outputs", "models_torch/test_models.py", "the models return them"),
+    ("cli", "benchmark", "e2e/test_benchmark.py", "the command is its whole job"),
     ("cli", "demo", "e2e/test_demo.py", "the command is its whole job"),
     ("cli", "evaluate", "e2e/test_evaluate.py", "the command is its whole job"),
     ("cli", "export", "inference/test_exported.py", "the command is its whole job"),
@@ -46,6 +47,7 @@ HELD_ELSEWHERE = [
         "evaluation/classification/test_evaluate.py",
         "steps of one evaluation",
     ),
+    ("evaluation/features", "benchmark benchmark_files", "e2e/test_benchmark.py", "a whole job"),
     ("evaluation/features", "checks", "evaluation/features/test_neighbours.py", "every measurement asks them"),
     (
         "evaluation/classification",

@@ -39,6 +39,10 @@ from beit.engine.moving_average import MovingAverage
 from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.errors import BeitError, StorageError
 from beit.evaluation.classification.evaluate import evaluate
+from beit.evaluation.features.benchmark import Benchmark, Measured
+from beit.evaluation.features.benchmark_files import write_benchmark
+from beit.evaluation.features.frozen import raw_pixels
+from beit.evaluation.features.probes import LayerScores, ModelScores
 from beit.evaluation.segmentation.evaluate import evaluate_scenes
 from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer
 from beit.evaluation.tokenizer.reconstruct import reconstruct_pictures
@@ -54,6 +58,7 @@ from beit.models_torch.loading import write_safetensors
 from beit.models_torch.scene import SceneInference
 from beit.reports.gallery import Gallery
 from beit.reports.report import Section, write_report
+from beit.settings.benchmark import BenchmarkJob
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.export import ExportJob
 from beit.settings.finetune import FinetuneJob, LoraSettings
@@ -367,6 +372,13 @@ def scenes(option):
 for name in ("output", "predictions"):
     writer("evaluation/result.py")(evaluation(name))
     writer("evaluation/result.py")(scenes(name))
+
+
+@writer("evaluation/features/benchmark_files.py")
+def benchmark_of_features(_):
+    scores = ModelScores([LayerScores(0.5, 1, 0.5, 0.5, 1.0, 0.5)], 1, 1, [])
+    result = Benchmark([Measured(raw_pixels(), scores, 1.0, 1.0)], ["a", "b"], 8, 2, [], "cpu", "fp32")
+    return lambda place: write_benchmark(place, result, BenchmarkJob(("random",), DataSettings("pictures")))
 
 
 @writer("evaluation/tokenizer/evaluate.py")

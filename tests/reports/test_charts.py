@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from beit.reports.charts import curve_chart, scatter_chart
+from beit.reports.charts import curve_chart, layer_chart, scatter_chart
 
 
 def test_a_chart_of_many_dots_stays_small():
@@ -17,3 +17,8 @@ def test_the_loss_chart_draws_what_to_compare_with():
     assert b"the token frequencies" in curve_chart(lines, "Loss", ["loss"], [("the token frequencies", 1.5)]).replace(
         b"&#xa0;", b" "
     )
+
+
+def test_a_chart_over_layers_names_its_models_and_levels():
+    chart = layer_chart({"mine": [0.2, 0.5], "long": [0.1, 0.2, 0.3]}, "kNN", [("pixels", 0.3)])
+    assert all(f"<!-- {words} -->".encode() in chart for words in ("mine", "long", "pixels", "kNN", "layer"))

@@ -24,6 +24,7 @@ COMMANDS = {
     "finetune": "fine-tune a pre-trained BEiT (or train from scratch) on classes of pictures",
     "segment": "train a BEiT to predict the class of every pixel",
     "evaluate": "measure a fine-tuned model on labelled pictures",
+    "benchmark": "compare the frozen features of models by kNN, linear probes and few-shot",
     "predict": "say what is in pictures",
     "serve": "answer over HTTP what is in pictures, and a page to try it",
     "watch": "look at a run while it works",

@@ -84,16 +84,21 @@ def write_result(path: Path, result: Result, model: Mapping[str, Any], job: Eval
         "speed": asdict(result.speed),
         "model": model,
         "settings": asdict(job),
-        "versions": {
-            "beit": __version__,
-            "python": platform.python_version(),
-            **{library: version(library) for library in _LIBRARIES},
-        },
+        "versions": versions(),
         **result.details(),
         "broken": [asdict(picture) for picture in result.broken],
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what an evaluation was computed with."""
+    return {
+        "beit": __version__,
+        "python": platform.python_version(),
+        **{library: version(library) for library in _LIBRARIES},
+    }
 
 
 def write_predictions(path: Path, result: Result) -> None:

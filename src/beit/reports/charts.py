@@ -75,6 +75,22 @@ def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], levels:
     return _svg(chart)
 
 
+def layer_chart(curves: Mapping[str, Sequence[float]], title: str, levels: Sequence[Level] = ()) -> bytes:
+    """Return a number of every layer, from 1, as a curve per model; values to compare with as dashed lines."""
+    chart = Figure(figsize=_SIZE, layout="constrained")
+    axes = chart.subplots()
+    for name, values in curves.items():
+        axes.plot(range(1, len(values) + 1), values, "o-", label=_short(name), linewidth=1.3, markersize=4)
+    for (words, value), style in zip(levels, ("--", ":"), strict=False):
+        axes.axhline(value, color="grey", linestyle=style, linewidth=1, label=words)
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("layer")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return _svg(chart)
+
+
 def confusion_chart(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> bytes:
     """Return a confusion matrix: counts in the cells of a few classes, names beside them while these can be read."""
     side = min(_LARGEST_MATRIX, 2.5 + 0.35 * len(classes))

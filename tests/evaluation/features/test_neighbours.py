@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from beit.errors import DataError
-from beit.evaluation.features.neighbours import knn_accuracy, view_retrieval
+from beit.evaluation.features.neighbours import knn_accuracies, knn_accuracy, view_retrieval
 
 
 def clusters(pictures, seed, classes=5, width=24):
@@ -22,6 +22,13 @@ def test_it_is_that_of_scikit_learn(k):
     expected = KNeighborsClassifier(k, metric="cosine").fit(bank, bank_labels).score(queries, labels)
     assert knn_accuracy(bank, bank_labels, queries, labels, k) == pytest.approx(expected, abs=1e-3)
     assert 0.3 < expected < 0.98
+
+
+def test_several_k_from_one_search():
+    (bank, bank_labels), (queries, labels) = clusters(700, 1), clusters(1100, 2)
+    found = knn_accuracies(bank, bank_labels, queries, labels, [20, 1, 5])
+    assert list(found) == [20, 1, 5]
+    assert found == {k: knn_accuracy(bank, bank_labels, queries, labels, k) for k in (20, 1, 5)}
 
 
 def test_only_the_direction_of_features_counts():

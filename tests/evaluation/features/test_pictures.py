@@ -40,8 +40,11 @@ def test_a_large_set_is_read_again(monkeypatch):
 
 def test_broken_pictures_are_left_out(pictures):
     (pictures / "cat" / "2.png").write_bytes(b"no picture")
-    indices = [batch.indices for batch in PictureSet(open_source(str(pictures)), VIEW, 0, 4, workers=0).batches()]
-    assert indices == [[0, 1, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    usable = PictureSet(open_source(str(pictures)), VIEW, 0, 4, workers=0)
+    assert [batch.indices for batch in usable.batches()] == [[0, 1, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert [broken.name for broken in usable.broken] == [str(pictures / "cat" / "2.png")]
+    assert sum(len(batch.indices) for batch in usable.batches()) == 11
+    assert len(usable.broken) == 1
 
 
 def test_labels_that_can_be_used():

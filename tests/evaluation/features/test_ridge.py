@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from beit.errors import DataError
-from beit.evaluation.features.ridge import PENALTIES, fit_ridge
+from beit.evaluation.features.ridge import PENALTIES, best_ridge, choosing_split, fit_ridge
 from tests.evaluation.features.test_neighbours import clusters
 
 
@@ -38,6 +38,19 @@ def test_the_penalty_is_chosen_on_training_pictures():
     assert fit_ridge(noisy, labels).penalty >= 100
     assert fit_ridge(clear, clear_labels).penalty in PENALTIES
     assert fit_ridge(noisy[:2], np.array([0, 1])).penalty in PENALTIES  # too few to choose with
+
+
+def test_the_best_probe_on_other_pictures():
+    (train, labels), (others, other_labels) = clusters(200, 1), clusters(90, 2)
+    probe, accuracy = best_ridge(train, labels, others, other_labels)
+    accuracies = {penalty: fit_ridge(train, labels, penalty).accuracy(others, other_labels) for penalty in PENALTIES}
+    assert accuracy == max(accuracies.values()) == accuracies[probe.penalty]
+    assert probe.penalty == max(penalty for penalty in PENALTIES if accuracies[penalty] == accuracy)
+    fitted, chosen = choosing_split(200)
+    assert (len(fitted), len(chosen)) == (150, 50)
+    assert sorted([*fitted, *chosen]) == list(range(200))
+    own, _ = best_ridge(train[fitted], labels[fitted], train[chosen], labels[chosen])
+    assert fit_ridge(train, labels).penalty == own.penalty
 
 
 def test_what_cannot_be_fitted_is_refused():

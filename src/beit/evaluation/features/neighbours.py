@@ -7,6 +7,8 @@ Legend: P pictures of the bank, Q queries, D features, K classes, k neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,19 +36,37 @@ def knn_accuracy(
     Raises:
         DataError: If the bank has fewer than k pictures, or some pictures have no label.
     """
+    return knn_accuracies(bank_PD, bank_labels_P, queries_QD, query_labels_Q, [k])[k]
+
+
+def knn_accuracies(
+    bank_PD: Features, bank_labels_P: Labels, queries_QD: Features, query_labels_Q: Labels, ks: Sequence[int]
+) -> dict[int, float]:
+    """Return the same for several k, by k, from one search.
+
+    Raises:
+        DataError: As `knn_accuracy`.
+    """
     check_labelled(bank_PD, bank_labels_P)
     check_labelled(queries_QD, query_labels_Q)
     check_same_width(bank_PD, queries_QD)
-    if not 1 <= k <= len(bank_PD):
-        raise DataError(f"k is {k} and there are {len(bank_PD)} labelled pictures; expected k from 1 to their number")
-    classes, right = 1 + int(bank_labels_P.max()), 0
+    for k in ks:
+        if not 1 <= k <= len(bank_PD):
+            raise DataError(
+                f"k is {k} and there are {len(bank_PD)} labelled pictures; expected k from 1 to their number"
+            )
+    classes, right, most = 1 + int(bank_labels_P.max()), dict.fromkeys(ks, 0), max(ks)
     bank_PD = unit(bank_PD)
     for first in range(0, len(queries_QD), _BLOCK):
         similar_QP = unit(queries_QD[first : first + _BLOCK]) @ bank_PD.T
-        nearest_Qk = np.argpartition(-similar_QP, k - 1, axis=1)[:, :k]
-        votes_QK = _votes(bank_labels_P[nearest_Qk], classes)
-        right += int((votes_QK.argmax(axis=1) == query_labels_Q[first : first + _BLOCK]).sum())
-    return right / len(queries_QD)
+        nearest_Qk = np.argpartition(-similar_QP, most - 1, axis=1)[:, :most]
+        if len(right) > 1:  # the first of them vote for a smaller k
+            order_Qk = np.argsort(-np.take_along_axis(similar_QP, nearest_Qk, axis=1), axis=1, kind="stable")
+            nearest_Qk = np.take_along_axis(nearest_Qk, order_Qk, axis=1)
+        for k in right:
+            votes_QK = _votes(bank_labels_P[nearest_Qk[:, :k]], classes)
+            right[k] += int((votes_QK.argmax(axis=1) == query_labels_Q[first : first + _BLOCK]).sum())
+    return {k: count / len(queries_QD) for k, count in right.items()}
 
 
 def view_retrieval(one_PD: Features, other_PD: Features) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from beit.data import Batch, Collate, ImageSource, ViewDataset, evaluation_batches
+from beit.data import Batch, BrokenPicture, Collate, ImageSource, ViewDataset, evaluation_batches
 
 Shown = Callable[[Any, np.random.Generator], Mapping[str, Any]]  # a picture, as it is opened, to its views
 _MOST_KEPT = 2**27  # bytes of a set that are kept in memory; a larger one is read again every time
@@ -15,6 +15,9 @@ _MOST_KEPT = 2**27  # bytes of a set that are kept in memory; a larger one is re
 
 class PictureSet:
     """Some pictures in the same views every time, as batches; a small set is read once and kept.
+
+    Attributes:
+        broken: Pictures that were left out in the newest pass that read them.
 
     Args:
         source: The pictures; also an attribute.
@@ -29,6 +32,7 @@ class PictureSet:
         self._dataset = ViewDataset(source, shown, seed, replace_broken=False)
         self._batch_size, self._workers = batch_size, workers
         self._kept: list[Batch] | None = None
+        self.broken: list[BrokenPicture] = []
 
     def batches(self) -> Iterator[Batch]:
         """Yield the usable pictures in order; broken ones are left out."""
@@ -37,7 +41,9 @@ class PictureSet:
             return
         kept: list[Batch] = []
         size = 0
+        self.broken = []
         for batch in evaluation_batches(self._dataset, Collate(0), self._batch_size, self._workers):
+            self.broken += batch.broken
             if not batch.indices:
                 continue
             size += sum(tensor.nbytes for tensor in batch.tensors.values())

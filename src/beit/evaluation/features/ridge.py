@@ -76,15 +76,47 @@ def fit_ridge(features_PD: Features, labels_P: Labels, penalty: float | None = N
     return _fits(features_PD, labels_P, [penalty])[0]
 
 
+def choosing_split(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (fitted, chosen): numbers of training pictures to fit to, and of a random quarter to choose with.
+
+    The same for the same number of pictures.
+    """
+    order_P = np.random.default_rng(0).permutation(count)
+    held_out = max(1, round(_CHOOSING_SHARE * count))
+    return order_P[held_out:], order_P[:held_out]
+
+
+def best_ridge(
+    features_PD: Features, labels_P: Labels, chosen_QD: Features, chosen_labels_Q: Labels
+) -> tuple[RidgeProbe, float]:
+    """Return the probe with the penalty of `PENALTIES` that does best on other pictures, and its accuracy on them.
+
+    Of equally good ones it is that of the largest penalty.
+
+    Args:
+        features_PD: Features of the pictures that the probes are fitted to (P, D).
+        labels_P: Their classes (P,), from 0.
+        chosen_QD: Features of the pictures that the penalty is chosen with (Q, D).
+        chosen_labels_Q: Their classes (Q,).
+
+    Raises:
+        DataError: As `fit_ridge`.
+    """
+    check_labelled(features_PD, labels_P, classes=2)
+    probes = _fits(features_PD, labels_P, PENALTIES)
+    accuracy, _, probe = max(
+        ((probe.accuracy(chosen_QD, chosen_labels_Q), probe.penalty, probe) for probe in probes),
+        key=lambda tried: tried[:2],
+    )
+    return probe, accuracy
+
+
 def _chosen_penalty(features_PD: Features, labels_P: Labels) -> float:
-    """Return the penalty that does best on a part of the training pictures; of equally good ones the largest."""
-    order_P = np.random.default_rng(0).permutation(len(labels_P))
-    count = max(1, round(_CHOOSING_SHARE * len(labels_P)))
-    chosen, rest = order_P[:count], order_P[count:]
-    if len(np.unique(labels_P[rest])) < 2:
+    """Return the penalty that does best on a part of the training pictures."""
+    fitted, chosen = choosing_split(len(labels_P))
+    if len(np.unique(labels_P[fitted])) < 2:
         return PENALTIES[len(PENALTIES) // 2]  # too few pictures to choose with
-    probes = _fits(features_PD[rest], labels_P[rest], PENALTIES)
-    return max(probes, key=lambda probe: (probe.accuracy(features_PD[chosen], labels_P[chosen]), probe.penalty)).penalty
+    return best_ridge(features_PD[fitted], labels_P[fitted], features_PD[chosen], labels_P[chosen])[0].penalty
 
 
 def _fits(features_PD: Features, labels_P: Labels, penalties: Sequence[float]) -> list[RidgeProbe]:

@@ -1,0 +1,75 @@
+"""`beit benchmark`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beit.cli.output import say
+from beit.cli.parser import parse_job
+from beit.settings.benchmark import BenchmarkJob
+
+if TYPE_CHECKING:
+    from beit.evaluation.features.benchmark import Measured
+
+DESCRIPTION = (
+    "Compare the frozen features of models on labelled pictures: kNN, a ridge (linear) probe of every layer, and the "
+    "same with a few pictures per class. Raw pixels and random weights always stand beside them. The layer, k and the "
+    "ridge penalty are chosen on training pictures, never on validation pictures. --output writes result.json and "
+    "report.html."
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, measure, print."""
+    job = parse_job(BenchmarkJob, "beit benchmark", DESCRIPTION, arguments, words=("models",))
+    _check_models(job)
+    from beit.evaluation.features.benchmark import benchmark
+    from beit.evaluation.features.benchmark_files import REPORT_NAME, RESULT_NAME, table, to_json, write_benchmark
+
+    result = benchmark(job, _show)
+    if job.output is not None:
+        write_benchmark(Path(job.output), result, job)
+    if job.json:
+        say(json.dumps(to_json(result, job), ensure_ascii=False))
+        return 0
+    say(
+        f"{result.train_pictures:,} training and {result.val_pictures:,} validation pictures of "
+        f"{len(result.classes):,} classes; {result.device}, {result.precision}"
+    )
+    if result.broken:
+        say(f"{len(result.broken):,} broken pictures were left out; first: {result.broken[0].reason}")
+    say(*_aligned(*table(result)))
+    if job.output is not None:
+        say(*(str(Path(job.output) / name) for name in (RESULT_NAME, REPORT_NAME)))
+    return 0
+
+
+def _check_models(job: BenchmarkJob) -> None:
+    """Refuse models that are nowhere, before anything slow is imported; the hub is not asked yet.
+
+    Raises:
+        CheckpointError: Naming the first.
+    """
+    from beit.catalog import public_checkpoint
+    from beit.hub import HubOptions, is_hub_name
+    from beit.weights.arguments import locate
+
+    for name in job.models:
+        if not is_hub_name(name) and public_checkpoint(name) is None:
+            locate(name, HubOptions())
+
+
+def _show(row: Measured) -> None:
+    """Print a row on the side when it is measured: a benchmark of large models takes a while."""
+    print(f"{row.frozen.name}: kNN {row.scores.knn:.1%}, ridge {row.scores.ridge:.1%}", file=sys.stderr, flush=True)
+
+
+def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, its columns as wide as what is in them."""
+    lines = [columns, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    return ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]

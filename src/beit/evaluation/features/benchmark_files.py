@@ -1,0 +1,152 @@
+"""Files of a benchmark of frozen features: its JSON for programs, its page with curves over the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from beit.evaluation.features.benchmark import Benchmark, Measured
+from beit.evaluation.features.probes import LayerScores
+from beit.evaluation.result import SCHEMA, versions
+from beit.files import make_folder, write_json
+from beit.reports.charts import layer_chart
+from beit.reports.report import Section, chart_figure, write_report
+from beit.settings.benchmark import BenchmarkJob
+from beit.settings.recipe import plain, resolved_recipe
+
+RESULT_NAME, REPORT_NAME = "result.json", "report.html"
+_ABOUT = (
+    "Accuracy on validation pictures. The layer, k and the ridge penalty of every row are chosen on a quarter of the "
+    "training pictures, never on validation pictures. kNN: vote of the nearest training pictures (cosine). Ridge: a "
+    "linear classifier in closed form. Few-shot: so many training pictures of each class, mean and standard deviation "
+    "over random draws; their ridge penalty is chosen on the same quarter."
+)
+_CURVES: dict[str, tuple[str, Callable[[LayerScores], float]]] = {
+    "knn": ("kNN, validation accuracy", lambda layer: layer.knn),
+    "ridge": ("Ridge probe, validation accuracy", lambda layer: layer.ridge),
+}
+
+
+def to_json(result: Benchmark, job: BenchmarkJob) -> dict[str, Any]:
+    """Return the result of a benchmark, ready for JSON."""
+    return {
+        "schema": SCHEMA,
+        "numbers": {row.frozen.name: row_numbers(row) for row in result.rows},
+        "models": [_row_json(row) for row in result.rows],
+        "pictures": {"training": result.train_pictures, "validation": result.val_pictures},
+        "device": result.device,
+        "precision": result.precision,
+        "settings": plain(asdict(job)),
+        "versions": versions(),
+        "classes": result.classes,
+        "broken": [asdict(picture) for picture in result.broken],
+    }
+
+
+def row_numbers(row: Measured) -> dict[str, float]:
+    """Return the headline numbers of a row: accuracies in [0, 1], and what was chosen for them."""
+    scores = row.scores
+    numbers: dict[str, float] = {
+        "knn": scores.knn,
+        "knn_layer": scores.knn_layer,
+        "knn_k": scores.layers[scores.knn_layer - 1].k,
+        "ridge": scores.ridge,
+        "ridge_layer": scores.ridge_layer,
+        "ridge_penalty": scores.layers[scores.ridge_layer - 1].penalty,
+    }
+    for few in scores.few_shot:
+        numbers |= {f"{few.shots}_shot_{name}": getattr(few, name)
+                    for name in ("knn", "knn_spread", "ridge", "ridge_spread")}  # fmt: skip
+    return numbers
+
+
+def write_benchmark(folder: Path, result: Benchmark, job: BenchmarkJob) -> None:
+    """Write result.json and report.html into a folder.
+
+    Raises:
+        StorageError: If one cannot be written; an earlier file is untouched.
+    """
+    make_folder(folder)
+    write_json(folder / RESULT_NAME, to_json(result, job), indent=2)
+    write_report(folder / REPORT_NAME, "Benchmark of frozen features", sections(result), resolved_recipe(job))
+
+
+def table(result: Benchmark) -> tuple[list[str], list[list[str]]]:
+    """Return names of columns, and a row of words for each kind of features."""
+    shots = [few.shots for few in result.rows[0].scores.few_shot]
+    columns = ["", "kNN", "ridge", *(f"{count}-shot {name}" for count in shots for name in ("kNN-1", "ridge"))]
+    rows: list[list[str]] = []
+    for row in result.rows:
+        scores = row.scores
+        knn, ridge = f"{100 * scores.knn:.1f} %", f"{100 * scores.ridge:.1f} %"
+        if row.frozen.kind != "pixels":
+            knn, ridge = f"{knn} (layer {scores.knn_layer})", f"{ridge} (layer {scores.ridge_layer})"
+        few = [
+            f"{100 * mean:.1f} ± {100 * spread:.1f} %"
+            for each in scores.few_shot
+            for mean, spread in ((each.knn, each.knn_spread), (each.ridge, each.ridge_spread))
+        ]
+        rows.append([row.frozen.name, knn, ridge, *few])
+    return columns, rows
+
+
+def sections(result: Benchmark) -> list[Section]:
+    """Return the sections of the report: the table, curves over the layers beside their floors, and every layer."""
+    pictures = f"{result.train_pictures:,} training and {result.val_pictures:,} validation pictures of "
+    answer = Section("Result", f"{pictures}{len(result.classes):,} classes. {_ABOUT}")
+    answer.columns, answer.rows = table(result)
+    if result.broken:
+        answer.text += f" {len(result.broken)} broken pictures were left out; first: {result.broken[0].reason}"
+    curves = Section("Layers", "Dashed: raw pixels, which need no model.")
+    for title, value in _CURVES.values():
+        drawn = {row.frozen.name: [value(layer) for layer in row.scores.layers] for row in _with_layers(result)}
+        floors = [(row.frozen.name, value(row.scores.layers[0])) for row in result.rows if row.frozen.kind == "pixels"]
+        curves.charts.append(chart_figure(layer_chart(drawn, title, floors), title))
+    return [answer, curves, *(_layers_section(row) for row in _with_layers(result))]
+
+
+def _with_layers(result: Benchmark) -> list[Measured]:
+    return [row for row in result.rows if row.frozen.kind != "pixels"]
+
+
+def _layers_section(row: Measured) -> Section:
+    """Return every layer of a model; what was chosen is marked."""
+    view, scores = row.frozen.view.image_hw, row.scores
+    section = Section(
+        f"Every layer: {row.frozen.name}",
+        f"{row.frozen.parameters:,} parameters, pictures of {view[0]} x {view[1]} pixels as in {row.frozen.view_from}, "
+        f"{row.speed:,.1f} pictures per second. *: chosen by its accuracy on held-out training pictures.",
+    )
+    section.columns = ["layer", "kNN", "k", "held out", "ridge", "penalty", "held out"]
+    for number, layer in enumerate(scores.layers, start=1):
+        knn_mark, ridge_mark = " *" * (number == scores.knn_layer), " *" * (number == scores.ridge_layer)
+        section.rows.append([
+            str(number),
+            f"{100 * layer.knn:.1f} %{knn_mark}", str(layer.k), f"{100 * layer.knn_held_out:.1f} %",
+            f"{100 * layer.ridge:.1f} %{ridge_mark}", f"{layer.penalty:g}", f"{100 * layer.ridge_held_out:.1f} %",
+        ])  # fmt: skip
+    return section
+
+
+def _row_json(row: Measured) -> dict[str, Any]:
+    """Return a row with all of its layers."""
+    frozen, scores = row.frozen, row.scores
+    return {
+        "name": frozen.name,
+        "kind": frozen.kind,
+        "parameters": frozen.parameters,
+        "view": {
+            "image_size": list(frozen.view.image_hw),
+            "mean": list(frozen.view.mean),
+            "std": list(frozen.view.std),
+            "from": frozen.view_from,
+        },
+        "speed": row.speed,
+        "seconds": row.seconds,
+        "knn_layer": scores.knn_layer,
+        "ridge_layer": scores.ridge_layer,
+        "layers": [{"layer": number, **asdict(layer)} for number, layer in enumerate(scores.layers, start=1)],
+        "few_shot": [asdict(few) for few in scores.few_shot],
+    }

@@ -1,0 +1,61 @@
+"""Settings of a benchmark of frozen features."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from beit.settings.groups import STRICT, DataSettings, Device, InferencePrecision, ModelSettings
+
+RANDOM = "random"  # the word for a model of random weights
+
+
+@dataclass(frozen=True, config=STRICT)
+class BenchmarkJob:
+    """Compare the frozen features of models on labelled pictures."""
+
+    models: tuple[str, ...]
+    """Models: folders, files in any layout, hub repositories, published names (`beit models`), or the word random. Each
+    is compared with random weights of its own architecture."""
+    data: DataSettings
+    """Data"""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    """Model: the architecture of random, where no other model is named"""
+    pictures: int = Field(default=10_000, ge=8)
+    """Most training pictures, drawn by the seed."""
+    val_pictures: int | None = Field(default=None, ge=1)
+    """Most validation pictures, drawn by the seed; null takes all."""
+    k: tuple[int, ...] | None = None
+    """Numbers of nearest training pictures that may vote, one of which is chosen; null: those of 1, 5, 10, 20 and 50
+    that there are pictures for."""
+    shots: tuple[int, ...] | None = None
+    """Pictures of each class to learn from in the few-shot measurements, such as [1, 5]; [] for none. null: those of
+    1, 5 and 10 that every class has."""
+    draws: int = Field(default=5, ge=1)
+    """Random choices of these few pictures, over which mean and spread are given."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random: the pictures, the random weights, the few-shot draws."""
+    device: Device = "auto"
+    """Device to compute on; auto takes a GPU if there is one."""
+    precision: InferencePrecision = "auto"
+    """Precision of the models; auto takes bf16 on a GPU that supports it, else fp32."""
+    batch_size: int = Field(default=64, ge=1)
+    """Pictures computed together."""
+    output: str | None = None
+    """Folder for result.json and report.html; null writes nothing."""
+    json: bool = False
+    """Print the result as JSON, for other programs."""
+
+    def __post_init__(self) -> None:
+        """Check the lists, which no single bound can."""
+        if not self.models:
+            raise ValueError(f"models is empty; expected at least one model, or the word {RANDOM}")
+        if self.k is not None and not self.k:
+            raise ValueError("k is empty; expected at least one number of neighbours, such as [10]")
+        for name, numbers in (("models", self.models), ("k", self.k or ()), ("shots", self.shots or ())):
+            if len(set(numbers)) < len(numbers):
+                raise ValueError(f"{name} is {list(numbers)}; expected each only once")
+            if any(isinstance(number, int) and number < 1 for number in numbers):
+                raise ValueError(f"{name} is {list(numbers)}; expected numbers from 1")

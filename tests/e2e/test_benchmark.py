@@ -1,0 +1,137 @@
+"""`beit benchmark` on embedded handwritten digits: its table, its files, and what it refuses."""
+
+import csv
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from beit import BeitConfig, BeitModel
+from beit.cli.main import main
+from beit.data import open_source
+from tests.e2e.small import MODEL
+
+DIGITS = ["--data.path=digits:train", "--data.val_path=digits:test", "--data.workers=0", "--device=cpu"]
+FEW = ["--pictures=300", "--val_pictures=100", "--draws=2"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("benchmark")
+
+
+@pytest.fixture(scope="module")
+def model(place):
+    config = BeitConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+                        image_size=16, patch_size=4, use_shared_relative_position_bias=True)  # fmt: skip
+    torch.manual_seed(3)
+    BeitModel(config).save_pretrained(place / "model")
+    return place / "model"
+
+
+@pytest.fixture(scope="module")
+def folder(place):
+    """Some digits as PNG files in class folders, and the same with a file of labels or of several labels."""
+    source = open_source("digits:train")
+    rows = []
+    for index in range(200):
+        path = place / "digits" / str(source.labels[index]) / f"{index:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source.load(index).save(path)
+        rows.append((path.relative_to(place / "digits").as_posix(), f"digit {source.labels[index]}"))
+    for column in ("label", "labels"):
+        with (place / f"{column}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("file_name", column), *rows])
+    return place / "digits"
+
+
+def benchmarked(capsys, *arguments):
+    """Run a benchmark; return what it prints."""
+    assert main(["benchmark", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def error_of(capsys, *arguments):
+    """Run a benchmark in vain; return the one line."""
+    assert main(["benchmark", *map(str, arguments)]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_its_table_and_files_agree(place, model, capsys):
+    shown = benchmarked(capsys, model, *DIGITS, *FEW, f"--output={place / 'result'}")
+    result = json.loads((place / "result/result.json").read_text())
+    assert list(result["numbers"]) == ["raw pixels", "random weights", str(model)]
+    assert result["schema"] == 1
+    assert result["pictures"] == {"training": 300, "validation": 100}
+    assert result["settings"]["data"]["path"] == "digits:train"
+    assert result["versions"]["beit"] == "0.1.0"
+    assert result["classes"] == list("0123456789")
+    pixels, random, measured = result["models"]
+    assert [row["kind"] for row in result["models"]] == ["pixels", "random", "model"]
+    assert [len(row["layers"]) for row in result["models"]] == [1, 2, 2]
+    assert random["parameters"] == measured["parameters"] > 0
+    assert pixels["layers"][0]["knn"] > 0.8
+    for row in result["models"]:
+        numbers = result["numbers"][row["name"]]
+        assert numbers["ridge"] == row["layers"][row["ridge_layer"] - 1]["ridge"] > 0.2
+        assert numbers["1_shot_knn"] == row["few_shot"][0]["knn"]
+        assert f"{100 * numbers['knn']:.1f} %" in shown
+    assert shown.startswith("300 training and 100 validation pictures of 10 classes; cpu, fp32\n")
+    assert shown.endswith(f"{place / 'result/result.json'}\n{place / 'result/report.html'}\n")
+    report = (place / "result/report.html").read_text()
+    assert all(words in report for words in ("raw pixels", "random weights", "Every layer", "kNN, validation accuracy"))
+
+
+def test_the_same_command_gives_the_same_numbers_as_json(model, capsys):
+    first, again = (json.loads(benchmarked(capsys, model, *DIGITS, *FEW, "--json"))["numbers"] for _ in range(2))
+    assert first == again
+    fewer = json.loads(benchmarked(capsys, model, *DIGITS, *FEW, "--json", "--k=[3]", "--shots=[]"))["numbers"]
+    assert fewer[str(model)]["knn_k"] == 3
+    assert not any("shot" in name for name in fewer[str(model)])
+    assert fewer[str(model)]["ridge"] == first[str(model)]["ridge"]
+
+
+def test_class_folders_and_label_files_are_the_same_pictures(place, folder, capsys):
+    random = ["random", *MODEL, "--data.workers=0", "--device=cpu", "--json", f"--data.path={folder}", "--draws=1"]
+    by_folder = json.loads(benchmarked(capsys, *random))
+    by_file = json.loads(benchmarked(capsys, *random, f"--data.labels={place / 'label.csv'}"))
+    assert by_folder["numbers"] == by_file["numbers"]
+    assert by_folder["pictures"]["validation"] == 10  # one of every class is held out
+    assert by_file["classes"][0] == "digit 0"
+
+
+def test_broken_pictures_are_left_out_and_named(place, folder, capsys):
+    shown = ["random", *MODEL, "--data.workers=0", "--device=cpu", f"--data.path={folder}", "--draws=1", "--json"]
+    picture = folder / "3" / "zzz.png"
+    picture.write_bytes(b"no picture")
+    try:
+        result = json.loads(benchmarked(capsys, *shown, "--data.max_broken=0.1"))
+        assert [broken["name"] for broken in result["broken"]] == [str(picture)]
+        assert "more than" in error_of(capsys, *shown, "--data.max_broken=0")
+    finally:
+        picture.unlink()
+
+
+def test_what_cannot_be_measured_is_refused(place, model, folder, capsys, monkeypatch):
+    monkeypatch.setattr("beit.models_torch.BeitModel.from_checkpoint", None)  # nothing is loaded
+    given = [model, "--data.workers=0", f"--data.path={folder}"]
+    assert "no/such/folder does not exist" in error_of(capsys, "no/such/folder", *given[1:])
+    assert "'/nowhere' does not exist" in error_of(capsys, model, "--data.path=/nowhere")
+    assert "k is 500 and there are" in error_of(capsys, *given, "--k=[500]")
+    assert "training pictures to draw from and shots is 90" in error_of(capsys, *given, "--shots=[90]")
+    several = error_of(capsys, *given, f"--data.labels={place / 'labels.csv'}")
+    assert "have labels of the kind 'labels'; expected one class per picture" in several
+    assert "data.shuffle_window is the order of a training" in error_of(capsys, *given, "--data.shuffle_window=5")
+    assert "expected them for random alone" in error_of(capsys, *given, "--model.size=tiny")
+    assert "a file; expected a folder for result.json" in error_of(capsys, *given, f"--output={place / 'label.csv'}")
+    assert "expected each only once" in error_of(capsys, model, *given)
+    assert "expected numbers from 1" in error_of(capsys, *given, "--k=[0]")
+    for name in ("flat", "single/cat"):
+        (place / name).mkdir(parents=True)
+        for number in range(9):
+            Image.new("RGB", (16, 16), (number, 0, 0)).save(place / name / f"{number}.png")
+    flat = error_of(capsys, model, f"--data.path={place / 'flat'}")
+    assert "have no labels; expected one class per picture: put them into one folder per class" in flat
+    assert "are of 1 class; expected 2 or more" in error_of(capsys, model, f"--data.path={place / 'single'}")

@@ -1,0 +1,80 @@
+"""Frozen models of a benchmark: their order, their features, and random weights of every architecture."""
+
+import numpy as np
+import pytest
+import torch
+
+from beit import BeitConfig, BeitForMaskedImageModeling, BeitModel
+from beit.errors import CheckpointError
+from beit.evaluation.features.frozen import frozen_models, open_models, raw_pixels
+from beit.image import Preprocessing
+from beit.settings.benchmark import BenchmarkJob
+from beit.settings.groups import DataSettings, ModelSettings
+from tests.conftest import TINY_MODEL
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Two models of one architecture, and one of another with a preprocessor of its own."""
+    for name, changes in (("one", {}), ("two", {}), ("wide", {"hidden_size": 48, "image_size": 16})):
+        kind = BeitForMaskedImageModeling if name == "two" else BeitModel
+        kind(BeitConfig(**{**TINY_MODEL, **changes}, use_mask_token=True)).save_pretrained(tmp_path / name)
+    Preprocessing((16, 16), resize=16, mean=(0.1,) * 3).save_pretrained(tmp_path / "wide")
+    return [str(tmp_path / name) for name in ("one", "two", "wide")]
+
+
+def frozen(models, **settings):
+    job = BenchmarkJob(tuple(models), DataSettings("pictures"), **settings)
+    return list(frozen_models(job, open_models(job), CPU, "fp32"))
+
+
+def test_random_weights_stand_beside_every_architecture(models):
+    one, two, wide = models
+    rows = frozen(models)
+    assert [row.name for row in rows] == [
+        "raw pixels", "random weights", one, two, f"random weights, as {wide}", wide
+    ]  # fmt: skip
+    assert [row.kind for row in rows] == ["pixels", "random", "model", "model", "random", "model"]
+    assert [row.view.image_hw for row in rows[1:]] == [(32, 32)] * 3 + [(16, 16)] * 2
+    assert rows[-1].view.mean == rows[-2].view.mean == (0.1,) * 3
+    assert rows[1].parameters == rows[2].parameters > 0
+
+
+def test_features_are_the_patches_of_every_layer(models):
+    pixels = torch.rand(2, 3, 32, 32)
+    row = frozen(models[:1])[2]
+    with torch.inference_mode():
+        found = row.layers({"pixel_values": pixels})
+        states = BeitModel.from_pretrained(models[0])(pixels, output_hidden_states=True).hidden_states
+    assert [tuple(layer.shape) for layer in found] == [(2, 16, 32)] * 2
+    assert all((layer == state[:, 1:]).all() for layer, state in zip(found, states[1:], strict=True))
+
+
+def test_random_weights_are_those_of_the_seed_and_leave_the_stream_alone(models):
+    tensors = {"pixel_values": torch.rand(1, 3, 32, 32)}
+    before = torch.random.get_rng_state()
+    with torch.inference_mode():
+        last = [frozen(models[:1], seed=seed)[1].layers(tensors)[-1].numpy() for seed in (0, 0, 1)]
+    assert np.array_equal(last[0], last[1])
+    assert not np.array_equal(last[0], last[2])
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_random_alone_has_the_architecture_of_the_settings():
+    rows = frozen(["random"], model=ModelSettings("tiny", image_size=16, patch_size=8, num_hidden_layers=3))
+    assert [row.name for row in rows] == ["raw pixels", "random weights"]
+    with torch.inference_mode():
+        assert len(rows[1].layers({"pixel_values": torch.rand(1, 3, 16, 16)})) == 3
+    assert rows[1].view.resize == 18  # the crop of its settings
+
+
+def test_raw_pixels_are_768_numbers():
+    (layer,) = raw_pixels().layers({"pixel_values": torch.rand(2, 3, 32, 32)})
+    assert layer.shape == (2, 1, 768)
+
+
+def test_a_model_that_is_not_there_is_refused_before_any_is_loaded(models):
+    with pytest.raises(CheckpointError, match="no/such/model does not exist"):
+        open_models(BenchmarkJob((models[0], "no/such/model"), DataSettings("pictures")))
