@@ -5,7 +5,7 @@
     python benchmarks/headline.py --choose --parts finetune --shares 1 # settings, on held-out training pictures
     python benchmarks/headline.py --report                             # the table of what is there
     python benchmarks/headline.py --record                             # the same, and results/headline.json
-    python benchmarks/headline.py --trial 0.01                         # everything in small, without the test pictures
+    python benchmarks/headline.py --trial 0.01                         # all in small, one seed, no test pictures
 
 One BEiT is pre-trained without labels by recipes/pretrain_cifar10_nano.yaml, on tokens of recipes/kmeans_cifar10.yaml,
 unless `--pretrained` names the run folder of one that is. Then, for each share of the labels:
@@ -135,7 +135,8 @@ def choose(runs, arm, shares, before, scale):
 def run_training(runs, arm, share, before, scale):
     """Train an arm with all seeds, and measure it; what is finished is not run again."""
     number = chosen_settings(runs, arm, share)
-    seeds = {seed: folder_of(runs, arm, share, seed, number) for seed in SEEDS[share]}
+    chosen = SEEDS[share] if scale == 1 else SEEDS[share][:1]
+    seeds = {seed: folder_of(runs, arm, share, seed, number) for seed in chosen}
     settings = CANDIDATES[arm][number]
     results = train((folder, arguments(arm, share, seed, settings, before, scale)) for seed, folder in seeds.items())
     for folder, result in zip(seeds.values(), results, strict=True):
@@ -264,7 +265,7 @@ def main():
         return
     for share in shares:
         for name in given.probes if "probes" in given.parts else ():
-            for seed in SEEDS[share]:
+            for seed in SEEDS[share][: 1 if given.trial else None]:
                 run_probe(name, given.runs, share, seed, before, bool(given.trial))
         for arm in arms:
             run_training(given.runs, arm, share, before, scale)

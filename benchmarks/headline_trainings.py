@@ -32,14 +32,15 @@ WARMUP = 0.05  # of the steps
 # of the model, in a recipe of pre-training; what starts from random weights has the same
 SIZES = ("size", "image_size", "patch_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
          "intermediate_size", "layer_scale_init_value", "positions")  # fmt: skip
-# Where every arm differs from the recipe, and from the others in nothing else. The first of each is what is used unless
-# `--choose` finds on held-out training pictures that another does better.
+# Where all arms differ from the recipe.
 SETTINGS = {
     "train.ema_decay": "null",
     "train.batch_size": BATCH,
     "run.log_every": 20,
     "run.save_every": 200,
 }
+# And where they differ from each other. `--choose` finds the best of each on held-out training pictures; without it the
+# first is used: Muon, as in pre-training, with rates and a layer decay that are usual and not yet compared.
 CANDIDATES = {
     "pretrained": (
         {"optim.name": "muon", "optim.lr": 2e-3, "optim.layer_decay": 0.8},
