@@ -3,8 +3,8 @@
     python benchmarks/ablations.py [--tokenizer PATH]
 
 Every variant is pre-trained by recipes/pretrain_cifar10_tiny.yaml for STEPS steps, but for one choice, and fine-tuned
-with three seeds exactly as headline.py does with 10 % of the labels; the runs from scratch are that program's own
-(about two hours of one core; stopped, it continues). The discrete VAE is trained first unless one is named. Writes
+with three seeds by short_classifiers.py with 10 % of the labels (about two hours of one core; stopped, it continues).
+The discrete VAE is trained first unless one is named. The test pictures are read once, after all trainings. Writes
 results/ablations.json.
 """
 
@@ -13,9 +13,10 @@ import sys
 from pathlib import Path
 
 from about import write_result
-from headline import NEW, PICTURES, SEEDS, SETTINGS, SHARES, classifier, spread
-from headline import folder_of as headline_folder
+from cifar10 import PER_CLASS, TRAIN, spread
 from peers import ROOT
+from short_classifiers import NEW, SEEDS, SETTINGS, classifier, measure_on_test
+from short_classifiers import STEPS as TUNING_STEPS
 from trainings import tokenizer, train
 
 RUNS = ROOT / "runs" / "ablations"
@@ -37,16 +38,11 @@ def folder_of(name, *more):
     return RUNS / "_".join([*name.lower().split(), *map(str, more)])
 
 
-def tuned_folder(name, seed):
-    """Return the run folder of a fine-tuning."""
-    return headline_folder("scratch", SHARE, seed) if name == NOTHING else folder_of(name, seed)
-
-
 def pretraining(name, tokens):
     """Return the arguments of a pre-training."""
     program, options = VARIANTS[name]
     return [
-        *program, "recipes/pretrain_cifar10_tiny.yaml", f"--data.path={PICTURES / 'train.parquet'}",
+        *program, "recipes/pretrain_cifar10_tiny.yaml", f"--data.path={TRAIN}",
         f"--tokenizer.path={tokens}", f"--train.max_steps={STEPS}", "--run.precision=bf16", "--run.save_every=50",
         *options,
     ]  # fmt: skip
@@ -55,17 +51,21 @@ def pretraining(name, tokens):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokenizer", type=Path, help="a trained tokenizer; default: one is trained first")
-    tokens = parser.parse_args().tokenizer or tokenizer(RUNS / "tokenizer", PICTURES / "train.parquet")
+    tokens = parser.parse_args().tokenizer or tokenizer(RUNS / "tokenizer", TRAIN)
     losses = train([(folder_of(name), pretraining(name, tokens)) for name in VARIANTS])
     starts = {name: [f"--checkpoint={folder_of(name) / 'model'}"] for name in VARIANTS} | {NOTHING: NEW}
     kinds = [(name, seed) for seed in SEEDS for name in starts]
-    tuned = train([(tuned_folder(*kind), classifier(SHARE, kind[1], starts[kind[0]])) for kind in kinds])
-    accuracy = {kind: result["accuracy"] for kind, result in zip(kinds, tuned, strict=True)}
+    train([(folder_of(*kind), classifier(SHARE, kind[1], starts[kind[0]])) for kind in kinds])
+    accuracy = {kind: measure_on_test(folder_of(*kind)) for kind in kinds}
     rows = {name: spread([accuracy[name, seed] for seed in SEEDS]) for name in starts}
     for name, result in zip(VARIANTS, losses, strict=True):
         rows[name]["pretraining"] = result
-    per_class, steps = SHARES[SHARE]
-    settings = {"pretraining_steps": STEPS, "per_class": per_class, "steps": steps, "finetuning": SETTINGS}
+    settings = {
+        "pretraining_steps": STEPS,
+        "per_class": PER_CLASS[SHARE],
+        "steps": TUNING_STEPS[SHARE],
+        "finetuning": SETTINGS,
+    }
     write_result(RESULT, {"accuracy": rows, "settings": settings}, "torch", "numpy", "Pillow")
     print(f"{'':<42}{'test accuracy':>16}{'to BEiT':>10}")
     for name, row in rows.items():

@@ -22,7 +22,7 @@ from about import write_result
 from beit import Predictor
 from beit.image import IGNORED
 from beit.image.palette import coloured, overlaid, palette
-from headline import PICTURES as CIFAR
+from cifar10 import PICTURES as CIFAR
 from peers import ROOT
 from trainings import tokenizer, train
 

@@ -1,132 +1,276 @@
-"""Pre-training against training from scratch: a tiny BEiT on CIFAR-10, with all labels, 10 % and 1 % of them.
+"""A pre-trained BEiT on CIFAR-10 beside all that needs no pre-training, with all labels, 10 % and 1 % of them.
 
-    python benchmarks/headline.py [--pretrained MODEL]
+    python benchmarks/headline.py                                      # everything, in many hours of one core
+    python benchmarks/headline.py --parts probes --shares 1,10         # some of it
+    python benchmarks/headline.py --choose --parts finetune --shares 1 # settings, on held-out training pictures
+    python benchmarks/headline.py --report                             # the table of what is there
+    python benchmarks/headline.py --record                             # the same, and results/headline.json
+    python benchmarks/headline.py --trial 0.01                         # all in small, one seed, no test pictures
 
-The pictures are those of ../shared/data/cifar10. Pre-trains by recipes/pretrain_cifar10_tiny.yaml, on the 50,000
-training pictures without their labels, unless a model that it made is named; then trains 18 classifiers, three seeds of
-each kind, which differ in nothing but where they start (about three hours of one core; stopped, it continues). The
-10,000 test pictures are measured once, after each training. Writes results/headline.json and headline.png.
+One BEiT is pre-trained without labels by recipes/pretrain_cifar10_nano.yaml, on tokens of recipes/kmeans_cifar10.yaml,
+unless `--pretrained` names the run folder of one that is. Then, for each share of the labels:
+
+- probes: kNN, a ridge probe and an attentive probe of its frozen features; the same of random weights; and ridge and
+  kNN of raw pixels.
+- finetune: the BEiT, fine-tuned.
+- scratch: the same network from random weights, with the same recipe and the same compute: that of pre-training and
+  fine-tuning together.
+- convnet: a small convolutional network, with the same augmentation and the same compute.
+
+Three seeds of all but those with all labels; a seed draws the labelled pictures too. All is chosen on held-out training
+pictures. The test pictures are read by the last step of every arm, once. Stopped, it continues; what is finished is
+not run again.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
-from statistics import mean, stdev
 
-from matplotlib.figure import Figure
+import torch
 
+import convnet
+import headline_probes as probes
 from about import write_result
+from beit import BeitForImageClassification, BeitForMaskedImageModeling
+from cifar10 import accuracy_of, labelled, spread
+from headline_trainings import (
+    BATCH,
+    CANDIDATES,
+    EPOCHS,
+    LABELLED,
+    RECIPES,
+    SETTINGS,
+    arguments,
+    cost_of,
+    pretraining,
+    probe_pflop,
+)
 from peers import ROOT
-from trainings import lines, train
+from table import headline_rows
+from test_pictures import accesses, accuracy_on_test
+from trainings import train
 
-PICTURES = ROOT.parent / "shared" / "data" / "cifar10"
-RUNS = ROOT / "runs" / "headline"
-RESULTS = Path(__file__).parent / "results"
-SEEDS = (0, 1, 2)
-# per share of the labels: labelled pictures per class, and steps
-SHARES = {"100%": (5000, 300), "10%": (500, 240), "1%": (50, 160)}
-ARMS = ("pretrained", "scratch")
-COLOURS = {"pretrained": "tab:blue", "scratch": "tab:orange"}
-NEW = ["--checkpoint=null", "--model.size=tiny", "--model.patch_size=4"]
-# Milder than the recipe, whose run is ten times as long; no layer-wise decay, which would hold back a new model.
-SETTINGS = {
-    "mixing.cutmix": 0,
-    "train.ema_decay": "null",
-    "train.batch_size": 64,
-    "optim.lr": 1e-3,
-    "optim.layer_decay": 1.0,
-    "optim.warmup_steps": 30,
-    "run.precision": "bf16",
-    "run.log_every": 10,
-    "run.save_every": 50,
-}
+RESULT = Path(__file__).parent / "results" / "headline.json"
+SEEDS = {"100%": (0,), "10%": (0, 1, 2), "1%": (0, 1, 2)}
+ARMS = {"finetune": "pretrained", "scratch": "scratch", "convnet": "convnet"}  # the parts that are trainings
+PARTS = ("probes", *ARMS)
+# of the pre-trained model, of random weights, of raw pixels
+PIXEL_PROBES = ("ridge", "pixel_knn")
+PROBES = ("knn", "linear", "attentive", "random_knn", "random_linear", "random_attentive", *PIXEL_PROBES)
+TRIAL_PICTURES, TRIAL_EPOCHS = 600, (1, 2)
 
 
-def pretrained_model():
-    """Return the model of the recipe's run, after running it if need be."""
-    folder, recipe = RUNS / "pretrain", "recipes/pretrain_cifar10_tiny.yaml"
-    train([(folder, ["-m", "beit", "pretrain", recipe, f"--data.path={PICTURES / 'train.parquet'}"])])
-    return folder / "model"
+def folder_of(runs, name, share, seed, candidate=0):
+    """Return the run folder of a probe or a training; that of other settings than the first has their number."""
+    return runs / "_".join([name, share.removesuffix("%"), str(seed), *([str(candidate)] if candidate else [])])
 
 
-def classifier(share, seed, start):
-    """Return the arguments of one training; `start` are those that say where it starts."""
-    per_class, steps = SHARES[share]
-    return [
-        "-m", "beit", "finetune", "recipes/finetune_cifar10_tiny.yaml", *start,
-        f"--data.path={PICTURES / 'train.parquet'}", f"--data.val_path={PICTURES / 'test.parquet'}",
-        f"--data.per_class={per_class}", f"--train.max_steps={steps}", f"--run.seed={seed}",
-        *(f"--{name}={value}" for name, value in SETTINGS.items()),
-    ]  # fmt: skip
+# Probes.
 
 
-def folder_of(arm, share, seed):
-    """Return the run folder of one training."""
-    return RUNS / f"{arm}_{share.removesuffix('%')}_{seed}"
+def source_of(name, before, seed):
+    """Return the features of a probe, by the beginning of its name."""
+    if name in PIXEL_PROBES:
+        return probes.Pixels()
+    if name.startswith("random"):
+        torch.manual_seed(seed)
+        return probes.Frozen(BeitForMaskedImageModeling(before.config))
+    return probes.Frozen(BeitForMaskedImageModeling.from_pretrained(before.model))
 
 
-def spread(values):
-    """Return mean and standard deviation of what the seeds gave, and what each gave, in their order."""
-    return {"mean": mean(values), "std": stdev(values), "seeds": list(values)}
+def fitted(name, folder, source, pixels, labels, epochs, seed):
+    """Return what a probe chose, and the function that judges pictures by it."""
+    if name.endswith("knn"):
+        return probes.fit_knn(source, pixels, labels)
+    if not name.endswith("attentive"):
+        return probes.fit_linear(source, pixels, labels)
+    linear = folder.with_name(folder.name.replace("attentive", "linear")) / "chosen.json"
+    if not linear.exists():
+        raise SystemExit(f"{name} takes the layer that the ridge probe chose, and there is no {linear}; run it first")
+    return probes.fit_attentive(source, pixels, labels, json.loads(linear.read_text())["layer"], epochs, seed)
 
 
-def smooth(values, width=3):
-    """Return means over neighbours, as many as there are."""
-    return [mean(values[max(0, i - width) : i + width + 1]) for i in range(len(values))]
+def run_probe(name, runs, share, seed, before, trial):
+    """Fit a probe, keep what it chose, and measure it; one that is measured is not fitted again."""
+    folder = folder_of(runs, name, share, seed)
+    if not (folder / "test.json").exists() and not (trial and (folder / "chosen.json").exists()):
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels, labels = labelled(share, seed)
+        epochs = probes.EPOCHS[share]
+        if trial:
+            some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:TRIAL_PICTURES].numpy()
+            pixels, labels, epochs = pixels[some], labels[some], TRIAL_EPOCHS
+        chosen, judge = fitted(name, folder, source_of(name, before, seed), pixels, labels, epochs, seed)
+        (folder / "chosen.json").write_text(json.dumps({**chosen, "pictures": len(labels)}) + "\n")
+        if not trial:
+            measure_on_test(folder, judge)
+    say(folder, json.loads((folder / "chosen.json").read_text()))
 
 
-def chart(labels):
-    """Return a figure: test accuracy by share of the labels, and the training losses."""
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    first, *others = figure.subplots(1, 1 + len(SHARES))
-    for arm, colour in COLOURS.items():
-        kinds = [labels[share][arm] for share in SHARES]
-        first.errorbar(list(SHARES), [100 * kind["mean"] for kind in kinds], [100 * kind["std"] for kind in kinds],
-                       color=colour, marker="o", capsize=4, label=arm)  # fmt: skip
-    first.set(title="test accuracy", xlabel="labels", ylabel="%")
-    first.invert_xaxis()
-    first.legend()
-    for axes, share in zip(others, SHARES, strict=True):
-        for arm, colour in COLOURS.items():
-            for seed in SEEDS:
-                training = lines(folder_of(arm, share, seed), "train")
-                steps, losses = [line["step"] for line in training], [line["loss"] for line in training]
-                axes.plot(steps, smooth(losses), color=colour, linewidth=1)
-        axes.set(title=f"training loss, {share} of the labels", xlabel="step")
-    for axes in (first, *others):
-        axes.grid(alpha=0.3)
-    return figure
+# Trainings.
+
+
+def chosen_settings(runs, arm, share):
+    """Return the number of the settings that `--choose` found best for an arm; else 0."""
+    found = runs / "chosen.json"
+    return json.loads(found.read_text()).get(f"{arm} {share}", 0) if found.exists() else 0
+
+
+def choose(runs, arm, shares, before, scale):
+    """Train an arm with all its settings, and note which did best on the held-out training pictures."""
+    for share in shares:
+        numbers = range(len(CANDIDATES[arm]))
+        done = train(
+            (folder_of(runs, arm, share, 0, number), arguments(arm, share, 0, CANDIDATES[arm][number], before, scale))
+            for number in numbers
+        )
+        best = max(numbers, key=lambda number: done[number]["accuracy"])
+        found = runs / "chosen.json"
+        known = json.loads(found.read_text()) if found.exists() else {}
+        found.write_text(json.dumps({**known, f"{arm} {share}": best}, indent=1) + "\n")
+        print(f"{arm}, {share} of the labels: {CANDIDATES[arm][best]}", flush=True)
+
+
+def run_training(runs, arm, share, before, scale):
+    """Train an arm with all seeds, and measure it; what is finished is not run again."""
+    number = chosen_settings(runs, arm, share)
+    chosen = SEEDS[share] if scale == 1 else SEEDS[share][:1]
+    seeds = {seed: folder_of(runs, arm, share, seed, number) for seed in chosen}
+    settings = CANDIDATES[arm][number]
+    results = train((folder, arguments(arm, share, seed, settings, before, scale)) for seed, folder in seeds.items())
+    for folder, result in zip(seeds.values(), results, strict=True):
+        if scale == 1:
+            measure_on_test(folder, judge_of(arm, folder / "model"))
+        say(folder, {"held_out_accuracy": result["accuracy"]})
+
+
+def judge_of(arm, folder):
+    """Return the function that judges pictures by a trained model."""
+    if arm == "convnet":
+        network = convnet.load(folder)
+        return lambda *test: accuracy_of(network, *test)
+    model = BeitForImageClassification.from_pretrained(folder).eval()
+    return lambda *test: accuracy_of(lambda pixels: model(pixels).logits, *test)
+
+
+def measure_on_test(folder, judge):
+    """Return the accuracy of a finished arm on the test pictures: the last step of an arm."""
+    return accuracy_on_test(folder, judge)
+
+
+def say(folder, chosen):
+    """Print what an arm chose and reached."""
+    kept = folder / "test.json"
+    reached = f"test {json.loads(kept.read_text())['accuracy']:.2%}" if kept.exists() else "test not read"
+    numbers = (f"{name} {value:.4g}" for name, value in chosen.items() if value is not None)
+    print(f"{folder.name:<28} {reached:<16} {', '.join(numbers)}", flush=True)
+
+
+# The report.
+
+
+def cell(runs, name, share, before):
+    """Return accuracies, compute and run folders of a row and a share; None if a seed is not measured."""
+    trained = name in CANDIDATES
+    number = chosen_settings(runs, name, share) if trained else 0
+    folders = [folder_of(runs, name, share, seed, number) for seed in SEEDS[share]]
+    needs_model = name not in PIXEL_PROBES
+    if not all((folder / "test.json").exists() for folder in folders) or (needs_model and before is None):
+        return None
+    accuracies = [json.loads((folder / "test.json").read_text())["accuracy"] for folder in folders]
+    if trained:
+        pflop, seen = cost_of(name, share, before)
+    else:
+        pflop, seen = probe_pflop(before.config, LABELLED[share]) if needs_model else 0.0, LABELLED[share]
+        if needs_model and not name.startswith("random"):
+            pflop, seen = pflop + before.pflop, seen + before.pictures_seen
+    return {
+        **spread(accuracies),
+        "pflop": pflop,
+        "pictures_seen": seen,
+        "runs": [folder.name for folder in folders],
+        "test_readings": [accesses(folder) for folder in folders],
+        **({"settings": CANDIDATES[name][number]} if trained else {}),
+    }
+
+
+def report(runs, before):
+    """Return the numbers of all that is measured; what is missing is None."""
+    labels = {share: {name: cell(runs, name, share, before) for name in (*CANDIDATES, *PROBES)} for share in SEEDS}
+    settings = {
+        "recipes": list(RECIPES.values()),
+        "seeds": SEEDS,
+        "labelled_pictures": LABELLED,
+        "epochs_of_fine_tuning": EPOCHS,
+        "batch_size": BATCH,
+        "changed": SETTINGS,
+    }
+    pretrained = before and {
+        "run": before.folder.name,
+        "pflop": before.pflop,
+        "pictures_seen": before.pictures_seen,
+    }
+    return {"labels": labels, "pretraining": pretrained, "settings": settings}
+
+
+def show(numbers):
+    """Print the table."""
+    rows = headline_rows(numbers)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def options():
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pretrained", type=Path, help="run folder of a pre-training; default: it is run")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "headline", help="where everything is kept")
+    parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
+    parser.add_argument("--shares", default="1,10,100", help="per cent of the labels, some of %(default)s")
+    parser.add_argument("--probes", default=",".join(PROBES), help="some of %(default)s")
+    parser.add_argument("--choose", action="store_true", help="only choose the settings of the trainings")
+    parser.add_argument("--report", action="store_true", help="only print the table of what is there")
+    parser.add_argument("--record", action="store_true", help="only print it, and write results/headline.json")
+    parser.add_argument("--trial", type=float, default=0.0, metavar="SHARE", help="so much of the steps")
+    given = parser.parse_args()
+    for name, known in (("parts", PARTS), ("shares", [one.removesuffix("%") for one in SEEDS]), ("probes", PROBES)):
+        values = getattr(given, name).split(",")
+        if unknown := set(values) - set(known):
+            parser.error(f"--{name} has {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
+        setattr(given, name, values)
+    if given.trial and (given.report or given.record):
+        parser.error("a trial has no table")
+    given.runs = given.runs.resolve() / "trial" if given.trial else given.runs.resolve()
+    return given
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pretrained", type=Path, help="a model that the recipe made; default: it is run")
-    model = parser.parse_args().pretrained or pretrained_model()
-    kinds = [(arm, share, seed) for seed in SEEDS for share in SHARES for arm in ARMS]
-    starts = {"pretrained": [f"--checkpoint={model}"], "scratch": NEW}
-    runs = [(folder_of(*kind), classifier(*kind[1:], starts[kind[0]])) for kind in kinds]
-    results = dict(zip(kinds, train(runs), strict=True))
-    labels = {}
-    for share in SHARES:
-        for arm in ARMS:
-            accuracies = [results[arm, share, seed]["accuracy"] for seed in SEEDS]
-            labels.setdefault(share, {})[arm] = spread(accuracies)
-    settings = {
-        "seeds": SEEDS,
-        "test_pictures": 10_000,
-        "recipes": ["recipes/pretrain_cifar10_tiny.yaml", "recipes/finetune_cifar10_tiny.yaml"],
-        "changed": SETTINGS,
-        "per_class_and_steps": SHARES,
-    }
-    write_result(RESULTS / "headline.json", {"labels": labels, "settings": settings}, "torch", "numpy", "Pillow")
-    chart(labels).savefig(RESULTS / "headline.png", dpi=80)
-    print(f"{'labels':<8}{'pre-trained':>18}{'from scratch':>18}{'ahead':>10}")
-    for share, arms in labels.items():
-        shown = [f"{arms[arm]['mean']:.1%} ± {arms[arm]['std']:.1%}" for arm in ARMS]
-        ahead = 100 * (arms["pretrained"]["mean"] - arms["scratch"]["mean"])
-        print(f"{share:<8}{shown[0]:>18}{shown[1]:>18}{ahead:>+10.1f}")
-    behind = [share for share, arms in labels.items() if arms["pretrained"]["mean"] <= arms["scratch"]["mean"]]
-    return f"pre-training is not ahead with {', '.join(behind)} of the labels" if behind else 0
+    given = options()
+    if given.report or given.record:
+        there = given.pretrained or (given.runs / "pretraining" / "result.json").exists()
+        numbers = report(given.runs, pretraining(given.pretrained, given.runs) if there else None)
+        show(numbers)
+        if given.record:
+            write_result(RESULT, numbers, "torch", "numpy", "Pillow")
+        return
+    before = pretraining(given.pretrained, given.runs)
+    shares, scale = [f"{share}%" for share in given.shares], given.trial or 1.0
+    print(f"{before.folder}: {before.pflop:.3f} PFLOP, {before.pictures_seen:,} pictures seen", flush=True)
+    arms = [ARMS[part] for part in ARMS if part in given.parts]
+    if given.choose:
+        for arm in arms:
+            choose(given.runs, arm, shares, before, scale)
+        return
+    for share in shares:
+        for name in given.probes if "probes" in given.parts else ():
+            for seed in SEEDS[share][: 1 if given.trial else None]:
+                run_probe(name, given.runs, share, seed, before, bool(given.trial))
+        for arm in arms:
+            run_training(given.runs, arm, share, before, scale)
+    if not given.trial:
+        show(report(given.runs, before))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,12 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from headline import PICTURES, SHARES, classifier
+from cifar10 import TRAIN
 from peers import ROOT, TRANSFORMERS, ask, python_of
 from pictures import photographs
 from ratios import Ratio, finish, parser, share, speed
+from short_classifiers import classifier
+from test_pictures import path_for
 from trainings import train
 
 RESULT = Path(__file__).parent / "results" / "inference.json"
@@ -125,16 +127,18 @@ def alike(what, value, name):
 
 def agreement_ratios(place):
     """Return how often 8 bits name the same class as float32, of pictures of CIFAR-10."""
-    # every label of CIFAR-10, as many steps as the headline's classifiers
-    whole = next(iter(SHARES))
-    train([(TINY, classifier(whole, 0, ["--checkpoint=null", "--model.size=tiny", "--model.patch_size=4"]))])
+    train([(TINY, classifier("100%", 0, ["--checkpoint=null", "--model.size=tiny", "--model.patch_size=4"]))])
     some = place / "some"
-    ask(sys.executable, EXPORTS, "pictures", str(PICTURES / "train.parquet"), str(some))
+    ask(sys.executable, EXPORTS, "pictures", str(TRAIN), str(some))
     export(TINY / "model", place / "tiny", "--to=openvino", "--precision=int8", f"--calibration={some}")
-    result = ask(sys.executable, EXPORTS, "agreement", str(TINY / "model"), str(place / "tiny"),
-               str(PICTURES / "test.parquet"))  # fmt: skip
+    result = measure_on_test(place / "tiny")
     note = f"of {result['pictures']} pictures; right: float32 {result['right']:.1%}, int8 {result['right_int8']:.1%}"
     return say("int8 agreement", alike("8 bits: the same best class", result["agreement"], "int8 agreement"), note)
+
+
+def measure_on_test(exported):
+    """Return how often 8 bits and float32 agree on the test pictures."""
+    return ask(sys.executable, EXPORTS, "agreement", str(TINY / "model"), str(exported), str(path_for(TINY)))
 
 
 def main():

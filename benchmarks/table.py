@@ -13,7 +13,20 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 RESULT = RESULTS / "bench.json"
 PLACES = {ROOT / "docs" / "benchmarks.md": ("bench", "cost", "headline", "ablations")}
-PICTURES = ("bench.png", "cost.png", "headline.png")  # the pages show copies: what they link to lies in docs/
+PICTURES = ("bench.png", "cost.png")  # the pages show copies: what they link to lies in docs/
+HEADLINE = {  # rows of its table
+    "pretrained": "pre-trained, fine-tuned",
+    "scratch": "from scratch, equal compute",
+    "convnet": "small convolutional network, equal compute",
+    "linear": "pre-trained, frozen: ridge probe",
+    "attentive": "pre-trained, frozen: attentive probe",
+    "knn": "pre-trained, frozen: kNN",
+    "random_linear": "random weights, frozen: ridge probe",
+    "random_attentive": "random weights, frozen: attentive probe",
+    "random_knn": "random weights, frozen: kNN",
+    "ridge": "raw pixels: ridge",
+    "pixel_knn": "raw pixels: kNN",
+}
 COLUMNS = ("what", "against", "ours", "theirs", "ratio", "spread", "wanted", "met")
 
 
@@ -46,12 +59,20 @@ def cost_table(measured):
     return _markdown(found, "|---|---|--:|--:|--:|--:|")
 
 
+def headline_rows(measured):
+    """Return the cells of the table of a headline: accuracies by row and share of the labels, and the compute."""
+    found = [("", *(f"{share} of the labels" for share in measured["labels"]), "PFLOP")]
+    for name, title in HEADLINE.items():
+        cells = [arms[name] for arms in measured["labels"].values()]
+        compute = ["-" if one is None else f"{one['pflop']:.2f}" for one in cells]
+        same = compute[0] if len(set(compute)) == 1 else " / ".join(compute)
+        found.append((title, *("not run" if one is None else _spread(one) for one in cells), same))
+    return found
+
+
 def headline_table(measured):
-    """Return the accuracies of a headline.json: pre-trained and from scratch, for each share of the labels."""
-    found = [("labels", "pre-trained", "from scratch")]
-    for share, arms in measured["labels"].items():
-        found.append((share, _spread(arms["pretrained"]), _spread(arms["scratch"])))
-    return _markdown(found, "|--:|--:|--:|")
+    """Return the table of a headline.json."""
+    return _markdown(headline_rows(measured), "|---|--:|--:|--:|--:|")
 
 
 def ablations_table(measured):
@@ -64,7 +85,7 @@ def ablations_table(measured):
 
 
 def _spread(one):
-    return f"{one['mean']:.1%} ± {one['std']:.1%}"
+    return f"{one['mean']:.1%}" + ("" if one["std"] is None else f" ± {one['std']:.1%}")
 
 
 def _markdown(cells, rule):
@@ -86,7 +107,9 @@ def written(document):
     makers = {"bench": bench_table, "cost": cost_table, "headline": headline_table, "ablations": ablations_table}
     text = document.read_text()
     for name in PLACES[document]:
-        text = within(text, name, makers[name](json.loads((RESULTS / f"{name}.json").read_text())))
+        result = RESULTS / f"{name}.json"
+        table = makers[name](json.loads(result.read_text())) if result.exists() else "Not measured yet."
+        text = within(text, name, table)
     return text
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/tokenizers_cifar10.py [FOLDER]
 
-FOLDER holds train.parquet and test.parquet. Trains the discrete VAE, a teacher, and the VQ-KD tokenizer that it
-teaches, as the recipes say (half an hour on two cores; stopped, it continues), measures them on the test pictures, and
-fits a linear probe on the histograms of the tokens of a picture. Writes results/tokenizers_cifar10.json.
+FOLDER holds the training and the test pictures. Trains the discrete VAE, a teacher, and the VQ-KD tokenizer that it
+teaches, as the recipes say (half an hour on two cores; stopped, it continues), and fits a linear probe on the
+histograms of the tokens of a picture; then measures all of them on the test pictures. Writes
+results/tokenizers_cifar10.json.
 """
 
 import json
@@ -15,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from about import write_result
+from cifar10 import PICTURES
 from peers import ROOT
+from test_pictures import path_for
 
-PICTURES = ROOT.parent / "shared" / "data" / "cifar10"
 RUNS = ROOT / "runs"
 RESULT = Path(__file__).parent / "results" / "tokenizers_cifar10.json"
 LEAST_PSNR, LEAST_USED = 21.0, 0.6
@@ -44,14 +47,6 @@ def trained(command, name, train, *more):
     return float(clock.read_text())
 
 
-def measured(name, test, *more):
-    """Return the quality of a tokenizer on the test pictures; its report shows them above their reconstructions."""
-    run = RUNS / name
-    beit("tokenizer", "evaluate", "--tokenizer", run / "model", "--data.path", test, "--batch_size", 250,
-         "--output", run / "test.json", "--report", run / "test.html", *more)  # fmt: skip
-    return json.loads((run / "test.json").read_text())
-
-
 def histograms(name, split, pictures):
     """Return how often each code occurs in each picture, (P, V), and the classes, (P,)."""
     folder = RUNS / name / f"tokens_{split}"
@@ -62,14 +57,24 @@ def histograms(name, split, pictures):
     return np.stack([np.bincount(row, minlength=vocab) for row in tokens]), np.load(folder / "labels.npy")
 
 
-def probe(name, train, test):
-    """Return the test accuracy of a linear classifier on token histograms."""
-    (x, y), (x_test, y_test) = (
-        histograms(name, split, pictures) for split, pictures in (("train", train), ("test", test))
-    )
-    scaler = StandardScaler().fit(x)
-    classifier = LogisticRegression(C=1e-3, max_iter=300).fit(scaler.transform(x), y)
-    return float(classifier.score(scaler.transform(x_test), y_test))
+def fit_probe(name, train):
+    """Return a linear classifier on token histograms, with the scaling of its inputs."""
+    x, y = histograms(name, "train", train)
+    return make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=300)).fit(x, y)
+
+
+def measure_on_test(folder, probe, name, teacher=None):
+    """Return the quality of a tokenizer on the test pictures, and the accuracy of a probe of its tokens.
+
+    Its report shows the pictures above their reconstructions. A teacher is measured too.
+    """
+    run = RUNS / name
+    test, more = path_for(run, folder), ("--teacher", teacher) if teacher else ()
+    beit("tokenizer", "evaluate", "--tokenizer", run / "model", "--data.path", test, "--batch_size", 250,
+         "--output", run / "test.json", "--report", run / "test.html", *more)  # fmt: skip
+    if teacher:
+        beit("evaluate", "--model", teacher, "--data.path", test)
+    return json.loads((run / "test.json").read_text()), float(probe.score(*histograms(name, "test", test)))
 
 
 def print_results(discrete, distilled, probes, minutes):
@@ -87,17 +92,20 @@ def print_results(discrete, distilled, probes, minutes):
 
 def main():
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES
-    train, test = folder / "train.parquet", folder / "test.parquet"
-    if not (train.exists() and test.exists()):
-        raise SystemExit(f"{folder} holds no train.parquet and test.parquet; name a folder that does")
-    seconds = {"tokenizer_cifar10": trained(["tokenizer", "train"], "tokenizer_cifar10", train)}
-    discrete = measured("tokenizer_cifar10", test)
-    seconds["teacher_cifar10"] = trained(["finetune"], "teacher_cifar10", train)
+    train = folder / "train.parquet"
+    if not train.exists():
+        raise SystemExit(f"{folder} holds no train.parquet; name a folder that does")
+    seconds = {
+        "tokenizer_cifar10": trained(["tokenizer", "train"], "tokenizer_cifar10", train),
+        "teacher_cifar10": trained(["finetune"], "teacher_cifar10", train),
+    }
     teacher = RUNS / "teacher_cifar10" / "model"
     seconds["vq_kd_cifar10"] = trained(["tokenizer", "distill"], "vq_kd_cifar10", train, "--teacher", teacher)
-    distilled = measured("vq_kd_cifar10", test, "--teacher", teacher)
-    beit("evaluate", "--model", teacher, "--data.path", test)
-    probes = {name: probe(name, train, test) for name in ("tokenizer_cifar10", "vq_kd_cifar10")}
+    fitted = {name: fit_probe(name, train) for name in ("tokenizer_cifar10", "vq_kd_cifar10")}
+
+    probes = {}
+    discrete, probes["tokenizer_cifar10"] = measure_on_test(folder, fitted["tokenizer_cifar10"], "tokenizer_cifar10")
+    distilled, probes["vq_kd_cifar10"] = measure_on_test(folder, fitted["vq_kd_cifar10"], "vq_kd_cifar10", teacher)
 
     print_results(discrete, distilled, probes, seconds["tokenizer_cifar10"] / 60)
     numbers = {"test_pictures": {"discrete_vae": discrete, "vq_kd": distilled}, "linear_probe_accuracy": {

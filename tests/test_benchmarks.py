@@ -1,10 +1,16 @@
 """The benchmarks' own arithmetic, their runner, and the tables that the documents show."""
 
+import ast
 import importlib
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -78,3 +84,174 @@ def test_documents_show_the_results(program):
         assert document.read_text() == table.written(document), "python benchmarks/all.py --table writes the tables"
     for picture in table.PICTURES:
         assert (ROOT / "docs/pictures" / picture).read_bytes() == (table.RESULTS / picture).read_bytes()
+
+
+READS_TEST = ("path_for", "accuracy_on_test")
+
+
+def called(node):
+    """Return the name of the function that is called."""
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
+def early_readings(text):
+    """Return where a program may read the test pictures before its last step.
+
+    They are asked for in functions `measure_on_test`; what calls one does not fit, train or choose afterwards.
+    """
+    tree = ast.parse(text)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    last_steps = [node for function in functions if function.name == "measure_on_test" for node in ast.walk(function)]
+    found = [
+        f"line {node.lineno}: {node.id} outside measure_on_test"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id in READS_TEST and node not in last_steps
+    ]
+    for function in functions:
+        calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+        read = min((node.lineno for node in calls if called(node) == "measure_on_test"), default=None)
+        found += [
+            f"line {node.lineno}: {called(node)} after the test pictures were read"
+            for node in calls
+            if read is not None and node.lineno > read and re.match("fit|train|choose", called(node))
+        ]
+    return found
+
+
+def test_programs_read_the_test_pictures_last():
+    sources = {path.name: path.read_text() for path in BENCHMARKS.glob("*.py") if path.name != "test_pictures.py"}
+    assert {name for name, text in sources.items() if re.search(r"(?<!train)(?<!pyarrow)\.parquet", text)} == set()
+    assert {name: found for name, text in sources.items() if (found := early_readings(text))} == {}
+    users = {name for name, text in sources.items() if "from test_pictures import" in text}
+    assert users == {"headline.py", "inference.py", "short_classifiers.py", "tokenizers_cifar10.py"}
+
+
+def test_an_early_reading_is_found():
+    assert early_readings("def choose():\n    return path_for(run)") == ["line 2: path_for outside measure_on_test"]
+    late = "def measure_on_test():\n    path_for(run)\ndef main():\n    train()\n    measure_on_test()\n"
+    assert early_readings(late) == []
+    assert early_readings(late + "    train(more)\n") == ["line 6: train after the test pictures were read"]
+
+
+class BlackPictures:
+    """Ten pictures of different classes."""
+
+    labels = np.arange(10)
+
+    def __len__(self):
+        return 10
+
+    def load(self, index):
+        return Image.new("RGB", (32, 32))
+
+
+def test_only_what_is_finished_gets_the_test_pictures_and_once(program, tmp_path, monkeypatch):
+    pictures = program("test_pictures")
+    (tmp_path / "test.parquet").touch()
+    monkeypatch.setattr(pictures, "open_source", lambda path: BlackPictures())
+    monkeypatch.setattr(pictures.path_for, "__defaults__", (tmp_path,))
+    with pytest.raises(SystemExit, match="is not finished"):
+        pictures.accuracy_on_test(tmp_path, lambda pixels, labels: 0.5)
+    (tmp_path / "chosen.json").write_text("{}")
+    seen = []
+    for _ in range(2):
+        assert pictures.accuracy_on_test(tmp_path, lambda *test: seen.append(test) or 0.5) == 0.5
+    assert pictures.accesses(tmp_path) == len(seen) == 1
+    assert seen[0][0].shape == (10, 32, 32, 3)
+
+
+@pytest.fixture
+def before(program):
+    """A pre-training of 0.1 PFLOP."""
+    trainings = program("headline_trainings")
+    config = program("headline_trainings").BeitConfig(
+        image_size=32, patch_size=4, hidden_size=192, num_hidden_layers=6, num_attention_heads=3, intermediate_size=384
+    )
+    model = {"size": "tiny", "hidden_size": None, **dict.fromkeys(trainings.SIZES[3:], 1)}
+    model |= {"size": "tiny", "image_size": 32, "patch_size": 4, "positions": "absolute"}
+    return SimpleNamespace(pflop=0.1, pictures_seen=1000, config=config, model=Path("before/model"),
+                           recipe={"model": model})  # fmt: skip
+
+
+@pytest.mark.parametrize("share", ["100%", "10%", "1%"])
+def test_all_trainings_of_a_share_have_the_same_compute(program, before, share):
+    trainings = program("headline_trainings")
+    costs = {arm: trainings.cost_of(arm, share, before)[0] for arm in trainings.CANDIDATES}
+    assert max(costs.values()) == pytest.approx(min(costs.values()), rel=1e-3)
+    assert costs["pretrained"] > before.pflop
+
+
+def test_trainings_of_a_share_differ_only_in_start_length_and_optimiser(program, before):
+    trainings = program("headline_trainings")
+    made = {arm: trainings.arguments(arm, "1%", 0, {}, before) for arm in trainings.CANDIDATES}
+    own = ("--checkpoint", "--model", "--train.max_steps", "--optim.warmup_steps")
+    shared = {
+        arm: [one for one in line if one.startswith("--") and not one.startswith(own)] for arm, line in made.items()
+    }
+    assert shared["pretrained"] == shared["scratch"] == shared["convnet"]
+    assert "--checkpoint=before/model" in made["pretrained"]
+    assert {"--checkpoint=null", "--model.positions=absolute"} <= set(made["scratch"])
+
+
+def test_the_compute_of_the_convolutions_is_what_torch_counts(program):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    convnet = program("convnet")
+    with FlopCounterMode(display=False) as counter:
+        convnet.ConvNet()(torch.zeros(1, 3, 32, 32))
+    assert convnet.training_flops() == 3 * counter.get_total_flops()
+
+
+def test_the_compute_of_pretraining_includes_its_tokens(program, tmp_path):
+    (tmp_path / "model").mkdir()
+    sizes = {
+        "model_type": "beit-kmeans",
+        "vocab_size": 16,
+        "patch_size": 4,
+        "window": 4,
+        "image_size": 32,
+        "channels": 3,
+    }
+    (tmp_path / "model" / "config.json").write_text(json.dumps(sizes))
+    (tmp_path / "recipe.yaml").write_text("clustering: {windows: 100, epochs: 2}")
+    one = 2 * 48 * (48 + 16)
+    assert program("headline_trainings").tokenizer_flops(tmp_path / "model") == (200 * one, 64 * one)
+
+
+def test_a_probe_finds_what_is_there(program):
+    probes = program("headline_probes")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 80)
+    pixels = np.zeros((80, 4, 4, 3), np.uint8)
+    pixels[:, :, :, 0] = rng.integers(0, 60, (80, 4, 4)) + 100 * labels[:, None, None]
+    pixels[:, :, :, 1] = 100
+    for fit in (probes.fit_knn, probes.fit_linear):
+        chosen, judge = fit(probes.Pixels(), pixels[:60], labels[:60])
+        assert chosen["layer"] == 1
+        assert judge(pixels[60:], labels[60:]) > 0.9
+
+
+def test_an_attentive_probe_finds_the_patch_that_counts(program, monkeypatch):
+    probes = program("headline_probes")
+    monkeypatch.setattr(probes, "RATE", 1e-2)
+    torch.manual_seed(0)
+    labels = torch.arange(120).remainder(2).numpy()
+    patches = torch.randn(120, 6, 16)
+    patches[:, :, 0] = 0.0
+    patches[torch.arange(120), torch.randint(6, (120,)), 0] = 8.0 * torch.from_numpy(2.0 * labels - 1).float()
+    source = SimpleNamespace(patches=lambda pixels, layer: pixels)
+    chosen, judge = probes.fit_attentive(source, patches[:80], labels[:80], 3, (2, 30), seed=0)
+    assert chosen["layer"] == 3
+    assert chosen["held_out_accuracy"] > 0.8
+    assert judge(patches[80:], labels[80:]) > 0.8
+
+
+def test_what_is_not_measured_is_not_run_in_the_table(program):
+    table = program("table")
+    one = {"mean": 0.5, "std": 0.01, "pflop": 0.2}
+    labels = {"100%": dict.fromkeys(table.HEADLINE), "1%": {**dict.fromkeys(table.HEADLINE), "linear": one}}
+    first, *rest = table.headline_rows({"labels": labels})
+    rows = {row[0]: row[1:] for row in rest}
+    assert first == ("", "100% of the labels", "1% of the labels", "PFLOP")
+    assert rows["pre-trained, frozen: ridge probe"] == ("not run", "50.0% ± 1.0%", "- / 0.20")
+    assert rows["raw pixels: kNN"] == ("not run", "not run", "-")

@@ -103,7 +103,7 @@ def raw_bytes(_):
     return lambda place: write_bytes(place / "a", bytes(100))
 
 
-@writer("files/writing.py")
+@writer("files/writing.py", "engine/monitor.py", "engine/monitor_interval.py")
 def json_values(_):
     return lambda place: write_json(place / "a.json", {"numbers": list(range(100))})
 
@@ -118,7 +118,7 @@ def whole_file(_):
 
 
 @writer(
-    "files/writing.py", "engine/run.py", "engine/hooks.py", "engine/torch_backend.py", "engine/jax_backend.py",
+    "files/writing.py", "engine/run.py", "engine/hooks.py", "engine/monitor.py", "engine/torch_backend.py", "engine/jax_backend.py",
     "tasks/tokenizer/kmeans.py",
 )  # fmt: skip
 def whole_folder(_):
@@ -153,7 +153,7 @@ def kernels_of_a_run(_):
     return lambda place: save_choices(place, [{"linear": "torch"}])
 
 
-@writer("models_torch/loading.py")
+@writer("models_torch/loading.py", "tasks/pretrain/task.py")
 def safetensors(_):
     return lambda place: write_safetensors(place / "a.safetensors", {"a": torch.zeros(100)})
 

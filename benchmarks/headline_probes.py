@@ -1,0 +1,168 @@
+"""Probes of frozen features on CIFAR-10: nearest neighbours, ridge and attentive, of a BEiT or of raw pixels.
+
+Layer, neighbours, penalty and epochs of a probe are chosen on parts of its own labelled pictures, which are held out
+from it meanwhile; then it is fitted to all of them.
+
+Legend: P pictures, N patches, D features, K classes.
+"""
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from beit.evaluation.features.neighbours import knn_accuracy
+from beit.evaluation.features.ridge import fit_ridge
+from cifar10 import batches
+
+NEIGHBOURS = (1, 5, 10, 20, 50)
+FOLDS, MOST_FOLDED, HELD_OUT = 5, 5000, 2000  # of more pictures than that, one part is held out, of so many
+EPOCHS = {"100%": (2, 4, 8), "10%": (5, 10, 20, 40), "1%": (10, 20, 40, 80)}
+RATE, BATCH, HEADS = 1e-3, 64, 4
+
+
+class Pixels:
+    """Raw pixels in the place of features: one layer of 3,072 numbers."""
+
+    def means(self, pixels):
+        return [pixels.reshape(len(pixels), -1).astype(np.float32) / 255]
+
+
+class Frozen:
+    """Features of the layers of a BEiT whose weights stay as they are."""
+
+    def __init__(self, model):
+        self.model = model.eval()
+
+    @torch.inference_mode()
+    def means(self, pixels):
+        """Return the mean over the patches (P, D) of every layer."""
+        parts = [[states[:, 1:].mean(dim=1) for states in self._states(batch)] for batch in batches(pixels)]
+        return [torch.cat(layer).numpy() for layer in zip(*parts, strict=True)]
+
+    @torch.inference_mode()
+    def patches(self, pixels, layer):
+        """Return the patch features (P, N, D) of one layer, from 1; in half precision, for they are many."""
+        return torch.cat([self._states(batch)[layer - 1][:, 1:].half() for batch in batches(pixels)])
+
+    def _states(self, batch):
+        return self.model.beit(batch, output_hidden_states=True, return_dict=True).hidden_states[1:]
+
+
+def folds(count):
+    """Return parts of pictures to choose with, each as (held out, all others)."""
+    order = np.random.default_rng(0).permutation(count)
+    parts = np.array_split(order, FOLDS) if count <= MOST_FOLDED else [order[:HELD_OUT]]
+    return [(np.sort(part), np.setdiff1d(order, part)) for part in parts]
+
+
+def best(scores):
+    """Return the setting with the best mean accuracy over the parts, and that accuracy; of equals the first."""
+    setting = max(scores, key=lambda one: np.mean(scores[one]))
+    return setting, float(np.mean(scores[setting]))
+
+
+def fit_knn(source, pixels, labels):
+    """Return what was chosen, and the function that judges pictures by their nearest neighbours (cosine)."""
+    layers, scores = source.means(pixels), {}
+    for held_out, others in folds(len(labels)):
+        for layer, known in enumerate(layers, start=1):
+            for k in (k for k in NEIGHBOURS if k <= len(others)):
+                judged = knn_accuracy(known[others], labels[others], known[held_out], labels[held_out], k)
+                scores.setdefault((layer, k), []).append(judged)
+    (layer, k), accuracy = best(scores)
+
+    def judge(test, classes):
+        return knn_accuracy(layers[layer - 1], labels, source.means(test)[layer - 1], classes, k)
+
+    return {"layer": layer, "k": k, "held_out_accuracy": accuracy}, judge
+
+
+def fit_linear(source, pixels, labels):
+    """Return what was chosen, and the function that judges pictures by a ridge probe.
+
+    The penalty is chosen within `fit_ridge`, on a quarter of the pictures that it gets; the layer, of several, here.
+    """
+    layers, scores = source.means(pixels), {}
+    for held_out, others in folds(len(labels)) if len(layers) > 1 else ():
+        for layer, known in enumerate(layers, start=1):
+            judged = fit_ridge(known[others], labels[others]).accuracy(known[held_out], labels[held_out])
+            scores.setdefault(layer, []).append(judged)
+    layer, accuracy = best(scores) if scores else (1, None)
+    probe = fit_ridge(layers[layer - 1], labels)
+
+    def judge(test, classes):
+        return probe.accuracy(source.means(test)[layer - 1], classes)
+
+    return {"layer": layer, "penalty": probe.penalty, "held_out_accuracy": accuracy}, judge
+
+
+class AttentiveProbe(nn.Module):
+    """One learnt query that attends to the patches of a picture, and a linear layer: (P, N, D) to scores (P, K)."""
+
+    def __init__(self, width, classes):
+        super().__init__()
+        self.query = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.norm, self.last_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, patches):
+        known = self.norm(patches)
+        seen = self.attention(self.query.expand(len(known), -1, -1), known, known, need_weights=False)[0]
+        return self.head(self.last_norm(seen[:, 0]))
+
+
+def train_attentive(patches, labels, epochs, seed, after_epoch=None):
+    """Return a probe that is trained for some epochs; `after_epoch` gets it with their number so far."""
+    torch.manual_seed(seed)
+    targets = torch.from_numpy(labels)
+    probe = AttentiveProbe(patches.shape[2], 1 + int(targets.max()))
+    optimiser = torch.optim.AdamW(probe.parameters(), RATE, weight_decay=0.05)
+    for epoch in range(1, epochs + 1):
+        probe.train()
+        for chosen in torch.randperm(len(targets)).split(BATCH):
+            optimiser.zero_grad()
+            functional.cross_entropy(probe(patches[chosen].float()), targets[chosen]).backward()
+            optimiser.step()
+        if after_epoch is not None:
+            after_epoch(epoch, probe)
+    return probe
+
+
+@torch.inference_mode()
+def attentive_accuracy(probe, patches, labels):
+    """Return the accuracy of a probe on patch features (P, N, D)."""
+    answers = torch.cat([probe.eval()(part.float()).argmax(dim=1) for part in patches.split(250)])
+    return float((answers.numpy() == labels).mean())
+
+
+def fit_attentive(source, pixels, labels, layer, epochs, seed):
+    """Return what was chosen, and the function that judges pictures by an attentive probe of one layer.
+
+    Args:
+        source: A `Frozen` model.
+        pixels: The labelled pictures.
+        labels: Their classes.
+        layer: The layer that the linear probe of the same pictures chose.
+        epochs: Numbers of epochs to choose from.
+        seed: Of the probe's weights.
+    """
+    patches, scores = source.patches(pixels, layer), {}
+
+    def look(held_out, epoch, probe):
+        if epoch in epochs:
+            judged = attentive_accuracy(probe, patches[held_out], labels[held_out])
+            scores.setdefault(epoch, []).append(judged)
+
+    for held_out, others in folds(len(labels))[:1]:  # one part: a training takes as long as all else together
+        train_attentive(patches[others], labels[others], max(epochs), seed, partial(look, held_out))
+    chosen, accuracy = best(scores)
+    probe = train_attentive(patches, labels, chosen, seed)
+
+    def judge(test, classes):
+        return attentive_accuracy(probe, source.patches(test, layer), classes)
+
+    return {"layer": layer, "epochs": chosen, "held_out_accuracy": accuracy}, judge
