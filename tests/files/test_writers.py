@@ -118,8 +118,8 @@ def whole_file(_):
 
 
 @writer(
-    "files/writing.py", "engine/run.py", "engine/hooks.py", "engine/monitor.py", "engine/torch_backend.py", "engine/jax_backend.py",
-    "tasks/tokenizer/kmeans.py",
+    "files/writing.py", "engine/run.py", "engine/hooks.py", "engine/monitor.py", "engine/torch_backend.py",
+    "engine/jax_backend.py", "tasks/tokenizer/kmeans.py",
 )  # fmt: skip
 def whole_folder(_):
     def write(place):
