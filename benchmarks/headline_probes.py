@@ -24,10 +24,13 @@ RATE, BATCH, HEADS = 1e-3, 64, 4
 
 
 class Pixels:
-    """Raw pixels in the place of features: one layer of 3,072 numbers."""
+    """Raw pixels in the place of features: one layer of 3,072 numbers in [-1, 1], as models see them.
+
+    The origin matters to a cosine: on held-out training pictures it is a stronger kNN than pixels in [0, 1].
+    """
 
     def means(self, pixels):
-        return [pixels.reshape(len(pixels), -1).astype(np.float32) / 255]
+        return [pixels.reshape(len(pixels), -1).astype(np.float32) / 127.5 - 1]
 
 
 class Frozen:
