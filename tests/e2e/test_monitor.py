@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from beit import BeitForMaskedImageModeling, preset
 from beit.cli.main import main
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from tests.e2e.small import PRETRAIN, beit, losses
@@ -18,6 +19,8 @@ COMMON = [
     "pretrain", *PRETRAIN, f"--train.max_steps={STEPS}", "--run.device=cpu", "--run.log_every=5", "--run.save_every=10",
     "--gallery.pictures=0", "--model.drop_path_rate=0", "--monitor.every=10", "--monitor.pictures=200",
 ]  # fmt: skip
+SIZES = {"image_size": 16, "patch_size": 4, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "intermediate_size": 64}  # fmt: skip
 LABELLED = {"knn", "ridge", "rankme", "position_spread"}
 
 
@@ -197,7 +200,11 @@ def test_tokens_that_are_always_the_same_stop_a_run_at_once(tmp_path):
 
 
 def test_features_that_have_collapsed_stop_a_run(tokens, tmp_path):
-    options = ["--optim.lr=30", "--optim.warmup_steps=0", "--optim.clip_grad=null", "--monitor.every=2"]
+    model = BeitForMaskedImageModeling(preset("tiny", **SIZES, vocab_size=32))
+    torch.nn.init.zeros_(model.get_parameter("beit.embeddings.patch_embeddings.projection.weight"))  # all look alike
+    model.save_pretrained(tmp_path / "blind")
+    means = ["--model.image_mean=[0.5, 0.5, 0.5]", "--model.image_std=[0.5, 0.5, 0.5]"]
+    options = [f"--checkpoint={tmp_path}/blind", *means, "--optim.lr=1e-12", "--monitor.every=2"]
     stopped = beit(*COMMON, *options, tokens, f"--run.output={tmp_path}/run")
     assert stopped.returncode == 1
     assert "effective rank (RankMe) below 1.05 in 3 measurements" in stopped.stderr

@@ -189,12 +189,13 @@ def encode(tokenizer, output, *more):
 def test_stored_tokens_are_those_that_pretraining_would_compute(distilled, tmp_path):
     assert main(encode(distilled / "model", tmp_path / "tokens", "--views=2")) == 0
     common = [*PRETRAIN, f"--tokenizer.path={distilled}/model", "--fixed_views=2", "--aggregation.early_layer=1"]
+    common += ["--run.force"]  # a tokenizer of a few steps has hardly two codes
     for name, more in (("computed", []), ("read", [f"--tokenizer.tokens={tmp_path}/tokens", "--data.workers=1"])):
         done = beit("pretrain", *common, *more, f"--run.output={tmp_path}/{name}")
         assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "read") == losses(tmp_path / "computed")
     lines = [json.loads(line) for line in (tmp_path / "read/metrics.jsonl").read_text().splitlines()]
-    assert "aggregation_loss" in lines[0]
+    assert all("aggregation_loss" in line for line in lines if line["split"] == "train")
 
 
 def test_a_killed_encoding_continues(discrete, tmp_path):
@@ -281,7 +282,13 @@ def test_a_teacher_of_another_width(distilled, tmp_path, capsys):
 
 def test_another_tokenizer_under_the_same_path_is_noticed(discrete, tmp_path):
     shutil.copytree(discrete / "model", tmp_path / "tokenizer")
-    command = ["pretrain", *PRETRAIN, f"--tokenizer.path={tmp_path}/tokenizer", f"--run.output={tmp_path}/run"]
+    command = [
+        "pretrain",
+        *PRETRAIN,
+        "--run.force",
+        f"--tokenizer.path={tmp_path}/tokenizer",
+        f"--run.output={tmp_path}/run",
+    ]
     assert beit(*command).returncode == 0
     (tmp_path / "run/result.json").unlink()
     (tmp_path / "tokenizer").rename(tmp_path / "moved")
@@ -295,7 +302,7 @@ def test_another_tokenizer_under_the_same_path_is_noticed(discrete, tmp_path):
 
 
 def test_a_codebook_larger_than_the_model(discrete, tmp_path, capsys):
-    first = [f"--tokenizer.path={discrete}/model", f"--run.output={tmp_path}/first"]
+    first = [f"--tokenizer.path={discrete}/model", f"--run.output={tmp_path}/first", "--run.force"]
     done = beit("pretrain", *PRETRAIN, *first, "--model.image_mean=[0.1, 0.1, 0.1]")
     assert done.returncode == 0, done.stderr
     large = DiscreteVAEConfig(64, 8, 1, 2, 8, image_size=8)
@@ -303,7 +310,7 @@ def test_a_codebook_larger_than_the_model(discrete, tmp_path, capsys):
     pretrain = ["pretrain", *PRETRAIN, f"--checkpoint={tmp_path}/first/model", f"--run.output={tmp_path}/second"]
     line = fails(capsys, *pretrain, f"--tokenizer.path={tmp_path}/large")
     assert "the tokenizer has 64 codes and the model predicts 32 tokens" in line
-    done = beit(*pretrain, f"--tokenizer.path={discrete}/model")
+    done = beit(*pretrain, f"--tokenizer.path={discrete}/model", "--run.force")
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "second")[1] < losses(tmp_path / "first")[1], "it goes on from what was learnt"
     files = [(tmp_path / name / "model/preprocessor_config.json").read_text() for name in ("first", "second")]

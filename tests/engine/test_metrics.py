@@ -24,6 +24,8 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     assert all(json.loads(text) for text in folder.metrics.read_text().splitlines())
 
 
+# TensorBoard writes in a thread of its own, which may meet the full disk as well
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_leaves_no_partial_line(tmp_path):
     folder = RunFolder(tmp_path)
     with MetricsLog(folder, 0) as log:

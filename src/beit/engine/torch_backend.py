@@ -62,6 +62,7 @@ class TorchBackend:
         self.average = MovingAverage(model, decay) if decay is not None else None
         if checkpoint is not None:
             restore_optimiser(checkpoint, self._own, self.optimiser)
+            restore_choices(checkpoint, accelerator.process_index)
             if self.average is not None:
                 self.average.load(checkpoint)
         module: Any = torch.compile(self._own, fullgraph=True) if settings.train.compile else self._own
@@ -146,7 +147,6 @@ class TorchBackend:
     def _read(self, checkpoint: Path) -> int:
         self._task.load(checkpoint)
         step = restore_module(checkpoint, self._task.module, self._identity)
-        restore_choices(checkpoint, self._accelerator.process_index)
         if self._main:
             discard_old(checkpoint, self._task.settings.run.keep_checkpoints)
             print(f"continuing {self._folder.path} after step {step}")  # noqa: T201

@@ -27,7 +27,7 @@ def test_a_codebook_that_fell_to_one_code(tmp_path, capsys, caplog):
     loss = ["--tokenizer.loss.balance_weight=0", "--tokenizer.loss.kl_weight=[0, 0]"]
     optim = ["--tokenizer.optim.lr=0.1", "--tokenizer.optim.warmup_steps=0", "--tokenizer.train.max_steps=8"]
     command = ["pretrain", *PRETRAIN, *loss, *optim, "--train.max_steps=8"]
-    assert main([*command, f"--run.output={tmp_path}/run", "--run.report=false"]) == 0
+    assert main([*command, f"--run.output={tmp_path}/run", "--run.report=false", "--run.force"]) == 0
     shown = capsys.readouterr().out
     assert "codes used, perplexity 1.0\n" in shown
     assert "there was next to nothing to learn: one token is nearly everywhere" in shown
