@@ -28,7 +28,7 @@ HELD_ELSEWHERE = [
     ("data/sources/hub", "index", "data/sources/hub/test_shards.py", "an index is what its shards are found by"),
     ("engine", "backend loop run task torch_backend", "tasks/test_new_task.py", "seen through a task that runs"),
     ("engine", "interruption", "e2e/test_run_safety.py", "seen in runs that go wrong"),
-    ("engine", "failure_detection processes", "e2e/test_lost_process.py", "needs several processes"),
+    ("engine", "failure_detection", "e2e/test_lost_process.py", "needs several processes"),
     ("engine", "forecast timed_steps", "cli/test_forecast.py", "a forecast is what a dry run prints"),
     ("engine", "jax_backend jax_model jax_steps", "e2e/test_jax_training.py", "compared with runs in torch"),
     ("engine", "monitor", "e2e/test_monitor.py", "it watches a run"),

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 import torch.utils.deterministic
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, is_initialized
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 
 from beit.data import ImageSource, list_shards
 from beit.engine.failure_detection import Outcome, Peers
 from beit.engine.run_folder import RunFolder
 from beit.errors import BeitError, ConfigError, DataError, RunPaused
-from beit.models_torch.device import pick_device, pick_training_precision
+from beit.models_torch.device import Precision, pick_device, pick_training_precision
 from beit.settings.groups import RunSettings
 
 
@@ -99,7 +100,7 @@ def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
         ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
     """
     device = pick_device(run.device)
-    on_cpu, bf16 = device.type == "cpu", pick_training_precision(run.precision, device, width) == "bf16"
+    on_cpu, bf16 = device.type == "cpu", _picked_precision(run, device, width) == "bf16"
     try:
         patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
         accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])
@@ -110,6 +111,13 @@ def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
     join(accelerator)
     return accelerator
+
+
+def _picked_precision(run: RunSettings, device: torch.device, width: int | None) -> Precision:
+    """Return the precision of a run; "auto" is that of an earlier run in this process, which accelerate keeps to."""
+    if run.precision == "auto" and is_initialized():
+        return "bf16" if AcceleratorState().mixed_precision == "bf16" else "fp32"
+    return pick_training_precision(run.precision, device, width)
 
 
 @contextmanager
