@@ -6,7 +6,8 @@ import torch
 from beit.geometry import Grid
 from beit.models_torch.attention import Positions, SelfAttention, position_index
 from beit.models_torch.kernels import attention
-from beit.models_torch.kernels.attention import recomputed_attention
+from beit.models_torch.kernels.attention import kept_attention, recomputed_attention
+from beit.models_torch.kernels.fastest import FastestWays
 
 SHAPES = (*[(3, 7, 8)] * 3, (1, 2, 7, 7))  # pictures, tokens, width of both heads; the bias
 
@@ -22,9 +23,12 @@ def drawn(dtype=torch.float32):
     return [torch.randn(shape, generator=rng, dtype=dtype).requires_grad_() for shape in SHAPES]
 
 
-def assert_like_plain():
+WAYS = pytest.mark.parametrize("way", [recomputed_attention, kept_attention])
+
+
+def assert_like_plain(way):
     inputs = drawn()
-    expected, result = plain(*inputs), recomputed_attention(*inputs)
+    expected, result = plain(*inputs), way(*inputs, 2)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
     grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     ours, theirs = (torch.autograd.grad(output, inputs, grad) for output in (result, expected))
@@ -32,22 +36,42 @@ def assert_like_plain():
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
-def test_values_and_gradients_are_the_plain_ones():
-    assert_like_plain()
+@WAYS
+def test_values_and_gradients_are_the_plain_ones(way):
+    assert_like_plain(way)
 
 
+@WAYS
 @pytest.mark.parametrize("pictures_at_once", [1, 2, 3])
-def test_how_many_pictures_at_a_time_does_not_matter(monkeypatch, pictures_at_once):
+def test_how_many_pictures_at_a_time_does_not_matter(monkeypatch, pictures_at_once, way):
     module = __import__("beit.models_torch.kernels.attention", fromlist=["_SCORES_AT_ONCE"])
     monkeypatch.setattr(module, "_SCORES_AT_ONCE", pictures_at_once * 7 * 7)
-    assert_like_plain()
+    assert_like_plain(way)
 
 
-def test_gradients_by_differences():
+@WAYS
+@pytest.mark.parametrize("biased", [True, False])
+def test_gradients_by_differences(way, biased):
     """Double precision, so that differences are exact enough; the gradients of the gradients too."""
-    inputs = drawn(torch.float64)
-    assert torch.autograd.gradcheck(recomputed_attention, inputs)
-    assert torch.autograd.gradgradcheck(recomputed_attention, inputs)
+    inputs = (*drawn(torch.float64)[: 4 if biased else 3], *(() if biased else (None,)), 2)
+    assert torch.autograd.gradcheck(way, inputs)
+    assert torch.autograd.gradgradcheck(way, inputs)
+
+
+@pytest.mark.parametrize("bias", ["learned", "constant", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_ways_of_a_training_step_are_timed_where_their_maps_are_small(monkeypatch, tmp_path, dtype, bias):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    module = __import__("beit.models_torch.kernels.attention", fromlist=["FASTEST"])
+    timed = FastestWays("auto")
+    monkeypatch.setattr(module, "FASTEST", timed)
+    for tokens, ways in ((7, {"torch", "recomputed", "kept"}), (9, {"torch", "recomputed"})):
+        query, key, value = (torch.randn(2, tokens, 8, dtype=dtype, requires_grad=True) for _ in range(3))
+        table = None if bias == "none" else torch.randn(1, 2, tokens, tokens, requires_grad=bias == "learned")
+        result, _ = attention(query, key, value, 2, table)
+        assert all(torch.isfinite(grad).all() for grad in torch.autograd.grad(result.sum(), (query, key, value)))
+        found = [set(seconds) for name, seconds in timed.timed().items() if f" {tokens} x " in name]
+        assert found == ([] if (bias, tokens) == ("learned", 9) else [ways])
 
 
 def test_all_ways_are_the_same():
@@ -66,7 +90,7 @@ def test_all_ways_are_the_same():
 
 def test_the_forward_pass_is_the_fused_kernel():
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        recomputed_attention(*drawn())
+        recomputed_attention(*drawn(), 2)
     assert "aten::_scaled_dot_product_flash_attention_for_cpu" in {event.name for event in profile.events()}
 
 

@@ -7,7 +7,7 @@ import torch
 
 from beit.errors import ConfigError
 from beit.models_torch.kernels import fastest
-from beit.models_torch.kernels.fastest import ROUNDS, FastestWays, cache_file
+from beit.models_torch.kernels.fastest import MOST_ROUNDS, ROUNDS, FastestWays, cache_file
 
 
 @pytest.fixture
@@ -32,6 +32,20 @@ def test_the_fastest_is_taken_and_noise_is_not_counted(clock):
     # one slow first call, and one that something else held up
     ways = {"torch": clock(1.0), "onednn": clock(9.0, 0.5, 7.0, 0.5)}
     assert FastestWays().way("linear", ways, list) == "onednn"
+
+
+def test_times_of_a_busy_machine_are_taken_again_until_two_agree(clock):
+    slower = [1.0] + [9.0 / (1 + step) for step in range(ROUNDS)]  # no two within a tenth, and then 0.5 twice
+    ways = {"torch": clock(0.6), "onednn": clock(*slower, 0.5, 0.5)}
+    assert FastestWays().way("linear", ways, list) == "onednn"
+
+
+def test_a_machine_that_stays_busy_is_not_timed_for_ever(clock):
+    calls = [2.0**-step for step in range(40)]
+    ways = {"torch": clock(1.0), "onednn": clock(*calls)}
+    FastestWays().way("linear", ways, list)
+    stored = json.loads(cache_file().read_text())[f"linear, {torch.get_num_threads()} threads"]
+    assert stored["onednn"] == pytest.approx(2.0**-MOST_ROUNDS)
 
 
 def test_a_second_process_does_not_time_again(clock):

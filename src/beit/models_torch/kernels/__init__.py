@@ -2,8 +2,8 @@
 
 | kernel        | computes                         | ways, and when each is taken                                     |
 |---------------|----------------------------------|------------------------------------------------------------------|
-| `attention`   | softmax(q k' / sqrt(d) + bias) v | explicit where maps or a head mask are asked for; with a backward|
-|               |                                  | pass of its own where the fused one has none for the bias; fused |
+| `attention`   | softmax(q k' / sqrt(d) + bias) v | explicit where maps or a head mask are asked for; in training on |
+|               |                                  | a CPU by head or fused, as `FASTEST` timed them; fused           |
 | `linear`      | layer(x)                         | in float32 on a CPU by MKL or oneDNN, as `FASTEST` timed them;   |
 |               |                                  | PyTorch's product elsewhere                                      |
 | `linear_gelu` | gelu(layer(x))                   | in one pass of oneDNN without gradients                          |

@@ -1,7 +1,15 @@
-"""Self-attention: softmax(q k' / sqrt(d) + bias) v, in three ways that give the same numbers.
+"""Self-attention: softmax(q k' / sqrt(d) + bias) v, in ways that give the same numbers.
 
-Legend: B batch, b pictures at a time, S = 1 + N tokens, D hidden, H heads, d = D / H. In the backward pass written here
-one head is computed at a time (BSd): its columns of queries, keys and values are multiplied where they stand.
+| way        | keeps for the backward pass | where it is taken                                                     |
+|------------|-----------------------------|-----------------------------------------------------------------------|
+| explicit   | scores and maps             | attention maps or a head mask are asked for                           |
+| fused      | the context                 | no gradient is wanted, or PyTorch's own is the fastest                |
+| recomputed | the context                 | on a CPU where it is the fastest, or the bias needs a gradient        |
+| kept       | the maps                    | on a CPU where it is the fastest and the maps are no larger than      |
+|            |                             | queries and keys                                                      |
+
+Legend: B batch, b pictures at a time, S = 1 + N tokens, D hidden, H heads, d = D / H. The last two ways compute one
+head at a time (BSd): its columns of queries, keys and values are multiplied where they stand.
 """
 
 from __future__ import annotations
@@ -14,9 +22,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from beit.models_torch.kernels.choice import eager
+from beit.models_torch.kernels.fastest import FASTEST, Ways
 from beit.models_torch.kernels.gradients import plain_gradients
 
 _SCORES_AT_ONCE = 2**18  # a thread: 1 MB of float32, which stays in a processor's cache between the passes over it
+_TIMED_SCORES = 2**20  # of so many pictures a way is timed, in milliseconds
 
 
 def attention(
@@ -46,8 +56,8 @@ def attention(
         query_BHSd, key_BHSd, value_BHSd = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))
         context_BHSd, maps_BHSS = _explicit(query_BHSd, key_BHSd, value_BHSd, bias_1HSS, head_mask_H, dropout)
         return _joined(context_BHSd), maps_BHSS if output_attentions else None
-    if bias_1HSS is not None and dropout == 0 and _has_no_fused_gradient(query_BSD, bias_1HSS):
-        return recomputed_attention(query_BSD, key_BSD, value_BSD, bias_1HSS), None
+    if dropout == 0 and _trains_on_cpu(query_BSD, key_BSD, value_BSD, bias_1HSS):
+        return _fastest(query_BSD, heads, bias_1HSS)(query_BSD, key_BSD, value_BSD, bias_1HSS, heads), None
     return _fused(query_BSD, key_BSD, value_BSD, bias_1HSS, heads, dropout), None
 
 
@@ -62,13 +72,15 @@ def _joined(context_BHSd: Tensor) -> Tensor:
     return context_BHSd.transpose(1, 2).flatten(2)
 
 
-def _has_no_fused_gradient(query_BSD: Tensor, bias_1HSS: Tensor) -> bool:
-    """Return whether the fused kernel lacks the gradient of the bias; those of GPUs have it."""
+def _trains_on_cpu(*inputs: Tensor | None) -> bool:
+    """Return whether a gradient is wanted where PyTorch's fused kernel has a slow one, or none for the bias."""
+    present = [part for part in inputs if part is not None]
     return (
-        bias_1HSS.requires_grad
-        and eager(query_BSD, bias_1HSS)
-        and query_BSD.device.type == "cpu"
-        and query_BSD.dtype in (torch.float32, torch.bfloat16)
+        torch.is_grad_enabled()
+        and eager(*present)
+        and any(part.requires_grad for part in present)
+        and present[0].device.type == "cpu"
+        and present[0].dtype in (torch.float32, torch.bfloat16)
     )
 
 
@@ -77,8 +89,8 @@ def _explicit(
     key_BHSd: Tensor,
     value_BHSd: Tensor,
     bias_1HSS: Tensor | None,
-    head_mask_H: Tensor | None,
-    dropout: float,
+    head_mask_H: Tensor | None = None,
+    dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return the context, and the maps after dropout and head mask, by the formula of the paper."""
     scores_BHSS = query_BHSd @ key_BHSd.transpose(-1, -2) * query_BHSd.shape[-1] ** -0.5
@@ -90,6 +102,12 @@ def _explicit(
     return maps_BHSS @ value_BHSd, maps_BHSS
 
 
+def _by_formula(query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor | None, heads: int) -> Tensor:
+    """Return the context (B, S, D) in operations that have gradients of any order."""
+    query_BHSd, key_BHSd, value_BHSd = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))
+    return _joined(_explicit(query_BHSd, key_BHSd, value_BHSd, bias_1HSS)[0])
+
+
 def _fused(
     query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor | None, heads: int, dropout: float = 0.0
 ) -> Tensor:
@@ -98,45 +116,117 @@ def _fused(
     return _joined(functional.scaled_dot_product_attention(*parts_BHSd, attn_mask=bias_1HSS, dropout_p=dropout))
 
 
-def recomputed_attention(query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor) -> Tensor:
-    """Return the context (B, S, D) by the fused kernel, with a backward pass that has the gradient of the bias.
+def recomputed_attention(
+    query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor | None, heads: int
+) -> Tensor:
+    """Return the context (B, S, D) by the fused kernel, with a backward pass that computes the maps again.
 
-    Autograd would fall back to a kernel that keeps all scores: a large part of the memory of a training step, and time
-    to write and read it.
+    It has the gradient of the bias, for which autograd would fall back to a kernel that keeps all scores: a large part
+    of the memory of a training step, and time to write and read it.
     """
-    result: Any = _Recomputed.apply(query_BSD, key_BSD, value_BSD, bias_1HSS)
+    result: Any = _ByHead.apply(query_BSD, key_BSD, value_BSD, bias_1HSS, heads, False)
     return result
 
 
-class _Recomputed(torch.autograd.Function):
+def kept_attention(
+    query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor | None, heads: int
+) -> Tensor:
+    """Return the context (B, S, D), and keep the attention maps for the backward pass."""
+    result: Any = _ByHead.apply(query_BSD, key_BSD, value_BSD, bias_1HSS, heads, True)
+    return result
+
+
+def _fastest(query_BSD: Tensor, heads: int, bias_1HSS: Tensor | None) -> Any:
+    """Return the way that is fastest, forward and backward, for such a batch (to a power of two)."""
+    B, S, D = query_BSD.shape
+    of_bias = bias_1HSS is not None and bias_1HSS.requires_grad
+    # with the gradient of the bias PyTorch keeps scores and maps, like the third way
+    fits = S * heads <= 2 * D
+    ways: Ways = (
+        {"recomputed": recomputed_attention} if of_bias else {"torch": _fused, "recomputed": recomputed_attention}
+    )
+    if fits:
+        ways = {**ways, "torch": _fused, "kept": kept_attention}
+    pictures = min(1 << (B - 1).bit_length(), _TIMED_SCORES // (heads * S * S))
+    if len(ways) == 1 or pictures == 0:
+        return next(iter(ways.values()))
+    bias = "" if bias_1HSS is None else ", its bias learned" if of_bias else ", with a bias"
+    name = f"attention {pictures} x {heads} x {S} x {D // heads} {str(query_BSD.dtype)[6:]}{bias}"
+
+    def operands() -> list[Any]:
+        shapes = [(pictures, S, D)] * 3 + ([] if bias_1HSS is None else [(1, heads, S, S)])
+        parts = [torch.full(shape, 0.01, dtype=query_BSD.dtype, requires_grad=len(shape) == 3) for shape in shapes]
+        bias = None if bias_1HSS is None else parts.pop().requires_grad_(of_bias)
+        return [*parts, bias, heads]
+
+    timed = {way: partial(_with_gradients, compute) for way, compute in ways.items()}
+    return ways[FASTEST.way(name, timed, operands)]
+
+
+def _with_gradients(compute: Any, *operands: Any) -> None:
+    with torch.enable_grad():
+        context_BSD = compute(*operands)
+        wanted = [part for part in operands if isinstance(part, Tensor) and part.requires_grad]
+        torch.autograd.grad(context_BSD, wanted, torch.ones_like(context_BSD))
+
+
+class _ByHead(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, bias_1HSS: Tensor) -> Tensor:
-        constant_1HSS = bias_1HSS.detach()  # else the kernel is passed over
-        context_BSD = _fused(query_BSD, key_BSD, value_BSD, constant_1HSS, bias_1HSS.shape[1])
-        ctx.save_for_backward(query_BSD, key_BSD, value_BSD, bias_1HSS, context_BSD)
+    def forward(
+        ctx: Any,
+        query_BSD: Tensor,
+        key_BSD: Tensor,
+        value_BSD: Tensor,
+        bias_1HSS: Tensor | None,
+        heads: int,
+        keeps_maps: bool,
+    ) -> Tensor:
+        ctx.heads, maps = heads, list[Tensor]()
+        if keeps_maps:
+            context_BSD = torch.empty_like(query_BSD)
+            of_heads = (part.chunk(heads, dim=2) for part in (query_BSD, key_BSD, value_BSD, context_BSD))
+            for head, (query, key, value, context) in enumerate(zip(*of_heads, strict=True)):
+                maps.append(_maps(query, key, None if bias_1HSS is None else bias_1HSS[0, head]))
+                context.copy_(maps[-1] @ value)
+        else:
+            constant = None if bias_1HSS is None else bias_1HSS.detach()  # else the kernel is passed over
+            context_BSD = _fused(query_BSD, key_BSD, value_BSD, constant, heads)
+        ctx.save_for_backward(query_BSD, key_BSD, value_BSD, bias_1HSS, context_BSD, *maps)
         return context_BSD
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         """Take one head and so many pictures at a time that their scores stay in the cache."""
-        *inputs, context_BSD = ctx.saved_tensors
-        query_BSD, key_BSD, value_BSD, bias_1HSS = inputs
-        heads, tokens = bias_1HSS.shape[1:3]
+        query_BSD, key_BSD, value_BSD, bias_1HSS, context_BSD, *maps = ctx.saved_tensors
+        heads, tokens = ctx.heads, query_BSD.shape[1]
         if torch.is_grad_enabled():
-            plain = partial(_fused, heads=heads)
-            return plain_gradients(plain, inputs, ctx.needs_input_grad, gradients[0])
+            inputs = (query_BSD, key_BSD, value_BSD, bias_1HSS)
+            plain = partial(_by_formula, heads=heads)  # the fused one has no gradient of its gradient
+            return *plain_gradients(plain, inputs, ctx.needs_input_grad[:4], gradients[0]), None, None
         grads = [torch.empty_like(part) for part in (query_BSD, key_BSD, value_BSD)]
-        grad_bias_1HSS = torch.zeros_like(bias_1HSS)
+        grad_bias_1HSS = torch.zeros_like(bias_1HSS) if bias_1HSS is not None and ctx.needs_input_grad[3] else None
         whole = (query_BSD, key_BSD, value_BSD, context_BSD, gradients[0], *grads)
         at_once = max(1, _SCORES_AT_ONCE * torch.get_num_threads() // tokens**2)
         for head, of_head in enumerate(zip(*(part.chunk(heads, dim=2) for part in whole), strict=True)):
-            for some in zip(*(part_BSd.split(at_once) for part_BSd in of_head), strict=True):
-                grad_bias_1HSS[0, head] += _write_gradients(bias_1HSS[0, head], *some)
-        return *grads, grad_bias_1HSS
+            bias_SS = None if bias_1HSS is None else bias_1HSS[0, head]
+            kept = maps[head].split(at_once) if maps else ()
+            for i, (query, key, *some) in enumerate(zip(*(part.split(at_once) for part in of_head), strict=True)):
+                grad_bSS = _write_gradients(kept[i] if kept else _maps(query, key, bias_SS), query, key, *some)
+                if grad_bias_1HSS is not None:
+                    grad_bias_1HSS[0, head] += grad_bSS.sum(0)
+        return *grads, grad_bias_1HSS, None, None
+
+
+def _maps(query_bSd: Tensor, key_bSd: Tensor, bias_SS: Tensor | None) -> Tensor:
+    """Return the attention maps (b, S, S) of one head."""
+    scale = query_bSd.shape[-1] ** -0.5
+    if bias_SS is None:
+        return torch.baddbmm(query_bSd.new_zeros(1, 1, 1), query_bSd, key_bSd.mT, beta=0, alpha=scale).softmax(-1)
+    return torch.baddbmm(bias_SS, query_bSd, key_bSd.mT, alpha=scale).softmax(-1)
 
 
 def _write_gradients(
-    bias_SS: Tensor,
+    maps_bSS: Tensor,
     query_bSd: Tensor,
     key_bSd: Tensor,
     value_bSd: Tensor,
@@ -146,13 +236,12 @@ def _write_gradients(
     grad_key: Tensor,
     grad_value: Tensor,
 ) -> Tensor:
-    """Write the gradients of a head's queries, keys and values in some pictures, and return that of the bias (S, S)."""
+    """Write the gradients of a head's queries, keys and values in some pictures, and return that of the scores."""
     scale = query_bSd.shape[-1] ** -0.5
-    maps_bSS = torch.baddbmm(bias_SS, query_bSd, key_bSd.transpose(1, 2), alpha=scale).softmax(-1)
-    grad_value.copy_(maps_bSS.transpose(1, 2) @ grad_bSd)
+    grad_value.copy_(maps_bSS.mT @ grad_bSd)
     # the softmax: gradient of a score = map * (gradient of the map - mean of these, weighted by the maps)
     mean_bS1 = (grad_bSd * context_bSd).sum(-1, keepdim=True)
-    grad_bSS = torch.baddbmm(mean_bS1, grad_bSd, value_bSd.transpose(1, 2), beta=-1).mul_(maps_bSS)
+    grad_bSS = torch.baddbmm(mean_bS1, grad_bSd, value_bSd.mT, beta=-1).mul_(maps_bSS)
     torch.mul(grad_bSS @ key_bSd, scale, out=grad_query)
-    torch.mul(grad_bSS.transpose(1, 2) @ query_bSd, scale, out=grad_key)
-    return grad_bSS.sum(0)
+    torch.mul(grad_bSS.mT @ query_bSd, scale, out=grad_key)
+    return grad_bSS
