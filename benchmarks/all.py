@@ -22,8 +22,8 @@ from chart import draw
 from table import RESULT, ROOT, ratios_of, rewrite, rows
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("block_masks", "processor", "tokenizer", "pretrain_step", "small_step", "segmentation", "flax_forward",
-              "inference", "service", "cost")  # fmt: skip
+BENCHMARKS = ("block_masks", "processor", "tokenizer", "pretrain_step", "small_step", "finetune_step", "segmentation",
+              "flax_forward", "inference", "service", "cost")  # fmt: skip
 
 
 def main():

@@ -11,14 +11,14 @@ TRANSFORMERS = ("4.37.2", "5.23.0")
 
 
 def python_of(version):
-    """Return the interpreter of an environment with this version of transformers and Pillow."""
+    """Return the interpreter of an environment with this version of transformers, in which ours can train too."""
     folder = ROOT / ".interop" / version
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    if subprocess.run([python, "-c", "import transformers, torch, PIL"], capture_output=True).returncode:
+    if subprocess.run([python, "-c", "import transformers, torch, PIL, accelerate"], capture_output=True).returncode:
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt"]
-        subprocess.run([*install, "torch", f"transformers=={version}", "Pillow"], check=True, cwd=ROOT)
+        subprocess.run([*install, "torch", f"transformers=={version}", "Pillow", "accelerate"], check=True, cwd=ROOT)
     return python
 
 

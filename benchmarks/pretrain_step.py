@@ -15,7 +15,7 @@ from peers import TRANSFORMERS, ask, python_of
 from ratios import finish, parser, share, speed
 
 RESULT = Path(__file__).parent / "results" / "pretrain_step.json"
-WORKER = Path(__file__).parent / "pretrain_step_worker.py"
+WORKER = Path(__file__).parent / "training_step_worker.py"
 LEAST_SPEED, MOST_MEMORY = 1.15, 0.85
 ROUNDS, QUICK_ROUNDS = 7, 5
 BOTH = ("ours", "theirs")

@@ -15,7 +15,7 @@ from peers import TRANSFORMERS, ask, python_of
 from ratios import finish, parser, speed
 
 RESULT = Path(__file__).parent / "results" / "small_step.json"
-WORKER = Path(__file__).parent / "pretrain_step_worker.py"
+WORKER = Path(__file__).parent / "training_step_worker.py"
 LEAST_SPEED, LEAST_SHARE = 1.4, 0.75
 ROUNDS, QUICK_ROUNDS = 7, 5
 
