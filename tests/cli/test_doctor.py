@@ -1,12 +1,15 @@
 """`beit doctor`."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from beit.cli import doctor
-from beit.cli.main import main
+from beit.cli.main import WAITING, main
 from beit.models_torch.kernels import fastest
 
 
@@ -28,6 +31,20 @@ def test_versions_extras_and_machine_are_shown(shown):
     assert re.search(r"threads of torch +1\b", text)
     assert "GFLOP/s" not in text
     assert "nothing was timed yet" in text
+
+
+def test_waiting_threads_sleep_unless_asked_otherwise(tmp_path):
+    """OpenMP reads it once, when torch is loaded: in a process of its own."""
+    for given, expected in (({}, "sleep"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "spin")):
+        command = [sys.executable, "-m", "beit", "doctor", "--time=false"]
+        kept = {name: value for name, value in os.environ.items() if name not in WAITING}
+        done = subprocess.run(command, env={**kept, **given}, capture_output=True, text=True, timeout=120)
+        assert re.search(rf"waiting threads +{expected}", done.stdout), done.stderr
+
+
+def test_torch_is_not_loaded_before():
+    code = "import sys, beit.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
 def test_products_are_timed(shown):

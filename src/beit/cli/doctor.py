@@ -75,6 +75,7 @@ def _machine() -> list[tuple[str, str]]:
         ("instructions", ", ".join(name for name in _INSTRUCTIONS if name in flags) or "none of those that matter"),
         ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
         ("threads of torch", str(torch.get_num_threads())),
+        ("waiting threads", "sleep" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "spin"),
         ("GPU", ", ".join(gpus) or "none that torch can use"),
     ]
 

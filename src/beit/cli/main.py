@@ -36,6 +36,9 @@ COMMANDS = {
 CONTINUED = ("demo", "tokenizer", "pretrain", "finetune", "segment", "predict")  # after a stop, by the same command
 _CONTINUES = "; the same command goes on from what was saved, if anything was"
 HELP_WORDS = ("-h", "--help", "help")
+# Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well
+# is the time that the other one would need. Both are read when torch is loaded.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +64,8 @@ def nearest(word: str, known: Sequence[str] | dict[str, str]) -> str:
 
 def _guarded(arguments: list[str]) -> int:
     """Run one command; what a user can fix becomes one line, everything else keeps its traceback."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.update(WAITING)
     try:
         return import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
     except RunPaused as pause:
