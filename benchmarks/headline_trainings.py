@@ -36,15 +36,17 @@ SIZES = ("size", "image_size", "patch_size", "hidden_size", "num_hidden_layers",
 SETTINGS = {
     "train.ema_decay": "null",
     "train.batch_size": BATCH,
+    "run.precision": "bf16",
     "run.log_every": 20,
     "run.save_every": 200,
 }
 # And where they differ from each other. `--choose` finds the best of each on held-out training pictures; without it the
-# first is used: Muon, as in pre-training, with rates and a layer decay that are usual and not yet compared.
+# first is used. That of what is pre-trained was the best of three in trials of 500 steps with 10 % of the labels, on
+# held-out training pictures: 60.6 %, half the rate and a decay of 0.8 59.7 %, AdamW 55.4 %.
 CANDIDATES = {
     "pretrained": (
-        {"optim.name": "muon", "optim.lr": 2e-3, "optim.layer_decay": 0.8},
-        {"optim.name": "muon", "optim.lr": 1e-3, "optim.layer_decay": 0.8},
+        {"optim.name": "muon", "optim.lr": 6e-3, "optim.layer_decay": 0.9},
+        {"optim.name": "muon", "optim.lr": 3e-3, "optim.layer_decay": 0.8},
         {"optim.name": "adamw", "optim.lr": 1e-3, "optim.layer_decay": 0.8},
     ),
     # no layer-wise decay, which holds back a new model
