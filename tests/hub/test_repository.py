@@ -87,7 +87,7 @@ class TestDownload:
         assert forced == {"config": "the config"}
         assert len(hub.gets("config.json")) == 3
 
-    def test_uses_a_cache_of_its_own_when_told(self, hub, model, ask, tmp_path):
+    def test_uses_a_cache_of_its_own_when_asked(self, hub, model, ask, tmp_path):
         hub.add("owner/model", model)
         ask(f"get('config', cache_dir={str(tmp_path / 'elsewhere')!r})")
         assert list((tmp_path / "elsewhere").glob("models--owner--model/snapshots/*/config.json"))
@@ -256,7 +256,7 @@ class TestCutConnections:
         )
         assert again == {"whole": True}
 
-    def test_a_full_disk_is_told_from_the_network(self, hub, model, ask):
+    def test_a_full_disk_is_distinguished_from_the_network(self, hub, model, ask):
         hub.add("owner/model", model)
         answers = ask(
             "import resource\n"

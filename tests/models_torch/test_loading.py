@@ -214,7 +214,7 @@ def test_a_checkpoint_of_something_else(tmp_path):
         BeitModel.from_pretrained(tmp_path)
 
 
-def test_heads_that_an_original_checkpoint_does_not_tell():
+def test_heads_that_an_original_checkpoint_does_not_name():
     file = GOLDEN / "unilm/finetune_released/checkpoint.pth"
     with pytest.raises(CheckpointError, match=r"shows no number of attention heads; .*pass num_attention_heads"):
         BeitForImageClassification.from_pretrained(file)
