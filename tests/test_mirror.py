@@ -26,7 +26,7 @@ HELD_ELSEWHERE = [
     ("cli", "tokenizer", "e2e/test_tokenizers.py", "the command is its whole job"),
     ("cli", "watch", "e2e/test_watching.py", "it watches a run"),
     ("data/sources/hub", "index", "data/sources/hub/test_shards.py", "an index is what its shards are found by"),
-    ("engine", "backend loop run task torch_backend", "tasks/test_new_task.py", "seen through a task that runs"),
+    ("engine", "backend loop run task", "tasks/test_new_task.py", "seen through a task that runs"),
     ("engine", "interruption", "e2e/test_run_safety.py", "seen in runs that go wrong"),
     ("engine", "failure_detection", "e2e/test_lost_process.py", "needs several processes"),
     ("engine", "forecast timed_steps", "cli/test_forecast.py", "a forecast is what a dry run prints"),
@@ -48,7 +48,6 @@ HELD_ELSEWHERE = [
         "steps of one evaluation",
     ),
     ("evaluation/features", "benchmark benchmark_files", "e2e/test_benchmark.py", "a whole job"),
-    ("evaluation/features", "checks", "evaluation/features/test_neighbours.py", "every measurement asks them"),
     (
         "evaluation/classification",
         "label_sections",
