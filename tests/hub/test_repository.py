@@ -14,6 +14,8 @@ from beit.errors import CheckpointError
 from beit.hub.repository import HubOptions, hub_file, is_hub_name, push_folder
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.e2e
+
 RIGHT = "hf_right"  # the token that opens what is private
 
 PRELUDE = """

@@ -230,6 +230,7 @@ def test_every_spelling_leads_to_the_checkpoint(checkpoint):
     assert checkpoint.url.startswith("https://")
 
 
+@pytest.mark.e2e
 def test_published_names_in_three_spellings(tmp_path):
     """Each from where it is published; the segmentation that Microsoft published reads the original layers."""
 
