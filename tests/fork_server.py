@@ -6,6 +6,7 @@ Every run is a process of its own, or several that train together, and calls `be
 
 import atexit
 import functools
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +32,9 @@ WARM = {
     ],
     "models": ["beit.data", "beit.image", "beit.models_torch", "pyarrow.parquet"],
 }  # fmt: skip
+
+
+COMMANDS = ["pretrain", "finetune", "segment", "tokenizer train", "tokenizer distill", "evaluate"]
 
 
 @dataclass
@@ -211,8 +216,8 @@ def _together(ranks):
 def _serve(warm):
     for name in WARM[warm]:
         import_module(name)
-    if warm == "jobs":  # no test is about the rate of this machine, which half a second of products measures
-        import_module("beit.engine.throughput")._GEMM_SIDE["cpu"] = 128
+    if warm == "jobs":
+        _warm_up()
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     for line in sys.stdin:
         if not line.strip():
@@ -221,6 +226,17 @@ def _serve(warm):
         answer = _fork(**request["fork"]) if "fork" in request else _poll(request["poll"])
         replies.write(json.dumps(answer) + "\n")
         replies.flush()
+
+
+def _warm_up():
+    """Do once what every run would do for itself before its own work."""
+    # no test is about the rate of this machine, which half a second of products measures
+    import_module("beit.engine.throughput")._GEMM_SIDE["cpu"] = 128
+    for command in COMMANDS:  # makes its parser, of the docstrings of all settings
+        with redirect_stdout(io.StringIO()), suppress(SystemExit):
+            import_module("beit.cli.main").main([*command.split(), "--help"])
+    import_module("beit.reports.charts").layer_chart({"fonts are looked up, and layouts made": [0, 1]}, "")
+    import_module("sklearn.datasets").load_digits()
 
 
 def _poll(child):

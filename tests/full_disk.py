@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def full_disk(room):
-    """Let no file grow beyond `room` bytes: writers in Python and in C++ are told so by the system."""
+    """Let no file grow beyond `room` bytes: writers in Python and in C++ get the system's error."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:

@@ -18,7 +18,7 @@ def write_tar(path, files):
 
 
 def picture_bytes(number, kind="PNG", size=(20, 16)):
-    """A picture of one colour, which tells its number."""
+    """A picture of one colour, which stands for its number."""
     file = io.BytesIO()
     Image.new("RGB", size, (number % 256, 40, 200)).save(file, kind)
     return file.getvalue()
@@ -60,5 +60,5 @@ def write_parquet(folder, pictures=40, shards=4):
 
 
 def number_of(picture):
-    """The number that a picture tells."""
+    """The number that a picture stands for."""
     return picture.getpixel((0, 0))[0]

@@ -100,7 +100,7 @@ def test_contracts_hold(tree):
     assert "11 kept, 0 broken" in output
 
 
-def test_every_broken_rule_is_told(tree):
+def test_every_broken_rule_is_reported(tree):
     for file, line, _ in VIOLATIONS:
         path = tree / "src" / "beit" / file
         text = path.read_text()

@@ -12,7 +12,7 @@ SOURCE, TESTS = ROOT / "src" / "beit", ROOT / "tests"
 HELD_ELSEWHERE = [
     ("", "catalog config_checks", "test_config.py", "presets and checks are seen through the configs that they make"),
     ("", "errors", "cli/test_main.py", "classes without code; the command line shows every kind"),
-    ("", "outputs", "models_torch/test_models.py", "the models return them"),
+    ("", "outputs", "test_all_models.py", "the models return them"),
     ("cli", "benchmark", "e2e/test_benchmark.py", "the command is its whole job"),
     ("cli", "demo", "e2e/test_demo.py", "the command is its whole job"),
     ("cli", "evaluate", "e2e/test_evaluate.py", "the command is its whole job"),
@@ -26,7 +26,7 @@ HELD_ELSEWHERE = [
     ("cli", "tokenizer", "e2e/test_tokenizers.py", "the command is its whole job"),
     ("cli", "watch", "e2e/test_watching.py", "it watches a run"),
     ("data/sources/hub", "index", "data/sources/hub/test_shards.py", "an index is what its shards are found by"),
-    ("engine", "backend loop run task torch_backend", "tasks/test_new_task.py", "seen through a task that runs"),
+    ("engine", "backend loop run task", "tasks/test_new_task.py", "seen through a task that runs"),
     ("engine", "interruption", "e2e/test_run_safety.py", "seen in runs that go wrong"),
     ("engine", "failure_detection", "e2e/test_lost_process.py", "needs several processes"),
     ("engine", "forecast timed_steps", "cli/test_forecast.py", "a forecast is what a dry run prints"),
@@ -48,7 +48,6 @@ HELD_ELSEWHERE = [
         "steps of one evaluation",
     ),
     ("evaluation/features", "benchmark benchmark_files", "e2e/test_benchmark.py", "a whole job"),
-    ("evaluation/features", "checks", "evaluation/features/test_neighbours.py", "every measurement asks them"),
     (
         "evaluation/classification",
         "label_sections",
@@ -102,8 +101,8 @@ HELD_ELSEWHERE = [
         "models_flax",
         "attention backbone base checks classification embeddings encoder kernels layers masked_image_modeling model "
         "pretrained tracing uninitialised",
-        "models_flax/test_models.py",
-        "one body over every model, beside parity/test_flax.py",
+        "test_all_models.py",
+        "one body over every model of both frameworks, beside parity/test_flax.py",
     ),
     ("models_flax", "feature_pyramid labels upernet", "models_flax/test_segmentation.py", "parts of segmentation"),
     ("models_flax", "tree", "models_flax/test_loading.py", "trees are what is loaded"),
@@ -111,8 +110,8 @@ HELD_ELSEWHERE = [
         "models_torch",
         "backbone base classification embeddings encoder feature_pyramid labels layers "
         "masked_image_modeling model pretrained segmentation upernet",
-        "models_torch/test_models.py",
-        "one body over every model, beside the recorded cases of parity",
+        "test_all_models.py",
+        "one body over every model of both frameworks, beside the recorded cases of parity",
     ),
     (
         "models_torch/kernels",

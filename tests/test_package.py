@@ -69,6 +69,7 @@ def test_import_loads_no_framework():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.e2e
 def test_export_is_found_in_its_package_and_loaded_on_use():
     code = (
         "import sys; from beit.inference import export as package; print('torch' in sys.modules, package.__all__);"
@@ -90,6 +91,7 @@ def test_arithmetic_rooms_load_no_framework():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.e2e
 def test_a_first_answer_needs_no_algebra(tmp_path):
     """Operations on the meta device and symbolic shapes bring sympy along, half a second and 35 MB."""
     config = beit.BeitConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)

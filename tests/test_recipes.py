@@ -38,7 +38,7 @@ def test_every_recipe_is_one_of_a_job_and_says_what_to_expect(path):
     assert any(word in about for word in ("Expected", "Published", "Source")), "the result, or where it was published"
 
 
-# FACTS of the published runs: learning rate, clip, layer scale, warm-up in epochs or steps, epochs, mean, batch
+# Settings of the published runs: learning rate, clip, layer scale, warm-up in epochs or steps, epochs, mean, batch
 IMAGENET, HALF = (0.485, 0.456, 0.406), None
 PUBLISHED = {
     "base_in1k": ("base", 3.0, 0.1, (10, None), 800, IMAGENET),
@@ -69,8 +69,8 @@ def test_the_published_runs_number_by_number(name):
     assert job.tokenizer.path == "openai/DALL-E"
 
 
-# FACTS of the published fine-tunings: rate, warm-up, epochs, batch, weight decay, layer decay, drop path, clip, mixed,
-# erasing, pixels
+# Settings of the published fine-tunings: rate, warm-up, epochs, batch, weight decay, layer decay, drop path, clip,
+# mixed, erasing, pixels
 TUNED = {
     "base_in1k": (4e-3, 20, 100, 1024, 0.05, 0.65, 0.1, None, True, 0.25, 224),
     "large_in1k": (1e-3, 5, 50, 1024, 0.05, 0.75, 0.2, None, True, 0.25, 224),
@@ -144,7 +144,7 @@ def test_a_recipe_is_complete_and_its_numbers_fit_together(path):
     assert job.run.output == f"runs/{path.stem}"
 
 
-# FACTS of the published segmentation: rate, layer decay, side, stride, start
+# Settings of the published segmentation: rate, layer decay, side, stride, start
 SEGMENTED = {
     "base_640_ade20k": (3e-5, 0.9, 640, 426, "microsoft/beit-base-patch16-224-pt22k-ft22k"),
     "base_512_ade20k": (1e-3, 0.65, 512, 341, "microsoft/beit-base-patch16-224-pt22k"),

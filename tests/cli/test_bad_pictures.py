@@ -154,7 +154,7 @@ def test_classes_of_held_out_pictures_mean_nothing_to_pretraining(pictures, tmp_
         "of the tokenizer",
     ],
 )
-def test_what_does_not_fit_together_is_told_before_the_first_step(pictures, tmp_path, capsys, setting, message, dry):
+def test_what_does_not_fit_together_is_refused_before_the_first_step(pictures, tmp_path, capsys, setting, message, dry):
     command = [*PRETRAIN, "--train.max_steps=9", "--train.batch_size=8", *setting.split(), f"--data.path={pictures}"]
     assert main(["pretrain", *command, f"--run.output={tmp_path / 'run'}", *dry]) == 1
     lines = capsys.readouterr().err.strip().splitlines()

@@ -60,6 +60,7 @@ def assert_same(ours, theirs):
         assert all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("window", [None, 12])
 def test_workers_ranks_and_resumes(source, window):
     alone = batches(source, window)

@@ -14,7 +14,7 @@ from beit.data import (
 )
 from beit.errors import ConfigError, DataError, StorageError
 
-FACTS = {"tokenizer": "a" * 64, "data": "b" * 64, "random_views": None}
+IDENTITY = {"tokenizer": "a" * 64, "data": "b" * 64, "random_views": None}
 
 
 SHAPE = (5, 2, 3, 4)
@@ -25,7 +25,7 @@ def rows(first, last):
 
 
 def written(folder, last=10):
-    writer = TokenWriter(folder, FACTS, SHAPE)
+    writer = TokenWriter(folder, IDENTITY, SHAPE)
     for first in range(writer.finished, last, 2):
         writer.append(rows(first, first + 2))
     writer.close()
@@ -46,14 +46,14 @@ def test_rows_come_back_by_picture_and_view(tmp_path):
 
 def test_a_writer_continues_where_the_last_one_stopped(tmp_path):
     whole = (written(tmp_path / "whole") / "tokens.npy").read_bytes()
-    writer = TokenWriter(tmp_path / "t", FACTS, SHAPE)
+    writer = TokenWriter(tmp_path / "t", IDENTITY, SHAPE)
     writer.append(rows(0, 4))
     writer.close()
     with (tmp_path / "t/tokens.npy").open("ab") as file:
         file.write(b"half a row that nobody vouches for")
     with pytest.raises(DataError, match="holds 4 of 10 rows"):
         StoredTokens(tmp_path / "t")
-    assert TokenWriter(tmp_path / "t", FACTS, SHAPE).finished == 4
+    assert TokenWriter(tmp_path / "t", IDENTITY, SHAPE).finished == 4
     assert (written(tmp_path / "t") / "tokens.npy").read_bytes() == whole
 
 
@@ -61,21 +61,21 @@ def test_a_killed_writer_has_promised_no_more_than_it_stored(tmp_path):
     written(tmp_path / "t", last=4)
     identity = json.loads((tmp_path / "t/facts.json").read_text())
     (tmp_path / "t/facts.json").write_text(json.dumps({**identity, "finished_rows": 8}))
-    assert TokenWriter(tmp_path / "t", FACTS, SHAPE).finished == 4, "the file ends there"
+    assert TokenWriter(tmp_path / "t", IDENTITY, SHAPE).finished == 4, "the file ends there"
 
 
 def test_other_tokens_are_refused(tmp_path):
     written(tmp_path / "t")
     with pytest.raises(ConfigError, match="other tokens: tokenizer is aaaaaaaaaaaa, expected cccccccccccc; choose"):
-        TokenWriter(tmp_path / "t", {**FACTS, "tokenizer": "c" * 64}, SHAPE)
+        TokenWriter(tmp_path / "t", {**IDENTITY, "tokenizer": "c" * 64}, SHAPE)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").touch()
     with pytest.raises(ConfigError, match="is not empty and holds no tokens"):
-        TokenWriter(tmp_path / "full", FACTS, SHAPE)
+        TokenWriter(tmp_path / "full", IDENTITY, SHAPE)
 
 
 def test_a_broken_picture_has_no_tokens(tmp_path):
-    writer = TokenWriter(tmp_path, FACTS, SHAPE)
+    writer = TokenWriter(tmp_path, IDENTITY, SHAPE)
     writer.append(np.full((2, 3, 4), MISSING))
     writer.append(rows(2, 10))
     writer.close()
@@ -88,7 +88,7 @@ def test_a_broken_picture_has_no_tokens(tmp_path):
 def test_what_is_no_token_folder(tmp_path, content):
     if content is not None:
         (tmp_path / "facts.json").write_text(content)
-    with pytest.raises(DataError, match=r"facts\.json"):
+    with pytest.raises(DataError, match=r"facts[.]json"):
         StoredTokens(tmp_path)
 
 
@@ -100,10 +100,10 @@ def test_damaged_tokens(tmp_path):
 
 
 def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
-    writer = TokenWriter(tmp_path, FACTS, SHAPE)
+    writer = TokenWriter(tmp_path, IDENTITY, SHAPE)
     writer.append(rows(0, 4))
     writer.close()
-    writer = TokenWriter(tmp_path, FACTS, SHAPE)
+    writer = TokenWriter(tmp_path, IDENTITY, SHAPE)
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
@@ -113,7 +113,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
         with pytest.raises(StorageError, match=r"No space left on device; free space and give the same command again"):
             writer.append(rows(4, 10))
     writer._file.close()
-    assert TokenWriter(tmp_path, FACTS, SHAPE).finished == 4
+    assert TokenWriter(tmp_path, IDENTITY, SHAPE).finished == 4
 
 
 def test_names_and_labels(tmp_path):

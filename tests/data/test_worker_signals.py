@@ -36,7 +36,7 @@ def test_a_worker_goes_on_when_others_ask_it_to_stop(loading, asked):
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not name the sender of a signal")
-def test_a_worker_ends_when_its_own_run_tells_it_to(loading):
+def test_a_worker_ends_when_its_own_run_asks_it_to(loading):
     for worker in multiprocessing.active_children():
         worker.terminate()
         worker.join(timeout=20)

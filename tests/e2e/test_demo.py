@@ -71,6 +71,6 @@ def test_both_ways_take_as_many_steps_on_the_same_pictures(tmp_path):
         ([0.92, 0.94, 0.98], "level with training from scratch for as many steps (+0.3 points), 6.0 points ahead of"),
     ],
 )
-def test_the_sentence_at_the_end_tells_who_is_ahead(scratch, expected):
+def test_the_sentence_at_the_end_says_who_is_ahead(scratch, expected):
     """Level are those that differ by less than the standard error over the seeds."""
     assert expected in demo.verdict(result([0.94, 0.95, 0.96], scratch, [0.88, 0.89, 0.90], [0.85, 0.86, 0.87]))

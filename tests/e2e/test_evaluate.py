@@ -100,7 +100,7 @@ def test_a_folder_and_shards_give_the_same(run, folder, place):
     assert tar["numbers"]["pictures"] == SHOWN
 
 
-def test_parquet_with_a_secret_label_is_told(run, folder, place, capsys):
+def test_parquet_with_a_secret_label_is_refused(run, folder, place, capsys):
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=[str(digit) for digit in range(10)])}
     )

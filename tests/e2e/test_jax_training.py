@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.conftest import XLA_FLAGS
 from tests.e2e.small import FINETUNE, PRETRAIN, beit, losses, start
 
 STEPS = 20
 LENGTH = [f"--train.max_steps={STEPS}", "--run.log_every=1", "--run.report=false", "--gallery.pictures=0"]
 PRETRAINING = ["pretrain", *PRETRAIN, *LENGTH, "--model.drop_path_rate=0"]
 JAX = ["--run.framework=jax", "--run.device=cpu"]
-FOUR = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+FOUR = {"XLA_FLAGS": " ".join((*XLA_FLAGS, "--xla_force_host_platform_device_count=4"))}
 
 
 def done(*arguments, **options):

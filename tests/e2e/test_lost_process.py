@@ -33,7 +33,7 @@ def command(undisturbed, tmp_path):
     return ["pretrain", *COMMON, tokenizer, f"--run.output={tmp_path}/run"]
 
 
-def assert_told(line, lost, newest):
+def assert_error_says(line, lost, newest):
     assert line.count("\n") == 1, line
     assert line.startswith(f"beit: process {lost} of 2 was lost; checkpoints are sound, the newest is {newest}")
     assert "The same command continues the run, also with another number of processes" in line
@@ -48,7 +48,7 @@ def test_a_lost_process_ends_the_run_and_any_number_continues_it(fork_server, un
     assert ended.statuses[lost] == -signal.SIGKILL
     assert ended.statuses[1 - lost] == 1
     newest = max((run / "checkpoints").glob("step_*"))
-    assert_told(ended.errors[1 - lost], lost, newest)
+    assert_error_says(ended.errors[1 - lost], lost, newest)
     expected = losses(undisturbed)
     for ranks in (1, 2):
         copy = tmp_path / f"continued_{ranks}"

@@ -50,7 +50,7 @@ def test_tabs_that_no_model_can_do_say_why(visit):
         expect(reasons).to_have_text(["Reconstruct: no loaded model was pre-trained and has its tokenizer."])
 
 
-def test_the_service_tells_what_is_wrong_with_a_picture(visit, pets, magpie, tmp_path):
+def test_the_service_says_what_is_wrong_with_a_picture(visit, pets, magpie, tmp_path):
     broken = tmp_path / "<i>broken.png"
     broken.write_text("no picture")
     with served(pets) as address:

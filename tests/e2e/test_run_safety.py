@@ -69,7 +69,7 @@ def test_ctrl_c_twice_stops_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_process_that_was_just_forked_ends_when_told_to():
+def test_a_process_that_was_just_forked_ends_when_asked_to():
     """It has the handler of its run until it chooses its own."""
     with stop_on_request(SimpleNamespace(num_processes=1, is_main_process=True)) as stop:
         fork = multiprocessing.get_context("fork")

@@ -73,7 +73,7 @@ def test_a_signal_to_every_process_of_a_job_saves(scenes, tmp_path):
     stop_and_check([*arguments, "--run.save_every=1000"], tmp_path / "run", signal.SIGTERM, 0)
 
 
-def test_it_learns_and_tells(whole):
+def test_it_learns_and_reports(whole):
     result = json.loads((whole / "result.json").read_text())
     assert result["mean_iou"] > 0.6
     assert {"iou_ground", "iou_square", "iou_disc", "boundary_f1", "pixel_accuracy"} <= result.keys()
@@ -278,7 +278,7 @@ def test_the_frames_of_a_film(whole, scenes, tmp_path, capsys):
     assert "--output is missing" in capsys.readouterr().err
 
 
-def test_a_dry_run_tells_the_cost_and_writes_nothing(scenes, tmp_path, capsys):
+def test_a_dry_run_prints_the_cost_and_writes_nothing(scenes, tmp_path, capsys):
     assert main([*command(scenes, tmp_path / "run"), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "steps        60 of 8 pictures, out of 24" in said

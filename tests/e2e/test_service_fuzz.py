@@ -1,4 +1,4 @@
-"""Whatever the OpenAPI description allows, and what it forbids, is answered as it tells."""
+"""Whatever the OpenAPI description allows, and what it forbids, is answered as it says."""
 
 from collections import Counter
 

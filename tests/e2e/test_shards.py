@@ -1,4 +1,4 @@
-"""Pre-training on tar shards: workers keep up, and what cannot be read is told before the first step."""
+"""Pre-training on tar shards: workers keep up, and what cannot be read is named before the first step."""
 
 import json
 from statistics import median
@@ -39,7 +39,7 @@ def pretrain(shards, output, *options):
     return beit("pretrain", f"--data.path={shards}", f"--run.output={output}", *RUN, *options, env=cache)
 
 
-def test_workers_keep_up_and_an_unreadable_shard_is_told(shards, tmp_path):
+def test_workers_keep_up_and_an_unreadable_shard_is_named(shards, tmp_path):
     done = pretrain(shards, tmp_path / "run", "--data.max_broken=0.2")
     assert done.returncode == 0, done.stderr
     name = str(shards.parent / "train-05.tar")

@@ -72,7 +72,7 @@ def discrete(place):
     return place / "dvae"
 
 
-def test_distillation_learns_and_tells(distilled):
+def test_distillation_learns_and_reports(distilled):
     loss = losses(distilled)
     assert loss[40] < loss[1]
     lines = [json.loads(line) for line in (distilled / "metrics.jsonl").read_text().splitlines()]
@@ -83,10 +83,10 @@ def test_distillation_learns_and_tells(distilled):
     assert "Dead and revived codes" in page
 
 
-def test_the_discrete_vae_tells_how_its_codebook_is_used(discrete):
+def test_the_discrete_vae_reports_the_use_of_its_codebook(discrete):
     lines = [json.loads(line) for line in (discrete / "metrics.jsonl").read_text().splitlines()]
     assert 1 <= lines[0]["perplexity"] <= 32
-    assert lines[0]["dead_codes"] == 0, "too early to tell"
+    assert lines[0]["dead_codes"] == 0, "too early to know"
     assert lines[-1]["psnr"] == pytest.approx(-10 * np.log10(lines[-1]["l2"]))
     page = (discrete / "report.html").read_text()
     assert "decoded from its visual tokens" in page
@@ -226,7 +226,7 @@ def fails(capsys, *arguments):
     return error
 
 
-def test_what_does_not_fit_is_told_before_any_work(discrete, distilled, teacher, tmp_path, capsys):
+def test_what_does_not_fit_is_refused_before_any_work(discrete, distilled, teacher, tmp_path, capsys):
     model, pretrain = discrete / "model", ["pretrain", *PRETRAIN, f"--run.output={tmp_path}/run"]
     path = f"--tokenizer.path={model}"
     line = fails(capsys, *pretrain, path, "--tokenizer.image_size=16")

@@ -144,7 +144,7 @@ def test_a_stopped_training_continues_as_if_it_was_not(trained, tmp_path):
     assert all(torch.equal(last[name], tensor) for name, tensor in resumed.model.state_dict().items())
 
 
-def test_missing_parameters_are_told(trained, tmp_path, caplog, monkeypatch):
+def test_missing_parameters_are_named(trained, tmp_path, caplog, monkeypatch):
     checkpoint = shutil.copytree(Path(trained.args.output_dir) / "checkpoint-40", tmp_path / "checkpoint-40")
     tensors = load_file(checkpoint / "model.safetensors")
     del tensors["classifier.bias"]

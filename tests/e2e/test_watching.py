@@ -27,7 +27,7 @@ def run(tmp_path_factory):
     return path
 
 
-def test_metrics_tell_how_the_machine_is_used(run):
+def test_metrics_show_how_the_machine_is_used(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in (line for line in lines if line["split"] == "train"):
         assert line["images_per_second"] > 0
@@ -37,7 +37,7 @@ def test_metrics_tell_how_the_machine_is_used(run):
         assert 1 <= line["prediction_perplexity"] <= 32
 
 
-def test_metrics_and_report_tell_all_that_a_person_watches(run):
+def test_metrics_and_report_hold_all_that_a_person_watches(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     line = next(line for line in lines if line["split"] == "train")
     learning = {"loss", "aggregation_loss", "accuracy", "prediction_perplexity", "target_perplexity", "lr",
@@ -198,7 +198,7 @@ def test_without_a_terminal_it_looks_once(run, tmp_path, monkeypatch, capsys):
     assert "left: at work" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_run_in_epochs_tells_its_steps(run, tmp_path):
+def test_a_run_in_epochs_prints_its_steps(run, tmp_path):
     part = part_of(run, tmp_path)
     recipe = yaml.safe_load((part / "recipe.yaml").read_text())
     recipe["train"] |= {"max_steps": None, "epochs": 10}
@@ -219,7 +219,7 @@ def test_watch_names_what_is_wrong_with_a_folder_that_holds_no_run(run, tmp_path
         assert error.count("\n") == 1
 
 
-def test_a_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
+def test_a_dry_run_prints_the_cost_and_writes_nothing(tmp_path):
     done = beit("pretrain", *PRETRAIN, "--train.epochs=10", "--dry-run", f"--run.output={tmp_path}/run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for word in ("parameters", "memory", "GFLOP per picture", "steps        385 of 32 pictures", "whole run",
@@ -231,7 +231,7 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_fine_tuning_tells_its_cost_too(tmp_path):
+def test_a_fine_tuning_prints_its_cost_too(tmp_path):
     command = ["finetune", *FINETUNE, "--train.epochs=2", "--train.batch_size=32", "--mixing.mixup=0.8", "--dry-run"]
     done = beit(*command, f"--run.output={tmp_path}/run")
     assert done.returncode == 0, done.stderr

@@ -21,14 +21,14 @@ def shards(tmp_path, monkeypatch):
     return tmp_path / "shards"
 
 
-def test_up_to_a_share_they_are_told(shards, caplog):
+def test_up_to_a_share_they_are_reported(shards, caplog):
     with caplog.at_level(logging.WARNING):
         assert len(open_pictures(DataSettings(path=str(shards), max_broken=0.125))) == 70
     (record,) = caplog.records
     assert record.getMessage().startswith(f"1 of 8 shards is unreadable and left out; first: {shards}/train-002.tar: ")
 
 
-def test_only_the_first_process_tells(shards, caplog, monkeypatch):
+def test_only_the_first_process_reports(shards, caplog, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     open_pictures(DataSettings(path=str(shards), max_broken=0.5))
     assert not caplog.records

@@ -33,10 +33,10 @@ from beit.data import BrokenPicture, BrokenPictures, TokenWriter, write_labels_a
 from beit.data.sources.index_cache import load_arrays, save_arrays
 from beit.engine.checkpoints import save_checkpoint
 from beit.engine.interruption import stop_diverged
-from beit.engine.kernel_choices import save_choices
 from beit.engine.metrics import MetricsLog
 from beit.engine.moving_average import MovingAverage
 from beit.engine.run_folder import RunFolder, open_run_folder
+from beit.engine.torch_backend import save_choices
 from beit.errors import BeitError, StorageError
 from beit.evaluation.classification.evaluate import evaluate
 from beit.evaluation.features.benchmark import Benchmark, Measured
@@ -148,7 +148,7 @@ def appended(_):
     return write
 
 
-@writer("engine/kernel_choices.py")
+@writer("engine/torch_backend.py")
 def kernels_of_a_run(_):
     return lambda place: save_choices(place, [{"linear": "torch"}])
 

@@ -23,13 +23,13 @@ def run_out_of_space(writer, place):
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_full_disk_leaves_what_was_there(tmp_path, kind):
-    place = tmp_path / "thing"
+    place = tmp_path / "file"
     with (atomic_file if kind == "file" else atomic_folder)(place) as temporary:
         (temporary if kind == "file" else temporary / "x").write_text("old")
-    with pytest.raises(StorageError, match=r"cannot write .*thing: No space left on device; free space"):
+    with pytest.raises(StorageError, match=r"cannot write .*file: No space left on device; free space"):
         run_out_of_space(atomic_file if kind == "file" else atomic_folder, place)
     assert (place if kind == "file" else place / "x").read_text() == "old"
-    assert os.listdir(tmp_path) == ["thing"]
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_other_errors_pass_through_and_leave_nothing(tmp_path):

@@ -14,6 +14,8 @@ from beit.errors import CheckpointError
 from beit.hub.repository import HubOptions, hub_file, is_hub_name, push_folder
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.e2e
+
 RIGHT = "hf_right"  # the token that opens what is private
 
 PRELUDE = """
@@ -87,7 +89,7 @@ class TestDownload:
         assert forced == {"config": "the config"}
         assert len(hub.gets("config.json")) == 3
 
-    def test_uses_a_cache_of_its_own_when_told(self, hub, model, ask, tmp_path):
+    def test_uses_a_cache_of_its_own_when_asked(self, hub, model, ask, tmp_path):
         hub.add("owner/model", model)
         ask(f"get('config', cache_dir={str(tmp_path / 'elsewhere')!r})")
         assert list((tmp_path / "elsewhere").glob("models--owner--model/snapshots/*/config.json"))
@@ -256,7 +258,7 @@ class TestCutConnections:
         )
         assert again == {"whole": True}
 
-    def test_a_full_disk_is_told_from_the_network(self, hub, model, ask):
+    def test_a_full_disk_is_distinguished_from_the_network(self, hub, model, ask):
         hub.add("owner/model", model)
         answers = ask(
             "import resource\n"

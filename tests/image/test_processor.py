@@ -324,7 +324,7 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=75, suppress_health_check=list(HealthCheck))
 @given(sides, sides, st.sampled_from(MODES), options, st.sampled_from(["channels_first", "channels_last"]))
 def test_any_picture_any_option(height, width, mode, options, layout):
     if height * width > 200_000:
@@ -355,7 +355,7 @@ def test_any_picture_any_option(height, width, mode, options, layout):
     assert values.max() <= high + 1e-4
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(
     sides,
     sides,
@@ -406,7 +406,7 @@ def test_crops_keep_the_centre_and_pad_with_zeros(height, width, crop):
 # -------------------------------------------------------------------------------------------------------- label maps
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(sides, sides, options, st.booleans(), st.sampled_from([np.uint8, np.int64, np.uint16, np.float32]))
 def test_maps_never_gain_a_class(height, width, options, reduce, dtype):
     if height * width > 200_000:

@@ -66,7 +66,7 @@ def refused(folders, tmp_path, capsys):
         (["--to=onnx", "--check=nowhere"], "there are no pictures in nowhere"),
     ],
 )
-def test_bad_options_are_told_in_one_line(refused, words, said):
+def test_bad_options_are_an_error_of_one_line(refused, words, said):
     assert said in refused(*words)
 
 

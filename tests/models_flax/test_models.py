@@ -1,8 +1,6 @@
 """Arguments and outputs of a call, and errors before tracing."""
 
-import copy
 import inspect
-import pickle
 
 import jax
 import jax.numpy as jnp
@@ -66,31 +64,12 @@ def test_signatures_are_the_published_ones(model):
     assert next(iter(signature(model.from_pretrained))) == "pretrained_model_name_or_path"
 
 
-def test_outputs_are_objects_tuples_mappings_and_trees(mim):
+def test_outputs_are_trees(mim):
     output = mim(PIXELS, MASK, output_hidden_states=True, output_attentions=True)
-    assert output.logits is output["logits"] is output[0]
-    assert list(output) == ["logits", "hidden_states", "attentions"]
-    assert output.logits.shape == (2, 16, 64)
-    assert [state.shape for state in output.hidden_states] == [(2, 17, 32)] * 3
-    assert [maps.shape for maps in output.attentions] == [(2, 4, 17, 17)] * 2
     doubled = jax.tree.map(lambda leaf: 2 * leaf, output)
     assert type(doubled) is type(output)
     np.testing.assert_array_equal(doubled.hidden_states[1], 2 * output.hidden_states[1])
     assert output.replace(logits=None).to_tuple() == output[1:]
-
-
-def test_a_tuple_has_hidden_states_and_attentions_too(mim):
-    """The published models drop them."""
-    given = mim(PIXELS, MASK, output_hidden_states=True, output_attentions=True, return_dict=False)
-    assert isinstance(given, tuple)
-    assert [len(part) for part in given[1:]] == [3, 2]
-
-
-def test_the_config_decides_what_is_returned():
-    config = preset("tiny", **TINY_MODEL, output_hidden_states=True, return_dict=False)
-    given = FlaxBeitModel(config)(PIXELS)
-    assert isinstance(given, tuple)
-    assert len(given) == 3
 
 
 def test_a_mask_counts_in_the_classifier_too():
@@ -108,25 +87,17 @@ def test_a_mask_counts_in_the_classifier_too():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pixel_values": None}, "pixel_values is missing"),
         ({"pixel_values": PIXELS.transpose(0, 2, 3, 1)}, r"channels-last: transpose them by \(0, 3, 1, 2\)"),
-        ({"pixel_values": PIXELS[0]}, r"shape \(3, 32, 32\); expected \(batch, 3, height, width\)"),
-        ({"pixel_values": PIXELS.astype(np.uint8)}, "dtype uint8; expected floats"),
         ({"pixel_values": PIXELS[:, :, :31]}, "image height 31 is not a multiple of patch size 8; resize to 24 or 32"),
         ({"bool_masked_pos": MASK[:, :15]}, r"bool_masked_pos has shape \(2, 15\); expected one value per patch"),
-        ({"bool_masked_pos": MASK[:1]}, r"bool_masked_pos has shape \(1, 16\)"),
     ],
 )
 def test_bad_input(mim, change, message):
+    """Of a call, and of one that is traced."""
     arguments = {"pixel_values": PIXELS, "bool_masked_pos": MASK} | change
     for call in (mim, jax.jit(mim)):
         with pytest.raises(ConfigError, match=message):
             call(**arguments)
-
-
-def test_a_mask_without_a_mask_token(classifier):
-    with pytest.raises(ConfigError, match="set use_mask_token=True"):
-        classifier(PIXELS, MASK)
 
 
 def test_training_wants_random_numbers_where_something_is_drawn(mim, classifier):
@@ -223,12 +194,6 @@ def test_one_trace_for_equal_shapes(monkeypatch):
     assert len(traces) == 1, "new values and parameters, equal shapes"
     model(PIXELS[:, :, :24])
     assert traces == [(4, 4), (3, 4)]
-
-
-def test_copies_and_pickles(mim):
-    first = mim(PIXELS, MASK).logits
-    for other in (copy.deepcopy(mim), pickle.loads(pickle.dumps(mim))):  # noqa: S301  # our own
-        np.testing.assert_array_equal(other(PIXELS, MASK).logits, first)
 
 
 def test_the_size_of_a_model():

@@ -171,7 +171,7 @@ def test_half_precision_parameters(model, dtype):
     assert (ours.float() - exact).norm() / exact.norm() < 0.1
 
 
-def test_an_epsilon_that_vanishes_in_half_precision_is_told():
+def test_an_epsilon_that_vanishes_in_half_precision_is_a_warning():
     model = BeitModel(BeitConfig(**TINY_MODEL))
     with pytest.warns(UserWarning, match="layer_norm_eps 1e-12 is 0 in torch.float16; the original code uses 1e-6"):
         model.half()

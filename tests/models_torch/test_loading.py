@@ -214,7 +214,7 @@ def test_a_checkpoint_of_something_else(tmp_path):
         BeitModel.from_pretrained(tmp_path)
 
 
-def test_heads_that_an_original_checkpoint_does_not_tell():
+def test_heads_that_an_original_checkpoint_does_not_name():
     file = GOLDEN / "unilm/finetune_released/checkpoint.pth"
     with pytest.raises(CheckpointError, match=r"shows no number of attention heads; .*pass num_attention_heads"):
         BeitForImageClassification.from_pretrained(file)
@@ -230,6 +230,7 @@ def test_every_spelling_leads_to_the_checkpoint(checkpoint):
     assert checkpoint.url.startswith("https://")
 
 
+@pytest.mark.e2e
 def test_published_names_in_three_spellings(tmp_path):
     """Each from where it is published; the segmentation that Microsoft published reads the original layers."""
 

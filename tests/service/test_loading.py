@@ -15,7 +15,7 @@ from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from tests.conftest import TINY_MODEL
 
 
-def test_names_are_told_or_the_last_part(tmp_path):
+def test_names_are_given_or_the_last_part(tmp_path):
     (tmp_path / "a=b").mkdir()
     named = named_models(
         [str(tmp_path / "a=b"), "pets=runs/classes/model", "microsoft/beit-base-patch16-224", "./x/y/"]

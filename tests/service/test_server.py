@@ -125,7 +125,7 @@ def test_the_command_serves_a_model_and_ends_with_status_0(tmp_path):
         assert errors == f"loading pets from {models[0]}, flying from {tmp_path / 'birds'}\n"
 
 
-def test_the_address_is_told_once_it_answers(tmp_path):
+def test_the_address_is_printed_once_it_answers(tmp_path):
     BeitForImageClassification(preset("tiny", **TINY_MODEL)).save_pretrained(tmp_path)
     Preprocessing((32, 32), (32, 32)).save_pretrained(tmp_path)
     service = Running("beit", "serve", str(tmp_path), "--port", "0", "--device", "cpu")
@@ -138,7 +138,7 @@ def test_the_address_is_told_once_it_answers(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", ["model", "port", "name", "nothing"])
-def test_what_cannot_be_served_is_told_in_one_line(tmp_path, wrong):
+def test_what_cannot_be_served_is_an_error_of_one_line(tmp_path, wrong):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = {
             "model": [str(tmp_path / "absent"), "--port", "0"],
@@ -275,7 +275,7 @@ def test_uploads_that_are_too_large_are_cut_off_while_they_arrive():
             answer = httpx.post(f"{service.address}/v1/classify", content=content, headers=headers)
             assert answer.status_code == 413
             assert answer.json()["error"]["message"].startswith("the request has more than 100000 bytes")
-        with service.connect() as endless:  # never ends, and is told so all the same
+        with service.connect() as endless:  # never ends, and is answered all the same
             begin = form(b"")[:-9]
             endless.sendall(head() + b"%x\r\n%s\r\n" % (len(begin), begin))
             with contextlib.suppress(ConnectionError):

@@ -185,7 +185,7 @@ class Painter(FakePredictor):
         self.model.reconstructor = lambda picture, mask: (picture.resize((32, 32)), black, black)
 
 
-def test_reconstruct_hides_the_patches_it_is_told():
+def test_reconstruct_hides_the_patches_it_is_asked_to():
     app = create_app({"mine": Painter()})
     found = ask(app, "reconstruct", mask="[[0, 1], [3, 2]]").json()
     assert (found["rows"], found["cols"], found["mask"]) == (4, 4, [[0, 1], [3, 2]])
@@ -324,7 +324,7 @@ def test_what_takes_too_long_is_given_up_and_what_waits_is_dropped():
     assert app.state.service.admission.computing == 0
 
 
-def test_a_failing_model_tells_nothing_of_itself(caplog):
+def test_a_failing_model_reveals_nothing_of_itself(caplog):
     app, predictor = fake_app()
     predictor.runner.seconds = "fail"
     answer = ask(app, "classify")

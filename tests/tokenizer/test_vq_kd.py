@@ -447,6 +447,7 @@ def test_every_parameter_gets_a_gradient():
     assert model.encoder.embeddings.patch_embeddings.projection.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.e2e
 def test_a_saved_training_goes_on_bit_for_bit(tmp_path):
     model, optimiser = new_run(0.2)
     trained(model, optimiser, range(12))

@@ -125,6 +125,7 @@ def leaves(tree):
     return [tree]
 
 
+@pytest.mark.e2e
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")  # by pickletools, about damaged text
 @pytest.mark.parametrize("kind", ["zip", "legacy", "pickle", "safetensors", "msgpack"])
 def test_damage_gives_a_clear_error_or_a_result(tmp_path_factory, kind):
@@ -133,7 +134,7 @@ def test_damage_gives_a_clear_error_or_a_result(tmp_path_factory, kind):
     path = folder / f"damaged.{kind}"
     spots = st.tuples(st.integers(0, len(valid) - 1), st.integers(0, 255))
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(changes=st.lists(spots, max_size=4), length=st.integers(0, len(valid)) | st.just(len(valid)))
     @example(changes=[], length=len(valid))
     def damage(changes, length):

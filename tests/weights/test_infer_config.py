@@ -121,6 +121,6 @@ LAYER_TABLE = f"beit.encoder.layer.0.attention.attention.{TABLE}"
         (shapes(embeddings__position_embeddings=(1, 1 + 14 * 15, 768)), "x shows no square patch grid"),
     ],
 )
-def test_what_the_tensors_do_not_tell(found, message):
+def test_what_the_tensors_do_not_show(found, message):
     with pytest.raises(CheckpointError, match=message):
         inferred_options("x", found, {})

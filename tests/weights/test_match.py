@@ -173,6 +173,6 @@ def test_the_loading_info_of_the_published_api():
 
 
 @pytest.mark.parametrize("kind", ["new", "unexpected", "adapted"])
-def test_whatever_differs_is_told(kind):
+def test_whatever_differs_is_named(kind):
     assert not LoadReport(**{kind: ["x"]}).silent
     assert LoadReport(resized=["x"]).silent  # said by `adapted`, in words

@@ -46,7 +46,7 @@ LEAVES = st.sampled_from(NUMPY_NAMES).flatmap(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     tree=st.dictionaries(
         NAMES, st.recursive(LEAVES, lambda inner: st.dictionaries(NAMES, inner, max_size=4), max_leaves=4), max_size=8

@@ -93,6 +93,7 @@ def test_sources(tmp_path):
         locate_vqkd("vqkd_encoder_base_decoder_1x768x12_clip", hub)
 
 
+@pytest.mark.e2e
 def test_reading_needs_no_torch(tmp_path):
     torch.save({"model": published_state()}, tmp_path / "x.pth")
     code = "import sys; from beit.weights import open_vqkd; open_vqkd(sys.argv[1])['quantiser.codebook'].read(); "

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
@@ -220,4 +221,12 @@ def parse_job(
     Raises:
         ConfigError: If a setting is unknown, missing, of the wrong type or out of range, or the recipe cannot be read.
     """
-    return SettingsParser(job, command, description, words, flags).job(arguments)
+    return _parser_of(job, command, description, tuple(words), flags).job(arguments)
+
+
+@cache
+def _parser_of(
+    job: type[Job], command: str, description: str, words: tuple[str, ...], flags: str
+) -> SettingsParser[Job]:
+    """Return the parser of a command: reading the docstrings of all settings takes longer than parsing, so once."""
+    return SettingsParser(job, command, description, words, flags)

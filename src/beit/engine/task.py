@@ -18,8 +18,7 @@ from beit.data import BrokenPicture, Collate, ImageSource, ViewDataset
 from beit.engine.optimiser import parameter_groups
 from beit.engine.schedule import Schedule
 from beit.errors import ConfigError
-from beit.evaluation.features.layers import Layers
-from beit.evaluation.features.pictures import Shown
+from beit.evaluation.features.layers import Layers, Shown
 from beit.reports.charts import Level
 from beit.reports.gallery import Scene
 from beit.reports.report import Section

@@ -1,4 +1,7 @@
-"""PyTorch as the backend of the loop: module, optimiser and moving average, whole or sharded over the processes."""
+"""PyTorch as the backend of the loop: module, optimiser and moving average, whole or sharded over the processes.
+
+The kernels that a run was begun with are kept in its checkpoints: others differ in the last bits of their results.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
-from beit.engine.kernel_choices import kernel_choices, restore_choices, save_choices
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
 from beit.engine.optimiser import (
@@ -28,8 +31,12 @@ from beit.engine.optimiser import (
 from beit.engine.run_folder import RunFolder
 from beit.engine.sharding import divided, full_tensor, gathered, shared_stream
 from beit.engine.task import Task
-from beit.errors import ConfigError
+from beit.errors import CheckpointError, ConfigError
+from beit.files import read_json, write_json
+from beit.models_torch.kernels import FASTEST
 from beit.models_torch.loading import write_safetensors
+
+KERNELS_NAME = "kernels.json"
 
 
 class TorchBackend:
@@ -181,3 +188,28 @@ def _recompute(model: nn.Module) -> None:
     if enable is None:
         raise ConfigError("train.recompute is true, but a tokenizer has no layers to compute again; leave it out")
     enable()
+
+
+def kernel_choices() -> list[dict[str, str]]:
+    """Return the choices of every process so far; all have to call."""
+    return gather_object([FASTEST.choices()])
+
+
+def save_choices(folder: Path, choices: list[dict[str, str]]) -> None:
+    """Write the choices of all processes into a checkpoint."""
+    write_json(folder / KERNELS_NAME, {"processes": choices}, indent=1)
+
+
+def restore_choices(folder: Path, process: int) -> None:
+    """Obey what this process, or the first one if there were fewer, had chosen at a checkpoint.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged.
+    """
+    path, remedy = folder / KERNELS_NAME, f"remove the folder {folder}"
+    found = read_json(path, "the kernels of a run", remedy, CheckpointError).get("processes")
+    try:
+        before: list[dict[str, str]] = [dict(choices) for choices in found]  # pyright: ignore
+        FASTEST.obey(before[process if process < len(before) else 0])
+    except (TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); {remedy}") from None

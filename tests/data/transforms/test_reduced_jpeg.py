@@ -121,7 +121,7 @@ def test_evaluation_sees_the_whole_picture():
     assert all(np.array_equal(ours[name], whole[name]) for name in whole)
 
 
-def test_what_is_wrong_is_told_when_it_is_met():
+def test_an_error_is_raised_when_it_is_met():
     content = encoded(smooth())
     with pytest.raises(DataError, match="x is 437 x 501 pixels; expected at least 500"):
         open_image(content, "x", min_side=500)

@@ -70,7 +70,7 @@ def test_order_needs_as_many_classes():
         class_indices(source(WORDNET[:4]), UNNAMED, "order")
 
 
-def test_a_label_out_of_range_is_told_with_its_picture():
+def test_a_label_out_of_range_is_named_with_its_picture():
     with pytest.raises(DataError, match=r"picture 1 has the label -1, one of 2 among 3 .* expected 0 to 1"):
         class_indices(source(["cat", "dog"], [0, -1, 2]), ["cat", "dog"])
 

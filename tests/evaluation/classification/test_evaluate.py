@@ -214,7 +214,7 @@ def test_a_pretrained_model_has_no_classes(pictures, tmp_path):
         evaluate(job(tmp_path / "mim", pictures))
 
 
-def test_scores_that_are_not_finite_are_told(pictures):
+def test_scores_that_are_not_finite_are_an_error(pictures):
     model = classifier()
     torch.nn.init.constant_(model.classifier.bias, float("nan"))
     with pytest.raises(CheckpointError, match=r"not finite in the batch of .*cat/0.png"):

@@ -87,7 +87,7 @@ def test_numbers_are_those_of_scikit_learn():
     assert [each.average_precision for each in ours.per_label] == sorted(e.average_precision for e in ours.per_label)
 
 
-def test_large_scores_are_told_apart():
+def test_large_scores_are_distinguished():
     """In single precision, the probabilities of 20 and 30 are both 1."""
     assert evaluation([[30], [20]], [[1], [0]]).numbers()["mean_average_precision"] == 1
     assert evaluation([[20], [30]], [[1], [0]]).numbers()["mean_average_precision"] == 0.5

@@ -134,7 +134,7 @@ def test_a_preprocessor_wins_over_timm(timm_with, with_preprocessor):
         ({"interpolation": "random"}, "interpolation is 'random'; expected bicubic"),
     ],
 )
-def test_what_timm_says_and_is_not_understood_is_told(timm_with, changes, message):
+def test_what_timm_says_and_is_not_understood_is_named(timm_with, changes, message):
     folder = timm_with(**changes)
     with pytest.raises(ConfigError, match=f"{message}.*set crop_share"):
         evaluation_view(str(folder), (32, 32))
@@ -142,14 +142,14 @@ def test_what_timm_says_and_is_not_understood_is_told(timm_with, changes, messag
 
 
 def test_the_statistics_of_a_published_file_without_any_config(tmp_path):
-    """BEiT v2 was trained with ImageNet's mean and deviation, which its files do not tell."""
+    """BEiT v2 was trained with ImageNet's mean and deviation, which its files do not hold."""
     path = tmp_path / "beitv2_base_patch16_224_pt1k_ft21kto1k.pth"
     shutil.copy(ORIGINAL, path)
     view, origin = evaluation_view(str(path), (224, 224))
     assert (view.mean, view.std, origin) == (*IMAGENET, "the published evaluation")
 
 
-def test_a_preprocessor_that_is_not_understood_is_told(with_preprocessor):
+def test_a_preprocessor_that_is_not_understood_is_named(with_preprocessor):
     folder, _ = with_preprocessor
     (folder / "preprocessor_config.json").write_text("[]")
     with pytest.raises(ConfigError, match="expected the options of a BeitImageProcessor"):

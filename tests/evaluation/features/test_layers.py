@@ -1,4 +1,4 @@
-"""Features of every layer: means and variances over patches, and raw pixels."""
+"""Fixed sets of pictures, and their features of every layer: means and variances over patches, and raw pixels."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,58 @@ import torch
 
 from beit.data import Subset, Views, open_source
 from beit.errors import DataError
-from beit.evaluation.features.layers import features_of, pixel_features
-from beit.evaluation.features.pictures import PictureSet
+from beit.evaluation.features.layers import PictureSet, features_of, pixel_features
 from beit.evaluation.features.rank import position_spread, spread_of_moments
 from beit.image import Preprocessing
 
+VIEW = Views(Preprocessing.cropping((8, 8), 1.0))
+
+
+def part(source, *indices):
+    return Subset(source, np.array(indices, dtype=np.int64))
+
+
+def opened(source):
+    """A source, and the numbers of the pictures that were opened of it."""
+    seen, real = [], source.open
+    source.open = lambda index: seen.append(index) or real(index)
+    return source, seen
+
+
+def test_a_small_set_is_read_once():
+    source, seen = opened(open_source("digits:train"))
+    pictures = PictureSet(part(source, 3, 5, 8), VIEW, 0, 2, workers=0)
+    first, second = ([batch.tensors["pixel_values"] for batch in pictures.batches()] for _ in range(2))
+    assert [len(batch) for batch in first] == [2, 1]
+    assert all((one == other).all() for one, other in zip(first, second, strict=True))
+    assert seen == [3, 5, 8]
+
+
+def test_a_large_set_is_read_again(monkeypatch):
+    monkeypatch.setattr("beit.evaluation.features.layers._MOST_KEPT", 1000)
+    source, seen = opened(open_source("digits:train"))
+    pictures = PictureSet(part(source, 3, 5, 8), VIEW, 0, 2, workers=0)
+    assert [len(list(pictures.batches())) for _ in range(2)] == [2, 2]
+    assert seen == [3, 5, 8, 3, 5, 8]
+
+
+def test_broken_pictures_are_left_out(pictures):
+    (pictures / "cat" / "2.png").write_bytes(b"no picture")
+    usable = PictureSet(open_source(str(pictures)), VIEW, 0, 4, workers=0)
+    assert [batch.indices for batch in usable.batches()] == [[0, 1, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert [broken.name for broken in usable.broken] == [str(pictures / "cat" / "2.png")]
+    assert sum(len(batch.indices) for batch in usable.batches()) == 11
+    assert len(usable.broken) == 1
+
 
 def digits(count, side=8):
-    source = Subset(open_source("digits:train"), np.arange(count))
-    return PictureSet(source, Views(Preprocessing.cropping((side, side), 1.0)), 0, 4, workers=0)
+    return PictureSet(
+        part(open_source("digits:train"), *range(count)),
+        Views(Preprocessing.cropping((side, side), 1.0)),
+        0,
+        4,
+        workers=0,
+    )
 
 
 def patches(tensors):

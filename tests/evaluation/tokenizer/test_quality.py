@@ -13,7 +13,7 @@ from tests.e2e.small import PRETRAIN
     ("perplexity", "vocab_size", "little"),
     [(1.0, 512, True), (15.0, 512, True), (16.0, 512, False), (1.9, 16, True), (2.1, 16, False), (245, 8192, True)],
 )
-def test_tokens_that_hardly_differ_are_told(perplexity, vocab_size, little):
+def test_tokens_that_hardly_differ_are_reported(perplexity, vocab_size, little):
     warning = says_little({"perplexity": perplexity, "vocab_size": vocab_size})
     assert (warning is not None) == little
     if warning:

@@ -139,7 +139,7 @@ def test_other_labels_do_not_continue_a_run(pictures, tmp_path, capsys):
 
 
 def test_labels_out_of_range_are_named(pictures):
-    """Test splits of public data sets often have -1 for what is not told."""
+    """Test splits of public data sets often have -1 for labels that are not published."""
     source = open_source(str(pictures))
     job = FinetuneJob(data=DataSettings(path=str(pictures)))
     assert check_labels(Sources(source, source), job) == (["cat", "dog"], "single_label_classification")

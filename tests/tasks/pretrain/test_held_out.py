@@ -14,6 +14,6 @@ from beit.tasks.pretrain.held_out import verdict
         (0.2, 0.1, None),
     ],
 )
-def test_a_pretraining_that_learnt_next_to_nothing_is_told(accuracy, most_frequent, words):
+def test_a_pretraining_that_learnt_next_to_nothing_is_reported(accuracy, most_frequent, words):
     warning = verdict({"accuracy": accuracy, "frequency_accuracy": most_frequent})
     assert warning is None if words is None else words in warning

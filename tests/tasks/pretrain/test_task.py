@@ -27,7 +27,7 @@ MASK = MaskSettings(count=6, min_block=2)
 
 
 class Bright:
-    """Tells bright patches from dark ones."""
+    """Distinguishes bright patches from dark ones."""
 
     vocab_size, stride, image_size, decodes_pixels = 2, 4, 16, False
 
@@ -85,7 +85,7 @@ def test_its_side_is_checked_as_that_of_others():
         PretrainTask(job, Bright())
 
 
-def test_a_continued_run_can_tell_tokenizers_apart():
+def test_a_continued_run_distinguishes_tokenizers():
     torch.manual_seed(0)
     one, other = Learnt(2, 2), Learnt(2, 2)
     assert tokenizer_fingerprint(Bright()) == tokenizer_fingerprint(Bright()) != tokenizer_fingerprint(Dark())

@@ -60,7 +60,7 @@ def test_the_same_classes_go_on():
 
 
 @pytest.mark.parametrize(("layers", "indices"), [(None, [1, 2, 3, 5]), ((1, 2, 3, 6), [0, 1, 2, 5])])
-def test_a_file_that_does_not_tell_its_layers_has_the_published_ones_or_those_that_are_asked_for(layers, indices):
+def test_a_file_that_does_not_name_its_layers_has_the_published_ones_or_those_that_are_asked_for(layers, indices):
     model = starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=place("unilm/segment"), layers=layers), CLASSES)
     assert model.config.out_indices_meaning == "original"
     assert model.config.out_indices == indices

@@ -21,8 +21,7 @@ from beit.errors import ConfigError, DataError
 from beit.evaluation.classification.view import ExactView
 from beit.evaluation.features.checks import Labels
 from beit.evaluation.features.frozen import Frozen, frozen_models, open_models
-from beit.evaluation.features.layers import Pass, features_of
-from beit.evaluation.features.pictures import PictureSet
+from beit.evaluation.features.layers import Pass, PictureSet, features_of
 from beit.evaluation.features.probes import ModelScores, plan_for, score_model
 from beit.models_torch.device import pick_device, pick_precision
 from beit.settings.benchmark import RANDOM, BenchmarkJob

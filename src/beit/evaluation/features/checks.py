@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beit.data import ImageSource
 from beit.errors import DataError
 
 Features = NDArray[np.floating[Any]]  # (P, D)
@@ -65,3 +66,22 @@ def check_same_width(one_PD: Features, other_QD: Features) -> None:
         raise DataError(
             f"there are {one_PD.shape[1]} and {other_QD.shape[1]} features per picture; expected those of one layer"
         )
+
+
+def missing_labels(bank: ImageSource, queries: ImageSource, k: int) -> str | None:
+    """Return the reason why features cannot be measured with the labels of two sets of pictures; None if they can.
+
+    Args:
+        bank: Training pictures.
+        queries: Held-out pictures.
+        k: Neighbours that vote.
+    """
+    if any(source.labels is None or source.label_kind != "class" for source in (bank, queries)):
+        return "the pictures have no label of one class each"
+    if bank.classes != queries.classes:
+        return "training and held-out pictures have different classes"
+    if len(np.unique(np.asarray(bank.labels))) < 2:
+        return "the training pictures are of one class"
+    if len(bank) < k:
+        return f"{len(bank)} training pictures are fewer than the {k} neighbours of monitor.k"
+    return None

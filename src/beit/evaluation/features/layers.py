@@ -1,12 +1,13 @@
-"""Features of every layer of a model over a set of pictures: the mean of the patches of each picture.
+"""Features of every layer of a model over a fixed set of pictures: the mean of the patches of each picture.
 
 Legend: B batch, N patches, D features, P pictures; C channels, H x W pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,61 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from beit.data import require_usable
-from beit.evaluation.features.pictures import PictureSet
+from beit.data import (
+    Batch,
+    BrokenPicture,
+    Collate,
+    ImageSource,
+    ViewDataset,
+    evaluation_batches,
+    require_usable,
+)
 
+Shown = Callable[[Any, np.random.Generator], Mapping[str, Any]]  # a picture, as it is opened, to its views
 # tensors of a batch to the patch features (B, N, D) of every layer, from the first
 Layers = Callable[[Mapping[str, Tensor]], Sequence[Tensor]]
+_MOST_KEPT = 2**27  # bytes of a set that are kept in memory; a larger one is read again every time
 _PIXEL_SIDE = 16  # the pixels of a picture are averaged to at most so many on each side
+
+
+class PictureSet:
+    """Some pictures in the same views every time, as batches; a small set is read once and kept.
+
+    Attributes:
+        broken: Pictures that were left out in the newest pass that read them.
+
+    Args:
+        source: The pictures; also an attribute.
+        shown: Their views.
+        seed: Of the views, if they are random.
+        batch_size: Pictures per batch.
+        workers: Processes that load them.
+    """
+
+    def __init__(self, source: ImageSource, shown: Shown, seed: int, batch_size: int, workers: int) -> None:
+        self.source = source
+        self._dataset = ViewDataset(source, shown, seed, replace_broken=False)
+        self._batch_size, self._workers = batch_size, workers
+        self._kept: list[Batch] | None = None
+        self.broken: list[BrokenPicture] = []
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the usable pictures in order; broken ones are left out."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[Batch] = []
+        size = 0
+        self.broken = []
+        for batch in evaluation_batches(self._dataset, Collate(0), self._batch_size, self._workers):
+            self.broken += batch.broken
+            if not batch.indices:
+                continue
+            size += sum(tensor.nbytes for tensor in batch.tensors.values())
+            kept = [*kept, batch] if size <= _MOST_KEPT else []
+            yield batch
+        if size <= _MOST_KEPT:
+            self._kept = kept
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from beit.data import ImageSource
-from beit.evaluation.features.checks import Labels
-from beit.evaluation.features.layers import Layers, Pass, features_of
+from beit.evaluation.features.checks import Labels, missing_labels
+from beit.evaluation.features.layers import Layers, Pass, PictureSet, Shown, features_of
 from beit.evaluation.features.neighbours import knn_accuracy, view_retrieval
-from beit.evaluation.features.pictures import PictureSet, Shown, missing_labels
 from beit.evaluation.features.rank import rank_me, spread_of_moments
 from beit.evaluation.features.ridge import fit_ridge
 

@@ -29,8 +29,7 @@ from beit.data import (
 from beit.evaluation.tokenizer.drawings import Painter, mean_patches
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.settings.inputs import Sources, first_pictures
-from beit.tasks.pretrain.loss import PretrainLoss, visual_tokens
-from beit.tasks.pretrain.targets import token_counts
+from beit.tasks.pretrain.loss import PretrainLoss, token_counts, visual_tokens
 from beit.tokenizer import TokenEncoder, completed_tokens, hide_patches
 
 _NEARLY_ALL = 0.9  # share of the masked patches that have one and the same token

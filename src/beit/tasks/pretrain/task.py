@@ -27,7 +27,7 @@ from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
 from beit.tasks.pretrain.cost import activation_bytes, training_flops
 from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
-from beit.tasks.pretrain.loss import PretrainLoss
+from beit.tasks.pretrain.loss import PretrainLoss, objection_to, token_counts
 from beit.tasks.pretrain.start import (
     check_aggregation,
     check_decoder,
@@ -42,7 +42,6 @@ from beit.tasks.pretrain.start import (
     stored_tokens,
     tokenizer_job,
 )
-from beit.tasks.pretrain.targets import objection_to, token_counts
 from beit.tasks.tokenizer.dvae import DiscreteVAETask
 from beit.tokenizer import (
     DiscreteVAE,

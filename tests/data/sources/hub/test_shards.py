@@ -9,6 +9,8 @@ from beit.errors import DataError
 from tests.fake_hub import FakeHub
 from tests.shards import write_parquet, write_shards
 
+pytestmark = pytest.mark.e2e
+
 PRELUDE = """
 import json, sys, time
 from beit.data import *

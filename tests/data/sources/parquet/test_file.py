@@ -48,7 +48,7 @@ def test_parquet_labels(tmp_path, pictures, labels, classes):
         assert [source.classes[label] for label in source.labels] == [str(label) for label in labels]
 
 
-def test_a_parquet_file_of_other_things(tmp_path):
+def test_a_parquet_file_without_image_bytes(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 

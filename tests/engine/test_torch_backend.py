@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from beit.data import training_batches
-from beit.engine import kernel_choices
-from beit.engine.kernel_choices import FILE_NAME, restore_choices, save_choices
+from beit.engine import torch_backend
 from beit.engine.loop import batch_order, make_backend
 from beit.engine.run import build, start
 from beit.engine.run_folder import RunFolder
+from beit.engine.torch_backend import KERNELS_NAME, restore_choices, save_choices
 from beit.errors import CheckpointError
 from beit.models_torch.kernels import fastest, products
 from beit.settings.finetune import FinetuneJob
@@ -27,7 +27,7 @@ def machine(monkeypatch):
     def become(library):
         ways = fastest.FastestWays(library)
         monkeypatch.setattr(products, "FASTEST", ways)
-        monkeypatch.setattr(kernel_choices, "FASTEST", ways)
+        monkeypatch.setattr(torch_backend, "FASTEST", ways)
         return ways
 
     return become
@@ -85,11 +85,11 @@ def test_every_process_has_its_own(machine, tmp_path):
 @pytest.mark.parametrize("stored", ["{", "{}", '{"processes": []}', '{"processes": [3]}'])
 def test_a_damaged_file(machine, tmp_path, stored):
     machine("auto")
-    (tmp_path / FILE_NAME).write_text(stored)
+    (tmp_path / KERNELS_NAME).write_text(stored)
     with pytest.raises(CheckpointError, match="remove the folder"):
         restore_choices(tmp_path, 0)
 
 
 def test_what_is_stored(tmp_path):
     save_choices(tmp_path, [{"linear": "torch"}])
-    assert json.loads((tmp_path / FILE_NAME).read_text()) == {"processes": [{"linear": "torch"}]}
+    assert json.loads((tmp_path / KERNELS_NAME).read_text()) == {"processes": [{"linear": "torch"}]}
