@@ -97,6 +97,7 @@ def _add_route(router: APIRouter, task: PredictorTask[Any, Any]) -> None:
         summary=task.name.capitalize(),
         description=task.about,
         response_model=answer_model(task),
+        response_model_exclude_unset=True,  # what an answer leaves out is not there
         responses=_ERRORS,
         openapi_extra=documented(form_type, example),
     )

@@ -48,6 +48,10 @@ class Collection(ABC):
     def name(self, index: int) -> str:
         """Return the name of a picture in messages and rows."""
 
+    def path(self, index: int) -> Path | None:
+        """Return the file of a picture; None of one that has none of its own."""
+        return None
+
     @abstractmethod
     def stem(self, index: int) -> str:
         """Return the name of the files that are made of it."""
@@ -105,6 +109,10 @@ class Files(Collection):
     def name(self, index: int) -> str:
         """Return the path."""
         return str(self._files[index].path)
+
+    def path(self, index: int) -> Path:
+        """Return the file."""
+        return self._files[index].path
 
     def stem(self, index: int) -> str:
         """Return the path inside the folder that was named."""
