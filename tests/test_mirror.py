@@ -97,6 +97,8 @@ HELD_ELSEWHERE = [
         "inference/test_predictor.py",
         "a task is what a predictor answers",
     ),
+    ("inference/tasks", "folder", "inference/tasks/test_neighbours.py", "neighbours are searched in one"),
+    ("inference/tasks", "nearest", "inference/tasks/test_neighbours.py", "the search of neighbours"),
     ("inference/tasks", "layers", "inference/tasks/test_embed.py", "embeddings are of every layer and pooling"),
     ("inference/runners", "best_layer", "inference/tasks/test_embed.py", "embeddings are of the best layer too"),
     ("inference/tasks", "drawing task", "e2e/test_new_predictor_task.py", "a task of the test's own goes through them"),

@@ -23,7 +23,9 @@ from beit.inference.runners.runner import Floats, Runner
 from beit.inference.tasks.attend import AttendOptions, Attention
 from beit.inference.tasks.classify import Classification, ClassifyOptions
 from beit.inference.tasks.embed import Embedding
+from beit.inference.tasks.features import PatchFeatures, PatchOptions
 from beit.inference.tasks.layers import FeatureOptions, Pooling
+from beit.inference.tasks.neighbours import NeighbourOptions, Neighbours
 from beit.inference.tasks.options import Layers, TaskOptions
 from beit.inference.tasks.reconstruct import Reconstruction, ReconstructOptions, hidden_places
 from beit.inference.tasks.registry import TASKS, check_task, possible_tasks, task_named
@@ -121,7 +123,7 @@ class Predictor:
 
     @property
     def tasks(self) -> frozenset[str]:
-        """The tasks that the model can do: some of "classify", "segment", "embed", "attend" and "reconstruct"."""
+        """The tasks that the model can do: some of those of the registry, such as "classify"."""
         return frozenset(possible_tasks(self.model))
 
     @property
@@ -198,6 +200,38 @@ class Predictor:
         """
         return self._results("embed", pictures, FeatureOptions(_layers(layer), size, pooling), batch_size)
 
+    def neighbours(
+        self,
+        pictures: Picture,
+        among: str | Path,
+        k: int = 5,
+        batch_size: int = 32,
+        *,
+        layer: int | str | None = None,
+        pooling: Pooling = "auto",
+        size: tuple[int, int] | None = None,
+    ) -> list[Neighbours]:
+        """Return the pictures of a folder whose embeddings are most similar to that of each picture.
+
+        The search is exact, by cosine similarity. A file of the folder is not its own neighbour. The embeddings of the
+        folder are computed once for each choice of the options, and kept in memory.
+
+        Args:
+            pictures: As for `classify`.
+            among: The folder; its broken pictures are named in the log and left out.
+            k: Neighbours of each picture, all if there are fewer.
+            batch_size: Pictures computed together.
+            layer: As for `embed`, one.
+            pooling: As for `embed`, but for None.
+            size: As for `embed`.
+
+        Raises:
+            DataError: If a picture is missing or broken, or the folder has none that can be read.
+            ConfigError: If the model gives no embeddings, or an argument does not fit.
+        """
+        options = NeighbourOptions(layer, size, pooling, str(among), k)
+        return self._results("neighbours", pictures, options, batch_size)
+
     def reconstruct(
         self, pictures: Picture, mask: NDArray[np.bool_] | None = None, share: float = 0.4, seed: int = 0
     ) -> list[Reconstruction]:
@@ -229,6 +263,33 @@ class Predictor:
             ConfigError: If the model gives no attention, or it has no such layer or patch.
         """
         return self._results("attend", pictures, AttendOptions(layer, patch))
+
+    def features(
+        self,
+        pictures: Picture,
+        *,
+        layer: int | str | None = None,
+        patch: tuple[int, int] | None = None,
+        foreground: bool = False,
+        among: str | Path | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> list[PatchFeatures]:
+        """Return the patches of every picture in the colours of their principal components, to look at.
+
+        Args:
+            pictures: As for `classify`.
+            layer: As for `embed`, one; default: the best where a pre-training measured one, else the last.
+            patch: The (row, col) of a patch to which all others are compared by cosine similarity; None: none.
+            foreground: Colour the foreground alone, by a second PCA of its patches.
+            among: Folder of pictures whose patches share one PCA; None: each picture has its own.
+            size: As for `embed`.
+
+        Raises:
+            DataError: If a picture is missing or broken, or the folder has none that can be read.
+            ConfigError: If the model gives no features, or an argument does not fit.
+        """
+        options = PatchOptions(layer, size, patch, foreground, None if among is None else str(among))
+        return self._results("features", pictures, options)
 
     def prepare(self, picture: Picture) -> Floats:
         """Return the pixels that the model is shown of one picture, (3, H, W), normalised.

@@ -12,7 +12,7 @@ from beit.inference.tasks.registry import TASKS, exported_outputs, task_named, t
 
 def test_tasks_stand_under_their_names():
     assert list(TASKS) == [task.name for task in TASKS.values()]
-    assert list(TASKS) == ["classify", "segment", "embed", "attend", "reconstruct"]
+    assert list(TASKS) == ["classify", "segment", "embed", "neighbours", "attend", "features", "reconstruct"]
     assert list(exported_outputs()) == ["classify", "segment", "embed"]
     with pytest.raises(ConfigError, match="task is 'paint'; expected one of classify, segment"):
         task_named("paint")

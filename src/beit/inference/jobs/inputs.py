@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 
@@ -187,12 +188,11 @@ def open_inputs(places: Sequence[str]) -> list[Collection]:
     return found
 
 
-def digest(collections: Sequence[Collection]) -> str:
-    """Return a hash of these pictures."""
+def digest(collections: Sequence[Collection], more: Iterable[str] = ()) -> str:
+    """Return a hash of these pictures, and of more lines that identify files."""
     hashed = hashlib.sha256()
-    for collection in collections:
-        for line in collection.contents():
-            hashed.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+    for line in chain(*(collection.contents() for collection in collections), more):
+        hashed.update(f"{line}\n".encode("utf-8", "surrogateescape"))
     return hashed.hexdigest()
 
 

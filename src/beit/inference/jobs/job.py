@@ -41,7 +41,9 @@ class Prediction:
         self.task = task_named(job.task)
         self.options = self.task.options.of(job.task, **job.options)
         if job.output is None and "pictures" in self.task.formats:
-            raise ConfigError(f"--output is missing; to {job.task}, name a folder for the pictures to make")
+            raise ConfigError(
+                f"--output is missing; to {self.task.action or job.task}, name a folder for the pictures to make"
+            )
         if job.output is None and job.engine == "ray":
             raise ConfigError("--output is missing; with --engine ray, name a file or folder")
 
@@ -165,7 +167,7 @@ def _arguments(work: Prediction) -> dict[str, Any]:
         "device": job.device,
         "precision": job.precision,
         "weights": _files(job.model),
-        "contents": digest(work.collections),
+        "contents": digest(work.collections, work.task.contents(work.options)),
     }
 
 

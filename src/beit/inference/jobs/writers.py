@@ -30,7 +30,7 @@ def chosen_format(task: AnyTask, options: TaskOptions, output: Path, wanted: str
     known = [name for name in get_args(Format) if name == ending]
     if wanted == "auto" and not known and (ending or "pictures" not in possible):
         raise ConfigError(
-            f"--output {output} ends in {output.suffix or 'nothing'}; to {task.name} expected "
+            f"--output {output} ends in {output.suffix or 'nothing'}; to {task.action or task.name} expected "
             f"{' or '.join('a folder' if name == 'pictures' else f'.{name}' for name in possible)}: rename it, or "
             "choose a --format"
         )
@@ -72,8 +72,8 @@ def write_rows(
         writer = csv.writer(file)
         writer.writerow(["picture", *columns])
         for line in rows:
-            row = json.loads(line)
-            writer.writerow([row["picture"], *task.cells(row, columns)])
+            for row in task.table(json.loads(line)):
+                writer.writerow([row["picture"], *task.cells(row, columns)])
 
 
 def _write_parquet(path: Path, rows: Iterator[str], task: AnyTask, options: TaskOptions) -> None:
@@ -82,7 +82,7 @@ def _write_parquet(path: Path, rows: Iterator[str], task: AnyTask, options: Task
     at_once = task.rows_at_once(options) or _ROWS_AT_ONCE
     with atomic_file(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         while lines := list(islice(rows, at_once)):
-            values = [_with_lists(json.loads(line)) for line in lines]
+            values = [_with_lists(row) for line in lines for row in task.table(json.loads(line))]
             writer.write_table(arrow.Table.from_pylist(values, schema=schema))
 
 

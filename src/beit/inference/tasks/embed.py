@@ -86,8 +86,8 @@ class Embed(PredictorTask[FeatureOptions, Embedding]):
     exported = ExportedOutput("embeddings", "one vector per picture, (pictures, hidden size)")
 
     def possible(self, model: LoadedModel) -> bool:
-        """Return whether a model gives its features: every torch model does."""
-        return model.runner.task == self.name or isinstance(model.runner, TorchRunner)
+        """Return whether a model gives its features."""
+        return gives_vectors(model)
 
     def prepare(
         self, model: LoadedModel, picture: Image.Image, options: FeatureOptions, path: Path | None = None
@@ -138,6 +138,11 @@ class Embed(PredictorTask[FeatureOptions, Embedding]):
             kind = arrow.list_(kind)
         layers = [] if options.own else [("layers", arrow.list_(arrow.int32()))]
         return [("embedding", kind), *layers]
+
+
+def gives_vectors(model: LoadedModel) -> bool:
+    """Return whether a model gives its features: every torch model does, and what was exported for it."""
+    return model.runner.task == Embed.name or isinstance(model.runner, TorchRunner)
 
 
 def embeddings(model: LoadedModel, prepared: Sequence[Any], options: Sequence[FeatureOptions]) -> list[Embedding]:
