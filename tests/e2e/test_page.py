@@ -134,16 +134,10 @@ def test_features_are_colours_and_from_a_patch_similarities(visit, address, mode
     expect(page.locator("#panel-features .scale")).to_be_hidden()
     page.select_option("#panel-features .layer", label="Layer 1")
     expect(said).to_contain_text("principal components of layer 1")
-    page.locator("#panel-features .foreground").check()
+    with page.expect_response("**/v1/features"):
+        page.locator("#panel-features .foreground").check()
     expect(page.locator("#progress")).to_be_empty()
     colours = models["pets"].features(magpie, layer=1, foreground=True)[0].colours
-    page.wait_for_function(
-        "black => { const canvas = document.querySelector('#panel-features .map');"
-        " const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);"
-        " let count = 0; for (let at = 0; at < data.length; at += 4) count += !(data[at] | data[at + 1] | data[at + 2]);"
-        " return count === black; }",
-        arg=int((colours == 0).all(-1).sum()),
-    )
     assert (pixels(page, shown)[..., :3] == colours).all()
     cell = cells(page, "features").nth(3 * COLS + 5)
     cell.click()
