@@ -181,7 +181,7 @@ def test_an_exported_model_has_its_own_embedding_alone(classifier):
     whole = loaded(classifier)
     exported = Predictor(Exported(whole.runner), whole.preprocessing)
     assert np.array_equal(exported.embed(noise())[0].vector, whole.embed(noise())[0].vector)
-    for options in ({"layer": 1}, {"pooling": None}):
+    for options in ({"layer": 1}, {"layer": "best"}, {"pooling": None}):
         with pytest.raises(ConfigError, match="the model is an exported file, which holds its own embedding"):
             exported.embed(noise(), **options)
 

@@ -90,12 +90,20 @@ class LoadedModel:
         Raises:
             ConfigError: If the model is an exported one, or the pooling means nothing in it.
         """
+        return self.with_layers().features(pixels_BCHW, layers, pooling)
+
+    def with_layers(self) -> TorchRunner:
+        """Return the runner of a model whose layers can be asked.
+
+        Raises:
+            ConfigError: If the model is an exported one.
+        """
         if not isinstance(self.runner, TorchRunner):
             raise ConfigError(
                 "the model is an exported file, which holds its own embedding and no layers; expected the default of "
-                "layer, pooling and size: leave them out, or load the model that was exported"
+                "layer and pooling: leave them out, or load the model that was exported"
             )
-        return self.runner.features(pixels_BCHW, layers, pooling)
+        return self.runner
 
     def best_layer(self) -> int:
         """Return the layer that the quality monitor of the pre-training found best, counted from 1.

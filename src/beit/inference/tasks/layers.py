@@ -60,6 +60,7 @@ class LayerOptions(TaskOptions):
         Raises:
             ConfigError: If the model has no such layer, or no best one was measured.
         """
+        model.with_layers()
         asked = self.layer if isinstance(self.layer, tuple) else ("last",)
         return tuple(_number(layer, model) for layer in asked)
 
