@@ -149,6 +149,9 @@ def test_the_best_layer_is_the_measured_one(measured, pretrained, classifier, tm
         ({"layer": []}, r"layer is \(\); expected a number from 1"),
         ({"pooling": "max"}, "pooling is 'max'; expected one of auto, mean, cls, attentive, none"),
         ({"pooling": "cls"}, "the head of this BeitForImageClassification reads the patches"),
+        ({"size": (0, 32)}, r"size is \(0, 32\); expected two whole numbers above 0"),
+        ({"size": (32,)}, "expected two whole numbers above 0"),
+        ({"size": 32}, "size is 32; expected two whole numbers"),
         ({"size": (30, 32)}, "image height 30 is not a multiple of patch size 8"),
     ],
 )

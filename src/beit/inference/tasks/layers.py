@@ -46,7 +46,7 @@ class LayerOptions(TaskOptions):
         """Bring the layers into one form, and check everything."""
         object.__setattr__(self, "layer", _asked(self.layer))
         if self.size is not None:
-            object.__setattr__(self, "size", tuple(self.size))
+            object.__setattr__(self, "size", _height_and_width(self.size))
         super().__post_init__()
 
     @property
@@ -123,20 +123,29 @@ class FeatureOptions(LayerOptions):
         return self.pooled == "none"
 
 
+def _height_and_width(size: Any) -> Place:
+    """Return two whole numbers above 0."""
+    whole: Any = Integral  # also numpy's
+    values = tuple(size) if isinstance(size, Sequence) else (size,)
+    if len(values) != 2 or not all(isinstance(value, whole) and value > 0 for value in values):
+        raise ConfigError(f"size is {size}; expected two whole numbers above 0, height and width, such as (224, 320)")
+    return int(values[0]), int(values[1])
+
+
 def _asked(layer: Any) -> tuple[int | str, ...] | None:
     """Return layers as a tuple of numbers and names; "3, best" and "[3, best]" are two."""
     if layer is None:
         return None
     if isinstance(layer, str):
         layer = [part.strip() for part in layer.strip("[] ").split(",")]
-    several = layer if isinstance(layer, Sequence) else (layer,)
+    several = tuple(layer) if isinstance(layer, Sequence) else (layer,)
     if not several:
         raise ConfigError(f"layer is {layer!r}; expected {_EXPECTED}")
     return tuple(_one(part) for part in several)
 
 
 def _one(part: Any) -> int | str:
-    if part in _NAMES:
+    if isinstance(part, str) and part in _NAMES:
         return part
     if isinstance(part, Integral):
         return int(part)
