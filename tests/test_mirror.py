@@ -77,6 +77,7 @@ HELD_ELSEWHERE = [
         "inference/test_predictor.py",
         "every layout and form of picture is opened there",
     ),
+    ("inference/jobs", "arrays", "inference/tasks/test_embed.py", "the files of embeddings"),
     (
         "inference/jobs",
         "chunk frames inputs job pipeline ray_engine state writers",
@@ -91,10 +92,14 @@ HELD_ELSEWHERE = [
     ),
     (
         "inference/tasks",
-        "attend classify embed reconstruct segment",
+        "attend classify reconstruct segment",
         "inference/test_predictor.py",
         "a task is what a predictor answers",
     ),
+    ("inference/tasks", "folder", "inference/tasks/test_neighbours.py", "neighbours are searched in one"),
+    ("inference/tasks", "nearest", "inference/tasks/test_neighbours.py", "the search of neighbours"),
+    ("inference/tasks", "layers", "inference/tasks/test_embed.py", "embeddings are of every layer and pooling"),
+    ("inference/runners", "best_layer", "inference/tasks/test_embed.py", "embeddings are of the best layer too"),
     ("inference/tasks", "drawing task", "e2e/test_new_predictor_task.py", "a task of the test's own goes through them"),
     ("inference/tasks", "options", "inference/tasks/test_registry.py", "the registry lists the options of every task"),
     (

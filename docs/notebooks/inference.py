@@ -18,9 +18,9 @@
 #
 # | model | tasks |
 # |---|---|
-# | classifier | `classify`, `embed`, `attend` |
-# | segmentation model | `segment`, `embed`, `attend` |
-# | pre-trained model with its tokenizer | `reconstruct`, `embed`, `attend` |
+# | classifier | `classify`, `embed`, `neighbours`, `attend`, `features` |
+# | segmentation model | `segment`, `embed`, `neighbours`, `attend`, `features` |
+# | pre-trained model with its tokenizer | `reconstruct`, `embed`, `neighbours`, `attend`, `features` |
 #
 #     pip install -c constraints.txt -e '.[train]'
 

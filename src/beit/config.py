@@ -28,6 +28,7 @@ from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 
 CONFIG_NAME = "config.json"
+FEATURES_NAME = "features.json"  # beside the model of a pre-training: how good the features of its layers are
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 OutIndicesMeaning = Literal["huggingface", "original"]
 # Two models on the hub that were trained in the original code, whose config means its blocks by `out_indices`.

@@ -62,6 +62,8 @@ def test_the_report_and_tensorboard_show_them(run):
     ]
     places = [page.index(f"<figcaption>{caption}") for caption in captions]
     assert places == sorted(places)
+    assert "Patch features of held-out pictures in colours" in page
+    assert page.count('alt="picture"') == 1 + 3, "the row of the gallery, and pictures whose features are in colours"
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
     assert [image.step for image in events.Images("reconstructions")] == STEPS
 
@@ -69,7 +71,9 @@ def test_the_report_and_tensorboard_show_them(run):
 def test_looking_changes_nothing(run, tokenizer, tmp_path):
     assert pretrain(tmp_path / "run", tokenizer, "--gallery.pictures=0") == 0
     assert not (tmp_path / "run/pictures").exists()
-    assert "Reconstructions" not in (tmp_path / "run/report.html").read_text()
+    page = (tmp_path / "run/report.html").read_text()
+    assert "Reconstructions" not in page
+    assert "Patch features of held-out pictures" not in page
     name = "model/model.safetensors"
     assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
 

@@ -1,4 +1,4 @@
-"""A sixth task of the predictor, written in this file alone: every place that lists tasks has it."""
+"""One more task of the predictor, written in this file alone: every place that lists tasks has it."""
 
 import csv
 import json
@@ -84,7 +84,7 @@ def half(tmp_path):
 
 def test_the_predictor_has_it(half):
     predictor = classifier()
-    assert predictor.tasks == {"classify", "embed", "attend", "brightness"}
+    assert predictor.tasks == {"classify", "embed", "neighbours", "attend", "features", "brightness"}
     assert [result.share for result in predictor.ask("brightness", [half, half])] == [0.25, 0.25]
     assert predictor.ask("brightness", half, above=80)[0].share == 1
     with pytest.raises(ConfigError, match="above is 300; expected at least 0, at most 255"):
@@ -125,7 +125,7 @@ def test_the_list_of_the_page_has_it(half):
     tabs = {task["name"]: task["tab"] and task["tab"]["title"] for task in tasks}
     assert tabs == {
         "classify": "Classify", "segment": "Segment", "embed": None, "attend": "Attention",
-        "reconstruct": "Reconstruct", "brightness": "Brightness",
+        "features": "Features", "reconstruct": "Reconstruct", "brightness": "Brightness",
     }  # fmt: skip
 
 

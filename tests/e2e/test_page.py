@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.page_site import COLS, ROWS, SIDE, STREETS, classifier, pretrained, segmenter, served
 
-TASKS = ("classify", "segment", "attend", "reconstruct")
+TASKS = ("classify", "segment", "attend", "features", "reconstruct")
 
 
 @pytest.fixture(scope="module")
@@ -111,15 +111,51 @@ def test_attention_follows_the_chosen_patch_and_head(visit, address, models, mag
         maps = models["pets"].attend([magpie], patch=(row, 5))[0].maps
         shown = maps.mean(axis=0) if head is None else maps[head]
         top, left = np.unravel_index(shown.argmax(), shown.shape)
-        expect(page.locator(".summary")).to_contain_text(
+        expect(page.locator("#panel-attend .summary")).to_contain_text(
             f"The patch at row {row + 1}, column 6 attends most to row {top + 1}, column {left + 1}"
         )
-        brightness = pixels(page, ".heat")[..., :3].astype(int).sum(axis=-1)
+        brightness = pixels(page, "#panel-attend .heat")[..., :3].astype(int).sum(axis=-1)
         assert np.corrcoef(brightness.ravel(), shown.ravel())[0, 1] > 0.9
     expect(cells(page, "attend").nth(4 * COLS + 5)).to_have_attribute("aria-selected", "true")
     page.get_by_role("button", name="Attention of the whole picture").click()
-    expect(page.locator(".summary")).to_contain_text("The whole picture")
+    expect(page.locator("#panel-attend .summary")).to_contain_text("The whole picture")
     expect(page.locator("#panel-attend [aria-selected=true]")).to_have_count(0)
+
+
+def test_features_are_colours_and_from_a_patch_similarities(visit, address, models, magpie):
+    page = visit(address)
+    page.set_input_files("#file", magpie)
+    open_tab(page, "features")
+    page.select_option("#model", "pets")
+    said, shown = page.locator("#panel-features .summary"), "#panel-features .map"
+    expect(said).to_contain_text("principal components of layer 2")
+    assert (pixels(page, shown)[..., :3] == models["pets"].features(magpie)[0].colours).all()
+    assert pixels(page, "#panel-features .picture").shape == (SIDE, SIDE, 4)
+    expect(page.locator("#panel-features .scale")).to_be_hidden()
+    page.select_option("#panel-features .layer", label="Layer 1")
+    expect(said).to_contain_text("principal components of layer 1")
+    with page.expect_response("**/v1/features"):
+        page.locator("#panel-features .foreground").check()
+    expect(page.locator("#progress")).to_be_empty()
+    colours = models["pets"].features(magpie, layer=1, foreground=True)[0].colours
+    assert (pixels(page, shown)[..., :3] == colours).all()
+    cell = cells(page, "features").nth(3 * COLS + 5)
+    cell.click()
+    for key, row in ((None, 3), ("ArrowDown", 4)):
+        if key:
+            cell.focus()
+            page.keyboard.press(key)
+        expect(said).to_contain_text(f"In layer 1 the patch at row {row + 1}, column 6 is most similar to row")
+        similarities = models["pets"].features(magpie, layer=1, patch=(row, 5))[0].similarities
+        expect(page.locator("#panel-features .least")).to_have_text(f"{similarities.min():.2f}")
+        expect(page.locator("#panel-features .most")).to_have_text("1.00")
+        brightness = pixels(page, shown)[..., :3].astype(int).sum(axis=-1)
+        assert np.corrcoef(brightness.ravel(), similarities.ravel())[0, 1] > 0.9
+    page.get_by_role("button", name="Colours of all patches").click()
+    expect(said).to_contain_text("principal components")
+    expect(page.locator("#panel-features [aria-selected=true]")).to_have_count(0)
+    page.select_option("#model", "streets")
+    expect(said).to_contain_text("principal components of layer 4")
 
 
 def test_a_painted_mask_is_what_the_model_is_given(visit, address, models, magpie):

@@ -182,7 +182,10 @@ def test_other_arguments_do_not_continue(model, pictures, tmp_path, capsys):
             "of attend cannot be written as csv; expected jsonl or parquet",
         ),
         (["--output=out.csv", "--format=pictures"], "the results of classify cannot be written as pictures"),
-        (["--task=segment", "--output=out"], "cannot segment: expected one of: classify, embed, attend"),
+        (
+            ["--task=segment", "--output=out"],
+            "cannot segment: expected one of: classify, embed, neighbours, attend, features",
+        ),
         (["--task=attend"], "--output is missing; to attend, name a folder"),
         (["--engine=ray"], "--output is missing; with --engine ray"),
         (["--top_k=0"], "top_k is 0; expected at least 1"),

@@ -43,7 +43,7 @@ def test_every_route_keeps_to_its_description(service, mode):
         except Unsatisfiable:  # a route without parameters has nothing to be wrong
             assert operation.method == "get"
     posts = [label for label in calls if label.startswith("POST")]
-    assert len(posts) == 5, calls
+    assert len(posts) == 6, calls
     assert all(calls[label] >= 15 for label in posts), calls
     assert service.classify().status_code == 200
     assert service.metric("beit_requests_open") == 0

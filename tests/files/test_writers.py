@@ -49,6 +49,7 @@ from beit.evaluation.tokenizer.reconstruct import reconstruct_pictures
 from beit.files import AppendedFile, atomic_file, atomic_folder, atomic_stream, write_bytes, write_json, write_text
 from beit.image import Preprocessing
 from beit.inference.export.job import export
+from beit.inference.jobs.arrays import ARRAYS
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.state import JobState
 from beit.inference.jobs.writers import write_rows
@@ -415,17 +416,17 @@ def job_chunk(_):
 
 def rows(form):
     def make(_):
-        answer = {"picture": "a.png", "predictions": [{"label": "cat", "probability": 0.5}]}
-        return lambda place: write_rows(
-            place / "out", [json.dumps(answer) + "\n"] * 10, ["label_1"], task_named("classify"), form
-        )
+        answer = {"picture": "a.png", "predictions": [{"label": "cat", "probability": 0.5}], "embedding": [0.5] * 8}
+        task = task_named("embed" if form in ARRAYS else "classify")
+        lines = [json.dumps(answer) + "\n"] * 10
+        return lambda place: write_rows(place / "out", lines, ["label_1"], task, task.options(), form)
 
     make.__name__ = f"rows_{form}"
     return make
 
 
-for form in ("jsonl", "csv", "parquet"):
-    writer("inference/jobs/writers.py")(rows(form))
+for form in ("jsonl", "csv", "parquet", *ARRAYS):
+    writer("inference/jobs/writers.py", "inference/jobs/arrays.py")(rows(form))
 
 
 @writer("inference/export/job.py", "inference/export/card.py", "inference/export/torch_file.py")

@@ -90,7 +90,7 @@ def test_every_layout_opens_as_what_it_holds(name, tasks, precision, tmp_path, c
         place = shutil.copytree(place, tmp_path / "model")
         shutil.copy(classifier / "preprocessor_config.json", place)
     predictor = loaded(place, precision=precision)
-    assert predictor.tasks == tasks
+    assert predictor.tasks == tasks | {"neighbours", "features"}
     picture = noise()
     vector = predictor.embed(picture)[0].vector
     assert vector.shape == (predictor.config.hidden_size,)
@@ -178,7 +178,7 @@ def test_attention_is_that_of_the_layer_and_the_patch(classifier):
 
 def test_hidden_patches_are_painted_by_the_model(pretrained, tokenizer):
     predictor = loaded(pretrained, tokenizer=tokenizer)
-    assert predictor.tasks == {"embed", "attend", "reconstruct"}
+    assert predictor.tasks == {"embed", "neighbours", "attend", "features", "reconstruct"}
     picture = noise()
     (found,) = predictor.reconstruct(picture, share=0.5, seed=3)
     assert found.mask.shape == GRID
@@ -216,7 +216,9 @@ def test_a_model_without_classes_says_how_to_get_them(pretrained, task, command)
     with pytest.raises(ConfigError) as caught:
         getattr(predictor, task)(noise())
     remedy = f"it has no classes yet; fine-tune it ({command} --checkpoint MODEL) or choose another --task"
-    assert str(caught.value) == f"this model cannot {task}: {remedy}; expected one of: embed, attend"
+    assert (
+        str(caught.value) == f"this model cannot {task}: {remedy}; expected one of: embed, neighbours, attend, features"
+    )
 
 
 def test_tokenizers_that_do_not_fit(classifier, pretrained, tokenizer, tmp_path):

@@ -127,7 +127,7 @@ def test_models_are_listed(app):
     answer = talk(app, lambda client: client.get("/v1/models")).json()["models"]
     assert [each["name"] for each in answer] == ["pets", "streets"]
     pets = answer[0]
-    assert pets["tasks"] == ["attend", "classify", "embed"]
+    assert pets["tasks"] == ["attend", "classify", "embed", "features"]
     assert pets["classes"] == list(NAMES.values())
     assert (pets["image_height"], pets["image_width"], pets["patch_size"], pets["rows"], pets["cols"]) == (
         32,
@@ -141,7 +141,7 @@ def test_models_are_listed(app):
 def test_a_model_without_classes_lists_none(pretrained):
     app = create_app({"mine": Predictor.from_pretrained(pretrained, device="cpu")})
     listed = talk(app, lambda client: client.get("/v1/models")).json()["models"][0]
-    assert (listed["tasks"], listed["classes"]) == (["attend", "embed"], [])
+    assert (listed["tasks"], listed["classes"]) == (["attend", "embed", "features"], [])
 
 
 def test_one_model_need_not_be_named():

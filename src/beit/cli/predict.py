@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Literal
 
 from beit.cli.output import say
@@ -29,37 +31,55 @@ def run(arguments: Sequence[str]) -> int:
     words, skip = ("model", "pictures"), ("task", "options")
     parser = SettingsParser(PredictJob, "beit predict", DESCRIPTION, words, skip=skip, more=_task_settings())
     values = parser.values(arguments)
-    options = {option.name: values.pop(option.name) for option in _options().values()}
+    options = {name: values.pop(name) for name in _owned()}
     return _run(parser.build({**values, "options": _chosen(values["task"], options)}))
 
 
-def _options() -> dict[str, Option]:
-    """Return the options of all tasks; one that several tasks have is there once."""
-    return {option.name: option for _, option in reversed(task_options())}
+def _owned() -> dict[str, list[tuple[str, Option]]]:
+    """Return the options of all tasks by name, each with the tasks that have it."""
+    owned: dict[str, list[tuple[str, Option]]] = {}
+    for task, option in task_options():
+        owned.setdefault(option.name, []).append((task, option))
+    return owned
 
 
 def _task_settings() -> list[Setting]:
-    """Return the task and the options of all tasks as job."""
+    """Return the task and the options of all tasks as settings; one that several tasks have is there once."""
     tasks: Any = Literal[tuple(TASKS)]
     settings = [Setting("task", tasks, "classify", "What to find out about each picture.")]
-    for option in reversed(_options().values()):
-        owners = ", ".join(task for task, one in task_options() if one.name == option.name)
-        about = f"{owners}: {option.about[0].lower()}{option.about[1:]}"
-        settings.append(Setting(option.name, option.kind, option.default, about))
+    for name, owners in _owned().items():
+        kind = reduce(or_, dict.fromkeys(option.kind for _, option in owners))
+        settings.append(Setting(name, kind, _default(owners), _about(owners)))
     return settings
 
 
+def _default(owners: Sequence[tuple[str, Option]]) -> Any:
+    """Return the default of an option; None where tasks differ, each of which then takes its own."""
+    default = owners[0][1].default
+    return default if all(option.default == default for _, option in owners) else None
+
+
+def _about(owners: Sequence[tuple[str, Option]]) -> str:
+    """Return what an option is about, with the tasks that have it."""
+    tasks: dict[str, list[str]] = {}
+    for task, option in owners:
+        tasks.setdefault(option.about, []).append(task)
+    return " ".join(f"{', '.join(names)}: {about[0].lower()}{about[1:]}" for about, names in tasks.items())
+
+
 def _chosen(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a task among those of all.
+    """Return the options of a task that were given.
 
     Raises:
-        ConfigError: If an option of another task was given.
+        ConfigError: If an option of another task was.
     """
-    own = {option.name for name, option in task_options() if name == task}
-    for name, option in task_options():
-        if option.name not in own and options[option.name] != option.default:
-            raise ConfigError(f"--{option.name} is an option of {name}, and --task is {task}; leave it out")
-    return {name: options[name] for name in own}
+    owned = _owned()
+    given = {name: value for name, value in options.items() if value != _default(owned[name])}
+    for name in given:
+        owners = [owner for owner, _ in owned[name]]
+        if task not in owners:
+            raise ConfigError(f"--{name} is an option of {', '.join(owners)}, and --task is {task}; leave it out")
+    return given
 
 
 def _run(job: PredictJob) -> int:

@@ -11,14 +11,14 @@ from importlib.util import find_spec
 
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError, missing_extra
-from beit.inference.tasks.registry import TASKS
+from beit.inference.tasks.registry import served_tasks
 from beit.settings.serve import ServeJob
 
 TOKEN = "BEIT_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 DESCRIPTION = (
-    f"Serve models over HTTP: {', '.join(TASKS)}. A model is a folder, a file or a published "
-    "name, called by its last part or as in `pets=runs/classes/model`. Ctrl-C and SIGTERM end it once every accepted "
-    "request is answered."
+    f"Serve models over HTTP: {', '.join(task.name for task in served_tasks())}. A model is a folder, a file or a "
+    "published name, called by its last part or as in `pets=runs/classes/model`. Ctrl-C and SIGTERM end it once every "
+    "accepted request is answered."
 )
 _LIBRARIES = ("fastapi", "httptools", "prometheus_client", "python_multipart", "uvicorn")
 

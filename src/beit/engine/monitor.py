@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from beit.config import FEATURES_NAME
 from beit.data import sample
 from beit.engine.hooks import Hook
 from beit.engine.metrics import Line, MetricsLog, read_metrics
@@ -29,7 +30,6 @@ from beit.files import atomic_folder, write_json
 from beit.reports.quality import COMPARED, PIXELS, SPLIT, described, layer_rows, measurements
 from beit.settings.groups import MonitorSettings
 
-FILE_NAME = "features.json"  # beside the model
 _PICTURES, _LEAST_PICTURES = 2048, 256  # training pictures that are looked at
 _PER_CLASS, _MOST_PICTURES = 10, 10_000  # where there are many classes
 _SEEN_SHARE = 0.03  # of the pictures that a run sees, of which a short one measures no more
@@ -145,7 +145,7 @@ class MonitorHook(Hook):
         """Write the quality of the layers of the model of some step beside it, if that step was measured."""
         lines = [line for line in read_metrics(self._folder.metrics) if line["step"] == step]
         if rows := layer_rows(lines):
-            write_json(folder / FILE_NAME, self._file(step, rows), indent=1)
+            write_json(folder / FEATURES_NAME, self._file(step, rows), indent=1)
 
     def _measure(self, step: int, metrics: MetricsLog) -> None:
         rows = self._quality.measure(self._monitored.layers)

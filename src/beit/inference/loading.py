@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beit.config import CONFIG_NAME
+from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import CheckpointError, ConfigError
 from beit.hub import HubOptions
 from beit.image import Preprocessing
@@ -107,3 +107,10 @@ def load_scene_inference(name: str | Path, runner: Runner, view: Preprocessing) 
     return SceneInference.from_pretrained(
         place.parent if place.is_file() else place, runner.image_hw, mean=view.mean, std=view.std
     )
+
+
+def features_file(name: str | Path, hub: HubOptions | None) -> Path | None:
+    """Return where a pre-training would have written how good the layers of a model are; None of names on the hub."""
+    place = Path(name)
+    folder = place / (hub.subfolder if hub is not None else "") if place.is_dir() else place.parent
+    return folder / FEATURES_NAME if place.exists() else None

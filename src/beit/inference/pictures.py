@@ -61,8 +61,10 @@ def each_picture(pictures: Picture | Iterable[Picture]) -> list[Picture]:
     return [pictures]
 
 
-def opened(pictures: list[Picture]) -> Iterator[Image.Image]:
-    """Yield pictures as RGB; one of several that cannot be opened is named by its place.
+def opened(pictures: list[Picture]) -> Iterator[tuple[Image.Image, Path | None]]:
+    """Yield pictures as RGB, each with its file if it has one.
+
+    One of several that cannot be opened is named by its place.
 
     Raises:
         ConfigError: If one is no picture at all.
@@ -70,7 +72,7 @@ def opened(pictures: list[Picture]) -> Iterator[Image.Image]:
     """
     for index, picture in enumerate(pictures):
         try:
-            yield to_rgb(picture)
+            yield to_rgb(picture), Path(picture) if isinstance(picture, str | os.PathLike) else None
         except BeitError as error:
             if len(pictures) == 1 or isinstance(picture, str | os.PathLike):  # paths are in the message already
                 raise

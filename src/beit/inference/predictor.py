@@ -5,7 +5,7 @@ Legend: B batch, C channels, H x W pixels; rows and cols count patches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,14 +16,17 @@ from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.image import Preprocessing
-from beit.inference.loading import load_runner, load_scene_inference, load_view
+from beit.inference.loading import features_file, load_runner, load_scene_inference, load_view
 from beit.inference.pictures import Picture, each_picture, opened, to_rgb
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.runner import Floats, Runner
 from beit.inference.tasks.attend import AttendOptions, Attention
 from beit.inference.tasks.classify import Classification, ClassifyOptions
 from beit.inference.tasks.embed import Embedding
-from beit.inference.tasks.options import TaskOptions
+from beit.inference.tasks.features import PatchFeatures, PatchOptions
+from beit.inference.tasks.layers import FeatureOptions, Pooling
+from beit.inference.tasks.neighbours import NeighbourOptions, Neighbours
+from beit.inference.tasks.options import Layers, TaskOptions
 from beit.inference.tasks.reconstruct import Reconstruction, ReconstructOptions, hidden_places
 from beit.inference.tasks.registry import TASKS, check_task, possible_tasks, task_named
 from beit.inference.tasks.segment import Segmentation
@@ -32,6 +35,8 @@ from beit.inference.tasks.task import PredictorTask
 if TYPE_CHECKING:
     from beit.models_torch.scene import SceneInference
     from beit.tokenizer import VisualTokenizer
+
+LayerChoice = int | str | Sequence[int | str] | None
 
 
 class Predictor:
@@ -42,6 +47,7 @@ class Predictor:
         preprocessing: Preprocessing of pictures.
         scene: Scene inference of a segmentation model.
         tokenizer: Tokenizer with which a pre-training model reconstructs.
+        features_file: `features.json` of a pre-training, which names the best layer.
 
     Attributes:
         model: The model as its tasks see it.
@@ -56,8 +62,9 @@ class Predictor:
         preprocessing: Preprocessing,
         scene: SceneInference | None = None,
         tokenizer: VisualTokenizer | None = None,
+        features_file: Path | None = None,
     ) -> None:
-        self.model = LoadedModel(runner, preprocessing, scene, tokenizer)
+        self.model = LoadedModel(runner, preprocessing, scene, tokenizer, features_file)
 
     @classmethod
     def from_pretrained(
@@ -92,7 +99,7 @@ class Predictor:
             from beit.tokenizer import load_tokenizer
 
             tokenizer = load_tokenizer(tokenizer, hub)
-        return cls(runner, view, scene, tokenizer)
+        return cls(runner, view, scene, tokenizer, features_file(name, hub))
 
     @property
     def runner(self) -> Runner:
@@ -116,7 +123,7 @@ class Predictor:
 
     @property
     def tasks(self) -> frozenset[str]:
-        """The tasks that the model can do: some of "classify", "segment", "embed", "attend" and "reconstruct"."""
+        """The tasks that the model can do: some of those of the registry, such as "classify"."""
         return frozenset(possible_tasks(self.model))
 
     @property
@@ -162,14 +169,68 @@ class Predictor:
         """
         return self._results("segment", pictures, TaskOptions())
 
-    def embed(self, pictures: Picture, batch_size: int = 32) -> list[Embedding]:
-        """Return one vector per picture: the pooled features of the last layer.
+    def embed(
+        self,
+        pictures: Picture,
+        batch_size: int = 32,
+        *,
+        layer: LayerChoice = None,
+        pooling: Pooling | None = "auto",
+        size: tuple[int, int] | None = None,
+    ) -> list[Embedding]:
+        """Return one vector per picture: what the model's head reads, or features of any layer.
+
+        Without `layer` and `pooling` it is the pooled features of the last layer, normalised as the model does. With
+        either it is hidden states as `output_hidden_states` returns them.
+
+        Args:
+            pictures: As for `classify`.
+            batch_size: Pictures computed together.
+            layer: Counted from 1, or from the end with -1 the last; "best", which the quality monitor of the
+                pre-training measured; "last"; or several of these, for an array of each. Default: the last.
+            pooling: "mean" of the patches, the default with a layer; "cls", the [CLS] token; "attentive", the mean of
+                the patches weighted by the attention of [CLS] in that layer; None, every patch, (rows, cols, D).
+            size: (height, width) in pixels to which whole pictures are resized; any that patches tile. Default: what
+                the model is always shown.
 
         Raises:
             DataError: If a picture is missing or broken.
-            ConfigError: If the model gives no embeddings, or `batch_size` is below 1.
+            ConfigError: If the model gives no embeddings or has no such layer, if no best one was measured, or if
+                another argument does not fit.
         """
-        return self._results("embed", pictures, TaskOptions(), batch_size)
+        return self._results("embed", pictures, FeatureOptions(_layers(layer), size, pooling), batch_size)
+
+    def neighbours(
+        self,
+        pictures: Picture,
+        among: str | Path,
+        k: int = 5,
+        batch_size: int = 32,
+        *,
+        layer: int | str | None = None,
+        pooling: Pooling = "auto",
+        size: tuple[int, int] | None = None,
+    ) -> list[Neighbours]:
+        """Return the pictures of a folder whose embeddings are most similar to that of each picture.
+
+        The search is exact, by cosine similarity. A file of the folder is not its own neighbour. The embeddings of the
+        folder are computed once for each choice of the options, and kept in memory.
+
+        Args:
+            pictures: As for `classify`.
+            among: The folder; its broken pictures are named in the log and left out.
+            k: Neighbours of each picture, all if there are fewer.
+            batch_size: Pictures computed together.
+            layer: As for `embed`, one.
+            pooling: As for `embed`, but for None.
+            size: As for `embed`.
+
+        Raises:
+            DataError: If a picture is missing or broken, or the folder has none that can be read.
+            ConfigError: If the model gives no embeddings, or an argument does not fit.
+        """
+        options = NeighbourOptions(layer, size, pooling, str(among), k)
+        return self._results("neighbours", pictures, options, batch_size)
 
     def reconstruct(
         self, pictures: Picture, mask: NDArray[np.bool_] | None = None, share: float = 0.4, seed: int = 0
@@ -203,6 +264,33 @@ class Predictor:
         """
         return self._results("attend", pictures, AttendOptions(layer, patch))
 
+    def features(
+        self,
+        pictures: Picture,
+        *,
+        layer: int | str | None = None,
+        patch: tuple[int, int] | None = None,
+        foreground: bool = False,
+        among: str | Path | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> list[PatchFeatures]:
+        """Return the patches of every picture in the colours of their principal components, to look at.
+
+        Args:
+            pictures: As for `classify`.
+            layer: As for `embed`, one; default: the best where a pre-training measured one, else the last.
+            patch: The (row, col) of a patch to which all others are compared by cosine similarity; None: none.
+            foreground: Colour the foreground alone, by a second PCA of its patches.
+            among: Folder of pictures whose patches share one PCA; None: each picture has its own.
+            size: As for `embed`.
+
+        Raises:
+            DataError: If a picture is missing or broken, or the folder has none that can be read.
+            ConfigError: If the model gives no features, or an argument does not fit.
+        """
+        options = PatchOptions(layer, size, patch, foreground, None if among is None else str(among))
+        return self._results("features", pictures, options)
+
     def prepare(self, picture: Picture) -> Floats:
         """Return the pixels that the model is shown of one picture, (3, H, W), normalised.
 
@@ -223,14 +311,17 @@ class Predictor:
         options = ClassifyOptions(top_k)
         return TASKS["classify"].results(self.model, _rows(pixels_BCHW), [options] * len(pixels_BCHW))
 
-    def embed_pixels(self, pixels_BCHW: Floats) -> list[Embedding]:
-        """Return the embeddings of pictures that `prepare` has made ready.
+    def embed_pixels(
+        self, pixels_BCHW: Floats, *, layer: LayerChoice = None, pooling: Pooling | None = "auto"
+    ) -> list[Embedding]:
+        """Return the embeddings of normalised pixels, such as `prepare` makes, of any size that patches tile.
 
         Raises:
-            ConfigError: If the model gives none.
+            ConfigError: As `embed`.
         """
         self.require("embed")
-        return TASKS["embed"].results(self.model, _rows(pixels_BCHW), [TaskOptions()] * len(pixels_BCHW))
+        options = FeatureOptions(_layers(layer), None, pooling)
+        return TASKS["embed"].results(self.model, _rows(pixels_BCHW), [options] * len(pixels_BCHW))
 
     def require(self, task: str) -> None:
         """Refuse a task that this model cannot do.
@@ -245,15 +336,17 @@ class Predictor:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; expected at least 1")
         task, found = TASKS[name], list[Any]()
-        for prepared in self._batches(task, pictures, batch_size if task.batched else 1):
+        for prepared in self._batches(task, pictures, options, batch_size if task.batched else 1):
             found += task.results(self.model, prepared, [options] * len(prepared))
         return found
 
-    def _batches(self, task: PredictorTask[Any, Any], pictures: Picture, size: int) -> Iterator[list[Any]]:
+    def _batches(
+        self, task: PredictorTask[Any, Any], pictures: Picture, options: TaskOptions, size: int
+    ) -> Iterator[list[Any]]:
         """Yield pictures that a task has made ready, opened only when their turn comes."""
         waiting: list[Any] = []
-        for picture in opened(each_picture(pictures)):
-            waiting.append(task.prepare(self.model, picture))
+        for picture, path in opened(each_picture(pictures)):
+            waiting.append(task.prepare(self.model, picture, options, path))
             if len(waiting) == size:
                 yield waiting
                 waiting = []
@@ -264,3 +357,8 @@ class Predictor:
 def _rows(pixels_BCHW: Floats) -> Any:
     """Return a batch as a sequence of pictures, without copying it."""
     return pixels_BCHW
+
+
+def _layers(layer: LayerChoice) -> Layers:
+    """Return layers as options have them."""
+    return tuple(layer) if isinstance(layer, Sequence) and not isinstance(layer, str) else layer

@@ -62,5 +62,8 @@ def _reconstructing(predictors: Mapping[str, Predictor], place: str) -> dict[str
     given = {name: predictors[name] for name in able}
     return {
         **predictors,
-        **{name: Predictor(one.runner, one.preprocessing, one.scene, tokenizer) for name, one in given.items()},
+        **{
+            name: Predictor(one.runner, one.preprocessing, one.scene, tokenizer, one.model.features_file)
+            for name, one in given.items()
+        },
     }

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from beit.inference.tasks.registry import TASKS
+from beit.inference.tasks.registry import served_tasks
 from beit.inference.tasks.task import PredictorTask
 from beit.service.errors import ServiceError
 from beit.service.metrics import CONTENT_TYPE
@@ -74,7 +74,7 @@ model_routes = APIRouter(tags=["models"])
 def task_routes() -> APIRouter:
     """Return a route `/v1/<name>` for each task of the registry."""
     router = APIRouter(tags=["models"])
-    for task in TASKS.values():
+    for task in served_tasks():
         _add_route(router, task)
     return router
 
@@ -97,6 +97,7 @@ def _add_route(router: APIRouter, task: PredictorTask[Any, Any]) -> None:
         summary=task.name.capitalize(),
         description=task.about,
         response_model=answer_model(task),
+        response_model_exclude_unset=True,  # what an answer leaves out is not there
         responses=_ERRORS,
         openapi_extra=documented(form_type, example),
     )
@@ -124,7 +125,7 @@ async def tasks() -> TasksAnswer:
                 about=task.about,
                 tab=None if task.tab is None else TabDescription(**vars(task.tab)),
             )
-            for task in TASKS.values()
+            for task in served_tasks()
         ]
     )
 

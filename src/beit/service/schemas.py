@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, NotRequired, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, create_model
 from pydantic.json_schema import SkipJsonSchema
 
-from beit.inference.tasks.options import Option, Place, TaskOptions, described
+from beit.inference.tasks.layers import Pooling
+from beit.inference.tasks.options import Layers, Option, Place, TaskOptions, described
 from beit.inference.tasks.task import PredictorTask
 
+_LAYERS = r"^(best|last|-?[0-9]{1,3})(,(best|last|-?[0-9]{1,3})){0,15}$"
 _Patch = tuple[Annotated[int, Field(ge=0, le=9999)], Annotated[int, Field(ge=0, le=9999)]]
 
 
@@ -38,7 +40,7 @@ def form_model(task: PredictorTask[Any, Any]) -> type[PictureForm]:
     Raises:
         TypeError: If an option has a type that no form can send.
     """
-    fields: dict[str, Any] = {option.name: _form_field(option) for option in described(task.options)}
+    fields: dict[str, Any] = {option.name: _form_field(option) for option in _in_form(task)}
     return create_model(f"{task.name.title()}Form", __base__=PictureForm, __doc__=f"For /v1/{task.name}.", **fields)
 
 
@@ -48,7 +50,12 @@ def options_of(task: PredictorTask[Any, Any], form: PictureForm) -> TaskOptions:
     Raises:
         ConfigError: If a number is out of range.
     """
-    return task.options(**{option.name: getattr(form, option.name) for option in described(task.options)})
+    return task.options(**{option.name: getattr(form, option.name) for option in _in_form(task)})
+
+
+def _in_form(task: PredictorTask[Any, Any]) -> list[Option]:
+    """Return the options of a task that clients may choose."""
+    return [option for option in described(task.options) if not option.local]
 
 
 def answer_model(task: PredictorTask[Any, Any]) -> type[Answer]:
@@ -91,6 +98,8 @@ _IN_FORMS: dict[Any, Any] = {
     Place | None: Annotated[
         Annotated[str, Field(pattern=r"^[0-9]{1,4},[0-9]{1,4}$")] | SkipJsonSchema[None], AfterValidator(_patch)
     ],
+    Layers: Annotated[str, Field(pattern=_LAYERS)] | SkipJsonSchema[None],
+    Pooling | None: Pooling | SkipJsonSchema[None],
     tuple[Place, ...] | None: Json[tuple[_Patch, ...]] | SkipJsonSchema[None],
 }
 
@@ -104,8 +113,11 @@ def _typed_dict_fields(kind: type) -> dict[str, Any]:
     """Return the keys of a TypedDict, whose annotations may hold a line about them, as fields of a model."""
     fields: dict[str, Any] = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
+        optional = get_origin(hint) is NotRequired
+        hint = get_args(hint)[0] if optional else hint
         inner, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        fields[name] = (_pydantic(inner), Field(description=notes[0] if notes else None))
+        default: Any = None if optional else ...
+        fields[name] = (_pydantic(inner), Field(default, description=notes[0] if notes else None))
     return fields
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from beit.inference.predictor import Predictor
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.tasks.options import TaskOptions
+from beit.inference.tasks.registry import served_tasks, task_named
 from beit.inference.tasks.task import PredictorTask
 from beit.service.batcher import Batcher
 from beit.service.errors import ServiceError
@@ -48,15 +49,22 @@ class ServedModel:
             return await self.batcher.submit(compute, (prepared, options))
         return await self.batcher.alone(lambda: compute([(prepared, options)])[0])
 
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that the model can do here, in the order of their names."""
+        return sorted(self.predictor.tasks & {task.name for task in served_tasks()})
+
     def require(self, task: str) -> None:
         """Refuse a task that the model cannot do.
 
         Raises:
             ServiceError: Naming those that it can.
         """
-        if task not in self.predictor.tasks:
-            possible = ", ".join(sorted(self.predictor.tasks)) or "nothing"
-            raise ServiceError(422, f"the model {self.name!r} cannot {task}; expected one of: {possible}")
+        if task not in self.tasks:
+            possible = ", ".join(self.tasks) or "nothing"
+            raise ServiceError(
+                422, f"the model {self.name!r} cannot {task_named(task).action or task}; expected one of: {possible}"
+            )
 
     def description(self) -> ModelDescription:
         """Return its public description."""
@@ -65,7 +73,7 @@ class ServedModel:
         rows, cols = model.grid
         return ModelDescription(
             name=self.name,
-            tasks=sorted(self.predictor.tasks),
+            tasks=self.tasks,
             classes=self.predictor.classes,
             image_height=height,
             image_width=width,

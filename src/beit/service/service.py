@@ -126,7 +126,7 @@ class Service:
         model = served.predictor.model
 
         def prepared() -> Any:
-            return task.prepare(model, decode(upload, self.settings.max_pixels))
+            return task.prepare(model, decode(upload, self.settings.max_pixels), options)
 
         if task.batched:
             result = await served.result(task, await self._picture_thread(prepared), options)

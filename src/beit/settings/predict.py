@@ -31,7 +31,7 @@ class PredictJob:
     """Options of the task by name; those left out have their defaults."""
     output: str | None = None
     """File or folder to write; null writes nothing."""
-    format: Literal["auto", "jsonl", "csv", "parquet", "pictures"] = "auto"
+    format: Literal["auto", "jsonl", "csv", "parquet", "npy", "safetensors", "pictures"] = "auto"
     """Format of the output; auto: that of its ending."""
     tokenizer: str | None = None
     """Tokenizer to reconstruct with: a folder, a published file or name."""

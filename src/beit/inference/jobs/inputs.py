@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 
@@ -47,6 +48,10 @@ class Collection(ABC):
     @abstractmethod
     def name(self, index: int) -> str:
         """Return the name of a picture in messages and rows."""
+
+    def path(self, index: int) -> Path | None:
+        """Return the file of a picture; None of one that has none of its own."""
+        return None
 
     @abstractmethod
     def stem(self, index: int) -> str:
@@ -105,6 +110,10 @@ class Files(Collection):
     def name(self, index: int) -> str:
         """Return the path."""
         return str(self._files[index].path)
+
+    def path(self, index: int) -> Path:
+        """Return the file."""
+        return self._files[index].path
 
     def stem(self, index: int) -> str:
         """Return the path inside the folder that was named."""
@@ -179,12 +188,11 @@ def open_inputs(places: Sequence[str]) -> list[Collection]:
     return found
 
 
-def digest(collections: Sequence[Collection]) -> str:
-    """Return a hash of these pictures."""
+def digest(collections: Sequence[Collection], more: Iterable[str] = ()) -> str:
+    """Return a hash of these pictures, and of more lines that identify files."""
     hashed = hashlib.sha256()
-    for collection in collections:
-        for line in collection.contents():
-            hashed.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+    for line in chain(*(collection.contents() for collection in collections), more):
+        hashed.update(f"{line}\n".encode("utf-8", "surrogateescape"))
     return hashed.hexdigest()
 
 

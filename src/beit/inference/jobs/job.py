@@ -41,14 +41,20 @@ class Prediction:
         self.task = task_named(job.task)
         self.options = self.task.options.of(job.task, **job.options)
         if job.output is None and "pictures" in self.task.formats:
-            raise ConfigError(f"--output is missing; to {job.task}, name a folder for the pictures to make")
+            raise ConfigError(
+                f"--output is missing; to {self.task.action or job.task}, name a folder for the pictures to make"
+            )
         if job.output is None and job.engine == "ray":
             raise ConfigError("--output is missing; with --engine ray, name a file or folder")
 
     @cached_property
     def format(self) -> Format | None:
         """Format of the output."""
-        return None if self.job.output is None else chosen_format(self.task, Path(self.job.output), self.job.format)
+        return (
+            None
+            if self.job.output is None
+            else chosen_format(self.task, self.options, Path(self.job.output), self.job.format)
+        )
 
     @cached_property
     def collections(self) -> list[Collection]:
@@ -57,7 +63,8 @@ class Prediction:
 
     def units(self) -> list[Unit]:
         """Return the units of work, in order."""
-        size = CHUNK if self.job.output is not None else self.job.batch_size  # what is printed should not wait for long
+        at_once = self.task.rows_at_once(self.options) or CHUNK
+        size = at_once if self.job.output is not None else self.job.batch_size  # what is printed should not wait long
         return [unit for number, one in enumerate(self.collections) for unit in one.units(number, size)]
 
     def pipeline(self, threads: int) -> Pipeline:
@@ -107,7 +114,7 @@ def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable
         state.keep(chunk)
         done(chunk)
     if form is not None and form != "pictures":
-        write_rows(output, state.rows(), state.columns(), work.task, form)
+        write_rows(output, state.rows(), state.columns(), work.task, work.options, form)
     return state.end(arguments, lost)
 
 
@@ -160,7 +167,7 @@ def _arguments(work: Prediction) -> dict[str, Any]:
         "device": job.device,
         "precision": job.precision,
         "weights": _files(job.model),
-        "contents": digest(work.collections),
+        "contents": digest(work.collections, work.task.contents(work.options)),
     }
 
 

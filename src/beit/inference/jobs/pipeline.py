@@ -130,7 +130,7 @@ class Pipeline:
 
     def _picture(self, collection: Collection, index: int) -> _Item:
         try:
-            content = self._task.prepare(self._model, collection.load(index))
+            content = self._task.prepare(self._model, collection.load(index), self._options, collection.path(index))
         except DataError as error:
             return _Broken(collection.name(index), str(error))
         return _Prepared(collection.name(index), collection.stem(index), content)
@@ -144,7 +144,8 @@ class Pipeline:
                     yield _End(number, chunk, False)
                     chunk += 1
                 digits = f"{frame:06d}"
-                yield _Prepared(f"{name}#{digits}", f"{stem}_{digits}", self._task.prepare(self._model, picture))
+                content = self._task.prepare(self._model, picture, self._options)
+                yield _Prepared(f"{name}#{digits}", f"{stem}_{digits}", content)
         except DataError as error:
             yield _Broken(name, str(error))
         yield _End(number, chunk, True)

@@ -1,16 +1,20 @@
 """Loaded models: a runner, its preprocessing, and the parts that some tasks need.
 
-Legend: B batch, C channels, D hidden, H x W pixels.
+Legend: B batch, C channels, D hidden, H x W pixels; h x w patches.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.geometry import Grid, patch_grid
 from beit.image import Preprocessing
+from beit.inference.runners.best_layer import read_best_layer
 from beit.inference.runners.runner import Floats, Runner
 from beit.inference.runners.torch_runner import TorchRunner
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from beit.inference.runners.reconstruction import Reconstructor
     from beit.models_torch.scene import SceneInference
     from beit.tokenizer import VisualTokenizer
+
+Made = TypeVar("Made")
 
 
 class LoadedModel:
@@ -28,6 +34,7 @@ class LoadedModel:
         preprocessing: Preprocessing of pictures.
         scene: Scene inference of a segmentation model.
         tokenizer: Tokenizer with which a pre-training model reconstructs.
+        features_file: Where the pre-training would have written how good its layers are.
 
     Attributes:
         runner: The model: torch or an exported file.
@@ -35,6 +42,7 @@ class LoadedModel:
         scene: Scene inference of a segmentation model.
         grid: Patches of a picture, (height, width).
         reconstructor: Paints hidden patches; None without a tokenizer.
+        features_file: Where the pre-training would have written how good its layers are.
 
     Raises:
         ConfigError: If the parts do not fit each other.
@@ -46,6 +54,7 @@ class LoadedModel:
         preprocessing: Preprocessing,
         scene: SceneInference | None = None,
         tokenizer: VisualTokenizer | None = None,
+        features_file: Path | None = None,
     ) -> None:
         if not isinstance(runner, TorchRunner) and preprocessing.image_hw != runner.image_hw:
             raise ConfigError(
@@ -56,6 +65,9 @@ class LoadedModel:
         self.preprocessing: Preprocessing = preprocessing
         self.scene = scene
         self.grid: Grid = patch_grid(preprocessing.image_hw, runner.config.patch_size)
+        self.features_file = features_file
+        self._made: dict[Hashable, Any] = {}
+        self._making = Lock()
         self.reconstructor: Reconstructor | None = None
         if tokenizer is not None:
             from beit.inference.runners.reconstruction import Reconstructor
@@ -71,3 +83,39 @@ class LoadedModel:
         """Return one vector per picture, (B, D), of a torch model or one that was exported to embed."""
         runner = self.runner
         return runner.embed(pixels_BCHW) if isinstance(runner, TorchRunner) else runner(pixels_BCHW)
+
+    def features(self, pixels_BCHW: Floats, layers: tuple[int, ...], pooling: str) -> list[Floats]:
+        """Return features of some layers, counted from 1, each (B, D), or (B, h, w, D) with the pooling "none".
+
+        Raises:
+            ConfigError: If the model is an exported one, or the pooling means nothing in it.
+        """
+        return self.with_layers().features(pixels_BCHW, layers, pooling)
+
+    def with_layers(self) -> TorchRunner:
+        """Return the runner of a model whose layers can be asked.
+
+        Raises:
+            ConfigError: If the model is an exported one.
+        """
+        if not isinstance(self.runner, TorchRunner):
+            raise ConfigError(
+                "the model is an exported file, which holds its own embedding and no layers; expected the default of "
+                "layer and pooling: leave them out, or load the model that was exported"
+            )
+        return self.runner
+
+    def best_layer(self) -> int:
+        """Return the layer that the quality monitor of the pre-training found best, counted from 1.
+
+        Raises:
+            ConfigError: If none was measured.
+        """
+        return read_best_layer(self.features_file, self.config.num_hidden_layers)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what a task makes once for this model, such as an index of a folder."""
+        with self._making:
+            if key not in self._made:
+                self._made[key] = make()
+            return self._made[key]

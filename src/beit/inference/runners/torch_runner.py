@@ -1,6 +1,7 @@
 """Torch models as runners, in the precision that is asked for.
 
-Legend: B batch, C channels, D hidden, K classes, S = 1 + N tokens, heads attention heads, H x W pixels.
+Legend: B batch, C channels, D hidden, K classes, S = 1 + N tokens, heads attention heads, H x W pixels;
+h x w patches or places of a map.
 """
 
 from __future__ import annotations
@@ -54,6 +55,17 @@ class TorchRunner:
 
         with self.computing():
             return _numpy(pooled_features(self.model, self._tensor(pixels_BCHW)))
+
+    def features(self, pixels_BCHW: Floats, layers: tuple[int, ...], pooling: str) -> list[Floats]:
+        """Return features of some layers, counted from 1, each (B, D), or (B, h, w, D) with the pooling "none".
+
+        Raises:
+            ConfigError: If the pooling means nothing in such a model.
+        """
+        from beit.inference.runners.embedding import layer_features
+
+        with self.computing():
+            return [_numpy(found) for found in layer_features(self.model, self._tensor(pixels_BCHW), layers, pooling)]
 
     def attention(self, pixels_BCHW: Floats, layer: int) -> Floats:
         """Return the attention maps of a layer, (B, heads, S, S): from which token, to which."""

@@ -32,7 +32,7 @@ class AttendOptions(TaskOptions):
         patch: The (row, col) that attends; None: [CLS].
     """
 
-    layer: Annotated[int, "Layer, counted from 0, or from the end: -1 is the last."] = -1
+    layer: Annotated[int, "Layer, counted from 0, or from the end: -1, the default, is the last."] = -1
     patch: Annotated[Place | None, "Row and column of the patch that attends; default: the [CLS] token."] = None
 
 
@@ -119,7 +119,7 @@ class Attend(PredictorTask[AttendOptions, Attention]):
             "patch": result.patch,
         }
 
-    def parquet_fields(self, arrow: Any) -> list[tuple[str, Any]]:
+    def parquet_fields(self, arrow: Any, options: AttendOptions) -> list[tuple[str, Any]]:
         """Return the grid, a list of numbers for each head, and the patch."""
         whole, maps = arrow.int32(), arrow.list_(arrow.list_(arrow.float32()))
         return [("rows", whole), ("cols", whole), ("maps", maps), ("patch", arrow.list_(whole))]

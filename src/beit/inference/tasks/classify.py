@@ -120,7 +120,7 @@ class Classify(PredictorTask[ClassifyOptions, Classification]):
         """Return label, probability, label, ..."""
         return [value for pair in row["predictions"] for value in (pair["label"], pair["probability"])]
 
-    def parquet_fields(self, arrow: Any) -> list[tuple[str, Any]]:
+    def parquet_fields(self, arrow: Any, options: ClassifyOptions) -> list[tuple[str, Any]]:
         """Return a list of pairs."""
         pair = arrow.struct([("label", arrow.string()), ("probability", arrow.float32())])
         return [("predictions", arrow.list_(pair))]

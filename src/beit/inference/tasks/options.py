@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
+from numbers import Integral
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from beit.errors import ConfigError
 
 Place = tuple[int, int]  # the row and column of a patch, from the top and the left
+Layers = int | str | tuple[int | str, ...] | None  # one layer or several: numbers, "best" and "last"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Limits:
         return ", ".join(word for word in words if word)
 
 
+class Local:
+    """Mark of an option that no client of a service may choose: it names files, or its cost has no bound."""
+
+
 @dataclass(frozen=True)
 class Option:
     """One option of a task.
@@ -53,6 +59,7 @@ class Option:
         default: Its value if it is not given.
         about: A line for the help and the OpenAPI description.
         limits: Its range, of a number.
+        local: Whether it is an option of Python and the command line alone, not of a service.
     """
 
     name: str
@@ -60,13 +67,17 @@ class Option:
     default: Any
     about: str
     limits: Limits | None
+    local: bool
 
     def check(self, value: Any) -> None:
-        """Refuse a number out of range.
+        """Refuse a number out of range, and anything else for a whole number.
 
         Raises:
             ConfigError: If it is.
         """
+        whole: Any = Integral  # also numpy's
+        if self.kind is int and not isinstance(value, whole):
+            raise ConfigError(f"{self.name} is {value!r}; expected a whole number")
         if self.limits is not None and not self.limits.allow(value):
             raise ConfigError(f"{self.name} is {value}; expected {self.limits}")
 
@@ -113,4 +124,5 @@ def _option(name: str, hint: Any, default: Any) -> Option:
         raise TypeError(f"the option {name} is annotated {hint}; expected Annotated[type, limits, a line about it]")
     kind, *notes = get_args(hint)
     about = next(note for note in notes if isinstance(note, str))
-    return Option(name, kind, default, about, next((note for note in notes if isinstance(note, Limits)), None))
+    limits = next((note for note in notes if isinstance(note, Limits)), None)
+    return Option(name, kind, default, about, limits, Local in notes)

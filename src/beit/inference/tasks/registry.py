@@ -9,13 +9,16 @@ from beit.inference.runners.loaded import LoadedModel
 from beit.inference.tasks.attend import Attend
 from beit.inference.tasks.classify import Classify
 from beit.inference.tasks.embed import Embed
+from beit.inference.tasks.features import DrawFeatures
+from beit.inference.tasks.neighbours import FindNeighbours
 from beit.inference.tasks.options import Option, described
 from beit.inference.tasks.reconstruct import Reconstruct
 from beit.inference.tasks.segment import Segment
 from beit.inference.tasks.task import ExportedOutput, PredictorTask
 
 TASKS: dict[str, PredictorTask[Any, Any]] = {
-    task.name: task for task in (Classify(), Segment(), Embed(), Attend(), Reconstruct())
+    task.name: task
+    for task in (Classify(), Segment(), Embed(), FindNeighbours(), Attend(), DrawFeatures(), Reconstruct())
 }
 
 
@@ -35,6 +38,11 @@ def possible_tasks(model: LoadedModel) -> list[str]:
     return [name for name, task in TASKS.items() if task.possible(model)]
 
 
+def served_tasks() -> list[PredictorTask[Any, Any]]:
+    """Return the tasks of the service."""
+    return [task for task in TASKS.values() if task.served]
+
+
 def check_task(name: str, model: LoadedModel) -> None:
     """Refuse a task that a model cannot do.
 
@@ -44,7 +52,7 @@ def check_task(name: str, model: LoadedModel) -> None:
     task = task_named(name)
     if not task.possible(model):
         named = ", ".join(possible_tasks(model)) or "none"
-        raise ConfigError(f"this model cannot {name}: {task.remedy(model)}expected one of: {named}")
+        raise ConfigError(f"this model cannot {task.action or name}: {task.remedy(model)}expected one of: {named}")
 
 
 def task_options() -> list[tuple[str, Option]]:

@@ -173,7 +173,7 @@ class Segment(PredictorTask[TaskOptions, Segmentation]):
         """Return the size and the shares, 0 of a class that the picture has not."""
         return [row["height"], row["width"], *(row["shares"].get(name, 0.0) for name in columns[2:])]
 
-    def parquet_fields(self, arrow: Any) -> list[tuple[str, Any]]:
+    def parquet_fields(self, arrow: Any, options: TaskOptions) -> list[tuple[str, Any]]:
         """Return the size, and a map of shares."""
         shares = arrow.map_(arrow.string(), arrow.float64())
         return [("height", arrow.int32()), ("width", arrow.int32()), ("shares", shares)]

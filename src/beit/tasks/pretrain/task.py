@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
 from beit.tasks.pretrain.cost import activation_bytes, training_flops
+from beit.tasks.pretrain.feature_colours import colours_section
 from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
 from beit.tasks.pretrain.loss import PretrainLoss, objection_to, token_counts
 from beit.tasks.pretrain.start import (
@@ -221,9 +222,18 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         numbers, rule = asdict(quality), "the token frequencies"
         levels = {"Loss": (rule, quality.frequency_loss), "Masked-token accuracy": (rule, quality.frequency_accuracy)}
         title = "Masked patches of held-out pictures"
-        return Measured(
-            numbers, broken, lambda: [Section(title, verdict(numbers) or "", table=numbers_table(numbers))], levels
-        )
+
+        def sections() -> list[Section]:
+            numbers_of = Section(title, verdict(numbers) or "", table=numbers_table(numbers))
+            return [numbers_of, *self._colours(model)]
+
+        return Measured(numbers, broken, sections, levels)
+
+    def _colours(self, model: BeitForMaskedImageModeling) -> list[Section]:
+        """Return the section with patch features in colours, of as many pictures as the gallery has."""
+        shown = replace(self.plain_views, tokenizer_hw=None)
+        count = self.settings.gallery.pictures
+        return colours_section(partial(self._layers, of=model), self.sources.val, shown, self.mask.grid, count)
 
     @cached_property
     def plain_views(self) -> Views:
@@ -253,9 +263,9 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         )  # fmt: skip
 
     @torch.inference_mode()
-    def _layers(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return the patch features (B, N, D) of every layer."""
-        model = self.model.eval()
+    def _layers(self, tensors: Mapping[str, Tensor], of: BeitForMaskedImageModeling | None = None) -> list[Tensor]:
+        """Return the patch features (B, N, D) of every layer of the model, or of another."""
+        model = (of or self.model).eval()
         with self.accelerator.autocast():
             pixels_BCHW = tensors["pixel_values"].to(model.device)
             states = model.beit(pixels_BCHW, output_hidden_states=True, return_dict=True).hidden_states

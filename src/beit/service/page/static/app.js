@@ -12,6 +12,7 @@
 import { Api, ApiError } from "./api.js";
 import { Attention } from "./attend.js";
 import { Classify } from "./classify.js";
+import { Features } from "./features.js";
 import { Preview, takePictures } from "./picture.js";
 import { Plain } from "./plain.js";
 import { Reconstruct } from "./reconstruct.js";
@@ -20,7 +21,7 @@ import { guarded, showError, showProgress } from "./status.js";
 import { Tabs } from "./tabs.js";
 import { askToken } from "./token.js";
 
-const DRAWINGS = [Classify, Segment, Attention, Reconstruct]; // of the other tasks: Plain
+const DRAWINGS = [Classify, Segment, Attention, Features, Reconstruct]; // of the other tasks: Plain
 
 const element = (name) => document.getElementById(name);
 
