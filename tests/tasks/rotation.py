@@ -14,12 +14,13 @@ from beit.engine.run import run
 from beit.engine.task import Measured, Task
 from beit.models_torch import BeitForImageClassification
 from beit.settings import groups
+from beit.settings.base import STRICT, Settings
 from beit.settings.inputs import augmentation, preprocessing
 from beit.settings.model import model_config, task_options
 
 
-@dataclass(frozen=True, config=groups.STRICT)
-class RotationJob:
+@dataclass(frozen=True, config=STRICT)
+class RotationJob(Settings):
     data: groups.DataSettings
     run: groups.RunSettings = field(default_factory=groups.RunSettings)
     augment: groups.AugmentSettings = field(default_factory=groups.AugmentSettings)

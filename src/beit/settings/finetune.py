@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from beit.settings.base import STRICT, Settings
 from beit.settings.groups import (
-    STRICT,
     AugmentSettings,
     DataSettings,
     EarlyStopSettings,
@@ -21,7 +21,7 @@ from beit.settings.groups import (
 
 
 @dataclass(frozen=True, config=STRICT)
-class RandAugmentSettings:
+class RandAugmentSettings(Settings):
     """RandAugment with timm's "increasing" operations; the published runs use 2 of magnitude 9 and deviation 0.5."""
 
     operations: int = Field(default=0, ge=0)
@@ -33,7 +33,7 @@ class RandAugmentSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class MixingSettings:
+class MixingSettings(Settings):
     """Mixup and cutmix of pairs of pictures, drawn once per batch; the published runs use 0.8 and 1.0."""
 
     mixup: float = Field(default=0.0, ge=0)
@@ -47,7 +47,7 @@ class MixingSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ProbeSettings:
+class ProbeSettings(Settings):
     """Layer that a linear probe reads; meant for freeze: encoder."""
 
     layer: int | None = Field(default=None, ge=1)
@@ -55,7 +55,7 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class LoraSettings:
+class LoraSettings(Settings):
     """Low-rank adaptation (arXiv 2106.09685): the encoder stays, products of two thin matrices are learnt beside it."""
 
     rank: int | None = Field(default=None, ge=1)
@@ -67,7 +67,7 @@ class LoraSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class FinetuneJob:
+class FinetuneJob(Settings):
     """Fine-tune a BEiT to classify pictures."""
 
     data: DataSettings

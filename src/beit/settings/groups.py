@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid")
+from beit.settings.base import STRICT, Settings
 
 SizeName = Literal["tiny", "small", "base", "large"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -19,7 +19,7 @@ InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, config=STRICT)
-class FolderSettings:
+class FolderSettings(Settings):
     """Run folder and seed."""
 
     output: str = "runs/run"
@@ -55,7 +55,7 @@ class RunSettings(FolderSettings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class PictureSettings:
+class PictureSettings(Settings):
     """Pictures, and the reading of them."""
 
     path: str
@@ -89,7 +89,7 @@ class DataSettings(PictureSettings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class AugmentSettings:
+class AugmentSettings(Settings):
     """Random changes of the pictures."""
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
@@ -115,7 +115,7 @@ class AugmentSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ModelSettings:
+class ModelSettings(Settings):
     """The BEiT. A size by name; options left empty are those of the size, or of the checkpoint if there is one."""
 
     size: SizeName | None = None
@@ -156,7 +156,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class OptimSettings:
+class OptimSettings(Settings):
     """Optimiser and its learning rate: linear warm-up, then a decline."""
 
     name: Literal["adamw", "muon"] = "adamw"
@@ -191,7 +191,7 @@ class OptimSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class TrainSettings:
+class TrainSettings(Settings):
     """Length of the training, and its batches."""
 
     batch_size: int = Field(default=128, ge=1)
@@ -211,7 +211,7 @@ class TrainSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class EarlyStopSettings:
+class EarlyStopSettings(Settings):
     """Measure on held-out pictures while the run works, and stop when they no longer gain."""
 
     patience: int | None = Field(default=None, ge=1)
@@ -229,7 +229,7 @@ class EarlyStopSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class MonitorSettings:
+class MonitorSettings(Settings):
     """Measure how good the features of every layer are while the model learns; no training depends on it."""
 
     every: int | Literal["auto"] = "auto"
@@ -250,7 +250,7 @@ class MonitorSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class KeepBestSettings:
+class KeepBestSettings(Settings):
     """The best model of the run, beside the last."""
 
     on: Literal["knn", "ridge", "retrieval", "rankme"] | None = None
@@ -259,7 +259,7 @@ class KeepBestSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class GallerySettings:
+class GallerySettings(Settings):
     """Held-out pictures whose hidden patches are predicted again and again, to see the model learn."""
 
     every: int | None = Field(default=None, ge=1)

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from beit.settings.base import STRICT, Settings
 from beit.settings.groups import (
-    STRICT,
     DataSettings,
     EarlyStopSettings,
     ModelSettings,
@@ -20,7 +20,7 @@ from beit.settings.groups import (
 
 
 @dataclass(frozen=True, config=STRICT)
-class LabelMapSettings:
+class LabelMapSettings(Settings):
     """Label maps: files with the class of every pixel of a picture."""
 
     path: str | None = None
@@ -54,7 +54,7 @@ class TrainingLabelMapSettings(LabelMapSettings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class SceneSettings:
+class SceneSettings(Settings):
     """Random views of scenes."""
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -75,7 +75,7 @@ class SceneSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class HardPixelSettings:
+class HardPixelSettings(Settings):
     """Learn from hard pixels alone (OHEM, arXiv 1604.03540)."""
 
     confidence: float | None = Field(default=None, gt=0, lt=1)
@@ -85,7 +85,7 @@ class HardPixelSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class InferenceSettings:
+class InferenceSettings(Settings):
     """Inference on whole pictures."""
 
     mode: Literal["slide", "whole"] = "slide"
@@ -106,7 +106,7 @@ class InferenceSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SceneUseSettings:
+class SceneUseSettings(Settings):
     """Inference of a trained model on scenes."""
 
     mode: Literal["slide", "whole"] | None = None
@@ -122,7 +122,7 @@ class SceneUseSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SegmentJob:
+class SegmentJob(Settings):
     """Train a BEiT with UperNet to predict the class of every pixel."""
 
     data: DataSettings
