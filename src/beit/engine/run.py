@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from beit.data import BrokenPictures
+from beit.engine.automatic import as_before, choose, chosen
 from beit.engine.hooks import EarlyStop, GalleryHook, Hook
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.monitor import MonitorHook, monitor_of
 from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
-from beit.engine.run_folder import RunFolder, as_before, open_run_folder, resolved
+from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
 from beit.files import atomic_folder
@@ -41,10 +42,9 @@ def run(kind: Callable[..., Task[S, Any]], settings: S, **parts: Any) -> RunFold
         DataError: If the pictures are unusable.
     """
     with one_run(settings.run.output):
-        settings = as_before(settings)
-        task = start(kind(settings, **parts))
+        task = start(kind(as_before(settings), **parts))
         task.inspect()
-        folder = open_run_folder(resolved(settings, task.accelerator), settings.run, task.accelerator)
+        folder = open_run_folder(task.settings, settings.run, task.accelerator)
         if not folder.finished:
             note_shards(task.accelerator, folder.broken, task.sources.train, task.sources.val)
             _first_stage(task, folder)
@@ -54,7 +54,7 @@ def run(kind: Callable[..., Task[S, Any]], settings: S, **parts: Any) -> RunFold
 
 
 def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
-    """Give a task its processes and pictures, and check it; nothing is written.
+    """Give a task its processes and pictures, check it, and choose what is `auto`; nothing is written.
 
     Args:
         task: The task.
@@ -69,6 +69,11 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
         task.sources = task.open()
     torch.manual_seed(settings.run.seed)
     task.start()
+    choices = choose(task)
+    task.settings = chosen(settings, choices)
+    if task.accelerator.is_main_process:
+        for setting, value, reason in choices:
+            print(f"{setting} {value}: {reason}")  # noqa: T201  # before the first step
     return task
 
 

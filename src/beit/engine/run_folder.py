@@ -20,9 +20,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import is_dataclass, replace
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from accelerate import Accelerator
@@ -81,6 +81,11 @@ class RunFolder:
         """Return whether the run reached its end."""
         return self.result.exists()
 
+    @property
+    def begun(self) -> bool:
+        """Return whether there is something to continue; before that there is nothing to lose."""
+        return self.recipe.exists() and (self.finished or any(self.checkpoints.glob("step_*")))
+
     def read_recipe(self) -> dict[str, Any]:
         """Return the resolved settings.
 
@@ -100,32 +105,6 @@ class RunFolder:
     def write_result(self, result: Mapping[str, float]) -> None:
         """Mark the run as finished."""
         write_json(self.result, result)
-
-
-Settings = TypeVar("Settings", bound=Any)
-
-
-def as_before(settings: Settings) -> Settings:
-    """Return the settings of a run with the precision that it was begun with, if "auto" chose it then.
-
-    Raises:
-        ConfigError: If the recipe in the run folder is damaged.
-    """
-    folder = RunFolder(settings.run.output)
-    if settings.run.precision != "auto" or not folder.recipe.exists():
-        return settings
-    before = folder.read_recipe().get("run")
-    chosen = before.get("precision") if isinstance(before, dict) else None
-    return _in_precision(settings, chosen) if chosen in ("fp32", "bf16") else settings
-
-
-def resolved(settings: Settings, accelerator: Accelerator) -> Settings:
-    """Return the settings with the precision that "auto" chose."""
-    return _in_precision(settings, "bf16" if accelerator.mixed_precision == "bf16" else "fp32")
-
-
-def _in_precision(settings: Settings, precision: str) -> Settings:
-    return replace(settings, run=replace(settings.run, precision=precision))
 
 
 def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator) -> RunFolder:
@@ -168,7 +147,7 @@ def prepare_run_folder(job: Any, run: FolderSettings) -> RunFolder:
     if folder.recipe.exists():
         if not run.resume:
             raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
-        if folder.finished or any(folder.checkpoints.glob("step_*")):  # before that there is nothing to lose
+        if folder.begun:
             _check_same(folder, job, run.force)
     elif folder.path.is_dir() and not all(map(_is_unfinished_recipe, folder.path.iterdir())):
         raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")

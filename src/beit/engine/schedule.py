@@ -57,9 +57,9 @@ class Schedule:
         """
         optim, warmup = self.optim, self.warmup
         if step < warmup:
-            return optim.lr * (step + 1) / (warmup + 1)
+            return optim.peak * (step + 1) / (warmup + 1)
         decline = {"cosine": cosine, "linear": linear}[optim.decline]
-        return decline(optim.lr, optim.min_lr, (step - warmup) / max(1, self.steps - 1 - warmup))
+        return decline(optim.peak, optim.min_lr, (step - warmup) / max(1, self.steps - 1 - warmup))
 
     def weight_decay(self, step: int) -> float:
         """Return the weight decay of a step."""

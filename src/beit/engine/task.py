@@ -33,6 +33,7 @@ from beit.settings.groups import (
     TrainSettings,
 )
 from beit.settings.inputs import Sources, open_sources
+from beit.settings.rates import SCRATCH, Rate
 
 
 class TrainingSettings(Protocol):
@@ -226,6 +227,14 @@ class Task(ABC, Generic[S, M]):
         layers = getattr(getattr(self.model, "config", None), "num_hidden_layers", 0)
         return parameter_groups(self.module, optim.weight_decay, optim.layer_decay, layers)
 
+    def rate(self) -> Rate:
+        """Return the learning rate that `optim.lr: auto` stands for; usually that of trainings from random weights.
+
+        Raises:
+            ConfigError: If none is known.
+        """
+        return SCRATCH
+
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss as a JAX function (parameters, batch, random key) -> scalars, for the Flax model.
 
@@ -288,7 +297,7 @@ class Task(ABC, Generic[S, M]):
         """The part of the module that is exported."""
         return self.module.get_submodule("model")
 
-    @cached_property
+    @property
     def schedule(self) -> Schedule:
         """Steps, learning rate and weight decay of the run."""
         return Schedule(self.settings.optim, self.settings.train, len(self.sources.train))

@@ -104,7 +104,7 @@ class FinetuneJob(Settings):
     """Factor on the loss of each class, in the order of their names; balanced: every class counts alike; null: 1."""
     optim: OptimSettings = field(
         default_factory=lambda: OptimSettings(
-            lr=4e-3, min_lr=1e-6, warmup_epochs=20, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65
+            min_lr=1e-6, warmup_epochs=20, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65
         )
     )
     """Optimiser"""

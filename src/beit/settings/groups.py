@@ -5,7 +5,7 @@ Nothing here imports a framework, so that the command line reads settings at onc
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -161,8 +161,9 @@ class OptimSettings(Settings):
 
     name: Literal["adamw", "muon"] = "adamw"
     """Optimiser; muon takes the weight matrices of the encoder's layers, AdamW everything else, at the same rates."""
-    lr: float = Field(default=1.5e-3, gt=0)
-    """Peak learning rate."""
+    lr: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """Peak learning rate. auto: the published one for what learns and what it starts from, by the square root of the
+    batch (docs/recipes.md); resolved when a run begins, and then kept."""
     min_lr: float = Field(default=1e-5, ge=0)
     """Learning rate at the end."""
     decline: Literal["cosine", "linear"] = "cosine"
@@ -188,6 +189,17 @@ class OptimSettings(Settings):
         """Check the decay rates."""
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas is {list(self.betas)}; expected two numbers from 0 to below 1")
+
+    @property
+    def peak(self) -> float:
+        """The peak learning rate as a number, which auto has become when a run begins.
+
+        Raises:
+            ValueError: If it is auto still.
+        """
+        if self.lr == "auto":
+            raise ValueError("optim.lr is auto; expected a number, such as 1e-3, or a run, which resolves it")
+        return self.lr
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -148,7 +148,6 @@ class SegmentJob(Settings):
     """Hard pixels"""
     optim: OptimSettings = field(
         default_factory=lambda: OptimSettings(
-            lr=3e-5,
             min_lr=0.0,
             warmup_steps=1500,
             betas=(0.9, 0.999),

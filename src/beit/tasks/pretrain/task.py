@@ -25,6 +25,7 @@ from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
+from beit.settings.rates import PRETRAINING, PRETRAINING_MUON, Rate
 from beit.tasks.pretrain.cost import activation_bytes, training_flops
 from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
 from beit.tasks.pretrain.loss import PretrainLoss, objection_to, token_counts
@@ -192,6 +193,10 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def count(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the number of masked patches."""
         return tensors["bool_masked_pos"].sum().float()
+
+    def rate(self) -> Rate:
+        """Return the published rate, or for Muon the one that a recipe has measured."""
+        return PRETRAINING_MUON if self.settings.optim.name == "muon" else PRETRAINING
 
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss in JAX."""

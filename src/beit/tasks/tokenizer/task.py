@@ -21,6 +21,7 @@ from beit.evaluation.tokenizer.drawings import reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import augmentation
+from beit.settings.rates import Rate
 from beit.settings.tokenizer import DistillJob, TokenizerJob
 from beit.tokenizer import TokenEncoder, Tokenizer
 from beit.tokenizer.encoding import count_tokens, perplexity
@@ -75,6 +76,14 @@ class TokenizerTask(Task[Job, M]):
             )
         check_batches(self.schedule.pictures, {"train.batch_size": self.settings.train.batch_size})
         super().start()
+
+    def rate(self) -> Rate:
+        """Refuse to choose: the rate of a tokenizer goes with its loss and codebook, and no rule is known.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("optim.lr is auto, and there is no rule for tokenizers; set a number, such as 1e-3")
 
     def views(self) -> Views:
         """Return the random views of the tokenizer's input."""
