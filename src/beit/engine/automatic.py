@@ -8,9 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Task
+from beit.image.cpus import cpu_share
+from beit.models_torch.device import busy_cpus
 
 AUTO = "auto"
-# chosen once for a run, because its numbers depend on them
+# chosen once for a run, because its numbers depend on them; loading processes are chosen for the machine of the day
 _KEPT = ("optim.lr", "run.precision")
 
 Job = TypeVar("Job", bound=Any)
@@ -59,7 +61,15 @@ def choose(task: Task[Any, Any]) -> list[Choice]:
         on_gpu = task.accelerator.device.type == "cuda"
         value = "bf16" if task.accelerator.mixed_precision == "bf16" else "fp32"
         choices.append(Choice("run.precision", value, "what the GPU supports" if on_gpu else "the faster one here"))
+    if settings.data.workers == AUTO:
+        choices.append(Choice("data.workers", task.workers, _loading(task)))
     return choices
+
+
+def _loading(task: Task[Any, Any]) -> str:
+    """Return the reason for the number of loading processes."""
+    computing = busy_cpus(task.accelerator.device)
+    return f"of {cpu_share()} CPUs for this process {computing} compute; one loads at least"
 
 
 def chosen(settings: Job, choices: Iterable[Choice]) -> Job:

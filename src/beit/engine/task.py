@@ -14,11 +14,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from beit.data import BrokenPicture, Collate, ImageSource, ViewDataset
+from beit.data import BrokenPicture, Collate, ImageSource, ViewDataset, loading_workers
 from beit.engine.optimiser import parameter_groups
 from beit.engine.schedule import Schedule
 from beit.errors import ConfigError
 from beit.evaluation.features.layers import Layers, Shown
+from beit.models_torch.device import busy_cpus
 from beit.reports.charts import Level
 from beit.reports.gallery import Scene
 from beit.reports.report import Section
@@ -206,6 +207,11 @@ class Task(ABC, Generic[S, M]):
     def collate(self) -> Collate:
         """Samples to batches."""
         return Collate(self.settings.run.seed)
+
+    @property
+    def workers(self) -> int:
+        """Processes that load pictures for this one."""
+        return loading_workers(self.settings.data.workers, busy_cpus(self.accelerator.device))
 
     @property
     def together(self) -> int:

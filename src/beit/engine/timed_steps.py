@@ -51,7 +51,7 @@ def _seconds(task: Task[Any, Any], backend: Backend) -> list[Seconds]:
     seconds: list[Seconds] = []
     began = time.perf_counter()
     for batch in training_batches(
-        task.dataset, order, task.collate, task.settings.data.workers, device.type == "cuda"
+        task.dataset, order, task.collate, task.workers, device.type == "cuda"
     ):  # fmt: skip
         loaded = time.perf_counter()
         tensors = task.prepare(batch.to(device).tensors, len(seconds))

@@ -68,8 +68,9 @@ class PictureSettings(Settings):
     """Pictures with a shorter side, in pixels, count as broken."""
     max_broken: float = Field(default=0.01, ge=0, le=1)
     """Stop when more than this share of the pictures, or of the shards, is broken; fewer are skipped and listed."""
-    workers: int = Field(default=2, ge=0)
-    """Processes that load pictures; results do not depend on it."""
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that load pictures; results do not depend on it. auto: the CPUs that this process may use, over the
+    processes of the run on this machine, less those that compute; one at least, sixteen at most."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -81,7 +82,7 @@ class DataSettings(PictureSettings):
     val_labels: str | None = None
     """The same as labels for val_path, which may be the same folder."""
     val_share: float = Field(default=0.05, gt=0, lt=1)
-    """Share of the pictures to hold out when val_path is not given."""
+    """Share of the pictures to hold out when val_path is not given; 50 at least, where that is a fifth at most."""
     per_class: int | None = Field(default=None, ge=1)
     """Train on this many pictures per class only, chosen by the seed."""
     shuffle_window: int | None = Field(default=None, ge=1)

@@ -239,7 +239,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def _pass(self) -> tuple[int, int]:
         """Pictures at once, which are known to fit the memory, and workers."""
         train = self.settings.train
-        return max(1, train.batch_size // self.world // train.accumulate), self.settings.data.workers
+        return max(1, train.batch_size // self.world // train.accumulate), self.workers
 
     def gallery(self) -> ShownScene:
         """Return held-out pictures with hidden patches."""

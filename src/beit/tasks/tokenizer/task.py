@@ -94,7 +94,7 @@ class TokenizerTask(Task[Job, M]):
         """Measure a copy of the tokenizer, which goes on learning meanwhile."""
         tokenizer: Any = deepcopy(model)
         encoder = TokenEncoder(tokenizer, self.accelerator.device, precision="fp32")
-        side, train, workers = self.settings.image_size, self.settings.train, self.settings.data.workers
+        side, train, workers = self.settings.image_size, self.settings.train, self.workers
         quality, broken = measure_tokenizer(encoder, source, side, train.batch_size, workers, self.teacher)
         numbers = quality.numbers()
 
