@@ -42,12 +42,12 @@ from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import (
     AugmentSettings,
     DataSettings,
-    EarlyStopSettings,
     ModelSettings,
     OptimSettings,
     PictureSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 from beit.tasks.finetune.task import finetune
 
@@ -138,7 +138,7 @@ job = FinetuneJob(
     model=ModelSettings(crop_share=1.0),
     optim=OptimSettings(lr=3e-3, min_lr=1e-4, warmup_steps=10, layer_decay=1.0, clip_grad=3.0),
     train=TrainSettings(batch_size=32, max_steps=240),
-    early_stop=EarlyStopSettings(measure=True, every=40),
+    validation=ValidationSettings(every=40),
 )
 run = finetune(job)
 result = run.read_result()

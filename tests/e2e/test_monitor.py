@@ -211,7 +211,7 @@ def test_features_that_have_collapsed_stop_a_run(tokens, tmp_path):
 
 
 def test_two_ways_to_choose_the_best_are_refused(tokens, tmp_path):
-    for options in (["--early_stop.measure"], ["--early_stop.patience=3"], ["--monitor.every=0"]):
+    for options in (["--validation.every=3"], ["--monitor.every=0"]):
         refused = beit(*COMMON, tokens, "--keep_best.on=knn", *options, f"--run.output={tmp_path}/run")
         assert refused.returncode == 1
         assert "keep_best.on is knn" in refused.stderr

@@ -21,7 +21,7 @@ from tests.e2e.small import FINETUNE, PRETRAIN, beit
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("watched") / "run"
     options = ["--train.max_steps=8", "--run.log_every=2", "--optim.weight_decay_end=0.2"]
-    stop = ["--early_stop.patience=9", "--early_stop.every=2", "--aggregation.early_layer=1"]
+    stop = ["--early_stop.patience=9", "--validation.every=2", "--aggregation.early_layer=1"]
     done = beit("pretrain", *PRETRAIN, *options, *stop, f"--run.output={path}")
     assert done.returncode == 0, done.stderr
     return path

@@ -27,6 +27,7 @@ class RotationJob(Settings):
     model: groups.ModelSettings = field(default_factory=groups.ModelSettings)
     optim: groups.OptimSettings = field(default_factory=groups.OptimSettings)
     train: groups.TrainSettings = field(default_factory=groups.TrainSettings)
+    validation: groups.ValidationSettings = field(default_factory=groups.ValidationSettings)
     early_stop: groups.EarlyStopSettings = field(default_factory=groups.EarlyStopSettings)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from beit.data import BrokenPictures
 from beit.engine.automatic import as_before, choose, chosen
-from beit.engine.hooks import EarlyStop, GalleryHook, Hook
+from beit.engine.hooks import GalleryHook, Hook, Validation, check_early_stop
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.monitor import MonitorHook, monitor_of
@@ -63,6 +63,7 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
     settings = task.settings
     check_sharding(settings.run, settings.train)
     check_muon(settings.optim, settings.run)
+    check_early_stop(settings)
     task.accelerator = make_accelerator(settings.run, task.width)
     task.world = task.accelerator.num_processes if world is None else world
     with task.accelerator.local_main_process_first():  # it leaves the index of the collection to the others
@@ -90,11 +91,11 @@ def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
 
 
 def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
-    early_stop, monitor, gallery = EarlyStop(task, folder), monitor_of(task, folder), _gallery(task, folder)
-    hooks: list[Hook] = [early_stop, *(hook for hook in (monitor, gallery) if hook is not None)]
+    validation, monitor, gallery = Validation(task, folder), monitor_of(task, folder), _gallery(task, folder)
+    hooks: list[Hook] = [validation, *(hook for hook in (monitor, gallery) if hook is not None)]
     trained = train(task, folder, hooks)
     if task.accelerator.is_main_process:
-        best_step = early_stop.patience.best_step if early_stop.patience.keeps_best else None
+        best_step = validation.patience.best_step if validation.patience.keeps_best else None
         _save(task, folder.model, task.model, monitor, trained.steps if best_step is None else best_step)
         if trained.average is not None:
             _save(task, folder.average, trained.average)

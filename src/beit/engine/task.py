@@ -32,6 +32,7 @@ from beit.settings.groups import (
     OptimSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 from beit.settings.inputs import Sources, open_sources
 from beit.settings.rates import SCRATCH, Rate
@@ -61,8 +62,13 @@ class TrainingSettings(Protocol):
         ...
 
     @property
-    def early_stop(self) -> EarlyStopSettings:
+    def validation(self) -> ValidationSettings:
         """Measurements while the run works."""
+        ...
+
+    @property
+    def early_stop(self) -> EarlyStopSettings:
+        """When it stops by them."""
         ...
 
 

@@ -17,6 +17,7 @@ from beit.settings.groups import (
     OptimSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 
 
@@ -110,6 +111,8 @@ class FinetuneJob(Settings):
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
     stop_on: Literal["loss", "accuracy"] = "loss"

@@ -224,21 +224,27 @@ class TrainSettings(Settings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class EarlyStopSettings(Settings):
-    """Measure on held-out pictures while the run works, and stop when they no longer gain."""
+class ValidationSettings(Settings):
+    """Measure held-out pictures while the run works, and keep the model that did best in best/."""
 
-    patience: int | None = Field(default=None, ge=1)
-    """Measurements in a row without a gain after which the run stops and the best is its result; null never stops."""
-    measure: bool = False
-    """Measure without patience too: the model that did best is kept in best/, and the last one is the result."""
-    every: int = Field(default=500, ge=1)
-    """Steps between two measurements on held-out pictures; the last step is measured too."""
+    every: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Steps between two measurements; the last step is measured too. auto: an epoch, or what makes at most 50
+    measurements; 0 for none."""
     after: int = Field(default=0, ge=0)
     """Steps before the first measurement, such as those of an annealing."""
+    pictures: int = Field(default=2048, ge=1)
+    """Most held-out pictures per measurement, at even distances."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EarlyStopSettings(Settings):
+    """Stop when the measurements of held-out pictures no longer gain."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Measurements in a row without a gain after which the run stops; its result is the best model then. null: never,
+    and the result is the last one."""
     min_gain: float = Field(default=0.001, ge=0, lt=1)
     """Smallest share by which the best must be improved to count as a gain."""
-    pictures: int = Field(default=2048, ge=1)
-    """Most held-out pictures per measurement."""
 
 
 @dataclass(frozen=True, config=STRICT)

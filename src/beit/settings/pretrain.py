@@ -20,6 +20,7 @@ from beit.settings.groups import (
     OptimSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 from beit.settings.tokenizer import CodebookLossSettings, CodebookSettings, EncodingSettings, dvae_optimiser
 
@@ -78,6 +79,8 @@ class PretrainTokenizerSettings(Settings):
     """Tokenizer: its optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Tokenizer: length of its training"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(every=0))
+    """Tokenizer: its validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Tokenizer: its early stop"""
 
@@ -108,6 +111,8 @@ class PretrainJob(Settings):
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(every=0))
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
     monitor: MonitorSettings = field(default_factory=MonitorSettings)

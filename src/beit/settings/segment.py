@@ -16,6 +16,7 @@ from beit.settings.groups import (
     OptimSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 
 
@@ -159,6 +160,8 @@ class SegmentJob(Settings):
     """Optimiser"""
     train: TrainSettings = field(default_factory=lambda: TrainSettings(batch_size=16, max_steps=160_000))
     """Length"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(pictures=200))
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
     inference: InferenceSettings = field(default_factory=InferenceSettings)

@@ -20,6 +20,7 @@ from beit.settings.groups import (
     RunSettings,
     TrainingPrecision,
     TrainSettings,
+    ValidationSettings,
 )
 
 
@@ -139,6 +140,8 @@ class TokenizerJob(Settings):
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(every=0))
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
 
@@ -167,6 +170,8 @@ class DistillJob(Settings):
     """Optimiser"""
     train: TrainSettings = field(default_factory=lambda: TrainSettings(batch_size=512))
     """Length"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(every=0))
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
 
