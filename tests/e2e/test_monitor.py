@@ -208,6 +208,8 @@ def test_features_that_have_collapsed_stop_a_run(tokens, tmp_path):
     stopped = beit(*COMMON, *options, tokens, f"--run.output={tmp_path}/run")
     assert stopped.returncode == 1
     assert "effective rank (RankMe) below 1.05 in 3 measurements" in stopped.stderr
+    watched = beit("watch", f"{tmp_path}/run", "--once")
+    assert "stopped itself: the features of all layers have had an effective rank" in " ".join(watched.stdout.split())
 
 
 def test_two_ways_to_choose_the_best_are_refused(tokens, tmp_path):

@@ -114,6 +114,8 @@ def test_watch_shows_a_run_that_was_killed_and_one_that_diverged(run, tmp_path, 
     assert "not at work, as it seems: nothing new for 50 min; the same command starts it again" in watched(part, capsys)
     (part / "not_finite.json").write_text('{"step": 5, "pictures": []}')
     assert "stopped: the loss was not finite at step 5" in watched(part, capsys)
+    RunFolder(part).write_stopped("nothing can be learnt")
+    assert "stopped itself: nothing can be learnt" in watched(part, capsys)
 
 
 def test_watch_shows_the_tokenizer_that_is_trained_first(run, tmp_path, capsys):

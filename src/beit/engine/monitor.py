@@ -183,6 +183,7 @@ class MonitorHook(Hook):
             BeitError: With the reason, unless the run is forced.
         """
         if not self._task.settings.run.force:
+            self._folder.write_stopped(reason)
             raise BeitError(f"{reason}; --run.force true goes on all the same")
         logging.getLogger(__name__).warning("%s", reason)
 

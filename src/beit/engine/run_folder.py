@@ -9,6 +9,7 @@ model/              the trained model
 model_average/      the moving average of its weights, if one is kept
 best/               the model that measured best, if the run keeps it
 monitor.json        how often the quality monitor measures, and the times that it chose this by
+stopped.json        why the run stopped itself, if it did
 not_finite.json     the pictures of the step that diverged, if one did
 result.json         what the finished run measured
 broken.txt          pictures that were skipped, and why
@@ -72,6 +73,7 @@ class RunFolder:
         self.best = self.path / "best"
         self.average = self.path / "model_average"
         self.monitor = self.path / "monitor.json"
+        self.stopped = self.path / "stopped.json"
         self.result = self.path / "result.json"
         self.broken = self.path / "broken.txt"
         self.report = self.path / "report.html"
@@ -101,6 +103,10 @@ class RunFolder:
             ConfigError: If the file is damaged.
         """
         return read_json(self.result, "what a finished run measured", "remove it, and the same command ends the run")
+
+    def write_stopped(self, reason: str) -> None:
+        """Record why the run stops itself, for who looks at it later."""
+        write_json(self.stopped, {"reason": reason})
 
     def write_result(self, result: Mapping[str, float]) -> None:
         """Mark the run as finished."""
