@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from beit.engine.automatic import as_before, choose, chosen
+from beit.engine.automatic import choose
+from beit.engine.recorded import as_before, chosen
 from beit.engine.run_folder import RunFolder, prepare_run_folder
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.pretrain import PretrainJob

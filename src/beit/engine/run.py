@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from beit.data import BrokenPictures
-from beit.engine.automatic import as_before, choose, chosen
+from beit.engine.automatic import choose
 from beit.engine.hooks import GalleryHook, Hook, Validation, check_early_stop
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.monitor import MonitorHook, monitor_of
 from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
+from beit.engine.recorded import as_before, chosen
 from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
@@ -66,22 +67,29 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
     check_early_stop(settings)
     task.accelerator = make_accelerator(settings.run, task.width)
     task.world = task.accelerator.num_processes if world is None else world
+    _say(task, f"{task.title}: counting pictures")
     with task.accelerator.local_main_process_first():  # it leaves the index of the collection to the others
         task.sources = task.open()
     torch.manual_seed(settings.run.seed)
     task.start()
     choices = choose(task)
     task.settings = chosen(settings, choices)
-    if task.accelerator.is_main_process:
-        for setting, value, reason in choices:
-            print(f"{setting} {value}: {reason}")  # noqa: T201  # before the first step
+    for setting, value, reason in choices:
+        _say(task, f"{setting} {value}: {reason}")
     return task
 
 
 def build(task: Task[Any, Any]) -> None:
     """Give a task its module; equal seeds give equal weights."""
+    _say(task, f"{task.title}: building the model")
     torch.manual_seed(task.settings.run.seed)
     task.module = task.build()
+
+
+def _say(task: Task[Any, Any], line: str) -> None:
+    """Print what begins now, on one process; it may take long."""
+    if task.accelerator.is_main_process:
+        print(line, flush=True)  # noqa: T201
 
 
 def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:

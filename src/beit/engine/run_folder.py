@@ -23,15 +23,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from accelerate import Accelerator
 
 from beit.errors import ConfigError
 from beit.files import discard_leftovers, read_json, read_yaml, write_json, write_text
 from beit.settings.groups import FolderSettings
 from beit.settings.recipe import defaults, plain, resolved_recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # imports torch, and what is wrong with a folder is said before that
 
 _SEEN_WITHIN = 10.0  # seconds
 
@@ -149,6 +151,19 @@ def prepare_run_folder(job: Any, run: FolderSettings) -> RunFolder:
         ConfigError: If the folder holds another run, or one that may not be continued.
         StorageError: If the recipe cannot be written.
     """
+    folder = check_run_folder(job, run)
+    discard_leftovers(folder.path)
+    discard_leftovers(folder.checkpoints)
+    write_text(folder.recipe, resolved_recipe(job))
+    return folder
+
+
+def check_run_folder(job: Any, run: FolderSettings) -> RunFolder:
+    """Return the folder of a run, in which nothing is written yet.
+
+    Raises:
+        ConfigError: If the folder holds another run, or one that may not be continued.
+    """
     folder = RunFolder(run.output)
     if folder.recipe.exists():
         if not run.resume:
@@ -157,9 +172,6 @@ def prepare_run_folder(job: Any, run: FolderSettings) -> RunFolder:
             _check_same(folder, job, run.force)
     elif folder.path.is_dir() and not all(map(_is_unfinished_recipe, folder.path.iterdir())):
         raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
-    discard_leftovers(folder.path)
-    discard_leftovers(folder.checkpoints)
-    write_text(folder.recipe, resolved_recipe(job))
     return folder
 
 
