@@ -20,7 +20,7 @@ job = SegmentJob(
     run=RunSettings(output=output),
     checkpoint=checkpoint,
     model=ModelSettings(image_size=512),
-    optim=OptimSettings(lr=5e-4, min_lr=0.0, warmup_steps=100, layer_decay=0.65, clip_grad=None),
+    optim=OptimSettings(lr=5e-4, warmup_steps=100, layer_decay=0.65),
     train=TrainSettings(batch_size=8, max_steps=2000),
 )
 run = segment(job)

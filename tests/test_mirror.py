@@ -33,7 +33,8 @@ HELD_ELSEWHERE = [
     ("engine", "jax_backend jax_model jax_steps", "e2e/test_jax_training.py", "compared with runs in torch"),
     ("engine", "monitor", "e2e/test_monitor.py", "it watches a run"),
     ("engine", "moving_average", "e2e/test_finetune.py", "an average of a training"),
-    ("engine", "run_state throughput", "e2e/test_watching.py", "what is watched of a run"),
+    ("engine", "recorded", "engine/test_automatic.py", "a run goes on with what was chosen"),
+    ("engine", "run_state", "e2e/test_watching.py", "what is watched of a run"),
     ("engine", "sharding", "e2e/test_sharding.py", "needs several processes"),
     (
         "evaluation/classification",

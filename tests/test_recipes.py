@@ -11,6 +11,16 @@ from beit.geometry import patch_grid
 from beit.settings.finetune import FinetuneJob
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
+from beit.settings.rates import (
+    FINETUNED_BEFORE,
+    FINETUNING,
+    FINETUNING_LARGE,
+    PRETRAINING,
+    PRETRAINING_MUON,
+    PROBE,
+    SEGMENTATION,
+    SEGMENTATION_FINETUNED_BEFORE,
+)
 from beit.settings.segment import SegmentJob
 from beit.settings.tokenizer import ClusterJob, DistillJob, TokenizerJob
 from beit.tasks.pretrain.cost import training_flops
@@ -107,6 +117,25 @@ def named_size(name):
     return "large" if name.startswith("large") else "base"
 
 
+@pytest.mark.parametrize(
+    ("rate", "name"),
+    [
+        (PRETRAINING, "pretrain_base_in1k"),
+        (PRETRAINING, "pretrain_large_in22k"),
+        (PRETRAINING_MUON, "pretrain_cifar10_nano"),
+        (FINETUNING, "finetune_base_in1k"),
+        (FINETUNING_LARGE, "finetune_large_in1k"),
+        (FINETUNED_BEFORE, "finetune_base_in1k_from_ft22k"),
+        (PROBE, "linear_probe"),
+        (SEGMENTATION, "segment_base_512_ade20k"),
+        (SEGMENTATION_FINETUNED_BEFORE, "segment_base_640_ade20k"),
+    ],
+)
+def test_auto_stands_for_the_rates_of_the_published_runs(rate, name):
+    job = recipe(FOLDER / f"{name}.yaml")
+    assert rate.at(job.train.batch_size) == job.optim.lr
+
+
 def test_the_linear_probe_reads_the_published_layer():
     job = recipe(FOLDER / "linear_probe.yaml")
     assert (job.freeze, job.probe.layer, job.pooling, job.mixing.mixup) == ("encoder", 9, "mean", 0)
@@ -117,7 +146,8 @@ def test_the_recipes_for_one_machine_scale_the_learning_rate_as_they_say(size):
     path = FOLDER / f"pretrain_{size}.yaml"
     job = recipe(path)
     assert job.model.size == size
-    assert job.optim.lr == pytest.approx(1.5e-3 * math.sqrt(job.train.batch_size / 2048))
+    assert job.optim.lr == "auto"
+    assert PRETRAINING.at(job.train.batch_size) == 1.5e-3 * math.sqrt(job.train.batch_size / 2048) == 7.5e-4
     model = training_flops(model_config(job.model), job.mask.count) / 1e9
     about = " ".join(path.read_text().replace("#", " ").split())
     assert f"the model needs {model:.1f} GFLOP" in about

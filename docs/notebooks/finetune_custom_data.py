@@ -42,12 +42,12 @@ from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import (
     AugmentSettings,
     DataSettings,
-    EarlyStopSettings,
     ModelSettings,
     OptimSettings,
     PictureSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 from beit.tasks.finetune.task import finetune
 
@@ -136,9 +136,9 @@ job = FinetuneJob(
     augment=AugmentSettings(crop_scale=(0.8, 1.0), crop_aspect=(0.9, 1.1), flip=0.0, color_jitter=0.0),
     checkpoint=str(work / "start"),
     model=ModelSettings(crop_share=1.0),
-    optim=OptimSettings(lr=3e-3, min_lr=1e-4, warmup_steps=10, betas=(0.9, 0.999)),
+    optim=OptimSettings(lr=3e-3, min_lr=1e-4, warmup_steps=10, layer_decay=1.0, clip_grad=3.0),
     train=TrainSettings(batch_size=32, max_steps=240),
-    early_stop=EarlyStopSettings(measure=True, every=40),
+    validation=ValidationSettings(every=40),
 )
 run = finetune(job)
 result = run.read_result()
@@ -289,7 +289,7 @@ processor.save_pretrained(work / "plain_loop")  # beside the model: Predictor an
 #     run=RunSettings(output="runs/mine"),
 #     data=DataSettings(path="my_classes"),
 #     checkpoint="microsoft/beit-base-patch16-224-pt22k",
-#     optim=OptimSettings(lr=5e-4, min_lr=1e-6, warmup_epochs=2, layer_decay=0.65, clip_grad=None),
+#     optim=OptimSettings(lr=5e-4, warmup_epochs=2),
 #     train=TrainSettings(batch_size=64, epochs=20),
 # )
 # run = finetune(job)

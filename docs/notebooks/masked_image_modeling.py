@@ -95,7 +95,7 @@ tokenizer_run = train_tokenizer(
         loss=CodebookLossSettings(
             reconstruction="l2", temperature=(0.5, 0.0625), kl_weight=(0.0, 0.0), balance_weight=0.06
         ),
-        optim=OptimSettings(lr=1e-2, betas=(0.9, 0.999), weight_decay=1e-4, warmup_steps=10),
+        optim=OptimSettings(lr=1e-2, warmup_steps=10),
         train=TrainSettings(batch_size=64, max_steps=160),
     )
 )

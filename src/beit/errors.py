@@ -54,6 +54,13 @@ def missing_extra(library: str, extra: str) -> MissingExtraError:
     )
 
 
+def missing_data(path: str) -> DataError:
+    """Return the error for pictures that are not where they are looked for."""
+    return DataError(
+        f"data path {path!r} does not exist; expected a folder of pictures, parquet or tar files, or hub:owner/name"
+    )
+
+
 def shortened(value: object, items: int = 8) -> str:
     """Return the text of a value from a file for a message.
 

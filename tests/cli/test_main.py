@@ -80,7 +80,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["tokenizer", "trian"], "did you mean train?"),
         (["pretrain", "--optim.lr=-1"], "optim.lr: input should be greater than 0, got -1.0"),
         (["pretrain", "--tokenizer.optim.lr=-1"], "tokenizer.optim.lr: input should be greater than 0, got -1.0"),
-        (["pretrain", "--optim.lr=fast"], "optim.lr: expected float, got fast"),
+        (["pretrain", "--optim.lr=fast"], "optim.lr: expected float or auto, got fast"),
         (["pretrain", "--optim.learning_rate=1"], "there is no setting 'optim.learning_rate'; did you mean optim.lr?"),
         (["pretrain", "--batch_size=1"], "there is no setting 'batch_size'; did you mean train.batch_size?"),
         (["pretrain", "--output_dir=x"], "there is no setting 'output_dir'; did you mean run.output?"),

@@ -18,7 +18,7 @@ PRETRAIN = [
     *PICTURES, *MODEL, "--mask.count=7", "--mask.min_block=2", "--model.drop_path_rate=0.2",
     *(f"--tokenizer.codebook.{option}" for option in CODEBOOK),
     "--tokenizer.train.max_steps=20", "--tokenizer.train.batch_size=32",
-    "--optim.warmup_steps=5", "--train.batch_size=32",
+    "--optim.lr=1.5e-3", "--optim.warmup_steps=5", "--train.batch_size=32",
 ]  # fmt: skip
 FINETUNE = [*PICTURES, *MODEL, "--optim.warmup_steps=5", "--optim.lr=1e-2", "--optim.layer_decay=1.0"]
 

@@ -22,7 +22,7 @@ EVERYTHING = [
     "--data.val_path=digits:test", "--model.drop_path_rate=0.2", "--train.batch_size=16", f"--train.max_steps={STEPS}",
     "--augment.color_jitter=0", "--augment.flip=0.5", "--rand_augment.operations=2", "--erase=0.25",
     "--mixing.mixup=0.8", "--mixing.cutmix=1.0", "--class_weights=balanced", "--train.ema_decay=0.9",
-    "--train.accumulate=2", "--early_stop.patience=9", "--early_stop.every=10", "--early_stop.pictures=64",
+    "--train.accumulate=2", "--early_stop.patience=9", "--validation.every=10", "--validation.pictures=64",
     "--run.log_every=1", "--run.save_every=7", "--run.report=false",
 ]  # fmt: skip
 COMMAND = ["finetune", *FINETUNE, *EVERYTHING]

@@ -91,7 +91,7 @@ def test_a_continued_run_has_the_same_rows(run, tokenizer, tmp_path):
 
 
 def test_the_model_that_an_early_stop_keeps_has_a_row(tokenizer, tmp_path, capsys):
-    stop = ["--early_stop.patience=1", "--early_stop.every=3", "--early_stop.min_gain=0.9", "--gallery.every=5"]
+    stop = ["--early_stop.patience=1", "--validation.every=3", "--early_stop.min_gain=0.9", "--gallery.every=5"]
     assert pretrain(tmp_path / "run", tokenizer, *stop) == 0
     assert "keeping the model of step 3" in capsys.readouterr().out
     assert [name for name in rows(tmp_path / "run") if name.startswith("step")] == [

@@ -14,9 +14,9 @@ KILLS = 20
 STEPS = 15
 COMMON = [
     *PRETRAIN, "--data.per_class=8", "--run.device=cpu", "--run.log_every=1", "--run.save_every=3",
-    f"--train.max_steps={STEPS}", "--train.ema_decay=0.9", "--early_stop.measure=true", "--early_stop.every=5",
+    f"--train.max_steps={STEPS}", "--train.ema_decay=0.9", "--validation.every=5",
     "--run.report=false", "--tokenizer.train.max_steps=6",
-    "--tokenizer.train.batch_size=16", "--train.batch_size=16", "--early_stop.pictures=16",
+    "--tokenizer.train.batch_size=16", "--train.batch_size=16", "--validation.pictures=16",
 ]  # fmt: skip
 WRITTEN = ("model", "model_average", "best")
 

@@ -14,7 +14,7 @@ COMMON = [
     *PRETRAIN, "--data.per_class=8", "--run.device=cpu", "--run.report=false", "--run.log_every=1",
     "--run.save_every=4", f"--train.max_steps={STEPS}",
     "--decoder.layers=1", "--model.positions=absolute", "--mask.kind=random", "--mask.count=10",
-    "--early_stop.measure=true", "--early_stop.every=4", "--early_stop.pictures=32", "--train.ema_decay=0.9",
+    "--validation.every=4", "--validation.pictures=32", "--train.ema_decay=0.9",
     "--train.recompute=true", "--optim.lr=1e-2", "--gallery.every=4",
 ]  # fmt: skip
 FSDP = "--run.sharding=fsdp"

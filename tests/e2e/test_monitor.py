@@ -208,10 +208,12 @@ def test_features_that_have_collapsed_stop_a_run(tokens, tmp_path):
     stopped = beit(*COMMON, *options, tokens, f"--run.output={tmp_path}/run")
     assert stopped.returncode == 1
     assert "effective rank (RankMe) below 1.05 in 3 measurements" in stopped.stderr
+    watched = beit("watch", f"{tmp_path}/run", "--once")
+    assert "stopped itself: the features of all layers have had an effective rank" in " ".join(watched.stdout.split())
 
 
 def test_two_ways_to_choose_the_best_are_refused(tokens, tmp_path):
-    for options in (["--early_stop.measure"], ["--early_stop.patience=3"], ["--monitor.every=0"]):
+    for options in (["--validation.every=3"], ["--monitor.every=0"]):
         refused = beit(*COMMON, tokens, "--keep_best.on=knn", *options, f"--run.output={tmp_path}/run")
         assert refused.returncode == 1
         assert "keep_best.on is knn" in refused.stderr

@@ -169,7 +169,7 @@ def test_weight_decay_follows_its_schedule(fork_server, whole, tmp_path):
 
 def test_pretraining_keeps_the_best_and_may_stop(fork_server, whole, tmp_path):
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", f"--run.output={tmp_path}/run"]
-    stop = ["--early_stop.patience=1", "--early_stop.every=4", "--early_stop.min_gain=0.9"]
+    stop = ["--early_stop.patience=1", "--validation.every=4", "--early_stop.min_gain=0.9"]
     done = fork_server.run(*command, *stop)
     assert done.returncode == 0, done.stderr
     assert "stopped after step 8" in done.stdout
@@ -182,7 +182,7 @@ def test_pretraining_keeps_the_best_and_may_stop(fork_server, whole, tmp_path):
 def test_the_best_is_kept_without_stopping(fork_server, whole, tmp_path):
     """Measured only: best/ is the model of the best measurement, the result is the last model, nothing else changes."""
     command = ["pretrain", *COMMON, f"--tokenizer.path={whole}/tokenizer/model", "--train.ema_decay=0.9"]
-    measure = ["--early_stop.measure=true", "--early_stop.every=4", "--early_stop.min_gain=0.2"]
+    measure = ["--validation.every=4", "--early_stop.min_gain=0.2"]
     ended = fork_server.run(*command, *measure, f"--run.output={tmp_path}/run")
     assert ended.statuses == [0], ended.errors
     assert "keeping the model" not in ended.outputs[0]
@@ -194,7 +194,7 @@ def test_the_best_is_kept_without_stopping(fork_server, whole, tmp_path):
     best = load_file(tmp_path / "run/best/model.safetensors")
     assert any(not best[name].equal(tensor) for name, tensor in load_file(last).items()), "no gain of a fifth was later"
     stopped = fork_server.run(*command, f"--run.output={tmp_path}/stopped", "--early_stop.patience=6",
-                          "--early_stop.every=4", "--early_stop.min_gain=0.2")  # fmt: skip
+                          "--validation.every=4", "--early_stop.min_gain=0.2")  # fmt: skip
     assert stopped.statuses == [0], stopped.errors
     assert (tmp_path / "stopped/model/model.safetensors").read_bytes() == (
         tmp_path / "run/best/model.safetensors"

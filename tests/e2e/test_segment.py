@@ -289,7 +289,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(scenes, tmp_path, capsys):
 def test_divided_over_two_processes_equals_whole_copies(scenes, fork_server, tmp_path):
     runs = {kind: tmp_path / kind for kind in ("ddp", "fsdp")}
     extra = ["--train.max_steps=8", "--run.report=false", "--run.device=cpu", "--train.ema_decay=0.5",
-             "--train.accumulate=2", "--early_stop.measure=true", "--early_stop.every=4"]  # fmt: skip
+             "--train.accumulate=2", "--validation.every=4"]  # fmt: skip
     for kind, run in runs.items():
         ended = fork_server.run(*command(scenes, run), *extra, f"--run.sharding={kind}", ranks=2)
         assert not any(ended.statuses), ended.errors

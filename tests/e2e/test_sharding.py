@@ -11,7 +11,7 @@ from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, losses
 COMMON = [
     *PRETRAIN, "--run.device=cpu", "--run.log_every=1", "--run.save_every=8", "--run.report=false",
     "--train.max_steps=24", "--train.accumulate=2", "--train.ema_decay=0.9", "--optim.clip_grad=0.5",
-    "--early_stop.measure=true", "--early_stop.every=8", "--early_stop.pictures=32",
+    "--validation.every=8", "--validation.pictures=32",
 ]  # fmt: skip
 FSDP = "--run.sharding=fsdp"
 
@@ -111,7 +111,7 @@ def test_a_codebook_beside_divided_parameters(fork_server, tmp_path):
         "--model.vocab_size=32", "--model.code_size=8", "--model.hidden_size=32", "--model.num_hidden_layers=1",
         "--model.num_attention_heads=4", "--model.intermediate_size=64", "--model.decoder_layers=1",
         "--optim.warmup_steps=2", "--train.batch_size=32", "--train.max_steps=20", "--run.device=cpu",
-        "--early_stop.measure=true", "--early_stop.every=10", "--run.report=false", "--run.log_every=1",
+        "--validation.every=10", "--run.report=false", "--run.log_every=1",
     ]  # fmt: skip
     for name, how in (("ddp", []), ("fsdp", [FSDP])):
         done(fork_server.run(*command, *how, f"--run.output={tmp_path}/{name}", ranks=2))

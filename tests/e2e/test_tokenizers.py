@@ -135,7 +135,7 @@ def test_a_killed_training_continues_bit_for_bit(kind, request, tmp_path, place)
 
 def test_an_early_stop_keeps_the_best_and_is_remembered(tmp_path):
     command = ["tokenizer", "train", *PICTURES, *TOKENIZER, "--optim.lr=1e-12", "--optim.min_lr=0",
-               "--train.max_steps=500", "--train.batch_size=32", "--early_stop.patience=2", "--early_stop.every=3",
+               "--train.max_steps=500", "--train.batch_size=32", "--early_stop.patience=2", "--validation.every=3",
                f"--run.output={tmp_path}/run", "--run.report=false"]  # fmt: skip
     done = beit(*command)
     assert done.returncode == 0, done.stderr
@@ -152,7 +152,7 @@ def test_an_early_stop_keeps_the_best_and_is_remembered(tmp_path):
 
 def test_a_stopped_distillation_that_died_in_its_report_does_not_go_on(teacher, tmp_path):
     command = ["tokenizer", "distill", *PICTURES, *VQ_KD, f"--teacher={teacher}", "--train.max_steps=500",
-               "--early_stop.patience=1", "--early_stop.every=3", "--early_stop.min_gain=0.5", "--run.report=false",
+               "--early_stop.patience=1", "--validation.every=3", "--early_stop.min_gain=0.5", "--run.report=false",
                f"--run.output={tmp_path}/run"]  # fmt: skip
     done = beit(*command)
     assert done.returncode == 0, done.stderr
@@ -172,7 +172,7 @@ def test_the_last_step_is_measured_and_an_abandoned_best_is_forgotten(tmp_path):
     (tmp_path / "run/recipe.yaml").write_text("{}")  # an attempt that came to no checkpoint ...
     DiscreteVAE(DiscreteVAEConfig(32, 8, 1, 2, 8)).save_pretrained(tmp_path / "run/best")  # ... but to a best model
     abandoned = (tmp_path / "run/best/model.safetensors").read_bytes()
-    done = beit(*command, "--train.max_steps=4", "--early_stop.patience=3", "--early_stop.every=3")
+    done = beit(*command, "--train.max_steps=4", "--early_stop.patience=3", "--validation.every=3")
     assert done.returncode == 0, done.stderr
     assert "keeping the model of step" in done.stdout
     best, model = (tmp_path / f"run/{name}/model.safetensors" for name in ("best", "model"))

@@ -87,7 +87,7 @@ def test_a_codebook_is_the_same_on_both_processes(fork_server, tmp_path):
                "--model.hidden_size=32", "--model.num_hidden_layers=1", "--model.num_attention_heads=4",
                "--model.intermediate_size=64", "--model.decoder_layers=1", "--optim.lr=3e-3", "--optim.warmup_steps=2",
                "--quantiser.decay=0.8", "--quantiser.revive_below=0.2", "--train.batch_size=32", "--train.max_steps=40",
-               "--early_stop.patience=1", "--early_stop.every=5", "--early_stop.min_gain=0.9", "--run.device=cpu",
+               "--early_stop.patience=1", "--validation.every=5", "--early_stop.min_gain=0.9", "--run.device=cpu",
                "--run.report=false", "--run.log_every=1", f"--run.output={tmp_path}/run"]  # fmt: skip
     ended = fork_server.run(*command, ranks=2)
     assert not any(ended.statuses), ended.errors

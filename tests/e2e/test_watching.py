@@ -21,7 +21,7 @@ from tests.e2e.small import FINETUNE, PRETRAIN, beit
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("watched") / "run"
     options = ["--train.max_steps=8", "--run.log_every=2", "--optim.weight_decay_end=0.2"]
-    stop = ["--early_stop.patience=9", "--early_stop.every=2", "--aggregation.early_layer=1"]
+    stop = ["--early_stop.patience=9", "--validation.every=2", "--aggregation.early_layer=1"]
     done = beit("pretrain", *PRETRAIN, *options, *stop, f"--run.output={path}")
     assert done.returncode == 0, done.stderr
     return path
@@ -114,6 +114,8 @@ def test_watch_shows_a_run_that_was_killed_and_one_that_diverged(run, tmp_path, 
     assert "not at work, as it seems: nothing new for 50 min; the same command starts it again" in watched(part, capsys)
     (part / "not_finite.json").write_text('{"step": 5, "pictures": []}')
     assert "stopped: the loss was not finite at step 5" in watched(part, capsys)
+    RunFolder(part).write_stopped("nothing can be learnt")
+    assert "stopped itself: nothing can be learnt" in watched(part, capsys)
 
 
 def test_watch_shows_the_tokenizer_that_is_trained_first(run, tmp_path, capsys):

@@ -4,10 +4,10 @@ import pytest
 import yaml
 from accelerate import Accelerator
 
-from beit.engine.run_folder import as_before, open_run_folder, resolved
+from beit.engine.run_folder import open_run_folder
 from beit.errors import ConfigError
 from beit.settings.finetune import FinetuneJob
-from beit.settings.groups import DataSettings, OptimSettings, RunSettings
+from beit.settings.groups import DataSettings, OptimSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.recipe import changed_settings
 
@@ -37,18 +37,6 @@ def test_a_slash_at_the_end_of_a_path_is_no_other_setting(tmp_path):
     open_run_folder(jobs[1], run, Accelerator(cpu=True))
     with pytest.raises(ConfigError, match=r"data\.path was './pictures/' and is now 'pictures2'"):
         open_run_folder(jobs[2], run, Accelerator(cpu=True))
-
-
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_a_run_goes_on_in_the_precision_that_auto_chose(tmp_path, precision):
-    chosen = {"no": "fp32", "bf16": "bf16"}[precision]
-    job = PretrainJob(DATA, run=RunSettings(output=str(tmp_path)))
-    assert as_before(job) == job, "there is no run yet"
-    open_run_folder(resolved(job, SimpleNamespace(mixed_precision=precision)), job.run, Accelerator(cpu=True))
-    assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["run"]["precision"] == chosen
-    assert as_before(job).run.precision == chosen
-    other = PretrainJob(DATA, run=RunSettings(output=str(tmp_path), precision="fp32"))
-    assert as_before(other) == other
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,20 @@ from beit.engine.run import run
 from beit.engine.task import Measured, Task
 from beit.models_torch import BeitForImageClassification
 from beit.settings import groups
+from beit.settings.base import STRICT, Settings
 from beit.settings.inputs import augmentation, preprocessing
 from beit.settings.model import model_config, task_options
 
 
-@dataclass(frozen=True, config=groups.STRICT)
-class RotationJob:
+@dataclass(frozen=True, config=STRICT)
+class RotationJob(Settings):
     data: groups.DataSettings
     run: groups.RunSettings = field(default_factory=groups.RunSettings)
     augment: groups.AugmentSettings = field(default_factory=groups.AugmentSettings)
     model: groups.ModelSettings = field(default_factory=groups.ModelSettings)
     optim: groups.OptimSettings = field(default_factory=groups.OptimSettings)
     train: groups.TrainSettings = field(default_factory=groups.TrainSettings)
+    validation: groups.ValidationSettings = field(default_factory=groups.ValidationSettings)
     early_stop: groups.EarlyStopSettings = field(default_factory=groups.EarlyStopSettings)
 
 

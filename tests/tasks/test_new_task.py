@@ -78,7 +78,7 @@ def test_its_forecast_writes_nothing(fork_server, tmp_path):
 
 def test_an_early_stop_ends_it_and_keeps_the_best(fork_server, tmp_path):
     run = tmp_path / "run"
-    options = ["--early_stop.patience=1", "--early_stop.every=1", "--early_stop.min_gain=0.9", "--run.report=false"]
+    options = ["--early_stop.patience=1", "--validation.every=1", "--early_stop.min_gain=0.9", "--run.report=false"]
     ended = fork_server.run(*COMMON, *options, f"--run.output={run}", program="tests.tasks.rotation")
     assert not any(ended.statuses), ended.errors
     assert "stopped after step 2: 1 measurement without a gain" in ended.stdout

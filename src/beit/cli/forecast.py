@@ -59,6 +59,8 @@ def _speed_lines(kind: type[Task[Any, Any]], job: Any, cost: Cost, speed: Speed)
     from beit.engine.run_state import duration
 
     world, seconds, first = cost.processes, speed.seconds_per_step, speed.first_seconds
+    whole = cost.steps * seconds * (1 + speed.monitor_share)
+    monitor = f"; {speed.monitor_share:.0%} for the quality monitor are in it" if speed.monitor_share else ""
     alone = world > 1 and not speed.communicates
     reached = f"; the model reaches {speed.flops_utilisation or 0:.0%} of the rate of a matrix product here"
     return [
@@ -68,10 +70,11 @@ def _speed_lines(kind: type[Task[Any, Any]], job: Any, cost: Cost, speed: Speed)
         f"{_INDENT}{speed.preparing_share:.0%} of the time {kind.preparing}, {speed.data_share:.0%} waits for pictures",
         f"{_INDENT}{gib(speed.peak_memory)} held in the timed steps, libraries and what the allocator keeps included",
         *_hints(kind, speed),
-        f"whole run    about {duration(cost.steps * seconds)} on "
+        f"whole run    about {duration(whole)} on "
         + (f"{world} processes" if world > 1 else "one process like this")
-        + (f", and {duration(first)} before for its tokenizer" if first is not None else ""),
-        *([f"{_INDENT}{_SHORTER}"] if cost.steps * seconds + (first or 0.0) > _LONG else []),
+        + (f", and {duration(first)} before for its tokenizer" if first is not None else "")
+        + monitor,
+        *([f"{_INDENT}{_SHORTER}"] if whole + (first or 0.0) > _LONG else []),
     ]
 
 

@@ -101,4 +101,5 @@ def _type_error(message: str) -> str:
         return message
     words = [re.sub(r"<class '(\w+)'>", r"\1", kind).replace("NoneType", "null") for kind in expected]
     words = [word.replace("typing.Literal[", "one of [") for word in words]
+    words = [re.sub(r"^one of \['(\w+)'\]$", r"\1", word) for word in words]
     return f"expected {' or '.join(words)}, got {given[1]}"

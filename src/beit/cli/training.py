@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from beit.cli.early_checks import check_early
 from beit.cli.output import say, say_settings
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError
@@ -29,6 +30,7 @@ def parse_training(kind: type[Job], command: str, description: str, arguments: S
 
     Raises:
         ConfigError: If a setting is wrong, or --processes stands without --dry-run.
+        DataError: If there is no such path.
     """
     words, processes = _processes(arguments)
     dry = "--dry-run" in words
@@ -37,6 +39,7 @@ def parse_training(kind: type[Job], command: str, description: str, arguments: S
     given = ["--run.force=true" if word == "--force" else word for word in words if word != "--dry-run"]
     job = parse_job(kind, command, description, given, flags=FLAGS)
     say_settings(job)
+    check_early(job, writes=not dry)
     return Asked(job, dry, processes)
 
 

@@ -16,6 +16,7 @@ from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
 from beit.data.transforms.scene_views import SceneViews
 from beit.data.transforms.views import Augmentation, Views
+from beit.data.workers import loading_workers
 from beit.geometry import MaskPlan
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "generator",
     "is_pattern",
     "list_shards",
+    "loading_workers",
     "open_source",
     "read_classes",
     "require_usable",

@@ -19,7 +19,7 @@ from beit.data.sources.parquet.file import ParquetSource
 from beit.data.sources.parquet.shards import ParquetFolder
 from beit.data.sources.source import ImageSource, Subset
 from beit.data.sources.tar.shards import TarSource
-from beit.errors import DataError
+from beit.errors import DataError, missing_data
 
 
 def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:
@@ -112,9 +112,7 @@ def open_source(path: str, min_side: int = 8) -> ImageSource:
         return _open_shards(_matching(path), path, min_side)
     place = Path(path)
     if not place.exists():
-        raise DataError(
-            f"data path {path!r} does not exist; expected a folder of pictures, parquet or tar files, or hub:owner/name"
-        )
+        raise missing_data(path)
     return _open_shards([place], path, min_side) if place.is_file() else _open_folder(place, path, min_side)
 
 

@@ -55,6 +55,7 @@ class Speed:
             operations are not known.
         peak_memory: Bytes that this process held meanwhile, libraries included.
         communicates: Whether the processes were there, so that the time has their communication in it.
+        monitor_share: Share of the time of all steps that the quality monitor adds, where it chooses its interval.
         first_seconds: Seconds of the whole training that comes first; None if there is none.
     """
 
@@ -64,6 +65,7 @@ class Speed:
     flops_utilisation: float | None
     peak_memory: int
     communicates: bool
+    monitor_share: float
     first_seconds: float | None
 
 
@@ -113,6 +115,7 @@ def forecast(
         flops_utilisation=reached,
         peak_memory=held,
         communicates=task.accelerator.num_processes > 1,
+        monitor_share=_monitor_share(task),
         first_seconds=first_seconds,
     )
 
@@ -134,6 +137,12 @@ def _cost(task: Task[Any, Any]) -> Cost:
         flops_per_picture=task.flops(),
         memory={**state, **task.activations(at_once)},
     )
+
+
+def _monitor_share(task: Task[Any, Any]) -> float:
+    """Return the share of the time of all steps that the quality monitor may spend; 0 where its interval is given."""
+    monitored = task.monitor()
+    return monitored.settings.share if monitored is not None and monitored.settings.every == "auto" else 0.0
 
 
 def _stage_seconds(stage: Stage, task: Task[Any, Any], folder: RunFolder) -> float:

@@ -1,4 +1,4 @@
-"""Hooks of the loop: their interface, early stopping on a held-out metric, and the gallery.
+"""Hooks of the loop: their interface, validation with early stopping, and the gallery.
 
 An early stop decides from the measurements in the metrics alone, so that a continued run decides alike.
 """
@@ -17,10 +17,14 @@ from accelerate.utils import broadcast
 from beit.data import spread
 from beit.engine.metrics import Line, MetricsLog, read_metrics
 from beit.engine.run_folder import RunFolder
-from beit.engine.task import Task
+from beit.engine.schedule import Schedule
+from beit.engine.task import Task, TrainingSettings
+from beit.errors import ConfigError
 from beit.files import atomic_folder
 from beit.reports.gallery import Gallery, Scene
-from beit.settings.groups import EarlyStopSettings
+from beit.settings.groups import EarlyStopSettings, ValidationSettings
+
+_MOST_VALIDATIONS = 50  # in a run, where their interval is chosen
 
 
 class Hook:
@@ -58,10 +62,10 @@ class Hook:
 
 @dataclass
 class Patience:
-    """Criterion of early stopping: counts measurements without a gain.
+    """Criterion of early stopping: the best measurement, and how many came after it without a gain.
 
     Attributes:
-        settings: How often to measure, and how many measurements without a gain to allow.
+        settings: How many measurements without a gain to allow.
         name: Number that is measured; less is better.
         best_step: Finished steps at the best measurement so far.
     """
@@ -82,12 +86,6 @@ class Patience:
         """Return whether the run should stop."""
         return self.settings.patience is not None and self._without_gain >= self.settings.patience
 
-    def due(self, step: int, last: bool = False) -> bool:
-        """Return whether to measure after `step` finished steps; the last step always is."""
-        if not self.settings.measure and self.settings.patience is None:
-            return False
-        return last or (step % self.settings.every == 0 and step > self.settings.after)
-
     def recall(self, lines: Sequence[Line]) -> None:
         """Count the measurements of an earlier part of the run, whose lines hold their value alone."""
         for line in lines:
@@ -104,12 +102,33 @@ class Patience:
         return False
 
 
-class EarlyStop(Hook):
-    """Early stopping: measures on held-out pictures, keeps the best model, and ends a run that no longer improves."""
+def validation_interval(settings: ValidationSettings, schedule: Schedule) -> int:
+    """Return the steps between two measurements, 0 for none."""
+    if settings.every != "auto":
+        return settings.every
+    return max(1, round(schedule.pictures / schedule.train.batch_size), -(-schedule.steps // _MOST_VALIDATIONS))
+
+
+def check_early_stop(settings: TrainingSettings) -> None:
+    """Refuse to stop by measurements that are not made.
+
+    Raises:
+        ConfigError: Naming both settings.
+    """
+    if settings.early_stop.patience is not None and settings.validation.every == 0:
+        raise ConfigError(
+            f"early_stop.patience is {settings.early_stop.patience} and validation.every is 0, which measures nothing; "
+            "set validation.every to auto or a number of steps"
+        )
+
+
+class Validation(Hook):
+    """Validation while the run works: keeps the best model, and stops a run that no longer gains, if asked to."""
 
     def __init__(self, task: Task[Any, Any], folder: RunFolder) -> None:
         self._task, self._folder = task, folder
-        self._main = task.accelerator.is_main_process
+        self._main, self._settings = task.accelerator.is_main_process, task.settings.validation
+        self._every = validation_interval(self._settings, task.schedule)
         self.patience = Patience(task.settings.early_stop, task.watched)
 
     @property
@@ -124,31 +143,36 @@ class EarlyStop(Hook):
             shutil.rmtree(self._folder.best, ignore_errors=True)  # left by an attempt that reached no checkpoint
 
     def due(self, step: int, last: bool) -> bool:
-        """Return whether to measure after `step` finished steps."""
-        return self.patience.due(step, last)
+        """Return whether to measure after `step` finished steps; the last step always is."""
+        return self._every > 0 and (last or (step % self._every == 0 and step > self._settings.after))
 
     def look(self, step: int, metrics: MetricsLog) -> None:
         """Measure, on one process for all, and keep the model if it is the best so far."""
-        task, settings = self._task, self.patience.settings
+        task, patience = self._task, self.patience
         value = 0.0
         if self._main:
-            value = task.held_out(spread(task.sources.val, settings.pictures))
+            value = task.held_out(spread(task.sources.val, self._settings.pictures))
         shared: Any = broadcast(torch.full((), value, device=task.accelerator.device))
         value = float(shared)
-        gain = self.patience.note(step, value)
-        metrics.write(step, "val", {self.patience.name: value})
+        gain = patience.note(step, value)
+        metrics.write(step, "val", {patience.name: value})
         if self._main and gain:
             with atomic_folder(self._folder.best) as temporary:
                 task.save(temporary)
-        if self._main and self.patience.reached:
-            times = f"{settings.patience} measurement{'s' * (settings.patience != 1)}"
-            print(f"stopped after step {step}: {times} without a gain")  # noqa: T201
+        if self._main and patience.reached:
+            times = patience.settings.patience
+            print(f"stopped after step {step}: {times} measurement{'s' * (times != 1)} without a gain")  # noqa: T201
 
     def end(self) -> None:
-        """Bring back the model that measured best."""
-        if self._main and self.patience.keeps_best:
+        """Bring back the model that measured best if the run may stop early; otherwise say where it is."""
+        if not self._main or self.patience.best_step is None:
+            return
+        if self.patience.keeps_best:
             self._task.load(self._folder.best)
             print(f"keeping the model of step {self.patience.best_step}, the best on held-out pictures")  # noqa: T201
+        else:
+            step = self.patience.best_step
+            print(f"{self._folder.best} has the model of step {step}, the best on held-out pictures")  # noqa: T201
 
 
 class GalleryHook(Hook):

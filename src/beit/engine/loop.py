@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from beit.engine.processes import reproducible
 from beit.engine.run_folder import RunFolder
 from beit.engine.sharding import step_seed
 from beit.engine.task import Task
-from beit.engine.throughput import Throughput
+from beit.engine.throughput import Throughput, WaitWatch
 from beit.engine.torch_backend import TorchBackend
 from beit.errors import RunPaused
 
@@ -80,6 +81,7 @@ class _Loop:
         listing = folder.broken if self.main else None
         self.broken = BrokenPictures(listing, len(task.dataset), self.settings.data.max_broken)
         self.new_broken: list[BrokenPicture] = []
+        self.waits = WaitWatch()
         self.divergence = Divergence(self.accelerator.device)
 
     def run(self) -> Trained:
@@ -137,7 +139,7 @@ class _Loop:
             loss = None if numbers is None else numbers["loss"]
             progress.advance(finished, settings.train.batch_size, loss, headline)
             if logs and numbers is not None:
-                metrics.write(finished, "train", {**numbers, **throughput.numbers()})
+                metrics.write(finished, "train", {**numbers, **self._speed(throughput)})
             self._look(finished, last, metrics)
             if saves or pauses or self._stopped:
                 self.backend.save(finished)
@@ -146,6 +148,14 @@ class _Loop:
             if pauses:
                 raise self._pause(finished, stop)
         return finished
+
+    def _speed(self, throughput: Throughput) -> dict[str, float]:
+        """Return the speed since the last line, and say so where steps wait for pictures."""
+        numbers = throughput.numbers()
+        advice = self.waits.advice(numbers["data_wait"], self.task.workers)
+        if advice is not None and self.main:
+            logging.getLogger(__name__).warning(advice)
+        return numbers
 
     def _look_first(self, metrics: MetricsLog) -> None:
         """Let the hooks look at the model before the first step of a run, and switch to training."""
@@ -195,7 +205,7 @@ class _Loop:
         place, world = accelerator.process_index, accelerator.num_processes
         order = batch_order(task, self.schedule.steps, self.start, place, world)
         pin = accelerator.device.type == "cuda"
-        return training_batches(task.dataset, order, task.collate, self.settings.data.workers, pin)
+        return training_batches(task.dataset, order, task.collate, task.workers, pin)
 
     def _step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one optimiser step and return its scalars."""

@@ -52,7 +52,7 @@ class MonitorHook(Hook):
         self._interval = Interval(task, folder.monitor, monitored.settings)
         self._history: list[Line] = []
         count = _pictures(task, monitored.settings)
-        seed, workers = task.settings.run.seed, task.settings.data.workers
+        seed, workers = task.settings.run.seed, task.workers
         self._quality = FeatureQuality(
             sample(task.sources.train, count, seed),
             sample(task.sources.val, max(1, count // 2), seed),
@@ -183,6 +183,7 @@ class MonitorHook(Hook):
             BeitError: With the reason, unless the run is forced.
         """
         if not self._task.settings.run.force:
+            self._folder.write_stopped(reason)
             raise BeitError(f"{reason}; --run.force true goes on all the same")
         logging.getLogger(__name__).warning("%s", reason)
 

@@ -81,7 +81,7 @@ class MuonAdamW:
                 "optim.name is muon, and no weight matrix of an encoder layer learns here, so there is nothing for it; "
                 "set optim.name to adamw"
             )
-        muon = torch.optim.Muon(hidden, lr=optim.lr, momentum=_MOMENTUM, adjust_lr_fn="match_rms_adamw")
+        muon = torch.optim.Muon(hidden, lr=optim.peak, momentum=_MOMENTUM, adjust_lr_fn="match_rms_adamw")
         others = adamw([group for group in groups if not group.get("hidden")], optim)
         muon.state = others.state
         self._both = (muon, others)
@@ -101,4 +101,4 @@ class MuonAdamW:
 
 def adamw(groups: Iterable[dict[str, object]], optim: OptimSettings) -> torch.optim.AdamW:
     """Return AdamW over parameter groups."""
-    return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=True)
+    return torch.optim.AdamW(groups, lr=optim.peak, betas=optim.betas, eps=optim.eps, fused=True)

@@ -21,6 +21,7 @@ from beit.data import ImageSource, list_shards
 from beit.engine.failure_detection import Outcome, Peers
 from beit.engine.run_folder import RunFolder
 from beit.errors import BeitError, ConfigError, DataError, RunPaused
+from beit.image.cpus import cpu_share
 from beit.models_torch.device import Precision, pick_device, pick_training_precision
 from beit.settings.groups import RunSettings
 
@@ -110,6 +111,7 @@ def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
     if accelerator.num_processes != expected:  # accelerate then lets every process train alone, silently
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
     join(accelerator)
+    torch.set_num_threads(min(torch.get_num_threads(), cpu_share()))  # several processes would fight for the CPUs
     return accelerator
 
 

@@ -10,13 +10,15 @@ import torch
 from torch import nn
 
 from beit.data import BrokenPictures
-from beit.engine.hooks import EarlyStop, GalleryHook, Hook
+from beit.engine.automatic import choose
+from beit.engine.hooks import GalleryHook, Hook, Validation, check_early_stop
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.monitor import MonitorHook, monitor_of
 from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
-from beit.engine.run_folder import RunFolder, as_before, open_run_folder, resolved
+from beit.engine.recorded import as_before, chosen
+from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
 from beit.files import atomic_folder
@@ -41,10 +43,9 @@ def run(kind: Callable[..., Task[S, Any]], settings: S, **parts: Any) -> RunFold
         DataError: If the pictures are unusable.
     """
     with one_run(settings.run.output):
-        settings = as_before(settings)
-        task = start(kind(settings, **parts))
+        task = start(kind(as_before(settings), **parts))
         task.inspect()
-        folder = open_run_folder(resolved(settings, task.accelerator), settings.run, task.accelerator)
+        folder = open_run_folder(task.settings, settings.run, task.accelerator)
         if not folder.finished:
             note_shards(task.accelerator, folder.broken, task.sources.train, task.sources.val)
             _first_stage(task, folder)
@@ -54,7 +55,7 @@ def run(kind: Callable[..., Task[S, Any]], settings: S, **parts: Any) -> RunFold
 
 
 def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
-    """Give a task its processes and pictures, and check it; nothing is written.
+    """Give a task its processes and pictures, check it, and choose what is `auto`; nothing is written.
 
     Args:
         task: The task.
@@ -63,19 +64,32 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
     settings = task.settings
     check_sharding(settings.run, settings.train)
     check_muon(settings.optim, settings.run)
+    check_early_stop(settings)
     task.accelerator = make_accelerator(settings.run, task.width)
     task.world = task.accelerator.num_processes if world is None else world
+    _say(task, f"{task.title}: counting pictures")
     with task.accelerator.local_main_process_first():  # it leaves the index of the collection to the others
         task.sources = task.open()
     torch.manual_seed(settings.run.seed)
     task.start()
+    choices = choose(task)
+    task.settings = chosen(settings, choices)
+    for setting, value, reason in choices:
+        _say(task, f"{setting} {value}: {reason}")
     return task
 
 
 def build(task: Task[Any, Any]) -> None:
     """Give a task its module; equal seeds give equal weights."""
+    _say(task, f"{task.title}: building the model")
     torch.manual_seed(task.settings.run.seed)
     task.module = task.build()
+
+
+def _say(task: Task[Any, Any], line: str) -> None:
+    """Print what begins now, on one process; it may take long."""
+    if task.accelerator.is_main_process:
+        print(line, flush=True)  # noqa: T201
 
 
 def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
@@ -85,11 +99,11 @@ def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
 
 
 def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
-    early_stop, monitor, gallery = EarlyStop(task, folder), monitor_of(task, folder), _gallery(task, folder)
-    hooks: list[Hook] = [early_stop, *(hook for hook in (monitor, gallery) if hook is not None)]
+    validation, monitor, gallery = Validation(task, folder), monitor_of(task, folder), _gallery(task, folder)
+    hooks: list[Hook] = [validation, *(hook for hook in (monitor, gallery) if hook is not None)]
     trained = train(task, folder, hooks)
     if task.accelerator.is_main_process:
-        best_step = early_stop.patience.best_step if early_stop.patience.keeps_best else None
+        best_step = validation.patience.best_step if validation.patience.keeps_best else None
         _save(task, folder.model, task.model, monitor, trained.steps if best_step is None else best_step)
         if trained.average is not None:
             _save(task, folder.average, trained.average)

@@ -9,6 +9,7 @@ model/              the trained model
 model_average/      the moving average of its weights, if one is kept
 best/               the model that measured best, if the run keeps it
 monitor.json        how often the quality monitor measures, and the times that it chose this by
+stopped.json        why the run stopped itself, if it did
 not_finite.json     the pictures of the step that diverged, if one did
 result.json         what the finished run measured
 broken.txt          pictures that were skipped, and why
@@ -20,17 +21,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import is_dataclass, replace
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from accelerate import Accelerator
 
 from beit.errors import ConfigError
 from beit.files import discard_leftovers, read_json, read_yaml, write_json, write_text
 from beit.settings.groups import FolderSettings
 from beit.settings.recipe import defaults, plain, resolved_recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # imports torch, and what is wrong with a folder is said before that
 
 _SEEN_WITHIN = 10.0  # seconds
 
@@ -72,6 +75,7 @@ class RunFolder:
         self.best = self.path / "best"
         self.average = self.path / "model_average"
         self.monitor = self.path / "monitor.json"
+        self.stopped = self.path / "stopped.json"
         self.result = self.path / "result.json"
         self.broken = self.path / "broken.txt"
         self.report = self.path / "report.html"
@@ -80,6 +84,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Return whether the run reached its end."""
         return self.result.exists()
+
+    @property
+    def begun(self) -> bool:
+        """Return whether there is something to continue; before that there is nothing to lose."""
+        return self.recipe.exists() and (self.finished or any(self.checkpoints.glob("step_*")))
 
     def read_recipe(self) -> dict[str, Any]:
         """Return the resolved settings.
@@ -97,35 +106,13 @@ class RunFolder:
         """
         return read_json(self.result, "what a finished run measured", "remove it, and the same command ends the run")
 
+    def write_stopped(self, reason: str) -> None:
+        """Record why the run stops itself, for who looks at it later."""
+        write_json(self.stopped, {"reason": reason})
+
     def write_result(self, result: Mapping[str, float]) -> None:
         """Mark the run as finished."""
         write_json(self.result, result)
-
-
-Settings = TypeVar("Settings", bound=Any)
-
-
-def as_before(settings: Settings) -> Settings:
-    """Return the settings of a run with the precision that it was begun with, if "auto" chose it then.
-
-    Raises:
-        ConfigError: If the recipe in the run folder is damaged.
-    """
-    folder = RunFolder(settings.run.output)
-    if settings.run.precision != "auto" or not folder.recipe.exists():
-        return settings
-    before = folder.read_recipe().get("run")
-    chosen = before.get("precision") if isinstance(before, dict) else None
-    return _in_precision(settings, chosen) if chosen in ("fp32", "bf16") else settings
-
-
-def resolved(settings: Settings, accelerator: Accelerator) -> Settings:
-    """Return the settings with the precision that "auto" chose."""
-    return _in_precision(settings, "bf16" if accelerator.mixed_precision == "bf16" else "fp32")
-
-
-def _in_precision(settings: Settings, precision: str) -> Settings:
-    return replace(settings, run=replace(settings.run, precision=precision))
 
 
 def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator) -> RunFolder:
@@ -164,17 +151,27 @@ def prepare_run_folder(job: Any, run: FolderSettings) -> RunFolder:
         ConfigError: If the folder holds another run, or one that may not be continued.
         StorageError: If the recipe cannot be written.
     """
+    folder = check_run_folder(job, run)
+    discard_leftovers(folder.path)
+    discard_leftovers(folder.checkpoints)
+    write_text(folder.recipe, resolved_recipe(job))
+    return folder
+
+
+def check_run_folder(job: Any, run: FolderSettings) -> RunFolder:
+    """Return the folder of a run, in which nothing is written yet.
+
+    Raises:
+        ConfigError: If the folder holds another run, or one that may not be continued.
+    """
     folder = RunFolder(run.output)
     if folder.recipe.exists():
         if not run.resume:
             raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
-        if folder.finished or any(folder.checkpoints.glob("step_*")):  # before that there is nothing to lose
+        if folder.begun:
             _check_same(folder, job, run.force)
     elif folder.path.is_dir() and not all(map(_is_unfinished_recipe, folder.path.iterdir())):
         raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
-    discard_leftovers(folder.path)
-    discard_leftovers(folder.checkpoints)
-    write_text(folder.recipe, resolved_recipe(job))
     return folder
 
 

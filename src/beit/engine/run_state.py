@@ -130,9 +130,11 @@ def _stopped(
 ) -> str | None:
     """Return why a run is not at work, None if it is."""
     if folder.finished:
-        early = steps is not None and step < steps
-        return "finished by its early stop" if early else "finished"
+        early, patience = steps is not None and step < steps, recipe.get("early_stop", {}).get("patience")
+        return f"finished by its early stop: no gain in the last {patience} measurements" if early else "finished"
     started = _written(folder.recipe) - 1.0  # every start writes it; clocks of file systems are coarse
+    if _written(folder.stopped) >= started:
+        return f"stopped itself: {read_json(folder.stopped, 'why a run stopped', 'remove it')['reason']}"
     if (listing := folder.path / NOT_FINITE).exists() and _written(listing) >= started:
         diverged = read_json(listing, "the pictures of a step", "remove it")["step"]
         if diverged > max((line["step"] for line in lines), default=0):

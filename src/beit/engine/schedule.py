@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import cos, pi
 
 from beit.data import check_shared_batch
@@ -50,6 +51,11 @@ class Schedule:
             return self.optim.warmup_steps
         return round(self.optim.warmup_epochs * self.pictures / self.train.batch_size)
 
+    @cached_property
+    def peak(self) -> float:
+        """Peak learning rate."""
+        return self.optim.peak
+
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, 0 <= step < steps: linear warm-up from 0, then its decline.
 
@@ -57,9 +63,9 @@ class Schedule:
         """
         optim, warmup = self.optim, self.warmup
         if step < warmup:
-            return optim.lr * (step + 1) / (warmup + 1)
+            return self.peak * (step + 1) / (warmup + 1)
         decline = {"cosine": cosine, "linear": linear}[optim.decline]
-        return decline(optim.lr, optim.min_lr, (step - warmup) / max(1, self.steps - 1 - warmup))
+        return decline(self.peak, optim.min_lr, (step - warmup) / max(1, self.steps - 1 - warmup))
 
     def weight_decay(self, step: int) -> float:
         """Return the weight decay of a step."""

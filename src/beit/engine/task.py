@@ -14,11 +14,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from beit.data import BrokenPicture, Collate, ImageSource, ViewDataset
+from beit.data import BrokenPicture, Collate, ImageSource, ViewDataset, loading_workers
 from beit.engine.optimiser import parameter_groups
 from beit.engine.schedule import Schedule
 from beit.errors import ConfigError
 from beit.evaluation.features.layers import Layers, Shown
+from beit.models_torch.device import busy_cpus
 from beit.reports.charts import Level
 from beit.reports.gallery import Scene
 from beit.reports.report import Section
@@ -31,8 +32,10 @@ from beit.settings.groups import (
     OptimSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 from beit.settings.inputs import Sources, open_sources
+from beit.settings.rates import SCRATCH, Rate
 
 
 class TrainingSettings(Protocol):
@@ -59,8 +62,13 @@ class TrainingSettings(Protocol):
         ...
 
     @property
-    def early_stop(self) -> EarlyStopSettings:
+    def validation(self) -> ValidationSettings:
         """Measurements while the run works."""
+        ...
+
+    @property
+    def early_stop(self) -> EarlyStopSettings:
+        """When it stops by them."""
         ...
 
 
@@ -207,6 +215,11 @@ class Task(ABC, Generic[S, M]):
         return Collate(self.settings.run.seed)
 
     @property
+    def workers(self) -> int:
+        """Processes that load pictures for this one."""
+        return loading_workers(self.settings.data.workers, busy_cpus(self.accelerator.device))
+
+    @property
     def together(self) -> int:
         """Neighbours in the order that one process gets, because they are mixed with each other."""
         return 1
@@ -225,6 +238,14 @@ class Task(ABC, Generic[S, M]):
         optim = self.settings.optim
         layers = getattr(getattr(self.model, "config", None), "num_hidden_layers", 0)
         return parameter_groups(self.module, optim.weight_decay, optim.layer_decay, layers)
+
+    def rate(self) -> Rate:
+        """Return the learning rate that `optim.lr: auto` stands for; usually that of trainings from random weights.
+
+        Raises:
+            ConfigError: If none is known.
+        """
+        return SCRATCH
 
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss as a JAX function (parameters, batch, random key) -> scalars, for the Flax model.
@@ -288,7 +309,7 @@ class Task(ABC, Generic[S, M]):
         """The part of the module that is exported."""
         return self.module.get_submodule("model")
 
-    @cached_property
+    @property
     def schedule(self) -> Schedule:
         """Steps, learning rate and weight decay of the run."""
         return Schedule(self.settings.optim, self.settings.train, len(self.sources.train))

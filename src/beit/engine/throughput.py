@@ -66,8 +66,36 @@ def state_bytes(model: nn.Module, muon: bool = False) -> int:
 
 
 Item = TypeVar("Item")
+_MUCH_WAIT, _SLOW_LINES = 0.2, 3  # share of the time, and lines in a row
 # metrics of the machine, which differ from run to run
 MACHINE = ("images_per_second", "data_wait", "memory_gib", "flops_utilisation")
+
+
+class WaitWatch:
+    """Check that steps do not wait for pictures: says once when several lines in a row show much of it.
+
+    The first line is left out, because the loading processes start in it.
+    """
+
+    def __init__(self) -> None:
+        self._lines, self._slow, self._said = 0, 0, False
+
+    def advice(self, data_wait: float, workers: int) -> str | None:
+        """Return what to do about a share of time, None while all is well.
+
+        Args:
+            data_wait: Of the newest line.
+            workers: Processes that load pictures.
+        """
+        self._lines += 1
+        self._slow = self._slow + 1 if data_wait > _MUCH_WAIT and self._lines > 1 else 0
+        if self._said or self._slow < _SLOW_LINES:
+            return None
+        self._said = True
+        return (
+            f"{data_wait:.0%} of the time is spent waiting for pictures, which {workers} processes load: raise "
+            "data.workers if there are CPUs for them, or store smaller pictures"
+        )
 
 
 class Throughput:

@@ -12,6 +12,7 @@ import torch
 from beit.data import training_batches
 from beit.engine.backend import Backend
 from beit.engine.loop import batch_order, make_backend
+from beit.engine.metrics import RunProgress
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Task
 from beit.errors import BeitError
@@ -49,21 +50,23 @@ def _seconds(task: Task[Any, Any], backend: Backend) -> list[Seconds]:
     order = batch_order(task, _WARM_STEPS + _TIMED_STEPS, 0, accelerator.process_index, task.world)
     backend.train()
     seconds: list[Seconds] = []
-    began = time.perf_counter()
-    for batch in training_batches(
-        task.dataset, order, task.collate, task.settings.data.workers, device.type == "cuda"
-    ):  # fmt: skip
-        loaded = time.perf_counter()
-        tensors = task.prepare(batch.to(device).tensors, len(seconds))
-        wait_for(device)
-        prepared = time.perf_counter()
-        backend.step(len(seconds), tensors)
-        wait_for(device)
-        seconds.append(Seconds(time.perf_counter() - began, prepared - loaded, loaded - began))
-        alone, took = accelerator.num_processes == 1, sum(one.step for one in seconds)
-        if alone and took > _ENOUGH_SECONDS and len(seconds) > _WARM_STEPS:
-            break
+    with RunProgress(f"{task.title}, timed", 0, _WARM_STEPS + _TIMED_STEPS, accelerator.is_main_process) as progress:
         began = time.perf_counter()
+        for batch in training_batches(
+            task.dataset, order, task.collate, task.workers, device.type == "cuda"
+        ):  # fmt: skip
+            loaded = time.perf_counter()
+            tensors = task.prepare(batch.to(device).tensors, len(seconds))
+            wait_for(device)
+            prepared = time.perf_counter()
+            backend.step(len(seconds), tensors)
+            wait_for(device)
+            seconds.append(Seconds(time.perf_counter() - began, prepared - loaded, loaded - began))
+            progress.advance(len(seconds), len(batch.indices), None)
+            alone, took = accelerator.num_processes == 1, sum(one.step for one in seconds)
+            if alone and took > _ENOUGH_SECONDS and len(seconds) > _WARM_STEPS:
+                break
+            began = time.perf_counter()
     return seconds
 
 

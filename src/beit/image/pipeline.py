@@ -15,6 +15,7 @@ from PIL import Image
 
 from beit.errors import BeitError, ConfigError
 from beit.image.batch import common_shape
+from beit.image.cpus import cpu_share
 from beit.image.input_types import Pixels, flatten, to_picture
 from beit.image.options import LAST, NONE, Steps
 from beit.image.steps import Cropped, output_dtype, output_shape, resize_and_crop, write_values
@@ -149,7 +150,7 @@ def _each(function: Callable[[int], Result], count: int, cost: Callable[[int], i
                 errors[index] = error
 
     # Threads of their own for each call: a pool that is kept would be dead, and waited for, in a forked process.
-    threads = [Thread(target=work) for _ in range(min(count, _cores(), _MAX_THREADS) - 1)]
+    threads = [Thread(target=work) for _ in range(min(count, cpu_share(), _MAX_THREADS) - 1)]
     for thread in threads:
         thread.start()
     work()
@@ -163,8 +164,3 @@ def _each(function: Callable[[int], Result], count: int, cost: Callable[[int], i
 def _area(source: Any) -> int:
     """Return how many pixels a picture has, where that is known without opening it."""
     return source.width * source.height if isinstance(source, Image.Image) else 0
-
-
-def _cores() -> int:
-    """Return how many cores this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

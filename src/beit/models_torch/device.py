@@ -32,6 +32,11 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
 
 
+def busy_cpus(device: torch.device) -> int:
+    """Return how many CPUs computing on a device keeps busy: all of torch's threads, or the one that feeds a GPU."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
 def pick_precision(wanted: str, device: torch.device) -> Precision:
     """Return the precision for a name of one, or for "auto": bf16 on a GPU that supports it, else fp32.
 

@@ -7,13 +7,14 @@ from dataclasses import field
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT, DataSettings, Device, InferencePrecision, ModelSettings
+from beit.settings.base import STRICT, Settings
+from beit.settings.groups import DataSettings, Device, InferencePrecision, ModelSettings
 
 RANDOM = "random"  # the word for a model of random weights
 
 
 @dataclass(frozen=True, config=STRICT)
-class BenchmarkJob:
+class BenchmarkJob(Settings):
     """Compare the frozen features of models on labelled pictures."""
 
     models: tuple[str, ...]

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT
+from beit.settings.base import STRICT, Settings
 from beit.settings.sizes import ImageSize, read_size
 
 
 @dataclass(frozen=True, config=STRICT)
-class ConvertJob:
+class ConvertJob(Settings):
     """Write a checkpoint in another layout."""
 
     source: str

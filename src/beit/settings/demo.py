@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT
+from beit.settings.base import STRICT, Settings
 
 
 @dataclass(frozen=True, config=STRICT)
-class DemoJob:
+class DemoJob(Settings):
     """Run the whole job on embedded digits."""
 
     output: str = "runs/demo"

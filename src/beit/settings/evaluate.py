@@ -8,12 +8,13 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT, Device, InferencePrecision, PictureSettings
+from beit.settings.base import STRICT, Settings
+from beit.settings.groups import Device, InferencePrecision, PictureSettings
 from beit.settings.segment import LabelMapSettings, SceneUseSettings
 
 
 @dataclass(frozen=True, config=STRICT)
-class EvaluateJob:
+class EvaluateJob(Settings):
     """Measure a fine-tuned model."""
 
     model: str

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT
+from beit.settings.base import STRICT, Settings
 from beit.settings.sizes import ImageSize, read_size
 
 AUTO = "auto"
@@ -18,7 +18,7 @@ ExportPrecision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True, config=STRICT)
-class ExportJob:
+class ExportJob(Settings):
     """Write a model as a folder that runs without the code that trained it."""
 
     model: str

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from beit.settings.base import STRICT, Settings
 from beit.settings.groups import (
-    STRICT,
     AugmentSettings,
     DataSettings,
     EarlyStopSettings,
@@ -17,11 +17,12 @@ from beit.settings.groups import (
     OptimSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 
 
 @dataclass(frozen=True, config=STRICT)
-class RandAugmentSettings:
+class RandAugmentSettings(Settings):
     """RandAugment with timm's "increasing" operations; the published runs use 2 of magnitude 9 and deviation 0.5."""
 
     operations: int = Field(default=0, ge=0)
@@ -33,7 +34,7 @@ class RandAugmentSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class MixingSettings:
+class MixingSettings(Settings):
     """Mixup and cutmix of pairs of pictures, drawn once per batch; the published runs use 0.8 and 1.0."""
 
     mixup: float = Field(default=0.0, ge=0)
@@ -47,7 +48,7 @@ class MixingSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ProbeSettings:
+class ProbeSettings(Settings):
     """Layer that a linear probe reads; meant for freeze: encoder."""
 
     layer: int | None = Field(default=None, ge=1)
@@ -55,7 +56,7 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class LoraSettings:
+class LoraSettings(Settings):
     """Low-rank adaptation (arXiv 2106.09685): the encoder stays, products of two thin matrices are learnt beside it."""
 
     rank: int | None = Field(default=None, ge=1)
@@ -67,7 +68,7 @@ class LoraSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class FinetuneJob:
+class FinetuneJob(Settings):
     """Fine-tune a BEiT to classify pictures."""
 
     data: DataSettings
@@ -104,12 +105,14 @@ class FinetuneJob:
     """Factor on the loss of each class, in the order of their names; balanced: every class counts alike; null: 1."""
     optim: OptimSettings = field(
         default_factory=lambda: OptimSettings(
-            lr=4e-3, min_lr=1e-6, warmup_epochs=20, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65
+            min_lr=1e-6, warmup_epochs=20, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65
         )
     )
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
     stop_on: Literal["loss", "accuracy"] = "loss"

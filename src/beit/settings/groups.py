@@ -5,12 +5,12 @@ Nothing here imports a framework, so that the command line reads settings at onc
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid")
+from beit.settings.base import STRICT, Settings
 
 SizeName = Literal["tiny", "small", "base", "large"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -19,7 +19,7 @@ InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, config=STRICT)
-class FolderSettings:
+class FolderSettings(Settings):
     """Run folder and seed."""
 
     output: str = "runs/run"
@@ -55,7 +55,7 @@ class RunSettings(FolderSettings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class PictureSettings:
+class PictureSettings(Settings):
     """Pictures, and the reading of them."""
 
     path: str
@@ -68,8 +68,9 @@ class PictureSettings:
     """Pictures with a shorter side, in pixels, count as broken."""
     max_broken: float = Field(default=0.01, ge=0, le=1)
     """Stop when more than this share of the pictures, or of the shards, is broken; fewer are skipped and listed."""
-    workers: int = Field(default=2, ge=0)
-    """Processes that load pictures; results do not depend on it."""
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that load pictures; results do not depend on it. auto: the CPUs that this process may use, over the
+    processes of the run on this machine, less those that compute; one at least, sixteen at most."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -81,7 +82,7 @@ class DataSettings(PictureSettings):
     val_labels: str | None = None
     """The same as labels for val_path, which may be the same folder."""
     val_share: float = Field(default=0.05, gt=0, lt=1)
-    """Share of the pictures to hold out when val_path is not given."""
+    """Share of the pictures to hold out when val_path is not given; 50 at least, where that is a fifth at most."""
     per_class: int | None = Field(default=None, ge=1)
     """Train on this many pictures per class only, chosen by the seed."""
     shuffle_window: int | None = Field(default=None, ge=1)
@@ -89,7 +90,7 @@ class DataSettings(PictureSettings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class AugmentSettings:
+class AugmentSettings(Settings):
     """Random changes of the pictures."""
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
@@ -115,7 +116,7 @@ class AugmentSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ModelSettings:
+class ModelSettings(Settings):
     """The BEiT. A size by name; options left empty are those of the size, or of the checkpoint if there is one."""
 
     size: SizeName | None = None
@@ -156,13 +157,14 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class OptimSettings:
+class OptimSettings(Settings):
     """Optimiser and its learning rate: linear warm-up, then a decline."""
 
     name: Literal["adamw", "muon"] = "adamw"
     """Optimiser; muon takes the weight matrices of the encoder's layers, AdamW everything else, at the same rates."""
-    lr: float = Field(default=1.5e-3, gt=0)
-    """Peak learning rate."""
+    lr: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """Peak learning rate. auto: the published one for what learns and what it starts from, by the square root of the
+    batch (docs/recipes.md); resolved when a run begins, and then kept."""
     min_lr: float = Field(default=1e-5, ge=0)
     """Learning rate at the end."""
     decline: Literal["cosine", "linear"] = "cosine"
@@ -189,9 +191,20 @@ class OptimSettings:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas is {list(self.betas)}; expected two numbers from 0 to below 1")
 
+    @property
+    def peak(self) -> float:
+        """The peak learning rate as a number, which auto has become when a run begins.
+
+        Raises:
+            ValueError: If it is auto still.
+        """
+        if self.lr == "auto":
+            raise ValueError("optim.lr is auto; expected a number, such as 1e-3, or a run, which resolves it")
+        return self.lr
+
 
 @dataclass(frozen=True, config=STRICT)
-class TrainSettings:
+class TrainSettings(Settings):
     """Length of the training, and its batches."""
 
     batch_size: int = Field(default=128, ge=1)
@@ -211,25 +224,31 @@ class TrainSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class EarlyStopSettings:
-    """Measure on held-out pictures while the run works, and stop when they no longer gain."""
+class ValidationSettings(Settings):
+    """Measure held-out pictures while the run works, and keep the model that did best in best/."""
 
-    patience: int | None = Field(default=None, ge=1)
-    """Measurements in a row without a gain after which the run stops and the best is its result; null never stops."""
-    measure: bool = False
-    """Measure without patience too: the model that did best is kept in best/, and the last one is the result."""
-    every: int = Field(default=500, ge=1)
-    """Steps between two measurements on held-out pictures; the last step is measured too."""
+    every: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Steps between two measurements; the last step is measured too. auto: an epoch, or what makes at most 50
+    measurements; 0 for none."""
     after: int = Field(default=0, ge=0)
     """Steps before the first measurement, such as those of an annealing."""
-    min_gain: float = Field(default=0.001, ge=0, lt=1)
-    """Smallest share by which the best must be improved to count as a gain."""
     pictures: int = Field(default=2048, ge=1)
-    """Most held-out pictures per measurement."""
+    """Most held-out pictures per measurement, at even distances."""
 
 
 @dataclass(frozen=True, config=STRICT)
-class MonitorSettings:
+class EarlyStopSettings(Settings):
+    """Stop when the measurements of held-out pictures no longer gain."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Measurements in a row without a gain after which the run stops; its result is the best model then. null: never,
+    and the result is the last one."""
+    min_gain: float = Field(default=0.001, ge=0, lt=1)
+    """Smallest share by which the best must be improved to count as a gain."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class MonitorSettings(Settings):
     """Measure how good the features of every layer are while the model learns; no training depends on it."""
 
     every: int | Literal["auto"] = "auto"
@@ -250,7 +269,7 @@ class MonitorSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class KeepBestSettings:
+class KeepBestSettings(Settings):
     """The best model of the run, beside the last."""
 
     on: Literal["knn", "ridge", "retrieval", "rankme"] | None = None
@@ -259,7 +278,7 @@ class KeepBestSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class GallerySettings:
+class GallerySettings(Settings):
     """Held-out pictures whose hidden patches are predicted again and again, to see the model learn."""
 
     every: int | None = Field(default=None, ge=1)

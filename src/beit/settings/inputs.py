@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from PIL import Image
@@ -20,6 +21,11 @@ from beit.errors import ConfigError, DataError
 from beit.image import HALF, Preprocessing
 from beit.image.statistics import checkpoint_statistics
 from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, PictureSettings
+
+logger = logging.getLogger("beit")
+
+_FEW = 50  # held-out pictures, of which one changes an accuracy by two hundredths
+_MOST_HELD_OUT = 0.2  # of the pictures, to have as many
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,32 @@ def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sou
                 f"the classes of {data.path} and {data.val_path} differ in {strange}; name the class folders alike"
             )
     else:
-        train, val = split(source, data.val_share, seed, stratified)
+        train, val = hold_out(source, data.val_share, seed, stratified)
     if data.per_class is not None:
         train = few_per_class(train, data.per_class, seed)
     return Sources(train, val)
+
+
+def hold_out(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[ImageSource, ImageSource]:
+    """Return pictures to train and to validate on: a share of them, or 50 where a fifth of them is as many.
+
+    Raises:
+        DataError: If there are too few, see `split`.
+    """
+    pictures, asked = len(source), round(share * len(source))
+    raised = asked < _FEW <= _MOST_HELD_OUT * pictures
+    train, val = split(source, _FEW / pictures if raised else share, seed, stratified)
+    if raised:
+        logger.warning(
+            "data.val_share %g of %s pictures would be %d, too few to measure on: %d are held out", share,
+            f"{pictures:,}", asked, len(val),
+        )  # fmt: skip
+    elif len(val) < _FEW:
+        logger.warning(
+            "%d of %d pictures are held out, of which each counts %.1f %%: measurements are rough; name more with "
+            "data.val_path, or raise data.val_share", len(val), pictures, 100 / len(val),
+        )  # fmt: skip
+    return train, val
 
 
 def first_pictures(source: ImageSource, count: int) -> list[tuple[int, Image.Image]]:

@@ -8,11 +8,12 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT, Device, InferencePrecision
+from beit.settings.base import STRICT, Settings
+from beit.settings.groups import Device, InferencePrecision
 
 
 @dataclass(frozen=True, config=STRICT)
-class PredictJob:
+class PredictJob(Settings):
     """Ask a model about many pictures."""
 
     model: str

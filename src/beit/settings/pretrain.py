@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from beit.settings.base import STRICT, Settings
 from beit.settings.groups import (
-    STRICT,
     AugmentSettings,
     DataSettings,
     EarlyStopSettings,
@@ -20,12 +20,13 @@ from beit.settings.groups import (
     OptimSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 from beit.settings.tokenizer import CodebookLossSettings, CodebookSettings, EncodingSettings, dvae_optimiser
 
 
 @dataclass(frozen=True, config=STRICT)
-class MaskSettings:
+class MaskSettings(Settings):
     """Block-wise masking (paper, algorithm 1)."""
 
     kind: Literal["block", "random"] = "block"
@@ -41,7 +42,7 @@ class MaskSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class AggregationSettings:
+class AggregationSettings(Settings):
     """The patch aggregation of BEiT v2: a second, shallow head that sees early patches and the last [CLS]."""
 
     early_layer: int | None = Field(default=None, ge=1)
@@ -51,7 +52,7 @@ class AggregationSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class DecoderSettings:
+class DecoderSettings(Settings):
     """Encoding of visible patches only (SplitMask, MAE): mask tokens enter a light decoder behind the encoder."""
 
     layers: int | None = Field(default=None, ge=1)
@@ -59,7 +60,7 @@ class DecoderSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class PretrainTokenizerSettings:
+class PretrainTokenizerSettings(Settings):
     """Source of the visual tokens: a tokenizer, or one trained first on the same pictures."""
 
     path: str | None = None
@@ -78,12 +79,14 @@ class PretrainTokenizerSettings:
     """Tokenizer: its optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Tokenizer: length of its training"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(every=0))
+    """Tokenizer: its validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Tokenizer: its early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)
-class PretrainJob:
+class PretrainJob(Settings):
     """Pre-train a BEiT: predict the visual tokens of masked patches."""
 
     data: DataSettings
@@ -108,6 +111,8 @@ class PretrainJob:
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(every=0))
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
     monitor: MonitorSettings = field(default_factory=MonitorSettings)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT
+from beit.settings.base import STRICT, Settings
 
 
 @dataclass(frozen=True, config=STRICT)
-class ModelsJob:
+class ModelsJob(Settings):
     """List the published checkpoints."""
 
     plain: bool = False
@@ -16,7 +16,7 @@ class ModelsJob:
 
 
 @dataclass(frozen=True, config=STRICT)
-class DoctorJob:
+class DoctorJob(Settings):
     """Show what this machine and installation have."""
 
     time: bool = True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beit.data import CITYSCAPES, LabelIds, NamedClasses, SceneFolder, read_classes, split
+from beit.data import CITYSCAPES, LabelIds, NamedClasses, SceneFolder, read_classes
 from beit.errors import ConfigError, DataError
 from beit.settings.groups import DataSettings
-from beit.settings.inputs import Sources
+from beit.settings.inputs import Sources, hold_out
 from beit.settings.segment import LabelMapSettings, TrainingLabelMapSettings
 
 
@@ -29,7 +29,7 @@ def open_scenes(data: DataSettings, label_maps: TrainingLabelMapSettings, seed: 
     classes = read_classes(label_maps.classes)
     source = open_scene_folder(data.path, label_maps.path, data.min_side, label_maps, classes)
     if data.val_path is None or label_maps.val_path is None:
-        return Sources(*split(source, data.val_share, seed))
+        return Sources(*hold_out(source, data.val_share, seed))
     return Sources(source, open_scene_folder(data.val_path, label_maps.val_path, data.min_side, label_maps, classes))
 
 

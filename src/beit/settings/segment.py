@@ -8,19 +8,20 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from beit.settings.base import STRICT, Settings
 from beit.settings.groups import (
-    STRICT,
     DataSettings,
     EarlyStopSettings,
     ModelSettings,
     OptimSettings,
     RunSettings,
     TrainSettings,
+    ValidationSettings,
 )
 
 
 @dataclass(frozen=True, config=STRICT)
-class LabelMapSettings:
+class LabelMapSettings(Settings):
     """Label maps: files with the class of every pixel of a picture."""
 
     path: str | None = None
@@ -54,7 +55,7 @@ class TrainingLabelMapSettings(LabelMapSettings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class SceneSettings:
+class SceneSettings(Settings):
     """Random views of scenes."""
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -75,7 +76,7 @@ class SceneSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class HardPixelSettings:
+class HardPixelSettings(Settings):
     """Learn from hard pixels alone (OHEM, arXiv 1604.03540)."""
 
     confidence: float | None = Field(default=None, gt=0, lt=1)
@@ -85,7 +86,7 @@ class HardPixelSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class InferenceSettings:
+class InferenceSettings(Settings):
     """Inference on whole pictures."""
 
     mode: Literal["slide", "whole"] = "slide"
@@ -106,7 +107,7 @@ class InferenceSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SceneUseSettings:
+class SceneUseSettings(Settings):
     """Inference of a trained model on scenes."""
 
     mode: Literal["slide", "whole"] | None = None
@@ -122,7 +123,7 @@ class SceneUseSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SegmentJob:
+class SegmentJob(Settings):
     """Train a BEiT with UperNet to predict the class of every pixel."""
 
     data: DataSettings
@@ -148,7 +149,6 @@ class SegmentJob:
     """Hard pixels"""
     optim: OptimSettings = field(
         default_factory=lambda: OptimSettings(
-            lr=3e-5,
             min_lr=0.0,
             warmup_steps=1500,
             betas=(0.9, 0.999),
@@ -160,6 +160,8 @@ class SegmentJob:
     """Optimiser"""
     train: TrainSettings = field(default_factory=lambda: TrainSettings(batch_size=16, max_steps=160_000))
     """Length"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(pictures=200))
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
     inference: InferenceSettings = field(default_factory=InferenceSettings)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT, Device, InferencePrecision
+from beit.settings.base import STRICT, Settings
+from beit.settings.groups import Device, InferencePrecision
 
 
 @dataclass(frozen=True, config=STRICT)
-class ServedModels:
+class ServedModels(Settings):
     """Models to serve, and what computes them."""
 
     models: tuple[str, ...]
@@ -21,7 +22,7 @@ class ServedModels:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ServiceSettings:
+class ServiceSettings(Settings):
     """Limits of a service."""
 
     batch_size: int = Field(default=8, ge=1)

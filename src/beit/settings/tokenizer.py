@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from beit.settings.base import STRICT, Settings
 from beit.settings.groups import (
-    STRICT,
     AugmentSettings,
     DataSettings,
     Device,
@@ -20,11 +20,12 @@ from beit.settings.groups import (
     RunSettings,
     TrainingPrecision,
     TrainSettings,
+    ValidationSettings,
 )
 
 
 @dataclass(frozen=True, config=STRICT)
-class EncodingSettings:
+class EncodingSettings(Settings):
     """Computation of tokens by a trained tokenizer."""
 
     precision: TrainingPrecision = "auto"
@@ -35,7 +36,7 @@ class EncodingSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class CodebookSettings:
+class CodebookSettings(Settings):
     """The size of the discrete VAE; the defaults are OpenAI's."""
 
     vocab_size: int = Field(default=8192, ge=2)
@@ -51,7 +52,7 @@ class CodebookSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class CodebookLossSettings:
+class CodebookLossSettings(Settings):
     """The loss of the discrete VAE, and how it changes over the run."""
 
     reconstruction: Literal["logit_laplace", "l1", "l2"] = "logit_laplace"
@@ -79,7 +80,7 @@ class CodebookLossSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class DistilledTokenizerSettings:
+class DistilledTokenizerSettings(Settings):
     """The size of VQ-KD; the defaults are those of BEiT v2."""
 
     vocab_size: int = Field(default=8192, ge=2)
@@ -101,7 +102,7 @@ class DistilledTokenizerSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class QuantiserSettings:
+class QuantiserSettings(Settings):
     """Training of the codebook of VQ-KD, which follows the features."""
 
     decay: float = Field(default=0.99, gt=0, lt=1)
@@ -120,7 +121,7 @@ def dvae_optimiser() -> OptimSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class TokenizerJob:
+class TokenizerJob(Settings):
     """Train a tokenizer: the discrete VAE of DALL-E, on your pictures."""
 
     data: DataSettings
@@ -139,12 +140,14 @@ class TokenizerJob:
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Length"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(every=0))
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
 
 
 @dataclass(frozen=True, config=STRICT)
-class DistillJob:
+class DistillJob(Settings):
     """Train a VQ-KD tokenizer: its tokens keep what a teacher sees in a picture, not its pixels."""
 
     teacher: str
@@ -167,6 +170,8 @@ class DistillJob:
     """Optimiser"""
     train: TrainSettings = field(default_factory=lambda: TrainSettings(batch_size=512))
     """Length"""
+    validation: ValidationSettings = field(default_factory=lambda: ValidationSettings(every=0))
+    """Validation"""
     early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     """Early stop"""
 
@@ -182,7 +187,7 @@ class ClusteringRunSettings(FolderSettings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class ClusteredTokenizerSettings:
+class ClusteredTokenizerSettings(Settings):
     """The size of a k-means tokenizer."""
 
     vocab_size: int = Field(default=8192, ge=2)
@@ -194,7 +199,7 @@ class ClusteredTokenizerSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ClusteringSettings:
+class ClusteringSettings(Settings):
     """Windows to cluster, and the clustering."""
 
     windows: int = Field(default=200_000, ge=2)
@@ -208,7 +213,7 @@ class ClusteringSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ClusterJob:
+class ClusterJob(Settings):
     """Fit a k-means tokenizer: its tokens are clusters of whitened patches, found without a network."""
 
     data: DataSettings
@@ -226,7 +231,7 @@ class ClusterJob:
 
 
 @dataclass(frozen=True, config=STRICT)
-class TokenizerUse:
+class TokenizerUse(Settings):
     """A trained tokenizer, and the pictures it is used on."""
 
     tokenizer: str
@@ -283,7 +288,7 @@ class EvaluateTokenizerJob(TokenizerUse):
 
 
 @dataclass(frozen=True, config=STRICT)
-class ConvertTokenizerJob:
+class ConvertTokenizerJob(Settings):
     """Write a published tokenizer as a folder of safetensors."""
 
     source: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from beit.settings.groups import STRICT
+from beit.settings.base import STRICT, Settings
 
 
 @dataclass(frozen=True, config=STRICT)
-class WatchJob:
+class WatchJob(Settings):
     """Look at a run while it works."""
 
     run: str

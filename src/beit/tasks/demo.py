@@ -26,7 +26,15 @@ from beit.reports.gallery import scene_section
 from beit.reports.quality import quality_sections
 from beit.reports.report import Section, numbers_table, write_report
 from beit.settings.finetune import FinetuneJob
-from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.groups import (
+    AugmentSettings,
+    DataSettings,
+    ModelSettings,
+    OptimSettings,
+    RunSettings,
+    TrainSettings,
+    ValidationSettings,
+)
 from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerSettings
 from beit.settings.recipe import resolved_recipe
 from beit.settings.tokenizer import (
@@ -118,6 +126,7 @@ def finetune_job(output: Path, seed: int, checkpoint: Path) -> FinetuneJob:
         model=_MODEL,
         optim=replace(_MUON, lr=5e-3, min_lr=5e-5, betas=(0.9, 0.999), layer_decay=0.8),
         train=TrainSettings(batch_size=64, max_steps=150),
+        validation=ValidationSettings(every=0),  # these are the test pictures, by which nothing is chosen
     )
 
 

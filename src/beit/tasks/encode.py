@@ -24,6 +24,7 @@ from beit.data import (
     Views,
     fingerprint,
     list_shards,
+    loading_workers,
     require_usable,
     training_batches,
     write_labels_and_names,
@@ -31,6 +32,7 @@ from beit.data import (
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.encoder import encoder_side, load_encoder
 from beit.evaluation.tokenizer.quality import tokenizer_views
+from beit.models_torch.device import busy_cpus
 from beit.settings.inputs import augmentation, open_pictures
 from beit.settings.tokenizer import EncodeJob
 from beit.tasks.tokenizer.token_identity import token_identity
@@ -92,11 +94,10 @@ def _encode_rows(
     places = [(row % count, row // count) for row in rows]  # (view, picture), which a dataset takes for (epoch, index)
     batches = [places[first : first + job.batch_size] for first in range(0, len(places), job.batch_size)]
     dataset = ViewDataset(source, views, job.seed, replace_broken=False)
+    workers = loading_workers(job.data.workers, busy_cpus(encoder.device))
     with Progress(transient=True) as progress:
         task = progress.add_task("encoding", completed=writer.finished, total=len(source) * count)
-        for places_R, batch in zip(
-            batches, training_batches(dataset, batches, Collate(0), job.data.workers), strict=True
-        ):
+        for places_R, batch in zip(batches, training_batches(dataset, batches, Collate(0), workers), strict=True):
             broken.add(batch.broken)
             shape = (len(places_R), *(side // encoder.tokenizer.stride for side in views.tokenizer_hw or ()))
             tokens_Rhw = np.full(shape, MISSING, dtype=np.int64)

@@ -39,6 +39,7 @@ PARTS = (
     "*pooler.layernorm.*",
     "*embeddings.mask_token",
 )
+_LABEL_HEADS = ("classifier.", "decode_head.")
 # Heads that may be for other classes or another codebook, if the caller asks for it.
 RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*", "decode_head.classifier.*", "auxiliary_head.classifier.*")
 # Tensors that are always left out: the heads of a model that is loaded without one, and the patch aggregation layers
@@ -201,6 +202,12 @@ class LoadReport:
             "mismatched_keys": sorted(set(self.new) - set(self.missing)),
             "error_msgs": [],
         }
+
+    @property
+    def knows_labels(self) -> bool:
+        """True if the checkpoint was trained on labels: it holds a head for them, whether the model took it or not."""
+        held = any(name.startswith(_LABEL_HEADS) for name in self.unexpected)
+        return held or not any(name.startswith(_LABEL_HEADS) for name in self.missing)
 
     @property
     def silent(self) -> bool:

@@ -12,6 +12,7 @@ from beit.image.statistics import IMAGENET, checkpoint_statistics
 from beit.settings.finetune import FinetuneJob, LoraSettings, MixingSettings, ProbeSettings
 from beit.settings.groups import DataSettings, ModelSettings
 from beit.settings.inputs import Sources, preprocessing
+from beit.settings.rates import FINETUNED_BEFORE, FINETUNING, FINETUNING_LARGE, PROBE, SCRATCH
 from beit.tasks.finetune.model import starting_model
 from beit.tasks.finetune.task import FinetuneTask
 from beit.weights import open_checkpoint
@@ -230,3 +231,25 @@ def mixing():
         "hf_v4/mim", model=STILL, mixing=MixingSettings(mixup=0.8), label_smoothing=0.1,
         class_weights=(1.0, 1.0, 1.0),
     )  # fmt: skip
+
+
+def rate(job):
+    """The rate that a task chooses once it has its model."""
+    task = FinetuneTask(job)
+    task._model = starting_model(job, CLASSES)
+    return task.rate()
+
+
+@pytest.mark.parametrize("name", SHARED + OWN)
+def test_auto_is_the_rate_for_what_the_checkpoint_was_trained_for(name):
+    assert rate(job(name)) == (FINETUNING if name in SHARED else FINETUNED_BEFORE)
+    assert rate(job(name, lora=LoraSettings(2))) == FINETUNING
+    assert rate(job(name, freeze="encoder")) == PROBE
+
+
+def test_auto_is_the_rate_for_the_size_and_for_random_weights():
+    assert rate(FinetuneJob(DATA, model=ModelSettings(size="tiny"))) == SCRATCH
+    task = FinetuneTask(job("hf_v4/mim"))
+    task._model = starting_model(task.settings, CLASSES)
+    task._model.config.hidden_size = 1024
+    assert task.rate() == FINETUNING_LARGE

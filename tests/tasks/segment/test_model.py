@@ -1,15 +1,19 @@
 """What a segmentation model starts from."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from beit.errors import ConfigError
 from beit.settings.groups import DataSettings
+from beit.settings.rates import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE
 from beit.settings.segment import SegmentJob, TrainingLabelMapSettings
 from beit.tasks.segment.model import starting_segmenter
+from beit.tasks.segment.task import SegmentTask
 from beit.weights import open_checkpoint
+from beit.weights.match import LoadReport
 from tests.conftest import GOLDEN
 
 DATA = DataSettings("pictures")
@@ -69,3 +73,21 @@ def test_a_file_that_does_not_name_its_layers_has_the_published_ones_or_those_th
 def test_layers_that_are_not_there_are_refused():
     with pytest.raises(ConfigError, match="expected numbers from 1 to 6"):
         starting_segmenter(SegmentJob(DATA, MAPS, checkpoint=place("unilm/segment"), layers=(1, 2, 3, 7)), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("report", "rate"),
+    [
+        (LoadReport(missing=["decode_head.classifier.weight"], unexpected=["lm_head.weight"]), SEGMENTATION),
+        (
+            LoadReport(missing=["decode_head.classifier.weight"], unexpected=["classifier.weight"]),
+            SEGMENTATION_FINETUNED_BEFORE,
+        ),
+        (LoadReport(), SEGMENTATION_FINETUNED_BEFORE),
+        (None, SEGMENTATION),
+    ],
+)
+def test_auto_is_the_rate_for_what_the_checkpoint_was_trained_for(report, rate):
+    task = SegmentTask(SegmentJob(DATA, MAPS))
+    task._model = SimpleNamespace(load_report=report)
+    assert task.rate() == rate

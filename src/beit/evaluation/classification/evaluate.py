@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beit.data import BrokenPictures, spread
+from beit.data import BrokenPictures, loading_workers, spread
 from beit.errors import CheckpointError
 from beit.evaluation.checks import check_places, check_settings
 from beit.evaluation.classification.classes import class_indices
@@ -16,7 +16,7 @@ from beit.evaluation.classification.sections import detailed_sections
 from beit.evaluation.result import write_predictions, write_result
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
-from beit.models_torch.device import pick_device, pick_precision
+from beit.models_torch.device import busy_cpus, pick_device, pick_precision
 from beit.reports.report import write_report
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.inputs import open_pictures
@@ -45,7 +45,8 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     view, view_from = evaluation_view(job.model, model.config.image_hw, job.crop_share)
     if job.limit is not None:
         source = spread(source, job.limit)
-    options = PassOptions(job.batch_size, job.data.workers, job.flips, precision, bar=True)
+    workers = loading_workers(job.data.workers, busy_cpus(device))
+    options = PassOptions(job.batch_size, workers, job.flips, precision, bar=True)
     evaluation = evaluate_model(model, view, source, options, indices)
     BrokenPictures(None, len(source), job.data.max_broken).add(evaluation.broken)
     described = EvaluatedModel(job.model, matched, view_from, str(device), precision)

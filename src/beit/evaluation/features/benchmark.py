@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from beit.data import BrokenPicture, BrokenPictures, ImageSource, sample
+from beit.data import BrokenPicture, BrokenPictures, ImageSource, loading_workers, sample
 from beit.errors import ConfigError, DataError
 from beit.evaluation.classification.view import ExactView
 from beit.evaluation.features.checks import Labels
 from beit.evaluation.features.frozen import Frozen, frozen_models, open_models
 from beit.evaluation.features.layers import Pass, PictureSet, features_of
 from beit.evaluation.features.probes import ModelScores, plan_for, score_model
-from beit.models_torch.device import pick_device, pick_precision
+from beit.models_torch.device import busy_cpus, pick_device, pick_precision
 from beit.settings.benchmark import RANDOM, BenchmarkJob
 from beit.settings.groups import ModelSettings
 from beit.settings.inputs import Sources, open_sources
@@ -182,7 +182,8 @@ def _pass(frozen: Frozen, source: ImageSource, job: BenchmarkJob, advance: Advan
     Raises:
         DataError: If too many are broken.
     """
-    pictures = PictureSet(source, ExactView(frozen.view), 0, job.batch_size, job.data.workers)
+    workers = loading_workers(job.data.workers, busy_cpus(pick_device(job.device)))
+    pictures = PictureSet(source, ExactView(frozen.view), 0, job.batch_size, workers)
 
     def layers(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
         advance(len(tensors["pixel_values"]))

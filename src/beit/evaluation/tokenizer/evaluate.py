@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
-from beit.data import BrokenPictures
+from beit.data import BrokenPictures, loading_workers
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.drawings import reconstruction_section
 from beit.evaluation.tokenizer.encoder import load_encoder
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer, predicted_features
 from beit.files import write_json
 from beit.geometry import Grid
+from beit.models_torch.device import busy_cpus
 from beit.reports.report import Section, numbers_table, write_report
 from beit.settings.inputs import open_pictures
 from beit.settings.recipe import resolved_recipe
@@ -43,7 +44,8 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
                 f"{tokenizer.config.teacher_size}; name the teacher that it was distilled from"
             )
     source = open_pictures(job.data)
-    quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, job.data.workers, teacher)
+    workers = loading_workers(job.data.workers, busy_cpus(encoder.device))
+    quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, workers, teacher)
     BrokenPictures(None, len(source), job.data.max_broken).add(broken)
     numbers = quality.numbers()
     if job.output is not None:

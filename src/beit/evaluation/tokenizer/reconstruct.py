@@ -7,12 +7,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.data import BrokenPictures
+from beit.data import BrokenPictures, loading_workers
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.drawings import sample_pixels
 from beit.evaluation.tokenizer.encoder import load_encoder
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer
 from beit.files import atomic_file
+from beit.models_torch.device import busy_cpus
 from beit.settings.inputs import open_pictures
 from beit.settings.tokenizer import ReconstructJob
 
@@ -36,7 +37,8 @@ def reconstruct_pictures(job: ReconstructJob) -> TokenizerQuality:
         )
     source = open_pictures(job.data)
     shown = sample_pixels(source, side, job.count)
-    quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, job.data.workers)
+    workers = loading_workers(job.data.workers, busy_cpus(encoder.device))
+    quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, workers)
     BrokenPictures(None, len(source), job.data.max_broken).add(broken)
     with torch.no_grad():
         decoded = torch.cat([tokenizer.decode(encoder(some)).cpu() for some in shown.split(job.batch_size)])

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from beit.catalog import SIZES
 from beit.data import PAIR, ImageSource, Mixing, RandAugment, Views
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
@@ -25,6 +26,7 @@ from beit.models_torch import BeitForImageClassification
 from beit.settings.finetune import FinetuneJob
 from beit.settings.inputs import Sources, augmentation, open_sources, preprocessing
 from beit.settings.model import hidden_width
+from beit.settings.rates import FINETUNED_BEFORE, FINETUNING, FINETUNING_LARGE, PROBE, SCRATCH, Rate
 from beit.tasks.finetune.checks import check_labels, check_settings, label_identity
 from beit.tasks.finetune.lora import adapt, load_adapter, merged_state, save_adapter
 from beit.tasks.finetune.loss import FinetuneLoss, Targets, balanced_weights
@@ -112,6 +114,17 @@ class FinetuneTask(Task[FinetuneJob, FinetuneLoss]):
     def prepare(self, tensors: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor]:
         """Return the pictures of a step, mixed, with their targets."""
         return self._targets(tensors, step)
+
+    def rate(self) -> Rate:
+        """Return the published rate for what learns, and for what it starts from."""
+        settings, report = self.settings, self._model.load_report
+        if settings.freeze == "encoder":
+            return PROBE
+        if report is None:
+            return SCRATCH
+        if report.knows_labels and not self._adapted:  # the matrices of an adaptation are new whatever is below them
+            return FINETUNED_BEFORE
+        return FINETUNING_LARGE if self._model.config.hidden_size >= SIZES["large"]["hidden_size"] else FINETUNING
 
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss in JAX."""

@@ -81,6 +81,7 @@ def tokenizer_job(job: PretrainJob, grid: Grid, output: Path) -> TokenizerJob:
         loss=settings.loss,
         optim=settings.optim,
         train=settings.train,
+        validation=settings.validation,
         early_stop=settings.early_stop,
     )
 
@@ -172,10 +173,10 @@ def check_keep_best(job: PretrainJob) -> None:
     """
     if job.keep_best.on is None:
         return
-    if job.early_stop.measure or job.early_stop.patience is not None:
+    if job.validation.every != 0:
         raise ConfigError(
-            f"keep_best.on is {job.keep_best.on}, and early_stop keeps that of the least held-out loss in best/: "
-            "leave out keep_best.on, or early_stop.measure and early_stop.patience"
+            f"keep_best.on is {job.keep_best.on}, and validation keeps that of the least held-out loss in best/: leave "
+            "out keep_best.on, or set validation.every to 0"
         )
     if job.monitor.every == 0:
         raise ConfigError(

@@ -25,6 +25,7 @@ from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
+from beit.settings.rates import PRETRAINING, PRETRAINING_MUON, Rate
 from beit.tasks.pretrain.cost import activation_bytes, training_flops
 from beit.tasks.pretrain.feature_colours import colours_section
 from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
@@ -194,6 +195,10 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         """Return the number of masked patches."""
         return tensors["bool_masked_pos"].sum().float()
 
+    def rate(self) -> Rate:
+        """Return the published rate, or for Muon the one that a recipe has measured."""
+        return PRETRAINING_MUON if self.settings.optim.name == "muon" else PRETRAINING
+
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss in JAX."""
         from beit.tasks.pretrain.jax_loss import masked_image_modeling_loss  # JAX is an extra
@@ -244,7 +249,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def _pass(self) -> tuple[int, int]:
         """Pictures at once, which are known to fit the memory, and workers."""
         train = self.settings.train
-        return max(1, train.batch_size // self.world // train.accumulate), self.settings.data.workers
+        return max(1, train.batch_size // self.world // train.accumulate), self.workers
 
     def gallery(self) -> ShownScene:
         """Return held-out pictures with hidden patches."""

@@ -5,7 +5,6 @@ Legend: K classes.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -18,6 +17,7 @@ from rich.progress import track
 from beit.data import ImageSource, Scene, spread
 from beit.errors import DataError
 from beit.image import IGNORED
+from beit.image.cpus import cpu_share
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def count_pixels(source: ImageSource, most: int | None, visible: bool = False) -
     some = source if most is None else spread(source, most)
     names = list(source.classes or ())
     counts, wrong = np.zeros(IGNORED + 1, np.int64), list[str]()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_share()) as pool:
         found = pool.map(_counted, repeat(some), range(len(some)))
         for result in track(found, "reading label maps", len(some), console=Console(stderr=True), disable=not visible):
             if isinstance(result, str):

@@ -23,6 +23,7 @@ from beit.models_torch.scene import SceneInference
 from beit.reports.report import Section
 from beit.settings.inputs import Sources, preprocessing
 from beit.settings.model import hidden_width
+from beit.settings.rates import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE, Rate
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import SegmentJob
 from beit.tasks.segment.class_weights import check_weights, class_weights
@@ -104,6 +105,11 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
             view.mean,
             view.std,
         )
+
+    def rate(self) -> Rate:
+        """Return the published rate for what it starts from; from random weights that of a pre-trained model."""
+        report = self._model.load_report
+        return SEGMENTATION_FINETUNED_BEFORE if report is not None and report.knows_labels else SEGMENTATION
 
     def count(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the number of pixels that have a class."""

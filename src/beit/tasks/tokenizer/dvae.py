@@ -77,11 +77,13 @@ class DiscreteVAETask(TokenizerTask[TokenizerJob, DiscreteVAELoss]):
 
 
 def check_optimiser(optim: OptimSettings, prefix: str = "") -> None:
-    """Refuse Muon, which is for matrices: the weights of a discrete VAE are kernels of convolutions.
+    """Refuse Muon, which is for matrices: the weights of a discrete VAE are kernels of convolutions; and no rate.
 
     Raises:
         ConfigError: Naming the setting; `prefix` stands before it.
     """
+    if optim.lr == "auto":
+        raise ConfigError(f"{prefix}optim.lr is auto, and there is no rule for tokenizers; set a number, such as 1e-3")
     if optim.name == "muon":
         raise ConfigError(
             f"{prefix}optim.name is muon, and a discrete VAE has convolutions only; set {prefix}optim.name to adamw"

@@ -23,6 +23,7 @@ from beit.data import (
     evaluation_batches,
     generator,
     list_shards,
+    loading_workers,
     require_usable,
     spread,
 )
@@ -55,6 +56,7 @@ def cluster_tokenizer(job: ClusterJob) -> RunFolder:
         MissingExtraError: If scikit-learn is not installed.
     """
     config, sources = _start(job)
+    job = replace(job, data=replace(job.data, workers=_workers(job)))
     folder = prepare_run_folder(job, job.run)
     if folder.finished:
         return folder
@@ -92,7 +94,7 @@ def draw_windows(job: ClusterJob, config: KMeansConfig, source: ImageSource, bro
     views = Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
     dataset = ViewDataset(chosen, views, job.run.seed, replace_broken=False)
     found: list[Tensor] = []
-    for batch in evaluation_batches(dataset, Collate(0), _PICTURES_AT_ONCE, job.data.workers):
+    for batch in evaluation_batches(dataset, Collate(0), _PICTURES_AT_ONCE, _workers(job)):
         broken.add(batch.broken)
         if not batch.indices:
             continue
@@ -140,7 +142,7 @@ def forecast_clustering(job: ClusterJob) -> ClusteringCost:
     few, alone = spread(sources.train, _PICTURES_AT_ONCE), replace(job, data=replace(job.data, workers=0))
     began = time.perf_counter()
     draw_windows(alone, config, few, BrokenPictures(None, len(few), 1.0))
-    seconds = (time.perf_counter() - began) / len(few) / max(1, job.data.workers)
+    seconds = (time.perf_counter() - began) / len(few) / max(1, _workers(job))
     tokenizer = 4 * (values**2 + 2 * config.vocab_size * values)
     return ClusteringCost(
         pictures,
@@ -177,10 +179,15 @@ def _start(job: ClusterJob) -> tuple[KMeansConfig, Sources]:
     return KMeansConfig(**options, image_size=job.image_size), open_sources(job.data, job.run.seed)
 
 
+def _workers(job: ClusterJob) -> int:
+    """Return the processes that read pictures, which happens before anything is computed: every CPU may read."""
+    return loading_workers(job.data.workers, busy=0)
+
+
 def _conclude(job: ClusterJob, tokenizer: KMeansTokenizer, source: ImageSource, folder: RunFolder) -> None:
     """Measure the tokenizer on held-out pictures; write metrics, report and result."""
     encoder = TokenEncoder(tokenizer, pick_device(job.run.device), precision="fp32")
-    quality, broken = measure_tokenizer(encoder, source, job.image_size, _PICTURES_AT_ONCE, job.data.workers)
+    quality, broken = measure_tokenizer(encoder, source, job.image_size, _PICTURES_AT_ONCE, _workers(job))
     BrokenPictures(folder.broken, len(source), max_share=1.0).add(broken)
     numbers = quality.numbers()
     with MetricsLog(folder, step=0, concluding=True) as metrics:

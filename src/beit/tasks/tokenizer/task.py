@@ -21,6 +21,7 @@ from beit.evaluation.tokenizer.drawings import reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import augmentation
+from beit.settings.rates import Rate
 from beit.settings.tokenizer import DistillJob, TokenizerJob
 from beit.tokenizer import TokenEncoder, Tokenizer
 from beit.tokenizer.encoding import count_tokens, perplexity
@@ -76,6 +77,14 @@ class TokenizerTask(Task[Job, M]):
         check_batches(self.schedule.pictures, {"train.batch_size": self.settings.train.batch_size})
         super().start()
 
+    def rate(self) -> Rate:
+        """Refuse to choose: the rate of a tokenizer goes with its loss and codebook, and no rule is known.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("optim.lr is auto, and there is no rule for tokenizers; set a number, such as 1e-3")
+
     def views(self) -> Views:
         """Return the random views of the tokenizer's input."""
         plain = tokenizer_views(self.settings.image_size)
@@ -85,7 +94,7 @@ class TokenizerTask(Task[Job, M]):
         """Measure a copy of the tokenizer, which goes on learning meanwhile."""
         tokenizer: Any = deepcopy(model)
         encoder = TokenEncoder(tokenizer, self.accelerator.device, precision="fp32")
-        side, train, workers = self.settings.image_size, self.settings.train, self.settings.data.workers
+        side, train, workers = self.settings.image_size, self.settings.train, self.workers
         quality, broken = measure_tokenizer(encoder, source, side, train.batch_size, workers, self.teacher)
         numbers = quality.numbers()
 

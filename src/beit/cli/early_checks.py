@@ -1,0 +1,71 @@
+"""Checks of a training that need neither a framework nor the pictures: cheap mistakes end within a second."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from beit.engine.recorded import as_before
+from beit.engine.run_folder import check_run_folder
+from beit.errors import ConfigError, missing_data
+from beit.settings.groups import OptimSettings, TrainSettings
+
+_ELSEWHERE = ("hub:", "digits:")
+_PATTERN = "*?[{"
+_GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # of CUDA, ROCm, and Windows' subsystem
+
+
+def check_early(job: Any, writes: bool) -> None:
+    """Refuse what cannot be, as far as the settings and a look at the disk show it.
+
+    Args:
+        job: The settings of a training.
+        writes: Whether it is run, rather than forecast.
+
+    Raises:
+        ConfigError: If there is no such device, the warm-up is too long, or the run folder holds another run.
+        DataError: If there is no such path.
+    """
+    _check_paths(job.data.path, job.data.val_path)
+    if job.run.device == "cuda":
+        _check_gpu()
+    if hasattr(job, "optim"):
+        check_warmup(job.optim, job.train)
+    if writes:
+        check_run_folder(as_before(job), job.run)
+
+
+def check_warmup(optim: OptimSettings, train: TrainSettings) -> None:
+    """Refuse a warm-up that is not shorter than the run, where both are given in steps, or both in epochs.
+
+    Raises:
+        ConfigError: Naming both.
+    """
+    by_steps = (optim.warmup_steps, train.max_steps)
+    if by_steps[0] is not None and by_steps[1] is not None:
+        warmup, whole, unit = by_steps[0], by_steps[1], "steps"
+    elif by_steps == (None, None):
+        warmup, whole, unit = optim.warmup_epochs, train.epochs, "epochs"
+    else:  # the number of pictures decides
+        return
+    if warmup >= whole > 1:
+        raise ConfigError(
+            f"the warm-up of {warmup:g} {unit} is not shorter than the run of {whole:g}; lower optim.warmup_{unit} or "
+            "train longer"
+        )
+
+
+def _check_paths(*paths: str | None) -> None:
+    """Refuse a path of this machine that is not there."""
+    for path in paths:
+        if path is None or path.startswith(_ELSEWHERE) or any(sign in path for sign in _PATTERN):
+            continue
+        if not Path(path).exists():
+            raise missing_data(path)
+
+
+def _check_gpu() -> None:
+    """Refuse a GPU on a machine that shows none."""
+    if sys.platform == "linux" and not any(any(Path("/dev").glob(name)) for name in _GPU_DEVICES):
+        raise ConfigError("device is 'cuda' but there is no usable GPU; use 'cpu' or 'auto'")

@@ -1,0 +1,59 @@
+"""Base of all settings: what a group leaves out is the default of its job, in Python as in a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, Self, cast
+
+from pydantic import ConfigDict, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Settings:
+    """Settings of a job, or a group of them.
+
+    A group remembers which of its settings it was given. When it becomes part of a job, the others are those of the
+    group that the job has by itself: `FinetuneJob(data, optim=OptimSettings(lr=1e-3))` has the layer-wise decay of
+    fine-tuning. A group that is part of a job has all of its settings, and keeps them in any other job.
+    """
+
+    __slots__ = ("_noted",)  # names of the settings that were given; not in __dict__, which parsers list
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _complete(cls, value: Any, make: Callable[[Any], Self]) -> Self:
+        """Make the settings, note which were given, and complete the groups among them."""
+        made, kind = make(value), cast("Any", cls)
+        if not isinstance(value, ArgsKwargs | dict):  # settings that were made before
+            return made
+        object.__setattr__(made, "_noted", _given(cls, value))
+        for name, field in kind.__pydantic_fields__.items():
+            group = getattr(made, name)
+            if isinstance(group, Settings):
+                own = group if field.is_required() else field.get_default(call_default_factory=True)
+                object.__setattr__(made, name, group._or_else(own))
+        return made
+
+    def _or_else(self, others: Any) -> Self:
+        """Return these settings with the values of `others` where none were given."""
+        every = [field.name for field in fields(self)]  # copies have forgotten what was given
+        given = getattr(self, "_noted", every)
+        left = {name: getattr(others, name) for name in every if name not in given}
+        return replace(self, **left)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings alone: frozen instances cannot be given slots by pickle."""
+        return self.__dict__
+
+
+def _given(kind: type[Settings], value: ArgsKwargs | dict[str, Any]) -> frozenset[str]:
+    """Return the names of the settings that a group was made with."""
+    if isinstance(value, dict):
+        return frozenset(value)
+    names = [field.name for field in fields(kind)]
+    return frozenset(names[: len(value.args)]) | frozenset(value.kwargs or {})

@@ -1,0 +1,80 @@
+"""Cheap mistakes end before a framework is imported."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from beit.cli.early_checks import check_warmup
+from beit.engine.run_folder import RunFolder, prepare_run_folder
+from beit.errors import ConfigError
+from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.pretrain import PretrainJob
+
+# as the command does, in a process that has imported nothing, and what is imported then
+COMMAND = """
+import json, sys
+from beit.cli.main import main
+status = main(json.loads(sys.argv[1]))
+print(json.dumps([status, [name for name in ("torch", "jax", "accelerate") if name in sys.modules]]))
+"""
+
+
+def ended(*arguments):
+    """The error line of a command, which has imported no framework."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, json.dumps(arguments)], capture_output=True, text=True, timeout=120
+    )
+    status, imported = json.loads(done.stdout.splitlines()[-1])
+    assert (status, imported) == (1, []), done.stdout
+    return done.stderr
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data.path=/nowhere"], "data path '/nowhere' does not exist"),
+        (["--data.path={here}", "--data.val_path=/nowhere"], "data path '/nowhere' does not exist"),
+        (["--data.path={here}", "--optim.lrr=1"], "there is no setting 'optim.lrr'; did you mean optim.lr?"),
+        (["{recipe}", "--data.path={here}"], "there is no setting 'optim.lrr'; did you mean optim.lr?"),
+        (
+            ["--data.path={here}", "--train.max_steps=5", "--optim.warmup_steps=5"],
+            "the warm-up of 5 steps is not shorter than the run of 5; lower optim.warmup_steps or train longer",
+        ),
+        (["--data.path={here}", "--train.epochs=9"], "the warm-up of 10 epochs is not shorter than the run of 9"),
+        (["--data.path={here}", "--run.output={other}"], "optim.lr was 0.5 and is now 0.25"),
+        (["--data.path={here}", "--run.output={here}"], "is not empty and holds no run"),
+    ],
+)
+def test_cheap_mistakes_end_before_a_framework_is_imported(tmp_path, arguments, message):
+    places = {name: tmp_path / name for name in ("here", "other", "recipe.yaml")}
+    (places["here"] / "a").mkdir(parents=True)
+    places["recipe.yaml"].write_text("optim: {lrr: 1}\n")
+    before = PretrainJob(
+        DataSettings(str(places["here"])), run=RunSettings(str(places["other"])), optim=OptimSettings(lr=0.5)
+    )
+    prepare_run_folder(before, before.run)
+    RunFolder(places["other"]).write_result({})
+    named = {"here": places["here"], "other": places["other"], "recipe": places["recipe.yaml"]}
+    given = [argument.format(**named) for argument in arguments]
+    rate = [] if "lrr" in message else ["--optim.lr=0.25"]
+    assert message in ended("pretrain", *given, *rate)
+
+
+@pytest.mark.e2e
+def test_a_gpu_that_is_not_there(monkeypatch, tmp_path):
+    from beit.cli import early_checks
+
+    monkeypatch.setattr(early_checks, "_GPU_DEVICES", ("no such device",))
+    monkeypatch.setattr(sys, "platform", "linux")
+    job = PretrainJob(DataSettings(str(tmp_path)), run=RunSettings(str(tmp_path / "run"), device="cuda"))
+    with pytest.raises(ConfigError, match="there is no usable GPU; use 'cpu' or 'auto'"):
+        early_checks.check_early(job, writes=True)
+
+
+def test_a_warmup_that_the_number_of_pictures_decides_is_left_for_later():
+    check_warmup(OptimSettings(warmup_epochs=10), TrainSettings(max_steps=3))
+    check_warmup(OptimSettings(warmup_steps=10), TrainSettings(epochs=3))
+    check_warmup(OptimSettings(warmup_steps=9), TrainSettings(max_steps=10))
