@@ -68,7 +68,7 @@ class TrainingSettings(Protocol):
 
     @property
     def early_stop(self) -> EarlyStopSettings:
-        """When it stops by them."""
+        """Settings of early stopping on them."""
         ...
 
 
