@@ -25,7 +25,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(place):
-    options = ["--train.max_steps=240", "--train.batch_size=64", "--data.val_path=digits:test"]
+    options = ["--train.max_steps=120", "--train.batch_size=64", "--data.val_path=digits:test"]
     assert main(["finetune", f"--run.output={place / 'run'}", *FINETUNE, *options]) == 0
     return place / "run"
 
