@@ -11,6 +11,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 import beit
 from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor
 from beit.data import training_batches
@@ -62,6 +64,7 @@ def job(place, output):
 
 
 def count_training(found, place):
+    torch.manual_seed(0)
     DiscreteVAE(DiscreteVAEConfig(32, 8, 1, 2, 8, image_size=8)).save_pretrained(place / "tokenizer")
     task = start(PretrainTask(job(place, "unused")))
     build(task)

@@ -183,7 +183,7 @@ def test_pictures_that_are_all_the_same_stop_a_run_at_once(alike, tokens, tmp_pa
     assert stopped.returncode == 1
     assert "the 57 training pictures that were looked at are all the same" in stopped.stderr
     assert stopped.stderr.strip().endswith("--run.force true goes on all the same")
-    assert stopped.stderr.count("\n") == 1
+    assert stopped.stderr.count("\n") == 2, "and that few pictures are held out"
     assert not losses(tmp_path / "run")
     done(*COMMON, *alike, tokens, "--run.force=true", f"--run.output={tmp_path}/run")
     assert max(losses(tmp_path / "run")) == STEPS

@@ -1,6 +1,9 @@
 """The metrics log of a run."""
 
+import errno
 import json
+import os
+from contextlib import suppress
 
 import pytest
 
@@ -28,7 +31,7 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_leaves_no_partial_line(tmp_path):
     folder = RunFolder(tmp_path)
-    with MetricsLog(folder, 0) as log:
+    with suppress(StorageError), MetricsLog(folder, 0) as log:
         log.write(1, "train", {"loss": 1.0})
         with (
             full_disk(folder.metrics.stat().st_size + 5),
@@ -37,3 +40,19 @@ def test_a_full_disk_leaves_no_partial_line(tmp_path):
             log.write(2, "train", {"loss": 1.0})
     assert [line["step"] for line in read_metrics(folder.metrics)] == [1]
     assert folder.metrics.read_text().endswith("}\n")
+
+
+def test_a_full_disk_under_tensorboard_is_explained(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    message = r"cannot write .*tensorboard: No space left on device; free space and continue the run"
+    log = MetricsLog(RunFolder(tmp_path), 0)
+    monkeypatch.setattr(log._events, "add_scalar", full)
+    with pytest.raises(StorageError, match=message):
+        log.write(1, "train", {"loss": 1.0})
+    monkeypatch.setattr(log._events, "close", full)
+    with pytest.raises(StorageError, match=message):
+        log.close()
+    with pytest.raises(ValueError, match="the first error"), log:
+        raise ValueError("the first error")

@@ -152,7 +152,7 @@ class _Loop:
     def _speed(self, throughput: Throughput) -> dict[str, float]:
         """Return the speed since the last line, and say so where steps wait for pictures."""
         numbers = throughput.numbers()
-        advice = self.waits.advice(numbers["data_wait"], self.task.workers)
+        advice = self.waits.advice(numbers["data_wait"], throughput.waited, self.task.workers)
         if advice is not None and self.main:
             logging.getLogger(__name__).warning(advice)
         return numbers

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,9 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from beit.engine.run_folder import RunFolder
-from beit.files import AppendedFile, write_text
+from beit.errors import StorageError
+from beit.files import AppendedFile, storage_error, write_text
 
 Line = dict[str, Any]
+_REMEDY = "free space and continue the run"
 
 
 class MetricsLog:
@@ -32,7 +35,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: RunFolder, step: int, active: bool = True, concluding: bool = False) -> None:
-        self._path, self._active = folder.metrics, active
+        self._path, self._folder, self._active = folder.metrics, folder.tensorboard, active
         if active:
             _rewind(self._path, step, concluding)
             self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1 if step else 0)
@@ -46,20 +49,39 @@ class MetricsLog:
         if not self._active:
             return
         line = json.dumps({"step": step, "split": split, **values}) + "\n"
-        with AppendedFile(self._path, remedy="free space and continue the run") as file:
+        with AppendedFile(self._path, remedy=_REMEDY) as file:
             file.append(line.encode())
-        for name, value in values.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+        with self._explained():
+            for name, value in values.items():
+                self._events.add_scalar(f"{split}/{name}", value, step)
 
     def write_picture(self, step: int, name: str, picture: Image.Image) -> None:
-        """Show a picture in TensorBoard."""
+        """Show a picture in TensorBoard.
+
+        Raises:
+            StorageError: If the disk is full.
+        """
         if self._active:
-            self._events.add_image(name, np.asarray(picture), step, dataformats="HWC")
+            with self._explained():
+                self._events.add_image(name, np.asarray(picture), step, dataformats="HWC")
 
     def close(self) -> None:
-        """Write out what TensorBoard has buffered."""
+        """Write out what TensorBoard has buffered.
+
+        Raises:
+            StorageError: If the disk is full.
+        """
         if self._active:
-            self._events.close()
+            with self._explained():
+                self._events.close()
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        """Explain the errors of TensorBoard's writer, a thread whose errors come out of a later call."""
+        try:
+            yield
+        except OSError as error:
+            raise storage_error(self._folder, error, _REMEDY) from error
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +89,11 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except StorageError:
+            if error is None:  # else it would hide the first error
+                raise
 
 
 def read_metrics(path: Path) -> list[Line]:

@@ -67,6 +67,7 @@ def state_bytes(model: nn.Module, muon: bool = False) -> int:
 
 Item = TypeVar("Item")
 _MUCH_WAIT, _SLOW_LINES = 0.2, 3  # share of the time, and lines in a row
+_LONG_WAIT = 5.0  # seconds; less is nothing to gain
 # metrics of the machine, which differ from run to run
 MACHINE = ("images_per_second", "data_wait", "memory_gib", "flops_utilisation")
 
@@ -74,22 +75,24 @@ MACHINE = ("images_per_second", "data_wait", "memory_gib", "flops_utilisation")
 class WaitWatch:
     """Check that steps do not wait for pictures: says once when several lines in a row show much of it.
 
-    The first line is left out, because the loading processes start in it.
+    The first line is left out, because the loading processes start in it, and so is a wait of a few seconds in all.
     """
 
     def __init__(self) -> None:
-        self._lines, self._slow, self._said = 0, 0, False
+        self._lines, self._slow, self._seconds, self._said = 0, 0, 0.0, False
 
-    def advice(self, data_wait: float, workers: int) -> str | None:
+    def advice(self, data_wait: float, seconds: float, workers: int) -> str | None:
         """Return what to do about a share of time, None while all is well.
 
         Args:
             data_wait: Of the newest line.
+            seconds: That were waited in it.
             workers: Processes that load pictures.
         """
         self._lines += 1
-        self._slow = self._slow + 1 if data_wait > _MUCH_WAIT and self._lines > 1 else 0
-        if self._said or self._slow < _SLOW_LINES:
+        slow = data_wait > _MUCH_WAIT and self._lines > 1
+        self._slow, self._seconds = (self._slow + 1, self._seconds + seconds) if slow else (0, 0.0)
+        if self._said or self._slow < _SLOW_LINES or self._seconds < _LONG_WAIT:
             return None
         self._said = True
         return (
@@ -105,7 +108,12 @@ class Throughput:
         accelerator: Of the run.
         pictures: Per step, over all processes.
         flops: Operations per picture in a training step of the model, tokenizer not included; None if not known.
+
+    Attributes:
+        waited: Seconds of waiting for data in the line that `numbers` gave last.
     """
+
+    waited = 0.0
 
     def __init__(self, accelerator: Accelerator, pictures: int, flops: float | None) -> None:
         self._accelerator, self._pictures, self._flops = accelerator, pictures, flops
@@ -137,6 +145,7 @@ class Throughput:
         }
         if self._flops is not None and self._rate is not None:
             numbers["flops_utilisation"] = round(rate * self._flops / self._rate, 4)
+        self.waited = self._waited
         self._restart()
         return numbers
 
