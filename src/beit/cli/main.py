@@ -38,7 +38,7 @@ _CONTINUES = "; the same command goes on from what was saved, if anything was"
 HELP_WORDS = ("-h", "--help", "help")
 # Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well
 # is the time that the other one would need. Both are read when torch is loaded.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
