@@ -61,6 +61,11 @@ def missing_data(path: str) -> DataError:
     )
 
 
+def missing_picture(place: object) -> DataError:
+    """Return the error for a picture to predict that is not where it is looked for."""
+    return DataError(f"{place} does not exist; expected a picture, a film or a folder of them")
+
+
 def shortened(value: object, items: int = 8) -> str:
     """Return the text of a value from a file for a message.
 

@@ -64,6 +64,24 @@ def test_cheap_mistakes_end_before_a_framework_is_imported(tmp_path, arguments, 
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "/nowhere", "{here}"], "/nowhere"),
+        (["predict", "{here}", "{here}", "/nowhere.png"], "/nowhere.png does not exist; expected a picture"),
+        (["evaluate", "--model=/nowhere", "--data.path={here}"], "/nowhere"),
+        (["evaluate", "--model={here}", "--data.path=/nowhere"], "data path '/nowhere' does not exist"),
+        (["export", "/nowhere", "--to=onnx", "--output={here}/exported"], "/nowhere"),
+        (["benchmark", "/nowhere", "--data.path={here}"], "/nowhere"),
+    ],
+)
+def test_a_model_or_a_picture_that_is_not_there(tmp_path, arguments, message):
+    error = ended(*(argument.format(here=tmp_path) for argument in arguments))
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.e2e
 def test_a_gpu_that_is_not_there(monkeypatch, tmp_path):
     from beit.cli import early_checks
 

@@ -1,4 +1,4 @@
-"""Checks of a training that need neither a framework nor the pictures: cheap mistakes end within a second."""
+"""Checks that need neither a framework nor the pictures: cheap mistakes end within a second."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from beit.catalog import public_checkpoint
 from beit.engine.recorded import as_before
 from beit.engine.run_folder import check_run_folder
-from beit.errors import ConfigError, missing_data
+from beit.errors import ConfigError, missing_data, missing_picture
+from beit.hub import HubOptions, is_hub_name
 from beit.settings.groups import OptimSettings, TrainSettings
+from beit.weights.arguments import locate
 
 _ELSEWHERE = ("hub:", "digits:")
 _PATTERN = "*?[{"
@@ -27,7 +30,7 @@ def check_early(job: Any, writes: bool) -> None:
         ConfigError: If there is no such device, the warm-up is too long, or the run folder holds another run.
         DataError: If there is no such path.
     """
-    _check_paths(job.data.path, job.data.val_path)
+    check_paths(job.data.path, job.data.val_path)
     if job.run.device == "cuda":
         _check_gpu()
     if hasattr(job, "optim"):
@@ -56,13 +59,41 @@ def check_warmup(optim: OptimSettings, train: TrainSettings) -> None:
         )
 
 
-def _check_paths(*paths: str | None) -> None:
-    """Refuse a path of this machine that is not there."""
+def check_models(*names: str) -> None:
+    """Refuse a model that is nowhere; the hub is not asked.
+
+    Raises:
+        CheckpointError: If neither this machine nor the catalog has it, and it is no name of a hub repository.
+    """
+    for name in names:
+        if not (Path(name).exists() or is_hub_name(name) or public_checkpoint(name)):
+            locate(name, HubOptions())  # which says what was expected
+
+
+def check_paths(*paths: str | None) -> None:
+    """Refuse a path of data of this machine that is not there.
+
+    Raises:
+        DataError: If it does not exist.
+    """
     for path in paths:
-        if path is None or path.startswith(_ELSEWHERE) or any(sign in path for sign in _PATTERN):
-            continue
-        if not Path(path).exists():
+        if path is not None and _is_missing(path):
             raise missing_data(path)
+
+
+def check_pictures(*places: str) -> None:
+    """Refuse a picture, or a folder of them, that is not there.
+
+    Raises:
+        DataError: If it does not exist.
+    """
+    for place in places:
+        if _is_missing(place):
+            raise missing_picture(place)
+
+
+def _is_missing(path: str) -> bool:
+    return not (path.startswith(_ELSEWHERE) or any(sign in path for sign in _PATTERN) or Path(path).exists())
 
 
 def _check_gpu() -> None:

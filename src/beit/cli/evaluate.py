@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from beit.cli.early_checks import check_models, check_paths
 from beit.cli.parser import parse_job
 from beit.settings.evaluate import EvaluateJob
 
@@ -22,6 +23,8 @@ DESCRIPTION = (
 def run(arguments: Sequence[str]) -> int:
     """Parse, evaluate, print."""
     job = parse_job(EvaluateJob, "beit evaluate", DESCRIPTION, arguments)
+    check_models(job.model)
+    check_paths(job.data.path)
     if job.label_maps.path is not None:
         return _scenes(job)
     from beit.evaluation.classification.evaluate import evaluate

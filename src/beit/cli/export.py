@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from beit.cli.early_checks import check_models
 from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.settings.export import ExportJob
@@ -18,6 +19,7 @@ DESCRIPTION = (
 def run(arguments: Sequence[str]) -> int:
     """Parse, export, print what was written."""
     job = parse_job(ExportJob, "beit export", DESCRIPTION, arguments, ("model",))
+    check_models(job.model)
     from rich.console import Console
 
     from beit.inference.export import export

@@ -9,6 +9,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, Literal
 
+from beit.cli.early_checks import check_models, check_pictures
 from beit.cli.output import say
 from beit.cli.parser import Setting, SettingsParser
 from beit.errors import ConfigError
@@ -32,7 +33,10 @@ def run(arguments: Sequence[str]) -> int:
     parser = SettingsParser(PredictJob, "beit predict", DESCRIPTION, words, skip=skip, more=_task_settings())
     values = parser.values(arguments)
     options = {name: values.pop(name) for name in _owned()}
-    return _run(parser.build({**values, "options": _chosen(values["task"], options)}))
+    job: PredictJob = parser.build({**values, "options": _chosen(values["task"], options)})
+    check_models(job.model)
+    check_pictures(*job.pictures)
+    return _run(job)
 
 
 def _owned() -> dict[str, list[tuple[str, Option]]]:

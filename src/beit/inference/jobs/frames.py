@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from beit.errors import DataError, missing_extra
+from beit.errors import DataError, missing_extra, missing_picture
 from beit.image import EXTENSIONS, picture_files
 
 FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
@@ -44,7 +44,7 @@ def named_files(places: Sequence[str]) -> list[Named]:
     found: list[Named] = []
     for place in map(Path, places):
         if not place.exists():
-            raise DataError(f"{place} does not exist; expected a picture, a film or a folder of them")
+            raise missing_picture(place)
         if not place.is_dir():
             found.append(Named(place, place.stem))
             continue
