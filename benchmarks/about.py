@@ -8,6 +8,9 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")  # under which another kind is played
+
 
 def about(*packages):
     """Return the machine, the date, the versions of Python and some packages, and the commit."""
@@ -26,7 +29,14 @@ def write_result(path, numbers, *packages):
 
 
 def _processor():
+    """Return the processor's name and kind, and those of its instructions that decide how fast it multiplies."""
     listed = Path("/proc/cpuinfo")
-    lines = listed.read_text().splitlines() if listed.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
+    first = listed.read_text().split("\n\n")[0].splitlines() if listed.exists() else []
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first)}
+    if "model name" not in known:
+        return platform.processor() or "unknown processor"
+    flags = [flag for flag in INSTRUCTIONS if flag in known.get("flags", "").split()]
+    shown = ", ".join(flags) or "neither AVX2 nor AVX-512"
+    kind = f"family {known.get('cpu family')}, model {known.get('model')}: {shown}"
+    limits = "".join(f", {name}={os.environ[name]}" for name in LIMITS if name in os.environ)
+    return f"{known['model name']} ({kind}{limits})"

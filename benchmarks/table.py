@@ -12,7 +12,8 @@ from ratios import Ratio
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 RESULT = RESULTS / "bench.json"
-PLACES = {ROOT / "docs" / "benchmarks.md": ("bench", "cost", "headline", "ablations")}
+COMPARISONS = ("small_step", "finetune_step", "start")  # benchmarks with a table of their own
+PLACES = {ROOT / "docs" / "benchmarks.md": ("bench", *COMPARISONS, "cost", "headline", "ablations")}
 PICTURES = ("bench.png", "cost.png")  # the pages show copies: what they link to lies in docs/
 HEADLINE = {  # rows of its table
     "pretrained": "pre-trained, fine-tuned",
@@ -45,6 +46,13 @@ def bench_table(measured):
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
     where = f"Measured on {measured['date']} in {measured['minutes']:.0f} minutes: {measured['machine']}; {versions}."
     return f"{_markdown(rows(measured), '|---|---|--:|--:|--:|---|---|---|')}\n\n{where}"
+
+
+def comparisons_table(measured):
+    """Return the table of a benchmark's own result, and what it was measured with."""
+    found = [COLUMNS, *(Ratio(**entry).columns() for entry in measured["comparisons"])]
+    where = f"Measured on {measured['date']}: {measured['machine']}."
+    return f"{_markdown(found, '|---|---|--:|--:|--:|---|---|---|')}\n\n{where}"
 
 
 def cost_table(measured):
@@ -104,7 +112,13 @@ def within(text, name, table):
 
 def written(document):
     """Return the text of a document with the tables of the results as they are now."""
-    makers = {"bench": bench_table, "cost": cost_table, "headline": headline_table, "ablations": ablations_table}
+    makers = {
+        "bench": bench_table,
+        "cost": cost_table,
+        "headline": headline_table,
+        "ablations": ablations_table,
+        **dict.fromkeys(COMPARISONS, comparisons_table),
+    }
     text = document.read_text()
     for name in PLACES[document]:
         result = RESULTS / f"{name}.json"
