@@ -2,6 +2,7 @@
 
 from beit.catalog import PUBLIC_CHECKPOINTS
 from beit.cli.main import main
+from beit.hub import included_names
 
 
 def test_models_lists_every_checkpoint_under_every_name(capsys):
@@ -18,4 +19,5 @@ def test_models_lists_every_checkpoint_under_every_name(capsys):
     assert main(["models", "--plain"]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.strip().split("\n")]
     assert {len(row) for row in rows} == {8}
-    assert len(rows) == 1 + 25 + 4
+    assert len(rows) == 1 + 25 + 4 + 2
+    assert [row[6] for row in rows[-2:]] == included_names()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beit.catalog import PUBLIC_CHECKPOINTS, PUBLIC_TOKENIZERS
+from beit.catalog import INCLUDED_MODELS, PUBLIC_CHECKPOINTS, PUBLIC_TOKENIZERS
 from beit.cli.parser import parse_job
 from beit.settings.published import ModelsJob
 
 DESCRIPTION = (
-    "List the published checkpoints with every name they are loaded by. A result is top-1 (/ top-5) in per cent on "
-    "ImageNet-1K, or mIoU on ADE20K at one scale (at several), as its authors give it."
+    "List the published checkpoints with every name they are loaded by, and the models in the package. A result is "
+    "top-1 (/ top-5) in per cent on ImageNet-1K, or mIoU on ADE20K at one scale (at several), as its authors give it."
 )
 
 
@@ -34,4 +34,10 @@ def run(arguments: Sequence[str]) -> int:
             print("\t".join((size, pixels, tokenizer.task, tokens, "-", files, tokenizer.name, "-")))
         else:
             print(f"{size:<6} {pixels} px  {tokenizer.task}, {tokens}\n    {tokenizer.name}  ({files})")
+    for own in INCLUDED_MODELS:
+        task, _, classes = own.task.rpartition(", ")
+        if job.plain:
+            print("\t".join(("nano", str(own.image_size), task, classes, own.result, "in the package", own.name, "-")))
+        else:
+            print(f"nano   {own.image_size:>3} px  {own.task:<36} {own.result}\n    {own.name}  (in the package)")
     return 0

@@ -2,6 +2,7 @@
 
 from beit.hub.dataset import HubDataset, hub_address, list_dataset, network_is_off
 from beit.hub.download import fetch_url
+from beit.hub.included import included_folder, included_names
 from beit.hub.repository import DISK_FULL, HubOptions, hub_file, is_hub_name, push_folder
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "fetch_url",
     "hub_address",
     "hub_file",
+    "included_folder",
+    "included_names",
     "is_hub_name",
     "list_dataset",
     "network_is_off",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.errors import BeitError, CheckpointError, StorageError
+from beit.hub.included import included_folder
 
 # huggingface_hub is imported inside the functions: whoever only reads local folders should not pay for loading it.
 
@@ -61,13 +62,17 @@ def is_hub_name(name: str) -> bool:
 def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
     """Return the local path of one file of a hub repository, or None if the repository has no such file.
 
-    The file is downloaded into the cache of huggingface_hub if it is not there yet. Offline, a file counts as absent
-    from the repository if other files of that revision are cached and this one is not.
+    What the package brings is taken from there. Else the file is downloaded into the cache of huggingface_hub if it is
+    not there yet. Offline, a file counts as absent from the repository if other files of that revision are cached and
+    this one is not.
 
     Raises:
         CheckpointError: If the repository or revision cannot be reached, or is not cached when offline.
         StorageError: If the file cannot be written, for example on a full disk.
     """
+    if (folder := included_folder(repo_id)) is not None:
+        path = folder / options.subfolder / filename
+        return path if path.is_file() else None
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 

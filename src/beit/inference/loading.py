@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import CheckpointError, ConfigError
-from beit.hub import HubOptions
+from beit.hub import HubOptions, included_folder
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.image.statistics import checkpoint_statistics
@@ -111,6 +111,6 @@ def load_scene_inference(name: str | Path, runner: Runner, view: Preprocessing) 
 
 def features_file(name: str | Path, hub: HubOptions | None) -> Path | None:
     """Return where a pre-training would have written how good the layers of a model are; None of names on the hub."""
-    place = Path(name)
+    place = included_folder(name) or Path(name)
     folder = place / (hub.subfolder if hub is not None else "") if place.is_dir() else place.parent
     return folder / FEATURES_NAME if place.exists() else None

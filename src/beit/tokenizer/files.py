@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.files import read_json, write_json
+from beit.hub import included_folder
 from beit.models_torch.loading import read_safetensors, write_safetensors
 from beit.weights import WEIGHTS_NAME, Layout, check_shapes
 
@@ -28,7 +29,7 @@ def read_model_type(folder: str | Path) -> Any:
     Raises:
         ConfigError: If it is missing or no JSON object.
     """
-    return read_json(Path(folder) / CONFIG_NAME, _EXPECTED).get("model_type")
+    return read_json(_place(folder) / CONFIG_NAME, _EXPECTED).get("model_type")
 
 
 def read_config(folder: str | Path, model_type: str, known: Collection[str]) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def read_config(folder: str | Path, model_type: str, known: Collection[str]) -> 
     Raises:
         ConfigError: If it is missing, damaged, of another kind of model, or has unknown options.
     """
-    path = Path(folder) / CONFIG_NAME
+    path = _place(folder) / CONFIG_NAME
     options = read_json(path, _EXPECTED)
     found = options.pop("model_type", None)
     if found != model_type:
@@ -45,6 +46,11 @@ def read_config(folder: str | Path, model_type: str, known: Collection[str]) -> 
     if unknown := options.keys() - set(known):
         raise ConfigError(f"{path} has unknown keys {sorted(unknown)}; expected {list(known)}")
     return options
+
+
+def _place(folder: str | Path) -> Path:
+    """Return the folder of a tokenizer, which may be one that the package brings."""
+    return included_folder(folder) or Path(folder)
 
 
 def save_tensors(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
@@ -65,7 +71,7 @@ def load_tensors(folder: str | Path, model: nn.Module, layout: Layout | None = N
     Raises:
         CheckpointError: If the file is missing or damaged, or names or shapes differ.
     """
-    path = Path(folder) / WEIGHTS_NAME
+    path = _place(folder) / WEIGHTS_NAME
     found, own = read_safetensors(path), model.state_dict()
     if layout is not None:
         found = layout.to_canonical(found)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
-from beit.hub import HubOptions
+from beit.hub import HubOptions, included_folder
 from beit.tokenizer.config import MODEL_TYPE as DISCRETE_VAE
 from beit.tokenizer.files import read_model_type
 from beit.tokenizer.kmeans import KMeansTokenizer
@@ -44,7 +44,7 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
         ConfigError: If there is no tokenizer.
         CheckpointError: If its weights are missing, damaged, unsafe, or do not fit.
     """
-    hub = hub or HubOptions()
+    hub, source = hub or HubOptions(), included_folder(source) or source
     kinds: dict[str, type[Tokenizer]] = {DISCRETE_VAE: DiscreteVAE, VQ_KD: VQKD, KMEANS: KMeansTokenizer}
     if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in kinds:
         return kinds[kind].from_pretrained(source)

@@ -1,0 +1,68 @@
+"""Models and tokenizers that the package brings: found by name without a network, and as good as their cards say."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beit import BeitForMaskedImageModeling, BeitImageProcessor, KMeansTokenizer, Predictor, load_tokenizer
+from beit.catalog import INCLUDED_MODELS
+from beit.evaluation.features.neighbours import knn_accuracy
+from beit.evaluation.features.ridge import fit_ridge
+from beit.hub import included_folder, included_names
+from beit.hub.included import FOLDER
+from tests.conftest import REAL_DATA
+
+MODEL, TOKENS = "beit/nano-cifar10", "beit/nano-cifar10-tokens"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
+
+
+def test_the_catalog_names_what_there_is():
+    assert [known.name for known in INCLUDED_MODELS] == included_names() == [MODEL, TOKENS]
+    assert all((included_folder(name) / "README.md").is_file() for name in included_names())
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 16 * 2**20
+
+
+@pytest.mark.parametrize("name", ["beit", "beit/", "beit/..", "beit/../hub", "beit/unknown", "other/nano-cifar10", "/"])
+def test_other_names_are_not_among_them(name):
+    assert included_folder(name) is None
+
+
+def test_a_folder_of_that_name_wins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / MODEL).mkdir(parents=True)
+    assert included_folder(MODEL) is None
+
+
+def test_every_class_loads_by_name():
+    model = BeitForMaskedImageModeling.from_pretrained(MODEL)
+    assert model.config.num_hidden_layers == 6
+    assert next(model.parameters()).dtype.itemsize == 4
+    assert dict(BeitImageProcessor.from_pretrained(MODEL).size) == {"shortest_edge": 32}
+    assert load_tokenizer(TOKENS).vocab_size == KMeansTokenizer.from_pretrained(TOKENS).vocab_size == 512
+
+
+def pictures(name, count):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = REAL_DATA / "cifar10" / f"{name}.parquet"
+    if not file.exists():
+        pytest.skip(f"{file} is not there")
+    rows = parquet.read_table(file).slice(0, count).to_pylist()
+    return [Image.open(io.BytesIO(row["image"]["bytes"])) for row in rows], np.array([row["label"] for row in rows])
+
+
+@pytest.mark.e2e
+def test_the_card_says_what_is_measured():
+    (known, labels), (asked, classes) = pictures("train", 2000), pictures("test", 1000)
+    predictor = Predictor.from_pretrained(MODEL)
+    bank, found = (np.stack([one.vector for one in predictor.embed(some, layer="best")]) for some in (known, asked))
+    card = (included_folder(MODEL) / "README.md").read_text()
+    said = re.search(r"kNN \(k 10, layer 6\) ([\d.]+) %, ridge probe ([\d.]+) %", card)
+    assert 100 * knn_accuracy(bank, labels, found, classes, 10) == pytest.approx(float(said[1]), abs=0.5)
+    assert 100 * fit_ridge(bank, labels).accuracy(found, classes) == pytest.approx(float(said[2]), abs=0.5)
