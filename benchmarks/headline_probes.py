@@ -10,9 +10,8 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
+from beit.evaluation.features.attentive import attentive_accuracy, train_attentive
 from beit.evaluation.features.neighbours import knn_accuracy
 from beit.evaluation.features.ridge import fit_ridge
 from cifar10 import batches
@@ -20,7 +19,6 @@ from cifar10 import batches
 NEIGHBOURS = (1, 5, 10, 20, 50)
 FOLDS, MOST_FOLDED, HELD_OUT = 5, 5000, 2000  # of more pictures than that, one part is held out, of so many
 EPOCHS = {"100%": (2, 4, 8), "10%": (5, 10, 20, 40), "1%": (10, 20, 40, 80)}
-RATE, BATCH, HEADS = 1e-3, 64, 4
 
 
 class Pixels:
@@ -100,46 +98,6 @@ def fit_linear(source, pixels, labels):
         return probe.accuracy(source.means(test)[layer - 1], classes)
 
     return {"layer": layer, "penalty": probe.penalty, "held_out_accuracy": accuracy}, judge
-
-
-class AttentiveProbe(nn.Module):
-    """One learnt query that attends to the patches of a picture, and a linear layer: (P, N, D) to scores (P, K)."""
-
-    def __init__(self, width, classes):
-        super().__init__()
-        self.query = nn.Parameter(0.02 * torch.randn(1, 1, width))
-        self.norm, self.last_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
-        self.head = nn.Linear(width, classes)
-
-    def forward(self, patches):
-        known = self.norm(patches)
-        seen = self.attention(self.query.expand(len(known), -1, -1), known, known, need_weights=False)[0]
-        return self.head(self.last_norm(seen[:, 0]))
-
-
-def train_attentive(patches, labels, epochs, seed, after_epoch=None):
-    """Return a probe that is trained for some epochs; `after_epoch` gets it with their number so far."""
-    torch.manual_seed(seed)
-    targets = torch.from_numpy(labels)
-    probe = AttentiveProbe(patches.shape[2], 1 + int(targets.max()))
-    optimiser = torch.optim.AdamW(probe.parameters(), RATE, weight_decay=0.05)
-    for epoch in range(1, epochs + 1):
-        probe.train()
-        for chosen in torch.randperm(len(targets)).split(BATCH):
-            optimiser.zero_grad()
-            functional.cross_entropy(probe(patches[chosen].float()), targets[chosen]).backward()
-            optimiser.step()
-        if after_epoch is not None:
-            after_epoch(epoch, probe)
-    return probe
-
-
-@torch.inference_mode()
-def attentive_accuracy(probe, patches, labels):
-    """Return the accuracy of a probe on patch features (P, N, D)."""
-    answers = torch.cat([probe.eval()(part.float()).argmax(dim=1) for part in patches.split(250)])
-    return float((answers.numpy() == labels).mean())
 
 
 def fit_attentive(source, pixels, labels, layer, epochs, seed):

@@ -233,7 +233,7 @@ def test_a_probe_finds_what_is_there(program):
 
 def test_an_attentive_probe_finds_the_patch_that_counts(program, monkeypatch):
     probes = program("headline_probes")
-    monkeypatch.setattr(probes, "RATE", 1e-2)
+    monkeypatch.setattr("beit.evaluation.features.attentive.RATE", 1e-2)
     torch.manual_seed(0)
     labels = torch.arange(120).remainder(2).numpy()
     patches = torch.randn(120, 6, 16)

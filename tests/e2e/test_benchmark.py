@@ -13,7 +13,7 @@ from beit.data import open_source
 from tests.e2e.small import MODEL
 
 DIGITS = ["--data.path=digits:train", "--data.val_path=digits:test", "--data.workers=0", "--device=cpu"]
-FEW = ["--pictures=300", "--val_pictures=100", "--draws=2"]
+FEW = ["--pictures=300", "--val_pictures=100", "--draws=2", "--attentive_pictures=80"]
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,20 @@ def test_its_table_and_files_agree(place, model, capsys):
     assert [len(row["layers"]) for row in result["models"]] == [1, 2, 2]
     assert random["parameters"] == measured["parameters"] > 0
     assert pixels["layers"][0]["knn"] > 0.8
+    assert pixels["attentive"] is None
+    assert [row["attentive"]["pictures"] for row in (random, measured)] == [80, 80]
+    header, first, *_ = (line.split("  ") for line in shown.splitlines()[1:])
+    assert "attentive" in [word.strip() for word in header]
+    assert "-" in [word.strip() for word in first]
     for row in result["models"]:
         numbers = result["numbers"][row["name"]]
         assert numbers["ridge"] == row["layers"][row["ridge_layer"] - 1]["ridge"] > 0.2
         assert numbers["1_shot_knn"] == row["few_shot"][0]["knn"]
         assert f"{100 * numbers['knn']:.1f} %" in shown
+        if row["attentive"] is not None:
+            assert numbers["attentive"] == row["attentive"]["accuracy"]
+            assert numbers["attentive_layer"] == row["attentive"]["layer"] == row["ridge_layer"]
+            assert numbers["attentive_epochs"] == row["attentive"]["epochs"]
     assert shown.startswith("300 training and 100 validation pictures of 10 classes; cpu, fp32\n")
     assert shown.endswith(f"{place / 'result/result.json'}\n{place / 'result/report.html'}\n")
     report = (place / "result/report.html").read_text()
@@ -87,9 +96,10 @@ def test_its_table_and_files_agree(place, model, capsys):
 def test_the_same_command_gives_the_same_numbers_as_json(model, capsys):
     first, again = (json.loads(benchmarked(capsys, model, *DIGITS, *FEW, "--json"))["numbers"] for _ in range(2))
     assert first == again
-    fewer = json.loads(benchmarked(capsys, model, *DIGITS, *FEW, "--json", "--k=[3]", "--shots=[]"))["numbers"]
+    fewer = json.loads(benchmarked(capsys, model, *DIGITS, *FEW, "--json", "--k=[3]", "--shots=[]",
+                                   "--attentive_pictures=0"))["numbers"]  # fmt: skip
     assert fewer[str(model)]["knn_k"] == 3
-    assert not any("shot" in name for name in fewer[str(model)])
+    assert not any("shot" in name or "attentive" in name for name in fewer[str(model)])
     assert fewer[str(model)]["ridge"] == first[str(model)]["ridge"]
 
 
@@ -128,6 +138,7 @@ def test_what_cannot_be_measured_is_refused(place, model, folder, capsys, monkey
     assert "a file; expected a folder for result.json" in error_of(capsys, *given, f"--output={place / 'label.csv'}")
     assert "expected each only once" in error_of(capsys, model, *given)
     assert "expected numbers from 1" in error_of(capsys, *given, "--k=[0]")
+    assert "attentive_pictures is 3; expected 8 or more" in error_of(capsys, *given, "--attentive_pictures=3")
     for name in ("flat", "single/cat"):
         (place / name).mkdir(parents=True)
         for number in range(9):

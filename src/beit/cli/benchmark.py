@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from beit.evaluation.features.benchmark import Measured
 
 DESCRIPTION = (
-    "Compare the frozen features of models on labelled pictures: kNN, a ridge (linear) probe of every layer, and the "
-    "same with a few pictures per class. Raw pixels and random weights always stand beside them. The layer, k and the "
-    "ridge penalty are chosen on training pictures, never on validation pictures. --output writes result.json and "
-    "report.html."
+    "Compare the frozen features of models on labelled pictures: kNN, a ridge (linear) probe of every layer, an "
+    "attentive probe of the best one, and kNN and ridge with a few pictures per class. Raw pixels and random weights "
+    "always stand beside them. Layer, k, ridge penalty and epochs are chosen on training pictures, never on validation "
+    "pictures. --output writes result.json and report.html."
 )
 
 
@@ -65,7 +65,10 @@ def _check_models(job: BenchmarkJob) -> None:
 
 def _show(row: Measured) -> None:
     """Print a row on the side when it is measured: a benchmark of large models takes a while."""
-    print(f"{row.frozen.name}: kNN {row.scores.knn:.1%}, ridge {row.scores.ridge:.1%}", file=sys.stderr, flush=True)
+    scores = row.scores
+    attentive = "" if scores.attentive is None else f", attentive {scores.attentive.accuracy:.1%}"
+    line = f"{row.frozen.name}: kNN {scores.knn:.1%}, ridge {scores.ridge:.1%}{attentive}"
+    print(line, file=sys.stderr, flush=True)
 
 
 def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

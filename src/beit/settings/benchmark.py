@@ -11,6 +11,7 @@ from beit.settings.base import STRICT, Settings
 from beit.settings.groups import DataSettings, Device, InferencePrecision, ModelSettings
 
 RANDOM = "random"  # the word for a model of random weights
+_LEAST_ATTENTIVE = 8  # pictures
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -36,6 +37,9 @@ class BenchmarkJob(Settings):
     1, 5 and 10 that every class has."""
     draws: int = Field(default=5, ge=1)
     """Random choices of these few pictures, over which mean and spread are given."""
+    attentive_pictures: int = Field(default=2000, ge=0)
+    """Most training pictures of the attentive probe, whose patch features of one layer are kept in memory; 0 leaves it
+    out."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random: the pictures, the random weights, the few-shot draws."""
     device: Device = "auto"
@@ -60,3 +64,8 @@ class BenchmarkJob(Settings):
                 raise ValueError(f"{name} is {list(numbers)}; expected each only once")
             if any(isinstance(number, int) and number < 1 for number in numbers):
                 raise ValueError(f"{name} is {list(numbers)}; expected numbers from 1")
+        if 0 < self.attentive_pictures < _LEAST_ATTENTIVE:
+            raise ValueError(
+                f"attentive_pictures is {self.attentive_pictures}; expected {_LEAST_ATTENTIVE} or more, a quarter of "
+                "which are held out, or 0 for no attentive probe"
+            )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from beit.data import BrokenPicture, BrokenPictures, ImageSource, loading_workers, sample
+from beit.data import BrokenPicture, BrokenPictures, ImageSource, Subset, loading_workers, sample
 from beit.errors import ConfigError, DataError
 from beit.evaluation.classification.view import ExactView
+from beit.evaluation.features.attentive import AttentiveScores, attentive_split, score_attentive
 from beit.evaluation.features.checks import Labels
 from beit.evaluation.features.frozen import Frozen, frozen_models, open_models
-from beit.evaluation.features.layers import Pass, PictureSet, features_of
+from beit.evaluation.features.layers import Layers, Pass, PictureSet, features_of
 from beit.evaluation.features.probes import ModelScores, plan_for, score_model
 from beit.models_torch.device import busy_cpus, pick_device, pick_precision
 from beit.settings.benchmark import RANDOM, BenchmarkJob
@@ -94,7 +95,7 @@ def benchmark(job: BenchmarkJob, show: Callable[[Measured], None] = lambda row: 
     broken: list[BrokenPicture] = []
     counts = (0, 0)
     for frozen in frozen_models(job, checkpoints, device, precision):
-        with _bar(frozen.name, len(sources.train) + len(sources.val)) as advance:
+        with _bar(frozen.name, _passing(frozen, sources, job)) as advance:
             row, counts, broken = _measure(frozen, sources, job, advance)
         rows.append(row)
         show(row)
@@ -171,6 +172,9 @@ def _measure(
     plan = plan_for(labels_P, sources.train.classes or (), job.k, job.shots, job.draws, job.seed)
     known, asked = ([layer.means_PD for layer in one.layers] for one in (train, val))
     scores = score_model(known, labels_P, asked, val_labels_Q, plan)
+    if _is_attentive(frozen, job):
+        attentive = _attentive(frozen, sources, (train, val), scores.ridge_layer, job, advance)
+        scores = replace(scores, attentive=attentive)
     counts = len(labels_P), len(val_labels_Q)
     row = Measured(frozen, scores, sum(counts) / max(passed - began, 1e-9), time.perf_counter() - passed)
     return row, counts, broken + more
@@ -182,16 +186,54 @@ def _pass(frozen: Frozen, source: ImageSource, job: BenchmarkJob, advance: Advan
     Raises:
         DataError: If too many are broken.
     """
+    pictures = _pictures(frozen, source, job)
+    passed = features_of(_counted(frozen, advance), pictures)
+    BrokenPictures(None, len(source), job.data.max_broken).add(pictures.broken)
+    return passed, pictures.broken
+
+
+def _attentive(
+    frozen: Frozen, sources: Sources, passes: tuple[Pass, Pass], layer: int, job: BenchmarkJob, advance: Advance
+) -> AttentiveScores:
+    """Return the scores of an attentive probe of one layer, on pictures that were usable in the first passes."""
+    train, val = passes
+    fitted, chosen = attentive_split(len(train.indices_P), job.attentive_pictures)
+    known = Subset(sources.train, train.indices_P[np.concatenate([fitted, chosen])])
+    asked = Subset(sources.val, val.indices_P)
+    return score_attentive(
+        _counted(frozen, advance),
+        layer,
+        _pictures(frozen, known, job),
+        len(fitted),
+        _pictures(frozen, asked, job),
+        job.seed,
+        pick_device(job.device),
+    )
+
+
+def _is_attentive(frozen: Frozen, job: BenchmarkJob) -> bool:
+    return frozen.kind != "pixels" and job.attentive_pictures > 0
+
+
+def _passing(frozen: Frozen, sources: Sources, job: BenchmarkJob) -> int:
+    """Return how many pictures pass through a model."""
+    train, val = len(sources.train), len(sources.val)
+    return train + val + (min(train, job.attentive_pictures) + val if _is_attentive(frozen, job) else 0)
+
+
+def _pictures(frozen: Frozen, source: ImageSource, job: BenchmarkJob) -> PictureSet:
     workers = loading_workers(job.data.workers, busy_cpus(pick_device(job.device)))
-    pictures = PictureSet(source, ExactView(frozen.view), 0, job.batch_size, workers)
+    return PictureSet(source, ExactView(frozen.view), 0, job.batch_size, workers)
+
+
+def _counted(frozen: Frozen, advance: Advance) -> Layers:
+    """Return the model, with a count of the pictures that pass through it."""
 
     def layers(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
         advance(len(tensors["pixel_values"]))
         return frozen.layers(tensors)
 
-    passed = features_of(layers, pictures)
-    BrokenPictures(None, len(source), job.data.max_broken).add(pictures.broken)
-    return passed, pictures.broken
+    return layers
 
 
 def _labels(source: ImageSource, passed: Pass) -> Labels:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.evaluation.features.benchmark import Benchmark, Measured
-from beit.evaluation.features.probes import LayerScores
+from beit.evaluation.features.probes import LayerScores, ModelScores
 from beit.evaluation.result import SCHEMA, versions
 from beit.files import make_folder, write_json
 from beit.reports.charts import layer_chart
@@ -20,8 +20,9 @@ RESULT_NAME, REPORT_NAME = "result.json", "report.html"
 _ABOUT = (
     "Accuracy on validation pictures. The layer, k and the ridge penalty of every row are chosen on a quarter of the "
     "training pictures, never on validation pictures. kNN: vote of the nearest training pictures (cosine). Ridge: a "
-    "linear classifier in closed form. Few-shot: so many training pictures of each class, mean and standard deviation "
-    "over random draws; their ridge penalty is chosen on the same quarter."
+    "linear classifier in closed form. Attentive: a learnt query attends over the patches of the layer of the ridge "
+    "probe, then a linear layer; its epochs are chosen on a part of the same quarter. Few-shot: so many training "
+    "pictures of each class, mean and standard deviation over random draws; their penalty is chosen on that quarter."
 )
 _CURVES: dict[str, tuple[str, Callable[[LayerScores], float]]] = {
     "knn": ("kNN, validation accuracy", lambda layer: layer.knn),
@@ -56,6 +57,12 @@ def row_numbers(row: Measured) -> dict[str, float]:
         "ridge_layer": scores.ridge_layer,
         "ridge_penalty": scores.layers[scores.ridge_layer - 1].penalty,
     }
+    if scores.attentive is not None:
+        numbers |= {
+            "attentive": scores.attentive.accuracy,
+            "attentive_layer": scores.attentive.layer,
+            "attentive_epochs": scores.attentive.epochs,
+        }
     for few in scores.few_shot:
         numbers |= {f"{few.shots}_shot_{name}": getattr(few, name)
                     for name in ("knn", "knn_spread", "ridge", "ridge_spread")}  # fmt: skip
@@ -76,7 +83,9 @@ def write_benchmark(folder: Path, result: Benchmark, job: BenchmarkJob) -> None:
 def table(result: Benchmark) -> tuple[list[str], list[list[str]]]:
     """Return names of columns, and a row of words for each kind of features."""
     shots = [few.shots for few in result.rows[0].scores.few_shot]
-    columns = ["", "kNN", "ridge", *(f"{count}-shot {name}" for count in shots for name in ("kNN-1", "ridge"))]
+    attentive = any(row.scores.attentive is not None for row in result.rows)
+    few_shot = [f"{count}-shot {name}" for count in shots for name in ("kNN-1", "ridge")]
+    columns = ["", "kNN", "ridge", *["attentive"] * attentive, *few_shot]
     rows: list[list[str]] = []
     for row in result.rows:
         scores = row.scores
@@ -88,8 +97,12 @@ def table(result: Benchmark) -> tuple[list[str], list[list[str]]]:
             for each in scores.few_shot
             for mean, spread in ((each.knn, each.knn_spread), (each.ridge, each.ridge_spread))
         ]
-        rows.append([row.frozen.name, knn, ridge, *few])
+        rows.append([row.frozen.name, knn, ridge, *[_attentive_words(scores)] * attentive, *few])
     return columns, rows
+
+
+def _attentive_words(scores: ModelScores) -> str:
+    return "-" if scores.attentive is None else f"{100 * scores.attentive.accuracy:.1f} %"
 
 
 def sections(result: Benchmark) -> list[Section]:
@@ -149,4 +162,5 @@ def _row_json(row: Measured) -> dict[str, Any]:
         "ridge_layer": scores.ridge_layer,
         "layers": [{"layer": number, **asdict(layer)} for number, layer in enumerate(scores.layers, start=1)],
         "few_shot": [asdict(few) for few in scores.few_shot],
+        "attentive": None if scores.attentive is None else asdict(scores.attentive),
     }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import DataError
+from beit.evaluation.features.attentive import AttentiveScores
 from beit.evaluation.features.checks import Features, Labels
 from beit.evaluation.features.neighbours import knn_accuracies, knn_accuracy
 from beit.evaluation.features.ridge import best_ridge, choosing_split, fit_ridge
@@ -89,12 +90,14 @@ class ModelScores:
         knn_layer: The layer that the kNN does best with on held-out training pictures, from 1.
         ridge_layer: The same of the ridge probe.
         few_shot: In the order of the plan.
+        attentive: Of an attentive probe of the layer that the ridge probe chose; None without one.
     """
 
     layers: list[LayerScores]
     knn_layer: int
     ridge_layer: int
     few_shot: list[FewShotScores]
+    attentive: AttentiveScores | None = None
 
     @property
     def knn(self) -> float:
