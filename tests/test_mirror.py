@@ -48,7 +48,7 @@ HELD_ELSEWHERE = [
         "evaluation/classification/test_evaluate.py",
         "steps of one evaluation",
     ),
-    ("evaluation/features", "benchmark benchmark_files", "e2e/test_benchmark.py", "a whole job"),
+    ("evaluation/features", "benchmark benchmark_files benchmark_inputs", "e2e/test_benchmark.py", "a whole job"),
     (
         "evaluation/classification",
         "label_sections",

@@ -103,6 +103,23 @@ def test_the_same_command_gives_the_same_numbers_as_json(model, capsys):
     assert fewer[str(model)]["ridge"] == first[str(model)]["ridge"]
 
 
+def test_started_again_it_computes_no_features(place, model, capsys, monkeypatch):
+    command = ["benchmark", str(model), *DIGITS, *FEW, "--json", f"--output={place / 'kept'}"]
+    assert main(command) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert len(list((place / "kept" / "features").iterdir())) == 5  # of three rows, two of which have a probe
+    monkeypatch.setattr(BeitModel, "forward", None)
+    assert main([*command, "--k=[3]", "--shots=[2]"]) == 0
+    said = capsys.readouterr()
+    again = json.loads(said.out)
+    for name in ("raw pixels", "random weights", model):
+        assert f"features of {name}: read from {place / 'kept' / 'features'}" in said.err
+        assert again["numbers"][str(name)]["ridge"] == first["numbers"][str(name)]["ridge"]
+        assert again["numbers"][str(name)]["knn_k"] == 3
+    assert [row["attentive"] for row in again["models"]] == [row["attentive"] for row in first["models"]]
+    assert [row["speed"] for row in again["models"]] == [row["speed"] for row in first["models"]]
+
+
 def test_class_folders_and_label_files_are_the_same_pictures(place, folder, capsys):
     random = ["random", *MODEL, "--data.workers=0", "--device=cpu", "--json", f"--data.path={folder}", "--draws=1"]
     by_folder = json.loads(benchmarked(capsys, *random))

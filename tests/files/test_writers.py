@@ -39,9 +39,11 @@ from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.torch_backend import save_choices
 from beit.errors import BeitError, StorageError
 from beit.evaluation.classification.evaluate import evaluate
+from beit.evaluation.features.attentive import AttentiveScores
 from beit.evaluation.features.benchmark import Benchmark, Measured
 from beit.evaluation.features.benchmark_files import write_benchmark
 from beit.evaluation.features.frozen import raw_pixels
+from beit.evaluation.features.kept_features import ModelFeatures, SetFeatures, write_attentive, write_features
 from beit.evaluation.features.probes import LayerScores, ModelScores
 from beit.evaluation.segmentation.evaluate import evaluate_scenes
 from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer
@@ -373,6 +375,17 @@ def scenes(option):
 for name in ("output", "predictions"):
     writer("evaluation/result.py")(evaluation(name))
     writer("evaluation/result.py")(scenes(name))
+
+
+@writer("evaluation/features/kept_features.py")
+def kept_features(_):
+    train, val = (SetFeatures([np.zeros((4, 8), np.float32)], np.arange(4), np.arange(4), []) for _ in range(2))
+    return lambda place: write_features(place / "a.safetensors", ModelFeatures(train, val, 1.0))
+
+
+@writer("evaluation/features/kept_features.py")
+def kept_attentive_scores(_):
+    return lambda place: write_attentive(place / "a.json", {"layer": 1}, AttentiveScores(0.5, 1, 5, 0.5, 8))
 
 
 @writer("evaluation/features/benchmark_files.py")

@@ -19,7 +19,8 @@ DESCRIPTION = (
     "Compare the frozen features of models on labelled pictures: kNN, a ridge (linear) probe of every layer, an "
     "attentive probe of the best one, and kNN and ridge with a few pictures per class. Raw pixels and random weights "
     "always stand beside them. Layer, k, ridge penalty and epochs are chosen on training pictures, never on validation "
-    "pictures. --output writes result.json and report.html."
+    "pictures. --output writes result.json and report.html, and keeps the features for the same command with other "
+    "measurements."
 )
 
 
@@ -30,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     from beit.evaluation.features.benchmark import benchmark
     from beit.evaluation.features.benchmark_files import REPORT_NAME, RESULT_NAME, table, to_json, write_benchmark
 
-    result = benchmark(job, _show)
+    result = benchmark(job, _show, _note)
     if job.output is not None:
         write_benchmark(Path(job.output), result, job)
     if job.json:
@@ -67,7 +68,11 @@ def _show(row: Measured) -> None:
     """Print a row on the side when it is measured: a benchmark of large models takes a while."""
     scores = row.scores
     attentive = "" if scores.attentive is None else f", attentive {scores.attentive.accuracy:.1%}"
-    line = f"{row.frozen.name}: kNN {scores.knn:.1%}, ridge {scores.ridge:.1%}{attentive}"
+    _note(f"{row.frozen.name}: kNN {scores.knn:.1%}, ridge {scores.ridge:.1%}{attentive}")
+
+
+def _note(line: str) -> None:
+    """Print a line on the side."""
     print(line, file=sys.stderr, flush=True)
 
 

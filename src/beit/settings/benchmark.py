@@ -49,7 +49,7 @@ class BenchmarkJob(Settings):
     batch_size: int = Field(default=64, ge=1)
     """Pictures computed together."""
     output: str | None = None
-    """Folder for result.json and report.html; null writes nothing."""
+    """Folder for result.json, report.html and the features, which are not computed again; null writes nothing."""
     json: bool = False
     """Print the result as JSON, for other programs."""
 

@@ -1,13 +1,17 @@
 """Frozen models whose features are compared: raw pixels, random weights, and checkpoints of any layout.
 
+A model is built when its features are asked for, and stays in memory no longer than whoever asked keeps it.
+
 Legend: B batch, S = 1 + N tokens, N patches, D hidden.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -43,7 +47,8 @@ class Frozen:
         kind: What they are.
         view: What is seen of a picture.
         view_from: Source of that, in words.
-        layers: Tensors of a batch to the patch features (B, N, D) of every layer.
+        open: Builds the model: tensors of a batch to the patch features (B, N, D) of every layer.
+        content: Returns a text that changes with the weights and the options of the model.
         parameters: Number of parameters.
     """
 
@@ -51,7 +56,8 @@ class Frozen:
     kind: Kind
     view: Preprocessing
     view_from: str
-    layers: Layers
+    open: Callable[[], Layers]
+    content: Callable[[], str]
     parameters: int
 
 
@@ -67,40 +73,54 @@ def open_models(job: BenchmarkJob) -> dict[str, Checkpoint]:
 
 def frozen_models(
     job: BenchmarkJob, checkpoints: Mapping[str, Checkpoint], device: torch.device, precision: Precision
-) -> Iterator[Frozen]:
-    """Yield raw pixels, then every model after random weights of its architecture, unless those have been before.
-
-    Only one model is in memory at a time.
+) -> list[Frozen]:
+    """Return raw pixels, then every model after random weights of its architecture, unless those have been before.
 
     Raises:
-        CheckpointError: If a checkpoint does not fit its config.
-        ConfigError: If a preprocessor is not understood, or no model can be built from the settings.
+        ConfigError: If a config or a preprocessor is not understood, or no model can be built from the settings.
     """
-    yield raw_pixels()
+    rows = [raw_pixels()]
     if not checkpoints:
         config = model_config(job.model)
         view = preprocessing(job.model, config.image_hw), "the settings of model"
-        yield _frozen(RANDOM_NAME, "random", _random_model(config, job.seed, device), view, precision)
+        rows.append(_random(RANDOM_NAME, config, view, job.seed, device, precision))
     seen: list[str] = []
     for name, checkpoint in checkpoints.items():
-        model = BeitModel.from_checkpoint(checkpoint, add_pooling_layer=False, device=device)
-        view = evaluation_view(name, model.config.image_hw)
-        if (shape := _architecture(model.config)) not in seen:
+        config = BeitConfig.from_dict(checkpoint.options)
+        view = evaluation_view(name, config.image_hw)
+        if (shape := _architecture(config)) not in seen:
             said = f"{RANDOM_NAME}, as {name}" if seen else RANDOM_NAME
-            yield _frozen(said, "random", _random_model(model.config, job.seed, device), view, precision)
+            rows.append(_random(said, config, view, job.seed, device, precision))
             seen.append(shape)
-        yield _frozen(name, "model", model, view, precision)
+        opened = _opener(partial(_loaded, checkpoint, device), precision)
+        content = partial(_checkpoint_content, checkpoint)
+        rows.append(Frozen(name, "model", *view, opened, content, _parameters(config)))
+    return rows
 
 
 def raw_pixels() -> Frozen:
     """Return the pixels as features: the centre square of a picture, as 16 x 16 pixels in colour."""
     view = Preprocessing.cropping((_PIXEL_SIDE, _PIXEL_SIDE), 1.0)
-    return Frozen(PIXELS_NAME, "pixels", view, "the centre square", pixel_features, 0)
+    return Frozen(PIXELS_NAME, "pixels", view, "the centre square", lambda: pixel_features, lambda: PIXELS_NAME, 0)
 
 
-def _frozen(name: str, kind: Kind, model: BeitModel, view: tuple[Preprocessing, str], precision: Precision) -> Frozen:
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Frozen(name, kind, *view, _layers_of(model, precision), parameters)
+def _random(
+    name: str,
+    config: BeitConfig,
+    view: tuple[Preprocessing, str],
+    seed: int,
+    device: torch.device,
+    precision: Precision,
+) -> Frozen:
+    """Return random weights of an architecture."""
+    build = partial(_random_model, config, seed, device)
+    content = f"{RANDOM_NAME} of seed {seed}, {_architecture(config)}"
+    return Frozen(name, "random", *view, _opener(build, precision), lambda: content, _parameters(config))
+
+
+def _opener(build: Callable[[], BeitModel], precision: Precision) -> Callable[[], Layers]:
+    """Return what builds a model and returns the patch features of its layers."""
+    return lambda: _layers_of(build(), precision)
 
 
 def _layers_of(model: BeitModel, precision: Precision) -> Layers:
@@ -115,11 +135,30 @@ def _layers_of(model: BeitModel, precision: Precision) -> Layers:
     return layers
 
 
+def _loaded(checkpoint: Checkpoint, device: torch.device) -> BeitModel:
+    return BeitModel.from_checkpoint(checkpoint, add_pooling_layer=False, device=device)
+
+
 def _random_model(config: BeitConfig, seed: int, device: torch.device) -> BeitModel:
     """Return a model with the weights that a training would start from; the random stream of the host stays."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BeitModel(config, add_pooling_layer=False).to(device).eval()
+
+
+def _parameters(config: BeitConfig) -> int:
+    """Return the number of parameters, of which none takes memory."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in BeitModel(config, add_pooling_layer=False).parameters())
+
+
+def _checkpoint_content(checkpoint: Checkpoint) -> str:
+    """Return the options of a checkpoint, and a hash of each of its files; where they lie makes no difference."""
+    hashes: list[str] = []
+    for path in {entry.stored.file.path for entry in checkpoint.tensors.values()}:
+        with path.open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return json.dumps([checkpoint.options, sorted(hashes)], sort_keys=True, default=str)
 
 
 def _architecture(config: BeitConfig) -> str:

@@ -1,0 +1,73 @@
+"""Settings and labelled pictures of a benchmark, checked before any model is built.
+
+Legend: P training pictures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beit.data import ImageSource, sample
+from beit.errors import ConfigError, DataError
+from beit.evaluation.features.checks import Labels
+from beit.evaluation.features.probes import plan_for
+from beit.settings.benchmark import RANDOM, BenchmarkJob
+from beit.settings.groups import ModelSettings
+from beit.settings.inputs import Sources, open_sources
+
+
+def check_settings(job: BenchmarkJob) -> None:
+    """Refuse settings that would have no use, and an output that is no folder.
+
+    Raises:
+        ConfigError: Naming them.
+    """
+    if job.output is not None and Path(job.output).exists() and not Path(job.output).is_dir():
+        raise ConfigError(f"output is {job.output!r}, a file; expected a folder for result.json and report.html")
+    if job.data.shuffle_window is not None:
+        raise ConfigError("data.shuffle_window is the order of a training; a benchmark reads in order: leave it out")
+    if job.model != ModelSettings() and set(job.models) != {RANDOM}:
+        raise ConfigError(
+            f"there are settings of model and models is {list(job.models)}; expected them for {RANDOM} alone, since "
+            "a checkpoint has its own architecture and preprocessing: leave them out"
+        )
+
+
+def labelled_sources(job: BenchmarkJob) -> Sources:
+    """Open the pictures of a job, and check that they allow its measurements.
+
+    Raises:
+        DataError: If they do not, or cannot be read.
+    """
+    opened = open_sources(job.data, job.seed, stratified=True)
+    train = sample(opened.train, job.pictures, job.seed)
+    val = opened.val if job.val_pictures is None else sample(opened.val, job.val_pictures, job.seed)
+    labels_P = _class_labels(train, job.data.path)
+    _class_labels(val, job.data.val_path or job.data.path)
+    plan_for(labels_P, train.classes or (), job.k, job.shots, job.draws, job.seed)
+    return Sources(train, val)
+
+
+def _class_labels(source: ImageSource, path: str) -> Labels:
+    """Return the classes of pictures (P,).
+
+    Raises:
+        DataError: If some picture has no label of one class, or all have the same.
+    """
+    if source.labels is None or source.classes is None or source.label_kind != "class":
+        held = "no labels" if source.labels is None else f"labels of the kind {source.label_kind!r}"
+        raise DataError(
+            f"the pictures of {path} have {held}; expected one class per picture: put them into one folder per class, "
+            "name a file of labels with data.labels (column `label`), or parquet with a column of labels"
+        )
+    if len(source.classes) < 2:
+        raise DataError(
+            f"the pictures of {path} are of {len(source.classes)} class; expected 2 or more: name a folder that holds "
+            "a folder per class"
+        )
+    if missing := int((source.labels < 0).sum()):
+        raise DataError(
+            f"{missing} of {len(source)} pictures of {path} have no label; expected one class per picture: leave them "
+            "out of the collection"
+        )
+    return source.labels
