@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from beit import BeitConfig, BeitModel
 from beit.cli.main import main
 from beit.data import open_source
 from tests.e2e.small import MODEL
+from tests.e2e.test_segment import CLASSES, draw
 
 DIGITS = ["--data.path=digits:train", "--data.val_path=digits:test", "--data.workers=0", "--device=cpu"]
 FEW = ["--pictures=300", "--val_pictures=100", "--draws=2", "--attentive_pictures=80"]
@@ -118,6 +120,70 @@ def test_started_again_it_computes_no_features(place, model, capsys, monkeypatch
         assert again["numbers"][str(name)]["knn_k"] == 3
     assert [row["attentive"] for row in again["models"]] == [row["attentive"] for row in first["models"]]
     assert [row["speed"] for row in again["models"]] == [row["speed"] for row in first["models"]]
+
+
+@pytest.fixture(scope="module")
+def scenes(place):
+    """Drawn scenes to train and to validate on, and the options that name them."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 24), ("val", 6)):
+        for kind in ("pictures", "masks"):
+            (place / part / kind).mkdir(parents=True)
+        for number in range(count):
+            for kind, image in zip(("pictures", "masks"), draw(rng), strict=True):
+                image.save(place / part / kind / f"{number:02d}.png")
+    (place / "classes.txt").write_text("\n".join(CLASSES))
+    return [
+        f"--data.path={place}/train/pictures", f"--label_maps.path={place}/train/masks",
+        f"--data.val_path={place}/val/pictures", f"--label_maps.val_path={place}/val/masks",
+        f"--label_maps.classes={place}/classes.txt", "--label_maps.ignored=[9]", "--data.workers=0", "--device=cpu",
+    ]  # fmt: skip
+
+
+def test_with_label_maps_it_is_one_of_patches(place, model, scenes, capsys, monkeypatch):
+    command = ["benchmark", str(model), *scenes, f"--output={place / 'patches'}", "--patches=240"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    result = json.loads((place / "patches/result.json").read_text())
+    counted = "24 training and 6 validation pictures of 3 classes, 240 and 96 patches of them"
+    assert said.out.startswith(f"{counted}; cpu, fp32\n")
+    columns = [word.strip() for word in said.out.splitlines()[1].split("  ") if word.strip()]
+    assert columns == ["kNN", "kNN mIoU", "ridge", "ridge mIoU"]
+    assert result["pictures"] == {"training": 24, "validation": 6}
+    for row in result["models"]:
+        numbers = result["numbers"][row["name"]]
+        assert row["patches"] == {"training": 240, "validation": 96}
+        assert row["few_shot"] == []
+        assert row["attentive"] is None
+        assert numbers["ridge"] == row["layers"][row["ridge_layer"] - 1]["ridge"]
+        assert numbers["ridge_mean_iou"] == row["layers"][row["ridge_layer"] - 1]["ridge_mean_iou"]
+        assert f"{100 * numbers['knn_mean_iou']:.1f} %" in said.out
+    assert result["numbers"]["raw pixels"]["ridge"] > 0.6
+    report = (place / "patches/report.html").read_text()
+    assert "240 and 96 patches of them" in report
+    assert "ridge mIoU" in report
+    monkeypatch.setattr(BeitModel, "forward", None)
+    assert main([*command, "--k=[3]"]) == 0
+    assert capsys.readouterr().err.count("read from") == 3
+    again = json.loads((place / "patches/result.json").read_text())
+    assert again["numbers"][str(model)]["ridge"] == result["numbers"][str(model)]["ridge"]
+
+
+def test_label_maps_that_cannot_be_measured_are_refused(place, model, scenes, capsys):
+    def refused(*more):
+        return error_of(capsys, model, *scenes, *more)
+
+    assert "label_maps.classes is missing; expected a text file" in error_of(capsys, model, *scenes[:4])
+    assert "settings of label_maps without label_maps.path" in error_of(capsys, model, scenes[0], scenes[4])
+    assert "shots is [1] and there are label maps" in refused("--shots=[1]")
+    assert "label maps hold the classes: leave it out" in refused("--data.per_class=3")
+    assert "expected both, or neither" in error_of(capsys, model, *scenes[:3], *scenes[4:])
+    ignored = refused("--label_maps.ignored=[0, 1, 2, 9]")
+    assert "no patch of the training pictures has a class" in ignored
+    assert "correct label_maps.ignored" in ignored
+    one = refused("--label_maps.mapping={0: 1, 1: 1, 2: 1}")
+    assert "are all of class 'square'; expected patches of 2 or more classes" in one
+    assert "k is 400 and there are" in refused("--k=[400]", "--patches=48")
 
 
 def test_class_folders_and_label_files_are_the_same_pictures(place, folder, capsys):

@@ -9,14 +9,23 @@ from pydantic.dataclasses import dataclass
 
 from beit.settings.base import STRICT, Settings
 from beit.settings.groups import DataSettings, Device, InferencePrecision, ModelSettings
+from beit.settings.segment import LabelMapSettings
 
 RANDOM = "random"  # the word for a model of random weights
 _LEAST_ATTENTIVE = 8  # pictures
 
 
 @dataclass(frozen=True, config=STRICT)
+class BenchmarkLabelMapSettings(LabelMapSettings):
+    """Label maps of a benchmark, which then is one of patches."""
+
+    val_path: str | None = None
+    """The same for data.val_path."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class BenchmarkJob(Settings):
-    """Compare the frozen features of models on labelled pictures."""
+    """Compare the frozen features of models on labelled pictures, or on the patches of pictures with label maps."""
 
     models: tuple[str, ...]
     """Models: folders, files in any layout, hub repositories, published names (`beit models`), or the word random. Each
@@ -25,13 +34,18 @@ class BenchmarkJob(Settings):
     """Data"""
     model: ModelSettings = field(default_factory=ModelSettings)
     """Model: the architecture of random, where no other model is named"""
+    label_maps: BenchmarkLabelMapSettings = field(default_factory=BenchmarkLabelMapSettings)
+    """Label maps: with them patches are classified, each being of the class that most of its pixels have"""
     pictures: int = Field(default=10_000, ge=8)
     """Most training pictures, drawn by the seed."""
     val_pictures: int | None = Field(default=None, ge=1)
     """Most validation pictures, drawn by the seed; null takes all."""
+    patches: int = Field(default=10_000, ge=8)
+    """With label maps: most patches with a class of the training pictures, and most of the validation pictures, as many
+    of each picture, drawn by the seed."""
     k: tuple[int, ...] | None = None
-    """Numbers of nearest training pictures that may vote, one of which is chosen; null: those of 1, 5, 10, 20 and 50
-    that there are pictures for."""
+    """Numbers of nearest training pictures (or patches) that may vote, one of which is chosen; null: those of 1, 5, 10,
+    20 and 50 that there are enough for."""
     shots: tuple[int, ...] | None = None
     """Pictures of each class to learn from in the few-shot measurements, such as [1, 5]; [] for none. null: those of
     1, 5 and 10 that every class has."""

@@ -11,7 +11,7 @@ from beit import BeitConfig, BeitForMaskedImageModeling, BeitModel
 from beit.errors import CheckpointError
 from beit.evaluation.features.frozen import frozen_models, open_models, raw_pixels
 from beit.image import Preprocessing
-from beit.settings.benchmark import BenchmarkJob
+from beit.settings.benchmark import BenchmarkJob, BenchmarkLabelMapSettings
 from beit.settings.groups import DataSettings, ModelSettings
 from tests.conftest import TINY_MODEL
 
@@ -100,6 +100,13 @@ def test_random_alone_has_the_architecture_of_the_settings():
 def test_raw_pixels_are_768_numbers():
     (layer,) = raw_pixels().open()({"pixel_values": torch.rand(2, 3, 32, 32)})
     assert layer.shape == (2, 1, 768)
+
+
+def test_raw_pixels_of_patches_are_those_of_the_first_model(models):
+    pixels, _, first, *_ = frozen([models[2], models[0]], label_maps=BenchmarkLabelMapSettings("masks", "classes.txt"))
+    assert (pixels.name, pixels.grid_hw, pixels.view) == ("raw pixels", (2, 2), first.view)
+    (layer,) = pixels.open()({"pixel_values": torch.rand(2, 3, 16, 16)})
+    assert layer.shape == (2, 4, 3 * 8 * 8)
 
 
 def test_a_model_that_is_not_there_is_refused_before_any_is_loaded(models):

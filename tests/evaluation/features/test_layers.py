@@ -6,7 +6,7 @@ import torch
 
 from beit.data import Subset, Views, open_source
 from beit.errors import DataError
-from beit.evaluation.features.layers import PictureSet, features_of, pixel_features
+from beit.evaluation.features.layers import PictureSet, features_of, patch_pixels, pixel_features
 from beit.evaluation.features.rank import position_spread, spread_of_moments
 from beit.image import Preprocessing
 
@@ -88,6 +88,18 @@ def test_raw_pixels_are_averaged_where_there_are_many(side, features):
     blocks = pixels.unflatten(3, (-1, max(1, side // 16))).unflatten(2, (-1, max(1, side // 16))).mean(dim=(3, 5))
     assert layer.means_PD.shape == (3, features)
     assert layer.means_PD == pytest.approx(blocks.flatten(1).numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("patch", "features"), [((4, 5), 3 * 4 * 5), ((32, 48), 3 * 16 * 16)])
+def test_pixels_of_patches_are_averaged_where_there_are_many(patch, features):
+    pixels = torch.rand(2, 3, 3 * patch[0], 2 * patch[1])
+    (layer,) = patch_pixels((3, 2))({"pixel_values": pixels})
+    assert layer.shape == (2, 6, features)
+    for number in range(6):
+        top, left = number // 2 * patch[0], number % 2 * patch[1]
+        own = pixels[:, :, top : top + patch[0], left : left + patch[1]]
+        expected = own if patch[0] <= 16 else own.unflatten(3, (16, 3)).unflatten(2, (16, 2)).mean(dim=(3, 5))
+        assert torch.allclose(layer[:, number], expected.flatten(1), atol=1e-6)
 
 
 def test_pictures_of_which_none_is_usable(pictures):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from beit.errors import DataError
-from beit.evaluation.features.neighbours import knn_accuracies, knn_accuracy, view_retrieval
+from beit.evaluation.features.neighbours import knn_accuracies, knn_accuracy, knn_answers, view_retrieval
 
 
 def clusters(pictures, seed, classes=5, width=24):
@@ -29,6 +29,14 @@ def test_several_k_from_one_search():
     found = knn_accuracies(bank, bank_labels, queries, labels, [20, 1, 5])
     assert list(found) == [20, 1, 5]
     assert found == {k: knn_accuracy(bank, bank_labels, queries, labels, k) for k in (20, 1, 5)}
+
+
+def test_answers_are_those_of_the_vote():
+    (bank, bank_labels), (queries, labels) = clusters(700, 1), clusters(1100, 2)
+    found = knn_answers(bank, bank_labels, queries, [5])[5]
+    expected = KNeighborsClassifier(5, metric="cosine").fit(bank, bank_labels).predict(queries)
+    assert (found == expected).mean() > 0.999
+    assert knn_accuracy(bank, bank_labels, queries, labels, 5) == (found == labels).mean()
 
 
 def test_only_the_direction_of_features_counts():

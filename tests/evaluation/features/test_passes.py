@@ -35,7 +35,7 @@ class Bench:
         source = open_source("digits:train")
         self.sources = Sources(Subset(source, np.arange(pictures)), Subset(source, np.arange(100, 120)))
         self.folder, self.opened, self.seen, self.notes = folder, 0, 0, []
-        self.frozen = Frozen("a model", "model", VIEW, "a test", self.open, lambda: "a", 0)
+        self.frozen = Frozen("a model", "model", VIEW, "a test", self.open, (8, 1), lambda: "a", 0)
 
     def open(self):
         self.opened += 1

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from beit.data import BrokenPicture
-from beit.evaluation.features.benchmark_inputs import check_settings, labelled_sources
+from beit.evaluation.features.benchmark_inputs import check_settings, labelled_sources, scene_sources
 from beit.evaluation.features.frozen import Frozen, frozen_models, open_models
 from beit.evaluation.features.kept_features import ModelFeatures
 from beit.evaluation.features.passes import ModelPasses, Note, keeping
+from beit.evaluation.features.patch_probes import score_patches, split_patches
 from beit.evaluation.features.probes import ModelScores, plan_for, score_model
 from beit.models_torch.device import pick_device, pick_precision
 from beit.settings.benchmark import BenchmarkJob
@@ -28,12 +29,14 @@ class Measured:
         scores: Their scores.
         speed: Pictures per second of the pass that computed the features, with reading them.
         seconds: Of the measurements after the pass.
+        patches: Numbers of training and of validation patches that were classified; None of whole pictures.
     """
 
     frozen: Frozen
     scores: ModelScores
     speed: float
     seconds: float
+    patches: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Benchmark:
 def benchmark(
     job: BenchmarkJob, show: Callable[[Measured], None] = lambda row: None, note: Note = lambda line: None
 ) -> Benchmark:
-    """Measure the frozen features of models on labelled pictures.
+    """Measure the frozen features of models on labelled pictures, or on the patches of pictures with label maps.
 
     Args:
         job: The settings.
@@ -72,15 +75,15 @@ def benchmark(
     Raises:
         ConfigError: If settings do not fit together, or a model has no valid config.
         CheckpointError: If a model cannot be found or read.
-        DataError: If the pictures have no label of one class each, there are too few for what is asked for, or too many
-            are broken.
+        DataError: If the pictures have no label of one class each or no label map, there are too few for what is asked
+            for, or too many are broken.
         StorageError: If features cannot be kept.
     """
     check_settings(job)
     device = pick_device(job.device)
     precision = pick_precision(job.precision, device)
     models = frozen_models(job, open_models(job), device, precision)
-    sources = labelled_sources(job)
+    sources = labelled_sources(job) if job.label_maps.path is None else scene_sources(job)
     kept = keeping(job, sources)
     rows: list[Measured] = []
     broken: list[BrokenPicture] = []
@@ -88,8 +91,11 @@ def benchmark(
     for frozen in models:
         passes = ModelPasses(frozen, sources, job, device, precision, kept, note)
         features = passes.features()
-        row = _measured(frozen, features, passes, sources, job)
-        counts = len(features.train.pictures_P), len(features.val.pictures_P)
+        if job.label_maps.path is None:
+            row = _of_pictures(frozen, features, passes, sources, job)
+        else:
+            row = _of_patches(frozen, features, sources, job)
+        counts = len(sources.train) - len(features.train.broken), len(sources.val) - len(features.val.broken)
         broken = features.train.broken + features.val.broken
         rows.append(row)
         show(row)
@@ -97,10 +103,10 @@ def benchmark(
     return Benchmark(rows, list(sources.train.classes or ()), *counts, broken, str(device), precision)
 
 
-def _measured(
+def _of_pictures(
     frozen: Frozen, features: ModelFeatures, passes: ModelPasses, sources: Sources, job: BenchmarkJob
 ) -> Measured:
-    """Return the row of a model."""
+    """Return the row of a model whose features classify pictures."""
     began = time.perf_counter()
     train, val = features.train, features.val
     plan = plan_for(train.labels_P, sources.train.classes or (), job.k, job.shots, job.draws, job.seed)
@@ -108,3 +114,12 @@ def _measured(
     if job.attentive_pictures and frozen.kind != "pixels":
         scores = replace(scores, attentive=passes.attentive(features, scores.ridge_layer))
     return Measured(frozen, scores, features.speed, time.perf_counter() - began)
+
+
+def _of_patches(frozen: Frozen, features: ModelFeatures, sources: Sources, job: BenchmarkJob) -> Measured:
+    """Return the row of a model whose features classify patches."""
+    began = time.perf_counter()
+    train, val, classes = features.train, features.val, sources.train.classes or ()
+    scores = score_patches(train, val, len(classes), split_patches(train, val, classes, job.k))
+    counts = len(train.labels_P), len(val.labels_P)
+    return Measured(frozen, scores, features.speed, time.perf_counter() - began, counts)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.evaluation.features.benchmark import Benchmark, Measured
+from beit.evaluation.features.patch_probes import PatchLayerScores
 from beit.evaluation.features.probes import LayerScores, ModelScores
 from beit.evaluation.result import SCHEMA, versions
 from beit.files import make_folder, write_json
@@ -23,6 +24,12 @@ _ABOUT = (
     "linear classifier in closed form. Attentive: a learnt query attends over the patches of the layer of the ridge "
     "probe, then a linear layer; its epochs are chosen on a part of the same quarter. Few-shot: so many training "
     "pictures of each class, mean and standard deviation over random draws; their penalty is chosen on that quarter."
+)
+_ABOUT_PATCHES = (
+    "Share of the validation patches whose class is found, and mean IoU of the classes in patches. A patch is of the "
+    "class that most of its pixels have, ignored ones apart. Layer, k and ridge penalty of every row are chosen on the "
+    "patches of a quarter of the training pictures, never on validation pictures. kNN: vote of the nearest training "
+    "patches (cosine). Ridge: a linear classifier in closed form."
 )
 _CURVES: dict[str, tuple[str, Callable[[LayerScores], float]]] = {
     "knn": ("kNN, validation accuracy", lambda layer: layer.knn),
@@ -57,6 +64,8 @@ def row_numbers(row: Measured) -> dict[str, float]:
         "ridge_layer": scores.ridge_layer,
         "ridge_penalty": scores.layers[scores.ridge_layer - 1].penalty,
     }
+    if (ious := _mean_ious(scores)) is not None:
+        numbers["knn_mean_iou"], numbers["ridge_mean_iou"] = ious
     if scores.attentive is not None:
         numbers |= {
             "attentive": scores.attentive.accuracy,
@@ -85,20 +94,44 @@ def table(result: Benchmark) -> tuple[list[str], list[list[str]]]:
     shots = [few.shots for few in result.rows[0].scores.few_shot]
     attentive = any(row.scores.attentive is not None for row in result.rows)
     few_shot = [f"{count}-shot {name}" for count in shots for name in ("kNN-1", "ridge")]
-    columns = ["", "kNN", "ridge", *["attentive"] * attentive, *few_shot]
+    of_patches = _mean_ious(result.rows[0].scores) is not None
+    answers = ["kNN", "kNN mIoU", "ridge", "ridge mIoU"] if of_patches else ["kNN", "ridge"]
+    columns = ["", *answers, *["attentive"] * attentive, *few_shot]
     rows: list[list[str]] = []
     for row in result.rows:
         scores = row.scores
         knn, ridge = f"{100 * scores.knn:.1f} %", f"{100 * scores.ridge:.1f} %"
         if row.frozen.kind != "pixels":
             knn, ridge = f"{knn} (layer {scores.knn_layer})", f"{ridge} (layer {scores.ridge_layer})"
+        answers = [knn, ridge]
+        if (ious := _mean_ious(scores)) is not None:
+            answers = [
+                word for answer, iou in zip(answers, ious, strict=True) for word in (answer, f"{100 * iou:.1f} %")
+            ]
         few = [
             f"{100 * mean:.1f} ± {100 * spread:.1f} %"
             for each in scores.few_shot
             for mean, spread in ((each.knn, each.knn_spread), (each.ridge, each.ridge_spread))
         ]
-        rows.append([row.frozen.name, knn, ridge, *[_attentive_words(scores)] * attentive, *few])
+        rows.append([row.frozen.name, *answers, *[_attentive_words(scores)] * attentive, *few])
     return columns, rows
+
+
+def counted(result: Benchmark) -> str:
+    """Return what was measured, in words."""
+    words = f"{result.train_pictures:,} training and {result.val_pictures:,} validation pictures of "
+    words += f"{len(result.classes):,} classes"
+    if (patches := result.rows[0].patches) is not None:
+        words += f", {patches[0]:,} and {patches[1]:,} patches of them"
+    return words
+
+
+def _mean_ious(scores: ModelScores) -> tuple[float, float] | None:
+    """Return the mean IoU of the kNN and of the ridge probe, each of its layer; None of whole pictures."""
+    knn, ridge = scores.layers[scores.knn_layer - 1], scores.layers[scores.ridge_layer - 1]
+    if not isinstance(knn, PatchLayerScores) or not isinstance(ridge, PatchLayerScores):
+        return None
+    return knn.knn_mean_iou, ridge.ridge_mean_iou
 
 
 def _attentive_words(scores: ModelScores) -> str:
@@ -107,8 +140,7 @@ def _attentive_words(scores: ModelScores) -> str:
 
 def sections(result: Benchmark) -> list[Section]:
     """Return the sections of the report: the table, curves over the layers beside their floors, and every layer."""
-    pictures = f"{result.train_pictures:,} training and {result.val_pictures:,} validation pictures of "
-    answer = Section("Result", f"{pictures}{len(result.classes):,} classes. {_ABOUT}")
+    answer = Section("Result", f"{counted(result)}. {_ABOUT if result.rows[0].patches is None else _ABOUT_PATCHES}")
     answer.columns, answer.rows = table(result)
     if result.broken:
         answer.text += f" {len(result.broken)} broken pictures were left out; first: {result.broken[0].reason}"
@@ -133,6 +165,8 @@ def _layers_section(row: Measured) -> Section:
         f"{row.speed:,.1f} pictures per second. *: chosen by its accuracy on held-out training pictures.",
     )
     section.columns = ["layer", "kNN", "k", "held out", "ridge", "penalty", "held out"]
+    if row.patches is not None:
+        section.columns += ["kNN mIoU", "ridge mIoU"]
     for number, layer in enumerate(scores.layers, start=1):
         knn_mark, ridge_mark = " *" * (number == scores.knn_layer), " *" * (number == scores.ridge_layer)
         section.rows.append([
@@ -140,6 +174,8 @@ def _layers_section(row: Measured) -> Section:
             f"{100 * layer.knn:.1f} %{knn_mark}", str(layer.k), f"{100 * layer.knn_held_out:.1f} %",
             f"{100 * layer.ridge:.1f} %{ridge_mark}", f"{layer.penalty:g}", f"{100 * layer.ridge_held_out:.1f} %",
         ])  # fmt: skip
+        if isinstance(layer, PatchLayerScores):
+            section.rows[-1] += [f"{100 * iou:.1f} %" for iou in (layer.knn_mean_iou, layer.ridge_mean_iou)]
     return section
 
 
@@ -158,6 +194,7 @@ def _row_json(row: Measured) -> dict[str, Any]:
         },
         "speed": row.speed,
         "seconds": row.seconds,
+        "patches": None if row.patches is None else dict(zip(("training", "validation"), row.patches, strict=True)),
         "knn_layer": scores.knn_layer,
         "ridge_layer": scores.ridge_layer,
         "layers": [{"layer": number, **asdict(layer)} for number, layer in enumerate(scores.layers, start=1)],

@@ -5,15 +5,18 @@ Legend: P training pictures.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from beit.data import ImageSource, sample
 from beit.errors import ConfigError, DataError
 from beit.evaluation.features.checks import Labels
 from beit.evaluation.features.probes import plan_for
-from beit.settings.benchmark import RANDOM, BenchmarkJob
+from beit.settings.benchmark import RANDOM, BenchmarkJob, BenchmarkLabelMapSettings
 from beit.settings.groups import ModelSettings
 from beit.settings.inputs import Sources, open_sources
+from beit.settings.scenes import open_scenes
+from beit.settings.segment import TrainingLabelMapSettings
 
 
 def check_settings(job: BenchmarkJob) -> None:
@@ -31,6 +34,42 @@ def check_settings(job: BenchmarkJob) -> None:
             f"there are settings of model and models is {list(job.models)}; expected them for {RANDOM} alone, since "
             "a checkpoint has its own architecture and preprocessing: leave them out"
         )
+
+    if job.label_maps.path is None:
+        if job.label_maps != BenchmarkLabelMapSettings():
+            raise ConfigError(
+                "there are settings of label_maps without label_maps.path; name a folder of label maps with it, or "
+                "leave them out"
+            )
+    elif job.label_maps.classes is None:
+        raise ConfigError(
+            "label_maps.classes is missing; expected a text file with the name of each class, one per line"
+        )
+    elif job.shots:
+        raise ConfigError(
+            f"shots is {list(job.shots)} and there are label maps; patches are classified with all of the bank: leave "
+            "shots out"
+        )
+
+
+def scene_sources(job: BenchmarkJob) -> Sources:
+    """Open the pictures of a job that have label maps; no more of them than patches are to be drawn.
+
+    Raises:
+        ConfigError: If settings do not apply to label maps, or do not fit together.
+        DataError: If they cannot be read, or there are too few.
+    """
+    maps = job.label_maps
+    given = {field.name: getattr(maps, field.name) for field in fields(maps)}
+    opened = open_scenes(job.data, TrainingLabelMapSettings(**given), job.seed)
+    if len(opened.train) < 2:
+        raise DataError(
+            f"there is {len(opened.train)} training picture in {job.data.path}; expected 2 or more, one of which is "
+            "held out to choose with: add pictures with label maps"
+        )
+    val_most = len(opened.val) if job.val_pictures is None else job.val_pictures
+    train = sample(opened.train, min(job.pictures, job.patches), job.seed)
+    return Sources(train, sample(opened.val, min(val_most, job.patches), job.seed))
 
 
 def labelled_sources(job: BenchmarkJob) -> Sources:

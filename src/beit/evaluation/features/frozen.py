@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from beit.config import BeitConfig
-from beit.evaluation.features.layers import Layers, pixel_features
+from beit.evaluation.features.layers import Layers, patch_pixels, pixel_features
+from beit.geometry import patch_grid
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitModel
@@ -48,6 +49,7 @@ class Frozen:
         view: What is seen of a picture.
         view_from: Source of that, in words.
         open: Builds the model: tensors of a batch to the patch features (B, N, D) of every layer.
+        grid_hw: Rows and columns of its patches.
         content: Returns a text that changes with the weights and the options of the model.
         parameters: Number of parameters.
     """
@@ -57,6 +59,7 @@ class Frozen:
     view: Preprocessing
     view_from: str
     open: Callable[[], Layers]
+    grid_hw: tuple[int, int]
     content: Callable[[], str]
     parameters: int
 
@@ -76,10 +79,12 @@ def frozen_models(
 ) -> list[Frozen]:
     """Return raw pixels, then every model after random weights of its architecture, unless those have been before.
 
+    Where there are label maps, the raw pixels are those of the first model's patches.
+
     Raises:
         ConfigError: If a config or a preprocessor is not understood, or no model can be built from the settings.
     """
-    rows = [raw_pixels()]
+    rows: list[Frozen] = []
     if not checkpoints:
         config = model_config(job.model)
         view = preprocessing(job.model, config.image_hw), "the settings of model"
@@ -94,14 +99,23 @@ def frozen_models(
             seen.append(shape)
         opened = _opener(partial(_loaded, checkpoint, device), precision)
         content = partial(_checkpoint_content, checkpoint)
-        rows.append(Frozen(name, "model", *view, opened, content, _parameters(config)))
-    return rows
+        rows.append(Frozen(name, "model", *view, opened, _grid(config), content, _parameters(config)))
+    return [raw_pixels() if job.label_maps.path is None else raw_patches(rows[0]), *rows]
 
 
 def raw_pixels() -> Frozen:
     """Return the pixels as features: the centre square of a picture, as 16 x 16 pixels in colour."""
     view = Preprocessing.cropping((_PIXEL_SIDE, _PIXEL_SIDE), 1.0)
-    return Frozen(PIXELS_NAME, "pixels", view, "the centre square", lambda: pixel_features, lambda: PIXELS_NAME, 0)
+    return Frozen(
+        PIXELS_NAME, "pixels", view, "the centre square", lambda: pixel_features, (1, 1), lambda: PIXELS_NAME, 0
+    )
+
+
+def raw_patches(model: Frozen) -> Frozen:
+    """Return the pixels of every patch of a model as features, each averaged to at most 16 x 16 pixels in colour."""
+    seen_by = f"the patches of {model.name}"
+    opened = partial(patch_pixels, model.grid_hw)
+    return Frozen(PIXELS_NAME, "pixels", model.view, seen_by, opened, model.grid_hw, lambda: PIXELS_NAME, 0)
 
 
 def _random(
@@ -115,7 +129,7 @@ def _random(
     """Return random weights of an architecture."""
     build = partial(_random_model, config, seed, device)
     content = f"{RANDOM_NAME} of seed {seed}, {_architecture(config)}"
-    return Frozen(name, "random", *view, _opener(build, precision), lambda: content, _parameters(config))
+    return Frozen(name, "random", *view, _opener(build, precision), _grid(config), lambda: content, _parameters(config))
 
 
 def _opener(build: Callable[[], BeitModel], precision: Precision) -> Callable[[], Layers]:
@@ -144,6 +158,11 @@ def _random_model(config: BeitConfig, seed: int, device: torch.device) -> BeitMo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BeitModel(config, add_pooling_layer=False).to(device).eval()
+
+
+def _grid(config: BeitConfig) -> tuple[int, int]:
+    grid = patch_grid(config.image_size, config.patch_size)
+    return grid.height, grid.width
 
 
 def _parameters(config: BeitConfig) -> int:

@@ -4,7 +4,7 @@ A file holds `train.layer_1` and so on (P, D), `train.labels` and `train.picture
 JSON in UTF-8 with the speed of the pass and the broken pictures. Its name is a hash of all that decides the features;
 beside it lies a JSON of the same name with the scores of the attentive probe, which has a pass of its own.
 
-Legend: P pictures, D features.
+Legend: P pictures or patches, D features.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _SCORES = "kept scores of an attentive probe"
 
 @dataclass(frozen=True)
 class SetFeatures:
-    """Features of the usable pictures of a set.
+    """Features of the usable pictures of a set, or of patches of them.
 
     Attributes:
         layers: Of every layer, from the first (P, D), float32.
         labels_P: Their classes (P,).
-        pictures_P: Their numbers in the set (P,).
-        broken: The other pictures.
+        pictures_P: Numbers of the pictures in the set (P,).
+        broken: Pictures of the set that are not usable.
     """
 
     layers: list[NDArray[np.float32]]
@@ -75,7 +75,7 @@ def features_key(frozen: Frozen, precision: Precision, pictures: str) -> str:
         precision: That it computes in.
         pictures: See `pictures_identity`.
     """
-    decisive = [__version__, frozen.content(), repr(frozen.view), precision, pictures]
+    decisive = [__version__, frozen.content(), repr(frozen.view), frozen.grid_hw, precision, pictures]
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]
 
 

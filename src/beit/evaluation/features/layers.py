@@ -1,6 +1,6 @@
 """Features of every layer of a model over a fixed set of pictures: the mean of the patches of each picture.
 
-Legend: B batch, N patches, D features, P pictures; C channels, H x W pixels.
+Legend: B batch, N patches, X patches of a batch, D features, P pictures; C channels, H x W pixels, h x w of a patch.
 """
 
 from __future__ import annotations
@@ -125,6 +125,28 @@ def pixel_features(tensors: Mapping[str, Tensor]) -> list[Tensor]:
     pixels_BCHW = tensors["pixel_values"].float()
     height, width = (min(_PIXEL_SIDE, side) for side in pixels_BCHW.shape[2:])
     return [functional.adaptive_avg_pool2d(pixels_BCHW, (height, width)).flatten(1).unsqueeze(1)]
+
+
+def patch_pixels(grid_hw: tuple[int, int]) -> Layers:
+    """Return what gives the pixels of every patch as one layer (B, N, D): what needs no model at all.
+
+    A patch is averaged to at most 16 x 16 pixels.
+
+    Args:
+        grid_hw: Rows and columns of patches.
+    """
+
+    def layers(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+        pixels_BCHW = tensors["pixel_values"].float()
+        patches = pixels_BCHW.unflatten(3, (grid_hw[1], -1)).unflatten(
+            2, (grid_hw[0], -1)
+        )  # (B, C, rows, h, columns, w)
+        patches_BNChw = patches.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+        height, width = (min(_PIXEL_SIDE, side) for side in patches_BNChw.shape[3:])
+        small_XChw = functional.adaptive_avg_pool2d(patches_BNChw.flatten(0, 1), (height, width))
+        return [small_XChw.flatten(1).unflatten(0, patches_BNChw.shape[:2])]
+
+    return layers
 
 
 def _moments(patches_BND: Tensor) -> tuple[Tensor, Tensor]:

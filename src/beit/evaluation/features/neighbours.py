@@ -47,26 +47,40 @@ def knn_accuracies(
     Raises:
         DataError: As `knn_accuracy`.
     """
-    check_labelled(bank_PD, bank_labels_P)
     check_labelled(queries_QD, query_labels_Q)
+    answers = knn_answers(bank_PD, bank_labels_P, queries_QD, ks)
+    return {k: float((answers_Q == query_labels_Q).mean()) for k, answers_Q in answers.items()}
+
+
+def knn_answers(
+    bank_PD: Features, bank_labels_P: Labels, queries_QD: Features, ks: Sequence[int]
+) -> dict[int, NDArray[np.int64]]:
+    """Return the class of every query (Q,) by the vote of its nearest, for several k, by k, from one search.
+
+    Raises:
+        DataError: As `knn_accuracy`.
+    """
+    check_labelled(bank_PD, bank_labels_P)
+    check_features(queries_QD)
     check_same_width(bank_PD, queries_QD)
     for k in ks:
         if not 1 <= k <= len(bank_PD):
             raise DataError(
                 f"k is {k} and there are {len(bank_PD)} labelled pictures; expected k from 1 to their number"
             )
-    classes, right, most = 1 + int(bank_labels_P.max()), dict.fromkeys(ks, 0), max(ks)
+    classes, most = 1 + int(bank_labels_P.max()), max(ks)
+    answers = {k: np.empty(len(queries_QD), dtype=np.int64) for k in ks}
     bank_PD = unit(bank_PD)
     for first in range(0, len(queries_QD), _BLOCK):
         similar_QP = unit(queries_QD[first : first + _BLOCK]) @ bank_PD.T
         nearest_Qk = np.argpartition(-similar_QP, most - 1, axis=1)[:, :most]
-        if len(right) > 1:  # the first of them vote for a smaller k
+        if len(answers) > 1:  # the first of them vote for a smaller k
             order_Qk = np.argsort(-np.take_along_axis(similar_QP, nearest_Qk, axis=1), axis=1, kind="stable")
             nearest_Qk = np.take_along_axis(nearest_Qk, order_Qk, axis=1)
-        for k in right:
+        for k, answers_Q in answers.items():
             votes_QK = _votes(bank_labels_P[nearest_Qk[:, :k]], classes)
-            right[k] += int((votes_QK.argmax(axis=1) == query_labels_Q[first : first + _BLOCK]).sum())
-    return {k: count / len(queries_QD) for k, count in right.items()}
+            answers_Q[first : first + _BLOCK] = votes_QK.argmax(axis=1)
+    return answers
 
 
 def view_retrieval(one_PD: Features, other_PD: Features) -> float:

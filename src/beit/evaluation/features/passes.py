@@ -36,7 +36,8 @@ from beit.evaluation.features.kept_features import (
     write_attentive,
     write_features,
 )
-from beit.evaluation.features.layers import Layers, PictureSet, features_of
+from beit.evaluation.features.layers import Layers, PictureSet, Shown, features_of
+from beit.evaluation.features.patches import PatchView, label_maps_identity, patch_features
 from beit.models_torch.device import Precision, busy_cpus
 from beit.settings.benchmark import BenchmarkJob
 from beit.settings.inputs import Sources
@@ -62,7 +63,10 @@ def keeping(job: BenchmarkJob, sources: Sources) -> Keeping | None:
     """Return where features are kept; None for a job without an output folder."""
     if job.output is None:
         return None
-    return Keeping(Path(job.output) / FOLDER, f"{pictures_identity(sources.train, sources.val)} {job.data.min_side}")
+    identity = f"{pictures_identity(sources.train, sources.val)} {job.data.min_side}"
+    if job.label_maps.path is not None:
+        identity += f" {label_maps_identity(sources.train, sources.val)} {job.patches} {job.seed}"
+    return Keeping(Path(job.output) / FOLDER, identity)
 
 
 class ModelPasses:
@@ -112,8 +116,8 @@ class ModelPasses:
         sources = self._sources
         with self._counted(self._frozen.name, len(sources.train) + len(sources.val)) as layers:
             train, val = (self._pass(source, layers) for source in (sources.train, sources.val))
-        seconds = max(time.perf_counter() - began, 1e-9)
-        computed = ModelFeatures(train, val, (len(train.pictures_P) + len(val.pictures_P)) / seconds)
+        usable = len(sources.train) + len(sources.val) - len(train.broken) - len(val.broken)
+        computed = ModelFeatures(train, val, usable / max(time.perf_counter() - began, 1e-9))
         self._check_broken(computed)
         if self._kept is not None:
             write_features(self._kept, computed)
@@ -165,7 +169,9 @@ class ModelPasses:
             return None
 
     def _pass(self, source: ImageSource, layers: Layers) -> SetFeatures:
-        """Return the features of the pictures of one set."""
+        """Return the features of the pictures of one set, or of their patches."""
+        if self._job.label_maps.path is not None:
+            return patch_features(layers, self._scenes(source))
         pictures = self._pictures(source)
         passed = features_of(layers, pictures)
         labels_P = np.asarray(source.labels)[passed.indices_P]
@@ -177,8 +183,17 @@ class ModelPasses:
             BrokenPictures(None, len(source), self._job.data.max_broken).add(part.broken)
 
     def _pictures(self, source: ImageSource) -> PictureSet:
+        return self._set(source, ExactView(self._frozen.view))
+
+    def _scenes(self, source: ImageSource) -> PictureSet:
+        """Return scenes with the classes of some of their patches."""
+        most = max(1, self._job.patches // len(source))
+        view = PatchView(self._frozen.view, self._frozen.grid_hw, len(source.classes or ()), most)
+        return self._set(source, view)
+
+    def _set(self, source: ImageSource, view: Shown) -> PictureSet:
         workers = loading_workers(self._job.data.workers, busy_cpus(self._device))
-        return PictureSet(source, ExactView(self._frozen.view), 0, self._job.batch_size, workers)
+        return PictureSet(source, view, self._job.seed, self._job.batch_size, workers)
 
     @contextmanager
     def _counted(self, title: str, pictures: int) -> Generator[Layers]:

@@ -42,6 +42,10 @@ class RidgeProbe:
         """Return a score per class (Q, K), about 1 for the right one and 0 for the others."""
         return (features_QD - self.mean_D) / self.scale_D @ self.weight_DK + self.bias_K
 
+    def answers(self, features_QD: Features) -> NDArray[np.int64]:
+        """Return the class with the highest score (Q,)."""
+        return self.scores(features_QD).argmax(axis=1)
+
     def accuracy(self, features_QD: Features, labels_Q: Labels) -> float:
         """Return the top-1 accuracy, in [0, 1].
 
@@ -50,7 +54,7 @@ class RidgeProbe:
         """
         check_labelled(features_QD, labels_Q)
         check_same_width(self.mean_D[None], features_QD)
-        return float((self.scores(features_QD).argmax(axis=1) == labels_Q).mean())
+        return float((self.answers(features_QD) == labels_Q).mean())
 
 
 def fit_ridge(features_PD: Features, labels_P: Labels, penalty: float | None = None) -> RidgeProbe:
