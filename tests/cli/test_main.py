@@ -7,6 +7,7 @@ from beit.cli.main import COMMANDS, main
 from tests.conftest import GOLDEN
 
 MIM = GOLDEN / "hf_v4" / "mim"
+PICTURE = GOLDEN / "processor" / "images" / "rgba.png"
 
 
 def error_of(capsys, arguments, status=1):
@@ -104,7 +105,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["evaluate", "--model=/nowhere"], "/nowhere does not exist; expected a model folder, a file of weights"),
         (["predict", "/nowhere", "x.png"], "/nowhere does not exist"),
         (["evaluate"], "model is missing; name it: fine-tuned model: a folder"),
-        (["predict", __file__, "x.png"], "expected a checkpoint of torch.save or a plain pickle"),
+        (["predict", __file__, str(PICTURE)], "expected a checkpoint of torch.save or a plain pickle"),
         (["predict", str(MIM), "x.png", "--device=tpu"], "device: expected one of ['auto', 'cpu', 'cuda'], got tpu"),
         (["pretrain", "--optim.betas=[0.9, 1.5]"], "betas is [0.9, 1.5]; expected two numbers"),
         (["pretrain", "--model.image_std=[0, 1, 1]"], "image_std is [0.0, 1.0, 1.0]; expected numbers above 0"),

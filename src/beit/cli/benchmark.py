@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beit.cli.early_checks import check_models, check_paths
 from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.settings.benchmark import BenchmarkJob
@@ -27,7 +28,8 @@ DESCRIPTION = (
 def run(arguments: Sequence[str]) -> int:
     """Parse, measure, print."""
     job = parse_job(BenchmarkJob, "beit benchmark", DESCRIPTION, arguments, words=("models",))
-    _check_models(job)
+    check_models(*job.models)
+    check_paths(job.data.path, job.data.val_path)
     from beit.evaluation.features.benchmark import benchmark
     from beit.evaluation.features.benchmark_files import (
         REPORT_NAME,
@@ -51,21 +53,6 @@ def run(arguments: Sequence[str]) -> int:
     if job.output is not None:
         say(*(str(Path(job.output) / name) for name in (RESULT_NAME, REPORT_NAME)))
     return 0
-
-
-def _check_models(job: BenchmarkJob) -> None:
-    """Refuse models that are nowhere, before anything slow is imported; the hub is not asked yet.
-
-    Raises:
-        CheckpointError: Naming the first.
-    """
-    from beit.catalog import public_checkpoint
-    from beit.hub import HubOptions, is_hub_name
-    from beit.weights.arguments import locate
-
-    for name in job.models:
-        if not is_hub_name(name) and public_checkpoint(name) is None:
-            locate(name, HubOptions())
 
 
 def _show(row: Measured) -> None:
