@@ -44,9 +44,9 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 an error that the user can fix, 2 wrong usage."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # of several processes the first one speaks; what ends a process is said by each
-    level = logging.WARNING if os.environ.get("RANK", "0") == "0" else logging.ERROR
-    logging.basicConfig(format="%(message)s", level=level)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if os.environ.get("RANK", "0") != "0":  # of several processes the first one speaks; what ends one is said by each
+        logging.getLogger("beit").setLevel(logging.ERROR)
     if not arguments or arguments[0] in HELP_WORDS:
         print(_help())
         return 0 if arguments else 2
