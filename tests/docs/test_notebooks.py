@@ -50,9 +50,9 @@ def test_inference(tmp_path):
     text, accuracies = executed("inference", tmp_path)
     assert accuracies["stand-in classifier"] > 0.5
     assert answering(text) == [
-        ("runs/inference/classifier", "attend, classify, embed"),
-        ("runs/inference/segmenter", "attend, embed, segment"),
-        ("runs/inference/pretrained", "attend, embed, reconstruct"),
+        ("runs/inference/classifier", "attend, classify, embed, features, neighbours"),
+        ("runs/inference/segmenter", "attend, embed, features, neighbours, segment"),
+        ("runs/inference/pretrained", "attend, embed, features, neighbours, reconstruct"),
     ]
     forms = re.findall(r"^ +(Image|PosixPath|bytes|ndarray): (\w+ [\d.]+)$", text, flags=re.MULTILINE)
     assert len(forms) == 5
