@@ -128,6 +128,7 @@ READ_ELSEWHERE = {
     "engine/failure_detection.py": "news between processes, on no disk",
     "engine/metrics.py": "a line that a killed process left unfinished is skipped",
     "engine/run_folder.py": "the recipe of now, made a moment ago",
+    "evaluation/features/kept_features.py": "within a file of tensors; one that is damaged is computed again",
     "inference/jobs/arrays.py": "lines of chunks, whose first has been read",
     "inference/jobs/chunk.py": "chunks between processes, on no disk",
     "inference/jobs/state.py": "arguments as JSON has them, on no disk",

@@ -111,6 +111,8 @@ def load_scene_inference(name: str | Path, runner: Runner, view: Preprocessing) 
 
 def features_file(name: str | Path, hub: HubOptions | None) -> Path | None:
     """Return where a pre-training would have written how good the layers of a model are; None of names on the hub."""
-    place = included_folder(name) or Path(name)
+    place = Path(name)
+    if not place.exists():
+        place = included_folder(name) or place
     folder = place / (hub.subfolder if hub is not None else "") if place.is_dir() else place.parent
     return folder / FEATURES_NAME if place.exists() else None

@@ -50,7 +50,8 @@ def read_config(folder: str | Path, model_type: str, known: Collection[str]) -> 
 
 def _place(folder: str | Path) -> Path:
     """Return the folder of a tokenizer, which may be one that the package brings."""
-    return included_folder(folder) or Path(folder)
+    place = Path(folder)
+    return place if place.exists() else included_folder(folder) or place
 
 
 def save_tensors(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:

@@ -44,7 +44,9 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
         ConfigError: If there is no tokenizer.
         CheckpointError: If its weights are missing, damaged, unsafe, or do not fit.
     """
-    hub, source = hub or HubOptions(), included_folder(source) or source
+    hub = hub or HubOptions()
+    if not Path(source).exists():
+        source = included_folder(source) or source
     kinds: dict[str, type[Tokenizer]] = {DISCRETE_VAE: DiscreteVAE, VQ_KD: VQKD, KMEANS: KMeansTokenizer}
     if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in kinds:
         return kinds[kind].from_pretrained(source)
