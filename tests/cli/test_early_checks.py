@@ -73,6 +73,9 @@ def test_cheap_mistakes_end_before_a_framework_is_imported(tmp_path, arguments, 
         (["evaluate", "--model={here}", "--data.path=/nowhere"], "data path '/nowhere' does not exist"),
         (["export", "/nowhere", "--to=onnx", "--output={here}/exported"], "/nowhere"),
         (["benchmark", "/nowhere", "--data.path={here}"], "/nowhere"),
+        (["convert", "/nowhere", "{here}/converted", "--to=timm"], "/nowhere"),
+        (["serve", "/nowhere"], "/nowhere"),
+        (["tokenizer", "encode", "--tokenizer={here}", "--data.path=/nowhere", "--output={here}/tokens"], "/nowhere"),
     ],
 )
 def test_a_model_or_a_picture_that_is_not_there(tmp_path, arguments, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from beit.cli.early_checks import check_models
 from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.settings.convert import ConvertJob
@@ -15,6 +16,7 @@ DESCRIPTION = "Write a checkpoint in another layout: Hugging Face, timm, the ori
 def run(arguments: Sequence[str]) -> int:
     """Parse, convert, print what was changed on the way."""
     job = parse_job(ConvertJob, "beit convert", DESCRIPTION, arguments, ("source", "destination"))
+    check_models(job.source)
     from beit.hub import HubOptions
     from beit.models_torch.conversion import convert
 

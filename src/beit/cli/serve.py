@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
+from beit.cli.early_checks import check_models
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError, missing_extra
 from beit.inference.tasks.registry import served_tasks
@@ -34,6 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     from beit.service.server import serve
 
     job, places = _with_token(job), named_models(job.models)
+    check_models(*places.values())
     app = create_app(partial(load_predictors, job), job)
     sources = ", ".join(f"{name} from {place}" for name, place in places.items())
     serve(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beit.cli.early_checks import check_paths
 from beit.cli.forecast import say_forecast
 from beit.cli.main import HELP_WORDS, nearest
 from beit.cli.output import gib, say
@@ -59,7 +60,9 @@ def run(arguments: Sequence[str]) -> int:
         "evaluate": (EvaluateTokenizerJob, _evaluate),
     }
     kind, do = jobs[action]
-    return do(parse_job(kind, f"beit tokenizer {action}", ACTIONS[action], rest))
+    job = parse_job(kind, f"beit tokenizer {action}", ACTIONS[action], rest)
+    check_paths(job.data.path)
+    return do(job)
 
 
 def _train(arguments: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 import { percent } from "./bars.js";
 import { PatchGrid } from "./grid.js";
-import { paintHeat } from "./heat.js";
+import { explainOverlay, paintHeat } from "./heat.js";
 import { draw, pngBitmap, setProportions } from "./images.js";
 
 const PAUSE = 150; // milliseconds that arrow keys must rest before the service is asked
@@ -23,12 +23,7 @@ export class Attention {
     this.#grid = new PatchGrid(panel.querySelector(".patches"), { press: choose, drag: choose, move: choose });
     panel.querySelector(".whole").addEventListener("click", () => this.#choose(null));
     panel.querySelector(".head").addEventListener("change", () => this.#paint());
-    const opacity = panel.querySelector(".opacity");
-    const fade = () => (panel.querySelector(".heat").style.opacity = opacity.value / 100);
-    opacity.addEventListener("input", fade);
-    fade();
-    const steps = Array.from({ length: 64 }, (_, step) => step);
-    paintHeat(panel.querySelector(".ramp"), steps, 1, 64, 63);
+    explainOverlay(panel, ".heat");
   }
 
   /** @param {import("./app.js").Job} job */

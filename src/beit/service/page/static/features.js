@@ -5,7 +5,7 @@
 
 import { percent } from "./bars.js";
 import { PatchGrid } from "./grid.js";
-import { paintHeat } from "./heat.js";
+import { explainOverlay, paintHeat } from "./heat.js";
 import { draw, pngBitmap, setProportions } from "./images.js";
 
 const PAUSE = 150; // milliseconds that arrow keys must rest before the service is asked
@@ -28,12 +28,7 @@ export class Features {
     for (const name of [".layer", ".foreground"]) {
       panel.querySelector(name).addEventListener("change", () => this.#askSoon());
     }
-    const opacity = panel.querySelector(".opacity");
-    const fade = () => (panel.querySelector(".map").style.opacity = opacity.value / 100);
-    opacity.addEventListener("input", fade);
-    fade();
-    const steps = Array.from({ length: 64 }, (_, step) => step);
-    paintHeat(panel.querySelector(".ramp"), steps, 1, 64, 63);
+    explainOverlay(panel, ".map");
   }
 
   /** @param {import("./app.js").Job} job */

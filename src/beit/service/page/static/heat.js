@@ -30,3 +30,17 @@ export function paintHeat(canvas, values, rows, cols, most) {
   canvas.height = rows;
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
+
+/**
+ * Let the slider of a tab fade its overlay, and paint the colours that mean little to much beside it.
+ * @param {HTMLElement} panel of the tab, with .opacity and .ramp
+ * @param {string} overlay selector of what is faded
+ */
+export function explainOverlay(panel, overlay) {
+  const opacity = panel.querySelector(".opacity");
+  const fade = () => (panel.querySelector(overlay).style.opacity = opacity.value / 100);
+  opacity.addEventListener("input", fade);
+  fade();
+  const steps = Array.from({ length: 64 }, (_, step) => step);
+  paintHeat(panel.querySelector(".ramp"), steps, 1, 64, 63);
+}
