@@ -236,7 +236,6 @@ def _warm_up():
         with redirect_stdout(io.StringIO()), suppress(SystemExit):
             import_module("beit.cli.main").main([*command.split(), "--help"])
     import_module("beit.reports.charts").layer_chart({"fonts are looked up, and layouts made": [0, 1]}, "")
-    import_module("sklearn.datasets").load_digits()
 
 
 def _poll(child):
