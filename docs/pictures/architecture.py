@@ -29,7 +29,7 @@ STEPS = {
     "encoder": (0, 4, "encoder", "12 layers, positions as a bias", "models_torch/encoder.py"),
     "head": (0, 5, "scores", "8,192 for every masked patch", "models_torch/masked_image_modeling.py"),
     "small": (2, 2, "the same crop, smaller", "112 x 112 pixels", "tokenizer/encoding.py"),
-    "tokens": (2, 4, "visual tokens", "14 x 14 numbers below 8,192", "tokenizer/model.py"),
+    "tokens": (2, 4, "visual tokens", "14 x 14 numbers below 8,192", "tokenizer/dvae.py"),
     "loss": (1, 6, "loss", "cross-entropy of the masked patches", "tasks/pretrain/loss.py"),
     "step": (1, 7, "a step of AdamW", "then metrics, checkpoint, gallery", "engine/loop.py"),
 }

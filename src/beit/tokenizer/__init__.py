@@ -1,6 +1,7 @@
 """Visual tokenizers: images to visual tokens, and back where pixels are painted (discrete VAE, VQ-KD, k-means)."""
 
-from beit.tokenizer.config import DiscreteVAEConfig
+from beit.tokenizer.dvae import DiscreteVAE, map_pixels, unmap_pixels
+from beit.tokenizer.dvae_config import DiscreteVAEConfig
 from beit.tokenizer.encoding import (
     CodebookUsage,
     TokenEncoder,
@@ -13,7 +14,6 @@ from beit.tokenizer.kmeans import KMeansTokenizer, picture_windows
 from beit.tokenizer.kmeans_config import KMeansConfig
 from beit.tokenizer.kmeans_fit import fit_kmeans
 from beit.tokenizer.loading import Tokenizer, load_tokenizer, tokenizer_fingerprint
-from beit.tokenizer.model import DiscreteVAE, map_pixels, unmap_pixels
 from beit.tokenizer.protocol import VisualTokenizer
 from beit.tokenizer.vq_kd import VQKD, distillation_loss
 from beit.tokenizer.vq_kd_config import VQKDConfig

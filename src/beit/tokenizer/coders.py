@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.tokenizer.config import DiscreteVAEConfig
+from beit.tokenizer.dvae_config import DiscreteVAEConfig
 
 
 class ResidualBlock(nn.Module):

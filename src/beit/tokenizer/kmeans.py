@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from beit.errors import ConfigError
+from beit.tokenizer.base import TokenizerBase
 from beit.tokenizer.encoding import check_pixels, check_tokens
-from beit.tokenizer.files import load_tensors, save_tensors
+from beit.tokenizer.files import load_tensors
 from beit.tokenizer.kmeans_config import KMeansConfig
 
 _WHITE = 255.0  # the scale on which the variance of a window is regularised
@@ -68,7 +69,7 @@ def picture_windows(pixels: Tensor, config: KMeansConfig) -> Tensor:
     return functional.unfold(padded_BCHW, config.window, stride=config.patch_size).transpose(1, 2)
 
 
-class KMeansTokenizer(nn.Module):
+class KMeansTokenizer(TokenizerBase[KMeansConfig]):
     """k-means over whitened windows (Coates and Ng 2012); a `VisualTokenizer` without a network.
 
     `fit_kmeans` fits it. Brightness and contrast of a window are not part of its token; to be seen, every code is drawn
@@ -87,28 +88,12 @@ class KMeansTokenizer(nn.Module):
     patches: Tensor
 
     def __init__(self, config: KMeansConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config, config.patch_size)
         values, patch, codes = config.window_values, config.patch_size, config.vocab_size
         self.register_buffer("mean", torch.zeros(values))
         self.register_buffer("whitening", torch.zeros(values, values))
         self.register_buffer("centroids", torch.zeros(codes, values))
         self.register_buffer("patches", torch.zeros(codes, config.channels, patch, patch))
-
-    @property
-    def vocab_size(self) -> int:
-        """Codebook size V."""
-        return self.config.vocab_size
-
-    @property
-    def stride(self) -> int:
-        """Pixels per token, along each side."""
-        return self.config.patch_size
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the pictures it was fitted on."""
-        return self.config.image_size
 
     @property
     def decodes_pixels(self) -> bool:
@@ -149,11 +134,6 @@ class KMeansTokenizer(nn.Module):
         """Return the nearest centroid of each window, (R,): the largest of x c - |c|^2 / 2."""
         half_V = self.centroids.square().sum(dim=1) / 2
         return torch.addmm(-half_V, whitened_RF, self.centroids.T).argmax(dim=1)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a folder, which is created if needed."""
-        save_tensors(folder, {name: tensor.contiguous() for name, tensor in self.state_dict().items()})
-        self.config.save_pretrained(folder)
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> Self:

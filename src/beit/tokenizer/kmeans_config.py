@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 from beit.errors import ConfigError
-from beit.tokenizer.config import check_side
-from beit.tokenizer.files import read_config, save_config
-
-MODEL_TYPE = "beit-kmeans"
-_MOST = {"window": 256, "channels": 16}  # a config.json from somewhere may say anything, and whitening is quadratic
-_MOST_OTHERS = 2**20
+from beit.tokenizer.base import MOST, TokenizerConfig, check_side
 
 
 @dataclass(frozen=True)
-class KMeansConfig:
+class KMeansConfig(TokenizerConfig):
     """Size of a k-means tokenizer.
 
     Attributes:
@@ -36,16 +31,14 @@ class KMeansConfig:
     image_size: int = 224
     channels: int = 3
 
+    model_type: ClassVar[str] = "beit-kmeans"
+    limits: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "vocab_size": (2, MOST), "window": (1, 256), "channels": (1, 16),  # whitening is quadratic in their product
+    }  # fmt: skip
+
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be built."""
-        for field in fields(self):
-            value, least = getattr(self, field.name), 2 if field.name == "vocab_size" else 1
-            most = _MOST.get(field.name, _MOST_OTHERS)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise ConfigError(
-                    f"tokenizer {field.name} is {value!r}; expected a whole number of at least {least} and at most "
-                    f"{most}"
-                )
+        """Refuse sizes that cannot be built, or do not fit together."""
+        super().__post_init__()
         if self.window < self.patch_size or (self.window - self.patch_size) % 2:
             raise ConfigError(
                 f"tokenizer window is {self.window} and patch_size {self.patch_size}; expected a window that is not "
@@ -67,16 +60,3 @@ class KMeansConfig:
     def window_values(self) -> int:
         """Numbers F in a window."""
         return self.channels * self.window**2
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` into a folder, which is created if needed."""
-        save_config(folder, MODEL_TYPE, asdict(self))
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read `config.json` of a tokenizer folder.
-
-        Raises:
-            ConfigError: If it is missing or describes something else.
-        """
-        return cls(**read_config(folder, MODEL_TYPE, [field.name for field in fields(cls)]))

@@ -14,17 +14,22 @@ from torch import Tensor, nn
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.hub import HubOptions, included_folder
-from beit.tokenizer.config import MODEL_TYPE as DISCRETE_VAE
+from beit.tokenizer.dvae import DiscreteVAE
+from beit.tokenizer.dvae_config import DiscreteVAEConfig
 from beit.tokenizer.files import read_model_type
 from beit.tokenizer.kmeans import KMeansTokenizer
-from beit.tokenizer.kmeans_config import MODEL_TYPE as KMEANS
-from beit.tokenizer.model import DiscreteVAE
+from beit.tokenizer.kmeans_config import KMeansConfig
 from beit.tokenizer.protocol import VisualTokenizer
 from beit.tokenizer.vq_kd import VQKD
-from beit.tokenizer.vq_kd_config import MODEL_TYPE as VQ_KD
+from beit.tokenizer.vq_kd_config import VQKDConfig
 from beit.weights import locate_dalle, locate_vqkd
 
 Tokenizer = DiscreteVAE | KMeansTokenizer | VQKD
+KINDS: dict[str, type[Tokenizer]] = {
+    DiscreteVAEConfig.model_type: DiscreteVAE,
+    KMeansConfig.model_type: KMeansTokenizer,
+    VQKDConfig.model_type: VQKD,
+}
 
 # options that do not change the tokens of given pixels
 _IMMATERIAL = {"has_decoder", "decoder_input_size", "decoder_layers", "teacher_size", "image_size"}
@@ -47,9 +52,8 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
     hub = hub or HubOptions()
     if not Path(source).exists():
         source = included_folder(source) or source
-    kinds: dict[str, type[Tokenizer]] = {DISCRETE_VAE: DiscreteVAE, VQ_KD: VQKD, KMEANS: KMeansTokenizer}
-    if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in kinds:
-        return kinds[kind].from_pretrained(source)
+    if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in KINDS:
+        return KINDS[kind].from_pretrained(source)
     if locate_dalle(source, hub) is not None:
         return DiscreteVAE.from_pretrained(source, hub)
     if locate_vqkd(source, hub) is not None:
@@ -57,7 +61,7 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
     if not Path(source).exists():
         raise ConfigError(f"{source} does not exist; expected a folder, a file, or a published name (`beit models`)")
     raise ConfigError(
-        f"{source} holds a model of type {read_model_type(source)!r}; expected a tokenizer, one of {list(kinds)}"
+        f"{source} holds a model of type {read_model_type(source)!r}; expected a tokenizer, one of {list(KINDS)}"
     )
 
 
@@ -70,9 +74,8 @@ def tokenizer_fingerprint(tokenizer: VisualTokenizer) -> str:
         tensors = tokenizer.state_dict() if isinstance(tokenizer, nn.Module) else {}
         about = f"{type(tokenizer).__qualname__} {tokenizer.vocab_size} {tokenizer.stride}"
         return tensors_fingerprint(tensors, about)
-    saved = tokenizer.saved_tensors() if isinstance(tokenizer, VQKD) else tokenizer.state_dict()
     options = {name: value for name, value in asdict(tokenizer.config).items() if name not in _IMMATERIAL}
-    tensors = {name: tensor for name, tensor in saved.items() if not name.startswith(_UNSEEN)}
+    tensors = {name: tensor for name, tensor in tokenizer.saved_tensors().items() if not name.startswith(_UNSEEN)}
     return tensors_fingerprint(tensors, json.dumps(options, sort_keys=True))
 
 

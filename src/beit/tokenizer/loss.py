@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from beit.tokenizer.model import map_pixels
+from beit.tokenizer.dvae import map_pixels
 
 Reconstruction = Literal["logit_laplace", "l1", "l2"]
 

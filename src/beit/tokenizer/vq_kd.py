@@ -18,8 +18,9 @@ from beit.hub import HubOptions
 from beit.models_torch.initialisation import initialise
 from beit.models_torch.loading import fill, give_memory
 from beit.models_torch.model import BeitModel
+from beit.tokenizer.base import TokenizerBase
 from beit.tokenizer.encoding import check_pixels, check_tokens
-from beit.tokenizer.files import load_tensors, save_tensors
+from beit.tokenizer.files import load_tensors
 from beit.tokenizer.quantiser import Quantiser
 from beit.tokenizer.vq_kd_config import VQKDConfig
 from beit.weights import VQ_KD_FOLDER, check_shapes, locate_vqkd, open_vqkd, vqkd_options
@@ -46,15 +47,14 @@ class VQKDOutput(NamedTuple):
     revived: Tensor
 
 
-class VQKD(nn.Module):
+class VQKD(TokenizerBase[VQKDConfig]):
     """Vector-quantised knowledge distillation, at any size (arXiv 2208.06366, section 2.2); a `VisualTokenizer`.
 
     What the codebook does in training is set on `quantiser`: `decay`, `commitment`, `revive_below`.
     """
 
     def __init__(self, config: VQKDConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config, config.patch_size)
         self.encoder = BeitModel(config.encoder_config())
         self.decoder = BeitModel(config.decoder_config())
         self.to_code = _head(config.hidden_size, config.code_size, self.encoder.config.initializer_range)
@@ -62,24 +62,9 @@ class VQKD(nn.Module):
         self.quantiser = Quantiser(config.vocab_size, config.code_size)
 
     @property
-    def vocab_size(self) -> int:
-        """Codebook size V."""
-        return self.config.vocab_size
-
-    @property
-    def stride(self) -> int:
-        """Pixels per token, along each side."""
-        return self.config.patch_size
-
-    @property
     def decodes_pixels(self) -> bool:
         """False: the decoder predicts features of a teacher."""
         return False
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the pictures it was trained on."""
-        return self.config.image_size
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Map pixels from [0, 1] to [-1, 1], what the encoder takes."""
@@ -140,11 +125,6 @@ class VQKD(nn.Module):
     def saved_tensors(self) -> dict[str, Tensor]:
         """Return the parameters and buffers under their names in a folder."""
         return VQ_KD_FOLDER.from_canonical(self.state_dict())
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a folder, which is created if needed."""
-        save_tensors(folder, self.saved_tensors())
-        self.config.save_pretrained(folder)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, hub: HubOptions | None = None) -> Self:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 from beit.config import BeitConfig
-from beit.errors import ConfigError
-from beit.tokenizer.files import read_config, save_config
-
-MODEL_TYPE = "beit-vqkd"
-_MOST = 2**20  # of any option: no tokenizer comes near, and a config.json from somewhere may say anything
+from beit.tokenizer.base import TokenizerConfig
 
 
 @dataclass(frozen=True)
-class VQKDConfig:
+class VQKDConfig(TokenizerConfig):
     """Size of a VQ-KD tokenizer; the defaults are those of `vqkd_encoder_base_decoder_3x768x12_clip`.
 
     Attributes:
@@ -49,15 +44,11 @@ class VQKDConfig:
     teacher_size: int = 512
     channels: int = 3
 
+    model_type: ClassVar[str] = "beit-vqkd"
+
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be built."""
-        for field in fields(self):
-            value, least = getattr(self, field.name), 2 if field.name == "vocab_size" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-                raise ConfigError(
-                    f"tokenizer {field.name} is {value!r}; expected a whole number of at least {least} and at most "
-                    f"{_MOST}"
-                )
+        """Refuse sizes that cannot be built, or do not fit together."""
+        super().__post_init__()
         self.encoder_config()  # they refuse what does not fit together: patches, heads
         self.decoder_config()
 
@@ -73,19 +64,6 @@ class VQKDConfig:
     def decoder_config(self) -> BeitConfig:
         """Return the options of the decoder, which sees a grid of codes."""
         return self._coder(self.grid_side, 1, self.code_size, self.decoder_layers)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` into a folder, which is created if needed."""
-        save_config(folder, MODEL_TYPE, asdict(self))
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read `config.json` of a tokenizer folder.
-
-        Raises:
-            ConfigError: If it is missing or describes something else.
-        """
-        return cls(**read_config(folder, MODEL_TYPE, [field.name for field in fields(cls)]))
 
     def _coder(self, image_size: int, patch_size: int, channels: int, layers: int) -> BeitConfig:
         """Return a plain vision transformer: absolute positions, no relative bias, layer scale or drop path."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from beit.models_torch.device import pick_device
 from beit.settings.tokenizer import TokenizerUse
 from beit.tokenizer import TokenEncoder, Tokenizer, load_tokenizer
-from beit.tokenizer.config import check_side
+from beit.tokenizer.base import check_side
 
 
 def load_encoder(job: TokenizerUse) -> tuple[Tokenizer, TokenEncoder, int]:

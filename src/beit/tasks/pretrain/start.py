@@ -23,7 +23,7 @@ from beit.settings.tokenizer import TokenizerJob
 from beit.tasks.tokenizer.dvae import check_optimiser
 from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer import DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
-from beit.tokenizer.config import check_side
+from beit.tokenizer.base import check_side
 
 
 def starting_config(job: PretrainJob) -> BeitConfig:

@@ -19,7 +19,7 @@ from beit.settings.groups import OptimSettings
 from beit.settings.tokenizer import CodebookLossSettings, TokenizerJob
 from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
-from beit.tokenizer.config import check_side
+from beit.tokenizer.base import check_side
 from beit.tokenizer.loss import reconstruction_loss, token_divergences
 
 

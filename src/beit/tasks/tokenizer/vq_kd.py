@@ -19,7 +19,7 @@ from beit.geometry import Grid
 from beit.settings.tokenizer import DistillJob, QuantiserSettings
 from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
 from beit.tokenizer import VQKD, VQKDConfig, distillation_loss
-from beit.tokenizer.config import check_side
+from beit.tokenizer.base import check_side
 from beit.tokenizer.loading import tensors_fingerprint
 from beit.tokenizer.teacher import BeitTeacher, Teacher, feature_size
 

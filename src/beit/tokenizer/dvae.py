@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from beit.errors import ConfigError
 from beit.hub import HubOptions
+from beit.tokenizer.base import TokenizerBase
 from beit.tokenizer.coders import Decoder, Encoder
-from beit.tokenizer.config import DiscreteVAEConfig
+from beit.tokenizer.dvae_config import DiscreteVAEConfig
 from beit.tokenizer.encoding import check_pixels, check_tokens
-from beit.tokenizer.files import load_tensors, save_tensors
+from beit.tokenizer.files import load_tensors
 from beit.weights import WEIGHTS_NAME, check_shapes, dalle_options, locate_dalle, open_dalle
 
 # Pixels in [0, 1] are moved into [0.1, 0.9], where logit-Laplace has no infinite likelihood (arXiv 2102.12092, A.3).
@@ -34,30 +35,18 @@ def unmap_pixels(pixels: Tensor) -> Tensor:
     return ((pixels - LOGIT_LAPLACE_EPS) / (1 - 2 * LOGIT_LAPLACE_EPS)).clamp(0, 1)
 
 
-class DiscreteVAE(nn.Module):
+class DiscreteVAE(TokenizerBase[DiscreteVAEConfig]):
     """The discrete VAE of DALL-E, at any size (arXiv 2102.12092, section 2.1); a `VisualTokenizer`."""
 
     def __init__(self, config: DiscreteVAEConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.stride = config.patch_size  # pixels per token, along each side
+        super().__init__(config, config.patch_size)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config) if config.has_decoder else None
-
-    @property
-    def vocab_size(self) -> int:
-        """Codebook size V."""
-        return self.config.vocab_size
 
     @property
     def decodes_pixels(self) -> bool:
         """Return whether there is a decoder."""
         return self.decoder is not None
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the pictures it was trained on."""
-        return self.config.image_size
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Map pixels from [0, 1] to [0.1, 0.9], what the encoder takes."""
@@ -106,11 +95,6 @@ class DiscreteVAE(nn.Module):
         logits_BVhw = self.logits(pixels)
         relaxed_BVhw = functional.gumbel_softmax(logits_BVhw.float(), tau=temperature, dim=1)
         return self._need_decoder()(relaxed_BVhw), logits_BVhw
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a folder, which is created if needed."""
-        save_tensors(folder, dict(self.named_parameters()))
-        self.config.save_pretrained(folder)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, hub: HubOptions | None = None) -> Self:

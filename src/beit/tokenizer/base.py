@@ -1,0 +1,111 @@
+"""Bases of the three tokenizers and of their configs: sizes, and what a folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import ClassVar, Generic, Self, TypeVar
+
+from torch import Tensor, nn
+
+from beit.errors import ConfigError
+from beit.tokenizer.files import read_config, save_config, save_tensors
+
+MOST = 2**20  # of any size: no tokenizer comes near, and a config.json from somewhere may say anything
+
+
+def check_side(side: int, stride: int, name: str = "image_size") -> None:
+    """Refuse a side in pixels that no whole number of tokens covers.
+
+    Raises:
+        ConfigError: Naming the nearest sides that work.
+    """
+    if side < stride:
+        raise ConfigError(f"{name} {side} is smaller than the {stride} pixels of one token; use {stride} or more")
+    if side % stride:
+        below = side // stride * stride
+        raise ConfigError(
+            f"{name} {side} is not a multiple of the {stride} pixels of a token; use {below} or {below + stride}"
+        )
+
+
+class TokenizerConfig:
+    """Base of the configs, which are frozen dataclasses of whole numbers, and true or false.
+
+    Attributes:
+        vocab_size: Codebook size V.
+        image_size: Side in pixels of what it was trained on; other multiples of the patch work too.
+        model_type: The kind of tokenizer, in `config.json`.
+        limits: Least and most of the sizes that may not be anything from 1 to `MOST`.
+    """
+
+    vocab_size: int
+    image_size: int
+    model_type: ClassVar[str]
+    limits: ClassVar[Mapping[str, tuple[int, int]]] = {"vocab_size": (2, MOST)}
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be built."""
+        for field in fields(self):  # type: ignore[arg-type]  # the children are dataclasses
+            value = getattr(self, field.name)
+            if isinstance(field.default, bool):
+                if value not in (True, False):
+                    raise ConfigError(f"tokenizer {field.name} is {value!r}; expected true or false")
+                continue
+            least, most = self.limits.get(field.name, (1, MOST))
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise ConfigError(
+                    f"tokenizer {field.name} is {value!r}; expected a whole number of at least {least} and at most "
+                    f"{most}"
+                )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` into a folder, which is created if needed."""
+        save_config(folder, self.model_type, asdict(self))  # type: ignore[call-overload]
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read `config.json` of a tokenizer folder.
+
+        Raises:
+            ConfigError: If it is missing or describes something else.
+        """
+        known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        return cls(**read_config(folder, cls.model_type, known))
+
+
+Config = TypeVar("Config", bound=TokenizerConfig)
+
+
+class TokenizerBase(nn.Module, Generic[Config]):
+    """Base of the tokenizers: their sizes are those of their config.
+
+    Attributes:
+        config: What the tokenizer was built from.
+        stride: Pixels per token, along each side.
+    """
+
+    def __init__(self, config: Config, stride: int) -> None:
+        super().__init__()
+        self.config = config
+        self.stride = stride
+
+    @property
+    def vocab_size(self) -> int:
+        """Codebook size V."""
+        return self.config.vocab_size
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the pictures it was trained on."""
+        return self.config.image_size
+
+    def saved_tensors(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers under their names in a folder."""
+        return {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a folder, which is created if needed."""
+        save_tensors(folder, self.saved_tensors())
+        self.config.save_pretrained(folder)
