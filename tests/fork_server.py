@@ -236,6 +236,7 @@ def _warm_up():
         with redirect_stdout(io.StringIO()), suppress(SystemExit):
             import_module("beit.cli.main").main([*command.split(), "--help"])
     import_module("beit.reports.charts").layer_chart({"fonts are looked up, and layouts made": [0, 1]}, "")
+    import_module("torchmetrics.functional.classification")  # imported where it is used, as it takes seconds
 
 
 def _poll(child):

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import binary_calibration_error
 
 from beit.config import ProblemType
 from beit.evaluation.classification.evaluation import Evaluation
@@ -126,6 +125,8 @@ class ClassEvaluation(Evaluation):
 
     def calibration_error(self) -> float:
         """Return the expected calibration error of the predicted class: mean of |accuracy - confidence| over bins."""
+        from torchmetrics.functional.classification import binary_calibration_error  # brings scipy: seconds
+
         # the multi-class form of torchmetrics is this one on the predicted class, but takes all K probabilities
         confidence, right = (torch.from_numpy(array) for array in (self._binned(), self.right.astype(np.int64)))
         return float(binary_calibration_error(confidence, right, n_bins=CALIBRATION_BINS, norm="l1"))

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.functional.classification import binary_average_precision
 
 from beit.config import ProblemType
 from beit.evaluation.classification.evaluation import Evaluation
@@ -89,6 +88,8 @@ class LabelEvaluation(Evaluation):
         return sorted(results, key=lambda result: (result.average_precision, -result.pictures, result.index))
 
     def _average_precision(self, label: int) -> float:
+        from torchmetrics.functional.classification import binary_average_precision  # brings scipy: seconds
+
         truth_P = torch.from_numpy(self.targets[:, label].astype(np.int64))
         return float(binary_average_precision(_probabilities(self.scores[:, label]), truth_P))
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from beit.evaluation.segmentation.boundary import boundary_f1
 from beit.image import IGNORED
@@ -38,6 +37,8 @@ class SegmentationScores:
 
     def add(self, predicted_HW: Tensor, true_HW: Tensor) -> None:
         """Count a picture; pixels whose true class is IGNORED are left out."""
+        from torchmetrics.functional.classification import multiclass_confusion_matrix  # brings scipy: seconds
+
         predicted_HW, true_HW = predicted_HW.cpu().long(), true_HW.cpu().long()
         self.confusion_KK += multiclass_confusion_matrix(
             predicted_HW, true_HW, num_classes=self.classes, ignore_index=IGNORED
