@@ -20,6 +20,8 @@ def choose(task: Task[Any, Any]) -> list[Choice]:
         on_gpu = task.accelerator.device.type == "cuda"
         value = "bf16" if task.accelerator.mixed_precision == "bf16" else "fp32"
         choices.append(Choice("run.precision", value, "what the GPU supports" if on_gpu else "the faster one here"))
+    if settings.run.exact == AUTO and task.accelerator.device.type == "cuda":  # a CPU is exact in any case
+        choices.append(Choice("run.exact", False, "fast on a GPU; true for the same bits in every run"))
     if settings.data.workers == AUTO:
         choices.append(Choice("data.workers", task.workers, _loading(task)))
     return choices

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from beit.engine.processes import one_run, reproducible
+from beit.engine.exactness import computing, is_exact
+from beit.engine.processes import one_run
 from beit.engine.run import build, start
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import S, Stage, Task
@@ -101,7 +102,8 @@ def forecast(
             task.receive(None)
         build(task)
         announce(_cost(task))
-        with reproducible():
+        device = task.accelerator.device
+        with computing(is_exact(task.settings.run, device), device):
             timed = timed_steps(task, RunFolder(nowhere))
             held = peak_memory(task.accelerator.device)
             first_seconds = None if stage is None else _stage_seconds(stage, task, RunFolder(nowhere))

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_usable, training_batches
 from beit.engine.backend import Backend
+from beit.engine.exactness import computing, is_exact
 from beit.engine.hooks import Hook
 from beit.engine.interruption import Divergence, StopRequest, stop_diverged, stop_on_request
 from beit.engine.metrics import MetricsLog, RunProgress
-from beit.engine.processes import reproducible
 from beit.engine.run_folder import RunFolder
 from beit.engine.sharding import step_seed
 from beit.engine.task import Task
@@ -42,7 +42,8 @@ def train(task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook]) -> Tra
         StorageError: If the disk is full.
         BeitError: If the loss is no longer finite.
     """
-    with reproducible():
+    device = task.accelerator.device
+    with computing(is_exact(task.settings.run, device), device):
         return _Loop(task, folder, hooks).run()
 
 

@@ -9,10 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.utils.deterministic
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, is_initialized
 from accelerate.utils import InitProcessGroupKwargs, gather_object
@@ -120,25 +118,6 @@ def _picked_precision(run: RunSettings, device: torch.device, width: int | None)
     if run.precision == "auto" and is_initialized():
         return "bf16" if AcceleratorState().mixed_precision == "bf16" else "fp32"
     return pick_training_precision(run.precision, device, width)
-
-
-@contextmanager
-def reproducible() -> Generator[None]:
-    """Use deterministic kernels inside, wherever there are any; a warning names those without."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before, warned = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    debugging: Any = torch.utils.deterministic
-    fill = debugging.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    debugging.fill_uninitialized_memory = False  # a debugging aid that costs time
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
-        debugging.fill_uninitialized_memory = fill
 
 
 def note_shards(accelerator: Accelerator, listing: Path, *sources: ImageSource) -> None:

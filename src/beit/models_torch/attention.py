@@ -112,7 +112,7 @@ class RelativePositionBias(nn.Module):
             return table
         height, width = bias_offsets(self.grid)
         offsets_1Hyx = table[:-3].view(height, width, -1).permute(2, 0, 1).unsqueeze(0)
-        resized_1Hyx = functional.interpolate(offsets_1Hyx, size=bias_offsets(grid), mode="bilinear")
+        resized_1Hyx = kernels.resize(offsets_1Hyx, bias_offsets(grid))
         return torch.cat((resized_1Hyx.flatten(2)[0].T, table[-3:]))
 
     def drop_cache(self) -> None:

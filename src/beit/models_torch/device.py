@@ -44,7 +44,9 @@ def pick_precision(wanted: str, device: torch.device) -> Precision:
         ConfigError: If there is none of that name, or the device does not compute in it.
     """
     if wanted == "auto":
-        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        # older cards emulate bf16, which is slower than fp32
+        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if on_gpu else "fp32"
     if wanted not in DTYPES:
         raise ConfigError(f"precision is {wanted!r}; expected one of auto, {', '.join(DTYPES)}")
     if wanted == "fp16" and device.type == "cpu":

@@ -9,7 +9,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from beit.config import BeitConfig
 from beit.config_checks import check_divisible
@@ -152,7 +151,7 @@ class Embeddings(nn.Module):
         if is_same(grid, self.grid):
             return position_1SD
         patches_1Dyx = position_1SD[:, 1:].transpose(1, 2).unflatten(2, self.grid)
-        resized_1Dyx = functional.interpolate(patches_1Dyx, size=tuple(grid), mode="bicubic")
+        resized_1Dyx = kernels.resize(patches_1Dyx, (grid[0], grid[1]), "bicubic")
         return torch.cat((position_1SD[:, :1], resized_1Dyx.flatten(2).transpose(1, 2)), dim=1)
 
     def _masked(self, patches_BND: Tensor, mask_BN: Tensor) -> Tensor:

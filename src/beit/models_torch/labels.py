@@ -54,5 +54,6 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, ignored: int = IGNORED) -
         labels: (B,) or (B, height, width), int64.
         ignored: The label that has no loss.
     """
-    total = functional.cross_entropy(logits.float(), labels, ignore_index=ignored, reduction="sum")
-    return total / (labels != ignored).sum().clamp(min=1)
+    # added up by `sum`, whose order is fixed; of maps the loss itself would add up in another order every time on a GPU
+    losses = functional.cross_entropy(logits.float(), labels, ignore_index=ignored, reduction="none")
+    return losses.sum() / (labels != ignored).sum().clamp(min=1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
@@ -101,8 +102,17 @@ def chosen_patches(tokens_BSD: Tensor, mask: Tensor, places_Bm: Tensor | None) -
     """Return the masked patches of tokens, or those at some places, (M, D) in row-major order."""
     if places_Bm is None:
         return tokens_BSD[:, 1:][mask.flatten(1).bool()]
-    index_BmD = (places_Bm + 1).unsqueeze(-1).expand(-1, -1, tokens_BSD.shape[-1])  # +1: [CLS] comes first
-    return tokens_BSD.gather(1, index_BmD).flatten(0, 1)
+    return patches_at(tokens_BSD, places_Bm + 1).flatten(0, 1)  # +1: [CLS] comes first
+
+
+def patches_at(tokens_BSD: Tensor, places_Bm: Tensor) -> Tensor:
+    """Return the tokens at some places of each picture, (B, m, D).
+
+    A look-up of rows, whose gradient is added up row by row; that of `gather` sorts every number by its place.
+    """
+    batch, length, _ = tokens_BSD.shape
+    first_B1 = torch.arange(0, batch * length, length, device=places_Bm.device).unsqueeze(1)
+    return functional.embedding(places_Bm + first_B1, tokens_BSD.flatten(0, 1))
 
 
 def _masked_labels(labels: Tensor, mask_BN: Tensor | None, masked: int) -> Tensor:

@@ -15,7 +15,7 @@ from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.models_torch.encoder import Encoder
 from beit.models_torch.initialisation import initialise
-from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling
+from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling, patches_at
 
 
 def check_positions(config: BeitConfig) -> None:
@@ -88,18 +88,13 @@ class MaskedPatchDecoder(nn.Module):
         order_BN = mask_BN.int().argsort(dim=1, stable=True)  # visible patches first, each kind in row-major order
         embeddings = model.beit.embeddings
         tokens_BSD, grid = embeddings(pixel_values)
-        seen_BvD = _at(tokens_BSD[:, 1:], order_BN[:, :visible])
+        seen_BvD = patches_at(tokens_BSD[:, 1:], order_BN[:, :visible])
         encoded_BtD = model.beit.encoder(torch.cat((tokens_BSD[:, :1], seen_BvD), dim=1), grid).last_hidden_state
         hidden_BND = embeddings.mask_tokens(grid).expand(len(mask_BN), -1, -1)
-        hidden_BmD = _at(hidden_BND, order_BN[:, visible:] if places is None else places)
+        hidden_BmD = patches_at(hidden_BND, order_BN[:, visible:] if places is None else places)
         # positions are in the tokens, so that attention does not mind their order
         decoded_BSD = self.encoder(torch.cat((encoded_BtD, hidden_BmD), dim=1), grid).last_hidden_state
         return model.token_logits(model.beit.layernorm(decoded_BSD[:, 1 + visible :].flatten(0, 1)))
-
-
-def _at(patches_BND: Tensor, places_Bn: Tensor) -> Tensor:
-    """Return the patches at some places, (B, n, D)."""
-    return patches_BND.gather(1, places_Bn.unsqueeze(-1).expand(-1, -1, patches_BND.shape[-1]))
 
 
 def _masked_of_each(mask_BN: Tensor) -> int:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from beit.config import BeitConfig
 from beit.config_checks import tapped_hidden_states
 from beit.errors import ConfigError
+from beit.models_torch import kernels
 from beit.models_torch.feature_pyramid import as_map, feature_pyramid
 from beit.models_torch.labels import check_label_shape, class_labels, mean_cross_entropy
 from beit.models_torch.model import BeitModel
@@ -129,6 +129,5 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
 
 def _pixel_loss(logits_BKyx: Tensor, labels_Bhw: Tensor, ignored: int) -> Tensor:
     """Mean cross-entropy at the resolution of the labels; 0 if every pixel is ignored."""
-    size = labels_Bhw.shape[1:]
-    logits_BKhw = functional.interpolate(logits_BKyx.float(), size=size, mode="bilinear", align_corners=False)
+    logits_BKhw = kernels.resize(logits_BKyx.float(), (labels_Bhw.shape[1], labels_Bhw.shape[2]))
     return mean_cross_entropy(logits_BKhw, labels_Bhw, ignored)

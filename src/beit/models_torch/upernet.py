@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from beit.config_checks import check_auxiliary_width
 from beit.models_torch import kernels
@@ -38,6 +38,14 @@ class MergingBlock(ConvBlock):
         return kernels.norm_relu(self.bn, self.activation, kernels.merge_maps(self.conv, maps))
 
 
+class AveragePool(nn.AdaptiveAvgPool2d):
+    """Means of a map over a fixed number of windows along each side."""
+
+    def forward(self, map_BCyx: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the means (B, C, scale, scale)."""
+        return kernels.average_pool(map_BCyx, cast(int, self.output_size))
+
+
 class UperHead(nn.Module):
     """Pyramid pooling on the coarsest map, then a feature pyramid down to the finest (UperNet, arXiv 1807.10221).
 
@@ -50,7 +58,7 @@ class UperHead(nn.Module):
     def __init__(self, dim: int, classes: int, pool_scales: Sequence[int]) -> None:
         super().__init__()
         self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvBlock(dim, dim, 1)) for scale in pool_scales
+            nn.Sequential(AveragePool(scale), ConvBlock(dim, dim, 1)) for scale in pool_scales
         )
         self.bottleneck = MergingBlock((1 + len(pool_scales)) * dim, dim, 3)
         self.lateral_convs = nn.ModuleList(ConvBlock(dim, dim, 1) for _ in range(3))
@@ -63,7 +71,7 @@ class UperHead(nn.Module):
         levels = [lateral(fine) for lateral, fine in zip(self.lateral_convs, maps[:3], strict=True)]
         levels.append(self._pool_pyramid(maps[3]))
         for index in (2, 1, 0):
-            levels[index] = levels[index] + _resized(levels[index + 1], levels[index])
+            levels[index] = levels[index] + kernels.resize(levels[index + 1], _size(levels[index]))
         for index, conv in enumerate(self.fpn_convs):
             levels[index] = conv(levels[index])
         return self.classifier(self.fpn_bottleneck(levels))
@@ -103,6 +111,6 @@ class FCNHead(nn.Module):
         return self.classifier(features)
 
 
-def _resized(map_BCyx: Tensor, like: Tensor) -> Tensor:
-    """Return a map at the resolution of another."""
-    return functional.interpolate(map_BCyx, size=like.shape[2:], mode="bilinear", align_corners=False)
+def _size(map_BCyx: Tensor) -> tuple[int, int]:
+    """Return height and width of a map."""
+    return map_BCyx.shape[2], map_BCyx.shape[3]

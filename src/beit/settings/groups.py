@@ -42,6 +42,9 @@ class RunSettings(FolderSettings):
     """Device to compute on; auto takes a GPU if there is one."""
     precision: TrainingPrecision = "auto"
     """Precision of the computation; auto: bf16 on a GPU that supports it, on a CPU what is faster there, else fp32."""
+    exact: bool | Literal["auto"] = "auto"
+    """Whether every run on a GPU has the same bits: true takes deterministic kernels alone, false the fastest ones and
+    TF32. auto: false on a GPU. A CPU is exact in any case; JAX does as its own flags say."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
     log_every: int = Field(default=10, ge=1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from beit.errors import ConfigError
+from beit.models_torch import kernels
 from beit.tokenizer.base import TokenizerBase
 from beit.tokenizer.encoding import check_pixels, check_tokens
 from beit.tokenizer.files import load_tensors
@@ -111,7 +112,7 @@ class KMeansTokenizer(TokenizerBase[KMeansConfig]):
             ConfigError: If the pixels do not fit: channels, sides that are no multiple of `stride`, or that are too
                 short for a window.
         """
-        with torch.autocast(pixels.device.type, enabled=False):  # near ties between codes are decided here
+        with kernels.without_autocast(pixels.device):  # near ties between codes are decided here
             windows_RF = picture_windows(pixels, self.config).flatten(0, 1)
             tokens_R = torch.cat([self._nearest(self.whitened(some_RF)) for some_RF in windows_RF.split(_AT_ONCE)])
         return tokens_R.view(len(pixels), pixels.shape[2] // self.stride, pixels.shape[3] // self.stride)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from beit.models_torch import kernels
+
 KMEANS_STEPS = 10
 _CHUNK = 4096  # features compared with the codebook at once: their V cosines each are the largest tensor here
 
@@ -73,14 +75,16 @@ class Quantiser(nn.Module):
         self.register_buffer("codebook", normalise(torch.randn(vocab_size, code_size)))
         self.register_buffer("cluster_size", torch.zeros(vocab_size))
         self.register_buffer("initialised", torch.tensor(False))
+        self._started = False  # known to be initialised: a look at the buffer in every step would wait for the device
+        self.register_load_state_dict_post_hook(Quantiser._forget)
 
     def forward(self, features: Tensor) -> Quantised:
         """Quantise features (..., E) of any length; in training mode the codebook takes a step."""
-        with torch.autocast(features.device.type, enabled=False):
+        with kernels.without_autocast(features.device):
             unit = normalise(features)
             unit_TE = unit.detach().reshape(-1, unit.shape[-1])
-            if self.training and not self.initialised:
-                self._start(unit_TE)
+            if self.training and not self._started:
+                self._begin(unit_TE)
             tokens = self.tokens(features)
             codes = self.lookup(tokens).float()
             commitment = self.commitment * functional.mse_loss(unit, codes)
@@ -92,7 +96,7 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def tokens(self, features: Tensor) -> Tensor:
         """Return the places (...) of the nearest codes of features (..., E), int64; the codebook stays as it is."""
-        with torch.autocast(features.device.type, enabled=False):
+        with kernels.without_autocast(features.device):
             unit = normalise(features)
             return _nearest(unit.reshape(-1, unit.shape[-1]), normalise(self.codebook)).reshape(unit.shape[:-1])
 
@@ -100,9 +104,16 @@ class Quantiser(nn.Module):
         """Return the codes (..., E) of tokens (...)."""
         return functional.embedding(tokens, self.codebook)
 
+    def _forget(self, _: object) -> None:
+        """Look at the buffer again, which was loaded."""
+        self._started = False
+
     @torch.no_grad()
-    def _start(self, unit_TE: Tensor) -> None:
-        """Find the first codes among the features of the first process."""
+    def _begin(self, unit_TE: Tensor) -> None:
+        """Find the first codes among the features of the first process, unless there are any."""
+        self._started = True
+        if self.initialised:
+            return
         # computed by all, so that their random numbers stay in step
         self.codebook.copy_(_from_first_process(_kmeans(unit_TE, len(self.codebook))))
         self.cluster_size.zero_()
@@ -168,7 +179,7 @@ def _kmeans(unit_TE: Tensor, vocab_size: int) -> Tensor:
 
 def _shuffled(unit_TE: Tensor) -> Tensor:
     """Return the features in random order, by the generator of the CPU whatever the device."""
-    return unit_TE[torch.randperm(len(unit_TE)).to(unit_TE.device)]
+    return unit_TE[torch.randperm(len(unit_TE)).to(unit_TE.device, non_blocking=True)]
 
 
 def _several_processes() -> bool:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from beit.errors import ConfigError
 from beit.hub import HubOptions
+from beit.models_torch import kernels
 from beit.models_torch.initialisation import initialise
 from beit.models_torch.loading import fill, give_memory
 from beit.models_torch.model import BeitModel
@@ -80,7 +81,7 @@ class VQKD(TokenizerBase[VQKDConfig]):
         grid = (pixels.shape[2] // self.stride, pixels.shape[3] // self.stride)
         encoded_BND = _patches(self.encoder, self.map_pixels(pixels))
         # near ties between codes are decided here: half precision is kept out, as in the original code
-        with torch.autocast(pixels.device.type, enabled=False):
+        with kernels.without_autocast(pixels.device):
             return self.to_code(encoded_BND.to(self.encoder.dtype)).unflatten(1, grid)
 
     def encode(self, pixels: Tensor) -> Tensor:

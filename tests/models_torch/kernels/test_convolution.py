@@ -1,4 +1,4 @@
-"""The convolution of an enlarged map against enlarging it first."""
+"""Maps that are resized, pooled and convolved by products, against PyTorch's own operations."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from beit.models_torch.kernels.convolution import convolve_enlarged
+from beit.models_torch import kernels
+from beit.models_torch.kernels.convolution import by_products, convolve_enlarged, resizing, windows
 
 lengths = st.integers(1, 9)
 
@@ -41,3 +42,34 @@ def test_types_are_kept(dtype):
     assert ours.dtype == dtype
     wanted = plain(map_BCyx.float(), weight.float(), (20, 16))
     torch.testing.assert_close(ours.float(), wanted, rtol=0, atol=1e-5 if dtype == torch.float32 else 4e-2)
+
+
+def assert_same(products, plain, map_BCyx):
+    """Compare values and gradients."""
+    torch.testing.assert_close(products, plain, rtol=1e-12, atol=1e-12)
+    away = torch.randn(plain.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    (mine,), (theirs,) = (torch.autograd.grad(result, map_BCyx, away) for result in (products, plain))
+    torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths, lengths, lengths, lengths, st.sampled_from(["bilinear", "bicubic"]))
+def test_products_resize_as_interpolation_does(y, x, height, width, mode):
+    map_BCyx = torch.randn(2, 3, y, x, dtype=torch.float64, requires_grad=True)
+    products = by_products(map_BCyx, resizing(map_BCyx, 2, height, mode), resizing(map_BCyx, 3, width, mode))
+    plain = functional.interpolate(map_BCyx, (height, width), mode=mode, align_corners=False)
+    assert_same(products, plain, map_BCyx)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths, lengths, st.integers(1, 6))
+def test_products_pool_as_adaptive_pooling_does(y, x, scale):
+    map_BCyx = torch.randn(2, 3, y, x, dtype=torch.float64, requires_grad=True)
+    products = by_products(map_BCyx, windows(y, scale, map_BCyx), windows(x, scale, map_BCyx))
+    assert_same(products, functional.adaptive_avg_pool2d(map_BCyx, scale), map_BCyx)
+
+
+def test_off_the_cpu_types_are_kept():
+    with torch.device("meta"):
+        assert kernels.resize(torch.empty(1, 2, 4, 4), (8, 8)).dtype == torch.float32
+        assert kernels.average_pool(torch.empty(1, 2, 4, 4, dtype=torch.bfloat16), 3).dtype == torch.bfloat16

@@ -10,14 +10,16 @@
 | `gelu_linear` | layer(gelu(x))                   | with a backward pass that keeps x alone                          |
 | `merge_maps`  | conv(cat(enlarged maps))         | without building the enlarged maps                               |
 | `norm_relu`   | relu(norm(x))                    | in place                                                         |
+| `resize`      | interpolate(map)                 | by two products off the CPU                                      |
+| `average_pool`| adaptive_avg_pool2d(map)         | by two products off the CPU                                      |
 
 All ways give the same numbers. A module that is hooked, wrapped, parametrised or replaced is called as it is
 (`is_plain`); compilers, exporters, autocast, tensor subclasses and meta tensors get PyTorch's own operations.
 """
 
 from beit.models_torch.kernels.attention import attention
-from beit.models_torch.kernels.choice import autocasts, is_plain
-from beit.models_torch.kernels.convolution import merge_maps, norm_relu
+from beit.models_torch.kernels.choice import autocasts, is_plain, without_autocast
+from beit.models_torch.kernels.convolution import average_pool, merge_maps, norm_relu, resize
 from beit.models_torch.kernels.fastest import FASTEST
 from beit.models_torch.kernels.linear import gelu_linear, linear, linear_gelu, product, recomputes_gelu
 
@@ -25,6 +27,7 @@ __all__ = [
     "FASTEST",
     "attention",
     "autocasts",
+    "average_pool",
     "gelu_linear",
     "is_plain",
     "linear",
@@ -33,4 +36,6 @@ __all__ = [
     "norm_relu",
     "product",
     "recomputes_gelu",
+    "resize",
+    "without_autocast",
 ]

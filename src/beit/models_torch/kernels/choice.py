@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -63,3 +64,8 @@ def eager(*tensors: Tensor | None) -> bool:
 def autocasts(device: torch.device) -> bool:
     """Return whether autocast is on for a device; torch refuses to answer for those that have none, such as "meta"."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which results have the types of their operands."""
+    return torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext()

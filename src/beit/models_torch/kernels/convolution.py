@@ -1,8 +1,11 @@
-"""Convolutions of segmentation heads: maps merged without enlarging them, batch norm and ReLU in place.
+"""Maps of segmentation heads: resized, pooled, merged without enlarging them; batch norm and ReLU in place.
 
 Enlarging is linear and treats every channel alike, a convolution is linear too: the channels can be mixed first, where
 there are few pixels, and the results be enlarged, shifted and added after that. For a map of a quarter of the height
 and width this takes a tenth of the multiplications, and the enlarged map never exists.
+
+Resizing and average pooling are linear along each axis too. Off the CPU they are two products, whose gradients add up
+in a fixed order; those of PyTorch's kernels do not, and their deterministic stand-ins write every pixel by its index.
 
 Legend: B batch, C channels in, O channels out, k side of the kernel; h w pixels of the result, y x of the map.
 """
@@ -15,14 +18,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.models_torch.kernels.choice import is_plain
+from beit.models_torch.kernels.choice import is_plain, without_autocast
+
+
+def resize(map_BCyx: Tensor, size_hw: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Return interpolate(map, size_hw, mode=mode, align_corners=False), (B, C, h, w).
+
+    Args:
+        map_BCyx: A map.
+        size_hw: Height and width of the result, in pixels.
+        mode: "bilinear" or "bicubic".
+    """
+    if map_BCyx.device.type == "cpu":
+        return functional.interpolate(map_BCyx, size=size_hw, mode=mode, align_corners=False)
+    rows, columns = (resizing(map_BCyx, axis, size_hw[axis - 2], mode) for axis in (2, 3))
+    return by_products(map_BCyx, rows, columns)
+
+
+def average_pool(map_BCyx: Tensor, scale: int) -> Tensor:
+    """Return adaptive_avg_pool2d(map, scale), (B, C, scale, scale)."""
+    if map_BCyx.device.type == "cpu":
+        return functional.adaptive_avg_pool2d(map_BCyx, scale)
+    rows, columns = (windows(length, scale, map_BCyx) for length in map_BCyx.shape[2:])
+    return by_products(map_BCyx, rows, columns)
 
 
 def merge_maps(conv: nn.Module, maps: Sequence[Tensor]) -> Tensor:
     """Return conv(cat(maps, dim=1)), all of them enlarged to the height and width of the first."""
     size = maps[0].shape[2], maps[0].shape[3]
     if not is_plain(conv, nn.Conv2d):
-        enlarged = [functional.interpolate(level, size=size, mode="bilinear") for level in maps[1:]]
+        enlarged = [resize(level, size) for level in maps[1:]]
         return conv(torch.cat((maps[0], *enlarged), dim=1))
     weights = conv.weight.split([level.shape[1] for level in maps], dim=1)
     merged = convolve_enlarged(maps[0], weights[0], size)
@@ -69,7 +94,7 @@ def _shifted_enlargements(length: int, longer: int, side: int, like: Tensor) -> 
 
     A row of zeros stands for what a shift brings in from outside, as padding with zeros does.
     """
-    exact = torch.promote_types(like.dtype, torch.float32)
+    exact = _exact(like)
     place = torch.arange(longer, device=like.device, dtype=exact)
     source = ((place + 0.5) * (length / longer) - 0.5).clamp(0, length - 1)
     distance = (source[:, None] - torch.arange(length, device=like.device)).abs()
@@ -77,3 +102,30 @@ def _shifted_enlargements(length: int, longer: int, side: int, like: Tensor) -> 
     reach = side // 2
     padded = functional.pad(enlarged, (0, 0, reach, reach))
     return torch.stack([padded[shift : shift + longer] for shift in range(side)]).to(like.dtype)
+
+
+def resizing(map_BCyx: Tensor, axis: int, wanted: int, mode: str) -> Tensor:
+    """Return the matrix (wanted, length) that resizes an axis of a map."""
+    length = map_BCyx.shape[axis]
+    # of unit vectors side by side: columns keep their places, and rows become what each new one is made of
+    units_11yx = torch.eye(length, device=map_BCyx.device, dtype=_exact(map_BCyx))[None, None]
+    return functional.interpolate(units_11yx, (wanted, length), mode=mode, align_corners=False)[0, 0]
+
+
+def windows(length: int, scale: int, like: Tensor) -> Tensor:
+    """Return (scale, length): the mean over window i, from floor(i length / scale) to ceil((i + 1) length / scale)."""
+    place, window = (torch.arange(count, device=like.device) for count in (length, scale))
+    starts, ends = window * length // scale, ((window + 1) * length + scale - 1) // scale
+    inside = (place >= starts[:, None]) & (place < ends[:, None])
+    return inside.to(_exact(like)) / (ends - starts)[:, None]
+
+
+def by_products(map_BCyx: Tensor, rows_hy: Tensor, columns_wx: Tensor) -> Tensor:
+    """Return rows @ map @ columns', in the type of the map."""
+    with without_autocast(map_BCyx.device):
+        return rows_hy.to(map_BCyx.dtype) @ map_BCyx @ columns_wx.to(map_BCyx.dtype).mT
+
+
+def _exact(like: Tensor) -> torch.dtype:
+    """Return a type that weights of pixels are computed in."""
+    return torch.promote_types(like.dtype, torch.float32)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.image import IGNORED
 from beit.models_torch import BeitForSemanticSegmentation
+from beit.models_torch.kernels import resize
 from beit.settings.segment import HardPixelSettings
 
 
@@ -70,14 +72,12 @@ def hard_pixels(logits_BKHW: Tensor, labels_BHW: Tensor, confidence: float, leas
     counted_BHW = labels_BHW != IGNORED
     probability_BKHW = logits_BKHW.softmax(dim=1)
     true_BHW = probability_BKHW.gather(1, labels_BHW.masked_fill(~counted_BHW, 0).unsqueeze(1)).squeeze(1)
-    true_P = true_BHW[counted_BHW].sort().values
-    if len(true_P) <= least:
-        return counted_BHW
-    limit = true_P[least - 1].clamp(min=confidence)
-    return counted_BHW & ((true_BHW < limit) | (true_BHW == true_P[least - 1]))
+    # those without a class come last, so that no count has to be waited for
+    ranked_P = true_BHW.masked_fill(~counted_BHW, torch.inf).flatten().sort().values
+    last = ranked_P[min(least, len(ranked_P)) - 1]
+    return counted_BHW & ((true_BHW < last.clamp(min=confidence)) | (true_BHW == last))
 
 
 def _enlarged(logits_BKyx: Tensor, labels_BHW: Tensor) -> Tensor:
     """Return scores for every pixel of the labels, in float32."""
-    size = labels_BHW.shape[1:]
-    return functional.interpolate(logits_BKyx.float(), size=size, mode="bilinear", align_corners=False)
+    return resize(logits_BKyx.float(), (labels_BHW.shape[1], labels_BHW.shape[2]))

@@ -1,0 +1,91 @@
+"""Exactness of a training on a GPU: the same bits in every run, or the fastest kernels.
+
+A CPU computes the same bits whatever is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+import torch.utils.deterministic
+from torch.backends import cudnn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from beit.settings.groups import RunSettings
+
+_debugging: Any = torch.utils.deterministic
+# with a bias that learns, the backward pass of the efficient kernel adds up in any order
+_REPEATABLE = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+
+
+def is_exact(run: RunSettings, device: torch.device) -> bool:
+    """Return whether a run has the same bits every time: on a GPU it has to be asked for."""
+    return device.type != "cuda" if run.exact == "auto" else run.exact
+
+
+class _Modes(NamedTuple):
+    """Modes of PyTorch that decide which kernels it takes.
+
+    Attributes:
+        deterministic: Whether kernels without a fixed order are refused.
+        warns: Whether they are warned of instead.
+        filled: Whether new memory is filled, a debugging aid of deterministic mode that costs time.
+        precision: Of float32 products: "highest" is float32, "high" TF32.
+        timed: Whether convolutions are timed before one is chosen.
+    """
+
+    deterministic: bool
+    warns: bool
+    filled: bool
+    precision: str
+    timed: bool
+
+    @classmethod
+    def now(cls) -> _Modes:
+        """Return those that are set."""
+        return cls(
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            _debugging.fill_uninitialized_memory,
+            torch.get_float32_matmul_precision(),
+            cudnn.benchmark,
+        )
+
+    def set(self) -> None:
+        """Set them."""
+        torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warns)
+        _debugging.fill_uninitialized_memory = self.filled
+        torch.set_float32_matmul_precision(self.precision)
+        cudnn.benchmark = self.timed
+
+
+_EXACT = _Modes(deterministic=True, warns=False, filled=False, precision="highest", timed=False)
+_FAST = _Modes(deterministic=False, warns=False, filled=False, precision="high", timed=True)
+
+
+@contextmanager
+def computing(exact: bool, device: torch.device) -> Generator[None]:
+    """Compute exactly inside, or fast; afterwards PyTorch is set as before.
+
+    Exact: an operation without a deterministic kernel is an error; attention is flash or, with a bias, plain products.
+    Fast, on a GPU: float32 products in TF32, convolutions timed before one is chosen.
+
+    Args:
+        exact: Whether every run has to have the same bits.
+        device: Of the run.
+    """
+    on_gpu, before = device.type == "cuda", _Modes.now()
+    if exact:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        _EXACT.set()
+    elif on_gpu:
+        _FAST.set()
+    try:
+        with sdpa_kernel(_REPEATABLE) if exact and on_gpu else nullcontext():
+            yield
+    finally:
+        before.set()

@@ -1,0 +1,56 @@
+"""Modes of PyTorch in an exact and in a fast run, whatever the device at hand."""
+
+import pytest
+import torch
+from torch.backends import cudnn
+
+from beit.engine.exactness import computing, is_exact
+from beit.settings.groups import RunSettings
+
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+def modes():
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+        torch.get_float32_matmul_precision(),
+        cudnn.benchmark,
+        torch.backends.cuda.mem_efficient_sdp_enabled(),
+        torch.backends.cuda.flash_sdp_enabled(),
+        torch.backends.cuda.math_sdp_enabled(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("exact", "device", "expected"),
+    [
+        (True, GPU, (True, False, False, "highest", False, False, True, True)),
+        (False, GPU, (False, False, False, "high", True, True, True, True)),
+        (True, CPU, (True, False, False, "highest", False, True, True, True)),
+        (False, CPU, None),
+    ],
+)
+def test_modes_are_set_inside_and_as_before_outside(exact, device, expected):
+    before = modes()
+    with computing(exact, device):
+        assert modes() == (before if expected is None else expected)
+    assert modes() == before
+
+
+def test_they_are_as_before_after_an_error_too():
+    before = modes()
+    with pytest.raises(RuntimeError, match="full"), computing(exact=True, device=GPU):
+        raise RuntimeError("full")
+    assert modes() == before
+
+
+def test_exact_is_for_gpus_that_are_asked():
+    assert [is_exact(RunSettings(output="x", exact=wanted), GPU) for wanted in ("auto", True, False)] == [0, 1, 0]
+    assert [is_exact(RunSettings(output="x", exact=wanted), CPU) for wanted in ("auto", True, False)] == [1, 1, 0]
+
+
+def test_an_operation_without_an_order_is_an_error():
+    with computing(exact=True, device=GPU), pytest.raises(RuntimeError, match="deterministic implementation"):
+        torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))

@@ -1,0 +1,131 @@
+"""Training steps on the device "meta", which has shapes and no values: nothing waits for a number, or adds up anyhow.
+
+Whatever asks for a value (`item`, a condition on a tensor, a boolean mask as an index) raises on such a device, as it
+would make the host wait for a GPU. It takes the kernels of a GPU too; those that PyTorch has in no fixed order, and
+those that stand in for them by sorting or writing every number by its index, may not be among them.
+"""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from beit import BeitConfig, BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation
+from beit.engine.exactness import computing
+from beit.models_torch.masked_patch_decoder import MaskedPatchDecoder
+from beit.models_torch.patch_aggregation import PatchAggregation
+from beit.settings.segment import HardPixelSettings
+from beit.settings.tokenizer import CodebookLossSettings, QuantiserSettings
+from beit.tasks.finetune.loss import FinetuneLoss
+from beit.tasks.pretrain.loss import PretrainLoss
+from beit.tasks.segment.loss import SegmentLoss
+from beit.tasks.tokenizer.dvae import DiscreteVAELoss
+from beit.tasks.tokenizer.vq_kd import DistillationLoss
+from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, TokenEncoder, VQKDConfig
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64, "patch_size": 4}
+RELATIVE = TINY | {"use_relative_position_bias": True}
+ABSOLUTE = TINY | {"use_absolute_position_embeddings": True}
+CODEBOOK = DiscreteVAEConfig(32, 8, 1, 2, 8)
+FORBIDDEN = (
+    "nonzero", "_local_scalar_dense", "index_put", "_unsafe_index_put", "upsample_bi", "_adaptive_avg_pool2d_backward",
+    "nll_loss2d_forward.sum", "gather_backward", "scatter_add.float", "put", "masked_select",
+)  # fmt: skip
+
+
+class Recorded(TorchDispatchMode):
+    """Records the names of what is computed; of additions by index the type as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        name = function.overloadpacket.__name__
+        if name in ("scatter_add", "scatter_add_") and arguments[0].is_floating_point():
+            name = "scatter_add.float"
+        # forward of `upsample` is of a matrix without gradients: what matters is the way back
+        if not (name.startswith("upsample") and "backward" not in name):
+            self.names.add(name)
+        return function(*arguments, **(named or {}))
+
+
+def masked(size):
+    patches = (size // 4) ** 2
+    return {
+        "pixel_values": torch.empty(2, 3, size, size),
+        "bool_masked_pos": torch.empty(2, patches, dtype=torch.bool),
+        "visual_tokens": torch.empty(2, patches, dtype=torch.long),
+    }
+
+
+def pretraining(options=RELATIVE, size=16, aggregation=False, decoder=False):
+    model = BeitForMaskedImageModeling(BeitConfig(**options, image_size=16, vocab_size=32, use_mask_token=True))
+    with torch.device("cpu"):
+        encoder = TokenEncoder(DiscreteVAE(CODEBOOK))  # not asked: tokens are stored
+    parts = PatchAggregation(model, 2) if aggregation else None, MaskedPatchDecoder(model) if decoder else None
+    loss = PretrainLoss(model, encoder, 6, *parts)
+    return loss, loss.prepare(masked(size))
+
+
+def classification(size=16):
+    loss = FinetuneLoss(BeitForImageClassification(BeitConfig(**RELATIVE, image_size=16, num_labels=5)))
+    return loss, {
+        "pixel_values": torch.empty(2, 3, size, size),
+        "targets": torch.empty(2, 5),
+        "labels": torch.empty(2, dtype=torch.long),
+    }
+
+
+def segmentation(hard=None):
+    config = BeitConfig(**RELATIVE, image_size=32, num_labels=5, out_indices=[1, 2, 3, 4])
+    loss = SegmentLoss(BeitForSemanticSegmentation(config), torch.empty(5), HardPixelSettings(confidence=hard))
+    return loss, {
+        "pixel_values": torch.empty(2, 3, 32, 32),
+        "labels": torch.empty(2, 32, 32, dtype=torch.long),
+    }
+
+
+def discrete_vae():
+    return DiscreteVAELoss(DiscreteVAE(CODEBOOK), CodebookLossSettings()), {
+        "tokenizer_pixels": torch.empty(2, 3, 16, 16)
+    }
+
+
+def vq_kd():
+    sizes = TINY | {"num_hidden_layers": 1, "decoder_layers": 1, "image_size": 16, "vocab_size": 32, "code_size": 8}
+    model = VQKD(VQKDConfig(**sizes, teacher_size=12))
+    model.quantiser._started = True  # as after the first step, which looks at the codebook
+    loss = DistillationLoss(model, lambda pixels: torch.empty(len(pixels), 16, 12), QuantiserSettings())
+    return loss, {"tokenizer_pixels": torch.empty(2, 3, 16, 16)}
+
+
+STEPS = {
+    "pre-training": pretraining,
+    "of another size": lambda: pretraining(size=24),
+    "absolute positions of another size": lambda: pretraining(ABSOLUTE, size=24),
+    "with patch aggregation": lambda: pretraining(aggregation=True),
+    "of visible patches": lambda: pretraining(ABSOLUTE, decoder=True),
+    "classification": classification,
+    "classification of another size": lambda: classification(24),
+    "segmentation": segmentation,
+    "segmentation, hard pixels": lambda: segmentation(0.7),
+    "discrete VAE": discrete_vae,
+    "VQ-KD": vq_kd,
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("mode", ["deterministic", "any order"])
+def test_nothing_waits_or_has_no_order(step, mode):
+    with torch.device("meta"):
+        loss, tensors = STEPS[step]()
+        loss.train()
+        with Recorded() as recorded:
+            if mode == "deterministic":
+                with computing(exact=True, device=torch.device("cpu")):
+                    loss(tensors, 0.5)["loss"].backward()
+            else:
+                loss(tensors, 0.5)["loss"].backward()
+    assert sum(parameter.grad is not None for parameter in loss.parameters()) > 20
+    assert len(recorded.names) > 20
+    assert sorted(name for name in recorded.names if name.startswith(FORBIDDEN)) == []
