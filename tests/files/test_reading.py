@@ -37,7 +37,7 @@ def test_what_is_not_there(tmp_path):
         with pytest.raises(ConfigError, match=r"does not exist; expected a list of pets$"):
             read_json(path, "a list of pets")
         (tmp_path / "a.json").write_text("")
-    with pytest.raises(ConfigError, match=r"is not readable JSON \(.*Is a directory.*\); expected pets; fetch"):
+    with pytest.raises(ConfigError, match=r"is not readable JSON \(.*it is a folder.*\); expected pets; fetch"):
         read_json(tmp_path, "pets")
 
 

@@ -6,6 +6,7 @@ Everything of ours that reaches a disk goes through here, and every small file o
 
 from beit.files.appended import AppendedFile
 from beit.files.reading import parse_json, read_json, read_yaml, reading
+from beit.files.regular import open_regular, regular_descriptor
 from beit.files.writing import (
     atomic_file,
     atomic_folder,
@@ -29,10 +30,12 @@ __all__ = [
     "discard_leftovers",
     "make_folder",
     "move_into_place",
+    "open_regular",
     "parse_json",
     "read_json",
     "read_yaml",
     "reading",
+    "regular_descriptor",
     "storage_error",
     "write_bytes",
     "write_json",

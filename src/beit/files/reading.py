@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from beit.errors import BeitError, CheckpointError, ConfigError
+from beit.files.regular import open_regular
 
 _MOST_BYTES = 16 * 2**20  # of JSON or YAML; a larger file is no file of ours
 
@@ -94,9 +96,12 @@ def reading(path: str | Path, kind: str) -> Generator[None]:
 
 def _text(path: Path, form: str, expected: str, remedy: str, error: type[BeitError]) -> str:
     try:
-        if (size := path.stat().st_size) > _MOST_BYTES:
-            raise error(f"{path} has {size} bytes; expected {expected}, of at most {_MOST_BYTES} bytes; {remedy}")
-        return path.read_text(encoding="utf-8")
+        with open_regular(path) as file:
+            content = file.read(_MOST_BYTES + 1)
+            if len(content) > _MOST_BYTES:
+                size = os.fstat(file.fileno()).st_size
+                raise error(f"{path} has {size} bytes; expected {expected}, of at most {_MOST_BYTES} bytes; {remedy}")
+        return content.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise error(f"{path} does not exist; expected {expected}") from None
     except (OSError, UnicodeDecodeError) as reason:

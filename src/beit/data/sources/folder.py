@@ -10,6 +10,7 @@ import numpy as np
 
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
+from beit.files import open_regular
 from beit.image import EXTENSIONS, LazyPicture, explained, open_image, walk_pictures
 
 
@@ -43,8 +44,8 @@ class FolderSource(ImageSource):
     def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         name = self.name(index)
-        with explained(name):
-            content = Path(name).read_bytes()
+        with explained(name), open_regular(name) as file:
+            content = file.read()
         return open_image(content, name, self._min_side)
 
     def contents(self) -> Iterator[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from beit.data.sources.source import ImageSource, Labels
 from beit.errors import DataError, StorageError, missing_extra
+from beit.files import open_regular
 from beit.hub import DISK_FULL
 from beit.image import LazyPicture, open_image
 
@@ -69,7 +70,7 @@ class ParquetSource(ImageSource):
 
 def file_line(path: Path) -> str:
     """Return the name, the size and a hash of the end of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(-min(path.stat().st_size, _FOOTER), os.SEEK_END)
         return f"{path.name} {path.stat().st_size} {hashlib.sha256(file.read()).hexdigest()}"
 
@@ -132,7 +133,8 @@ def _unreadable_footer(path: Path) -> str | None:
 
     untyped: Any = pq
     try:
-        untyped.read_metadata(path)
+        with open_regular(path) as file:
+            untyped.read_metadata(file)
     except OSError as error:
         return error.strerror or str(error).splitlines()[0]
     except ValueError as error:  # of which pyarrow's own errors are

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
 from beit.errors import DataError
+from beit.files import open_regular
 from beit.image import EXTENSIONS
 
 _LAYOUT = 1  # of a cached index; another number makes them all anew
@@ -82,7 +83,7 @@ def read_index(path: Path) -> TarIndex:
     labels: list[str | int | None] = []
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for sample in _samples(file):
                 if (picture := sample.picture) is not None:
                     found.append((picture.offset, picture.offset_data, picture.size))
@@ -100,7 +101,7 @@ def read_index(path: Path) -> TarIndex:
 
 def member_name(path: Path, header: int) -> str:
     """Return the name of the file whose entry begins at a place of a shard."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(header)
         with tarfile.TarFile(fileobj=file) as tar:
             member = tar.next()

@@ -17,6 +17,7 @@ from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource, Labels
 from beit.data.sources.tar.index import TarIndex, member_name, shard_index
 from beit.errors import DataError
+from beit.files import regular_descriptor
 from beit.image import LazyPicture, open_image
 
 _AT_ONCE = 8  # shards indexed: on a network file system most of the time is waiting
@@ -113,7 +114,7 @@ class OpenFiles:
         if path not in self._handles:
             if len(self._handles) >= _MOST_OPEN:
                 os.close(self._handles.popitem(last=False)[1])
-            self._handles[path] = os.open(path, os.O_RDONLY)
+            self._handles[path] = regular_descriptor(path)
         self._handles.move_to_end(path)
         return self._handles[path]
 
