@@ -44,7 +44,7 @@ def test_what_is_not_there(tmp_path):
 def test_what_is_too_large(tmp_path):
     with (tmp_path / "a.json").open("wb") as file:
         file.truncate(2**40)
-    with pytest.raises(ConfigError, match=r"a\.json has 1099511627776 bytes; expected pets, of at most 16777216 bytes"):
+    with pytest.raises(ConfigError, match=r"a\.json .*it has 1099511627776 bytes; expected at most 16777216"):
         read_json(tmp_path / "a.json", "pets")
 
 

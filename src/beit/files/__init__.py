@@ -6,7 +6,7 @@ Everything of ours that reaches a disk goes through here, and every small file o
 
 from beit.files.appended import AppendedFile
 from beit.files.reading import parse_json, read_json, read_yaml, reading
-from beit.files.regular import open_regular, regular_descriptor
+from beit.files.regular import open_regular, read_regular, regular_descriptor
 from beit.files.writing import (
     atomic_file,
     atomic_folder,
@@ -33,6 +33,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "read_json",
+    "read_regular",
     "read_yaml",
     "reading",
     "regular_descriptor",

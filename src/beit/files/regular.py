@@ -26,6 +26,20 @@ def open_regular(path: str | Path) -> BinaryIO:
     return os.fdopen(regular_descriptor(path), "rb")
 
 
+def read_regular(path: str | Path, most: int) -> bytes:
+    """Return the content of a regular file of at most so many bytes.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, or is larger.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size  # asked first: of a larger one nothing is read
+        content = file.read(most + 1) if size <= most else b""
+    if max(size, len(content)) > most:
+        raise OSError(errno.EFBIG, f"it has {max(size, len(content))} bytes; expected at most {most}", str(path))
+    return content
+
+
 def regular_descriptor(path: str | Path) -> int:
     """Return the descriptor of a regular file, opened to be read.
 

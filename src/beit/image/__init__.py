@@ -1,7 +1,7 @@
 """Image processing and post-processing, with Pillow and numpy only."""
 
 from beit.image.batch import BatchFeature
-from beit.image.formats import EXTENSIONS, opened_picture
+from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.labels import IGNORED
 from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image
 from beit.image.listing import picture_files, walk_pictures
@@ -16,6 +16,7 @@ __all__ = [
     "EXTENSIONS",
     "HALF",
     "IGNORED",
+    "MOST_BYTES",
     "AutoImageProcessor",
     "BatchFeature",
     "BeitFeatureExtractor",

@@ -15,6 +15,7 @@ from PIL import Image
 
 from beit.files import open_regular
 
+MOST_BYTES = 2**30  # of a picture file, read whole
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # MPO, of cameras, is opened as JPEG
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 

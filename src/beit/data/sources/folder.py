@@ -10,8 +10,8 @@ import numpy as np
 
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
-from beit.files import open_regular
-from beit.image import EXTENSIONS, LazyPicture, explained, open_image, walk_pictures
+from beit.files import read_regular
+from beit.image import EXTENSIONS, MOST_BYTES, LazyPicture, explained, open_image, walk_pictures
 
 
 class FolderSource(ImageSource):
@@ -44,8 +44,8 @@ class FolderSource(ImageSource):
     def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         name = self.name(index)
-        with explained(name), open_regular(name) as file:
-            content = file.read()
+        with explained(name):
+            content = read_regular(name, MOST_BYTES)
         return open_image(content, name, self._min_side)
 
     def contents(self) -> Iterator[str]:

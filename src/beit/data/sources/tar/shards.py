@@ -18,7 +18,7 @@ from beit.data.sources.source import BrokenShard, ImageSource, Labels
 from beit.data.sources.tar.index import TarIndex, member_name, shard_index
 from beit.errors import DataError
 from beit.files import regular_descriptor
-from beit.image import LazyPicture, open_image
+from beit.image import MOST_BYTES, LazyPicture, open_image
 
 _AT_ONCE = 8  # shards indexed: on a network file system most of the time is waiting
 _MOST_OPEN = 64  # files: far below what systems allow a process
@@ -72,6 +72,8 @@ class TarSource(ImageSource):
     def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         path, size = self._path(index), int(self._sizes[index])
+        if size > MOST_BYTES:
+            raise DataError(f"{self.name(index)} has {size} bytes; expected a picture of at most {MOST_BYTES}")
         try:
             content = self._files.read(path, int(self._offsets[index]), size)
         except OSError as error:
