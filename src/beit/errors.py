@@ -66,6 +66,15 @@ def missing_picture(place: object) -> DataError:
     return DataError(f"{place} does not exist; expected a picture, a film or a folder of them")
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Return a text from anywhere as something that is shown and not obeyed.
+
+    Characters that steer a terminal or the direction of writing, that XML has no place for, and halves of characters,
+    which no file can hold, are replaced; those in `keep`, such as line breaks, are not.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
+
+
 def shortened(value: object, items: int = 8) -> str:
     """Return the text of a value from a file for a message.
 

@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> int:
     from beit.inference.predictor import Predictor
     from beit.tasks.demo import TABLE_COLUMNS, run_demo, table, verdict
 
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False, emoji=False)
     result = run_demo(job.output, lambda line: console.print(f"\n{line}", highlight=False))
 
     test = open_source("digits:test")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from beit.cli.early_checks import check_models, check_paths
 from beit.cli.parser import parse_job
+from beit.errors import printable
 from beit.settings.evaluate import EvaluateJob
 
 if TYPE_CHECKING:
@@ -66,4 +67,4 @@ def _say(lines: dict[str, str], job: EvaluateJob) -> None:
     lines |= {name: path for name in ("report", "output", "predictions") if (path := getattr(job, name)) is not None}
     width = max(map(len, lines)) + 1
     for name, said in lines.items():
-        print(f"{name:<{width}}{said}")
+        print(printable(f"{name:<{width}}{said}"))

@@ -21,11 +21,12 @@ def run(arguments: Sequence[str]) -> int:
     job = parse_job(ExportJob, "beit export", DESCRIPTION, arguments, ("model",))
     check_models(job.model)
     from rich.console import Console
+    from rich.markup import escape
 
     from beit.inference.export import export
 
     with Console(stderr=True).status("") as status:
-        written = export(job, lambda stage: status.update(f"{stage} ..."))
+        written = export(job, lambda stage: status.update(escape(f"{stage} ...")))
     megabytes = sum((Path(job.output) / name).stat().st_size for name in written["sha256"]) / 2**20
     shape = ", ".join(str(length) for length in written["input"]["shape"])
     say(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import io
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from beit import __version__
-from beit.errors import BeitError, MissingExtraError, RunPaused, missing_extra
+from beit.errors import BeitError, MissingExtraError, RunPaused, missing_extra, printable
 
 COMMANDS = {
     "demo": "the whole job in minutes, on embedded pictures of handwritten digits",
@@ -44,6 +45,9 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 an error that the user can fix, 2 wrong usage."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # names of files need be of no encoding at all
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     if os.environ.get("RANK", "0") != "0":  # of several processes the first one speaks; what ends one is said by each
         logging.getLogger("beit").setLevel(logging.ERROR)
@@ -98,7 +102,7 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _fail(message: str, status: int = 1) -> int:
-    print(f"beit: {' '.join(message.split())}", file=sys.stderr)
+    print(f"beit: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from beit.errors import printable
+
 
 def say(*lines: str) -> None:
     """Print lines, on the first of several processes only."""
     if os.environ.get("RANK", "0") == "0":
-        print("\n".join(lines), flush=True)
+        print(printable("\n".join(lines), keep="\n\t"), flush=True)
 
 
 def say_settings(job: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from beit.cli.early_checks import check_models, check_pictures
 from beit.cli.output import say
 from beit.cli.parser import Setting, SettingsParser
-from beit.errors import ConfigError
+from beit.errors import ConfigError, printable
 from beit.inference.tasks.options import Option
 from beit.inference.tasks.registry import TASKS, task_options
 from beit.settings.predict import PredictJob
@@ -100,10 +100,12 @@ def _run(job: PredictJob) -> int:
         def show(chunk: Chunk) -> None:
             progress.update(bar, advance=len(chunk.rows) + len(chunk.broken))
             for _, reason in chunk.broken:
-                print(f"beit: {reason}", file=sys.stderr)
+                print(f"beit: {printable(reason)}", file=sys.stderr)
             if job.json or job.output is None:
                 for row in chunk.rows:
-                    print(json.dumps(row) if job.json else TASKS[job.task].line(row), flush=True)
+                    print(
+                        json.dumps(row) if job.json else printable(TASKS[job.task].line(row), keep="\n\t"), flush=True
+                    )
 
         summary = run_job(job, lambda pictures: progress.update(bar, total=pictures), show)
     if job.output is not None and not job.json:

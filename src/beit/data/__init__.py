@@ -10,7 +10,7 @@ from beit.data.sampler import BatchOrder, check_shared_batch
 from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
-from beit.data.tokens import MISSING, StoredTokens, TokenWriter, check_identity, write_labels_and_names
+from beit.data.tokens import LOCK_NAME, MISSING, StoredTokens, TokenWriter, check_identity, write_labels_and_names
 from beit.data.transforms.affine import AffineRange
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
@@ -21,6 +21,7 @@ from beit.geometry import MaskPlan
 
 __all__ = [
     "CITYSCAPES",
+    "LOCK_NAME",
     "MISSING",
     "PAIR",
     "AffineRange",

@@ -113,7 +113,7 @@ def open_source(path: str, min_side: int = 8) -> ImageSource:
     place = Path(path)
     if not place.exists():
         raise missing_data(path)
-    return _open_shards([place], path, min_side) if place.is_file() else _open_folder(place, path, min_side)
+    return _open_folder(place, path, min_side) if place.is_dir() else _open_shards([place], path, min_side)
 
 
 def is_pattern(path: str) -> bool:

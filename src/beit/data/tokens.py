@@ -24,6 +24,7 @@ from beit.errors import ConfigError, DataError
 from beit.files import AppendedFile, atomic_file, read_json, write_json, write_text
 
 TOKENS_NAME, IDENTITY_NAME, LABELS_NAME, NAMES_NAME = "tokens.npy", "facts.json", "labels.npy", "names.txt"
+LOCK_NAME = ".lock"  # of the process that writes, while one does
 MISSING = np.iinfo(np.uint16).max  # no token: codebooks are smaller
 FINISHED, _SHAPE = "finished_rows", "shape"
 _BATCHES_BETWEEN_SYNCS = 32
@@ -88,7 +89,7 @@ class TokenWriter:
             size = (self._folder / TOKENS_NAME).stat().st_size if (self._folder / TOKENS_NAME).exists() else 0
             stored = max(0, size - len(self._header)) // self._row_bytes
             return min(int(found.get(FINISHED, 0)), stored)
-        if self._folder.is_dir() and any(self._folder.iterdir()):
+        if self._folder.is_dir() and any(not path.match(f"{LOCK_NAME}*") for path in self._folder.iterdir()):
             raise ConfigError(f"{self._folder} is not empty and holds no tokens; choose another output")
         self._write_identity(0)
         return 0

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from beit.engine.run_folder import RunFolder
-from beit.errors import StorageError
+from beit.errors import StorageError, printable
 from beit.files import AppendedFile, storage_error, write_text
 
 Line = dict[str, Any]
@@ -53,7 +53,7 @@ class MetricsLog:
             file.append(line.encode())
         with self._explained():
             for name, value in values.items():
-                self._events.add_scalar(f"{split}/{name}", value, step)
+                self._events.add_scalar(printable(f"{split}/{name}"), value, step)
 
     def write_picture(self, step: int, name: str, picture: Image.Image) -> None:
         """Show a picture in TensorBoard.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from beit.engine.monitor import MonitorHook, monitor_of
 from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
 from beit.engine.recorded import as_before, chosen
-from beit.engine.run_folder import RunFolder, open_run_folder
+from beit.engine.run_folder import RunFolder, hold_run_folder, open_run_folder
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
 from beit.files import atomic_folder
@@ -45,13 +46,15 @@ def run(kind: Callable[..., Task[S, Any]], settings: S, **parts: Any) -> RunFold
     with one_run(settings.run.output):
         task = start(kind(as_before(settings), **parts))
         task.inspect()
-        folder = open_run_folder(task.settings, settings.run, task.accelerator)
-        if not folder.finished:
-            note_shards(task.accelerator, folder.broken, task.sources.train, task.sources.val)
-            _first_stage(task, folder)
-            build(task)
-            _train_and_conclude(task, folder)
-        return folder
+        alone = hold_run_folder(task.settings, settings.run) if task.accelerator.is_main_process else nullcontext()
+        with alone:
+            folder = open_run_folder(task.settings, settings.run, task.accelerator)
+            if not folder.finished:
+                note_shards(task.accelerator, folder.broken, task.sources.train, task.sources.val)
+                _first_stage(task, folder)
+                build(task)
+                _train_and_conclude(task, folder)
+            return folder
 
 
 def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:

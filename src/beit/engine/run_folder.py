@@ -1,5 +1,6 @@
 """Run folder: its layout, and the checks before a run starts or continues in it.
 
+.lock               the process that is writing here, while one is
 recipe.yaml         the resolved settings
 metrics.jsonl       one JSON object per line
 tensorboard/        the same numbers as TensorBoard events
@@ -20,7 +21,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from beit.errors import ConfigError
-from beit.files import discard_leftovers, read_json, read_yaml, write_json, write_text
+from beit.files import discard_leftovers, locked, read_json, read_yaml, write_json, write_text
 from beit.settings.groups import FolderSettings
 from beit.settings.recipe import defaults, plain, resolved_recipe
 
@@ -66,6 +68,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.lock = self.path / ".lock"
         self.recipe = self.path / "recipe.yaml"
         self.metrics = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
@@ -113,6 +116,18 @@ class RunFolder:
     def write_result(self, result: Mapping[str, float]) -> None:
         """Mark the run as finished."""
         write_json(self.result, result)
+
+
+@contextmanager
+def hold_run_folder(job: Any, run: FolderSettings) -> Generator[None]:
+    """Keep other processes from writing the folder of a run for the block.
+
+    Raises:
+        ConfigError: If one is writing it, or the folder holds another run, or one that may not be continued.
+    """
+    folder = check_run_folder(job, run)  # first: where it is refused, not even a lock is left behind
+    with locked(folder.lock, folder.path, "stop it, or choose another run.output"):
+        yield
 
 
 def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator) -> RunFolder:
@@ -170,14 +185,14 @@ def check_run_folder(job: Any, run: FolderSettings) -> RunFolder:
             raise ConfigError(f"{folder.path} holds a run already; set run.resume to true or choose another run.output")
         if folder.begun:
             _check_same(folder, job, run.force)
-    elif folder.path.is_dir() and not all(map(_is_unfinished_recipe, folder.path.iterdir())):
+    elif folder.path.is_dir() and not all(map(_is_no_run_yet, folder.path.iterdir())):
         raise ConfigError(f"{folder.path} is not empty and holds no run; choose another run.output")
     return folder
 
 
-def _is_unfinished_recipe(path: Path) -> bool:
-    """Return whether a file is all that is left of a run that was killed while it wrote its recipe."""
-    return path.match(".recipe.yaml.*.tmp")
+def _is_no_run_yet(path: Path) -> bool:
+    """Return whether a file is all that is there of a run before its recipe is written."""
+    return path.match(".recipe.yaml.*.tmp") or path.match(".lock*")
 
 
 def _check_same(folder: RunFolder, job: Any, force: bool) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from beit.engine.metrics import Line
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import RunState, duration, state_now
+from beit.errors import printable
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
@@ -60,7 +61,7 @@ def overview(folder: RunFolder) -> RenderableType:
     """Return the overview of a run: its state and progress, its metrics so far, and its files."""
     state = state_now(folder)
     at_work = state.folder
-    title = Text(str(folder.path), style="bold")
+    title = Text(printable(str(folder.path)), style="bold")
     if at_work is not folder:
         title.append(" (its tokenizer first)", style="not bold")
     parts: list[RenderableType] = [title, Text(f"{_place(state)}: {state.doing}")]
@@ -110,7 +111,7 @@ def _numbers(state: RunState) -> Table:
             label += ", raw pixels"
         history = sparkline(values)
         ends = [_shown(name, end(values)) if history else "" for end in (min, max)]
-        table.add_row(label, _shown(name, values[-1]), Text(history, style="cyan"), *ends)
+        table.add_row(Text(printable(label)), _shown(name, values[-1]), Text(history, style="cyan"), *ends)
     return table
 
 
@@ -135,4 +136,4 @@ def _files(state: RunState) -> list[Text]:
         lines.append(f"newest reconstructions: {rows[-1]}")
     if folder.report.exists():
         lines.append(f"report: {folder.report}")
-    return [Text(line) for line in lines]
+    return [Text(printable(line)) for line in lines]

@@ -5,7 +5,9 @@ Everything of ours that reaches a disk goes through here, and every small file o
 """
 
 from beit.files.appended import AppendedFile
+from beit.files.lock import locked
 from beit.files.reading import parse_json, read_json, read_yaml, reading
+from beit.files.regular import open_regular, read_regular, regular_descriptor
 from beit.files.writing import (
     atomic_file,
     atomic_folder,
@@ -27,12 +29,16 @@ __all__ = [
     "atomic_stream",
     "cache_folder",
     "discard_leftovers",
+    "locked",
     "make_folder",
     "move_into_place",
+    "open_regular",
     "parse_json",
     "read_json",
+    "read_regular",
     "read_yaml",
     "reading",
+    "regular_descriptor",
     "storage_error",
     "write_bytes",
     "write_json",

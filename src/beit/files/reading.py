@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.errors import BeitError, CheckpointError, ConfigError
+from beit.files.regular import read_regular
 
 _MOST_BYTES = 16 * 2**20  # of JSON or YAML; a larger file is no file of ours
 
@@ -94,13 +95,12 @@ def reading(path: str | Path, kind: str) -> Generator[None]:
 
 def _text(path: Path, form: str, expected: str, remedy: str, error: type[BeitError]) -> str:
     try:
-        if (size := path.stat().st_size) > _MOST_BYTES:
-            raise error(f"{path} has {size} bytes; expected {expected}, of at most {_MOST_BYTES} bytes; {remedy}")
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, _MOST_BYTES).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise error(f"{path} does not exist; expected {expected}") from None
     except (OSError, UnicodeDecodeError) as reason:
-        raise error(f"{path} is not readable {form} ({reason}); expected {expected}; {remedy}") from None
+        said = reason.strerror if isinstance(reason, OSError) else reason
+        raise error(f"{path} is not readable {form} ({said}); expected {expected}; {remedy}") from None
 
 
 def _object(content: Any) -> dict[str, Any]:

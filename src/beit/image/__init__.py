@@ -1,12 +1,13 @@
 """Image processing and post-processing, with Pillow and numpy only."""
 
 from beit.image.batch import BatchFeature
+from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.labels import IGNORED
 from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image
 from beit.image.listing import picture_files, walk_pictures
 from beit.image.preprocessing import Box, Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
-from beit.image.reading import EXTENSIONS, explained, read_image
+from beit.image.reading import explained, read_image
 from beit.image.steps import HALF, normalise, to_unit_array
 
 AutoImageProcessor = BeitImageProcessor  # the name that the published examples use
@@ -15,6 +16,7 @@ __all__ = [
     "EXTENSIONS",
     "HALF",
     "IGNORED",
+    "MOST_BYTES",
     "AutoImageProcessor",
     "BatchFeature",
     "BeitFeatureExtractor",
@@ -27,6 +29,7 @@ __all__ = [
     "explained",
     "normalise",
     "open_image",
+    "opened_picture",
     "picture_files",
     "read_image",
     "to_unit_array",

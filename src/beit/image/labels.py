@@ -5,17 +5,18 @@ Legend: H x W pixels.
 
 from __future__ import annotations
 
-import io
 import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from beit.errors import DataError
+from beit.image.formats import opened_picture
 from beit.image.input_types import Pixels, load_upright, to_array
 from beit.image.options import Steps
+from beit.image.reading import explained
 from beit.image.steps import center_crop
 
 Labels = NDArray[np.int64]
@@ -89,18 +90,12 @@ def _flatten(maps: Any, count: int) -> list[Any]:
 
 def _read(source: Any) -> Pixels:
     if isinstance(source, bytes | bytearray | memoryview):
-        source = io.BytesIO(source)
-    if isinstance(source, str | os.PathLike | io.BytesIO):
-        name = _KIND if isinstance(source, io.BytesIO) else os.fspath(source)
-        try:
-            with Image.open(source) as image:
-                return _read(load_upright(image, _KIND))
-        except FileNotFoundError:
-            raise DataError(f"{name} does not exist; expected a {_KIND}") from None
-        except UnidentifiedImageError:
-            raise DataError(f"{name} is not a picture that can be read; save the {_KIND} as PNG") from None
-        except OSError as error:
-            raise DataError(f"{name} cannot be read: {error}; check the file of this {_KIND}") from None
+        with explained(f"the {_KIND}"), opened_picture(bytes(source)) as image:
+            return _read(load_upright(image, _KIND))
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        with explained(f"{_KIND} {path}"), opened_picture(path) as image:
+            return _read(load_upright(image, _KIND))
     if not isinstance(source, Image.Image):
         return to_array(source, _KIND)
     source = load_upright(source, _KIND)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Protocol
 
 from PIL import Image
 
+from beit.image.formats import opened_picture
 from beit.image.preprocessing import Box
 from beit.image.reading import check_side, check_single, explained, upright_rgb
 
@@ -95,7 +95,7 @@ class JpegPicture:
     def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
         """Return the picture, decoded at 1/8, 1/4 or 1/2 of its size if that is enough."""
         reduction = next((r for r in REDUCTIONS if r <= min(pixels_per_pixel, self.height, self.width)), 1)
-        with explained(self._name), Image.open(io.BytesIO(self._content)) as image:
+        with explained(self._name), opened_picture(self._content) as image:
             if reduction > 1:
                 image.draft(None, (image.width // reduction, image.height // reduction))
             picture = upright_rgb(image, self._name)
@@ -117,7 +117,7 @@ def open_image(content: bytes, name: object, min_side: int = 1) -> LazyPicture:
     Raises:
         DataError: If it is no picture, too small, or, unless a JPEG, broken.
     """
-    with explained(name), Image.open(io.BytesIO(content)) as image:
+    with explained(name), opened_picture(content) as image:
         check_single(image, name)
         jpeg = image.format in ("JPEG", "MPO")  # some other formats show their final size only when decoded
         picture = JpegPicture(content, image, name) if jpeg else LoadedPicture(upright_rgb(image, name))

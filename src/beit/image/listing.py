@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beit.errors import DataError
-from beit.image.reading import EXTENSIONS
+from beit.image.formats import EXTENSIONS
 
 
 def picture_files(folder: str | Path, endings: frozenset[str] = EXTENSIONS) -> list[Path]:

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from beit.errors import ConfigError
+from beit.errors import ConfigError, printable
 from beit.image.labels import IGNORED
 
 Bytes = NDArray[np.uint8]
 _BITS = 8
 _LINE = 18  # pixels of a legend's line
+_LONGEST = 80  # characters of a name in it
 
 
 def palette(classes: int) -> Bytes:
@@ -76,7 +77,8 @@ def overlaid(picture: Image.Image, labels_HW: NDArray[np.int64], classes: int, o
 def legend(names: Sequence[str], shown: Sequence[int]) -> Image.Image:
     """Return the names of some classes beside their colours."""
     font = ImageFont.load_default(size=12)
-    width = 2 * _LINE + max((round(font.getlength(names[index])) for index in shown), default=0)
+    words = {index: printable(names[index][:_LONGEST]) for index in shown}
+    width = 2 * _LINE + max((round(font.getlength(word)) for word in words.values()), default=0)
     image = Image.new("RGB", (width, max(1, len(shown)) * _LINE), "white")
     draw, colours_K3 = ImageDraw.Draw(image), palette(len(names))
     for place, index in enumerate(shown):
@@ -84,5 +86,5 @@ def legend(names: Sequence[str], shown: Sequence[int]) -> Image.Image:
         draw.rectangle(
             (3, top + 3, _LINE - 3, top + _LINE - 3), fill=tuple(colours_K3[index].tolist()), outline="black"
         )
-        draw.text((_LINE + 4, top + 1), names[index], fill="black", font=font)
+        draw.text((_LINE + 4, top + 1), words[index], fill="black", font=font)
     return image

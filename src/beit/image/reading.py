@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from beit.errors import DataError
+from beit.image.formats import opened_picture
 
-EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _ADVICE = "use PNG, JPEG, WebP, TIFF, BMP, GIF or PPM"
 
 
@@ -28,7 +27,7 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
         DataError: If the file is missing, truncated, too small, animated, no picture, or a decompression bomb.
     """
     name = name or (str(source) if not isinstance(source, bytes) else "picture")
-    with explained(name), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+    with explained(name), opened_picture(source) as image:
         check_single(image, name)
         picture = upright_rgb(image, name)
     check_side(picture.height, picture.width, name, min_side)
@@ -36,20 +35,28 @@ def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) ->
 
 
 @contextmanager
-def explained(name: object) -> Generator[None]:
+def explained(name: object, *but: type[Exception]) -> Generator[None]:
     """Turn any error of Pillow about a picture into a DataError of one line; its name becomes text only then.
+
+    Args:
+        name: The picture.
+        but: Errors that are left as they are.
 
     Raises:
         DataError: Naming the picture and the fault.
     """
     try:
         yield
-    except DataError:
+    except (DataError, *but):
         raise
     except FileNotFoundError:
         raise DataError(f"{name} does not exist; expected a picture file") from None
     except UnidentifiedImageError:
         raise DataError(f"{name} is not a picture that can be read; {_ADVICE}") from None
+    except OSError as error:
+        if error.strerror is None:  # of Pillow, not of the system
+            raise DataError(f"{name} is broken: {error}; fetch or save it again") from None
+        raise DataError(f"{name} cannot be read: {error.strerror}") from None
     except Exception as error:  # damaged files make Pillow raise many kinds of errors
         raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
 

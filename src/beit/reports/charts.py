@@ -10,9 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from beit.errors import printable
 
 _SIZE = (5.2, 3.0)  # inches
 _RELIABILITY_SIZE = (4.6, 4.4)
@@ -156,10 +160,16 @@ def scatter_chart(true_P: NDArray[np.float32], said_P: NDArray[np.float32], name
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    """Return a name for an axis or a legend, which would leave out one that begins with an underscore."""
+    name = printable(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")
+    return f" {name}" if name.startswith("_") else name
 
 
 def _svg(chart: Figure) -> bytes:
+    """Return a chart as SVG; what stands in it is text, and neither a formula nor a document of TeX."""
+    for text in chart.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
-    chart.savefig(buffer, format="svg", metadata={"Date": None})
+    with rc_context({"text.parse_math": False, "text.usetex": False}):  # labels of axes are made while it is drawn
+        chart.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

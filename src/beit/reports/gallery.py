@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from beit.files import atomic_file, discard_leftovers
+from beit.image import explained, opened_picture
 from beit.reports.report import Figure, Section, picture_figure, to_image
 
 _SIDE = 128  # a picture of a row, about
@@ -87,7 +88,7 @@ class Gallery:
         rows += _BELOW.items()
         strips: list[Figure] = []
         for name, caption in rows:
-            with Image.open(self._path(name)) as row:
+            with explained(self._path(name)), opened_picture(self._path(name)) as row:
                 strips.append(picture_figure(row, caption))
         return Section("Reconstructions", TEXT, strips=strips)
 

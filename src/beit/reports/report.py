@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
+from beit.errors import printable
 from beit.files import write_text
 from beit.reports.charts import Level, Line, confusion_chart, curve_chart
 
@@ -72,9 +73,13 @@ def write_report(path: Path, title: str, sections: Sequence[Section], recipe: st
     Raises:
         StorageError: If the disk is full; an earlier report is untouched.
     """
-    environment = Environment(loader=PackageLoader("beit.reports"), autoescape=True, trim_blocks=True)
+    environment = Environment(loader=PackageLoader("beit.reports"), autoescape=True, trim_blocks=True, finalize=_shown)
     page = environment.get_template("report.html.j2").render(title=title, sections=sections, recipe=recipe)
     write_text(path, page)
+
+
+def _shown(value: Any) -> Any:
+    return printable(value, keep="\n\t") if type(value) is str else value
 
 
 def curves_section(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
 from PIL import Image
 
+from beit.image.formats import opened_picture
 from beit.image.reading import check_single, explained, upright_rgb
 from beit.service.errors import ServiceError
 
-# No others: Pillow would run Ghostscript for EPS. MPO, of cameras, is opened as JPEG.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _MOST_TIMES = 20  # of the longer side to the shorter
 _NAME = "the file"  # as the form calls it
 
@@ -26,21 +23,13 @@ def decode(upload: bytes, max_pixels: int) -> Image.Image:
         ServiceError: If it has too many pixels, or is too long for its width.
         DataError: If it is no picture of a known format, broken or animated.
     """
-    with _opened(upload, max_pixels) as image:
-        _check_size(image.height, image.width, max_pixels)
-        with explained(_NAME):
+    try:
+        with explained(_NAME, ServiceError, Image.DecompressionBombError), opened_picture(upload) as image:
+            _check_size(image.height, image.width, max_pixels)
             check_single(image, _NAME)
             return upright_rgb(image, _NAME)
-
-
-def _opened(upload: bytes, max_pixels: int) -> Image.Image:
-    """Read the header alone."""
-    with explained(_NAME):
-        try:
-            return Image.open(io.BytesIO(upload), formats=FORMATS)
-        except Image.DecompressionBombError:
-            too_large = f"more pixels than Pillow opens ({Image.MAX_IMAGE_PIXELS} twice)"
-    raise _too_large(too_large, max_pixels)
+    except Image.DecompressionBombError:
+        raise _too_large(f"more pixels than Pillow opens ({Image.MAX_IMAGE_PIXELS} twice)", max_pixels) from None
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:

@@ -14,6 +14,7 @@ import torch
 from rich.progress import Progress
 
 from beit.data import (
+    LOCK_NAME,
     MISSING,
     BrokenPictures,
     Collate,
@@ -32,6 +33,7 @@ from beit.data import (
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.encoder import encoder_side, load_encoder
 from beit.evaluation.tokenizer.quality import tokenizer_views
+from beit.files import locked
 from beit.models_torch.device import busy_cpus
 from beit.settings.inputs import augmentation, open_pictures
 from beit.settings.tokenizer import EncodeJob
@@ -71,15 +73,16 @@ def encode_pictures(job: EncodeJob) -> Encoded:
         tokenizer_fingerprint(tokenizer), fingerprint(source), (side, side), job.views, job.augment, job.seed
     ) | {"vocab_size": tokenizer.vocab_size, "precision": encoder.precision}
     count, tokens = job.views or 1, side // tokenizer.stride
-    writer = TokenWriter(job.output, identity, (len(source), count, tokens, tokens))
-    listing = Path(job.output) / "broken.txt"
-    list_shards(listing, source)
-    broken = BrokenPictures(listing, len(source), job.data.max_broken)
-    try:
-        _encode_rows(job, encoder, source, writer, broken)
-    finally:
-        writer.close()
-    write_labels_and_names(job.output, [source.name(index) for index in range(len(source))], source.labels)
+    with locked(Path(job.output) / LOCK_NAME, job.output, "or choose another output"):
+        writer = TokenWriter(job.output, identity, (len(source), count, tokens, tokens))
+        listing = Path(job.output) / "broken.txt"
+        list_shards(listing, source)
+        broken = BrokenPictures(listing, len(source), job.data.max_broken)
+        try:
+            _encode_rows(job, encoder, source, writer, broken)
+        finally:
+            writer.close()
+        write_labels_and_names(job.output, [source.name(index) for index in range(len(source))], source.labels)
     return _summary(StoredTokens(job.output), tokenizer.vocab_size)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
-from beit.image import EXTENSIONS, LazyPicture, explained, open_image, walk_pictures
+from beit.files import read_regular
+from beit.image import EXTENSIONS, MOST_BYTES, LazyPicture, explained, open_image, walk_pictures
 
 
 class FolderSource(ImageSource):
@@ -44,7 +45,7 @@ class FolderSource(ImageSource):
         """Return the picture, as yet undecoded."""
         name = self.name(index)
         with explained(name):
-            content = Path(name).read_bytes()
+            content = read_regular(name, MOST_BYTES)
         return open_image(content, name, self._min_side)
 
     def contents(self) -> Iterator[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import DataError
-from beit.image import IGNORED, explained
+from beit.image import IGNORED, explained, opened_picture
 
 ClassMap = NDArray[np.uint8]  # (height, width): the class of every pixel, or IGNORED
 Colour = tuple[int, int, int]
@@ -49,7 +49,7 @@ class LabelIds:
         Raises:
             DataError: If it is no picture, or has numbers or colours that stand for nothing.
         """
-        with explained(path), Image.open(path) as image:
+        with explained(path), opened_picture(path) as image:
             image.load()
             return self.classes_of(image, path)
 

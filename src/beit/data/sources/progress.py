@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from beit.errors import printable
+
 T = TypeVar("T")
 _FEW = 8
 
@@ -23,11 +25,12 @@ def progress(items: Iterable[T], total: int, title: str, always: bool = False) -
         yield from items
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import track
 
-    console = Console(stderr=True)
+    console, title = Console(stderr=True, markup=False, emoji=False), printable(title)
     if console.is_terminal:
-        yield from track(items, title, total, transient=True, console=console)
+        yield from track(items, escape(title), total, transient=True, console=console)
         return
     if always:
         console.print(f"{title}: {total} files", soft_wrap=True)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.errors import DataError
+from beit.errors import DataError, shortened
 from beit.image import LazyPicture
 
 Labels = NDArray[Any]  # int64 (P,) classes, or float32 (P, K): 0 and 1 for several labels, or numbers
 LabelKind = Literal["class", "labels", "value"]
+_MOST_NAME = 1000  # characters of a class: an array gives every picture room for the longest
 _SAMPLED = 256  # pictures whose pixels go into the fingerprint
 
 
@@ -26,6 +27,20 @@ class BrokenShard:
 
     name: str
     reason: str
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a class that cannot be stored or printed.
+
+    Raises:
+        DataError: If it is too long, or holds half a character (which JSON can spell).
+    """
+    if len(name) > _MOST_NAME:
+        raise DataError(f"the class {shortened(name)} has {len(name)} characters; expected at most {_MOST_NAME}")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"the class {shortened(name)} holds half a character; expected UTF-8: write it again") from None
 
 
 class ImageSource(ABC):

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -201,7 +202,7 @@ class ModelPasses:
         console, own = Console(stderr=True), self._layers
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task(title, total=pictures)
+            task = progress.add_task(escape(title), total=pictures)
 
             def layers(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
                 progress.advance(task, len(tensors["pixel_values"]))

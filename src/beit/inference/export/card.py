@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beit import __version__
+from beit.errors import printable
 from beit.files import write_json, write_text
 from beit.inference.export.check import Check
 from beit.inference.export.model import ExportModel
@@ -63,13 +64,14 @@ def write_card(description: dict[str, Any], check: Check, model: ExportModel, fo
     )
     trust = ", trust=True" if description["format"] == "torch" else ""
     note = _TRUST if description["format"] == "torch" else ""
-    text = f"""# {model.source}, exported for {_RUNS_WITH[description["format"]]}
+    source = _plain(model.source)
+    text = f"""# {source}, exported for {_RUNS_WITH[description["format"]]}
 
 A BEiT that was made to {model.task}{classes}, in {description["precision"]}: {_MEANS[description["precision"]]}.
 
 | | |
 |---|---|
-| source | {model.source} |
+| source | {source} |
 | parameters | {model.torch_model.num_parameters():,} |
 | input | `{INPUT}`: float32 ({shape}), RGB, divided by 255, less the mean {mean}, divided by the deviation {std} |
 | output | `{model.output.name}`: float32, {model.output.about} |
@@ -99,6 +101,12 @@ Without this package:
     write_text(folder / "README.md", text)
 
 
+def _plain(text: str) -> str:
+    """Return a text that Markdown shows as it is, also in a table."""
+    return "".join(f"\\{c}" if c in _MARKUP else c for c in printable(text))
+
+
+_MARKUP = "\\`*_{}[]<>()#!|~$&"
 _ALONE = {
     "onnx": """import onnxruntime
 

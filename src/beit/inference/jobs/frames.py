@@ -12,9 +12,14 @@ from typing import Any
 from PIL import Image
 
 from beit.errors import DataError, missing_extra, missing_picture
+from beit.files import open_regular
 from beit.image import EXTENSIONS, picture_files
 
 FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+
+
+# No playlists, whatever a file is called: they name other files and addresses, which would be read.
+_CAREFUL = {"format_whitelist": "avi,matroska,mov,mp4,mpeg,mpegts,mpegvideo,webm", "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,9 @@ def film_frames(film: Path, first: int = 0) -> Iterator[tuple[int, Image.Image]]
         raise missing_extra("av", "video") from None
     library: Any = av
     try:
-        with library.open(str(film)) as opened:
+        with open_regular(film), library.open(str(film), options=_CAREFUL) as opened:
             for number, frame in enumerate(opened.decode(video=0)):
                 if number >= first:
                     yield number, frame.to_image().convert("RGB")
-    except (library.FFmpegError, IndexError) as error:
+    except (library.FFmpegError, IndexError, OSError) as error:
         raise DataError(f"{film} is no film that can be read: {error}; expected one of {sorted(FILMS)}") from None

@@ -106,15 +106,26 @@ def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable
         return _run_unwritten(work, begun, done)
     output, form = Path(job.output), work.format
     state, arguments = JobState(output, form == "pictures"), _arguments(work)
-    if (ended := state.begin(arguments)) is not None:
-        return ended
+    with state.held():
+        ended = state.begin(arguments)
+        return ended if ended is not None else _run_written(work, state, arguments, begun, done)
+
+
+def _run_written(
+    work: Prediction,
+    state: JobState,
+    arguments: dict[str, Any],
+    begun: Callable[[int | None], None],
+    done: Callable[[Chunk], None],
+) -> Summary:
+    """Run the rest of a job that writes a file or folder."""
     todo, lost = state.todo(work.units()), _lost(work, done)
     begun(_pictures(todo))
     for chunk in _chunks(work, todo):
         state.keep(chunk)
         done(chunk)
-    if form is not None and form != "pictures":
-        write_rows(output, state.rows(), state.columns(), work.task, work.options, form)
+    if (form := work.format) is not None and form != "pictures":
+        write_rows(Path(work.job.output or ""), state.rows(), state.columns(), work.task, work.options, form)
     return state.end(arguments, lost)
 
 

@@ -5,19 +5,30 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from beit.errors import ConfigError
-from beit.files import discard_leftovers, make_folder, parse_json, read_json, write_bytes, write_json, write_text
+from beit.files import (
+    discard_leftovers,
+    locked,
+    make_folder,
+    parse_json,
+    read_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.inputs import Unit
 from beit.inference.jobs.pipeline import Todo
 
+_UNFINISHED = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
 _CHUNK = re.compile(r"(\d+)-(\d+)(-last)?\.jsonl")
 
 
@@ -47,6 +58,19 @@ class JobState:
         self._folder = output / ".predict" if is_folder else output.with_name(f".{output.name}.predict")
         self._record, self._chunks = self._folder / "job.json", self._folder / "chunks"
 
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keep other processes from writing the results for the block.
+
+        Raises:
+            ConfigError: If one is writing them.
+            StorageError: If nothing can be written there.
+        """
+        if self._is_folder and self._output.is_file():
+            self._refuse_kind()
+        with locked(self._folder / "lock", self._output, "or name another output"):
+            yield
+
     def begin(self, arguments: dict[str, Any]) -> Summary | None:
         """Begin a job, or continue one with the same arguments; return the summary if it has ended.
 
@@ -58,10 +82,7 @@ class JobState:
         if before and (before["ended"] is not None or (self._chunks.is_dir() and any(self._chunks.iterdir()))):
             self._refuse_others(before["arguments"], arguments)
         elif self._output.exists() and self._output.is_dir() != self._is_folder:
-            raise ConfigError(
-                f"{self._output} is a {'folder' if self._output.is_dir() else 'file'}; expected a name for a "
-                f"{'folder' if self._is_folder else 'file'}: choose another, or another --format"
-            )
+            self._refuse_kind()
         elif self._output.exists() and not self._is_folder:
             raise ConfigError(f"{self._output} exists, and no job of predictions made it; remove it or name another")
         else:
@@ -126,11 +147,24 @@ class JobState:
         shutil.rmtree(self._chunks)
         return summary
 
+    def _refuse_kind(self) -> NoReturn:
+        raise ConfigError(
+            f"{self._output} is a {'folder' if self._output.is_dir() else 'file'}; expected a name for a "
+            f"{'folder' if self._is_folder else 'file'}: choose another, or another --format"
+        )
+
     def _tidy(self) -> None:
         """Remove half-written files of a job that was stopped."""
+        discard_leftovers(self._folder)
         discard_leftovers(self._chunks)
-        for leftover in self._output.parent.glob(f".{escape(self._output.name)}.*.tmp"):
-            leftover.unlink()
+        unfinished = (
+            self._output.rglob(".*.tmp")
+            if self._is_folder
+            else self._output.parent.glob(f".{escape(self._output.name)}.*.tmp")
+        )
+        for leftover in unfinished:
+            if _UNFINISHED.fullmatch(leftover.name):
+                leftover.unlink(missing_ok=True)
 
     def _found(self) -> Iterator[tuple[int, int, bool]]:
         for path in self._chunks.iterdir():

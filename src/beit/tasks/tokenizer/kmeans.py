@@ -28,7 +28,7 @@ from beit.data import (
     spread,
 )
 from beit.engine.metrics import MetricsLog
-from beit.engine.run_folder import RunFolder, prepare_run_folder
+from beit.engine.run_folder import RunFolder, hold_run_folder, prepare_run_folder
 from beit.engine.throughput import gemm_rate
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.drawings import reconstruction_section
@@ -57,9 +57,15 @@ def cluster_tokenizer(job: ClusterJob) -> RunFolder:
     """
     config, sources = _start(job)
     job = replace(job, data=replace(job.data, workers=_workers(job)))
-    folder = prepare_run_folder(job, job.run)
-    if folder.finished:
+    with hold_run_folder(job, job.run):
+        folder = prepare_run_folder(job, job.run)
+        if not folder.finished:
+            _fit(job, config, sources, folder)
         return folder
+
+
+def _fit(job: ClusterJob, config: KMeansConfig, sources: Sources, folder: RunFolder) -> None:
+    """Draw windows, cluster them, and leave what was made in the run folder."""
     list_shards(folder.broken, sources.train, sources.val)
     windows_RF = draw_windows(
         job, config, sources.train, BrokenPictures(folder.broken, len(sources.train), job.data.max_broken)
@@ -73,7 +79,6 @@ def cluster_tokenizer(job: ClusterJob) -> RunFolder:
     with atomic_folder(folder.model) as temporary:
         tokenizer.save_pretrained(temporary)
     _conclude(job, tokenizer, sources.val, folder)
-    return folder
 
 
 def draw_windows(job: ClusterJob, config: KMeansConfig, source: ImageSource, broken: BrokenPictures) -> Tensor:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 
 from beit.errors import shortened
-from beit.files import reading
+from beit.files import reading, regular_descriptor
 
 # What `read()` takes from the file for each data type. numpy has no bfloat16; booleans are checked byte by byte.
 _ON_DISK = {
@@ -66,7 +66,7 @@ class WeightFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = regular_descriptor(path)
         weakref.finalize(self, os.close, self._descriptor)
 
     @property

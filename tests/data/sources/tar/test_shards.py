@@ -38,7 +38,7 @@ DAMAGES = {
     "no tar": (lambda path: path.write_bytes(b"<html>not found</html>" * 99), "no tar file"),
     "gzip": (lambda path: path.write_bytes(b"\x1f\x8b" + bytes(2000)), "compressed by gzip"),
     "gone": (lambda path: path.unlink(), "No such file"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "it is a folder; expected a regular file"),
     "no pictures": (lambda path: write_tar(path, [("a.txt", b"x")]), "holds no pictures"),
     "overwritten": (lambda path: path.write_bytes(path.read_bytes()[:2048] + b"\x55" * 9000), "damaged at byte 2048"),
 }

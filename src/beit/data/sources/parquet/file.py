@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from beit.data.sources.source import ImageSource, Labels
+from beit.data.sources.source import ImageSource, Labels, check_name
 from beit.errors import DataError, StorageError, missing_extra
+from beit.files import open_regular
 from beit.hub import DISK_FULL
 from beit.image import LazyPicture, open_image
 
@@ -69,7 +70,7 @@ class ParquetSource(ImageSource):
 
 def file_line(path: Path) -> str:
     """Return the name, the size and a hash of the end of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(-min(path.stat().st_size, _FOOTER), os.SEEK_END)
         return f"{path.name} {path.stat().st_size} {hashlib.sha256(file.read()).hexdigest()}"
 
@@ -96,7 +97,12 @@ def classes_and_labels(table: Any) -> tuple[list[str] | None, Labels | None]:
     named = getattr(feature, "names", None)  # a ClassLabel knows its names
     if named is not None:
         return list(named), np.asarray(values, dtype=np.int64)
-    distinct, labels = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
+    if values.dtype.kind in "OU":
+        names = [str(value) for value in values.tolist()]
+        for name in set(names):
+            check_name(name)
+        values = np.array(names)
+    distinct, labels = np.unique(values, return_inverse=True)
     return [str(value) for value in distinct], labels.astype(np.int64)
 
 
@@ -132,11 +138,12 @@ def _unreadable_footer(path: Path) -> str | None:
 
     untyped: Any = pq
     try:
-        untyped.read_metadata(path)
+        with open_regular(path) as file:
+            untyped.read_metadata(file)
     except OSError as error:
         return error.strerror or str(error).splitlines()[0]
-    except ValueError as error:  # of which pyarrow's own errors are
-        return str(error).splitlines()[0]
+    except Exception as error:  # a damaged file makes pyarrow raise nearly anything
+        return next(iter(str(error).splitlines()), type(error).__name__)
     return None
 
 

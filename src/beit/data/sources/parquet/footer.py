@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from beit.data.sources.parquet.file import IMAGE_COLUMNS, LABEL_COLUMNS, classes_and_labels, first_column
 from beit.data.sources.source import Labels
 from beit.errors import DataError
+
+# What pyarrow raises for damaged files (its own errors are among these), and no connection does.
+_OF_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, NotImplementedError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,17 @@ def read_footer(content: Any, first_picture: bool = False) -> ParquetFooter | st
 
     try:
         parquet: Any = pq.ParquetFile(content)
+        if (rows := int(parquet.metadata.num_rows)) > content.seek(0, os.SEEK_END):
+            return f"it names {rows} rows in {content.tell()} bytes; expected a byte or more for each picture"
         columns: list[str] = parquet.schema_arrow.names
         label = first_column(columns, LABEL_COLUMNS)
         labels = parquet.read(columns=[label]) if label is not None else None
         image = first_column(columns, IMAGE_COLUMNS)
         if first_picture and image is not None:
             next(parquet.iter_batches(batch_size=1, columns=[image], use_threads=False), None)
-        return ParquetFooter(columns, int(parquet.metadata.num_rows), labels)
-    except ValueError as error:  # of which pyarrow's own errors are
-        return str(error).splitlines()[0]
+        return ParquetFooter(columns, rows, labels)
+    except _OF_DAMAGE as error:
+        return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def joined_labels(footers: Sequence[ParquetFooter], place: str) -> tuple[list[str] | None, Labels | None]:

@@ -20,6 +20,7 @@ from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_
 from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource
 from beit.errors import DataError, missing_extra
+from beit.files import open_regular
 from beit.image import LazyPicture
 
 _MANY = 8  # files to wait for at once that are worth a word
@@ -176,7 +177,7 @@ class ParquetFolder(ParquetShards):
 
 def _look(path: Path) -> ParquetFooter | str:
     try:
-        with path.open("rb") as content:
+        with open_regular(path) as content:
             return read_footer(content, first_picture=True)
     except OSError as error:
         return error.strerror or str(error).splitlines()[0]

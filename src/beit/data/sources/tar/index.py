@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tarfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -20,11 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
+from beit.data.sources.source import check_name
+from beit.data.sources.tar.entries import TarEntries
 from beit.errors import DataError
+from beit.files import open_regular
 from beit.image import EXTENSIONS
 
 _LAYOUT = 1  # of a cached index; another number makes them all anew
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def read_index(path: Path) -> TarIndex:
     labels: list[str | int | None] = []
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for sample in _samples(file):
                 if (picture := sample.picture) is not None:
                     found.append((picture.offset, picture.offset_data, picture.size))
@@ -90,8 +95,10 @@ def read_index(path: Path) -> TarIndex:
                     digest.update(f"{picture.name} {found[-1]}".encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise DataError(error.strerror or str(error)) from None
-    except (tarfile.TarError, ValueError) as error:
-        raise DataError(f"it is damaged or no tar file ({error})") from None
+    except DataError:
+        raise
+    except Exception as error:  # a damaged shard makes tarfile raise nearly anything
+        raise DataError(f"it is damaged or no tar file ({error or type(error).__name__})") from None
     if not found:
         raise DataError(f"it holds no pictures; expected files ending in {', '.join(sorted(EXTENSIONS))}")
     headers, offsets, sizes = np.array(found, dtype=np.int64).T.copy()
@@ -100,10 +107,9 @@ def read_index(path: Path) -> TarIndex:
 
 def member_name(path: Path, header: int) -> str:
     """Return the name of the file whose entry begins at a place of a shard."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(header)
-        with tarfile.TarFile(fileobj=file) as tar:
-            member = tar.next()
+        member = next(iter(TarEntries(file)), None)
     return member.name if member is not None else f"byte {header}"
 
 
@@ -121,35 +127,30 @@ def _samples(file: IO[bytes]) -> Iterator[_Sample]:
                 f"it is compressed by {name}, so nothing in it can be found by its place; unpack it to .tar"
             )
     file.seek(0)
-    with tarfile.TarFile(fileobj=file) as tar:
-        for _, members in groupby(_files(tar), key=lambda member: member[0]):
-            sample = _Sample()
-            for _, part, member in members:
-                _add(sample, part, member, tar)
-            yield sample
-        file.seek(tar.offset)  # tarfile takes whatever is no header for the end
-        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise DataError(f"it is cut off or damaged at byte {tar.offset}")
+    entries = TarEntries(file)
+    for _, members in groupby(_files(entries), key=lambda member: member[0]):
+        sample = _Sample()
+        for _, part, member in members:
+            _add(sample, part, member, entries)
+        yield sample
+    file.seek(entries.end)  # tarfile takes whatever is no header for the end
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise DataError(f"it is cut off or damaged at byte {entries.end}")
 
 
-def _files(tar: tarfile.TarFile) -> Generator[tuple[str, str, tarfile.TarInfo]]:
+def _files(entries: TarEntries) -> Generator[tuple[str, str, tarfile.TarInfo]]:
     """Yield (key of the sample, name of the part, entry) of every file."""
-    untyped: Any = tar
-    while (member := tar.next()) is not None:
-        untyped.members = []  # it would keep the entries of the whole shard
+    for member in entries:
         folder, _, base = member.name.rpartition("/")
         key, _, part = base.partition(".")
-        if member.issparse():
-            raise DataError(f"it holds the sparse file {member.name}; pack it again without --sparse")
         if member.isreg() and key and part:
             yield f"{folder}/{key}", part.lower(), member
 
 
-def _add(sample: _Sample, part: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+def _add(sample: _Sample, part: str, member: tarfile.TarInfo, entries: TarEntries) -> None:
     """Take a part into a sample; of several pictures the first whose part is named by its format alone."""
     if part in ("cls", "json"):
-        content = tar.extractfile(member)
-        label = _label(part, content.read() if content is not None else b"")
+        label = _label(part, entries.content(member))
         sample.label = label if sample.label is None else sample.label
         return
     plain = f".{part}" in EXTENSIONS
@@ -162,13 +163,25 @@ def _label(part: str, content: bytes) -> str | int | None:
     """Return the class in a `.cls` or a `.json` file, None if there is none."""
     if part == "cls":
         text = content.decode("utf-8", "replace").strip()
-        return int(text) if text.isascii() and text.lstrip("-").isdigit() else text or None
+        return _checked(int(text) if _NUMBER.fullmatch(text) else text) if text else None
     try:
         value = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     label = value.get("label") if isinstance(value, dict) else None
-    return label if isinstance(label, str | int) and not isinstance(label, bool) else None
+    return _checked(label) if isinstance(label, str | int) and not isinstance(label, bool) else None
+
+
+def _checked(label: str | int) -> str | int:
+    """Return a class that an array can hold, as a name if the number is too large.
+
+    Raises:
+        DataError: If its name is too long, or holds half a character.
+    """
+    if isinstance(label, int):
+        return label if -(2**63) <= label < 2**63 else str(label)
+    check_name(label)
+    return label
 
 
 def _as_array(labels: list[str | int | None]) -> NDArray[Any] | None:

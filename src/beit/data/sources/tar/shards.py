@@ -17,7 +17,8 @@ from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource, Labels
 from beit.data.sources.tar.index import TarIndex, member_name, shard_index
 from beit.errors import DataError
-from beit.image import LazyPicture, open_image
+from beit.files import regular_descriptor
+from beit.image import MOST_BYTES, LazyPicture, open_image
 
 _AT_ONCE = 8  # shards indexed: on a network file system most of the time is waiting
 _MOST_OPEN = 64  # files: far below what systems allow a process
@@ -71,6 +72,8 @@ class TarSource(ImageSource):
     def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         path, size = self._path(index), int(self._sizes[index])
+        if size > MOST_BYTES:
+            raise DataError(f"{self.name(index)} has {size} bytes; expected a picture of at most {MOST_BYTES}")
         try:
             content = self._files.read(path, int(self._offsets[index]), size)
         except OSError as error:
@@ -113,7 +116,7 @@ class OpenFiles:
         if path not in self._handles:
             if len(self._handles) >= _MOST_OPEN:
                 os.close(self._handles.popitem(last=False)[1])
-            self._handles[path] = os.open(path, os.O_RDONLY)
+            self._handles[path] = regular_descriptor(path)
         self._handles.move_to_end(path)
         return self._handles[path]
 

@@ -1,0 +1,34 @@
+"""Formats of pictures, and the one place where Pillow opens any.
+
+Pillow knows more than forty. For some of them it starts other programs (Ghostscript for PostScript, whatever the name
+of the file), and the rest have had little scrutiny: none of these is tried, wherever a picture comes from.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+
+from beit.files import open_regular
+
+MOST_BYTES = 2**30  # of a picture file, read whole
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # MPO, of cameras, is opened as JPEG
+EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+@contextmanager
+def opened_picture(source: str | Path | bytes) -> Generator[Image.Image]:
+    """Yield the picture in a regular file or in bytes; only its header is read as yet.
+
+    Raises:
+        OSError: If it is no regular file, or (as `UnidentifiedImageError`) no picture of a known format.
+    """
+    with (
+        io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as stream,
+        Image.open(stream, formats=FORMATS) as image,
+    ):
+        yield image

@@ -1,0 +1,127 @@
+"""No picture starts a program, whichever way it comes in, and Pillow opens pictures in one place."""
+
+import ast
+import io
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import beit
+from beit import BeitImageProcessor
+from beit.data import open_source
+from beit.data.sources.label_maps import LabelIds
+from beit.errors import BeitError
+from beit.image import open_image, read_image
+from beit.inference.jobs.frames import film_frames
+from beit.inference.jobs.inputs import open_inputs
+from beit.inference.pictures import to_rgb
+from beit.service.decoding import decode
+
+SOURCE = Path(beit.__file__).parent
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork"}
+_started = []
+_watching = []  # an audit hook cannot be taken away: it writes where somebody listens
+
+
+def _listen(event, arguments):
+    if _watching and event in STARTS:
+        _started.append((event, arguments))
+
+
+sys.addaudithook(_listen)
+
+
+@pytest.fixture
+def ghostscript(tmp_path, monkeypatch):
+    """A `gs` on the PATH that leaves a file, and what Pillow remembers of another one forgotten."""
+    from PIL import EpsImagePlugin
+
+    program, trace = tmp_path / "bin" / "gs", tmp_path / "started"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {trace}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    _started.clear()
+    _watching.append(True)
+    yield trace
+    _watching.clear()
+
+
+def folder(place):
+    (place / "pictures").mkdir()
+    (place / "pictures" / "innocent.png").write_bytes(POSTSCRIPT)
+    return place / "pictures"
+
+
+def tar(place):
+    with tarfile.open(place / "a.tar", "w") as shard:
+        entry = tarfile.TarInfo("innocent.png")
+        entry.size = len(POSTSCRIPT)
+        shard.addfile(entry, io.BytesIO(POSTSCRIPT))
+    return str(place / "a.tar")
+
+
+def parquet(place):
+    pq.write_table(pa.table({"image": [POSTSCRIPT]}), place / "a.parquet")
+    return str(place / "a.parquet")
+
+
+def file(place):
+    return folder(place) / "innocent.png"
+
+
+ENTRIES = {
+    "path": lambda place: read_image(file(place)),
+    "bytes": lambda place: read_image(POSTSCRIPT),
+    "lazy": lambda place: open_image(POSTSCRIPT, "a"),
+    "folder": lambda place: open_source(str(folder(place))).load(0),
+    "tar": lambda place: open_source(tar(place)).load(0),
+    "parquet": lambda place: open_source(parquet(place)).load(0),
+    "predicted file": lambda place: open_inputs([str(file(place))])[0].load(0),
+    "predicted shard": lambda place: open_inputs([tar(place)])[0].load(0),
+    "predicted bytes": lambda place: to_rgb(POSTSCRIPT),
+    "processed": lambda place: BeitImageProcessor()(file(place)),
+    "processed map": lambda place: BeitImageProcessor()(Image.new("RGB", (8, 8)), segmentation_maps=[file(place)]),
+    "label map": lambda place: LabelIds(2).read(file(place)),
+    "upload": lambda place: decode(POSTSCRIPT, 1000),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_postscript_starts_nothing(tmp_path, ghostscript, entry):
+    with pytest.raises(BeitError, match="not a picture that can be read"):
+        ENTRIES[entry](tmp_path)
+    assert _started == []
+    assert not ghostscript.exists()
+
+
+def test_the_attack_works_elsewhere(ghostscript):
+    with pytest.raises(OSError, match=r".*"):
+        Image.open(io.BytesIO(POSTSCRIPT)).load()
+    assert _started
+    assert ghostscript.exists()
+
+
+def test_pillow_opens_pictures_in_one_place():
+    opening = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Image.open")
+    }
+    assert opening == {"image/formats.py"}
+
+
+@pytest.mark.parametrize("text", ["ffconcat version 1.0\nfile secret.mp4\n", "#EXTM3U\n#EXTINF:1,\nsecret.mp4\n"])
+def test_a_film_that_names_other_files_is_none(tmp_path, text):
+    (tmp_path / "a.mp4").write_text(text)
+    with pytest.raises(BeitError, match=r"no film that can be read: .*Invalid "):
+        list(film_frames(tmp_path / "a.mp4"))
