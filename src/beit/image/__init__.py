@@ -3,7 +3,14 @@
 from beit.image.batch import BatchFeature
 from beit.image.labels import IGNORED
 from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image
-from beit.image.listing import picture_files, walk_pictures
+from beit.image.listing import (
+    PassedOver,
+    no_pictures,
+    picture_files,
+    say_passed_over,
+    visible_folders,
+    walk_pictures,
+)
 from beit.image.preprocessing import Box, Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import EXTENSIONS, explained, read_image
@@ -23,12 +30,16 @@ __all__ = [
     "Decoded",
     "LazyPicture",
     "LoadedPicture",
+    "PassedOver",
     "Preprocessing",
     "explained",
+    "no_pictures",
     "normalise",
     "open_image",
     "picture_files",
     "read_image",
+    "say_passed_over",
     "to_unit_array",
+    "visible_folders",
     "walk_pictures",
 ]

@@ -8,12 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from beit.errors import DataError
 
-EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-_ADVICE = "use PNG, JPEG, WebP, TIFF, BMP, GIF or PPM"
+EXTENSIONS = frozenset(
+    {".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
+    | {".tif", ".tiff", ".webp"}
+    | ({".avif"} if features.check("avif") else set[str]())  # as this Pillow was built
+    | ({".j2c", ".j2k", ".jp2", ".jpf", ".jpx"} if features.check("jpg_2000") else set[str]())
+)
+_ADVICE = "use PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, BMP, GIF or PPM"
 
 
 def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) -> Image.Image:

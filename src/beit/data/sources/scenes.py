@@ -88,7 +88,8 @@ class SceneFolder(ImageSource):
         map_suffix: str = "",
         min_side: int = 8,
     ) -> None:
-        found, self._pictures = FolderSource(label_maps, 1), FolderSource(pictures, min_side)
+        found = FolderSource(label_maps, 1, labelled=False)
+        self._pictures = FolderSource(pictures, min_side, labelled=False)
         by_stem = {_stem(found.name(index), label_maps, map_suffix): found.name(index) for index in range(len(found))}
         stems = [_stem(self._pictures.name(index), pictures, picture_suffix) for index in range(len(self._pictures))]
         missing = [stem for stem in stems if stem not in by_stem]

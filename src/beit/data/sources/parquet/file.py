@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,32 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 _FOOTER = 1 << 16  # bytes
 
 
-class ParquetSource(ImageSource):
-    """Rows of a parquet file with a column of image bytes, and possibly a column of labels.
+class TableSource(ImageSource):
+    """Rows of a table of `datasets` with a column of image bytes, and possibly a column of labels.
 
-    The file is memory-mapped through the `datasets` library, so that it may be larger than memory.
+    It is memory-mapped, so that it may be larger than memory.
+
+    Args:
+        place: File or folder of the table, for messages.
+        table: The table.
+        min_side: Pictures with a shorter side, in pixels, count as broken.
+
+    Raises:
+        DataError: If it has no rows or no pictures.
     """
 
-    def __init__(self, path: Path, min_side: int = 8) -> None:
-        try:
-            import datasets
-        except ImportError:
-            raise missing_extra("datasets", "train") from None
+    def __init__(self, place: Path, table: Any, min_side: int = 8) -> None:
+        import datasets
+
         self._min_side = min_side
-        self._path, table = path, _read_table(path)
+        self._path = place
         self._image_column = first_column(table.column_names, IMAGE_COLUMNS)
         if self._image_column is None:
             raise DataError(
-                f"{path} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
+                f"{place} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
             )
         if not len(table):
-            raise DataError(f"{path} has no rows; expected pictures")
+            raise DataError(f"{place} has no rows; expected pictures")
         if isinstance(table.features[self._image_column], datasets.Image):
             table = table.cast_column(self._image_column, datasets.Image(decode=False))
         self.classes, self.labels = classes_and_labels(table)
@@ -62,9 +69,27 @@ class ParquetSource(ImageSource):
             raise DataError(f"{self.name(index)} holds no image bytes")
         return open_image(content, self.name(index), self._min_side)
 
+
+class ParquetSource(TableSource):
+    """Rows of a parquet file."""
+
+    def __init__(self, path: Path, min_side: int = 8) -> None:
+        require_datasets()
+        super().__init__(path, _read_table(path), min_side)
+
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of the file: the end holds the statistics of its pages."""
         yield file_line(self._path)
+
+
+def require_datasets() -> None:
+    """Refuse to go on without the library `datasets`.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    if find_spec("datasets") is None:
+        raise missing_extra("datasets", "train")
 
 
 def file_line(path: Path) -> str:

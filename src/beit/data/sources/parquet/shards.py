@@ -8,18 +8,17 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.data.sources.parquet.file import IMAGE_COLUMNS, ParquetSource, file_line
+from beit.data.sources.parquet.file import IMAGE_COLUMNS, ParquetSource, file_line, require_datasets
 from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
 from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource
-from beit.errors import DataError, missing_extra
+from beit.errors import DataError
 from beit.image import LazyPicture
 
 _MANY = 8  # files to wait for at once that are worth a word
@@ -142,8 +141,7 @@ class ParquetFolder(ParquetShards):
 
     def __init__(self, paths: Sequence[Path], min_side: int = 8) -> None:
         place = str(paths[0].parent)
-        if find_spec("datasets") is None:
-            raise missing_extra("datasets", "train")
+        require_datasets()
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             looks = threads.map(_look, paths)
             found = list(zip(paths, progress(looks, len(paths), "reading the footers of the shards"), strict=True))
