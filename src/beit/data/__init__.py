@@ -8,7 +8,7 @@ from beit.data.opening import ALL, is_pattern, open_source, splits_of
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
 from beit.data.selection import few_per_class, sample, split, spread, with_classes
-from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, read_classes
+from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
 from beit.data.sources.split_names import named_split
@@ -26,6 +26,7 @@ __all__ = [
     "ALL",
     "CITYSCAPES",
     "MISSING",
+    "MOST_NUMBERS",
     "PAIR",
     "AffineRange",
     "Augmentation",

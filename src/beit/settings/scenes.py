@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from beit.data import ALL, CITYSCAPES, LabelIds, NamedClasses, SceneFolder, named_split, read_classes, splits_of
+from beit.data import (
+    ALL,
+    CITYSCAPES,
+    MOST_NUMBERS,
+    LabelIds,
+    NamedClasses,
+    SceneFolder,
+    named_split,
+    read_classes,
+    splits_of,
+)
 from beit.errors import ConfigError, DataError
 from beit.settings.groups import DataSettings
 from beit.settings.inputs import Sources, hold_out, training_splits
@@ -88,7 +99,25 @@ def open_scene_folder(
             f"label_maps.mapping gives the class {wrong[0]}; expected 0 to {len(classes.names) - 1}, one of the "
             f"{len(classes.names)} classes"
         )
+    _check_numbers(settings, mapping or {})
     ids = LabelIds(len(classes.names), settings.reduce, mapping, frozenset(settings.ignored), classes.colours)
     return SceneFolder(
-        Path(pictures), Path(label_maps), classes.names, ids, settings.picture_suffix, settings.suffix, min_side
-    )
+        Path(pictures), Path(label_maps), classes.names, ids, settings.picture_suffix, settings.suffix, min_side,
+        settings.exif,
+    )  # fmt: skip
+
+
+def _check_numbers(settings: LabelMapSettings, mapping: Mapping[int, int]) -> None:
+    """Refuse numbers that no label map has, and those that would have two meanings.
+
+    Raises:
+        ConfigError: Naming the first.
+    """
+    named = {"label_maps.mapping": mapping, "label_maps.ignored": settings.ignored}
+    for setting, numbers in named.items():
+        if outside := [number for number in numbers if not 0 <= number < MOST_NUMBERS]:
+            raise ConfigError(f"{setting} names the number {outside[0]}; expected 0 to {MOST_NUMBERS - 1}")
+    if settings.reduce and mapping:
+        raise ConfigError("label_maps.reduce and label_maps.mapping are set; the mapping says it all: leave reduce out")
+    if both := sorted(mapping.keys() & {*settings.ignored}):
+        raise ConfigError(f"label_maps.mapping and label_maps.ignored both name {both[0]}; take it out of one of them")
