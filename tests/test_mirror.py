@@ -26,6 +26,13 @@ HELD_ELSEWHERE = [
     ("cli", "tokenizer", "e2e/test_tokenizers.py", "the command is its whole job"),
     ("cli", "watch", "e2e/test_watching.py", "it watches a run"),
     ("data/sources", "splits", "data/real_files/test_splits.py", "splits as people have them"),
+    (
+        "data",
+        "label_cells label_columns label_names label_rows",
+        "data/test_label_file.py",
+        "parts of one file",
+    ),
+    ("data/sources/parquet", "columns", "data/real_files/test_label_files.py", "columns as people have them"),
     ("data/sources/parquet", "saved", "data/real_files/test_splits.py", "a folder of save_to_disk may hold splits"),
     ("data/sources/tar", "folders", "data/real_files/test_splits.py", "folders in a tar file may be splits"),
     ("data/sources/hub", "index", "data/sources/hub/test_shards.py", "an index is what its shards are found by"),

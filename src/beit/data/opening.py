@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,16 +23,28 @@ from beit.data.sources.tar.shards import TarSource
 from beit.errors import DataError, missing_data
 from beit.image import PassedOver, say_passed_over
 
+ALL = "all"  # splits
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
-ALL = "all"  # splits
+@dataclass(frozen=True)
+class _Reading:
+    """Reading of a collection, see `open_source`; `mixed` is a split of all."""
+
+    min_side: int
+    columns: Sequence[str]
+    known: Sequence[str] | None
+    mixed: bool
 
 
 def open_source(
-    path: str, min_side: int = 8, split: str | None = None, known: Sequence[str] | None = None
+    path: str,
+    min_side: int = 8,
+    split: str | None = None,
+    known: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
 ) -> ImageSource:
     """Open a collection of pictures.
 
@@ -43,28 +56,30 @@ def open_source(
         split: Split to open of a folder that holds several, such as train and val; "all": the pictures of all of them,
             as if they were none.
         known: Classes that are known, one of which may be all that a folder has.
+        columns: Names of the columns of pictures and of labels in parquet files; empty: the usual ones.
 
     Raises:
         DataError: If there is nothing at `path`, no pictures in it, or several splits, of which none is named.
     """
+    reading = _Reading(min_side, columns, known, split == ALL)
     if path in DIGITS:
         return DigitsSource(path)
     if path.partition(":")[0] == "digits" and not Path(path).exists():
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
     if path.startswith(PREFIX):
-        return open_hub(path, min_side)
+        return open_hub(path, min_side, columns)
     if is_pattern(path):
-        return _open_shards(_matching(path), path, min_side, split == ALL)
+        return _open_shards(_matching(path), path, reading)
     place = Path(path)
     if not place.exists():
         raise missing_data(path)
     if place.is_file():
-        return _open_shards([place], path, min_side, split == ALL)
+        return _open_shards([place], path, reading)
     if split != ALL and (found := find_splits(place)) is not None:
-        return _open_split(found, split, min_side)
+        return _open_split(found, split, reading)
     if split not in (None, ALL):
         raise DataError(f"data path {path!r} holds no splits, and {split!r} is asked for; leave data.split out")
-    return _open_folder(place, path, min_side, known, split == ALL)
+    return _open_folder(place, path, reading)
 
 
 def splits_of(path: str) -> Splits | None:
@@ -76,7 +91,7 @@ def splits_of(path: str) -> Splits | None:
     return find_splits(Path(path)) if Path(path).is_dir() else None
 
 
-def _open_split(splits: Splits, split: str | None, min_side: int) -> ImageSource:
+def _open_split(splits: Splits, split: str | None, reading: _Reading) -> ImageSource:
     name = None if split is None else named_split(split, splits.places)
     if name is None:
         asked = "" if split is None else f", and not one of {split!r}"
@@ -86,8 +101,8 @@ def _open_split(splits: Splits, split: str | None, min_side: int) -> ImageSource
         )
     places = splits.places[name]
     if places[0].is_file():
-        return _open_shards(places, splits.folder, min_side)
-    return _open_folder(places[0], str(places[0]), min_side)
+        return _open_shards(places, splits.folder, reading)
+    return _open_folder(places[0], str(places[0]), reading)
 
 
 def is_pattern(path: str) -> bool:
@@ -95,11 +110,9 @@ def is_pattern(path: str) -> bool:
     return (glob.has_magic(path) or _BRACES.search(path) is not None) and not Path(path).exists()
 
 
-def _open_folder(
-    folder: Path, path: str, min_side: int, known: Sequence[str] | None = None, mixed: bool = False
-) -> ImageSource:
+def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if is_saved(folder):
-        return SavedSource(folder, min_side)
+        return SavedSource(folder, reading.min_side, reading.columns)
     shards = shards_below(folder)
     beside = bool(shards) and holds_pictures(folder)
     if beside and any(shard.suffix.lower() == ".tar" for shard in shards):
@@ -110,23 +123,24 @@ def _open_folder(
     if beside:
         say_passed_over(folder, PassedOver(), "the parquet files are read, and the pictures beside them are not")
     if shards:
-        return _open_shards(shards, path, min_side, mixed)
+        return _open_shards(shards, path, reading)
     try:
-        return FolderSource(folder, min_side, known)
+        return FolderSource(folder, reading.min_side, reading.known)
     except DataError:
         for compressed in sorted(entry for entry in folder.iterdir() if entry.name.endswith(_COMPRESSED)):
             _refuse_compressed(compressed)
         raise
 
 
-def _open_shards(shards: list[Path], path: str, min_side: int, mixed: bool = False) -> ImageSource:
+def _open_shards(shards: list[Path], path: str, reading: _Reading) -> ImageSource:
     kinds = sorted({shard.suffix.lower() or "plain" for shard in shards})
     if shards[0].name.endswith(_COMPRESSED):
         _refuse_compressed(shards[0])
     if kinds == [".parquet"]:
-        return ParquetSource(shards[0], min_side) if len(shards) == 1 else ParquetFolder(shards, min_side)
+        options = (reading.min_side, reading.columns)
+        return ParquetSource(shards[0], *options) if len(shards) == 1 else ParquetFolder(shards, *options)
     if kinds == [".tar"]:
-        return TarSource(shards, min_side, mixed)
+        return TarSource(shards, reading.min_side, reading.mixed)
     one = f"is a {kinds[0]} file" if len(shards) == 1 else f"means {' and '.join(kinds)} files"
     raise DataError(f"data path {path!r} {one}; expected a folder, parquet files, or tar files")
 

@@ -62,9 +62,9 @@ def _open(
     path: str, data: PictureSettings, labels: str | None, classes: list[str] | None = None, split: str | None = None
 ) -> ImageSource:
     split = ALL if labels is not None and split is None else split  # the file says which pictures are meant
-    source = open_source(path, data.min_side, split, classes)
+    source = open_source(path, data.min_side, split, classes, data.columns if labels is None else ())
     check_shards(source, data.max_broken)
-    return source if labels is None else with_labels(source, path, labels, classes)
+    return source if labels is None else with_labels(source, path, labels, classes, data.columns)
 
 
 def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sources:

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from beit.data.sources.source import ImageSource, Labels
+from beit.data.sources.parquet.columns import classes_and_labels, image_column, no_pictures_in
+from beit.data.sources.source import ImageSource
 from beit.errors import DataError, StorageError, missing_extra
 from beit.hub import DISK_FULL
 from beit.image import LazyPicture, open_image
 
-IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 _FOOTER = 1 << 16  # bytes
 
 
@@ -31,26 +30,25 @@ class TableSource(ImageSource):
         place: File or folder of the table, for messages.
         table: The table.
         min_side: Pictures with a shorter side, in pixels, count as broken.
+        columns: Names of the columns of pictures and of labels; empty: the usual ones.
 
     Raises:
         DataError: If it has no rows or no pictures.
     """
 
-    def __init__(self, place: Path, table: Any, min_side: int = 8) -> None:
+    def __init__(self, place: Path, table: Any, min_side: int = 8, columns: Sequence[str] = ()) -> None:
         import datasets
 
         self._min_side = min_side
         self._path = place
-        self._image_column = first_column(table.column_names, IMAGE_COLUMNS)
+        self._image_column = image_column(table.column_names, columns)
         if self._image_column is None:
-            raise DataError(
-                f"{place} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
-            )
+            raise no_pictures_in(place, table.column_names, columns)
         if not len(table):
             raise DataError(f"{place} has no rows; expected pictures")
         if isinstance(table.features[self._image_column], datasets.Image):
             table = table.cast_column(self._image_column, datasets.Image(decode=False))
-        self.classes, self.labels = classes_and_labels(table)
+        self.classes, self.labels = classes_and_labels(table, columns)
         self._table = table
         self.shard_sizes = np.array([len(table)], dtype=np.int64)
 
@@ -73,9 +71,9 @@ class TableSource(ImageSource):
 class ParquetSource(TableSource):
     """Rows of a parquet file."""
 
-    def __init__(self, path: Path, min_side: int = 8) -> None:
+    def __init__(self, path: Path, min_side: int = 8, columns: Sequence[str] = ()) -> None:
         require_datasets()
-        super().__init__(path, _read_table(path), min_side)
+        super().__init__(path, _read_table(path), min_side, columns)
 
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of the file: the end holds the statistics of its pages."""
@@ -97,32 +95,6 @@ def file_line(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(-min(path.stat().st_size, _FOOTER), os.SEEK_END)
         return f"{path.name} {path.stat().st_size} {hashlib.sha256(file.read()).hexdigest()}"
-
-
-def first_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return the first of some names that is a column."""
-    return next((name for name in names if name in columns), None)
-
-
-def classes_and_labels(table: Any) -> tuple[list[str] | None, Labels | None]:
-    """Return the class names and the class of every row of a table of `datasets`; None without a column of labels.
-
-    Raises:
-        DataError: If a column has the name of one but holds something else.
-    """
-    column = first_column(table.column_names, LABEL_COLUMNS)
-    if column is None:
-        return None, None
-    feature = table.features[column]
-    values = np.asarray(table.with_format("numpy")[column][:])
-    is_scalar = type(feature).__name__ in ("Value", "ClassLabel")
-    if not is_scalar or values.dtype.kind not in "iuUSO" or any(value is None for value in values.tolist()):
-        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
-    named = getattr(feature, "names", None)  # a ClassLabel knows its names
-    if named is not None:
-        return list(named), np.asarray(values, dtype=np.int64)
-    distinct, labels = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
-    return [str(value) for value in distinct], labels.astype(np.int64)
 
 
 def _read_table(path: Path) -> Any:

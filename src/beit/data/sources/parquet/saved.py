@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ _STATE, _SPLITS = "state.json", "dataset_dict.json"
 class SavedSource(TableSource):
     """Rows of one saved data set; pictures that it only names by their paths are refused one by one."""
 
-    def __init__(self, folder: Path, min_side: int = 8) -> None:
+    def __init__(self, folder: Path, min_side: int = 8, columns: Sequence[str] = ()) -> None:
         require_datasets()
-        super().__init__(folder, _load(folder), min_side)
+        super().__init__(folder, _load(folder), min_side, columns)
 
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of every file of rows."""
