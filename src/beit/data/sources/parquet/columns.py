@@ -60,8 +60,8 @@ def classes_and_labels(table: Any, columns: Sequence[str] = ()) -> tuple[list[st
         first = int(np.argmax(np.asarray(cells.is_null())))
         raise DataError(
             f"the column {column!r} is empty in {cells.null_count} of {len(cells)} rows (first: row {first}); expected "
-            "one class per row, none missing: fill these rows in, or do without labels by naming the column of pictures "
-            "alone with data.columns"
+            "one class per row, none missing: fill these rows in, or do without labels by naming the column of "
+            "pictures alone with data.columns"
         )
     values = np.asarray(table.with_format("numpy")[column][:])
     named = getattr(feature, "names", None)  # a ClassLabel knows its names
