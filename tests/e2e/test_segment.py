@@ -301,3 +301,12 @@ def test_divided_over_two_processes_equals_whole_copies(scenes, fork_server, tmp
         expected, found = (load_file(run / name / "model.safetensors") for run in runs.values())
         for key in found.keys() - set(idle):
             np.testing.assert_allclose(found[key], expected[key], rtol=1e-3, atol=1e-4, err_msg=key)
+
+
+def test_one_picture_at_a_time_is_refused_before_label_maps_are_read(scenes, tmp_path, capsys):
+    arguments = [*command(scenes, tmp_path / "run"), "--train.batch_size=4", "--train.accumulate=4"]
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert "is one picture at a time, and the batch norms of UperNet need two: raise train.batch_size to 8" in said.err
+    assert "pixels in" not in said.out
+    assert not (tmp_path / "run").exists()

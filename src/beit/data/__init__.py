@@ -4,12 +4,15 @@ from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_s
 from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
-from beit.data.opening import few_per_class, is_pattern, open_source, sample, split, spread
+from beit.data.opening import ALL, is_pattern, open_source, splits_of
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
-from beit.data.sources.label_maps import CITYSCAPES, LabelIds, NamedClasses, read_classes
+from beit.data.selection import few_per_class, sample, split, spread, with_classes
+from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
+from beit.data.sources.split_names import named_split
+from beit.data.sources.splits import Splits
 from beit.data.tokens import LOCK_NAME, MISSING, StoredTokens, TokenWriter, check_identity, write_labels_and_names
 from beit.data.transforms.affine import AffineRange
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
@@ -20,9 +23,11 @@ from beit.data.workers import loading_workers
 from beit.geometry import MaskPlan
 
 __all__ = [
+    "ALL",
     "CITYSCAPES",
     "LOCK_NAME",
     "MISSING",
+    "MOST_NUMBERS",
     "PAIR",
     "AffineRange",
     "Augmentation",
@@ -44,6 +49,7 @@ __all__ = [
     "Scene",
     "SceneFolder",
     "SceneViews",
+    "Splits",
     "StoredTokens",
     "Subset",
     "TokenWriter",
@@ -59,13 +65,16 @@ __all__ = [
     "is_pattern",
     "list_shards",
     "loading_workers",
+    "named_split",
     "open_source",
     "read_classes",
     "require_usable",
     "sample",
     "split",
+    "splits_of",
     "spread",
     "training_batches",
+    "with_classes",
     "with_labels",
     "write_labels_and_names",
 ]

@@ -4,116 +4,105 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
-from beit.data.rng import Purpose, generator
 from beit.data.sources.digits import DIGITS, DigitsSource
 from beit.data.sources.folder import FolderSource, holds_pictures
 from beit.data.sources.hub.files import PREFIX
 from beit.data.sources.hub.shards import open_hub
 from beit.data.sources.parquet.file import ParquetSource
+from beit.data.sources.parquet.saved import SavedSource, is_saved
 from beit.data.sources.parquet.shards import ParquetFolder
-from beit.data.sources.source import ImageSource, Subset
+from beit.data.sources.source import ImageSource
+from beit.data.sources.split_names import named_split
+from beit.data.sources.splits import Splits, find_splits, shards_below
 from beit.data.sources.tar.shards import TarSource
 from beit.errors import DataError, missing_data
+from beit.image import PassedOver, say_passed_over
 
-
-def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:
-    """Return (training, validation), the latter holding `share` of the pictures, of every class if `stratified`.
-
-    Raises:
-        DataError: If the source, or with `stratified` a class, has fewer than two pictures.
-    """
-    if source.labels is None or not stratified or source.label_kind != "class":
-        groups = [np.arange(len(source))]
-    else:
-        groups = [np.flatnonzero(source.labels == label) for label in range(len(source.classes or ()))]
-    rng = generator(seed, Purpose.SPLIT)
-    validation: list[NDArray[np.int64]] = []
-    for label, group in enumerate(groups):
-        if len(group) < 2:
-            what = f"class {source.classes[label]!r} has" if source.classes and stratified else "there is"
-            raise DataError(
-                f"{what} {len(group)} picture{'s' * (len(group) != 1)}; expected at least 2, one to train on and one "
-                "to validate on: add pictures, or name validation pictures with data.val_path"
-            )
-        count = min(max(1, round(share * len(group))), len(group) - 1)
-        validation.append(rng.permutation(group)[:count])
-    held_out = np.sort(np.concatenate(validation))
-    return Subset(source, np.setdiff1d(np.arange(len(source)), held_out)), Subset(source, held_out)
-
-
-def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
-    """Return `count` random pictures of every class.
-
-    Raises:
-        DataError: If the source has no labels, or a class has fewer pictures.
-    """
-    labels = source.labels
-    if labels is None or source.classes is None or source.label_kind != "class":
-        raise DataError("data.per_class needs pictures of one class each; put them into one folder per class")
-    rng = generator(seed, Purpose.SPLIT, count)
-    chosen: list[NDArray[np.int64]] = []
-    for label, name in enumerate(source.classes):
-        group = np.flatnonzero(labels == label)
-        if len(group) < count:
-            raise DataError(f"class {name!r} has {len(group)} pictures; data.per_class asks for {count}: lower it")
-        chosen.append(rng.permutation(group)[:count])
-    return Subset(source, np.sort(np.concatenate(chosen)))
-
-
-def spread(source: ImageSource, count: int) -> ImageSource:
-    """Return `count` pictures at even distances (folders are sorted by class), or all if there are no more."""
-    if len(source) <= count:
-        return source
-    return Subset(source, np.linspace(0, len(source) - 1, count).astype(np.int64))
-
-
-def sample(source: ImageSource, count: int, seed: int) -> ImageSource:
-    """Return `count` random pictures in their order, or all if there are no more.
-
-    Of a collection that is fetched shard by shard they are the first ones, or a run would wait for all shards.
-    """
-    if len(source) <= count:
-        return source
-    if source.look_ahead:
-        return Subset(source, np.arange(count))
-    return Subset(source, np.sort(generator(seed, Purpose.SAMPLE).permutation(len(source))[:count]))
-
-
+ALL = "all"  # splits
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
-def open_source(path: str, min_side: int = 8) -> ImageSource:
+@dataclass(frozen=True)
+class _Reading:
+    """Reading of a collection, see `open_source`; `mixed` is a split of all."""
+
+    min_side: int
+    columns: Sequence[str]
+    known: Sequence[str] | None
+    mixed: bool
+
+
+def open_source(
+    path: str,
+    min_side: int = 8,
+    split: str | None = None,
+    known: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+) -> ImageSource:
     """Open a collection of pictures.
 
     Args:
         path: "digits:train" or "digits:test" (embedded); "hub:owner/name" with an optional ":split" and "@revision"; a
-            `.parquet` or `.tar` file, a folder of such files, or a pattern such as `train-{000..099}.tar`; or a folder
-            of pictures, in which folders are classes.
+            `.parquet` or `.tar` file, a folder of such files, or a pattern such as `train-{000..099}.tar`; a folder
+            that `save_to_disk` wrote; or a folder of pictures, in which folders are classes.
         min_side: Pictures with a shorter side, in pixels, count as broken.
+        split: Split to open of a folder that holds several, such as train and val; "all": the pictures of all of them,
+            as if they were none.
+        known: Classes that are known, one of which may be all that a folder has.
+        columns: Names of the columns of pictures and of labels in parquet files; empty: the usual ones.
 
     Raises:
-        DataError: If there is nothing at `path`, or no pictures in it.
+        DataError: If there is nothing at `path`, no pictures in it, or several splits, of which none is named.
     """
+    reading = _Reading(min_side, columns, known, split == ALL)
     if path in DIGITS:
         return DigitsSource(path)
     if path.partition(":")[0] == "digits" and not Path(path).exists():
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
     if path.startswith(PREFIX):
-        return open_hub(path, min_side)
+        return open_hub(path, min_side, columns)
     if is_pattern(path):
-        return _open_shards(_matching(path), path, min_side)
+        return _open_shards(_matching(path), path, reading)
     place = Path(path)
     if not place.exists():
         raise missing_data(path)
-    return _open_folder(place, path, min_side) if place.is_dir() else _open_shards([place], path, min_side)
+    if not place.is_dir():
+        return _open_shards([place], path, reading)
+    if split != ALL and (found := find_splits(place)) is not None:
+        return _open_split(found, split, reading)
+    if split not in (None, ALL):
+        raise DataError(f"data path {path!r} holds no splits, and {split!r} is asked for; leave data.split out")
+    return _open_folder(place, path, reading)
+
+
+def splits_of(path: str) -> Splits | None:
+    """Return the splits of a folder, such as train and val; None of one without, and of anything else.
+
+    Raises:
+        DataError: If classes hold splits, rather than splits classes.
+    """
+    return find_splits(Path(path)) if Path(path).is_dir() else None
+
+
+def _open_split(splits: Splits, split: str | None, reading: _Reading) -> ImageSource:
+    name = None if split is None else named_split(split, splits.places)
+    if name is None:
+        asked = "" if split is None else f", and not one of {split!r}"
+        raise DataError(
+            f"{splits.folder} holds the splits {', '.join(splits.places)}{asked}; name one with data.split, or set it "
+            "to all to mix them"
+        )
+    places = splits.places[name]
+    if places[0].is_file():
+        return _open_shards(places, splits.folder, reading)
+    return _open_folder(places[0], str(places[0]), reading)
 
 
 def is_pattern(path: str) -> bool:
@@ -121,31 +110,37 @@ def is_pattern(path: str) -> bool:
     return (glob.has_magic(path) or _BRACES.search(path) is not None) and not Path(path).exists()
 
 
-def _open_folder(folder: Path, path: str, min_side: int) -> ImageSource:
-    shards = sorted([*folder.glob("*.parquet"), *folder.glob("*.tar")])
-    if any(shard.suffix == ".tar" for shard in shards) and holds_pictures(folder):
+def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
+    if is_saved(folder):
+        return SavedSource(folder, reading.min_side, reading.columns)
+    shards = shards_below(folder)
+    beside = bool(shards) and holds_pictures(folder)
+    if beside and any(shard.suffix.lower() == ".tar" for shard in shards):
         raise DataError(
             f"data path {path!r} holds pictures and tar files; name the tar files as {path.rstrip('/')}/*.tar, or move "
             "one of the two"
         )
+    if beside:
+        say_passed_over(folder, PassedOver(), "the parquet files are read, and the pictures beside them are not")
     if shards:
-        return _open_shards(shards, path, min_side)
+        return _open_shards(shards, path, reading)
     try:
-        return FolderSource(folder, min_side)
+        return FolderSource(folder, reading.min_side, reading.known)
     except DataError:
         for compressed in sorted(entry for entry in folder.iterdir() if entry.name.endswith(_COMPRESSED)):
             _refuse_compressed(compressed)
         raise
 
 
-def _open_shards(shards: list[Path], path: str, min_side: int) -> ImageSource:
-    kinds = sorted({shard.suffix or "plain" for shard in shards})
+def _open_shards(shards: list[Path], path: str, reading: _Reading) -> ImageSource:
+    kinds = sorted({shard.suffix.lower() or "plain" for shard in shards})
     if shards[0].name.endswith(_COMPRESSED):
         _refuse_compressed(shards[0])
     if kinds == [".parquet"]:
-        return ParquetSource(shards[0], min_side) if len(shards) == 1 else ParquetFolder(shards, min_side)
+        options = (reading.min_side, reading.columns)
+        return ParquetSource(shards[0], *options) if len(shards) == 1 else ParquetFolder(shards, *options)
     if kinds == [".tar"]:
-        return TarSource(shards, min_side)
+        return TarSource(shards, reading.min_side, reading.mixed)
     one = f"is a {kinds[0]} file" if len(shards) == 1 else f"means {' and '.join(kinds)} files"
     raise DataError(f"data path {path!r} {one}; expected a folder, parquet files, or tar files")
 

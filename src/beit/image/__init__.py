@@ -4,7 +4,14 @@ from beit.image.batch import BatchFeature
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.labels import IGNORED
 from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image
-from beit.image.listing import picture_files, walk_pictures
+from beit.image.listing import (
+    PassedOver,
+    no_pictures,
+    picture_files,
+    say_passed_over,
+    visible_folders,
+    walk_pictures,
+)
 from beit.image.preprocessing import Box, Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import explained, read_image
@@ -25,13 +32,17 @@ __all__ = [
     "Decoded",
     "LazyPicture",
     "LoadedPicture",
+    "PassedOver",
     "Preprocessing",
     "explained",
+    "no_pictures",
     "normalise",
     "open_image",
     "opened_picture",
     "picture_files",
     "read_image",
+    "say_passed_over",
     "to_unit_array",
+    "visible_folders",
     "walk_pictures",
 ]

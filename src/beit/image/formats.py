@@ -11,13 +11,26 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, features
 
 from beit.files import open_regular
 
 MOST_BYTES = 2**30  # of a picture file, read whole
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # MPO, of cameras, is opened as JPEG
-EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+ENDINGS = {  # MPO, of cameras, is opened as JPEG
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"),
+    "PNG": (".png",),
+    "PPM": (".pbm", ".pgm", ".pnm", ".ppm"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+if features.check("avif"):  # as this Pillow was built
+    ENDINGS["AVIF"] = (".avif",)
+if features.check("jpg_2000"):
+    ENDINGS["JPEG2000"] = (".j2c", ".j2k", ".jp2", ".jpf", ".jpx")
+FORMATS = tuple(ENDINGS)
+EXTENSIONS = frozenset(ending for endings in ENDINGS.values() for ending in endings)
 
 
 @contextmanager

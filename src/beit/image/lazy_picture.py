@@ -62,6 +62,11 @@ class LazyPicture(Protocol):
         """Width of the whole picture, upright, in pixels."""
         ...
 
+    @property
+    def orientation(self) -> int:
+        """EXIF orientation that it was turned upright from: 1 for none."""
+        ...
+
     def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
         """Return the picture, with one pixel for at most so many of the whole one in each direction.
 
@@ -74,8 +79,8 @@ class LazyPicture(Protocol):
 class LoadedPicture:
     """Lazy picture that is decoded already."""
 
-    def __init__(self, picture: Image.Image) -> None:
-        self._picture = picture
+    def __init__(self, picture: Image.Image, orientation: int = 1) -> None:
+        self._picture, self.orientation = picture, orientation
         self.height, self.width = picture.height, picture.width
 
     def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
@@ -88,8 +93,8 @@ class JpegPicture:
 
     def __init__(self, content: bytes, image: Image.Image, name: object) -> None:
         self._content, self._name = content, name
-        self._orientation = image.getexif().get(_ORIENTATION, 1)
-        turned = self._orientation in _TURNED
+        self.orientation = image.getexif().get(_ORIENTATION, 1)
+        turned = self.orientation in _TURNED
         self.height, self.width = (image.width, image.height) if turned else (image.height, image.width)
 
     def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
@@ -101,8 +106,8 @@ class JpegPicture:
             picture = upright_rgb(image, self._name)
         surplus_right = picture.width * reduction - self.width
         surplus_bottom = picture.height * reduction - self.height
-        left = -surplus_right if self._orientation in _ROUNDED_LEFT else 0
-        top = -surplus_bottom if self._orientation in _ROUNDED_TOP else 0
+        left = -surplus_right if self.orientation in _ROUNDED_LEFT else 0
+        top = -surplus_bottom if self.orientation in _ROUNDED_TOP else 0
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
 
 
@@ -120,6 +125,9 @@ def open_image(content: bytes, name: object, min_side: int = 1) -> LazyPicture:
     with explained(name), opened_picture(content) as image:
         check_single(image, name)
         jpeg = image.format in ("JPEG", "MPO")  # some other formats show their final size only when decoded
-        picture = JpegPicture(content, image, name) if jpeg else LoadedPicture(upright_rgb(image, name))
+        if jpeg:
+            picture = JpegPicture(content, image, name)
+        else:
+            picture = LoadedPicture(upright_rgb(image, name), image.getexif().get(_ORIENTATION, 1))
     check_side(picture.height, picture.width, name, min_side)
     return picture

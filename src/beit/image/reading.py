@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from beit.errors import DataError
 from beit.image.formats import opened_picture
 
-_ADVICE = "use PNG, JPEG, WebP, TIFF, BMP, GIF or PPM"
+_ADVICE = "use PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, BMP, GIF or PPM"
 
 
 def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) -> Image.Image:

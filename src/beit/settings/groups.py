@@ -67,6 +67,12 @@ class PictureSettings(Settings):
     labels: str | None = None
     """CSV or JSON lines with labels for a folder of pictures: `file_name`, and `label` (a class), `labels` (several,
     separated by ;) or `value` (a number); pictures without a row are left out. null: the folders are the classes."""
+    columns: tuple[str, ...] = ()
+    """Columns of labels, or of parquet files, by name: that of the pictures, then one of labels, or several of 0 and 1;
+    empty: the usual names."""
+    split: str | None = None
+    """Split of a path that holds several, as folders or files called train, val and test; all mixes them. null: a
+    training takes train, and validates on val; anything else asks for a name."""
     min_side: int = Field(default=8, ge=1)
     """Pictures with a shorter side, in pixels, count as broken."""
     max_broken: float = Field(default=0.01, ge=0, le=1)

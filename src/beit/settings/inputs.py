@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from PIL import Image
 
 from beit.data import (
+    ALL,
     AffineRange,
     Augmentation,
     ImageSource,
+    Splits,
     check_shards,
     few_per_class,
     open_source,
     split,
+    splits_of,
+    with_classes,
     with_labels,
 )
 from beit.errors import ConfigError, DataError
@@ -40,15 +44,27 @@ def open_pictures(data: PictureSettings) -> ImageSource:
     """Open the pictures of `data.path`.
 
     Raises:
-        DataError: If there are no pictures, or too many shards are unreadable.
+        DataError: If there are no pictures, several splits of which none is named, or too many unreadable shards.
     """
-    return _open(data.path, data, data.labels)
+    return _open(data.path, data, data.labels, split=data.split)
 
 
-def _open(path: str, data: PictureSettings, labels: str | None, classes: list[str] | None = None) -> ImageSource:
-    source = open_source(path, data.min_side)
+def open_to_train(data: PictureSettings) -> ImageSource:
+    """Open the pictures that a training takes, of which it may hold out a share.
+
+    Raises:
+        DataError: If there are no pictures, it is not clear which splits are meant, or too many shards are unreadable.
+    """
+    return _open(data.path, data, data.labels, split=_learnt_split(data, _splits(data)))
+
+
+def _open(
+    path: str, data: PictureSettings, labels: str | None, classes: list[str] | None = None, split: str | None = None
+) -> ImageSource:
+    split = ALL if labels is not None and split is None else split  # the file says which pictures are meant
+    source = open_source(path, data.min_side, split, classes, data.columns if labels is None else ())
     check_shards(source, data.max_broken)
-    return source if labels is None else with_labels(source, path, labels, classes)
+    return source if labels is None else with_labels(source, path, labels, classes, data.columns)
 
 
 def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sources:
@@ -57,19 +73,71 @@ def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sou
     Raises:
         DataError: If there are none, a class has too few, or, `stratified`, the two sources disagree about the classes.
     """
-    source = open_pictures(data)
-    if data.val_path is not None:
-        train, val = source, _open(data.val_path, data, data.val_labels, source.classes)
-        if stratified and train.classes is not None and val.classes is not None and train.classes != val.classes:
-            strange = sorted(set(val.classes) ^ set(train.classes))
-            raise DataError(
-                f"the classes of {data.path} and {data.val_path} differ in {strange}; name the class folders alike"
-            )
+    learnt, measured = training_splits(data)
+    source = _open(data.path, data, data.labels, split=learnt)
+    if data.val_path is not None or measured is not None:
+        place = data.val_path or data.path
+        train, val = source, _open(place, data, data.val_labels, source.classes, measured)
+        if stratified and val.label_kind == "class" and source.classes is not None:
+            val = with_classes(val, source.classes)
     else:
         train, val = hold_out(source, data.val_share, seed, stratified)
     if data.per_class is not None:
         train = few_per_class(train, data.per_class, seed)
     return Sources(train, val)
+
+
+def training_splits(data: DataSettings) -> tuple[str | None, str | None]:
+    """Return the splits to train and to validate on, and print which they are; None: all that is there, or a share.
+
+    Raises:
+        DataError: If it is not clear which splits are meant.
+    """
+    found = _splits(data)
+    learnt = _learnt_split(data, found)
+    if data.val_path is not None:
+        return learnt, _validation_split(data.val_path)
+    if found is None:
+        return learnt, None
+    named = found.names("validation")
+    measured = _only(found, "validation", "data.val_path") if named and named != [learnt] else None
+    left_out = [name for name in (*found.places, *found.others) if name not in (learnt, measured)]
+    logger.warning(
+        "%s holds splits: training on %s, validating on %s%s", found.folder, learnt, measured or "a share of it",
+        f"; left out: {', '.join(left_out)}" if left_out else "",
+    )  # fmt: skip
+    return learnt, measured
+
+
+def _splits(data: PictureSettings) -> Splits | None:
+    """Return the splits of `data.path`; None if there are none, or all pictures are wanted, or a file lists them."""
+    return None if data.labels is not None or data.split == ALL else splits_of(data.path)
+
+
+def _learnt_split(data: PictureSettings, found: Splits | None) -> str | None:
+    return data.split if found is None or data.split is not None else _only(found, "train", "data.split")
+
+
+def _validation_split(path: str) -> str | None:
+    """Return the split to validate on of a folder that holds several; None of one without."""
+    found = splits_of(path)
+    return None if found is None else _only(found, "validation", "data.val_path")
+
+
+def _only(splits: Splits, kind: str, setting: str) -> str:
+    """Return the only split of a kind.
+
+    Raises:
+        DataError: If there is none, or several.
+    """
+    names = splits.names(kind)
+    if len(names) != 1:
+        count = "no split" if not names else "several splits"
+        raise DataError(
+            f"{splits.folder} holds the splits {', '.join(splits.places)}, {count} of the kind {kind!r} among them; "
+            f"name one with {setting}"
+        )
+    return names[0]
 
 
 def hold_out(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[ImageSource, ImageSource]:

@@ -31,13 +31,17 @@ class LabelMapSettings(Settings):
     reduce: bool = False
     """0 stands for no class, and every other number for the class one less, as in ADE20K."""
     mapping: Literal["cityscapes"] | dict[int, int] | None = None
-    """Class of each number; others are ignored. cityscapes: of its label ids; null: numbers are classes."""
+    """Class of each number, 255 too if it is named; others are ignored. cityscapes: of its label ids; null: numbers
+    are classes."""
     ignored: tuple[int, ...] = ()
     """Numbers, besides 255, that stand for no class."""
     picture_suffix: str = ""
     """Part that names of pictures have before the ending and those of label maps have not, such as _leftImg8bit."""
     suffix: str = ""
     """Part that names of label maps have before the ending and those of pictures have not, such as _gtFine_labelIds."""
+    exif: Literal["auto", "turn", "keep"] = "auto"
+    """Turning of label maps by the EXIF orientation of their pictures, which are turned upright; auto: of those that
+    have the size of the unturned picture."""
 
 
 @dataclass(frozen=True, config=STRICT)

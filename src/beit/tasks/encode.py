@@ -35,7 +35,7 @@ from beit.evaluation.tokenizer.encoder import encoder_side, load_encoder
 from beit.evaluation.tokenizer.quality import tokenizer_views
 from beit.files import locked
 from beit.models_torch.device import busy_cpus
-from beit.settings.inputs import augmentation, open_pictures
+from beit.settings.inputs import augmentation, open_to_train
 from beit.settings.tokenizer import EncodeJob
 from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer import TokenEncoder, codebook_usage, tokenizer_fingerprint
@@ -68,7 +68,7 @@ def encode_pictures(job: EncodeJob) -> Encoded:
     tokenizer, encoder, side = load_encoder(job)
     if tokenizer.vocab_size > MISSING:
         raise ConfigError(f"the codebook has {tokenizer.vocab_size} codes; at most {MISSING} can be stored as uint16")
-    source = open_pictures(job.data)
+    source = open_to_train(job.data)
     identity = token_identity(
         tokenizer_fingerprint(tokenizer), fingerprint(source), (side, side), job.views, job.augment, job.seed
     ) | {"vocab_size": tokenizer.vocab_size, "precision": encoder.precision}

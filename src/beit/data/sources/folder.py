@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from beit.data.sources.source import ImageSource
-from beit.errors import DataError
+from beit.data.sources.path_list import PathList
+from beit.data.sources.source import ImageSource, Labels
 from beit.files import read_regular
-from beit.image import EXTENSIONS, MOST_BYTES, LazyPicture, explained, open_image, walk_pictures
+from beit.image import (
+    MOST_BYTES,
+    LazyPicture,
+    PassedOver,
+    explained,
+    no_pictures,
+    open_image,
+    say_passed_over,
+    visible_folders,
+    walk_pictures,
+)
+
+_SHOWN = 5  # names in a message
 
 
 class FolderSource(ImageSource):
-    """All pictures below a folder, in the order of their paths.
+    """All pictures below a folder, in the order of their paths; what is not read of it is printed.
 
     If every picture lies in a folder inside it, the first-level folders are the classes; otherwise there are no labels.
+    A single folder around folders is no class: those inside it are.
+
+    Args:
+        folder: The folder.
+        min_side: Pictures with a shorter side, in pixels, count as broken.
+        known: Classes that are known, which a single folder may be one of.
+        labelled: Whether folders are classes at all.
     """
 
-    def __init__(self, folder: Path, min_side: int = 8) -> None:
+    def __init__(
+        self, folder: Path, min_side: int = 8, known: Sequence[str] | None = None, labelled: bool = True
+    ) -> None:
         self._folder = folder
         self._min_side = min_side
-        self._paths = sorted(walk_pictures(folder))  # text: of millions, paths would fill the memory
-        if not self._paths:
-            raise DataError(
-                f"there are no pictures in {folder}; looked for files ending in {', '.join(sorted(EXTENSIONS))}"
-            )
-        parts = [path.split(os.sep) for path in self._paths]
-        if all(len(part) > 1 for part in parts):
-            self.classes = sorted({part[0] for part in parts})
-            number = {name: index for index, name in enumerate(self.classes)}
-            self.labels = np.array([number[part[0]] for part in parts], dtype=np.int64)
+        passed_over = PassedOver()
+        self._paths = PathList(walk_pictures(folder, passed_over=passed_over))
+        if not len(self._paths):
+            raise no_pictures(folder, passed_over)
+        if not labelled:
+            say_passed_over(folder, passed_over)
+            return
+        around = _around(self._paths, frozenset(known or ()))
+        self.classes, self.labels = _classes(self._paths, around)
+        if around and len(self.classes or ()) < 2:  # folders inside of the only class
+            around, (self.classes, self.labels) = "", _classes(self._paths, "")
+        say_passed_over(folder, passed_over, *self._remarks(around))
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -53,6 +77,53 @@ class FolderSource(ImageSource):
         for path in self._paths:
             place = self._folder / path
             yield f"{path} {place.stat().st_size if place.exists() else 'missing'}"
+
+    def _remarks(self, around: str) -> Iterator[str]:
+        """Yield lines about what is taken as classes, and about folders of which nothing is read."""
+        if around:
+            yield f"it holds one folder, {around}, whose folders are taken as the classes"
+        if self.classes is None:
+            return
+        known = set(self.classes)
+        empty = [name for name in visible_folders(self._folder / around) if name not in known]
+        if empty:
+            more = ", ..." * (len(empty) > _SHOWN)
+            yield f"no class, because nothing is read of it: {', '.join(empty[:_SHOWN])}{more}"
+
+
+def _around(paths: Iterable[str], known: frozenset[str]) -> str:
+    """Return the folder, such as `images/photos`, that holds all pictures, and these in folders; "" for none."""
+    common: list[str] | None = None
+    for path in paths:
+        folders = path.split(os.sep)[:-2]  # the last one would be the class
+        common = folders if common is None else common[: _agree(common, folders)]
+        if not common:
+            return ""
+    found = common or []
+    return os.sep.join(found) if found and found[0] not in known else ""
+
+
+def _agree(first: Sequence[str], second: Sequence[str]) -> int:
+    """Return how many items two lists begin with in common."""
+    return next(
+        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+def _classes(paths: Iterable[str], around: str) -> tuple[list[str] | None, Labels | None]:
+    """Return the names of the classes and the class of every picture; nothing if a picture lies in none."""
+    skipped = len(around) + len(os.sep) if around else 0
+    numbers: dict[str, int] = {}
+    labels = array("i")
+    for path in paths:
+        end = path.find(os.sep, skipped)
+        if end < 0:
+            return None, None
+        labels.append(numbers.setdefault(path[skipped:end], len(numbers)))
+    classes = sorted(numbers)
+    place = np.empty(len(classes), np.int64)
+    place[[numbers[name] for name in classes]] = np.arange(len(classes))
+    return classes, place[np.frombuffer(labels, np.int32)]
 
 
 def holds_pictures(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from beit.errors import DataError
 from beit.image import IGNORED, explained, opened_picture
@@ -19,7 +19,8 @@ Colour = tuple[int, int, int]
 MOST_CLASSES = IGNORED
 IGNORED_NAME = "ignored"  # of a colour that stands for no class
 _UNKNOWN = -1
-_IDS = 2**16  # label maps have 8 or 16 bits
+MOST_NUMBERS = 2**16  # label maps have 8 or 16 bits
+_LOSSY = ("JPEG", "MPO")
 
 # Cityscapes: the 19 of its 34 label ids that are evaluated, in the order of their training ids.
 CITYSCAPES = {label: index for index, label in enumerate((7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33))}
@@ -32,9 +33,9 @@ class LabelIds:
     Attributes:
         classes: Number of classes.
         reduce: Whether 0 stands for what is ignored, and every other number for the class one less (ADE20K).
-        mapping: Class of each number, others are ignored; None: numbers are classes.
+        mapping: Class of each number, 255 too if it is there, others are ignored; None: numbers are classes.
         ignored: Numbers, besides 255, that stand for no class.
-        colours: Class of each colour, for label maps in RGB; others are refused.
+        colours: Class of each colour, for label maps in RGB, or in grey if all are grey; others are refused.
     """
 
     classes: int
@@ -44,14 +45,19 @@ class LabelIds:
     colours: Mapping[Colour, int] | None = None
 
     def read(self, path: Path) -> ClassMap:
-        """Return the classes in the file of a label map.
+        """Return the classes in the file of a label map, turned by its own EXIF orientation if it has one.
 
         Raises:
-            DataError: If it is no picture, or has numbers or colours that stand for nothing.
+            DataError: If it is no picture, is compressed with losses, or has numbers or colours that stand for nothing.
         """
         with explained(path), opened_picture(path) as image:
+            if image.format in _LOSSY:
+                raise DataError(
+                    f"{path} is a JPEG, which blends the numbers of neighbouring pixels into others; expected a label "
+                    "map as it was drawn: export it again as PNG"
+                )
             image.load()
-            return self.classes_of(image, path)
+            return self.classes_of(ImageOps.exif_transpose(image), path)
 
     def classes_of(self, image: Image.Image, name: object) -> ClassMap:
         """Return the classes in an opened label map; `name` stands for it in messages.
@@ -59,32 +65,45 @@ class LabelIds:
         Raises:
             DataError: If it has numbers or colours that stand for nothing.
         """
-        if image.mode in ("RGB", "RGBA"):
+        if self._in_colours(image):
             return self._of_colours(np.asarray(image.convert("RGB")), name)
-        if image.mode not in ("1", "L", "P", "I", "I;16"):
+        if image.mode in ("LA", "RGB", "RGBA"):  # grey numbers with opacity, or three times
+            image = image.getchannel(0)
+        if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
             raise DataError(
                 f"{name} is a picture of mode {image.mode}; expected a label map, one number per pixel: save it as PNG "
                 "with 8 bits"
             )
         raw = np.asarray(image).astype(np.int64)
-        if raw.size and not 0 <= raw.min() <= raw.max() < _IDS:
-            raise DataError(f"{name} has numbers from {raw.min()} to {raw.max()}; expected 0 to {_IDS - 1}")
+        if raw.size and not 0 <= raw.min() <= raw.max() < MOST_NUMBERS:
+            raise DataError(f"{name} has numbers from {raw.min()} to {raw.max()}; expected 0 to {MOST_NUMBERS - 1}")
         found = self._table[raw]
         if (found == _UNKNOWN).any():
             strange = np.unique(raw[found == _UNKNOWN])
             raise DataError(f"{name} has the number {_listed(strange.tolist())}; expected {self._expected}")
         return found.astype(np.uint8)
 
+    def _in_colours(self, image: Image.Image) -> bool:
+        """Return whether the colours of a label map are looked up, rather than its numbers."""
+        if image.mode in ("RGB", "RGBA"):
+            return self.colours is not None or not _is_grey(np.asarray(image.convert("RGB")))
+        if self.colours is None:
+            return False
+        if image.mode == "P":  # a palette of the classes' own colours
+            palette = np.asarray(image.convert("RGB")).reshape(-1, 3)
+            return not _is_grey(palette) and {*map(tuple, np.unique(palette, axis=0).tolist())} <= {*self.colours}
+        return image.mode in ("1", "L", "LA") and all(red == green == blue for red, green, blue in self.colours)
+
     @cached_property
     def _table(self) -> NDArray[np.int16]:
         """The class of every number that a label map may hold."""
-        table = np.full(_IDS, _UNKNOWN if self.mapping is None else IGNORED, np.int16)
-        if self.mapping is not None:
-            table[list(self.mapping)] = list(self.mapping.values())
-        else:
+        table = np.full(MOST_NUMBERS, _UNKNOWN if self.mapping is None else IGNORED, np.int16)
+        if self.mapping is None:
             first = int(self.reduce)
             table[first : first + self.classes] = np.arange(self.classes)
         table[[IGNORED, *self.ignored, *([0] if self.reduce else [])]] = IGNORED
+        if self.mapping is not None:  # last: what it says of 255 holds too
+            table[list(self.mapping)] = list(self.mapping.values())
         return table
 
     @property
@@ -93,7 +112,8 @@ class LabelIds:
         rest = ", ".join(map(str, sorted({*self.ignored, IGNORED, *([0] if self.reduce else [])})))
         return (
             f"{first} to {first + self.classes - 1}, one for each of the {self.classes} classes, or {rest} for none: "
-            "correct the label map, name further classes, or list the number under label_maps.ignored"
+            "correct the label map, name further classes, give each number its class with label_maps.mapping, or list "
+            "it under label_maps.ignored"
         )
 
     def _of_colours(self, pixels: NDArray[np.uint8], name: object) -> ClassMap:
@@ -113,6 +133,11 @@ class LabelIds:
                 f"{_listed(list(self.colours))}: add it to the file of classes, with the name 'ignored' for none"
             )
         return np.array([known[value] for value in values.tolist()], np.uint8)[places].reshape(packed.shape)
+
+
+def _is_grey(colours: NDArray[np.uint8]) -> bool:
+    """Return whether the channels of all colours (..., 3) are equal."""
+    return bool((colours[..., :1] == colours).all())
 
 
 def _packed(colours: NDArray[np.int64]) -> NDArray[np.int64]:

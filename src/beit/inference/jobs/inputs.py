@@ -12,7 +12,7 @@ from threading import Lock
 
 from PIL import Image
 
-from beit.data import BrokenShard, ImageSource, is_pattern, open_source
+from beit.data import ALL, BrokenShard, ImageSource, is_pattern, open_source
 from beit.errors import DataError
 from beit.image import EXTENSIONS, read_image
 from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
@@ -129,7 +129,7 @@ class Shards(Collection):
     """The pictures of tar or parquet files, of the hub, or those that are embedded."""
 
     def __init__(self, place: str) -> None:
-        self._source: ImageSource = open_source(place, min_side=1)
+        self._source: ImageSource = open_source(place, min_side=1, split=ALL)
         self._stem = Path(place).stem.replace(":", "_") or "pictures"
         self.stems = [self._stem]
         self.broken_shards = self._source.broken_shards

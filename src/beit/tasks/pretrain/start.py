@@ -16,7 +16,7 @@ from beit.errors import ConfigError
 from beit.geometry import Grid, MaskPlan
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.models_torch.masked_patch_decoder import check_positions
-from beit.settings.inputs import open_pictures
+from beit.settings.inputs import open_to_train
 from beit.settings.model import check_same_shape, model_config, training_options
 from beit.settings.pretrain import AggregationSettings, MaskSettings, PretrainJob
 from beit.settings.tokenizer import TokenizerJob
@@ -241,7 +241,7 @@ def stored_tokens(job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Gri
     stored = StoredTokens(folder)
     expected = token_identity(
         tokenizer_fingerprint(tokenizer),
-        fingerprint(open_pictures(job.data)),
+        fingerprint(open_to_train(job.data)),
         image_hw,
         job.fixed_views,
         job.augment,

@@ -79,7 +79,16 @@ def count_pixels(source: ImageSource, most: int | None, visible: bool = False) -
     pixels_K = counts[: len(names)]
     if (pixels_K > 0).sum() < 2:
         present = [name for name, pixels in zip(names, pixels_K.tolist(), strict=True) if pixels]
-        raise DataError(f"the label maps have {len(present)} class{'es' * (not present)} {present}; expected 2 or more")
+        none = int(counts[IGNORED])
+        remedy = (
+            f": {none:,} pixels have no class; if numbers such as 255 stand for one, write so in label_maps.mapping, "
+            "such as {0: 0, 255: 1}"
+            if none
+            else ""
+        )
+        raise DataError(
+            f"the label maps have {len(present)} class{'es' * (not present)} {present}; expected 2 or more{remedy}"
+        )
     return PixelCounts(names, pixels_K, int(counts[IGNORED]), len(some))
 
 

@@ -26,6 +26,7 @@ from beit.settings.model import hidden_width
 from beit.settings.rates import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE, Rate
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import SegmentJob
+from beit.tasks.segment.checks import check_batch_norms
 from beit.tasks.segment.class_weights import check_weights, class_weights
 from beit.tasks.segment.loss import SegmentLoss
 from beit.tasks.segment.model import scene_inference, share_batch_norms, starting_segmenter
@@ -64,6 +65,7 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
         settings, classes = self.settings, list(self.sources.train.classes or ())
         check_weights(settings, len(classes))
         self._model = starting_segmenter(settings, classes)
+        check_batch_norms(settings.train, self._model.config, self.world, self._shares_norms)
         image_hw = self._model.config.image_hw
         view: Preprocessing = preprocessing(settings.model, image_hw, settings.checkpoint)
         self.view = replace(view, resize=image_hw)
@@ -83,9 +85,13 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
 
     def build(self) -> SegmentLoss:
         """Return the loss over the model."""
-        if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
+        if self._shares_norms:
             share_batch_norms(self._model)
         return SegmentLoss(self._model, class_weights(self.settings, self._counts), self.settings.hard_pixels)
+
+    @property
+    def _shares_norms(self) -> bool:
+        return self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda"
 
     @property
     def model(self) -> BeitForSemanticSegmentation:

@@ -6,15 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from beit.data.sources.split_names import subset_and_split
 from beit.errors import DataError
 
 PREFIX = "hub:"
 KINDS = (".parquet", ".tar")
 _SPEC = re.compile(r"(?P<repo>[^:@]+)(?::(?P<split>[^:@]+))?(?:@(?P<revision>[^:@]+))?")
-_NUMBERED = re.compile(r"(?P<split>\w+(?:\.\w+)*)-\d+-of-\d+")
-_SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval", "evaluation")
-_WORDS = re.compile(r"[-_. ]")
-_PLAIN_FOLDER = "data"
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def choose_files(name: HubName, files: Sequence[str]) -> list[str]:
     found: dict[str, list[str]] = {}
     for file in sorted(files):
         if file.endswith(KINDS):
-            found.setdefault("/".join(_subset_and_split(file)), []).append(file)
+            found.setdefault("/".join(subset_and_split(file)), []).append(file)
     if not found:
         raise DataError(f"{name.repo_id} on the hub holds no pictures; expected parquet or tar files")
     splits = ", ".join(found)
@@ -76,21 +73,3 @@ def choose_files(name: HubName, files: Sequence[str]) -> list[str]:
     chosen = found[wanted if wanted in matching else matching[0]]
     kind = next(kind for kind in KINDS if any(file.endswith(kind) for file in chosen))
     return [file for file in chosen if file.endswith(kind)]
-
-
-def _subset_and_split(file: str) -> tuple[str, ...]:
-    """Return (split) or (folder of the subset, split) of a file."""
-    *folders, base = file.split("/")
-    stem = base.rpartition(".")[0]
-    numbered = _NUMBERED.fullmatch(stem)
-    if numbered is not None:
-        return (*_subset(folders), numbered["split"])
-    for depth in range(len(folders), -1, -1):  # the file first, then its folders from the innermost
-        name = [*folders, stem][depth]
-        if _WORDS.split(name)[0].lower() in _SPLIT_NAMES:
-            return (*_subset(folders[:depth]), _WORDS.split(name)[0])
-    return (*_subset(folders), "train")
-
-
-def _subset(folders: Sequence[str]) -> tuple[str, ...]:
-    return tuple(folder for folder in folders if folder != _PLAIN_FOLDER)

@@ -45,13 +45,14 @@ class HubIndex:
     broken: list[BrokenShard]
 
 
-def hub_index(name: HubName) -> HubIndex:
+def hub_index(name: HubName, columns: Sequence[str] = ()) -> HubIndex:
     """Return the index of a split: that of this commit, or of the last one seen while the network is off.
 
     Raises:
         DataError: If there is no such data set or split, or it cannot be reached and none is cached.
     """
-    cached = cache_file("hub", f"{hub_address()} {name.repo_id} {name.split} {name.revision}".encode())
+    chosen = "".join(f" {column}" for column in columns)
+    cached = cache_file("hub", f"{hub_address()} {name.repo_id} {name.split} {name.revision}{chosen}".encode())
     known = _load(cached, name.repo_id)
     if network_is_off():
         if known is None:
@@ -63,19 +64,19 @@ def hub_index(name: HubName) -> HubIndex:
     dataset, files = list_dataset(name.repo_id, name.revision)
     if known is not None and known.dataset == dataset:
         return known
-    index = _read_index(dataset, choose_files(name, files))
+    index = _read_index(dataset, choose_files(name, files), columns)
     if not index.broken:  # what is broken may only have been cut off on the way
         _save(cached, index)
     return index
 
 
-def _read_index(dataset: HubDataset, files: Sequence[str]) -> HubIndex:
+def _read_index(dataset: HubDataset, files: Sequence[str], columns: Sequence[str]) -> HubIndex:
     if files[0].endswith(".tar"):
         return HubIndex(dataset, list(files), np.empty(0, np.int64), None, None, [])
 
     def look(file: str) -> ParquetFooter | str:
         with dataset.remote(file, _BLOCK) as content:
-            return read_footer(content)
+            return read_footer(content, wanted=columns)
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         found = list(progress(threads.map(look, files), len(files), "reading the footers of the shards"))
@@ -88,7 +89,7 @@ def _read_index(dataset: HubDataset, files: Sequence[str]) -> HubIndex:
     if not good:
         raise DataError(f"{dataset.repo_id} on the hub cannot be read; first: {broken[0].name}: {broken[0].reason}")
     rows = np.array([footer.rows for _, footer in good], dtype=np.int64)
-    classes, labels = joined_labels([footer for _, footer in good], dataset.repo_id)
+    classes, labels = joined_labels([footer for _, footer in good], dataset.repo_id, columns)
     return HubIndex(dataset, [file for file, _ in good], rows, classes, labels, broken)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,16 @@ from beit.errors import DataError
 from beit.hub import network_is_off
 
 
-def open_hub(path: str, min_side: int = 8) -> ImageSource:
+def open_hub(path: str, min_side: int = 8, columns: Sequence[str] = ()) -> ImageSource:
     """Open a data set of the hub: parquet files are fetched one at a time, tar files before anything else.
 
     Raises:
         DataError: If there is no such data set or split, it holds no pictures, or it cannot be reached.
         StorageError: If files cannot be kept, for example on a full disk.
     """
-    index = hub_index(hub_name(path))
+    index = hub_index(hub_name(path), columns)
     if len(index.rows):
-        return HubSource(index, min_side)
+        return HubSource(index, min_side, columns)
     names = progress(index.files, len(index.files), f"fetching {index.dataset.repo_id}", always=True)
     return TarSource([index.dataset.file(name) for name in names], min_side)
 
@@ -36,7 +36,7 @@ class HubSource(ParquetShards):
 
     exact_contents = True
 
-    def __init__(self, index: HubIndex, min_side: int = 8) -> None:
+    def __init__(self, index: HubIndex, min_side: int = 8, columns: Sequence[str] = ()) -> None:
         self._dataset = index.dataset
         self.broken_shards = list(index.broken)
         missing = np.zeros(len(index.files), dtype=bool)
@@ -53,7 +53,7 @@ class HubSource(ParquetShards):
         self._files = [file for file, absent in zip(index.files, missing, strict=True) if not absent]
         self.classes = index.classes
         self.labels = index.labels[np.repeat(~missing, index.rows)] if index.labels is not None else None
-        super().__init__(index.rows[~missing], min_side)
+        super().__init__(index.rows[~missing], min_side, columns)
 
     def shard_name(self, shard: int) -> str:
         """Return the data set and the file in it."""

@@ -6,45 +6,50 @@ import hashlib
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from beit.data.sources.source import ImageSource, Labels, check_name
+from beit.data.sources.parquet.columns import classes_and_labels, image_column, no_pictures_in
+from beit.data.sources.source import ImageSource
 from beit.errors import DataError, StorageError, missing_extra
 from beit.files import open_regular
 from beit.hub import DISK_FULL
 from beit.image import LazyPicture, open_image
 
-IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 _FOOTER = 1 << 16  # bytes
 
 
-class ParquetSource(ImageSource):
-    """Rows of a parquet file with a column of image bytes, and possibly a column of labels.
+class TableSource(ImageSource):
+    """Rows of a table of `datasets` with a column of image bytes, and possibly a column of labels.
 
-    The file is memory-mapped through the `datasets` library, so that it may be larger than memory.
+    It is memory-mapped, so that it may be larger than memory.
+
+    Args:
+        place: File or folder of the table, for messages.
+        table: The table.
+        min_side: Pictures with a shorter side, in pixels, count as broken.
+        columns: Names of the columns of pictures and of labels; empty: the usual ones.
+
+    Raises:
+        DataError: If it has no rows or no pictures.
     """
 
-    def __init__(self, path: Path, min_side: int = 8) -> None:
-        try:
-            import datasets
-        except ImportError:
-            raise missing_extra("datasets", "train") from None
+    def __init__(self, place: Path, table: Any, min_side: int = 8, columns: Sequence[str] = ()) -> None:
+        import datasets
+
         self._min_side = min_side
-        self._path, table = path, _read_table(path)
-        self._image_column = first_column(table.column_names, IMAGE_COLUMNS)
+        self._path = place
+        self._image_column = image_column(table.column_names, columns)
         if self._image_column is None:
-            raise DataError(
-                f"{path} has the columns {table.column_names}; expected image bytes under one of {IMAGE_COLUMNS}"
-            )
+            raise no_pictures_in(place, table.column_names, columns)
         if not len(table):
-            raise DataError(f"{path} has no rows; expected pictures")
+            raise DataError(f"{place} has no rows; expected pictures")
         if isinstance(table.features[self._image_column], datasets.Image):
             table = table.cast_column(self._image_column, datasets.Image(decode=False))
-        self.classes, self.labels = classes_and_labels(table)
+        self.classes, self.labels = classes_and_labels(table, columns)
         self._table = table
         self.shard_sizes = np.array([len(table)], dtype=np.int64)
 
@@ -63,9 +68,27 @@ class ParquetSource(ImageSource):
             raise DataError(f"{self.name(index)} holds no image bytes")
         return open_image(content, self.name(index), self._min_side)
 
+
+class ParquetSource(TableSource):
+    """Rows of a parquet file."""
+
+    def __init__(self, path: Path, min_side: int = 8, columns: Sequence[str] = ()) -> None:
+        require_datasets()
+        super().__init__(path, _read_table(path), min_side, columns)
+
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of the file: the end holds the statistics of its pages."""
         yield file_line(self._path)
+
+
+def require_datasets() -> None:
+    """Refuse to go on without the library `datasets`.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    if find_spec("datasets") is None:
+        raise missing_extra("datasets", "train")
 
 
 def file_line(path: Path) -> str:
@@ -73,37 +96,6 @@ def file_line(path: Path) -> str:
     with open_regular(path) as file:
         file.seek(-min(path.stat().st_size, _FOOTER), os.SEEK_END)
         return f"{path.name} {path.stat().st_size} {hashlib.sha256(file.read()).hexdigest()}"
-
-
-def first_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return the first of some names that is a column."""
-    return next((name for name in names if name in columns), None)
-
-
-def classes_and_labels(table: Any) -> tuple[list[str] | None, Labels | None]:
-    """Return the class names and the class of every row of a table of `datasets`; None without a column of labels.
-
-    Raises:
-        DataError: If a column has the name of one but holds something else.
-    """
-    column = first_column(table.column_names, LABEL_COLUMNS)
-    if column is None:
-        return None, None
-    feature = table.features[column]
-    values = np.asarray(table.with_format("numpy")[column][:])
-    is_scalar = type(feature).__name__ in ("Value", "ClassLabel")
-    if not is_scalar or values.dtype.kind not in "iuUSO" or any(value is None for value in values.tolist()):
-        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
-    named = getattr(feature, "names", None)  # a ClassLabel knows its names
-    if named is not None:
-        return list(named), np.asarray(values, dtype=np.int64)
-    if values.dtype.kind in "OU":
-        names = [str(value) for value in values.tolist()]
-        for name in set(names):
-            check_name(name)
-        values = np.array(names)
-    distinct, labels = np.unique(values, return_inverse=True)
-    return [str(value) for value in distinct], labels.astype(np.int64)
 
 
 def _read_table(path: Path) -> Any:

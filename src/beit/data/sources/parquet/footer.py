@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from beit.data.sources.parquet.file import IMAGE_COLUMNS, LABEL_COLUMNS, classes_and_labels, first_column
+from beit.data.sources.parquet.columns import classes_and_labels, image_column, label_column
 from beit.data.sources.source import Labels
 from beit.errors import DataError
 
@@ -30,12 +30,13 @@ class ParquetFooter:
     labels: Any
 
 
-def read_footer(content: Any, first_picture: bool = False) -> ParquetFooter | str:
+def read_footer(content: Any, first_picture: bool = False, wanted: Sequence[str] = ()) -> ParquetFooter | str:
     """Return the footer and the labels of a file, or what is wrong with it.
 
     Args:
         content: The open file.
         first_picture: Also read a first picture, which finds some of the files that are damaged before their end.
+        wanted: Names of the columns of pictures and of labels; empty: the usual ones.
     """
     import pyarrow.parquet as pq
 
@@ -44,9 +45,9 @@ def read_footer(content: Any, first_picture: bool = False) -> ParquetFooter | st
         if (rows := int(parquet.metadata.num_rows)) > content.seek(0, os.SEEK_END):
             return f"it names {rows} rows in {content.tell()} bytes; expected a byte or more for each picture"
         columns: list[str] = parquet.schema_arrow.names
-        label = first_column(columns, LABEL_COLUMNS)
+        label = label_column(columns, wanted)
         labels = parquet.read(columns=[label]) if label is not None else None
-        image = first_column(columns, IMAGE_COLUMNS)
+        image = image_column(columns, wanted)
         if first_picture and image is not None:
             next(parquet.iter_batches(batch_size=1, columns=[image], use_threads=False), None)
         return ParquetFooter(columns, rows, labels)
@@ -54,7 +55,9 @@ def read_footer(content: Any, first_picture: bool = False) -> ParquetFooter | st
         return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def joined_labels(footers: Sequence[ParquetFooter], place: str) -> tuple[list[str] | None, Labels | None]:
+def joined_labels(
+    footers: Sequence[ParquetFooter], place: str, wanted: Sequence[str] = ()
+) -> tuple[list[str] | None, Labels | None]:
     """Return the classes of the labels of all files, or nothing if some have none.
 
     Raises:
@@ -67,6 +70,7 @@ def joined_labels(footers: Sequence[ParquetFooter], place: str) -> tuple[list[st
         return None, None
     untyped: Any = pa
     try:
-        return classes_and_labels(datasets.Dataset(untyped.concat_tables([footer.labels for footer in footers])))
+        joined = datasets.Dataset(untyped.concat_tables([footer.labels for footer in footers]))
+        return classes_and_labels(joined, wanted)
     except untyped.ArrowInvalid as error:
         raise DataError(f"the labels of {place} differ in kind between its files: {error}") from None

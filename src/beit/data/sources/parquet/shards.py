@@ -7,19 +7,19 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
-from importlib.util import find_spec
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.data.sources.parquet.file import IMAGE_COLUMNS, ParquetSource, file_line
+from beit.data.sources.parquet.columns import image_column, no_pictures_in
+from beit.data.sources.parquet.file import ParquetSource, file_line, require_datasets
 from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
 from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource
-from beit.errors import DataError, missing_extra
+from beit.errors import DataError
 from beit.files import open_regular
 from beit.image import LazyPicture
 
@@ -34,10 +34,11 @@ class ParquetShards(ImageSource):
     Args:
         rows: Pictures in each.
         min_side: Pictures with a shorter side, in pixels, count as broken.
+        columns: Names of the columns of pictures and of labels; empty: the usual ones.
     """
 
-    def __init__(self, rows: NDArray[np.int64], min_side: int) -> None:
-        self._min_side = min_side
+    def __init__(self, rows: NDArray[np.int64], min_side: int, columns: Sequence[str] = ()) -> None:
+        self._min_side, self._columns = min_side, columns
         self._rows = self.shard_sizes = rows
         self._ends = np.cumsum(rows)
         self.look_ahead = int(np.ceil(rows.mean()))
@@ -117,7 +118,7 @@ class ParquetShards(ImageSource):
         """Fetch a shard, and let `datasets` put it into the form in which other processes can open it at once."""
         path = self.shard_file(shard)
         try:
-            ParquetSource(path, self._min_side)
+            ParquetSource(path, self._min_side, self._columns)
         except DataError:
             return  # it is damaged, which opening its pictures will report
 
@@ -126,7 +127,7 @@ class ParquetShards(ImageSource):
             raise DataError(self._damaged[shard])
         path = self.shard_file(shard)
         try:
-            table = ParquetSource(path, self._min_side)
+            table = ParquetSource(path, self._min_side, self._columns)
             if len(table) != self._rows[shard]:
                 raise DataError(f"{path} has {len(table)} rows; expected the {self._rows[shard]} that its footer says")
         except DataError as error:
@@ -141,12 +142,11 @@ class ParquetFolder(ParquetShards):
     Their footers and the columns of labels are read at the beginning, and a first picture of each.
     """
 
-    def __init__(self, paths: Sequence[Path], min_side: int = 8) -> None:
+    def __init__(self, paths: Sequence[Path], min_side: int = 8, columns: Sequence[str] = ()) -> None:
         place = str(paths[0].parent)
-        if find_spec("datasets") is None:
-            raise missing_extra("datasets", "train")
+        require_datasets()
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            looks = threads.map(_look, paths)
+            looks = threads.map(partial(_look, columns=columns), paths)
             found = list(zip(paths, progress(looks, len(paths), "reading the footers of the shards"), strict=True))
         self.broken_shards = [BrokenShard(str(path), footer) for path, footer in found if isinstance(footer, str)]
         good = [(path, footer) for path, footer in found if isinstance(footer, ParquetFooter)]
@@ -154,12 +154,12 @@ class ParquetFolder(ParquetShards):
             raise DataError(f"{place} cannot be read as parquet: {self.broken_shards[0].reason}")
         self._paths = [path for path, _ in good]
         footers = [footer for _, footer in good]
-        _check_columns(self._paths, footers, place)
+        _check_columns(self._paths, footers, place, columns)
         rows = np.array([footer.rows for footer in footers], dtype=np.int64)
         if not rows.sum():
             raise DataError(f"{place} has no rows; expected pictures")
-        self.classes, self.labels = joined_labels(footers, place)
-        super().__init__(rows, min_side)
+        self.classes, self.labels = joined_labels(footers, place, columns)
+        super().__init__(rows, min_side, columns)
 
     def shard_name(self, shard: int) -> str:
         """Return the path."""
@@ -175,15 +175,15 @@ class ParquetFolder(ParquetShards):
             yield file_line(path)
 
 
-def _look(path: Path) -> ParquetFooter | str:
+def _look(path: Path, columns: Sequence[str]) -> ParquetFooter | str:
     try:
         with open_regular(path) as content:
-            return read_footer(content, first_picture=True)
+            return read_footer(content, first_picture=True, wanted=columns)
     except OSError as error:
         return error.strerror or str(error).splitlines()[0]
 
 
-def _check_columns(paths: Sequence[Path], footers: Sequence[ParquetFooter], place: str) -> None:
+def _check_columns(paths: Sequence[Path], footers: Sequence[ParquetFooter], place: str, wanted: Sequence[str]) -> None:
     """Refuse files without pictures, and files of which some have columns that others do not have.
 
     Raises:
@@ -196,8 +196,8 @@ def _check_columns(paths: Sequence[Path], footers: Sequence[ParquetFooter], plac
                 f"{place} cannot be read as parquet: {path.name} has the columns {footer.columns}, {paths[0].name} has "
                 f"{columns}; expected the same in all files"
             )
-    if not set(columns) & set(IMAGE_COLUMNS):
-        raise DataError(f"{place} has the columns {columns}; expected image bytes under one of {IMAGE_COLUMNS}")
+    if image_column(columns, wanted) is None:
+        raise no_pictures_in(place, columns, wanted)
 
 
 def _most_open() -> int:

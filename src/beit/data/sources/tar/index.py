@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -27,7 +29,7 @@ from beit.errors import DataError
 from beit.files import open_regular
 from beit.image import EXTENSIONS
 
-_LAYOUT = 1  # of a cached index; another number makes them all anew
+_LAYOUT = 2  # of a cached index; another number makes them all anew
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
@@ -41,6 +43,9 @@ class TarIndex:
         offsets: Where its content begins.
         sizes: How long that is.
         labels: Class of each sample, whole numbers or names; None if some have none.
+        folders: Folders that the pictures lie in.
+        folder_of: Number of each picture's folder.
+        passed_over: Number of files of each ending that belong to no picture.
         digest: Hash of names, places and sizes.
     """
 
@@ -48,6 +53,9 @@ class TarIndex:
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     labels: NDArray[Any] | None
+    folders: NDArray[Any]
+    folder_of: NDArray[np.int32]
+    passed_over: dict[str, int]
     digest: str
 
 
@@ -56,6 +64,8 @@ class _Sample:
     picture: tarfile.TarInfo | None = None
     plain: bool = False  # the picture's part is named by its format alone: `jpg`, not `mask.jpg`
     label: str | int | None = field(default=None)
+    endings: list[str] = field(default_factory=list[str])
+    beside: list[str] = field(default_factory=list[str])  # pictures that are not used
 
 
 def shard_index(path: Path) -> TarIndex:
@@ -85,11 +95,18 @@ def read_index(path: Path) -> TarIndex:
     """
     found: list[tuple[int, int, int]] = []
     labels: list[str | int | None] = []
+    folders: dict[str, int] = {}
+    folder_of: list[int] = []
+    passed_over: Counter[str] = Counter()
     digest = hashlib.sha256()
     try:
         with open_regular(path) as file:
             for sample in _samples(file):
-                if (picture := sample.picture) is not None:
+                if (picture := sample.picture) is None:
+                    passed_over.update(sample.endings)
+                else:
+                    passed_over.update(sample.beside)
+                    folder_of.append(folders.setdefault(_folder(picture.name), len(folders)))
                     found.append((picture.offset, picture.offset_data, picture.size))
                     labels.append(sample.label)
                     digest.update(f"{picture.name} {found[-1]}".encode("utf-8", "surrogateescape"))
@@ -102,7 +119,12 @@ def read_index(path: Path) -> TarIndex:
     if not found:
         raise DataError(f"it holds no pictures; expected files ending in {', '.join(sorted(EXTENSIONS))}")
     headers, offsets, sizes = np.array(found, dtype=np.int64).T.copy()
-    return TarIndex(headers, offsets, sizes, _as_array(labels), digest.hexdigest())
+    places = np.array(list(folders)), np.array(folder_of, np.int32)
+    return TarIndex(headers, offsets, sizes, _as_array(labels), *places, dict(passed_over), digest.hexdigest())
+
+
+def _folder(name: str) -> str:
+    return posixpath.normpath(posixpath.dirname(name))
 
 
 def member_name(path: Path, header: int) -> str:
@@ -139,22 +161,25 @@ def _samples(file: IO[bytes]) -> Iterator[_Sample]:
 
 
 def _files(entries: TarEntries) -> Generator[tuple[str, str, tarfile.TarInfo]]:
-    """Yield (key of the sample, name of the part, entry) of every file."""
+    """Yield (key of the sample, name of the part, entry) of every file but for hidden ones."""
     for member in entries:
         folder, _, base = member.name.rpartition("/")
         key, _, part = base.partition(".")
-        if member.isreg() and key and part:
+        if member.isreg() and key:
             yield f"{folder}/{key}", part.lower(), member
 
 
 def _add(sample: _Sample, part: str, member: tarfile.TarInfo, entries: TarEntries) -> None:
     """Take a part into a sample; of several pictures the first whose part is named by its format alone."""
+    sample.endings.append(f".{part.rpartition('.')[2]}" if part else "")
     if part in ("cls", "json"):
         label = _label(part, entries.content(member))
         sample.label = label if sample.label is None else sample.label
         return
     plain = f".{part}" in EXTENSIONS
     picture = plain or f".{part.rpartition('.')[2]}" in EXTENSIONS
+    if picture and sample.picture is not None:
+        sample.beside.append(f".{part.rpartition('.')[2]} of samples that have a picture already")
     if picture and (sample.picture is None or (plain and not sample.plain)):
         sample.picture, sample.plain = member, plain
 
@@ -192,15 +217,27 @@ def _as_array(labels: list[str | int | None]) -> NDArray[Any] | None:
 
 def _load(cached: Path, known: NDArray[np.int64]) -> TarIndex | None:
     """Return the cached index, None if there is none of the file as it is."""
-    stored = load_arrays(cached, ("known", "places", "labels", "digest"))
+    stored = load_arrays(cached, ("known", "places", "labels", "folders", "folder_of", "passed_over", "digest"))
     if stored is None or not np.array_equal(stored["known"], known):
         return None
     headers, offsets, sizes = stored["places"]
     labels = stored["labels"] if len(stored["labels"]) else None
-    return TarIndex(headers, offsets, sizes, labels, str(stored["digest"]))
+    folders, passed_over = (stored["folders"], stored["folder_of"]), json.loads(str(stored["passed_over"]))
+    return TarIndex(headers, offsets, sizes, labels, *folders, passed_over, str(stored["digest"]))
 
 
 def _save(cached: Path, known: NDArray[np.int64], index: TarIndex) -> None:
     places = np.stack((index.headers, index.offsets, index.sizes))
     labels = np.empty(0) if index.labels is None else index.labels
-    save_arrays(cached, {"known": known, "places": places, "labels": labels, "digest": np.array(index.digest)})
+    save_arrays(
+        cached,
+        {
+            "known": known,
+            "places": places,
+            "labels": labels,
+            "folders": index.folders,
+            "folder_of": index.folder_of,
+            "passed_over": np.array(json.dumps(index.passed_over)),
+            "digest": np.array(index.digest),
+        },
+    )

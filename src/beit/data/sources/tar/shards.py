@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource, Labels
+from beit.data.sources.tar.folders import folder_classes
 from beit.data.sources.tar.index import TarIndex, member_name, shard_index
 from beit.errors import DataError
 from beit.files import regular_descriptor
-from beit.image import MOST_BYTES, LazyPicture, open_image
+from beit.image import MOST_BYTES, LazyPicture, PassedOver, open_image, say_passed_over
 
 _AT_ONCE = 8  # shards indexed: on a network file system most of the time is waiting
 _MOST_OPEN = 64  # files: far below what systems allow a process
@@ -28,10 +29,16 @@ class TarSource(ImageSource):
     """The pictures of tar files, in the order of the files and of their entries.
 
     An index holds the place of each picture, so that any can be read at once, by any process. Samples have labels if
-    all of them have one, in `.cls` or under `label` in `.json`.
+    all of them have one, in `.cls` or under `label` in `.json`; if none has, and pictures lie in several folders, these
+    are the classes.
+
+    Args:
+        paths: The files.
+        min_side: Pictures with a shorter side, in pixels, count as broken.
+        mixed: Whether folders called train and val are taken as classes, rather than refused.
     """
 
-    def __init__(self, paths: Sequence[Path], min_side: int = 8) -> None:
+    def __init__(self, paths: Sequence[Path], min_side: int = 8, mixed: bool = False) -> None:
         self._min_side = min_side
         broken: list[BrokenShard] = []
         indexed: list[tuple[Path, TarIndex]] = []
@@ -56,6 +63,10 @@ class TarSource(ImageSource):
             np.concatenate([getattr(index, part) for _, index in indexed]) for part in ("headers", "offsets", "sizes")
         )
         self.classes, self.labels = _classes([index.labels for _, index in indexed])
+        if all(index.labels is None for _, index in indexed):
+            self.classes, self.labels = folder_classes([(path.stem, index) for path, index in indexed], mixed)
+        passed_over = PassedOver(sum((Counter(index.passed_over) for _, index in indexed), Counter()))
+        say_passed_over(paths[0] if len(paths) == 1 else paths[0].parent, passed_over)
         self._files = OpenFiles()
 
     def __len__(self) -> int:

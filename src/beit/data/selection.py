@@ -1,0 +1,96 @@
+"""Parts of a collection: held-out shares, few pictures per class, samples, and the classes of another collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beit.data.rng import Purpose, generator
+from beit.data.sources.source import ImageSource, Subset
+from beit.errors import DataError
+
+
+def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:
+    """Return (training, validation), the latter holding `share` of the pictures, of every class if `stratified`.
+
+    Raises:
+        DataError: If the source, or with `stratified` a class, has fewer than two pictures.
+    """
+    if source.labels is None or not stratified or source.label_kind != "class":
+        groups = [np.arange(len(source))]
+    else:
+        groups = [np.flatnonzero(source.labels == label) for label in range(len(source.classes or ()))]
+    rng = generator(seed, Purpose.SPLIT)
+    validation: list[NDArray[np.int64]] = []
+    for label, group in enumerate(groups):
+        if len(group) < 2:
+            what = f"class {source.classes[label]!r} has" if source.classes and stratified else "there is"
+            raise DataError(
+                f"{what} {len(group)} picture{'s' * (len(group) != 1)}; expected at least 2, one to train on and one "
+                "to validate on: add pictures, or name validation pictures with data.val_path"
+            )
+        count = min(max(1, round(share * len(group))), len(group) - 1)
+        validation.append(rng.permutation(group)[:count])
+    held_out = np.sort(np.concatenate(validation))
+    return Subset(source, np.setdiff1d(np.arange(len(source)), held_out)), Subset(source, held_out)
+
+
+def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
+    """Return `count` random pictures of every class.
+
+    Raises:
+        DataError: If the source has no labels, or a class has fewer pictures.
+    """
+    labels = source.labels
+    if labels is None or source.classes is None or source.label_kind != "class":
+        raise DataError("data.per_class needs pictures of one class each; put them into one folder per class")
+    rng = generator(seed, Purpose.SPLIT, count)
+    chosen: list[NDArray[np.int64]] = []
+    for label, name in enumerate(source.classes):
+        group = np.flatnonzero(labels == label)
+        if len(group) < count:
+            raise DataError(f"class {name!r} has {len(group)} pictures; data.per_class asks for {count}: lower it")
+        chosen.append(rng.permutation(group)[:count])
+    return Subset(source, np.sort(np.concatenate(chosen)))
+
+
+def spread(source: ImageSource, count: int) -> ImageSource:
+    """Return `count` pictures at even distances (folders are sorted by class), or all if there are no more."""
+    if len(source) <= count:
+        return source
+    return Subset(source, np.linspace(0, len(source) - 1, count).astype(np.int64))
+
+
+def sample(source: ImageSource, count: int, seed: int) -> ImageSource:
+    """Return `count` random pictures in their order, or all if there are no more.
+
+    Of a collection that is fetched shard by shard they are the first ones, or a run would wait for all shards.
+    """
+    if len(source) <= count:
+        return source
+    if source.look_ahead:
+        return Subset(source, np.arange(count))
+    return Subset(source, np.sort(generator(seed, Purpose.SAMPLE).permutation(len(source))[:count]))
+
+
+def with_classes(source: ImageSource, classes: Sequence[str]) -> ImageSource:
+    """Return the pictures with their classes numbered as in another collection, of which it may lack some.
+
+    Raises:
+        DataError: If a picture is of a class that the other has not.
+    """
+    if source.labels is None or source.classes is None or source.classes == list(classes):
+        return source
+    present = [source.classes[label] for label in np.unique(source.labels)]
+    if strange := sorted(set(present) - set(classes)):
+        raise DataError(
+            f"the pictures to validate on have the classes {strange[:5]}, which none to train on has; name the class "
+            "folders alike, or take these pictures out"
+        )
+    place = {name: number for number, name in enumerate(classes)}
+    numbers = np.array([place.get(name, -1) for name in source.classes], dtype=np.int64)
+    renumbered = Subset(source, np.arange(len(source)))
+    renumbered.classes, renumbered.labels = list(classes), numbers[source.labels]
+    return renumbered

@@ -1,0 +1,87 @@
+"""Columns of parquet files: which holds the pictures, which the labels, and the classes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from beit.data.sources.source import Labels, check_name
+from beit.errors import DataError
+
+IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+
+
+def image_column(there: Sequence[str], columns: Sequence[str]) -> str | None:
+    """Return the column of pictures: the one that is wanted, or the first of the usual ones; None if there is none."""
+    return next((name for name in columns[:1] or IMAGE_COLUMNS if name in there), None)
+
+
+def label_column(there: Sequence[str], columns: Sequence[str]) -> str | None:
+    """Return the column of labels: the one that is wanted, or the first of the usual ones; None if there is none.
+
+    A wanted column of pictures alone means that none of labels is.
+
+    Raises:
+        DataError: If the one that is wanted is not there.
+    """
+    wanted = columns[1:2]
+    if wanted and wanted[0] not in there:
+        raise DataError(f"data.columns names {wanted[0]!r} for the labels; expected one of the columns {list(there)}")
+    names = columns[1:2] if columns else LABEL_COLUMNS
+    return next((name for name in names if name in there), None)
+
+
+def no_pictures_in(place: object, there: Sequence[str], columns: Sequence[str]) -> DataError:
+    """Return the error for a table without the column of pictures."""
+    expected = tuple(columns[:1] or IMAGE_COLUMNS)
+    return DataError(
+        f"{place} has the columns {list(there)}; expected image bytes under one of {expected}: name the columns with "
+        "data.columns, such as [image, label]"
+    )
+
+
+def classes_and_labels(table: Any, columns: Sequence[str] = ()) -> tuple[list[str] | None, Labels | None]:
+    """Return the class names and the class of every row of a table of `datasets`; None without a column of labels.
+
+    Raises:
+        DataError: If a column has the name of one but holds something else, or nothing in some rows.
+    """
+    column = label_column(table.column_names, columns)
+    if column is None:
+        return None, None
+    feature = table.features[column]
+    if type(feature).__name__ not in ("Value", "ClassLabel"):
+        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
+    cells: Any = table.data.column(column)
+    if cells.null_count:
+        first = int(np.argmax(np.asarray(cells.is_null())))
+        raise DataError(
+            f"the column {column!r} is empty in {cells.null_count} of {len(cells)} rows (first: row {first}); expected "
+            "one class per row, none missing: fill these rows in, or do without labels by naming the column of "
+            "pictures alone with data.columns"
+        )
+    values = np.asarray(table.with_format("numpy")[column][:])
+    named = getattr(feature, "names", None)  # a ClassLabel knows its names
+    if named is not None:
+        return list(named), np.asarray(values, dtype=np.int64)
+    if values.dtype.kind == "f":
+        if not np.array_equal(values, np.rint(values)):
+            raise DataError(f"the column {column!r} holds numbers such as {_broken_number(values)}; expected classes")
+        values = values.astype(np.int64)
+    if values.dtype.kind not in "biuUSO":
+        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
+    if values.dtype.kind in "OU":
+        texts = [str(value) for value in values.tolist()]
+        for name in set(texts):
+            check_name(name)
+        values = np.array(texts)
+    distinct, labels = np.unique(values, return_inverse=True)
+    names = [str(value) for value in distinct]
+    return [name.lower() for name in names] if values.dtype.kind == "b" else names, labels.astype(np.int64)
+
+
+def _broken_number(values: Any) -> str:
+    return f"{values[np.argmax(values != np.rint(values))]:g}"

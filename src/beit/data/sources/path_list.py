@@ -1,0 +1,40 @@
+"""Paths of a large collection, kept in few bytes."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+
+class PathList:
+    """Paths in a row, each of which takes its bytes and four more; as objects, millions of them would fill the memory.
+
+    Args:
+        paths: The paths.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        content, ends = bytearray(), array("Q")
+        for path in paths:
+            content += os.fsencode(path)
+            ends.append(len(content))
+        self._content = bytes(content)
+        narrow = np.uint32 if len(content) < 2**32 else np.uint64
+        self._ends = np.frombuffer(ends, np.uint64).astype(narrow)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> str:
+        index = range(len(self))[index]
+        start = int(self._ends[index - 1]) if index else 0
+        return os.fsdecode(self._content[start : int(self._ends[index])])
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        for end in map(int, self._ends):  # a list of them would be as large as what is saved
+            yield os.fsdecode(self._content[start:end])
+            start = end

@@ -1,0 +1,59 @@
+"""Names that splits of a data set have: train, val, test and the like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training", "trn", "trainset"),
+    "validation": ("validation", "valid", "val", "dev", "eval", "evaluation", "valset", "devset"),
+    "test": ("test", "testing", "tst", "testset"),
+}
+_KIND_OF = {name: kind for kind, names in SPLIT_NAMES.items() for name in names}
+_BESIDE = frozenset({"images", "image", "imgs", "img", "pictures", "data", "set", "split", "seg"})
+_WORDS = re.compile(r"[a-z]+")
+_NUMBERED = re.compile(r"(?P<split>\w+(?:\.\w+)*)-\d+-of-\d+")
+_BETWEEN = re.compile(r"[-_. ]")
+_PLAIN_FOLDER = "data"
+
+
+def split_kind(name: str) -> str | None:
+    """Return "train", "validation" or "test" for a name such as `train2017`, `Test set` or `val_images`, else None."""
+    words = _WORDS.findall(name.lower())
+    found = [word for word in words if word in _KIND_OF]
+    rest = [word for word in words if word not in _KIND_OF and word not in _BESIDE]
+    return _KIND_OF[found[0]] if len(found) == 1 and not rest else None
+
+
+def are_splits(names: Iterable[str]) -> bool:
+    """Return whether some names are those of splits: of two kinds, as no classes have."""
+    return len({kind for name in names if (kind := split_kind(name)) is not None}) > 1
+
+
+def named_split(wanted: str, names: Iterable[str]) -> str | None:
+    """Return the one of some splits that a name means: its own, or the only one of the kind that it stands for."""
+    names = list(names)
+    if wanted in names:
+        return wanted
+    kind = split_kind(wanted)
+    alike = [name for name in names if kind is not None and split_kind(name.rpartition("/")[2]) == kind]
+    return alike[0] if len(alike) == 1 else None
+
+
+def subset_and_split(file: str) -> tuple[str, ...]:
+    """Return (split) or (folder of the subset, split) of a file, by its path with "/" between its parts."""
+    *folders, base = file.split("/")
+    stem = base.rpartition(".")[0]
+    numbered = _NUMBERED.fullmatch(stem)
+    if numbered is not None:
+        return (*_subset(folders), numbered["split"])
+    for depth in range(len(folders), -1, -1):  # the file first, then its folders from the innermost
+        name = [*folders, stem][depth]
+        if _BETWEEN.split(name)[0].lower() in _KIND_OF:
+            return (*_subset(folders[:depth]), _BETWEEN.split(name)[0])
+    return (*_subset(folders), "train")
+
+
+def _subset(folders: Sequence[str]) -> tuple[str, ...]:
+    return tuple(folder for folder in folders if folder != _PLAIN_FOLDER)

@@ -1,0 +1,217 @@
+"""Files of labels as people have them."""
+
+import json
+import unicodedata
+
+import numpy as np
+import pytest
+
+from beit.data import open_source, with_labels
+from beit.errors import DataError
+from beit.settings.groups import PictureSettings
+from beit.settings.inputs import open_pictures
+from tests.data.real_files.pictures import save
+from tests.shards import picture_bytes
+
+FILES = ("cat/1.png", "dog/1.png", "dog/2.jpg", "dog/été 3.png")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in FILES:
+        save(tmp_path / "pictures" / name)
+    return tmp_path / "pictures"
+
+
+def labelled(folder, content, name="labels.csv", **options):
+    file = folder.parent / name
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif isinstance(content, list):
+        file.write_text("\n".join(map(json.dumps, content)))
+    else:
+        file.write_text(content, encoding="utf-8")
+    return with_labels(open_source(str(folder)), str(folder), str(file), **options)
+
+
+def meaning(source):
+    """The labels of every picture by the last part of its path."""
+    found = {}
+    for index in range(len(source)):
+        row = source.labels[index]
+        if source.label_kind == "class":
+            found[source.name(index).rpartition("/")[2]] = source.classes[row]
+        else:
+            found[source.name(index).rpartition("/")[2]] = [source.classes[place] for place in np.flatnonzero(row)]
+    return found
+
+
+TWO = {"1.png": "cat", "2.jpg": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "file_name,label\ncat/1.png,cat\ndog/2.jpg,dog\n"),
+        ("a.CSV", "file_name, label\ncat/1.png ,  cat\ndog/2.jpg, dog \n"),
+        ("a.csv", "\ufefffile_name;label\ncat/1.png;cat\ndog/2.jpg;dog\n"),
+        ("a.tsv", "file_name\tlabel\ncat/1.png\tcat\ndog/2.jpg\tdog\n"),
+        ("a.csv", " File_Name , LABEL \n\n\ncat/1.png,cat\n,\n   \ndog/2.jpg,dog\n\n"),
+        ("a.csv", "file_name,label\r\ncat\\1.png,cat\r\n.\\dog\\2.jpg,dog\r\n"),
+        ("a.csv", "filename,class\n./cat/1.png,cat\n/dog/2.jpg,dog\n"),
+        ("a.csv", "image,label\npictures/cat/1.png,cat\nC:\\data\\pictures\\dog\\2.jpg,dog\n"),
+        ("a.csv", "path,label\ncat/1,cat\n2,dog\n"),
+        ("a.csv", 'file_name,"label"\n"cat/1.png","cat"\n"2.jpg","dog"\n'),
+        ("a.csv", "file_name,label\ncat/1.png,cat\ndog/2.jpg,dog\n".encode("utf-16")),
+        ("a.jsonl", '{"file_name": "cat/1.png", "label": "cat"}\n\n{"file_name": "dog/2.jpg", "label": "dog"}'),
+        ("a.json", '[{"file_name": "cat/1.png", "label": "cat"}, {"file_name": "dog/2.jpg", "label": " dog "}]'),
+    ],
+)
+def test_the_same_labels_in_many_forms(folder, name, content):
+    source = labelled(folder, content, name)
+    assert (source.label_kind, meaning(source)) == ("class", TWO)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_composed_and_decomposed_letters_are_the_same(tmp_path, form, stored):
+    save(tmp_path / "pictures" / unicodedata.normalize(stored, "été.png"))
+    source = labelled(tmp_path / "pictures", f"file_name,label\n{unicodedata.normalize(form, 'été.png')},a\n")
+    assert source.labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "expected"),
+    [
+        (["cat,dog", "cat", "dog"], "labels", [["cat", "dog"], ["cat"], ["dog"]]),
+        (["cat;dog", "bird", "cat; bird"], "labels", [["cat", "dog"], ["bird"], ["bird", "cat"]]),
+        (["cat|dog", "cat", "bird"], "labels", [["cat", "dog"], ["cat"], ["bird"]]),
+        (["cat dog", "cat", "dog"], "labels", [["cat", "dog"], ["cat"], ["dog"]]),
+        (["cat,dog", "bird,fish", "ant"], "labels", [["cat", "dog"], ["bird", "fish"], ["ant"]]),
+        (["cat, dog", "cat", "dog"], "labels", [["cat", "dog"], ["cat"], ["dog"]]),
+        (["tench, Tinca tinca", "goldfish, Carassius auratus", "hen"], "class", None),
+        (["sea lion", "sea horse", "polar bear"], "class", None),
+        (["3", "10", "3"], "class", None),
+    ],
+)
+def test_labels_are_divided_by_what_the_column_holds(folder, capsys, cells, kind, expected):
+    rows = "".join(f'{name},"{cell}"\n' for name, cell in zip(FILES, cells, strict=False))
+    source = labelled(folder, f"file_name,label\n{rows}")
+    assert source.label_kind == kind
+    if kind == "class":
+        assert [source.classes[label] for label in source.labels] == cells
+    else:
+        assert [[source.classes[at] for at in np.flatnonzero(row)] for row in source.labels] == expected
+        assert "holds several labels, separated by" in capsys.readouterr().err
+
+
+def test_labels_that_are_said_to_be_several_are_divided_by_spaces_too(folder):
+    rows = "cat/1.png,clear water\ndog/1.png,clear road\ndog/2.jpg,road water\ndog/été 3.png,clear road water\n"
+    source = labelled(folder, f"image,labels\n{rows}")
+    assert source.classes == ["clear", "road", "water"]
+    assert labelled(folder, "image,labels\ncat/1.png,sea lion\ndog/1.png,dog\n").classes == ["dog", "sea lion"]
+
+
+def test_unquoted_commas_are_no_further_columns(folder):
+    source = labelled(folder, "file_name,label\ncat/1.png,cat,dog\ndog/1.png,dog\n")
+    assert (source.label_kind, source.labels.tolist()) == ("labels", [[1, 1], [0, 1]])
+
+
+def test_two_signs_between_labels_are_refused(folder):
+    with pytest.raises(DataError, match=r"has ; and , in its cells; expected one of them"):
+        labelled(folder, 'file_name,labels\ncat/1.png,a;b\ndog/1.png,"a,b"\n')
+
+
+def test_numbers_are_classes_in_their_order(folder):
+    numbers = [10, 2, 2.0, True]
+    rows = [{"file_name": name, "label": number} for name, number in zip(FILES, numbers, strict=True)]
+    source = labelled(folder, rows[:3], "a.jsonl")
+    assert (source.classes, source.labels.tolist()) == (["2", "10"], [1, 0, 0])
+    several = labelled(folder, [{"file_name": "cat/1.png", "labels": [1, 10]}], "a.jsonl")
+    assert (several.label_kind, several.classes) == ("labels", ["1", "10"])
+    assert labelled(folder, rows[3:], "a.jsonl").classes == ["true"]
+    assert labelled(folder, "file_name,label\ncat/1.png,1.0\ndog/1.png,10.0\n").classes == ["1", "10"]
+    with pytest.raises(DataError, match=r"has label 0\.5, a number; .*: call the column value"):
+        labelled(folder, [{"file_name": "cat/1.png", "label": 0.5}], "a.jsonl")
+    with pytest.raises(DataError, match="has label None; expected the name of a class"):
+        labelled(folder, [{"file_name": "cat/1.png", "label": None}], "a.jsonl")
+
+
+def test_a_wrong_header_lists_the_columns_and_they_can_be_chosen(folder):
+    table = "id,diagnosis,age\ncat/1.png,benign,40\ndog/1.png,malignant,50\n"
+    with pytest.raises(DataError, match=r"has the columns \['id', 'diagnosis', 'age'\], and none of .* data.columns"):
+        labelled(folder, table)
+    with pytest.raises(DataError, match=r"it has \['image', 'diagnosis'\]: name the right ones with data\.columns"):
+        labelled(folder, "image,diagnosis\ncat/1.png,a\n")
+    assert labelled(folder, table, columns=["id", "diagnosis"]).classes == ["benign", "malignant"]
+    with pytest.raises(DataError, match=r"\['kind'\] are not there; expected .* of those of .*: \['id', 'diagnosis'"):
+        labelled(folder, table, columns=["id", "kind"])
+    settings = PictureSettings(str(folder), str(folder.parent / "labels.csv"), columns=("id", "diagnosis"))
+    assert open_pictures(settings).classes == ["benign", "malignant"]
+
+
+def test_a_column_for_each_label(folder):
+    classes = labelled(folder, "image,cat,dog\ncat/1.png,1.0,0.0\ndog/1.png,0.0,1.0\n")
+    assert (classes.label_kind, classes.classes, classes.labels.tolist()) == ("class", ["cat", "dog"], [0, 1])
+    several = labelled(folder, "image,wet,small\ncat/1.png,1,1\ndog/1.png,-1,1\n")
+    assert (several.label_kind, meaning(several)) == ("labels", {"1.png": ["small"]})
+    assert several.labels.tolist() == [[1, 1], [1, 0]]
+    chosen = labelled(folder, "image,x,wet,small\ncat/1.png,7,1,0\n", columns=["image", "wet", "small"])
+    assert chosen.classes == ["wet"]
+    with pytest.raises(DataError, match="line 2 has wet '7'; expected 0 or 1"):
+        labelled(folder, "image,wet,small\ncat/1.png,7,1\n", columns=["image", "wet", "small"])
+
+
+def test_names_that_are_nowhere_are_answered_with_the_nearest(folder):
+    with pytest.raises(DataError, match=r"line 2 names 'cat/one.png'; .*: correct it, or remove the row"):
+        labelled(folder, "file_name,label\ncat/one.png,a\n")
+    with pytest.raises(DataError, match=r"names '2\.jpeg'; .* nearest is 'dog/2\.jpg'; 1 more rows name none"):
+        labelled(folder, "file_name,label\n2.jpeg,a\nnothing at all,b\n")
+    with pytest.raises(DataError, match="names '1'"):  # two pictures might be meant
+        labelled(folder, "file_name,label\n1,a\n")
+
+
+def test_odd_tables_are_named(folder):
+    with pytest.raises(DataError, match="two columns 'label'"):
+        labelled(folder, "file_name,label,label\ncat/1.png,a,b\n")
+    with pytest.raises(DataError, match="no rows"):
+        labelled(folder, "file_name,label\n")
+    with pytest.raises(DataError, match="is no JSON"):
+        labelled(folder, "[{]", "a.json")
+    with pytest.raises(DataError, match="line 1 is no JSON object"):
+        labelled(folder, "[3]", "a.json")
+
+
+def parquet(place, **columns):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = len(next(iter(columns.values())))
+    pictures = [{"bytes": picture_bytes(number), "path": None} for number in range(rows)]
+    pq.write_table(pa.table({"photo" if "kind" in columns else "image": pictures, **columns}), place)
+    return str(place)
+
+
+def test_labels_of_parquet_files(tmp_path):
+    flags = open_source(parquet(tmp_path / "a.parquet", label=[True, False, True]))
+    assert (flags.classes, flags.labels.tolist()) == (["false", "true"], [1, 0, 1])
+    whole = open_source(parquet(tmp_path / "b.parquet", label=[10.0, 2.0, 10.0]))
+    assert (whole.classes, whole.labels.tolist()) == (["2", "10"], [1, 0, 1])
+    with pytest.raises(DataError, match=r"holds numbers such as 0\.5; expected classes"):
+        open_source(parquet(tmp_path / "c.parquet", label=[1.0, 0.5]))
+    for cells in ([1, None, 2], ["a", None, "b"], [1.0, None, 2.0]):
+        path = parquet(tmp_path / "d.parquet", label=cells)
+        with pytest.raises(DataError, match=r"'label' is empty in 1 of 3 rows \(first: row 1\)"):
+            open_source(path)
+        assert (len(open_source(path, columns=("image",))), open_source(path, columns=("image",)).classes) == (3, None)
+
+
+def test_columns_of_parquet_files_are_chosen(tmp_path):
+    path = parquet(tmp_path / "a.parquet", kind=["x", "y"])
+    with pytest.raises(DataError, match=r"has the columns \['photo', 'kind'\]; .* name the columns with data\.columns"):
+        open_source(path)
+    assert open_source(path, columns=("photo", "kind")).classes == ["x", "y"]
+    with pytest.raises(DataError, match=r"data\.columns names 'sort' for the labels"):
+        open_source(path, columns=("photo", "sort"))
+    parquet(tmp_path / "b.parquet", kind=["z", "y"])
+    both = open_source(str(tmp_path), columns=("photo", "kind"))
+    assert (both.classes, both.labels.tolist()) == (["x", "y", "z"], [0, 1, 2, 1])
+    assert both.load(3).getpixel((0, 0))[0] == 1

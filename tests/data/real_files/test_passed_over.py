@@ -1,0 +1,95 @@
+"""Every file of a folder is read, or counted and named."""
+
+import os
+
+import pytest
+from PIL import Image, features
+
+from beit.data import open_source
+from beit.errors import DataError
+from beit.image import picture_files
+from tests.data.real_files.pictures import names, save
+from tests.shards import picture_bytes, write_tar
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [(".jfif", "JPEG"), (".jpe", "JPEG"), (".JPG", "JPEG"), (".mpo", "MPO"), (".jp2", "JPEG2000"), (".avif", "AVIF"),
+     (".dib", "DIB"), (".pbm", "PPM"), (".pnm", "PPM"), (".tif", "TIFF")],
+)  # fmt: skip
+def test_less_common_endings_are_read(tmp_path, ending, kind):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    for name in ("cat", "dog"):
+        save(tmp_path / "set" / name / "b.png", 200)
+        Image.new("1" if ending == ".pbm" else "RGB", (16, 16), 1 if ending == ".pbm" else (200, 200, 200)).save(
+            tmp_path / "set" / name / f"a{ending}", kind
+        )
+    source = open_source(str(tmp_path / "set"))
+    assert names(source) == [f"a{ending}", "b.png"] * 2
+    assert abs(source.load(0).getpixel((8, 8))[0] - (255 if ending == ".pbm" else 200)) < 4
+    assert len(picture_files(tmp_path / "set")) == 4
+
+
+def test_what_is_not_read_is_counted_and_named(tmp_path, capsys):
+    folder = tmp_path / "set"
+    for name in ("cat", "dog"):
+        save(folder / name / "a.png")
+    for name in ("cat/a.psd", "cat/b.PSD", "dog/notes.txt", "dog/0001", "eel/c.psd", "cat/Thumbs.db", "desktop.ini"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    for name in ("@eaDir", "__MACOSX", "cat/lost+found", "Thumbnails"):
+        save(folder / name / "small.png")
+    save(folder / ".Trash" / "old.png")
+    source = open_source(str(folder))
+    assert (source.classes, len(source)) == (["cat", "dog"], 2)
+    assert capsys.readouterr().err == (
+        f"{folder}: 5 files passed over: 3 .psd, 1 without an ending, 1 .txt; folders of systems and programs passed "
+        "over: @eaDir, Thumbnails, __MACOSX, cat/lost+found; no class, because nothing is read of it: eel\n"
+    )
+    picture_files(folder)
+    assert "5 files passed over: 3 .psd" in capsys.readouterr().err
+
+
+def test_a_folder_of_nothing_but_such_files_says_what_is_there(tmp_path):
+    (tmp_path / "a.psd").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"no pictures in .* \(1 file passed over: 1 \.psd\); expected endings"):
+        open_source(str(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may list everything")
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path):
+    save(tmp_path / "cat" / "a.png")
+    (tmp_path / "dog").mkdir(mode=0)
+    with pytest.raises(DataError, match="dog cannot be listed: Permission denied"):
+        open_source(str(tmp_path))
+
+
+def test_the_order_is_that_of_whole_paths(tmp_path):
+    for name in ("a/1.png", "a-b/1.png", "a.png", "b/c/1.png", "b/c-1.png"):
+        save(tmp_path / name)
+    source = open_source(str(tmp_path))
+    paths = [source.name(index) for index in range(5)]
+    assert paths == sorted(paths)
+
+
+def test_classes_are_numbered_in_the_order_of_their_names(tmp_path):
+    for name in ("a", "a-b", "a b", "Z"):
+        save(tmp_path / name / "1.png")
+    source = open_source(str(tmp_path))
+    assert source.classes == sorted(["a", "a-b", "a b", "Z"])
+    assert [source.classes[label] for label in source.labels] == [
+        source.name(index).split("/")[-2] for index in range(4)
+    ]
+
+
+def test_parts_of_a_tar_that_are_no_pictures_are_counted(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    files = [("1.png", picture_bytes(1)), ("1.json", b"{}"), ("2.psd", b"x"), ("3", b"x"), ("1b.png", picture_bytes(2)),
+             ("1b.seg.png", picture_bytes(3))]  # fmt: skip
+    path = write_tar(tmp_path / "x.tar", files)
+    for _ in range(2):  # read, and from the cache
+        assert len(open_source(str(path))) == 2
+        line = capsys.readouterr().err
+        assert "3 files passed over" in line
+        assert all(words in line for words in ("1 .psd", "1 without an ending", "1 .png of samples that have"))

@@ -1,0 +1,166 @@
+"""Folders and files called train, val and test are splits, and no classes."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from beit.data import open_source, splits_of
+from beit.errors import DataError
+from beit.settings.groups import DataSettings
+from beit.settings.inputs import open_sources, open_to_train
+from beit.settings.scenes import open_scenes
+from beit.settings.segment import TrainingLabelMapSettings
+from tests.data.real_files.pictures import names, save
+from tests.shards import picture_bytes, write_parquet, write_tar
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def folder_of(place, *splits, classes=("cat", "dog"), count=3):
+    for split in splits:
+        for name in classes:
+            for number in range(count):
+                save(place / split / name / f"{split}{number}.png")
+    return str(place)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("train", "val", "test"), ("Training", "Validation", "Testing"), ("train2017", "val2017", "test2017"),
+     ("train_images", "valid_images", "test_images"), ("seg_train", "dev", "seg_test")],
+)  # fmt: skip
+def test_a_training_takes_the_split_to_train_on_and_validates_on_the_other(tmp_path, caplog, train, val, test):
+    path = folder_of(tmp_path / "set", train, val, test)
+    sources = open_sources(DataSettings(path), 0, stratified=True)
+    assert (sources.train.classes, len(sources.train), len(sources.val)) == (["cat", "dog"], 6, 6)
+    assert names(sources.train)[0] == f"{train}0.png"
+    assert names(sources.val)[0] == f"{val}0.png"
+    assert f"training on {train}, validating on {val}; left out: {test}" in caplog.text
+
+
+def test_no_training_validates_on_the_test_pictures(tmp_path, caplog):
+    sources = open_sources(DataSettings(folder_of(tmp_path / "set", "train", "test")), 0, stratified=True)
+    assert {name[:-5] for source in (sources.train, sources.val) for name in names(source)} == {"train"}
+    assert "validating on a share of it; left out: test" in caplog.text
+
+
+def test_a_folder_around_splits_or_classes_is_looked_through(tmp_path, capsys):
+    path = folder_of(tmp_path / "set" / "images", "train", "val")
+    assert len(open_sources(DataSettings(str(tmp_path / "set")), 0).train) == 6
+    around = folder_of(tmp_path / "other" / "photos", "all")
+    assert open_source(str(tmp_path / "other")).classes == ["cat", "dog"]
+    assert "it holds one folder, photos/all, whose folders are taken as the classes" in capsys.readouterr().err
+    assert open_source(f"{around}/all").classes == open_source(f"{path}/train").classes == ["cat", "dog"]
+
+
+def test_a_single_class_is_no_folder_around_others(tmp_path):
+    save(tmp_path / "set" / "cat" / "2020" / "a.png")
+    save(tmp_path / "set" / "cat" / "b.png")
+    assert open_source(str(tmp_path / "set")).classes == ["cat"]
+    save(tmp_path / "val" / "cat" / "2020" / "a.png")
+    save(tmp_path / "val" / "cat" / "2021" / "a.png")
+    assert open_source(str(tmp_path / "val"), known=["cat", "dog"]).classes == ["cat"]
+
+
+def test_other_jobs_ask_for_the_split_and_all_mixes_them(tmp_path):
+    path = folder_of(tmp_path / "set", "train", "val")
+    with pytest.raises(DataError, match=r"holds the splits train, val; name one with data.split"):
+        open_source(path)
+    assert names(open_source(path, split="val"))[0] == "val0.png"
+    assert names(open_source(path, split="validation"))[0] == "val0.png"
+    assert open_source(path, split="all").classes == ["train", "val"]
+    with pytest.raises(DataError, match="and not one of 'test'"):
+        open_source(path, split="test")
+    with pytest.raises(DataError, match="holds no splits, and 'val' is asked for"):
+        open_source(f"{path}/train", split="val")
+    assert len(open_to_train(DataSettings(path))) == 6
+
+
+def test_splits_that_are_not_clear_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"no split of the kind 'train' among them; name one with data\.split"):
+        open_sources(DataSettings(folder_of(tmp_path / "a", "val", "test")), 0)
+    with pytest.raises(DataError, match="several splits of the kind 'validation'"):
+        open_sources(DataSettings(folder_of(tmp_path / "b", "train", "val", "dev")), 0)
+    inside = folder_of(tmp_path / "c", "cat/train", "cat/test", "dog/train", classes=("",))
+    with pytest.raises(DataError, match=r"splits inside of its classes \(cat/test, cat/train\)"):
+        open_sources(DataSettings(inside), 0)
+    assert open_source(inside, split="all").classes == ["cat", "dog"]
+
+
+def test_folders_of_which_one_has_the_name_of_a_split_are_classes(tmp_path):
+    path = folder_of(tmp_path / "set", "train", "car", "bus", classes=("",))
+    assert splits_of(path) is None
+    assert open_source(path).classes == ["bus", "car", "train"]
+
+
+def test_splits_of_parquet_and_tar_files(tmp_path):
+    paths = write_parquet(tmp_path / "set" / "data", shards=2)
+    for path in paths:
+        path.with_name(path.name.replace("train", "validation")).write_bytes(path.read_bytes())
+    sources = open_sources(DataSettings(str(tmp_path / "set")), 0)
+    assert (len(sources.train), len(sources.val)) == (40, 40)
+    assert "validation-" in sources.val.name(0)
+    with pytest.raises(DataError, match="holds the splits train, validation"):
+        open_source(str(tmp_path / "set"))
+    for name in ("train-000.tar", "train-001.tar", "test-000.tar"):
+        (tmp_path / "tars").mkdir(exist_ok=True)
+        write_tar(tmp_path / "tars" / name, [(f"{number}.png", picture_bytes(number)) for number in range(4)])
+    assert len(open_to_train(DataSettings(str(tmp_path / "tars")))) == 8
+
+
+def test_a_tar_of_class_folders_has_these_classes(tmp_path):
+    files = [(f"./set/{name}/{number}.png", picture_bytes(number)) for name in ("dog", "cat") for number in (1, 2)]
+    source = open_source(str(write_tar(tmp_path / "x.tar", files)))
+    assert (source.classes, source.labels.tolist()) == (["cat", "dog"], [1, 1, 0, 0])
+    one = write_tar(tmp_path / "a.tar", [("a/1.png", picture_bytes(1)), ("a/2.png", picture_bytes(2))])
+    two = write_tar(tmp_path / "b.tar", [("b/1.png", picture_bytes(1)), ("b/2.png", picture_bytes(2))])
+    assert open_source(str(one.with_name("[ab].tar"))).classes is None  # folders that are called like their shards
+    assert two.exists()
+
+
+def test_a_tar_of_splits_is_refused(tmp_path):
+    path = write_tar(tmp_path / "x.tar", [(f"{split}/cat/1.png", picture_bytes(1)) for split in ("train", "val")])
+    with pytest.raises(DataError, match="a tar file holds the splits train, val"):
+        open_source(str(path))
+    assert open_source(str(path), split="all").classes == ["train", "val"]
+
+
+def test_what_save_to_disk_wrote(tmp_path):
+    datasets = pytest.importorskip("datasets")
+
+    def table(value):
+        file = io.BytesIO()
+        Image.new("RGB", (16, 16), (value, 0, 0)).save(file, "PNG")
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+        cells = {"image": [{"bytes": file.getvalue(), "path": None}] * 4, "label": [0, 1, 0, 1]}
+        return datasets.Dataset.from_dict(cells, features)
+
+    table(7).save_to_disk(str(tmp_path / "one"))
+    source = open_source(str(tmp_path / "one"))
+    assert (source.classes, source.labels.tolist()) == (["cat", "dog"], [0, 1, 0, 1])
+    assert source.load(1).getpixel((0, 0)) == (7, 0, 0)
+    datasets.DatasetDict({"train": table(1), "test": table(2)}).save_to_disk(str(tmp_path / "two"))
+    assert open_to_train(DataSettings(str(tmp_path / "two"))).load(0).getpixel((0, 0)) == (1, 0, 0)
+    assert open_source(str(tmp_path / "two"), split="test").load(0).getpixel((0, 0)) == (2, 0, 0)
+    (tmp_path / "one" / "dataset_info.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be read as a data set of save_to_disk"):
+        open_source(str(tmp_path / "one"))
+
+
+def test_pictures_and_label_maps_in_splits(tmp_path):
+    for split in ("train", "val"):
+        for number in range(2):
+            save(tmp_path / "images" / split / f"{split}{number}.png")
+            Image.new("L", (16, 16), number).save(save(tmp_path / "masks" / split / f"{split}{number}.png"))
+    (tmp_path / "classes.txt").write_text("road\nsky\n")
+    settings = TrainingLabelMapSettings(str(tmp_path / "masks"), str(tmp_path / "classes.txt"))
+    sources = open_scenes(DataSettings(str(tmp_path / "images")), settings, 0)
+    assert names(sources.train) == ["train0.png", "train1.png"]
+    assert names(sources.val) == ["val0.png", "val1.png"]
+    (tmp_path / "masks" / "val").rename(tmp_path / "masks" / "later")
+    with pytest.raises(DataError, match="has none called 'train'; name folders of one split"):
+        open_scenes(DataSettings(str(tmp_path / "images")), settings, 0)

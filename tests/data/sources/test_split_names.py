@@ -1,0 +1,31 @@
+"""Names of splits."""
+
+import pytest
+
+from beit.data.sources.split_names import are_splits, named_split, split_kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *[(name, "train") for name in ("train", "TRAINING", "train2017", "Train_images")],
+        *[(name, "validation") for name in ("val", "valid", "dev")],
+        *[(name, "test") for name in ("test set", "testing", "seg_test")],
+        *[(name, None) for name in ("trains", "train station", "cat", "test_train", "")],
+    ],
+)
+def test_kinds(name, kind):
+    assert split_kind(name) == kind
+
+
+def test_splits_are_of_two_kinds():
+    assert are_splits(["train", "val2017", "extra"])
+    assert not are_splits(["train", "training"])
+    assert not are_splits(["test", "car"])
+
+
+def test_a_name_means_itself_or_the_only_one_of_its_kind():
+    assert named_split("val", ["train", "val"]) == "val"
+    assert named_split("validation", ["train", "val2017"]) == "val2017"
+    assert named_split("val", ["dev", "eval"]) is None
+    assert named_split("car", ["train", "val"]) is None
