@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from beit.cli.parser_errors import failed_check, one_line
 from beit.errors import ConfigError
+from beit.settings.packaged import recipe_file
 
 Job = TypeVar("Job")
 _WHOLE_GROUP = "Path to a configuration file."
@@ -85,7 +86,9 @@ class SettingsParser(Generic[Job]):
             prog=command, description=description, formatter_class=_Help, exit_on_error=False, allow_abbrev=False
         )
         self._parser.add_argument(
-            "--recipe", action="config", help="YAML file of settings; --recipe itself may be left out."
+            "--recipe",
+            action="config",
+            help="YAML file of settings, or a name of `beit recipes`; --recipe itself may be left out.",
         )
         self._parser.add_class_arguments(job, None, skip=set(skip))
         if more:
@@ -103,7 +106,7 @@ class SettingsParser(Generic[Job]):
         """Return the settings as a job.
 
         Args:
-            arguments: `[RECIPE.yaml] [WORD ...] [--setting VALUE ...]`.
+            arguments: `[RECIPE] [WORD ...] [--setting VALUE ...]`.
 
         Raises:
             ConfigError: If a setting is unknown, missing, of the wrong type or out of range, or the recipe cannot be
@@ -163,7 +166,8 @@ class SettingsParser(Generic[Job]):
             for action in self._parser._actions
             if action.required and action.dest not in self._words
         ]
-        parts = [command, "[RECIPE.yaml]", *words[:-1], *(f"{word}{' ...' * several}" for word in words[-1:])]
+        recipe = "[RECIPE.yaml]" if self._words else "[RECIPE]"  # only the first word without others is a name
+        parts = [command, recipe, *words[:-1], *(f"{word}{' ...' * several}" for word in words[-1:])]
         return " ".join((*parts, *required, "[--setting VALUE ...]", flags)).rstrip()
 
     def _kind(self, name: str) -> str:
@@ -183,12 +187,14 @@ class SettingsParser(Generic[Job]):
                 words.append(word)
             elif word in truths and (not rest or rest[0] not in _TRUTHS):
                 options.append(f"{word}=true")
+            elif word == "--recipe" and rest:
+                options.append(f"--recipe={recipe_file(rest.popleft())}")
             elif "=" in word or word in _WITHOUT_VALUE or not rest:
                 options.append(word)
             else:
                 options += (word, rest.popleft())
         if words and (not self._words or words[0].endswith(_RECIPES)):
-            options = ["--recipe", words.pop(0), *options]
+            options = [f"--recipe={recipe_file(words.pop(0))}", *options]
         return [*options, *self._filled(words)]
 
     def _filled(self, words: list[str]) -> list[str]:

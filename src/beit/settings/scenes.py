@@ -8,6 +8,7 @@ from beit.data import CITYSCAPES, LabelIds, NamedClasses, SceneFolder, read_clas
 from beit.errors import ConfigError, DataError
 from beit.settings.groups import DataSettings
 from beit.settings.inputs import Sources, hold_out
+from beit.settings.packaged import class_file
 from beit.settings.segment import LabelMapSettings, TrainingLabelMapSettings
 
 
@@ -26,7 +27,7 @@ def open_scenes(data: DataSettings, label_maps: TrainingLabelMapSettings, seed: 
         raise ConfigError(
             f"data.val_path is {data.val_path} and label_maps.val_path {label_maps.val_path}; expected both, or neither"
         )
-    classes = read_classes(label_maps.classes)
+    classes = read_classes(class_file(label_maps.classes))
     source = open_scene_folder(data.path, label_maps.path, data.min_side, label_maps, classes)
     if data.val_path is None or label_maps.val_path is None:
         return Sources(*hold_out(source, data.val_share, seed))
