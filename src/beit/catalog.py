@@ -221,6 +221,10 @@ INCLUDED_MODELS = (
     IncludedModel("beit/nano-cifar10-tokens", "image -> visual tokens -> image, 512", 32, "-"),
 )
 
+# What is taken where no model is named; "embed" is what `beit predict` then does, since it has no classes.
+DEFAULT_MODEL = INCLUDED_MODELS[0]
+DEFAULT_TASK = "embed"
+
 _BY_SPELLING = {name: checkpoint for checkpoint in PUBLIC_CHECKPOINTS for name in checkpoint.spellings}
 
 

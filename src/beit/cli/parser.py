@@ -6,7 +6,7 @@ import json
 import re
 from argparse import SUPPRESS, Action, ArgumentError
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
@@ -68,6 +68,7 @@ class SettingsParser(Generic[Job]):
         flags: What else the command takes, for its usage.
         skip: Fields of the job that are no settings.
         more: Settings that are no fields of the job.
+        without_first: Says of the first word whether the first of `words` is left out, because it cannot be it.
     """
 
     def __init__(
@@ -79,8 +80,9 @@ class SettingsParser(Generic[Job]):
         flags: str = "",
         skip: Sequence[str] = (),
         more: Sequence[Setting] = (),
+        without_first: Callable[[str], bool] | None = None,
     ) -> None:
-        self._job, self._words = job, words
+        self._job, self._words, self._without_first = job, words, without_first
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
         self._parser = ArgumentParser(
             prog=command, description=description, formatter_class=_Help, exit_on_error=False, allow_abbrev=False
@@ -160,7 +162,8 @@ class SettingsParser(Generic[Job]):
     def _usage(self, command: str, flags: str) -> str:
         """Return the usage, with what is required."""
         several = self._kind(self._words[-1]).startswith("tuple") if self._words else False
-        words = [word.upper() for word in self._words]
+        needed = {action.dest for action in self._parser._actions if action.required}
+        words = [word.upper() if word in needed else f"[{word.upper()}]" for word in self._words]
         required = [
             f"--{action.dest} {action.dest.split('.')[-1].upper()}"
             for action in self._parser._actions
@@ -204,7 +207,8 @@ class SettingsParser(Generic[Job]):
             ConfigError: If there are too many.
         """
         named: list[str] = []
-        for name in self._words:
+        leaves_first = bool(words) and self._without_first is not None and self._without_first(words[0])
+        for name in self._words[leaves_first:]:
             if words and name == self._words[-1] and self._kind(name).startswith("tuple"):
                 return [*named, f"--{name}={json.dumps(words)}"]
             if words:
