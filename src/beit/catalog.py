@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -226,6 +227,13 @@ DEFAULT_MODEL = INCLUDED_MODELS[0]
 DEFAULT_TASK = "embed"
 
 _BY_SPELLING = {name: checkpoint for checkpoint in PUBLIC_CHECKPOINTS for name in checkpoint.spellings}
+
+
+def nearest_published(name: str) -> str:
+    """Return "; did you mean X?" for the published or packaged model or tokenizer that is spelled most like a name."""
+    own = (*INCLUDED_MODELS, *PUBLIC_TOKENIZERS)
+    found = difflib.get_close_matches(name, [*_BY_SPELLING, *(one.name for one in own)], n=1, cutoff=0.8)
+    return f"; did you mean {found[0]}?" if found and found[0] != name else ""
 
 
 def public_checkpoint(name: str) -> PublicCheckpoint | None:
