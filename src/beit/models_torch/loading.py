@@ -75,6 +75,12 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Shape]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
+def outputs_of(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return how many numbers each linear or convolutional layer gives, by its name."""
+    weights = {name.removesuffix(".weight"): tensor for name, tensor in state.items() if name.endswith(".weight")}
+    return {name: tensor.shape[0] for name, tensor in weights.items() if tensor.dim() > 1}
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """Return the name of a type as files have it, such as "bfloat16"."""
     return str(dtype).removeprefix("torch.")

@@ -22,6 +22,7 @@ from beit.models_torch.loading import (
     dtype_name,
     fill,
     give_memory,
+    outputs_of,
     shapes_of,
     state_of,
     torch_dtype,
@@ -34,6 +35,7 @@ from beit.weights import (
     PublishedArguments,
     adapt_tensors,
     check_arguments,
+    check_heads,
     file_metadata,
     match_tensors,
     open_checkpoint,
@@ -243,6 +245,7 @@ class BeitPreTrainedModel(BeitBase):
         options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
+        check_heads(outputs_of(canonical), self.config)
         write_safetensors(folder / WEIGHTS_NAME, canonical)
         write_text(folder / CONFIG_NAME, options)
         if push_to_hub:
