@@ -70,6 +70,15 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     return model.state_dict(keep_vars=True)
 
 
+def canonical_state(model: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Return `state_of` a model under canonical names, whatever it calls its encoder."""
+    own = f"{prefix}."
+    return {
+        f"beit.{name.removeprefix(own)}" if name.startswith(own) else name: tensor
+        for name, tensor in state_of(model).items()
+    }
+
+
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Shape]:
     """Return the shape of every tensor."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
