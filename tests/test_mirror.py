@@ -135,6 +135,7 @@ HELD_ELSEWHERE = [
         "models_torch/kernels/test_linear.py",
         "products are compared with their gradients, as they are chosen",
     ),
+    ("models_torch", "data2vec", "parity/test_data2vec.py", "compared with recorded outputs"),
     ("models_torch", "tracing", "models_torch/test_graphs.py", "seen by compilers"),
     ("models_torch", "conversion", "parity/test_round_trips.py", "a conversion is what comes back"),
     ("reports", "gallery", "e2e/test_gallery.py", "needs a run"),

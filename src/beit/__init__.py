@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beit.catalog import preset as preset
     from beit.config import BeitConfig as BeitConfig
+    from beit.config import Data2VecVisionConfig as Data2VecVisionConfig
     from beit.errors import BeitError as BeitError
     from beit.image import AutoImageProcessor as AutoImageProcessor
     from beit.image import BeitFeatureExtractor as BeitFeatureExtractor
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from beit.models_torch import BeitForSemanticSegmentation as BeitForSemanticSegmentation
     from beit.models_torch import BeitModel as BeitModel
     from beit.models_torch import BeitPreTrainedModel as BeitPreTrainedModel
+    from beit.models_torch import Data2VecVisionForImageClassification as Data2VecVisionForImageClassification
+    from beit.models_torch import Data2VecVisionForSemanticSegmentation as Data2VecVisionForSemanticSegmentation
+    from beit.models_torch import Data2VecVisionModel as Data2VecVisionModel
+    from beit.models_torch import Data2VecVisionPreTrainedModel as Data2VecVisionPreTrainedModel
     from beit.outputs import BackboneOutput as BackboneOutput
     from beit.outputs import BaseModelOutput as BaseModelOutput
     from beit.outputs import BeitModelOutputWithPooling as BeitModelOutputWithPooling
@@ -63,6 +68,11 @@ _HOME = {
     "BeitModel": "beit.models_torch",
     "BeitModelOutputWithPooling": "beit.outputs",
     "BeitPreTrainedModel": "beit.models_torch",
+    "Data2VecVisionConfig": "beit.config",
+    "Data2VecVisionForImageClassification": "beit.models_torch",
+    "Data2VecVisionForSemanticSegmentation": "beit.models_torch",
+    "Data2VecVisionModel": "beit.models_torch",
+    "Data2VecVisionPreTrainedModel": "beit.models_torch",
     "DiscreteVAE": "beit.tokenizer",
     "DiscreteVAEConfig": "beit.tokenizer",
     "FlaxBackboneOutput": "beit.outputs",
@@ -104,6 +114,11 @@ __all__ = [
     "BeitModel",
     "BeitModelOutputWithPooling",
     "BeitPreTrainedModel",
+    "Data2VecVisionConfig",
+    "Data2VecVisionForImageClassification",
+    "Data2VecVisionForSemanticSegmentation",
+    "Data2VecVisionModel",
+    "Data2VecVisionPreTrainedModel",
     "DiscreteVAE",
     "DiscreteVAEConfig",
     "FlaxBackboneOutput",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,6 +156,41 @@ PUBLIC_CHECKPOINTS: tuple[PublicCheckpoint, ...] = (
 
 
 @dataclass(frozen=True)
+class RelatedCheckpoint:
+    """Published checkpoint of another method with BEiT's architecture; everything that is not its name is on the hub.
+
+    Attributes:
+        hub: Its repository on the Hugging Face hub.
+        size: "base" or "large".
+        image_size: Height and width of the input in pixels.
+        task: What the model was trained for last.
+        classes: Visual tokens or classes of its head; 0 if it has none.
+        result: Result of its authors; "" where they give none.
+    """
+
+    hub: str
+    size: str
+    image_size: int
+    task: str
+    classes: int
+    result: str = ""
+
+
+# DiT, BEiT on documents: arXiv 2203.02378 (accuracy in per cent on the test documents of RVL-CDIP); data2vec on pictures:
+# arXiv 2202.03555 (top-1 in per cent on the ImageNet-1K validation set).
+RELATED_CHECKPOINTS = (
+    RelatedCheckpoint("microsoft/dit-base", "base", 224, "documents' visual tokens", 8192),
+    RelatedCheckpoint("microsoft/dit-base-finetuned-rvlcdip", "base", 224, "RVL-CDIP documents", 16, "92.11"),
+    RelatedCheckpoint("microsoft/dit-large", "large", 224, "documents' visual tokens", 8192),
+    RelatedCheckpoint("microsoft/dit-large-finetuned-rvlcdip", "large", 224, "RVL-CDIP documents", 16, "92.69"),
+    RelatedCheckpoint("facebook/data2vec-vision-base", "base", 224, "features of a teacher (pre-trained)", 0),
+    RelatedCheckpoint("facebook/data2vec-vision-base-ft1k", "base", 224, _IMAGENET_1K, 1000, "84.2"),
+    RelatedCheckpoint("facebook/data2vec-vision-large", "large", 224, "features of a teacher (pre-trained)", 0),
+    RelatedCheckpoint("facebook/data2vec-vision-large-ft1k", "large", 224, _IMAGENET_1K, 1000, "86.6"),
+)
+
+
+@dataclass(frozen=True)
 class PublicTokenizer:
     """Published tokenizer.
 
@@ -221,7 +257,18 @@ INCLUDED_MODELS = (
     IncludedModel("beit/nano-cifar10-tokens", "image -> visual tokens -> image, 512", 32, "-"),
 )
 
+# What is taken where no model is named; "embed" is what `beit predict` then does, since it has no classes.
+DEFAULT_MODEL = INCLUDED_MODELS[0]
+DEFAULT_TASK = "embed"
+
 _BY_SPELLING = {name: checkpoint for checkpoint in PUBLIC_CHECKPOINTS for name in checkpoint.spellings}
+
+
+def nearest_published(name: str) -> str:
+    """Return "; did you mean X?" for the published or packaged model or tokenizer that is spelled most like a name."""
+    others = [one.name for one in (*INCLUDED_MODELS, *PUBLIC_TOKENIZERS)] + [one.hub for one in RELATED_CHECKPOINTS]
+    found = difflib.get_close_matches(name, [*_BY_SPELLING, *others], n=1, cutoff=0.8)
+    return f"; did you mean {found[0]}?" if found and found[0] != name else ""
 
 
 def public_checkpoint(name: str) -> PublicCheckpoint | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -28,6 +29,10 @@ from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 
 CONFIG_NAME = "config.json"
+DATA2VEC = "data2vec-vision"  # an architecture that is BEiT's under other names
+MODEL_TYPES = ("beit", DATA2VEC)
+_DATA2VEC_LAYERS = (3, 5, 7, 11)  # that its segmentation reads, whatever the model's depth
+_BEIT_ONLY = ("add_fpn", "out_features", "reshape_hidden_states", "stage_names", "vocab_size")
 FEATURES_NAME = "features.json"  # beside the model of a pre-training: how good the features of its layers are
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 OutIndicesMeaning = Literal["huggingface", "original"]
@@ -265,6 +270,8 @@ class BeitConfig:
             ConfigError: If an option has a value that no model can be built from.
         """
         options = dict(options)
+        if options.get("model_type") == DATA2VEC and _are_too_deep(options):
+            del options["out_indices"]
         if {"num_labels", "id2label"} & overrides.keys():  # a new number of classes makes the old names void
             options.pop("id2label", None)
             options.pop("label2id", None)
@@ -294,8 +301,9 @@ class BeitConfig:
             ConfigError: Naming the kind.
         """
         kind = options.get("model_type", "timm" if "architecture" in options else cls.model_type)
-        if kind != cls.model_type:
-            raise ConfigError(f"{source} describes a model of type {shown(kind)}; expected {cls.model_type!r}")
+        if kind not in MODEL_TYPES:
+            expected = " or ".join(map(repr, MODEL_TYPES))
+            raise ConfigError(f"{source} describes a model of type {shown(kind)}; expected {expected}")
 
     @classmethod
     def from_pretrained(
@@ -343,3 +351,34 @@ class BeitConfig:
 
     def __repr__(self) -> str:
         return f"BeitConfig {json.dumps(self.to_dict(), indent=2, sort_keys=True, default=str)}"
+
+
+class Data2VecVisionConfig(BeitConfig):
+    """Options of a data2vec vision model, which is a BEiT under other names (arXiv 2202.03555, section 3.2).
+
+    Args:
+        **options: Those of `BeitConfig`, by name.
+
+    Raises:
+        ConfigError: If an option has a value that no model can be built from.
+    """
+
+    model_type = DATA2VEC
+
+    @wraps(BeitConfig.__init__)
+    def __init__(self, **options: Any) -> None:
+        deep_enough = not _are_too_deep({**options, "out_indices": _DATA2VEC_LAYERS})
+        if deep_enough and not {"out_features", "out_indices"} & options.keys():
+            options["out_indices"] = _DATA2VEC_LAYERS
+        super().__init__(**options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every option as JSON values, without those that data2vec models do not have."""
+        return {name: value for name, value in super().to_dict().items() if name not in _BEIT_ONLY}
+
+
+def _are_too_deep(options: Mapping[str, Any]) -> bool:
+    """Return whether the layers are those that data2vec configs name by default, and there are fewer."""
+    layers = options.get("num_hidden_layers", 12)
+    same = tuple(options.get("out_indices") or ()) == _DATA2VEC_LAYERS
+    return same and isinstance(layers, int) and layers < max(_DATA2VEC_LAYERS)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from beit.cli.early_checks import check_warmup
+from beit.cli.early_checks import are_pictures, check_warmup
 from beit.engine.run_folder import RunFolder, prepare_run_folder
 from beit.errors import ConfigError
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
@@ -68,7 +68,12 @@ def test_cheap_mistakes_end_before_a_framework_is_imported(tmp_path, arguments, 
     ("arguments", "message"),
     [
         (["predict", "/nowhere", "{here}"], "/nowhere"),
-        (["predict", "{here}", "{here}", "/nowhere.png"], "/nowhere.png does not exist; expected a picture"),
+        (["predict", "/nowhere.png"], "/nowhere.png does not exist; expected a picture"),
+        (["predict", "{here}/model"], "pictures is missing; name it"),
+        (
+            ["predict", "microsoft/beit-base-patch16-224", "{here}", "/nowhere.png"],
+            "/nowhere.png does not exist; expected a picture",
+        ),
         (["evaluate", "--model=/nowhere", "--data.path={here}"], "/nowhere"),
         (["evaluate", "--model={here}", "--data.path=/nowhere"], "data path '/nowhere' does not exist"),
         (["export", "/nowhere", "--to=onnx", "--output={here}/exported"], "/nowhere"),
@@ -99,3 +104,12 @@ def test_a_warmup_that_the_number_of_pictures_decides_is_left_for_later():
     check_warmup(OptimSettings(warmup_epochs=10), TrainSettings(max_steps=3))
     check_warmup(OptimSettings(warmup_steps=10), TrainSettings(epochs=3))
     check_warmup(OptimSettings(warmup_steps=9), TrainSettings(max_steps=10))
+
+
+def test_words_that_name_pictures(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
+    assert all(map(are_pictures, (str(tmp_path), "a.PNG", "a.mp4", "train.parquet", "hub:me/cats", "cats/*.jpg")))
+    assert not any(
+        map(are_pictures, (str(tmp_path / "model"), "microsoft/beit-base-patch16-224", "model.pth", "runs/a"))
+    )

@@ -5,7 +5,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
-from beit import catalog
+from beit import BeitImageProcessor, catalog
 from tests.conftest import GOLDEN
 from tests.fake_hub import FakeHub
 
@@ -22,6 +22,19 @@ def _stand_in(task):
     return "hf_v4/classify_single", "timm/beit", "unilm/finetune", "unilm/beit2_finetune"
 
 
+def _related(known, folder):
+    """Return the recorded case for a checkpoint of another method, with the processor that those on the hub have."""
+    if known.hub.startswith("facebook"):
+        case = "data2vec/classify" if known.classes else "data2vec/model"
+    else:
+        case = "hf_v4/classify_single" if "rvlcdip" in known.hub else "hf_v4/mim"
+    place = folder / "related" / case
+    if not place.exists():
+        shutil.copytree(GOLDEN / case, place)
+        BeitImageProcessor(size=32, do_center_crop=False).save_pretrained(place)
+    return place
+
+
 @contextmanager
 def published_stand_ins(folder):
     """Yield the hub and the variables that point another process to it and to Microsoft's and OpenAI's files."""
@@ -36,6 +49,8 @@ def published_stand_ins(folder):
                 hub.add(f"timm/{known.timm}", GOLDEN / ("timm/beitv2" if "v2" in known.original else timm))
             case = original_v2 if "v2" in known.original else original
             shutil.copy(GOLDEN / case / "checkpoint.pth", files / f"{known.original}.pth")
+        for related in catalog.RELATED_CHECKPOINTS:
+            hub.add(related.hub, _related(related, folder))
         for name in ("encoder.pkl", "decoder.pkl"):
             shutil.copy(GOLDEN / "dalle" / name, files / name)
         hub.add(FILES, files)

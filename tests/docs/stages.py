@@ -98,6 +98,37 @@ def _draw_scenes(place, most):
         mask.save(place / "masks" / f"{number:02d}.png")
 
 
+def documents(folder):
+    """scans/: drawn pages without labels; my_documents/ and more_documents/: the same in a folder of each kind."""
+    rng = np.random.default_rng(0)
+    for name, most in (("my_documents", 20), ("more_documents", 5)):
+        for kind in ("letter", "table", "form"):
+            (folder / name / kind).mkdir(parents=True)
+            for number in range(most):
+                _page(kind, rng).save(folder / name / kind / f"{number:02d}.png")
+    (folder / "scans").mkdir()
+    for number in range(120):
+        _page(("letter", "table", "form")[number % 3], rng).save(folder / "scans" / f"{number:03d}.png")
+    _page("letter", rng).save(folder / "page.png")
+
+
+def _page(kind, rng):
+    """Draw lines of text, a grid, or boxes with captions."""
+    page = Image.new("L", (60, 80), 245)
+    pen = ImageDraw.Draw(page)
+    for top in range(8, 72, 8 if kind == "letter" else 12):
+        right = int(rng.integers(30, 54))
+        if kind == "letter":
+            pen.line((6, top, right, top), fill=60, width=2)
+        elif kind == "table":
+            pen.rectangle((6, top, 54, top + 12), outline=90)
+            pen.line((30, top, 30, top + 12), fill=90)
+        else:
+            pen.line((6, top, right // 2, top), fill=60, width=2)
+            pen.rectangle((30, top - 3, 54, top + 3), outline=90)
+    return page
+
+
 def _picture(folder):
     Image.open(next((folder / "more_classes/seven").iterdir())).convert("RGB").save(folder / "picture.jpg")
 

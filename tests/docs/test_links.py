@@ -96,7 +96,7 @@ def test_the_reference_holds_what_the_command_prints(capsys):
     hook = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hook)
     page = hook.on_page_markdown("before\n<!-- help: tokenizer encode -->\nafter")
-    assert page.startswith("before\n```text\nusage: beit tokenizer encode [RECIPE.yaml]")
+    assert page.startswith("before\n```text\nusage: beit tokenizer encode [RECIPE]")
     assert "--views VIEWS" in page
     assert page.endswith("\n```\nafter")
 

@@ -291,3 +291,13 @@ def test_without_ray_its_extra_is_named(model, pictures, tmp_path, monkeypatch, 
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     assert predict(model, pictures, "--output", tmp_path / "a.jsonl", "--engine=ray") == 1
     assert "pip install -e '.[ray]'" in capsys.readouterr().err
+
+
+def test_without_a_model_the_one_of_the_package_embeds(pictures, tmp_path, capsys, caplog):
+    assert predict(pictures, "--output", tmp_path / "vectors.npy") == 0
+    asked = Predictor.from_pretrained(device="cpu").embed(pictures)
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), [one.vector for one in asked], atol=1e-5)
+    assert caplog.text.count("no model is named: taking beit/nano-cifar10") == 2
+    capsys.readouterr()
+    assert predict(pictures, "--task=classify") == 1
+    assert "this model cannot classify: it has no classes yet" in capsys.readouterr().err

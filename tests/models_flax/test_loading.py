@@ -210,3 +210,12 @@ def test_saving_refuses_what_it_does_not_know(classifier, tmp_path):
     with pytest.raises(CheckpointError, match="params does not fit the model"):
         classifier.save_pretrained(tmp_path, {"beit": {}})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_head_for_other_classes_than_the_config_says_is_not_saved(tmp_path, safe):
+    model = FlaxBeitForImageClassification.from_pretrained(CLASSIFIER)
+    model.config.num_labels = 7
+    with pytest.raises(ConfigError, match=r"classifier is for \d+ classes and config.num_labels is 7"):
+        model.save_pretrained(tmp_path, safe_serialization=safe)
+    assert list(tmp_path.iterdir()) == []

@@ -472,3 +472,29 @@ def test_what_a_layout_cannot_say_is_said(to, tmp_path):
     with pytest.raises(ConfigError, match=r"hidden_act is 'relu'; .* has gelu only, use another layout"):
         convert(tmp_path / "relu", tmp_path / "no", to)
     assert not (tmp_path / "no" / "config.json").exists()
+
+
+HEADS = [
+    (BeitForImageClassification, "classifier", "num_labels"),
+    (BeitForSemanticSegmentation, "decode_head.classifier", "num_labels"),
+    (BeitForMaskedImageModeling, "lm_head", "vocab_size"),
+]
+
+
+@pytest.mark.parametrize(("kind", "head", "option"), HEADS, ids=lambda one: getattr(one, "__name__", None))
+def test_a_head_for_other_classes_than_the_config_says_is_not_saved(tmp_path, kind, head, option):
+    model = kind(BeitConfig(**{**TINY_MODEL, "num_hidden_layers": 4}, out_indices=[1, 2, 3, 4]))
+    setattr(model.config, option, 7)
+    with pytest.raises(ConfigError, match=rf"{head} is for \d+ classes and config.{option} is 7; expected the same"):
+        model.save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_that_was_replaced_is_saved_with_its_number_of_classes(tmp_path):
+    model = BeitForImageClassification(BeitConfig(**TINY_MODEL))
+    model.classifier = torch.nn.Linear(model.config.hidden_size, 5)
+    with pytest.raises(ConfigError, match=r"classifier is for 5 classes .* set config.num_labels = 5"):
+        model.save_pretrained(tmp_path)
+    model.config.num_labels = 5
+    model.save_pretrained(tmp_path)
+    assert equal(BeitForImageClassification.from_pretrained(tmp_path), model)

@@ -32,7 +32,6 @@ def test_names_are_given_or_the_last_part(tmp_path):
     ("models", "message"),
     [
         (["=model"], "has no name or no place"),
-        ([], "there is no model to serve; name a model"),
         (["name="], "has no name or no place"),
         (["one/model", "two/model"], "two models are called 'model'; name one of them, as in model2=two/model"),
     ],
@@ -55,6 +54,12 @@ def places(tmp_path):
 
 def job_of(places, **options):
     return ServeJob(tuple(f"{name}={place}" for name, place in places.items()), "cpu", **options)
+
+
+def test_without_a_name_the_model_of_the_package_is_served(caplog):
+    ((name, one),) = load_predictors(ServeJob(device="cpu")).items()
+    assert (name, "embed" in one.tasks) == ("nano-cifar10", True)
+    assert "no model is named: taking beit/nano-cifar10" in caplog.text
 
 
 def test_the_tokenizer_goes_to_the_model_that_can_use_it(places):

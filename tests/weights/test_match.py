@@ -149,12 +149,23 @@ def test_every_other_difference_is_named():
     message = str(caught.value)
     assert "1 missing: c" in message
     assert "b is (2, 2), the model has (2, 3)" in message
-    assert "10 unknown: a, z0, z1, z2, z3, z4 and 4 more" in message
+    assert "10 unknown: a, z0, z1, z2, z3, z4, z5, z6, z7, z8." in message
 
 
-def test_up_to_six_names_are_listed():
-    with pytest.raises(CheckpointError, match=r"6 missing: a0, a1, a2, a3, a4, a5\. Check"):
-        check_shapes("file", {}, {f"a{number}": (1,) for number in range(6)})
+def test_many_names_are_folded_by_the_part_of_the_model():
+    names = [f"decode_head.{number}" for number in range(8)] + [f"beit.encoder.{number}" for number in range(3)]
+    assert str(LoadReport(new=[*names, "classifier.bias"])) == (
+        "new, not from the checkpoint: decode_head.* (8), beit.encoder.* (3), classifier.bias "
+        "(as expected where training follows)"
+    )
+    assert str(LoadReport(unexpected=[f"head:{name}" for name in names])).endswith(
+        "decode_head.* (8), beit.encoder.* (3)"
+    )
+    with pytest.raises(CheckpointError, match=r"11 missing: beit\.encoder\.\* \(3\), decode_head\.\* \(8\)\. Check"):
+        check_shapes("file", {}, dict.fromkeys(names, (1,)))
+    assert "decode_head.7" in str(LoadReport(new=names[:10])), "up to ten are listed"
+    with pytest.raises(CheckpointError, match=r"7 of another shape: a0 is .* and 1 more"):
+        check_shapes("file", {f"a{i}": (1,) for i in range(7)}, {f"a{i}": (2,) for i in range(7)})
 
 
 def test_the_loading_info_of_the_published_api():

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from beit.catalog import public_checkpoint
+from beit.config import CONFIG_NAME
 from beit.engine.recorded import as_before
 from beit.engine.run_folder import check_run_folder
 from beit.errors import ConfigError, missing_data, missing_picture
 from beit.hub import HubOptions, is_hub_name
+from beit.image import EXTENSIONS
+from beit.inference.exported import EXPORT_NAME
+from beit.inference.jobs.frames import FILMS
 from beit.settings.groups import OptimSettings, TrainSettings
-from beit.weights.arguments import locate
+from beit.weights.arguments import WEIGHT_FILES, locate
 
 _ELSEWHERE = ("hub:", "digits:")
 _PATTERN = "*?[{"
+_SHARDS = {".tar", ".parquet"}
 _GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # of CUDA, ROCm, and Windows' subsystem
 
 
@@ -59,14 +64,14 @@ def check_warmup(optim: OptimSettings, train: TrainSettings) -> None:
         )
 
 
-def check_models(*names: str) -> None:
+def check_models(*names: str | None) -> None:
     """Refuse a model that is nowhere; the hub is not asked.
 
     Raises:
         CheckpointError: If neither this machine nor the catalog has it, and it is no name of a hub repository.
     """
     for name in names:
-        if not (Path(name).exists() or is_hub_name(name) or public_checkpoint(name)):
+        if name is not None and not (Path(name).exists() or is_hub_name(name) or public_checkpoint(name)):
             locate(name, HubOptions())  # which says what was expected
 
 
@@ -90,6 +95,15 @@ def check_pictures(*places: str) -> None:
     for place in places:
         if _is_missing(place):
             raise missing_picture(place)
+
+
+def are_pictures(place: str) -> bool:
+    """Return whether a word names pictures rather than a model: by its ending, or by what a folder holds."""
+    path = Path(place)
+    if path.is_dir():
+        return not any((path / name).is_file() for name in (*WEIGHT_FILES, CONFIG_NAME, EXPORT_NAME))
+    pictures = path.suffix.lower() in EXTENSIONS | FILMS | _SHARDS
+    return pictures or place.startswith(_ELSEWHERE) or any(sign in place for sign in _PATTERN)
 
 
 def _is_missing(path: str) -> bool:

@@ -30,6 +30,7 @@ COMMANDS = {
     "serve": "answer over HTTP what is in pictures, and a page to try it",
     "watch": "look at a run while it works",
     "models": "list the published checkpoints",
+    "recipes": "list the recipes of the package, or print one",
     "doctor": "show versions, extras, processor, GPU and how fast they multiply",
     "export": "write a model for onnxruntime, OpenVINO or torch alone, and check it",
     "convert": "write a checkpoint in another layout",
@@ -114,13 +115,13 @@ def _help() -> str:
             """\
             BEiT: pre-training of image transformers by masked image modelling.
 
-            usage: beit COMMAND [RECIPE.yaml] [--setting VALUE ...]
+            usage: beit COMMAND [RECIPE] [--setting VALUE ...]
 
             commands:
             {listing}
 
-            A recipe is a YAML file of settings; settings on the command line win over it. One that is true or false
-            may stand alone: --flips is --flips true.
+            A recipe is a YAML file of settings, or the name of one in the package (`beit recipes`); settings on the
+            command line win over it. One that is true or false may stand alone: --flips is --flips true.
             `beit COMMAND --help` explains every setting; `beit COMMAND [RECIPE] --print_config` prints them all,
             resolved, as a new recipe.
 

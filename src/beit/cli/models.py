@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beit.catalog import INCLUDED_MODELS, PUBLIC_CHECKPOINTS, PUBLIC_TOKENIZERS
+from beit.catalog import INCLUDED_MODELS, PUBLIC_CHECKPOINTS, PUBLIC_TOKENIZERS, RELATED_CHECKPOINTS
 from beit.cli.parser import parse_job
 from beit.settings.published import ModelsJob
 
 DESCRIPTION = (
     "List the published checkpoints with every name they are loaded by, and the models in the package. A result is "
-    "top-1 (/ top-5) in per cent on ImageNet-1K, or mIoU on ADE20K at one scale (at several), as its authors give it."
+    "top-1 (/ top-5) in per cent on ImageNet-1K or RVL-CDIP, or mIoU on ADE20K at one scale (at several), as its "
+    "authors give it."
 )
 
 
@@ -28,6 +29,15 @@ def run(arguments: Sequence[str]) -> int:
             size, pixels, task, classes, result = properties
             print(f"{size:<6} {pixels} px  {task + ', ' + classes:<36} {result}")
             print("\n".join(f"    {name}" for name in names if name != "-"))
+    for related in RELATED_CHECKPOINTS:
+        classes = str(related.classes or "-")
+        properties = (related.size, str(related.image_size), related.task, classes, related.result or "-")
+        if job.plain:
+            print("\t".join((*properties, "-", related.hub, "-")))
+        else:
+            size, pixels, task, _, result = properties
+            print(f"{size:<6} {pixels} px  {f'{task}, {classes}' if related.classes else task:<36} {result}")
+            print(f"    {related.hub}")
     for tokenizer in PUBLIC_TOKENIZERS:
         size, pixels, tokens, files = "-", str(tokenizer.image_size), str(tokenizer.tokens), ", ".join(tokenizer.files)
         if job.plain:

@@ -6,7 +6,7 @@ import json
 import re
 from argparse import SUPPRESS, Action, ArgumentError
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from beit.cli.parser_errors import failed_check, one_line
 from beit.errors import ConfigError
+from beit.settings.packaged import recipe_file
 
 Job = TypeVar("Job")
 _WHOLE_GROUP = "Path to a configuration file."
@@ -67,6 +68,7 @@ class SettingsParser(Generic[Job]):
         flags: What else the command takes, for its usage.
         skip: Fields of the job that are no settings.
         more: Settings that are no fields of the job.
+        without_first: Says of the first word whether the first of `words` is left out, because it cannot be it.
     """
 
     def __init__(
@@ -78,14 +80,17 @@ class SettingsParser(Generic[Job]):
         flags: str = "",
         skip: Sequence[str] = (),
         more: Sequence[Setting] = (),
+        without_first: Callable[[str], bool] | None = None,
     ) -> None:
-        self._job, self._words = job, words
+        self._job, self._words, self._without_first = job, words, without_first
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
         self._parser = ArgumentParser(
             prog=command, description=description, formatter_class=_Help, exit_on_error=False, allow_abbrev=False
         )
         self._parser.add_argument(
-            "--recipe", action="config", help="YAML file of settings; --recipe itself may be left out."
+            "--recipe",
+            action="config",
+            help="YAML file of settings, or a name of `beit recipes`; --recipe itself may be left out.",
         )
         self._parser.add_class_arguments(job, None, skip=set(skip))
         if more:
@@ -103,7 +108,7 @@ class SettingsParser(Generic[Job]):
         """Return the settings as a job.
 
         Args:
-            arguments: `[RECIPE.yaml] [WORD ...] [--setting VALUE ...]`.
+            arguments: `[RECIPE] [WORD ...] [--setting VALUE ...]`.
 
         Raises:
             ConfigError: If a setting is unknown, missing, of the wrong type or out of range, or the recipe cannot be
@@ -157,13 +162,15 @@ class SettingsParser(Generic[Job]):
     def _usage(self, command: str, flags: str) -> str:
         """Return the usage, with what is required."""
         several = self._kind(self._words[-1]).startswith("tuple") if self._words else False
-        words = [word.upper() for word in self._words]
+        needed = {action.dest for action in self._parser._actions if action.required}
+        words = [word.upper() if word in needed else f"[{word.upper()}]" for word in self._words]
         required = [
             f"--{action.dest} {action.dest.split('.')[-1].upper()}"
             for action in self._parser._actions
             if action.required and action.dest not in self._words
         ]
-        parts = [command, "[RECIPE.yaml]", *words[:-1], *(f"{word}{' ...' * several}" for word in words[-1:])]
+        recipe = "[RECIPE.yaml]" if self._words else "[RECIPE]"  # only the first word without others is a name
+        parts = [command, recipe, *words[:-1], *(f"{word}{' ...' * several}" for word in words[-1:])]
         return " ".join((*parts, *required, "[--setting VALUE ...]", flags)).rstrip()
 
     def _kind(self, name: str) -> str:
@@ -183,12 +190,14 @@ class SettingsParser(Generic[Job]):
                 words.append(word)
             elif word in truths and (not rest or rest[0] not in _TRUTHS):
                 options.append(f"{word}=true")
+            elif word == "--recipe" and rest:
+                options.append(f"--recipe={recipe_file(rest.popleft())}")
             elif "=" in word or word in _WITHOUT_VALUE or not rest:
                 options.append(word)
             else:
                 options += (word, rest.popleft())
         if words and (not self._words or words[0].endswith(_RECIPES)):
-            options = ["--recipe", words.pop(0), *options]
+            options = [f"--recipe={recipe_file(words.pop(0))}", *options]
         return [*options, *self._filled(words)]
 
     def _filled(self, words: list[str]) -> list[str]:
@@ -198,7 +207,8 @@ class SettingsParser(Generic[Job]):
             ConfigError: If there are too many.
         """
         named: list[str] = []
-        for name in self._words:
+        leaves_first = bool(words) and self._without_first is not None and self._without_first(words[0])
+        for name in self._words[leaves_first:]:
             if words and name == self._words[-1] and self._kind(name).startswith("tuple"):
                 return [*named, f"--{name}={json.dumps(words)}"]
             if words:

@@ -9,7 +9,8 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, Literal
 
-from beit.cli.early_checks import check_models, check_pictures
+from beit.catalog import DEFAULT_TASK
+from beit.cli.early_checks import are_pictures, check_models, check_pictures
 from beit.cli.output import say
 from beit.cli.parser import Setting, SettingsParser
 from beit.errors import ConfigError, printable
@@ -21,17 +22,21 @@ if TYPE_CHECKING:
     from beit.inference.jobs.chunk import Chunk
 
 DESCRIPTION = (
-    "Ask a model about pictures: files, folders, films, tar or parquet shards. Without --output the results are "
-    "printed. With it they are written to a file (.jsonl, .csv or .parquet) or a folder of pictures; started again "
-    "after a stop, the same command continues. A broken picture is named, and the others are still done."
+    "Ask a model about pictures: files, folders, films, tar or parquet shards. Where pictures come first, a "
+    "small model of the package is asked. Without --output the results are printed. With it they are written to a "
+    "file (.jsonl, .csv or .parquet) or a folder of pictures; started again after a stop, the same command continues. "
+    "A broken picture is named, and the others are still done."
 )
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, predict, print."""
     words, skip = ("model", "pictures"), ("task", "options")
-    parser = SettingsParser(PredictJob, "beit predict", DESCRIPTION, words, skip=skip, more=_task_settings())
+    parser = SettingsParser(
+        PredictJob, "beit predict", DESCRIPTION, words, skip=skip, more=_task_settings(), without_first=are_pictures
+    )
     values = parser.values(arguments)
+    values["task"] = values["task"] or (DEFAULT_TASK if values["model"] is None else PredictJob.task)
     options = {name: values.pop(name) for name in _owned()}
     job: PredictJob = parser.build({**values, "options": _chosen(values["task"], options)})
     check_models(job.model)
@@ -50,7 +55,8 @@ def _owned() -> dict[str, list[tuple[str, Option]]]:
 def _task_settings() -> list[Setting]:
     """Return the task and the options of all tasks as settings; one that several tasks have is there once."""
     tasks: Any = Literal[tuple(TASKS)]
-    settings = [Setting("task", tasks, "classify", "What to find out about each picture.")]
+    about = f"What to find out about each picture; null: {PredictJob.task}, without a model {DEFAULT_TASK}."
+    settings = [Setting("task", tasks | None, None, about)]
     for name, owners in _owned().items():
         kind = reduce(or_, dict.fromkeys(option.kind for _, option in owners))
         settings.append(Setting(name, kind, _default(owners), _about(owners)))

@@ -40,7 +40,7 @@ ACTIONS = {
 def run(arguments: Sequence[str]) -> int:
     """Parse, do, print."""
     if not arguments or arguments[0] in HELP_WORDS:
-        print(f"usage: beit tokenizer {{{','.join(ACTIONS)}}} [RECIPE.yaml] [--setting VALUE ...]\n")
+        print(f"usage: beit tokenizer {{{','.join(ACTIONS)}}} [RECIPE] [--setting VALUE ...]\n")
         print("\n".join(f"  {name:<13}{summary}" for name, summary in ACTIONS.items()))
         return 0 if arguments else 2
     action, rest = arguments[0], arguments[1:]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from beit.errors import CheckpointError, DataError
+from beit.hub.network import need_hub
 from beit.hub.repository import HubOptions, explained_errors
 
 
@@ -33,7 +34,7 @@ class HubDataset:
         """
         from huggingface_hub import hf_hub_download
 
-        with _explained(self.repo_id, self.commit):
+        with _explained(self.repo_id, self.commit, network=self.cached(filename) is None):
             return Path(hf_hub_download(self.repo_id, filename, repo_type="dataset", revision=self.commit))
 
     def cached(self, filename: str) -> Path | None:
@@ -84,9 +85,11 @@ def hub_address() -> str:
 
 
 @contextmanager
-def _explained(repo_id: str, revision: str | None) -> Generator[None]:
+def _explained(repo_id: str, revision: str | None, network: bool = True) -> Generator[None]:
     """Turn errors about a data set into `DataError`, since pictures are missing rather than a checkpoint."""
     try:
+        if network:
+            need_hub(f"datasets/{repo_id}")
         with explained_errors(f"datasets/{repo_id}", revision):
             yield
     except CheckpointError as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from beit.errors import BeitError, CheckpointError, StorageError
 from beit.hub.included import included_folder
+from beit.hub.network import lost_hub, need_hub, not_found
 
 # huggingface_hub is imported inside the functions: whoever only reads local folders should not pay for loading it.
 
@@ -63,8 +64,8 @@ def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
     """Return the local path of one file of a hub repository, or None if the repository has no such file.
 
     What the package brings is taken from there. Else the file is downloaded into the cache of huggingface_hub if it is
-    not there yet. Offline, a file counts as absent from the repository if other files of that revision are cached and
-    this one is not.
+    not there yet. Offline, or where the host of the hub cannot be resolved, a file counts as absent from the repository
+    if other files of that revision are cached and this one is not.
 
     Raises:
         CheckpointError: If the repository or revision cannot be reached, or is not cached when offline.
@@ -81,6 +82,9 @@ def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
             f"force_download=True asks for '{repo_id}' anew, but the network is off (HF_HUB_OFFLINE or "
             "local_files_only); drop one of the two"
         )
+    host = None if options.offline else lost_hub()
+    if host is not None:
+        return _cached_file(repo_id, filename, options, host)
     with explained_errors(repo_id, options.revision):
         try:
             path = hf_hub_download(
@@ -100,6 +104,20 @@ def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
         except EntryNotFoundError:
             return None
     return Path(path)
+
+
+def _cached_file(repo_id: str, filename: str, options: HubOptions, host: str) -> Path | None:
+    """Return a file as `hub_file` does, from the cache alone because the host of the hub cannot be resolved."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if options.force_download:
+        raise not_found(repo_id, host)
+    try:
+        return hub_file(repo_id, filename, replace(options, local_files_only=True))
+    except CheckpointError as error:
+        if isinstance(error.__cause__, LocalEntryNotFoundError):
+            raise not_found(repo_id, host) from error.__cause__
+        raise
 
 
 def push_folder(
@@ -127,6 +145,7 @@ def push_folder(
         CheckpointError: If the folder does not exist or the hub refuses it.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.utils import validate_repo_id
 
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; expected the folder of a saved model, save the model first")
@@ -135,6 +154,9 @@ def push_folder(
             f"revision '{revision}' cannot be combined with create_pr=True, because a pull request goes to the default "
             "branch; drop one of the two"
         )
+    with explained_errors(repo_id, revision):
+        validate_repo_id(repo_id)
+    need_hub(repo_id)
     with explained_errors(repo_id, revision):
         api = HfApi(token=token)
         repo = api.create_repo(repo_id, private=private, exist_ok=True)

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beit.catalog import DEFAULT_MODEL
 from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import CheckpointError, ConfigError
 from beit.hub import HubOptions, included_folder
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from beit.weights import Checkpoint
 
 logger = logging.getLogger("beit")
+
+
+def packaged_model() -> str:
+    """Return the name of the model that is taken where none is named, and say so in one line of the log."""
+    logger.warning(
+        "no model is named: taking %s, which the package brings (%s visual tokens); for another name a folder, a file "
+        "or a published name",
+        DEFAULT_MODEL.name,
+        DEFAULT_MODEL.task,
+    )
+    return DEFAULT_MODEL.name
 
 
 def load_runner(name: str | Path, device: str, precision: str, hub: HubOptions | None) -> Runner:

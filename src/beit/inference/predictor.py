@@ -16,7 +16,7 @@ from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.image import Preprocessing
-from beit.inference.loading import features_file, load_runner, load_scene_inference, load_view
+from beit.inference.loading import features_file, load_runner, load_scene_inference, load_view, packaged_model
 from beit.inference.pictures import Picture, each_picture, opened, to_rgb
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.runner import Floats, Runner
@@ -69,7 +69,7 @@ class Predictor:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
+        name: str | Path | None = None,
         *,
         device: str = "auto",
         precision: str = "fp32",
@@ -80,7 +80,7 @@ class Predictor:
 
         Args:
             name: A model folder, a name on the hub or of a published checkpoint, a file of weights, or the folder of an
-                exported model.
+                exported model. Without one, a small model that the package brings.
             device: "cpu", "cuda", or "auto" for a GPU if there is one.
             precision: What it computes in: "fp32", "bf16", on a GPU "fp16", or "auto" for bf16 on a GPU that supports
                 it, else fp32.
@@ -92,6 +92,8 @@ class Predictor:
                 not fit.
             CheckpointError: If the weights are missing, damaged or do not fit.
         """
+        if name is None:
+            name = packaged_model()
         runner = load_runner(name, device, precision, hub)
         view = load_view(name, runner.image_hw, hub)
         scene = load_scene_inference(name, runner, view)

@@ -16,7 +16,17 @@ from safetensors.numpy import save_file
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.files import atomic_file, write_text
 from beit.models_flax.tree import COUNT, as_leaf
-from beit.weights import FLAX, FLAX_FILE, HUGGING_FACE, WEIGHTS_NAME, Entry, file_metadata, flax_tree, write_msgpack
+from beit.weights import (
+    FLAX,
+    FLAX_FILE,
+    HUGGING_FACE,
+    WEIGHTS_NAME,
+    Entry,
+    check_heads,
+    file_metadata,
+    flax_tree,
+    write_msgpack,
+)
 from beit.weights.match import Shape
 from beit.weights.rules import part_of_shape
 
@@ -60,9 +70,11 @@ def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], saf
             `flax_model.msgpack`.
 
     Raises:
+        ConfigError: If the head is for other classes than the config says.
         StorageError: If the disk is full; an earlier file of the same name is untouched.
     """
     stored = {name: as_stored(name, leaf) for name, leaf in leaves.items()}
+    check_heads(_outputs(stored), config)
     dtype = next(array.dtype.name for name, array in stored.items() if name.endswith("embeddings.cls_token"))
     options = config.to_json_string(**file_metadata(dtype))  # first: it may fail
     if safetensors:
@@ -77,6 +89,11 @@ def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], saf
         tree = flax_tree({name: _writable(array) for name, array in stored.items()})
         write_msgpack(folder / FLAX_FILE, tree)
     write_text(folder / CONFIG_NAME, options)
+
+
+def _outputs(stored: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+    """Return how many numbers each linear or convolutional layer gives, by its name."""
+    return {name.removesuffix(".kernel"): leaf.shape[-1] for name, leaf in stored.items() if name.endswith(".kernel")}
 
 
 def _writable(array: NDArray[Any]) -> Any:

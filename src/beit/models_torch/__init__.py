@@ -2,6 +2,12 @@
 
 from beit.models_torch.backbone import BeitBackbone
 from beit.models_torch.classification import BeitForImageClassification
+from beit.models_torch.data2vec import (
+    Data2VecVisionForImageClassification,
+    Data2VecVisionForSemanticSegmentation,
+    Data2VecVisionModel,
+    Data2VecVisionPreTrainedModel,
+)
 from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling
 from beit.models_torch.masked_patch_decoder import MaskedPatchDecoder
 from beit.models_torch.model import BeitModel
@@ -19,6 +25,10 @@ __all__ = [
     "BeitForSemanticSegmentation",
     "BeitModel",
     "BeitPreTrainedModel",
+    "Data2VecVisionForImageClassification",
+    "Data2VecVisionForSemanticSegmentation",
+    "Data2VecVisionModel",
+    "Data2VecVisionPreTrainedModel",
     "MaskedPatchDecoder",
     "PatchAggregation",
 ]

@@ -70,9 +70,24 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     return model.state_dict(keep_vars=True)
 
 
+def canonical_state(model: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """Return `state_of` a model under canonical names, whatever it calls its encoder."""
+    own = f"{prefix}."
+    return {
+        f"beit.{name.removeprefix(own)}" if name.startswith(own) else name: tensor
+        for name, tensor in state_of(model).items()
+    }
+
+
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Shape]:
     """Return the shape of every tensor."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def outputs_of(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return how many numbers each linear or convolutional layer gives, by its name."""
+    weights = {name.removesuffix(".weight"): tensor for name, tensor in state.items() if name.endswith(".weight")}
+    return {name: tensor.shape[0] for name, tensor in weights.items() if tensor.dim() > 1}
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -19,9 +19,11 @@ from beit.hub import HubOptions, push_folder
 from beit.models_torch.base import BeitBase
 from beit.models_torch.loading import (
     as_device,
+    canonical_state,
     dtype_name,
     fill,
     give_memory,
+    outputs_of,
     shapes_of,
     state_of,
     torch_dtype,
@@ -34,6 +36,7 @@ from beit.weights import (
     PublishedArguments,
     adapt_tensors,
     check_arguments,
+    check_heads,
     file_metadata,
     match_tensors,
     open_checkpoint,
@@ -169,12 +172,13 @@ class BeitPreTrainedModel(BeitBase):
         with torch.device("meta"):
             model = cls(config, **arguments)
         tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
-        report = match_tensors(shapes_of(state_of(model)), tensors, checkpoint.source, new_head=new_head)
+        shapes = shapes_of(canonical_state(model, cls.base_model_prefix))
+        report = match_tensors(shapes, tensors, checkpoint.source, new_head=new_head)
         give_memory(model, device, torch_dtype(dtype, checkpoint.dtype))
         owners = {name.rpartition(".")[0] for name in report.new}
         if owners:
             model.initialise_weights(*(model.get_submodule(owner) for owner in sorted(owners)))
-        fill(state_of(model), tensors, report)
+        fill(canonical_state(model, cls.base_model_prefix), tensors, report)
         model.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
         model.warn_of_tiny_eps()
         return model
@@ -199,7 +203,7 @@ class BeitPreTrainedModel(BeitBase):
         checkpoint = open_checkpoint(source, config=self.config)
         before = self.config_class.from_dict(checkpoint.options)
         tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
-        own = state_of(self)
+        own = canonical_state(self, self.base_model_prefix)
         report = match_tensors(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
         fill(own, tensors, report)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
@@ -243,6 +247,7 @@ class BeitPreTrainedModel(BeitBase):
         options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
         values = state_of(self) if state_dict is None else state_dict
         canonical = {name: tensor.detach() for name, tensor in values.items()}
+        check_heads(outputs_of(canonical), self.config)
         write_safetensors(folder / WEIGHTS_NAME, canonical)
         write_text(folder / CONFIG_NAME, options)
         if push_to_hub:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from beit.errors import ConfigError
+from beit.inference.loading import packaged_model
 from beit.inference.predictor import Predictor
 from beit.inference.runners.torch_runner import is_pretraining
 from beit.settings.serve import ServeJob
@@ -15,10 +16,8 @@ def named_models(models: Sequence[str]) -> dict[str, str]:
     """Return the paths of models by name: the part before `=`, or the last part of the path.
 
     Raises:
-        ConfigError: If there is none, a name is empty, or two are the same.
+        ConfigError: If a name is empty, or two are the same.
     """
-    if not models:
-        raise ConfigError("there is no model to serve; name a model, for example: beit serve runs/finetune/model")
     named: dict[str, str] = {}
     for model in models:
         name, equals, place = model.partition("=")
@@ -40,7 +39,7 @@ def load_predictors(job: ServeJob) -> dict[str, Predictor]:
     """
     import torch
 
-    places = named_models(job.models)
+    places = named_models(job.models or (packaged_model(),))
     torch.set_num_threads(max(1, torch.get_num_threads() // len(places)))
     predictors = {
         name: Predictor.from_pretrained(place, device=job.device, precision=job.precision)

@@ -16,10 +16,11 @@ from beit.settings.groups import Device, InferencePrecision
 class PredictJob(Settings):
     """Ask a model about many pictures."""
 
-    model: str
-    """Model: a folder, a file of weights, a published name (`beit models`), or a folder that `beit export` wrote."""
     pictures: tuple[str, ...]
     """Pictures: files, folders, films, tar or parquet shards."""
+    model: str | None = None
+    """Model: a folder, a file of weights, a published name (`beit models`), or a folder that `beit export` wrote; null:
+    a small one that the package brings."""
     device: Device = "auto"
     """Device to compute on; auto takes a GPU if there is one."""
     precision: InferencePrecision = "fp32"

@@ -1,4 +1,4 @@
-"""Settings of the commands that only show something: published checkpoints, this machine."""
+"""Settings of the commands that only show something: published checkpoints, recipes, this machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ class ModelsJob(Settings):
 
     plain: bool = False
     """One line per checkpoint, with tabs, for other programs."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class RecipesJob(Settings):
+    """List the recipes of the package, or print one."""
+
+    name: str | None = None
+    """Recipe to print; null lists all."""
+    plain: bool = False
+    """One line per recipe, with tabs, for other programs."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -19,6 +19,7 @@ from beit.data import (
 from beit.errors import ConfigError, DataError
 from beit.settings.groups import DataSettings
 from beit.settings.inputs import Sources, hold_out, training_splits
+from beit.settings.packaged import class_file
 from beit.settings.segment import LabelMapSettings, TrainingLabelMapSettings
 
 
@@ -37,7 +38,7 @@ def open_scenes(data: DataSettings, label_maps: TrainingLabelMapSettings, seed: 
         raise ConfigError(
             f"data.val_path is {data.val_path} and label_maps.val_path {label_maps.val_path}; expected both, or neither"
         )
-    classes = read_classes(label_maps.classes)
+    classes = read_classes(class_file(label_maps.classes))
     learnt, measured = _places(data, label_maps)
     source = open_scene_folder(*learnt, data.min_side, label_maps, classes)
     if measured is None:

@@ -27,7 +27,8 @@ class LabelMapSettings(Settings):
     path: str | None = None
     """Folder of label maps, one for each picture of data.path, of the same name but for the ending."""
     classes: str | None = None
-    """Text file with the name of each class, one per line; `name red green blue` for label maps in colours."""
+    """Text file with the name of each class, one per line (`name red green blue` for label maps in colours), or ade20k,
+    camvid or cityscapes."""
     reduce: bool = False
     """0 stands for no class, and every other number for the class one less, as in ADE20K."""
     mapping: Literal["cityscapes"] | dict[int, int] | None = None
@@ -51,7 +52,8 @@ class TrainingLabelMapSettings(LabelMapSettings):
     path: str = field()
     """Folder of label maps, one for each picture of data.path, of the same name but for the ending."""
     classes: str = field()
-    """Text file with the name of each class, one per line; `name red green blue` for label maps in colours."""
+    """Text file with the name of each class, one per line (`name red green blue` for label maps in colours), or ade20k,
+    camvid or cityscapes."""
     val_path: str | None = None
     """The same for data.val_path."""
     checked: int | None = Field(default=None, ge=1)

@@ -13,8 +13,9 @@ from beit.settings.groups import Device, InferencePrecision
 class ServedModels(Settings):
     """Models to serve, and what computes them."""
 
-    models: tuple[str, ...]
-    """Models, at least one: MODEL or NAME=MODEL. A model is a folder, a file or a published name (`beit models`)."""
+    models: tuple[str, ...] = ()
+    """Models: MODEL or NAME=MODEL. A model is a folder, a file or a published name (`beit models`). None: a small one
+    that the package brings."""
     device: Device = "auto"
     """Device to compute on; auto takes a GPU if there is one."""
     precision: InferencePrecision = "fp32"

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from beit.catalog import nearest_published
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.hub import HubOptions, included_folder
@@ -59,7 +60,10 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
     if locate_vqkd(source, hub) is not None:
         return VQKD.from_pretrained(source, hub)
     if not Path(source).exists():
-        raise ConfigError(f"{source} does not exist; expected a folder, a file, or a published name (`beit models`)")
+        raise ConfigError(
+            f"{source} does not exist; expected a folder, a file, or a published name (`beit models`)"
+            f"{nearest_published(str(source))}"
+        )
     raise ConfigError(
         f"{source} holds a model of type {read_model_type(source)!r}; expected a tokenizer, one of {list(KINDS)}"
     )

@@ -9,6 +9,7 @@ from beit.weights.layouts import LAYOUTS
 from beit.weights.match import (
     LoadReport,
     adapt_tensors,
+    check_heads,
     check_shapes,
     file_metadata,
     match_tensors,
@@ -48,6 +49,7 @@ __all__ = [
     "Rule",
     "adapt_tensors",
     "check_arguments",
+    "check_heads",
     "check_shapes",
     "dalle_options",
     "file_metadata",

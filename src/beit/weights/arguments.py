@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beit.catalog import PublicCheckpoint, public_checkpoint
+from beit.catalog import PublicCheckpoint, nearest_published, public_checkpoint
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import CheckpointError, ConfigError
 from beit.files import read_json
@@ -113,9 +113,14 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
     if not is_hub_name(repository) or Path(repository).suffix in _FILE_SUFFIXES:
         raise CheckpointError(
             f"{name} does not exist; expected a model folder, a file of weights, a hub repository (owner/name) "
-            "or a published checkpoint (beit models lists them)"
+            f"or a published checkpoint (beit models lists them){nearest_published(str(name))}"
         )
-    return _on_hub(repository, public, options, files)
+    try:
+        return _on_hub(repository, public, options, files)
+    except CheckpointError as error:
+        if public is None and (near := nearest_published(repository)):
+            raise CheckpointError(f"{error}{near}") from error
+        raise
 
 
 def _in_folder(folder: Path, files: Sequence[str]) -> Located:

@@ -16,7 +16,7 @@ from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
 from beit.weights.arguments import WEIGHT_FILES, Located, locate
 from beit.weights.flax import FLAX
-from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
+from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_DATA2VEC, HUGGING_FACE_NATIVE
 from beit.weights.infer_config import inferred_options
 from beit.weights.layouts import LAYOUTS
 from beit.weights.match import with_root
@@ -29,7 +29,14 @@ from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile, open_safete
 from beit.weights.timm_config import timm_hints
 
 _LAYER = r"beit\.encoder\.layer\.(\d+)\."
-_WITH_CONFIG = (HUGGING_FACE, HUGGING_FACE_NATIVE, FLAX)  # their options stand in a config.json alone
+_WITH_CONFIG = (
+    HUGGING_FACE,
+    HUGGING_FACE_NATIVE,
+    HUGGING_FACE_DATA2VEC,
+    FLAX,
+)  # their options stand in a config.json alone
+_DATA2VEC_ROOT = ("data2vec_vision.", "beit.")
+_DATA2VEC_CLASSES = ("Data2VecVision", "Beit")
 _HEADS = {
     "lm_head.weight": "BeitForMaskedImageModeling",
     "decode_head.classifier.weight": "BeitForSemanticSegmentation",
@@ -82,10 +89,10 @@ class Checkpoint:
 
     @property
     def architecture(self) -> str:
-        """Class of the saved model, from its config or else from its heads."""
+        """Class of the saved model, from its config or else from its heads; of data2vec models, that of BEiT."""
         named = self.options.get("architectures")
         if isinstance(named, list) and named:
-            return str(named[0]).removeprefix("Flax")
+            return str(named[0]).removeprefix("Flax").replace(*_DATA2VEC_CLASSES)
         return next((name for head, name in _HEADS.items() if head in self.tensors), "BeitModel")
 
     @property
@@ -122,6 +129,7 @@ def open_checkpoint(
     # read first: a damaged config is the clearer message where weights are damaged too
     found = None if located.config is None else read_json(located.config, "the config.json of a BEiT")
     stored, notes = _stored_tensors(located)
+    stored = _with_beit_root(stored)
     layout = _layout_of(located.source, list(stored))
     tensors = with_root(layout.to_canonical(stored, entry_of), wanted=True)
     check_total(located.source, tensors)
@@ -144,6 +152,12 @@ def open_checkpoint(
     if located.repository in ORIGINAL_SEGMENTERS:
         read = {"out_indices_meaning": "original", **read}
     return Checkpoint(located.source, layout, tensors, read)
+
+
+def _with_beit_root(stored: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+    """Return tensors with the encoder of a data2vec model under the name that BEiT gives it."""
+    return {name.replace(*_DATA2VEC_ROOT, 1) if name.startswith(_DATA2VEC_ROOT[0]) else name: tensor
+            for name, tensor in stored.items()}  # fmt: skip
 
 
 def check_total(source: str, tensors: Mapping[str, Entry]) -> None:

@@ -67,6 +67,14 @@ HUGGING_FACE = Layout(
     marker=_ATTENTION + ".query.weight",
 )
 
+# data2vec models kept the published names of the encoder in 5.x, and have the new ones of the segmentation heads.
+HUGGING_FACE_DATA2VEC = Layout(
+    name="Hugging Face 5 data2vec segmentation",
+    rules=(*_EMBEDDINGS, *_LAYERS, *_same("fpn1.{index}.{state}", "fpn2.0.{param}"), *_NATIVE_SEGMENTATION),
+    ignored=_IGNORED,
+    marker="{head}.psp_bottleneck.convolution.weight",
+)
+
 HUGGING_FACE_NATIVE = Layout(
     name="Hugging Face 5 native",
     rules=(

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from beit.config import BeitConfig
-from beit.errors import CheckpointError
+from beit.errors import CheckpointError, ConfigError
 from beit.geometry import Grid, num_relative_positions, patch_grid, resize_bias_table, resize_positions
 from beit.weights.rules import Entry
 
@@ -40,6 +40,8 @@ PARTS = (
     "*embeddings.mask_token",
 )
 _LABEL_HEADS = ("classifier.", "decode_head.")
+_MOST_NAMES = 10  # that a message lists one by one
+_CLASS_LAYERS = ("classifier", "decode_head.classifier", "auxiliary_head.classifier")
 # Heads that may be for other classes or another codebook, if the caller asks for it.
 RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*", "decode_head.classifier.*", "auxiliary_head.classifier.*")
 # Tensors that are always left out: the heads of a model that is loaded without one, and the patch aggregation layers
@@ -171,6 +173,28 @@ def match_tensors(
     )
 
 
+def check_heads(outputs: Mapping[str, int], config: BeitConfig) -> None:
+    """Refuse to save a model whose head is for other classes than its config says: it could not be loaded again.
+
+    Args:
+        outputs: How many numbers each layer gives, by canonical name.
+        config: The config that is saved beside it.
+
+    Raises:
+        ConfigError: Naming the head and both numbers.
+    """
+    options = dict.fromkeys(_CLASS_LAYERS, ("num_labels", config.num_labels)) | {
+        "lm_head": ("vocab_size", config.vocab_size)
+    }
+    for name, (option, wanted) in options.items():
+        if name in outputs and outputs[name] != wanted:
+            raise ConfigError(
+                f"{name} is for {outputs[name]} classes and config.{option} is {wanted}; expected the same, or the "
+                f"model cannot be loaded again: set config.{option} = {outputs[name]}, or load it with "
+                f"{option}={outputs[name]}"
+            )
+
+
 def file_metadata(dtype: str) -> dict[str, str | None]:
     """Return the keys of `config.json` that describe the file beside it; None drops those of other versions."""
     return {"torch_dtype": dtype, "dtype": None, "transformers_version": None}
@@ -217,9 +241,9 @@ class LoadReport:
     def __str__(self) -> str:
         lines = list(self.adapted)
         if self.new:
-            lines.append(f"new, not from the checkpoint: {', '.join(self.new)} (as expected where training follows)")
+            lines.append(f"new, not from the checkpoint: {_folded(self.new)} (as expected where training follows)")
         if self.unexpected:
-            lines.append(f"in the checkpoint, not used: {', '.join(self.unexpected)}")
+            lines.append(f"in the checkpoint, not used: {_folded(self.unexpected)}")
         return "; ".join(lines) or "every parameter was loaded"
 
 
@@ -255,7 +279,10 @@ def check_shapes(
         ],
         "unknown": [name for name in unexpected if not _matches(name, may_be_left_out)],
     }
-    problems = [f"{len(names)} {kind}: {_listed(sorted(names))}" for kind, names in refused.items() if names]
+    listed = {"of another shape": _listed}  # sentences; the others are names
+    problems = [
+        f"{len(names)} {kind}: {listed.get(kind, _folded)(sorted(names))}" for kind, names in refused.items() if names
+    ]
     if problems:
         raise CheckpointError(
             f"{source} does not fit the model, {'; '.join(problems)}. Check that the checkpoint belongs to this config"
@@ -265,6 +292,22 @@ def check_shapes(
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _folded(names: Sequence[str]) -> str:
+    """Return names as a list; more than ten of them by their prefixes: "decode_head.* (62), fpn1.* (6)"."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_prefix(name), []).append(name)
+    return _listed([alike[0] if len(alike) == 1 else f"{prefix}.* ({len(alike)})" for prefix, alike in groups.items()])
+
+
+def _prefix(name: str) -> str:
+    """Return the part of the model that a tensor is in: its first name, of the encoder its first two."""
+    first, *rest = name.removeprefix("head:").split(".")
+    return f"{first}.{rest[0]}" if first == "beit" and rest else first
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

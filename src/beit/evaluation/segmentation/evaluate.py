@@ -20,6 +20,7 @@ from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
 from beit.reports.report import Section, confusion_section, write_report
 from beit.settings.evaluate import EvaluateJob
+from beit.settings.packaged import class_file
 from beit.settings.recipe import resolved_recipe
 from beit.settings.scenes import open_scene_folder
 from beit.settings.segment import SceneUseSettings
@@ -129,7 +130,7 @@ def _named(job: EvaluateJob, names: list[str]) -> NamedClasses:
     """Return the model's classes, with the colours of the named file; its names must be the model's."""
     if job.label_maps.classes is None:
         return NamedClasses(names, None)
-    listed = read_classes(job.label_maps.classes)
+    listed = read_classes(class_file(job.label_maps.classes))
     if listed.names != names:
         place = next((i for i, pair in enumerate(zip(listed.names, names, strict=False)) if pair[0] != pair[1]), None)
         differs = (

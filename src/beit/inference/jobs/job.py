@@ -182,10 +182,9 @@ def _arguments(work: Prediction) -> dict[str, Any]:
     }
 
 
-def _files(model: str) -> str | None:
+def _files(model: str | None) -> str | None:
     """Return a hash of the names, sizes and times of a model's files; None of one that is not on this machine."""
-    place = Path(model)
-    if not place.exists():
+    if model is None or not (place := Path(model)).exists():
         return None
     files = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place]
     lines = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
