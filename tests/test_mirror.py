@@ -10,7 +10,12 @@ SOURCE, TESTS = ROOT / "src" / "beit", ROOT / "tests"
 
 # (folder of the source, its files, the test file that holds them, why it has another name)
 HELD_ELSEWHERE = [
-    ("", "catalog config_checks", "test_config.py", "presets and checks are seen through the configs that they make"),
+    (
+        "",
+        "catalog config_checks config_published",
+        "test_config.py",
+        "presets and checks are seen through the configs that they make",
+    ),
     ("", "errors", "cli/test_main.py", "classes without code; the command line shows every kind"),
     ("", "outputs", "test_all_models.py", "the models return them"),
     ("cli", "benchmark", "e2e/test_benchmark.py", "the command is its whole job"),
@@ -125,6 +130,7 @@ HELD_ELSEWHERE = [
         "models_torch/kernels/test_linear.py",
         "products are compared with their gradients, as they are chosen",
     ),
+    ("models_torch", "arrays", "habits/test_calls.py", "models of every kind take them"),
     ("models_torch", "tracing", "models_torch/test_graphs.py", "seen by compilers"),
     ("models_torch", "conversion", "parity/test_round_trips.py", "a conversion is what comes back"),
     ("reports", "gallery", "e2e/test_gallery.py", "needs a run"),

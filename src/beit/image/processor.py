@@ -263,13 +263,13 @@ class BeitImageProcessor:
             path = path / subfolder
         return cls.from_json_file(path if path.is_file() else path / PREPROCESSOR_NAME, **overrides)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
         """Write `preprocessor_config.json`, as transformers reads it, into a folder, which is made if need be.
 
         Raises:
             StorageError: If it cannot be written.
         """
-        write_text(Path(folder) / PREPROCESSOR_NAME, self.to_json_string())
+        write_text(Path(save_directory) / PREPROCESSOR_NAME, self.to_json_string())
 
 
 class BeitFeatureExtractor(BeitImageProcessor):

@@ -111,6 +111,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         params = model._filled(checkpoint, bias_resize, wanted_type, new_head)
         if model.load_report is not None and not model.load_report.silent:
             logger.warning("%s: %s", checkpoint.source, model.load_report)
+        wanted.name_or_path = pretrained_model_name_or_path
         if not _do_init:
             return model, params
         model._params = params

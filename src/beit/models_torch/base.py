@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
+from beit.models_torch.arrays import TakesArrays
 from beit.outputs import ModelOutput
 from beit.weights import LoadReport
 
@@ -19,7 +20,7 @@ HALF_PRECISION = (torch.float16, torch.bfloat16)
 SMALLEST_HALF_EPS = 1e-7  # the smallest that float16 does not round to 0
 
 
-class BeitBase(nn.Module):
+class BeitBase(TakesArrays):
     """A module with a config."""
 
     config_class: ClassVar[type[BeitConfig]] = BeitConfig
@@ -45,6 +46,11 @@ class BeitBase(nn.Module):
         return next(self.parameters()).dtype
 
     @property
+    def name_or_path(self) -> str:
+        """Folder, file or name that the model was loaded from; "" for a new one."""
+        return self.config.name_or_path
+
+    @property
     def base_model(self) -> nn.Module:
         """The encoder without a head."""
         return getattr(self, self.base_model_prefix, self)
@@ -58,13 +64,14 @@ class BeitBase(nn.Module):
 
         Args:
             only_trainable: Leave frozen ones out.
-            exclude_embeddings: Leave the patch embedding out.
+            exclude_embeddings: Leave the tables of `nn.Embedding` out, as published; BEiT has none, patches being
+                projected.
         """
-        excluded = {id(p) for p in self.get_input_embeddings().parameters()} if exclude_embeddings else set[int]()
+        tables = {module.weight for module in self.modules() if isinstance(module, nn.Embedding)}
         return sum(
             parameter.numel()
             for parameter in self.parameters()
-            if id(parameter) not in excluded and (parameter.requires_grad or not only_trainable)
+            if (parameter.requires_grad or not only_trainable) and not (exclude_embeddings and parameter in tables)
         )
 
     @property

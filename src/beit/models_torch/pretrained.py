@@ -123,6 +123,7 @@ class BeitPreTrainedModel(BeitBase):
         checkpoint = open_checkpoint(pretrained_model_name_or_path, hub, config, overrides, asked.weight_files)
         options = {"config": config, "dtype": dtype, "device": device, "bias_resize": bias_resize}
         model = cls.from_checkpoint(checkpoint, **options, **arguments, **overrides)
+        model.config.name_or_path = pretrained_model_name_or_path
         report = cast(LoadReport, model.load_report)
         return (model, report.as_loading_info()) if output_loading_info else model
 

@@ -38,6 +38,7 @@ _BEYOND_THE_SIGNATURE = (
     "out_indices_meaning",
     "batch_norm_eps",
     "mask_tokens_in_decoder",
+    "gradient_checkpointing",
 )
 # Accepted without effect: a head for other classes is always new and all else must match, memory is always spared,
 # and no remote code is ever executed.
