@@ -130,6 +130,7 @@ HELD_ELSEWHERE = [
         "models_torch/kernels/test_linear.py",
         "products are compared with their gradients, as they are chosen",
     ),
+    ("models_torch", "placement saving", "habits/test_saving.py", "what users of transformers pass, both ways"),
     ("models_torch", "arrays", "habits/test_calls.py", "models of every kind take them"),
     ("models_torch", "tracing", "models_torch/test_graphs.py", "seen by compilers"),
     ("models_torch", "conversion", "parity/test_round_trips.py", "a conversion is what comes back"),
@@ -144,6 +145,7 @@ HELD_ELSEWHERE = [
     ("tasks/segment", "pixel_counts task", "e2e/test_segment.py", "a whole job"),
     ("tasks/tokenizer", "dvae task token_identity vq_kd", "e2e/test_tokenizers.py", "whole jobs of both kinds"),
     ("tasks/tokenizer", "kmeans", "e2e/test_kmeans.py", "a whole job"),
+    ("weights", "adapter", "habits/test_peft.py", "adapters are files of peft"),
     ("weights", "dalle", "parity/test_dalle.py", "compared with the recorded model"),
     (
         "weights",
@@ -152,6 +154,7 @@ HELD_ELSEWHERE = [
         "a table of names is right when a checkpoint comes back",
     ),
     ("weights/pickles", "globals machine", "weights/pickles/test_files.py", "what interprets a file"),
+    ("weights/storage", "held_tensor", "habits/test_saving.py", "a state dict in the place of files"),
     ("weights/storage", "cursor", "weights/storage/test_lazy_tensor.py", "the place of a tensor while a file is read"),
 ]
 

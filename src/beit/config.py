@@ -24,7 +24,7 @@ from beit.config_checks import (
     shown,
 )
 from beit.config_published import PublishedConfig
-from beit.errors import ConfigError
+from beit.errors import ConfigError, UnavailableError
 from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 
@@ -88,10 +88,10 @@ class BeitConfig(PublishedConfig):
         **kwargs: `id2label`, `label2id`, `num_labels`, `problem_type`, `output_attentions`, `output_hidden_states`,
             `return_dict`, `architectures`; `gradient_checkpointing`, whether models compute the activations of their
             layers again in the backward pass from the start (False); `out_indices_meaning`, which hidden states
-            segmentation reads for `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output of layer i, counted from
-            0); `batch_norm_eps` of a backbone's feature pyramid (1e-5); `mask_tokens_in_decoder`, whether pre-training
-            put mask tokens into a decoder that is not part of the model, which then predicts no masked patches (False);
-            any other key is kept and written back.
+            segmentation reads for `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output
+            of layer i, counted from 0); `batch_norm_eps` of a backbone's feature pyramid (1e-5);
+            `mask_tokens_in_decoder`, whether pre-training put mask tokens into a decoder that is not part of the model,
+            which then predicts no masked patches (False); any other key is kept and written back.
 
     Raises:
         ConfigError: If an option has a value that no model can be built from.
@@ -403,14 +403,17 @@ class BeitConfig(PublishedConfig):
         """
         folder, name = Path(pretrained_model_name_or_path), str(pretrained_model_name_or_path)
         meaning: dict[str, Any] = {}
-        path: Path | None = folder if folder.is_file() else folder / subfolder / CONFIG_NAME
+        path = folder if folder.is_file() else folder / subfolder / CONFIG_NAME
         if not folder.exists() and is_hub_name(name):
             hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
-            path = hub_file(name, CONFIG_NAME, hub)
-            if path is None:
-                raise ConfigError(f"the hub repository {name} has no {CONFIG_NAME}; expected that of a BEiT")
+            found = hub_file(name, CONFIG_NAME, hub)
+            if found is None:
+                raise UnavailableError(f"the hub repository {name} has no {CONFIG_NAME}; expected that of a BEiT")
+            path = found
             meaning = {"out_indices_meaning": "original"} if name in ORIGINAL_SEGMENTERS else {}
-        options = read_json(path, f"the {CONFIG_NAME} of a BEiT")
+        options = read_json(
+            path, f"the {CONFIG_NAME} of a BEiT", error=ConfigError if path.exists() else UnavailableError
+        )
         cls.check_kind(options, str(path))
         return {**options, **meaning}, kwargs
 

@@ -1,11 +1,14 @@
 """Adapters of peft (LoRA): every one learns, merged ones give the same numbers, and files go both ways."""
 
+import json
+
+import numpy as np
 import peft
 import pytest
 import torch
 
 import beit
-from tests.habits.pairs import OPTIONS, close, made, pair, pixels, transformers
+from tests.habits.pairs import OPTIONS, both, close, made, pair, pixels, transformers
 
 TARGETS = {
     "query and value": ["query", "value"],
@@ -65,3 +68,58 @@ def test_merged_models_are_files_for_both(tmp_path):
         for library in (beit, transformers):
             loaded = library.BeitForImageClassification.from_pretrained(tmp_path / "merged")
             close(loaded.eval()(pixels()).logits, expected)
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+@pytest.mark.parametrize("targets", ["attention", "all-linear", "convolution"])
+@both
+def test_folders_of_adapters_are_loaded(tmp_path, library, targets, rslora):
+    """The adapter may have been trained on transformers 5, whose modules have other names."""
+    theirs = library is transformers
+    pair(tmp_path)
+    model = library.BeitForImageClassification.from_pretrained(tmp_path / "pair")
+    chosen = {"attention": ["q_proj", "v_proj"] if theirs else ["query", "value"], "convolution": ["projection"]}
+    settings = {"modules_to_save": ["classifier"], "use_rslora": rslora}
+    adapter = adapted(model, chosen.get(targets, targets), **settings)
+    adapter.save_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        expected = adapter(pixels()).logits
+        loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
+        close(loaded(pixels()).logits, expected)
+    assert any("the adapter was added to the weights of" in line for line in loaded.load_report.adapted)
+
+
+def test_an_adapter_with_a_head_of_its_own(tmp_path):
+    made(beit, "BeitForMaskedImageModeling").save_pretrained(tmp_path / "base")
+    model = beit.BeitForImageClassification.from_pretrained(tmp_path / "base", num_labels=7)
+    adapter = adapted(model, ["query"], modules_to_save=["classifier", "pooler"])
+    adapter.save_pretrained(tmp_path / "adapter")
+    loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
+    assert loaded.config.num_labels == 7
+    with torch.no_grad():
+        close(loaded(pixels()).logits, adapter(pixels()).logits)
+    flax = beit.FlaxBeitForImageClassification.from_pretrained(tmp_path / "adapter")
+    np.testing.assert_allclose(flax(pixels().numpy()).logits, loaded(pixels()).logits.detach(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peft_type": "IA3"}, "is an adapter of type 'IA3'; expected 'LORA': load the model itself"),
+        ({"use_dora": True}, r"is an adapter with \['use_dora'\]; expected plain LoRA"),
+        ({"base_model_name_or_path": None}, "holds an adapter and does not name its model"),
+        ({"base_model_name_or_path": "adapter"}, "adapts adapter, an adapter itself"),
+        ({"base_model_name_or_path": "other"}, r"adapts \['beit.encoder.layer.1.* which the model has not"),
+        ({"base_model_name_or_path": "wider"}, r"does not fit beit.encoder.layer.0.* of shape \(48, 48\)"),
+    ],
+)
+def test_adapters_that_cannot_be_added(tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path)
+    adapted(beit.BeitForImageClassification.from_pretrained("pair"), ["query"]).save_pretrained("adapter")
+    made(beit, num_hidden_layers=1).save_pretrained("other")
+    made(beit, hidden_size=48).save_pretrained("wider")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(beit.BeitError, match=message):
+        beit.BeitForImageClassification.from_pretrained("adapter")

@@ -126,7 +126,8 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         taken = {name: entry for name, entry in tensors.items() if name in expected and name not in report.new}
         new = [flax_name(name, expected[name]) for name in report.new]
         leaves = read_arrays(taken, dtype) | self.initial_values(new, dtype)
-        self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
+        done = [*checkpoint.changes, *adapted]
+        self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, done)
         return flax_tree({name: leaves[name] for name in self.shapes})
 
     @property

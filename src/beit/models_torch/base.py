@@ -27,12 +27,14 @@ class BeitBase(TakesArrays):
     base_model_prefix: ClassVar[str] = "beit"
     main_input_name: ClassVar[str] = "pixel_values"
     supports_gradient_checkpointing: ClassVar[bool] = True
+    _no_split_modules: ClassVar[list[str]] = ["EncoderLayer"]  # accelerate leaves each on one device
     # Trainer of transformers asks for it where a checkpoint lacks parameters: no name may be missing
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__()
         self.config = config
+        self.name_or_path = config.name_or_path  # an attribute, where peft looks for the base of an adapter
         self.load_report: LoadReport | None = None
 
     @property
@@ -44,11 +46,6 @@ class BeitBase(TakesArrays):
     def dtype(self) -> torch.dtype:
         """Data type of the parameters."""
         return next(self.parameters()).dtype
-
-    @property
-    def name_or_path(self) -> str:
-        """Folder, file or name that the model was loaded from; "" for a new one."""
-        return self.config.name_or_path
 
     @property
     def base_model(self) -> nn.Module:
