@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items):
     """Put every test in one tier: the one it is marked with, that of its folder, or the unit tests."""
     for item in items:
         if not any(item.get_closest_marker(tier) for tier in TIERS):
-            folder = item.path.relative_to(TESTS).parts[0]
+            folder = item.path.relative_to(TESTS).parts[0].replace("habits", "parity")
             item.add_marker(folder if folder in ("parity", "e2e", "interop") else "unit")
 
 

@@ -10,7 +10,12 @@ SOURCE, TESTS = ROOT / "src" / "beit", ROOT / "tests"
 
 # (folder of the source, its files, the test file that holds them, why it has another name)
 HELD_ELSEWHERE = [
-    ("", "catalog config_checks", "test_config.py", "presets and checks are seen through the configs that they make"),
+    (
+        "",
+        "catalog config_checks config_published",
+        "test_config.py",
+        "presets and checks are seen through the configs that they make",
+    ),
     ("", "errors", "cli/test_main.py", "classes without code; the command line shows every kind"),
     ("", "outputs", "test_all_models.py", "the models return them"),
     ("cli", "benchmark", "e2e/test_benchmark.py", "the command is its whole job"),
@@ -136,6 +141,8 @@ HELD_ELSEWHERE = [
         "products are compared with their gradients, as they are chosen",
     ),
     ("models_torch", "data2vec", "parity/test_data2vec.py", "compared with recorded outputs"),
+    ("models_torch", "placement saving", "habits/test_saving.py", "what users of transformers pass, both ways"),
+    ("models_torch", "arrays", "habits/test_calls.py", "models of every kind take them"),
     ("models_torch", "tracing", "models_torch/test_graphs.py", "seen by compilers"),
     ("models_torch", "conversion", "parity/test_round_trips.py", "a conversion is what comes back"),
     ("reports", "gallery", "e2e/test_gallery.py", "needs a run"),
@@ -149,6 +156,7 @@ HELD_ELSEWHERE = [
     ("tasks/segment", "pixel_counts task", "e2e/test_segment.py", "a whole job"),
     ("tasks/tokenizer", "dvae task token_identity vq_kd", "e2e/test_tokenizers.py", "whole jobs of both kinds"),
     ("tasks/tokenizer", "kmeans", "e2e/test_kmeans.py", "a whole job"),
+    ("weights", "adapter", "habits/test_peft.py", "adapters are files of peft"),
     ("weights", "dalle", "parity/test_dalle.py", "compared with the recorded model"),
     (
         "weights",
@@ -157,6 +165,7 @@ HELD_ELSEWHERE = [
         "a table of names is right when a checkpoint comes back",
     ),
     ("weights/pickles", "globals machine", "weights/pickles/test_files.py", "what interprets a file"),
+    ("weights/storage", "held_tensor", "habits/test_saving.py", "a state dict in the place of files"),
     ("weights/storage", "cursor", "weights/storage/test_lazy_tensor.py", "the place of a tensor while a file is read"),
 ]
 

@@ -176,8 +176,8 @@ class RelatedCheckpoint:
     result: str = ""
 
 
-# DiT, BEiT on documents: arXiv 2203.02378 (accuracy in per cent on the test documents of RVL-CDIP); data2vec on pictures:
-# arXiv 2202.03555 (top-1 in per cent on the ImageNet-1K validation set).
+# DiT, BEiT on documents: arXiv 2203.02378 (accuracy in per cent on the test documents of RVL-CDIP); data2vec on
+# pictures: arXiv 2202.03555 (top-1 in per cent on the ImageNet-1K validation set).
 RELATED_CHECKPOINTS = (
     RelatedCheckpoint("microsoft/dit-base", "base", 224, "documents' visual tokens", 8192),
     RelatedCheckpoint("microsoft/dit-base-finetuned-rvlcdip", "base", 224, "RVL-CDIP documents", 16, "92.11"),

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 from beit.config_checks import (
     ACTIVATIONS,
@@ -24,7 +24,8 @@ from beit.config_checks import (
     pair,
     shown,
 )
-from beit.errors import ConfigError
+from beit.config_published import PublishedConfig
+from beit.errors import ConfigError, UnavailableError
 from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 
@@ -46,10 +47,11 @@ _OMITTED_DEFAULTS: dict[str, Any] = {
     "out_indices_meaning": "huggingface",
     "batch_norm_eps": 1e-5,
     "mask_tokens_in_decoder": False,
+    "gradient_checkpointing": False,
 }
 
 
-class BeitConfig:
+class BeitConfig(PublishedConfig):
     """All options of a BEiT model.
 
     The published defaults carry no position information at all: turn on one of `use_shared_relative_position_bias`
@@ -89,11 +91,12 @@ class BeitConfig:
         add_fpn: Add a feature pyramid on top of a backbone.
         reshape_hidden_states: Return backbone features as maps (B, D, height, width) instead of tokens.
         **kwargs: `id2label`, `label2id`, `num_labels`, `problem_type`, `output_attentions`, `output_hidden_states`,
-            `return_dict`, `architectures`; `out_indices_meaning`, which hidden states segmentation reads for
-            `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output of layer i, counted from
-            0); `batch_norm_eps` of a backbone's feature pyramid (1e-5); `mask_tokens_in_decoder`, whether pre-training
-            put mask tokens into a decoder that is not part of the model, which then predicts no masked patches (False);
-            any other key is kept and written back.
+            `return_dict`, `architectures`; `gradient_checkpointing`, whether models compute the activations of their
+            layers again in the backward pass from the start (False); `out_indices_meaning`, which hidden states
+            segmentation reads for `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output
+            of layer i, counted from 0); `batch_norm_eps` of a backbone's feature pyramid (1e-5);
+            `mask_tokens_in_decoder`, whether pre-training put mask tokens into a decoder that is not part of the model,
+            which then predicts no masked patches (False); any other key is kept and written back.
 
     Raises:
         ConfigError: If an option has a value that no model can be built from.
@@ -176,6 +179,8 @@ class BeitConfig:
         self.out_indices_meaning: OutIndicesMeaning = kwargs.pop("out_indices_meaning", "huggingface")
         self.batch_norm_eps: float = kwargs.pop("batch_norm_eps", 1e-5)
         self.mask_tokens_in_decoder: bool = kwargs.pop("mask_tokens_in_decoder", False)
+        self.gradient_checkpointing: bool = kwargs.pop("gradient_checkpointing", False)
+        self._name_or_path = str(kwargs.pop("name_or_path", ""))
         self.id2label, self.label2id = labels_of(
             kwargs.pop("num_labels", None), kwargs.pop("id2label", None), kwargs.pop("label2id", None)
         )
@@ -184,7 +189,7 @@ class BeitConfig:
         self._unknown = dict(kwargs)
         check_options(self)
         self.layer_scale_init_value = float(layer_scale_init_value)  # transformers 5 refuses a whole number
-        self.out_features, self.out_indices = aligned_stages(self.stage_names, out_features, out_indices)
+        self._stages = aligned_stages(self.stage_names, out_features, out_indices)
 
     def __getattr__(self, name: str) -> Any:
         """Return a key that this version does not know but was given (`config.json` of another version)."""
@@ -199,6 +204,24 @@ class BeitConfig:
         return ["stem", *(f"stage{layer}" for layer in range(1, self.num_hidden_layers + 1))]
 
     @property
+    def out_features(self) -> list[str]:
+        """Stages that a backbone returns; setting them sets `out_indices` too, None means the last stage."""
+        return self._stages[0]
+
+    @out_features.setter
+    def out_features(self, value: Sequence[str] | None) -> None:
+        self._stages = aligned_stages(self.stage_names, value, None)
+
+    @property
+    def out_indices(self) -> list[int]:
+        """The same stages as indices; setting them sets `out_features` too, None means the last stage."""
+        return self._stages[1]
+
+    @out_indices.setter
+    def out_indices(self, value: Sequence[int] | None) -> None:
+        self._stages = aligned_stages(self.stage_names, None, value)
+
+    @property
     def num_labels(self) -> int:
         """Number of classes of a classification or segmentation head."""
         return len(self.id2label)
@@ -211,6 +234,15 @@ class BeitConfig:
     def class_names(self) -> list[str]:
         """Names of the classes, by index."""
         return [self.id2label[index] for index in range(self.num_labels)]
+
+    @property
+    def name_or_path(self) -> str:
+        """Folder, file or name that the model of this config was loaded from; "" for a new one."""
+        return self._name_or_path
+
+    @name_or_path.setter
+    def name_or_path(self, value: str | Path) -> None:
+        self._name_or_path = str(value)
 
     @property
     def use_return_dict(self) -> bool:
@@ -229,7 +261,8 @@ class BeitConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return every option as JSON values, in the layout of the `config.json` files on the hub."""
-        known = {name: value for name, value in vars(self).items() if name != "_unknown"}
+        known = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        known["out_features"], known["out_indices"] = self._stages
         if not isinstance(self.hidden_act, str):
             known["hidden_act"] = getattr(self.hidden_act, "__name__", str(self.hidden_act))
         for optional in ("architectures", "problem_type"):
@@ -244,10 +277,11 @@ class BeitConfig:
             known["id2label"] = {str(index): label for index, label in self.id2label.items()}
         return {**self._unknown, **known, "model_type": self.model_type, "stage_names": self.stage_names}
 
-    def to_json_string(self, **metadata: Any) -> str:
+    def to_json_string(self, use_diff: bool = True, **metadata: Any) -> str:
         """Return `to_dict` as indented JSON with sorted keys.
 
         Args:
+            use_diff: Accepted for the published API; what every config has by default is always left out.
             **metadata: Further keys, such as the type of the weights; None removes a key that is no longer true.
 
         Raises:
@@ -262,13 +296,30 @@ class BeitConfig:
         options = {name: value for name, value in {**self.to_dict(), **metadata}.items() if name not in removed}
         return json.dumps(options, indent=2, sort_keys=True) + "\n"
 
+    @overload
     @classmethod
-    def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Self:
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[False] = False, **overrides: Any
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[True], **overrides: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+    @classmethod
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any
+    ) -> Self | tuple[Self, dict[str, Any]]:
         """Build a config from the content of a `config.json`; `overrides` win over it.
+
+        With `return_unused_kwargs` overrides that are no options are not kept, but returned beside the config.
 
         Raises:
             ConfigError: If an option has a value that no model can be built from.
         """
+        if return_unused_kwargs:
+            used, unused = cls._split(cls.from_dict(options), overrides)
+            return cls.from_dict(options, **used), unused
         options = dict(options)
         if options.get("model_type") == DATA2VEC and _are_too_deep(options):
             del options["out_indices"]
@@ -305,8 +356,42 @@ class BeitConfig:
             expected = " or ".join(map(repr, MODEL_TYPES))
             raise ConfigError(f"{source} describes a model of type {shown(kind)}; expected {expected}")
 
+    @overload
     @classmethod
     def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        return_unused_kwargs: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: bool = False, **kwargs: Any
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """Read the `config.json` of a model folder or hub repository.
+
+        Args:
+            pretrained_model_name_or_path: A folder, the file itself, or a hub repository.
+            return_unused_kwargs: Return (config, unused): what is no option is then not kept but returned.
+            **kwargs: Arguments of `get_config_dict`; all others are options, which win over the file's.
+
+        Raises:
+            ConfigError: If there is none, or it is not that of a BEiT.
+            CheckpointError: If the hub cannot be reached.
+        """
+        options, overrides = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if return_unused_kwargs:
+            return cls.from_dict(options, return_unused_kwargs=True, **overrides)
+        return cls.from_dict(options, **overrides)
+
+    @classmethod
+    def get_config_dict(
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
@@ -316,36 +401,40 @@ class BeitConfig:
         local_files_only: bool = False,
         force_download: bool = False,
         subfolder: str = "",
-        **overrides: Any,
-    ) -> Self:
-        """Read the `config.json` of a model folder or hub repository; options given here win over it.
+        **kwargs: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the content of a `config.json`, and the arguments that do not say where it is.
 
         Raises:
             ConfigError: If there is none, or it is not that of a BEiT.
             CheckpointError: If the hub cannot be reached.
         """
-        folder = Path(pretrained_model_name_or_path)
-        name = str(pretrained_model_name_or_path)
+        folder, name = Path(pretrained_model_name_or_path), str(pretrained_model_name_or_path)
+        meaning: dict[str, Any] = {}
+        path = folder if folder.is_file() else folder / subfolder / CONFIG_NAME
         if not folder.exists() and is_hub_name(name):
-            options = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
-            path = hub_file(name, CONFIG_NAME, options)
-            if path is None:
-                raise ConfigError(f"the hub repository {name} has no {CONFIG_NAME}; expected that of a BEiT")
-            if name in ORIGINAL_SEGMENTERS:
-                overrides = {"out_indices_meaning": "original", **overrides}
-            return cls.from_json_file(path, **overrides)
-        return cls.from_json_file(folder if folder.is_file() else folder / subfolder / CONFIG_NAME, **overrides)
+            hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
+            found = hub_file(name, CONFIG_NAME, hub)
+            if found is None:
+                raise UnavailableError(f"the hub repository {name} has no {CONFIG_NAME}; expected that of a BEiT")
+            path = found
+            meaning = {"out_indices_meaning": "original"} if name in ORIGINAL_SEGMENTERS else {}
+        options = read_json(
+            path, f"the {CONFIG_NAME} of a BEiT", error=ConfigError if path.exists() else UnavailableError
+        )
+        cls.check_kind(options, str(path))
+        return {**options, **meaning}, kwargs
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
         """Write `config.json` into a folder, which is created if needed.
 
         Raises:
             StorageError: If the disk is full; an earlier file is untouched.
         """
-        write_text(Path(folder) / CONFIG_NAME, self.to_json_string())
+        write_text(Path(save_directory) / CONFIG_NAME, self.to_json_string())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, BeitConfig) and vars(self) == vars(other)
+        return isinstance(other, BeitConfig) and {**vars(self), "_name_or_path": other.name_or_path} == vars(other)
 
     __hash__ = None  # type: ignore[assignment]  # mutable, as in the published API
 

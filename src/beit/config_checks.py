@@ -43,6 +43,7 @@ _FLAGS = (
     "output_hidden_states",
     "return_dict",
     "mask_tokens_in_decoder",
+    "gradient_checkpointing",
 )
 
 

@@ -26,6 +26,13 @@ class CheckpointError(BeitError):
     """A file of weights is missing, damaged, or does not fit the model."""
 
 
+class UnavailableError(CheckpointError, ConfigError, OSError):
+    """A model, its config or its processor is not where it is looked for, or cannot be reached.
+
+    It is an `OSError` too, as code that is written for transformers expects.
+    """
+
+
 class MissingExtraError(BeitError, ImportError):
     """An optional library is needed that is not installed."""
 

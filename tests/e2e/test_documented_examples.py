@@ -218,16 +218,16 @@ def test_revisions_tokens_and_missing_files(small, tmp_path):
         assert load(hub, home, tmp_path, "me/model") == f"3 {main_sum} {loaded}"
         assert load(hub, home, tmp_path, "me/model", {"revision": "dev"}) == f"3 {dev_sum} {loaded}"
         printed = load(hub, home, tmp_path, "me/model", {"revision": "nowhere"})
-        assert printed.startswith("CheckpointError")
+        assert printed.startswith("UnavailableError")
         assert "nowhere" in printed
         printed = load(hub, home, tmp_path, "me/private")
-        assert printed.startswith("CheckpointError")
+        assert printed.startswith("UnavailableError")
         assert "log in with `hf auth login` or pass token=..." in printed
         assert load(hub, home, tmp_path, "me/private", {"token": "hf_right"}) == f"3 {main_sum} {loaded}"
         printed = load(hub, home, tmp_path, "me/empty")
-        assert "CheckpointError the hub repository me/empty holds no weights; expected one of" in printed
+        assert "UnavailableError the hub repository me/empty holds no weights; expected one of" in printed
         printed = load(hub, tmp_path / "nothing", tmp_path, "me/model", {"local_files_only": True})
-        assert printed.startswith("CheckpointError")
+        assert printed.startswith("UnavailableError")
 
 
 def test_a_connection_that_is_cut(small, tmp_path):
@@ -238,7 +238,7 @@ def test_a_connection_that_is_cut(small, tmp_path):
         home = tmp_path / "home"
         hub.cut("me/model", "model.safetensors", after=20_000)
         printed = load(hub, home, tmp_path, "me/model")
-        if printed.startswith("CheckpointError"):
+        if printed.startswith("UnavailableError"):
             printed = load(hub, home, tmp_path, "me/model")
         assert printed == f"3 {expected} every parameter was loaded"
 

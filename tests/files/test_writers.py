@@ -174,6 +174,11 @@ def config(_):
     return lambda place: CONFIG.save_pretrained(place)
 
 
+@writer("config_published.py")
+def config_file(_):
+    return lambda place: CONFIG.to_json_file(place / "a.json")
+
+
 @writer("image/processor.py")
 def processor(_):
     return lambda place: BeitImageProcessor().save_pretrained(place)
@@ -184,7 +189,7 @@ def view(_):
     return lambda place: Preprocessing((32, 32), 37).save_pretrained(place)
 
 
-@writer("models_torch/pretrained.py")
+@writer("models_torch/saving.py")
 def torch_model(_):
     return BeitForImageClassification(CONFIG).save_pretrained
 

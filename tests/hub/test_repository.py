@@ -110,7 +110,7 @@ class TestDownload:
         assert answers["commit"] == "the config"
         assert answers["branch"] == "a later config"
         kind, message, cause = answers["missing"]
-        assert (kind, cause) == ("CheckpointError", "RevisionNotFoundError")
+        assert (kind, cause) == ("UnavailableError", "RevisionNotFoundError")
         assert "has no revision 'nowhere'" in message
 
     def test_a_branch_that_moves_on_is_followed(self, hub, model, ask):
@@ -133,7 +133,7 @@ class TestAccess:
         )
         assert answers["right"] == "the config"
         for name, cause in (("none", "RepositoryNotFoundError"), ("wrong", "RepositoryNotFoundError")):
-            assert answers[name][::2] == ["CheckpointError", cause]
+            assert answers[name][::2] == ["UnavailableError", cause]
             assert "'owner/model' does not exist" in answers[name][1]
             assert "hf auth login" in answers[name][1]
         assert answers["unsaved"][2] == "LocalTokenNotFoundError"
@@ -145,13 +145,13 @@ class TestAccess:
 
     def test_unknown_repositories(self, hub, ask):
         kind, message, cause = ask("get('config', repo_id='nobody/nothing')")["config"]
-        assert (kind, cause) == ("CheckpointError", "RepositoryNotFoundError")
+        assert (kind, cause) == ("UnavailableError", "RepositoryNotFoundError")
         assert "'nobody/nothing' does not exist" in message
 
     def test_gated_repositories(self, hub, model, ask):
         hub.add("owner/model", model, gated=True)
         kind, message, cause = ask("get('config', token='hf_mine')")["config"]
-        assert (kind, cause) == ("CheckpointError", "GatedRepoError")
+        assert (kind, cause) == ("UnavailableError", "GatedRepoError")
         assert f"accept its terms at {hub.url}/owner/model" in message
 
     @pytest.mark.parametrize("name", ["a/b/c", "with space", "-start", "two..dots", ""])
@@ -170,7 +170,7 @@ class TestAccess:
         hub.add("owner/model", model)
         hub.down = 503
         kind, message, _ = ask("get('config')")["config"]
-        assert kind == "CheckpointError"
+        assert kind == "UnavailableError"
         assert "503" in message
         assert "run again" in message
 
@@ -192,7 +192,7 @@ class TestOffline:
         assert answers["config"] == "the config"
         assert answers["other"] is None
         for name in ("stranger", "revision"):
-            assert answers[name][::2] == ["CheckpointError", "LocalEntryNotFoundError"]
+            assert answers[name][::2] == ["UnavailableError", "LocalEntryNotFoundError"]
             assert "is not in the local cache and the network is off" in answers[name][1]
         assert "at revision 'v2'" in answers["revision"][1]
         assert "force_download=True" in answers["forced"][1]
@@ -212,7 +212,7 @@ class TestOffline:
         answers = ask("get('missing', 'nothing.json'); get('config')", **gone)
         assert answers["missing"] is None
         kind, message, _ = answers["config"]
-        assert kind == "CheckpointError"
+        assert kind == "UnavailableError"
         assert "the connection to http://127.0.0.1:9 failed" in message
 
 
@@ -246,7 +246,7 @@ class TestCutConnections:
             "get('config')"
         )
         kind, message, cause = first["broken"]
-        assert kind == "CheckpointError"
+        assert kind == "UnavailableError"
         assert "failed or was cut" in message
         assert "run again to continue" in message
         assert cause != "NoneType"
@@ -288,7 +288,7 @@ class TestPush:
             "attempt('bare', hub.push_folder, folder, 'bare', token='hf_me')\n"
             "get('public', repo_id='tester/bare', token=False)\n"
         )
-        assert answers["anonymous"][0] == "CheckpointError"
+        assert answers["anonymous"][0] == "UnavailableError"
         assert "hf auth login" in answers["anonymous"][1]
         assert answers["url"] == answers["again"] == f"{hub.url}/me/new"
         assert answers["config"] == answers["main"] == "the config"
@@ -303,7 +303,7 @@ class TestPush:
     def test_offline(self, model, ask):
         code = f"attempt('url', hub.push_folder, pathlib.Path({str(model)!r}), 'me/new', token='hf_me')"
         kind, message, cause = ask(code, HF_HUB_OFFLINE="1")["url"]
-        assert (kind, cause) == ("CheckpointError", "OfflineModeIsEnabled")
+        assert (kind, cause) == ("UnavailableError", "OfflineModeIsEnabled")
         assert "HF_HUB_OFFLINE=1" in message
 
     def test_what_cannot_be_pushed(self, tmp_path):

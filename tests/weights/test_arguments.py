@@ -117,22 +117,36 @@ def test_what_is_misspelt_or_given_twice(overrides, given, message):
 
 
 def test_arguments_are_taken_out_of_what_was_given():
-    given = {"torch_dtype": "float16", "device_map": "cpu", "trust_remote_code": True, "variant": None, "num_labels": 3}
-    assert PublishedArguments.taken_from(given) == PublishedArguments(torch_dtype="float16", device_map="cpu")
+    given = {"torch_dtype": "float16", "device_map": "cpu", "trust_remote_code": True, "variant": "a", "num_labels": 3}
+    assert PublishedArguments.taken_from(given) == PublishedArguments(
+        torch_dtype="float16", device_map="cpu", variant="a"
+    )
     assert given == {"num_labels": 3}
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"variant": "fp16"}, "variant was given; it is not supported"),
         ({"from_tf": True}, "from_tf was given"),
-        ({"device_map": {"": 0}}, "device_map is a mapping; expected one device"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config was given"),
     ],
 )
 def test_what_is_not_done_here(given, message):
     with pytest.raises(ConfigError, match=message):
         PublishedArguments.taken_from(given)
+
+
+@pytest.mark.parametrize(
+    ("device_map", "max_memory", "device", "divided"),
+    [
+        (None, None, None, False), ("cuda:1", None, "cuda:1", False), ({"": 0}, None, 0, False),
+        ({"beit": "cpu", "classifier": "cpu"}, None, "cpu", False), ({"a": 0, "b": "cpu"}, None, "cpu", True),
+        ({"": "disk"}, None, "cpu", True), ("auto", {"cpu": "1GB"}, "cpu", True), (None, {"cpu": "1GB"}, None, False),
+    ],
+)  # fmt: skip
+def test_places_of_the_parts(device_map, max_memory, device, divided):
+    asked = PublishedArguments(device_map=device_map, max_memory=max_memory)
+    assert (asked.device, asked.is_divided) == (device, divided)
 
 
 def test_files_that_may_be_read():
@@ -142,4 +156,8 @@ def test_files_that_may_be_read():
     assert safe == ("model.safetensors", "model.safetensors.index.json")
     assert others[0] == "pytorch_model.bin"
     assert everything == safe + others
+    assert PublishedArguments(variant="fp16", use_safetensors=True).weight_files == (
+        "model.fp16.safetensors",
+        "model.safetensors.index.fp16.json",
+    )
     assert PublishedArguments(from_flax=True).weight_files == ("flax_model.msgpack",)

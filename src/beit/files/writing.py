@@ -194,7 +194,7 @@ def _cleaned_up(path: Path, temporary: Path, remedy: str) -> Generator[None]:
         else:
             with suppress(OSError):  # there may be no such folder
                 temporary.unlink()
-        if isinstance(error, StorageError) or not (full or isinstance(error, OSError)):
+        if isinstance(error, BeitError) or not (full or isinstance(error, OSError)):
             raise
         raise storage_error(path, error, remedy) from error
 

@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from beit.errors import CheckpointError, StorageError
+from beit.errors import CheckpointError, StorageError, UnavailableError
 from beit.files import AppendedFile, make_folder, move_into_place, write_text
 from beit.hub.repository import HubOptions
 
@@ -45,7 +45,7 @@ def fetch_url(url: str, options: HubOptions) -> Path:
     if target.is_file() and not options.force_download:
         return target
     if options.offline:
-        raise CheckpointError(
+        raise UnavailableError(
             f"{url} cannot be fetched, because the network is off (HF_HUB_OFFLINE or local_files_only); run once with "
             f"the network on and without local_files_only, or put the file at {target}"
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from beit.errors import BeitError, CheckpointError, StorageError
+from beit.errors import BeitError, CheckpointError, StorageError, UnavailableError
 from beit.hub.included import included_folder
 from beit.hub.network import lost_hub, need_hub, not_found
 
@@ -204,7 +204,7 @@ def explained_errors(repo_id: str, revision: str | None) -> Generator[None]:
     """Turn errors of the hub, of the network and of the disk into ours.
 
     Raises:
-        CheckpointError: If the repository cannot be had.
+        UnavailableError: If the repository cannot be had.
         StorageError: If files of it cannot be kept.
     """
     from huggingface_hub.errors import HfHubHTTPError
@@ -215,7 +215,8 @@ def explained_errors(repo_id: str, revision: str | None) -> Generator[None]:
     try:
         yield
     except (http_error, OSError, ValueError, RuntimeError) as error:
-        raise _explained(error, repo_id, revision) from error
+        explained = _explained(error, repo_id, revision)
+        raise explained if isinstance(explained, StorageError) else UnavailableError(str(explained)) from error
 
 
 def _explained(error: BaseException, repo_id: str, revision: str | None) -> BeitError:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from PIL import Image
 
 from beit.catalog import public_checkpoint
-from beit.errors import ConfigError
+from beit.errors import ConfigError, UnavailableError
 from beit.files import read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
@@ -255,21 +255,24 @@ class BeitImageProcessor:
             options = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
             found = hub_file(repository, PREPROCESSOR_NAME, options)
             if found is None:
-                raise ConfigError(
+                raise UnavailableError(
                     f"the hub repository {repository} has no {PREPROCESSOR_NAME}; build the processor by its options"
                 )
             path = found
         elif path.is_dir():
             path = path / subfolder
-        return cls.from_json_file(path if path.is_file() else path / PREPROCESSOR_NAME, **overrides)
+        file = path if path.is_file() else path / PREPROCESSOR_NAME
+        return cls.from_dict(
+            read_json(file, EXPECTED, error=ConfigError if file.exists() else UnavailableError), **overrides
+        )
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
         """Write `preprocessor_config.json`, as transformers reads it, into a folder, which is made if need be.
 
         Raises:
             StorageError: If it cannot be written.
         """
-        write_text(Path(folder) / PREPROCESSOR_NAME, self.to_json_string())
+        write_text(Path(save_directory) / PREPROCESSOR_NAME, self.to_json_string())
 
 
 class BeitFeatureExtractor(BeitImageProcessor):

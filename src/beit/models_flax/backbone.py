@@ -5,7 +5,7 @@ Legend: B batch, S = 1 + N tokens, D hidden; h w pixels, y x rows and columns of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -84,6 +84,21 @@ class FlaxBeitBackbone(FlaxBeitPreTrainedModel):
     def out_features(self) -> list[str]:
         """The stages that are returned."""
         return self.config.out_features
+
+    @out_features.setter
+    def out_features(self, value: Sequence[str] | None) -> None:
+        self.config.out_features = value
+        self._use(self.module.clone())  # a compiled call would go on with the stages before
+
+    @property
+    def out_indices(self) -> list[int]:
+        """The stages that are returned, as indices into `stage_names`."""
+        return self.config.out_indices
+
+    @out_indices.setter
+    def out_indices(self, value: Sequence[int] | None) -> None:
+        self.config.out_indices = value
+        self._use(self.module.clone())
 
     @property
     def num_features(self) -> list[int]:

@@ -77,7 +77,12 @@ class FlaxBeitBase:
         self.dtype = float_dtype(dtype)
         self.input_shape = check_input_shape(input_shape, config)
         self.key = jax.random.PRNGKey(seed)
-        self.module = self.module_class(config=config, dtype=self.dtype, scan_layers=scan_layers)
+        self.module = self.module_class(
+            config=config,
+            dtype=self.dtype,
+            scan_layers=scan_layers,
+            gradient_checkpointing=config.gradient_checkpointing,
+        )
         self.load_report: LoadReport | None = None
         self._params = self.init_weights(self.key, self.input_shape) if _do_init else None
 

@@ -111,6 +111,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         params = model._filled(checkpoint, bias_resize, wanted_type, new_head)
         if model.load_report is not None and not model.load_report.silent:
             logger.warning("%s: %s", checkpoint.source, model.load_report)
+        wanted.name_or_path = pretrained_model_name_or_path
         if not _do_init:
             return model, params
         model._params = params
@@ -125,7 +126,8 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         taken = {name: entry for name, entry in tensors.items() if name in expected and name not in report.new}
         new = [flax_name(name, expected[name]) for name in report.new]
         leaves = read_arrays(taken, dtype) | self.initial_values(new, dtype)
-        self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
+        done = [*checkpoint.changes, *adapted]
+        self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, done)
         return flax_tree({name: leaves[name] for name in self.shapes})
 
     @property

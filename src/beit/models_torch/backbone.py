@@ -5,6 +5,7 @@ Legend: B batch, S = 1 + N tokens, D hidden; y x rows and columns of the patch g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -44,8 +45,21 @@ class BeitBackbone(BeitPreTrainedModel):
 
     @property
     def out_features(self) -> list[str]:
-        """The stages that are returned."""
+        """The stages that are returned; they and `out_indices` are aligned with one another when one is set."""
         return self.config.out_features
+
+    @out_features.setter
+    def out_features(self, value: Sequence[str] | None) -> None:
+        self.config.out_features = value
+
+    @property
+    def out_indices(self) -> list[int]:
+        """The stages that are returned, as indices into `stage_names`."""
+        return self.config.out_indices
+
+    @out_indices.setter
+    def out_indices(self, value: Sequence[int] | None) -> None:
+        self.config.out_indices = value
 
     @property
     def channels(self) -> list[int]:

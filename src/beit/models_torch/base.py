@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
+from beit.models_torch.arrays import TakesArrays
 from beit.outputs import ModelOutput
 from beit.weights import LoadReport
 
@@ -19,19 +20,21 @@ HALF_PRECISION = (torch.float16, torch.bfloat16)
 SMALLEST_HALF_EPS = 1e-7  # the smallest that float16 does not round to 0
 
 
-class BeitBase(nn.Module):
+class BeitBase(TakesArrays):
     """A module with a config."""
 
     config_class: ClassVar[type[BeitConfig]] = BeitConfig
     base_model_prefix: ClassVar[str] = "beit"
     main_input_name: ClassVar[str] = "pixel_values"
     supports_gradient_checkpointing: ClassVar[bool] = True
+    _no_split_modules: ClassVar[list[str]] = ["EncoderLayer"]  # accelerate leaves each on one device
     # Trainer of transformers asks for it where a checkpoint lacks parameters: no name may be missing
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__()
         self.config = config
+        self.name_or_path = config.name_or_path  # an attribute, where peft looks for the base of an adapter
         self.load_report: LoadReport | None = None
 
     @property
@@ -58,13 +61,14 @@ class BeitBase(nn.Module):
 
         Args:
             only_trainable: Leave frozen ones out.
-            exclude_embeddings: Leave the patch embedding out.
+            exclude_embeddings: Leave the tables of `nn.Embedding` out, as published; BEiT has none, patches being
+                projected.
         """
-        excluded = {id(p) for p in self.get_input_embeddings().parameters()} if exclude_embeddings else set[int]()
+        tables = {module.weight for module in self.modules() if isinstance(module, nn.Embedding)}
         return sum(
             parameter.numel()
             for parameter in self.parameters()
-            if id(parameter) not in excluded and (parameter.requires_grad or not only_trainable)
+            if (parameter.requires_grad or not only_trainable) and not (exclude_embeddings and parameter in tables)
         )
 
     @property

@@ -170,5 +170,5 @@ WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
 }
 
 
-def _file_metadata(tensors: Tensors) -> dict[str, str | None]:
+def _file_metadata(tensors: Tensors) -> dict[str, Any]:
     return file_metadata(dtype_name(tensors["beit.embeddings.cls_token"].dtype))

@@ -63,7 +63,7 @@ class Encoder(nn.Module):
         self.grid = grid
         self.relative_position_bias = RelativePositionBias(config.num_attention_heads, grid) if shared else None
         self.layer = nn.ModuleList(EncoderLayer(config, grid, rate) for rate in rates)
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = config.gradient_checkpointing
         self.checkpoint_every = 1  # layers
         self.biased = shared or config.use_relative_position_bias
 

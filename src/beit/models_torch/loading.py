@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from beit.errors import ConfigError
 from beit.files import atomic_file
 from beit.models_torch.device import pick_device
-from beit.weights import Entry, LazyTensor, LoadReport, open_safetensors
+from beit.weights import Entry, HeldTensor, LazyTensor, LoadReport, open_safetensors
 from beit.weights.match import Shape
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -123,6 +123,16 @@ def read_tensor(entry: Entry | LazyTensor) -> Tensor:
     """Read one tensor of a checkpoint in the type that it has there."""
     tensor = torch.from_numpy(entry.read())
     return tensor.view(torch.bfloat16) if entry.read_dtype == "bfloat16" else tensor
+
+
+def held(state: Mapping[str, Tensor]) -> dict[str, HeldTensor]:
+    """Return the tensors of a state dict as those of a checkpoint."""
+    tensors: dict[str, HeldTensor] = {}
+    for name, tensor in state.items():
+        whole = tensor.detach().cpu().contiguous()
+        bits = whole.view(torch.uint16) if whole.dtype == torch.bfloat16 else whole
+        tensors[name] = HeldTensor(bits.numpy(), dtype_name(whole.dtype))
+    return tensors
 
 
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:

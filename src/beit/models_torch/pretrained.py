@@ -1,4 +1,4 @@
-"""Loading and saving of all models."""
+"""Loading of all models."""
 
 from __future__ import annotations
 
@@ -6,38 +6,32 @@ import inspect
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self, cast, overload
 
 import torch
 from torch import Tensor
 
-from beit.config import CONFIG_NAME, BeitConfig
+from beit.config import BeitConfig
 from beit.errors import ConfigError
-from beit.files import write_text
-from beit.hub import HubOptions, push_folder
-from beit.models_torch.base import BeitBase
+from beit.hub import HubOptions
 from beit.models_torch.loading import (
     as_device,
     canonical_state,
-    dtype_name,
     fill,
     give_memory,
-    outputs_of,
+    held,
     shapes_of,
-    state_of,
     torch_dtype,
-    write_safetensors,
 )
+from beit.models_torch.placement import divided
+from beit.models_torch.saving import SavedModel
 from beit.weights import (
-    WEIGHTS_NAME,
     Checkpoint,
     LoadReport,
     PublishedArguments,
     adapt_tensors,
     check_arguments,
-    check_heads,
-    file_metadata,
+    held_checkpoint,
     match_tensors,
     open_checkpoint,
 )
@@ -45,7 +39,7 @@ from beit.weights import (
 logger = logging.getLogger("beit")
 
 
-class BeitPreTrainedModel(BeitBase):
+class BeitPreTrainedModel(SavedModel):
     """Base of all BEiT models, with loading and saving.
 
     Attributes:
@@ -56,18 +50,23 @@ class BeitPreTrainedModel(BeitBase):
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[False] = False, **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *,
+        output_loading_info: Literal[False] = False,
+        **kwargs: Any,
     ) -> Self: ...
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **kwargs: Any
+        cls, pretrained_model_name_or_path: str | Path | None, *, output_loading_info: Literal[True], **kwargs: Any
     ) -> tuple[Self, dict[str, list[str]]]: ...
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | Path,
+        pretrained_model_name_or_path: str | Path | None,
         *,
+        state_dict: Mapping[str, Tensor] | None = None,
         config: BeitConfig | str | Path | None = None,
         dtype: torch.dtype | str | None = None,
         device: torch.device | str = "cpu",
@@ -87,7 +86,8 @@ class BeitPreTrainedModel(BeitBase):
 
         Args:
             pretrained_model_name_or_path: A folder, a file of weights, "owner/repository" on the hub, or a published
-                name in any spelling (`beit models` lists them).
+                name in any spelling (`beit models` lists them). None: there are `config` and `state_dict`.
+            state_dict: Take these tensors, under the names of any layout, instead of stored ones.
             config: Use this config (or that of this folder) instead of the checkpoint's own.
             dtype: Type of the parameters: float32 by default, "auto" for that of the checkpoint. `torch_dtype` means
                 the same.
@@ -103,7 +103,8 @@ class BeitPreTrainedModel(BeitBase):
             output_loading_info: Return (model, info) instead of the model; info maps "missing_keys",
                 "unexpected_keys" and "mismatched_keys" to canonical names.
             **overrides: Options that win over the checkpoint's config, such as `num_labels=10` or `image_size=384`, and
-                `add_pooling_layer` of `BeitModel`.
+                `add_pooling_layer` of `BeitModel`. Also the published `device_map` (a device, "auto", or a mapping from
+                modules to devices and "disk"), `max_memory` and `offload_folder`, `variant` and `use_safetensors`.
 
         Returns:
             The model in evaluation mode. A head that the checkpoint has no values for is new; `load_report` and a log
@@ -122,12 +123,30 @@ class BeitPreTrainedModel(BeitBase):
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
             config = cls.config_class.from_pretrained(config)
-        device = as_device(device if asked.device_map is None else asked.device_map)
-        checkpoint = open_checkpoint(pretrained_model_name_or_path, hub, config, overrides, asked.weight_files)
+        device = as_device(device if asked.device is None else asked.device)
+        name = pretrained_model_name_or_path
+        if state_dict is not None:
+            checkpoint = held_checkpoint(held(state_dict), cls._options_of(name, config, hub))
+        elif name is None:
+            raise ConfigError("pretrained_model_name_or_path is None; expected a folder, a name, or a state_dict=...")
+        else:
+            checkpoint = open_checkpoint(name, hub, config, overrides, asked.weight_files)
         options = {"config": config, "dtype": dtype, "device": device, "bias_resize": bias_resize}
         model = cls.from_checkpoint(checkpoint, **options, **arguments, **overrides)
+        if asked.is_divided:
+            model = divided(model, asked.device_map, asked.max_memory, asked.offload_folder)
+        model.name_or_path = model.config.name_or_path = "" if name is None else str(name)
         report = cast(LoadReport, model.load_report)
         return (model, report.as_loading_info()) if output_loading_info else model
+
+    @classmethod
+    def _options_of(cls, name: str | Path | None, config: BeitConfig | None, hub: HubOptions) -> dict[str, Any]:
+        """Return the options of the model of a state dict: those of its config, given or stored."""
+        if config is not None:
+            return config.to_dict()
+        if name is None:
+            raise ConfigError("state_dict was given without a config; pass config=BeitConfig(...) too")
+        return cls.config_class.get_config_dict(name, **vars(hub))[0]
 
     @classmethod
     def from_checkpoint(
@@ -179,7 +198,8 @@ class BeitPreTrainedModel(BeitBase):
         if owners:
             model.initialise_weights(*(model.get_submodule(owner) for owner in sorted(owners)))
         fill(canonical_state(model, cls.base_model_prefix), tensors, report)
-        model.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
+        done = [*checkpoint.changes, *adapted]
+        model.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, done)
         model.warn_of_tiny_eps()
         return model
 
@@ -207,78 +227,3 @@ class BeitPreTrainedModel(BeitBase):
         report = match_tensors(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
         fill(own, tensors, report)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,
-        is_main_process: bool = True,
-        state_dict: Mapping[str, Tensor] | None = None,
-        *,
-        push_to_hub: bool = False,
-        safe_serialization: bool = True,
-        max_shard_size: int | str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Write `config.json` and `model.safetensors` in the layout that Hugging Face transformers reads.
-
-        Args:
-            save_directory: The folder; it is made if needed.
-            is_main_process: Whether this process writes; others of a distributed run pass False.
-            state_dict: Write these values, under the names of `state_dict()`, instead of the model's own (gathered from
-                several processes).
-            push_to_hub: Also upload it, to `repo_id` or the name of the folder.
-            safe_serialization: Must be true: no pickle is written.
-            max_shard_size: Accepted for the published API; there is always one file.
-            **kwargs: Arguments of `push_to_hub`.
-
-        Raises:
-            ConfigError: If a pickle is asked for, or an argument is unknown.
-            StorageError: If the disk is full; an earlier file of the same name is untouched.
-        """
-        if not safe_serialization:
-            raise ConfigError("safe_serialization is False; expected True: weights are written as safetensors only")
-        if not is_main_process:
-            return
-        folder = Path(save_directory)
-        if kwargs and not push_to_hub:
-            raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
-        self.config.architectures = [type(self).__name__]
-        # first, since a config that JSON cannot hold must fail before a file is written
-        options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
-        values = state_of(self) if state_dict is None else state_dict
-        canonical = {name: tensor.detach() for name, tensor in values.items()}
-        check_heads(outputs_of(canonical), self.config)
-        write_safetensors(folder / WEIGHTS_NAME, canonical)
-        write_text(folder / CONFIG_NAME, options)
-        if push_to_hub:
-            push_folder(folder, kwargs.pop("repo_id", folder.name), **kwargs)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        commit_message: str = "Upload model",
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-    ) -> str:
-        """Upload `config.json` and `model.safetensors` to the hub; the repository is created if needed.
-
-        Returns:
-            The address of the repository or pull request.
-
-        Raises:
-            CheckpointError: If the hub cannot be reached or refuses.
-        """
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return push_folder(
-                Path(folder),
-                repo_id,
-                token=token,
-                private=private,
-                revision=revision,
-                commit_message=commit_message,
-                create_pr=create_pr,
-            )

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from beit.errors import BeitError, ConfigError, DataError
+from beit.errors import BeitError, CheckpointError, ConfigError, DataError
 
 CLIENT_GONE = 499  # nginx's status for a client that has gone; only the metrics show it
 _LONGEST = 400  # characters of a message
@@ -64,7 +64,8 @@ async def _on_beit_error(request: Request, error: Exception) -> JSONResponse:
         return error_response(error)
     if isinstance(error, DataError):  # of the picture
         return error_response(ServiceError(400, str(error)))
-    if isinstance(error, ConfigError):  # of an option, such as a layer that the model has not
+    if isinstance(error, ConfigError) and not isinstance(error, CheckpointError):
+        # of an option, such as a layer that the model has not
         return error_response(ServiceError(422, str(error)))
     _log.error("%s: %s", request.url.path, error)
     return error_response(internal())

@@ -1,7 +1,7 @@
 """Checkpoints: files, parameter names by layout, and matching with a model."""
 
 from beit.weights.arguments import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_arguments
-from beit.weights.checkpoint import Checkpoint, open_checkpoint
+from beit.weights.checkpoint import Checkpoint, held_checkpoint, open_checkpoint
 from beit.weights.dalle import DALLE, dalle_options, locate_dalle, open_dalle
 from beit.weights.flax import FLAX, flax_tree
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
@@ -19,7 +19,8 @@ from beit.weights.match import (
 from beit.weights.msgpack_file import write_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
 from beit.weights.rules import Entry, Layout, Rule
-from beit.weights.state_dict import CONFIG_KEY
+from beit.weights.state_dict import CONFIG_KEY, without_wrappers
+from beit.weights.storage.held_tensor import HeldTensor
 from beit.weights.storage.lazy_tensor import LazyTensor, open_safetensors
 from beit.weights.timm_config import timm_config
 from beit.weights.vqkd import VQ_KD, VQ_KD_FOLDER, locate_vqkd, open_vqkd, vqkd_options
@@ -42,6 +43,7 @@ __all__ = [
     "WEIGHT_FILES",
     "Checkpoint",
     "Entry",
+    "HeldTensor",
     "Layout",
     "LazyTensor",
     "LoadReport",
@@ -54,6 +56,7 @@ __all__ = [
     "dalle_options",
     "file_metadata",
     "flax_tree",
+    "held_checkpoint",
     "locate_dalle",
     "locate_vqkd",
     "match_tensors",
@@ -65,5 +68,6 @@ __all__ = [
     "timm_config",
     "vqkd_options",
     "with_root",
+    "without_wrappers",
     "write_msgpack",
 ]

@@ -11,17 +11,19 @@ from typing import Any
 
 from beit.catalog import PublicCheckpoint, nearest_published, public_checkpoint
 from beit.config import CONFIG_NAME, BeitConfig
-from beit.errors import CheckpointError, ConfigError
+from beit.errors import ConfigError, UnavailableError
 from beit.files import read_json
 from beit.geometry import BIAS_RESIZE
 from beit.hub import HubOptions, fetch_url, hub_file, is_hub_name
+from beit.weights.adapter import ADAPTER_FILES
 
 WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = f"{WEIGHTS_NAME}.index.json"  # of the same in shards
 FLAX_FILE = "flax_model.msgpack"
 # In order of preference: the safest and fastest to read first.
 WEIGHT_FILES = (
     WEIGHTS_NAME,
-    f"{WEIGHTS_NAME}.index.json",
+    INDEX_NAME,
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
     FLAX_FILE,
@@ -38,6 +40,7 @@ _BEYOND_THE_SIGNATURE = (
     "out_indices_meaning",
     "batch_norm_eps",
     "mask_tokens_in_decoder",
+    "gradient_checkpointing",
 )
 # Accepted without effect: a head for other classes is always new and all else must match, memory is always spared,
 # and no remote code is ever executed.
@@ -49,7 +52,7 @@ _WITHOUT_EFFECT = (
     "resume_download",
     "_fast_init",
 )
-_UNSUPPORTED = ("variant", "proxies", "state_dict", "from_tf", "quantization_config", "offload_folder")
+_UNSUPPORTED = ("proxies", "from_tf", "quantization_config")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Located:
         """Return another file of the same folder or repository.
 
         Raises:
-            CheckpointError: If it does not exist.
+            UnavailableError: If it does not exist.
         """
         if self.options is None:
             path = self.weights.parent / name
@@ -84,7 +87,7 @@ class Located:
                 return path
         elif (path := hub_file(self.repository, name, self.options)) is not None:
             return path
-        raise CheckpointError(f"{self.source} has no file {name!r}, which its index names; fetch it again")
+        raise UnavailableError(f"{self.source} has no file {name!r}, which its index names; fetch it again")
 
 
 def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_FILES) -> Located:
@@ -96,7 +99,7 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
         files: Names of files that may hold weights, in order of preference.
 
     Raises:
-        CheckpointError: If no checkpoint of that name exists or can be reached.
+        UnavailableError: If no checkpoint of that name exists or can be reached.
     """
     path = Path(name)
     if path.is_dir():
@@ -111,34 +114,34 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
         return Located(str(name), fetch_url(public.url, options), None, public)
     repository = public.hub if public is not None and public.hub is not None else str(name)
     if not is_hub_name(repository) or Path(repository).suffix in _FILE_SUFFIXES:
-        raise CheckpointError(
+        raise UnavailableError(
             f"{name} does not exist; expected a model folder, a file of weights, a hub repository (owner/name) "
             f"or a published checkpoint (beit models lists them){nearest_published(str(name))}"
         )
     try:
         return _on_hub(repository, public, options, files)
-    except CheckpointError as error:
+    except UnavailableError as error:
         if public is None and (near := nearest_published(repository)):
-            raise CheckpointError(f"{error}{near}") from error
+            raise UnavailableError(f"{error}{near}") from error
         raise
 
 
 def _in_folder(folder: Path, files: Sequence[str]) -> Located:
     config = folder / CONFIG_NAME
-    for name in files:
+    for name in (*files, *ADAPTER_FILES):
         if (folder / name).is_file():
             return Located(str(folder), folder / name, config if config.is_file() else None)
     if config.is_file():
         read_json(config, "the config.json of a BEiT")  # a damaged one is the clearer message
-    raise CheckpointError(f"{folder} does not hold weights; expected one of {list(files)}")
+    raise UnavailableError(f"{folder} does not hold weights; expected one of {list(files)}")
 
 
 def _on_hub(repository: str, public: PublicCheckpoint | None, options: HubOptions, files: Sequence[str]) -> Located:
     config = hub_file(repository, CONFIG_NAME, options)
-    for name in files:
+    for name in (*files, *ADAPTER_FILES):
         if (path := hub_file(repository, name, options)) is not None:
             return Located(repository, path, config, public, options, repository)
-    raise CheckpointError(f"the hub repository {repository} holds no weights; expected one of {list(files)}")
+    raise UnavailableError(f"the hub repository {repository} holds no weights; expected one of {list(files)}")
 
 
 def check_arguments(
@@ -161,6 +164,12 @@ def check_arguments(
             raise ConfigError(f"there is no option {name!r}{hint}")
 
 
+def with_variant(name: str, variant: str | None) -> str:
+    """Return the name of a file with a variant before its ending, such as `model.fp16.safetensors`."""
+    stem, dot, ending = name.rpartition(".")
+    return name if variant is None else f"{stem}.{variant}{dot}{ending}"
+
+
 @dataclass(frozen=True)
 class PublishedArguments:
     """Arguments of the published `from_pretrained` that have another name here or select files."""
@@ -168,8 +177,11 @@ class PublishedArguments:
     torch_dtype: Any = None
     use_auth_token: str | bool | None = None
     device_map: Any = None
+    max_memory: Mapping[int | str, int | str] | None = None
+    offload_folder: str | Path | None = None
     use_safetensors: bool | None = None
     from_flax: bool = False
+    variant: str | None = None
 
     @classmethod
     def taken_from(cls, given: dict[str, Any]) -> PublishedArguments:
@@ -183,15 +195,29 @@ class PublishedArguments:
         for name in _UNSUPPORTED:
             if given.pop(name, None):
                 raise ConfigError(f"{name} was given; it is not supported, leave it out")
-        if isinstance(given.get("device_map"), Mapping):
-            raise ConfigError("device_map is a mapping; expected one device for the whole model")
         return cls(**{name: given.pop(name) for name in cls.__dataclass_fields__ if name in given})
+
+    @property
+    def is_divided(self) -> bool:
+        """True if the parts of a model may lie in several places, which accelerate then looks after."""
+        if isinstance(self.device_map, Mapping):
+            return {"disk"} == set(self.device_map.values()) or len(set(self.device_map.values())) > 1
+        return self.max_memory is not None and self.device_map is not None
+
+    @property
+    def device(self) -> Any:
+        """The device that the whole model is loaded to; None if none is named."""
+        if self.is_divided:
+            return "cpu"  # accelerate moves its parts from there
+        return next(iter(self.device_map.values())) if isinstance(self.device_map, Mapping) else self.device_map
 
     @property
     def weight_files(self) -> tuple[str, ...]:
         """The files of a folder or repository that may be read, in order."""
         if self.from_flax:
             return (FLAX_FILE,)
-        if self.use_safetensors is None:
-            return WEIGHT_FILES
-        return tuple(name for name in WEIGHT_FILES if (".safetensors" in name) == self.use_safetensors)
+        return tuple(
+            with_variant(name, self.variant)
+            for name in WEIGHT_FILES
+            if self.use_safetensors is None or (".safetensors" in name) == self.use_safetensors
+        )

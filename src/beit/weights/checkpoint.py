@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from beit.config import ORIGINAL_SEGMENTERS, BeitConfig
 from beit.errors import CheckpointError, ConfigError
 from beit.files import read_json
 from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
+from beit.weights.adapter import ADAPTER_CONFIG, ADAPTER_FILES, adapted_options, add_adapter
 from beit.weights.arguments import WEIGHT_FILES, Located, locate
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_DATA2VEC, HUGGING_FACE_NATIVE
@@ -24,7 +25,8 @@ from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
 from beit.weights.pickles import open_pickled
 from beit.weights.rules import Entry, Layout, entry_of
-from beit.weights.state_dict import CONFIG_KEY, unwrapped
+from beit.weights.state_dict import CONFIG_KEY, unwrapped, without_wrappers
+from beit.weights.storage.held_tensor import HeldTensor
 from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile, open_safetensors
 from beit.weights.timm_config import timm_hints
 
@@ -35,6 +37,7 @@ _WITH_CONFIG = (
     HUGGING_FACE_DATA2VEC,
     FLAX,
 )  # their options stand in a config.json alone
+Held = TypeVar("Held", bound=LazyTensor | HeldTensor)
 _DATA2VEC_ROOT = ("data2vec_vision.", "beit.")
 _DATA2VEC_CLASSES = ("Data2VecVision", "Beit")
 _HEADS = {
@@ -53,12 +56,14 @@ class Checkpoint:
         layout: The layout that it has on disk.
         tensors: Canonical names; the encoder is under "beit." whatever model was saved.
         options: The options of the saved model, from `config.json` or inferred from the tensors.
+        changes: What was done to the names and values that are stored, for the report of a loading.
     """
 
     source: str
     layout: Layout
     tensors: dict[str, Entry]
     options: dict[str, Any]
+    changes: list[str] = field(default_factory=list[str])
 
     def check_sizes(self, before: BeitConfig, config: BeitConfig) -> None:
         """Refuse configs that do not match these tensors, before a model is built from them.
@@ -125,13 +130,46 @@ def open_checkpoint(
         CheckpointError: If it cannot be found or read, or is no BEiT.
         ConfigError: If its config is missing or invalid.
     """
-    located = locate(name, options or HubOptions(), files)
+    hub = options or HubOptions()
+    located = locate(name, hub, files)
+    if located.weights.name in ADAPTER_FILES:
+        return _adapted(located, hub, config, overrides, files)
+    return _opened(located, config, overrides)
+
+
+def _adapted(
+    located: Located,
+    hub: HubOptions,
+    config: BeitConfig | None,
+    overrides: Mapping[str, Any] | None,
+    files: Sequence[str],
+) -> Checkpoint:
+    """Open the model that an adapter of peft was trained on, and add the adapter to its weights."""
+    settings = read_json(located.sibling(ADAPTER_CONFIG), "the adapter_config.json of peft")
+    name = settings.get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        raise CheckpointError(
+            f"{located.source} holds an adapter and does not name its model; write base_model_name_or_path into its "
+            f"{ADAPTER_CONFIG}, a folder or a name on the hub"
+        )
+    below = locate(name, replace(hub, revision=settings.get("revision"), subfolder=""), files)
+    if below.weights.name in ADAPTER_FILES:
+        raise CheckpointError(f"{located.source} adapts {name}, an adapter itself; expected a model: merge that first")
+    base = _opened(below, config, overrides)
+    stored, _ = open_file(located.weights)
+    check_total(located.source, {name: entry_of(tensor) for name, tensor in stored.items()})
+    tensors = add_adapter(base.tensors, stored, settings, located.source)
+    changes = [*base.changes, f"the adapter was added to the weights of {name}"]
+    options = adapted_options(base.options, tensors, settings)
+    return Checkpoint(located.source, base.layout, tensors, options, changes)
+
+
+def _opened(located: Located, config: BeitConfig | None, overrides: Mapping[str, Any] | None) -> Checkpoint:
+    """Open the files of a model."""
     # read first: a damaged config is the clearer message where weights are damaged too
     found = None if located.config is None else read_json(located.config, "the config.json of a BEiT")
     stored, notes = _stored_tensors(located)
-    stored = _with_beit_root(stored)
-    layout = _layout_of(located.source, list(stored))
-    tensors = with_root(layout.to_canonical(stored, entry_of), wanted=True)
+    layout, tensors, changes = _canonical(located.source, stored)
     check_total(located.source, tensors)
     if found is not None and "architecture" not in found:
         BeitConfig.check_kind(found, located.source)
@@ -151,10 +189,31 @@ def open_checkpoint(
         read = inferred_options(located.source, shapes, {**timm_hints(found), **notes}, known)
     if located.repository in ORIGINAL_SEGMENTERS:
         read = {"out_indices_meaning": "original", **read}
-    return Checkpoint(located.source, layout, tensors, read)
+    return Checkpoint(located.source, layout, tensors, read, changes)
 
 
-def _with_beit_root(stored: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+def held_checkpoint(stored: Mapping[str, HeldTensor], options: Mapping[str, Any]) -> Checkpoint:
+    """Return a checkpoint of tensors in memory, under the names of any layout, and of the options of their model.
+
+    Raises:
+        CheckpointError: If no layout has these names.
+    """
+    layout, tensors, changes = _canonical("state_dict", stored)
+    return Checkpoint("state_dict", layout, tensors, dict(options), changes)
+
+
+def _canonical(
+    source: str, stored: Mapping[str, LazyTensor] | Mapping[str, HeldTensor]
+) -> tuple[Layout, dict[str, Entry], list[str]]:
+    """Return the layout of stored tensors, the tensors under canonical names, and what was done to their names."""
+    unwrapped, wrappers = without_wrappers(stored)
+    plain = _with_beit_root(unwrapped)
+    layout = _layout_of(source, list(plain))
+    changes = [f"the prefix {wrappers!r} of all names was taken off"] if wrappers else []
+    return layout, with_root(layout.to_canonical(plain, entry_of), wanted=True), changes
+
+
+def _with_beit_root(stored: Mapping[str, Held]) -> dict[str, Held]:
     """Return tensors with the encoder of a data2vec model under the name that BEiT gives it."""
     return {name.replace(*_DATA2VEC_ROOT, 1) if name.startswith(_DATA2VEC_ROOT[0]) else name: tensor
             for name, tensor in stored.items()}  # fmt: skip
@@ -164,8 +223,8 @@ def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
     """Refuse a file whose tensors together are larger than it: overlapping tensors could fill the memory."""
     wanted: dict[WeightFile, int] = {}
     for entry in tensors.values():
-        stored = entry.stored
-        wanted[stored.file] = wanted.get(stored.file, 0) + stored.nbytes
+        if isinstance(stored := entry.stored, LazyTensor):
+            wanted[stored.file] = wanted.get(stored.file, 0) + stored.nbytes
     for file, size in wanted.items():
         if size > file.size:
             raise CheckpointError(
@@ -176,7 +235,7 @@ def check_total(source: str, tensors: Mapping[str, Entry]) -> None:
 
 def _stored_tensors(located: Located) -> tuple[dict[str, LazyTensor], dict[str, Any]]:
     """Return the tensors of all shards, and what else the file says about its model."""
-    if located.weights.name.endswith(".index.json"):
+    if located.weights.suffix == ".json":
         return _sharded(located), {}
     return open_file(located.weights)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from beit.config import BeitConfig
 from beit.errors import CheckpointError, ConfigError
@@ -195,7 +195,7 @@ def check_heads(outputs: Mapping[str, int], config: BeitConfig) -> None:
             )
 
 
-def file_metadata(dtype: str) -> dict[str, str | None]:
+def file_metadata(dtype: str) -> dict[str, Any]:
     """Return the keys of `config.json` that describe the file beside it; None drops those of other versions."""
     return {"torch_dtype": dtype, "dtype": None, "transformers_version": None}
 

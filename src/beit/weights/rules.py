@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import CheckpointError
+from beit.weights.storage.held_tensor import HeldTensor
 from beit.weights.storage.lazy_tensor import LazyTensor
 
 # What a placeholder of a name may stand for.
@@ -159,13 +160,13 @@ class Entry:
     """A tensor under its canonical name.
 
     Attributes:
-        stored: Where its values lie.
+        stored: Where its values lie, in a file or in memory.
         shape: Shape of the result.
         axes: Permutation of the stored axes.
         change: A last computation on the values (a resized table).
     """
 
-    stored: LazyTensor
+    stored: LazyTensor | HeldTensor
     shape: tuple[int, ...]
     axes: Axes | None = None
     change: Change | None = None
@@ -201,7 +202,7 @@ class Entry:
         return replace(self, shape=shape, change=change)
 
 
-def entry_of(stored: LazyTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
+def entry_of(stored: LazyTensor | HeldTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:
     """Return part `index` of `count` of a stored tensor along axis 0, as one canonical tensor.
 
     Raises:

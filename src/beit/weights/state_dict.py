@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from beit.errors import CheckpointError
 from beit.files import parse_json
 from beit.weights.storage.lazy_tensor import LazyTensor
 
+Tensor = TypeVar("Tensor")
 _STATE_KEYS = ("model", "module", "state_dict", "params")  # where training scripts keep the weights
+# Distributed training, torch.compile, modules of Lightning and others, peft, Flax's variables.
+_WRAPPERS = ("module.", "_orig_mod.", "base_model.model.", "model.", "net.", "params.")
 CONFIG_KEY = "beit_config"  # where our own `.pth` files keep the config
 
 
@@ -35,7 +38,7 @@ def _state(path: Path, content: Any) -> Mapping[str, Any]:
 
 
 def _flat(path: Path, nested: Mapping[str, Any], prefix: str = "") -> dict[str, LazyTensor]:
-    """Join the names of nested mappings by dots, and drop the prefixes of wrappers."""
+    """Join the names of nested mappings by dots."""
     flat: dict[str, LazyTensor] = {}
     for name, value in nested.items():
         if isinstance(value, LazyTensor):
@@ -44,10 +47,16 @@ def _flat(path: Path, nested: Mapping[str, Any], prefix: str = "") -> dict[str, 
             flat |= _flat(path, value, f"{prefix}{name}.")
         else:
             raise CheckpointError(f"{path} holds a {type(value).__name__} at {prefix}{name}; expected a tensor")
-    for wrapper in ("module.", "params."):  # distributed training, Flax's variables
-        if not prefix and flat and all(name.startswith(wrapper) for name in flat):
-            flat = {name.removeprefix(wrapper): tensor for name, tensor in flat.items()}
     return flat
+
+
+def without_wrappers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Return tensors without the prefix that wrappers of a model gave to all names, in any order, and that prefix."""
+    taken, plain = "", dict(tensors)
+    while plain and (found := next((w for w in _WRAPPERS if all(name.startswith(w) for name in plain)), None)):
+        taken += found
+        plain = {name.removeprefix(found): tensor for name, tensor in plain.items()}
+    return plain, taken
 
 
 def _notes(content: Mapping[str, Any]) -> dict[str, Any]:

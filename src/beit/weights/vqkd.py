@@ -18,6 +18,7 @@ from beit.weights.arguments import WEIGHTS_NAME
 from beit.weights.checkpoint import check_total, open_file
 from beit.weights.original import encoder_rules
 from beit.weights.rules import Entry, Layout, Rule, entry_of
+from beit.weights.state_dict import without_wrappers
 
 _SUFFIX = ".pth"
 _SUFFIXES = (_SUFFIX, ".pt", ".bin")
@@ -103,7 +104,7 @@ def open_vqkd(path: str | Path) -> dict[str, Entry]:
     Raises:
         CheckpointError: If it is damaged, unsafe, or no VQ-KD tokenizer.
     """
-    stored, _ = open_file(Path(path))
+    stored, _ = without_wrappers(open_file(Path(path))[0])
     if not VQ_KD.recognises(list(stored)):
         raise CheckpointError(
             f"{path} holds {len(stored)} tensors such as {sorted(stored)[:3]}; expected a VQ-KD tokenizer, which has "

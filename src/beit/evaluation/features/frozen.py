@@ -28,6 +28,8 @@ from beit.settings.benchmark import RANDOM, BenchmarkJob
 from beit.settings.inputs import preprocessing
 from beit.settings.model import model_config
 from beit.weights.checkpoint import Checkpoint, open_checkpoint
+from beit.weights.storage.held_tensor import HeldTensor
+from beit.weights.storage.lazy_tensor import LazyTensor
 
 Kind = Literal["pixels", "random", "model"]
 PIXELS_NAME, RANDOM_NAME = "raw pixels", "random weights"
@@ -173,8 +175,9 @@ def _parameters(config: BeitConfig) -> int:
 
 def _checkpoint_content(checkpoint: Checkpoint) -> str:
     """Return the options of a checkpoint, and a hash of each of its files; where they lie makes no difference."""
-    hashes: list[str] = []
-    for path in {entry.stored.file.path for entry in checkpoint.tensors.values()}:
+    stored = [entry.stored for entry in checkpoint.tensors.values()]
+    hashes = [hashlib.sha256(one.read().tobytes()).hexdigest() for one in stored if isinstance(one, HeldTensor)]
+    for path in {one.file.path for one in stored if isinstance(one, LazyTensor)}:
         with path.open("rb") as file:
             hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
     return json.dumps([checkpoint.options, sorted(hashes)], sort_keys=True, default=str)

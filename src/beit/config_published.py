@@ -1,0 +1,85 @@
+"""Methods of the published config class beyond reading and writing: changes of many options at once, and names."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from beit.config_checks import check_options, shown
+from beit.errors import ConfigError
+from beit.files import write_text
+
+_DERIVED = ("model_type", "stage_names")  # in every dict of a config, and never set
+_SPELLINGS = {"true": True, "1": True, "y": True, "yes": True, "false": False, "0": False, "n": False, "no": False}
+
+
+class PublishedConfig:
+    """Base of `BeitConfig`."""
+
+    is_composition: ClassVar[bool] = False
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set options from a mapping, all of them or, if one cannot work, none.
+
+        Raises:
+            ConfigError: If an option has a value that no model can be built from.
+        """
+        changed = copy.copy(self)
+        for name, value in config_dict.items():
+            if name == "id2label":
+                value = {int(index): label for index, label in value.items()}  # JSON has no numbers for keys
+            if name not in _DERIVED:
+                setattr(changed, name, value)
+        check_options(changed)
+        self.__dict__.update(vars(changed))
+
+    def update_from_string(self, update_str: str) -> None:
+        """Set options from a text such as "hidden_size=384,use_mask_token=true".
+
+        Raises:
+            ConfigError: If an option is unknown, is no number, flag or text, or has a value of another type.
+        """
+        pairs = [entry.partition("=") for entry in update_str.split(",")]
+        self.update({name: self._parsed(name, value) for name, _, value in pairs})
+
+    def _parsed(self, name: str, value: str) -> Any:
+        """Return the value of an option from its text."""
+        if not hasattr(self, name):
+            raise ConfigError(f"there is no option {name!r}; expected option=value, separated by commas")
+        kind = type(getattr(self, name))
+        try:
+            if kind is bool:
+                return _SPELLINGS[value.lower()]
+            if kind in (int, float, str):
+                return kind(value)
+        except (KeyError, ValueError):
+            raise ConfigError(f"{name} is {shown(value)}; expected a value of type {kind.__name__}") from None
+        raise ConfigError(f"{name} is of type {kind.__name__}; expected a number, flag or text, set it as an attribute")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every option as JSON values."""
+        raise NotImplementedError
+
+    def to_json_string(self, use_diff: bool = True, **metadata: Any) -> str:
+        """Return `to_dict` as JSON."""
+        raise NotImplementedError
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return `to_dict`, which leaves out what every config has by default."""
+        return self.to_dict()
+
+    def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
+        """Write `to_json_string` to a file.
+
+        Raises:
+            StorageError: If the disk is full; an earlier file is untouched.
+        """
+        write_text(json_file_path, self.to_json_string(use_diff))
+
+    @classmethod
+    def _split(cls, plain: Self, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return which overrides are options of a config, and which are not."""
+        unused = {name: value for name, value in overrides.items() if not hasattr(plain, name)}
+        return {name: value for name, value in overrides.items() if name not in unused}, unused

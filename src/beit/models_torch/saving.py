@@ -1,0 +1,154 @@
+"""Saving of all models: weights as one file or as shards with the index that transformers reads, and their config."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from beit.config import CONFIG_NAME
+from beit.errors import ConfigError
+from beit.files import write_json, write_text
+from beit.hub import push_folder
+from beit.models_torch.base import BeitBase
+from beit.models_torch.loading import dtype_name, outputs_of, state_of, write_safetensors
+from beit.weights import WEIGHTS_NAME, check_heads, file_metadata, without_wrappers
+from beit.weights.arguments import INDEX_NAME, with_variant
+
+
+class SavedModel(BeitBase):
+    """A model that is saved in the layout of Hugging Face transformers."""
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        is_main_process: bool = True,
+        state_dict: Mapping[str, Tensor] | None = None,
+        save_function: Any = None,
+        push_to_hub: bool = False,
+        max_shard_size: int | str | None = None,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        token: str | bool | None = None,
+        save_peft_format: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Write `config.json` and `model.safetensors` in the layout that Hugging Face transformers reads.
+
+        Args:
+            save_directory: The folder; it is made if needed.
+            is_main_process: Whether this process writes; others of a distributed run pass False.
+            state_dict: Write these values, under the names of `state_dict()`, instead of the model's own (gathered from
+                several processes); prefixes of wrappers are taken off.
+            save_function: Accepted for the published API, where it writes pickles alone.
+            push_to_hub: Also upload it, to `repo_id` or the name of the folder.
+            max_shard_size: Most bytes of a file, such as "200MB", beyond which there are several and an index of them;
+                None: one file.
+            safe_serialization: Accepted for the published API; no pickle is written, which a warning says.
+            variant: Part of the name of the file, such as "fp16" for `model.fp16.safetensors`.
+            token: Access token for the hub.
+            save_peft_format: Accepted for the published API; adapters of peft are saved by peft.
+            **kwargs: Arguments of `push_to_hub`.
+
+        Raises:
+            ConfigError: If an argument is unknown.
+            StorageError: If the disk is full; an earlier file of the same name is untouched.
+        """
+        if not safe_serialization:
+            warnings.warn("safe_serialization is False; weights are written as safetensors all the same", stacklevel=2)
+        if not is_main_process:
+            return
+        folder = Path(save_directory)
+        if kwargs and not push_to_hub:
+            raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
+        self.config.architectures = [type(self).__name__]
+        # first, since a config that JSON cannot hold must fail before a file is written
+        options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
+        values = state_of(self) if state_dict is None else state_dict
+        canonical, _ = without_wrappers({name: tensor.detach() for name, tensor in values.items()})
+        check_heads(outputs_of(canonical), self.config)
+        write_weights(folder, canonical, max_shard_size, variant)
+        write_text(folder / CONFIG_NAME, options)
+        if push_to_hub:
+            push_folder(folder, kwargs.pop("repo_id", folder.name), token=token, **kwargs)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload model",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> str:
+        """Upload `config.json` and `model.safetensors` to the hub; the repository is created if needed.
+
+        Returns:
+            The address of the repository or pull request.
+
+        Raises:
+            CheckpointError: If the hub cannot be reached or refuses.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return push_folder(
+                Path(folder),
+                repo_id,
+                token=token,
+                private=private,
+                revision=revision,
+                commit_message=commit_message,
+                create_pr=create_pr,
+            )
+
+
+def write_weights(
+    folder: Path, tensors: Mapping[str, Tensor], max_shard_size: int | str | None = None, variant: str | None = None
+) -> None:
+    """Write `model.safetensors`, or shards and their index where it would be larger than `max_shard_size`.
+
+    What an earlier model has left of the other form is removed, since readers would prefer it.
+
+    Args:
+        folder: It is made if needed.
+        tensors: By canonical name.
+        max_shard_size: Bytes, or a text such as "200MB"; None: one file.
+        variant: Part of the names of the files, such as "fp16".
+
+    Raises:
+        ConfigError: If the size cannot be understood.
+        StorageError: If the disk is full; an earlier file of the same name is untouched.
+    """
+    name = with_variant(WEIGHTS_NAME, variant)
+    shards = {name: list(tensors)} if max_shard_size is None else _split(tensors, name, max_shard_size)
+    for shard, names in shards.items():
+        write_safetensors(folder / shard, {tensor: tensors[tensor] for tensor in names})
+    index = with_variant(INDEX_NAME, variant)
+    written = {*shards, index} if len(shards) > 1 else set(shards)
+    if index in written:
+        total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        places = {tensor: shard for shard, names in shards.items() for tensor in names}
+        write_json(folder / index, {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
+    of_shards = re.compile(re.escape(name.removesuffix(".safetensors")) + r"-\d{5}-of-\d{5}\.safetensors")
+    for file in folder.iterdir():
+        if file.name not in written and (file.name in (name, index) or of_shards.fullmatch(file.name)):
+            file.unlink()
+
+
+def _split(tensors: Mapping[str, Tensor], name: str, most: int | str) -> dict[str, list[str]]:
+    """Return the names of the tensors of every file."""
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    pattern = name.replace(".safetensors", "{suffix}.safetensors")
+    try:
+        return split_torch_state_dict_into_shards(
+            dict(tensors), filename_pattern=pattern, max_shard_size=most
+        ).filename_to_tensors
+    except ValueError:
+        raise ConfigError(f"max_shard_size is {most!r}; expected bytes, or a text such as '200MB' or '5GB'") from None

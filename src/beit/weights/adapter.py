@@ -1,0 +1,113 @@
+"""Low-rank adapters in the folders of peft, added to the weights of the model that they were trained on.
+
+Legend: O outputs, R rank, I inputs (of a convolution: channels, height and width of its kernel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beit.errors import CheckpointError, shortened
+from beit.weights.huggingface import HUGGING_FACE_NATIVE
+from beit.weights.match import with_root
+from beit.weights.rules import Entry, entry_of, from_bfloat16
+from beit.weights.state_dict import without_wrappers
+from beit.weights.storage.lazy_tensor import LazyTensor
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
+_VARIANTS = ("use_dora", "alpha_pattern", "fan_in_fan_out", "layer_replication", "use_qalora", "lora_bias")
+_REMEDY = "load the model itself, and the adapter by peft.PeftModel.from_pretrained(model, folder)"
+
+
+def add_adapter(
+    tensors: Mapping[str, Entry], stored: Mapping[str, LazyTensor], settings: Mapping[str, Any], source: str
+) -> dict[str, Entry]:
+    """Return the tensors of a model with an adapter: products added when weights are read, trained modules replaced.
+
+    Args:
+        tensors: The model, under canonical names.
+        stored: The file of the adapter, under the names of transformers 4.x or 5.x.
+        settings: Its `adapter_config.json`.
+        source: The adapter, for messages.
+
+    Raises:
+        CheckpointError: If it is another kind of adapter, or one of another model.
+    """
+    _check_kind(settings, source)
+    plain, _ = without_wrappers(stored)
+    adapted = {name.removesuffix(_DOWN) + ".weight" for name in plain if name.endswith(_DOWN)}
+    whole = {name for name in plain if not name.endswith((_DOWN, _UP))}
+    places = _canonical_names({*adapted, *whole})
+    if unknown := [name for name in adapted if places[name] not in tensors]:
+        raise CheckpointError(
+            f"{source} adapts {sorted(unknown)[:3]}, which the model has not; check base_model_name_or_path in its "
+            f"{ADAPTER_CONFIG}"
+        )
+    result = {**tensors, **{places[name]: entry_of(plain[name]) for name in whole}}
+    for name in adapted:
+        down, up = (plain.get(name.removesuffix(".weight") + end) for end in (_DOWN, _UP))
+        weight = tensors[places[name]]
+        if down is None or up is None or not _fits(weight.shape, down.shape, up.shape):
+            raise CheckpointError(f"{source} does not fit {places[name]} of shape {weight.shape}; {_REMEDY}")
+        scale = settings["lora_alpha"] / (sqrt(down.shape[0]) if settings.get("use_rslora") else down.shape[0])
+        result[places[name]] = weight.changed(weight.shape, partial(_sum, down=down, up=up, scale=scale))
+    return result
+
+
+def adapted_options(options: Mapping[str, Any], tensors: Mapping[str, Entry], settings: Mapping[str, Any]) -> Any:
+    """Return the options of a model with an adapter: its class, and the classes of a head that was trained anew."""
+    options = dict(options)
+    kind = (settings.get("auto_mapping") or {}).get("base_model_class")
+    if isinstance(kind, str):
+        options["architectures"] = [kind]
+    head = tensors.get("classifier.weight")
+    if head is not None and head.shape[0] != len(options.get("id2label") or range(2)):
+        options = {name: value for name, value in options.items() if name not in ("id2label", "label2id")}
+        options["num_labels"] = head.shape[0]
+    return options
+
+
+def _check_kind(settings: Mapping[str, Any], source: str) -> None:
+    kind, alpha = settings.get("peft_type"), settings.get("lora_alpha")
+    if kind != "LORA" or not isinstance(alpha, int | float):
+        raise CheckpointError(f"{source} is an adapter of type {shortened(kind)}; expected 'LORA': {_REMEDY}")
+    if used := [name for name in _VARIANTS if settings.get(name)]:
+        raise CheckpointError(f"{source} is an adapter with {used}; expected plain LoRA: {_REMEDY}")
+
+
+def _canonical_names(names: set[str]) -> dict[str, str]:
+    """Return the canonical names of some names of transformers, of either generation."""
+    # names of 4.x are canonical, and those of 5.x have no rule where they are the same
+    renamed = with_root(HUGGING_FACE_NATIVE.to_canonical({name: name for name in names}, _itself), wanted=True)
+    return {name: canonical for canonical, name in renamed.items()}
+
+
+def _itself(name: str, *_: Any) -> str:
+    return name
+
+
+def _fits(weight: tuple[int, ...], down: tuple[int, ...], up: tuple[int, ...]) -> bool:
+    return up[:2] == (weight[0], down[0]) and down[1:] == weight[1:]
+
+
+def _sum(
+    weight_OI: NDArray[np.floating[Any]], down: LazyTensor, up: LazyTensor, scale: float
+) -> NDArray[np.floating[Any]]:
+    """Return weight + scale * up @ down in float32."""
+    down_RI, up_OR = _values(down), _values(up)
+    rank = len(down_RI)
+    product_OI = up_OR.reshape(-1, rank) @ down_RI.reshape(rank, -1)
+    return weight_OI.astype(np.float32) + np.float32(scale) * product_OI.reshape(weight_OI.shape)
+
+
+def _values(tensor: LazyTensor) -> NDArray[np.float32]:
+    array = tensor.read()
+    return from_bfloat16(array) if tensor.dtype == "bfloat16" else array.astype(np.float32)

@@ -1,0 +1,152 @@
+"""What is done with a config after it was made."""
+
+import json
+
+import pytest
+
+import beit
+from tests.habits.pairs import both, made, transformers
+
+NAMES = ["hidden_size", "out_features", "out_indices", "label2id", "id2label", "num_labels"]
+
+
+def options(config):
+    return {name: getattr(config, name) for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("out_indices", [1, 3]), ("out_indices", (1, 3)), ("out_indices", [-1]), ("out_indices", None),
+        ("out_features", ["stem", "stage2"]), ("out_features", None),
+    ],
+)  # fmt: skip
+def test_stages_that_are_set_later_stay_aligned(tmp_path, name, value):
+    ours, theirs = (library.BeitConfig(out_indices=[1, 2]) for library in (beit, transformers))
+    for config in (ours, theirs):
+        setattr(config, name, value)
+    assert (ours.out_features, ours.out_indices) == (theirs.out_features, theirs.out_indices)
+    ours.save_pretrained(tmp_path)
+    for library in (beit, transformers):
+        loaded = library.BeitConfig.from_pretrained(tmp_path)
+        assert (loaded.out_features, loaded.out_indices) == (theirs.out_features, theirs.out_indices)
+
+
+@both
+def test_stages_that_are_not_there_are_refused_when_set(library):
+    config = library.BeitConfig()
+    with pytest.raises(ValueError, match="stage"):
+        config.out_features = ["stage99"]
+    assert library is transformers or config.out_features == ["stage12"]
+
+
+def test_a_backbone_changes_its_stages():
+    ours, theirs = (made(library, "BeitBackbone") for library in (beit, transformers))
+    for model in (ours, theirs):
+        model.out_indices = [0, 2]
+    assert (ours.out_features, ours.out_indices) == (theirs.out_features, theirs.out_indices) == (
+        ["stem", "stage2"], [0, 2],
+    )  # fmt: skip
+    ours.out_features = ["stage4"]
+    assert (ours.config.out_indices, ours.channels) == ([4], [32])
+
+
+def test_unused_arguments_are_returned(tmp_path):
+    beit.BeitConfig(hidden_size=48, num_attention_heads=4).save_pretrained(tmp_path)
+    found = {}
+    for library in (beit, transformers):
+        config, unused = library.BeitConfig.from_pretrained(
+            tmp_path, return_unused_kwargs=True, foo=False, hidden_size=64, num_labels=5
+        )
+        assert not hasattr(config, "foo")
+        found[library] = unused, options(config)
+    assert found[beit] == found[transformers]
+    assert found[beit][0] == {"foo": False}
+    config, unused = beit.BeitConfig.from_dict({}, return_unused_kwargs=True, bar=1)
+    assert unused == {"bar": 1}
+
+
+def test_the_content_of_a_file(tmp_path):
+    beit.BeitConfig(num_labels=3).save_pretrained(save_directory=tmp_path)
+    ours, rest = beit.BeitConfig.get_config_dict(tmp_path, foo=1)
+    theirs, _ = transformers.BeitConfig.get_config_dict(tmp_path, foo=1)
+    assert rest == {"foo": 1}
+    assert ours == {name: value for name, value in theirs.items() if not name.startswith("_")}
+
+
+def test_many_options_at_once():
+    found = []
+    for library in (beit, transformers):
+        config = library.BeitConfig()
+        config.update({"hidden_size": 96, "id2label": {0: "cat", 1: "dog", 2: "owl"}, "mine": "kept"})
+        config.update_from_string("hidden_size=192,use_mask_token=true,layer_norm_eps=1e-6,hidden_act=relu")
+        found.append(
+            [*options(config).items(), config.use_mask_token, config.layer_norm_eps, config.hidden_act, config.mine]
+        )
+        config.update(library.BeitConfig(hidden_size=24).to_dict())
+        assert config.hidden_size == 24
+    assert found[0] == found[1]
+
+
+@both
+@pytest.mark.parametrize("text", ["nothing=1", "use_mask_token=perhaps", "hidden_size=many", "pool_scales=1"])
+def test_texts_that_are_no_options(library, text):
+    with pytest.raises((ValueError, TypeError), match=r"\w"):
+        library.BeitConfig().update_from_string(text)
+
+
+def test_an_update_that_cannot_work_changes_nothing():
+    config = beit.BeitConfig()
+    with pytest.raises(beit.BeitError, match="hidden_size 770 is not a multiple"):
+        config.update({"num_labels": 7, "hidden_size": 770})
+    assert config == beit.BeitConfig()
+
+
+@pytest.mark.parametrize("use_diff", [True, False])
+def test_files_of_json(tmp_path, use_diff):
+    for library in (beit, transformers):
+        config = library.BeitConfig(num_labels=3, use_mask_token=True)
+        config.to_json_file(tmp_path / "a.json", use_diff=use_diff)
+        written = json.loads((tmp_path / "a.json").read_text())
+        assert written["use_mask_token"] is True
+        assert "use_diff" not in json.loads(config.to_json_string(use_diff=use_diff))
+        loaded = beit.BeitConfig.from_json_file(tmp_path / "a.json")
+        assert loaded.num_labels == 3
+
+
+def test_differences_from_the_defaults():
+    ours, theirs = (library.BeitConfig(num_labels=3).to_diff_dict() for library in (beit, transformers))
+    del theirs["transformers_version"]
+    assert {**ours, "id2label": {int(key): label for key, label in ours["id2label"].items()}} == theirs
+
+
+def test_labels_by_one_mapping():
+    for given in ({"num_labels": 3}, {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}, {}):
+        assert options(beit.BeitConfig(**given)) == options(transformers.BeitConfig(**given))
+
+
+def test_where_a_model_came_from(tmp_path):
+    for library in (beit, transformers):
+        assert library.BeitConfig().name_or_path == ""
+        assert not getattr(library.BeitConfig(), "is_composition", False)
+        assert library.BeitConfig().use_return_dict is True
+        made(library).save_pretrained(tmp_path / library.__name__)
+        model = library.BeitForImageClassification.from_pretrained(tmp_path / library.__name__)
+        assert model.config.name_or_path == model.name_or_path == str(tmp_path / library.__name__)
+
+
+@both
+def test_checkpointing_by_the_config(library):
+    config = library.BeitConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=32)
+    config.gradient_checkpointing = True
+    model = library.BeitModel(config)
+    assert library is transformers or model.is_gradient_checkpointing  # theirs dropped it in 5.x; 4.37.2 takes it
+    model.gradient_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
+
+
+def test_checkpointing_by_an_argument(tmp_path):
+    model = beit.BeitModel(beit.BeitConfig(num_hidden_layers=1, gradient_checkpointing=True))
+    assert model.is_gradient_checkpointing
+    with pytest.raises(beit.BeitError, match="gradient_checkpointing is 1; expected true or false"):
+        beit.BeitConfig(gradient_checkpointing=1)

@@ -1,0 +1,125 @@
+"""Adapters of peft (LoRA): every one learns, merged ones give the same numbers, and files go both ways."""
+
+import json
+
+import numpy as np
+import peft
+import pytest
+import torch
+
+import beit
+from tests.habits.pairs import OPTIONS, both, close, made, pair, pixels, transformers
+
+TARGETS = {
+    "query and value": ["query", "value"],
+    "all projections": ["query", "key", "value", "dense"],
+    "all linear layers": "all-linear",
+}
+LAST_LAYERS = {"out_indices": [0, 1, 2, 3], "out_indices_meaning": "original"}  # all layers have a share in the output
+LINEAR = {"query and value": 2, "all projections": 6, "all linear layers": 6}
+
+
+def adapted(model, targets, **options):
+    torch.manual_seed(0)
+    settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, init_lora_weights=False, **options)
+    return peft.get_peft_model(model, settings).eval()
+
+
+def call(model):
+    labels = {"labels": torch.zeros(2, 32, 32, dtype=torch.long)} if "Segment" in type(model).__name__ else {}
+    output = model(pixels(), **labels)
+    return output.feature_maps[-1] if "feature_maps" in output else output[1 if labels else 0]
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_adapter_gets_a_gradient_and_merges(name, targets):
+    base = made(beit, name, **LAST_LAYERS if name == "BeitForSemanticSegmentation" else {})
+    model = adapted(base, TARGETS[targets])
+    adapters = [part for part in model.modules() if isinstance(part, peft.tuners.lora.Linear)]
+    assert len(adapters) >= LINEAR[targets] * base.config.num_hidden_layers
+    call(model).square().sum().backward()
+    learned = {kind: parameter.grad for kind, parameter in model.named_parameters() if "lora_" in kind}
+    assert [kind for kind, grad in learned.items() if grad is None or not grad.abs().sum() > 0] == []
+    with torch.no_grad():
+        unmerged = call(model)
+        merged = model.merge_and_unload()
+        close(call(merged), unmerged, 1e-5)
+    assert type(merged) is getattr(beit, name)
+    assert merged.state_dict().keys() == made(beit, name).state_dict().keys()
+
+
+def test_adapters_are_files(tmp_path):
+    ours, _ = pair(tmp_path)
+    model = adapted(ours, ["query", "value"], modules_to_save=["classifier"])
+    model.save_pretrained(tmp_path / "adapter")
+    base = beit.BeitForImageClassification.from_pretrained(tmp_path / "pair")
+    loaded = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+    with torch.no_grad():
+        close(loaded(pixels()).logits, model(pixels()).logits, 0)
+
+
+def test_merged_models_are_files_for_both(tmp_path):
+    ours, _ = pair(tmp_path)
+    merged = adapted(ours, ["query", "value"]).merge_and_unload()
+    merged.save_pretrained(tmp_path / "merged")
+    with torch.no_grad():
+        expected = merged(pixels()).logits
+        for library in (beit, transformers):
+            loaded = library.BeitForImageClassification.from_pretrained(tmp_path / "merged")
+            close(loaded.eval()(pixels()).logits, expected)
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+@pytest.mark.parametrize("targets", ["attention", "all-linear", "convolution"])
+@both
+def test_folders_of_adapters_are_loaded(tmp_path, library, targets, rslora):
+    """The adapter may have been trained on transformers 5, whose modules have other names."""
+    theirs = library is transformers
+    pair(tmp_path)
+    model = library.BeitForImageClassification.from_pretrained(tmp_path / "pair")
+    chosen = {"attention": ["q_proj", "v_proj"] if theirs else ["query", "value"], "convolution": ["projection"]}
+    settings = {"modules_to_save": ["classifier"], "use_rslora": rslora}
+    adapter = adapted(model, chosen.get(targets, targets), **settings)
+    adapter.save_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        expected = adapter(pixels()).logits
+        loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
+        close(loaded(pixels()).logits, expected)
+    assert any("the adapter was added to the weights of" in line for line in loaded.load_report.adapted)
+
+
+def test_an_adapter_with_a_head_of_its_own(tmp_path):
+    made(beit, "BeitForMaskedImageModeling").save_pretrained(tmp_path / "base")
+    model = beit.BeitForImageClassification.from_pretrained(tmp_path / "base", num_labels=7)
+    adapter = adapted(model, ["query"], modules_to_save=["classifier", "pooler"])
+    adapter.save_pretrained(tmp_path / "adapter")
+    loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
+    assert loaded.config.num_labels == 7
+    with torch.no_grad():
+        close(loaded(pixels()).logits, adapter(pixels()).logits)
+    flax = beit.FlaxBeitForImageClassification.from_pretrained(tmp_path / "adapter")
+    np.testing.assert_allclose(flax(pixels().numpy()).logits, loaded(pixels()).logits.detach(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peft_type": "IA3"}, "is an adapter of type 'IA3'; expected 'LORA': load the model itself"),
+        ({"use_dora": True}, r"is an adapter with \['use_dora'\]; expected plain LoRA"),
+        ({"base_model_name_or_path": None}, "holds an adapter and does not name its model"),
+        ({"base_model_name_or_path": "adapter"}, "adapts adapter, an adapter itself"),
+        ({"base_model_name_or_path": "other"}, r"adapts \['beit.encoder.layer.1.* which the model has not"),
+        ({"base_model_name_or_path": "wider"}, r"does not fit beit.encoder.layer.0.* of shape \(48, 48\)"),
+    ],
+)
+def test_adapters_that_cannot_be_added(tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path)
+    adapted(beit.BeitForImageClassification.from_pretrained("pair"), ["query"]).save_pretrained("adapter")
+    made(beit, num_hidden_layers=1).save_pretrained("other")
+    made(beit, hidden_size=48).save_pretrained("wider")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(beit.BeitError, match=message):
+        beit.BeitForImageClassification.from_pretrained("adapter")

@@ -1,0 +1,193 @@
+"""Arguments of `save_pretrained` and `from_pretrained`, and the files of other programs."""
+
+import json
+
+import accelerate
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import beit
+from tests.habits.pairs import both, close, made, pair, pixels, transformers
+
+
+def answer(model):
+    with torch.no_grad():
+        return model.eval()(pixels()).logits
+
+
+def loads(folder, expected, **options):
+    for library in (beit, transformers):
+        close(answer(library.BeitForImageClassification.from_pretrained(folder, **options)), expected)
+
+
+def test_the_idiom_of_accelerate(tmp_path):
+    accelerator = accelerate.Accelerator(cpu=True)
+    model = accelerator.prepare(made(beit))
+    accelerator.unwrap_model(model).save_pretrained(
+        tmp_path,
+        is_main_process=accelerator.is_main_process,
+        save_function=accelerator.save,
+        state_dict=accelerator.get_state_dict(model),
+    )
+    loads(tmp_path, answer(made(beit)))
+
+
+def test_state_dicts_of_wrapped_models_are_saved_bare(tmp_path):
+    model = made(beit)
+    wrapped = torch.nn.DataParallel(torch.compile(model))
+    model.save_pretrained(tmp_path, state_dict=wrapped.state_dict())
+    assert load_file(tmp_path / "model.safetensors").keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_shards(tmp_path, variant):
+    ours, theirs = pair(tmp_path)
+    expected = answer(ours)
+    for name, model in (("ours", ours), ("theirs", theirs)):
+        options = {} if name == "theirs" else {"save_peft_format": True, "token": None}
+        model.save_pretrained(tmp_path / name, max_shard_size="50KB", variant=variant, **options)
+        loads(tmp_path / name, expected, variant=variant)
+    index = "model.safetensors.index.json" if variant is None else "model.safetensors.index.fp16.json"
+    mine, others = (json.loads((tmp_path / name / index).read_text()) for name in ("ours", "theirs"))
+    assert mine["weight_map"].keys() == others["weight_map"].keys()
+    assert mine["metadata"]["total_size"] == others["metadata"]["total_size"]
+    assert {path.name for path in (tmp_path / "ours").iterdir()} == {"config.json", index, *mine["weight_map"].values()}
+    assert all(path.stat().st_size < 60_000 for path in (tmp_path / "ours").glob("*.safetensors"))
+
+
+def test_earlier_files_of_the_other_form_are_gone(tmp_path):
+    first, second = made(beit), made(beit)
+    torch.nn.init.normal_(second.classifier.weight)
+    first.save_pretrained(tmp_path)
+    second.save_pretrained(tmp_path, max_shard_size=50_000)
+    loads(tmp_path, answer(second))
+    first.save_pretrained(tmp_path)
+    loads(tmp_path, answer(first))
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_a_variant(tmp_path):
+    made(beit).save_pretrained(tmp_path, variant="mine")
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.mine.safetensors"}
+    loads(tmp_path, answer(made(beit)), variant="mine")
+
+
+def test_what_saving_refuses(tmp_path):
+    with pytest.raises(beit.BeitError, match="max_shard_size is 'much'; expected bytes, or a text such as '200MB'"):
+        made(beit).save_pretrained(tmp_path, max_shard_size="much")
+    with pytest.warns(UserWarning, match="safe_serialization is False; weights are written as safetensors"):
+        made(beit).save_pretrained(tmp_path, safe_serialization=False)
+    loads(tmp_path, answer(made(beit)))
+
+
+def test_the_parameter_is_called_save_directory(tmp_path):
+    for part in (made(beit), beit.BeitConfig(), beit.BeitImageProcessor()):
+        part.save_pretrained(save_directory=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@both
+def test_a_state_dict_in_the_place_of_files(tmp_path, library):
+    model = made(library)
+    torch.nn.init.normal_(model.classifier.weight)
+    state = model.state_dict()
+    kind = type(model)
+    close(answer(kind.from_pretrained(None, config=model.config, state_dict=state)), answer(model))
+    made(library).save_pretrained(tmp_path)
+    if library is beit:  # theirs leaves this way since 5.x
+        close(answer(kind.from_pretrained(tmp_path, state_dict=state)), answer(model))
+
+
+def test_state_dicts_of_any_layout_and_type():
+    state = made(beit).half().state_dict()
+    native = made(transformers).state_dict()
+    for given in (state, {name: tensor.bfloat16() for name, tensor in state.items()}, native):
+        assert beit.BeitForImageClassification.from_pretrained(None, config=made(beit).config, state_dict=given)
+    with pytest.raises(beit.BeitError, match="state_dict was given without a config; pass config="):
+        beit.BeitModel.from_pretrained(None, state_dict=state)
+    with pytest.raises(beit.BeitError, match="pretrained_model_name_or_path is None; expected a folder, a name"):
+        beit.BeitModel.from_pretrained(None, config=made(beit).config)
+
+
+@both
+@pytest.mark.parametrize("device_map", [{"": "cpu"}, "cpu", "auto", {"": torch.device("cpu")}])
+def test_one_device(tmp_path, library, device_map):
+    made(library).save_pretrained(tmp_path)
+    model = library.BeitForImageClassification.from_pretrained(tmp_path, device_map=device_map)
+    close(answer(model), answer(made(library)))
+
+
+@both
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"device_map": "auto", "max_memory": {"cpu": "60KB"}},
+        {"device_map": {"beit.embeddings": "cpu", "beit.encoder": "disk", "beit.pooler": "cpu", "classifier": "cpu",
+                        "beit.layernorm": "cpu", "beit.layers": "disk"}},
+    ],
+    ids=["by memory", "by a mapping"],
+)  # fmt: skip
+def test_parts_on_disk(tmp_path, library, options):
+    made(library).save_pretrained(tmp_path / "model")
+    model = library.BeitForImageClassification.from_pretrained(
+        tmp_path / "model", **options, offload_folder=str(tmp_path / "offloaded")
+    )
+    assert "disk" in model.hf_device_map.values()
+    assert any(parameter.is_meta for parameter in model.parameters())
+    close(answer(model), answer(made(library)))
+
+
+def test_places_that_cannot_work(tmp_path):
+    made(beit).save_pretrained(tmp_path)
+    with pytest.raises(beit.BeitError, match="some modules are placed on disk, and offload_folder is None"):
+        beit.BeitForImageClassification.from_pretrained(tmp_path, device_map={"": "disk"})
+    with pytest.raises(beit.BeitError, match=r"device_map is .*expected a place for every module"):
+        beit.BeitForImageClassification.from_pretrained(tmp_path, device_map={"beit": "cpu", "no": "meta"})
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "net.", "base_model.model.", "model._orig_mod.module.", "module.net."]
+)
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_prefixes_of_wrappers(tmp_path, prefix, file, caplog):
+    model = made(beit)
+    model.config.save_pretrained(tmp_path)
+    state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    save_file(state, tmp_path / file) if file.endswith("s") else torch.save(state, tmp_path / file)
+    loaded = beit.BeitForImageClassification.from_pretrained(tmp_path)
+    close(answer(loaded), answer(model))
+    assert f"the prefix '{prefix}' of all names was taken off" in caplog.text
+
+
+def test_a_checkpoint_of_lightning(tmp_path):
+    model = made(beit)
+    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save(
+        {
+            "epoch": 3, "global_step": 120, "pytorch-lightning_version": "2.5.0", "state_dict": state,
+            "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"current": {"ready": 3, "completed": 3}}}},
+            "callbacks": {"ModelCheckpoint{'monitor': 'val_loss'}": {"best_model_score": torch.tensor(0.5)}},
+            "optimizer_states": [torch.optim.AdamW(model.parameters()).state_dict()],
+            "lr_schedulers": [], "MixedPrecision": {}, "hparams_name": "kwargs", "hyper_parameters": {"lr": 1e-3},
+        },
+        tmp_path / "last.ckpt",
+    )  # fmt: skip
+    loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "last.ckpt", config=model.config)
+    close(answer(loaded), answer(model))
+
+
+@both
+@pytest.mark.parametrize("name", ["nothing/of/this/kind", "./nothing"])
+def test_what_is_missing_is_an_os_error(library, name):
+    for kind in (library.BeitModel, library.BeitConfig, library.BeitImageProcessor):
+        with pytest.raises(OSError, match="nothing"):
+            kind.from_pretrained(name)
+
+
+def test_what_is_missing_offline_is_an_os_error(tmp_path):
+    for kind in (beit.BeitModel, beit.BeitConfig, beit.BeitImageProcessor):
+        with pytest.raises(OSError, match="not in the local cache"):
+            kind.from_pretrained("owner/nothing", local_files_only=True, cache_dir=tmp_path)
+        with pytest.raises(OSError, match=r"does not (exist|hold)"):
+            kind.from_pretrained(tmp_path)
