@@ -122,7 +122,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
 
 
 READ_ELSEWHERE = {
-    "data/label_file.py": "a file of the user, whose line is named",
+    "data/label_rows.py": "a file of the user, whose line is named",
+    "data/sources/parquet/saved.py": "what save_to_disk of datasets wrote",
+    "files/lock.py": "who holds a lock; one that cannot be read is taken as gone or waited for",
     "data/sources/tar/index.py": "labels of pictures in shards of others",
     "data/sources/hub/index.py": "what the cache of the hub says",
     "engine/failure_detection.py": "news between processes, on no disk",

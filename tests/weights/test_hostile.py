@@ -156,7 +156,7 @@ def test_damage_gives_a_clear_error_or_a_result(tmp_path_factory, kind):
 def test_files_that_are_not_there(tmp_path, opener):
     with pytest.raises(CheckpointError, match=r"nothing.* cannot be read \(No such file or directory\); expected .*;"):
         opener(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(CheckpointError, match=r"cannot be read \(it is a folder"):
         opener(tmp_path)
     (tmp_path / "empty").touch()
     with pytest.raises(CheckpointError, match=r"empty is damaged or unsafe"):

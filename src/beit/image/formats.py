@@ -17,7 +17,8 @@ from beit.files import open_regular
 
 MOST_BYTES = 2**30  # of a picture file, read whole
 ENDINGS = {  # MPO, of cameras, is opened as JPEG
-    "BMP": (".bmp", ".dib"),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
     "GIF": (".gif",),
     "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"),
     "PNG": (".png",),
