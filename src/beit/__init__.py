@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from beit.catalog import preset as preset
+    from beit.config import AutoConfig as AutoConfig
     from beit.config import BeitConfig as BeitConfig
     from beit.config import Data2VecVisionConfig as Data2VecVisionConfig
     from beit.errors import BeitError as BeitError
+    from beit.image import AutoFeatureExtractor as AutoFeatureExtractor
     from beit.image import AutoImageProcessor as AutoImageProcessor
     from beit.image import BeitFeatureExtractor as BeitFeatureExtractor
     from beit.image import BeitImageProcessor as BeitImageProcessor
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
     from beit.models_torch import Data2VecVisionForSemanticSegmentation as Data2VecVisionForSemanticSegmentation
     from beit.models_torch import Data2VecVisionModel as Data2VecVisionModel
     from beit.models_torch import Data2VecVisionPreTrainedModel as Data2VecVisionPreTrainedModel
+    from beit.models_torch.auto import AutoBackbone as AutoBackbone
+    from beit.models_torch.auto import AutoModel as AutoModel
+    from beit.models_torch.auto import AutoModelForImageClassification as AutoModelForImageClassification
+    from beit.models_torch.auto import AutoModelForMaskedImageModeling as AutoModelForMaskedImageModeling
+    from beit.models_torch.auto import AutoModelForSemanticSegmentation as AutoModelForSemanticSegmentation
+    from beit.models_torch.registration import register_with_transformers as register_with_transformers
     from beit.outputs import BackboneOutput as BackboneOutput
     from beit.outputs import BaseModelOutput as BaseModelOutput
     from beit.outputs import BeitModelOutputWithPooling as BeitModelOutputWithPooling
@@ -54,6 +62,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AutoModelForSemanticSegmentation": "beit.models_torch.auto",
+    "AutoModelForMaskedImageModeling": "beit.models_torch.auto",
+    "AutoModelForImageClassification": "beit.models_torch.auto",
+    "AutoModel": "beit.models_torch.auto",
+    "AutoBackbone": "beit.models_torch.auto",
+    "AutoFeatureExtractor": "beit.image",
+    "AutoConfig": "beit.config",
     "AutoImageProcessor": "beit.image",
     "BackboneOutput": "beit.outputs",
     "BaseModelOutput": "beit.outputs",
@@ -97,10 +112,18 @@ _HOME = {
     "VisualTokenizer": "beit.tokenizer",
     "load_tokenizer": "beit.tokenizer",
     "preset": "beit.catalog",
+    "register_with_transformers": "beit.models_torch.registration",
 }
 __all__ = [
     "VQKD",
+    "AutoBackbone",
+    "AutoConfig",
+    "AutoFeatureExtractor",
     "AutoImageProcessor",
+    "AutoModel",
+    "AutoModelForImageClassification",
+    "AutoModelForMaskedImageModeling",
+    "AutoModelForSemanticSegmentation",
     "BackboneOutput",
     "BaseModelOutput",
     "BeitBackbone",
@@ -143,10 +166,33 @@ __all__ = [
     "__version__",
     "load_tokenizer",
     "preset",
+    "register_with_transformers",
 ]
 
 
+# Names of transformers that users of its BEiT import, and what does the same here.
+_ELSEWHERE = {
+    "AutoModelForInstanceSegmentation": "take AutoModelForSemanticSegmentation",
+    "AutoModelForUniversalSegmentation": "take AutoModelForSemanticSegmentation",
+    "AutoProcessor": "take AutoImageProcessor",
+    "BeitOnnxConfig": "write ONNX by `beit export` or beit.inference.export",
+    "FlaxAutoModel": "take FlaxBeitModel",
+    "FlaxAutoModelForImageClassification": "take FlaxBeitForImageClassification",
+    "PreTrainedModel": "take BeitPreTrainedModel",
+    "PretrainedConfig": "take BeitConfig",
+    "TFAutoModel": "take BeitModel or FlaxBeitModel",
+    "TFData2VecVisionForImageClassification": "take Data2VecVisionForImageClassification",
+    "TFData2VecVisionForSemanticSegmentation": "take Data2VecVisionForSemanticSegmentation",
+    "TFData2VecVisionModel": "take Data2VecVisionModel",
+    "Trainer": "take that of transformers, which trains these models, or `beit finetune`",
+    "TrainingArguments": "take that of transformers, whose Trainer trains these models, or `beit finetune`",
+    "pipeline": "take Predictor, or call register_with_transformers() and take that of transformers",
+}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        raise ImportError(f"beit has no {name}: {_ELSEWHERE[name]}")
     if name not in _HOME:
         raise AttributeError(f"module 'beit' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -466,6 +466,33 @@ class Data2VecVisionConfig(BeitConfig):
         return {name: value for name, value in super().to_dict().items() if name not in _BEIT_ONLY}
 
 
+class AutoConfig(BeitConfig):
+    """Chooser of the config class by the type in a `config.json`; it has no instances."""
+
+    def __init__(self, **options: Any) -> None:
+        raise ConfigError("AutoConfig has no instances; call AutoConfig.from_pretrained(...) or for_model('beit')")
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Any:
+        """Build the config of the type that `model_type` names.
+
+        Raises:
+            ConfigError: If it is of another type, or an option is invalid.
+        """
+        cls.check_kind(options, "the config")
+        kind = Data2VecVisionConfig if options.get("model_type") == DATA2VEC else BeitConfig
+        return kind.from_dict(options, **overrides)
+
+    @classmethod
+    def for_model(cls, model_type: str, **options: Any) -> Any:
+        """Return a config of a type.
+
+        Raises:
+            ConfigError: If there is no such type, or an option is invalid.
+        """
+        return cls.from_dict({"model_type": model_type, **options})
+
+
 def _are_too_deep(options: Mapping[str, Any]) -> bool:
     """Return whether the layers are those that data2vec configs name by default, and there are fewer."""
     layers = options.get("num_hidden_layers", 12)

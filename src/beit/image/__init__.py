@@ -17,13 +17,15 @@ from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import explained, read_image
 from beit.image.steps import HALF, normalise, to_unit_array
 
-AutoImageProcessor = BeitImageProcessor  # the name that the published examples use
+AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
+AutoFeatureExtractor = BeitFeatureExtractor
 
 __all__ = [
     "EXTENSIONS",
     "HALF",
     "IGNORED",
     "MOST_BYTES",
+    "AutoFeatureExtractor",
     "AutoImageProcessor",
     "BatchFeature",
     "BeitFeatureExtractor",

@@ -1,6 +1,6 @@
 """Checkpoints: files, parameter names by layout, and matching with a model."""
 
-from beit.weights.arguments import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_arguments
+from beit.weights.arguments import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_arguments, locate
 from beit.weights.checkpoint import Checkpoint, held_checkpoint, open_checkpoint
 from beit.weights.dalle import DALLE, dalle_options, locate_dalle, open_dalle
 from beit.weights.flax import FLAX, flax_tree
@@ -57,6 +57,7 @@ __all__ = [
     "file_metadata",
     "flax_tree",
     "held_checkpoint",
+    "locate",
     "locate_dalle",
     "locate_vqkd",
     "match_tensors",

@@ -51,6 +51,9 @@ _WITHOUT_EFFECT = (
     "attn_implementation",
     "resume_download",
     "_fast_init",
+    "adapter_kwargs",
+    "_from_auto",
+    "_commit_hash",
 )
 _UNSUPPORTED = ("proxies", "from_tf", "quantization_config")
 

@@ -1,0 +1,69 @@
+"""Registration of these models with transformers, whose Auto classes and pipelines then take them for BEiT folders."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar, Self
+
+import beit.models_torch as models
+from beit.config import BeitConfig, Data2VecVisionConfig
+from beit.errors import missing_extra
+from beit.image import BeitImageProcessor
+from beit.models_torch.auto import AUTO_MODELS
+
+_OF_THE_FILE = {"name_or_path", "_commit_hash", "_from_auto"}  # given by the Auto classes beside options
+
+
+def register_with_transformers() -> None:
+    """Have transformers give these classes for the folders and hub repositories of BEiT and data2vec vision models.
+
+    That is: `AutoConfig`, `AutoModel`, `AutoModelForImageClassification` and so on, `AutoImageProcessor`, and
+    `pipeline(...)`. It holds for this process, and may be called again.
+
+    Raises:
+        MissingExtraError: If transformers is not installed.
+    """
+    try:
+        transformers: Any = import_module("transformers")
+    except ModuleNotFoundError:
+        raise missing_extra("transformers", "dev") from None
+    for kind in (BeitConfig, Data2VecVisionConfig):
+        config = _config_for_transformers(kind)
+        transformers.AutoConfig.register(kind.model_type, config, exist_ok=True)
+        for auto, classes in AUTO_MODELS.items():
+            if kind.model_type in classes and (theirs := getattr(transformers, auto, None)) is not None:
+                theirs.register(config, getattr(models, classes[kind.model_type]), exist_ok=True)
+        _register_processor(transformers, config)
+
+
+def _register_processor(transformers: Any, config: type[BeitConfig]) -> None:
+    try:
+        transformers.AutoImageProcessor.register(config, BeitImageProcessor, exist_ok=True)
+    except ValueError:  # 5.x takes subclasses of its own base only; the mapping behind takes every class
+        known: Any = import_module("transformers.models.auto.image_processing_auto").IMAGE_PROCESSOR_MAPPING
+        known.register(config, {"pil": BeitImageProcessor}, exist_ok=True)
+
+
+def _config_for_transformers(kind: type[BeitConfig]) -> type[BeitConfig]:
+    """Return a config class of the same name with what the Auto classes of transformers ask of one."""
+
+    class Config(kind):
+        sub_configs: ClassVar[dict[str, Any]] = {}  # of models that are made of several
+
+        @classmethod
+        def from_dict(cls, options: Mapping[str, Any], **given: Any) -> Any:
+            """Build a config; with `return_unused_kwargs` return also what of the arguments is no option."""
+            known = inspect.signature(kind.__init__).parameters.keys() | {"num_labels", "id2label", "label2id"}
+            wants_rest = given.pop("return_unused_kwargs", False)
+            config = super().from_dict(options, **{key: given[key] for key in given.keys() & known})
+            rest = {key: value for key, value in given.items() if key not in known | _OF_THE_FILE}
+            return (config, rest) if wants_rest else config
+
+        def get_text_config(self, *_: Any, **__: Any) -> Self:
+            """Return the config: there is no other."""
+            return self
+
+    Config.__name__ = Config.__qualname__ = kind.__name__
+    return Config
