@@ -40,9 +40,7 @@ def test_options_go_on_to_the_class():
 
 
 def test_what_there_is_not():
-    with pytest.raises(
-        ConfigError, match="there is no AutoBackbone; expected beit"
-    ):
+    with pytest.raises(ConfigError, match="there is no AutoBackbone; expected beit"):
         beit.AutoBackbone.from_pretrained(DATA2VEC)
     with pytest.raises(CheckpointError, match="/nowhere does not exist"):
         AutoModel.from_pretrained("/nowhere")
