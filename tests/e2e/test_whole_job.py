@@ -86,7 +86,7 @@ def test_pretraining_leaves_a_run_folder(pretrained, tokenizer):
         "result.json", "tensorboard",
     ]  # fmt: skip
     assert sorted(path.name for path in (pretrained / "model").iterdir()) == [
-        "config.json", "features.json", "model.safetensors", "preprocessor_config.json",
+        "README.md", "config.json", "curves.svg", "features.json", "model.safetensors", "preprocessor_config.json",
     ]  # fmt: skip
     measured = {"loss", "frequency_loss", "accuracy", "frequency_accuracy", "pictures"}
     names = ("knn", "ridge", "rankme", "position_spread")

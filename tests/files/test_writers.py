@@ -60,6 +60,7 @@ from beit.models_torch.conversion import convert
 from beit.models_torch.loading import write_safetensors
 from beit.models_torch.scene import SceneInference
 from beit.reports.gallery import Gallery
+from beit.reports.model_card import write_model_card
 from beit.reports.report import Section, write_report
 from beit.settings.benchmark import BenchmarkJob
 from beit.settings.evaluate import EvaluateJob
@@ -311,6 +312,15 @@ def report(_):
     return lambda place: write_report(place / "report.html", "title", [Section("a", "b")], "recipe: {}")
 
 
+@writer("reports/model_card.py")
+def model_card(_):
+    def write(place):
+        write_text(place / "config.json", '{"architectures": ["BeitModel"]}')
+        write_model_card(place, "title", "data", "recipe: {}\n", {"accuracy": 0.5})
+
+    return write
+
+
 @writer("reports/gallery.py")
 def gallery(_):
     row = torch.rand(2, 3, 8, 8)
@@ -517,6 +527,7 @@ def test_an_index_that_cannot_be_kept_is_made_again(tmp_path):
 ELSEWHERE = {
     "hub/download.py": "TestUrls in tests/hub/test_download.py has a server and a full disk",
     "data/sources/index_cache.py": "tested above: it goes on without a cache",
+    "hub/card.py": "what is pushed lies in a temporary folder: tests/hub/test_card.py",
     "models_torch/kernels/fastest.py": "tests/models_torch/kernels/test_fastest.py: it goes on without what was timed",
 }
 PAST_FILES = {

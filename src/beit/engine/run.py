@@ -23,9 +23,10 @@ from beit.engine.run_folder import RunFolder, hold_run_folder, open_run_folder
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
 from beit.files import atomic_folder
+from beit.reports.model_card import write_model_card
 from beit.reports.quality import quality_sections, result_numbers
 from beit.reports.report import Section, curves_section, numbers_table, write_report
-from beit.settings.recipe import resolved_recipe
+from beit.settings.recipe import changed_settings, resolved_recipe
 
 _ROWS = 10  # of a gallery, unless gallery.every says otherwise
 _AVERAGE = "average_"  # begins the names of the numbers of the moving average
@@ -161,7 +162,22 @@ def _conclude(task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery
             sections.append(gallery.gallery.section())
         heading = f"{task.title[0].upper()}{task.title[1:]} {folder.path.name}"
         write_report(folder.report, heading, sections, resolved_recipe(task.settings))
+    write_model_card(
+        folder.model,
+        f"{folder.path.name}: {task.title}",
+        _data(task.settings),
+        changed_settings(task.settings),
+        measured.numbers,
+        lines,
+        task.curves,
+    )
     folder.write_result(numbers | result_numbers(lines))
+
+
+def _data(settings: Any) -> str:
+    """Return what a run was trained and measured on."""
+    held_out = settings.data.val_path or f"a share of {settings.data.val_share:g} of them"
+    return f"Trained on `{settings.data.path}`, measured on `{held_out}`."
 
 
 def _list_broken(measured: Measured, folder: RunFolder) -> None:

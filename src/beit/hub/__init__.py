@@ -1,9 +1,10 @@
 """Files from the network: the Hugging Face hub, and the release pages of the original authors."""
 
+from beit.hub.card import push_model
 from beit.hub.dataset import HubDataset, hub_address, list_dataset, network_is_off
 from beit.hub.download import fetch_url
 from beit.hub.included import included_folder, included_names
-from beit.hub.repository import DISK_FULL, HubOptions, hub_file, is_hub_name, push_folder
+from beit.hub.repository import DISK_FULL, HubOptions, hub_file, is_hub_name, push_folder, push_saved
 
 __all__ = [
     "DISK_FULL",
@@ -18,4 +19,6 @@ __all__ = [
     "list_dataset",
     "network_is_off",
     "push_folder",
+    "push_model",
+    "push_saved",
 ]

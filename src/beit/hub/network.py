@@ -7,7 +7,7 @@ from functools import cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from beit.errors import CheckpointError
+from beit.errors import UnavailableError
 
 REMEDY = (
     "check the network, pass a local folder, name a mirror with HF_ENDPOINT, or bring the cache of another machine and "
@@ -34,15 +34,15 @@ def need_hub(name: str) -> None:
     """Refuse at once what needs the hub when there is no way to it.
 
     Raises:
-        CheckpointError: Naming the host, and what to do.
+        UnavailableError: Naming the host, and what to do.
     """
     if (host := lost_hub()) is not None:
         raise not_found(name, host)
 
 
-def not_found(name: str, host: str) -> CheckpointError:
+def not_found(name: str, host: str) -> UnavailableError:
     """Return the error for something of the hub when its host cannot be resolved."""
-    return CheckpointError(f"'{name}' is not on this machine, and the host {host} cannot be resolved; {REMEDY}")
+    return UnavailableError(f"'{name}' is not on this machine, and the host {host} cannot be resolved; {REMEDY}")
 
 
 @cache  # a failure raises and is asked for again: networks come back

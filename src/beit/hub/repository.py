@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from beit.errors import BeitError, CheckpointError, StorageError, UnavailableError
@@ -170,6 +171,22 @@ def push_folder(
             create_pr=create_pr,
         )
     return commit.pr_url or str(repo)
+
+
+def push_saved(save: Callable[[Path], None], repo_id: str, **options: Any) -> str:
+    """Upload what `save` writes into a folder; return the address of the result.
+
+    Args:
+        save: Writes the files.
+        repo_id: "owner/name", or "name" for a repository of the logged-in user.
+        **options: Those of `push_folder`.
+
+    Raises:
+        CheckpointError: If the hub cannot be reached or refuses.
+    """
+    with TemporaryDirectory() as folder:
+        save(Path(folder))
+        return push_folder(Path(folder), repo_id, **options)
 
 
 def _known_absent(repo_id: str, filename: str, options: HubOptions) -> bool:

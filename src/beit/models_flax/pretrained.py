@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import jax.numpy as jnp
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
-from beit.hub import HubOptions, push_folder
+from beit.hub import HubOptions, push_model
 from beit.models_flax.base import FlaxBeitBase
 from beit.models_flax.checks import check_params, float_dtype
 from beit.models_flax.loading import canonical_shapes, flax_name, read_arrays, write_model
@@ -169,12 +168,20 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         self.config.architectures = [type(self).__name__.removeprefix("Flax")]
         write_model(folder, self.config, leaves, safe_serialization)
         if push_to_hub:
-            push_folder(folder, kwargs.pop("repo_id", folder.name), token=token, **kwargs)
+            how = {"params": params, "safe_serialization": safe_serialization, "token": token}
+            self.push_to_hub(kwargs.pop("repo_id", folder.name), **how, **kwargs)
 
     def push_to_hub(
         self, repo_id: str, *, params: Mapping[str, Any] | None = None, safe_serialization: bool = False, **kwargs: Any
     ) -> str:
-        """Upload what `save_pretrained` writes; the repository is created if needed.
+        """Upload what `save_pretrained` writes and a model card; the repository is created if needed.
+
+        Args:
+            repo_id: "owner/name", or "name" for a repository of the logged-in user.
+            params: Write these parameters instead of the model's own.
+            safe_serialization: Write `model.safetensors` rather than `flax_model.msgpack`.
+            **kwargs: As for models in PyTorch: `license`, `private`, `token`, `revision`, `commit_message` and
+                `create_pr`.
 
         Returns:
             The address of the repository or pull request.
@@ -182,6 +189,10 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         Raises:
             CheckpointError: If the hub cannot be reached or refuses.
         """
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, params, safe_serialization=safe_serialization)
-            return push_folder(Path(folder), repo_id, **kwargs)
+        return push_model(
+            lambda folder: self.save_pretrained(folder, params, safe_serialization=safe_serialization),
+            repo_id,
+            self.config.name_or_path,
+            type(self).__name__,
+            **kwargs,
+        )

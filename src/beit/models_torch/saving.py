@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +13,7 @@ from torch import Tensor
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.files import write_json, write_text
-from beit.hub import push_folder
+from beit.hub import push_model
 from beit.models_torch.base import BeitBase
 from beit.models_torch.loading import dtype_name, outputs_of, state_of, write_safetensors
 from beit.weights import WEIGHTS_NAME, check_heads, file_metadata, without_wrappers
@@ -75,7 +74,8 @@ class SavedModel(BeitBase):
         write_weights(folder, canonical, max_shard_size, variant)
         write_text(folder / CONFIG_NAME, options)
         if push_to_hub:
-            push_folder(folder, kwargs.pop("repo_id", folder.name), token=token, **kwargs)
+            how = {"state_dict": state_dict, "max_shard_size": max_shard_size, "variant": variant}
+            self.push_to_hub(kwargs.pop("repo_id", folder.name), token=token, **how, **kwargs)
 
     def push_to_hub(
         self,
@@ -86,26 +86,44 @@ class SavedModel(BeitBase):
         token: str | bool | None = None,
         revision: str | None = None,
         create_pr: bool = False,
+        license: str | None = None,  # noqa: A002  # as the hub calls it
+        **how: Any,
     ) -> str:
-        """Upload `config.json` and `model.safetensors` to the hub; the repository is created if needed.
+        """Upload `config.json`, `model.safetensors` and a model card to the hub; the repository is created if needed.
+
+        The card is that of the run whose model was loaded, with its results, data and settings; else a short one. One
+        that the repository has already is kept.
+
+        Args:
+            repo_id: "owner/name", or "name" for a repository of the logged-in user.
+            commit_message: First line of the commit.
+            private: Visibility of a repository that is created; the default of its owner if None.
+            token: Access token with the right to write; the saved login if None.
+            revision: Branch to write to; the default branch if None.
+            create_pr: Open a pull request instead of writing to the branch.
+            license: Licence that the card states, such as "apache-2.0".
+            **how: Arguments of `save_pretrained`, such as `max_shard_size` and `variant`.
 
         Returns:
             The address of the repository or pull request.
 
         Raises:
             CheckpointError: If the hub cannot be reached or refuses.
+            ConfigError: If an argument is unknown.
         """
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return push_folder(
-                Path(folder),
-                repo_id,
-                token=token,
-                private=private,
-                revision=revision,
-                commit_message=commit_message,
-                create_pr=create_pr,
-            )
+        how.pop("use_temp_dir", None)  # always, as published
+        return push_model(
+            lambda folder: self.save_pretrained(folder, **how),
+            repo_id,
+            self.name_or_path,
+            type(self).__name__,
+            license=license,
+            token=token,
+            private=private,
+            revision=revision,
+            commit_message=commit_message,
+            create_pr=create_pr,
+        )
 
 
 def write_weights(
