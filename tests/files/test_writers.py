@@ -107,7 +107,7 @@ def raw_bytes(_):
     return lambda place: write_bytes(place / "a", bytes(100))
 
 
-@writer("files/writing.py", "engine/monitor.py", "engine/monitor_interval.py")
+@writer("files/writing.py", "engine/monitor.py", "engine/monitor_interval.py", "engine/trackers.py")
 def json_values(_):
     return lambda place: write_json(place / "a.json", {"numbers": list(range(100))})
 

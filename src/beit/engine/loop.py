@@ -21,6 +21,7 @@ from beit.engine.sharding import step_seed
 from beit.engine.task import Task
 from beit.engine.throughput import Throughput, WaitWatch
 from beit.engine.torch_backend import TorchBackend
+from beit.engine.trackers import Trackers
 from beit.errors import RunPaused
 
 
@@ -31,7 +32,7 @@ class Trained(NamedTuple):
     average: nn.Module | None
 
 
-def train(task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook]) -> Trained:
+def train(task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook], trackers: Trackers | None = None) -> Trained:
     """Train from the newest checkpoint of the folder (or from the start) to the end, or until a hook stops.
 
     The task's model then has the last weights, or those that a hook brings back.
@@ -44,7 +45,7 @@ def train(task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook]) -> Tra
     """
     device = task.accelerator.device
     with computing(is_exact(task.settings.run, device), device):
-        return _Loop(task, folder, hooks).run()
+        return _Loop(task, folder, hooks, trackers).run()
 
 
 def batch_order(task: Task[Any, Any], steps: int, start: int, place: int, world: int) -> BatchOrder:
@@ -73,8 +74,10 @@ def make_backend(task: Task[Any, Any], folder: RunFolder) -> Backend:
 class _Loop:
     """The state of a running loop."""
 
-    def __init__(self, task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook]) -> None:
-        self.task, self.folder, self.hooks = task, folder, hooks
+    def __init__(
+        self, task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook], trackers: Trackers | None
+    ) -> None:
+        self.task, self.folder, self.hooks, self.trackers = task, folder, hooks, trackers
         self.settings, self.schedule, self.accelerator = task.settings, task.schedule, task.accelerator
         self.main = self.accelerator.is_main_process
         self.backend = make_backend(task, folder)
@@ -109,7 +112,13 @@ class _Loop:
         """Take the steps that are left, and return the number of finished ones."""
         with (
             stop_on_request(self.accelerator) as stop,
-            MetricsLog(self.folder, self.start, active=self.main) as metrics,
+            MetricsLog(
+                self.folder,
+                self.start,
+                active=self.main,
+                events="tensorboard" in self.settings.run.trackers,
+                trackers=self.trackers,
+            ) as metrics,
         ):
             self._look_first(metrics)
             with RunProgress(self.task.title, self.start, self.schedule.steps, visible=self.main) as progress:

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from beit.engine.run_folder import RunFolder
+from beit.engine.trackers import Trackers
 from beit.errors import StorageError, printable
 from beit.files import AppendedFile, storage_error, write_text
 
@@ -25,20 +26,33 @@ _REMEDY = "free space and continue the run"
 
 
 class MetricsLog:
-    """Appends to `metrics.jsonl` and `tensorboard/`.
+    """Appends to `metrics.jsonl` and `tensorboard/`, and gives the numbers to trackers of experiments.
 
     Args:
         folder: The run folder.
         step: Finished steps; later lines are those of a killed run, and dropped.
         active: False on all processes but one, which write nothing.
         concluding: Whether the conclusion of the run, which counts its pictures, is about to be written, maybe again.
+        events: Whether TensorBoard gets the numbers.
+        trackers: What else does.
     """
 
-    def __init__(self, folder: RunFolder, step: int, active: bool = True, concluding: bool = False) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        step: int,
+        active: bool = True,
+        concluding: bool = False,
+        events: bool = True,
+        trackers: Trackers | None = None,
+    ) -> None:
         self._path, self._folder, self._active = folder.metrics, folder.tensorboard, active
+        self._trackers = trackers or Trackers()
+        self._events: SummaryWriter | None = None
         if active:
             _rewind(self._path, step, concluding)
-            self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1 if step else 0)
+            if events:
+                self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1 if step else 0)
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Append one line: {"step": ..., "split": "train" or "val", ...}.
@@ -51,9 +65,11 @@ class MetricsLog:
         line = json.dumps({"step": step, "split": split, **values}) + "\n"
         with AppendedFile(self._path, remedy=_REMEDY) as file:
             file.append(line.encode())
-        with self._explained():
-            for name, value in values.items():
-                self._events.add_scalar(printable(f"{split}/{name}"), value, step)
+        if self._events is not None:
+            with self._explained():
+                for name, value in values.items():
+                    self._events.add_scalar(printable(f"{split}/{name}"), value, step)
+        self._trackers.write(step, split, values)
 
     def write_picture(self, step: int, name: str, picture: Image.Image) -> None:
         """Show a picture in TensorBoard.
@@ -61,7 +77,7 @@ class MetricsLog:
         Raises:
             StorageError: If the disk is full.
         """
-        if self._active:
+        if self._events is not None:
             with self._explained():
                 self._events.add_image(name, np.asarray(picture), step, dataformats="HWC")
 
@@ -71,7 +87,7 @@ class MetricsLog:
         Raises:
             StorageError: If the disk is full.
         """
-        if self._active:
+        if self._events is not None:
             with self._explained():
                 self._events.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from beit.engine.recorded import as_before, chosen
 from beit.engine.run_folder import RunFolder, hold_run_folder, open_run_folder
 from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
+from beit.engine.trackers import Trackers, begun_trackers, check_trackers
 from beit.files import atomic_folder
 from beit.reports.model_card import write_model_card
 from beit.reports.quality import quality_sections, result_numbers
@@ -69,6 +71,7 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
     check_sharding(settings.run, settings.train)
     check_muon(settings.optim, settings.run)
     check_early_stop(settings)
+    check_trackers(settings.run)
     task.accelerator = make_accelerator(settings.run, task.width)
     task.world = task.accelerator.num_processes if world is None else world
     _say(task, f"{task.title}: counting pictures")
@@ -105,15 +108,17 @@ def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
 def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
     validation, monitor, gallery = Validation(task, folder), monitor_of(task, folder), _gallery(task, folder)
     hooks: list[Hook] = [validation, *(hook for hook in (monitor, gallery) if hook is not None)]
-    trained = train(task, folder, hooks)
-    if task.accelerator.is_main_process:
-        best_step = validation.patience.best_step if validation.patience.keeps_best else None
-        _save(task, folder.model, task.model, monitor, trained.steps if best_step is None else best_step)
-        if trained.average is not None:
-            _save(task, folder.average, trained.average)
-        if gallery is not None and best_step is not None:
-            gallery.gallery.add(best_step)  # the model that is kept
-        _conclude(task, folder, trained, gallery)
+    main = task.accelerator.is_main_process
+    with begun_trackers(folder, task.settings.run, asdict(task.settings), active=main) as trackers:
+        trained = train(task, folder, hooks, trackers)
+        if main:
+            best_step = validation.patience.best_step if validation.patience.keeps_best else None
+            _save(task, folder.model, task.model, monitor, trained.steps if best_step is None else best_step)
+            if trained.average is not None:
+                _save(task, folder.average, trained.average)
+            if gallery is not None and best_step is not None:
+                gallery.gallery.add(best_step)  # the model that is kept
+            _conclude(task, folder, trained, gallery, trackers)
     task.accelerator.wait_for_everyone()
 
 
@@ -139,7 +144,9 @@ def _gallery(task: Task[Any, Any], folder: RunFolder) -> GalleryHook | None:
     return GalleryHook(task, folder, shown.make, shown.settings.every or -(-task.schedule.steps // _ROWS))
 
 
-def _conclude(task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery: GalleryHook | None) -> None:
+def _conclude(
+    task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery: GalleryHook | None, trackers: Trackers
+) -> None:
     """Measure the model, and its moving average if one was kept; write metrics, report and result."""
     measured = task.measure(task.model, task.sources.val)
     average = None if trained.average is None else task.measure(trained.average, task.sources.val)
@@ -147,7 +154,8 @@ def _conclude(task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery
     if average is not None:
         numbers |= {f"{_AVERAGE}{name}": value for name, value in average.numbers.items() if name != "pictures"}
     _list_broken(measured, folder)
-    with MetricsLog(folder, trained.steps, concluding=True) as metrics:
+    events = "tensorboard" in task.settings.run.trackers
+    with MetricsLog(folder, trained.steps, concluding=True, events=events, trackers=trackers) as metrics:
         metrics.write(trained.steps, "val", numbers)
     lines = read_metrics(folder.metrics)
     if task.settings.run.report:

@@ -10,6 +10,7 @@ model/              the trained model
 model_average/      the moving average of its weights, if one is kept
 best/               the model that measured best, if the run keeps it
 monitor.json        how often the quality monitor measures, and the times that it chose this by
+trackers.json       the identity of the run for trackers of experiments, if it has some
 stopped.json        why the run stopped itself, if it did
 not_finite.json     the pictures of the step that diverged, if one did
 result.json         what the finished run measured
@@ -50,6 +51,7 @@ _FREE = {
     ("gallery", "every"),
     ("gallery", "pictures"),
     ("run", "report"),
+    ("run", "trackers"),
     ("monitor", "every"),
     ("monitor", "share"),
     ("run", "sharding"),
@@ -78,6 +80,7 @@ class RunFolder:
         self.best = self.path / "best"
         self.average = self.path / "model_average"
         self.monitor = self.path / "monitor.json"
+        self.trackers = self.path / "trackers.json"
         self.stopped = self.path / "stopped.json"
         self.result = self.path / "result.json"
         self.broken = self.path / "broken.txt"

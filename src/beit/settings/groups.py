@@ -55,6 +55,8 @@ class RunSettings(FolderSettings):
     """Newest checkpoints to keep."""
     report: bool = True
     """Write report.html at the end."""
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ("tensorboard",)
+    """Where the numbers go beside metrics.jsonl; all but tensorboard have to be installed."""
 
 
 @dataclass(frozen=True, config=STRICT)
