@@ -14,7 +14,7 @@ import beit
 from tests.docs.test_comparison_page import PAGE, ROOT
 
 V4, V5 = "tf 4", "tf 5"
-BEIT = "models/beit/modeling_beit.py"
+BEIT, SCRIPT = "models/beit/modeling_beit.py", "models/beit/convert_beit_unilm_to_pytorch.py"
 
 
 def package(version):
@@ -87,8 +87,8 @@ CHECKS = [
     ("gradient checkpointing", V5, "yes", has(BEIT, "supports_gradient_checkpointing = True")),
     ("`head_mask`", V4, "yes", has(BEIT, "head_mask")),
     ("`head_mask`", V5, "no longer", lacks(BEIT, "head_mask")),
-    ("reads the authors' `.pth`", V4, "by a conversion script", is_there("models/beit/convert_beit_unilm_to_pytorch.py")),
-    ("reads the authors' `.pth`", V5, "no", is_gone("models/beit/convert_beit_unilm_to_pytorch.py")),
+    ("reads the authors' `.pth`", V4, "by a conversion script", is_there(SCRIPT)),
+    ("reads the authors' `.pth`", V5, "no", is_gone(SCRIPT)),
     ("reads timm's", V5, "through its wrapper", is_there("models/timm_wrapper")),
     ("reads timm's", V4, "no", is_gone("models/timm_wrapper")),
     ("reads Flax", V4, "yes", is_there("modeling_flax_pytorch_utils.py")),
