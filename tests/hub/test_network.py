@@ -47,7 +47,7 @@ def test_what_is_cached_is_found_and_the_rest_refused_at_once(ask, tmp_path):
         assert answers["absent"] is None, "as offline: other files of this revision are here"
         for name in ("other", "forced", "pushed"):
             kind, message, _ = answers[name]
-            assert kind == "CheckpointError"
+            assert kind == "UnavailableError"
             assert SAID in message
             assert "HF_HUB_OFFLINE" in message
             assert "HF_ENDPOINT" in message
