@@ -30,7 +30,7 @@ HELD_ELSEWHERE = [
     ("cli", "serve", "service/test_server.py", "the command is the server"),
     ("cli", "tokenizer", "e2e/test_tokenizers.py", "the command is its whole job"),
     ("cli", "watch", "e2e/test_watching.py", "it watches a run"),
-    ("data/sources", "splits", "data/real_files/test_splits.py", "splits as people have them"),
+    ("data", "splits", "data/real_files/test_splits.py", "splits as people have them"),
     (
         "data",
         "label_cells label_columns label_names label_rows",

@@ -12,7 +12,7 @@ from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds, Nam
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
 from beit.data.sources.split_names import named_split
-from beit.data.sources.splits import Splits
+from beit.data.splits import Splits
 from beit.data.tokens import LOCK_NAME, MISSING, StoredTokens, TokenWriter, check_identity, write_labels_and_names
 from beit.data.transforms.affine import AffineRange
 from beit.data.transforms.mixing import PAIR, Mix, Mixing

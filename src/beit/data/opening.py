@@ -18,8 +18,8 @@ from beit.data.sources.parquet.saved import SavedSource, is_saved
 from beit.data.sources.parquet.shards import ParquetFolder
 from beit.data.sources.source import ImageSource
 from beit.data.sources.split_names import named_split
-from beit.data.sources.splits import Splits, find_splits, shards_below
 from beit.data.sources.tar.shards import TarSource
+from beit.data.splits import Splits, find_splits, shards_below
 from beit.errors import DataError, missing_data
 from beit.image import PassedOver, say_passed_over
 
