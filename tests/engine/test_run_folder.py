@@ -35,7 +35,7 @@ def test_a_slash_at_the_end_of_a_path_is_no_other_setting(tmp_path):
     open_run_folder(jobs[0], run, Accelerator(cpu=True))
     (tmp_path / "result.json").write_text("{}")
     open_run_folder(jobs[1], run, Accelerator(cpu=True))
-    with pytest.raises(ConfigError, match=r"data\.path was './pictures/' and is now 'pictures2'"):
+    with pytest.raises(ConfigError, match=r"data\.path was 'pictures' and is now 'pictures2'"):
         open_run_folder(jobs[2], run, Accelerator(cpu=True))
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from beit.data import BrokenPictures
 from beit.engine.automatic import choose
+from beit.engine.continuation import trains_on
 from beit.engine.hooks import GalleryHook, Hook, Validation, check_early_stop
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
@@ -51,7 +52,8 @@ def run(kind: Callable[..., Task[S, Any]], settings: S, **parts: Any) -> RunFold
         task.inspect()
         alone = hold_run_folder(task.settings, settings.run) if task.accelerator.is_main_process else nullcontext()
         with alone:
-            folder = open_run_folder(task.settings, settings.run, task.accelerator)
+            further = trains_on(task, RunFolder(settings.run.output))
+            folder = open_run_folder(task.settings, settings.run, task.accelerator, further)
             if not folder.finished:
                 note_shards(task.accelerator, folder.broken, task.sources.train, task.sources.val)
                 _first_stage(task, folder)

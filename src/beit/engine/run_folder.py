@@ -96,6 +96,17 @@ class RunFolder:
         """Return whether there is something to continue; before that there is nothing to lose."""
         return self.recipe.exists() and (self.finished or any(self.checkpoints.glob("step_*")))
 
+    @property
+    def last_step(self) -> int | None:
+        """Finished steps at the newest checkpoint, by its name; None if there is none."""
+        names = sorted(path.name for path in self.checkpoints.glob("step_*"))
+        return int(names[-1].removeprefix("step_")) if names else None
+
+    def reopen(self) -> None:
+        """Take back that the run is finished, before it is trained on."""
+        for mark in (self.stopped, self.result):
+            mark.unlink(missing_ok=True)
+
     def read_recipe(self) -> dict[str, Any]:
         """Return the resolved settings.
 
@@ -133,8 +144,14 @@ def hold_run_folder(job: Any, run: FolderSettings) -> Generator[None]:
         yield
 
 
-def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator) -> RunFolder:
+def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator, trains_on: bool = False) -> RunFolder:
     """Return the folder of a run, new or to be continued, with its recipe written; one process writes.
+
+    Args:
+        job: The settings.
+        run: Its folder, and how it may be continued.
+        accelerator: The processes.
+        trains_on: Whether a finished run is taken up again.
 
     Raises:
         ConfigError: If the folder holds another run, or one that may not be continued, or not all processes see it.
@@ -143,7 +160,7 @@ def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator) -> 
     folder = RunFolder(run.output)
     with accelerator.main_process_first():
         if accelerator.is_main_process:
-            prepare_run_folder(job, run)
+            prepare_run_folder(job, run, trains_on)
         elif not _appears(folder.recipe):
             raise ConfigError(
                 f"process {accelerator.process_index} does not see {folder.recipe.absolute()}, which process 0 has "
@@ -162,14 +179,24 @@ def _appears(path: Path) -> bool:
     return True
 
 
-def prepare_run_folder(job: Any, run: FolderSettings) -> RunFolder:
+def prepare_run_folder(job: Any, run: FolderSettings, trains_on: bool = False) -> RunFolder:
     """Return the folder of a run of one process, new or to be continued, with its recipe written.
+
+    That of a finished run stays as it is, unless the run is taken up again.
 
     Raises:
         ConfigError: If the folder holds another run, or one that may not be continued.
         StorageError: If the recipe cannot be written.
     """
     folder = check_run_folder(job, run)
+    if folder.finished and not trains_on:
+        if changed := changed_since(folder, job):
+            raise ConfigError(
+                f"{folder.path} holds a finished run with other settings: {'; '.join(changed)}. Nothing would be "
+                "trained again; choose another run.output"
+            )
+        return folder
+    folder.reopen()
     discard_leftovers(folder.path)
     discard_leftovers(folder.checkpoints)
     write_text(folder.recipe, resolved_recipe(job))
@@ -205,20 +232,31 @@ def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
             f"{folder.recipe} has unknown settings ({', '.join(unknown)}): another version of beit wrote it, whose "
             "runs this one does not continue; choose another run.output; models of that run load as ever"
         )
-    now = _flat(yaml.safe_load(resolved_recipe(job)))
-    before = _flat(plain(defaults(job))) | _flat(recipe)  # a setting that is not in the recipe had its default
-    changed = [
-        f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if _meaning(before.get(key)) != _meaning(now.get(key)) and key not in _FREE
-    ]
+    changed = changed_since(folder, job)
     if changed and force:
         logging.getLogger(__name__).warning("%s continues with other settings: %s", folder.path, "; ".join(changed))
     elif changed:
         raise ConfigError(
             f"{folder.path} holds a run with other settings: {'; '.join(changed)}. Use the same settings to continue "
-            "it, --run.force true to continue all the same, or choose another run.output"
+            "it, --run.force true to continue all the same, or to train a finished run on with more steps, or choose "
+            "another run.output"
         )
+
+
+def changed_since(folder: RunFolder, job: Any) -> list[str]:
+    """Return the settings that differ from those of the run in a folder, and may change its numbers.
+
+    Raises:
+        ConfigError: If its recipe is damaged.
+    """
+    now = _flat(yaml.safe_load(resolved_recipe(job)))
+    # a setting that is not in the recipe had its default
+    before = _flat(plain(defaults(job))) | _flat(folder.read_recipe())
+    return [
+        f"{'.'.join(key)} was {before.get(key)!r} and is now {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if _meaning(before.get(key)) != _meaning(now.get(key)) and key not in _FREE
+    ]
 
 
 def _unknown(recipe: Mapping[str, Any], settings: Any, prefix: str = "") -> list[str]:
