@@ -8,6 +8,7 @@ back unchanged.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -243,6 +244,13 @@ class BeitConfig(PublishedConfig):
     @name_or_path.setter
     def name_or_path(self, value: str | Path) -> None:
         self._name_or_path = str(value)
+
+    @property
+    def distinct_class_names(self) -> list[str]:
+        """Names of the classes, by index, with the index behind a name that several classes have: `crane (134)`."""
+        names = self.class_names
+        uses = Counter(names)
+        return [name if uses[name] == 1 else f"{name} ({index})" for index, name in enumerate(names)]
 
     @property
     def use_return_dict(self) -> bool:

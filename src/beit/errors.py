@@ -63,6 +63,10 @@ def missing_extra(library: str, extra: str) -> MissingExtraError:
 
 def missing_data(path: str) -> DataError:
     """Return the error for pictures that are not where they are looked for."""
+    if "://" in path:
+        return DataError(
+            f"data path {path!r} is an address, and nothing is fetched; download it, or name hub:owner/name"
+        )
     return DataError(
         f"data path {path!r} does not exist; expected a folder of pictures, parquet or tar files, or hub:owner/name"
     )
@@ -70,6 +74,8 @@ def missing_data(path: str) -> DataError:
 
 def missing_picture(place: object) -> DataError:
     """Return the error for a picture to predict that is not where it is looked for."""
+    if "://" in str(place):
+        return DataError(f"{place} is an address, and nothing is fetched; download it, and name the file")
     return DataError(f"{place} does not exist; expected a picture, a film or a folder of them")
 
 

@@ -210,8 +210,10 @@ def test_places_that_hold_nothing_or_too_much(model, pictures, tmp_path, capsys)
     assert "there are no pictures in" in capsys.readouterr().err
     assert predict(model, tmp_path / "absent") == 1
     assert "absent does not exist" in capsys.readouterr().err
-    assert predict(model, pictures / "cat", pictures / "dog") == 1
-    assert "two files are called '0'" in capsys.readouterr().err
+    assert predict(model, pictures / "cat", pictures / "dog") == 0  # rows have the whole path
+    places = (pictures / "cat", pictures / "dog", "--task=attend", f"--output={tmp_path}/out", "--patch=[0, 0]")
+    assert predict(model, *places) == 1
+    assert "two files are called '0.png'" in capsys.readouterr().err
     write_shards(pictures, pictures=4, shards=1)
     Image.new("RGB", (20, 20)).save(pictures / "beside.png")
     assert predict(model, pictures) == 1

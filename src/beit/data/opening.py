@@ -141,6 +141,10 @@ def _open_shards(shards: list[Path], path: str, reading: _Reading) -> ImageSourc
         return ParquetSource(shards[0], *options) if len(shards) == 1 else ParquetFolder(shards, *options)
     if kinds == [".tar"]:
         return TarSource(shards, reading.min_side, reading.mixed)
+    if kinds == [".zip"]:
+        raise DataError(
+            f"{shards[0]} is a zip file; expected a folder or a .tar: unpack it (unzip), and name the folder"
+        )
     one = f"is a {kinds[0]} file" if len(shards) == 1 else f"means {' and '.join(kinds)} files"
     raise DataError(f"data path {path!r} {one}; expected a folder, parquet files, or tar files")
 

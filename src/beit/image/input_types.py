@@ -63,8 +63,8 @@ def to_picture(source: Any, layout: str | None) -> Picture:
     channels. Pictures and files that carry an EXIF orientation are turned upright, as `read_image` does.
 
     Args:
-        source: A Pillow image, a path, the bytes of a file, a numpy array, a torch tensor, or any other object
-            that numpy can make an array of.
+        source: A Pillow image, a path, the bytes of a file, an open file such as a member of an archive, a numpy array,
+            a torch tensor, or any other object that numpy can make an array of.
         layout: Channel layout of an array; None: inferred from its shape.
 
     Raises:
@@ -75,9 +75,23 @@ def to_picture(source: Any, layout: str | None) -> Picture:
         return Picture(read_image(os.fspath(source)), LAST)
     if isinstance(source, bytes | bytearray | memoryview):
         return Picture(read_image(bytes(source)), LAST)
+    if hasattr(source, "read") and not isinstance(source, Image.Image):
+        return Picture(read_image(_content(source)), LAST)
     if isinstance(source, Image.Image):
         return Picture(_to_rgb(source), LAST)
     return _from_array(to_array(source, "picture"), layout)
+
+
+def _content(file: Any) -> bytes:
+    """Return the bytes of an open file, from where it stands.
+
+    Raises:
+        ConfigError: If it was opened as text.
+    """
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise ConfigError(f"got a file that gives {type(content).__name__}, not bytes; open it in binary mode, 'rb'")
+    return content
 
 
 def to_array(source: Any, kind: str) -> Pixels:

@@ -50,7 +50,7 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
     except (DataError, *but):
         raise
     except FileNotFoundError:
-        raise DataError(f"{name} does not exist; expected a picture file") from None
+        raise DataError(absent_picture(str(name))) from None
     except UnidentifiedImageError:
         raise DataError(f"{name} is not a picture that can be read; {_ADVICE}") from None
     except OSError as error:
@@ -59,6 +59,13 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
         raise DataError(f"{name} cannot be read: {error.strerror}") from None
     except Exception as error:  # damaged files make Pillow raise many kinds of errors
         raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
+
+
+def absent_picture(name: str) -> str:
+    """Return the message for a picture that is not there, or not on this machine."""
+    if "://" in name:
+        return f"{name} is an address, and nothing is fetched; download it, and pass the file or its bytes"
+    return f"{name} does not exist; expected a picture file"
 
 
 def check_side(height: int, width: int, name: object, min_side: int) -> None:

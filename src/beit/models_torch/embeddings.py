@@ -5,7 +5,7 @@ Legend: B batch, C channels, N patches, S = 1 + N tokens, D hidden.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,11 @@ from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.models_torch import kernels
 from beit.models_torch.attention import is_same
+
+
+def mask_on(mask: Any, device: torch.device) -> Tensor:
+    """Return a mask of patches, an array of numpy too, on a device."""
+    return mask.to(device) if isinstance(mask, Tensor) else torch.as_tensor(mask, device=device)
 
 
 class PatchEmbeddings(nn.Module):
@@ -157,6 +162,7 @@ class Embeddings(nn.Module):
     def _masked(self, patches_BND: Tensor, mask_BN: Tensor) -> Tensor:
         """Put the mask token in the place of masked patches."""
         mask_token_11D = self._own_mask_token()
+        mask_BN = mask_on(mask_BN, patches_BND.device)
         if mask_BN.dim() > 1:
             mask_BN = mask_BN.flatten(1)  # a (B, height, width) mask is welcome too
         if mask_BN.shape != patches_BND.shape[:2]:

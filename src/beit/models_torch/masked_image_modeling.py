@@ -14,6 +14,7 @@ from torch.nn import functional
 from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.models_torch import kernels
+from beit.models_torch.embeddings import mask_on
 from beit.models_torch.labels import class_labels, mean_cross_entropy
 from beit.models_torch.model import BeitModel
 from beit.models_torch.pretrained import BeitPreTrainedModel
@@ -60,6 +61,8 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
         Raises:
             ConfigError: If an argument has a shape that does not fit.
         """
+        if bool_masked_pos is not None and pixel_values is not None:
+            bool_masked_pos = mask_on(bool_masked_pos, pixel_values.device)
         outputs = self.beit(
             pixel_values, bool_masked_pos, head_mask, output_attentions, output_hidden_states, True,
             interpolate_pos_encoding,
@@ -90,6 +93,7 @@ class BeitForMaskedImageModeling(BeitPreTrainedModel):
         Returns:
             (M, V) in row-major order; with `places` M = B * m.
         """
+        bool_masked_pos = mask_on(bool_masked_pos, pixel_values.device)
         tokens_BSD = self.beit(pixel_values, bool_masked_pos, return_dict=True).last_hidden_state
         return self.token_logits(chosen_patches(tokens_BSD, bool_masked_pos, places))
 

@@ -15,6 +15,8 @@ from beit.errors import ConfigError
 from beit.models_torch.device import Precision, computing_in, pick_precision
 from beit.tokenizer.protocol import VisualTokenizer
 
+_BEYOND = 0.25  # the range, which sharp resampling leaves
+
 
 def check_pixels(pixels: Tensor, channels: int, stride: int) -> None:
     """Refuse pixels that are not (B, C, H, W) with sides of at least one token.
@@ -31,6 +33,21 @@ def check_pixels(pixels: Tensor, channels: int, stride: int) -> None:
         raise ConfigError(f"tokenizer pixels have shape {tuple(pixels.shape)}; expected sides of at least {stride}")
     if not pixels.is_floating_point():
         raise ConfigError(f"tokenizer pixels have dtype {pixels.dtype}; expected floats in [0, 1]: divide by 255")
+    if pixels.device.type == "cpu" and pixels.numel() and not torch.compiler.is_compiling():
+        _check_range(pixels)
+
+
+def _check_range(pixels: Tensor) -> None:
+    """Refuse values that no picture in [0, 1] has, resampled ones a little beyond; a GPU would have to be waited for.
+
+    Raises:
+        ConfigError: Naming the range.
+    """
+    low, high = (float(value) for value in pixels.detach().aminmax())
+    if low >= -_BEYOND and high <= 1 + _BEYOND:
+        return
+    remedy = "divide by 255" if low >= 0 else "undo the normalisation, as pixels * std + mean does"
+    raise ConfigError(f"tokenizer pixels go from {low:g} to {high:g}; expected [0, 1]: {remedy}")
 
 
 def check_tokens(tokens: Tensor, vocab_size: int) -> None:

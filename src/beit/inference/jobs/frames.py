@@ -28,7 +28,8 @@ class Named:
 
     Attributes:
         path: The file.
-        stem: Name of the files that are made of it: its path inside the folder that was named, without its ending.
+        stem: Name of the files that are made of it: its path inside the folder that was named, without its ending
+            unless another would be called the same.
     """
 
     path: Path
@@ -44,19 +45,22 @@ def named_files(places: Sequence[str]) -> list[Named]:
     """Return the files at some paths, those of folders in the order of their paths.
 
     Raises:
-        DataError: If a place does not exist, a folder has no pictures, or two files would be called the same.
+        DataError: If a place does not exist, or a folder has no pictures.
     """
-    found: list[Named] = []
+    found: list[tuple[Path, Path]] = []  # and the name, a path inside the folder that was named
     for place in map(Path, places):
         if not place.exists():
             raise missing_picture(place)
         if not place.is_dir():
-            found.append(Named(place, place.stem))
+            found.append((place, Path(place.name)))
             continue
-        inside = picture_files(place, EXTENSIONS | FILMS)
-        found += [Named(path, str(path.relative_to(place).with_suffix("")).replace(os.sep, "_")) for path in inside]
-    refuse_twice(named.stem for named in found)
-    return found
+        found += [(path, path.relative_to(place)) for path in picture_files(place, EXTENSIONS | FILMS)]
+    stems = [str(name.with_suffix("")).replace(os.sep, "_") for _, name in found]
+    uses = Counter(stems)
+    return [
+        Named(path, stem if uses[stem] == 1 else str(name).replace(os.sep, "_"))
+        for (path, name), stem in zip(found, stems, strict=True)
+    ]
 
 
 def refuse_twice(stems: Iterable[str]) -> None:

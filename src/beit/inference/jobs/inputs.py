@@ -165,13 +165,17 @@ class Shards(Collection):
             self._source.fetch(range(unit.start, unit.stop), ())
 
 
-def open_inputs(places: Sequence[str]) -> list[Collection]:
+def open_inputs(places: Sequence[str], writes_files: bool = False) -> list[Collection]:
     """Open files, folders of pictures and films, tar and parquet files, folders of these, and names of data sets.
 
     Neighbouring files are one collection, so that they are computed together.
 
+    Args:
+        places: Their paths or names.
+        writes_files: Whether files are made of every picture, and named after it.
+
     Raises:
-        DataError: If a place does not exist or has no pictures, or two files would be called the same.
+        DataError: If a place does not exist or has no pictures, or two of the files to write would be called the same.
     """
     found: list[Collection] = []
     plain: list[str] = []
@@ -184,7 +188,8 @@ def open_inputs(places: Sequence[str]) -> list[Collection]:
             plain.append(place)
     if plain:
         found.append(Files(plain))
-    refuse_twice(stem for collection in found for stem in collection.stems)
+    if writes_files:
+        refuse_twice(stem for collection in found for stem in collection.stems)
     return found
 
 

@@ -59,7 +59,7 @@ class Prediction:
     @cached_property
     def collections(self) -> list[Collection]:
         """The pictures, opened."""
-        return open_inputs(self.job.pictures)
+        return open_inputs(self.job.pictures, writes_files=self.format == "pictures")
 
     def units(self) -> list[Unit]:
         """Return the units of work, in order."""

@@ -101,7 +101,7 @@ class Classify(PredictorTask[ClassifyOptions, Classification]):
         """Return the best classes of pixels that are computed together."""
         probabilities_BK = _probabilities(model.runner(np.asarray(prepared)), model.config.problem_type)
         best_BK = np.argsort(-probabilities_BK, axis=1, kind="stable")
-        names, found = model.config.class_names, list[Classification]()
+        names, found = model.config.distinct_class_names, list[Classification]()
         for probabilities_K, best_K, asked in zip(probabilities_BK, best_BK, options, strict=True):
             best_k = best_K[: asked.top_k]
             found.append(Classification([names[index] for index in best_k], probabilities_K[best_k].tolist()))

@@ -141,7 +141,7 @@ class Segment(PredictorTask[TaskOptions, Segmentation]):
 
         if model.scene is None:
             raise ConfigError("the predictor has no scene inference; expected one: use Predictor.from_pretrained")
-        names = model.config.class_names
+        names = model.config.distinct_class_names
         return [Segmentation(segment(model.runner, picture, model.scene), names, picture) for picture in prepared]
 
     def answer(self, result: Segmentation) -> SegmentAnswer:
@@ -167,7 +167,7 @@ class Segment(PredictorTask[TaskOptions, Segmentation]):
 
     def columns(self, model: LoadedModel, options: TaskOptions) -> list[str]:
         """Return the size, and a column for the share of every class."""
-        return ["height", "width", *model.config.class_names]
+        return ["height", "width", *model.config.distinct_class_names]
 
     def cells(self, row: Mapping[str, Any], columns: Sequence[str]) -> list[Any]:
         """Return the size and the shares, 0 of a class that the picture has not."""
