@@ -62,6 +62,7 @@ _FREE = {
     ("tokenizer", "tokens"),
     ("tokenizer", "encoding", "compile"),
     ("data", "max_broken"),
+    ("data", "max_pixels"),
 }
 
 

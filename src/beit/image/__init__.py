@@ -3,6 +3,7 @@
 from beit.image.batch import BatchFeature
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.labels import IGNORED
+from beit.image.large import allow_pixels
 from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image
 from beit.image.listing import (
     PassedOver,
@@ -36,6 +37,7 @@ __all__ = [
     "LoadedPicture",
     "PassedOver",
     "Preprocessing",
+    "allow_pixels",
     "explained",
     "no_pictures",
     "normalise",

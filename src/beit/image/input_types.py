@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from beit.errors import ConfigError, DataError
+from beit.image.large import too_large
 from beit.image.options import FIRST, LAST, NONE
 from beit.image.reading import check_single, read_image, upper_eight_bits
 
@@ -128,6 +129,8 @@ def load_upright(image: Image.Image, kind: str) -> Image.Image:
             image = ImageOps.exif_transpose(image)
     except DataError:
         raise
+    except Image.DecompressionBombError:
+        raise DataError(too_large(f"the {kind}")) from None
     except Exception as error:  # damaged files make Pillow raise many kinds of errors
         raise DataError(f"the {kind} is broken: {error or type(error).__name__}; fetch or save it again") from None
     if min(image.size) == 0:

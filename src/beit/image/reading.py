@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from beit.errors import DataError
 from beit.image.formats import opened_picture
+from beit.image.large import is_one_with_overviews, too_large
 
 _ADVICE = "use PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, BMP, GIF or PPM"
 
@@ -57,6 +58,8 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
         if error.strerror is None:  # of Pillow, not of the system
             raise DataError(f"{name} is broken: {error}; fetch or save it again") from None
         raise DataError(f"{name} cannot be read: {error.strerror}") from None
+    except Image.DecompressionBombError:
+        raise DataError(too_large(name)) from None
     except Exception as error:  # damaged files make Pillow raise many kinds of errors
         raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
 
@@ -86,12 +89,13 @@ def upright_rgb(image: Image.Image, name: object) -> Image.Image:
 def check_single(image: Image.Image, name: object) -> None:
     """Refuse an animation or a document of several pages, of which the first picture would be an arbitrary part.
 
-    Cameras put a preview beside a photograph (MPO); there the first picture is the photograph.
+    Cameras put a preview beside a photograph (MPO), scanners and maps overviews and masks (TIFF); there the first
+    picture is the one that is meant.
 
     Raises:
         DataError: If there is more than one picture.
     """
-    if getattr(image, "is_animated", False) and image.format != "MPO":
+    if getattr(image, "is_animated", False) and image.format != "MPO" and not is_one_with_overviews(image):
         raise DataError(
             f"{name} holds several pictures ({image.format}); expected one, save the one you mean by itself"
         )

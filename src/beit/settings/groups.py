@@ -77,6 +77,8 @@ class PictureSettings(Settings):
     training takes train, and validates on val; anything else asks for a name."""
     min_side: int = Field(default=8, ge=1)
     """Pictures with a shorter side, in pixels, count as broken."""
+    max_pixels: int | None = Field(default=None, ge=1)
+    """Pictures with more pixels count as broken; null: 178,956,970, a guard against files that fill the memory."""
     max_broken: float = Field(default=0.01, ge=0, le=1)
     """Stop when more than this share of the pictures, or of the shards, is broken; fewer are skipped and listed."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"

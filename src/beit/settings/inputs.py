@@ -22,7 +22,7 @@ from beit.data import (
     with_labels,
 )
 from beit.errors import ConfigError, DataError
-from beit.image import HALF, Preprocessing
+from beit.image import HALF, Preprocessing, allow_pixels
 from beit.image.statistics import checkpoint_statistics
 from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, PictureSettings
 
@@ -61,6 +61,7 @@ def open_to_train(data: PictureSettings) -> ImageSource:
 def _open(
     path: str, data: PictureSettings, labels: str | None, classes: list[str] | None = None, split: str | None = None
 ) -> ImageSource:
+    allow_pixels(data.max_pixels)
     split = ALL if labels is not None and split is None else split  # the file says which pictures are meant
     source = open_source(path, data.min_side, split, classes, data.columns if labels is None else ())
     check_shards(source, data.max_broken)

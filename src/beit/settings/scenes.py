@@ -17,6 +17,7 @@ from beit.data import (
     splits_of,
 )
 from beit.errors import ConfigError, DataError
+from beit.image import allow_pixels
 from beit.settings.groups import DataSettings
 from beit.settings.inputs import Sources, hold_out, training_splits
 from beit.settings.packaged import class_file
@@ -38,6 +39,7 @@ def open_scenes(data: DataSettings, label_maps: TrainingLabelMapSettings, seed: 
         raise ConfigError(
             f"data.val_path is {data.val_path} and label_maps.val_path {label_maps.val_path}; expected both, or neither"
         )
+    allow_pixels(data.max_pixels)
     classes = read_classes(class_file(label_maps.classes))
     learnt, measured = _places(data, label_maps)
     source = open_scene_folder(*learnt, data.min_side, label_maps, classes)

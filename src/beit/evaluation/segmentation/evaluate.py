@@ -12,7 +12,7 @@ from beit.errors import CheckpointError, ConfigError
 from beit.evaluation.checks import check_places, check_settings
 from beit.evaluation.result import Speed, write_predictions, write_result
 from beit.evaluation.segmentation.measure import MeasuredScenes, measure_scenes, overlay_section, score_sections
-from beit.image import Preprocessing
+from beit.image import Preprocessing, allow_pixels
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.device import pick_device, pick_precision
@@ -101,6 +101,7 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
         )
     names = model.config.class_names
     classes = _named(job, names)
+    allow_pixels(job.data.max_pixels)
     source = open_scene_folder(job.data.path, job.label_maps.path, job.data.min_side, job.label_maps, classes)
     view, _ = evaluation_view(job.model, model.config.image_hw, None)
     how = _inference(job, model.config.image_hw, view)

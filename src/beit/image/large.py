@@ -1,0 +1,47 @@
+"""Large pictures: the limit of pixels, and TIFF files with overviews of one picture."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from PIL import Image
+
+_LIMIT = 178_956_970  # pixels past which Pillow refuses a picture: twice the number at which it warns
+_SUBFILE, _DESCRIPTION = 254, 270  # TIFF tags
+_REDUCED, _MASK = 1, 4  # bits of the kind of a page
+_SLIDES = "Aperio"  # whose files hold a thumbnail, a label and a photograph of the slide beside it
+
+
+def allow_pixels(most: int | None) -> None:
+    """Refuse pictures of more pixels than this, in this process and in those that it starts; None: Pillow's limit."""
+    limit = _LIMIT if most is None else most
+    Image.MAX_IMAGE_PIXELS = (limit + 1) // 2
+    if most is not None:  # what was asked for needs no warning
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def too_large(name: object) -> str:
+    """Return the message for a picture of more pixels than are allowed."""
+    limit = _LIMIT if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+    return (
+        f"{name} is large, not broken: it has more than {limit:,} pixels; expected fewer: raise data.max_pixels if you "
+        "trust the file, or cut it into tiles"
+    )
+
+
+def is_one_with_overviews(image: Image.Image) -> bool:
+    """Return whether a TIFF of several pages is one picture, the first, with overviews or masks of it."""
+    if image.format != "TIFF":
+        return False
+    pages: Any = image
+    if str(pages.tag_v2.get(_DESCRIPTION, "")).startswith(_SLIDES):
+        return True
+    try:
+        for page in range(1, pages.n_frames):
+            pages.seek(page)
+            if not pages.tag_v2.get(_SUBFILE, 0) & (_REDUCED | _MASK):
+                return False
+        return True
+    finally:
+        pages.seek(0)
