@@ -784,7 +784,7 @@ def half_a_jpeg():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (png_of_60000_by_60000, "exceeds limit of .* could be decompression bomb"),
+        (png_of_60000_by_60000, "is large, not broken: it has more than 178,956,970 pixels"),
         (half_a_jpeg, "is broken: image file is truncated"),
         (lambda: b"", "is not a picture that can be read"),
         (gif_of_500_frames, r"holds several pictures \(GIF\); expected one, save the one you mean by itself"),

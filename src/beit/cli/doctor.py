@@ -16,7 +16,7 @@ DESCRIPTION = (
     "product in each precision, and the library that was timed to be the fastest for each product of the models so far."
 )
 _CORE = ("torch", "numpy", "Pillow", "safetensors", "huggingface_hub")
-_EXTRAS = ("train", "flax", "serve", "export", "ray", "video")
+_EXTRAS = ("train", "flax", "serve", "export", "ray", "video", "heic", "dicom")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
 
 

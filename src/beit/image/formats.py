@@ -10,15 +10,17 @@ import io
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 from beit.files import open_regular
+from beit.image.extra_formats import EXTRA_ENDINGS, dicom_picture, extra_format
 
 MOST_BYTES = 2**30  # of a picture file, read whole
 ENDINGS = {  # MPO, of cameras, is opened as JPEG
     "BMP": (".bmp",),
-    "DIB": (".dib",),
+    "DIB": (".dib",),  # BMP without its first header
     "GIF": (".gif",),
     "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"),
     "PNG": (".png",),
@@ -31,7 +33,7 @@ if features.check("avif"):  # as this Pillow was built
 if features.check("jpg_2000"):
     ENDINGS["JPEG2000"] = (".j2c", ".j2k", ".jp2", ".jpf", ".jpx")
 FORMATS = tuple(ENDINGS)
-EXTENSIONS = frozenset(ending for endings in ENDINGS.values() for ending in endings)
+EXTENSIONS = EXTRA_ENDINGS | {ending for endings in ENDINGS.values() for ending in endings}
 
 
 @contextmanager
@@ -40,9 +42,20 @@ def opened_picture(source: str | Path | bytes) -> Generator[Image.Image]:
 
     Raises:
         OSError: If it is no regular file, or (as `UnidentifiedImageError`) no picture of a known format.
+        MissingExtraError: If what reads its format is not installed.
     """
     with (
         io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as stream,
-        Image.open(stream, formats=FORMATS) as image,
+        _opened(stream) as image,
     ):
         yield image
+
+
+def _opened(stream: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError:
+        stream.seek(0)
+        if (extra := extra_format(stream)) is None:
+            raise
+        return Image.open(stream, formats=[extra]) if extra == "HEIF" else dicom_picture(stream)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from beit.errors import DataError
+from beit.errors import DataError, MissingExtraError
 from beit.image.formats import opened_picture
 from beit.image.large import is_one_with_overviews, too_large
 
@@ -50,6 +50,8 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
         yield
     except (DataError, *but):
         raise
+    except MissingExtraError as error:
+        raise DataError(f"{name} cannot be read: {error}") from None
     except FileNotFoundError:
         raise DataError(absent_picture(str(name))) from None
     except UnidentifiedImageError:
