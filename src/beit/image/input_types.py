@@ -18,6 +18,7 @@ from beit.errors import ConfigError, DataError
 from beit.image.large import too_large
 from beit.image.options import FIRST, LAST, NONE
 from beit.image.reading import check_single, read_image, upper_eight_bits
+from beit.image.value_range import declared_range, grey_of_range
 
 Pixels = NDArray[Any]
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -139,10 +140,13 @@ def load_upright(image: Image.Image, kind: str) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    span = declared_range(image)
     image = load_upright(image, "picture")
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I;16"):
+    if span is not None:
+        image = grey_of_range(image, span)
+    elif image.mode.startswith("I;16"):
         image = upper_eight_bits(image)
     elif image.mode in ("I", "F"):
         image = Image.fromarray(_grey_of_unknown_range(np.asarray(image), image.mode))

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from beit.errors import DataError, MissingExtraError
 from beit.image.formats import opened_picture
 from beit.image.large import is_one_with_overviews, too_large
+from beit.image.value_range import declared_range, grey_of_range
 
 _ADVICE = "use PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, BMP, GIF or PPM"
 
@@ -85,7 +86,9 @@ def check_side(height: int, width: int, name: object, min_side: int) -> None:
 
 def upright_rgb(image: Image.Image, name: object) -> Image.Image:
     """Return an opened picture as RGB of 8 bits, turned by its EXIF orientation."""
-    return _eight_bit(ImageOps.exif_transpose(image), name).convert("RGB")
+    span = declared_range(image)
+    upright = ImageOps.exif_transpose(image)
+    return (_eight_bit(upright, name) if span is None else grey_of_range(upright, span)).convert("RGB")
 
 
 def check_single(image: Image.Image, name: object) -> None:
@@ -114,6 +117,7 @@ def _eight_bit(image: Image.Image, name: object) -> Image.Image:
         return upper_eight_bits(image)
     if image.mode in ("I", "F"):
         raise DataError(
-            f"{name} has {image.mode} pixels, whose range is unknown; save it with 8 or 16 bits per channel"
+            f"{name} has {image.mode} pixels, whose range is unknown; save it with 8 or 16 bits per channel, or as a "
+            "TIFF that declares MinSampleValue and MaxSampleValue"
         )
     return image
