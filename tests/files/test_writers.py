@@ -107,7 +107,9 @@ def raw_bytes(_):
     return lambda place: write_bytes(place / "a", bytes(100))
 
 
-@writer("files/writing.py", "engine/monitor.py", "engine/monitor_interval.py", "engine/trackers.py")
+@writer(
+    "files/writing.py", "engine/monitor.py", "engine/monitor_interval.py", "engine/trackers.py", "cli/statistics.py",
+)  # fmt: skip
 def json_values(_):
     return lambda place: write_json(place / "a.json", {"numbers": list(range(100))})
 

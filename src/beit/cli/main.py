@@ -24,6 +24,7 @@ COMMANDS = {
     "pretrain": "pre-train a BEiT on a folder of pictures, no labels needed",
     "finetune": "fine-tune a pre-trained BEiT (or train from scratch) on classes of pictures",
     "segment": "train a BEiT to predict the class of every pixel",
+    "statistics": "measure mean and deviation of the colours of pictures",
     "evaluate": "measure a fine-tuned model on labelled pictures",
     "benchmark": "compare the frozen features of models by kNN, linear probes and few-shot",
     "predict": "say what is in pictures",

@@ -1,6 +1,7 @@
 """Data of a run: pictures, their views and masks, and the order and batches of training."""
 
 from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_shards, require_usable
+from beit.data.channels import ChannelStatistics, measure_channels
 from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
@@ -36,6 +37,7 @@ __all__ = [
     "BrokenPicture",
     "BrokenPictures",
     "BrokenShard",
+    "ChannelStatistics",
     "Collate",
     "ImageSource",
     "LabelIds",
@@ -65,6 +67,7 @@ __all__ = [
     "is_pattern",
     "list_shards",
     "loading_workers",
+    "measure_channels",
     "named_split",
     "open_source",
     "read_classes",

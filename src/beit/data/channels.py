@@ -1,0 +1,75 @@
+"""Mean and standard deviation of each colour channel over the pixels of a collection.
+
+Legend: C channels, P pixels.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beit.data.broken import BrokenPicture, BrokenPictures, require_usable
+from beit.data.sources.progress import progress
+from beit.data.sources.source import ImageSource
+from beit.errors import DataError
+from beit.image.cpus import cpu_share
+
+_WHITE = 255
+_AT_ONCE = 256  # pictures
+
+Sums = tuple[NDArray[np.float64], NDArray[np.float64], int]
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Statistics of a collection, of values from 0 (black) to 1 (white).
+
+    Attributes:
+        mean: Of each channel.
+        std: Standard deviation of each channel, over the pixels of all pictures.
+        pictures: How many were measured.
+        broken: Those that could not be.
+    """
+
+    mean: list[float]
+    std: list[float]
+    pictures: int
+    broken: list[BrokenPicture]
+
+
+def measure_channels(source: ImageSource, max_broken: float) -> ChannelStatistics:
+    """Return the statistics of a collection; every pixel of its pictures counts alike.
+
+    Raises:
+        DataError: If no picture is usable, or more than a share of them are broken.
+    """
+    sums_C, squares_C, pixels, pictures = np.zeros(3), np.zeros(3), 0, 0
+    broken, listed = list[BrokenPicture](), BrokenPictures(None, len(source), max_broken)
+    with ThreadPoolExecutor(cpu_share()) as threads:
+        for start in progress(range(0, len(source), _AT_ONCE), -(-len(source) // _AT_ONCE), "measuring pictures"):
+            indices = range(start, min(start + _AT_ONCE, len(source)))
+            source.fetch(indices, ())
+            for found in threads.map(_sums, repeat(source), indices):
+                if isinstance(found, BrokenPicture):
+                    broken.append(found)
+                    listed.add([found])
+                    continue
+                sums_C, squares_C, pixels = sums_C + found[0], squares_C + found[1], pixels + found[2]
+                pictures += 1
+    require_usable(pictures, len(source), broken)
+    mean_C = sums_C / pixels
+    variance_C = np.maximum(squares_C / pixels - mean_C**2, 0)
+    return ChannelStatistics(mean_C.tolist(), np.sqrt(variance_C).tolist(), pictures, broken)
+
+
+def _sums(source: ImageSource, index: int) -> Sums | BrokenPicture:
+    """Return the sums of the values and of their squares, and the number of pixels."""
+    try:
+        values_PC = np.asarray(source.load(index)).reshape(-1, 3).astype(np.float64) / _WHITE
+    except DataError as error:
+        return BrokenPicture(source.name(index), str(error))
+    return values_PC.sum(axis=0), (values_PC**2).sum(axis=0), len(values_PC)
