@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beit.data import BatchOrder, Subset, few_per_class, open_source, split
+from beit.data import BatchOrder, Subset, few_per_class, open_source, split, with_classes
 from beit.errors import DataError
 
 
@@ -66,3 +66,15 @@ def test_a_split_is_still_read_shard_by_shard():
         assert len({train.origin(index) // 400 for epoch, index in batch if epoch == 0}) <= 3, (
             "the last shard is smaller"
         )
+
+
+def test_classes_are_numbered_as_in_another_collection(pictures):
+    source = open_source(str(pictures))
+    same = with_classes(source, ["ant", "cat", "dog"])
+    assert (same.classes, same.labels.tolist()) == (["ant", "cat", "dog"], [1] * 6 + [2] * 6)
+    assert same.name(7) == source.name(7)
+    assert with_classes(source, ["cat", "dog"]) is source
+    with pytest.raises(DataError, match=r"have the classes \['dog'\], which none to train on has"):
+        with_classes(source, ["cat"])
+    source.labels[3] = -1  # what is no class stays none, to be refused by name
+    assert with_classes(source, ["ant", "cat", "dog"]).labels[3] == -1

@@ -91,7 +91,8 @@ def with_classes(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     """
     if source.labels is None or source.classes is None or source.classes == list(classes):
         return source
-    present = [source.classes[label] for label in np.unique(source.labels)]
+    known = (source.labels >= 0) & (source.labels < len(source.classes))  # -1 often stands for none
+    present = [source.classes[label] for label in np.unique(source.labels[known])]
     if strange := sorted(set(present) - set(classes)):
         raise DataError(
             f"the pictures to validate on have the classes {strange[:5]}, which none to train on has; name the class "
@@ -100,5 +101,6 @@ def with_classes(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     place = {name: number for number, name in enumerate(classes)}
     numbers = np.array([place.get(name, -1) for name in source.classes], dtype=np.int64)
     renumbered = Subset(source, np.arange(len(source)))
-    renumbered.classes, renumbered.labels = list(classes), numbers[source.labels]
+    renumbered.classes = list(classes)
+    renumbered.labels = np.where(known, numbers[np.where(known, source.labels, 0)], -1)
     return renumbered
