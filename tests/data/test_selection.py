@@ -74,7 +74,7 @@ def test_classes_are_numbered_as_in_another_collection(pictures):
     assert (same.classes, same.labels.tolist()) == (["ant", "cat", "dog"], [1] * 6 + [2] * 6)
     assert same.name(7) == source.name(7)
     assert with_classes(source, ["cat", "dog"]) is source
-    with pytest.raises(DataError, match=r"have the classes \['dog'\], which none to train on has"):
+    with pytest.raises(DataError, match=r"differ in \['dog'\], of which no picture to train on is"):
         with_classes(source, ["cat"])
     source.labels[3] = -1  # what is no class stays none, to be refused by name
     assert with_classes(source, ["ant", "cat", "dog"]).labels[3] == -1

@@ -95,8 +95,8 @@ def with_classes(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     present = [source.classes[label] for label in np.unique(source.labels[known])]
     if strange := sorted(set(present) - set(classes)):
         raise DataError(
-            f"the pictures to validate on have the classes {strange[:5]}, which none to train on has; name the class "
-            "folders alike, or take these pictures out"
+            f"the classes to train and to validate on differ in {strange[:5]}, of which no picture to train on "
+            "is; name the class folders alike, or take these pictures out"
         )
     place = {name: number for number, name in enumerate(classes)}
     numbers = np.array([place.get(name, -1) for name in source.classes], dtype=np.int64)

@@ -82,7 +82,7 @@ def test_validation_folders_may_lack_classes_and_have_no_others(tmp_path):
     (tmp_path / "look" / "d").mkdir()
     assert len(open_sources(DataSettings(str(tmp_path / "learn"), val_path=str(tmp_path / "look")), 0, True).val) == 2
     save(tmp_path / "look" / "d" / "1.png")
-    with pytest.raises(DataError, match=r"have the classes \['d'\], which none to train on has"):
+    with pytest.raises(DataError, match=r"differ in \['d'\], of which no picture to train on is"):
         open_sources(DataSettings(str(tmp_path / "learn"), val_path=str(tmp_path / "look")), 0, stratified=True)
 
 
