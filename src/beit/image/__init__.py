@@ -19,6 +19,7 @@ from beit.image.steps import HALF, normalise, to_unit_array
 
 AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
 AutoFeatureExtractor = BeitFeatureExtractor
+BeitImageProcessorFast = BeitImageProcessorPil = BeitImageProcessor  # those of transformers 5
 
 __all__ = [
     "EXTENSIONS",
@@ -30,6 +31,8 @@ __all__ = [
     "BatchFeature",
     "BeitFeatureExtractor",
     "BeitImageProcessor",
+    "BeitImageProcessorFast",
+    "BeitImageProcessorPil",
     "Box",
     "Decoded",
     "LazyPicture",

@@ -16,7 +16,7 @@ _SAME_NUMBERS = ("eager", "sdpa")  # the kernels choose by themselves, and give 
 
 
 class PublishedMethods(BeitBase):
-    """What code that is written for transformers calls on a model."""
+    """Base of models with the methods of the published base class."""
 
     @classmethod
     def _from_config(cls, config: BeitConfig, dtype: torch.dtype | None = None, **_: Any) -> Self:
