@@ -99,8 +99,8 @@ def test_stages_are_aligned():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 225}, "image height 225 is not a multiple of patch size 16; resize to 224 or 240"),
-        ({"image_size": [224, 100]}, "image width 100 is not a multiple of patch size 16; resize to 96 or 112"),
+        ({"image_size": 15}, "image height 15 is not a multiple of patch size 16; resize to 16"),
+        ({"image_size": [224, 15]}, "image width 15 is not a multiple of patch size 16; resize to 16"),
         ({"hidden_size": 100}, "hidden_size 100 is not a multiple of num_attention_heads 12; use 96"),
         ({"hidden_size": "768"}, "hidden_size is '768'; expected a whole number of at least 1"),
         ({"drop_path_rate": 1.5}, "drop_path_rate is 1.5; expected a number from 0 to 1"),

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from beit.image import AutoImageProcessor as AutoImageProcessor
     from beit.image import BeitFeatureExtractor as BeitFeatureExtractor
     from beit.image import BeitImageProcessor as BeitImageProcessor
+    from beit.image import BeitImageProcessorFast as BeitImageProcessorFast
+    from beit.image import BeitImageProcessorPil as BeitImageProcessorPil
     from beit.inference.predictor import Predictor as Predictor
     from beit.models_flax import FlaxBeitBackbone as FlaxBeitBackbone
     from beit.models_flax import FlaxBeitForImageClassification as FlaxBeitForImageClassification
     from beit.models_flax import FlaxBeitForMaskedImageModeling as FlaxBeitForMaskedImageModeling
     from beit.models_flax import FlaxBeitForSemanticSegmentation as FlaxBeitForSemanticSegmentation
     from beit.models_flax import FlaxBeitModel as FlaxBeitModel
+    from beit.models_flax import FlaxBeitModule as FlaxBeitModule
     from beit.models_flax import FlaxBeitPreTrainedModel as FlaxBeitPreTrainedModel
     from beit.models_torch import BeitBackbone as BeitBackbone
     from beit.models_torch import BeitForImageClassification as BeitForImageClassification
@@ -80,6 +83,8 @@ _HOME = {
     "BeitForMaskedImageModeling": "beit.models_torch",
     "BeitForSemanticSegmentation": "beit.models_torch",
     "BeitImageProcessor": "beit.image",
+    "BeitImageProcessorFast": "beit.image",
+    "BeitImageProcessorPil": "beit.image",
     "BeitModel": "beit.models_torch",
     "BeitModelOutputWithPooling": "beit.outputs",
     "BeitPreTrainedModel": "beit.models_torch",
@@ -96,6 +101,7 @@ _HOME = {
     "FlaxBeitForMaskedImageModeling": "beit.models_flax",
     "FlaxBeitForSemanticSegmentation": "beit.models_flax",
     "FlaxBeitModel": "beit.models_flax",
+    "FlaxBeitModule": "beit.models_flax",
     "FlaxBeitModelOutputWithPooling": "beit.outputs",
     "FlaxBeitPreTrainedModel": "beit.models_flax",
     "FlaxMaskedLMOutput": "beit.outputs",
@@ -134,6 +140,8 @@ __all__ = [
     "BeitForMaskedImageModeling",
     "BeitForSemanticSegmentation",
     "BeitImageProcessor",
+    "BeitImageProcessorFast",
+    "BeitImageProcessorPil",
     "BeitModel",
     "BeitModelOutputWithPooling",
     "BeitPreTrainedModel",
@@ -151,6 +159,7 @@ __all__ = [
     "FlaxBeitForSemanticSegmentation",
     "FlaxBeitModel",
     "FlaxBeitModelOutputWithPooling",
+    "FlaxBeitModule",
     "FlaxBeitPreTrainedModel",
     "FlaxMaskedLMOutput",
     "FlaxSemanticSegmenterOutput",

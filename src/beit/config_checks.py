@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -83,6 +84,24 @@ def check_divisible(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> Non
             lower, upper = image // patch * patch, (image // patch + 1) * patch
             remedy = f"{lower} or {upper}" if lower else f"{upper}"
             raise ConfigError(f"image {axis} {image} is not a multiple of patch size {patch}; resize to {remedy}")
+
+
+def warn_of_unseen(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> None:
+    """Warn of pixels at the lower and right edge that no patch sees, as published models have them.
+
+    Raises:
+        ConfigError: If an image is smaller than a patch.
+    """
+    rest = tuple(image % patch for image, patch in zip(image_hw, patch_hw, strict=True))
+    if any(image < patch for image, patch in zip(image_hw, patch_hw, strict=True)):
+        check_divisible(image_hw, patch_hw)
+    elif any(rest):
+        warnings.warn(
+            f"image_size is {image_hw[0]} x {image_hw[1]} pixels, no multiple of patch_size {patch_hw[0]} x "
+            f"{patch_hw[1]}: the model does not see the last {rest[0]} rows and {rest[1]} columns; a new model should "
+            "have a multiple",
+            stacklevel=2,
+        )
 
 
 def json_size(size: Any) -> int | list[int]:
@@ -222,7 +241,7 @@ def check_options(config: Any) -> None:
             f"hidden_size {width} is not a multiple of num_attention_heads {heads}; "
             f"use {width // heads * heads or heads} or another number of heads"
         )
-    check_divisible(config.image_hw, config.patch_hw)
+    warn_of_unseen(config.image_hw, config.patch_hw)
     if config.out_indices_meaning not in OUT_INDICES_MEANINGS:
         raise ConfigError(
             f"out_indices_meaning is {shown(config.out_indices_meaning)}; expected one of {list(OUT_INDICES_MEANINGS)}"

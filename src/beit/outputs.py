@@ -1,4 +1,4 @@
-"""Outputs of models: dataclasses that also behave as tuples and mappings.
+"""Outputs of models: dataclasses that are ordered dicts too, and behave as tuples.
 
 `output.logits`, `output["logits"]` and `output[0]` are the same tensor. Fields that are None do not exist for the tuple
 and mapping views, as in the published API. Shape legend: B batch, N patches, S = 1 + N tokens, D hidden, H heads,
@@ -7,7 +7,8 @@ K classes, V codebook size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,12 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ModelOutput(Mapping[str, Any]):
-    """Base of all outputs."""
-
-    def _present(self) -> dict[str, Any]:
-        named = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
-        return {name: value for name, value in named if value is not None}
+class ModelOutput(OrderedDict[str, Any]):
+    """Base of all outputs; fields that are not None are also the items of an ordered dict."""
 
     def __post_init__(self) -> None:
         """Accept all fields as one mapping, which is how accelerate and torch rebuild an output."""
@@ -31,18 +28,34 @@ class ModelOutput(Mapping[str, Any]):
             for name in (first, *others):
                 setattr(self, name, given.get(name))
 
-    def to_tuple(self) -> tuple[Any, ...]:
-        """Return the values that are not None, in the documented order."""
-        return tuple(self._present().values())
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if value is not None:
+            super().__setitem__(name, value)
+        elif super().__contains__(name):
+            super().__delitem__(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        setattr(self, name, None)
 
     def __getitem__(self, key: str | int | slice) -> Any:
-        return self._present()[key] if isinstance(key, str) else self.to_tuple()[key]
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._present())
+    def pop(self, key: str, *default: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Remove a value and return it."""
+        value = super().pop(key, *default)
+        setattr(self, key, None)
+        return value
 
-    def __len__(self) -> int:
-        return len(self._present())
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the values that are not None, in the documented order; what was set later comes last."""
+        return tuple(self.values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)

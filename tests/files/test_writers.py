@@ -187,6 +187,11 @@ def processor(_):
     return lambda place: BeitImageProcessor().save_pretrained(place)
 
 
+@writer("image/published_methods.py")
+def processor_file(_):
+    return lambda place: BeitImageProcessor().to_json_file(place / "a.json")
+
+
 @writer("image/processor.py")
 def view(_):
     return lambda place: Preprocessing((32, 32), 37).save_pretrained(place)

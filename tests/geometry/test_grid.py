@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beit.config_checks import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid, num_relative_positions, patch_grid, relative_position_index
 
@@ -16,10 +17,15 @@ def test_grid_counts_patches():
     assert all(isinstance(side, int) for side in patch_grid(224, 16)), "sides are counts, which shapes are made of"
 
 
+def test_what_is_left_over_is_in_no_patch():
+    assert patch_grid(88, 16) == Grid(5, 5)
+    assert patch_grid((63, 28), 14) == Grid(4, 2)
+
+
 @pytest.mark.parametrize(("size", "remedy"), [(225, "224 or 240"), (8, "resize to 16")])
 def test_sizes_that_patches_do_not_tile(size, remedy):
     with pytest.raises(ConfigError, match=remedy):
-        patch_grid(size, 16)
+        check_divisible((size, size), (16, 16))
 
 
 @given(grids)

@@ -2,7 +2,6 @@
 
 import json
 
-import accelerate
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,8 +20,7 @@ def loads(folder, expected, **options):
         close(answer(library.BeitForImageClassification.from_pretrained(folder, **options)), expected)
 
 
-def test_the_idiom_of_accelerate(tmp_path):
-    accelerator = accelerate.Accelerator(cpu=True)
+def test_the_idiom_of_accelerate(tmp_path, accelerator):
     model = accelerator.prepare(made(beit))
     accelerator.unwrap_model(model).save_pretrained(
         tmp_path,

@@ -551,8 +551,7 @@ def test_moving_batches():
     assert batch.labels.dtype == torch.int64
     assert batch.to("meta", dtype=torch.float32).labels.device.type == "meta"
     assert batch.pixel_values.dtype == torch.float32
-    with pytest.raises(ConfigError, match=r"pixel_values is a list; .* return_tensors='pt'"):
-        BeitImageProcessor(**SMALL)(noise(9, 9)).to("cpu")
+    assert isinstance(BeitImageProcessor(**SMALL)(noise(9, 9)).to("cpu").pixel_values, list), "arrays stay"
 
 
 def test_return_tensors():
@@ -716,7 +715,7 @@ def test_options_that_cannot_work(options, message):
         (np.zeros((5, 0, 3)), {}, DataError, r"shape \(5, 0, 3\); expected at least one pixel"),
         (np.zeros(5), {}, DataError, r"shape \(5,\); expected \(height, width\)"),
         (noise(5, 6, 4), {}, DataError, r"shape \(5, 6, 4\), with 1 or 3 .* pass input_data_format"),
-        (noise(5, 6, 1), {}, ConfigError, "has 3 values for a picture of 1 channels"),
+        (noise(5, 6, 1), {"image_mean": [0.5, 0.5]}, ConfigError, "has 2 values for a picture of 1 channels"),
         (np.full((5, 6, 3), np.nan), {}, DataError, "holds NaN or infinite values"),
         (noise(5, 6) - 300.5, {}, DataError, "resizing needs whole numbers in 0..255"),
         ([noise(5, 6), noise(6, 5)], {**PLAIN, "return_tensors": "np"}, DataError, r"2 shapes .* cannot be stacked"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.config_checks import Size, check_divisible, pair
+from beit.config_checks import Size, pair
 
 
 class Grid(NamedTuple):
@@ -26,13 +26,8 @@ class Grid(NamedTuple):
 
 
 def patch_grid(image_size: Size, patch_size: Size) -> Grid:
-    """Return the grid of an image, both sizes in pixels: an int or (height, width).
-
-    Raises:
-        ConfigError: If a side of the image is not a multiple of the patch size.
-    """
+    """Return the grid of the whole patches of an image, both sizes in pixels: an int or (height, width)."""
     image_hw, patch_hw = pair(image_size), pair(patch_size)
-    check_divisible(image_hw, patch_hw)
     return Grid(image_hw[0] // patch_hw[0], image_hw[1] // patch_hw[1])
 
 

@@ -20,6 +20,7 @@ from beit.image.steps import HALF, normalise, to_unit_array
 
 AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
 AutoFeatureExtractor = BeitFeatureExtractor
+BeitImageProcessorFast = BeitImageProcessorPil = BeitImageProcessor  # those of transformers 5
 
 __all__ = [
     "EXTENSIONS",
@@ -31,6 +32,8 @@ __all__ = [
     "BatchFeature",
     "BeitFeatureExtractor",
     "BeitImageProcessor",
+    "BeitImageProcessorFast",
+    "BeitImageProcessorPil",
     "Box",
     "Decoded",
     "LazyPicture",

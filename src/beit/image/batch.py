@@ -27,24 +27,32 @@ class BatchFeature(UserDict[str, Any]):
             return values[name]
         raise AttributeError(f"this batch has no {name!r}; it has {', '.join(map(repr, values)) or 'no arrays'}")
 
+    def convert_to_tensors(self, tensor_type: Any = None, **_: Any) -> Self:
+        """Make arrays of a framework of all values, "np", "pt", "jax" or "tf", in place; return the batch.
+
+        Raises:
+            ConfigError: If the framework is unknown.
+            DataError: If pictures have several shapes.
+            MissingExtraError: If the framework is not installed.
+        """
+        if (framework := parse_framework(tensor_type)) is not None:
+            for name, value in self.data.items():
+                arrays = [np.asarray(part) for part in value]
+                self.data[name] = to_framework(stack(arrays, name), framework)
+        return self
+
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move torch tensors to a device, and those of real numbers to a dtype, in place; return the batch.
 
         Args:
             *args: As for `torch.Tensor.to`.
             **kwargs: As for `torch.Tensor.to`.
-
-        Raises:
-            ConfigError: If the values are no torch tensors.
         """
         whole_args = [value for value in args if type(value).__name__ != "dtype"]  # torch.dtype, without torch
         whole_kwargs = {name: value for name, value in kwargs.items() if name != "dtype"}
         for name, value in self.data.items():
             if not hasattr(value, "is_floating_point"):
-                raise ConfigError(
-                    f"{name} is a {type(value).__name__}; only torch tensors can be moved: "
-                    "call the processor with return_tensors='pt'"
-                )
+                continue  # arrays of other libraries lie where they lie
             if value.is_floating_point():
                 self.data[name] = value.to(*args, **kwargs)
             elif whole_args or whole_kwargs:

@@ -16,11 +16,16 @@ from PIL import Image
 from beit.errors import BeitError, ConfigError
 from beit.image.batch import common_shape
 from beit.image.cpus import cpu_share
-from beit.image.input_types import Pixels, flatten, to_picture
+from beit.image.input_types import Picture, Pixels, flatten, to_picture
 from beit.image.options import LAST, NONE, Steps
 from beit.image.steps import Cropped, output_dtype, output_shape, resize_and_crop, write_values
 
 _MAX_THREADS = 8  # more of them wait for memory, and for one another
+
+_UNSCALED = (
+    "pictures with values above 1 are normalised by a mean of values in 0..1, without rescaling; leave "
+    "do_rescale=True, or divide them by 255 before"
+)
 
 Result = TypeVar("Result")
 
@@ -51,7 +56,7 @@ def process_images(
 
     def prepare(index: int) -> Cropped:
         try:
-            return resize_and_crop(to_picture(sources[index], input_layout), steps)
+            return resize_and_crop(_coloured(to_picture(sources[index], input_layout), steps), steps)
         except BeitError as error:
             if len(sources) == 1:
                 raise
@@ -59,6 +64,8 @@ def process_images(
 
     colour_hw = _known_size(sources, steps) if stacked else None
     if colour_hw is not None:
+        if _expects_unit_values(steps):  # these are pictures of 8 bits
+            warnings.warn(_UNSCALED, UserWarning, stacklevel=3)
         return _straight_to_batch(prepare, sources, steps, colour_hw, output_layout or LAST)
     cropped = _each(prepare, len(sources), lambda index: _area(sources[index]))
     if steps.factor is not None and any(picture.scaled for picture in cropped):
@@ -68,6 +75,8 @@ def process_images(
             UserWarning,
             stacklevel=3,
         )
+    if _expects_unit_values(steps) and any(not one.scaled and one.pixels_HWC.max() > 1 for one in cropped):
+        warnings.warn(_UNSCALED, UserWarning, stacklevel=3)
     channels_last = [(output_layout or picture.layout) == LAST for picture in cropped]
     targets, result = _allocate(cropped, steps, channels_last, stacked)
 
@@ -77,6 +86,19 @@ def process_images(
 
     _each(write, len(sources))
     return result
+
+
+def _coloured(picture: Picture, steps: Steps) -> Picture:
+    """Show a picture of one channel in all that the mean has a value for, as grey files are shown."""
+    pixels, channels = picture.content, len(steps.mean) if isinstance(steps.mean, tuple) else 1
+    if isinstance(pixels, Image.Image) or pixels.shape[-1] != 1 or channels != 3:
+        return picture
+    return Picture(np.broadcast_to(pixels, (*pixels.shape[:2], channels)), picture.layout)
+
+
+def _expects_unit_values(steps: Steps) -> bool:
+    """Return whether pixels are normalised by a mean of values in 0..1 and not brought there before."""
+    return steps.factor is None and steps.mean is not None and float(np.max(steps.mean)) <= 1
 
 
 def _known_size(sources: Sequence[Any], steps: Steps) -> tuple[int, int] | None:

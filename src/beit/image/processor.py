@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, overload
 
 from PIL import Image
 
@@ -32,6 +32,7 @@ from beit.image.options import (
 )
 from beit.image.pipeline import process_images
 from beit.image.post_processing import label_maps
+from beit.image.published_methods import PublishedMethods
 
 PREPROCESSOR_NAME = "preprocessor_config.json"
 
@@ -41,7 +42,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class BeitImageProcessor:
+class BeitImageProcessor(PublishedMethods):
     """Resize, crop the centre, rescale and normalise pictures; take label maps along.
 
     Options are attributes and may be changed; each can also be given for one call.
@@ -229,8 +230,44 @@ class BeitImageProcessor:
         """
         return cls.from_dict(read_json(path, EXPECTED), **overrides)
 
+    @overload
     @classmethod
     def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        return_unused_kwargs: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: bool = False, **kwargs: Any
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """Return the processor of a model folder, of the JSON file itself, or of a hub repository.
+
+        Args:
+            pretrained_model_name_or_path: The folder, file, or name on the hub.
+            return_unused_kwargs: Return (processor, unused) with what is no option, instead of keeping it.
+            **kwargs: Arguments of `get_image_processor_dict`; all others are options, which win over the file's.
+
+        Raises:
+            ConfigError: If the file is not understood.
+            UnavailableError: If it is missing, or the hub cannot be reached.
+        """
+        options, overrides = cls.get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
+        if not return_unused_kwargs:
+            return cls.from_dict(options, **overrides)
+        unused = {name: value for name, value in overrides.items() if name not in _OPTIONS}
+        known = {name: value for name, value in overrides.items() if name in _OPTIONS}
+        return cls.from_dict(options, **known), unused
+
+    @classmethod
+    def get_image_processor_dict(
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
@@ -240,13 +277,13 @@ class BeitImageProcessor:
         local_files_only: bool = False,
         force_download: bool = False,
         subfolder: str = "",
-        **overrides: Any,
-    ) -> Self:
-        """Return the processor of a model folder, of the JSON file itself, or of a hub repository.
+        **kwargs: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the content of a `preprocessor_config.json`, and the arguments that do not say where it is.
 
         Raises:
-            ConfigError: If the file is missing or not understood.
-            CheckpointError: If the hub cannot be reached.
+            ConfigError: If the file is no JSON object.
+            UnavailableError: If it is missing, or the hub cannot be reached.
         """
         name, path = str(pretrained_model_name_or_path), Path(pretrained_model_name_or_path)
         public = None if path.exists() else public_checkpoint(name)
@@ -262,9 +299,7 @@ class BeitImageProcessor:
         elif path.is_dir():
             path = path / subfolder
         file = path if path.is_file() else path / PREPROCESSOR_NAME
-        return cls.from_dict(
-            read_json(file, EXPECTED, error=ConfigError if file.exists() else UnavailableError), **overrides
-        )
+        return read_json(file, EXPECTED, error=ConfigError if file.exists() else UnavailableError), kwargs
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **options: Any) -> None:
         """Write `preprocessor_config.json`, as transformers reads it, into a folder, which is made if need be.

@@ -109,6 +109,11 @@ class FlaxBeitBase:
         check_params(leaves, self.shapes)
         self._params = flax_tree(leaves)
 
+    @property
+    def required_params(self) -> set[tuple[str, ...]]:
+        """Names of all parameters, each a tuple of the keys that lead to it."""
+        return {tuple(name.split(".")) for name in self.shapes}
+
     @cached_property
     def shapes(self) -> dict[str, Shape]:
         """The shape of every parameter, by its name joined by dots."""

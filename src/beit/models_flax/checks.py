@@ -52,7 +52,8 @@ def check_pixels(pixel_values: Any, config: BeitConfig) -> None:
     kind = jnp.result_type(pixel_values)
     if not jnp.issubdtype(kind, jnp.floating):
         raise ConfigError(f"pixel_values has dtype {kind}; expected floats, from an image processor")
-    check_divisible((shape[2], shape[3]), config.patch_hw)
+    if (shape[2], shape[3]) != config.image_hw:  # what is left over of the model's own size is not seen
+        check_divisible((shape[2], shape[3]), config.patch_hw)
 
 
 def check_mask(bool_masked_pos: Any, pixel_values: Any, config: BeitConfig) -> None:
@@ -98,7 +99,8 @@ def check_input_shape(input_shape: Any, config: BeitConfig) -> tuple[int, ...]:
     shape = tuple(input_shape)
     if len(shape) != 4 or shape[-1] != config.num_channels:
         raise ConfigError(f"input_shape is {shape}; expected (batch, height, width, {config.num_channels})")
-    check_divisible((shape[1], shape[2]), config.patch_hw)
+    if (shape[1], shape[2]) != config.image_hw:
+        check_divisible((shape[1], shape[2]), config.patch_hw)
     return shape
 
 

@@ -31,7 +31,8 @@ class PatchProjection(nn.Module):
         B, C, (p, q) = pixels_BhwC.shape[0], pixels_BhwC.shape[-1], self.patch_hw
         kernel_pqCD: Any = self.param("kernel", UNSET, (p, q, C, self.dim))
         bias_D: Any = self.param("bias", UNSET, (self.dim,))
-        windows_BypxqC = pixels_BhwC.reshape(B, grid.height, p, grid.width, q, C)
+        whole_BhwC = pixels_BhwC[:, : grid.height * p, : grid.width * q]
+        windows_BypxqC = whole_BhwC.reshape(B, grid.height, p, grid.width, q, C)
         windows_BNF = windows_BypxqC.transpose(0, 1, 3, 2, 4, 5).reshape(B, grid.patches, p * q * C)
         kernel_FD = kernel_pqCD.reshape(-1, self.dim).astype(self.dtype)
         return windows_BNF.astype(self.dtype) @ kernel_FD + bias_D.astype(self.dtype)

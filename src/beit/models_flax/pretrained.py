@@ -43,7 +43,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         dtype: Any = jnp.float32,
         *,
         config: BeitConfig | str | Path | None = None,
-        param_dtype: Any = jnp.float32,
+        param_dtype: Any = "auto",
         from_pt: bool = False,
         input_shape: tuple[int, ...] | None = None,
         seed: int = 0,
@@ -68,7 +68,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
                 name in any spelling (`beit models` lists them).
             dtype: Type of the computation.
             config: Use this config (or that of this folder) instead of the checkpoint's own.
-            param_dtype: Type of the parameters; "auto" keeps every bit of the checkpoint.
+            param_dtype: Type of the parameters; "auto", as published, keeps every bit of the checkpoint.
             from_pt: Read the weights of PyTorch where a folder or repository holds both kinds.
             input_shape: See the class.
             seed: Seed of new parameters, such as a head for other classes.

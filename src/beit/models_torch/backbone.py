@@ -62,6 +62,15 @@ class BeitBackbone(BeitPreTrainedModel):
         self.config.out_indices = value
 
     @property
+    def out_feature_channels(self) -> dict[str, int]:
+        """Channels of every stage, returned or not."""
+        return dict(zip(self.stage_names, self.num_features, strict=True))
+
+    def forward_with_filtered_kwargs(self, *args: Any, **kwargs: Any) -> BackboneOutput | tuple[Any, ...]:
+        """Return the call itself: it takes every argument of the published backbones."""
+        return self(*args, **kwargs)
+
+    @property
     def channels(self) -> list[int]:
         """Channels of each returned map."""
         return [self.config.hidden_size] * len(self.config.out_features)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig
-from beit.config_checks import shown
+from beit.config_checks import check_divisible, shown
 from beit.errors import CheckpointError, ConfigError
 from beit.files import atomic_stream, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
@@ -84,6 +84,8 @@ def convert(
     check_arguments(BeitConfig, overrides, False, bias_resize)
     checkpoint = open_checkpoint(source, hub, overrides=overrides)
     config = BeitConfig.from_dict(checkpoint.options, **overrides)
+    if "image_size" in overrides:
+        check_divisible(config.image_hw, config.patch_hw)
     config.architectures = [checkpoint.architecture]
     before = BeitConfig.from_dict(checkpoint.options)
     entries, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, rooted=True)

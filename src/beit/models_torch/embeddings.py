@@ -26,10 +26,19 @@ def mask_on(mask: Any, device: torch.device) -> Tensor:
 class PatchEmbeddings(nn.Module):
     """Cut pictures into patches and project them (arXiv 2106.08254, section 2.1)."""
 
-    def __init__(self, dim: int, grid: Grid, patch_hw: tuple[int, int], channels: int = 3) -> None:
+    def __init__(
+        self,
+        dim: int,
+        grid: Grid,
+        patch_hw: tuple[int, int],
+        channels: int = 3,
+        image_hw: tuple[int, int] | None = None,
+    ) -> None:
+        """Build the projection; an `image_hw` that no grid tiles is accepted, what is left over is not seen."""
         super().__init__()
         self.grid = grid
         self.patch_hw = patch_hw
+        self.image_hw = image_hw or (grid.height * patch_hw[0], grid.width * patch_hw[1])
         self.num_channels = channels
         self.projection = nn.Conv2d(channels, dim, kernel_size=patch_hw, stride=patch_hw)
 
@@ -37,7 +46,7 @@ class PatchEmbeddings(nn.Module):
         """Return the patches (B, N, D), and the grid that they lie on.
 
         Args:
-            pixels_BChw: Pictures of any height and width that the patch size divides.
+            pixels_BChw: Pictures of any height and width that the patch size divides, or of the model's own size.
             interpolate: Whether pictures may have another size than the model.
 
         Raises:
@@ -55,13 +64,14 @@ class PatchEmbeddings(nn.Module):
             )
         height, width = pixels_BChw.shape[2:]
         patch_height, patch_width = self.patch_hw
-        if height % patch_height or width % patch_width or not height or not width:
+        tiled = not (height % patch_height or width % patch_width) and height and width
+        if not tiled and (height, width) != self.image_hw:
             check_divisible((height, width), self.patch_hw)
         grid = Grid(height // patch_height, width // patch_width)
         if not interpolate and grid != self.grid:
-            own = tuple(count * side for count, side in zip(self.grid, self.patch_hw, strict=True))
+            own_height, own_width = self.image_hw
             raise ConfigError(
-                f"pictures are {height} x {width} pixels, the model's own size is {own[0]} x {own[1]}; "
+                f"pictures are {height} x {width} pixels, the model's own size is {own_height} x {own_width}; "
                 "resize them or set interpolate_pos_encoding=True"
             )
         return grid
@@ -79,12 +89,13 @@ class Embeddings(nn.Module):
         mask_token: bool = False,
         absolute_positions: bool = False,
         dropout: float = 0.0,
+        image_hw: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim)) if mask_token else None
-        self.patch_embeddings = PatchEmbeddings(dim, grid, patch_hw, channels)
+        self.patch_embeddings = PatchEmbeddings(dim, grid, patch_hw, channels, image_hw)
         self.position_embeddings = nn.Parameter(torch.zeros(1, 1 + grid.patches, dim)) if absolute_positions else None
         self.dropout = nn.Dropout(dropout)
 
@@ -99,6 +110,7 @@ class Embeddings(nn.Module):
             config.use_mask_token,
             config.use_absolute_position_embeddings,
             config.hidden_dropout_prob,
+            config.image_hw,
         )
 
     def forward(

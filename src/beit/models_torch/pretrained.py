@@ -204,6 +204,12 @@ class BeitPreTrainedModel(SavedModel):
         return model
 
     @classmethod
+    def resized_from(cls, model: Self, config: BeitConfig) -> Self:
+        """Return a copy of a model for the picture size of a config, its tables of positions resampled."""
+        checkpoint = held_checkpoint(held(model.state_dict()), model.config.to_dict())
+        return cls.from_checkpoint(checkpoint, config=config, device=model.device, dtype=model.dtype)
+
+    @classmethod
     def _own_arguments(cls, overrides: dict[str, Any]) -> dict[str, Any]:
         """Remove the constructor arguments of this class, beside its config, from the overrides and return them."""
         own = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "config")]

@@ -14,13 +14,13 @@ from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.files import write_json, write_text
 from beit.hub import push_model
-from beit.models_torch.base import BeitBase
 from beit.models_torch.loading import dtype_name, outputs_of, state_of, write_safetensors
+from beit.models_torch.timm_methods import TimmMethods
 from beit.weights import WEIGHTS_NAME, check_heads, file_metadata, without_wrappers
 from beit.weights.arguments import INDEX_NAME, with_variant
 
 
-class SavedModel(BeitBase):
+class SavedModel(TimmMethods):
     """A model that is saved in the layout of Hugging Face transformers."""
 
     def save_pretrained(

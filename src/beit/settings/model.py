@@ -6,6 +6,7 @@ from typing import Any
 
 from beit.catalog import SIZES, preset
 from beit.config import BeitConfig
+from beit.config_checks import check_divisible
 from beit.errors import ConfigError
 from beit.settings.groups import ModelSettings
 
@@ -38,7 +39,9 @@ def model_config(settings: ModelSettings, **options: Any) -> BeitConfig:
     """
     given = {name: getattr(settings, name) for name in _SHAPES if getattr(settings, name) is not None}
     positions = _ABSOLUTE if settings.positions == "absolute" else {}
-    return preset(settings.size or DEFAULT_SIZE, **{**given, **training_options(settings), **options, **positions})
+    config = preset(settings.size or DEFAULT_SIZE, **{**given, **training_options(settings), **options, **positions})
+    check_divisible(config.image_hw, config.patch_hw)
+    return config
 
 
 def hidden_width(settings: ModelSettings) -> int:
@@ -75,6 +78,7 @@ def task_config(settings: ModelSettings, before: BeitConfig, options: dict[str, 
     if settings.image_size is not None:
         changed["image_size"] = settings.image_size
     config = BeitConfig.from_dict(before.to_dict(), **training_options(settings), **changed)
+    check_divisible(config.image_hw, config.patch_hw)
     check_same_shape(settings, config, checkpoint)
     return config
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from beit.config import BeitConfig
+from beit.config_checks import check_divisible
 from beit.tokenizer.base import TokenizerConfig
 
 
@@ -49,6 +50,7 @@ class VQKDConfig(TokenizerConfig):
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built, or do not fit together."""
         super().__post_init__()
+        check_divisible((self.image_size, self.image_size), (self.patch_size, self.patch_size))
         self.encoder_config()  # they refuse what does not fit together: patches, heads
         self.decoder_config()
 

@@ -52,7 +52,7 @@ def add_adapter(
             f"{ADAPTER_CONFIG}"
         )
     result = {**tensors, **{places[name]: entry_of(plain[name]) for name in whole}}
-    for name in adapted:
+    for name in sorted(adapted):
         down, up = (plain.get(name.removesuffix(".weight") + end) for end in (_DOWN, _UP))
         weight = tensors[places[name]]
         if down is None or up is None or not _fits(weight.shape, down.shape, up.shape):

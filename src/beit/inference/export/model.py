@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beit.config import BeitConfig
-from beit.config_checks import pair
+from beit.config_checks import check_divisible, pair
 from beit.errors import ConfigError
-from beit.geometry import patch_grid
 from beit.image import Preprocessing
 from beit.inference.exported import is_exported
 from beit.inference.loading import load_view, open_model
@@ -75,7 +74,7 @@ def load_export_model(job: ExportJob) -> ExportModel:
     any_size = size == DYNAMIC
     if size is not None and size != DYNAMIC:
         hw = pair(size)
-        patch_grid(hw, runner.config.patch_size)
+        check_divisible(hw, runner.config.patch_hw)
         if hw != runner.image_hw:
             runner = TorchRunner(kind.from_checkpoint(checkpoint, image_size=hw), "cpu")
         view = at_size(view, hw)

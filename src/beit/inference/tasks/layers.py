@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Annotated, Any, Literal
 
+from beit.config_checks import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid, patch_grid
 from beit.image import Preprocessing
@@ -72,7 +73,7 @@ class LayerOptions(TaskOptions):
         """
         if self.size is None:
             return model.preprocessing
-        patch_grid(self.size, model.config.patch_size)
+        check_divisible(self.size, model.config.patch_hw)
         return replace(model.preprocessing, image_hw=self.size, resize=self.size)
 
     def grid(self, model: LoadedModel) -> Grid:

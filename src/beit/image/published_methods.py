@@ -1,0 +1,58 @@
+"""Methods of the published processor: one step on one picture, and its options as a file or a dict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from beit.files import write_text
+from beit.image.batch import BatchFeature
+
+_STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
+
+
+class PublishedMethods:
+    """Base of `BeitImageProcessor`."""
+
+    def preprocess(self, images: Any, **kwargs: Any) -> BatchFeature:
+        """Return the model input of pictures."""
+        raise NotImplementedError
+
+    def to_json_string(self) -> str:
+        """Return the options as JSON."""
+        raise NotImplementedError
+
+    def to_json_file(self, json_file_path: str | Path) -> None:
+        """Write `to_json_string` to a file.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        write_text(json_file_path, self.to_json_string())
+
+    def resize(
+        self, image: Any, size: Any, resample: Any = Image.Resampling.BICUBIC, data_format: Any = None,
+        input_data_format: Any = None,
+    ) -> Any:  # fmt: skip
+        """Return a picture resized to `size`, channels where they were unless `data_format` says where."""
+        return self._one("do_resize", image, data_format, input_data_format, size=size, resample=resample)
+
+    def center_crop(self, image: Any, size: Any, data_format: Any = None, input_data_format: Any = None) -> Any:
+        """Return the centre of a picture, filled up with zeros where it is smaller than `size`."""
+        return self._one("do_center_crop", image, data_format, input_data_format, crop_size=size)
+
+    def rescale(self, image: Any, scale: float, data_format: Any = None, input_data_format: Any = None) -> Any:
+        """Return a picture with its pixels multiplied by `scale`."""
+        return self._one("do_rescale", image, data_format, input_data_format, rescale_factor=scale)
+
+    def normalize(self, image: Any, mean: Any, std: Any, data_format: Any = None, input_data_format: Any = None) -> Any:
+        """Return (picture - mean) / std, of one value per channel or one for all."""
+        return self._one("do_normalize", image, data_format, input_data_format, image_mean=mean, image_std=std)
+
+    def _one(self, step: str, image: Any, data_format: Any, input_data_format: Any, **options: Any) -> Any:
+        """Return a picture after one step alone."""
+        steps = {name: name == step for name in _STEPS}
+        layouts = {"data_format": data_format, "input_data_format": input_data_format}
+        return self.preprocess(image, **steps, **layouts, **options)["pixel_values"][0]

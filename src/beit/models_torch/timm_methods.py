@@ -1,0 +1,94 @@
+"""Methods by the names that users of timm and DINO know.
+
+Legend: B batch, S = 1 + N tokens, D hidden; y x rows and columns of the patch grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from beit.config import BeitConfig
+from beit.geometry import patch_grid
+from beit.models_torch.feature_pyramid import as_map
+from beit.models_torch.published_methods import PublishedMethods
+
+
+class TimmMethods(PublishedMethods):
+    """Features of any layer, and a classifier that is taken off and put on."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the tokens of the last layer, (B, S, D), as the base model gives them."""
+        return self.base_model(x, return_dict=True).last_hidden_state
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return the logits of tokens (B, S, D), or with `pre_logits` the vector (B, D) that the classifier sees."""
+        pooled_BD = cast(nn.Module, self.base_model.pooler)(x)
+        return pooled_BD if pre_logits else self.get_classifier()(pooled_BD)
+
+    def get_intermediate_layers(
+        self, x: Tensor, n: int | Sequence[int] = 1, reshape: bool = False, return_class_token: bool = False,
+        norm: bool = False,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """Return the patch tokens of the last `n` layers, or of layers counted from 0, as DINO has it.
+
+        Args:
+            x: Pictures (B, C, height, width).
+            n: How many, or which.
+            reshape: Maps (B, D, y, x) instead of tokens (B, N, D).
+            return_class_token: Pairs of these and [CLS], (B, D).
+            norm: Whether to normalise them by the last norm of the base model.
+        """
+        states = self.base_model(x, output_hidden_states=True, return_dict=True).hidden_states[1:]
+        chosen = states[len(states) - n :] if isinstance(n, int) else [states[index] for index in n]
+        if norm:
+            chosen = [cast(nn.Module, self.base_model.layernorm)(tokens_BSD) for tokens_BSD in chosen]
+        grid = patch_grid(tuple(x.shape[2:]), self.config.patch_size)
+        patches = [
+            as_map(tokens_BSD, (grid.height, grid.width)) if reshape else tokens_BSD[:, 1:] for tokens_BSD in chosen
+        ]
+        classes = [tokens_BSD[:, 0] for tokens_BSD in chosen]
+        return tuple(zip(patches, classes, strict=True)) if return_class_token else tuple(patches)
+
+    def forward_intermediates(
+        self, x: Tensor, indices: int | Sequence[int] | None = None, return_prefix_tokens: bool = False,
+        norm: bool = False, stop_early: bool = False, output_fmt: str = "NCHW", intermediates_only: bool = False,
+    ) -> Any:  # fmt: skip
+        """Return (the last tokens, the features of some layers), as timm has it; see `get_intermediate_layers`."""
+        layers = self.config.num_hidden_layers if indices is None else indices
+        maps = self.get_intermediate_layers(x, layers, output_fmt == "NCHW", return_prefix_tokens, norm)
+        return list(maps) if intermediates_only or stop_early else (self.forward_features(x), list(maps))
+
+    def get_classifier(self) -> nn.Module:
+        """Return the classifier."""
+        return self.get_submodule("classifier")
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Put a new classifier for other classes on, none for 0; pooling stays as the config says."""
+        old = self.get_classifier()
+        self.config.num_labels = num_classes
+        new = nn.Linear(self.config.hidden_size, num_classes) if num_classes else nn.Identity()
+        self.classifier = new.to(self.device, self.dtype).train(old.training)
+        self.initialise_weights(self.classifier)
+
+    def set_input_size(self, img_size: int | tuple[int, int]) -> None:
+        """Resample the tables of positions to another size of pictures, by the authors' method; parameters are new."""
+        config = BeitConfig.from_dict(self.config.to_dict(), image_size=img_size)
+        other = cast(Any, type(self)).resized_from(self, config)
+        self.__dict__.update(other.train(self.training).__dict__)
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of parameters that are trained without weight decay: tokens, positions and bias tables."""
+        ends = ("cls_token", "mask_token", "position_embeddings", "relative_position_bias_table")
+        return {name for name, _ in self.named_parameters() if name.endswith(ends)}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return patterns of names: the stem, and the layers in their order, for learning rates by layer."""
+        layer = r"^(?:beit\.)?encoder\.layer\.(\d+)"
+        last = r"^(?:(?:beit\.)?(?:layernorm|pooler)|layernorm)"
+        return {
+            "stem": r"^(?:beit\.)?(?:embeddings|encoder\.relative_position_bias)",
+            "blocks": layer if coarse else [(layer, None), (last, (99999,))],
+        }

@@ -1,0 +1,44 @@
+"""What users of the published Flax classes do; they are gone from transformers 5, so that ours stand alone."""
+
+import jax
+import numpy as np
+import pytest
+from flax.core import FrozenDict, freeze
+from flax.traverse_util import flatten_dict
+
+import beit
+from tests.habits.pairs import OPTIONS, made, pixels
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_saved_type_comes_back(tmp_path, dtype):
+    model = beit.FlaxBeitForImageClassification(made(beit).config)
+    model.params = jax.tree.map(lambda leaf: leaf.astype(dtype), model.params)
+    model.save_pretrained(tmp_path)
+    loaded = beit.FlaxBeitForImageClassification.from_pretrained(tmp_path)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(loaded.params)} == {dtype}
+    assert all(map(np.array_equal, jax.tree.leaves(loaded.params), jax.tree.leaves(model.params)))
+
+
+def test_required_params_and_the_module():
+    model = beit.FlaxBeitModel(made(beit).config)
+    assert model.required_params == set(flatten_dict(model.params))
+    assert isinstance(model.module, beit.FlaxBeitModule)
+
+
+def test_frozen_parameters():
+    model = beit.FlaxBeitForImageClassification(made(beit).config)
+    frozen, x = freeze(model.params), pixels().numpy()
+    assert isinstance(frozen, FrozenDict)
+    expected = model(x).logits
+    np.testing.assert_array_equal(model(x, params=frozen).logits, expected)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(model.to_bf16(frozen))} == {"bfloat16"}
+    model.params = frozen
+    np.testing.assert_array_equal(model(x).logits, expected)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_weights_of_pytorch_for_every_head(tmp_path, name):
+    made(beit, name).save_pretrained(tmp_path)
+    model = getattr(beit, f"Flax{name}").from_pretrained(tmp_path, from_pt=True)
+    assert model.load_report.silent

@@ -1,0 +1,137 @@
+"""Methods that users of transformers, timm and DINO call on a model."""
+
+import re
+from collections import OrderedDict
+
+import pytest
+import torch
+from PIL import Image
+
+import beit
+from tests.habits.pairs import both, close, made, pair, pixels, transformers
+
+
+def test_numbers_about_a_model(tmp_path):
+    ours, theirs = pair(tmp_path)
+    batch = {"pixel_values": pixels()}
+    for model in (ours, theirs):
+        assert model.can_generate() is False
+        assert model.get_output_embeddings() is None
+    assert ours.get_memory_footprint() == theirs.get_memory_footprint() == 4 * ours.num_parameters()
+    assert ours.num_labels == 3
+    assert ours.estimate_tokens(batch) == pixels().numel()
+    assert ours.floating_point_ops(batch) == 6 * pixels().numel() * ours.num_parameters()  # as in 4.37.2
+    assert ours.get_head_mask(None, 2) == [None, None]
+    assert ours.get_head_mask(torch.ones(4), 2).shape == (2, 1, 4, 1, 1)
+    assert ours.framework == "pt"
+
+
+@both
+def test_models_are_made_and_drawn_anew(library):
+    kind = library.BeitForImageClassification
+    model = kind._from_config(made(library).config)
+    assert type(model) is kind
+    before = model.classifier.weight.clone()
+    model.init_weights()
+    assert library is transformers or not torch.equal(model.classifier.weight, before)
+    model.tie_weights()
+    model.set_attn_implementation("sdpa")
+
+
+def test_attention_by_another_name():
+    with pytest.warns(UserWarning, match="attn_implementation is 'flash_attention_2', without effect"):
+        made(beit).set_attn_implementation("flash_attention_2")
+
+
+def test_gradients_reach_the_input_of_a_frozen_model():
+    model = made(beit).requires_grad_(requires_grad=False).train()
+    model.enable_input_require_grads()
+    assert model(pixels()).logits.requires_grad
+    model.disable_input_require_grads()
+    assert not model(pixels()).logits.requires_grad
+
+
+def test_a_backbone():
+    ours, theirs = (made(library, "BeitBackbone") for library in (beit, transformers))
+    assert ours.out_feature_channels == theirs.out_feature_channels
+    assert ours.num_features == theirs.num_features
+    assert ours.channels == theirs.channels
+    given = {"output_attentions": True, "output_hidden_states": True}
+    assert ours.forward_with_filtered_kwargs(pixels(), **given).keys() == theirs(pixels(), **given).keys()
+
+
+def test_outputs_are_ordered_dicts(tmp_path):
+    ours, theirs = (model(pixels()) for model in pair(tmp_path))
+    for output in (ours, theirs):
+        assert isinstance(output, OrderedDict)
+        assert dict(**output).keys() == {"logits"}
+        output["logits"] = torch.zeros(1)
+        output.loss = torch.ones(1)
+        assert output.logits is output["logits"]
+        assert output.to_tuple()[0].sum() == 0
+    assert ours.pop("loss").item() == 1
+    assert (ours.loss, list(ours)) == (None, ["logits"])
+
+
+@pytest.mark.parametrize("kind", ["ImageSegmentationPipeline", "ImageClassificationPipeline"])
+def test_pipelines_take_our_models(tmp_path, kind):
+    name = "BeitForSemanticSegmentation" if "Segm" in kind else "BeitForImageClassification"
+    processor = beit.BeitImageProcessor(size=32, do_center_crop=False)
+    picture = Image.effect_noise((40, 48), 80).convert("RGB")
+    answers = []
+    for model in pair(tmp_path, name):
+        pipeline = getattr(transformers, kind)(model=model, image_processor=processor, device="cpu")
+        answers.append([(entry["label"], entry.get("score")) for entry in pipeline(picture)])
+    assert [label for label, _ in answers[0]] == [label for label, _ in answers[1]]
+    assert [score for _, score in answers[0] if score] == pytest.approx([score for _, score in answers[1] if score])
+
+
+def test_features_by_the_names_of_timm_and_dino():
+    model, x = made(beit), pixels()
+    output = model(x, output_hidden_states=True)
+    tokens = model.forward_features(x)
+    close(model.forward_head(tokens), output.logits)
+    close(model.get_classifier()(model.forward_head(tokens, pre_logits=True)), output.logits)
+    last, maps = model.forward_intermediates(x)
+    close(last, tokens)
+    assert [part.shape for part in maps] == [(2, 32, 4, 4)] * 2
+    close(maps[1].flatten(2).transpose(1, 2), output.hidden_states[2][:, 1:])
+    (only,) = model.forward_intermediates(x, indices=[0], output_fmt="NLC", intermediates_only=True)
+    close(only, output.hidden_states[1][:, 1:])
+    ((patches, classes),) = model.get_intermediate_layers(x, 1, return_class_token=True, norm=True)
+    close(patches, model.beit.layernorm(output.hidden_states[2])[:, 1:])
+    close(classes, model.beit.layernorm(output.hidden_states[2])[:, 0])
+
+
+def test_classifiers_are_changed():
+    model = made(beit)
+    model.reset_classifier(7)
+    assert model(pixels()).logits.shape == (2, 7)
+    assert model.config.num_labels == 7
+    model.reset_classifier(0)
+    assert model(pixels()).logits.shape == (2, 32)
+
+
+def test_sizes_are_changed(tmp_path):
+    model = made(beit)
+    model.save_pretrained(tmp_path)
+    model.set_input_size(48)
+    other = beit.BeitForImageClassification.from_pretrained(tmp_path, image_size=48)
+    close(model(pixels(side=48)).logits, other(pixels(side=48)).logits, 0)
+    assert (model.config.image_size, model.training) == (48, False)
+
+
+@pytest.mark.parametrize("name", ["BeitForImageClassification", "BeitModel", "BeitForMaskedImageModeling"])
+def test_groups_of_parameters(name):
+    model = made(beit, name, use_absolute_position_embeddings=True)
+    names = {name for name, _ in model.named_parameters()}
+    assert model.no_weight_decay() < names
+    assert sum("bias_table" in name for name in model.no_weight_decay()) == 2
+    groups = model.group_matcher()
+    patterns = [groups["stem"], *(pattern for pattern, _ in groups["blocks"])]
+    heads = {name for name in names if not any(re.match(pattern, name) for pattern in patterns)}
+    assert heads <= {f"{head}.{kind}" for head in ("classifier", "lm_head") for kind in ("weight", "bias")}
+    assert {re.match(model.group_matcher(coarse=True)["blocks"], name)[1] for name in names if ".layer." in name} == {
+        "0",
+        "1",
+    }

@@ -1,0 +1,98 @@
+"""Methods of the processor and of its batches."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import beit
+from tests.habits.pairs import transformers
+
+RNG = np.random.default_rng(0)
+PICTURE = RNG.integers(0, 255, (40, 36, 3), dtype=np.uint8)
+SMALL = {"size": {"height": 32, "width": 32}, "do_center_crop": False}
+
+
+def both(**options):
+    return beit.BeitImageProcessor(**options), transformers.BeitImageProcessorPil(**options)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("resize", {"size": {"height": 20, "width": 16}, "resample": 3}),
+        ("center_crop", {"size": {"height": 20, "width": 16}}),
+        ("rescale", {"scale": 1 / 255}), ("normalize", {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.3]}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("first", [True, False])
+def test_single_steps(method, arguments, first):
+    """Theirs takes arrays with the channels first alone since 5.x."""
+    picture = PICTURE.transpose(2, 0, 1) if first else PICTURE
+    picture = picture.astype(np.float32) if method == "normalize" else picture
+    ours, theirs = both()
+    found = getattr(ours, method)(picture, **arguments)
+    if first:
+        if method in ("resize", "center_crop"):
+            from transformers.image_utils import SizeDict
+
+            arguments = arguments | {"size": SizeDict(**arguments["size"])}
+        expected = getattr(theirs, method)(picture, **arguments)
+        np.testing.assert_allclose(found, np.asarray(expected), rtol=1e-5, atol=1e-5)
+    else:
+        again = getattr(ours, method)(picture, **arguments, data_format="channels_first")
+        np.testing.assert_array_equal(found.transpose(2, 0, 1), again)
+
+
+def test_options_as_files_and_dicts(tmp_path):
+    ours, theirs = both(**SMALL)
+    ours.to_json_file(tmp_path / "preprocessor_config.json")
+    assert beit.BeitImageProcessor.from_json_file(tmp_path / "preprocessor_config.json").to_dict() == ours.to_dict()
+    kind = type(theirs)
+    for library in (beit.BeitImageProcessor, kind):
+        content, rest = library.get_image_processor_dict(tmp_path, foo=1)
+        assert content["size"] == {"height": 32, "width": 32}
+        assert rest["foo"] == 1
+        processor, unused = library.from_pretrained(tmp_path, return_unused_kwargs=True, foo=1, do_resize=False)
+        assert (unused["foo"], processor.do_resize) == (1, False)
+        assert library is kind or list(unused) == ["foo"]  # theirs returns what was used too since 5.x
+
+
+def test_names_of_the_class():
+    assert beit.BeitImageProcessorFast is beit.BeitImageProcessorPil is beit.BeitImageProcessor
+
+
+def test_batches_are_moved_and_converted():
+    for processor in both(**SMALL):
+        arrays = processor([PICTURE, PICTURE], return_tensors="np")
+        assert isinstance(arrays.to("cpu")["pixel_values"], np.ndarray)
+        tensors = processor([PICTURE, PICTURE]).convert_to_tensors("pt")
+        assert tensors["pixel_values"].shape == (2, 3, 32, 32)
+        assert tensors.to("cpu", torch.bfloat16)["pixel_values"].dtype == torch.bfloat16
+        assert processor([PICTURE]).convert_to_tensors() is not None
+    with pytest.raises(beit.BeitError, match="return_tensors is 'no'"):
+        beit.BeitImageProcessor()([PICTURE]).convert_to_tensors("no")
+
+
+@pytest.mark.parametrize("shape", [(40, 36, 1), (1, 40, 36)])
+def test_pictures_of_one_channel(shape):
+    grey = PICTURE[..., 0]
+    found = beit.BeitImageProcessor(**SMALL)(grey.reshape(shape), return_tensors="np")["pixel_values"]
+    np.testing.assert_array_equal(found, beit.BeitImageProcessor(**SMALL)(grey, return_tensors="np")["pixel_values"])
+    ours, theirs = (processor(grey.reshape(shape), return_tensors="np") for processor in both(
+        **SMALL, image_mean=[0.5], image_std=[0.5]
+    ))  # fmt: skip
+    np.testing.assert_allclose(ours["pixel_values"], theirs["pixel_values"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("picture", [PICTURE, PICTURE.astype(np.float32), [PICTURE, PICTURE]])
+def test_values_that_are_not_rescaled_are_warned_of(picture):
+    with pytest.warns(UserWarning, match="pictures with values above 1 are normalised by a mean of values in 0..1"):
+        beit.BeitImageProcessor(**SMALL)(picture, do_rescale=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        processor = beit.BeitImageProcessor(**SMALL)
+        processor(PICTURE / 255, do_rescale=False)
+        processor(PICTURE, do_rescale=False, do_normalize=False)
+        processor(PICTURE, do_rescale=False, image_mean=127.5, image_std=127.5)
