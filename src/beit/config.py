@@ -26,7 +26,7 @@ from beit.config_checks import (
 )
 from beit.config_published import PublishedConfig
 from beit.errors import ConfigError, UnavailableError
-from beit.files import read_json, write_text
+from beit.files import check_path, read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name, push_saved
 
 CONFIG_NAME = "config.json"
@@ -409,6 +409,7 @@ class BeitConfig(PublishedConfig):
             ConfigError: If there is none, or it is not that of a BEiT.
             CheckpointError: If the hub cannot be reached.
         """
+        check_path(pretrained_model_name_or_path, "a model folder or a hub repository", ConfigError)
         folder, name = Path(pretrained_model_name_or_path), str(pretrained_model_name_or_path)
         meaning: dict[str, Any] = {}
         path = folder if folder.is_file() else folder / subfolder / CONFIG_NAME

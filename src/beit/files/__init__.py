@@ -7,7 +7,8 @@ Everything of ours that reaches a disk goes through here, and every small file o
 from beit.files.appended import AppendedFile
 from beit.files.lock import locked
 from beit.files.reading import parse_json, read_json, read_yaml, reading
-from beit.files.regular import open_regular, read_regular, regular_descriptor
+from beit.files.regular import check_path, open_regular, read_regular, regular_descriptor
+from beit.files.strict import strict_csv, strict_json, strict_yaml
 from beit.files.writing import (
     atomic_file,
     atomic_folder,
@@ -28,6 +29,7 @@ __all__ = [
     "atomic_folder",
     "atomic_stream",
     "cache_folder",
+    "check_path",
     "discard_leftovers",
     "locked",
     "make_folder",
@@ -40,6 +42,9 @@ __all__ = [
     "reading",
     "regular_descriptor",
     "storage_error",
+    "strict_csv",
+    "strict_json",
+    "strict_yaml",
     "write_bytes",
     "write_json",
     "write_text",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from beit.errors import DataError
+from beit.files import read_regular
 from beit.image import IGNORED, explained, opened_picture
 
 ClassMap = NDArray[np.uint8]  # (height, width): the class of every pixel, or IGNORED
@@ -19,6 +20,7 @@ Colour = tuple[int, int, int]
 MOST_CLASSES = IGNORED
 IGNORED_NAME = "ignored"  # of a colour that stands for no class
 _UNKNOWN = -1
+_MOST_BYTES = 2**20  # of a file of classes
 MOST_NUMBERS = 2**16  # label maps have 8 or 16 bits
 _LOSSY = ("JPEG", "MPO")
 
@@ -171,7 +173,7 @@ def read_classes(path: str) -> NamedClasses:
         DataError: If it cannot be read, has fewer than two classes or too many, or names or colours occur twice.
     """
     try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_regular(path, _MOST_BYTES).decode("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}; expected a text file with a class per line") from None
     entries = [_entry(line) for line in lines if line]
