@@ -323,6 +323,7 @@ class BeitConfig(PublishedConfig):
         options = dict(options)
         if options.get("model_type") == DATA2VEC and _are_too_deep(options):
             del options["out_indices"]
+        options.pop("auto_map", None)  # names code for others to run, which a model that is saved here must not pass on
         if {"num_labels", "id2label"} & overrides.keys():  # a new number of classes makes the old names void
             options.pop("id2label", None)
             options.pop("label2id", None)

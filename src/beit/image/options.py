@@ -87,7 +87,7 @@ def parse_size(size: Any, name: str) -> Size:
         sides = [size, size]
     if len(sides) != 2 or not all(map(_is_side, sides)):
         raise ConfigError(
-            f"{name} is {shortened(size)}; expected whole numbers of pixels from 1 to {_MOST_SIDE}, such as 224, "
+            f"{name} is {repr(size)[:200] if isinstance(size, Mapping) else shortened(size)}; expected whole numbers of pixels above 0, up to {_MOST_SIDE}, such as 224, "
             '{"height": 224, "width": 224} or, for size, {"shortest_edge": 256}'
         )
     return int(sides[0]), int(sides[1])
