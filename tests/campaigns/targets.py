@@ -138,7 +138,7 @@ def targets(folder: Path) -> dict[str, Target]:
     recipe = b"data: {path: a, workers: 2}\ntrain: &x {max_steps: 3}\nother: *x\nlist: [1, 2.5, null, true]\n"
     lines = b'{"step": 1, "split": "train", "loss": 2.5}\n{"step": 2, "split": "val", "loss": 1.5}\n'
     record = b'{"arguments": {}, "ended": {"pictures": 1, "broken": [["a", "b"]]}}'
-    facts = {"shape": [3, 1, 2, 2], "finished_rows": 3, "tokenizer": "abc"}
+    identity = {"shape": [3, 1, 2, 2], "finished_rows": 3, "tokenizer": "abc"}
     return {
         "picture": Target("a.png", pictures(), read_image),
         "lazy picture": Target("a.jpg", pictures(), lambda path: open_image(path.read_bytes(), "a").decode(4.0)),
@@ -161,6 +161,6 @@ def targets(folder: Path) -> dict[str, Target]:
         "metrics": Target("metrics.jsonl", [lines], read_metrics),
         "result": Target("result.json", [b'{"a": 0.5, "b": 3}'], lambda path: RunFolder(path.parent).read_result()),
         "broken": Target("broken.txt", [b"a.png is broken\n"], lambda path: BrokenPictures(path, 9, 1.0).summary()),
-        "tokens": Target("facts.json", [json.dumps(facts).encode()], lambda path: StoredTokens(path.parent)),
+        "tokens": Target("facts.json", [json.dumps(identity).encode()], lambda path: StoredTokens(path.parent)),
         "job": Target(".predict/job.json", [record], job),
     }  # fmt: skip

@@ -8,7 +8,7 @@ from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor
 from beit.cli.main import main
 from beit.data import open_source, read_classes, with_labels
 from beit.errors import BeitError
-from beit.files import strict_csv, strict_json, strict_yaml
+from beit.files import read_yaml, strict_csv, strict_json, strict_yaml
 from beit.tokenizer import load_tokenizer
 from tests.shards import picture_bytes
 from tests.watchdog import limited
@@ -70,6 +70,15 @@ def test_sound_yaml():
 def test_csv(text, reason):
     with pytest.raises(ValueError, match=reason):
         list(strict_csv(text))
+
+
+def test_many_names_are_compared_in_no_time():
+    with limited(seconds=20, megabytes=1024):
+        strict_yaml("\n".join(f"a{n}: 1" for n in range(3_000)))
+        strict_json("{" + ",".join(f'"a{n}":1' for n in range(200_000)) + "}")
+        list(strict_csv(",".join(f"a{n}" for n in range(200_000)) + "\n1\n"))
+        with pytest.raises(ValueError, match="'x' stands twice"):
+            strict_json("{" + ",".join(f'"a{n}":1' for n in range(200_000)) + ',"x":1,"x":2}')
 
 
 def test_a_quoted_line_break_stays():
@@ -137,6 +146,12 @@ def test_a_recipe_of_anybody(tmp_path, capsys, recipe):
     said = capsys.readouterr().err
     assert "a.yaml is not readable YAML" in said
     assert len(said) < 1000
+
+
+def test_a_recipe_that_would_be_read_for_minutes(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: 1\n" * 60_000)
+    with pytest.raises(BeitError, match="it has 300000 bytes; expected at most 262144"):
+        read_yaml(tmp_path / "a.yaml", "a recipe", "shorten it")
 
 
 def test_a_file_of_classes_without_end(tmp_path):

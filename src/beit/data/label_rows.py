@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from beit.errors import DataError
-from beit.files import read_regular, strict_json
+from beit.errors import DataError, shortened
+from beit.files import first_twice, read_regular, strict_json
 
 IMAGE_NAMES = ("file_name", "filename", "file", "image", "img", "path", "picture")
 _MOST_BYTES = 2**31  # a hundred bytes each for twenty million pictures
@@ -92,9 +92,8 @@ def _has_image(columns: Sequence[str]) -> bool:
 
 
 def _refuse_twice(path: Path, header: Sequence[str]) -> None:
-    twice = next((name for name in header if header.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path} has two columns {twice!r}; expected names that differ: rename one of them")
+    if (twice := first_twice(header)) is not None:
+        raise DataError(f"{path} has two columns {shortened(twice)}; expected names that differ: rename one of them")
 
 
 def _json(path: Path, text: str) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from beit.files.appended import AppendedFile
 from beit.files.lock import locked
 from beit.files.reading import parse_json, read_json, read_yaml, reading
 from beit.files.regular import check_path, open_regular, read_regular, regular_descriptor
-from beit.files.strict import strict_csv, strict_json, strict_yaml
+from beit.files.strict import first_twice, strict_csv, strict_json, strict_yaml
 from beit.files.writing import (
     atomic_file,
     atomic_folder,
@@ -31,6 +31,7 @@ __all__ = [
     "cache_folder",
     "check_path",
     "discard_leftovers",
+    "first_twice",
     "locked",
     "make_folder",
     "move_into_place",

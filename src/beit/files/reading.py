@@ -9,7 +9,7 @@ from typing import Any
 
 from beit.errors import BeitError, CheckpointError, ConfigError
 from beit.files.regular import read_regular
-from beit.files.strict import MOST_BYTES, strict_json, strict_yaml
+from beit.files.strict import MOST_BYTES, MOST_YAML_BYTES, strict_json, strict_yaml
 
 
 def read_json(
@@ -93,7 +93,7 @@ def reading(path: str | Path, kind: str) -> Generator[None]:
 
 def _text(path: Path, form: str, expected: str, remedy: str, error: type[BeitError]) -> str:
     try:
-        return read_regular(path, MOST_BYTES).decode("utf-8")
+        return read_regular(path, MOST_YAML_BYTES if form == "YAML" else MOST_BYTES).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise error(f"{path} does not exist; expected {expected}") from None
     except (OSError, UnicodeDecodeError) as reason:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from beit.errors import shortened
 
-MOST_BYTES = 16 * 2**20  # of JSON or YAML; a larger file is no file of settings
+MOST_BYTES = 16 * 2**20  # of JSON; a larger file is no file of settings
+MOST_YAML_BYTES = 2**18  # which is read a hundred times as slowly
 _MOST_DIGITS = 25  # of a number: any of 64 bits has fewer
 _MOST_DEPTH = 100
 _MOST_ALIASES = 16  # of YAML: each may double what the ones before stand for
@@ -65,10 +66,9 @@ def strict_yaml(text: str) -> Any:
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            for name in names:
-                if names.count(name) > 1 and name != "<<":
-                    raise ValueError(f"the name {shortened(name)} stands twice; keep one of the two")
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+            if (twice := first_twice(names)) is not None:
+                raise ValueError(f"the name {shortened(twice)} stands twice; keep one of the two")
             return super().construct_mapping(node, deep)
 
     try:
@@ -89,8 +89,8 @@ def strict_csv(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)  # a quoted line break stays what it is
     try:
         names = next(reader, [])
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"the column {shortened(twice[0])} stands twice; keep one of the two")
+        if (twice := first_twice(names)) is not None:
+            raise ValueError(f"the column {shortened(twice)} stands twice; keep one of the two")
         for row in reader:
             if len(row) > len(names):
                 raise ValueError(
@@ -104,12 +104,20 @@ def strict_csv(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         csv.field_size_limit(before)
 
 
+def first_twice(names: Iterable[str]) -> str | None:
+    """Return the first name that has stood before, None if all differ."""
+    known: set[str] = set()
+    for name in names:
+        if name in known:
+            return name
+        known.add(name)
+    return None
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"the name {shortened(twice)} stands twice")
+        raise ValueError(f"the name {shortened(first_twice([name for name, _ in pairs]))} stands twice")
     return found
 
 

@@ -86,8 +86,9 @@ def parse_size(size: Any, name: str) -> Size:
     else:
         sides = [size, size]
     if len(sides) != 2 or not all(map(_is_side, sides)):
+        shown = repr(size)[:200] if isinstance(size, Mapping) else shortened(size)
         raise ConfigError(
-            f"{name} is {repr(size)[:200] if isinstance(size, Mapping) else shortened(size)}; expected whole numbers of pixels above 0, up to {_MOST_SIDE}, such as 224, "
+            f"{name} is {shown}; expected whole numbers of pixels above 0, up to {_MOST_SIDE}, such as 224, "
             '{"height": 224, "width": 224} or, for size, {"shortest_edge": 256}'
         )
     return int(sides[0]), int(sides[1])
