@@ -145,7 +145,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "upload": Target("upload", pictures(), lambda path: decode(path.read_bytes(), 1_000_000)),
         "label map": Target("a.png", [picture("PNG", "L"), picture("PNG", "P")], LabelIds(256).read),
         "tar": Target("a.tar", tars(), shard),
-        "parquet": Target("a.parquet", [parquet()], _look),
+        "parquet": Target("a.parquet", [parquet()], lambda path: _look(path, ())),
         "safetensors": Target("model.safetensors", [files["model.safetensors"]], read_safetensors),
         "checkpoint": Target("model.safetensors", [files["model.safetensors"]], beside),
         "pickle": Target("a.pth", [files["new.pth"], files["old.pth"]], open_pickled),
