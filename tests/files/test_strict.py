@@ -121,7 +121,7 @@ def test_a_file_of_four_gigabytes(tmp_path):
         BeitImageProcessor.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("shard", ["x" * 300, "a\0b", "../a", "a/b", "", ".", "a\nb", 5])
+@pytest.mark.parametrize("shard", ["x" * 300, "..", "a\0b", "../a", "a/b", "", ".", "a\nb", 5])
 def test_names_of_shards(tmp_path, shard):
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
     with pytest.raises(BeitError, match="names the shard"):

@@ -275,7 +275,8 @@ def _sharded(located: Located) -> dict[str, LazyTensor]:
 
 def _is_plain_name(file: str) -> bool:
     """Return whether a text can name a file beside another one, and nothing else."""
-    return 0 < len(file) <= _MOST_NAME and file.isprintable() and Path(file).name == file and "\\" not in file
+    plain = file != ".." and Path(file).name == file and "\\" not in file
+    return plain and 0 < len(file) <= _MOST_NAME and file.isprintable()
 
 
 def _layout_of(source: str, names: Sequence[str]) -> Layout:
