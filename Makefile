@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants docs bench notebooks clean
+.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants fuzz endurance docs bench notebooks clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
@@ -15,6 +15,8 @@ help:
 	@echo "make check   style, types, import directions (about 1 minute)"
 	@echo "make coverage  all tests, with the lines and branches of src/beit that they run (about 30 minutes)"
 	@echo "make mutants mutation check of geometry and of a tenth of weights (about 30 minutes)"
+	@echo "make fuzz    damaged files of every kind, read by everything that reads them (10 minutes; SECONDS=, SEED=)"
+	@echo "make endurance  jobs of every kind, killed at every moment and compared (10 minutes; SECONDS=, SEED=)"
 	@echo "make docs    the site of docs/, in site/ (about 10 seconds)"
 	@echo "make bench   all benchmarks, peers in environments of their own (about 20 minutes)"
 	@echo "make notebooks  docs/notebooks executed again, with their pictures (about 3 minutes)"
@@ -86,6 +88,18 @@ docs: $(VENV)/.setup
 mutants: $(VENV)/.setup
 	@echo "Mutation check of geometry, and of every tenth mutant of weights (usually 30 minutes) ..."
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 1 'beit.geometry.*' 'beit.weights.*__mutmut_*3'
+
+# The same seed gives the same inputs and moments; without one the campaigns draw and print it.
+SECONDS := 600
+CAMPAIGN = --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(VENV)/.setup
+	@echo "Reading damaged files for $(SECONDS) s; what goes wrong is kept in runs/fuzz ..."
+	$(BIN)/python -m tests.campaigns.fuzz $(CAMPAIGN)
+
+endurance: $(VENV)/.setup
+	@echo "Disturbing jobs for $(SECONDS) s; what goes wrong is kept in runs/endurance ..."
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.endurance $(CAMPAIGN)
 
 bench: $(VENV)/.setup
 	@echo "Running all benchmarks (usually 20 minutes on 2 cores); only ratios hold on a shared machine ..."

@@ -40,6 +40,7 @@ HELD_ELSEWHERE = [
     ("data/sources/parquet", "columns", "data/real_files/test_label_files.py", "columns as people have them"),
     ("data/sources/parquet", "saved", "data/real_files/test_splits.py", "a folder of save_to_disk may hold splits"),
     ("data/sources/tar", "folders", "data/real_files/test_splits.py", "folders in a tar file may be splits"),
+    ("inference/runners", "wanted", "service/test_bounds.py", "a service gives computations up"),
     ("data/sources/hub", "index", "data/sources/hub/test_shards.py", "an index is what its shards are found by"),
     ("engine", "backend loop run task", "tasks/test_new_task.py", "seen through a task that runs"),
     ("engine", "continuation", "e2e/test_training_on.py", "what is done with a finished run"),

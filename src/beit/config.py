@@ -27,7 +27,7 @@ from beit.config_checks import (
 )
 from beit.config_published import PublishedConfig
 from beit.errors import ConfigError, UnavailableError
-from beit.files import read_json, write_text
+from beit.files import check_path, read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name, push_saved
 
 CONFIG_NAME = "config.json"
@@ -331,6 +331,7 @@ class BeitConfig(PublishedConfig):
         options = dict(options)
         if options.get("model_type") == DATA2VEC and _are_too_deep(options):
             del options["out_indices"]
+        options.pop("auto_map", None)  # names code for others to run, which a model that is saved here must not pass on
         if {"num_labels", "id2label"} & overrides.keys():  # a new number of classes makes the old names void
             options.pop("id2label", None)
             options.pop("label2id", None)
@@ -417,6 +418,7 @@ class BeitConfig(PublishedConfig):
             ConfigError: If there is none, or it is not that of a BEiT.
             CheckpointError: If the hub cannot be reached.
         """
+        check_path(pretrained_model_name_or_path, "a model folder or a hub repository", ConfigError)
         folder, name = Path(pretrained_model_name_or_path), str(pretrained_model_name_or_path)
         meaning: dict[str, Any] = {}
         path = folder if folder.is_file() else folder / subfolder / CONFIG_NAME

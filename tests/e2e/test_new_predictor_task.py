@@ -104,7 +104,7 @@ def test_jobs_write_its_columns(half, tmp_path, capsys):
 
 
 def test_the_service_answers_and_describes_it(half):
-    client = TestClient(create_app({"pets": classifier()}))
+    client = TestClient(create_app({"pets": classifier()}), base_url="http://localhost")
     answer = client.post("/v1/brightness", files={"file": half.read_bytes()}, data={"above": "80"}).json()
     assert (answer["model"], answer["share"]) == ("pets", 1)
     wrong = client.post("/v1/brightness", files={"file": half.read_bytes()}, data={"above": "300"})
@@ -121,7 +121,7 @@ def test_the_service_answers_and_describes_it(half):
 
 
 def test_the_list_of_the_page_has_it(half):
-    tasks = TestClient(create_app({"pets": classifier()})).get("/v1/tasks").json()["tasks"]
+    tasks = TestClient(create_app({"pets": classifier()}), base_url="http://localhost").get("/v1/tasks").json()["tasks"]
     tabs = {task["name"]: task["tab"] and task["tab"]["title"] for task in tasks}
     assert tabs == {
         "classify": "Classify", "segment": "Segment", "embed": None, "attend": "Attention",

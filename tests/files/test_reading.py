@@ -7,8 +7,9 @@ import pytest
 
 import beit
 from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor, DiscreteVAE, DiscreteVAEConfig
-from beit.data import StoredTokens
+from beit.data import BrokenPicture, BrokenPictures, StoredTokens
 from beit.engine.checkpoints import latest_checkpoint, restore_module
+from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
 from beit.errors import BeitError, CheckpointError, ConfigError, DataError
@@ -98,6 +99,11 @@ FILES = {
         lambda folder: JobState(folder, True).columns(),
         "remove it, and the same command makes it again",
     ),
+    "monitor.json": (
+        lambda folder: None,
+        lambda folder: read_json(RunFolder(folder).monitor, "how often the monitor measures", "remove it"),
+        "remove it",
+    ),
     "export.json": (lambda folder: None, load_exported, "export the model again"),
 }  # fmt: skip
 
@@ -122,15 +128,13 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
 
 
 READ_ELSEWHERE = {
-    "data/label_rows.py": "a file of the user, whose line is named",
     "data/sources/parquet/saved.py": "what save_to_disk of datasets wrote",
-    "files/lock.py": "who holds a lock; one that cannot be read is taken as gone or waited for",
-    "data/sources/tar/index.py": "labels of pictures in shards of others",
+    "data/sources/tar/index.py": "what a cached index passed over",
     "data/sources/hub/index.py": "what the cache of the hub says",
     "engine/failure_detection.py": "news between processes, on no disk",
-    "engine/metrics.py": "a line that a killed process left unfinished is skipped",
     "engine/run_folder.py": "the recipe of now, made a moment ago",
     "evaluation/features/kept_features.py": "within a file of tensors; one that is damaged is computed again",
+    "files/lock.py": "a lock, which is made again if it is damaged",
     "inference/jobs/arrays.py": "lines of chunks, whose first has been read",
     "inference/jobs/chunk.py": "chunks between processes, on no disk",
     "inference/jobs/state.py": "arguments as JSON has them, on no disk",
@@ -146,4 +150,70 @@ def test_nothing_else_reads_json_or_yaml():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.loads", "json.load", "yaml.safe_load"):
                 found.add(path.relative_to(SOURCE).as_posix())
-    assert found - {"files/reading.py"} == READ_ELSEWHERE.keys()
+    assert found - {"files/strict.py"} == READ_ELSEWHERE.keys()
+
+
+OWN_STATE = {
+    "metrics.jsonl": (b'\xff\n5\n[]\n{"step": "a"}\n{"split": "train"}\n{"step": 1, "split": "train", "loss": "x"}\n'
+                      b'{"step": 1, "split": "train", "loss": 2.0}\n{"step": 2, "spl'),
+    "broken.txt": b"\xff\xfe\0\nb.png is broken\n",
+}  # fmt: skip
+
+
+def test_metrics_and_lists_are_healed(tmp_path):
+    for name, content in OWN_STATE.items():
+        (tmp_path / name).write_bytes(content)
+    folder = RunFolder(tmp_path)
+    assert read_metrics(folder.metrics) == [{"step": 1, "split": "train", "loss": 2.0}]
+    with MetricsLog(folder, 1) as log:
+        log.write(2, "train", {"loss": 1.0})
+    assert [line["step"] for line in read_metrics(folder.metrics)] == [1, 2]
+    broken = BrokenPictures(folder.broken, 10, 1.0)
+    broken.add([BrokenPicture("a", "another")])
+    assert len(broken) == 3
+    assert folder.broken.read_bytes().endswith(b"another\n")
+
+
+@pytest.mark.parametrize(
+    "recipe", [b"", b"\0" * 100, b"train: {batch_size: 4", b"a: 1", b"train: 5", b"train: {}\nrun: x"]
+)
+def test_a_damaged_recipe_is_named(tmp_path, recipe):
+    (tmp_path / "recipe.yaml").write_bytes(recipe)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train", "images_per_second": 5.0}\n')
+    with pytest.raises(ConfigError, match=r"recipe\.yaml.*choose another run\.output"):
+        read_state(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("content", ['{"a": "b"}', '{"a": [1]}', '{"a": {"b": 1}}'])
+def test_a_result_without_numbers_is_named(tmp_path, content):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"result\.json has .* for a; expected a number; remove it"):
+        RunFolder(tmp_path).read_result()
+
+
+@pytest.mark.parametrize(
+    "content", ['{"x": 1}', '{"arguments": {}}', '{"arguments": {}, "ended": 5}', '{"arguments": 1, "ended": null}',
+                '{"arguments": {}, "ended": {"pictures": 1, "broken": [1]}}'],
+)  # fmt: skip
+def test_a_damaged_record_of_a_job_is_named(tmp_path, content):
+    (tmp_path / ".predict").mkdir()
+    (tmp_path / ".predict" / "job.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"job\.json holds .*; remove .* to start afresh"):
+        JobState(tmp_path, True).begin({})
+
+
+@pytest.mark.parametrize("content", ['{"step": 1' + "9" * 20 + "}", '{"step": null}', '{"step": [[[[[1]]]]]}', "{}"])
+def test_a_damaged_state_of_a_checkpoint_is_named(tmp_path, content):
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"state\.json .*remove the folder|made with"):
+        restore_module(tmp_path, None, {"data": "x"})
+
+
+def test_what_a_killed_prediction_left_is_removed(tmp_path):
+    made = tmp_path / "made"
+    (made / "a").mkdir(parents=True)
+    for name in (".b.png.1234.tmp", "a/.c.png.99.tmp", "kept.png", ".mine.tmp"):
+        (made / name).touch()
+    state = JobState(made, True)
+    state.begin({})
+    assert {path.name for path in made.rglob("*") if path.is_file()} == {"kept.png", ".mine.tmp", "job.json"}

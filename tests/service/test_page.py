@@ -15,7 +15,7 @@ STYLE = (FOLDER / "style.css").read_text()
 def client():
     app = FastAPI()
     mount_page(app)
-    return TestClient(app)
+    return TestClient(app, base_url="http://localhost")
 
 
 def test_the_page_is_served_with_a_strict_policy(client):

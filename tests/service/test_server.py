@@ -84,7 +84,7 @@ def many(address, count, **options):
 
 
 def head(length=None, **more):
-    fields = {"Host": "x", "Content-Type": "multipart/form-data; boundary=b", **more}
+    fields = {"Host": "localhost", "Content-Type": "multipart/form-data; boundary=b", **more}
     fields |= {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": length}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"POST /v1/classify HTTP/1.1\r\n{lines}\r\n".encode()
@@ -205,6 +205,40 @@ def test_stopped_under_load_it_loses_no_accepted_request():
         assert errors == ""
 
 
+def test_stopped_under_64_clients_no_connection_ends_empty():
+    """Every connection that was open when the service was asked to stop gets the answers to what it still sends."""
+    with fake(seconds=0.02, batch_size=8, queue=128) as service:
+
+        async def client(stop):
+            reader, writer = await asyncio.open_connection(*service.place)
+            ended = "open"
+            while ended == "open":
+                writer.write(head(len(body)) + body)
+                first = await reader.readline()
+                if not first and stop.is_set():
+                    return "empty"
+                rest = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(rest.partition(b"content-length: ")[2].split(b"\r\n")[0]))
+                if b"connection: close" in rest:
+                    ended = first.split()[1].decode()
+            writer.close()
+            return ended
+
+        async def all_of_them():
+            stop = asyncio.Event()
+            clients = [asyncio.create_task(client(stop)) for _ in range(64)]
+            await asyncio.sleep(0.5)
+            stop.set()
+            service.process.send_signal(signal.SIGTERM)
+            return await asyncio.gather(*clients)
+
+        body = form(picture())
+        ended = asyncio.run(asyncio.wait_for(all_of_them(), 60))
+        assert set(ended) <= {"200", "503"}
+        _, errors = service.process.communicate(timeout=20)
+        assert (service.process.returncode, errors) == (0, "")
+
+
 def test_clients_that_go_away_free_their_place_and_are_not_computed():
     with fake(seconds=0.4, batch_size=1) as service:
         body = form(picture())
@@ -237,7 +271,10 @@ def test_slow_clients_are_sent_away_and_do_not_stop_others():
 
 
 def test_connections_that_never_say_what_they_want_are_closed():
-    whole, half = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nX: "
+    whole, half = (
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nX: ",
+    )
     with fake(seconds=0.0, body_timeout_s="0.5") as service:
         for sent in (b"", half, whole + half):
             with service.connect() as connection:

@@ -27,7 +27,7 @@ def talk(app, conversation):
 
     async def held():
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=30) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client:
             return await conversation(client)
 
     return asyncio.run(held())

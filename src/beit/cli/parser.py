@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 
 from beit.cli.parser_errors import failed_check, one_line
 from beit.errors import ConfigError
+from beit.files import read_yaml
 from beit.settings.packaged import recipe_file
 
 Job = TypeVar("Job")
@@ -122,8 +124,10 @@ class SettingsParser(Generic[Job]):
         Raises:
             ConfigError: As `job`.
         """
+        named = self._named(arguments)
+        _check_recipes(named)
         try:
-            settings = self._parser.parse_args(self._named(arguments))
+            settings = self._parser.parse_args(named)
         except ArgumentError as error:
             raise ConfigError(one_line(str(error), self._parser)) from None
         except UnicodeDecodeError as error:
@@ -216,6 +220,19 @@ class SettingsParser(Generic[Job]):
         if words:
             raise ConfigError(f"the word {words[0]!r} has no place; expected {self._parser.usage}")
         return named
+
+
+def _check_recipes(named: Sequence[str]) -> None:
+    """Read the recipes among arguments once within bounds, before the parser does it without any.
+
+    Raises:
+        ConfigError: If one is no YAML, or has a name twice or what no file of settings has.
+    """
+    for place, word in enumerate(named):
+        option, _, path = word.partition("=")
+        path = path or (named[place + 1] if option == word and place + 1 < len(named) else "")
+        if option == "--recipe" and Path(path).exists():
+            read_yaml(path, "a recipe: settings in YAML", "correct it")
 
 
 def parse_job(

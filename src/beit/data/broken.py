@@ -48,10 +48,17 @@ def list_shards(listing: Path, *sources: ImageSource) -> None:
     """Write the unreadable shards of some collections into the list of broken pictures, in place of those before."""
     shards = {shard.name: shard.reason for source in sources for shard in source.broken_shards}
     lines = [f"{_SHARD}{name}: {' '.join(reason.split())}" for name, reason in shards.items()]
-    known = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
+    known = _listed(listing)
     now = lines + [line for line in known if not line.startswith(_SHARD)]
     if now != known:
         _write(listing, now)
+
+
+def _listed(listing: Path) -> list[str]:
+    """Return the lines of a list; names of files need be of no encoding."""
+    if not listing.exists():
+        return []
+    return listing.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n").split("\n")
 
 
 def _write(listing: Path, lines: Iterable[str]) -> None:
@@ -69,7 +76,7 @@ class BrokenPictures:
 
     def __init__(self, listing: Path | None, pictures: int, max_share: float) -> None:
         self._listing, self._pictures, self._max_share = listing, pictures, max_share
-        known = listing.read_text(encoding="utf-8").splitlines() if listing is not None and listing.exists() else []
+        known = [] if listing is None else _listed(listing)
         self._shards = [line for line in known if line.startswith(_SHARD)]
         self._reasons = dict.fromkeys(line for line in known if not line.startswith(_SHARD))  # keeps the order
 

@@ -8,14 +8,21 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from beit.data.label_columns import LabelColumns, switch
 from beit.data.label_rows import Row
-from beit.data.sources.source import LabelKind
-from beit.errors import DataError
+from beit.data.sources.source import LabelKind, check_name
+from beit.errors import DataError, shortened
 
 _STRONG = (";", "|")  # hardly part of a name
+_LARGEST = float(np.finfo(np.float32).max)  # numbers are kept as float32
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
-_EXPECTED = {"class": "the name of a class", "labels": "names separated by ;, or a list", "value": "a number"}
+_EXPECTED = {
+    "class": "the name of a class",
+    "labels": "names separated by ;, or a list",
+    "value": f"a number up to {_LARGEST:.3g}",
+}
 
 
 def label_contents(file: str, rows: Sequence[Row], columns: LabelColumns) -> tuple[LabelKind, list[Any], str]:
@@ -98,6 +105,7 @@ def _name(file: str, row: Row, column: str, cell: Any) -> str:
                 f"{file}, line {row.line} has {column} {cell}, a number; expected the name of a class: call the column "
                 "value to learn numbers"
             )
+        check_name(cell)
         return cell
     raise _wrong(file, row, column, "class")
 
@@ -105,16 +113,16 @@ def _name(file: str, row: Row, column: str, cell: Any) -> str:
 def _number(file: str, row: Row, column: str, cell: Any) -> float:
     try:
         number = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= _LARGEST:  # which NaN is not either
         raise _wrong(file, row, column, "value")
     return number
 
 
 def _wrong(file: str, row: Row, column: str, kind: str) -> DataError:
     value = row.cells.get(column)
-    return DataError(f"{file}, line {row.line} has {column} {value!r}; expected {_EXPECTED[kind]}")
+    return DataError(f"{file}, line {row.line} has {column} {shortened(value)}; expected {_EXPECTED[kind]}")
 
 
 def _one_hot(file: str, rows: Sequence[Row], columns: Sequence[str]) -> tuple[LabelKind, list[Any], str]:

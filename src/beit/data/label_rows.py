@@ -5,15 +5,16 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from beit.errors import DataError
+from beit.errors import DataError, shortened
+from beit.files import first_twice, read_regular, strict_json
 
 IMAGE_NAMES = ("file_name", "filename", "file", "image", "img", "path", "picture")
+_MOST_BYTES = 2**31  # a hundred bytes each for twenty million pictures
 _SEPARATORS = (",", ";", "\t", "|")
 _TABLES = (".csv", ".tsv", ".tab", ".txt")
 
@@ -45,7 +46,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, _MOST_BYTES)
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return content.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -91,16 +92,15 @@ def _has_image(columns: Sequence[str]) -> bool:
 
 
 def _refuse_twice(path: Path, header: Sequence[str]) -> None:
-    twice = next((name for name in header if header.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path} has two columns {twice!r}; expected names that differ: rename one of them")
+    if (twice := first_twice(header)) is not None:
+        raise DataError(f"{path} has two columns {shortened(twice)}; expected names that differ: rename one of them")
 
 
 def _json(path: Path, text: str) -> Iterator[Row]:
     if text.lstrip().startswith("["):
         try:
-            found = json.loads(text)
-        except ValueError as error:
+            found = strict_json(text)
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is no JSON ({error}); expected a list of objects, or an object a line") from None
         numbered = list(enumerate(cast("list[Any]", found), start=1))
     else:
@@ -114,6 +114,6 @@ def _json(path: Path, text: str) -> Iterator[Row]:
 
 def _line(path: Path, line: int, content: str) -> Any:
     try:
-        return json.loads(content)
-    except ValueError as error:
+        return strict_json(content)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}, line {line} is no JSON ({error}); expected an object a line, or a .csv") from None

@@ -21,6 +21,7 @@ from beit.data.sources.split_names import named_split
 from beit.data.sources.tar.shards import TarSource
 from beit.data.splits import Splits, find_splits, shards_below
 from beit.errors import DataError, missing_data
+from beit.files import check_path
 from beit.image import PassedOver, say_passed_over
 
 ALL = "all"  # splits
@@ -61,6 +62,7 @@ def open_source(
     Raises:
         DataError: If there is nothing at `path`, no pictures in it, or several splits, of which none is named.
     """
+    check_path(path, "a folder of pictures, parquet or tar files, or hub:owner/name", DataError)
     reading = _Reading(min_side, columns, known, split == ALL)
     if path in DIGITS:
         return DigitsSource(path)

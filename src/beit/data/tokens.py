@@ -174,7 +174,17 @@ def read_identity(folder: str | Path) -> Identity:
         DataError: If it is no token folder.
     """
     expected = "the object that `beit tokenizer encode` writes"
-    return read_json(Path(folder) / IDENTITY_NAME, expected, "encode again into another folder", DataError)
+    path, remedy = Path(folder) / IDENTITY_NAME, "encode again into another folder"
+    found = read_json(path, expected, remedy, DataError)
+    shape, finished = found.get(_SHAPE), found.get(FINISHED)
+    if not (isinstance(shape, list) and all(is_count(side) for side in [*shape, finished])):
+        raise DataError(f"{path} has no {_SHAPE} and {FINISHED} that are counts; expected {expected}; {remedy}")
+    return found
+
+
+def is_count(value: object) -> bool:
+    """Return whether a value is a plain int of at least zero, and no more than an array can have."""
+    return type(value) is int and 0 <= value < 2**62
 
 
 def check_identity(folder: str | Path, found: Identity, expected: Mapping[str, Any], remedy: str) -> None:
@@ -213,4 +223,4 @@ def _header(shape: tuple[int, ...]) -> bytes:
 
 def _short(value: Any) -> str:
     """Return a value for a message; of a hash, its beginning is enough."""
-    return value[:12] if isinstance(value, str) and len(value) == 64 else repr(value)
+    return value[:12] if isinstance(value, str) and len(value) == 64 else repr(value)[:200]

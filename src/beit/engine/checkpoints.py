@@ -133,7 +133,7 @@ def restore_module(path: Path, module: nn.Module, identity: Mapping[str, int | s
     state = _read_state(path)
     try:
         step = int(state["step"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path / STATE_NAME} is damaged ({error!r}); remove the folder {path}") from None
     for name, value in identity.items():
         if state.get(name) != value:
@@ -164,4 +164,4 @@ def _restore_module(path: Path, module: nn.Module) -> None:
 
 def _short(value: Any) -> str:
     """Return a value for a message: the first 12 characters, which are enough of a hash."""
-    return str(value)[:12]
+    return value[:12] if isinstance(value, str) else shortened(value)

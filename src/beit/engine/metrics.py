@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from beit.engine.run_folder import RunFolder
 from beit.engine.trackers import Trackers
 from beit.errors import StorageError, printable
-from beit.files import AppendedFile, storage_error, write_text
+from beit.files import AppendedFile, storage_error, strict_json, write_text
 
 Line = dict[str, Any]
 _REMEDY = "free space and continue the run"
@@ -113,16 +113,25 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[Line]:
-    """Return the lines of a metrics file; a line that a killed process left unfinished is skipped."""
+    """Return the lines of a metrics file; what is none, as a killed process or a damaged disk leaves it, is skipped."""
     if not path.exists():
         return []
     lines: list[Line] = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+            line = strict_json(text, finite=False)
+        except (ValueError, RecursionError):
             continue
+        if _is_line(line):
+            lines.append(line)
     return lines
+
+
+def _is_line(line: Any) -> bool:
+    """Return whether a value has a step, a split, and else numbers alone."""
+    if not isinstance(line, dict) or type(line.get("step")) is not int or not isinstance(line.get("split"), str):
+        return False
+    return all(isinstance(value, int | float) for name, value in line.items() if name != "split")
 
 
 def _rewind(path: Path, step: int, concluding: bool) -> None:

@@ -63,7 +63,8 @@ class Interval:
         if self._accelerator.is_main_process and step == 0:
             self._path.unlink(missing_ok=True)
         if self._accelerator.is_main_process and self._path.exists():
-            self._times = read_json(self._path, "how often the monitor measures", "remove it")
+            times = read_json(self._path, "how often the monitor measures", "remove it")
+            self._times = {name: value for name, value in times.items() if isinstance(value, int | float)}
         if self._settings.every == "auto":
             self.every = self._shared(int(self._times.get("every", _UNDECIDED)))
 

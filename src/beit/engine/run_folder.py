@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from beit.errors import ConfigError
+from beit.errors import ConfigError, shortened
 from beit.files import discard_leftovers, locked, read_json, read_yaml, write_json, write_text
 from beit.settings.groups import FolderSettings
 from beit.settings.recipe import defaults, plain, resolved_recipe
@@ -122,7 +122,12 @@ class RunFolder:
         Raises:
             ConfigError: If the file is damaged.
         """
-        return read_json(self.result, "what a finished run measured", "remove it, and the same command ends the run")
+        remedy = "remove it, and the same command ends the run"
+        result = read_json(self.result, "what a finished run measured", remedy, finite=False)
+        for name, value in result.items():
+            if not isinstance(value, int | float):
+                raise ConfigError(f"{self.result} has {shortened(value)} for {name}; expected a number; {remedy}")
+        return result
 
     def write_stopped(self, reason: str) -> None:
         """Record why the run stops itself, for who looks at it later."""

@@ -79,8 +79,23 @@ def current(folder: RunFolder) -> RunFolder:
 
 
 def read_state(folder: RunFolder) -> RunState:
-    """Return the state of a run."""
-    recipe = folder.read_recipe()
+    """Return the state of a run.
+
+    Raises:
+        ConfigError: If its recipe, or another file that says what it does, is damaged.
+    """
+    try:
+        return _read_state(folder, folder.read_recipe())
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"a file of the run in {folder.path} is damaged ({error!r}), most likely {folder.recipe.name}; restore it, "
+            "or choose another run.output"
+        ) from None
+
+
+def _read_state(folder: RunFolder, recipe: Any) -> RunState:
     lines = read_metrics(folder.metrics)
     step = max((line["step"] for line in lines), default=0)
     writes = (folder.recipe, folder.metrics, folder.checkpoints, folder.result)
@@ -97,7 +112,7 @@ def read_state(folder: RunFolder) -> RunState:
         if steps is not None and step >= steps:
             doing = "at its end: measuring on held-out pictures, then the report"
     left = (steps - step) * step_seconds if working and steps is not None and step_seconds is not None else None
-    broken = len(folder.broken.read_text(encoding="utf-8").splitlines()) if folder.broken.exists() else 0
+    broken = len(folder.broken.read_bytes().splitlines()) if folder.broken.exists() else 0
     age = time.time() - _written(saved[-1]) if saved else 0.0
     return RunState(folder, lines, step, steps, quiet, checkpoint, age, broken, doing, working, left)
 

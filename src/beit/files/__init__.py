@@ -7,7 +7,8 @@ Everything of ours that reaches a disk goes through here, and every small file o
 from beit.files.appended import AppendedFile
 from beit.files.lock import locked
 from beit.files.reading import parse_json, read_json, read_yaml, reading
-from beit.files.regular import open_regular, read_regular, regular_descriptor
+from beit.files.regular import check_path, open_regular, read_regular, regular_descriptor
+from beit.files.strict import first_twice, strict_csv, strict_json, strict_yaml
 from beit.files.writing import (
     atomic_file,
     atomic_folder,
@@ -28,7 +29,9 @@ __all__ = [
     "atomic_folder",
     "atomic_stream",
     "cache_folder",
+    "check_path",
     "discard_leftovers",
+    "first_twice",
     "locked",
     "make_folder",
     "move_into_place",
@@ -40,6 +43,9 @@ __all__ = [
     "reading",
     "regular_descriptor",
     "storage_error",
+    "strict_csv",
+    "strict_json",
+    "strict_yaml",
     "write_bytes",
     "write_json",
     "write_text",

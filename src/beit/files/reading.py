@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 from beit.errors import BeitError, CheckpointError, ConfigError
 from beit.files.regular import read_regular
-
-_MOST_BYTES = 16 * 2**20  # of JSON or YAML; a larger file is no file of ours
+from beit.files.strict import MOST_BYTES, MOST_YAML_BYTES, strict_json, strict_yaml
 
 
 def read_json(
@@ -19,6 +17,7 @@ def read_json(
     expected: str,
     remedy: str = "fetch or save it again",
     error: type[BeitError] = ConfigError,
+    finite: bool = True,
 ) -> dict[str, Any]:
     """Return the JSON object in a small file.
 
@@ -27,11 +26,12 @@ def read_json(
         expected: What it is, for messages.
         remedy: What helps if it is damaged.
         error: What is raised.
+        finite: Refuse NaN and infinity.
 
     Raises:
         BeitError: Of that class, if the file is missing, too large, or holds something else.
     """
-    return parse_json(_text(Path(path), "JSON", expected, remedy, error), str(path), expected, remedy, error)
+    return parse_json(_text(Path(path), "JSON", expected, remedy, error), str(path), expected, remedy, error, finite)
 
 
 def parse_json(
@@ -40,6 +40,7 @@ def parse_json(
     expected: str,
     remedy: str = "fetch or save it again",
     error: type[BeitError] = ConfigError,
+    finite: bool = True,
 ) -> dict[str, Any]:
     """Return the JSON object in a text; `source` is where it stands, for messages, as the rest is.
 
@@ -47,7 +48,7 @@ def parse_json(
         BeitError: Of the class `error`, if it holds something else.
     """
     try:
-        return _object(json.loads(text))
+        return _object(strict_json(text, finite))
     except (ValueError, RecursionError) as reason:
         raise error(f"{source} is not readable JSON ({reason}); expected {expected}; {remedy}") from None
 
@@ -63,14 +64,11 @@ def read_yaml(
     Raises:
         BeitError: Of the class `error`, if the file is missing, too large, or holds something else.
     """
-    import yaml
-
     text = _text(Path(path), "YAML", expected, remedy, error)
     try:
-        return _object(yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError, RecursionError) as reason:
-        said = " ".join(str(reason).split())
-        raise error(f"{path} is not readable YAML ({said}); expected {expected}; {remedy}") from None
+        return _object(strict_yaml(text))
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{path} is not readable YAML ({reason}); expected {expected}; {remedy}") from None
 
 
 @contextmanager
@@ -95,7 +93,7 @@ def reading(path: str | Path, kind: str) -> Generator[None]:
 
 def _text(path: Path, form: str, expected: str, remedy: str, error: type[BeitError]) -> str:
     try:
-        return read_regular(path, _MOST_BYTES).decode("utf-8")
+        return read_regular(path, MOST_YAML_BYTES if form == "YAML" else MOST_BYTES).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise error(f"{path} does not exist; expected {expected}") from None
     except (OSError, UnicodeDecodeError) as reason:

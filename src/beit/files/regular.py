@@ -8,6 +8,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from beit.errors import BeitError, shortened
+
+_MOST_PART, _MOST_PATH = 255, 4000  # bytes of a name, characters of a path
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -15,6 +18,18 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFDIR: "a folder",
 }
+
+
+def check_path(path: object, expected: str, error: type[BeitError]) -> None:
+    """Refuse what no file system takes for a path, before one is asked, which raises errors of many kinds.
+
+    Raises:
+        BeitError: Of the class `error`, if it is too long or holds a NUL.
+    """
+    parts = os.fspath(path).split(os.sep) if isinstance(path, str | os.PathLike) else []
+    longest = max((len(str(part).encode("utf-8", "surrogatepass")) for part in parts), default=0)
+    if longest > _MOST_PART or len(str(path)) > _MOST_PATH or "\0" in str(path):
+        raise error(f"{shortened(str(path))} is no path, nor a name on the hub; expected {expected}")
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -34,7 +49,7 @@ def read_regular(path: str | Path, most: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size  # asked first: of a larger one nothing is read
-        content = file.read(most + 1) if size <= most else b""
+        content = file.read() if size <= most else b""
     if max(size, len(content)) > most:
         raise OSError(errno.EFBIG, f"it has {max(size, len(content))} bytes; expected at most {most}", str(path))
     return content

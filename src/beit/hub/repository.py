@@ -61,6 +61,9 @@ def is_hub_name(name: str) -> bool:
     return not Path(name).exists()
 
 
+_CACHED = ("models--", "datasets--")  # begin the names of folders of the cache
+
+
 def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
     """Return the local path of one file of a hub repository, or None if the repository has no such file.
 
@@ -104,7 +107,22 @@ def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
             raise
         except EntryNotFoundError:
             return None
-    return Path(path)
+    return _inside(Path(path), repo_id)
+
+
+def _inside(path: Path, repo_id: str) -> Path:
+    """Return a file of the cache, which is a link to where its content lies in the cache.
+
+    Raises:
+        CheckpointError: If it leads elsewhere: whoever could write into the cache would have any file read.
+    """
+    place = next((folder for folder in path.parents if folder.name.startswith(_CACHED)), path.parent)
+    real, kept = path.resolve(), [place.resolve(), (place / "blobs").resolve()]
+    if not any(real.is_relative_to(folder) for folder in kept):
+        raise CheckpointError(
+            f"{path} of {repo_id} leads to {real}, out of the cache of the hub; remove it, and it is fetched again"
+        )
+    return path
 
 
 def _cached_file(repo_id: str, filename: str, options: HubOptions, host: str) -> Path | None:

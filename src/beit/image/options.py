@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from beit.errors import ConfigError
+from beit.errors import ConfigError, shortened
 
 Size = tuple[int, int] | int  # (height, width), or the length of the shorter side
 PerChannel = float | tuple[float, ...]
 
+_MOST_SIDE = 2**14  # pixels: what a file asks for is allocated
 FIRST, LAST, NONE = "channels_first", "channels_last", "none"
 
 
@@ -85,8 +86,9 @@ def parse_size(size: Any, name: str) -> Size:
     else:
         sides = [size, size]
     if len(sides) != 2 or not all(map(_is_side, sides)):
+        shown = repr(size)[:200] if isinstance(size, Mapping) else shortened(size)
         raise ConfigError(
-            f"{name} is {size!r}; expected whole numbers of pixels above 0, such as 224, "
+            f"{name} is {shown}; expected whole numbers of pixels above 0, up to {_MOST_SIDE}, such as 224, "
             '{"height": 224, "width": 224} or, for size, {"shortest_edge": 256}'
         )
     return int(sides[0]), int(sides[1])
@@ -130,7 +132,7 @@ def _crop(size: Any) -> tuple[int, int]:
 
 
 def _is_side(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 < int(value) <= _MOST_SIDE
 
 
 def _factor(factor: Any) -> float:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from beit.catalog import public_checkpoint
 from beit.errors import ConfigError, UnavailableError
-from beit.files import read_json, write_text
+from beit.files import check_path, read_json, write_text
 from beit.hub import HubOptions, hub_file, is_hub_name, push_saved
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
 from beit.image.labels import process_maps
@@ -285,6 +285,7 @@ class BeitImageProcessor(PublishedMethods):
             ConfigError: If the file is no JSON object.
             UnavailableError: If it is missing, or the hub cannot be reached.
         """
+        check_path(pretrained_model_name_or_path, "a model folder or a hub repository", ConfigError)
         name, path = str(pretrained_model_name_or_path), Path(pretrained_model_name_or_path)
         public = None if path.exists() else public_checkpoint(name)
         repository = name if public is None else public.hub

@@ -23,12 +23,16 @@ from beit.weights import (
     WEIGHTS_NAME,
     Entry,
     check_heads,
+    check_type,
     file_metadata,
     flax_tree,
+    not_finite,
     write_msgpack,
 )
 from beit.weights.match import Shape
 from beit.weights.rules import part_of_shape
+
+_WHOLE = "num_batches_tracked"  # ends the only names of whole numbers
 
 
 def canonical_shapes(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -42,15 +46,22 @@ def flax_name(name: str, shape: Shape) -> str:
     return next(iter(FLAX.from_canonical({name: empty})))
 
 
-def read_arrays(tensors: Mapping[str, Entry], dtype: Any) -> dict[str, Array]:
-    """Read a checkpoint, tensor by tensor, into arrays of a type under the published names; None keeps the type."""
+def read_arrays(tensors: Mapping[str, Entry], dtype: Any, source: str, allow_nonfinite: bool) -> dict[str, Array]:
+    """Read a checkpoint, tensor by tensor, into arrays of a type under the published names; None keeps the type.
+
+    Raises:
+        CheckpointError: If one is of another kind of number than the model's, or not finite, unless that is allowed.
+    """
     arrays: dict[str, Array] = {}
     for name, entry in tensors.items():
+        check_type(source, name, entry.dtype, floating=not name.endswith(_WHOLE))
         values = entry.read()
         if entry.read_dtype == "bfloat16":
             values = values.view(jnp.bfloat16)
         for published, array in FLAX.from_canonical({name: values}).items():
             arrays[published] = as_leaf(published, array, dtype)
+            if not allow_nonfinite and not bool(jnp.isfinite(arrays[published]).all()):
+                raise not_finite(source, name)
     return arrays
 
 

@@ -55,6 +55,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         local_files_only: bool = False,
         force_download: bool = False,
         subfolder: str = "",
+        allow_nonfinite: bool = False,
         _do_init: bool = True,
         **overrides: Any,
     ) -> Self | tuple[Self, Tree]:
@@ -81,6 +82,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
             local_files_only: Use only files that are already downloaded.
             force_download: Download again.
             subfolder: Folder inside the folder or repository.
+            allow_nonfinite: Load NaN and infinity too, which are refused by default.
             _do_init: Whether the model holds its parameters; if not, (model, params) is returned.
             **overrides: Options that win over the checkpoint's config, such as `num_labels=10` or `image_size=384`.
 
@@ -107,7 +109,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
         checkpoint.check_sizes(cls.config_class.from_dict(checkpoint.options), wanted)
         model = cls(wanted, input_shape, seed, dtype, _do_init=False, scan_layers=scan_layers)
-        params = model._filled(checkpoint, bias_resize, wanted_type, new_head)
+        params = model._filled(checkpoint, bias_resize, wanted_type, new_head, allow_nonfinite)
         if model.load_report is not None and not model.load_report.silent:
             logger.warning("%s: %s", checkpoint.source, model.load_report)
         wanted.name_or_path = pretrained_model_name_or_path
@@ -116,7 +118,9 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         model._params = params
         return model
 
-    def _filled(self, checkpoint: Checkpoint, bias_resize: str, dtype: Any, new_head: bool) -> Tree:
+    def _filled(
+        self, checkpoint: Checkpoint, bias_resize: str, dtype: Any, new_head: bool, allow_nonfinite: bool
+    ) -> Tree:
         """Return the parameters of a checkpoint that matches the model; new ones are drawn."""
         before = self.config_class.from_dict(checkpoint.options)
         tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, bias_resize, self._is_rooted)
@@ -124,7 +128,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         report = match_tensors(expected, tensors, checkpoint.source, new_head=new_head)
         taken = {name: entry for name, entry in tensors.items() if name in expected and name not in report.new}
         new = [flax_name(name, expected[name]) for name in report.new]
-        leaves = read_arrays(taken, dtype) | self.initial_values(new, dtype)
+        leaves = read_arrays(taken, dtype, checkpoint.source, allow_nonfinite) | self.initial_values(new, dtype)
         done = [*checkpoint.changes, *adapted]
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, done)
         return flax_tree({name: leaves[name] for name in self.shapes})

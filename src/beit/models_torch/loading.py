@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from beit.errors import ConfigError
 from beit.files import atomic_file
 from beit.models_torch.device import pick_device
-from beit.weights import Entry, HeldTensor, LazyTensor, LoadReport, open_safetensors
+from beit.weights import Entry, HeldTensor, LazyTensor, LoadReport, check_type, not_finite, open_safetensors
 from beit.weights.match import Shape
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -95,9 +95,21 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Entry], report: LoadReport) -> None:
-    """Copy the values of a checkpoint into a model, one tensor at a time; new parameters keep their values."""
+def fill(
+    own: Mapping[str, Tensor],
+    tensors: Mapping[str, Entry],
+    report: LoadReport,
+    source: str,
+    allow_nonfinite: bool = False,
+) -> None:
+    """Copy the values of a checkpoint into a model, one tensor at a time; new parameters keep their values.
+
+    Raises:
+        CheckpointError: If a tensor is of another kind of number than the model's, or, unless allowed, not finite.
+    """
     names = own.keys() & tensors.keys() - set(report.new)
+    for name in sorted(names):
+        check_type(source, name, tensors[name].dtype, own[name].is_floating_point())
     with torch.no_grad():
         # the largest first: while it lies in memory twice, little else lies there at all
         for name in sorted(names, key=lambda name: own[name].numel(), reverse=True):
@@ -105,6 +117,15 @@ def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Entry], report: LoadRe
                 _read_into(own[name], tensors[name])
             else:
                 own[name].copy_(read_tensor(tensors[name]))
+            if not allow_nonfinite and not is_finite(own[name]):
+                raise not_finite(source, name)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether all values are numbers; by the least and the largest, which NaN would be, in no memory."""
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    return bool(torch.isfinite(torch.stack(torch.aminmax(tensor.detach()))).all())
 
 
 def _takes_bytes(tensor: Tensor, entry: Entry) -> bool:

@@ -78,6 +78,7 @@ class BeitPreTrainedModel(SavedModel):
         force_download: bool = False,
         subfolder: str = "",
         output_loading_info: bool = False,
+        allow_nonfinite: bool = False,
         **overrides: Any,
     ) -> Self | tuple[Self, dict[str, list[str]]]:
         """Load a model from a folder, a file, the Hugging Face hub, or by the name of a published checkpoint.
@@ -102,6 +103,7 @@ class BeitPreTrainedModel(SavedModel):
             subfolder: Folder inside the folder or repository.
             output_loading_info: Return (model, info) instead of the model; info maps "missing_keys",
                 "unexpected_keys" and "mismatched_keys" to canonical names.
+            allow_nonfinite: Load NaN and infinity too, which are refused by default.
             **overrides: Options that win over the checkpoint's config, such as `num_labels=10` or `image_size=384`, and
                 `add_pooling_layer` of `BeitModel`. Also the published `device_map` (a device, "auto", or a mapping from
                 modules to devices and "disk"), `max_memory` and `offload_folder`, `variant` and `use_safetensors`.
@@ -132,7 +134,8 @@ class BeitPreTrainedModel(SavedModel):
         else:
             checkpoint = open_checkpoint(name, hub, config, overrides, asked.weight_files)
         options = {"config": config, "dtype": dtype, "device": device, "bias_resize": bias_resize}
-        model = cls.from_checkpoint(checkpoint, **options, **arguments, **overrides)
+        overrides |= {**arguments, "allow_nonfinite": allow_nonfinite}
+        model = cls.from_checkpoint(checkpoint, **options, **overrides)
         if asked.is_divided:
             model = divided(model, asked.device_map, asked.max_memory, asked.offload_folder)
         model.name_or_path = model.config.name_or_path = "" if name is None else str(name)
@@ -157,6 +160,7 @@ class BeitPreTrainedModel(SavedModel):
         dtype: torch.dtype | str | None = None,
         device: torch.device | str = "cpu",
         bias_resize: str = "cubic",
+        allow_nonfinite: bool = False,
         **overrides: Any,
     ) -> Self:
         """Load a model from a checkpoint that is open already; see `from_pretrained`.
@@ -169,7 +173,9 @@ class BeitPreTrainedModel(SavedModel):
         check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config
         new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
-        model = cls._built(wanted, arguments, checkpoint, bias_resize, as_device(device), dtype, new_head)
+        model = cls._built(
+            wanted, arguments, checkpoint, bias_resize, as_device(device), dtype, new_head, allow_nonfinite
+        )
         if model.load_report is not None and not model.load_report.silent:
             logger.warning("%s: %s", checkpoint.source, model.load_report)
         return model.eval()
@@ -184,6 +190,7 @@ class BeitPreTrainedModel(SavedModel):
         device: torch.device,
         dtype: torch.dtype | str | None,
         new_head: bool,
+        allow_nonfinite: bool,
     ) -> Self:
         """Build the model on the meta device, match it with the checkpoint, then allocate and fill it."""
         before = cls.config_class.from_dict(checkpoint.options)
@@ -197,7 +204,8 @@ class BeitPreTrainedModel(SavedModel):
         owners = {name.rpartition(".")[0] for name in report.new}
         if owners:
             model.initialise_weights(*(model.get_submodule(owner) for owner in sorted(owners)))
-        fill(canonical_state(model, cls.base_model_prefix), tensors, report)
+        own = canonical_state(model, cls.base_model_prefix)
+        fill(own, tensors, report, checkpoint.source, allow_nonfinite)
         done = [*checkpoint.changes, *adapted]
         model.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, done)
         model.warn_of_tiny_eps()
@@ -231,5 +239,5 @@ class BeitPreTrainedModel(SavedModel):
         tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, self.config, "cubic", self._is_rooted)
         own = canonical_state(self, self.base_model_prefix)
         report = match_tensors(shapes_of(own), tensors, checkpoint.source, strict, new_head=True)
-        fill(own, tensors, report)
+        fill(own, tensors, report, checkpoint.source)
         self.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, adapted)

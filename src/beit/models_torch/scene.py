@@ -6,8 +6,9 @@ Legend: C channels, K classes, H x W pixels of the picture, h x w pixels of the 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,6 +94,14 @@ class SceneInference:
         factor = scale * (1.0 if self.shorter_side is None else self.shorter_side / min(height, width))
         return max(1, round(height * factor)), max(1, round(width * factor))
 
+    def windows_of(self, height: int, width: int) -> int:
+        """Return how many windows the model is shown of a picture."""
+        total = 0
+        for scale in self.scales:
+            hw = self.size(height, width, scale)
+            total += 1 if self.windows is None else prod(len(self.windows.starts(hw[axis], axis)) for axis in (0, 1))
+        return total * (2 if self.flip else 1)
+
     def pixels(self, picture: Image.Image, hw: tuple[int, int]) -> Tensor:
         """Return the model input of a picture at a size, (C, h, w), normalised."""
         size = hw[1], hw[0]
@@ -109,28 +118,35 @@ def _fields(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def segment_scene(model: BeitForSemanticSegmentation, picture: Image.Image, settings: SceneInference) -> Tensor:
+def segment_scene(
+    model: BeitForSemanticSegmentation,
+    picture: Image.Image,
+    settings: SceneInference,
+    before_each: Callable[[], None] = lambda: None,
+) -> Tensor:
     """Return the class of every pixel (H, W), int64, on the CPU.
 
     Args:
         model: A segmentation model, in evaluation mode.
         picture: An RGB picture of any size.
         settings: Windows, scales, mirror image.
+        before_each: Called before every part of the work; what it raises ends it.
     """
     hw = picture.height, picture.width
     plain = settings.scales == (1.0,) and not settings.flip and settings.size(*hw, 1.0) == hw
     labels_HW = torch.empty(hw, dtype=torch.int64)
     if plain:
         pixels_CHW = settings.pixels(picture, hw).to(model.device)
-        for strip in windowed_logits(model, pixels_CHW, settings.windows):
+        for strip in windowed_logits(model, pixels_CHW, settings.windows, before_each):
             labels_HW[strip.rows, strip.columns] = strip.logits.argmax(dim=0).cpu()
         return labels_HW
     total_KHW = _zeros(model.config.num_labels, *hw)
     for scale in settings.scales:
         pixels_Chw = settings.pixels(picture, settings.size(*hw, scale)).to(model.device)
         for flipped in (False, True) if settings.flip else (False,):
-            _add_probabilities(total_KHW, model, pixels_Chw, settings.windows, flipped)
+            _add_probabilities(total_KHW, model, pixels_Chw, settings.windows, flipped, before_each)
     for rows, band_KbW in _rows(total_KHW.split(max(1, 2**22 // (total_KHW.shape[0] * hw[1])), dim=1)):
+        before_each()
         labels_HW[rows] = band_KbW.argmax(dim=0)
     return labels_HW
 
@@ -141,13 +157,15 @@ def _add_probabilities(
     pixels_Chw: Tensor,
     windows: Windows | None,
     flipped: bool,
+    before_each: Callable[[], None],
 ) -> None:
     """Add the probabilities that the model gives at one scale to those of every pixel of the picture."""
     scores_Khw = _zeros(len(total_KHW), *pixels_Chw.shape[1:])
     shown_Chw = pixels_Chw.flip(2) if flipped else pixels_Chw
-    for strip in windowed_logits(model, shown_Chw, windows):
+    for strip in windowed_logits(model, shown_Chw, windows, before_each):
         scores_Khw[:, strip.rows, strip.columns] = strip.logits.cpu()
     for rows, band_KbW in _rows(enlarged_bands(scores_Khw, (total_KHW.shape[1], total_KHW.shape[2]))):
+        before_each()
         probability_KbW = band_KbW.softmax(dim=0)
         total_KHW[:, rows] += probability_KbW.flip(2) if flipped else probability_KbW
 

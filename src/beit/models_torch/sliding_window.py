@@ -8,7 +8,7 @@ Legend: C channels, K classes; H x W pixels of the picture, h x w pixels of a wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,7 +69,10 @@ class Strip:
 
 @torch.inference_mode()
 def windowed_logits(
-    model: BeitForSemanticSegmentation, pixels_CHW: Tensor, windows: Windows | None = None
+    model: BeitForSemanticSegmentation,
+    pixels_CHW: Tensor,
+    windows: Windows | None = None,
+    before_each: Callable[[], None] = lambda: None,
 ) -> Iterator[Strip]:
     """Yield the mean scores of every pixel, strip by strip, from the first to the last.
 
@@ -77,6 +80,7 @@ def windowed_logits(
         model: A segmentation model, in evaluation mode.
         pixels_CHW: A normalised picture of any size. What is missing to a multiple of the patch size is filled with 0.
         windows: How to divide it; None: one window of the picture's size.
+        before_each: Called before every window; what it raises ends the computation.
 
     Source: "slide" and "whole" inference of the published segmentation runs.
     """
@@ -85,10 +89,10 @@ def windowed_logits(
     if width > height:
         (size_h, size_w), (stride_h, stride_w) = windows.size_hw, windows.stride_hw
         turned = Windows((size_w, size_h), (stride_w, stride_h))
-        for strip in _strips(model, pixels_CHW.transpose(1, 2), turned, turned=True):
+        for strip in _strips(model, pixels_CHW.transpose(1, 2), turned, True, before_each):
             yield Strip(strip.columns, strip.rows, strip.logits.transpose(1, 2))
     else:
-        yield from _strips(model, pixels_CHW, windows, turned=False)
+        yield from _strips(model, pixels_CHW, windows, False, before_each)
 
 
 class _Scored(NamedTuple):
@@ -100,7 +104,13 @@ class _Scored(NamedTuple):
     padded_hw: tuple[int, int]
 
 
-def _strips(model: BeitForSemanticSegmentation, pixels_CHW: Tensor, windows: Windows, turned: bool) -> Iterator[Strip]:
+def _strips(
+    model: BeitForSemanticSegmentation,
+    pixels_CHW: Tensor,
+    windows: Windows,
+    turned: bool,
+    before_each: Callable[[], None],
+) -> Iterator[Strip]:
     """Yield strips from top to bottom; `turned` pictures are laid on their side and shown to the model upright."""
     height, width = pixels_CHW.shape[1:]
     downs, acrosses = windows.starts(height, 0), windows.starts(width, 1)
@@ -109,6 +119,7 @@ def _strips(model: BeitForSemanticSegmentation, pixels_CHW: Tensor, windows: Win
     seen: list[_Scored] = []
     for top, following in zip(downs, [*downs[1:], height], strict=True):
         for left in acrosses:
+            before_each()
             window_Chw = pixels_CHW[:, top : top + size_h, left : left + size_w]
             seen.append(_Scored(top, left, *_scores(model, window_Chw, turned)))
         for first in range(top, following, _ROWS_AT_ONCE):

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from beit.inference.runners.wanted import given_up_when
+
 Payload = TypeVar("Payload")
 Result = TypeVar("Result")
 Compute = Callable[[Sequence[Payload]], Sequence[Result]]
@@ -23,7 +25,7 @@ class _Work:
         payload: This request's part.
         most: How many may be computed together.
         due: When it no longer waits for others, in seconds of the loop's clock.
-        answer: Its result; cancelled once nobody waits for it.
+        answer: Its result; cancelled once nobody waits for it, which also ends its computation where that is long.
     """
 
     compute: Compute[Any, Any]
@@ -112,8 +114,13 @@ class Batcher:
     async def _compute(self, batch: list[_Work]) -> None:
         self._on_batch(len(batch))
         payloads = [work.payload for work in batch]
+
+        def compute() -> Sequence[Any]:
+            with given_up_when(lambda: all(work.answer.cancelled() for work in batch)):
+                return batch[0].compute(payloads)
+
         try:
-            results = await asyncio.get_running_loop().run_in_executor(self._thread, batch[0].compute, payloads)
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, compute)
             answers = list(zip(batch, results, strict=True))
         except Exception as error:  # given to every request of the batch
             for work in batch:

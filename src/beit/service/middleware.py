@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from beit.service.admission import Admission
-from beit.service.errors import ServiceError, error_response, internal
+from beit.service.errors import CLIENT_GONE, ServiceError, error_response, internal
+from beit.service.hosts import check_hosts
 from beit.service.metrics import Metrics
 from beit.settings.serve import ServiceSettings
 
+_PROBES = frozenset({"/healthz", "/readyz"})  # asked under any name
 ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # answered also by a service that stops
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -58,7 +62,7 @@ class ServiceMiddleware:
             return await self._app(scope, receive, send)
         began = time.perf_counter()
         body = _Body(scope, receive, self._admission, self._settings)
-        answer = _Answer(send, body)
+        answer = _Answer(send, body, lambda: self._admission.stopping)
         try:
             await self._answer(scope, body, answer)
         finally:
@@ -74,7 +78,14 @@ class ServiceMiddleware:
             return await error_response(stopping)(scope, body, answer)
         with self._admission.request():
             try:
+                if scope["path"] not in _PROBES:
+                    check_hosts(Headers(scope=scope), self._settings.allowed_hosts)
                 await self._app(scope, body, answer)
+            except ServiceError as refusal:
+                await error_response(refusal)(scope, body, answer)
+            except ClientDisconnect:  # nobody is there to answer
+                _log.warning("%s: a client left during its upload", scope["path"])
+                answer.status = answer.status or CLIENT_GONE
             except Exception:
                 _log.exception("%s failed", scope["path"])
                 if answer.status:  # half of an answer is out: only closing the connection can show it
@@ -157,8 +168,9 @@ class _Body:
 class _Answer:
     """Answer of the service, with the security headers."""
 
-    def __init__(self, send: Send, body: _Body) -> None:
+    def __init__(self, send: Send, body: _Body, stopping: Callable[[], bool]) -> None:
         self._send = send
+        self._stopping = stopping
         self._body = body
         self.status = 0
 
@@ -170,7 +182,7 @@ class _Answer:
                 headers.setdefault(name, value)
             if not self._body.whole:
                 await self._body.discard()
-            if not self._body.whole:
+            if not self._body.whole or self._stopping():
                 headers["Connection"] = "close"
             self.status = message["status"]
         await self._send(message)

@@ -30,10 +30,12 @@ from beit.service.uploads import documented, form_of
 _REASONS = {
     400: "The picture or the form cannot be read",
     401: "The token is missing or wrong",
+    403: "A page of another site asks",
     404: "There is no such model",
     408: "The request did not arrive in time",
     413: "The request, or the picture, is too large",
     415: "The request is no multipart form",
+    421: "The service is not reached under this name",
     422: "A field is missing or wrong, or the model cannot do this",
     429: "Too many requests wait; come back after the seconds of Retry-After",
     500: "The service failed",

@@ -17,6 +17,7 @@ from beit.service.service import Service
 
 _MOST_CONNECTIONS = 512
 _UNREAD_SECONDS = 30  # after which a client that takes no byte of its answer is given up
+_LAST_SECONDS = 1.0  # in which requests that are on their way when the last one is answered arrive
 _CLOSING_SECONDS = 5  # for connections that stay open though their request is answered
 
 
@@ -90,6 +91,15 @@ class Server(uvicorn.Server):
         admission = self._service.admission
         done = admission.stopping and admission.requests == 0
         return await super().on_tick(counter) or done or self._service.failure is not None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections, answer what the open ones still send, then end."""
+        for server in self.servers:
+            server.close()
+        deadline = asyncio.get_running_loop().time() + _LAST_SECONDS
+        while self.server_state.connections and asyncio.get_running_loop().time() < deadline and not self.force_exit:
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 
 def serve(

@@ -17,11 +17,13 @@ from beit.service.admission import Admission
 from beit.service.batcher import Batcher
 from beit.service.decoding import decode
 from beit.service.errors import CLIENT_GONE, ServiceError
+from beit.service.memory import return_memory
 from beit.service.metrics import Metrics
 from beit.service.served_model import ServedModel
 from beit.settings.serve import ServiceSettings
 
 Result = TypeVar("Result")
+_MOST_NUMBERS = 4_000_000_000  # scores of a picture: a dozen seconds of two cores
 
 
 class Service:
@@ -126,14 +128,35 @@ class Service:
         model = served.predictor.model
 
         def prepared() -> Any:
-            return task.prepare(model, decode(upload, self.settings.max_pixels), options)
+            picture = decode(upload, self.settings.max_pixels)
+            self._check_work(*task.work(model, picture.height, picture.width), picture.height, picture.width)
+            return task.prepare(model, picture, options)
 
         if task.batched:
             result = await served.result(task, await self._picture_thread(prepared), options)
             return {"model": served.name, **task.answer(result)}
         async with self._whole_pictures:
             result = await served.result(task, await self._picture_thread(prepared), options)
-            return {"model": served.name, **await self._picture_thread(lambda: task.answer(result))}
+            answer = {"model": served.name, **await self._picture_thread(lambda: task.answer(result))}
+            await self._picture_thread(return_memory)
+            return answer
+
+    def _check_work(self, windows: int, numbers: int, height: int, width: int) -> None:
+        """Refuse a picture that would hold the model for long, before it does.
+
+        Raises:
+            ServiceError: If so.
+        """
+        if windows > self.settings.max_windows:
+            raise ServiceError(
+                413,
+                f"the file is {height} x {width} pixels, {windows} windows of the model; expected at most "
+                f"{self.settings.max_windows}, send a smaller one",
+            )
+        if numbers > _MOST_NUMBERS:
+            raise ServiceError(
+                413, f"the file is {height} x {width} pixels, too many for the model's classes; send a smaller one"
+            )
 
     async def _picture_thread(self, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)

@@ -43,8 +43,13 @@ class ServiceSettings(Settings):
     """Largest request, in MB of 10^6 bytes (413)."""
     max_pixels: int = Field(default=40_000_000, ge=1)
     """Most pixels of a picture, read from its header before it is decoded (413)."""
+    max_windows: int = Field(default=64, ge=1)
+    """Most windows of a model's size that a picture is divided into, where a task computes it whole (413)."""
     workers: int = Field(default=2, ge=1)
     """Threads that decode pictures."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which the service is reached, beside localhost and addresses of numbers: requests of others, which a
+    page of another site could have made, are refused (421, 403). "*": any."""
 
     def __post_init__(self) -> None:
         """Check the token."""

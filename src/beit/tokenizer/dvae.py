@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from beit.errors import ConfigError
 from beit.hub import HubOptions
+from beit.models_torch.loading import fill
 from beit.tokenizer.base import TokenizerBase
 from beit.tokenizer.coders import Decoder, Encoder
 from beit.tokenizer.dvae_config import DiscreteVAEConfig
@@ -125,10 +126,8 @@ class DiscreteVAE(TokenizerBase[DiscreteVAEConfig]):
         shapes = {name: entry.shape for name, entry in entries.items()}
         model = cls(DiscreteVAEConfig(**dalle_options(source, shapes)))
         own = dict(model.named_parameters())
-        check_shapes(source, shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(torch.from_numpy(entries[name].read()))
+        report = check_shapes(source, shapes, {name: tuple(parameter.shape) for name, parameter in own.items()})
+        fill(own, entries, report, source)
         return model.eval()
 
     def _need_decoder(self) -> Decoder:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from beit.catalog import nearest_published
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
+from beit.files import check_path
 from beit.hub import HubOptions, included_folder
 from beit.tokenizer.dvae import DiscreteVAE
 from beit.tokenizer.dvae_config import DiscreteVAEConfig
@@ -51,6 +52,7 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
         CheckpointError: If its weights are missing, damaged, unsafe, or do not fit.
     """
     hub = hub or HubOptions()
+    check_path(source, "a tokenizer's folder, a file or a published name", ConfigError)
     if not Path(source).exists():
         source = included_folder(source) or source
     if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in KINDS:

@@ -155,7 +155,8 @@ class VQKD(TokenizerBase[VQKDConfig]):
         del own["quantiser.initialised"]  # it is, whatever the file says
         report = check_shapes(str(path), shapes, {name: tuple(tensor.shape) for name, tensor in own.items()})
         give_memory(model, torch.device("cpu"), torch.float32)
-        fill({name: tensor for name, tensor in model.state_dict().items() if name in own}, entries, report)
+        taken = {name: tensor for name, tensor in model.state_dict().items() if name in own}
+        fill(taken, entries, report, str(path))
         model.quantiser.initialised.fill_(True)
         return model.eval()
 

@@ -23,6 +23,7 @@ from beit.weights.state_dict import CONFIG_KEY, without_wrappers
 from beit.weights.storage.held_tensor import HeldTensor
 from beit.weights.storage.lazy_tensor import LazyTensor, open_safetensors
 from beit.weights.timm_config import timm_config
+from beit.weights.values import check_type, not_finite
 from beit.weights.vqkd import VQ_KD, VQ_KD_FOLDER, locate_vqkd, open_vqkd, vqkd_options
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "check_arguments",
     "check_heads",
     "check_shapes",
+    "check_type",
     "dalle_options",
     "file_metadata",
     "flax_tree",
@@ -61,6 +63,7 @@ __all__ = [
     "locate_dalle",
     "locate_vqkd",
     "match_tensors",
+    "not_finite",
     "open_checkpoint",
     "open_dalle",
     "open_safetensors",

@@ -11,8 +11,8 @@ from typing import Any
 
 from beit.catalog import PublicCheckpoint, nearest_published, public_checkpoint
 from beit.config import CONFIG_NAME, BeitConfig
-from beit.errors import ConfigError, UnavailableError
-from beit.files import read_json
+from beit.errors import CheckpointError, ConfigError, UnavailableError
+from beit.files import check_path, read_json
 from beit.geometry import BIAS_RESIZE
 from beit.hub import HubOptions, fetch_url, hub_file, is_hub_name
 from beit.weights.adapter import ADAPTER_FILES
@@ -104,6 +104,7 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
     Raises:
         UnavailableError: If no checkpoint of that name exists or can be reached.
     """
+    check_path(name, "a model folder, a file of weights, a hub repository or a published name", CheckpointError)
     path = Path(name)
     if path.is_dir():
         return _in_folder(path / options.subfolder, files)

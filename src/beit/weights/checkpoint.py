@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from beit.config import ORIGINAL_SEGMENTERS, BeitConfig
-from beit.errors import CheckpointError, ConfigError
+from beit.errors import CheckpointError, ConfigError, shortened
 from beit.files import read_json
 from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
@@ -30,6 +30,7 @@ from beit.weights.storage.held_tensor import HeldTensor
 from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile, open_safetensors
 from beit.weights.timm_config import timm_hints
 
+_MOST_NAME = 200  # characters of the name of a shard
 _LAYER = r"beit\.encoder\.layer\.(\d+)\."
 _WITH_CONFIG = (
     HUGGING_FACE,
@@ -260,14 +261,22 @@ def _sharded(located: Located) -> dict[str, LazyTensor]:
     shards: dict[str, dict[str, LazyTensor]] = {}
     tensors: dict[str, LazyTensor] = {}
     for name, file in weight_map.items():
-        if not isinstance(file, str) or Path(file).name != file or file in ("", ".", "..") or "\\" in file:
-            raise CheckpointError(f"{located.weights} names the shard {file!r}; expected the name of a file beside it")
+        if not isinstance(file, str) or not _is_plain_name(file):
+            raise CheckpointError(
+                f"{located.weights} names the shard {shortened(file)}; expected the name of a file beside it"
+            )
         if file not in shards:
             shards[file], _ = open_file(located.sibling(file))
         if name not in shards[file]:
-            raise CheckpointError(f"{located.weights} lists {name!r} in {file}, which does not hold it")
+            raise CheckpointError(f"{located.weights} lists {shortened(name)} in {file}, which does not hold it")
         tensors[name] = shards[file][name]
     return tensors
+
+
+def _is_plain_name(file: str) -> bool:
+    """Return whether a text can name a file beside another one, and nothing else."""
+    plain = file != ".." and Path(file).name == file and "\\" not in file
+    return plain and 0 < len(file) <= _MOST_NAME and file.isprintable()
 
 
 def _layout_of(source: str, names: Sequence[str]) -> Layout:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from beit.errors import DataError
+from beit.errors import DataError, shortened
+from beit.files import first_twice, read_regular
 from beit.image import IGNORED, explained, opened_picture
 
 ClassMap = NDArray[np.uint8]  # (height, width): the class of every pixel, or IGNORED
@@ -19,6 +20,7 @@ Colour = tuple[int, int, int]
 MOST_CLASSES = IGNORED
 IGNORED_NAME = "ignored"  # of a colour that stands for no class
 _UNKNOWN = -1
+_MOST_BYTES = 2**20  # of a file of classes
 MOST_NUMBERS = 2**16  # label maps have 8 or 16 bits
 _LOSSY = ("JPEG", "MPO")
 
@@ -171,18 +173,19 @@ def read_classes(path: str) -> NamedClasses:
         DataError: If it cannot be read, has fewer than two classes or too many, or names or colours occur twice.
     """
     try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_regular(path, _MOST_BYTES).decode("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}; expected a text file with a class per line") from None
     entries = [_entry(line) for line in lines if line]
     coloured = [colour is not None for _, colour in entries]
     if any(coloured) and not all(coloured):
         bare = entries[coloured.index(False)][0]
-        raise DataError(f"{path} gives colours, but none for {bare!r}; write 'red green blue' behind every name")
+        raise DataError(
+            f"{path} gives colours, but none for {shortened(bare)}; write 'red green blue' behind every name"
+        )
     names = [name for name, _ in entries if name != IGNORED_NAME]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path} names {twice[0]!r} twice; expected a line for each class")
+    if (twice := first_twice(names)) is not None:
+        raise DataError(f"{path} names {shortened(twice)} twice; expected a line for each class")
     if not 2 <= len(names) <= MOST_CLASSES:
         raise DataError(f"{path} names {len(names)} classes; expected 2 to {MOST_CLASSES}")
     number = {name: index for index, name in enumerate(names)} | {IGNORED_NAME: IGNORED}
@@ -194,7 +197,7 @@ def read_classes(path: str) -> NamedClasses:
 
 def _entry(line: str) -> tuple[str, Colour | None]:
     words = line.split()
-    levels = [int(word) for word in words[-3:] if word.isdecimal() and int(word) < 256]
+    levels = [int(word) for word in words[-3:] if word.isdecimal() and len(word) <= 3 and int(word) < 256]
     if len(words) < 4 or len(levels) < 3:
         return line, None
     return " ".join(words[:-3]), (levels[0], levels[1], levels[2])

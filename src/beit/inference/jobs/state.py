@@ -180,7 +180,9 @@ class JobState:
             return {}
         remedy = f"remove {self._folder} to start afresh"
         before = read_json(self._record, "the record of a job of predictions", remedy)
-        if before.keys() < {"arguments", "ended"}:
+        ended = before.get("ended", ...)
+        whole = isinstance(before.get("arguments"), dict) and (ended is None or _is_summary(ended))
+        if not whole:
             raise ConfigError(f"{self._record} holds {sorted(before)}; expected arguments and ended; {remedy}")
         return before
 
@@ -197,6 +199,21 @@ class JobState:
                 )
 
 
+def _is_summary(ended: Any) -> bool:
+    """Return whether a value records the end of a job."""
+    if (
+        not isinstance(ended, dict)
+        or type(ended.get("pictures")) is not int
+        or not isinstance(ended.get("broken"), list)
+    ):
+        return False
+    return all(isinstance(pair, list) and [type(part) for part in pair] == [str, str] for pair in ended["broken"])
+
+
 def _head(path: Path, line: str) -> dict[str, Any]:
     """Return the first line of a chunk."""
-    return parse_json(line, str(path), "a chunk of results", "remove it, and the same command makes it again")
+    expected, remedy = "a chunk of results", "remove it, and the same command makes it again"
+    head = parse_json(line, str(path), expected, remedy)
+    if not isinstance(head.get("columns"), list) or not _is_summary({"pictures": 0, **head}):
+        raise ConfigError(f"{path} holds {sorted(head)}; expected {expected}, columns and broken first; {remedy}")
+    return head

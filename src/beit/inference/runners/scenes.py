@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from beit.inference.runners.runner import Runner
 from beit.inference.runners.torch_runner import TorchRunner
+from beit.inference.runners.wanted import check_wanted
 from beit.models_torch.scene import SceneInference, segment_scene
 from beit.outputs import SemanticSegmenterOutput
 
@@ -27,9 +28,9 @@ def segment(runner: Runner, picture: Image.Image, how: SceneInference) -> NDArra
     """Return the class of every pixel, (H, W), of an RGB picture."""
     if isinstance(runner, TorchRunner):
         with runner.computing():
-            return segment_scene(cast("BeitForSemanticSegmentation", runner.model), picture, how).numpy()
+            return segment_scene(cast("BeitForSemanticSegmentation", runner.model), picture, how, check_wanted).numpy()
     model: Any = _AsModel(runner)
-    return segment_scene(model, picture, how).numpy()
+    return segment_scene(model, picture, how, check_wanted).numpy()
 
 
 class _AsModel:

@@ -133,6 +133,11 @@ class Segment(PredictorTask[TaskOptions, Segmentation]):
         """Return the way to get classes."""
         return no_classes(model, "beit segment")
 
+    def work(self, model: LoadedModel, height: int, width: int) -> tuple[int, int]:
+        """Return the windows of a picture, and the scores of every class for every pixel."""
+        windows = 1 if model.scene is None else model.scene.windows_of(height, width)
+        return windows, height * width * model.config.num_labels
+
     def results(
         self, model: LoadedModel, prepared: Sequence[Any], options: Sequence[TaskOptions]
     ) -> list[Segmentation]:

@@ -120,6 +120,10 @@ class PredictorTask(ABC, Generic[Options, Result]):
         """
         return model.preprocessing(picture) if self.batched else picture
 
+    def work(self, model: LoadedModel, height: int, width: int) -> tuple[int, int]:
+        """Return how often the model computes for a picture, and how many numbers of its size are made of that."""
+        return 1, 0
+
     @abstractmethod
     def results(self, model: LoadedModel, prepared: Sequence[Any], options: Sequence[Options]) -> list[Result]:
         """Return the result of each of some prepared pictures, under options of its own.

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from beit.models_torch import BeitForImageClassification
-from beit.models_torch.loading import read_safetensors, write_safetensors
+from beit.models_torch.loading import is_finite, read_safetensors, write_safetensors
 from beit.settings.finetune import LoraSettings
-from beit.weights import check_shapes
+from beit.weights import check_shapes, not_finite
 
 FILE_NAME = "adapter.safetensors"
 # the linear layers of an encoder layer
@@ -91,6 +91,8 @@ def load_adapter(model: nn.Module, folder: Path) -> None:
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(found[name])
+            if not is_finite(value):
+                raise not_finite(str(folder / FILE_NAME), name)
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:

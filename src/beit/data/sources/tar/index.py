@@ -26,7 +26,7 @@ from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
 from beit.data.sources.source import check_name
 from beit.data.sources.tar.entries import TarEntries
 from beit.errors import DataError
-from beit.files import open_regular
+from beit.files import open_regular, strict_json
 from beit.image import EXTENSIONS
 
 _LAYOUT = 2  # of a cached index; another number makes them all anew
@@ -190,7 +190,7 @@ def _label(part: str, content: bytes) -> str | int | None:
         text = content.decode("utf-8", "replace").strip()
         return _checked(int(text) if _NUMBER.fullmatch(text) else text) if text else None
     try:
-        value = json.loads(content)
+        value = strict_json(content.decode("utf-8"), finite=False)
     except (ValueError, RecursionError):
         return None
     label = value.get("label") if isinstance(value, dict) else None

@@ -1,0 +1,166 @@
+"""What is fuzzed: sound files of every kind that comes from strangers, and what reads them."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+
+from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor
+from beit.data import BrokenPictures, LabelIds, StoredTokens, open_source, read_classes, with_labels
+from beit.data.sources.parquet.shards import _look
+from beit.engine.metrics import read_metrics
+from beit.engine.run_folder import RunFolder
+from beit.files import read_json, read_yaml
+from beit.image import open_image, read_image
+from beit.inference.jobs.state import JobState
+from beit.models_torch.loading import read_safetensors
+from beit.service.decoding import decode
+from beit.weights import open_checkpoint
+from beit.weights.msgpack_file import open_msgpack
+from beit.weights.pickles import open_pickled
+
+CONFIG = BeitConfig(image_size=32, patch_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+                    intermediate_size=8, id2label={0: "cat", 1: "dog"})  # fmt: skip
+
+
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of file.
+
+    Attributes:
+        name: Name of the file, which decides how it is read.
+        sound: Contents that are read without an error.
+        read: Reads the file at a path; a `BeitError` is an answer too.
+    """
+
+    name: str
+    sound: list[bytes]
+    read: Callable[[Path], object]
+
+
+def picture(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    """Return a small picture."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def pictures() -> list[bytes]:
+    """Return pictures of every format, and PostScript."""
+    kinds = [("PNG", {}), ("JPEG", {"progressive": True}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("BMP", {})]
+    more = [
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("GIF", {}),
+        ("PPM", {}),
+        ("JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08"}),
+    ]
+    found = [picture(kind, **options) for kind, options in [*kinds, *more]]
+    return [*found, picture("PNG", "P"), picture("PNG", "I;16"), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+
+
+def tars() -> list[bytes]:
+    """Return shards in every layout of headers."""
+    found: list[bytes] = []
+    for layout in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=layout) as shard:
+            for name, content in (
+                ("a" * 120 + "/1.png", picture("PNG")),
+                ("1.cls", b"3"),
+                ("2.json", b'{"label": "x"}'),
+            ):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                shard.addfile(entry, io.BytesIO(content))
+        found.append(buffer.getvalue())
+    return found
+
+
+def parquet() -> bytes:
+    """Return a table of pictures and labels."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"image": [{"bytes": picture("PNG"), "path": "a"}] * 3, "label": [0, 1, 0]}), buffer)
+    return buffer.getvalue()
+
+
+def model_files(folder: Path) -> dict[str, bytes]:
+    """Return the files of a model in every kind of container."""
+    model = BeitForImageClassification(CONFIG)
+    model.save_pretrained(folder)
+    BeitImageProcessor(size=32).save_pretrained(folder)
+    for name, zipped in (("new.pth", True), ("old.pth", False)):
+        torch.save({"model": dict(model.state_dict())}, folder / name, _use_new_zipfile_serialization=zipped)
+    from beit.weights import write_msgpack
+
+    write_msgpack(folder / "flax_model.msgpack", {"a": {"b": np.zeros((3, 4), np.float32)}})
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def targets(folder: Path) -> dict[str, Target]:
+    """Return all targets; `folder` is for what some of them need beside their file."""
+    files = model_files(folder)
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "a.png").write_bytes(picture("PNG"))
+    labelled = str(folder / "pictures")
+    classifier = files["config.json"]
+    weights = BeitForImageClassification.from_pretrained
+
+    def beside(path: Path) -> object:
+        (path.parent / "config.json").write_bytes(classifier)
+        return weights(path.parent)
+
+    def labels(path: Path) -> object:
+        return with_labels(open_source(labelled), labelled, str(path))
+
+    def shard(path: Path) -> object:
+        source = open_source(str(path))
+        return [source.load(index) for index in range(min(3, len(source)))]
+
+    def job(path: Path) -> object:
+        return JobState(path.parent.parent, True).begin({})
+
+    index = json.dumps(
+        {"weight_map": dict.fromkeys(BeitForImageClassification(CONFIG).state_dict(), "model.safetensors")}
+    )
+    processor = files["preprocessor_config.json"]
+    recipe = b"data: {path: a, workers: 2}\ntrain: &x {max_steps: 3}\nother: *x\nlist: [1, 2.5, null, true]\n"
+    lines = b'{"step": 1, "split": "train", "loss": 2.5}\n{"step": 2, "split": "val", "loss": 1.5}\n'
+    record = b'{"arguments": {}, "ended": {"pictures": 1, "broken": [["a", "b"]]}}'
+    identity = {"shape": [3, 1, 2, 2], "finished_rows": 3, "tokenizer": "abc"}
+    return {
+        "picture": Target("a.png", pictures(), read_image),
+        "lazy picture": Target("a.jpg", pictures(), lambda path: open_image(path.read_bytes(), "a").decode(4.0)),
+        "upload": Target("upload", pictures(), lambda path: decode(path.read_bytes(), 1_000_000)),
+        "label map": Target("a.png", [picture("PNG", "L"), picture("PNG", "P")], LabelIds(256).read),
+        "tar": Target("a.tar", tars(), shard),
+        "parquet": Target("a.parquet", [parquet()], lambda path: _look(path, ())),
+        "safetensors": Target("model.safetensors", [files["model.safetensors"]], read_safetensors),
+        "checkpoint": Target("model.safetensors", [files["model.safetensors"]], beside),
+        "pickle": Target("a.pth", [files["new.pth"], files["old.pth"]], open_pickled),
+        "msgpack": Target("a.msgpack", [files["flax_model.msgpack"]], open_msgpack),
+        "index": Target("model.safetensors.index.json", [index.encode()], lambda path: open_checkpoint(path.parent)),
+        "config": Target("config.json", [classifier], BeitConfig.from_json_file),
+        "processor": Target("preprocessor_config.json", [processor], BeitImageProcessor.from_json_file),
+        "yaml": Target("a.yaml", [recipe], lambda path: read_yaml(path, "a recipe", "correct it")),
+        "json": Target("a.json", [classifier, b'{"a": [1, "\\u00e9", 2.5e3]}'], lambda path: read_json(path, "it")),
+        "csv": Target("a.csv", [b'file_name,label\r\n"a.png","c\nd"\r\n', b"file_name,value\na.png,2.5\n"], labels),
+        "json lines": Target("a.jsonl", [b'{"file_name": "a.png", "labels": ["x", "y"]}\n'], labels),
+        "classes": Target("a.txt", [b"road 9 64 9\nsky 1 2 3\nignored 0 0 0\n"], lambda path: read_classes(str(path))),
+        "metrics": Target("metrics.jsonl", [lines], read_metrics),
+        "result": Target("result.json", [b'{"a": 0.5, "b": 3}'], lambda path: RunFolder(path.parent).read_result()),
+        "broken": Target("broken.txt", [b"a.png is broken\n"], lambda path: BrokenPictures(path, 9, 1.0).summary()),
+        "tokens": Target("facts.json", [json.dumps(identity).encode()], lambda path: StoredTokens(path.parent)),
+        "job": Target(".predict/job.json", [record], job),
+    }  # fmt: skip

@@ -1,0 +1,72 @@
+"""The endurance campaign: its jobs are those that there are, a difference is found, and what is the same is none."""
+
+import random
+import signal
+
+import pytest
+
+from beit.cli.main import CONTINUED
+from tests.campaigns import endurance
+from tests.campaigns.endurance import Job, _damage, _different, endure, jobs
+
+pytestmark = pytest.mark.e2e
+
+
+def test_every_command_that_continues_is_among_them(tmp_path):
+    commands = {job.command[0] for job in jobs(tmp_path).values()}
+    assert set(CONTINUED) - {"demo"} <= commands  # a demo is a row of trainings
+
+
+class Fake:
+    """A process that does nothing and ends as it was asked to."""
+
+    pid, returncode, statuses, stderr, errors = 1, 0, [0], "", [""]
+
+    def send_signal(self, number):
+        self.returncode = -number if number == signal.SIGKILL else 0
+
+    def communicate(self, timeout=None):
+        return "", self.stderr
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_difference_is_found(tmp_path, monkeypatch, same):
+    numbers = iter(range(1000))
+
+    def beit(*command, **_):
+        (endurance.Path(command[0])).mkdir(parents=True, exist_ok=True)
+        (endurance.Path(command[0]) / "made").write_text("x" if same else str(next(numbers)))
+        return Fake()
+
+    monkeypatch.setattr(endurance, "beit", beit)
+    monkeypatch.setattr(endurance, "start", lambda *_, **__: Fake())
+    monkeypatch.setattr(endurance, "losses", lambda _: {})
+    found = endure({"a job": Job(["{output}"], ("made",))}, 1, 0.3, tmp_path)
+    assert found.disturbances >= found.jobs > 0
+    assert (found.findings == []) == same
+
+
+def test_a_traceback_is_found(tmp_path, monkeypatch):
+    broken = Fake()
+    broken.stderr = "Traceback (most recent call last)"
+    monkeypatch.setattr(endurance, "start", lambda *_, **__: broken)
+    monkeypatch.setattr(endurance, "SIGNALS", (signal.SIGTERM,))
+    said = endurance._disturb(random.Random(1), Job(["{output}"], ()), tmp_path, 0.01)  # noqa: S311
+    assert said.startswith("SIGTERM after")
+
+
+def test_the_newest_checkpoint_is_damaged_where_there_is_an_older_one(tmp_path):
+    for step in (1, 2):
+        (tmp_path / "checkpoints" / f"step_{step}").mkdir(parents=True)
+        (tmp_path / "checkpoints" / f"step_{step}" / "a").write_bytes(bytes(100))
+    _damage(random.Random(1), tmp_path)  # noqa: S311
+    assert (tmp_path / "checkpoints/step_1/a").read_bytes() == bytes(100)
+    assert (tmp_path / "checkpoints/step_2/a").read_bytes() != bytes(100)
+
+
+def test_what_is_left_half_written_is_a_difference(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "made").write_text("x")
+    (tmp_path / "two" / ".made.12.tmp").touch()
+    assert _different(Job([], ("made",)), tmp_path / "one", tmp_path / "two") == [".made.12.tmp"]

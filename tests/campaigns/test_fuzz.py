@@ -1,0 +1,54 @@
+"""The fuzzing campaign: clean for some seconds, the same for a seed, and not blind."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+
+from beit.errors import BeitError
+from tests.campaigns.fuzz import fuzz
+from tests.campaigns.mutations import mutated
+from tests.campaigns.targets import Target, targets
+
+
+def test_some_seconds_of_it_are_clean(tmp_path):
+    (tmp_path / "needed").mkdir()
+    kinds = targets(tmp_path / "needed")
+    assert len(kinds) > 20
+    for name, target in kinds.items():  # what is sound is read, as far as it may stand alone
+        place = tmp_path / "sound" / name.replace(" ", "_") / target.name
+        place.parent.mkdir(parents=True)
+        place.write_bytes(target.sound[0])
+        with suppress(BeitError):
+            target.read(place)
+    found = fuzz(kinds, 7, 4.0, tmp_path / "findings")
+    assert found.inputs > 50
+    assert found.findings == {}, list((tmp_path / "findings").iterdir())
+
+
+def test_a_seed_gives_the_same_inputs():
+    once, again = ([mutated(random.Random(f"3-{n}"), [b"abc" * 50]) for n in range(50)] for _ in range(2))  # noqa: S311
+    assert once == again
+    assert len(set(once)) > 40
+
+
+DEFECTS = {
+    "exception": lambda path: 1 / 0,
+    "hang": lambda path: time.sleep(60),
+    "memory": lambda path: bytearray(2**34),
+    "execution": lambda path: subprocess.run(["true"]),
+    "crash": lambda path: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("sort", DEFECTS)
+def test_a_defect_is_found_and_kept(tmp_path, monkeypatch, sort):
+    monkeypatch.setattr("tests.campaigns.fuzz.SECONDS", 0.2)
+    monkeypatch.setattr("tests.campaigns.fuzz.BATCH", 2)
+    found = fuzz({"a kind": Target("a.bin", [b"abc"], DEFECTS[sort])}, 1, 0.3, tmp_path)
+    assert found.findings[sort] >= 1
+    assert any(path.suffix == f".{sort}" for path in tmp_path.iterdir())
