@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
-from beit.models_torch.arrays import TakesArrays
 from beit.outputs import ModelOutput
 from beit.weights import LoadReport
 
@@ -20,8 +20,8 @@ HALF_PRECISION = (torch.float16, torch.bfloat16)
 SMALLEST_HALF_EPS = 1e-7  # the smallest that float16 does not round to 0
 
 
-class BeitBase(TakesArrays):
-    """A module with a config."""
+class BeitBase(nn.Module):
+    """A module with a config, whose call takes arrays of numpy and jax as tensors."""
 
     config_class: ClassVar[type[BeitConfig]] = BeitConfig
     base_model_prefix: ClassVar[str] = "beit"
@@ -36,6 +36,14 @@ class BeitBase(TakesArrays):
         self.config = config
         self.name_or_path = config.name_or_path  # an attribute, where peft looks for the base of an adapter
         self.load_report: LoadReport | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the module with tensors in the place of arrays."""
+        device = next((parameter.device for parameter in self.parameters()), None)
+        return super().__call__(
+            *(_as_tensor(value, f"argument {place}", device) for place, value in enumerate(args)),
+            **{name: _as_tensor(value, name, device) for name, value in kwargs.items()},
+        )
 
     @property
     def device(self) -> torch.device:
@@ -154,3 +162,19 @@ class BeitBase(TakesArrays):
                 "with layer_norm_eps=1e-6, or keep float32 parameters and use autocast",
                 stacklevel=3,
             )
+
+
+def _as_tensor(value: Any, name: str, device: torch.device | None) -> Any:
+    """Return an array as a tensor on a device, anything else as it is.
+
+    Raises:
+        ConfigError: If it is a list, as processors return without `return_tensors`.
+    """
+    if isinstance(value, Tensor) or not (hasattr(value, "__array__") or isinstance(value, list)):
+        return value
+    if isinstance(value, list):
+        raise ConfigError(
+            f"{name} is a list of {len(cast(list[Any], value))}; expected one tensor or array, such as a processor "
+            "returns with return_tensors='pt'"
+        )
+    return torch.tensor(np.asarray(value), device=device)
