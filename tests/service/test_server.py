@@ -137,23 +137,21 @@ def test_the_address_is_printed_once_it_answers(tmp_path):
         service.process.communicate()
 
 
-@pytest.mark.parametrize("wrong", ["model", "port", "name", "nothing"])
+@pytest.mark.parametrize("wrong", ["model", "port", "name"])
 def test_what_cannot_be_served_is_an_error_of_one_line(tmp_path, wrong):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = {
             "model": [str(tmp_path / "absent"), "--port", "0"],
             "port": [str(tmp_path), "--port", str(taken.getsockname()[1])],
             "name": ["a=one", "a=two"],
-            "nothing": ["--port", "0"],
         }[wrong]
         done = subprocess.run(
-            [sys.executable, "-m", "beit", "serve", *command], capture_output=True, text=True, cwd=ROOT
+            [sys.executable, "-m", "beit", "serve", *command], capture_output=True, text=True, cwd=ROOT, timeout=120
         )
     expected = {
         "model": "absent",
         "port": "cannot listen on port",
         "name": "two models are called 'a'",
-        "nothing": "models is missing; name it: models, at least one: MODEL or NAME=MODEL",
     }[wrong]
     (error,) = done.stderr.splitlines()
     assert done.returncode == 1
