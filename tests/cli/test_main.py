@@ -137,8 +137,8 @@ def test_bad_settings(capsys, tmp_path, monkeypatch, arguments, message):
         ("optimm:\n  lr: 1\n", "there is no setting 'optimm.lr'; did you mean optim.lr?"),
         ("optim:\n  lr: -1\n", "optim.lr: input should be greater than 0, got -1"),
         ("optim: 3\n", "expected `group: {setting: value}`"),
-        ("- 3\n", "- 3"),
-        ("optim: {lr: [\n", "Problems parsing config"),
+        ("- 3\n", "it holds a list, not an object"),
+        ("optim: {lr: [\n", "while parsing a flow node"),
     ],
 )
 def test_bad_recipes(capsys, tmp_path, monkeypatch, recipe, message):

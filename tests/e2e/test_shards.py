@@ -45,7 +45,7 @@ def test_workers_keep_up_and_an_unreadable_shard_is_named(shards, tmp_path):
     name = str(shards.parent / "train-05.tar")
     assert f"1 of 8 shards is unreadable and left out; first: {name}: " in done.stderr
     (line,) = (tmp_path / "run" / "broken.txt").read_text().splitlines()
-    assert line.startswith(f"shard {name}: it is damaged")
+    assert line.startswith(f"shard {name}: it is cut off or damaged")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     waits = [line["data_wait"] for line in lines if line["split"] == "train"]
     assert len(waits) == 8

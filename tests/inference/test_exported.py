@@ -63,7 +63,7 @@ def refused(folders, tmp_path, capsys):
         (["--to=onnx", "--batch_size=0"], "batch_size is 0; expected a number from 1"),
         (["--to=onnx", "--task=segment"], "was made to classify; expected that, or embed"),
         (["--to=onnx", "--task=dance"], "task is 'dance'; expected one of auto, classify, segment, embed"),
-        (["--to=onnx", "--check=nowhere"], "there are no pictures in nowhere"),
+        (["--to=onnx", "--check=nowhere"], "nowhere cannot be listed"),
     ],
 )
 def test_bad_options_are_an_error_of_one_line(refused, words, said):

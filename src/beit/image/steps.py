@@ -167,10 +167,9 @@ def _for_channels(values: PerChannel | None, channels: int) -> NDArray[np.float3
     if values is None:
         return None
     if isinstance(values, tuple) and len(values) != channels:
-        remedy = ": leave out the dimension of one channel, and grey is shown in all of them" if channels == 1 else ""
         raise ConfigError(
             f"image_mean or image_std has {len(values)} values for a picture of {channels} channels; "
-            f"expected one per channel, or a single number for all{remedy}"
+            f"expected one per channel, or a single number for all"
         )
     return np.broadcast_to(np.asarray(values, dtype=np.float32), (channels,))
 

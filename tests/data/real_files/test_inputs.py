@@ -87,11 +87,12 @@ def test_validation_folders_may_lack_classes_and_have_no_others(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(20, 20, 1), (1, 20, 20)])
-def test_grey_with_a_channel_is_answered_with_the_way(shape):
+def test_grey_with_a_channel_is_grey(shape):
     grey = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)
-    with pytest.raises(ConfigError, match="leave out the dimension of one channel, and grey is shown in all"):
-        BeitImageProcessor(size=16, crop_size=16)(grey.reshape(shape))
-    assert BeitImageProcessor(size=16, crop_size=16)(grey).pixel_values[0].shape == (3, 16, 16)
+    three = BeitImageProcessor(size=16, crop_size=16)
+    plain = three(grey).pixel_values[0]
+    assert plain.shape == (3, 16, 16)
+    assert np.array_equal(three(grey.reshape(shape)).pixel_values[0], plain)
     one = BeitImageProcessor(size=16, crop_size=16, image_mean=[0.5], image_std=[0.5])
     assert one(grey.reshape(shape)).pixel_values[0].shape == (1, 16, 16)
 

@@ -254,7 +254,7 @@ def test_without_a_result_an_array_has_no_shape(measured, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def client(measured):
-    return TestClient(create_app({"mim": loaded(measured)}))
+    return TestClient(create_app({"mim": loaded(measured)}), base_url="http://localhost")
 
 
 def ask(client, **fields):

@@ -119,7 +119,7 @@ def test_pictures_and_rows_are_those_of_python(classifier, pictures, tmp_path, c
 
 
 def test_the_service_says_what_python_says(measured):
-    client = TestClient(create_app({"mim": loaded(measured)}))
+    client = TestClient(create_app({"mim": loaded(measured)}), base_url="http://localhost")
     buffer = io.BytesIO()
     Image.fromarray(noise()).save(buffer, "PNG")
 

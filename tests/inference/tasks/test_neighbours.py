@@ -186,7 +186,7 @@ def test_no_client_of_a_service_names_folders(classifier):
 
     from beit.service import create_app
 
-    client = TestClient(create_app({"pets": loaded(classifier)}))
+    client = TestClient(create_app({"pets": loaded(classifier)}), base_url="http://localhost")
     assert "neighbours" not in client.get("/v1/models").json()["models"][0]["tasks"]
     assert "neighbours" not in [task["name"] for task in client.get("/v1/tasks").json()["tasks"]]
     assert client.post("/v1/neighbours", files={"file": b"a"}).status_code == 404
