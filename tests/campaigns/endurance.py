@@ -54,15 +54,18 @@ def jobs(place: Path) -> dict[str, Job]:
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(pictures / f"{number}.png")
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(scenes / "pictures" / f"{number}.png")
         Image.fromarray(rng.integers(0, 3, (40, 40), np.uint8)).save(scenes / "masks" / f"{number}.png")
+    (scenes / "classes.txt").write_text("a\nb\nc\n")
     weights, output = ("model/model.safetensors",), "--run.output={output}"
     segment = [
         "segment", *MODEL, f"--data.path={scenes}/pictures", f"--label_maps.path={scenes}/masks", "--data.workers=0",
+        f"--label_maps.classes={scenes}/classes.txt", "--optim.warmup_steps=2",
         "--model.image_size=32", "--model.num_hidden_layers=4", "--optim.lr=3e-3", "--train.batch_size=8",
     ]  # fmt: skip
     distil = [
         "tokenizer", "distill", *PICTURES, "--image_size=16", "--model.patch_size=4", "--model.vocab_size=32",
         "--model.code_size=8", "--model.hidden_size=32", "--model.num_hidden_layers=2", "--model.decoder_layers=1",
         "--model.num_attention_heads=4", "--model.intermediate_size=64", f"--teacher={MODEL_NAME}",
+        "--optim.warmup_steps=2",
     ]  # fmt: skip
     predict = ["predict", MODEL_NAME, str(pictures), "--device=cpu", "--batch_size=8", "--task"]
     return {
@@ -79,8 +82,8 @@ def jobs(place: Path) -> dict[str, Job]:
         ),
         "predict": Job([*predict, "embed", "--output={output}.jsonl"], (".jsonl",)),
         "predict pictures": Job([*predict, "attend", "--output={output}"], ("0_attention.png",)),
-        "evaluate": Job(["evaluate", f"--model={MODEL_NAME}", "--data.path=digits:test", "--predictions={output}.csv"],
-                        (".csv",)),
+        "evaluate": Job(["evaluate", f"--model={place}/whole/finetune/model", "--data.path=digits:test",
+                         "--predictions={output}.csv"], (".csv",)),
     }  # fmt: skip
 
 
