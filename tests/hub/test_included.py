@@ -63,6 +63,6 @@ def test_the_card_says_what_is_measured():
     predictor = Predictor.from_pretrained(MODEL)
     bank, found = (np.stack([one.vector for one in predictor.embed(some, layer="best")]) for some in (known, asked))
     card = (included_folder(MODEL) / "README.md").read_text()
-    said = re.search(r"kNN \(k 10, layer 6\) ([\d.]+) %, ridge probe ([\d.]+) %", card)
+    said = re.search(r"kNN \(k 10,\s+layer 6\) ([\d.]+) %, ridge probe ([\d.]+) %", card)
     assert 100 * knn_accuracy(bank, labels, found, classes, 10) == pytest.approx(float(said[1]), abs=0.5)
     assert 100 * fit_ridge(bank, labels).accuracy(found, classes) == pytest.approx(float(said[2]), abs=0.5)
