@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from beit.config import BeitConfig
 from beit.errors import CheckpointError, ConfigError
 from beit.geometry import Grid, num_relative_positions, patch_grid, resize_bias_table, resize_positions
+from beit.weights.inflation import inflated
 from beit.weights.rules import Entry
 
 Shape = tuple[int, ...]
@@ -129,6 +130,8 @@ def adapt_tensors(
         adapted = shared_bias_to_layers(adapted, config.num_hidden_layers)
         if len(adapted) != count:
             done.append("the shared relative position bias was copied into every layer")
+    adapted, change = inflated(adapted, before.num_channels, config.num_channels)
+    done += [] if change is None else [change]
     source, target = (patch_grid(options.image_size, options.patch_size) for options in (before, config))
     adapted, names = resized(adapted, source, target, method)
     sizes = f"from {source.height} x {source.width} to {target.height} x {target.width} patches"
