@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each colour channel over the pixels of a collection.
+"""Mean and standard deviation of each channel over the pixels of a collection.
 
 Legend: C channels, P pixels.
 """
@@ -16,6 +16,7 @@ from beit.data.broken import BrokenPicture, BrokenPictures, require_usable
 from beit.data.sources.progress import progress
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
+from beit.image import COLOURS, Bands
 from beit.image.cpus import cpu_share
 
 _WHITE = 255
@@ -47,7 +48,8 @@ def measure_channels(source: ImageSource, max_broken: float) -> ChannelStatistic
     Raises:
         DataError: If no picture is usable, or more than a share of them are broken.
     """
-    sums_C, squares_C, pixels, pictures = np.zeros(3), np.zeros(3), 0, 0
+    channels = COLOURS if source.bands is None else source.bands.channels
+    sums_C, squares_C, pixels, pictures = np.zeros(channels), np.zeros(channels), 0, 0
     broken, listed = list[BrokenPicture](), BrokenPictures(None, len(source), max_broken)
     with ThreadPoolExecutor(cpu_share()) as threads:
         for start in progress(range(0, len(source), _AT_ONCE), -(-len(source) // _AT_ONCE), "measuring pictures"):
@@ -69,7 +71,15 @@ def measure_channels(source: ImageSource, max_broken: float) -> ChannelStatistic
 def _sums(source: ImageSource, index: int) -> Sums | BrokenPicture:
     """Return the sums of the values and of their squares, and the number of pixels."""
     try:
-        values_PC = np.asarray(source.load(index)).reshape(-1, 3).astype(np.float64) / _WHITE
+        values_PC = _values(source, index)
     except DataError as error:
         return BrokenPicture(source.name(index), str(error))
     return values_PC.sum(axis=0), (values_PC**2).sum(axis=0), len(values_PC)
+
+
+def _values(source: ImageSource, index: int) -> NDArray[np.float64]:
+    """Return the values of a picture in [0, 1], a row for every pixel."""
+    picture = source.open(index).decode().picture
+    if isinstance(picture, Bands):
+        return picture.unit_array().reshape(len(picture), -1).T.astype(np.float64)
+    return np.asarray(picture).reshape(-1, COLOURS).astype(np.float64) / _WHITE

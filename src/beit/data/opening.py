@@ -22,7 +22,7 @@ from beit.data.sources.tar.shards import TarSource
 from beit.data.splits import Splits, find_splits, shards_below
 from beit.errors import DataError, missing_data
 from beit.files import check_path
-from beit.image import PassedOver, say_passed_over
+from beit.image import BandOptions, PassedOver, say_passed_over
 
 ALL = "all"  # splits
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -38,6 +38,7 @@ class _Reading:
     columns: Sequence[str]
     known: Sequence[str] | None
     mixed: bool
+    bands: BandOptions | None
 
 
 def open_source(
@@ -46,6 +47,7 @@ def open_source(
     split: str | None = None,
     known: Sequence[str] | None = None,
     columns: Sequence[str] = (),
+    bands: BandOptions | None = None,
 ) -> ImageSource:
     """Open a collection of pictures.
 
@@ -58,18 +60,24 @@ def open_source(
             as if they were none.
         known: Classes that are known, one of which may be all that a folder has.
         columns: Names of the columns of pictures and of labels in parquet files; empty: the usual ones.
+        bands: Reading of pictures of other than three channels, in folders also of arrays; None: as RGB.
 
     Raises:
         DataError: If there is nothing at `path`, no pictures in it, or several splits, of which none is named.
     """
     check_path(path, "a folder of pictures, parquet or tar files, or hub:owner/name", DataError)
-    reading = _Reading(min_side, columns, known, split == ALL)
+    source = _open_path(path, split, _Reading(min_side, columns, known, split == ALL, bands))
+    source.bands = bands
+    return source
+
+
+def _open_path(path: str, split: str | None, reading: _Reading) -> ImageSource:
     if path in DIGITS:
         return DigitsSource(path)
     if path.partition(":")[0] == "digits" and not Path(path).exists():
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
     if path.startswith(PREFIX):
-        return open_hub(path, min_side, columns)
+        return open_hub(path, reading.min_side, reading.columns)
     if is_pattern(path):
         return _open_shards(_matching(path), path, reading)
     place = Path(path)
@@ -127,7 +135,7 @@ def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if shards:
         return _open_shards(shards, path, reading)
     try:
-        return FolderSource(folder, reading.min_side, reading.known)
+        return FolderSource(folder, reading.min_side, reading.known, bands=reading.bands)
     except DataError:
         for compressed in sorted(entry for entry in folder.iterdir() if entry.name.endswith(_COMPRESSED)):
             _refuse_compressed(compressed)

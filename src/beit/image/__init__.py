@@ -1,5 +1,7 @@
 """Image processing and post-processing, with Pillow and numpy only."""
 
+from beit.image.band_reading import ARRAYS, endings_of
+from beit.image.bands import COLOURS, AnyPicture, BandOptions, Bands, Box, as_rgb
 from beit.image.batch import BatchFeature
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.labels import IGNORED
@@ -13,7 +15,7 @@ from beit.image.listing import (
     visible_folders,
     walk_pictures,
 )
-from beit.image.preprocessing import Box, Preprocessing
+from beit.image.preprocessing import Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import explained, read_image
 from beit.image.steps import HALF, normalise, to_unit_array
@@ -23,12 +25,17 @@ AutoFeatureExtractor = BeitFeatureExtractor
 BeitImageProcessorFast = BeitImageProcessorPil = BeitImageProcessor  # those of transformers 5
 
 __all__ = [
+    "ARRAYS",
+    "COLOURS",
     "EXTENSIONS",
     "HALF",
     "IGNORED",
     "MOST_BYTES",
+    "AnyPicture",
     "AutoFeatureExtractor",
     "AutoImageProcessor",
+    "BandOptions",
+    "Bands",
     "BatchFeature",
     "BeitFeatureExtractor",
     "BeitImageProcessor",
@@ -41,6 +48,8 @@ __all__ = [
     "PassedOver",
     "Preprocessing",
     "allow_pixels",
+    "as_rgb",
+    "endings_of",
     "explained",
     "no_pictures",
     "normalise",

@@ -21,12 +21,16 @@ def allow_pixels(most: int | None) -> None:
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+def most_pixels() -> int:
+    """Return how many pixels a picture may have."""
+    return _LIMIT if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+
+
 def too_large(name: object) -> str:
     """Return the message for a picture of more pixels than are allowed."""
-    limit = _LIMIT if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
     return (
-        f"{name} is large, not broken: it has more than {limit:,} pixels; expected fewer: raise data.max_pixels if you "
-        "trust the file, or cut it into tiles"
+        f"{name} is large, not broken: it has more than {most_pixels():,} pixels; expected fewer: raise "
+        "data.max_pixels if you trust the file, or cut it into tiles"
     )
 
 

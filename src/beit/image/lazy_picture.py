@@ -7,8 +7,9 @@ from typing import Protocol
 
 from PIL import Image
 
+from beit.image.band_reading import read_bands
+from beit.image.bands import AnyPicture, BandOptions, Box
 from beit.image.formats import opened_picture
-from beit.image.preprocessing import Box
 from beit.image.reading import check_side, check_single, explained, upright_rgb
 
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -21,12 +22,12 @@ REDUCTIONS = (8, 4, 2)
 
 @dataclass(frozen=True)
 class Decoded:
-    """Decoded upright RGB picture, with the place of its edges in the pixels of the whole picture.
+    """Decoded upright picture, with the place of its edges in the pixels of the whole picture.
 
     A reduced picture of 63 pixels covers 504 at one eighth, four of which a picture of 500 does not have.
     """
 
-    picture: Image.Image
+    picture: AnyPicture
     extent: Box
 
     def mirrored(self, width: int) -> Decoded:
@@ -79,7 +80,7 @@ class LazyPicture(Protocol):
 class LoadedPicture:
     """Lazy picture that is decoded already."""
 
-    def __init__(self, picture: Image.Image, orientation: int = 1) -> None:
+    def __init__(self, picture: AnyPicture, orientation: int = 1) -> None:
         self._picture, self.orientation = picture, orientation
         self.height, self.width = picture.height, picture.width
 
@@ -111,17 +112,20 @@ class JpegPicture:
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
 
 
-def open_image(content: bytes, name: object, min_side: int = 1) -> LazyPicture:
+def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptions | None = None) -> LazyPicture:
     """Return the picture in the bytes of an image file; only a JPEG waits to be decoded.
 
     Args:
         content: The bytes.
         name: Name of the picture in messages; made into text only for one.
         min_side: Smallest height and width to accept, in pixels.
+        bands: How pictures of other than three channels are read; None: as RGB.
 
     Raises:
         DataError: If it is no picture, too small, or, unless a JPEG, broken.
     """
+    if bands is not None:
+        return LoadedPicture(read_bands(content, name, bands, min_side))
     with explained(name), opened_picture(content) as image:
         check_single(image, name)
         jpeg = image.format in ("JPEG", "MPO")  # some other formats show their final size only when decoded

@@ -57,6 +57,17 @@ def evaluation_view(
     return Preprocessing.cropping(image_hw, share, mean=mean, std=std), "the published evaluation"
 
 
+def saved_view(model: str | Path) -> Preprocessing | None:
+    """Return the preprocessing that is saved beside a model on this machine; None where there is none.
+
+    Raises:
+        ConfigError: If it is not understood.
+    """
+    place = Path(model)
+    folder = place.parent if place.is_file() else place
+    return Preprocessing.from_pretrained(folder) if (folder / PREPROCESSOR_NAME).is_file() else None
+
+
 def _file_of(model: str, name: str, hub: HubOptions) -> Path | None:
     """Return a file with preprocessing options of a model; like a config, it belongs to weights beside it."""
     path = Path(model)

@@ -1,4 +1,4 @@
-"""Deterministic preprocessing of an RGB picture, saved beside the model as `preprocessor_config.json`.
+"""Deterministic preprocessing of a picture, saved beside the model as `preprocessor_config.json`.
 
 It equals `BeitImageProcessor` with such a file, for one picture at a time, and returns the geometry too.
 """
@@ -14,12 +14,14 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import ConfigError
+from beit.image.bands import COLOURS, AnyPicture, BandOptions, Bands, Box
 from beit.image.input_types import Picture
 from beit.image.options import LAST, Steps, size_to_dict
 from beit.image.processor import BeitImageProcessor
-from beit.image.steps import HALF, Floats, resize_and_crop, write_values
+from beit.image.steps import HALF, Floats, center_crop, normalise, resize_and_crop, write_values
+from beit.image.value_range import Span
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+_RANGE = "value_range"  # the option of that name in the file
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Preprocessing:
         mean: Mean per channel.
         std: Standard deviation per channel.
         resample: Filter of the resizing.
+        value_range: With other than three channels, the values in a file that stand for 0 and 1, see `BandOptions`.
 
     Source: `BeitImageProcessor` of the published API, whose options the saved file holds.
     """
@@ -42,6 +45,7 @@ class Preprocessing:
     mean: tuple[float, ...] = HALF
     std: tuple[float, ...] = HALF
     resample: Image.Resampling = Image.Resampling.BICUBIC
+    value_range: Span | None = None
 
     @classmethod
     def cropping(cls, image_hw: tuple[int, int], crop_share: float, **options: Any) -> Self:
@@ -53,11 +57,23 @@ class Preprocessing:
         """Its steps in the form of a processor."""
         return Steps(self.resize, self.resample, self.image_hw, 1 / 255, self.mean, self.std)
 
-    def __call__(self, picture: Image.Image) -> Floats:
-        """Return the model input (3, height, width) of an RGB picture."""
+    @property
+    def bands(self) -> BandOptions | None:
+        """Reading of its pictures, if they have other than three channels; None of RGB."""
+        return None if len(self.mean) == COLOURS else BandOptions(len(self.mean), self.value_range)
+
+    def __call__(self, picture: AnyPicture) -> Floats:
+        """Return the model input (C, height, width) of a picture."""
+        if isinstance(picture, Bands):
+            return self._of_bands(picture)
         pixels_CHW = np.empty((3, *self.image_hw), np.float32)
         write_values(resize_and_crop(Picture(picture, LAST), self.steps), self.steps, pixels_CHW)
         return pixels_CHW
+
+    def _of_bands(self, picture: Bands) -> Floats:
+        height, width = self.steps.resized_hw(picture.height, picture.width)
+        unit_HWC = picture.resize((width, height), self.resample).unit_array().transpose(1, 2, 0)
+        return normalise(center_crop(unit_HWC, self.image_hw).transpose(2, 0, 1), self.mean, self.std)
 
     def crop(self, picture: Image.Image) -> Image.Image:
         """Return the crop that the model sees; one larger than the resized picture is padded with black."""
@@ -77,12 +93,14 @@ class Preprocessing:
         Raises:
             StorageError: If it cannot be written.
         """
+        more: dict[str, Any] = {} if self.value_range is None else {_RANGE: list(self.value_range)}
         BeitImageProcessor(
             size=size_to_dict(self.resize),
             resample=self.resample,
             crop_size=size_to_dict(self.image_hw),
             image_mean=list(self.mean),
             image_std=list(self.std),
+            **more,
         ).save_pretrained(folder)
 
     @classmethod
@@ -92,7 +110,8 @@ class Preprocessing:
         Raises:
             ConfigError: If it is missing, not understood, or asks for other steps than these.
         """
-        steps = BeitImageProcessor.from_pretrained(folder).steps
+        processor = BeitImageProcessor.from_pretrained(folder)
+        steps = processor.steps
         size, mean, std = steps.size, steps.mean, steps.std
         cropped = steps.crop_hw or size
         if size is None or mean is None or std is None or steps.factor is None or abs(steps.factor * 255 - 1) > 1e-6:
@@ -102,7 +121,21 @@ class Preprocessing:
             )
         if not isinstance(cropped, tuple):
             raise ConfigError(f"the processor of {folder} makes pictures of any shape ({steps}); set a crop")
-        return cls(cropped, size, _three(mean), _three(std), steps.resample)
+        mean, std = _three(mean), _three(std)
+        return cls(cropped, size, mean, std, steps.resample, _range(processor.other_options.get(_RANGE), folder))
+
+
+def _range(values: Any, folder: str | Path) -> Span | None:
+    """Return a range of values from a file.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if values is None:
+        return None
+    if not isinstance(values, list | tuple) or [type(value) in (int, float) for value in values] != [True] * 2:
+        raise ConfigError(f"{_RANGE} of {folder} is {values!r}; expected two numbers, such as [0, 10000]: correct it")
+    return float(values[0]), float(values[1])
 
 
 def _three(values: float | tuple[float, ...]) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import ConfigError, DataError
+from beit.image.bands import AnyPicture, Bands
 from beit.image.input_types import Picture, Pixels
 from beit.image.options import PerChannel, Steps
 
@@ -27,8 +28,10 @@ Floats = NDArray[np.float32]
 HALF = (0.5, 0.5, 0.5)  # mean and std of every published BEiT but the ImageNet-1K pre-training
 
 
-def to_unit_array(picture: Image.Image) -> Floats:
-    """Return an RGB picture as (3, H, W) in [0, 1]."""
+def to_unit_array(picture: AnyPicture) -> Floats:
+    """Return a picture as (C, H, W) in [0, 1]."""
+    if isinstance(picture, Bands):
+        return picture.unit_array()
     return np.asarray(picture, dtype=np.float32).transpose(2, 0, 1) * np.float32(1 / 255)
 
 

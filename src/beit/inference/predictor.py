@@ -17,7 +17,7 @@ from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.image import Preprocessing
 from beit.inference.loading import features_file, load_runner, load_scene_inference, load_view, packaged_model
-from beit.inference.pictures import Picture, each_picture, opened, to_rgb
+from beit.inference.pictures import Picture, each_picture, opened, to_input
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.runner import Floats, Runner
 from beit.inference.tasks.attend import AttendOptions, Attention
@@ -294,14 +294,14 @@ class Predictor:
         return self._results("features", pictures, options)
 
     def prepare(self, picture: Picture) -> Floats:
-        """Return the pixels that the model is shown of one picture, (3, H, W), normalised.
+        """Return the pixels that the model is shown of one picture, (C, H, W), normalised.
 
         Several threads may do so at once.
 
         Raises:
             DataError: If it is missing or broken.
         """
-        return self.preprocessing(to_rgb(picture))
+        return self.preprocessing(to_input(picture, self.preprocessing.bands))
 
     def classify_pixels(self, pixels_BCHW: Floats, top_k: int = 5) -> list[Classification]:
         """Return the classes of pictures that `prepare` has made ready.
@@ -347,7 +347,8 @@ class Predictor:
     ) -> Iterator[list[Any]]:
         """Yield pictures that a task has made ready, opened only when their turn comes."""
         waiting: list[Any] = []
-        for picture, path in opened(each_picture(pictures)):
+        bands = self.preprocessing.bands
+        for picture, path in opened(each_picture(pictures, bands), bands):
             waiting.append(task.prepare(self.model, picture, options, path))
             if len(waiting) == size:
                 yield waiting

@@ -19,9 +19,10 @@ from PIL import Image
 
 from beit.errors import printable
 from beit.files import write_text
+from beit.image.bands import visible
 from beit.reports.charts import Level, Line, confusion_chart, curve_chart
 
-Picture = NDArray[np.float32]  # (3, H, W) in [0, 1]
+Picture = NDArray[np.float32]  # (C, H, W) in [0, 1]
 WORDS = {
     "frequency_loss": "loss of always predicting the token frequencies",
     "frequency_accuracy": "accuracy of always predicting the most frequent token",
@@ -118,7 +119,7 @@ def figure(picture_CHW: Picture, caption: str = "") -> Figure:
 
 def to_image(picture_CHW: Picture) -> Image.Image:
     """Return a picture, a small one enlarged to about 128 pixels without smoothing."""
-    pixels_HWC = np.rint(np.clip(picture_CHW, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    pixels_HWC = np.rint(np.clip(visible(picture_CHW), 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
     image = Image.fromarray(pixels_HWC)
     factor = max(1, round(_SHOWN_SIDE / max(image.size)))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)

@@ -81,9 +81,26 @@ class PictureSettings(Settings):
     """Pictures with more pixels count as broken; null: 178,956,970, a guard against files that fill the memory."""
     max_broken: float = Field(default=0.01, ge=0, le=1)
     """Stop when more than this share of the pictures, or of the shards, is broken; fewer are skipped and listed."""
+    channels: int = Field(default=3, ge=1, le=256)
+    """Channels of the pictures, and of the model: 3 is RGB, which everything is turned into; 1 grey in its own depth; 4
+    RGBA; any number for arrays (.npy and .npz of height x width x channels)."""
+    value_range: tuple[float, float] | Literal["auto"] = "auto"
+    """With other than three channels, the values that become 0 and 1 in files that have no 8 bits; beyond them they are
+    cut off. auto: what a TIFF declares, all of 16 bits, 0 to 1 of real numbers; else such a file is refused."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that load pictures; results do not depend on it. auto: the CPUs that this process may use, over the
     processes of the run on this machine, less those that compute; one at least, sixteen at most."""
+
+    def __post_init__(self) -> None:
+        """Check the range of the values."""
+        if self.value_range == "auto":
+            return
+        if not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range is {list(self.value_range)}; expected auto, or two numbers, the first less")
+        if self.channels == 3:  # red, green and blue
+            raise ValueError(
+                "value_range is set and channels is 3, which is RGB of 8 bits; leave it out, or set channels"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -156,10 +173,10 @@ class ModelSettings(Settings):
     """Dropout of hidden states."""
     attention_probs_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of attention probabilities."""
-    image_mean: tuple[float, float, float] | None = None
-    """Mean per colour channel; default: 0.5."""
-    image_std: tuple[float, float, float] | None = None
-    """Standard deviation per colour channel; default: 0.5."""
+    image_mean: tuple[float, ...] | None = None
+    """Mean per channel; default: 0.5."""
+    image_std: tuple[float, ...] | None = None
+    """Standard deviation per channel; default: 0.5."""
     crop_share: float = Field(default=0.875, gt=0, le=1)
     """The evaluation crop's share of the picture's shorter side."""
 

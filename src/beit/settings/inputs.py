@@ -22,8 +22,9 @@ from beit.data import (
     with_labels,
 )
 from beit.errors import ConfigError, DataError
-from beit.image import HALF, Preprocessing, allow_pixels
+from beit.image import COLOURS, BandOptions, Preprocessing, allow_pixels
 from beit.image.statistics import checkpoint_statistics
+from beit.settings.channels import band_options, check_range, colour_jitter
 from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, PictureSettings
 
 logger = logging.getLogger("beit")
@@ -63,7 +64,8 @@ def _open(
 ) -> ImageSource:
     allow_pixels(data.max_pixels)
     split = ALL if labels is not None and split is None else split  # the file says which pictures are meant
-    source = open_source(path, data.min_side, split, classes, data.columns if labels is None else ())
+    columns = data.columns if labels is None else ()
+    source = open_source(path, data.min_side, split, classes, columns, band_options(data))
     check_shards(source, data.max_broken)
     return source if labels is None else with_labels(source, path, labels, classes, data.columns)
 
@@ -176,25 +178,46 @@ def first_pictures(source: ImageSource, count: int) -> list[tuple[int, Image.Ima
     return found
 
 
-def augmentation(settings: AugmentSettings) -> Augmentation:
-    """Return the random changes that a recipe describes."""
+def augmentation(settings: AugmentSettings, channels: int = COLOURS) -> Augmentation:
+    """Return the random changes that a recipe describes, for pictures of so many channels."""
     affine = AffineRange(settings.rotation, settings.shear, settings.shift)
-    return Augmentation(settings.crop_scale, settings.crop_aspect, settings.flip, settings.color_jitter, affine=affine)
+    jitter = colour_jitter(settings, channels)
+    return Augmentation(settings.crop_scale, settings.crop_aspect, settings.flip, jitter, affine=affine)
 
 
-def preprocessing(model: ModelSettings, image_hw: tuple[int, int], checkpoint: str | None = None) -> Preprocessing:
+def preprocessing(
+    model: ModelSettings,
+    image_hw: tuple[int, int],
+    checkpoint: str | None = None,
+    bands: BandOptions | None = None,
+) -> Preprocessing:
     """Return the deterministic view; mean and std are those of the recipe, else of the checkpoint; 0.5 without one.
 
+    Args:
+        model: The recipe.
+        image_hw: Size of the model's input, (height, width).
+        checkpoint: Model that is started from.
+        bands: Reading of pictures of other than three channels.
+
     Raises:
-        ConfigError: If neither has them.
+        ConfigError: If neither has them, or they are of another number of channels.
     """
+    channels, span = (COLOURS, None) if bands is None else (bands.channels, bands.value_range)
     mean, std = model.image_mean, model.image_std
     if mean is None or std is None:
-        statistics = (HALF, HALF) if checkpoint is None else checkpoint_statistics(checkpoint)
+        half = (0.5,) * channels
+        statistics = (half, half) if checkpoint is None else checkpoint_statistics(checkpoint)
         if statistics is None:
             raise ConfigError(
                 f"{checkpoint} has no mean and standard deviation of the pictures that it was trained on; expected "
                 "a preprocessor_config.json beside it: set model.image_mean and model.image_std (0.5 for BEiT)"
             )
         mean, std = mean or statistics[0], std or statistics[1]
-    return Preprocessing.cropping(image_hw, model.crop_share, mean=mean, std=std)
+    if bands is not None and checkpoint is not None:
+        check_range(bands, checkpoint)
+    if {len(mean), len(std)} != {channels}:
+        raise ConfigError(
+            f"mean and standard deviation are of {len(mean)} and {len(std)} channels, and data.channels is {channels}; "
+            "set model.image_mean and model.image_std to one number per channel, which beit statistics measures"
+        )
+    return Preprocessing.cropping(image_hw, model.crop_share, mean=mean, std=std, value_range=span)

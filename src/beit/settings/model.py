@@ -8,6 +8,7 @@ from beit.catalog import SIZES, preset
 from beit.config import BeitConfig
 from beit.config_checks import check_divisible
 from beit.errors import ConfigError
+from beit.image import COLOURS
 from beit.settings.groups import ModelSettings
 
 DEFAULT_SIZE = "base"
@@ -47,6 +48,19 @@ def model_config(settings: ModelSettings, **options: Any) -> BeitConfig:
 def hidden_width(settings: ModelSettings) -> int:
     """Return the width of the encoder as far as the settings say it: of their size, whatever a checkpoint has."""
     return settings.hidden_size or SIZES[settings.size or DEFAULT_SIZE]["hidden_size"]
+
+
+def check_channels_of(config: BeitConfig, channels: int, checkpoint: str) -> None:
+    """Refuse a checkpoint whose patch embedding cannot be made one for so many channels: only three are inflated.
+
+    Raises:
+        ConfigError: Naming both numbers.
+    """
+    if config.num_channels not in (COLOURS, channels):
+        raise ConfigError(
+            f"data.channels is {channels}, and {checkpoint} takes {config.num_channels}; expected the same, or a model "
+            f"of 3 channels: set data.channels to {config.num_channels}"
+        )
 
 
 def training_options(settings: ModelSettings) -> dict[str, float]:

@@ -6,7 +6,7 @@ Legend: R rows of a batch, h x w tokens, V codebook size.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from beit.data import (
     StoredTokens,
     TokenWriter,
     ViewDataset,
-    Views,
     fingerprint,
     list_shards,
     loading_workers,
@@ -92,7 +91,9 @@ def _encode_rows(
     """Write the rows that are missing, picture by picture, view by view."""
     count = job.views or 1
     plain = tokenizer_views(encoder_side(encoder, job.image_size))
-    views = plain if job.views is None else Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
+    views = plain
+    if job.views is not None:
+        views = replace(plain, augmentation=augmentation(job.augment, job.data.channels))
     rows = range(writer.finished, len(source) * count)
     places = [(row % count, row // count) for row in rows]  # (view, picture), which a dataset takes for (epoch, index)
     batches = [places[first : first + job.batch_size] for first in range(0, len(places), job.batch_size)]

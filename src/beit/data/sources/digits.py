@@ -12,12 +12,13 @@ import numpy as np
 from PIL import Image
 
 from beit.data.sources.source import ImageSource
+from beit.errors import DataError
 from beit.hub.included import FOLDER
-from beit.image import LazyPicture, LoadedPicture
+from beit.image import Bands, LazyPicture, LoadedPicture
 
 TRAINING_PICTURES = 1297
 DIGITS = {"digits:train": slice(0, TRAINING_PICTURES), "digits:test": slice(TRAINING_PICTURES, None)}
-_BRIGHTEST = 16
+_BRIGHTEST, _WHITE = 16, 255
 
 
 class DigitsSource(ImageSource):
@@ -28,7 +29,7 @@ class DigitsSource(ImageSource):
         with np.load(FOLDER / "digits.npz", allow_pickle=False) as file:
             levels, labels = file["pictures"][rows], file["labels"][rows]
         self._part = part
-        self._images = np.rint(levels * (255 / _BRIGHTEST)).astype(np.uint8)
+        self._images = np.rint(levels * (_WHITE / _BRIGHTEST)).astype(np.uint8)
         self.classes = [str(digit) for digit in range(10)]
         self.labels = labels.astype(np.int64)
 
@@ -41,7 +42,14 @@ class DigitsSource(ImageSource):
 
     def open(self, index: int) -> LazyPicture:
         """Return the picture, 8 x 8."""
+        if self.bands is not None:
+            return self._grey(index)
         return LoadedPicture(Image.fromarray(self._images[index]).convert("RGB"))
+
+    def _grey(self, index: int) -> LazyPicture:
+        if self.bands is None or self.bands.channels != 1:
+            raise DataError(f"{self.name(index)} is grey; expected data.channels 1, or 3, which grey is shown in")
+        return LoadedPicture(Bands.of_array(self._images[index][..., None] / np.float32(_WHITE)))
 
     def contents(self) -> Iterator[str]:
         """Yield the name of the part."""

@@ -14,8 +14,10 @@ from beit.data.sources.source import ImageSource, Labels
 from beit.files import read_regular
 from beit.image import (
     MOST_BYTES,
+    BandOptions,
     LazyPicture,
     PassedOver,
+    endings_of,
     explained,
     no_pictures,
     open_image,
@@ -38,17 +40,23 @@ class FolderSource(ImageSource):
         min_side: Pictures with a shorter side, in pixels, count as broken.
         known: Classes that are known, which a single folder may be one of.
         labelled: Whether folders are classes at all.
+        bands: Reading of pictures of other than three channels, which may be arrays; None: as RGB.
     """
 
     def __init__(
-        self, folder: Path, min_side: int = 8, known: Sequence[str] | None = None, labelled: bool = True
+        self,
+        folder: Path,
+        min_side: int = 8,
+        known: Sequence[str] | None = None,
+        labelled: bool = True,
+        bands: BandOptions | None = None,
     ) -> None:
         self._folder = folder
-        self._min_side = min_side
-        passed_over = PassedOver()
-        self._paths = PathList(walk_pictures(folder, passed_over=passed_over))
+        self._min_side, self.bands = min_side, bands
+        passed_over, endings = PassedOver(), endings_of(bands)
+        self._paths = PathList(walk_pictures(folder, endings, passed_over))
         if not len(self._paths):
-            raise no_pictures(folder, passed_over)
+            raise no_pictures(folder, passed_over, endings)
         if not labelled:
             say_passed_over(folder, passed_over)
             return
@@ -70,7 +78,7 @@ class FolderSource(ImageSource):
         name = self.name(index)
         with explained(name):
             content = read_regular(name, MOST_BYTES)
-        return open_image(content, name, self._min_side)
+        return open_image(content, name, self._min_side, self.bands)
 
     def contents(self) -> Iterator[str]:
         """Yield the relative path and the size of every file."""

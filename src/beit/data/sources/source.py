@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import DataError, shortened
-from beit.image import LazyPicture
+from beit.image import BandOptions, LazyPicture, as_rgb
 
 Labels = NDArray[Any]  # int64 (P,) classes, or float32 (P, K): 0 and 1 for several labels, or numbers
 LabelKind = Literal["class", "labels", "value"]
@@ -54,6 +54,7 @@ class ImageSource(ABC):
         broken_shards: Those of these files that could not be opened; their pictures are not numbered.
         look_ahead: How many pictures before their turn to begin to fetch what holds them; 0 if all are at hand.
         exact_contents: Whether `contents` alone identifies the collection.
+        bands: Reading of pictures of other than three channels; None: as RGB.
     """
 
     classes: list[str] | None = None
@@ -63,6 +64,7 @@ class ImageSource(ABC):
     broken_shards: Sequence[BrokenShard] = ()
     look_ahead: int = 0
     exact_contents: bool = False
+    bands: BandOptions | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -81,12 +83,12 @@ class ImageSource(ABC):
         """
 
     def load(self, index: int) -> Image.Image:
-        """Return a whole picture as RGB.
+        """Return a whole picture as RGB; of other channels what of them can be shown.
 
         Raises:
             DataError: If it is broken or too small.
         """
-        return self.open(index).decode().picture
+        return as_rgb(self.open(index).decode().picture)
 
     def origin(self, index: int) -> int:
         """Return the picture's number in the collection that was opened, of which this may be a part."""
@@ -117,6 +119,7 @@ class Subset(ImageSource):
         self.broken_shards = source.broken_shards
         self.look_ahead = source.look_ahead
         self.exact_contents = source.exact_contents
+        self.bands = source.bands
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -164,7 +167,7 @@ def fingerprint(source: ImageSource) -> str:
         return digest.hexdigest()
     for index in np.unique(np.linspace(0, len(source) - 1, min(_SAMPLED, len(source))).astype(int)):
         try:
-            picture = source.load(int(index))
+            picture = source.open(int(index)).decode().picture
         except DataError:
             digest.update(b"broken")
             continue

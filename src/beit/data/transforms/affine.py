@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.image import Box
+from beit.image import AnyPicture, Bands, Box
 
 _MARGIN = 2  # pixels around what is shown that a bicubic filter reads
 
@@ -54,7 +54,7 @@ class Affine:
     shear: float
     shift: tuple[float, float]
 
-    def cut(self, picture: Image.Image, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    def cut(self, picture: AnyPicture, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> AnyPicture:
         """Return the changed crop at a size; beyond its edges the picture is mirrored.
 
         What has to shrink is shrunk first, by the given filter, and the change is then one bicubic resampling.
@@ -127,13 +127,15 @@ def _axis(middle: float, reach: float, length: int, shrink: float) -> _Axis:
     return _Axis(first, last, size, max(0, ceil((first - low) * scale)), max(0, ceil((high - last) * scale)))
 
 
-def _part(picture: Image.Image, across: _Axis, down: _Axis, resample: Image.Resampling) -> Image.Image:
+def _part(picture: AnyPicture, across: _Axis, down: _Axis, resample: Image.Resampling) -> AnyPicture:
     """Return a part of a picture, shrunk, and mirrored where it reaches beyond the edges."""
     box = (across.first, down.first, across.last, down.last)
     part = picture.resize((across.size, down.size), resample, box=box)
     if not any((across.before, across.after, down.before, down.after)):
         return part
     places_across, places_down = _mirrored(across), _mirrored(down)
+    if isinstance(part, Bands):
+        return part.rearranged(places_down, places_across)
     return Image.fromarray(np.asarray(part)[places_down[:, None], places_across])
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from beit.data.sources.label_maps import ClassMap
 from beit.data.sources.scenes import Scene
 from beit.data.transforms.photometric import Distortion
-from beit.image import HALF, IGNORED, Box, normalise, to_unit_array
+from beit.image import HALF, IGNORED, Box, as_rgb, normalise, to_unit_array
 
 _ATTEMPTS = 10
 
@@ -53,7 +53,8 @@ class SceneViews:
         shown_hw = min(scaled_hw[0], self.image_hw[0]), min(scaled_hw[1], self.image_hw[1])
         box, labels = self._crop(scene.label_map(), scaled_hw, shown_hw, rng)
         decoded = scene.decode(1 / factor)
-        picture = decoded.picture.resize((shown_hw[1], shown_hw[0]), Image.Resampling.BILINEAR, box=decoded.box(box))
+        whole = as_rgb(decoded.picture)
+        picture = whole.resize((shown_hw[1], shown_hw[0]), Image.Resampling.BILINEAR, box=decoded.box(box))
         if rng.random() < self.flip:
             picture, labels = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), labels[:, ::-1]
         if self.distort:

@@ -13,7 +13,8 @@ from PIL import Image, ImageEnhance
 
 from beit.data.transforms.affine import Affine, AffineRange
 from beit.data.transforms.rand_augment import RandAugment, augmented
-from beit.image import Box, Decoded, LazyPicture, Preprocessing, normalise, to_unit_array
+from beit.errors import ConfigError
+from beit.image import AnyPicture, Bands, Box, Decoded, LazyPicture, Preprocessing, normalise, to_unit_array
 from beit.image.steps import Floats
 
 Enhancer = type[ImageEnhance.Brightness] | type[ImageEnhance.Contrast] | type[ImageEnhance.Color]
@@ -77,11 +78,11 @@ class Changes:
     operations: tuple[tuple[str, float], ...] = ()
     affine: Affine | None = None
 
-    def __call__(self, decoded: Decoded, width: int) -> tuple[Image.Image, Box]:
+    def __call__(self, decoded: Decoded, width: int) -> tuple[AnyPicture, Box]:
         """Return the changed picture, and the box to cut from it; `width` is that of the whole picture."""
         picture = decoded.picture
         for enhancer, factor in self.jitter:
-            picture = enhancer(picture).enhance(factor)
+            picture = enhancer(_in_colour(picture)).enhance(factor)
         changed = Decoded(picture, decoded.extent)
         if self.flip:
             changed = changed.mirrored(width)
@@ -173,7 +174,7 @@ class Views:
         mean, std = self.preprocessing.mean, self.preprocessing.std
         shown = cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
         if operations:
-            shown = augmented(shown, operations, tuple(min(255, round(255 * value)) for value in mean))
+            shown = augmented(_in_colour(shown), operations, tuple(min(255, round(255 * value)) for value in mean))
         pixels = normalise(to_unit_array(shown), mean, std)
         if self.augmentation is not None:
             pixels = erased(pixels, self.augmentation.erase, rng)
@@ -189,5 +190,19 @@ class Views:
         return min((bottom - top) / max(hw[0] for hw in shown), (right - left) / max(hw[1] for hw in shown))
 
 
-def _cut(picture: Image.Image, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+def _in_colour(picture: AnyPicture) -> Image.Image:
+    """Return an RGB picture as it is.
+
+    Raises:
+        ConfigError: If it has other channels.
+    """
+    if isinstance(picture, Bands):
+        raise ConfigError(
+            f"a picture of {len(picture)} channels has no colours to change; expected no colour jitter and no "
+            "RandAugment: set both to 0"
+        )
+    return picture
+
+
+def _cut(picture: AnyPicture, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> AnyPicture:
     return picture.resize((size_hw[1], size_hw[0]), resample, box=box)

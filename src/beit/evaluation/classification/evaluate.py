@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beit.data import BrokenPictures, loading_workers, spread
-from beit.errors import CheckpointError
+from beit.data import BrokenPictures, ImageSource, loading_workers, spread
+from beit.errors import CheckpointError, ConfigError
 from beit.evaluation.checks import check_places, check_settings
 from beit.evaluation.classification.classes import class_indices
 from beit.evaluation.classification.evaluation import EvaluatedModel, Evaluation
@@ -14,10 +14,12 @@ from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.problem_type import check_problem
 from beit.evaluation.classification.sections import detailed_sections
 from beit.evaluation.result import write_predictions, write_result
+from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import busy_cpus, pick_device, pick_precision
 from beit.reports.report import write_report
+from beit.settings.channels import check_channels, check_range
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.inputs import open_pictures
 from beit.settings.recipe import resolved_recipe
@@ -40,9 +42,11 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     precision = pick_precision(job.precision, device)
     model = BeitForImageClassification.from_pretrained(job.model).to(device)
     _require_trained_head(model, job.model)
+    check_channels(job.data, model.config.num_channels, job.model)
     numeric = check_problem(model.config, source) == "regression"  # regression outputs are matched by their order alone
     indices, matched = (None, "order") if numeric else class_indices(source, model.config.class_names, job.match)
     view, view_from = evaluation_view(job.model, model.config.image_hw, job.crop_share)
+    _check_view(view, source, job.model)
     if job.limit is not None:
         source = spread(source, job.limit)
     workers = loading_workers(job.data.workers, busy_cpus(device))
@@ -58,6 +62,22 @@ def evaluate(job: EvaluateJob) -> Evaluation:
         sections = detailed_sections(evaluation, described)
         write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job))
     return evaluation
+
+
+def _check_view(view: Preprocessing, source: ImageSource, name: str) -> None:
+    """Refuse pictures of other than three channels that are not read as those that the model has learnt from.
+
+    Raises:
+        ConfigError: Naming what differs.
+    """
+    if source.bands is None:
+        return
+    if len(view.mean) != source.bands.channels:
+        raise ConfigError(
+            f"nothing says mean and deviation of the {source.bands.channels} channels of {name}; expected a "
+            "preprocessor_config.json with one number per channel beside it: put it there"
+        )
+    check_range(source.bands, name)
 
 
 def _require_trained_head(model: BeitForImageClassification, name: str) -> None:

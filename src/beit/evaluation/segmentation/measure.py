@@ -15,7 +15,7 @@ from beit.data import BrokenPicture, ImageSource, Scene, require_usable, spread
 from beit.errors import DataError
 from beit.evaluation.result import Speed
 from beit.evaluation.segmentation.scores import SegmentationScores
-from beit.image import IGNORED
+from beit.image import IGNORED, as_rgb
 from beit.image.palette import coloured, legend, overlaid
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.device import Precision, computing_in
@@ -77,7 +77,7 @@ def measure_scenes(
     for index in numbers:
         try:
             scene = opened(source, index)
-            picture, true_HW = scene.decode().picture, torch.from_numpy(scene.label_map())
+            picture, true_HW = as_rgb(scene.decode().picture), torch.from_numpy(scene.label_map())
         except DataError as error:
             broken.append(BrokenPicture(source.name(index), str(error)))
             continue
@@ -130,7 +130,7 @@ def overlay_section(model: BeitForSemanticSegmentation, how: SceneInference, sou
     for index in range(len(some)):
         try:
             scene = opened(some, index)
-            picture, true_HW = scene.decode().picture, scene.label_map().astype(np.int64)
+            picture, true_HW = as_rgb(scene.decode().picture), scene.label_map().astype(np.int64)
         except DataError:
             continue
         found_HW = segment_scene(model, picture, how).numpy()

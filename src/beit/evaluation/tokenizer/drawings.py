@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from beit.data import Collate, ImageSource, ViewDataset, evaluation_batches, require_usable, spread
 from beit.evaluation.tokenizer.quality import tokenizer_views
-from beit.image import to_unit_array
+from beit.image import COLOURS, to_unit_array
 from beit.reports.report import Section, figure
 from beit.settings.inputs import first_pictures
 from beit.tokenizer import TokenEncoder
@@ -50,17 +51,23 @@ def sample_pixels(source: ImageSource, side: int, count: int) -> Tensor:
     Raises:
         DataError: If there are none.
     """
-    crop = tokenizer_views(side).preprocessing.crop
-    found = first_pictures(spread(source, count), count) or first_pictures(source, count)
+    some = spread(source, count)
+    if not (found := first_pictures(some, count)):
+        some, found = source, first_pictures(source, count)
     require_usable(len(found), len(source), [])
-    return torch.from_numpy(np.stack([to_unit_array(crop(picture)) for _, picture in found]))
+    crop = tokenizer_views(side).preprocessing.crop
+    if source.bands is None:
+        return torch.from_numpy(np.stack([to_unit_array(crop(picture)) for _, picture in found]))
+    bands = [some.open(index).decode().picture.resize((side, side), Image.Resampling.BICUBIC) for index, _ in found]
+    return torch.from_numpy(np.stack([to_unit_array(picture) for picture in bands]))
 
 
 def mean_patches(encoder: TokenEncoder, source: ImageSource, side: int) -> Painter:
     """Return a painter that draws every token as the mean patch of its code; codes that never occurred are grey."""
     tokenizer = encoder.tokenizer
     stride, vocab = tokenizer.stride, tokenizer.vocab_size
-    sums_VF = torch.zeros(vocab, 3 * stride**2)
+    channels = COLOURS if source.bands is None else source.bands.channels
+    sums_VF = torch.zeros(vocab, channels * stride**2)
     counts_V = torch.zeros(vocab, 1)
     dataset = ViewDataset(spread(source, _AVERAGED), tokenizer_views(side), seed=0, replace_broken=False)
     for batch in evaluation_batches(dataset, Collate(0), batch_size=64, workers=0):

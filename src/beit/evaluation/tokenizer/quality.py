@@ -66,7 +66,8 @@ class TokenizerQuality:
 
 def tokenizer_views(side: int) -> Views:
     """Return the deterministic view of a square tokenizer input."""
-    return Views(Preprocessing((side, side), (side, side)), None, (side, side))
+    half = (0.5,)  # of any number of channels
+    return Views(Preprocessing((side, side), (side, side), half, half), None, (side, side))
 
 
 @torch.inference_mode()

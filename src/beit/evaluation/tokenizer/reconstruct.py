@@ -13,6 +13,7 @@ from beit.evaluation.tokenizer.drawings import sample_pixels
 from beit.evaluation.tokenizer.encoder import load_encoder
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer
 from beit.files import atomic_file
+from beit.image.bands import visible
 from beit.models_torch.device import busy_cpus
 from beit.settings.inputs import open_pictures
 from beit.settings.tokenizer import ReconstructJob
@@ -58,6 +59,6 @@ def _sheet(above: NDArray[np.float32], below: NDArray[np.float32]) -> Image.Imag
         left = index % columns * cell_width + _GAP
         top = index // columns * cell_height + _GAP
         for offset, picture in ((0, above[index]), (height + _GAP, below[index])):
-            pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+            pixels = np.rint(np.clip(visible(picture), 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
             sheet.paste(Image.fromarray(pixels), (left, top + offset))
     return sheet

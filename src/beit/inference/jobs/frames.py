@@ -13,7 +13,7 @@ from PIL import Image
 
 from beit.errors import DataError, missing_extra, missing_picture
 from beit.files import open_regular
-from beit.image import EXTENSIONS, picture_files
+from beit.image import BandOptions, endings_of, picture_files
 
 FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
@@ -41,20 +41,21 @@ class Named:
         return self.path.suffix.lower() in FILMS
 
 
-def named_files(places: Sequence[str]) -> list[Named]:
+def named_files(places: Sequence[str], bands: BandOptions | None = None) -> list[Named]:
     """Return the files at some paths, those of folders in the order of their paths.
 
     Raises:
         DataError: If a place does not exist, or a folder has no pictures.
     """
     found: list[tuple[Path, Path]] = []  # and the name, a path inside the folder that was named
+    endings = endings_of(bands) | (FILMS if bands is None else frozenset())  # the frames of films are RGB
     for place in map(Path, places):
         if not place.exists():
             raise missing_picture(place)
         if not place.is_dir():
             found.append((place, Path(place.name)))
             continue
-        found += [(path, path.relative_to(place)) for path in picture_files(place, EXTENSIONS | FILMS)]
+        found += [(path, path.relative_to(place)) for path in picture_files(place, endings)]
     stems = [str(name.with_suffix("")).replace(os.sep, "_") for _, name in found]
     uses = Counter(stems)
     return [

@@ -10,12 +10,11 @@ from itertools import chain
 from pathlib import Path
 from threading import Lock
 
-from PIL import Image
-
 from beit.data import ALL, BrokenShard, ImageSource, is_pattern, open_source
 from beit.errors import DataError
-from beit.image import EXTENSIONS, read_image
+from beit.image import EXTENSIONS, AnyPicture, BandOptions
 from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
+from beit.inference.pictures import to_input
 
 CHUNK = 256  # pictures whose results are written together: what a killed job computes again at most
 _SHARDS = (".tar", ".parquet")
@@ -38,8 +37,8 @@ class Collection(ABC):
         """Yield the units of work, of at most so many pictures; `collection` is the number of this one."""
 
     @abstractmethod
-    def load(self, index: int) -> Image.Image:
-        """Return a picture as RGB.
+    def load(self, index: int) -> AnyPicture:
+        """Return a picture as RGB, or of the channels that the collection was opened for.
 
         Raises:
             DataError: If it is broken.
@@ -85,8 +84,8 @@ class Unit:
 class Files(Collection):
     """Picture files and films."""
 
-    def __init__(self, places: Sequence[str]) -> None:
-        self._files = named_files(places)
+    def __init__(self, places: Sequence[str], bands: BandOptions | None = None) -> None:
+        self._files, self._bands = named_files(places, bands), bands
         self.stems = [named.stem for named in self._files]
 
     def units(self, collection: int, size: int) -> Iterator[Unit]:
@@ -103,9 +102,9 @@ class Files(Collection):
         if start < len(self._files):
             yield Unit(collection, start, len(self._files))
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int) -> AnyPicture:
         """Return a picture."""
-        return read_image(self._files[index].path)
+        return to_input(self._files[index].path, self._bands)
 
     def name(self, index: int) -> str:
         """Return the path."""
@@ -128,8 +127,8 @@ class Files(Collection):
 class Shards(Collection):
     """The pictures of tar or parquet files, of the hub, or those that are embedded."""
 
-    def __init__(self, place: str) -> None:
-        self._source: ImageSource = open_source(place, min_side=1, split=ALL)
+    def __init__(self, place: str, bands: BandOptions | None = None) -> None:
+        self._source: ImageSource = open_source(place, min_side=1, split=ALL, bands=bands)
         self._stem = Path(place).stem.replace(":", "_") or "pictures"
         self.stems = [self._stem]
         self.broken_shards = self._source.broken_shards
@@ -140,7 +139,7 @@ class Shards(Collection):
         for start in range(0, len(self._source), size):
             yield Unit(collection, start, min(start + size, len(self._source)))
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int) -> AnyPicture:
         """Return a picture; only its bytes are read in turn, JPEGs are decoded side by side."""
         with self._lock:
             stored = self._source.open(index)
@@ -165,7 +164,9 @@ class Shards(Collection):
             self._source.fetch(range(unit.start, unit.stop), ())
 
 
-def open_inputs(places: Sequence[str], writes_files: bool = False) -> list[Collection]:
+def open_inputs(
+    places: Sequence[str], writes_files: bool = False, bands: BandOptions | None = None
+) -> list[Collection]:
     """Open files, folders of pictures and films, tar and parquet files, folders of these, and names of data sets.
 
     Neighbouring files are one collection, so that they are computed together.
@@ -173,6 +174,7 @@ def open_inputs(places: Sequence[str], writes_files: bool = False) -> list[Colle
     Args:
         places: Their paths or names.
         writes_files: Whether files are made of every picture, and named after it.
+        bands: Reading of pictures of other than three channels; None: as RGB.
 
     Raises:
         DataError: If a place does not exist or has no pictures, or two of the files to write would be called the same.
@@ -182,12 +184,12 @@ def open_inputs(places: Sequence[str], writes_files: bool = False) -> list[Colle
     for place in places:
         if _is_shards(place):
             if plain:
-                found.append(Files(plain))
-            found, plain = [*found, Shards(place)], []
+                found.append(Files(plain, bands))
+            found, plain = [*found, Shards(place, bands)], []
         else:
             plain.append(place)
     if plain:
-        found.append(Files(plain))
+        found.append(Files(plain, bands))
     if writes_files:
         refuse_twice(stem for collection in found for stem in collection.stems)
     return found

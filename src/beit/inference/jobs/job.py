@@ -11,6 +11,7 @@ from typing import Any
 
 from beit import __version__
 from beit.errors import ConfigError
+from beit.image.model_view import saved_view
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inputs
 from beit.inference.jobs.pipeline import Pipeline, Todo
@@ -59,7 +60,8 @@ class Prediction:
     @cached_property
     def collections(self) -> list[Collection]:
         """The pictures, opened."""
-        return open_inputs(self.job.pictures, writes_files=self.format == "pictures")
+        view = None if self.job.model is None else saved_view(self.job.model)
+        return open_inputs(self.job.pictures, self.format == "pictures", None if view is None else view.bands)
 
     def units(self) -> list[Unit]:
         """Return the units of work, in order."""

@@ -61,6 +61,11 @@ class LoadedModel:
                 f"the exported model takes pictures of {runner.image_hw} pixels, its preprocessing makes "
                 f"{preprocessing.image_hw}; expected the same size: export it again"
             )
+        if (taken := runner.config.num_channels) != len(preprocessing.mean):
+            raise ConfigError(
+                f"the model takes pictures of {taken} channels, and its mean is of {len(preprocessing.mean)}; expected "
+                "a preprocessor_config.json with one number per channel: correct it"
+            )
         self.runner: Runner = runner
         self.preprocessing: Preprocessing = preprocessing
         self.scene = scene

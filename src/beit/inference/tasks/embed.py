@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
-from PIL import Image
 
 from beit.errors import ConfigError
 from beit.inference.runners.loaded import LoadedModel
@@ -83,15 +82,14 @@ class Embed(PredictorTask[FeatureOptions, Embedding]):
     request_example: Mapping[str, Any] = {"layer": "9", "pooling": "mean"}
     formats = ("jsonl", "csv", "parquet", "npy", "safetensors")
     batched = True
+    any_channels = True
     exported = ExportedOutput("embeddings", "one vector per picture, (pictures, hidden size)")
 
     def possible(self, model: LoadedModel) -> bool:
         """Return whether a model gives its features."""
         return gives_vectors(model)
 
-    def prepare(
-        self, model: LoadedModel, picture: Image.Image, options: FeatureOptions, path: Path | None = None
-    ) -> Any:
+    def prepare(self, model: LoadedModel, picture: Any, options: FeatureOptions, path: Path | None = None) -> Any:
         """Return the pixels of a picture, of the size that is asked for."""
         return options.view(model)(picture)
 

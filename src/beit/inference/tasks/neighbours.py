@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import numpy as np
-from PIL import Image
 
 from beit.errors import ConfigError
 from beit.inference.runners.loaded import LoadedModel
@@ -118,9 +117,7 @@ class FindNeighbours(PredictorTask[NeighbourOptions, Neighbours]):
         """Return whether a model gives embeddings."""
         return gives_vectors(model)
 
-    def prepare(
-        self, model: LoadedModel, picture: Image.Image, options: NeighbourOptions, path: Path | None = None
-    ) -> Any:
+    def prepare(self, model: LoadedModel, picture: Any, options: NeighbourOptions, path: Path | None = None) -> Any:
         """Return the pixels of a picture, and its file, which is not its own neighbour."""
         return options.view(model)(picture), None if path is None else os.path.realpath(path)
 

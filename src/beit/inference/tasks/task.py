@@ -82,6 +82,7 @@ class PredictorTask(ABC, Generic[Options, Result]):
         served: Whether the service has it.
         tab: Its tab in the page; None: it has none.
         exported: What a model that is exported for it gives; None: no model is.
+        any_channels: Whether it takes pictures of other than three channels, which can hardly be drawn on.
     """
 
     name: str
@@ -97,6 +98,7 @@ class PredictorTask(ABC, Generic[Options, Result]):
     served: bool = True
     tab: Tab | None = None
     exported: ExportedOutput | None = None
+    any_channels: bool = False
 
     @abstractmethod
     def possible(self, model: LoadedModel) -> bool:
@@ -106,8 +108,8 @@ class PredictorTask(ABC, Generic[Options, Result]):
         """Return the reason why a model cannot do the task, and the remedy; the tasks that it can do follow it."""
         return ""
 
-    def prepare(self, model: LoadedModel, picture: Image.Image, options: Options, path: Path | None = None) -> Any:
-        """Return the input of `results` for an RGB picture; several threads may do so at once.
+    def prepare(self, model: LoadedModel, picture: Any, options: Options, path: Path | None = None) -> Any:
+        """Return the input of `results` for a picture, RGB or `Bands`; several threads may do so at once.
 
         Args:
             model: The model.

@@ -13,7 +13,7 @@ from beit.errors import ConfigError
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.loading import read_tensor
 from beit.settings.finetune import FinetuneJob
-from beit.settings.model import model_config, task_config, task_options
+from beit.settings.model import check_channels_of, model_config, task_config, task_options
 from beit.weights import Checkpoint, open_checkpoint
 
 logger = logging.getLogger("beit")
@@ -31,13 +31,14 @@ def starting_model(
         ConfigError: If job and checkpoint do not fit together.
         CheckpointError: If the checkpoint cannot be found or read.
     """
-    options: dict[str, Any] = {**task_options(classes), "problem_type": kind}
+    options: dict[str, Any] = {**task_options(classes), "problem_type": kind, "num_channels": job.data.channels}
     if job.pooling is not None:
         options["use_mean_pooling"] = job.pooling == "mean"
     if job.checkpoint is None:
         return _up_to(job.probe.layer, BeitForImageClassification(model_config(job.model, **options)))
     checkpoint = open_checkpoint(job.checkpoint)
     before = BeitConfig.from_dict(checkpoint.options)
+    check_channels_of(before, job.data.channels, job.checkpoint)
     config = task_config(job.model, before, options, job.checkpoint)
     keeps = _keeps_head(job, checkpoint, before, classes)
     model = BeitForImageClassification.from_checkpoint(checkpoint, config=config, bias_resize=job.bias_resize)

@@ -23,6 +23,7 @@ from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.sections import evaluation_sections
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification
+from beit.settings.channels import band_options
 from beit.settings.finetune import FinetuneJob
 from beit.settings.inputs import Sources, augmentation, open_sources, preprocessing
 from beit.settings.model import hidden_width
@@ -67,7 +68,9 @@ class FinetuneTask(Task[FinetuneJob, FinetuneLoss]):
         self._model = starting_model(settings, self._classes, self._kind)
         if self._kind == "regression":
             start_at_mean(self._model, self.sources.train)
-        self.view: Preprocessing = preprocessing(settings.model, self._model.config.image_hw, settings.checkpoint)
+        self.view: Preprocessing = preprocessing(
+            settings.model, self._model.config.image_hw, settings.checkpoint, band_options(settings.data)
+        )
         mixing = settings.mixing
         self._mixing = Mixing(mixing.mixup, mixing.cutmix, mixing.probability, mixing.switch)
         self._targets = Targets(
@@ -101,7 +104,7 @@ class FinetuneTask(Task[FinetuneJob, FinetuneLoss]):
 
     def views(self) -> Views:
         """Return the random views of the training pictures."""
-        settings, random = self.settings.rand_augment, augmentation(self.settings.augment)
+        settings, random = self.settings.rand_augment, augmentation(self.settings.augment, self.settings.data.channels)
         operations = RandAugment(settings.operations, settings.magnitude, settings.magnitude_std)
         chosen = operations if settings.operations else None
         return Views(self.view, replace(random, rand_augment=chosen, erase=self.settings.erase))

@@ -71,7 +71,7 @@ def _maps(patches_BND: Tensor, grid: Grid) -> list[Map]:
 
 def _pictures(pixels_BCHW: Tensor, views: Views) -> list[Map]:
     """Return normalised pictures in [0, 1]."""
-    mean, std = (np.reshape(values, (3, 1, 1)) for values in (views.preprocessing.mean, views.preprocessing.std))
+    mean, std = (np.reshape(values, (-1, 1, 1)) for values in (views.preprocessing.mean, views.preprocessing.std))
     return [(one.float().cpu().numpy() * std + mean).astype(np.float32) for one in pixels_BCHW]
 
 

@@ -16,8 +16,9 @@ from beit.errors import ConfigError
 from beit.geometry import Grid, MaskPlan
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.models_torch.masked_patch_decoder import check_positions
+from beit.settings.channels import check_channels
 from beit.settings.inputs import open_to_train
-from beit.settings.model import check_same_shape, model_config, training_options
+from beit.settings.model import check_channels_of, check_same_shape, model_config, training_options
 from beit.settings.pretrain import AggregationSettings, MaskSettings, PretrainJob
 from beit.settings.tokenizer import TokenizerJob
 from beit.tasks.tokenizer.dvae import check_optimiser
@@ -33,9 +34,11 @@ def starting_config(job: PretrainJob) -> BeitConfig:
         ConfigError: If no such model can be built, or the recipe asks for other sizes than the checkpoint has.
     """
     if job.checkpoint is None:
-        return model_config(job.model)
+        return model_config(job.model, num_channels=job.data.channels)
     config = BeitConfig.from_pretrained(job.checkpoint)
     check_same_shape(job.model, config, job.checkpoint)
+    check_channels_of(config, job.data.channels, job.checkpoint)
+    config.num_channels = job.data.channels
     if not config.use_mask_token:
         raise ConfigError(
             f"{job.checkpoint} has no mask token, so it was not made by masked image modelling; name a model that was"
@@ -65,7 +68,7 @@ def checkpoint_model(job: PretrainJob) -> BeitForMaskedImageModeling | None:
     """
     if job.checkpoint is None:
         return None
-    options: dict[str, Any] = dict(training_options(job.model))
+    options: dict[str, Any] = {**training_options(job.model), "num_channels": job.data.channels}
     return BeitForMaskedImageModeling.from_pretrained(job.checkpoint, output_loading_info=False, **options)
 
 
@@ -204,6 +207,8 @@ def check_tokenizer(job: PretrainJob, tokenizer: VisualTokenizer | None, config:
         ConfigError: Naming both grids, or both vocabularies.
     """
     codebook = job.tokenizer.codebook
+    own = getattr(getattr(tokenizer, "config", None), "channels", job.data.channels)  # another's may not say
+    check_channels(job.data, own, "the tokenizer")
     if tokenizer is None:
         vocab_size, stride = codebook.vocab_size, DiscreteVAEConfig(**asdict(codebook)).patch_size
     else:

@@ -19,9 +19,11 @@ from beit.engine.task import Measured, Monitored, ShownScene, Stage, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import quality_line, says_little
 from beit.geometry import patch_grid
+from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder, PatchAggregation
 from beit.models_torch.loading import read_safetensors, write_safetensors
 from beit.reports.report import Section, numbers_table
+from beit.settings.channels import band_options, check_framework
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
@@ -44,10 +46,9 @@ from beit.tasks.pretrain.start import (
     stored_tokens,
     tokenizer_job,
 )
-from beit.tasks.tokenizer.dvae import DiscreteVAETask
+from beit.tasks.tokenizer.dvae import DiscreteVAETask, dvae_config
 from beit.tokenizer import (
     DiscreteVAE,
-    DiscreteVAEConfig,
     TokenEncoder,
     VisualTokenizer,
     load_tokenizer,
@@ -90,6 +91,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def __init__(self, settings: PretrainJob, tokenizer: VisualTokenizer | None = None) -> None:
         super().__init__(settings)
+        check_framework(settings.data, settings.run)
         self.config = starting_config(settings)
         self.width = self.config.hidden_size
         self.mask = mask_plan(settings.mask, patch_grid(self.config.image_size, self.config.patch_size))
@@ -106,6 +108,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def start(self) -> None:
         """Refuse lengths and stored tokens that do not fit."""
         check_keep_best(self.settings)
+        _ = self._view  # refused here if it does not fit the channels
         check_lengths(self.settings, self.tokenizer, len(self.sources.train), self.world)
         self._stored = stored_tokens(self.settings, self.tokenizer, self.mask.grid)
 
@@ -119,7 +122,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         """Take the tokenizer that was trained, and report its quality; None: one of its size, untrained."""
         if model is None:
             own = tokenizer_job(self.settings, self.mask.grid, Path(self.settings.run.output))
-            self.tokenizer = DiscreteVAE(DiscreteVAEConfig(**asdict(own.codebook), image_size=own.image_size))
+            self.tokenizer = DiscreteVAE(dvae_config(own))
             return
         self.tokenizer = load_tokenizer(model)
         if self.accelerator.is_main_process:
@@ -133,7 +136,8 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         vocab_size = self._found_tokenizer.vocab_size
         model = self._checkpoint
         if model is None:
-            model = BeitForMaskedImageModeling(model_config(self.settings.model, vocab_size=vocab_size))
+            options = {"vocab_size": vocab_size, "num_channels": self.settings.data.channels}
+            model = BeitForMaskedImageModeling(model_config(self.settings.model, **options))
         settings = self.settings.aggregation
         aggregation = PatchAggregation(model, settings.early_layer, settings.layers) if settings.early_layer else None
         return PretrainLoss(model, self.encoder, self.mask.count, aggregation, self._decoder(model))
@@ -169,9 +173,16 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def views(self) -> Views:
         """Return the random views: one crop for the model and for the tokenizer."""
         settings, (rows, columns) = self.settings, self.mask.grid
-        view = preprocessing(settings.model, self.config.image_hw, settings.checkpoint)
         stride = self._found_tokenizer.stride
-        return Views(view, augmentation(settings.augment), (rows * stride, columns * stride))
+        random = augmentation(settings.augment, settings.data.channels)
+        return Views(self._view, random, (rows * stride, columns * stride))
+
+    @cached_property
+    def _view(self) -> Preprocessing:
+        settings = self.settings
+        return preprocessing(
+            settings.model, self.config.image_hw, settings.checkpoint, band_options(settings.data)
+        )  # fmt: skip
 
     @cached_property
     def dataset(self) -> ViewDataset:
@@ -302,10 +313,9 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         Without another model the decoder of masked patches goes along: in checkpoints and beside the best model.
         """
         super().save(folder, model)
-        settings = self.settings
         if model is None and self.module.decoder is not None:
             write_safetensors(folder / _DECODER_NAME, self.module.decoder.state_dict())
-        preprocessing(settings.model, self.model.config.image_hw, settings.checkpoint).save_pretrained(folder)
+        self._view.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
         """Load the model from such a folder, and the decoder that predicts with it.

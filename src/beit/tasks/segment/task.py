@@ -21,6 +21,7 @@ from beit.image import IGNORED, Preprocessing
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.scene import SceneInference
 from beit.reports.report import Section
+from beit.settings.channels import check_rgb
 from beit.settings.inputs import Sources, preprocessing
 from beit.settings.model import hidden_width
 from beit.settings.rates import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE, Rate
@@ -52,6 +53,7 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
 
     def open(self) -> Sources:
         """Open pictures and label maps."""
+        check_rgb(self.settings.data, "segmentation")
         return open_scenes(self.settings.data, self.settings.label_maps, self.settings.run.seed)
 
     def start(self) -> None:

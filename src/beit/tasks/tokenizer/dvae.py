@@ -67,13 +67,18 @@ class DiscreteVAETask(TokenizerTask[TokenizerJob, DiscreteVAELoss]):
 
     def __init__(self, settings: TokenizerJob) -> None:
         super().__init__(settings)
-        self._config = DiscreteVAEConfig(**asdict(settings.codebook), image_size=settings.image_size)
+        self._config = dvae_config(settings)
         check_side(settings.image_size, self._config.patch_size)
         check_optimiser(settings.optim)
 
     def build(self) -> DiscreteVAELoss:
         """Return the loss over a tokenizer with random weights."""
         return DiscreteVAELoss(DiscreteVAE(self._config), self.settings.loss)
+
+
+def dvae_config(job: TokenizerJob) -> DiscreteVAEConfig:
+    """Return the size of the tokenizer that a job trains."""
+    return DiscreteVAEConfig(**asdict(job.codebook), image_size=job.image_size, channels=job.data.channels)
 
 
 def check_optimiser(optim: OptimSettings, prefix: str = "") -> None:

@@ -96,7 +96,7 @@ def draw_windows(job: ClusterJob, config: KMeansConfig, source: ImageSource, bro
     chosen = spread(source, job.clustering.windows)
     each, more = divmod(job.clustering.windows, len(chosen))
     plain = tokenizer_views(job.image_size)
-    views = Views(plain.preprocessing, augmentation(job.augment), plain.tokenizer_hw)
+    views = Views(plain.preprocessing, augmentation(job.augment, job.data.channels), plain.tokenizer_hw)
     dataset = ViewDataset(chosen, views, job.run.seed, replace_broken=False)
     found: list[Tensor] = []
     for batch in evaluation_batches(dataset, Collate(0), _PICTURES_AT_ONCE, _workers(job)):
@@ -180,7 +180,7 @@ def _start(job: ClusterJob) -> tuple[KMeansConfig, Sources]:
             f"clustering.windows is {job.clustering.windows} and model.vocab_size {job.model.vocab_size}; expected at "
             "least one window per code: raise the first, or lower the second"
         )
-    options = asdict(job.model) | {"window": job.model.window or job.model.patch_size}
+    options = asdict(job.model) | {"window": job.model.window or job.model.patch_size, "channels": job.data.channels}
     return KMeansConfig(**options, image_size=job.image_size), open_sources(job.data, job.run.seed)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -87,8 +88,8 @@ class TokenizerTask(Task[Job, M]):
 
     def views(self) -> Views:
         """Return the random views of the tokenizer's input."""
-        plain = tokenizer_views(self.settings.image_size)
-        return Views(plain.preprocessing, augmentation(self.settings.augment), plain.tokenizer_hw)
+        random = augmentation(self.settings.augment, self.settings.data.channels)
+        return replace(tokenizer_views(self.settings.image_size), augmentation=random)
 
     def measure(self, model: nn.Module, source: ImageSource) -> Measured:
         """Measure a copy of the tokenizer, which goes on learning meanwhile."""

@@ -16,6 +16,7 @@ from beit.data import ImageSource
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.geometry import Grid
+from beit.settings.channels import check_rgb
 from beit.settings.tokenizer import DistillJob, QuantiserSettings
 from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
 from beit.tokenizer import VQKD, VQKDConfig, distillation_loss
@@ -81,6 +82,7 @@ class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
 
     def __init__(self, settings: DistillJob, teacher: Teacher | None = None) -> None:
         super().__init__(settings)
+        check_rgb(settings.data, "VQ-KD")
         side, patch = settings.image_size, settings.model.patch_size
         check_side(side, patch)
         self._grid = Grid(side // patch, side // patch)

@@ -66,7 +66,7 @@ class TableSource(ImageSource):
         content = cell["bytes"] if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise DataError(f"{self.name(index)} holds no image bytes")
-        return open_image(content, self.name(index), self._min_side)
+        return open_image(content, self.name(index), self._min_side, self.bands)
 
 
 class ParquetSource(TableSource):

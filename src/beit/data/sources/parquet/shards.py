@@ -128,6 +128,7 @@ class ParquetShards(ImageSource):
         path = self.shard_file(shard)
         try:
             table = ParquetSource(path, self._min_side, self._columns)
+            table.bands = self.bands
             if len(table) != self._rows[shard]:
                 raise DataError(f"{path} has {len(table)} rows; expected the {self._rows[shard]} that its footer says")
         except DataError as error:

@@ -91,7 +91,7 @@ class TarSource(ImageSource):
             raise DataError(f"{self.name(index)} cannot be read: {error.strerror or error}") from None
         if len(content) < size:
             raise DataError(f"{self.name(index)} is cut off: {path} has become shorter; fetch it again")
-        return open_image(content, _Name(self, index), self._min_side)
+        return open_image(content, _Name(self, index), self._min_side, self.bands)
 
     def contents(self) -> Iterator[str]:
         """Yield the name of every shard, and the hash of the names, places and sizes of its pictures."""

@@ -1,0 +1,92 @@
+"""Channels of the pictures of a job: their reading, and refusals where only three are known."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+from beit.errors import ConfigError
+from beit.image import COLOURS, BandOptions
+from beit.image.model_view import saved_view
+from beit.settings.groups import AugmentSettings, PictureSettings, RunSettings
+
+logger = logging.getLogger("beit")
+
+
+def band_options(data: PictureSettings) -> BandOptions | None:
+    """Return the reading of pictures of other than three channels; None of RGB."""
+    if data.channels == COLOURS:
+        return None
+    return BandOptions(data.channels, None if data.value_range == "auto" else data.value_range)
+
+
+def colour_jitter(settings: AugmentSettings, channels: int) -> float:
+    """Return the strength of colour changes; other than three channels have none, which is said once."""
+    if channels != COLOURS and settings.color_jitter:
+        _say_no_jitter(settings.color_jitter, channels)
+        return 0.0
+    return settings.color_jitter
+
+
+@cache
+def _say_no_jitter(strength: float, channels: int) -> None:
+    logger.warning(
+        "augment.color_jitter %g is for red, green and blue; it is off for pictures of %d channels", strength, channels
+    )
+
+
+def check_rgb(data: PictureSettings, what: str) -> None:
+    """Refuse other than three channels, before any work.
+
+    Args:
+        data: The pictures.
+        what: What knows no others, such as "segmentation".
+
+    Raises:
+        ConfigError: If there are others.
+    """
+    if data.channels != COLOURS:
+        raise ConfigError(f"data.channels is {data.channels}; {what} takes pictures of 3 channels only: leave it out")
+
+
+def check_framework(data: PictureSettings, run: RunSettings) -> None:
+    """Refuse other than three channels in JAX.
+
+    Raises:
+        ConfigError: Naming both settings.
+    """
+    if run.framework == "jax" and data.channels != COLOURS:
+        raise ConfigError(
+            f"data.channels is {data.channels}; run.framework jax takes pictures of 3 channels only: set it to torch"
+        )
+
+
+def check_range(bands: BandOptions, model: str) -> None:
+    """Refuse another range of values than that which a model of other than three channels has learnt from.
+
+    Raises:
+        ConfigError: Naming both ranges.
+    """
+    before = saved_view(model)
+    if before is not None and before.bands is not None and before.bands.value_range != bands.value_range:
+        asked, own = (_described(span) for span in (bands.value_range, before.bands.value_range))
+        raise ConfigError(
+            f"data.value_range is {asked}, and {model} has learnt from {own}; set data.value_range to {own}, or its "
+            "numbers mean something else"
+        )
+
+
+def _described(span: tuple[float, float] | None) -> str:
+    return "auto" if span is None else f"[{span[0]:g}, {span[1]:g}]"
+
+
+def check_channels(data: PictureSettings, own: int, name: str) -> None:
+    """Refuse pictures of other channels than a model or tokenizer takes.
+
+    Raises:
+        ConfigError: Naming both numbers.
+    """
+    if data.channels != own:
+        raise ConfigError(
+            f"data.channels is {data.channels}, and {name} takes {own} channels; set data.channels to {own}"
+        )
