@@ -91,7 +91,10 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
             ["pretrain", "--model.size=huge"],
             "model.size: expected one of ['tiny', 'small', 'base', 'large'] or null, got huge",
         ),
-        (["pretrain", "--model.image_mean=[1]"], "model.image_mean: expected tuple with 3 elements or null, got [1]"),
+        (
+            ["pretrain", "--model.image_mean=[1]"],
+            "mean and standard deviation are of 1 and 3 channels, and data.channels is 3",
+        ),
         (["pretrain", "--augment.crop_scale=[0.9, 0.1]"], "crop_scale is [0.9, 0.1]; expected 0 < first <= second"),
         (["pretrain", "/nowhere/recipe.yaml"], "/nowhere/recipe.yaml"),
         (["pretrain", "--data.path=/nowhere"], "data path '/nowhere' does not exist; expected a folder"),

@@ -20,7 +20,12 @@ class FakeRunner:
     task = "classify"
     image_hw = (32, 32)
     config = SimpleNamespace(
-        patch_size=8, class_names=CLASSES, distinct_class_names=CLASSES, problem_type=None, hidden_size=3
+        num_channels=3,
+        patch_size=8,
+        class_names=CLASSES,
+        distinct_class_names=CLASSES,
+        problem_type=None,
+        hidden_size=3,
     )
 
     def __init__(self, seconds):
