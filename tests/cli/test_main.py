@@ -92,7 +92,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
             "model.size: expected one of ['tiny', 'small', 'base', 'large'] or null, got huge",
         ),
         (
-            ["pretrain", "--model.image_mean=[1]"],
+            ["pretrain", "--data.path=digits:train", "--model.image_mean=[1]"],
             "mean and standard deviation are of 1 and 3 channels, and data.channels is 3",
         ),
         (["pretrain", "--augment.crop_scale=[0.9, 0.1]"], "crop_scale is [0.9, 0.1]; expected 0 < first <= second"),
