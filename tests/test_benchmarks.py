@@ -255,3 +255,14 @@ def test_what_is_not_measured_is_not_run_in_the_table(program):
     assert first == ("", "100% of the labels", "1% of the labels", "PFLOP")
     assert rows["pre-trained, frozen: ridge probe"] == ("not run", "50.0% ± 1.0%", "- / 0.20")
     assert rows["raw pixels: kNN"] == ("not run", "not run", "-")
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/recipes.md", "recipes/finetune_cifar10_nano.yaml",
+             "src/beit/included/nano-cifar10/README.md"],
+)  # fmt: skip
+def test_what_is_said_of_few_labels_is_what_was_measured(page):
+    measured = json.loads((BENCHMARKS / "results" / "headline.json").read_text())["labels"]["1%"]
+    said = (ROOT / page).read_text(encoding="utf-8").replace(" %", "%")
+    for row in ("pretrained", "scratch", "ridge"):
+        assert f"{measured[row]['mean']:.1%}" in said, row
