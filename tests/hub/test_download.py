@@ -105,8 +105,10 @@ class TestCutConnections:
         assert (folder / NAME).read_bytes() == CONTENT
         first, second, third = server.gets()
         assert first is None
-        positions = [int(span.removeprefix("bytes=").removesuffix("-")) for span in (second, third)]
-        assert positions[0] == 3_000_000 or (reset and 2_000_000 < positions[0] < 3_000_000)
+        # a reset drops what the system holds and nobody has read yet, which on a busy machine may be all of it
+        assert second is not None or reset
+        positions = [int((span or "bytes=0-").removeprefix("bytes=").removesuffix("-")) for span in (second, third)]
+        assert positions[0] == 3_000_000 or (reset and positions[0] < 3_000_000)
         assert positions[1] == positions[0] + 1_000_000
         assert leftovers(folder) == []
 
