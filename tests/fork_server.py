@@ -5,6 +5,7 @@ Every run is a process of its own, or several that train together, and calls `be
 """
 
 import atexit
+import faulthandler
 import functools
 import io
 import json
@@ -214,6 +215,7 @@ def _together(ranks):
 
 
 def _serve(warm):
+    faulthandler.enable()  # to descriptor 2, which is each process's own: a crash names its place
     for name in WARM[warm]:
         import_module(name)
     if warm == "jobs":
