@@ -27,8 +27,8 @@ from beit.config_checks import (
 )
 from beit.config_published import PublishedConfig
 from beit.errors import ConfigError, UnavailableError
-from beit.files import check_path, read_json, write_text
-from beit.hub import HubOptions, hub_file, is_hub_name, push_saved
+from beit.files import check_path, read_json
+from beit.hub import HubOptions, hub_file, is_hub_name
 
 CONFIG_NAME = "config.json"
 DATA2VEC = "data2vec-vision"  # an architecture that is BEiT's under other names
@@ -105,6 +105,8 @@ class BeitConfig(PublishedConfig):
     Source: arXiv 2106.08254; option names of transformers 4.37.2.
     """
 
+    FILE_NAME = CONFIG_NAME
+    COMMIT_MESSAGE = "Upload config"
     model_type = "beit"
 
     def __init__(
@@ -434,33 +436,6 @@ class BeitConfig(PublishedConfig):
         )
         cls.check_kind(options, str(path))
         return {**options, **meaning}, kwargs
-
-    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **options: Any) -> None:
-        """Write `config.json` into a folder, which is created if needed.
-
-        Raises:
-            StorageError: If the disk is full; an earlier file is untouched.
-        """
-        if options and not push_to_hub:
-            raise ConfigError(f"save_pretrained does not know {sorted(options)}; push_to_hub=True takes more")
-        write_text(Path(save_directory) / CONFIG_NAME, self.to_json_string())
-        if push_to_hub:
-            self.push_to_hub(options.pop("repo_id", Path(save_directory).name), **options)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload `config.json` to the hub; the repository is created if needed, and other files of it stay.
-
-        Args:
-            repo_id: "owner/name", or "name" for a repository of the logged-in user.
-            **options: `token`, `private`, `revision`, `commit_message` and `create_pr`, as for models.
-
-        Returns:
-            The address of the repository or pull request.
-
-        Raises:
-            CheckpointError: If the hub cannot be reached or refuses.
-        """
-        return push_saved(self.save_pretrained, repo_id, **{"commit_message": "Upload config", **options})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BeitConfig) and {**vars(self), "_name_or_path": other.name_or_path} == vars(other)

@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Self
 from beit.config_checks import check_options, shown
 from beit.errors import ConfigError
 from beit.files import write_text
+from beit.hub import SavedOptions
 
 _DERIVED = ("model_type", "stage_names")  # in every dict of a config, and never set
 _SPELLINGS = {"true": True, "1": True, "y": True, "yes": True, "false": False, "0": False, "n": False, "no": False}
 
 
-class PublishedConfig:
+class PublishedConfig(SavedOptions):
     """Base of `BeitConfig`."""
 
     is_composition: ClassVar[bool] = False

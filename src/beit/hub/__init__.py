@@ -5,11 +5,13 @@ from beit.hub.dataset import HubDataset, hub_address, list_dataset, network_is_o
 from beit.hub.download import fetch_url
 from beit.hub.included import included_folder, included_names
 from beit.hub.repository import DISK_FULL, HubOptions, hub_file, is_hub_name, push_folder, push_saved
+from beit.hub.saved_options import SavedOptions
 
 __all__ = [
     "DISK_FULL",
     "HubDataset",
     "HubOptions",
+    "SavedOptions",
     "fetch_url",
     "hub_address",
     "hub_file",

@@ -13,8 +13,8 @@ from PIL import Image
 
 from beit.catalog import public_checkpoint
 from beit.errors import ConfigError, UnavailableError
-from beit.files import check_path, read_json, write_text
-from beit.hub import HubOptions, hub_file, is_hub_name, push_saved
+from beit.files import check_path, read_json
+from beit.hub import HubOptions, hub_file, is_hub_name
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
 from beit.image.labels import process_maps
 from beit.image.options import (
@@ -69,6 +69,8 @@ class BeitImageProcessor(PublishedMethods):
     maps are never blended and may hold any id, crops have the size asked for, pictures of every mode are taken.
     """
 
+    FILE_NAME = PREPROCESSOR_NAME
+    COMMIT_MESSAGE = "Upload image processor"
     model_input_names: ClassVar[list[str]] = ["pixel_values"]
 
     def __init__(
@@ -301,33 +303,6 @@ class BeitImageProcessor(PublishedMethods):
             path = path / subfolder
         file = path if path.is_file() else path / PREPROCESSOR_NAME
         return read_json(file, EXPECTED, error=ConfigError if file.exists() else UnavailableError), kwargs
-
-    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **options: Any) -> None:
-        """Write `preprocessor_config.json`, as transformers reads it, into a folder, which is made if need be.
-
-        Raises:
-            StorageError: If it cannot be written.
-        """
-        if options and not push_to_hub:
-            raise ConfigError(f"save_pretrained does not know {sorted(options)}; push_to_hub=True takes more")
-        write_text(Path(save_directory) / PREPROCESSOR_NAME, self.to_json_string())
-        if push_to_hub:
-            self.push_to_hub(options.pop("repo_id", Path(save_directory).name), **options)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload `preprocessor_config.json` to the hub; the repository is made if need be, and other files of it stay.
-
-        Args:
-            repo_id: "owner/name", or "name" for a repository of the logged-in user.
-            **options: `token`, `private`, `revision`, `commit_message` and `create_pr`, as for models.
-
-        Returns:
-            The address of the repository or pull request.
-
-        Raises:
-            CheckpointError: If the hub cannot be reached or refuses.
-        """
-        return push_saved(self.save_pretrained, repo_id, **{"commit_message": "Upload image processor", **options})
 
 
 class BeitFeatureExtractor(BeitImageProcessor):

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from beit.files import write_text
+from beit.hub import SavedOptions
 from beit.image.batch import BatchFeature
 
 _STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
 
 
-class PublishedMethods:
+class PublishedMethods(SavedOptions):
     """Base of `BeitImageProcessor`."""
 
     def preprocess(self, images: Any, **kwargs: Any) -> BatchFeature:
         """Return the model input of pictures."""
         raise NotImplementedError
-
-    def to_json_string(self) -> str:
-        """Return the options as JSON."""
-        raise NotImplementedError
-
-    def to_json_file(self, json_file_path: str | Path) -> None:
-        """Write `to_json_string` to a file.
-
-        Raises:
-            StorageError: If it cannot be written.
-        """
-        write_text(json_file_path, self.to_json_string())
 
     def resize(
         self, image: Any, size: Any, resample: Any = Image.Resampling.BICUBIC, data_format: Any = None,
