@@ -252,14 +252,12 @@ class IncludedModel:
     result: str
 
 
-INCLUDED_MODELS = (
-    IncludedModel("beit/nano-cifar10", "pre-trained on CIFAR-10, 512", 32, "kNN 44.1 with 10 % of the labels"),
-    IncludedModel("beit/nano-cifar10-tokens", "image -> visual tokens -> image, 512", 32, "-"),
+PACKAGED_ENCODER = IncludedModel(
+    "beit/nano-cifar10", "pre-trained on CIFAR-10, 512", 32, "kNN 44.1 with 10 % of the labels"
 )
-
-# What is taken where no model is named; "embed" is what `beit predict` then does, since it has no classes.
-DEFAULT_MODEL = INCLUDED_MODELS[0]
-DEFAULT_TASK = "embed"
+PACKAGED_CLASSIFIER = IncludedModel("beit/nano-cifar10-classifier", "classes of CIFAR-10, 10", 32, "accuracy 79.5")
+PACKAGED_TOKENIZER = IncludedModel("beit/nano-cifar10-tokens", "image -> visual tokens -> image, 512", 32, "-")
+INCLUDED_MODELS = (PACKAGED_ENCODER, PACKAGED_CLASSIFIER, PACKAGED_TOKENIZER)
 
 _BY_SPELLING = {name: checkpoint for checkpoint in PUBLIC_CHECKPOINTS for name in checkpoint.spellings}
 

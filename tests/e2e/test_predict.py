@@ -295,11 +295,15 @@ def test_without_ray_its_extra_is_named(model, pictures, tmp_path, monkeypatch, 
     assert "pip install -e '.[ray]'" in capsys.readouterr().err
 
 
-def test_without_a_model_the_one_of_the_package_embeds(pictures, tmp_path, capsys, caplog):
-    assert predict(pictures, "--output", tmp_path / "vectors.npy") == 0
-    asked = Predictor.from_pretrained(device="cpu").embed(pictures)
-    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), [one.vector for one in asked], atol=1e-5)
-    assert caplog.text.count("no model is named: taking beit/nano-cifar10") == 2
+def test_without_a_model_those_of_the_package_are_asked(pictures, tmp_path, capsys, caplog):
+    assert predict(pictures, "--output", tmp_path / "classes.jsonl") == 0
+    rows = [json.loads(line) for line in (tmp_path / "classes.jsonl").read_text().splitlines()]
+    asked = Predictor.from_pretrained(device="cpu").classify(pictures)
+    assert [row["predictions"][0]["label"] for row in rows] == [one.label for one in asked]
+    assert caplog.text.count("no model is named: taking beit/nano-cifar10-classifier") == 2
+    assert predict(pictures, "--task=embed", "--layer=best", "--output", tmp_path / "vectors.npy") == 0
+    found = Predictor.from_pretrained("beit/nano-cifar10", device="cpu").embed(pictures, layer="best")
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), [one.vector for one in found], atol=1e-5)
     capsys.readouterr()
-    assert predict(pictures, "--task=classify") == 1
-    assert "this model cannot classify: it has no classes yet" in capsys.readouterr().err
+    assert predict(pictures, "--task=segment", "--output", tmp_path / "maps") == 1
+    assert "this model cannot segment" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from beit.hub import included_folder, included_names
 from beit.hub.included import FOLDER
 from tests.conftest import REAL_DATA
 
-MODEL, TOKENS = "beit/nano-cifar10", "beit/nano-cifar10-tokens"
+MODEL, CLASSIFIER, TOKENS = "beit/nano-cifar10", "beit/nano-cifar10-classifier", "beit/nano-cifar10-tokens"
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def no_network(monkeypatch):
 
 
 def test_the_catalog_names_what_there_is():
-    assert [known.name for known in INCLUDED_MODELS] == included_names() == [MODEL, TOKENS]
+    assert [known.name for known in INCLUDED_MODELS] == included_names() == [MODEL, CLASSIFIER, TOKENS]
     assert all((included_folder(name) / "README.md").is_file() for name in included_names())
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 16 * 2**20
 
@@ -66,3 +66,14 @@ def test_the_card_says_what_is_measured():
     said = re.search(r"kNN \(k 10,\s+layer 6\) ([\d.]+) %, ridge probe ([\d.]+) %", card)
     assert 100 * knn_accuracy(bank, labels, found, classes, 10) == pytest.approx(float(said[1]), abs=0.5)
     assert 100 * fit_ridge(bank, labels).accuracy(found, classes) == pytest.approx(float(said[2]), abs=0.5)
+
+
+@pytest.mark.e2e
+def test_the_card_of_the_classifier_says_what_is_measured():
+    asked, classes = pictures("test", 1000)
+    predictor = Predictor.from_pretrained(CLASSIFIER)
+    names = predictor.model.config.class_names
+    right = [names.index(one.label) == truth for one, truth in zip(predictor.classify(asked), classes, strict=True)]
+    card = (included_folder(CLASSIFIER) / "README.md").read_text()
+    said = re.search(r"([\d.]+) % of the first\s+1,000", card)
+    assert 100 * np.mean(right) == pytest.approx(float(said[1]), abs=0.5)

@@ -9,7 +9,7 @@ from PIL import Image
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, preset
 from beit.errors import ConfigError
 from beit.image import Preprocessing
-from beit.service.loading import load_predictors, named_models
+from beit.service.loading import load_predictors, named_models, with_packaged
 from beit.settings.serve import ServeJob
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from tests.conftest import TINY_MODEL
@@ -56,10 +56,17 @@ def job_of(places, **options):
     return ServeJob(tuple(f"{name}={place}" for name, place in places.items()), "cpu", **options)
 
 
-def test_without_a_name_the_model_of_the_package_is_served(caplog):
-    ((name, one),) = load_predictors(ServeJob(device="cpu")).items()
-    assert (name, "embed" in one.tasks) == ("nano-cifar10", True)
-    assert "no model is named: taking beit/nano-cifar10" in caplog.text
+def test_without_a_name_the_models_of_the_package_are_served(caplog):
+    loaded = load_predictors(ServeJob(device="cpu"))
+    assert list(loaded) == ["nano-cifar10-classifier", "nano-cifar10"]
+    tasks = {task for one in loaded.values() for task in one.tasks}
+    assert tasks >= {"classify", "embed", "attend", "features"}
+    assert caplog.text.count("no model is named: serving beit/nano-cifar10-classifier and beit/nano-cifar10") == 1
+
+
+def test_named_models_are_kept(places):
+    job = job_of({"pets": places["pets"]})
+    assert with_packaged(job) is job
 
 
 def test_the_tokenizer_goes_to_the_model_that_can_use_it(places):

@@ -9,7 +9,6 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, Literal
 
-from beit.catalog import DEFAULT_TASK
 from beit.cli.early_checks import are_pictures, check_models, check_pictures
 from beit.cli.output import say
 from beit.cli.parser import Setting, SettingsParser
@@ -36,7 +35,6 @@ def run(arguments: Sequence[str]) -> int:
         PredictJob, "beit predict", DESCRIPTION, words, skip=skip, more=_task_settings(), without_first=are_pictures
     )
     values = parser.values(arguments)
-    values["task"] = values["task"] or (DEFAULT_TASK if values["model"] is None else PredictJob.task)
     options = {name: values.pop(name) for name in _owned()}
     job: PredictJob = parser.build({**values, "options": _chosen(values["task"], options)})
     check_models(job.model)
@@ -55,8 +53,7 @@ def _owned() -> dict[str, list[tuple[str, Option]]]:
 def _task_settings() -> list[Setting]:
     """Return the task and the options of all tasks as settings; one that several tasks have is there once."""
     tasks: Any = Literal[tuple(TASKS)]
-    about = f"What to find out about each picture; null: {PredictJob.task}, without a model {DEFAULT_TASK}."
-    settings = [Setting("task", tasks | None, None, about)]
+    settings = [Setting("task", tasks, PredictJob.task, "What to find out about each picture.")]
     for name, owners in _owned().items():
         kind = reduce(or_, dict.fromkeys(option.kind for _, option in owners))
         settings.append(Setting(name, kind, _default(owners), _about(owners)))

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
-from beit.catalog import DEFAULT_MODEL
 from beit.cli.early_checks import check_models
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError, missing_extra
@@ -19,8 +18,8 @@ from beit.settings.serve import ServeJob
 TOKEN = "BEIT_SERVE_TOKEN"  # noqa: S105  # the name of a variable
 DESCRIPTION = (
     f"Serve models over HTTP: {', '.join(task.name for task in served_tasks())}. A model is a folder, a file or a "
-    "published name, called by its last part or as in `pets=runs/classes/model`; without one, a small model of the "
-    "package is served. Ctrl-C and SIGTERM end it once every accepted request is answered."
+    "published name, called by its last part or as in `pets=runs/classes/model`; without one, small models of "
+    "the package are served. Ctrl-C and SIGTERM end it once every accepted request is answered."
 )
 _LIBRARIES = ("fastapi", "httptools", "prometheus_client", "python_multipart", "uvicorn")
 
@@ -32,10 +31,11 @@ def run(arguments: Sequence[str]) -> int:
         if find_spec(library) is None:
             raise missing_extra(library, "serve")
     from beit.service import create_app
-    from beit.service.loading import load_predictors, named_models
+    from beit.service.loading import load_predictors, named_models, with_packaged
     from beit.service.server import serve
 
-    job, places = _with_token(job), named_models(job.models or (DEFAULT_MODEL.name,))
+    job = with_packaged(_with_token(job))
+    places = named_models(job.models)
     check_models(*places.values())
     app = create_app(partial(load_predictors, job), job)
     sources = ", ".join(f"{name} from {place}" for name, place in places.items())

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beit.catalog import DEFAULT_MODEL
+from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER
 from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import CheckpointError, ConfigError
 from beit.hub import HubOptions, included_folder
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beit")
 
 
-def packaged_model() -> str:
-    """Return the name of the model that is taken where none is named, and say so in one line of the log."""
+def packaged_model(task: str) -> str:
+    """Return the name of the model that is taken for a task where none is named, and say so in one line of the log."""
+    model = PACKAGED_CLASSIFIER if task == "classify" else PACKAGED_ENCODER
     logger.warning(
-        "no model is named: taking %s, which the package brings (%s visual tokens); for another name a folder, a file "
-        "or a published name",
-        DEFAULT_MODEL.name,
-        DEFAULT_MODEL.task,
+        "no model is named: taking %s, which the package brings, for pictures of %d pixels; for another name a folder, "
+        "a file or a published name",
+        model.name,
+        model.image_size,
     )
-    return DEFAULT_MODEL.name
+    return model.name
 
 
 def load_runner(name: str | Path, device: str, precision: str, hub: HubOptions | None) -> Runner:

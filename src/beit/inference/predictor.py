@@ -80,7 +80,7 @@ class Predictor:
 
         Args:
             name: A model folder, a name on the hub or of a published checkpoint, a file of weights, or the folder of an
-                exported model. Without one, a small model that the package brings.
+                exported model. Without one, the small classifier that the package brings.
             device: "cpu", "cuda", or "auto" for a GPU if there is one.
             precision: What it computes in: "fp32", "bf16", on a GPU "fp16", or "auto" for bf16 on a GPU that supports
                 it, else fp32.
@@ -93,7 +93,7 @@ class Predictor:
             CheckpointError: If the weights are missing, damaged or do not fit.
         """
         if name is None:
-            name = packaged_model()
+            name = packaged_model("classify")
         runner = load_runner(name, device, precision, hub)
         view = load_view(name, runner.image_hw, hub)
         scene = load_scene_inference(name, runner, view)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER
 from beit.errors import ConfigError
-from beit.inference.loading import packaged_model
 from beit.inference.predictor import Predictor
 from beit.inference.runners.torch_runner import is_pretraining
 from beit.settings.serve import ServeJob
+
+logger = logging.getLogger("beit")
 
 
 def named_models(models: Sequence[str]) -> dict[str, str]:
@@ -31,6 +35,18 @@ def named_models(models: Sequence[str]) -> dict[str, str]:
     return named
 
 
+def with_packaged(job: ServeJob) -> ServeJob:
+    """Return a job with the models of the package where it names none, and say so in one line of the log."""
+    if job.models:
+        return job
+    models = PACKAGED_CLASSIFIER.name, PACKAGED_ENCODER.name
+    logger.warning(
+        "no model is named: serving %s and %s, which the package brings, for pictures of %d pixels", *models,
+        PACKAGED_CLASSIFIER.image_size,
+    )  # fmt: skip
+    return replace(job, models=models)
+
+
 def load_predictors(job: ServeJob) -> dict[str, Predictor]:
     """Load models that share the processor's cores, for each computes in a thread of its own.
 
@@ -39,7 +55,8 @@ def load_predictors(job: ServeJob) -> dict[str, Predictor]:
     """
     import torch
 
-    places = named_models(job.models or (packaged_model(),))
+    job = with_packaged(job)
+    places = named_models(job.models)
     torch.set_num_threads(max(1, torch.get_num_threads() // len(places)))
     predictors = {
         name: Predictor.from_pretrained(place, device=job.device, precision=job.precision)

@@ -14,7 +14,7 @@ class ServedModels(Settings):
     """Models to serve, and what computes them."""
 
     models: tuple[str, ...] = ()
-    """Models: MODEL or NAME=MODEL. A model is a folder, a file or a published name (`beit models`). None: a small one
+    """Models: MODEL or NAME=MODEL. A model is a folder, a file or a published name (`beit models`). None: small ones
     that the package brings."""
     device: Device = "auto"
     """Device to compute on; auto takes a GPU if there is one."""

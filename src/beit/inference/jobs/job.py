@@ -17,6 +17,7 @@ from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inp
 from beit.inference.jobs.pipeline import Pipeline, Todo
 from beit.inference.jobs.state import JobState, Summary
 from beit.inference.jobs.writers import Format, chosen_format, write_rows
+from beit.inference.loading import packaged_model
 from beit.inference.predictor import Predictor
 from beit.inference.tasks.registry import task_named
 from beit.settings.predict import PredictJob
@@ -77,8 +78,9 @@ class Prediction:
             CheckpointError: If it cannot be loaded.
         """
         job = self.job
+        model = packaged_model(job.task) if job.model is None else job.model
         predictor = Predictor.from_pretrained(
-            job.model, device=job.device, precision=job.precision, tokenizer=job.tokenizer
+            model, device=job.device, precision=job.precision, tokenizer=job.tokenizer
         )
         drawing = self.format == "pictures"
         return Pipeline(predictor, job.task, self.options, self.collections, job.batch_size, threads, drawing)
