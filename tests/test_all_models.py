@@ -20,6 +20,8 @@ from beit.errors import ConfigError
 from beit.models_flax.tree import joined
 from tests.conftest import TINY_MODEL
 
+pytestmark = pytest.mark.e2e  # compiled, or of every model
+
 B, D, H, V, K, PATCH = 2, 32, 4, 64, 5, 8
 PIXELS = np.random.default_rng(0).normal(size=(B, 3, 32, 32)).astype(np.float32)
 MASK = np.random.default_rng(1).random((B, 16)) < 0.4

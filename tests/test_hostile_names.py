@@ -37,6 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Glyph")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.e2e
 def test_every_chart_is_drawn(name):
     one = np.array([0.5, 0.7], np.float32)
     charts = [
@@ -83,6 +84,7 @@ def test_cards_hold_no_markup(name):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.e2e
 def test_legends_tags_and_overviews(tmp_path, name):
     assert legend([name, "b"], [0, 1]).width < 2000
     folder = RunFolder(tmp_path)

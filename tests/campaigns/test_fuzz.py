@@ -15,6 +15,7 @@ from tests.campaigns.mutations import mutated
 from tests.campaigns.targets import Target, targets
 
 
+@pytest.mark.e2e
 def test_some_seconds_of_it_are_clean(tmp_path):
     (tmp_path / "needed").mkdir()
     kinds = targets(tmp_path / "needed")

@@ -33,6 +33,7 @@ def test_versions_extras_and_machine_are_shown(shown):
     assert "nothing was timed yet" in text
 
 
+@pytest.mark.e2e
 def test_waiting_threads_sleep_unless_asked_otherwise(tmp_path):
     """OpenMP reads it once, when torch is loaded: in a process of its own."""
     for given, expected in (({}, "sleep"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "spin")):

@@ -172,7 +172,7 @@ def msgpack(_):
 # Folders of models
 
 
-@writer("config.py")
+@writer("hub/saved_options.py")
 def config(_):
     return lambda place: CONFIG.save_pretrained(place)
 
@@ -182,12 +182,12 @@ def config_file(_):
     return lambda place: CONFIG.to_json_file(place / "a.json")
 
 
-@writer("image/processor.py")
+@writer("hub/saved_options.py")
 def processor(_):
     return lambda place: BeitImageProcessor().save_pretrained(place)
 
 
-@writer("image/published_methods.py")
+@writer("hub/saved_options.py")
 def processor_file(_):
     return lambda place: BeitImageProcessor().to_json_file(place / "a.json")
 
@@ -484,6 +484,7 @@ def content(place):
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.e2e
 def test_a_full_disk(tmp_path, name):
     (tmp_path / "needed").mkdir()
     (tmp_path / "place").mkdir()
@@ -504,6 +505,7 @@ def test_a_full_disk(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.e2e
 def test_the_mode_is_that_of_the_umask(tmp_path, name):
     (tmp_path / "needed").mkdir()
     write = WRITERS[name][0](tmp_path / "needed")
@@ -587,6 +589,7 @@ def sources():
     return {path.relative_to(SOURCE).as_posix(): path.read_text() for path in SOURCE.rglob("*.py")}
 
 
+@pytest.mark.e2e
 def test_everything_is_written_by_way_of_files():
     stray = {path: found for path, text in sources().items() if (found := stray_writers(text))}
     assert {

@@ -79,6 +79,7 @@ class TestDownload:
         replace(server, tmp_path, b"")
         assert fetch_url(url, options).read_bytes() == b""
 
+    @pytest.mark.e2e
     def test_several_processes_fetch_it_once(self, server, url, options, folder, tmp_path):
         code = (
             "from beit.hub.download import fetch_url; from beit.hub.repository import HubOptions\n"

@@ -7,6 +7,8 @@ from beit import FlaxBeitForImageClassification, FlaxBeitForMaskedImageModeling,
 from beit.models_flax.tree import joined
 from tests.conftest import TINY_MODEL
 
+pytestmark = pytest.mark.e2e  # compiled, or of every model
+
 STD_AT_ONE_SIGMA = 0.02 * 0.5396  # of a normal cut at one standard deviation
 
 

@@ -27,6 +27,8 @@ from beit.weights import open_checkpoint
 from tests.conftest import GOLDEN, TINY_MODEL
 from tests.parity.cases import CASES, recorded, unilm_config
 
+pytestmark = pytest.mark.e2e  # compiled, or of every model
+
 CLASSIFIER = GOLDEN / "hf_v4/classify_single"
 FLAX_CLASSIFIER = GOLDEN / "hf_flax/classify_mean"
 

@@ -20,6 +20,8 @@ from beit.models_flax import embeddings
 from beit.models_flax.tree import joined
 from tests.conftest import TINY_MODEL
 
+pytestmark = pytest.mark.e2e  # compiled, or of every model
+
 NONE = inspect.Parameter.empty
 PUBLISHED = {
     "pixel_values": NONE, "bool_masked_pos": None, "params": None, "dropout_rng": None, "train": False,

@@ -253,6 +253,7 @@ def test_the_attribution_of_a_class_to_patches(model):
 
 @pytest.mark.parametrize("dtype", PRECISIONS.values(), ids=PRECISIONS)
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.e2e
 def test_shapes_without_values(name, dtype):
     """On the device "meta", with gradients and without, in both modes."""
     real = made(name)

@@ -46,6 +46,7 @@ def plain(model, pixels, size, stride):
 
 @pytest.mark.parametrize("hw", [(32, 32), (70, 45), (45, 70), (33, 100), (20, 21), (64, 64), (129, 31)])
 @pytest.mark.parametrize(("size", "stride"), [(32, 20), (32, 32), (48, 7)])
+@pytest.mark.e2e
 def test_the_mean_of_all_windows(model, hw, size, stride):
     pixels = torch.randn(3, *hw, generator=torch.Generator().manual_seed(1))
     found = joined(model, pixels, Windows((size, size), (stride, stride)))

@@ -309,6 +309,7 @@ def test_a_full_queue_sends_away_at_once():
     assert ask(app, "classify").status_code == 200
 
 
+@pytest.mark.e2e
 def test_what_takes_too_long_is_given_up_and_what_waits_is_dropped():
     app, predictor = fake_app(0.5, batch_size=1, timeout_s=0.25)
 

@@ -128,6 +128,7 @@ def outcome(make, kind, *arguments):
 
 
 @pytest.mark.parametrize("kind", JOBS, ids=lambda kind: kind.__name__)
+@pytest.mark.e2e
 def test_python_a_recipe_and_the_command_line_give_the_same_settings(kind):
     compared = 0
 

@@ -37,6 +37,7 @@ def settings_in(text):
 
 
 @pytest.mark.parametrize("command", EVERY)
+@pytest.mark.e2e
 def test_required_settings_come_first(capsys, command):
     text = shown(capsys, command, "--help")
     for section in re.split(r"\n(?=\S.*:\n  -)", text)[1:]:
@@ -141,7 +142,7 @@ def test_options_of_tasks_are_settings_of_predict(capsys):
     assert (settings["model"], settings["pictures"], settings["task"], settings["top_k"]) == (
         "m",
         ["x.png"],
-        None,
+        "classify",
         3,
     )
     assert main(["predict", "m", "x.png", "--task=embed", "--top_k=3"]) == 1

@@ -116,6 +116,7 @@ STEPS = {
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("mode", ["deterministic", "any order"])
+@pytest.mark.e2e
 def test_nothing_waits_or_has_no_order(step, mode):
     with torch.device("meta"):
         loss, tensors = STEPS[step]()

@@ -76,6 +76,7 @@ def test_every_length_of_head(tmp_path, count):
 
 
 @pytest.mark.parametrize("count", [15, 16, 65536])
+@pytest.mark.e2e
 def test_every_size_of_map(tmp_path, count):
     tree = {str(number): np.int8([1]) for number in range(count)}
     write_msgpack(tmp_path / "x", tree)

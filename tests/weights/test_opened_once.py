@@ -99,6 +99,7 @@ LOADERS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.e2e
 def test_every_way_and_every_kind_of_file(tmp_path, monkeypatch, loader, kind):
     place, files = folder_with(tmp_path, kind)
     interpreted = []

@@ -109,6 +109,7 @@ def test_numbers_are_those_of_torchmetrics():
     assert np.array_equal(cells, expected)
 
 
+@pytest.mark.e2e
 def test_few_classes_have_a_matrix_and_many_a_table():
     def titles(classes):
         rng = np.random.default_rng(0)

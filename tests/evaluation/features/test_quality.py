@@ -31,6 +31,7 @@ def flat(source):
     return np.stack(pixels), source.labels
 
 
+@pytest.mark.e2e
 def test_training_pictures_are_the_bank_and_held_out_ones_the_queries():
     measured = quality()
     assert measured.unlabelled is None

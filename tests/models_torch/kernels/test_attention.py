@@ -51,6 +51,7 @@ def test_how_many_pictures_at_a_time_does_not_matter(monkeypatch, pictures_at_on
 
 @WAYS
 @pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.e2e
 def test_gradients_by_differences(way, biased):
     """Double precision, so that differences are exact enough; the gradients of the gradients too."""
     inputs = (*drawn(torch.float64)[: 4 if biased else 3], *(() if biased else (None,)), 2)

@@ -111,6 +111,7 @@ def test_several_labels_from_a_file(pictures, tmp_path, capsys):
     assert last["mean_average_precision"] == result["mean_average_precision"]
 
 
+@pytest.mark.e2e
 def test_numbers_from_a_file(pictures, tmp_path):
     file = tmp_path / "values.csv"
     file.write_text(rows("value", lambda name, n: 100 + (name == "dog")))
