@@ -23,6 +23,7 @@ from beit.config_checks import (
     labels_of,
     list_of,
     pair,
+    pruned_of,
     shown,
 )
 from beit.config_published import PublishedConfig
@@ -49,6 +50,7 @@ _OMITTED_DEFAULTS: dict[str, Any] = {
     "batch_norm_eps": 1e-5,
     "mask_tokens_in_decoder": False,
     "gradient_checkpointing": False,
+    "pruned_heads": {},
 }
 
 
@@ -97,7 +99,8 @@ class BeitConfig(PublishedConfig):
             segmentation reads for `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output
             of layer i, counted from 0); `batch_norm_eps` of a backbone's feature pyramid (1e-5);
             `mask_tokens_in_decoder`, whether pre-training put mask tokens into a decoder that is not part of the model,
-            which then predicts no masked patches (False); any other key is kept and written back.
+            which then predicts no masked patches (False); `pruned_heads`, the heads that layers are without, as
+            {layer: [heads]}; any other key is kept and written back.
 
     Raises:
         ConfigError: If an option has a value that no model can be built from.
@@ -183,6 +186,7 @@ class BeitConfig(PublishedConfig):
         self.batch_norm_eps: float = kwargs.pop("batch_norm_eps", 1e-5)
         self.mask_tokens_in_decoder: bool = kwargs.pop("mask_tokens_in_decoder", False)
         self.gradient_checkpointing: bool = kwargs.pop("gradient_checkpointing", False)
+        self.pruned_heads = pruned_of(kwargs.pop("pruned_heads", {}))
         self._name_or_path = str(kwargs.pop("name_or_path", ""))
         self.id2label, self.label2id = labels_of(
             kwargs.pop("num_labels", None), kwargs.pop("id2label", None), kwargs.pop("label2id", None)
@@ -281,6 +285,8 @@ class BeitConfig(PublishedConfig):
         for name, default in _OMITTED_DEFAULTS.items():
             if known[name] == default and not (name == "batch_norm_eps" and self.add_fpn):  # transformers asks for it
                 del known[name]
+        if self.pruned_heads:
+            known["pruned_heads"] = {str(layer): heads for layer, heads in self.pruned_heads.items()}
         if self.id2label == labels_of(None, None, None)[0]:
             del known["id2label"], known["label2id"]
         else:

@@ -139,6 +139,32 @@ def labels_of(
     return names, ids or {label: index for index, label in names.items()}
 
 
+def pruned_of(pruned_heads: Any) -> dict[int, list[int]]:
+    """Return the heads that are gone of each layer, without layers that have all.
+
+    Raises:
+        ConfigError: If it is no such mapping.
+    """
+    try:
+        named = {int(layer): sorted({int(head) for head in heads}) for layer, heads in pruned_heads.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"pruned_heads is {shown(pruned_heads)}; expected {{layer: [heads]}}") from None
+    return {layer: heads for layer, heads in sorted(named.items()) if heads}
+
+
+def _check_pruned(config: Any) -> None:
+    """Refuse heads and layers that are not there, and a layer that would have no head."""
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    for layer, pruned in config.pruned_heads.items():
+        if not 0 <= layer < layers or not all(0 <= head < heads for head in pruned):
+            raise ConfigError(
+                f"pruned_heads has {shown(pruned)} of layer {layer}; expected layers from 0 to {layers - 1} and heads "
+                f"from 0 to {heads - 1}"
+            )
+        if len(pruned) == heads:
+            raise ConfigError(f"pruned_heads has all {heads} heads of layer {layer}; expected that one is kept")
+
+
 def _class_ids(label2id: Any) -> dict[str, int]:
     try:
         return {str(label): int(index) for label, index in label2id.items()}
@@ -241,6 +267,7 @@ def check_options(config: Any) -> None:
             f"hidden_size {width} is not a multiple of num_attention_heads {heads}; "
             f"use {width // heads * heads or heads} or another number of heads"
         )
+    _check_pruned(config)
     warn_of_unseen(config.image_hw, config.patch_hw)
     if config.out_indices_meaning not in OUT_INDICES_MEANINGS:
         raise ConfigError(

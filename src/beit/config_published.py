@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from beit.config_checks import check_options, shown
+from beit.config_checks import check_options, pruned_of, shown
 from beit.errors import ConfigError
 from beit.files import write_text
 from beit.hub import SavedOptions
@@ -20,6 +20,11 @@ class PublishedConfig(SavedOptions):
     """Base of `BeitConfig`."""
 
     is_composition: ClassVar[bool] = False
+    sub_configs: ClassVar[dict[str, Any]] = {}  # of models that are made of several
+
+    def get_text_config(self, *_: Any, **__: Any) -> Self:
+        """Return the config: there is no other."""
+        return self
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
         """Set options from a mapping, all of them or, if one cannot work, none.
@@ -31,6 +36,8 @@ class PublishedConfig(SavedOptions):
         for name, value in config_dict.items():
             if name == "id2label":
                 value = {int(index): label for index, label in value.items()}  # JSON has no numbers for keys
+            if name == "pruned_heads":
+                value = pruned_of(value)
             if name not in _DERIVED:
                 setattr(changed, name, value)
         check_options(changed)

@@ -115,16 +115,31 @@ def test_what_was_trained_is_saved_and_loaded(trained, tmp_path):
         torch.testing.assert_close(theirs(**inputs).logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_checkpoint_of_the_trainer_is_loaded(trained):
-    """It holds the names of `state_dict()` and no config; the processor is saved with it."""
+def test_a_checkpoint_of_the_trainer_is_whole(trained):
     folder = trained.state.best_model_checkpoint
-    loaded = BeitForImageClassification.from_pretrained(folder, config=trained.model.config)
-    assert loaded.load_report.silent
+    ours = BeitForImageClassification.from_pretrained(folder)
+    theirs = transformers.BeitForImageClassification.from_pretrained(folder)
+    assert ours.load_report.silent
+    assert ours.config.architectures == ["BeitForImageClassification"]
     expected = trained.model.state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in ours.state_dict().items())
+    inputs = PROCESSOR(trained.eval_dataset[0]["image"], return_tensors="pt")
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs(**inputs).logits, ours(**inputs).logits, rtol=1e-4, atol=1e-5)
     assert BeitImageProcessor.from_pretrained(folder).to_dict() == PROCESSOR.to_dict()
-    with pytest.raises(ValueError, match=r"has no config.json beside it; pass config=BeitConfig"):
-        BeitForImageClassification.from_pretrained(folder)
+
+
+def test_a_model_is_saved_without_training(tmp_path):
+    model = new_classifier()
+    model.config.id2label = {index: f"digit {index}" for index in range(10)}
+    short(model, tmp_path / "run").save_model(tmp_path / "saved")
+    assert BeitForImageClassification.from_pretrained(tmp_path / "saved").config.class_names[3] == "digit 3"
+
+
+def test_other_models_are_saved_as_ever(tmp_path):
+    short(torch.nn.Linear(2, 2), tmp_path / "run").save_model(tmp_path / "saved")
+    assert (tmp_path / "saved/model.safetensors").exists()
+    assert not (tmp_path / "saved/config.json").exists()
 
 
 def test_a_stopped_training_continues_as_if_it_was_not(trained, tmp_path):
@@ -214,7 +229,7 @@ def test_hidden_tokens_are_learnt(tmp_path):
     frequent = torch.bincount(labels[labels != IGNORED]).max() / (labels != IGNORED).sum()
     assert measured["eval_accuracy"] > frequent + 0.05
     folder = run.state.best_model_checkpoint
-    loaded = BeitForMaskedImageModeling.from_pretrained(folder, config=run.model.config)
+    loaded = BeitForMaskedImageModeling.from_pretrained(folder)
     assert loaded.load_report.silent
     batch = masked_batch([run.eval_dataset[0]])
     with torch.inference_mode():

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import beit
-from tests.habits.pairs import both, close, made, pair, pixels, transformers
+from tests.habits.pairs import OPTIONS, both, close, made, pair, pixels, transformers
 
 
 def test_numbers_about_a_model(tmp_path):
@@ -36,6 +36,31 @@ def test_models_are_made_and_drawn_anew(library):
     assert library is transformers or not torch.equal(model.classifier.weight, before)
     model.tie_weights()
     model.set_attn_implementation("sdpa")
+
+
+def test_models_of_a_config_by_options():
+    config = made(beit).config
+    model = beit.AutoModel.from_config(config, torch_dtype="bfloat16", add_pooling_layer=False)
+    assert (type(model), model.dtype, model.pooler) == (beit.BeitModel, torch.bfloat16, None)
+    assert beit.BeitModel._from_config(config, dtype=torch.float16).dtype == torch.float16
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_inputs_that_every_model_takes(name):
+    model = made(beit, name, image_size=[32, 48], num_channels=5)
+    assert model.dummy_inputs["pixel_values"].shape == (2, 5, 32, 48)
+    assert torch.isfinite(model.train()(**model.dummy_inputs)[0][0]).all()
+
+
+def test_memory_of_every_module():
+    model = made(beit)
+    model.add_memory_hooks()
+    model(pixels())
+    before = model.mem_rss_post_forward
+    assert before >= model.beit.mem_rss_pre_forward > 0
+    assert model.mem_rss_diff == before - model.mem_rss_pre_forward
+    model.reset_memory_hooks_state()
+    assert {module.mem_rss_diff for module in model.modules()} == {0}
 
 
 def test_attention_by_another_name():

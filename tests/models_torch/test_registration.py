@@ -29,6 +29,9 @@ made = [
     transformers.AutoModelForImageClassification.from_pretrained(folder, num_labels=2),
     transformers.AutoModelForImageClassification.from_pretrained(data2vec),
     transformers.AutoImageProcessor.from_pretrained(folder),
+    transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(folder)),
+    transformers.AutoModelForImageClassification.from_config(beit.BeitConfig.from_pretrained(folder), dtype="bfloat16"),
+    transformers.AutoModelForSemanticSegmentation.from_config(beit.Data2VecVisionConfig.from_pretrained(data2vec)),
 ]
 classify = transformers.pipeline("image-classification", model=folder)
 features = transformers.pipeline("image-feature-extraction", model=folder)
@@ -63,6 +66,9 @@ def test_their_auto_classes_give_ours(tmp_path):
         "beit.models_torch.classification.BeitForImageClassification",
         "beit.models_torch.data2vec.Data2VecVisionForImageClassification",
         "beit.image.processor.BeitImageProcessor",
+        "beit.models_torch.model.BeitModel",
+        "beit.models_torch.classification.BeitForImageClassification",
+        "beit.models_torch.data2vec.Data2VecVisionForSemanticSegmentation",
     ]
     assert answer["new_head"] == 2
     assert answer["best"] == answer["ours"]

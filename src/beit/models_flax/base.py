@@ -72,6 +72,10 @@ class FlaxBeitBase:
         *,
         scan_layers: bool = False,
     ) -> None:
+        if config.pruned_heads:
+            raise ConfigError(
+                f"pruned_heads is {config.pruned_heads}; models in JAX have all heads, load it in PyTorch"
+            )
         self.check_config(config)
         self.config = config
         self.dtype = float_dtype(dtype)

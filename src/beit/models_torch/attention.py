@@ -5,6 +5,7 @@ Legend: B batch, S = 1 + N tokens, D hidden, H heads, R rows of a table of biase
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import torch
@@ -150,15 +151,23 @@ def is_same(grid: Grid, other: Grid) -> bool:
 
 
 class SelfAttention(nn.Module):
-    """Attention without its output projection; queries and values have a bias, keys have none."""
+    """Attention without its output projection; queries and values have a bias, keys have none.
 
-    def __init__(self, dim: int, heads: int, grid: Grid | None = None, dropout: float = 0.0) -> None:
+    Pruned heads have no columns in the projections. They keep theirs in the tables of relative position biases, which
+    are made for all heads and cut to those that are left: a table may be shared with layers that have other heads.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, grid: Grid | None = None, dropout: float = 0.0, pruned: Collection[int] = ()
+    ) -> None:
         """Build the projections; a `grid` gives this layer its own relative position bias."""
         super().__init__()
-        self.heads = heads
-        self.query = _projection(dim, bias=True)
-        self.key = _projection(dim, bias=False)
-        self.value = _projection(dim, bias=True)
+        self.kept = [head for head in range(heads) if head not in pruned]
+        self.heads = len(self.kept)
+        width = dim // heads * self.heads
+        self.query = _projection(dim, width, bias=True)
+        self.key = _projection(dim, width, bias=False)
+        self.value = _projection(dim, width, bias=True)
         self.dropout = nn.Dropout(dropout)
         self.relative_position_bias = RelativePositionBias(heads, grid) if grid is not None else None
 
@@ -172,28 +181,54 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the context (B, S, D), and the attention maps (B, H, S, S) if asked for."""
         own_bias_1HSS = self.relative_position_bias(positions) if self.relative_position_bias is not None else None
+        bias_1HSS = sum_present(own_bias_1HSS, shared_bias_1HSS)
+        if bias_1HSS is not None and bias_1HSS.shape[1] != self.heads:
+            bias_1HSS = bias_1HSS[:, self.kept]
+        if head_mask_H is not None and head_mask_H.shape[0] != self.heads:
+            head_mask_H = head_mask_H[self.kept]
         # one after the other, which is as fast as one product of all three
         return kernels.attention(
             kernels.linear(self.query, tokens_BSD),
             kernels.linear(self.key, tokens_BSD),
             kernels.linear(self.value, tokens_BSD),
             self.heads,
-            sum_present(own_bias_1HSS, shared_bias_1HSS),
+            bias_1HSS,
             head_mask_H,
             self.dropout.p if self.dropout.training else 0.0,
             output_attentions,
         )
+
+    def prune_heads(self, heads: Collection[int]) -> Tensor:
+        """Take heads out of the projections, and return the places of the others in the context that they had."""
+        size = self.query.out_features // self.heads
+        places = [
+            place * size + offset for place, head in enumerate(self.kept) if head not in heads for offset in range(size)
+        ]
+        kept_E = torch.tensor(places, device=self.query.weight.device)
+        for layer in (self.query, self.key, self.value):
+            for name, parameter in list(layer.named_parameters(recurse=False)):  # keys have no bias
+                layer.register_parameter(name, _selected(parameter, 0, kept_E))
+            layer.out_features = len(places)
+        self.kept = [head for head in self.kept if head not in heads]
+        self.heads = len(self.kept)
+        return kept_E
 
 
 class Attention(nn.Module):
     """Multi-head self-attention with its output projection."""
 
     def __init__(
-        self, dim: int, heads: int, grid: Grid | None = None, dropout: float = 0.0, out_dropout: float = 0.0
+        self,
+        dim: int,
+        heads: int,
+        grid: Grid | None = None,
+        dropout: float = 0.0,
+        out_dropout: float = 0.0,
+        pruned: Collection[int] = (),
     ) -> None:
         super().__init__()
-        self.attention = SelfAttention(dim, heads, grid, dropout)
-        self.output = Output(dim, dim, out_dropout)
+        self.attention = SelfAttention(dim, heads, grid, dropout, pruned)
+        self.output = Output(self.attention.query.out_features, dim, out_dropout)
 
     def forward(
         self,
@@ -215,13 +250,23 @@ class Attention(nn.Module):
         context_BSD, maps_BHSS = self.attention(tokens_BSD, positions, shared_bias_1HSS, head_mask_H, output_attentions)
         return self.output(context_BSD), maps_BHSS
 
+    def prune_heads(self, heads: Collection[int]) -> None:
+        """Take heads, counted as in the whole layer, out of all projections; their parameters are new ones."""
+        dense, kept_E = self.output.dense, self.attention.prune_heads(heads)
+        dense.register_parameter("weight", _selected(dense.weight, 1, kept_E))
+        dense.in_features = len(kept_E)
 
-def _projection(dim: int, bias: bool) -> nn.Linear:
+
+def _projection(dim: int, width: int, bias: bool) -> nn.Linear:
     """Return a linear layer; the bias starts at 0, so that it takes no random numbers."""
-    layer = nn.Linear(dim, dim, bias=False)
+    layer = nn.Linear(dim, width, bias=False)
     if bias:
-        layer.bias = nn.Parameter(torch.zeros(dim))
+        layer.bias = nn.Parameter(torch.zeros(width))
     return layer
+
+
+def _selected(parameter: Tensor, axis: int, places: Tensor) -> nn.Parameter:
+    return nn.Parameter(parameter.detach().index_select(axis, places), parameter.requires_grad)
 
 
 def sum_present(first: Tensor | None, second: Tensor | None) -> Tensor | None:

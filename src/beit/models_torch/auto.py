@@ -61,7 +61,7 @@ class _AutoClass:
         Raises:
             ConfigError: If there is no such class for the type of the config.
         """
-        return cls._class_for(config.model_type)(config, **kwargs)
+        return cls._class_for(config.model_type)._from_config(config, **kwargs)  # pyright: ignore[reportPrivateUsage]
 
     @classmethod
     def _class_for(cls, kind: str) -> type[BeitPreTrainedModel]:

@@ -86,6 +86,8 @@ def convert(
     config = BeitConfig.from_dict(checkpoint.options, **overrides)
     if "image_size" in overrides:
         check_divisible(config.image_hw, config.patch_hw)
+    if to != "hf" and config.pruned_heads:
+        raise ConfigError(f"pruned_heads is {config.pruned_heads}; the layout {to!r} has all heads, convert to 'hf'")
     config.architectures = [checkpoint.architecture]
     before = BeitConfig.from_dict(checkpoint.options)
     entries, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, rooted=True)

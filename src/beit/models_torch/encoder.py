@@ -5,6 +5,8 @@ Legend: B batch, S = 1 + N tokens, D hidden, H heads, L layers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -19,13 +21,13 @@ from beit.outputs import BaseModelOutput
 class EncoderLayer(nn.Module):
     """Pre-norm transformer layer: x + scale(attention(norm(x))), then x + scale(feed_forward(norm(x)))."""
 
-    def __init__(self, config: BeitConfig, grid: Grid, drop_path: float) -> None:
+    def __init__(self, config: BeitConfig, grid: Grid, drop_path: float, pruned: Collection[int] = ()) -> None:
         super().__init__()
         dim, dropout, eps = config.hidden_size, config.hidden_dropout_prob, config.layer_norm_eps
         own_grid = grid if config.use_relative_position_bias else None
         self.layernorm_before = nn.LayerNorm(dim, eps=eps)
         self.attention = Attention(
-            dim, config.num_attention_heads, own_grid, config.attention_probs_dropout_prob, dropout
+            dim, config.num_attention_heads, own_grid, config.attention_probs_dropout_prob, dropout, pruned
         )
         self.layernorm_after = nn.LayerNorm(dim, eps=eps)
         self.intermediate = Intermediate(dim, config.intermediate_size, config.hidden_act)
@@ -62,7 +64,9 @@ class Encoder(nn.Module):
         shared = config.use_shared_relative_position_bias
         self.grid = grid
         self.relative_position_bias = RelativePositionBias(config.num_attention_heads, grid) if shared else None
-        self.layer = nn.ModuleList(EncoderLayer(config, grid, rate) for rate in rates)
+        self.layer = nn.ModuleList(
+            EncoderLayer(config, grid, rate, config.pruned_heads.get(index, ())) for index, rate in enumerate(rates)
+        )
         self.gradient_checkpointing = config.gradient_checkpointing
         self.checkpoint_every = 1  # layers
         self.biased = shared or config.use_relative_position_bias

@@ -46,12 +46,12 @@ def initialise(model: nn.Module, std: float) -> None:
 def _initialise_projections(attention: SelfAttention, std: float) -> tuple[nn.Module, ...]:
     """Draw the weights of queries, keys and values as one matrix, as the original code keeps them."""
     layers = (attention.query, attention.key, attention.value)
-    size = attention.query.weight.shape[1]
-    whole_ED = attention.query.weight.new_empty(len(layers) * size, size)
+    size, dim = attention.query.weight.shape
+    whole_ED = attention.query.weight.new_empty(len(layers) * size, dim)
     _truncated_normal(whole_ED, std)
     with torch.no_grad():
-        for layer, weight_DD in zip(layers, whole_ED.chunk(len(layers)), strict=True):
-            layer.weight.copy_(weight_DD)
+        for layer, weight_ED in zip(layers, whole_ED.chunk(len(layers)), strict=True):
+            layer.weight.copy_(weight_ED)
         attention.query.bias.zero_()
         attention.value.bias.zero_()  # keys have none
     return layers

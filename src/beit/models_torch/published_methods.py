@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from beit.config import BeitConfig
+from beit.errors import missing_extra
+from beit.models_torch.attention import Attention
 from beit.models_torch.base import BeitBase
+from beit.models_torch.loading import torch_dtype
 
 _SAME_NUMBERS = ("eager", "sdpa")  # the kernels choose by themselves, and give the numbers of both
 
@@ -19,8 +25,12 @@ class PublishedMethods(BeitBase):
     """Base of models with the methods of the published base class."""
 
     @classmethod
-    def _from_config(cls, config: BeitConfig, dtype: torch.dtype | None = None, **_: Any) -> Self:
-        return cls(config).to(dtype)
+    def _from_config(cls, config: BeitConfig, **options: Any) -> Self:
+        """Return a model of random weights, as the Auto classes of transformers ask for it."""
+        dtype = options.get("dtype", options.get("torch_dtype"))
+        own = inspect.signature(cls.__init__).parameters.keys() & options.keys()
+        model = cls(config, **{name: options[name] for name in own})
+        return model if dtype is None else model.to(torch_dtype(dtype, "float32"))
 
     @property
     def num_labels(self) -> int:
@@ -70,6 +80,51 @@ class PublishedMethods(BeitBase):
         mask = mask_LH[:, None, :, None, None]
         return mask.unsqueeze(-1) if is_attention_chunked else mask
 
+    def prune_heads(self, heads_to_prune: Mapping[int, Sequence[int]]) -> None:
+        """Take attention heads out of layers, {layer: [heads]}; `config.pruned_heads` and saved models remember them.
+
+        Heads are counted as in the whole layer, also when some are gone. The parameters of these layers are new ones:
+        make the optimiser afterwards.
+
+        Raises:
+            ConfigError: If a layer or head is not there, or a layer would be left without any; nothing is changed.
+        """
+        before = self.config.pruned_heads
+        pruned = {
+            layer: sorted({*before.get(layer, ()), *heads_to_prune.get(layer, ())})
+            for layer in {*before, *heads_to_prune}
+        }
+        self.config.update({"pruned_heads": pruned})
+        encoder = self.base_model.get_submodule("encoder.layer")
+        for layer in heads_to_prune:
+            attention = cast(Attention, encoder.get_submodule(f"{layer}.attention"))
+            attention.prune_heads(set(heads_to_prune[layer]))
+
+    @property
+    def dummy_inputs(self) -> dict[str, Tensor]:
+        """Black pictures that the model takes: two, so that batch norms can be trained on them."""
+        return {"pixel_values": torch.zeros(2, self.config.num_channels, *self.config.image_hw, device=self.device)}
+
+    def add_memory_hooks(self) -> None:
+        """Record by how much the memory of the process grows in every module: `module.mem_rss_diff`, in bytes.
+
+        Raises:
+            MissingExtraError: If psutil is not installed.
+        """
+        try:
+            process = import_module("psutil").Process()
+        except ModuleNotFoundError:
+            raise missing_extra("psutil", "train") from None
+        for module in self.modules():
+            module.register_forward_pre_hook(partial(_note_memory, process))
+            module.register_forward_hook(partial(_add_memory, process))
+        self.reset_memory_hooks_state()
+
+    def reset_memory_hooks_state(self) -> None:
+        """Set what `add_memory_hooks` has recorded to 0."""
+        for module in cast("Iterable[Any]", self.modules()):
+            module.mem_rss_diff = module.mem_rss_pre_forward = module.mem_rss_post_forward = 0
+
     def enable_input_require_grads(self) -> None:
         """Let the patch embeddings require a gradient, as adapters on a frozen model with checkpointing need it."""
         self._input_hook = self.get_input_embeddings().register_forward_hook(_require_gradient)
@@ -86,6 +141,15 @@ class PublishedMethods(BeitBase):
                 f"with the numbers of {' and '.join(_SAME_NUMBERS)}",
                 stacklevel=2,
             )
+
+
+def _note_memory(process: Any, module: Any, inputs: Any) -> None:
+    module.mem_rss_pre_forward = process.memory_info().rss
+
+
+def _add_memory(process: Any, module: Any, inputs: Any, output: Any) -> None:
+    module.mem_rss_post_forward = process.memory_info().rss
+    module.mem_rss_diff += module.mem_rss_post_forward - module.mem_rss_pre_forward
 
 
 def _require_gradient(module: nn.Module, inputs: Any, output: Any) -> None:

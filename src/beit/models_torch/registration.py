@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import beit.models_torch as models
 from beit.config import BeitConfig, Data2VecVisionConfig
@@ -34,7 +34,8 @@ def register_with_transformers() -> None:
         transformers.AutoConfig.register(kind.model_type, config, exist_ok=True)
         for auto, classes in AUTO_MODELS.items():
             if kind.model_type in classes and (theirs := getattr(transformers, auto, None)) is not None:
-                theirs.register(config, getattr(models, classes[kind.model_type]), exist_ok=True)
+                for made in (config, kind):  # from a folder, and by hand
+                    theirs.register(made, getattr(models, classes[kind.model_type]), exist_ok=True)
         _register_processor(transformers, config)
     _take_mappings()
 
@@ -65,11 +66,9 @@ def _register_processor(transformers: Any, config: type[BeitConfig]) -> None:
 
 
 def _config_for_transformers(kind: type[BeitConfig]) -> type[BeitConfig]:
-    """Return a config class of the same name with what the Auto classes of transformers ask of one."""
+    """Return a config class of the same name that takes what the Auto classes of transformers pass it."""
 
     class Config(kind):
-        sub_configs: ClassVar[dict[str, Any]] = {}  # of models that are made of several
-
         @classmethod
         def from_dict(cls, options: Mapping[str, Any], **given: Any) -> Any:
             """Build a config; with `return_unused_kwargs` return also what of the arguments is no option."""
@@ -78,10 +77,6 @@ def _config_for_transformers(kind: type[BeitConfig]) -> type[BeitConfig]:
             config = super().from_dict(options, **{key: given[key] for key in given.keys() & known})
             rest = {key: value for key, value in given.items() if key not in known | _OF_THE_FILE}
             return (config, rest) if wants_rest else config
-
-        def get_text_config(self, *_: Any, **__: Any) -> Self:
-            """Return the config: there is no other."""
-            return self
 
     Config.__name__ = Config.__qualname__ = kind.__name__
     return Config

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -65,9 +66,7 @@ class SavedModel(TimmMethods):
         folder = Path(save_directory)
         if kwargs and not push_to_hub:
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
-        self.config.architectures = [type(self).__name__]
-        # first, since a config that JSON cannot hold must fail before a file is written
-        options = self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
+        options = self._config_text()  # first, since a config that JSON cannot hold must fail before a file is written
         values = state_of(self) if state_dict is None else state_dict
         canonical, _ = without_wrappers({name: tensor.detach() for name, tensor in values.items()})
         check_heads(outputs_of(canonical), self.config)
@@ -76,6 +75,28 @@ class SavedModel(TimmMethods):
         if push_to_hub:
             how = {"state_dict": state_dict, "max_shard_size": max_shard_size, "variant": variant}
             self.push_to_hub(kwargs.pop("repo_id", folder.name), token=token, **how, **kwargs)
+
+    def write_config(self, folder: Path) -> None:
+        """Write the `config.json` of this model.
+
+        Raises:
+            ConfigError: If JSON cannot hold an option.
+            StorageError: If the disk is full; an earlier file is untouched.
+        """
+        write_text(folder / CONFIG_NAME, self._config_text())
+
+    def _config_text(self) -> str:
+        self.config.architectures = [type(self).__name__]
+        return self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation."""
+        _complete_trainer()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:  # .to(), .half(), .cuda(), ...
+        _complete_trainer()
+        return super()._apply(*args, **kwargs)
 
     def push_to_hub(
         self,
@@ -124,6 +145,15 @@ class SavedModel(TimmMethods):
             commit_message=commit_message,
             create_pr=create_pr,
         )
+
+
+def _complete_trainer() -> None:
+    """Have a `Trainer` of transformers that is around save our models whole; it moves a model before it saves it."""
+    module = sys.modules.get("transformers.trainer")
+    if module is not None:
+        from beit.models_torch.trainer import complete_trainer_folders  # never imported where there is no Trainer
+
+        complete_trainer_folders(module)
 
 
 def write_weights(

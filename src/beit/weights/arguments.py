@@ -41,6 +41,7 @@ _BEYOND_THE_SIGNATURE = (
     "batch_norm_eps",
     "mask_tokens_in_decoder",
     "gradient_checkpointing",
+    "pruned_heads",
 )
 # Accepted without effect: a head for other classes is always new and all else must match, memory is always spared,
 # and no remote code is ever executed.

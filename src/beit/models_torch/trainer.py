@@ -1,0 +1,40 @@
+"""Folders that `Trainer` of transformers saves, made whole.
+
+It calls `save_pretrained` on classes of its own alone; of others it writes the weights and no `config.json`. A model of
+this package meets it where it is moved or put into training mode, and has it write the config too.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from beit.models_torch.saving import SavedModel
+
+
+def complete_trainer_folders(module: Any) -> None:
+    """Have the `Trainer` of a module write `config.json` beside the weights of our models; others stay as they are."""
+    trainer: Any = getattr(module, "Trainer", None)  # None while it is being imported
+    if trainer is None or hasattr(trainer._save, "of_beit"):
+        return
+    save = trainer._save
+
+    @wraps(save)
+    def _save(self: Any, output_dir: str | None = None, state_dict: Any = None, **others: Any) -> None:
+        save(self, output_dir, state_dict, **others)
+        model = _unwrapped(self.model)
+        if isinstance(model, SavedModel) and self.args.should_save:
+            model.write_config(Path(self.args.output_dir if output_dir is None else output_dir))
+
+    setattr(_save, "of_beit", True)  # noqa: B010  # for the type checker
+    trainer._save = _save
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside `DistributedDataParallel` and compiled programs."""
+    for name in ("module", "_orig_mod"):
+        model = getattr(model, name, model)
+    return model
