@@ -34,7 +34,6 @@ from beit.data.sources.index_cache import load_arrays, save_arrays
 from beit.engine.checkpoints import save_checkpoint
 from beit.engine.interruption import stop_diverged
 from beit.engine.metrics import MetricsLog
-from beit.engine.moving_average import MovingAverage
 from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.torch_backend import save_choices
 from beit.errors import BeitError, StorageError
@@ -276,12 +275,6 @@ def metrics(_):
 def checkpoint(_):
     module = nn.Linear(10, 10)
     return lambda place: save_checkpoint(place, 1, lambda folder: None, module, 1, {"data": "a"})
-
-
-@writer("engine/moving_average.py")
-def moving_average(_):
-    average = MovingAverage(nn.Linear(10, 10), 0.9)
-    return lambda place: average.save(place, average.gathered(keeps=True))
 
 
 @writer("tasks/finetune/lora.py")

@@ -47,6 +47,9 @@ class RunSettings(FolderSettings):
     TF32. auto: false on a GPU. A CPU is exact in any case; JAX does as its own flags say."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
+    failure_detection: bool | Literal["auto"] = "auto"
+    """Over processes: end all of them at once, with the reason, when one fails or is lost. auto: where all are on one
+    machine; over several, true needs a TCP port of the first one, and without it the launcher has to end the others."""
     log_every: int = Field(default=10, ge=1)
     """Steps between two lines of metrics.jsonl."""
     save_every: int = Field(default=500, ge=1)
