@@ -525,6 +525,7 @@ def test_an_index_that_cannot_be_kept_is_made_again(tmp_path):
 # No writer is missed
 
 ELSEWHERE = {
+    "hub/kept.py": "tests/hub/test_kept.py has a server and a full disk",
     "hub/download.py": "TestUrls in tests/hub/test_download.py has a server and a full disk",
     "data/sources/index_cache.py": "tested above: it goes on without a cache",
     "hub/card.py": "what is pushed lies in a temporary folder: tests/hub/test_card.py",

@@ -68,7 +68,8 @@ class PictureSettings(Settings):
 
     path: str
     """Folder of pictures (folders inside it are classes); parquet or tar file, folder of them, or pattern such as
-    shards/train-{000..099}.tar; hub:owner/name, with :split and @revision if wanted; or digits:train."""
+    shards/train-{000..099}.tar, also on s3://, gs:// or https://; hub:owner/name, with :split and @revision if wanted;
+    or digits:train."""
     labels: str | None = None
     """CSV or JSON lines with labels for a folder of pictures: `file_name`, and `label` (a class), `labels` (several,
     separated by ;) or `value` (a number); pictures without a row are left out. null: the folders are the classes."""
