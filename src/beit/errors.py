@@ -41,6 +41,15 @@ class StorageError(BeitError, OSError):
     """A file could not be written; what stood there before is untouched."""
 
 
+class ConnectionLostError(BeitError):
+    """Pictures on another machine cannot be reached any more; what was going on can be continued."""
+
+    def __init__(self, message: str) -> None:
+        # torch puts the traceback of a loading process before it, and makes the error anew of the whole
+        last = message.rstrip().rpartition("\n")[2]
+        super().__init__(last.removeprefix(f"{type(self).__module__}.{type(self).__name__}: "))
+
+
 class RunPaused(Exception):  # noqa: N818  # nothing went wrong
     """A run was asked to stop, has saved everything, and continues when it is started again.
 
@@ -65,7 +74,8 @@ def missing_data(path: str) -> DataError:
     """Return the error for pictures that are not where they are looked for."""
     if "://" in path:
         return DataError(
-            f"data path {path!r} is an address, and nothing is fetched; download it, or name hub:owner/name"
+            f"data path {path!r} is an address that nothing is fetched from; expected tar or parquet files on s3://, "
+            "gs:// or https://, or hub:owner/name; or download it, and name the folder"
         )
     return DataError(
         f"data path {path!r} does not exist; expected a folder of pictures, parquet or tar files, or hub:owner/name"

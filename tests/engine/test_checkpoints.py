@@ -1,13 +1,16 @@
 """Checkpoints of a run, and the optimiser in them."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from beit.engine.checkpoints import latest_checkpoint, restore_module, save_checkpoint
+from beit.engine import checkpoints
+from beit.engine.checkpoints import latest_checkpoint, restore_module, save_checkpoint, shared_checkpoint
 from beit.engine.optimiser import optimiser_tensors, restore_optimiser
 from beit.errors import CheckpointError
 
@@ -74,3 +77,57 @@ def test_a_checkpoint_of_another_version_is_refused_in_one_line(tmp_path):
     (path / "state.json").write_text(json.dumps(state))
     with pytest.raises(CheckpointError, match=r"another version of beit \(format None, expected .*another run\.output"):
         latest_checkpoint(tmp_path)
+
+
+class TestManyProcesses:
+    @pytest.fixture
+    def ranks(self, monkeypatch):
+        """Return a call that finds the checkpoint on every rank, and the files hashed by each."""
+
+        def find(folder, there=True):
+            sent, hashed, found = [], [], []
+            monkeypatch.setattr(checkpoints, "_sha256", lambda path: hashed.append(path) or "")
+
+            def broadcast(values):
+                values[:] = sent or values
+                sent[:] = values
+
+            monkeypatch.setattr(checkpoints, "broadcast_object_list", broadcast)
+            for rank in range(3):
+                if rank == 1 and not there:
+                    shutil.rmtree(folder)
+                main = SimpleNamespace(num_processes=3, is_main_process=rank == 0, process_index=rank)
+                try:
+                    found.append(shared_checkpoint(folder, main))
+                except CheckpointError as error:
+                    found.append(str(error))
+            return found, hashed
+
+        return find
+
+    def test_one_verifies_for_all(self, ranks, tmp_path):
+        path = save_checkpoint(tmp_path, 1, writes({}), nn.Linear(1, 1), keep=1, identity={})
+        state = json.loads((path / "state.json").read_text())
+        state["sha256"] = dict.fromkeys(state["sha256"], "")
+        (path / "state.json").write_text(json.dumps(state))
+        found, hashed = ranks(tmp_path)
+        assert found == [path] * 3
+        assert len(hashed) == len(set(hashed)) > 0
+
+    def test_none_at_all(self, ranks, tmp_path):
+        assert ranks(tmp_path)[0] == [None] * 3
+
+    def test_all_learn_that_it_is_damaged(self, ranks, tmp_path):
+        save_checkpoint(tmp_path, 1, writes({}), nn.Linear(1, 1), keep=1, identity={})
+        assert set(ranks(tmp_path)[0]) == {
+            f"all checkpoints in {tmp_path} are damaged; restore one, or remove the folder"
+        }
+
+    def test_a_machine_that_does_not_see_it(self, ranks, tmp_path):
+        path = save_checkpoint(tmp_path, 1, lambda folder: None, nn.Module(), keep=1, identity={})
+        found, _ = ranks(tmp_path, there=False)
+        assert found[0] == path
+        assert found[1] == (
+            f"process 0 continues from {path}, which process 1 does not see; expected a run.output that all machines "
+            "share"
+        )

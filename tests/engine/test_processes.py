@@ -1,10 +1,14 @@
-"""One process has one precision: "auto" of a later run is that of the first, whatever is faster for its width."""
+"""Processes of a run: one precision in each, and whether they listen to each other."""
+
+import resource
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate import Accelerator
 
 from beit.engine import processes
+from beit.engine.failure_detection import allow_files
 from beit.engine.processes import make_accelerator
 from beit.settings.groups import RunSettings
 
@@ -23,3 +27,41 @@ def test_auto_of_the_first_run_is_timed(monkeypatch, tmp_path, faster):
     monkeypatch.setattr(processes, "pick_training_precision", lambda *_: faster)
     run = RunSettings(output=str(tmp_path), device="cpu")
     assert processes._picked_precision(run, torch.device("cpu"), 192) == faster
+
+
+class TestFailureDetection:
+    @pytest.fixture
+    def joins(self, monkeypatch):
+        """Return a call that tells whether processes on some machines listen to each other."""
+
+        def joined(detects, machines):
+            run = processes._Run(None)
+            monkeypatch.setattr(processes, "_current", [run])
+            monkeypatch.setattr(processes, "gather_object", lambda _: machines)
+            monkeypatch.setattr(processes, "Peers", lambda *_: "peers")
+            processes.join(SimpleNamespace(num_processes=len(machines)), detects)
+            return run.peers is not None
+
+        return joined
+
+    def test_over_machines_it_is_asked_for(self, joins):
+        assert joins("auto", ["a", "a"])
+        assert not joins("auto", ["a", "b"])
+        assert joins(True, ["a", "b"])
+        assert not joins(False, ["a", "a"])
+        assert not joins(True, ["a"])
+
+    def test_the_limit_of_files_is_raised_as_far_as_it_may_be(self, monkeypatch):
+        limits = [(1024, 5000)]
+        monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+        monkeypatch.setattr(resource, "setrlimit", lambda _, now: limits.append(now))
+        assert allow_files(0) is None
+        assert limits[-1] == (1024, 5000)
+        assert allow_files(4900) == (
+            "the first of 4900 processes may open 5000 files, and needs one for every other process beside its own; "
+            "raise the hard limit (ulimit -Hn), or set run.failure_detection to false"
+        )
+        assert allow_files(2000) is None
+        assert limits[-1] == (3024, 5000)
+        assert allow_files(4800) is None
+        assert limits[-1] == (5000, 5000)

@@ -68,6 +68,7 @@ def test_a_run_goes_on_with_its_kernels(machine, tmp_path):
     task, backend, batches = opened(tmp_path / "run")
     steps(task, backend, batches, 0, 2)
     backend.save(2)
+    backend.settle()
     other = machine("torch")
     resumed = steps(*opened(tmp_path / "run"), 2, 4)
     assert torch.equal(resumed, whole["onednn"])

@@ -34,7 +34,6 @@ from beit.data.sources.index_cache import load_arrays, save_arrays
 from beit.engine.checkpoints import save_checkpoint
 from beit.engine.interruption import stop_diverged
 from beit.engine.metrics import MetricsLog
-from beit.engine.moving_average import MovingAverage
 from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.torch_backend import save_choices
 from beit.errors import BeitError, StorageError
@@ -276,12 +275,6 @@ def metrics(_):
 def checkpoint(_):
     module = nn.Linear(10, 10)
     return lambda place: save_checkpoint(place, 1, lambda folder: None, module, 1, {"data": "a"})
-
-
-@writer("engine/moving_average.py")
-def moving_average(_):
-    average = MovingAverage(nn.Linear(10, 10), 0.9)
-    return lambda place: average.save(place, average.gathered(keeps=True))
 
 
 @writer("tasks/finetune/lora.py")
@@ -534,6 +527,7 @@ def test_an_index_that_cannot_be_kept_is_made_again(tmp_path):
 # No writer is missed
 
 ELSEWHERE = {
+    "hub/kept.py": "tests/hub/test_kept.py has a server and a full disk",
     "hub/download.py": "TestUrls in tests/hub/test_download.py has a server and a full disk",
     "data/sources/index_cache.py": "tested above: it goes on without a cache",
     "hub/card.py": "what is pushed lies in a temporary folder: tests/hub/test_card.py",

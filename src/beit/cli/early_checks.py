@@ -11,14 +11,14 @@ from beit.config import CONFIG_NAME
 from beit.engine.recorded import as_before
 from beit.engine.run_folder import check_run_folder
 from beit.errors import ConfigError, missing_data, missing_picture
-from beit.hub import HubOptions, is_hub_name
+from beit.hub import HubOptions, is_hub_name, is_remote
 from beit.image import EXTENSIONS
 from beit.inference.exported import EXPORT_NAME
 from beit.inference.jobs.frames import FILMS
 from beit.settings.groups import OptimSettings, TrainSettings
 from beit.weights.arguments import WEIGHT_FILES, locate
 
-_ELSEWHERE = ("hub:", "digits:")
+_ELSEWHERE = ("hub:", "digits:", "s3://", "gs://")
 _PATTERN = "*?[{"
 _SHARDS = {".tar", ".parquet"}
 _GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # of CUDA, ROCm, and Windows' subsystem
@@ -107,7 +107,8 @@ def are_pictures(place: str) -> bool:
 
 
 def _is_missing(path: str) -> bool:
-    return not (path.startswith(_ELSEWHERE) or any(sign in path for sign in _PATTERN) or Path(path).exists())
+    named = path.startswith(_ELSEWHERE) or any(sign in path for sign in _PATTERN)
+    return not (named or (is_remote(path) and Path(path).suffix in _SHARDS) or Path(path).exists())
 
 
 def _check_gpu() -> None:

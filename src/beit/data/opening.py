@@ -6,7 +6,7 @@ import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from beit.data.sources.digits import DIGITS, DigitsSource
@@ -16,12 +16,14 @@ from beit.data.sources.hub.shards import open_hub
 from beit.data.sources.parquet.file import ParquetSource
 from beit.data.sources.parquet.saved import SavedSource, is_saved
 from beit.data.sources.parquet.shards import ParquetFolder
+from beit.data.sources.shard_file import ShardFile
 from beit.data.sources.source import ImageSource
 from beit.data.sources.split_names import named_split
 from beit.data.sources.tar.shards import TarSource
-from beit.data.splits import Splits, find_splits, shards_below
+from beit.data.splits import SHARDS, Splits, find_splits, shards_below
 from beit.errors import DataError, missing_data
 from beit.files import check_path
+from beit.hub import RemoteFile, is_remote, remote_matches
 from beit.image import BandOptions, PassedOver, say_passed_over
 
 ALL = "all"  # splits
@@ -53,8 +55,9 @@ def open_source(
 
     Args:
         path: "digits:train" or "digits:test" (embedded); "hub:owner/name" with an optional ":split" and "@revision"; a
-            `.parquet` or `.tar` file, a folder of such files, or a pattern such as `train-{000..099}.tar`; a folder
-            that `save_to_disk` wrote; or a folder of pictures, in which folders are classes.
+            `.parquet` or `.tar` file, a folder of such files, or a pattern such as `train-{000..099}.tar`, all of these
+            also on `s3://`, `gs://` and `https://`; a folder that `save_to_disk` wrote; or a folder of pictures, in
+            which folders are classes.
         min_side: Pictures with a shorter side, in pixels, count as broken.
         split: Split to open of a folder that holds several, such as train and val; "all": the pictures of all of them,
             as if they were none.
@@ -65,7 +68,8 @@ def open_source(
     Raises:
         DataError: If there is nothing at `path`, no pictures in it, or several splits, of which none is named.
     """
-    check_path(path, "a folder of pictures, parquet or tar files, or hub:owner/name", DataError)
+    if not is_remote(path):
+        check_path(path, "a folder of pictures, parquet or tar files, or hub:owner/name", DataError)
     source = _open_path(path, split, _Reading(min_side, columns, known, split == ALL, bands))
     source.bands = bands
     return source
@@ -78,6 +82,8 @@ def _open_path(path: str, split: str | None, reading: _Reading) -> ImageSource:
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
     if path.startswith(PREFIX):
         return open_hub(path, reading.min_side, reading.columns)
+    if is_remote(path):
+        return _open_shards(_matching_elsewhere(path), path, reading)
     if is_pattern(path):
         return _open_shards(_matching(path), path, reading)
     place = Path(path)
@@ -142,13 +148,14 @@ def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
         raise
 
 
-def _open_shards(shards: list[Path], path: str, reading: _Reading) -> ImageSource:
-    kinds = sorted({shard.suffix.lower() or "plain" for shard in shards})
+def _open_shards(shards: Sequence[ShardFile], path: str, reading: _Reading) -> ImageSource:
+    kinds = sorted({PurePosixPath(shard.name).suffix.lower() or "plain" for shard in shards})
     if shards[0].name.endswith(_COMPRESSED):
         _refuse_compressed(shards[0])
     if kinds == [".parquet"]:
         options = (reading.min_side, reading.columns)
-        return ParquetSource(shards[0], *options) if len(shards) == 1 else ParquetFolder(shards, *options)
+        only = shards[0] if len(shards) == 1 else None
+        return ParquetSource(only, *options) if isinstance(only, Path) else ParquetFolder(shards, *options)
     if kinds == [".tar"]:
         return TarSource(shards, reading.min_side, reading.mixed)
     if kinds == [".zip"]:
@@ -159,7 +166,7 @@ def _open_shards(shards: list[Path], path: str, reading: _Reading) -> ImageSourc
     raise DataError(f"data path {path!r} {one}; expected a folder, parquet files, or tar files")
 
 
-def _refuse_compressed(path: Path) -> NoReturn:
+def _refuse_compressed(path: ShardFile) -> NoReturn:
     raise DataError(
         f"{path} is compressed, so nothing in it can be found by its place; unpack it to .tar (gunzip and the like): "
         "pictures are compressed already, and it will hardly grow"
@@ -179,6 +186,14 @@ def _matching(pattern: str) -> list[Path]:
             f"no file matches data path {pattern!r}; expected a pattern such as shards/train-{{000..099}}.tar"
         )
     return found
+
+
+def _matching_elsewhere(pattern: str) -> list[ShardFile]:
+    """Return the files on an object store or web server that a pattern, or a folder, means."""
+    found = [address for path in _expanded(pattern) for address in remote_matches(path, SHARDS)]
+    if not found:
+        raise DataError(f"no tar or parquet file matches data path {pattern!r}; expected a pattern such as *.tar")
+    return [RemoteFile(address) for address in found]
 
 
 def _expanded(pattern: str) -> list[str]:

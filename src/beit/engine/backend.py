@@ -37,7 +37,11 @@ class Backend(Protocol):
         ...
 
     def save(self, step: int) -> None:
-        """Write the checkpoint after `step` finished steps."""
+        """Write the checkpoint after `step` finished steps, or begin to."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until the newest checkpoint is on the disk; it may be written while the next steps run."""
         ...
 
     def averaged(self) -> nn.Module | None:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from beit.errors import CheckpointError, shortened
@@ -46,6 +48,33 @@ def latest_checkpoint(folder: Path) -> Path | None:
     if found:
         raise CheckpointError(f"all checkpoints in {folder} are damaged; restore one, or remove the folder")
     return None
+
+
+def shared_checkpoint(folder: Path, accelerator: Accelerator) -> Path | None:
+    """Return the newest sound checkpoint for all processes of a run; the first alone reads every byte to find it.
+
+    Raises:
+        CheckpointError: If there are checkpoints and none is sound, or this process does not see it.
+    """
+    if accelerator.num_processes == 1:
+        return latest_checkpoint(folder)
+    answer: list[str | None] = [None, None]  # path, reason
+    if accelerator.is_main_process:
+        try:
+            path = latest_checkpoint(folder)
+            answer[0] = None if path is None else str(path)
+        except CheckpointError as error:  # the others would wait
+            answer[1] = str(error)
+    broadcast_object_list(answer)
+    found, reason = answer
+    if reason is not None:
+        raise CheckpointError(reason)
+    if found is not None and not Path(found).is_dir():
+        raise CheckpointError(
+            f"process 0 continues from {found}, which process {accelerator.process_index} does not see; expected a "
+            "run.output that all machines share"
+        )
+    return None if found is None else Path(found)
 
 
 def _damage(path: Path) -> str | None:

@@ -21,9 +21,12 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from beit.errors import ConfigError
+
 _JOIN_SECONDS = 60.0
 _GRACE_SECONDS = 5.0  # for the main thread to notice the failure itself, and to end in good order
 _TOKEN_LENGTH = 32
+_LEAST_FILES, _MORE_FILES = 128, 1024  # that a process opens itself: shards, pipes to loading workers, libraries
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,26 @@ class Outcome:
     def failed(self) -> bool:
         """Return whether the run has to end because of it."""
         return self.lost or self.error is not None
+
+
+def allow_files(processes: int) -> str | None:
+    """Raise the number of files that this process may open, so that it can hold a connection to every other one.
+
+    Returns:
+        What to do if the system does not let it; None if it does.
+    """
+    import resource  # not on Windows, which has no such limit
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (sys.maxsize if limit == resource.RLIM_INFINITY else limit for limit in (soft, hard))
+    if hard < processes + _LEAST_FILES:
+        return (
+            f"the first of {processes} processes may open {hard} files, and needs one for every other process beside "
+            "its own; raise the hard limit (ulimit -Hn), or set run.failure_detection to false"
+        )
+    if soft < (wanted := min(hard, processes + _MORE_FILES)):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return None
 
 
 class Peers:
@@ -76,6 +99,10 @@ class Peers:
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
         token = secrets.token_hex(_TOKEN_LENGTH // 2)
+        reason = allow_files(self.world)
+        if reason is not None:
+            broadcast_object_list([None, reason])
+            raise ConfigError(reason)
         connections: dict[int, socket.socket] = {}
         with socket.create_server(("", 0), family=family, dualstack_ipv6=dual, backlog=self.world) as server:
             server.settimeout(_JOIN_SECONDS)
@@ -94,6 +121,8 @@ class Peers:
         received: list[Any] = [None, None]
         broadcast_object_list(received)
         port, token = received
+        if port is None:  # the token is the reason
+            raise ConfigError(token)
         connection = socket.create_connection((os.environ["MASTER_ADDR"], port), timeout=_JOIN_SECONDS)
         connection.sendall(f"{token} {self.rank}\n".encode())
         return {0: connection}

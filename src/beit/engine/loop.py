@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -98,6 +99,7 @@ class _Loop:
         self.accelerator.wait_for_everyone()
         if finished < self.schedule.steps and not self._stopped:
             finished = self._train()
+            self.accelerator.wait_for_everyone()  # the last checkpoint is whole
         average = self.backend.averaged()
         self.backend.gather()
         for hook in self.hooks:
@@ -111,6 +113,7 @@ class _Loop:
     def _train(self) -> int:
         """Take the steps that are left, and return the number of finished ones."""
         with (
+            self._settled(),
             stop_on_request(self.accelerator) as stop,
             MetricsLog(
                 self.folder,
@@ -156,6 +159,8 @@ class _Loop:
             if self._stopped:
                 break
             if pauses:
+                self.backend.settle()
+                self.accelerator.wait_for_everyone()
                 raise self._pause(finished, stop)
         return finished
 
@@ -166,6 +171,14 @@ class _Loop:
         if advice is not None and self.main:
             logging.getLogger(__name__).warning(advice)
         return numbers
+
+    @contextmanager
+    def _settled(self) -> Generator[None]:
+        """Whatever ends the training inside, let a checkpoint that is being written become whole."""
+        try:
+            yield
+        finally:
+            self.backend.settle()
 
     def _look_first(self, metrics: MetricsLog) -> None:
         """Let the hooks look at the model before the first step of a run, and switch to training."""
@@ -180,6 +193,7 @@ class _Loop:
         """Let the hooks that are due look at the model."""
         for hook in self.hooks:
             if hook.due(finished, last or self._stopped):
+                self.backend.settle()  # measurements fork, and other threads should hold no lock meanwhile
                 with self.backend.gathered():
                     hook.look(finished, metrics)
                 self.backend.train()  # whatever the hook made of the model

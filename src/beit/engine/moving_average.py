@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from beit.engine.background import HostCopies
 from beit.engine.sharding import gathered, local_part, placed_like
-from beit.models_torch.loading import read_safetensors, write_safetensors
+from beit.models_torch.loading import read_safetensors
 from beit.weights import check_shapes
 
 FILE_NAME = "average.safetensors"
@@ -49,10 +50,10 @@ class MovingAverage:
         """Return the averaged model's tensors, whole; all processes have to ask, those that do not keep get nothing."""
         return gathered(self._average, keeps)
 
-    def save(self, folder: Path, tensors: dict[str, Tensor]) -> None:
-        """Write the average, gathered, into a checkpoint."""
-        named = {_MODULE + name: tensor.clone() for name, tensor in tensors.items()}
-        write_safetensors(folder / FILE_NAME, {**named, _UPDATES: torch.tensor(self._updates)})
+    def state(self, keeps: bool, copies: HostCopies) -> dict[str, Tensor]:
+        """Return copies of what a checkpoint stores; all processes have to ask, those that do not keep get nothing."""
+        named = {_MODULE + name: tensor for name, tensor in gathered(self._average, keeps, copies).items()}
+        return {**named, _UPDATES: torch.tensor(self._updates)} if keeps else {}
 
     def load(self, folder: Path) -> None:
         """Fill the average from a checkpoint.

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from beit.engine.background import HostCopies
 from beit.engine.muon import MuonAdamW, adamw, is_hidden_matrix
 from beit.engine.sharding import gathered, placed_like, without_gradient_sync
 from beit.errors import CheckpointError
@@ -97,18 +98,21 @@ def _depth(name: str, layers: int) -> int:
 FILE_NAME = "optimiser.safetensors"
 
 
-def optimiser_tensors(module: nn.Module, optimiser: Optimiser, keeps: bool = True) -> dict[str, Tensor]:
+def optimiser_tensors(
+    module: nn.Module, optimiser: Optimiser, keeps: bool = True, copies: HostCopies | None = None
+) -> dict[str, Tensor]:
     """Return the state of every parameter as "name/key"; all processes have to ask, those that do not keep get nothing.
 
     Args:
         module: What is trained.
         optimiser: Its optimiser.
         keeps: Whether this process wants it.
+        copies: What makes copies of it; None: what lies in the memory of the host is returned itself.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in module.named_parameters():
         state = {f"{name}/{key}": value for key, value in optimiser.state.get(parameter, {}).items()}
-        tensors |= gathered(state, keeps)
+        tensors |= gathered(state, keeps, copies)
     return tensors
 
 

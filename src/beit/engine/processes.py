@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -47,9 +49,13 @@ class _Run:
 _current: list[_Run] = []
 
 
-def join(accelerator: Accelerator) -> None:
-    """Listen to the other processes of the run, if there are any."""
-    if _current and _current[0].peers is None and accelerator.num_processes > 1:
+def join(accelerator: Accelerator, detects: bool | Literal["auto"] = "auto") -> None:
+    """Listen to the other processes of the run, if there are any and `run.failure_detection` is on."""
+    if not _current or _current[0].peers is not None or accelerator.num_processes == 1:
+        return
+    if detects == "auto":
+        detects = len(set(gather_object([socket.gethostname()]))) == 1
+    if detects:
         _current[0].peers = Peers(accelerator, _current[0].describe)
 
 
@@ -108,7 +114,7 @@ def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != expected:  # accelerate then lets every process train alone, silently
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
-    join(accelerator)
+    join(accelerator, run.failure_detection)
     torch.set_num_threads(min(torch.get_num_threads(), cpu_share()))  # several processes would fight for the CPUs
     return accelerator
 

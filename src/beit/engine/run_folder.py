@@ -55,6 +55,7 @@ _FREE = {
     ("monitor", "every"),
     ("monitor", "share"),
     ("run", "sharding"),
+    ("run", "failure_detection"),
     ("data", "workers"),
     # what these name may move: the checkpoints know its content
     ("teacher",),

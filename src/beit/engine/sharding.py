@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -19,6 +20,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from beit.data import Purpose, generator
+from beit.engine.background import HostCopies
 from beit.errors import ConfigError
 from beit.models_torch.encoder import EncoderLayer
 from beit.models_torch.layers import DropPath
@@ -44,14 +46,28 @@ def divided(module: nn.Module, accelerator: Accelerator) -> nn.Module:
     The parameters of a layer are whole on a device only while it computes. What the module refers to without being made
     of it (tokenizers, teachers) is not copied.
     """
-    internal = vars(nn.Module())
-    referred = {id(value): value for name, value in vars(module).items() if name not in internal}
-    own = deepcopy(module, referred)
+    own = deepcopy(module, _referred(module))
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     for layer in [part for part in own.modules() if isinstance(part, EncoderLayer)]:
         fully_shard(layer, mesh=mesh)
     fully_shard(own, mesh=mesh)
     return own
+
+
+def without_values(module: nn.Module) -> nn.Module:
+    """Return a copy of a module whose parameters and buffers take no memory, until values are assigned to them."""
+    memo = _referred(module)
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+    for buffer in module.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return deepcopy(module, memo)
+
+
+def _referred(module: nn.Module) -> dict[int, Any]:
+    """Return what a module refers to without being made of it, for a deep copy that leaves it alone."""
+    internal = vars(nn.Module())
+    return {id(value): value for name, value in vars(module).items() if name not in internal}
 
 
 @contextmanager
@@ -85,14 +101,20 @@ def placed_like(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
-def gathered(tensors: Mapping[str, Tensor], keeps: bool) -> dict[str, Tensor]:
-    """Return tensors whole in the memory of the host, one gathered after the other; nothing where `keeps` is false."""
+def gathered(tensors: Mapping[str, Tensor], keeps: bool, copies: HostCopies | None = None) -> dict[str, Tensor]:
+    """Return tensors whole in the memory of the host, one gathered after the other; nothing where `keeps` is false.
+
+    Args:
+        tensors: By name.
+        keeps: Whether this process wants them.
+        copies: What makes copies of them; None: a tensor that is there already is returned itself.
+    """
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if keeps or isinstance(tensor, DTensor):
             complete = full_tensor(tensor.detach())
             if keeps:
-                found[name] = complete.cpu().contiguous()
+                found[name] = complete.cpu().contiguous() if copies is None else copies.take(name, complete)
     return found
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
+from beit.engine.background import BackgroundWriter, HostCopies
+from beit.engine.checkpoints import discard_old, restore_module, save_checkpoint, shared_checkpoint
+from beit.engine.moving_average import FILE_NAME as AVERAGE_NAME
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
 from beit.engine.optimiser import (
@@ -29,14 +32,24 @@ from beit.engine.optimiser import (
     set_weight_decay,
 )
 from beit.engine.run_folder import RunFolder
-from beit.engine.sharding import divided, full_tensor, gathered, shared_stream
+from beit.engine.sharding import divided, full_tensor, gathered, shared_stream, without_values
 from beit.engine.task import Task
 from beit.errors import CheckpointError, ConfigError
 from beit.files import read_json, write_json
+from beit.models_torch.device import wait_for
 from beit.models_torch.kernels import FASTEST
 from beit.models_torch.loading import write_safetensors
 
 KERNELS_NAME = "kernels.json"
+
+
+class _State(NamedTuple):
+    """Copies of what a checkpoint stores, in the memory of the host."""
+
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    average: dict[str, Tensor]
+    choices: list[dict[str, str]]
 
 
 class TorchBackend:
@@ -58,9 +71,11 @@ class TorchBackend:
         self._divided = settings.run.sharding == "fsdp" and accelerator.num_processes > 1
         if settings.train.recompute:
             _recompute(task.model)
-        checkpoint = latest_checkpoint(folder.checkpoints)
+        checkpoint = shared_checkpoint(folder.checkpoints, accelerator)
         self.start = self._read(checkpoint) if checkpoint is not None else 0
         named_groups = self._named_groups()  # before anything moves
+        self._writer, self._written = BackgroundWriter(), without_values(task.module) if self._main else None
+        self._copies = HostCopies(), HostCopies(), HostCopies()  # weights, moments and average may share names
         self._own = self._placed()
         own = dict(self._own.named_parameters())
         groups = [{**group, "params": [own[name] for name in names]} for group, names in named_groups]
@@ -84,6 +99,7 @@ class TorchBackend:
 
     def step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one optimiser step with a prepared batch, and return its scalars."""
+        self._writer.check()
         schedule, settings = self._schedule, self._task.settings
         set_learning_rate(self.optimiser, schedule.rate(step))
         if settings.optim.weight_decay_end is not None:
@@ -107,38 +123,53 @@ class TorchBackend:
         if self._divided and self._main:
             self._task.module.to("cpu")
 
-    def gather(self, place: bool = True) -> None:
-        """Give the task's own model the weights of now; all have to call.
-
-        Args:
-            place: Whether to put it on the device of the first process; to be saved it may stay in the host's memory.
-        """
+    def gather(self) -> None:
+        """Give the task's own model the weights of now, on the device of the first process; all have to call."""
         if not self._divided:
             return
         tensors = gathered(self._own.state_dict(), keeps=self._main)
         if self._main:
             self._task.module.load_state_dict(tensors)
-            if place:
-                self._task.module.to(self._accelerator.device)
+            self._task.module.to(self._accelerator.device)
 
     def save(self, step: int) -> None:
-        """Write the checkpoint after `step` finished steps; one process writes for all."""
-        moments = optimiser_tensors(self._own, self.optimiser, keeps=self._main)
-        average = self.average.gathered(keeps=self._main) if self.average is not None else {}
-        choices = kernel_choices()
+        """Copy everything after `step` finished steps, and begin to write it as a checkpoint; one process does for all.
+
+        Raises:
+            StorageError: If the one before could not be written.
+        """
+        self._writer.wait()  # its copies are about to be overwritten
+        weights, moments, average = self._copies
+        state = _State(
+            gathered(self._own.state_dict(), self._main, weights),
+            optimiser_tensors(self._own, self.optimiser, self._main, moments),
+            self.average.state(self._main, average) if self.average is not None else {},
+            kernel_choices(),
+        )
+        if self._written is not None:
+            wait_for(self._accelerator.device)
+            self._writer.start(partial(self._write, self._written, step, state))
+
+    def settle(self) -> None:
+        """Wait until the newest checkpoint is on the disk."""
+        self._writer.wait()
+
+    @torch.no_grad()
+    def _write(self, module: nn.Module, step: int, state: _State) -> None:
+        """Write a checkpoint; only what is given here is read, since the next steps change everything else."""
+        module.load_state_dict(state.weights, assign=True)
+        task = copy(self._task)
+        task.module = module
 
         def write(folder: Path) -> None:
-            self._task.save(folder)
-            write_safetensors(folder / OPTIMISER_NAME, moments)
-            save_choices(folder, choices)
-            if self.average is not None:
-                self.average.save(folder, average)
+            task.save(folder)
+            write_safetensors(folder / OPTIMISER_NAME, state.moments)
+            save_choices(folder, state.choices)
+            if state.average:
+                write_safetensors(folder / AVERAGE_NAME, state.average)
 
-        self.gather(place=False)
-        if self._main:
-            keep, module = self._task.settings.run.keep_checkpoints, self._task.module
-            save_checkpoint(self._folder.checkpoints, step, write, module, keep, self._identity)
-        self._accelerator.wait_for_everyone()
+        keep = self._task.settings.run.keep_checkpoints
+        save_checkpoint(self._folder.checkpoints, step, write, module, keep, self._identity)
 
     def averaged(self) -> nn.Module | None:
         """Return a copy of the model with the moving average of its weights; None if none is kept, or not here."""

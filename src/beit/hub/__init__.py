@@ -1,9 +1,11 @@
-"""Files from the network: the Hugging Face hub, and the release pages of the original authors."""
+"""Files from the network: the Hugging Face hub, the release pages of the authors, object stores and web servers."""
 
 from beit.hub.card import push_model
 from beit.hub.dataset import HubDataset, hub_address, list_dataset, network_is_off
 from beit.hub.download import fetch_url
 from beit.hub.included import included_folder, included_names
+from beit.hub.kept import kept_copy
+from beit.hub.remote import RemoteFile, RemoteFiles, is_remote, remote_matches
 from beit.hub.repository import DISK_FULL, HubOptions, hub_file, is_hub_name, push_folder, push_saved
 from beit.hub.saved_options import SavedOptions
 
@@ -12,15 +14,20 @@ __all__ = [
     "HubDataset",
     "HubOptions",
     "SavedOptions",
+    "RemoteFile",
+    "RemoteFiles",
     "fetch_url",
     "hub_address",
     "hub_file",
     "included_folder",
     "included_names",
     "is_hub_name",
+    "is_remote",
+    "kept_copy",
     "list_dataset",
     "network_is_off",
     "push_folder",
     "push_model",
     "push_saved",
+    "remote_matches",
 ]

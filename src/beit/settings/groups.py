@@ -47,6 +47,9 @@ class RunSettings(FolderSettings):
     TF32. auto: false on a GPU. A CPU is exact in any case; JAX does as its own flags say."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
+    failure_detection: bool | Literal["auto"] = "auto"
+    """Over processes: end all of them at once, with the reason, when one fails or is lost. auto: where all are on one
+    machine; over several, true needs a TCP port of the first one, and without it the launcher has to end the others."""
     log_every: int = Field(default=10, ge=1)
     """Steps between two lines of metrics.jsonl."""
     save_every: int = Field(default=500, ge=1)
@@ -65,7 +68,8 @@ class PictureSettings(Settings):
 
     path: str
     """Folder of pictures (folders inside it are classes); parquet or tar file, folder of them, or pattern such as
-    shards/train-{000..099}.tar; hub:owner/name, with :split and @revision if wanted; or digits:train."""
+    shards/train-{000..099}.tar, also on s3://, gs:// or https://; hub:owner/name, with :split and @revision if wanted;
+    or digits:train."""
     labels: str | None = None
     """CSV or JSON lines with labels for a folder of pictures: `file_name`, and `label` (a class), `labels` (several,
     separated by ;) or `value` (a number); pictures without a row are left out. null: the folders are the classes."""

@@ -18,7 +18,7 @@ from beit.inference.pictures import to_input
 
 CHUNK = 256  # pictures whose results are written together: what a killed job computes again at most
 _SHARDS = (".tar", ".parquet")
-_NAMED = ("hub:", "digits:")
+_NAMED = ("hub:", "digits:", "s3://", "gs://")
 
 
 class Collection(ABC):

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from beit.data.sources.parquet.columns import classes_and_labels, image_column, no_pictures_in
+from beit.data.sources.shard_file import ShardFile, open_shard
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError, StorageError, missing_extra
 from beit.files import open_regular
 from beit.hub import DISK_FULL
 from beit.image import LazyPicture, open_image
 
-_FOOTER = 1 << 16  # bytes
+FOOTER = 1 << 16  # bytes
 
 
 class TableSource(ImageSource):
@@ -91,11 +92,12 @@ def require_datasets() -> None:
         raise missing_extra("datasets", "train")
 
 
-def file_line(path: Path) -> str:
+def file_line(path: ShardFile) -> str:
     """Return the name, the size and a hash of the end of a file."""
-    with open_regular(path) as file:
-        file.seek(-min(path.stat().st_size, _FOOTER), os.SEEK_END)
-        return f"{path.name} {path.stat().st_size} {hashlib.sha256(file.read()).hexdigest()}"
+    with open_shard(path, FOOTER) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(size - min(size, FOOTER))
+        return f"{path.name} {size} {hashlib.sha256(file.read(FOOTER)).hexdigest()}"
 
 
 def _read_table(path: Path) -> Any:

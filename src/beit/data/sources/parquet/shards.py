@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.data.sources.parquet.columns import image_column, no_pictures_in
-from beit.data.sources.parquet.file import ParquetSource, file_line, require_datasets
+from beit.data.sources.parquet.file import FOOTER, ParquetSource, file_line, require_datasets
 from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
 from beit.data.sources.progress import progress
+from beit.data.sources.shard_file import ShardFile, folder_of, located, open_shard
 from beit.data.sources.source import BrokenShard, ImageSource
 from beit.errors import DataError
-from beit.files import open_regular
+from beit.hub import kept_copy
 from beit.image import LazyPicture
 
 _MANY = 8  # files to wait for at once that are worth a word
@@ -138,23 +139,23 @@ class ParquetShards(ImageSource):
 
 
 class ParquetFolder(ParquetShards):
-    """The rows of parquet files on a disk; a damaged one of them is named and left out.
+    """The rows of parquet files; a damaged one of them is named and left out.
 
-    Their footers and the columns of labels are read at the beginning, and a first picture of each.
+    Their footers and the columns of labels are read at the beginning, and a first picture of each that is on a disk. Of
+    one that lies elsewhere a copy is kept when it is needed.
     """
 
-    def __init__(self, paths: Sequence[Path], min_side: int = 8, columns: Sequence[str] = ()) -> None:
-        place = str(paths[0].parent)
+    def __init__(self, paths: Sequence[ShardFile], min_side: int = 8, columns: Sequence[str] = ()) -> None:
+        place = folder_of(paths[0])
         require_datasets()
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             looks = threads.map(partial(_look, columns=columns), paths)
             found = list(zip(paths, progress(looks, len(paths), "reading the footers of the shards"), strict=True))
         self.broken_shards = [BrokenShard(str(path), footer) for path, footer in found if isinstance(footer, str)]
-        good = [(path, footer) for path, footer in found if isinstance(footer, ParquetFooter)]
+        good = [footer for _, footer in found if not isinstance(footer, str)]
         if not good:
             raise DataError(f"{place} cannot be read as parquet: {self.broken_shards[0].reason}")
-        self._paths = [path for path, _ in good]
-        footers = [footer for _, footer in good]
+        self._paths, footers = [path for path, _ in good], [footer for _, footer in good]
         _check_columns(self._paths, footers, place, columns)
         rows = np.array([footer.rows for footer in footers], dtype=np.int64)
         if not rows.sum():
@@ -167,8 +168,9 @@ class ParquetFolder(ParquetShards):
         return str(self._paths[shard])
 
     def shard_file(self, shard: int) -> Path:
-        """Return the path."""
-        return self._paths[shard]
+        """Return the path, of a copy if the file lies elsewhere."""
+        path = self._paths[shard]
+        return path if isinstance(path, Path) else kept_copy(path)
 
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of every file: the end holds the statistics of its pages."""
@@ -176,15 +178,22 @@ class ParquetFolder(ParquetShards):
             yield file_line(path)
 
 
-def _look(path: Path, columns: Sequence[str]) -> ParquetFooter | str:
+def _look(path: ShardFile, columns: Sequence[str]) -> tuple[ShardFile, ParquetFooter] | str:
+    """Return a file that can be opened and its footer, or what is wrong with it."""
     try:
-        with open_regular(path) as content:
-            return read_footer(content, first_picture=True, wanted=columns)
+        file = located(path)
+        with open_shard(file, FOOTER) as content:
+            footer = read_footer(content, first_picture=isinstance(file, Path), wanted=columns)
+        return footer if isinstance(footer, str) else (file, footer)
+    except DataError as error:
+        return str(error)
     except OSError as error:
         return error.strerror or str(error).splitlines()[0]
 
 
-def _check_columns(paths: Sequence[Path], footers: Sequence[ParquetFooter], place: str, wanted: Sequence[str]) -> None:
+def _check_columns(
+    paths: Sequence[ShardFile], footers: Sequence[ParquetFooter], place: str, wanted: Sequence[str]
+) -> None:
     """Refuse files without pictures, and files of which some have columns that others do not have.
 
     Raises:

@@ -25,8 +25,10 @@ class TarEntries:
     """
 
     def __init__(self, file: IO[bytes]) -> None:
+        start = file.tell()
+        self._size = file.seek(0, os.SEEK_END)
+        file.seek(start)
         self._file = _Bounded(file)
-        self._size = os.fstat(file.fileno()).st_size
         untyped: Any = tarfile
         self._tar: Any = untyped.TarFile(fileobj=self._file)
 

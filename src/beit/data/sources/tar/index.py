@@ -23,14 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
+from beit.data.sources.shard_file import ShardFile, open_shard, state_of
 from beit.data.sources.source import check_name
 from beit.data.sources.tar.entries import TarEntries
-from beit.errors import DataError
-from beit.files import open_regular, strict_json
+from beit.errors import ConnectionLostError, DataError
+from beit.files import strict_json
 from beit.image import EXTENSIONS
 
-_LAYOUT = 2  # of a cached index; another number makes them all anew
+_LAYOUT = 3  # of a cached index; another number makes them all anew
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_AHEAD, _AHEAD_OF_ONE = 8 << 20, 1 << 13  # bytes to fetch at once of a shard elsewhere: all headers, or those of one
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -68,18 +70,14 @@ class _Sample:
     beside: list[str] = field(default_factory=list[str])  # pictures that are not used
 
 
-def shard_index(path: Path) -> TarIndex:
+def shard_index(path: ShardFile) -> TarIndex:
     """Return the index of a shard, from the cache if that has one of the file as it is.
 
     Raises:
         DataError: With what is wrong with the shard.
     """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DataError(error.strerror or str(error)) from None
-    known = np.array([_LAYOUT, status.st_size, status.st_mtime_ns])
-    cached = cache_file("shards", os.fsencode(path.absolute()))
+    known = np.array([str(_LAYOUT), *(str(part) for part in state_of(path))])
+    cached = cache_file("shards", os.fsencode(path.absolute()) if isinstance(path, Path) else str(path).encode())
     index = _load(cached, known)
     if index is None:
         index = read_index(path)
@@ -87,7 +85,7 @@ def shard_index(path: Path) -> TarIndex:
     return index
 
 
-def read_index(path: Path) -> TarIndex:
+def read_index(path: ShardFile) -> TarIndex:
     """Return the index of a shard from its headers; no picture is read.
 
     Raises:
@@ -100,7 +98,7 @@ def read_index(path: Path) -> TarIndex:
     passed_over: Counter[str] = Counter()
     digest = hashlib.sha256()
     try:
-        with open_regular(path) as file:
+        with open_shard(path, _AHEAD) as file:
             for sample in _samples(file):
                 if (picture := sample.picture) is None:
                     passed_over.update(sample.endings)
@@ -112,7 +110,7 @@ def read_index(path: Path) -> TarIndex:
                     digest.update(f"{picture.name} {found[-1]}".encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise DataError(error.strerror or str(error)) from None
-    except DataError:
+    except (DataError, ConnectionLostError):
         raise
     except Exception as error:  # a damaged shard makes tarfile raise nearly anything
         raise DataError(f"it is damaged or no tar file ({error or type(error).__name__})") from None
@@ -127,9 +125,9 @@ def _folder(name: str) -> str:
     return posixpath.normpath(posixpath.dirname(name))
 
 
-def member_name(path: Path, header: int) -> str:
+def member_name(path: ShardFile, header: int) -> str:
     """Return the name of the file whose entry begins at a place of a shard."""
-    with open_regular(path) as file:
+    with open_shard(path, _AHEAD_OF_ONE) as file:
         file.seek(header)
         member = next(iter(TarEntries(file)), None)
     return member.name if member is not None else f"byte {header}"
@@ -215,7 +213,7 @@ def _as_array(labels: list[str | int | None]) -> NDArray[Any] | None:
     return np.array(labels) if all(isinstance(label, int) for label in labels) else np.array([str(x) for x in labels])
 
 
-def _load(cached: Path, known: NDArray[np.int64]) -> TarIndex | None:
+def _load(cached: Path, known: NDArray[np.str_]) -> TarIndex | None:
     """Return the cached index, None if there is none of the file as it is."""
     stored = load_arrays(cached, ("known", "places", "labels", "folders", "folder_of", "passed_over", "digest"))
     if stored is None or not np.array_equal(stored["known"], known):
@@ -226,7 +224,7 @@ def _load(cached: Path, known: NDArray[np.int64]) -> TarIndex | None:
     return TarIndex(headers, offsets, sizes, labels, *folders, passed_over, str(stored["digest"]))
 
 
-def _save(cached: Path, known: NDArray[np.int64], index: TarIndex) -> None:
+def _save(cached: Path, known: NDArray[np.str_], index: TarIndex) -> None:
     places = np.stack((index.headers, index.offsets, index.sizes))
     labels = np.empty(0) if index.labels is None else index.labels
     save_arrays(

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.data.sources.progress import progress
+from beit.data.sources.shard_file import ShardFile, folder_of, located
 from beit.data.sources.source import BrokenShard, ImageSource, Labels
 from beit.data.sources.tar.folders import folder_classes
 from beit.data.sources.tar.index import TarIndex, member_name, shard_index
 from beit.errors import DataError
 from beit.files import regular_descriptor
+from beit.hub import RemoteFiles
 from beit.image import MOST_BYTES, LazyPicture, PassedOver, open_image, say_passed_over
 
 _AT_ONCE = 8  # shards indexed: on a network file system most of the time is waiting
@@ -38,17 +40,17 @@ class TarSource(ImageSource):
         mixed: Whether folders called train and val are taken as classes, rather than refused.
     """
 
-    def __init__(self, paths: Sequence[Path], min_side: int = 8, mixed: bool = False) -> None:
+    def __init__(self, paths: Sequence[ShardFile], min_side: int = 8, mixed: bool = False) -> None:
         self._min_side = min_side
         broken: list[BrokenShard] = []
-        indexed: list[tuple[Path, TarIndex]] = []
+        indexed: list[tuple[ShardFile, TarIndex]] = []
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             results = threads.map(_index_or_reason, paths)
             for path, result in zip(paths, progress(results, len(paths), "indexing shards"), strict=True):
-                if isinstance(result, TarIndex):
-                    indexed.append((path, result))
-                else:
+                if isinstance(result, str):
                     broken.append(BrokenShard(str(path), result))
+                else:
+                    indexed.append(result)
         if not indexed:
             raise DataError(
                 f"none of the {len(paths)} tar files can be read; first: {broken[0].name}: {broken[0].reason}"
@@ -66,8 +68,8 @@ class TarSource(ImageSource):
         if all(index.labels is None for _, index in indexed):
             self.classes, self.labels = folder_classes([(path.stem, index) for path, index in indexed], mixed)
         passed_over = PassedOver(sum((Counter(index.passed_over) for _, index in indexed), Counter()))
-        say_passed_over(paths[0] if len(paths) == 1 else paths[0].parent, passed_over)
-        self._files = OpenFiles()
+        say_passed_over(str(paths[0]) if len(paths) == 1 else folder_of(paths[0]), passed_over)
+        self._files, self._remote = OpenFiles(), RemoteFiles()
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -86,7 +88,8 @@ class TarSource(ImageSource):
         if size > MOST_BYTES:
             raise DataError(f"{self.name(index)} has {size} bytes; expected a picture of at most {MOST_BYTES}")
         try:
-            content = self._files.read(path, int(self._offsets[index]), size)
+            files: Any = self._files if isinstance(path, Path) else self._remote
+            content: bytes = files.read(path, int(self._offsets[index]), size)
         except OSError as error:
             raise DataError(f"{self.name(index)} cannot be read: {error.strerror or error}") from None
         if len(content) < size:
@@ -98,7 +101,7 @@ class TarSource(ImageSource):
         for path, digest in self._shards:
             yield f"{path.name} {digest}"
 
-    def _path(self, index: int) -> Path:
+    def _path(self, index: int) -> ShardFile:
         return self._shards[int(np.searchsorted(self._ends, index, side="right"))][0]
 
 
@@ -151,9 +154,10 @@ class _Name:
         return self.source.name(self.index)
 
 
-def _index_or_reason(path: Path) -> TarIndex | str:
+def _index_or_reason(path: ShardFile) -> tuple[ShardFile, TarIndex] | str:
     try:
-        return shard_index(path)
+        file = located(path)
+        return file, shard_index(file)
     except DataError as error:
         return str(error)
 
