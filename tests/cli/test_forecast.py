@@ -74,7 +74,6 @@ def test_one_process_takes_its_share_of_the_batch(steps, capsys):
         (["--processes=16", "--train.accumulate=3"], "train.accumulate is 3, and each of 16 processes has 2 of the 32"),
         (["--processes=0"], "the number after --processes is 0; expected 1 or more"),
         (["--processes"], "the number after --processes is missing; expected 1 or more"),
-        (["--run.sharding=fsdp", "--train.compile=true"], "train.compile is true and run.sharding is fsdp"),
         (["--tokenizer.optim.warmup_steps=20"], "the warm-up of 20 steps is not shorter than the run of 20"),
     ],
 )

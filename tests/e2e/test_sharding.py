@@ -1,11 +1,14 @@
 """Parameters, gradients and optimiser state divided over two processes: the same run as with whole copies."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from beit.engine.sharding import travelling
 from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, losses
 
 COMMON = [
@@ -120,12 +123,52 @@ def test_a_codebook_beside_divided_parameters(fork_server, tmp_path):
         assert divided == pytest.approx(expected, rel=1e-4), name
 
 
-def test_what_is_divided_cannot_be_compiled(fork_server, tmp_path):
-    for prefix in ("", "tokenizer."):
-        ended = fork_server.run(
-            "pretrain", *COMMON, FSDP, f"--{prefix}train.compile=true", f"--run.output={tmp_path}/run"
-        )
-        assert ended.statuses == [1]
-        assert f"{prefix}train.compile is true and run.sharding is fsdp" in ended.errors[0]
-        assert ended.errors[0].count("\n") == 1
-        assert not (tmp_path / "run").exists()
+COMPILED = """
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from beit import BeitConfig, BeitForMaskedImageModeling
+from beit.engine.compilation import compile_layers
+from beit.engine.sharding import divided, full_tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+
+counter, compile_ = CompileCounterWithBackend("aot_eager"), torch.compile
+torch.compile = lambda what, **how: compile_(what, backend=counter, fullgraph=True, **how)
+accelerator = Accelerator(cpu=True)
+torch.manual_seed(0)
+model = BeitForMaskedImageModeling(BeitConfig(
+    hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64, image_size=32, patch_size=8,
+    vocab_size=64, use_shared_relative_position_bias=True, use_mask_token=True, drop_path_rate=0.0, layer_norm_eps=1e-6,
+))
+pixels, mask, tokens = torch.randn(4, 3, 32, 32), torch.arange(16).lt(6).expand(4, 16), torch.randint(64, (4, 16))
+own = divided(model, accelerator)
+compile_layers(own)
+for part in (model, own):
+    for _ in range(2):
+        part.zero_grad()
+        part.train()(pixels, mask, labels=tokens).loss.backward()
+for (name, whole), mine in zip(model.named_parameters(), own.parameters(), strict=True):
+    if whole.grad is not None:
+        torch.testing.assert_close(full_tensor(mine.grad), whole.grad, atol=1e-6, rtol=1e-4, msg=name)
+assert counter.frame_count == 1, counter.frame_count
+if accelerator.is_main_process:
+    print("one program")
+dist.destroy_process_group()
+"""
+
+
+def test_divided_layers_are_compiled(tmp_path):
+    """One program for all layers, whose parameters are gathered before it and freed after it."""
+    script = tmp_path / "compiled.py"
+    script.write_text(COMPILED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "one program" in ended.stdout
+
+
+def test_types_that_travel():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    kinds = [travelling(device, precision) for device, precision in ((gpu, "bf16"), (gpu, "no"), (cpu, "bf16"))]
+    assert [kind.param_dtype for kind in kinds] == [torch.bfloat16, None, None]
+    assert all(kind.reduce_dtype == torch.float32 and not kind.cast_forward_inputs for kind in kinds)

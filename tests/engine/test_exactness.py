@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.backends import cudnn
 
-from beit.engine.exactness import computing, is_exact
+from beit.engine.exactness import computing, is_exact, placed
 from beit.settings.groups import RunSettings
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -16,6 +17,7 @@ def modes():
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.utils.deterministic.fill_uninitialized_memory,
         torch.get_float32_matmul_precision(),
+        cudnn.allow_tf32,
         cudnn.benchmark,
         torch.backends.cuda.mem_efficient_sdp_enabled(),
         torch.backends.cuda.flash_sdp_enabled(),
@@ -26,9 +28,9 @@ def modes():
 @pytest.mark.parametrize(
     ("exact", "device", "expected"),
     [
-        (True, GPU, (True, False, False, "highest", False, False, True, True)),
-        (False, GPU, (False, False, False, "high", True, True, True, True)),
-        (True, CPU, (True, False, False, "highest", False, True, True, True)),
+        (True, GPU, (True, False, False, "highest", False, False, False, True, True)),
+        (False, GPU, (False, False, False, "high", True, True, True, True, True)),
+        (True, CPU, (True, False, False, "highest", False, False, True, True, True)),
         (False, CPU, None),
     ],
 )
@@ -54,3 +56,13 @@ def test_exact_is_for_gpus_that_are_asked():
 def test_an_operation_without_an_order_is_an_error():
     with computing(exact=True, device=GPU), pytest.raises(RuntimeError, match="deterministic implementation"):
         torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))
+
+
+@pytest.mark.parametrize(("exact", "device", "last"), [(False, GPU, True), (True, GPU, False), (False, CPU, False)])
+def test_convolutions_of_a_fast_run_work_channels_last(monkeypatch, exact, device, last):
+    layer = nn.Conv2d(4, 8, 3)
+    to = nn.Module.to
+    moved = lambda module, *place, **how: module if place else to(module, **how)  # noqa: E731  # there is no GPU
+    monkeypatch.setattr(nn.Module, "to", moved)
+    assert placed(layer, exact, device) is layer
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last) == last

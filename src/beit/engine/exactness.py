@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.utils.deterministic
+from torch import nn
 from torch.backends import cudnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -35,6 +36,7 @@ class _Modes(NamedTuple):
         warns: Whether they are warned of instead.
         filled: Whether new memory is filled, a debugging aid of deterministic mode that costs time.
         precision: Of float32 products: "highest" is float32, "high" TF32.
+        rounded: Whether convolutions of float32 are computed in TF32.
         timed: Whether convolutions are timed before one is chosen.
     """
 
@@ -42,6 +44,7 @@ class _Modes(NamedTuple):
     warns: bool
     filled: bool
     precision: str
+    rounded: bool
     timed: bool
 
     @classmethod
@@ -52,6 +55,7 @@ class _Modes(NamedTuple):
             torch.is_deterministic_algorithms_warn_only_enabled(),
             _debugging.fill_uninitialized_memory,
             torch.get_float32_matmul_precision(),
+            cudnn.allow_tf32,
             cudnn.benchmark,
         )
 
@@ -60,11 +64,24 @@ class _Modes(NamedTuple):
         torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warns)
         _debugging.fill_uninitialized_memory = self.filled
         torch.set_float32_matmul_precision(self.precision)
+        cudnn.allow_tf32 = self.rounded
         cudnn.benchmark = self.timed
 
 
-_EXACT = _Modes(deterministic=True, warns=False, filled=False, precision="highest", timed=False)
-_FAST = _Modes(deterministic=False, warns=False, filled=False, precision="high", timed=True)
+_EXACT = _Modes(deterministic=True, warns=False, filled=False, precision="highest", rounded=False, timed=False)
+_FAST = _Modes(deterministic=False, warns=False, filled=False, precision="high", rounded=True, timed=True)
+FAST = "fast on a GPU: float32 in TF32, convolutions timed first and channels last"  # as a run says it
+
+
+def placed(module: nn.Module, exact: bool, device: torch.device) -> nn.Module:
+    """Move a module to the device of a run; where it is to be fast on a GPU, convolutions work channels last.
+
+    Kernels for tensor cores want the channels of a pixel side by side, and copy maps of any other order.
+    """
+    module = module.to(device)
+    if not exact and device.type == "cuda":
+        module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
+    return module
 
 
 @contextmanager

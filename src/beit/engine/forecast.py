@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from beit.engine.exactness import computing, is_exact
-from beit.engine.processes import one_run
+from beit.engine.processes import one_run, precision_of
 from beit.engine.run import build, start
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import S, Stage, Task
 from beit.engine.throughput import gemm_rate, peak_memory, state_bytes
 from beit.engine.timed_steps import timed_steps
 from beit.errors import ConfigError
+from beit.models_torch.device import DTYPES
 
 _FEW_PICTURES = 8  # of a process, in the timed steps of a first stage
 
@@ -177,4 +178,4 @@ def _check_processes(asked: int | None, started: int) -> None:
 
 def _dtype(task: Task[Any, Any]) -> torch.dtype:
     """Return the type in which activations are computed."""
-    return torch.bfloat16 if task.accelerator.mixed_precision == "bf16" else torch.float32
+    return DTYPES[precision_of(task.accelerator)]

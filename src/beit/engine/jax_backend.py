@@ -185,7 +185,9 @@ def _check(task: Task[Any, Any]) -> None:
         )
     if settings.run.sharding != "ddp":
         raise ConfigError("run.sharding is fsdp, which run.framework jax does not support; set run.sharding to ddp")
-    if settings.train.compile:
+    if accelerator.mixed_precision == "fp16":
+        raise ConfigError("run.precision is fp16, which run.framework jax does not train in; set run.precision to bf16")
+    if settings.train.compile is True:
         raise ConfigError("train.compile is set, and run.framework jax always compiles; leave it out")
     if any("parametrizations" in name for name, _ in task.model.named_parameters()):
         raise ConfigError("lora.rank is set, which run.framework jax does not support; set run.framework to torch")

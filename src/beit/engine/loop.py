@@ -17,6 +17,7 @@ from beit.engine.exactness import computing, is_exact
 from beit.engine.hooks import Hook
 from beit.engine.interruption import Divergence, StopRequest, stop_diverged, stop_on_request
 from beit.engine.metrics import MetricsLog, RunProgress
+from beit.engine.processes import precision_of
 from beit.engine.run_folder import RunFolder
 from beit.engine.sharding import step_seed
 from beit.engine.task import Task
@@ -208,7 +209,7 @@ class _Loop:
 
     def _title(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.task.model.parameters())
-        precision = "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
+        precision = precision_of(self.accelerator)
         return (
             f"{self.task.title}: {parameters:,} parameters, {len(self.task.dataset):,} pictures, "
             f"{self.schedule.steps - self.start:,} steps of {self.settings.train.batch_size} in {precision}"

@@ -91,6 +91,14 @@ def _ignore_sigterm() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+_ACCELERATE: dict[Precision, str] = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}  # as accelerate calls them
+
+
+def precision_of(accelerator: Accelerator | AcceleratorState) -> Precision:
+    """Return the precision that a run computes in."""
+    return next(name for name, theirs in _ACCELERATE.items() if theirs == accelerator.mixed_precision)
+
+
 _LONGEST_WAIT = timedelta(hours=2)  # the others wait while the first process measures
 
 
@@ -105,10 +113,10 @@ def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
         ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
     """
     device = pick_device(run.device)
-    on_cpu, bf16 = device.type == "cpu", _picked_precision(run, device, width) == "bf16"
+    on_cpu, precision = device.type == "cpu", _picked_precision(run, device, width)
     try:
         patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
-        accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])
+        accelerator = Accelerator(cpu=on_cpu, mixed_precision=_ACCELERATE[precision], kwargs_handlers=[patience])
     except ValueError as error:  # accelerate keeps one state per process
         raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
     expected = int(os.environ.get("WORLD_SIZE", "1"))
@@ -122,7 +130,7 @@ def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
 def _picked_precision(run: RunSettings, device: torch.device, width: int | None) -> Precision:
     """Return the precision of a run; "auto" is that of an earlier run in this process, which accelerate keeps to."""
     if run.precision == "auto" and is_initialized():
-        return "bf16" if AcceleratorState().mixed_precision == "bf16" else "fp32"
+        return precision_of(AcceleratorState())
     return pick_training_precision(run.precision, device, width)
 
 

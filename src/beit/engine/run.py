@@ -22,7 +22,6 @@ from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
 from beit.engine.recorded import as_before, chosen
 from beit.engine.run_folder import RunFolder, hold_run_folder, open_run_folder
-from beit.engine.sharding import check_sharding
 from beit.engine.task import Measured, S, Task
 from beit.engine.trackers import Trackers, begun_trackers, check_trackers
 from beit.files import atomic_folder
@@ -70,7 +69,6 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
         world: Processes of the run, where this process stands for all; None: those that were started.
     """
     settings = task.settings
-    check_sharding(settings.run, settings.train)
     check_muon(settings.optim, settings.run)
     check_early_stop(settings)
     check_trackers(settings.run)

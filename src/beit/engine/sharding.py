@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from beit.data import Purpose, generator
@@ -24,20 +24,6 @@ from beit.engine.background import HostCopies
 from beit.errors import ConfigError
 from beit.models_torch.encoder import EncoderLayer
 from beit.models_torch.layers import DropPath
-from beit.settings.groups import RunSettings, TrainSettings
-
-
-def check_sharding(run: RunSettings, train: TrainSettings, prefix: str = "") -> None:
-    """Refuse to compile a sharded module: gathering the parameters of a layer breaks the one graph that we promise.
-
-    Raises:
-        ConfigError: Naming both settings; `prefix` stands before the name of the second.
-    """
-    if run.sharding == "fsdp" and train.compile:
-        raise ConfigError(
-            f"{prefix}train.compile is true and run.sharding is fsdp, which cannot be compiled whole; set "
-            f"{prefix}train.compile to false, or run.sharding to ddp"
-        )
 
 
 def divided(module: nn.Module, accelerator: Accelerator) -> nn.Module:
@@ -48,8 +34,9 @@ def divided(module: nn.Module, accelerator: Accelerator) -> nn.Module:
     """
     own = deepcopy(module, _referred(module))
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    policy = travelling(accelerator.device, accelerator.mixed_precision)
     for layer in [part for part in own.modules() if isinstance(part, EncoderLayer)]:
-        fully_shard(layer, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(own, mesh=mesh)
     return own
 
@@ -68,6 +55,15 @@ def _referred(module: nn.Module) -> dict[int, Any]:
     """Return what a module refers to without being made of it, for a deep copy that leaves it alone."""
     internal = vars(nn.Module())
     return {id(value): value for name, value in vars(module).items() if name not in internal}
+def travelling(device: torch.device, precision: str) -> MixedPrecisionPolicy:
+    """Return the types in which the parameters of layers and their gradients travel.
+
+    Under bf16 on a GPU parameters are gathered in bf16, and gradients are added up in float32. Activations are not
+    cast: autocast chooses their types, so that the residual stream stays in float32. A CPU keeps float32, because its
+    layer norms want weights of the type of their input.
+    """
+    half = torch.bfloat16 if device.type == "cuda" and precision == "bf16" else None
+    return MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from beit.engine.muon import is_hidden_matrix
+from beit.engine.processes import precision_of
 from beit.models_torch import kernels
-from beit.models_torch.device import wait_for
+from beit.models_torch.device import DTYPES, wait_for
 
 _GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
 _GEMM_ROUNDS = 5
@@ -117,7 +118,7 @@ class Throughput:
 
     def __init__(self, accelerator: Accelerator, pictures: int, flops: float | None) -> None:
         self._accelerator, self._pictures, self._flops = accelerator, pictures, flops
-        dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        dtype = DTYPES[precision_of(accelerator)]
         self._rate = gemm_rate(accelerator.device, dtype) * accelerator.num_processes if flops is not None else None
         self._restart()
 

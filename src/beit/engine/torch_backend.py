@@ -20,6 +20,10 @@ from torch import Tensor, nn
 from beit.engine.background import BackgroundWriter, HostCopies
 from beit.engine.checkpoints import discard_old, restore_module, save_checkpoint, shared_checkpoint
 from beit.engine.moving_average import FILE_NAME as AVERAGE_NAME
+from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
+from beit.engine.compilation import compile_layers
+from beit.engine.exactness import is_exact, placed
+from beit.engine.loss_scale import LossScale
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
 from beit.engine.optimiser import (
@@ -60,6 +64,7 @@ class TorchBackend:
         module: Called in a step, on all processes.
         optimiser: The optimiser of the parameters that this process holds.
         average: The moving average, if one is kept.
+        scale: The scale of the loss under fp16.
         stream: Number of the random stream that the module draws from.
     """
 
@@ -82,14 +87,17 @@ class TorchBackend:
         self.optimiser: Any = build_optimiser(groups, settings.optim)
         model, decay = self._own.get_submodule("model"), settings.train.ema_decay
         self.average = MovingAverage(model, decay) if decay is not None else None
+        self.scale = LossScale(accelerator.scaler)
         if checkpoint is not None:
+            self.scale.load(checkpoint)
             restore_optimiser(checkpoint, self._own, self.optimiser)
             restore_choices(checkpoint, accelerator.process_index)
             if self.average is not None:
                 self.average.load(checkpoint)
-        module: Any = torch.compile(self._own, fullgraph=True) if settings.train.compile else self._own
+        if settings.train.compile is True:
+            compile_layers(self._own)
         # accelerate adds autocast, and DistributedDataParallel where the parameters are not divided
-        self.module: Any = accelerator.prepare_model(module, evaluation_mode=self._divided)
+        self.module: Any = accelerator.prepare_model(self._own, evaluation_mode=self._divided)
         rank, world = accelerator.process_index, accelerator.num_processes
         self.stream = shared_stream(self.module, rank, world, task.together)
 
@@ -108,12 +116,13 @@ class TorchBackend:
         weights = [self._task.count(part) for part in parts]
         values = add_gradients(self._accelerator, self.module, step / schedule.steps, parts, weights)
         limit = math.inf if settings.optim.clip_grad is None else settings.optim.clip_grad
-        norm = torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit))
-        self.optimiser.step()
+        self.scale.unscale(self.optimiser)
+        norm = full_tensor(torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit)))
+        values |= self.scale.step(self.optimiser, norm)
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update()
-        return {**values, "grad_norm": full_tensor(norm) if self._divided else norm}
+        return values
 
     @contextmanager
     def gathered(self) -> Generator[None]:
@@ -167,6 +176,12 @@ class TorchBackend:
             save_choices(folder, state.choices)
             if state.average:
                 write_safetensors(folder / AVERAGE_NAME, state.average)
+            self._task.save(folder)
+            write_safetensors(folder / OPTIMISER_NAME, moments)
+            save_choices(folder, choices)
+            self.scale.save(folder)
+            if self.average is not None:
+                self.average.save(folder, average)
 
         keep = self._task.settings.run.keep_checkpoints
         save_checkpoint(self._folder.checkpoints, step, write, module, keep, self._identity)
@@ -194,7 +209,8 @@ class TorchBackend:
         """Return the module that this process trains, under the names of the task: its own, or a sharded copy."""
         module = self._task.module
         if not self._divided:
-            return module.to(self._accelerator.device)
+            device = self._accelerator.device
+            return placed(module, is_exact(self._task.settings.run, device), device)
         own = divided(module, self._accelerator)
         module.to("cpu" if self._main else "meta")  # the unsharded weights are kept once
         return own

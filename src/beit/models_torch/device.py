@@ -17,6 +17,8 @@ from beit.models_torch.kernels.fastest import Ways
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+_VOLTA = (7, 0)  # compute capability of the first GPUs with tensor cores
+
 
 def pick_device(wanted: str) -> torch.device:
     """Return the device for "cpu", "cuda" or "auto" (a GPU if there is one).
@@ -55,7 +57,7 @@ def pick_precision(wanted: str, device: torch.device) -> Precision:
 
 
 def pick_training_precision(wanted: str, device: torch.device, width: int | None) -> Precision:
-    """Return the precision of a training, as `pick_precision`; "auto" on a CPU is what is faster there.
+    """Return the precision of a training; "auto" is fp16 on Volta and Turing, and on a CPU what is faster there.
 
     Without its own instructions for bf16 a processor takes ten times as long for it, and small models spend more on
     the changes of type than they gain.
@@ -68,12 +70,21 @@ def pick_training_precision(wanted: str, device: torch.device, width: int | None
     Raises:
         ConfigError: If there is none of that name, or the device does not compute in it.
     """
+    if device.type == "cuda" and wanted == "auto":
+        return _training_precision_of(device)
     if device.type != "cpu" or wanted not in ("auto", "bf16") or width is None:
         return pick_precision(wanted, device)
     faster = cast(Precision, FASTEST.way(f"layer of width {width}, by precision", _IN_PRECISION, _layer(width)))
     if wanted == "bf16" and faster == "fp32" and FASTEST.mode == "auto":
         logging.getLogger(__name__).warning("precision is bf16, which is slower than fp32 on this processor; try auto")
     return faster if wanted == "auto" else "bf16"
+
+
+def _training_precision_of(device: torch.device) -> Precision:
+    """Return bf16 on a GPU that has it, fp16 where there are tensor cores for it alone (Volta, Turing), else fp32."""
+    if (best := pick_precision("auto", device)) != "fp32":
+        return best
+    return "fp16" if torch.cuda.get_device_capability(device) >= _VOLTA else "fp32"
 
 
 def _layer(width: int) -> Callable[[], list[torch.Tensor]]:

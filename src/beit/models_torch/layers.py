@@ -42,16 +42,34 @@ class DropPath(nn.Module):
         self.rate = rate
         self.rows: tuple[int, int, int] = (0, 1, 1)
 
+    @property
+    def rate(self) -> float:
+        """Share of the samples that lose the branch."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._rate, self._drops = rate, rate > 0
+        # A number would be a constant of a compiled layer, and every layer a program of its own; a tensor is an input
+        # of one program for all. It is no buffer, which processes would send each other.
+        self._keep = torch.tensor(1.0 - rate, device="cpu")
+
     def forward(self, branch_BSD: Tensor) -> Tensor:
         """Return the branch, zero for dropped samples; unchanged in evaluation."""
-        if self.rate == 0.0 or not self.training:
+        if not self._drops or not self.training:
             return branch_BSD
-        keep = 1.0 - self.rate
         place, count, together = self.rows
         samples = branch_BSD.shape[0]
-        deals = -(-samples // together)
-        drawn = torch.empty((deals, count, together), dtype=branch_BSD.dtype, device=branch_BSD.device)
-        own_B = drawn.bernoulli_(keep).div_(max(keep, 1e-12))[:, place].flatten()[:samples]
+        drawn = torch.empty(
+            (-(-samples // together), count, together), dtype=branch_BSD.dtype, device=branch_BSD.device
+        )
+        if torch.compiler.is_compiling():
+            factors = torch.rand_like(drawn, dtype=torch.float32).lt(self._keep) / self._keep.clamp(min=1e-12)
+            factors = factors.to(branch_BSD.dtype)
+        else:
+            keep = 1.0 - self._rate
+            factors = drawn.bernoulli_(keep).div_(max(keep, 1e-12))
+        own_B = factors[:, place].flatten()[:samples]
         return branch_BSD * own_B[:, None, None]
 
     def extra_repr(self) -> str:

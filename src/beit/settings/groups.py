@@ -14,7 +14,7 @@ from beit.settings.base import STRICT, Settings
 
 SizeName = Literal["tiny", "small", "base", "large"]
 Device = Literal["auto", "cpu", "cuda"]
-TrainingPrecision = Literal["auto", "fp32", "bf16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -41,10 +41,12 @@ class RunSettings(FolderSettings):
     device: Device = "auto"
     """Device to compute on; auto takes a GPU if there is one."""
     precision: TrainingPrecision = "auto"
-    """Precision of the computation; auto: bf16 on a GPU that supports it, on a CPU what is faster there, else fp32."""
+    """Precision of the computation; auto: bf16 on a GPU that supports it, fp16 with a scaled loss on Volta and Turing,
+    on a CPU what is faster there, else fp32."""
     exact: bool | Literal["auto"] = "auto"
-    """Whether every run on a GPU has the same bits: true takes deterministic kernels alone, false the fastest ones and
-    TF32. auto: false on a GPU. A CPU is exact in any case; JAX does as its own flags say."""
+    """Whether every run on a GPU has the same bits: true takes deterministic kernels alone, and no TF32; false the
+    fastest ones, TF32, and convolutions that are timed first and work channels last. auto: false on a GPU. A CPU is
+    exact in any case; JAX does as its own flags say."""
     sharding: Literal["ddp", "fsdp"] = "ddp"
     """Over processes: ddp keeps everything whole in each; fsdp divides parameters, gradients and optimiser state."""
     failure_detection: bool | Literal["auto"] = "auto"
@@ -251,8 +253,9 @@ class TrainSettings(Settings):
     """Parts that the pictures of a process go through the model in, one after the other, to save memory."""
     recompute: bool = False
     """Keep only what goes into each layer, and compute the rest again in the backward pass: less memory, more time."""
-    compile: bool = False
-    """Compile the model: a minute or more at the start, faster steps afterwards; bf16 on a GPU gains most."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the layers of the model for training: a minute at the start, faster steps afterwards. auto: on a GPU that
+    Triton knows, unless run.exact is true. Measurements are computed as they always are."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Also keep a moving average of the weights with this decay, such as 0.9999; it is saved beside the model."""
 

@@ -11,7 +11,6 @@ import numpy as np
 from beit.config import BeitConfig
 from beit.data import StoredTokens, check_identity, fingerprint
 from beit.engine.schedule import Schedule, check_batches
-from beit.engine.sharding import check_sharding
 from beit.errors import ConfigError
 from beit.geometry import Grid, MaskPlan
 from beit.models_torch import BeitForMaskedImageModeling
@@ -90,13 +89,12 @@ def tokenizer_job(job: PretrainJob, grid: Grid, output: Path) -> TokenizerJob:
 
 
 def check_tokenizer_training(job: PretrainJob, tokenizer: VisualTokenizer | None) -> None:
-    """Refuse to train a tokenizer first that is compiled and divided over processes, or by Muon.
+    """Refuse to train a tokenizer first by Muon.
 
     Raises:
         ConfigError: Naming the settings.
     """
     if tokenizer is None and job.tokenizer.path is None:
-        check_sharding(job.run, job.tokenizer.train, "tokenizer.")
         check_optimiser(job.tokenizer.optim, "tokenizer.")
 
 

@@ -302,7 +302,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def activations(self, pictures: int) -> Mapping[str, float]:
         """Return the bytes that a step keeps, estimated."""
-        half = self.accelerator.mixed_precision == "bf16"
+        half = self.accelerator.mixed_precision != "no"
         gelu_once = self.accelerator.device.type == "cpu" and not half
         layers = self.settings.decoder.layers or 0
         return activation_bytes(self.model.config, pictures, self.mask.count, 2 if half else 4, gelu_once, layers)

@@ -1,0 +1,77 @@
+"""Scaled losses: the steps of an unscaled run, overflows that are left out, and checkpoints."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.amp import GradScaler
+
+from beit.engine.loss_scale import FILE_NAME, LossScale
+from beit.engine.muon import adamw
+from beit.errors import CheckpointError
+from beit.settings.groups import OptimSettings
+
+
+def trained(scaler, factor=1.0, steps=3):
+    """Return the weights after some steps, whose loss is multiplied, and what they said."""
+    torch.manual_seed(0)
+    layer, said = nn.Linear(4, 4), []
+    optimiser = adamw([{"params": list(layer.parameters())}], OptimSettings(lr=1e-2))
+    scale = LossScale(scaler)
+    for _ in range(steps):
+        loss = layer(torch.ones(2, 4)).square().mean() * factor
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        scale.unscale(optimiser)
+        norm = nn.utils.clip_grad_norm_(layer.parameters(), 0.5)
+        said.append({name: float(value) for name, value in scale.step(optimiser, norm).items()})
+        optimiser.zero_grad()
+    return layer.weight.detach(), said
+
+
+def scaler_of(scale):
+    return GradScaler("cpu", init_scale=scale)
+
+
+def test_a_scale_changes_nothing():
+    plain, without = trained(None)
+    scaled, said = trained(scaler_of(1024.0))
+    assert torch.equal(scaled, plain)
+    assert [one["grad_norm"] for one in said] == [one["grad_norm"] for one in without]
+    assert all(one["loss_scale"] == 1024 for one in said)
+    assert "loss_scale" not in without[0]
+
+
+def test_an_overflow_is_left_out_and_halves_the_scale():
+    before, _ = trained(None, steps=0)
+    after, said = trained(scaler_of(2.0**127), factor=1e3, steps=2)
+    assert torch.equal(after, before)
+    assert [one["loss_scale"] for one in said] == [2.0**127, 2.0**126]
+    assert [one["grad_norm"] for one in said] == [0, 0]
+
+
+def test_gradients_that_are_never_finite_are_a_divergence():
+    _, said = trained(scaler_of(1.0), factor=float("inf"), steps=2)
+    assert said[0]["grad_norm"] == 0
+    assert not said[1]["grad_norm"] < float("inf")
+
+
+def test_a_run_goes_on_with_its_scale(tmp_path):
+    LossScale(scaler_of(4096.0)).save(tmp_path)
+    assert json.loads((tmp_path / FILE_NAME).read_text())["scale"] == 4096
+    scaler = scaler_of(2.0)
+    LossScale(scaler).load(tmp_path)
+    assert scaler.get_scale() == 4096
+
+
+def test_other_precisions_have_none(tmp_path):
+    LossScale(None).save(tmp_path)
+    assert not list(tmp_path.iterdir())
+    LossScale(scaler_of(2.0)).load(tmp_path)  # the run was another's
+
+
+@pytest.mark.parametrize("stored", ["{", "{}", '{"scale": 3}'])
+def test_a_damaged_file(tmp_path, stored):
+    (tmp_path / FILE_NAME).write_text(stored)
+    with pytest.raises(CheckpointError, match="remove the folder"):
+        LossScale(scaler_of(2.0)).load(tmp_path)
