@@ -38,7 +38,7 @@ COMMANDS = {
 }
 CONTINUED = ("demo", "tokenizer", "pretrain", "finetune", "segment", "predict")  # after a stop, by the same command
 _CONTINUES = "; the same command goes on from what was saved, if anything was"
-HELP_WORDS = ("-h", "--help", "help")
+HELP_WORDS = ("-h", "--help", "--help-all", "help")
 # Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well
 # is the time that the other one would need. Both are read when torch is loaded.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
@@ -123,8 +123,8 @@ def _help() -> str:
 
             A recipe is a YAML file of settings, or the name of one in the package (`beit recipes`); settings on the
             command line win over it. One that is true or false may stand alone: --flips is --flips true.
-            `beit COMMAND --help` explains every setting; `beit COMMAND [RECIPE] --print_config` prints them all,
-            resolved, as a new recipe.
+            `beit COMMAND --help` explains the settings that most people use, `beit COMMAND --help-all` every one;
+            `beit COMMAND [RECIPE] --print_config` prints them all, resolved, as a new recipe.
 
             first steps:
               beit demo

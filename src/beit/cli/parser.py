@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_pa
 from pydantic import ValidationError
 
 from beit.cli.parser_errors import failed_check, one_line
+from beit.cli.short_help import COMMON
 from beit.errors import ConfigError
 from beit.files import read_yaml
 from beit.settings.packaged import recipe_file
@@ -24,7 +25,14 @@ from beit.settings.packaged import recipe_file
 Job = TypeVar("Job")
 _WHOLE_GROUP = "Path to a configuration file."
 _RECIPES = (".yaml", ".yml")
-_WITHOUT_VALUE = ("-h", "--help", "--print_config")
+_SHORT_HELP = ("-h", "--help")
+_WHOLE_HELP = "--help-all"
+_WITHOUT_VALUE = (*_SHORT_HELP, _WHOLE_HELP, "--print_config")
+_ALWAYS_SHOWN = frozenset(("recipe", "print_config", "help", "help_all"))
+_ACCOUNTS = {
+    "help": "Show the settings that most people use.",
+    "print_config": "Print all settings, resolved, as a recipe; with =skip_default those that are not the defaults.",
+}
 _TRUTHS = ("true", "false", "True", "False")
 
 
@@ -94,6 +102,7 @@ class SettingsParser(Generic[Job]):
             action="config",
             help="YAML file of settings, or a name of `beit recipes`; --recipe itself may be left out.",
         )
+        self._parser.add_argument(_WHOLE_HELP, action="help", help="Show every setting.")
         self._parser.add_class_arguments(job, None, skip=set(skip))
         if more:
             group = self._parser.add_argument_group("Task")
@@ -102,6 +111,8 @@ class SettingsParser(Generic[Job]):
         for action in self._parser._actions:
             if action.help == _WHOLE_GROUP:
                 action.help = SUPPRESS  # a whole group from a file of its own: works, and only lengthens the help
+            elif action.dest in _ACCOUNTS:
+                action.help = _ACCOUNTS[action.dest]
         parser: Any = self._parser
         parser._action_groups.sort(key=self._place)
         self._parser.usage = self._usage(command, flags)
@@ -125,6 +136,9 @@ class SettingsParser(Generic[Job]):
             ConfigError: As `job`.
         """
         named = self._named(arguments)
+        if not set(_SHORT_HELP).isdisjoint(named):
+            self._print_short_help()
+            raise SystemExit(0)
         _check_recipes(named)
         try:
             settings = self._parser.parse_args(named)
@@ -154,8 +168,23 @@ class SettingsParser(Generic[Job]):
         except TypeError:  # a group that is no mapping, such as `optim: 3`
             raise ConfigError(
                 "a group of settings has a plain value; expected `group: {setting: value}` "
-                f"({self._parser.prog} --help)"
+                f"({self._parser.prog} {_WHOLE_HELP})"
             ) from None
+
+    def _print_short_help(self) -> None:
+        """Print what is required and the common settings, and where the others are explained."""
+        common = COMMON.get(self._parser.prog)
+        explained = [action for action in self._parser._actions if action.help != SUPPRESS]
+        shown = [action for action in explained if common is None or action.dest in common | _ALWAYS_SHOWN]
+        left_out = {action: action.help for action in explained if action not in shown and not action.required}
+        for action in left_out:
+            action.help = SUPPRESS
+        if left_out:
+            self._parser.epilog = f"{len(left_out)} more settings: {self._parser.prog} {_WHOLE_HELP}"
+        self._parser.print_help()
+        for action, about in left_out.items():
+            action.help = about
+        self._parser.epilog = None
 
     def _place(self, group: Any) -> int:
         """Return where a group stands in the help: what is required first, what every command takes last."""
