@@ -30,9 +30,11 @@ COMMANDS = {
     "predict": "say what is in pictures",
     "serve": "answer over HTTP what is in pictures, and a page to try it",
     "watch": "look at a run while it works",
+    "info": "say what a path holds: a model, run, tokenizer, tokens or pictures",
     "models": "list the published checkpoints",
     "recipes": "list the recipes of the package, or print one",
     "doctor": "show versions, extras, processor, GPU and how fast they multiply",
+    "completion": "print what makes a shell complete commands, settings and recipes",
     "export": "write a model for onnxruntime, OpenVINO or torch alone, and check it",
     "convert": "write a checkpoint in another layout",
 }

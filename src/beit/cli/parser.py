@@ -6,12 +6,12 @@ import json
 import re
 from argparse import SUPPRESS, Action, ArgumentError
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 from pydantic import ValidationError
@@ -27,7 +27,8 @@ _WHOLE_GROUP = "Path to a configuration file."
 _RECIPES = (".yaml", ".yml")
 _SHORT_HELP = ("-h", "--help")
 _WHOLE_HELP = "--help-all"
-_WITHOUT_VALUE = (*_SHORT_HELP, _WHOLE_HELP, "--print_config")
+OPTIONS_FOR_PROGRAMS = "--print_options"
+_WITHOUT_VALUE = (*_SHORT_HELP, _WHOLE_HELP, OPTIONS_FOR_PROGRAMS, "--print_config")
 _ALWAYS_SHOWN = frozenset(("recipe", "print_config", "help", "help_all"))
 _ACCOUNTS = {
     "help": "Show the settings that most people use.",
@@ -139,6 +140,9 @@ class SettingsParser(Generic[Job]):
         if not set(_SHORT_HELP).isdisjoint(named):
             self._print_short_help()
             raise SystemExit(0)
+        if OPTIONS_FOR_PROGRAMS in named:
+            print(*map(json.dumps, self._options()), sep="\n")
+            raise SystemExit(0)
         _check_recipes(named)
         try:
             settings = self._parser.parse_args(named)
@@ -185,6 +189,19 @@ class SettingsParser(Generic[Job]):
         for action, about in left_out.items():
             action.help = about
         self._parser.epilog = None
+
+    def _options(self) -> Iterator[dict[str, Any]]:
+        """Yield every setting for programs: its option, the values that it takes if they are few, and its account."""
+        for action in self._parser._actions:
+            if action.help not in (SUPPRESS, _ACCOUNTS["help"]):
+                parts = _parts(getattr(action, "_typehint", None))
+                yield {
+                    "option": action.option_strings[-1],
+                    "flag": action.nargs == 0,
+                    "values": [part for part in parts if isinstance(part, str)],
+                    "files": str in parts or action.dest == "recipe",
+                    "about": action.help,
+                }
 
     def _place(self, group: Any) -> int:
         """Return where a group stands in the help: what is required first, what every command takes last."""
@@ -249,6 +266,16 @@ class SettingsParser(Generic[Job]):
         if words:
             raise ConfigError(f"the word {words[0]!r} has no place; expected {self._parser.usage}")
         return named
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return what a type is made of: the members of unions and tuples, and the values of literals as text."""
+    if kind is bool:
+        return ["true", "false"]
+    if get_origin(kind) is Literal:
+        return [str(value).lower() if isinstance(value, bool) else str(value) for value in get_args(kind)]
+    members = get_args(kind)
+    return [part for member in members for part in _parts(member)] if members else [kind]
 
 
 def _check_recipes(named: Sequence[str]) -> None:
