@@ -18,6 +18,7 @@ HELD_ELSEWHERE = [
     ),
     ("", "errors", "cli/test_main.py", "classes without code; the command line shows every kind"),
     ("", "outputs", "test_all_models.py", "the models return them"),
+    ("cli", "about about_data about_weights", "cli/test_info.py", "the command prints every account"),
     ("cli", "benchmark", "e2e/test_benchmark.py", "the command is its whole job"),
     ("cli", "demo", "e2e/test_demo.py", "the command is its whole job"),
     ("cli", "evaluate", "e2e/test_evaluate.py", "the command is its whole job"),

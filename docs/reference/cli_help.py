@@ -1,4 +1,4 @@
-"""A hook of mkdocs: puts what each command prints for `--help` in the place of `<!-- help: COMMAND -->`."""
+"""A hook of mkdocs: puts what each command prints for `--help-all` in the place of `<!-- help: COMMAND -->`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def said(command: list[str]) -> str:
-    """Return what `beit COMMAND --help` prints on a terminal of a fixed width."""
+    """Return what `beit COMMAND --help-all` prints on a terminal of a fixed width."""
     output = io.StringIO()
     width = patch.dict(os.environ, {"COLUMNS": str(COLUMNS)})
     with width, contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-        main([*command, "--help"])
+        main([*command, "--help-all"])
     return output.getvalue().rstrip()

@@ -34,6 +34,17 @@ def test_versions_extras_and_machine_are_shown(shown):
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize(("offline", "host", "said"), [
+    (True, None, "off: HF_HUB_OFFLINE is set"),
+    (False, None, "its host has an address"),
+    (False, "hub.test", "the host hub.test cannot be resolved: a network, or a mirror"),
+])  # fmt: skip
+def test_the_way_to_the_hub(shown, monkeypatch, offline, host, said):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("beit.hub.network.lost_hub", lambda: host)
+    assert re.search(rf"network +{said}\n", shown("--time=false"))
+
+
 def test_waiting_threads_sleep_unless_asked_otherwise(tmp_path):
     """OpenMP reads it once, when torch is loaded: in a process of its own."""
     for given, expected in (({}, "sleep"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "spin")):

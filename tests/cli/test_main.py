@@ -40,9 +40,9 @@ def test_it_is_run_as_a_module():
     assert done.stdout == "beit 0.1.0\n"
 
 
-def test_the_help_of_pretraining_speaks_to_a_newcomer(capsys):
+def test_the_whole_help_of_pretraining_speaks_to_a_newcomer(capsys):
     with pytest.raises(SystemExit):
-        main(["pretrain", "--help"])
+        main(["pretrain", "--help-all"])
     shown = capsys.readouterr().out
     assert "[--dry-run [--processes N]] [--force]" in shown.splitlines()[0]
     for jargon in ("Literal", "Optional", "tuple", "Path to a configuration file", "NoneType"):

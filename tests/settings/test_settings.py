@@ -39,7 +39,7 @@ def settings_in(text):
 @pytest.mark.parametrize("command", EVERY)
 @pytest.mark.e2e
 def test_required_settings_come_first(capsys, command):
-    text = shown(capsys, command, "--help")
+    text = shown(capsys, command, "--help-all")
     for section in re.split(r"\n(?=\S.*:\n  -)", text)[1:]:
         required = ["(required, " in account for account in settings_in(section).values()]
         assert required == sorted(required, reverse=True), section
@@ -67,7 +67,7 @@ def test_every_command_names_the_nearest_setting(capsys, command):
 
 @pytest.mark.parametrize("command", TRAINING)
 def test_trainings_have_device_precision_and_batch_size_in_their_groups(capsys, command):
-    names = settings_in(shown(capsys, command, "--help"))
+    names = settings_in(shown(capsys, command, "--help-all"))
     assert {"run.device", "run.precision", "train.batch_size"} <= names.keys()
     assert not {"device", "precision", "batch_size"} & names.keys()
 
@@ -83,7 +83,7 @@ def test_commands_that_use_a_model_have_them_in_one_place_and_order(kind):
 
 
 def test_the_same_setting_has_the_same_account(capsys):
-    helps = [settings_in(shown(capsys, command, "--help")) for command in USING]
+    helps = [settings_in(shown(capsys, command, "--help-all")) for command in USING]
     for name in ("device", "precision", "batch_size"):
         sentences = {re.sub(r"^\{.*?\} |^[A-Z_]+ ", "", account[name]).split(". ")[0] for account in helps}
         assert len(sentences) == 1, sentences
@@ -91,7 +91,7 @@ def test_the_same_setting_has_the_same_account(capsys):
 
 @pytest.mark.parametrize("command", EVERY)
 def test_no_setting_is_called_otherwise(capsys, command):
-    last = {name.split(".")[-1] for name in settings_in(shown(capsys, command, "--help"))}
+    last = {name.split(".")[-1] for name in settings_in(shown(capsys, command, "--help-all"))}
     assert not last & {"dtype", "torch_dtype", "half", "bf16", "fp16", "masks", "mask_suffix"}
 
 
@@ -173,7 +173,7 @@ def test_too_many_words_are_refused():
 
 
 def test_types_are_in_the_words_of_a_recipe(capsys):
-    text = settings_in(shown(capsys, "finetune", "--help"))
+    text = settings_in(shown(capsys, "finetune", "--help-all"))
     assert "type: tiny, small, base, large or null" in text["model.size"]
     assert "type: balanced, [float, ...] or null" in text["class_weights"]
 

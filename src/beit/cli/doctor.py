@@ -12,8 +12,9 @@ from beit.cli.parser import parse_job
 from beit.settings.published import DoctorJob
 
 DESCRIPTION = (
-    "Show what this machine and installation have: versions, extras, processor, threads, GPU, the speed of a matrix "
-    "product in each precision, and the library that was timed to be the fastest for each product of the models so far."
+    "Show what this machine and installation have: versions, extras, processor, threads, GPU, the way to the hub, the "
+    "speed of a matrix product in each precision, and the library that was timed to be the fastest for each product of "
+    "the models so far."
 )
 _CORE = ("torch", "numpy", "Pillow", "safetensors", "huggingface_hub")
 _EXTRAS = ("train", "flax", "serve", "export", "ray", "video", "heic", "dicom")
@@ -26,6 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     _section("versions", _versions())
     _section("extras", [(name, _missing(name) or "complete") for name in _EXTRAS])
     _section("machine", _machine())
+    _section("hub", _hub())
     if job.time:
         _section("matrix products", _products())
     _section("fastest ways", _timed())
@@ -77,6 +79,23 @@ def _machine() -> list[tuple[str, str]]:
         ("threads of torch", str(torch.get_num_threads())),
         ("waiting threads", "sleep" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "spin"),
         ("GPU", ", ".join(gpus) or "none that torch can use"),
+    ]
+
+
+def _hub() -> list[tuple[str, str]]:
+    """Return where published models come from, and where they are kept."""
+    from huggingface_hub import constants
+
+    from beit.hub.network import lost_hub
+
+    lost = lost_hub()
+    reached = (
+        "its host has an address" if lost is None else f"the host {lost} cannot be resolved: a network, or a mirror"
+    )
+    return [
+        ("address", constants.ENDPOINT),
+        ("network", "off: HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else reached),
+        ("cache", constants.HF_HUB_CACHE),
     ]
 
 

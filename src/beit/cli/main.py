@@ -30,15 +30,17 @@ COMMANDS = {
     "predict": "say what is in pictures",
     "serve": "answer over HTTP what is in pictures, and a page to try it",
     "watch": "look at a run while it works",
+    "info": "say what a path holds: a model, run, tokenizer, tokens or pictures",
     "models": "list the published checkpoints",
     "recipes": "list the recipes of the package, or print one",
     "doctor": "show versions, extras, processor, GPU and how fast they multiply",
+    "completion": "print what makes a shell complete commands, settings and recipes",
     "export": "write a model for onnxruntime, OpenVINO or torch alone, and check it",
     "convert": "write a checkpoint in another layout",
 }
 CONTINUED = ("demo", "tokenizer", "pretrain", "finetune", "segment", "predict")  # after a stop, by the same command
 _CONTINUES = "; the same command goes on from what was saved, if anything was"
-HELP_WORDS = ("-h", "--help", "help")
+HELP_WORDS = ("-h", "--help", "--help-all", "help")
 # Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well
 # is the time that the other one would need. Both are read when torch is loaded.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
@@ -123,8 +125,8 @@ def _help() -> str:
 
             A recipe is a YAML file of settings, or the name of one in the package (`beit recipes`); settings on the
             command line win over it. One that is true or false may stand alone: --flips is --flips true.
-            `beit COMMAND --help` explains every setting; `beit COMMAND [RECIPE] --print_config` prints them all,
-            resolved, as a new recipe.
+            `beit COMMAND --help` explains the settings that most people use, `beit COMMAND --help-all` every one;
+            `beit COMMAND [RECIPE] --print_config` prints them all, resolved, as a new recipe.
 
             first steps:
               beit demo

@@ -6,17 +6,18 @@ import json
 import re
 from argparse import SUPPRESS, Action, ArgumentError
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 from pydantic import ValidationError
 
 from beit.cli.parser_errors import failed_check, one_line
+from beit.cli.short_help import COMMON
 from beit.errors import ConfigError
 from beit.files import read_yaml
 from beit.settings.packaged import recipe_file
@@ -24,7 +25,15 @@ from beit.settings.packaged import recipe_file
 Job = TypeVar("Job")
 _WHOLE_GROUP = "Path to a configuration file."
 _RECIPES = (".yaml", ".yml")
-_WITHOUT_VALUE = ("-h", "--help", "--print_config")
+_SHORT_HELP = ("-h", "--help")
+_WHOLE_HELP = "--help-all"
+OPTIONS_FOR_PROGRAMS = "--print_options"
+_WITHOUT_VALUE = (*_SHORT_HELP, _WHOLE_HELP, OPTIONS_FOR_PROGRAMS, "--print_config")
+_ALWAYS_SHOWN = frozenset(("recipe", "print_config", "help", "help_all"))
+_ACCOUNTS = {
+    "help": "Show the settings that most people use.",
+    "print_config": "Print all settings, resolved, as a recipe; with =skip_default those that are not the defaults.",
+}
 _TRUTHS = ("true", "false", "True", "False")
 
 
@@ -94,6 +103,7 @@ class SettingsParser(Generic[Job]):
             action="config",
             help="YAML file of settings, or a name of `beit recipes`; --recipe itself may be left out.",
         )
+        self._parser.add_argument(_WHOLE_HELP, action="help", help="Show every setting.")
         self._parser.add_class_arguments(job, None, skip=set(skip))
         if more:
             group = self._parser.add_argument_group("Task")
@@ -102,6 +112,8 @@ class SettingsParser(Generic[Job]):
         for action in self._parser._actions:
             if action.help == _WHOLE_GROUP:
                 action.help = SUPPRESS  # a whole group from a file of its own: works, and only lengthens the help
+            elif action.dest in _ACCOUNTS:
+                action.help = _ACCOUNTS[action.dest]
         parser: Any = self._parser
         parser._action_groups.sort(key=self._place)
         self._parser.usage = self._usage(command, flags)
@@ -125,6 +137,12 @@ class SettingsParser(Generic[Job]):
             ConfigError: As `job`.
         """
         named = self._named(arguments)
+        if not set(_SHORT_HELP).isdisjoint(named):
+            self._print_short_help()
+            raise SystemExit(0)
+        if OPTIONS_FOR_PROGRAMS in named:
+            print(*map(json.dumps, self._options()), sep="\n")
+            raise SystemExit(0)
         _check_recipes(named)
         try:
             settings = self._parser.parse_args(named)
@@ -154,8 +172,36 @@ class SettingsParser(Generic[Job]):
         except TypeError:  # a group that is no mapping, such as `optim: 3`
             raise ConfigError(
                 "a group of settings has a plain value; expected `group: {setting: value}` "
-                f"({self._parser.prog} --help)"
+                f"({self._parser.prog} {_WHOLE_HELP})"
             ) from None
+
+    def _print_short_help(self) -> None:
+        """Print what is required and the common settings, and where the others are explained."""
+        common = COMMON.get(self._parser.prog)
+        explained = [action for action in self._parser._actions if action.help != SUPPRESS]
+        shown = [action for action in explained if common is None or action.dest in common | _ALWAYS_SHOWN]
+        left_out = {action: action.help for action in explained if action not in shown and not action.required}
+        for action in left_out:
+            action.help = SUPPRESS
+        if left_out:
+            self._parser.epilog = f"{len(left_out)} more settings: {self._parser.prog} {_WHOLE_HELP}"
+        self._parser.print_help()
+        for action, about in left_out.items():
+            action.help = about
+        self._parser.epilog = None
+
+    def _options(self) -> Iterator[dict[str, Any]]:
+        """Yield every setting for programs: its option, the values that it takes if they are few, and its account."""
+        for action in self._parser._actions:
+            if action.help not in (SUPPRESS, _ACCOUNTS["help"]):
+                parts = _parts(getattr(action, "_typehint", None))
+                yield {
+                    "option": action.option_strings[-1],
+                    "flag": action.nargs == 0,
+                    "values": [part for part in parts if isinstance(part, str)],
+                    "files": str in parts or action.dest == "recipe",
+                    "about": action.help,
+                }
 
     def _place(self, group: Any) -> int:
         """Return where a group stands in the help: what is required first, what every command takes last."""
@@ -220,6 +266,16 @@ class SettingsParser(Generic[Job]):
         if words:
             raise ConfigError(f"the word {words[0]!r} has no place; expected {self._parser.usage}")
         return named
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return what a type is made of: the members of unions and tuples, and the values of literals as text."""
+    if kind is bool:
+        return ["true", "false"]
+    if get_origin(kind) is Literal:
+        return [str(value).lower() if isinstance(value, bool) else str(value) for value in get_args(kind)]
+    members = get_args(kind)
+    return [part for member in members for part in _parts(member)] if members else [kind]
 
 
 def _check_recipes(named: Sequence[str]) -> None:

@@ -69,7 +69,7 @@ def one_line(message: str, parser: ArgumentParser) -> str:
         if match := re.search(pattern, message):
             groups = match.groupdict()
             key = f"{groups['group']}.{groups['key']}" if groups.get("group") else groups["key"]
-            return f"there is no setting {key!r}{_nearest_setting(key, known)} (all settings: {parser.prog} --help)"
+            return f"there is no setting {key!r}{_nearest_setting(key, known)} (all settings: {parser.prog} --help-all)"
     if match := re.search(_MISSING, message):
         return f"{match['first']} is missing; name it: {_about(match['first'], parser)} (--{match['first']})"
     if match := re.search(r'Parser key "([^"]+)":\s*(.*)', message, flags=re.DOTALL):

@@ -14,7 +14,16 @@ from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
 from beit.data.sources.split_names import named_split
 from beit.data.splits import Splits
-from beit.data.tokens import LOCK_NAME, MISSING, StoredTokens, TokenWriter, check_identity, write_labels_and_names
+from beit.data.tokens import (
+    FINISHED,
+    LOCK_NAME,
+    MISSING,
+    StoredTokens,
+    TokenWriter,
+    check_identity,
+    read_identity,
+    write_labels_and_names,
+)
 from beit.data.transforms.affine import AffineRange
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
@@ -26,6 +35,7 @@ from beit.geometry import MaskPlan
 __all__ = [
     "ALL",
     "CITYSCAPES",
+    "FINISHED",
     "LOCK_NAME",
     "MISSING",
     "MOST_NUMBERS",
@@ -71,6 +81,7 @@ __all__ = [
     "named_split",
     "open_source",
     "read_classes",
+    "read_identity",
     "require_usable",
     "sample",
     "split",

@@ -109,7 +109,7 @@ def load_exported(folder: str | Path, threads: int | None = None, trust: bool = 
         MissingExtraError: If the library that runs it is not installed.
     """
     place = Path(folder)
-    description = _description(place)
+    description = read_description(place)
     kind = cast(str, description["format"])
     if kind == "torch" and not (trust or os.environ.get(TRUST) == "1"):
         raise CheckpointError(
@@ -127,7 +127,7 @@ def load_exported(folder: str | Path, threads: int | None = None, trust: bool = 
     return ExportedRunner(description, BeitConfig.from_json_file(place / "config.json"), compute)
 
 
-def _description(place: Path) -> dict[str, Any]:
+def read_description(place: Path) -> dict[str, Any]:
     """Return the content of `export.json`."""
     file, remedy = place / EXPORT_NAME, "export the model again"
     description = read_json(file, "the export.json of a folder that beit export wrote", remedy, CheckpointError)

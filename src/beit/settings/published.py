@@ -1,6 +1,8 @@
-"""Settings of the commands that only show something: published checkpoints, recipes, this machine."""
+"""Settings of the commands that only show something: checkpoints, recipes, a path, completion, this machine."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -23,6 +25,23 @@ class RecipesJob(Settings):
     """Recipe to print; null lists all."""
     plain: bool = False
     """One line per recipe, with tabs, for other programs."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class InfoJob(Settings):
+    """Say what a path holds."""
+
+    path: str
+    """A model, run, tokenizer, folder of tokens, exported model, picture or collection of pictures; or a published
+    name."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class CompletionJob(Settings):
+    """Print the completion of a shell."""
+
+    shell: Literal["bash", "zsh", "fish"]
+    """Shell that completes."""
 
 
 @dataclass(frozen=True, config=STRICT)

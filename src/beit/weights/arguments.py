@@ -28,7 +28,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
     FLAX_FILE,
 )
-_FILE_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".pkl", ".ckpt", ".msgpack", ".json")
+FILE_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".pkl", ".ckpt", ".msgpack", ".json")
 _BEYOND_THE_SIGNATURE = (
     "num_labels",
     "id2label",
@@ -118,7 +118,7 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
     if public is not None and public.hub is None:
         return Located(str(name), fetch_url(public.url, options), None, public)
     repository = public.hub if public is not None and public.hub is not None else str(name)
-    if not is_hub_name(repository) or Path(repository).suffix in _FILE_SUFFIXES:
+    if not is_hub_name(repository) or Path(repository).suffix in FILE_SUFFIXES:
         raise UnavailableError(
             f"{name} does not exist; expected a model folder, a file of weights, a hub repository (owner/name) "
             f"or a published checkpoint (beit models lists them){nearest_published(str(name))}"

@@ -1,0 +1,87 @@
+"""Accounts of runs, stored tokens and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from beit.cli.about import About, Rows, listed
+from beit.engine.run_folder import RunFolder
+
+# A group of settings that the recipes of one command alone have; fine-tuning is what is left.
+_COMMANDS = {
+    "mask": "pretrain",
+    "label_maps": "segment",
+    "codebook": "tokenizer train",
+    "quantiser": "tokenizer distill",
+    "clustering": "tokenizer cluster",
+}
+_MODEL = "microsoft/beit-base-patch16-224-pt22k"
+
+
+def about_run(path: str) -> About:
+    """Return the account of a run: what it trains on, how far it is, what it measured, where its files lie."""
+    from beit.engine.run_state import state_now
+
+    folder = RunFolder(path)
+    recipe = folder.read_recipe()
+    command = next((name for group, name in _COMMANDS.items() if group in recipe), "finetune")
+    rows = [("pictures", str(recipe["data"]["path"])), ("settings", str(folder.recipe))]
+    if "train" in recipe:  # a k-means tokenizer takes no steps
+        state = state_now(folder)
+        rows += [("step", f"{state.step:,}" + (f" of {state.steps:,}" if state.steps else "")), ("state", state.doing)]
+    if folder.finished:
+        rows += [(f"held-out {name}", f"{value:.4g}") for name, value in folder.read_result().items()]
+    kept = {"model": folder.model, "report": folder.report, "broken pictures": folder.broken}
+    rows += [(name, str(place)) for name, place in kept.items() if place.exists()]
+    next_step = f"beit info {folder.model}" if folder.model.exists() else f"beit watch {path}"
+    return About(f"a run of beit {command}", rows, [next_step])
+
+
+def about_tokens(path: str) -> About:
+    """Return the account of a folder of stored tokens."""
+    from beit.data import FINISHED, read_identity
+
+    found = read_identity(path)
+    pictures, views, height, width = found["shape"]
+    rows = [
+        ("pictures", f"{pictures:,}"),
+        ("views", f"{views:,} random ones of each" if found.get("random_views") else "the one of evaluation"),
+        ("tokens", f"{height} x {width} per view"),
+        ("finished", f"{found[FINISHED]:,} of {pictures * views:,} views"),
+        ("tokenizer", f"fingerprint {found.get('tokenizer')}"),
+    ]
+    if found[FINISHED] < pictures * views:
+        return About("visual tokens, not all of them yet", rows, ["the `beit tokenizer encode` that began, again"])
+    use = f"beit pretrain --data.path PICTURES --tokenizer.path TOKENIZER --tokenizer.tokens {path}"
+    return About("stored visual tokens", rows, [use])
+
+
+def about_picture(path: str) -> About:
+    """Return the account of one picture."""
+    from beit.image import open_image
+
+    picture = open_image(Path(path).read_bytes(), path)
+    rows = [("height x width", f"{picture.height} x {picture.width} pixels")]
+    return About("a picture", rows, [f"beit predict {path}"])
+
+
+def about_pictures(path: str) -> About:
+    """Return the account of a collection of pictures, split by split."""
+    from beit.data import open_source, splits_of
+
+    splits = splits_of(path)
+    if splits is None:
+        sources = {"pictures": open_source(path)}
+    else:
+        sources = {f"split {name}": open_source(path, split=name) for name in splits.places}
+    rows: Rows = [(name, f"{len(source):,}{_files(source)}") for name, source in sources.items()]
+    classes = next((source.classes for source in sources.values() if source.classes), None)
+    rows.append(("classes", "none; labels may stand in a file (data.labels)" if classes is None else listed(classes)))
+    trained = [f"beit finetune --checkpoint {_MODEL} --data.path {path}"] * (classes is not None)
+    unlabelled = [f"beit pretrain --data.path {path}", f"beit predict {path} --output embeddings.parquet"]
+    return About("pictures", rows, [*trained, *unlabelled])
+
+
+def _files(source: Any) -> str:
+    return "" if source.shard_sizes is None else f" in {len(source.shard_sizes):,} files"
