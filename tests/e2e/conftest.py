@@ -42,7 +42,7 @@ def visit(chromium):
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", check_origin)
-        page.goto(address)
+        page.goto(f"{address}/")
         opened.append((page, problems, expected_errors))
         return page
 

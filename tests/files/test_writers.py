@@ -51,6 +51,7 @@ from beit.evaluation.tokenizer.reconstruct import reconstruct_pictures
 from beit.files import AppendedFile, atomic_file, atomic_folder, atomic_stream, write_bytes, write_json, write_text
 from beit.image import Preprocessing
 from beit.inference.export.job import export
+from beit.inference.export.web_page import write_page
 from beit.inference.jobs.arrays import ARRAYS
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.state import JobState
@@ -470,6 +471,11 @@ def exported(folder):
     return lambda place: export(ExportJob(str(folder / "model"), "torch", str(place / "out")))
 
 
+@writer("inference/export/web_page.py")
+def page_files(_):
+    return lambda place: write_page(place / "out", "title")
+
+
 @contextmanager
 def quiet():
     """What is printed meanwhile goes nowhere; it would go to a file of pytest's, on the full disk too."""
@@ -536,6 +542,7 @@ ELSEWHERE = {
     "hub/kept.py": "tests/hub/test_kept.py has a server and a full disk",
     "hub/download.py": "TestUrls in tests/hub/test_download.py has a server and a full disk",
     "data/sources/index_cache.py": "tested above: it goes on without a cache",
+    "inference/export/web.py": "a page has its name when it is whole: tests/inference/export/test_web.py",
     "hub/card.py": "what is pushed lies in a temporary folder: tests/hub/test_card.py",
     "models_torch/kernels/fastest.py": "tests/models_torch/kernels/test_fastest.py: it goes on without what was timed",
 }

@@ -48,13 +48,18 @@ def refused(folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--to=tflite"], "to: expected one of ['onnx', 'openvino', 'torch'], got tflite"),
+        (["--to=tflite"], "to: expected one of ['onnx', 'openvino', 'torch', 'web'], got tflite"),
         (["--to=onnx", "--precision=int4"], "precision: expected one of ['fp32', 'fp16', 'int8'], got int4"),
         (["--to=openvino", "--precision=int8"], "int8' for openvino without calibration; name a folder"),
         (["--to=torch", "--precision=int8"], "export int8 to openvino or onnx"),
         (["--to=onnx", "--calibration=pictures"], "calibration is given with precision 'fp32'"),
         (["--to=onnx", "--opset=11"], "opset: input should be greater than or equal to 18, got 11"),
-        (["--to=openvino", "--opset=18"], "expected it with onnx alone"),
+        (["--to=openvino", "--opset=18"], "expected it with onnx or web alone"),
+        (["--to=onnx", "--tokenizer=a"], "tokenizer is given for onnx; expected it with web alone"),
+        (["--to=web", "--precision=int8"], "precision is 'int8' for web"),
+        (["--to=web", "--batch_size=2"], "batch_size is 2 for web"),
+        (["--to=web", "--task=embed"], "task is 'embed' for web"),
+        (["--to=web", "--image_size=dynamic"], "image_size is 'dynamic' for web"),
         (["--to=onnx", "--image_size=33"], "33"),
         (
             ["--to=onnx", "--image_size=big"],

@@ -4,7 +4,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from beit.service.page import FOLDER, mount_page
+from beit.inference.page import BROWSER, FOLDER
+from beit.service.page import mount_page
 
 PARTS = sorted(path.name for path in FOLDER.iterdir())
 SOURCES = [path for path in FOLDER.iterdir() if path.suffix in {".css", ".html", ".js"}]
@@ -54,7 +55,7 @@ def test_every_part_that_is_named_exists():
     assert {"app.js", "style.css", "icon.svg", "grid.js"} <= named
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*SOURCES, *BROWSER.iterdir()], ids=lambda path: path.name)
 def test_no_part_names_another_origin_or_makes_html_of_data(path):
     text = path.read_text()
     assert not re.search(r"https?://|//cdn|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)

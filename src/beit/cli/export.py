@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from beit.cli.early_checks import check_models
 from beit.cli.output import say
@@ -27,6 +28,9 @@ def run(arguments: Sequence[str]) -> int:
 
     with Console(stderr=True).status("") as status:
         written = export(job, lambda stage: status.update(escape(f"{stage} ...")))
+    if job.to == "web":
+        _say_page(job, written)
+        return 0
     megabytes = sum((Path(job.output) / name).stat().st_size for name in written["sha256"]) / 2**20
     shape = ", ".join(str(length) for length in written["input"]["shape"])
     say(
@@ -37,3 +41,18 @@ def run(arguments: Sequence[str]) -> int:
         f"check      {written['said']}",
     )
     return 0
+
+
+def _say_page(job: ExportJob, written: dict[str, Any]) -> None:
+    """Print what a page has, what it has not, and how it is tried."""
+    page, runtime = written["page"], written["page"]["runtime"]["bytes"]
+    sizes = [model["file"]["bytes"] for model in page["models"]]
+    size = sum(file.stat().st_size for file in Path(job.output).rglob("*") if file.is_file())
+    say(
+        f"page       {job.output} ({size / 2**20:,.1f} MB; a visit loads {(runtime + sizes[0]) / 2**20:,.1f} MB)",
+        *(f"model      {model['name']}" for model in page["models"]),
+        f"tabs       {', '.join(task['tab']['title'] for task in page['tasks'])}",
+        *(f"without    {name}: {reason}" for name, reason in written["without"].items()),
+        *(f"check      {name}: {said}" for name, said in written["checks"].items()),
+        f"try it     python -m http.server --bind localhost --directory {job.output}",
+    )

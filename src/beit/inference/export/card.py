@@ -64,7 +64,7 @@ def write_card(description: dict[str, Any], check: Check, model: ExportModel, fo
     )
     trust = ", trust=True" if description["format"] == "torch" else ""
     note = _TRUST if description["format"] == "torch" else ""
-    source = _plain(model.source)
+    source = plain(model.source)
     text = f"""# {source}, exported for {_RUNS_WITH[description["format"]]}
 
 A BEiT that was made to {model.task}{classes}, in {description["precision"]}: {_MEANS[description["precision"]]}.
@@ -101,7 +101,7 @@ Without this package:
     write_text(folder / "README.md", text)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return a text that Markdown shows as it is, also in a table."""
     return "".join(f"\\{c}" if c in _MARKUP else c for c in printable(text))
 

@@ -5,7 +5,7 @@ Legend: B batch, C channels, K classes; H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,15 +87,29 @@ def checked(runner: Runner, model: ExportModel, precision: ExportPrecision, exam
     Raises:
         CheckpointError: If they differ by more than `LIMITS`.
     """
-    pairs = list(_outputs(runner, model, examples))
+    return compared(list(_outputs(runner, model, examples)), precision, examples.origin, model.output.scores)
+
+
+def compared(pairs: Sequence[tuple[Floats, Floats]], precision: ExportPrecision, origin: str, scores: bool) -> Check:
+    """Compare outputs, batch by batch the expected and the found ones.
+
+    Args:
+        pairs: The outputs of the model and of the file.
+        precision: How exact the file is meant to be.
+        origin: Where the pictures are from, in words.
+        scores: Whether the numbers are scores of classes.
+
+    Raises:
+        CheckpointError: If they differ by more than `LIMITS`.
+    """
     expected, found = (np.concatenate(outputs) for outputs in zip(*pairs, strict=True))
     check = Check(
         len(expected),
-        examples.origin,
+        origin,
         float(np.abs(found - expected).max()),
         float(np.abs(expected).max()),
         float(_cosines(found, expected).mean()),
-        float((found.argmax(1) == expected.argmax(1)).mean()) if model.output.scores else None,
+        float((found.argmax(1) == expected.argmax(1)).mean()) if scores else None,
     )
     _judge(check, precision)
     return check

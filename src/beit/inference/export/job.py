@@ -18,6 +18,7 @@ from beit.inference.export.onnx_file import write_onnx
 from beit.inference.export.openvino_file import write_openvino
 from beit.inference.export.program import trace
 from beit.inference.export.torch_file import write_torch
+from beit.inference.export.web import export_page
 from beit.inference.exported import FILES, load_exported
 from beit.inference.runners.runner import Floats
 from beit.inference.tasks.registry import exported_outputs
@@ -27,17 +28,18 @@ from beit.settings.export import AUTO, DYNAMIC, ExportJob
 CHECK_PICTURES = 32
 CALIBRATION_PICTURES = 128
 _LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "torch": ()}
+_LIBRARIES["web"] = _LIBRARIES["onnx"]
 
 
 def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
-    """Write a model as a folder that onnxruntime, OpenVINO or torch alone can run.
+    """Write a model as a folder that onnxruntime, OpenVINO, torch or a browser alone can run.
 
     Args:
         job: The model, the target, and how it is written.
         on_stage: Called with each stage as it begins, in words.
 
     Returns:
-        The content of `export.json`, with the result of the check.
+        The content of `export.json`, with the result of the check; of a page what it was made of.
 
     Raises:
         ConfigError: If the settings do not fit the model, or the folder holds something.
@@ -51,6 +53,8 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
     calibration = None if job.calibration is None else Examples.of(job.calibration, CALIBRATION_PICTURES)
     on_stage("loading the model")
     model = load_export_model(job)
+    if job.to == "web":
+        return export_page(model, job, examples, on_stage)
     with atomic_folder(Path(job.output)) as folder:
         _write_model(model, job, folder, calibration, on_stage)
         _write_beside(model, job, folder)
@@ -91,7 +95,7 @@ def _write_model(
     program = trace(model, job)
     on_stage(f"writing {file.name}, in {job.precision}")
     if job.to == "onnx":
-        write_onnx(program, file, output.name, job.opset, job.precision)
+        write_onnx(program, file, [output.name], job.opset, job.precision)
     elif job.to == "openvino":
         shown = None if calibration is None else _whole_batches(calibration, model, job)
         write_openvino(program, file, output, job.precision, shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,23 @@ _LARGEST = 2**31 - 2**24  # bytes of weights: protobuf ends at 2 GB
 _QUANTISED = ["MatMul", "Gemm"]  # products with weights; those of attention, of two activations, stay float32
 
 
-def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, precision: ExportPrecision) -> None:
+def write_onnx(
+    program: ExportedProgram,
+    file: Path,
+    outputs: Sequence[str],
+    opset: int,
+    precision: ExportPrecision = "fp32",
+    inputs: Sequence[str] = (INPUT,),
+) -> None:
     """Write a program as ONNX.
 
     Args:
         program: The model.
         file: The file.
-        output: Name of the output.
+        outputs: Names of the outputs.
         opset: Version of the operators.
-        precision: In int8 the products with weights are of 8 bits: weights per channel, what they are multiplied with
-            by its range in every call, which needs no calibration and is the more exact way.
+        precision: In int8 it is what `quantise` makes of it.
+        inputs: Names of the inputs.
 
     Raises:
         ConfigError: If it is larger than such a file can be.
@@ -43,18 +51,23 @@ def write_onnx(program: ExportedProgram, file: Path, output: str, opset: int, pr
             torch.onnx.export(
                 program,
                 f=plain,
-                input_names=[INPUT],
-                output_names=[output],
+                input_names=list(inputs),
+                output_names=list(outputs),
                 opset_version=opset,
                 dynamo=True,
                 external_data=False,
                 verbose=False,
             )
         if precision == "int8":
-            _quantise(plain, file)
+            quantise(plain, file)
 
 
-def _quantise(plain: Path, file: Path) -> None:
+def quantise(plain: Path, file: Path) -> None:
+    """Write an ONNX file of float32 as one whose products with weights are of 8 bits.
+
+    Weights are so per channel, what they are multiplied with by its range in every call, which needs no calibration
+    and is the more exact way.
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

@@ -62,7 +62,6 @@ class PreparedModel(nn.Module):
         return self.model(pixels_BChw, return_dict=True).logits.float()
 
 
-@torch.no_grad()
 def prepare(model: BeitPreTrainedModel, task: Task, image_hw: tuple[int, int] | None, half: bool) -> PreparedModel:
     """Return a copy of a model that is ready for export.
 
@@ -72,6 +71,20 @@ def prepare(model: BeitPreTrainedModel, task: Task, image_hw: tuple[int, int] | 
         image_hw: Size of the pictures, in pixels; None: any.
         half: Whether to compute in float16.
     """
+    model = fixed_copy(model, image_hw)
+    for module in model.modules() if half else ():
+        nn.Module.to(module, torch.float16)
+    return PreparedModel(model, task).requires_grad_(False)
+
+
+@torch.no_grad()
+def fixed_copy(model: BeitPreTrainedModel, image_hw: tuple[int, int] | None) -> BeitPreTrainedModel:
+    """Return a copy of a model in which all is computed that does not depend on the pictures.
+
+    Args:
+        model: The model; it is not changed.
+        image_hw: Size of the pictures, in pixels; None: any.
+    """
     model = copy.deepcopy(model).eval()
     encoder: Encoder = model.base_model.get_submodule("encoder")  # pyright: ignore[reportAssignmentType]
     for layer in cast("Iterator[EncoderLayer]", iter(encoder.layer)):
@@ -80,9 +93,7 @@ def prepare(model: BeitPreTrainedModel, task: Task, image_hw: tuple[int, int] | 
         layer.lambda_1 = layer.lambda_2 = None
     if image_hw is not None:
         _fix_biases(encoder, image_hw, model.config.patch_hw)
-    for module in model.modules() if half else ():
-        nn.Module.to(module, torch.float16)
-    return PreparedModel(model, task).requires_grad_(False)
+    return model
 
 
 def _absorb(scale_D: Tensor | None, layer: nn.Linear) -> None:

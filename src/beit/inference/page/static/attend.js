@@ -3,9 +3,9 @@
 import { percent } from "./bars.js";
 import { PatchGrid } from "./grid.js";
 import { explainOverlay, paintHeat } from "./heat.js";
-import { draw, pngBitmap, setProportions } from "./images.js";
+import { draw, bitmapOf, setProportions } from "./images.js";
 
-const PAUSE = 150; // milliseconds that arrow keys must rest before the service is asked
+const PAUSE = 150; // milliseconds that arrow keys must rest before something is asked
 
 export class Attention {
   static task = "attend";
@@ -42,7 +42,7 @@ export class Attention {
   async #ask(fields) {
     this.#answer = await this.#job.run(fields);
     const { rows, cols, maps, picture_png, patch } = this.#answer;
-    const picture = await pngBitmap(picture_png);
+    const picture = await bitmapOf(picture_png);
     setProportions(this.#panel.querySelector(".stage"), picture.width, picture.height);
     draw(this.#panel.querySelector(".picture"), picture);
     this.#grid.setShape(rows, cols);

@@ -2,7 +2,7 @@
 
 import { percent } from "./bars.js";
 import { PatchGrid } from "./grid.js";
-import { draw, pngBitmap, setProportions } from "./images.js";
+import { draw, bitmapOf, setProportions } from "./images.js";
 
 const SEEDS = 2 ** 31;
 
@@ -48,7 +48,7 @@ export class Reconstruct {
   async #ask(fields) {
     const { rows, cols, mask, picture_png, masked_png, reconstruction_png } = await this.#job.run(fields);
     const files = [picture_png, masked_png, reconstruction_png];
-    const [picture, masked, reconstruction] = await Promise.all(files.map(pngBitmap));
+    const [picture, masked, reconstruction] = await Promise.all(files.map(bitmapOf));
     setProportions(this.#panel.querySelector(".stage"), picture.width, picture.height);
     draw(this.#panel.querySelector(".picture"), picture);
     draw(this.#panel.querySelector(".masked"), masked);

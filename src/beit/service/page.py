@@ -1,14 +1,13 @@
-"""Web page of the service: static files of its own, which talk to the HTTP API and to nothing else."""
+"""Web page of the service: static files, which talk to the HTTP API and to nothing else."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from beit.inference.page import FOLDER
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-FOLDER = Path(__file__).parent / "static"
 
 # Stated here, because the type of .js differs between operating systems and browsers insist on it.
 CONTENT_TYPES = {

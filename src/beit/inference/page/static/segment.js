@@ -1,7 +1,7 @@
 /** Segment: the classes' colours over the picture, a legend, and the name of the class that is pointed at. */
 
 import { showBars } from "./bars.js";
-import { draw, greyLevels, paintLabels, pngBitmap, setProportions } from "./images.js";
+import { draw, greyLevels, paintLabels, bitmapOf, setProportions } from "./images.js";
 
 const STEPS = 40; // arrow keys cross the picture in as many
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -38,7 +38,7 @@ export class Segment {
   async show(job) {
     const answer = await job.run({});
     const { width, height, classes } = answer;
-    this.#labels = greyLevels(await pngBitmap(answer.labels_png));
+    this.#labels = greyLevels(await bitmapOf(answer.labels_png));
     this.#size = [width, height];
     this.#classes = classes.map(({ name }) => name);
     setProportions(this.#stage, width, height);

@@ -3,13 +3,13 @@
  *
  * @typedef {object} Job
  * @property {import("./api.js").Model} model
- * @property {(fields: object) => Promise<any>} run asks the service; fields: those of the form beside file and model
+ * @property {(fields: object) => Promise<any>} run asks for the answer; fields: those of the form beside file and model
  * @property {(step: () => Promise<void>) => Promise<void>} again runs a step of the tab in place of a running one, unless
  *   the user has gone on to another picture, model or tab
  * @property {() => Promise<ImageBitmap>} bitmap the picture as it was chosen
  */
 
-import { Api, ApiError } from "./api.js";
+import { ApiError } from "./api.js";
 import { Attention } from "./attend.js";
 import { Classify } from "./classify.js";
 import { Features } from "./features.js";
@@ -23,10 +23,13 @@ import { askToken } from "./token.js";
 
 const DRAWINGS = [Classify, Segment, Attention, Features, Reconstruct]; // of the other tasks: Plain
 
+// What answers, as the page says of itself: the service that it is of, or the model that lies beside it.
+const BACK_ENDS = { service: "./api.js", browser: "./browser.js" };
+
 const element = (name) => document.getElementById(name);
 
 class Page {
-  #api = new Api(askToken);
+  #api = null;
   #tools = {}; // task -> the drawing of its answers
   #titles = {}; // task -> the texts of its tab
   #tabs = new Tabs(document.querySelector("[role=tablist]"), element("panels"), element("reasons"), (task) =>
@@ -43,11 +46,15 @@ class Page {
     takePictures(element("file"), element("drop"), (picture) => this.#selectPicture(picture));
     element("model").addEventListener("change", () => this.#selectModel());
     showProgress("Asking for models …");
+    let models = null;
     await guarded(async () => {
+      const { Api } = await import(BACK_ENDS[document.documentElement.dataset.answers]);
+      this.#api = new Api(askToken);
       this.#addTabs(await this.#api.tasks());
-      this.#offer(await this.#api.models(showProgress));
+      models = await this.#api.models(showProgress);
     });
     showProgress("");
+    if (models) await guarded(async () => this.#offer(models));
   }
 
   #addTabs(tasks) {
@@ -68,7 +75,7 @@ class Page {
       this.#tabs.disable(task, `${title}: ${unavailable}`);
     }
     const first = able(this.#task) ? this.#task : Object.keys(this.#tools).find(able);
-    if (!first) throw new ApiError("the service has loaded no model that this page can show");
+    if (!first) throw new ApiError("there is no model that this page can show");
     this.#tabs.select(first);
   }
 

@@ -1,13 +1,14 @@
-/** Pictures as the API sends them, and the canvases they are drawn on. */
+/** Pictures as answers hold them, and the canvases they are drawn on. */
 
 /**
- * @param {string} base64 a PNG file
+ * @param {string | ImageData} picture a PNG file in base64, as the service sends it, or pixels that were computed here
  * @returns {Promise<ImageBitmap>} its very numbers: no colour profile, no alpha multiplied in
  */
-export function pngBitmap(base64) {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  const blob = new Blob([bytes], { type: "image/png" });
-  return createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+export function bitmapOf(picture) {
+  const unchanged = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
+  if (picture instanceof ImageData) return createImageBitmap(picture, unchanged);
+  const bytes = Uint8Array.from(atob(picture), (character) => character.charCodeAt(0));
+  return createImageBitmap(new Blob([bytes], { type: "image/png" }), unchanged);
 }
 
 /**

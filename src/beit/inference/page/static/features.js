@@ -6,9 +6,9 @@
 import { percent } from "./bars.js";
 import { PatchGrid } from "./grid.js";
 import { explainOverlay, paintHeat } from "./heat.js";
-import { draw, pngBitmap, setProportions } from "./images.js";
+import { draw, bitmapOf, setProportions } from "./images.js";
 
-const PAUSE = 150; // milliseconds that arrow keys must rest before the service is asked
+const PAUSE = 150; // milliseconds that arrow keys must rest before something is asked
 
 export class Features {
   static task = "features";
@@ -57,7 +57,7 @@ export class Features {
     if (chosen) fields.layer = chosen;
     if (this.#patch) fields.patch = `${this.#patch.row},${this.#patch.col}`;
     const answer = await this.#job.run(fields);
-    const [picture, colours] = await Promise.all([pngBitmap(answer.picture_png), pngBitmap(answer.colours_png)]);
+    const [picture, colours] = await Promise.all([bitmapOf(answer.picture_png), bitmapOf(answer.colours_png)]);
     setProportions(this.#panel.querySelector(".stage"), picture.width, picture.height);
     draw(this.#panel.querySelector(".picture"), picture);
     this.#grid.setShape(answer.rows, answer.cols);

@@ -1,0 +1,60 @@
+"""Tiny models exported as pages, behind a server of files at an address that a browser can open."""
+
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import torch
+
+from beit import BeitForImageClassification, BeitForMaskedImageModeling, Predictor, preset
+from beit.image import Preprocessing
+from beit.inference.export import ExportJob, export
+from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
+from tests.conftest import TINY_MODEL
+
+ROWS = COLS = 8
+SIDE = ROWS * TINY_MODEL["patch_size"]
+MODEL = {**TINY_MODEL, "image_size": SIDE}
+CLASSES = ["<b>cat</b>", "dog", "magpie", "leopard", "newt", "crane", "tench"]
+
+
+def save_classifier(folder):
+    torch.manual_seed(0)
+    model = BeitForImageClassification(preset("tiny", **MODEL, id2label=dict(enumerate(CLASSES))))
+    torch.nn.init.normal_(model.classifier.weight)
+    model.save_pretrained(folder)
+    Preprocessing((SIDE, SIDE), 72, (0.48, 0.45, 0.4), (0.23, 0.22, 0.225)).save_pretrained(folder)
+    return Predictor.from_pretrained(folder, device="cpu")
+
+
+def save_pretrained(folder, tokenizer_folder):
+    torch.manual_seed(0)
+    model = BeitForMaskedImageModeling(preset("tiny", **MODEL))
+    torch.nn.init.normal_(model.lm_head.weight)
+    model.save_pretrained(folder)
+    Preprocessing((SIDE, SIDE), (SIDE, SIDE)).save_pretrained(folder)
+    DiscreteVAE(DiscreteVAEConfig(MODEL["vocab_size"], 8, 1, 2, 8)).save_pretrained(tokenizer_folder)
+    return Predictor.from_pretrained(folder, device="cpu", tokenizer=tokenizer_folder)
+
+
+def export_page(model, output, **options):
+    return export(ExportJob(str(model), "web", str(output), **options))
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+@contextmanager
+def files_served(folder):
+    """The address of a server of a folder's files, on a port that the system chooses."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=folder))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
