@@ -33,7 +33,6 @@ from beit.data import BrokenPicture, BrokenPictures, TokenWriter, write_labels_a
 from beit.data.sources.index_cache import load_arrays, save_arrays
 from beit.engine.checkpoints import save_checkpoint
 from beit.engine.interruption import stop_diverged
-from beit.engine.loss_scale import LossScale
 from beit.engine.metrics import MetricsLog
 from beit.engine.run_folder import RunFolder, open_run_folder
 from beit.engine.torch_backend import save_choices
@@ -158,11 +157,6 @@ def appended(_):
 @writer("engine/torch_backend.py")
 def kernels_of_a_run(_):
     return lambda place: save_choices(place, [{"linear": "torch"}])
-
-
-@writer("engine/loss_scale.py")
-def scale_of_a_loss(_):
-    return LossScale(torch.amp.GradScaler("cpu")).save
 
 
 @writer("models_torch/loading.py", "tasks/pretrain/task.py")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from beit.errors import CheckpointError
-from beit.files import read_json, write_json
+from beit.files import read_json
 
 FILE_NAME = "loss_scale.json"
 _LEAST = 1.0  # a scale below this is of no use: the gradients themselves are not finite
@@ -48,10 +48,9 @@ class LossScale:
         left_out = ~torch.isfinite(norm) & (scale >= _LEAST)
         return {"grad_norm": norm.where(~left_out, 0.0), "loss_scale": scale}
 
-    def save(self, folder: Path) -> None:
-        """Write the scale into a checkpoint."""
-        if self._scaler is not None:
-            write_json(folder / FILE_NAME, self._scaler.state_dict(), indent=1)
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps; empty where nothing is scaled."""
+        return {} if self._scaler is None else self._scaler.state_dict()
 
     def load(self, folder: Path) -> None:
         """Go on with the scale of a checkpoint; one that was made in another precision has none.

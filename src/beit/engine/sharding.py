@@ -21,7 +21,6 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from beit.data import Purpose, generator
 from beit.engine.background import HostCopies
-from beit.errors import ConfigError
 from beit.models_torch.encoder import EncoderLayer
 from beit.models_torch.layers import DropPath
 
@@ -55,6 +54,8 @@ def _referred(module: nn.Module) -> dict[int, Any]:
     """Return what a module refers to without being made of it, for a deep copy that leaves it alone."""
     internal = vars(nn.Module())
     return {id(value): value for name, value in vars(module).items() if name not in internal}
+
+
 def travelling(device: torch.device, precision: str) -> MixedPrecisionPolicy:
     """Return the types in which the parameters of layers and their gradients travel.
 

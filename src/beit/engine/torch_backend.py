@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from beit.engine.background import BackgroundWriter, HostCopies
 from beit.engine.checkpoints import discard_old, restore_module, save_checkpoint, shared_checkpoint
-from beit.engine.moving_average import FILE_NAME as AVERAGE_NAME
-from beit.engine.checkpoints import discard_old, latest_checkpoint, restore_module, save_checkpoint
 from beit.engine.compilation import compile_layers
 from beit.engine.exactness import is_exact, placed
+from beit.engine.loss_scale import FILE_NAME as SCALE_NAME
 from beit.engine.loss_scale import LossScale
+from beit.engine.moving_average import FILE_NAME as AVERAGE_NAME
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import FILE_NAME as OPTIMISER_NAME
 from beit.engine.optimiser import (
@@ -54,6 +54,7 @@ class _State(NamedTuple):
     moments: dict[str, Tensor]
     average: dict[str, Tensor]
     choices: list[dict[str, str]]
+    scale: dict[str, Any]
 
 
 class TorchBackend:
@@ -154,6 +155,7 @@ class TorchBackend:
             optimiser_tensors(self._own, self.optimiser, self._main, moments),
             self.average.state(self._main, average) if self.average is not None else {},
             kernel_choices(),
+            self.scale.state(),
         )
         if self._written is not None:
             wait_for(self._accelerator.device)
@@ -176,12 +178,8 @@ class TorchBackend:
             save_choices(folder, state.choices)
             if state.average:
                 write_safetensors(folder / AVERAGE_NAME, state.average)
-            self._task.save(folder)
-            write_safetensors(folder / OPTIMISER_NAME, moments)
-            save_choices(folder, choices)
-            self.scale.save(folder)
-            if self.average is not None:
-                self.average.save(folder, average)
+            if state.scale:
+                write_json(folder / SCALE_NAME, state.scale, indent=1)
 
         keep = self._task.settings.run.keep_checkpoints
         save_checkpoint(self._folder.checkpoints, step, write, module, keep, self._identity)
