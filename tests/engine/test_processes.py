@@ -32,7 +32,7 @@ def test_auto_of_the_first_run_is_timed(monkeypatch, tmp_path, faster):
 class TestFailureDetection:
     @pytest.fixture
     def joins(self, monkeypatch):
-        """Return a call that returns whether processes on some machines listen to each other."""
+        """Return a call: whether processes on some machines listen to each other."""
 
         def joined(detects, machines):
             run = processes._Run(None)

@@ -71,6 +71,6 @@ class RotationTask(Task[RotationJob, RotationLoss]):
 
 
 def main(arguments):
-    job, dry, processes = parse_training(RotationJob, "rotation", "Predict rotations.", arguments)
-    say_forecast(RotationTask, job, processes) if dry else say_results(run(RotationTask, job))
+    job, dry, machines = parse_training(RotationJob, "rotation", "Predict rotations.", arguments)
+    say_forecast(RotationTask, job, machines) if dry else say_results(run(RotationTask, job))
     return 0

@@ -27,11 +27,11 @@ _SHOWN = {
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, fine-tune, print."""
-    job, dry, processes = parse_training(FinetuneJob, "beit finetune", DESCRIPTION, arguments)
+    job, dry, machines = parse_training(FinetuneJob, "beit finetune", DESCRIPTION, arguments)
     from beit.tasks.finetune.task import FinetuneTask, finetune
 
     if dry:
-        say_forecast(FinetuneTask, job, processes)
+        say_forecast(FinetuneTask, job, machines)
         return 0
     folder = finetune(job)
     result = folder.read_result()

@@ -5,25 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beit.cli.output import gib, say
+from beit.cli.training import HERE, Machines
 
 if TYPE_CHECKING:
     from beit.engine.forecast import Cost, Speed
+    from beit.engine.paper import Paper
     from beit.engine.task import Task
 
 _LONG = 24 * 3600.0  # seconds of a run that is worth another hint
 _SHORTER = "smaller pictures, models and tokenizers take hours instead: see recipes/pretrain_cifar10_tiny.yaml"
 _MUCH = 0.3  # share of a step worth a hint
+_SMALLER = "raise train.accumulate, set train.recompute, or run.sharding to fsdp"
 _INDENT = " " * 13
 
 
-def say_forecast(kind: type[Task[Any, Any]], job: Any, processes: int | None = None) -> None:
-    """Print the cost of a training, then take some of its steps and print their speed.
+def say_forecast(kind: type[Task[Any, Any]], job: Any, machines: Machines = HERE) -> None:
+    """Print the cost of a training, then take some of its steps and print their speed, or estimate it for other GPUs.
 
     Args:
         kind: The task.
         job: Its settings.
-        processes: Processes of the run, if this one stands for all.
+        machines: What it would run on.
+
+    Raises:
+        ConfigError: If the GPU is not in the table.
     """
+    if machines.device is not None:
+        from beit.engine.paper import gpu_named, on_paper
+
+        paper = on_paper(kind, job, gpu_named(machines.device), machines.processes or 1)
+        say(*_cost_lines(job, paper.cost, operations=False), *_paper_lines(job, paper, machines))
+        return
     from beit.engine.forecast import forecast
 
     known: list[Cost] = []
@@ -32,25 +44,49 @@ def say_forecast(kind: type[Task[Any, Any]], job: Any, processes: int | None = N
         known.append(cost)
         say(*_cost_lines(job, cost), "timing       some steps, which may take minutes ...")
 
-    speed = forecast(kind, job, announce, processes)
+    speed = forecast(kind, job, announce, machines.processes)
     say(*_speed_lines(kind, job, known[0], speed))
 
 
-def _cost_lines(job: Any, cost: Cost) -> list[str]:
+def _cost_lines(job: Any, cost: Cost, operations: bool = True) -> list[str]:
     """Return the lines on what is known before the first step."""
     memory = ", ".join(f"{use} {gib(amount)}" for use, amount in cost.memory.items())
     each = f", {job.train.batch_size // cost.processes} on each of {cost.processes} processes"
     flops = cost.flops_per_picture
-    operations = (
-        f"operations   {(flops or 0) / 1e9:,.2f} GFLOP per picture, forward and backward, without the tokenizer"
-    )
+    counted = f"operations   {(flops or 0) / 1e9:,.2f} GFLOP per picture, forward and backward, without the tokenizer"
     return [
         f"parameters   {cost.parameters:,}",
         f"memory       {gib(sum(cost.memory.values()))} estimated per process: {memory}",
         f"{_INDENT}activations grow with train.batch_size; train.accumulate and train.recompute lower them",
-        *([operations] if flops is not None else []),
+        *([counted] if flops is not None and operations else []),
         f"steps        {cost.steps:,} of {job.train.batch_size} pictures{each if cost.processes > 1 else ''}, out "
         f"of {cost.pictures:,}",
+    ]
+
+
+def _paper_lines(job: Any, paper: Paper, machines: Machines) -> list[str]:
+    """Return the lines on GPUs that are not here."""
+    from beit.engine.paper import ON_A_MACHINE, SHARE
+    from beit.engine.run_state import duration
+
+    world, gpu, steps = paper.cost.processes, paper.gpu, paper.cost.steps
+    hours = steps * paper.step * world / 3600
+    price = "" if machines.price is None else f", about ${hours * machines.price:,.2f} at ${machines.price:g} an hour"
+    way = "links inside the machine" if world <= ON_A_MACHINE else "a network between machines"
+    rate = job.train.batch_size / paper.step
+    return [
+        f"operations   {paper.model_flops / 1e9:,.2f} GFLOP per picture counted, forward and backward, and "
+        f"{paper.preparing_flops / 1e9:,.2f} to prepare it",
+        f"device       {machines.device}: {getattr(gpu, paper.precision) / 1e12:,.0f} TFLOP/s in {paper.precision}, "
+        f"{gib(gpu.memory)}; {gpu.source}",
+        *([f"{_INDENT}the estimate does not fit its memory; {_SMALLER}"] if paper.memory > gpu.memory else []),
+        f"on paper     {paper.step:.4f} s per step, {rate:,.0f} pictures per second, "
+        f"{rate / world:,.0f} to be loaded for each GPU",
+        f"{_INDENT}computing {paper.computing:.4f} s if {SHARE:.0%} of the peak is reached, beside it gradients "
+        f"{paper.communicating:.4f} s over {way}, then the optimiser {paper.updating:.4f} s",
+        *([f"{_INDENT}the training of the tokenizer, which comes first, is not in it"] * paper.comes_first),
+        f"whole run    about {duration(steps * paper.step)} on {world} x {machines.device}: {hours:,.1f} GPU hours"
+        + price,
     ]
 
 

@@ -13,19 +13,20 @@ DESCRIPTION = (
     "Pre-train a BEiT by masked image modelling: predict the visual tokens of hidden patches. No labels are needed. "
     "Without tokenizer.path a tokenizer is trained first, on the same pictures. The same "
     "command continues a run that was stopped; --force continues it with other settings. --dry-run takes a few steps, "
-    "writes nothing and prints the cost of the whole run; with --processes N, that of N processes like this one."
+    "writes nothing and prints the cost of the whole run; with --processes N, that of N processes like this one; with "
+    "--device H100 it takes none, and prints what the run would cost on such GPUs."
 )
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, pre-train, print."""
-    job, dry, processes = parse_training(PretrainJob, "beit pretrain", DESCRIPTION, arguments)
+    job, dry, machines = parse_training(PretrainJob, "beit pretrain", DESCRIPTION, arguments)
     from beit.reports import quality
     from beit.tasks.pretrain.held_out import verdict
     from beit.tasks.pretrain.task import PretrainTask, pretrain
 
     if dry:
-        say_forecast(PretrainTask, job, processes)
+        say_forecast(PretrainTask, job, machines)
         return 0
     folder = pretrain(job)
     result = folder.read_result()

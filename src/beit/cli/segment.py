@@ -18,11 +18,11 @@ DESCRIPTION = (
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, train, print."""
-    job, dry, processes = parse_training(SegmentJob, "beit segment", DESCRIPTION, arguments)
+    job, dry, machines = parse_training(SegmentJob, "beit segment", DESCRIPTION, arguments)
     from beit.tasks.segment.task import SegmentTask, segment
 
     if dry:
-        say_forecast(SegmentTask, job, processes)
+        say_forecast(SegmentTask, job, machines)
         return 0
     folder = segment(job)
     result = folder.read_result()

@@ -66,29 +66,31 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    job, dry, processes = parse_training(TokenizerJob, "beit tokenizer train", ACTIONS["train"], arguments)
+    job, dry, machines = parse_training(TokenizerJob, "beit tokenizer train", ACTIONS["train"], arguments)
     from beit.tasks.tokenizer.dvae import DiscreteVAETask, train_tokenizer
 
     if dry:
-        say_forecast(DiscreteVAETask, job, processes)
+        say_forecast(DiscreteVAETask, job, machines)
         return 0
     return _say_trained(train_tokenizer(job))
 
 
 def _distill(arguments: Sequence[str]) -> int:
-    job, dry, processes = parse_training(DistillJob, "beit tokenizer distill", ACTIONS["distill"], arguments)
+    job, dry, machines = parse_training(DistillJob, "beit tokenizer distill", ACTIONS["distill"], arguments)
     from beit.tasks.tokenizer.vq_kd import VQKDTask, distill_tokenizer
 
     if dry:
-        say_forecast(VQKDTask, job, processes)
+        say_forecast(VQKDTask, job, machines)
         return 0
     return _say_trained(distill_tokenizer(job))
 
 
 def _cluster(arguments: Sequence[str]) -> int:
-    job, dry, processes = parse_training(ClusterJob, "beit tokenizer cluster", ACTIONS["cluster"], arguments)
-    if processes is not None and processes > 1:
-        raise ConfigError(f"--processes is {processes}, and beit tokenizer cluster runs in one; leave it out")
+    job, dry, machines = parse_training(ClusterJob, "beit tokenizer cluster", ACTIONS["cluster"], arguments)
+    if machines.device is not None:
+        raise ConfigError("--device is given, and beit tokenizer cluster takes no steps to count; leave it out")
+    if (machines.processes or 1) > 1:
+        raise ConfigError(f"--processes is {machines.processes}, and beit tokenizer cluster runs in one; leave it out")
     from beit.tasks.tokenizer.kmeans import cluster_tokenizer, forecast_clustering
 
     if not dry:

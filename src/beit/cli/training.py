@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -14,15 +15,27 @@ if TYPE_CHECKING:
     from beit.engine.run_folder import RunFolder
 
 Job = TypeVar("Job")
-FLAGS = "[--dry-run [--processes N]] [--force]"
+_PRICE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+FLAGS = "[--dry-run [--processes N] [--device NAME [--price DOLLARS]]] [--force]"
+
+
+class Machines(NamedTuple):
+    """Machines that a dry run stands for: processes, the GPU of each, its price in an hour; None: those here."""
+
+    processes: int | None = None
+    device: str | None = None
+    price: float | None = None
+
+
+HERE = Machines()
 
 
 class Asked(NamedTuple, Generic[Job]):
-    """A training as it was asked for: settings, whether only its cost is wanted, and of how many processes."""
+    """A training as it was asked for: settings, whether only its cost is wanted, and on which machines."""
 
     job: Job
     dry: bool
-    processes: int | None
+    machines: Machines
 
 
 def parse_training(kind: type[Job], command: str, description: str, arguments: Sequence[str]) -> Asked[Job]:
@@ -32,15 +45,15 @@ def parse_training(kind: type[Job], command: str, description: str, arguments: S
         ConfigError: If a setting is wrong, or --processes stands without --dry-run.
         DataError: If there is no such path.
     """
-    words, processes = _processes(arguments)
+    words, machines = _machines(arguments)
     dry = "--dry-run" in words
-    if processes is not None and not dry:
-        raise ConfigError("--processes belongs to --dry-run; a launcher such as torchrun starts the processes of a run")
+    if not dry:
+        _refuse_without_dry_run(machines)
     given = ["--run.force=true" if word == "--force" else word for word in words if word != "--dry-run"]
     job = parse_job(kind, command, description, given, flags=FLAGS)
     say_settings(job)
     check_early(job, writes=not dry)
-    return Asked(job, dry, processes)
+    return Asked(job, dry, machines)
 
 
 def say_results(folder: RunFolder, name: str = "model") -> None:
@@ -51,13 +64,40 @@ def say_results(folder: RunFolder, name: str = "model") -> None:
         say(f"{'report':<{width}}{folder.report}")
 
 
-def _processes(arguments: Sequence[str]) -> tuple[list[str], int | None]:
-    """Return the arguments without `--processes N` or `--processes=N`, and the number."""
-    words = [part for word in arguments for part in (word.split("=") if word.startswith("--processes=") else [word])]
-    if "--processes" not in words:
-        return words, None
-    place = words.index("--processes")
-    number = words[place + 1] if len(words) > place + 1 else "missing"
-    if not number.isdecimal() or number == "0":
+def _machines(arguments: Sequence[str]) -> tuple[list[str], Machines]:
+    """Return the arguments without `--processes N`, `--device NAME` and `--price DOLLARS`, and what these say.
+
+    Raises:
+        ConfigError: If one of them is no such value.
+    """
+    words, number = _taken(arguments, "--processes")
+    words, device = _taken(words, "--device")
+    words, price = _taken(words, "--price")
+    if number is not None and (not number.isdecimal() or number == "0"):
         raise ConfigError(f"the number after --processes is {number}; expected 1 or more")
-    return words[:place] + words[place + 2 :], int(number)
+    if price is not None and not _PRICE.fullmatch(price):
+        raise ConfigError(f"the price after --price is {price}; expected dollars for an hour of one GPU, such as 2.5")
+    if price is not None and device is None:
+        raise ConfigError("--price belongs to --device, which names the GPU that it is of, such as --device H100")
+    return words, Machines(int(number) if number else None, device, float(price) if price else None)
+
+
+def _taken(arguments: Sequence[str], flag: str) -> tuple[list[str], str | None]:
+    """Return the arguments without `--flag VALUE` or `--flag=VALUE`, and the value."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith(f"{flag}=") else [word])]
+    if flag not in words:
+        return words, None
+    place = words.index(flag)
+    return words[:place] + words[place + 2 :], words[place + 1] if len(words) > place + 1 else "missing"
+
+
+def _refuse_without_dry_run(machines: Machines) -> None:
+    """Refuse what only a dry run is asked.
+
+    Raises:
+        ConfigError: Naming the flag, and what a run is given instead.
+    """
+    if machines.processes is not None:
+        raise ConfigError("--processes belongs to --dry-run; a launcher such as torchrun starts the processes of a run")
+    if machines.device is not None:
+        raise ConfigError("--device belongs to --dry-run; a run computes on --run.device auto, cpu or cuda")

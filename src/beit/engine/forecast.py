@@ -97,12 +97,12 @@ def forecast(
     """
     with one_run(settings.run.output), TemporaryDirectory() as nowhere:
         task = start(kind(settings, **parts), processes)
-        _check_processes(processes, task.accelerator.num_processes)
+        check_processes(processes, task.accelerator.num_processes)
         stage = task.first(Path(settings.run.output))
         if stage is not None:
             task.receive(None)
         build(task)
-        announce(_cost(task))
+        announce(cost_of(task))
         device = task.accelerator.device
         with computing(is_exact(task.settings.run, device), device):
             timed = timed_steps(task, RunFolder(nowhere))
@@ -123,7 +123,7 @@ def forecast(
     )
 
 
-def _cost(task: Task[Any, Any]) -> Cost:
+def cost_of(task: Task[Any, Any]) -> Cost:
     """Return the cost that is known before the first step."""
     settings, model = task.settings, task.model
     state = {"weights and optimiser": float(state_bytes(model, settings.optim.name == "muon"))}
@@ -164,7 +164,7 @@ def _stage_seconds(stage: Stage, task: Task[Any, Any], folder: RunFolder) -> flo
     return whole.schedule.steps * step * own.batch_size / few
 
 
-def _check_processes(asked: int | None, started: int) -> None:
+def check_processes(asked: int | None, started: int) -> None:
     """Refuse to stand for a number of processes beside another number that was started.
 
     Raises:

@@ -1,0 +1,173 @@
+"""Cost of a run on GPUs that are not here, on paper: counted operations, and the numbers of data sheets.
+
+The operations of a picture are counted while some go through the tokenizer here, and through the model without values
+or memory (on the meta device), forward and backward. What share of its peak a GPU reaches is not known on paper: one
+is assumed, and said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from beit.data import training_batches
+from beit.engine.forecast import Cost, check_processes, cost_of
+from beit.engine.loop import batch_order
+from beit.engine.processes import one_run
+from beit.engine.run import build, start
+from beit.engine.sharding import without_values
+from beit.engine.task import S, Task
+from beit.errors import ConfigError
+
+SHARE = 0.4  # of the peak: what well-fed vision transformers reach
+ON_A_MACHINE = 8  # GPUs; more are connected by a network
+_FEW_PICTURES = 2  # counted; an even number, for those that are mixed in pairs
+_UPDATE, _AVERAGE = (
+    28,
+    12,
+)  # bytes moved per parameter: weight, gradient and two moments are read, all but the gradient written
+_GRADIENT = 4  # bytes
+_REDUCED = {"ddp": 2, "fsdp": 3}  # times that the gradients' bytes travel: FSDP also gathers the weights, twice
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as its maker describes it.
+
+    Attributes:
+        bf16: Operations per second in bfloat16, without sparsity; also `tf32` and `fp32`.
+        memory: Bytes.
+        bandwidth: Bytes per second of its memory.
+        link: Bytes per second to the others of its machine, in one direction.
+        network: Bytes per second to other machines, as these GPUs usually have it.
+        source: Of these numbers.
+    """
+
+    bf16: float
+    tf32: float
+    fp32: float
+    memory: float
+    bandwidth: float
+    link: float
+    network: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Estimate of a run.
+
+    Attributes:
+        cost: What is known without a GPU.
+        gpu: The GPU.
+        precision: Of its products: bf16, tf32 or fp32.
+        model_flops: Counted operations of a picture, forward and backward.
+        preparing_flops: Those of the task's preparation (the tokenizer), of a picture.
+        computing: Seconds of a step in them.
+        communicating: Seconds that gradients and weights travel, beside the computing.
+        updating: Seconds of the optimiser, after it.
+        comes_first: Whether a training comes before, which is not in the estimate.
+    """
+
+    cost: Cost
+    gpu: Gpu
+    precision: str
+    model_flops: float
+    preparing_flops: float
+    computing: float
+    communicating: float
+    updating: float
+    comes_first: bool
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step: communication goes on beside the computing."""
+        return max(self.computing, self.communicating) + self.updating
+
+    @property
+    def memory(self) -> float:
+        """Bytes that are needed on each GPU."""
+        return sum(self.cost.memory.values())
+
+
+def gpu_named(name: str) -> Gpu:
+    """Return a GPU of the table.
+
+    Raises:
+        ConfigError: If it is not in it.
+    """
+    table: dict[str, Any] = json.loads(Path(__file__).with_name("gpus.json").read_text(encoding="utf-8"))
+    found = {key.lower(): value for key, value in table.items()}.get(name.lower())
+    if found is None:
+        raise ConfigError(f"--device is {name!r}; expected one of {', '.join(table)}")
+    return Gpu(**found)
+
+
+def on_paper(kind: Callable[..., Task[S, Any]], settings: S, gpu: Gpu, processes: int, **parts: Any) -> Paper:
+    """Return the estimate of a run, without a step.
+
+    Args:
+        kind: The task.
+        settings: Its settings.
+        gpu: The GPU of each process.
+        processes: Their number.
+        **parts: Objects that the task takes beside its settings.
+
+    Raises:
+        ConfigError: If the settings do not fit together.
+        DataError: If there are no pictures.
+    """
+    run, given = settings.run, cast(Any, settings)
+    precision = "bf16" if run.precision == "auto" else run.precision
+    here = replace(given, run=replace(run, device="cpu", precision=precision))
+    with one_run(run.output):
+        task = start(kind(here, **parts), processes)
+        check_processes(processes, task.accelerator.num_processes)
+        stage = task.first(Path(run.output))
+        if stage is not None:
+            task.receive(None)
+        build(task)
+        cost = cost_of(task)
+        model, preparing = counted_flops(task)
+    return _estimate(task, cost, gpu, model, preparing, stage is not None)
+
+
+def counted_flops(task: Task[Any, Any]) -> tuple[float, float]:
+    """Return the operations of a picture in the model, forward and backward, and in what prepares it."""
+    positions = list(islice(next(iter(batch_order(task, 1, 0, 0, 1))), _FEW_PICTURES))
+    batch = next(iter(training_batches(task.dataset, [positions], task.collate, 0)))
+    with FlopCounterMode(display=False) as preparing:
+        tensors = task.prepare(batch.tensors, 0)
+    module = without_values(task.module)
+    with FlopCounterMode(display=False) as model:
+        module({name: tensor.to("meta") for name, tensor in tensors.items()}, 0.0)["loss"].backward()
+    pictures = len(batch.indices)
+    return model.get_total_flops() / pictures, preparing.get_total_flops() / pictures
+
+
+def _estimate(task: Task[Any, Any], cost: Cost, gpu: Gpu, model: float, preparing: float, comes_first: bool) -> Paper:
+    settings, world = task.settings, cost.processes
+    half = task.accelerator.mixed_precision == "bf16"
+    precision = "bf16" if half else "fp32" if settings.run.exact is True else "tf32"
+    pictures = settings.train.batch_size / world
+    learnt = sum(parameter.numel() for parameter in task.module.parameters() if parameter.requires_grad)
+    held = learnt / world if settings.run.sharding == "fsdp" else learnt
+    moved = held * (_UPDATE + (_AVERAGE if settings.train.ema_decay is not None else 0))
+    travelling = _REDUCED[settings.run.sharding] * _GRADIENT * learnt * (world - 1) / world
+    return Paper(
+        cost=cost,
+        gpu=gpu,
+        precision=precision,
+        model_flops=model,
+        preparing_flops=preparing,
+        computing=pictures * (model + preparing) / (SHARE * getattr(gpu, precision)),
+        communicating=travelling / (gpu.link if world <= ON_A_MACHINE else gpu.network),
+        updating=moved / gpu.bandwidth,
+        comes_first=comes_first,
+    )
