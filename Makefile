@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants fuzz endurance docs bench notebooks clean
+.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants fuzz endurance audit docs bench notebooks clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
@@ -17,6 +17,7 @@ help:
 	@echo "make mutants mutation check of geometry and of a tenth of weights (about 30 minutes)"
 	@echo "make fuzz    damaged files of every kind, read by everything that reads them (10 minutes; SECONDS=, SEED=)"
 	@echo "make endurance  jobs of every kind, killed at every moment and compared (10 minutes; SECONDS=, SEED=)"
+	@echo "make audit   known vulnerabilities of what is installed, asked of PyPI (about 1 minute)"
 	@echo "make docs    the site of docs/, in site/ (about 10 seconds)"
 	@echo "make bench   all benchmarks, peers in environments of their own (about 20 minutes)"
 	@echo "make notebooks  docs/notebooks executed again, with their pictures (about 3 minutes)"
@@ -100,6 +101,10 @@ fuzz: $(VENV)/.setup
 endurance: $(VENV)/.setup
 	@echo "Disturbing jobs for $(SECONDS) s; what goes wrong is kept in runs/endurance ..."
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.endurance $(CAMPAIGN)
+
+audit: $(VENV)/.setup
+	@echo "Asking PyPI for known vulnerabilities of what is installed (usually 1 minute) ..."
+	$(BIN)/pip-audit --local --skip-editable --progress-spinner off
 
 bench: $(VENV)/.setup
 	@echo "Running all benchmarks (usually 20 minutes on 2 cores); only ratios hold on a shared machine ..."

@@ -1,10 +1,17 @@
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import beit
 
+ROOT = Path(__file__).parents[1]
 FROZEN_API = [
     "AutoModelForSemanticSegmentation",
     "AutoModelForMaskedImageModeling",
@@ -119,3 +126,20 @@ def test_a_first_answer_needs_no_algebra(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+USERS = {need for extra, needs in PROJECT["optional-dependencies"].items() if extra != "dev" for need in needs}
+
+
+@pytest.mark.parametrize("need", sorted({*PROJECT["dependencies"], *USERS}))
+def test_every_dependency_has_an_oldest_and_a_newest_version(need):
+    """The oldest in pyproject.toml, the newest that the tests have run with in constraints.txt; here is one between."""
+    requirement = Requirement(need)
+    assert any(bound.operator in (">=", "==") for bound in requirement.specifier), "the oldest"
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    held = {canonicalize_name(bound.name): bound for bound in map(Requirement, lines)}
+    newest = held[canonicalize_name(requirement.name)]
+    installed = Version(version(requirement.name)).public
+    assert requirement.specifier.contains(installed)
+    assert newest.specifier.contains(installed), "raise its line in constraints.txt when all tests pass with it"

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ from PIL import Image
 
 from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor
 from beit.data import BrokenPictures, LabelIds, StoredTokens, open_source, read_classes, with_labels
+from beit.data.sources.index_cache import load_arrays
 from beit.data.sources.parquet.shards import _look
 from beit.engine.metrics import read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.files import read_json, read_yaml
-from beit.image import open_image, read_image
+from beit.image import BandOptions, open_image, read_image
 from beit.inference.jobs.state import JobState
 from beit.models_torch.loading import read_safetensors
 from beit.service.decoding import decode
@@ -31,6 +33,7 @@ CONFIG = BeitConfig(image_size=32, patch_size=16, hidden_size=8, num_hidden_laye
                     intermediate_size=8, id2label={0: "cat", 1: "dog"})  # fmt: skip
 
 
+FOUR = BandOptions(4)
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08"
 
 
@@ -68,6 +71,25 @@ def pictures() -> list[bytes]:
     ]
     found = [picture(kind, **options) for kind, options in [*kinds, *more]]
     return [*found, picture("PNG", "P"), picture("PNG", "I;16"), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+
+
+def arrays() -> list[bytes]:
+    """Return an array of four bands, archives of it, and some whose header or directory lies."""
+    values = np.random.default_rng(0).integers(0, 256, (24, 20, 4), np.uint8)
+    found = [io.BytesIO() for _ in range(3)]
+    for save, buffer in zip((np.save, np.savez, np.savez_compressed), found, strict=True):
+        save(buffer, values)
+    plain = found[0].getvalue()
+    lies = [
+        plain.replace(b"(24, 20, 4), }", b"(9**9,9, 4), }"),
+        plain.replace(b"(24, 20, 4), }       ", b"(99999999, 9999, 4)}"),
+    ]
+    for lie in lies:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("arr_0.npy", lie)
+        found.append(buffer)
+    return [buffer.getvalue() for buffer in found]
 
 
 def tars() -> list[bytes]:
@@ -143,6 +165,9 @@ def targets(folder: Path) -> dict[str, Target]:
         "picture": Target("a.png", pictures(), read_image),
         "lazy picture": Target("a.jpg", pictures(), lambda path: open_image(path.read_bytes(), "a").decode(4.0)),
         "upload": Target("upload", pictures(), lambda path: decode(path.read_bytes(), 1_000_000)),
+        "array": Target("a.npy", arrays()[:1], lambda path: open_image(path.read_bytes(), "a", bands=FOUR).decode()),
+        "archive": Target("a.npz", arrays()[1:], lambda path: open_image(path.read_bytes(), "a", bands=FOUR).decode()),
+        "cached index": Target("a.npz", arrays()[1:], lambda path: load_arrays(path, ("arr_0",))),
         "label map": Target("a.png", [picture("PNG", "L"), picture("PNG", "P")], LabelIds(256).read),
         "tar": Target("a.tar", tars(), shard),
         "parquet": Target("a.parquet", [parquet()], lambda path: _look(path, ())),

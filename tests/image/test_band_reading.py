@@ -101,6 +101,14 @@ def test_nothing_is_unpickled(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def test_what_a_library_quotes_of_a_file_is_cut():
+    content = bytearray(array(np.random.default_rng(0).integers(0, 256, (40, 40, 4), np.uint8), np.savez))
+    content[26:28] = (4000).to_bytes(2, "little")  # the length of the name in the header, which the message repeats
+    with pytest.raises(DataError, match="broken") as error:
+        read(bytes(content), 4)
+    assert len(str(error.value)) < 400
+
+
 def test_a_header_of_any_size_allocates_nothing():
     huge = array(np.zeros((1, 1, 4), np.uint8)).replace(b"(1, 1, 4), }         ", b"(99999999, 99999, 4)}")
     assert b"99999999" in huge

@@ -14,6 +14,7 @@ from beit.image.formats import opened_picture
 from beit.image.large import is_one_with_overviews, too_large
 from beit.image.value_range import declared_range, grey_of_range
 
+_MOST_SAID = 200  # characters of the message of a library
 _ADVICE = "use PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, BMP, GIF or PPM"
 
 
@@ -59,12 +60,13 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
         raise DataError(f"{name} is not a picture that can be read; {_ADVICE}") from None
     except OSError as error:
         if error.strerror is None:  # of Pillow, not of the system
-            raise DataError(f"{name} is broken: {error}; fetch or save it again") from None
+            raise DataError(f"{name} is broken: {str(error)[:_MOST_SAID]}; fetch or save it again") from None
         raise DataError(f"{name} cannot be read: {error.strerror}") from None
     except Image.DecompressionBombError:
         raise DataError(too_large(name)) from None
     except Exception as error:  # damaged files make Pillow raise many kinds of errors
-        raise DataError(f"{name} is broken: {error or type(error).__name__}; fetch or save it again") from None
+        said = str(error)[:_MOST_SAID] or type(error).__name__  # some libraries quote what they have read
+        raise DataError(f"{name} is broken: {said}; fetch or save it again") from None
 
 
 def absent_picture(name: str) -> str:
