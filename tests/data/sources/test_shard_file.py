@@ -10,11 +10,19 @@ from beit.data import Augmentation, BatchOrder, Collate, ViewDataset, Views, fin
 from beit.errors import ConnectionLostError, DataError
 from beit.hub import persistence
 from beit.image import Preprocessing
+from tests.e2e.small import CODEBOOK, MODEL, beit
 from tests.shards import write_parquet, write_shards
 from tests.web_server import web_server
 
 boto3 = pytest.importorskip("boto3")
 PICTURES, SHARDS = 24, 3
+RUN = [
+    *MODEL, *(f"--tokenizer.codebook.{option}" for option in CODEBOOK), "--tokenizer.train.max_steps=2",
+    "--tokenizer.train.batch_size=8", "--tokenizer.optim.warmup_steps=0", "--mask.count=7", "--mask.min_block=2",
+    "--data.workers=1", "--data.shuffle_window=12", "--augment.flip=0", "--train.max_steps=12", "--train.batch_size=8",
+    "--optim.warmup_steps=2", "--run.device=cpu", "--run.save_every=4", "--run.log_every=1", "--run.report=false",
+    "--monitor.every=0",
+]  # fmt: skip
 VIEWS = Views(Preprocessing((16, 16), (18, 18)), Augmentation(color_jitter=0.4))
 
 
@@ -166,3 +174,21 @@ def test_a_copy_of_a_parquet_file_is_fetched_when_it_is_needed(site, tmp_path):
     source.fetch([0], [])
     assert len(list((tmp_path / "cache").rglob("*.parquet"))) == 1
     assert os.listdir(tmp_path / "cache/beit")
+
+
+@pytest.mark.e2e
+def test_a_run_is_that_of_the_same_files_on_a_disk(site, shards, tmp_path):
+    """Also when it is killed and continues."""
+    local = [f"--data.path={shards}/tar/train-{{000..002}}.tar", *RUN]
+    remote = [f"--data.path={site.url}/tar/train-{{000..002}}.tar", *RUN]
+    ended = beit("pretrain", *local, f"--run.output={tmp_path}/whole")
+    assert not any(ended.statuses), ended.errors
+    tokenizer = f"--tokenizer.path={tmp_path}/whole/tokenizer/model"
+    run = tmp_path / "run"
+    killed = beit("pretrain", *remote, tokenizer, f"--run.output={run}", kill_after=run / "checkpoints/step_00000004")
+    assert killed.statuses == [-9], killed.errors
+    ended = beit("pretrain", *remote, tokenizer, f"--run.output={run}")
+    assert not any(ended.statuses), ended.errors
+    assert "continuing" in ended.stdout
+    weights = [(folder / "model/model.safetensors").read_bytes() for folder in (run, tmp_path / "whole")]
+    assert weights[0] == weights[1]
