@@ -121,7 +121,8 @@ def _description(
         "tasks": [{"name": name, "about": TASKS[name].about, "tab": {"title": _title(name)}} for name in tabs],
         "models": [
             {
-                "name": f"{model.source} ({precision}, {_megabytes(files / f'{precision}.onnx')})",
+                "name": f"{precision} ({_megabytes(files / f'{precision}.onnx')})",
+                "title": model.source,
                 "file": _stored(files / f"{precision}.onnx"),
                 "tasks": tabs,
                 "classes": model.config.distinct_class_names if "classify" in tabs else [],
