@@ -94,6 +94,8 @@ def _checked(
 
 def _reason(tab: str, model: ExportModel) -> str:
     """Return the reason why a page has no such tab, and the remedy."""
+    if tab == "classify" and model.runner.task == "segment":
+        return "the model has classes of pixels; segmentation is left to beit serve"
     if tab == "classify":
         return "the model has no classes; fine-tune it, and export that"
     if not is_pretraining(model.runner):
