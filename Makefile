@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants fuzz endurance audit docs bench notebooks clean
+.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants fuzz endurance audit docs site bench
+.PHONY: notebooks runtime clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
@@ -18,8 +19,9 @@ help:
 	@echo "make fuzz    damaged files of every kind, read by everything that reads them (10 minutes; SECONDS=, SEED=)"
 	@echo "make endurance  jobs of every kind, killed at every moment and compared (10 minutes; SECONDS=, SEED=)"
 	@echo "make audit   known vulnerabilities of what is installed, asked of PyPI (about 1 minute)"
-	@echo "make docs    the site of docs/, in site/ (about 10 seconds)"
+	@echo "make site    the site of docs/ in site/, with a page that runs a model in the browser (about 40 seconds)"
 	@echo "make bench   all benchmarks, peers in environments of their own (about 20 minutes)"
+	@echo "make runtime  the vendored onnxruntime-web, again from npm (about 10 seconds)"
 	@echo "make notebooks  docs/notebooks executed again, with their pictures (about 3 minutes)"
 	@echo "make setup   the virtual environment that the others use (1 to 2 minutes, once)"
 
@@ -80,8 +82,9 @@ coverage: $(VENV)/.setup
 	@echo "Running all tests and counting what they run (usually 30 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal --timeout 900 --cov --cov-report=term
 
-docs: $(VENV)/.setup
-	@echo "Building the site (usually 10 seconds) ..."
+docs: site
+site: $(VENV)/.setup
+	@echo "Building the site (usually 40 seconds) ..."
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html is its front page."
 
@@ -115,6 +118,10 @@ notebooks: $(VENV)/.setup
 	rm -rf docs/notebooks/runs
 	$(BIN)/jupytext --to ipynb docs/notebooks/*.py
 	PYTHONWARNINGS='ignore:IProgress not found' OMP_NUM_THREADS=1 $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb
+
+# The onnxruntime that pages of `beit export --to web` bring, at the version that its runtime.json pins; needs npm.
+runtime: $(VENV)/.setup
+	$(BIN)/python -m tests.inference.page.fetch_runtime
 
 clean:
 	rm -rf $(VENV) .interop mutants docs/notebooks/runs site build dist

@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from playwright.sync_api import expect
 
+from tests.browser import started_chromium
 from tests.docs.blocks import ROOT
 
-pytestmark = [pytest.mark.docs, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docs, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def site(tmp_path_factory):
     place = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", place / "site"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "WARNING" not in done.stderr
     return place / "site"
@@ -62,3 +64,41 @@ def test_links_of_the_built_pages_resolve(site):
             assert target.exists(), f"{page}: {link}"
             if anchor and target in identifiers:
                 assert anchor in identifiers[target], f"{page}: {link}"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with started_chromium() as browser:
+        yield browser
+
+
+def test_the_search_works_from_a_disk(site, chromium):
+    page = chromium.new_page()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((site / "index.html").as_uri())
+    page.click(".md-search__input")
+    page.keyboard.type("tokenizer")
+    expect(page.locator(".md-search-result__item").first).to_contain_text("okenizer", timeout=60_000)
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    page.close()
+
+
+def test_no_code_is_clipped_at_1400_pixels(site, chromium):
+    page = chromium.new_page(viewport={"width": 1400, "height": 900})
+    clipped = {}
+    for file in sorted(site.rglob("*.html")):
+        page.goto(file.as_uri(), wait_until="domcontentloaded")
+        found = page.locator("pre, pre > code").evaluate_all(
+            "blocks => blocks.filter(block => block.scrollWidth > block.clientWidth).map(block => block.textContent)"
+        )
+        if found:
+            clipped[str(file.relative_to(site))] = found
+    page.close()
+    assert clipped == {}
+
+
+def test_a_model_of_the_package_runs_in_it(site):
+    assert 'href="try/index.html"' in (site / "index.html").read_text()
+    assert 'href="../try/index.html"' in (site / "tutorials/serve.html").read_text()
+    assert (site / "try/model/fp32.onnx").is_file()

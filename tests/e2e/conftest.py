@@ -1,10 +1,6 @@
-import os
-import shutil
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import sync_playwright
 
+from tests.browser import started_chromium
 from tests.fork_server import fork_server as fork_server_of
 
 
@@ -15,15 +11,8 @@ def fork_server():
 
 @pytest.fixture(scope="module")  # no longer: while playwright runs, other tests cannot start an event loop
 def chromium():
-    """A browser without a window; without one the tests are skipped, or fail where BEIT_REQUIRE_BROWSER is set."""
-    with sync_playwright() as running:
-        program = shutil.which("chromium") or running.chromium.executable_path  # of the system, or playwright's own
-        if not Path(program).exists():
-            give_up = pytest.fail if os.environ.get("BEIT_REQUIRE_BROWSER") else pytest.skip
-            give_up("needs a browser: apt-get install chromium, or playwright install chromium")
-        browser = running.chromium.launch(executable_path=program)
+    with started_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

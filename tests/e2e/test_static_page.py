@@ -162,7 +162,7 @@ def test_a_page_has_the_tabs_that_its_model_can_fill(visit, address, written):
     assert written["pretrained"]["without"].keys() == {"classify"}
     page = visit(f"{address}/pets")
     expect(page.locator("[role=tab]")).to_have_text(["Classify", "Attention", "Features"])
-    expect(page.locator("#model-info")).to_contain_text(f"sees {SIDE} \u00d7 {SIDE} pixels")
+    expect(page.locator("#model-info")).to_contain_text(f"pets sees {SIDE} \u00d7 {SIDE} pixels")
     expect(page.locator("#model-info")).to_contain_text(f"knows {len(CLASSES)} classes")
     assert written["pets"]["without"].keys() == {"reconstruct"}
     expect(page.locator("footer")).to_contain_text("Pictures stay on this device")

@@ -50,7 +50,7 @@ def _say_page(job: ExportJob, written: dict[str, Any]) -> None:
     size = sum(file.stat().st_size for file in Path(job.output).rglob("*") if file.is_file())
     say(
         f"page       {job.output} ({size / 2**20:,.1f} MB; a visit loads {(runtime + sizes[0]) / 2**20:,.1f} MB)",
-        *(f"model      {model['name']}" for model in page["models"]),
+        f"model      {page['models'][0]['title']}: {', '.join(model['name'] for model in page['models'])}",
         f"tabs       {', '.join(task['tab']['title'] for task in page['tasks'])}",
         *(f"without    {name}: {reason}" for name, reason in written["without"].items()),
         *(f"check      {name}: {said}" for name, said in written["checks"].items()),

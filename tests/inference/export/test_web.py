@@ -9,12 +9,16 @@ import pytest
 
 from beit import Predictor
 from beit.errors import CheckpointError, ConfigError
+from beit.geometry import Grid
 from beit.image import Preprocessing
 from beit.inference.export import check, export
+from beit.inference.export.examples import Examples
+from beit.inference.export.web_check import check_tokenizer
+from beit.inference.export.web_model import write_tokenizer
 from beit.inference.export.web_page import write_page
 from beit.inference.page import BROWSER, FOLDER, RUNTIME
 from beit.settings.export import ExportJob
-from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
+from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, load_tokenizer
 from tests.inference.exports import model_of, save_models
 
 
@@ -71,6 +75,24 @@ def test_what_is_left_out_is_said(page, folders, tmp_path):
     written = export(job(folders, "mim", tmp_path / "page"))
     assert "has no classes; fine-tune it" in written["without"]["classify"]
     assert "name the one it was pre-trained with (--tokenizer)" in written["without"]["reconstruct"]
+
+
+@pytest.mark.e2e
+def test_a_segmenter_has_the_tabs_of_its_patches(folders, tmp_path):
+    written = export(job(folders, "segment", tmp_path / "page"))
+    assert [task["name"] for task in written["page"]["tasks"]] == ["attend", "features"]
+    assert "segmentation is left to beit serve" in written["without"]["classify"]
+
+
+@pytest.mark.e2e
+def test_a_tokenizer_without_a_network_is_exported_too(tmp_path):
+    tokenizer = load_tokenizer("beit/nano-cifar10-tokens")
+    examples = Examples.of(None, 4)
+    write_tokenizer(tokenizer, Grid(8, 8), 20, tmp_path)
+    check_tokenizer(tokenizer, Grid(8, 8), examples, tmp_path)
+    tokenizer.patches.copy_(1 - tokenizer.patches)
+    with pytest.raises(CheckpointError, match="paints other pixels"):
+        check_tokenizer(tokenizer, Grid(8, 8), examples, tmp_path)
 
 
 @pytest.mark.e2e

@@ -94,6 +94,8 @@ def _checked(
 
 def _reason(tab: str, model: ExportModel) -> str:
     """Return the reason why a page has no such tab, and the remedy."""
+    if tab == "classify" and model.runner.task == "segment":
+        return "the model has classes of pixels; segmentation is left to beit serve"
     if tab == "classify":
         return "the model has no classes; fine-tune it, and export that"
     if not is_pretraining(model.runner):
@@ -121,7 +123,8 @@ def _description(
         "tasks": [{"name": name, "about": TASKS[name].about, "tab": {"title": _title(name)}} for name in tabs],
         "models": [
             {
-                "name": f"{model.source} ({precision}, {_megabytes(files / f'{precision}.onnx')})",
+                "name": f"{precision} ({_megabytes(files / f'{precision}.onnx')})",
+                "title": model.source,
                 "file": _stored(files / f"{precision}.onnx"),
                 "tasks": tabs,
                 "classes": model.config.distinct_class_names if "classify" in tabs else [],

@@ -2,7 +2,7 @@
  * The HTTP API of the service: its answers, and its errors as text.
  *
  * @typedef {{name: string, tasks: string[], classes: string[], image_height: number, image_width: number,
- *   patch_size: number, rows: number, cols: number}} Model
+ *   patch_size: number, rows: number, cols: number, title?: string}} Model `title`: where names are those of its files
  * @typedef {{name: string, about: string, tab: {title: string, unavailable: string} | null}} Task
  */
 

@@ -104,9 +104,9 @@ class Page {
   }
 
   #selectModel() {
-    const { image_height, image_width, rows, cols, classes } = this.#model;
+    const { title, image_height, image_width, rows, cols, classes } = this.#model;
     const patches = `${rows * cols} patches of ${image_height / rows} × ${image_width / cols} pixels`;
-    const info = [`sees ${image_height} × ${image_width} pixels as ${patches}`];
+    const info = [`${title ? `${title} ` : ""}sees ${image_height} × ${image_width} pixels as ${patches}`];
     if (classes.length) info.push(`knows ${classes.length} classes`);
     element("model-info").textContent = info.join(", ");
     this.#refresh();
