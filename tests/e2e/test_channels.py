@@ -134,13 +134,9 @@ def test_jobs_for_three_channels_refuse_others_in_words(scenes, classifier, toke
         "segment", *data, f"--label_maps.path={folder}", "--label_maps.classes=classes.txt", *RUN, output
     )
     assert "the service those of 3" in refused("serve", str(classifier))
-    assert "only models of 3 are exported" in refused(
-        "export", str(classifier), "--to=onnx", f"--output={tmp_path / 'exported'}"
-    )
     assert "expected one of: classify, embed" in refused("predict", str(classifier), str(folder), "--task=neighbours",
                                                           f"--among={folder}")  # fmt: skip
     assert not (tmp_path / "run").exists()
-    assert not (tmp_path / "exported").exists()
 
 
 def test_what_does_not_fit_a_model_is_refused(scenes, classifier, pretrained, tokenizer, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from beit.errors import DataError
 from beit.image import BandOptions, open_image, to_unit_array
+from tests.data.real_files.test_extra_formats import dicom
 
 RNG = np.random.default_rng(0)
 
@@ -37,6 +38,41 @@ def test_grey_keeps_its_depth():
     shallow = RNG.integers(0, 256, (9, 7), np.uint8)
     for mode in (None, "LA", "RGB"):  # grey that was saved in colours is grey
         assert np.array_equal(read(image(shallow, mode), 1)[0], shallow / np.float32(255))
+
+
+def test_scans_keep_their_depth_and_their_unit(tmp_path):
+    stored = np.arange(0, 4096, 8).reshape(16, 32)  # 512 values of 12 bits, twice as many as 8 bits hold
+    path = dicom(tmp_path / "a.dcm", stored, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=0, WindowWidth=201)
+    hounsfield = stored - 1024
+    window = ((hounsfield + 100.5) / 200).clip(0, 1)
+    np.testing.assert_allclose(read(path.read_bytes(), 1)[0], window, atol=1e-6)
+    lungs = read(path.read_bytes(), 1, (-1000, 400))[0]
+    np.testing.assert_allclose(lungs, ((hounsfield + 1000) / 1400).clip(0, 1), atol=1e-6)
+    assert len(np.unique(lungs)) > 150
+    negative = dicom(tmp_path / "b.dcm", stored, PhotometricInterpretation="MONOCHROME1").read_bytes()
+    np.testing.assert_allclose(read(negative, 1)[0], 1 - stored / 4095, atol=1e-6)
+
+
+def test_frames_and_pages_are_channels(tmp_path):
+    deep = RNG.integers(0, 4096, (5, 16, 12))
+    frames = dicom(tmp_path / "a.dcm", deep, NumberOfFrames=5).read_bytes()
+    np.testing.assert_allclose(read(frames, 5), deep / 4095, atol=1e-6)
+    buffer = io.BytesIO()
+    first, *others = [Image.fromarray(page.astype(np.uint16)) for page in deep]
+    first.save(buffer, format="TIFF", save_all=True, append_images=others)
+    np.testing.assert_allclose(read(buffer.getvalue(), 5, (0, 4095)), deep / 4095, atol=1e-6)
+    with pytest.raises(DataError, match=r"scene holds 5 frames; expected 1 or 4, as many as data\.channels"):
+        read(frames, 4)
+    with pytest.raises(DataError, match=r"scene is grey, of one frame; expected 2 channels: set data\.channels to 1"):
+        read(dicom(tmp_path / "b.dcm", deep[0]).read_bytes(), 2)
+    with pytest.raises(DataError, match="scene holds several pictures"):
+        read(buffer.getvalue(), 4)
+    buffer = io.BytesIO()
+    first.save(buffer, format="TIFF", save_all=True, append_images=[others[0].resize((6, 8))])
+    with pytest.raises(
+        DataError, match="scene has pages of 16 x 12 and 8 x 6 pixels; expected one size, as of channels"
+    ):
+        read(buffer.getvalue(), 2)
 
 
 def test_a_range_says_what_0_and_1_are_but_for_8_bits():

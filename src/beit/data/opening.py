@@ -63,7 +63,7 @@ def open_source(
             as if they were none.
         known: Classes that are known, one of which may be all that a folder has.
         columns: Names of the columns of pictures and of labels in parquet files; empty: the usual ones.
-        bands: Reading of pictures of other than three channels, in folders also of arrays; None: as RGB.
+        bands: Reading of pictures of other than three channels, in folders and tar files also of arrays; None: as RGB.
 
     Raises:
         DataError: If there is nothing at `path`, no pictures in it, or several splits, of which none is named.
@@ -157,7 +157,7 @@ def _open_shards(shards: Sequence[ShardFile], path: str, reading: _Reading) -> I
         only = shards[0] if len(shards) == 1 else None
         return ParquetSource(only, *options) if isinstance(only, Path) else ParquetFolder(shards, *options)
     if kinds == [".tar"]:
-        return TarSource(shards, reading.min_side, reading.mixed)
+        return TarSource(shards, reading.min_side, reading.mixed, reading.bands)
     if kinds == [".zip"]:
         raise DataError(
             f"{shards[0]} is a zip file; expected a folder or a .tar: unpack it (unzip), and name the folder"

@@ -17,8 +17,9 @@ from PIL import Image, ImageOps
 
 from beit.errors import DataError
 from beit.image.bands import BandOptions, Bands
+from beit.image.extra_formats import Scan, dicom_scan, frames_of, is_dicom, opened_dicom
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
-from beit.image.large import most_pixels, too_large
+from beit.image.large import is_one_with_overviews, most_pixels, too_large
 from beit.image.reading import check_side, check_single, explained
 from beit.image.value_range import Span, declared_range
 
@@ -50,14 +51,19 @@ def read_bands(content: bytes, name: object, options: BandOptions, min_side: int
     Raises:
         DataError: If it is broken, too small or too large, or has other channels or values than expected.
     """
+    span, inverted = None, False
     with explained(name):
         if content.startswith((_NPY, _ZIP)):
-            values_HWC, span = with_channels(_array(content, name), name, options.channels), None
+            values_HWC = with_channels(_array(content, name), name, options.channels)
+        elif is_dicom(content) and (scan := _scan(content, name, options.channels)) is not None:
+            frames = scan.values if scan.values.ndim == 3 else scan.values[None]
+            values_HWC, span, inverted = np.moveaxis(frames, 0, -1), scan.window, scan.inverted
         else:
             values_HWC, span = _of_image(content, name, options.channels)
     height, width, _ = values_HWC.shape
     check_side(height, width, name, min_side)
-    return Bands.of_array(in_unit_range(values_HWC, name, options.value_range, span))
+    shares_HWC = in_unit_range(values_HWC, name, options.value_range, span)
+    return Bands.of_array(1 - shares_HWC if inverted else shares_HWC)
 
 
 def in_unit_range(values: Values, name: object, asked: Span | None, declared: Span | None = None) -> Values:
@@ -81,12 +87,51 @@ def in_unit_range(values: Values, name: object, asked: Span | None, declared: Sp
     return ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
 
 
+def _scan(content: bytes, name: object, channels: int) -> Scan | None:
+    """Return the grey values of a DICOM file, whose frames are the channels; None of colours.
+
+    Raises:
+        DataError: If it has another number of frames.
+    """
+    file = opened_dicom(io.BytesIO(content))
+    if (frames := frames_of(file)) not in (1, channels):
+        raise DataError(f"{name} holds {frames} frames; expected 1 or {channels}, as many as data.channels: set it so")
+    scan = dicom_scan(file)
+    if not isinstance(scan, Scan):
+        return None
+    if frames != channels:
+        raise DataError(f"{name} is grey, of one frame; expected {channels} channels: set data.channels to 1")
+    return scan
+
+
 def _of_image(content: bytes, name: object, channels: int) -> tuple[Values, Span | None]:
     """Return the values (H, W, C) of an image file, upright, and the range that it declares."""
     with opened_picture(content) as image:
-        check_single(image, name)
         span = declared_range(image)
+        if image.format == "TIFF" and 1 < channels == _pages(image) and not is_one_with_overviews(image):
+            return np.concatenate([_page(image, number, name) for number in range(channels)], axis=-1), span
+        check_single(image, name)
         return image_values(ImageOps.exif_transpose(image), name, channels), span
+
+
+def _pages(image: Image.Image) -> int:
+    return getattr(image, "n_frames", 1)
+
+
+def _page(image: Image.Image, number: int, name: object) -> Values:
+    """Return the values (H, W, 1) of one of several pages, each of which is a channel.
+
+    Raises:
+        DataError: If it is not grey, or of another size than the first.
+    """
+    size = image.size
+    image.seek(number)
+    if image.size != size:
+        raise DataError(
+            f"{name} has pages of {size[1]} x {size[0]} and {image.height} x {image.width} pixels; expected one size, "
+            "as of channels: resample them, or save the page that you mean by itself"
+        )
+    return image_values(ImageOps.exif_transpose(image), name, 1)
 
 
 def image_values(image: Image.Image, name: object, channels: int) -> Values:

@@ -5,6 +5,7 @@ Legend: H x W pixels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, BinaryIO, cast
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import missing_extra
+from beit.image.large import most_pixels
 
 HEIC, DICOM = (".heic", ".heif", ".hif"), (".dcm", ".dicom")
 # Endings of the formats whose library is installed.
@@ -32,10 +34,17 @@ def extra_format(stream: BinaryIO) -> str | None:
     """
     head = stream.read(_HEAD)
     stream.seek(0)
+    if is_dicom(head):
+        return "DICOM"
     if head[4:8] == b"ftyp" and head[8:12] in _BRANDS:
         _register_heif()
         return "HEIF"
-    return "DICOM" if head[128:132] == b"DICM" else None
+    return None
+
+
+def is_dicom(content: bytes) -> bool:
+    """Return whether the bytes of a file, or the first 132 of them, are those of DICOM."""
+    return content[128:132] == b"DICM"
 
 
 def _register_heif() -> None:
@@ -46,29 +55,70 @@ def _register_heif() -> None:
     cast("Any", pillow_heif).register_heif_opener()
 
 
+@dataclass(frozen=True)
+class Scan:
+    """Grey values of a DICOM file, in the unit that its rescaling gives them, such as Hounsfield units.
+
+    Attributes:
+        values: Rows and columns, or frames of them.
+        window: The values that a screen shows as black and white.
+        inverted: Whether low values are the bright ones (MONOCHROME1).
+    """
+
+    values: NDArray[np.float64]
+    window: tuple[float, float]
+    inverted: bool
+
+
+def opened_dicom(stream: BinaryIO) -> Any:
+    """Return a DICOM file as pydicom has it, its pixels not yet decoded.
+
+    Raises:
+        MissingExtraError: If what reads it is not installed.
+        DecompressionBombError: If it has more pixels than are allowed.
+    """
+    try:
+        import pydicom
+    except ModuleNotFoundError:
+        raise missing_extra("pydicom", "dicom") from None
+    file: Any = cast("Any", pydicom).dcmread(stream)
+    if int(file.Rows) * int(file.Columns) > most_pixels():
+        raise Image.DecompressionBombError
+    return file
+
+
+def frames_of(file: Any) -> int:
+    """Return how many frames a DICOM file holds."""
+    return int(file.get("NumberOfFrames") or 1)
+
+
+def dicom_scan(file: Any) -> Scan | NDArray[Any]:
+    """Return the values of a DICOM file: grey ones as a scan, colours as they are stored, (H, W, 3) of 8 bits."""
+    from pydicom import pixels
+
+    stored: NDArray[Any] = file.pixel_array
+    if file.get("SamplesPerPixel", 1) > 1:
+        return stored
+    low, high = _window(file)
+    rescaled = np.asarray(cast("Any", pixels).apply_modality_lut(stored, file), np.float64)
+    return Scan(rescaled, (low, max(high, low + 1e-9)), file.PhotometricInterpretation == "MONOCHROME1")
+
+
 def dicom_picture(stream: BinaryIO) -> Image.Image:
     """Return the picture of a DICOM file as a screen shows it: rescaled, in its window, white where it is bright.
 
     Raises:
         MissingExtraError: If what reads it is not installed.
     """
-    try:
-        import pydicom
-        from pydicom import pixels
-    except ModuleNotFoundError:
-        raise missing_extra("pydicom", "dicom") from None
-    file: Any = cast("Any", pydicom).dcmread(stream)
-    if int(file.get("NumberOfFrames") or 1) != 1:
+    file = opened_dicom(stream)
+    if frames_of(file) > 1:
         return _several()
-    stored: NDArray[Any] = file.pixel_array
-    if stored.ndim == 3:  # in colour, 8 bits a channel
-        return Image.fromarray(np.ascontiguousarray(stored))
-    rescaled_HW = np.asarray(cast("Any", pixels).apply_modality_lut(stored, file), np.float64)
-    low, high = _window(file)
-    grey_HW = np.clip((rescaled_HW - low) / max(high - low, 1e-9), 0, 1)
-    if file.PhotometricInterpretation == "MONOCHROME1":
-        grey_HW = 1 - grey_HW
-    return Image.fromarray(np.rint(grey_HW * _LEVELS).astype(np.uint8))
+    scan = dicom_scan(file)
+    if not isinstance(scan, Scan):
+        return Image.fromarray(np.ascontiguousarray(scan))
+    low, high = scan.window
+    grey_HW = np.clip((scan.values - low) / (high - low), 0, 1)
+    return Image.fromarray(np.rint((1 - grey_HW if scan.inverted else grey_HW) * _LEVELS).astype(np.uint8))
 
 
 def _several() -> Image.Image:

@@ -154,6 +154,30 @@ def test_int8_of_a_segmenter_with_all_its_pools(folders, tmp_path):
     assert not np.array_equal(found, expected)
 
 
+@pytest.mark.parametrize(("to", "checked_on"), [("onnx", "scenes"), ("torch", None)])
+def test_models_of_many_bands(tmp_path, to, checked_on):
+    options = {"image_size": 32, "patch_size": 8, "num_hidden_layers": 2, "num_channels": 5, "num_labels": 3}
+    model = BeitForImageClassification(preset("tiny", **options))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    model.save_pretrained(tmp_path / "model")
+    view = Preprocessing((32, 32), (32, 32), (0.3,) * 5, (0.2,) * 5, value_range=(0, 4000))
+    view.save_pretrained(tmp_path / "model")
+    (tmp_path / "scenes").mkdir()
+    for number in range(3):
+        scene = np.random.default_rng(number).integers(0, 5000, (40, 48, 5))
+        np.save(tmp_path / "scenes" / f"{number}.npy", scene.astype(np.uint16))
+    check = None if checked_on is None else str(tmp_path / checked_on)
+    description = job.export(ExportJob(str(tmp_path / "model"), to, str(tmp_path / "out"), check=check))
+    assert description["check"]["pictures"] == (3 if checked_on else 32)
+    scenes = sorted((tmp_path / "scenes").iterdir())
+    theirs = Predictor.from_pretrained(tmp_path / "model").classify(scenes)
+    if to == "onnx":
+        ours = Predictor.from_pretrained(tmp_path / "out").classify(scenes)
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+
+
 def test_the_predictor_takes_an_exported_folder(folders, exported):
     pictures = sorted((folders / "pictures").iterdir())
     ours = Predictor.from_pretrained(exported("classify", "openvino")[1]).classify(pictures, batch_size=4)

@@ -10,6 +10,7 @@ from typing import Any
 from beit.config import BeitConfig
 from beit.errors import ConfigError, missing_extra
 from beit.files import atomic_folder, write_bytes
+from beit.image.model_view import saved_view
 from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
 from beit.inference.export.examples import Examples
@@ -49,8 +50,10 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
         StorageError: If the folder cannot be written.
     """
     _check(job)
-    examples = Examples.of(job.check or job.calibration, CHECK_PICTURES)
-    calibration = None if job.calibration is None else Examples.of(job.calibration, CALIBRATION_PICTURES)
+    saved = saved_view(job.model)
+    bands = None if saved is None else saved.bands
+    examples = Examples.of(job.check or job.calibration, CHECK_PICTURES, bands)
+    calibration = None if job.calibration is None else Examples.of(job.calibration, CALIBRATION_PICTURES, bands)
     on_stage("loading the model")
     model = load_export_model(job)
     if job.to == "web":

@@ -71,11 +71,6 @@ def load_export_model(job: ExportJob) -> ExportModel:
     kind, checkpoint = open_model(name, None)
     runner = TorchRunner(kind.from_checkpoint(checkpoint), "cpu")
     view = load_view(name, runner.image_hw, None)
-    if view.bands is not None:
-        raise ConfigError(
-            f"{name} takes pictures of {view.bands.channels} channels, and only models of 3 are exported; "
-            "use it in torch"
-        )
     any_size = size == DYNAMIC
     if size is not None and size != DYNAMIC:
         hw = pair(size)

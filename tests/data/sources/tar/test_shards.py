@@ -1,13 +1,16 @@
 """Tar shards of pictures, and those that cannot be read."""
 
+import io
 import os
 import pickle
 
+import numpy as np
 import pytest
 
 from beit.data import fingerprint, open_source
 from beit.data.sources.tar.shards import OpenFiles
 from beit.errors import DataError
+from beit.image import BandOptions
 from tests.shards import number_of, picture_bytes, write_shards, write_tar
 
 
@@ -90,3 +93,19 @@ def test_few_files_stay_open(tmp_path, monkeypatch):
             (tmp_path / name).write_bytes(b"0123" + name.encode())
             assert files.read(tmp_path / name, 3, 9) == b"3" + name.encode(), round_
     assert len(files._handles) == 2
+
+
+def test_arrays_are_pictures_where_there_are_other_channels(tmp_path):
+    scenes = [np.full((16, 12, 5), shade, np.uint16) for shade in (0, 65535)]
+    parts = []
+    for number, scene in enumerate(scenes):
+        buffer = io.BytesIO()
+        np.save(buffer, scene)
+        parts += [(f"{number}.npy", buffer.getvalue()), (f"{number}.cls", str(number).encode())]
+    write_tar(tmp_path / "x.tar", [*parts, ("2.png", picture_bytes(2)), ("2.cls", b"0")])
+    assert len(open_source(str(tmp_path / "x.tar"))) == 1  # of colours
+    source = open_source(str(tmp_path / "x.tar"), bands=BandOptions(5))
+    assert (len(source), source.labels.tolist()) == (3, [0, 1, 0])
+    assert [source.open(index).decode().picture.unit_array().mean() for index in (0, 1)] == [0, 1]
+    with pytest.raises(DataError, match="expected 5"):
+        source.open(2)

@@ -54,7 +54,9 @@ def classes_and_labels(table: Any, columns: Sequence[str] = ()) -> tuple[list[st
         return None, None
     feature = table.features[column]
     if type(feature).__name__ not in ("Value", "ClassLabel"):
-        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
+        raise DataError(
+            f"the column {column!r} holds {feature}; expected one class per row, none missing{_remedy(feature)}"
+        )
     cells: Any = table.data.column(column)
     if cells.null_count:
         first = int(np.argmax(np.asarray(cells.is_null())))
@@ -72,7 +74,9 @@ def classes_and_labels(table: Any, columns: Sequence[str] = ()) -> tuple[list[st
             raise DataError(f"the column {column!r} holds numbers such as {_broken_number(values)}; expected classes")
         values = values.astype(np.int64)
     if values.dtype.kind not in "biuUSO":
-        raise DataError(f"the column {column!r} holds {feature}; expected one class per row, none missing")
+        raise DataError(
+            f"the column {column!r} holds {feature}; expected one class per row, none missing{_remedy(feature)}"
+        )
     if values.dtype.kind in "OU":
         texts = [str(value) for value in values.tolist()]
         for name in set(texts):
@@ -85,3 +89,10 @@ def classes_and_labels(table: Any, columns: Sequence[str] = ()) -> tuple[list[st
 
 def _broken_number(values: Any) -> str:
     return f"{values[np.argmax(values != np.rint(values))]:g}"
+
+
+def _remedy(feature: object) -> str:
+    """Return what helps where rows have lists of labels."""
+    if "List" not in str(feature) and "Sequence" not in str(feature):
+        return ""
+    return ": several labels of a picture stand in a file of labels (data.labels), with the pictures in a folder"

@@ -70,23 +70,32 @@ class _Sample:
     beside: list[str] = field(default_factory=list[str])  # pictures that are not used
 
 
-def shard_index(path: ShardFile) -> TarIndex:
+def shard_index(path: ShardFile, endings: frozenset[str] = EXTENSIONS) -> TarIndex:
     """Return the index of a shard, from the cache if that has one of the file as it is.
+
+    Args:
+        path: The shard.
+        endings: Of the files in it that are pictures.
 
     Raises:
         DataError: With what is wrong with the shard.
     """
-    known = np.array([str(_LAYOUT), *(str(part) for part in state_of(path))])
+    more = sorted(endings - EXTENSIONS)
+    known = np.array([str(_LAYOUT), *(str(part) for part in state_of(path)), *more])
     cached = cache_file("shards", os.fsencode(path.absolute()) if isinstance(path, Path) else str(path).encode())
     index = _load(cached, known)
     if index is None:
-        index = read_index(path)
+        index = read_index(path, endings)
         _save(cached, known, index)
     return index
 
 
-def read_index(path: ShardFile) -> TarIndex:
+def read_index(path: ShardFile, endings: frozenset[str] = EXTENSIONS) -> TarIndex:
     """Return the index of a shard from its headers; no picture is read.
+
+    Args:
+        path: The shard.
+        endings: Of the files in it that are pictures.
 
     Raises:
         DataError: With what is wrong with the shard.
@@ -99,7 +108,7 @@ def read_index(path: ShardFile) -> TarIndex:
     digest = hashlib.sha256()
     try:
         with open_shard(path, _AHEAD) as file:
-            for sample in _samples(file):
+            for sample in _samples(file, endings):
                 if (picture := sample.picture) is None:
                     passed_over.update(sample.endings)
                 else:
@@ -115,7 +124,7 @@ def read_index(path: ShardFile) -> TarIndex:
     except Exception as error:  # a damaged shard makes tarfile raise nearly anything
         raise DataError(f"it is damaged or no tar file ({error or type(error).__name__})") from None
     if not found:
-        raise DataError(f"it holds no pictures; expected files ending in {', '.join(sorted(EXTENSIONS))}")
+        raise DataError(f"it holds no pictures; expected files ending in {', '.join(sorted(endings))}")
     headers, offsets, sizes = np.array(found, dtype=np.int64).T.copy()
     places = np.array(list(folders)), np.array(folder_of, np.int32)
     return TarIndex(headers, offsets, sizes, _as_array(labels), *places, dict(passed_over), digest.hexdigest())
@@ -133,7 +142,7 @@ def member_name(path: ShardFile, header: int) -> str:
     return member.name if member is not None else f"byte {header}"
 
 
-def _samples(file: IO[bytes]) -> Iterator[_Sample]:
+def _samples(file: IO[bytes], endings: frozenset[str]) -> Iterator[_Sample]:
     """Yield the samples of a shard in their order.
 
     Raises:
@@ -151,7 +160,7 @@ def _samples(file: IO[bytes]) -> Iterator[_Sample]:
     for _, members in groupby(_files(entries), key=lambda member: member[0]):
         sample = _Sample()
         for _, part, member in members:
-            _add(sample, part, member, entries)
+            _add(sample, part, member, entries, endings)
         yield sample
     file.seek(entries.end)  # tarfile takes whatever is no header for the end
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -167,15 +176,15 @@ def _files(entries: TarEntries) -> Generator[tuple[str, str, tarfile.TarInfo]]:
             yield f"{folder}/{key}", part.lower(), member
 
 
-def _add(sample: _Sample, part: str, member: tarfile.TarInfo, entries: TarEntries) -> None:
+def _add(sample: _Sample, part: str, member: tarfile.TarInfo, entries: TarEntries, endings: frozenset[str]) -> None:
     """Take a part into a sample; of several pictures the first whose part is named by its format alone."""
     sample.endings.append(f".{part.rpartition('.')[2]}" if part else "")
     if part in ("cls", "json"):
         label = _label(part, entries.content(member))
         sample.label = label if sample.label is None else sample.label
         return
-    plain = f".{part}" in EXTENSIONS
-    picture = plain or f".{part.rpartition('.')[2]}" in EXTENSIONS
+    plain = f".{part}" in endings
+    picture = plain or f".{part.rpartition('.')[2]}" in endings
     if picture and sample.picture is not None:
         sample.beside.append(f".{part.rpartition('.')[2]} of samples that have a picture already")
     if picture and (sample.picture is None or (plain and not sample.plain)):

@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from beit.data.sources.tar.index import TarIndex, member_name, shard_index
 from beit.errors import DataError
 from beit.files import regular_descriptor
 from beit.hub import RemoteFiles
-from beit.image import MOST_BYTES, LazyPicture, PassedOver, open_image, say_passed_over
+from beit.image import (
+    MOST_BYTES,
+    BandOptions,
+    LazyPicture,
+    PassedOver,
+    endings_of,
+    open_image,
+    say_passed_over,
+)
 
 _AT_ONCE = 8  # shards indexed: on a network file system most of the time is waiting
 _MOST_OPEN = 64  # files: far below what systems allow a process
@@ -38,14 +47,17 @@ class TarSource(ImageSource):
         paths: The files.
         min_side: Pictures with a shorter side, in pixels, count as broken.
         mixed: Whether folders called train and val are taken as classes, rather than refused.
+        bands: Reading of pictures of other than three channels, arrays among them; None: as RGB.
     """
 
-    def __init__(self, paths: Sequence[ShardFile], min_side: int = 8, mixed: bool = False) -> None:
+    def __init__(
+        self, paths: Sequence[ShardFile], min_side: int = 8, mixed: bool = False, bands: BandOptions | None = None
+    ) -> None:
         self._min_side = min_side
         broken: list[BrokenShard] = []
         indexed: list[tuple[ShardFile, TarIndex]] = []
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            results = threads.map(_index_or_reason, paths)
+            results = threads.map(_index_or_reason, paths, repeat(endings_of(bands)))
             for path, result in zip(paths, progress(results, len(paths), "indexing shards"), strict=True):
                 if isinstance(result, str):
                     broken.append(BrokenShard(str(path), result))
@@ -154,10 +166,10 @@ class _Name:
         return self.source.name(self.index)
 
 
-def _index_or_reason(path: ShardFile) -> tuple[ShardFile, TarIndex] | str:
+def _index_or_reason(path: ShardFile, endings: frozenset[str]) -> tuple[ShardFile, TarIndex] | str:
     try:
         file = located(path)
-        return file, shard_index(file)
+        return file, shard_index(file, endings)
     except DataError as error:
         return str(error)
 
