@@ -7,7 +7,7 @@ import re
 import onnxruntime
 import pytest
 
-from beit import Predictor
+from beit import BeitModel, Predictor, preset
 from beit.errors import CheckpointError, ConfigError
 from beit.geometry import Grid
 from beit.image import Preprocessing
@@ -19,7 +19,8 @@ from beit.inference.export.web_page import write_page
 from beit.inference.page import BROWSER, FOLDER, RUNTIME
 from beit.settings.export import ExportJob
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, load_tokenizer
-from tests.inference.exports import model_of, save_models
+from tests.conftest import TINY_MODEL
+from tests.inference.exports import save_models
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +120,17 @@ def test_a_tokenizer_that_does_not_fit_is_refused(folders, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_that_a_browser_would_resize_otherwise_are_refused(folders, tmp_path):
-    model_of("embed").save_pretrained(tmp_path / "model")
-    Preprocessing((32, 32), (36, 36), resample=0).save_pretrained(tmp_path / "model")
-    with pytest.raises(ConfigError, match="resample is 0 \\(nearest\\) for web"):
-        export(ExportJob(str(tmp_path / "model"), "web", str(tmp_path / "page"), check=str(folders / "pictures")))
+@pytest.mark.parametrize(
+    ("channels", "resample", "said"),
+    [(3, 0, r"resample is 0 \(nearest\) for web"), (5, 3, "pictures of 5 channels, and browsers read pictures of 3")],
+)
+def test_pictures_that_a_browser_would_show_otherwise_are_refused(tmp_path, channels, resample, said):
+    BeitModel(preset("tiny", **TINY_MODEL, num_channels=channels)).save_pretrained(tmp_path / "model")
+    view = Preprocessing((32, 32), (36, 36), (0.5,) * channels, (0.5,) * channels, resample)
+    view.save_pretrained(tmp_path / "model")
+    with pytest.raises(ConfigError, match=said):
+        export(ExportJob(str(tmp_path / "model"), "web", str(tmp_path / "page")))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_the_page_forbids_itself_what_is_elsewhere_and_shows_titles_as_text(tmp_path):

@@ -47,8 +47,7 @@ def export_page(
         ConfigError: If the tokenizer does not fit the model, or a browser cannot show pictures to it.
         CheckpointError: If the outputs of a file differ from the model's; nothing is left then.
     """
-    if model.view.resample == Image.Resampling.NEAREST:
-        raise ConfigError("resample is 0 (nearest) for web; expected a filter that averages: set 3 (bicubic)")
+    _check_view(model)
     tokenizer = _tokenizer(job.tokenizer)
     loaded = LoadedModel(model.runner, model.view, None, tokenizer, features_file(job.model, None))
     tabs = [name for name in TABS if TASKS[name].possible(loaded)]
@@ -70,6 +69,17 @@ def export_page(
         without = {name: _reason(name, model) for name in TABS if name not in tabs} | left_out
         write_text(folder / "README.md", _card(model, page, checks, without))
     return {"page": page, "checks": {name: str(check) for name, check in checks.items()}, "without": without}
+
+
+def _check_view(model: ExportModel) -> None:
+    """Refuse pictures that a browser does not have, and a way of resizing that the page does not."""
+    if model.view.bands is not None:
+        raise ConfigError(
+            f"the model takes pictures of {model.view.bands.channels} channels, and browsers read pictures of 3; "
+            "expected one of 3 for web: export it to onnx"
+        )
+    if model.view.resample == Image.Resampling.NEAREST:
+        raise ConfigError("resample is 0 (nearest) for web; expected a filter that averages: set 3 (bicubic)")
 
 
 def _tokenizer(name: str | None) -> VisualTokenizer | None:
