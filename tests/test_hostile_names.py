@@ -20,7 +20,7 @@ from beit.engine.run_folder import RunFolder
 from beit.engine.watch import _numbers
 from beit.errors import printable
 from beit.image.palette import legend
-from beit.inference.export.card import _plain
+from beit.inference.export.card import plain
 from beit.reports.charts import confusion_chart, curve_chart, layer_chart, scatter_chart
 from beit.reports.report import Figure, Section, write_report
 
@@ -78,9 +78,9 @@ def test_terminals_are_not_steered(tmp_path, name):
 @quick
 @given(name=names)
 def test_cards_hold_no_markup(name):
-    plain = _plain(name)
-    assert "\n" not in plain
-    assert re.sub(r"\\.", "", plain).translate(dict.fromkeys(map(ord, "`*_[]<>|"))) == re.sub(r"\\.", "", plain)
+    shown = plain(name)
+    assert "\n" not in shown
+    assert re.sub(r"\\.", "", shown).translate(dict.fromkeys(map(ord, "`*_[]<>|"))) == re.sub(r"\\.", "", shown)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

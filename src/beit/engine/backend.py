@@ -40,6 +40,10 @@ class Backend(Protocol):
         """Write the checkpoint after `step` finished steps, or begin to."""
         ...
 
+    def check(self) -> None:
+        """Raise what the newest checkpoint failed with, if it is known already."""
+        ...
+
     def settle(self) -> None:
         """Wait until the newest checkpoint is on the disk; it may be written while the next steps run."""
         ...

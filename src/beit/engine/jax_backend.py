@@ -111,6 +111,9 @@ class JaxBackend:
         keep, module = self._task.settings.run.keep_checkpoints, self._task.module
         save_checkpoint(self._folder.checkpoints, step, write, module, keep, self._identity)
 
+    def check(self) -> None:
+        """Do nothing: `save` has raised it."""
+
     def settle(self) -> None:
         """Do nothing: a step reuses the memory of the one before, so `save` ends when everything is written."""
 

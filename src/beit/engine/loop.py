@@ -155,6 +155,7 @@ class _Loop:
             if logs and numbers is not None:
                 metrics.write(finished, "train", {**numbers, **self._speed(throughput)})
             self._look(finished, last, metrics)
+            self.backend.check()
             if saves or pauses or self._stopped:
                 self.backend.save(finished)
             if self._stopped:

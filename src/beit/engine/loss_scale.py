@@ -20,10 +20,10 @@ _LEAST = 1.0  # a scale below this is of no use: the gradients themselves are no
 
 
 class LossScale:
-    """The scale of the loss of a run; in other precisions than fp16 it changes nothing.
+    """The scale of the loss of a run.
 
     Args:
-        scaler: Of the accelerator, which scales the loss; None: nothing is scaled.
+        scaler: Of the accelerator, which scales the loss.
     """
 
     def __init__(self, scaler: Any) -> None:
@@ -31,17 +31,13 @@ class LossScale:
 
     def unscale(self, optimiser: Any) -> None:
         """Divide the gradients by the scale, and take note of those that are not finite."""
-        if self._scaler is not None:
-            self._scaler.unscale_(optimiser)
+        self._scaler.unscale_(optimiser)
 
     def step(self, optimiser: Any, norm: Tensor) -> dict[str, Tensor]:
         """Update the parameters, and return the norm of the gradients, and the scale if there is one.
 
         The norm of a step that is left out is 0, unless the scale has come to its end: then the run has diverged.
         """
-        if self._scaler is None:
-            optimiser.step()
-            return {"grad_norm": norm}
         scale = torch.tensor(self._scaler.get_scale(), device=norm.device)
         self._scaler.step(optimiser)
         self._scaler.update()
@@ -49,8 +45,8 @@ class LossScale:
         return {"grad_norm": norm.where(~left_out, 0.0), "loss_scale": scale}
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps; empty where nothing is scaled."""
-        return {} if self._scaler is None else self._scaler.state_dict()
+        """Return what a checkpoint keeps."""
+        return self._scaler.state_dict()
 
     def load(self, folder: Path) -> None:
         """Go on with the scale of a checkpoint; one that was made in another precision has none.
@@ -59,7 +55,7 @@ class LossScale:
             CheckpointError: If it is damaged.
         """
         path = folder / FILE_NAME
-        if self._scaler is None or not path.exists():
+        if not path.exists():
             return
         state = read_json(path, "the scale of a loss", f"remove the folder {folder}", CheckpointError)
         try:

@@ -65,7 +65,7 @@ class TorchBackend:
         module: Called in a step, on all processes.
         optimiser: The optimiser of the parameters that this process holds.
         average: The moving average, if one is kept.
-        scale: The scale of the loss under fp16.
+        scale: The scale of the loss, under fp16 on a GPU.
         stream: Number of the random stream that the module draws from.
     """
 
@@ -88,9 +88,10 @@ class TorchBackend:
         self.optimiser: Any = build_optimiser(groups, settings.optim)
         model, decay = self._own.get_submodule("model"), settings.train.ema_decay
         self.average = MovingAverage(model, decay) if decay is not None else None
-        self.scale = LossScale(accelerator.scaler)
+        self.scale = LossScale(accelerator.scaler) if accelerator.scaler is not None else None
         if checkpoint is not None:
-            self.scale.load(checkpoint)
+            if self.scale is not None:
+                self.scale.load(checkpoint)
             restore_optimiser(checkpoint, self._own, self.optimiser)
             restore_choices(checkpoint, accelerator.process_index)
             if self.average is not None:
@@ -108,7 +109,6 @@ class TorchBackend:
 
     def step(self, step: int, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take one optimiser step with a prepared batch, and return its scalars."""
-        self._writer.check()
         schedule, settings = self._schedule, self._task.settings
         set_learning_rate(self.optimiser, schedule.rate(step))
         if settings.optim.weight_decay_end is not None:
@@ -117,9 +117,14 @@ class TorchBackend:
         weights = [self._task.count(part) for part in parts]
         values = add_gradients(self._accelerator, self.module, step / schedule.steps, parts, weights)
         limit = math.inf if settings.optim.clip_grad is None else settings.optim.clip_grad
-        self.scale.unscale(self.optimiser)
-        norm = full_tensor(torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit)))
-        values |= self.scale.step(self.optimiser, norm)
+        if self.scale is not None:
+            self.scale.unscale(self.optimiser)
+        norm = torch.as_tensor(self._accelerator.clip_grad_norm_(self._own.parameters(), limit))
+        values["grad_norm"] = full_tensor(norm) if self._divided else norm
+        if self.scale is not None:
+            values |= self.scale.step(self.optimiser, values["grad_norm"])
+        else:
+            self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update()
@@ -155,11 +160,19 @@ class TorchBackend:
             optimiser_tensors(self._own, self.optimiser, self._main, moments),
             self.average.state(self._main, average) if self.average is not None else {},
             kernel_choices(),
-            self.scale.state(),
+            self.scale.state() if self.scale is not None else {},
         )
         if self._written is not None:
             wait_for(self._accelerator.device)
             self._writer.start(partial(self._write, self._written, step, state))
+
+    def check(self) -> None:
+        """Raise what the newest checkpoint failed with, if it is known already.
+
+        Raises:
+            StorageError: If the disk is full.
+        """
+        self._writer.check()
 
     def settle(self) -> None:
         """Wait until the newest checkpoint is on the disk."""
