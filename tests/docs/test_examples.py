@@ -58,6 +58,15 @@ CASES = {
         },
     ),
     "dedup_folder": Case(["classifier", "copies", "duplicates.csv", "--move", "aside"]),
+    "distill_student": Case(
+        ["classifier", "digits/train", "digits/test", "student"],
+        {
+            'size="tiny", image_size=224': 'size="tiny", hidden_size=48, num_attention_heads=4, num_hidden_layers=2, '
+            "image_size=16, patch_size=4",
+            "warmup_steps=100": "warmup_steps=2",
+            "batch_size=64, max_steps=5000": "batch_size=16, max_steps=10",
+        },
+    ),
     "export_and_run_onnx": Case(["classifier", "exported", "picture.png"]),
     "extract_features": Case(["pretrained", "digits/test", "features.parquet"]),
     "grad_cam": Case(["classifier", "picture.png", "heat.png", "--label", "two"]),
@@ -236,6 +245,11 @@ def test_dedup_folder(place):
     assert (row["picture"], row["repeats"]) == ("copies/again.jpg", "copies/5.png")
     assert float(row["similarity"]) > 0.95
     assert [path.name for path in (place / "aside").iterdir()] == ["again.jpg"]
+
+
+def test_distill_student(place):
+    printed = run("distill_student", place)
+    assert re.findall(r"^accuracy on digits/test, (.*): 0\.\d{3}$", printed, re.M) == ["with the teacher", "without it"]
 
 
 def test_export_and_run_onnx(place):
