@@ -27,6 +27,7 @@ def pixels():
     return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
+@torch.no_grad()
 def test_a_student_that_is_its_teacher_has_nothing_to_learn():
     model = classifier().eval()
     batch = {"pixel_values": pixels(), "targets": torch.eye(3)[:2], "labels": torch.arange(2)}
