@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants fuzz endurance audit docs site bench
-.PHONY: notebooks runtime clean
+.PHONY: dist notebooks runtime clean
 
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz    damaged files of every kind, read by everything that reads them (10 minutes; SECONDS=, SEED=)"
 	@echo "make endurance  jobs of every kind, killed at every moment and compared (10 minutes; SECONDS=, SEED=)"
 	@echo "make audit   known vulnerabilities of what is installed, asked of PyPI (about 1 minute)"
+	@echo "make dist    sdist and wheel, in dist/, of the same bytes for the same commit (about 10 seconds)"
 	@echo "make site    the site of docs/ in site/, with a page that runs a model in the browser (about 40 seconds)"
 	@echo "make bench   all benchmarks, peers in environments of their own (about 20 minutes)"
 	@echo "make runtime  the vendored onnxruntime-web, again from npm (about 10 seconds)"
@@ -81,6 +82,12 @@ check: $(VENV)/.setup
 coverage: $(VENV)/.setup
 	@echo "Running all tests and counting what they run (usually 30 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal --timeout 900 --cov --cov-report=term
+
+# Times in the files are those of the commit; --no-isolation builds with the hatchling that the tests build with.
+dist: $(VENV)/.setup
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
+	@ls -l dist
 
 docs: site
 site: $(VENV)/.setup

@@ -20,6 +20,7 @@ HELD_ELSEWHERE = [
     ("", "outputs", "test_all_models.py", "the models return them"),
     ("cli", "about about_data about_weights", "cli/test_info.py", "the command prints every account"),
     ("cli", "benchmark", "e2e/test_benchmark.py", "the command is its whole job"),
+    ("cli", "distill", "tasks/test_distill.py", "the command is its whole job"),
     ("cli", "demo", "e2e/test_demo.py", "the command is its whole job"),
     ("cli", "evaluate", "e2e/test_evaluate.py", "the command is its whole job"),
     ("cli", "export", "inference/test_exported.py", "the command is its whole job"),

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,6 +71,11 @@ def test_the_fastest_way_stands_first(shown):
     ways = {"torch": lambda: sum(range(200_000)), "onednn": lambda: None}
     fastest.FastestWays().way("linear 8 x 8 -> 8", ways, list)
     assert re.search(r"linear 8 x 8 -> 8, 1 threads +onednn [\d.]+ ms, torch [\d.]+ ms", shown("--time=false"))
+
+
+def test_every_extra_of_a_user_is_shown():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"].keys() - {"dev"} == {*doctor._EXTRAS}
 
 
 def test_an_extra_that_is_not_complete(shown, monkeypatch):

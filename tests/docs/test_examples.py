@@ -40,7 +40,13 @@ class Case:
 
 
 TRAINING = {"LEARNING_RATE = 5, 32, 5e-5": "LEARNING_RATE = 5, 20, 3e-3"}
+SHORT = {"warmup_steps=10": "warmup_steps=2", "batch_size=16, max_steps=200": "batch_size=8, max_steps=12"}
 CASES = {
+    "active_learning": Case(["pretrained", "digits/train", "labels.csv", "OUTPUT"], SHORT),
+    "adapters_peft": Case(
+        ["pretrained", "digits/train", "digits/test", "adapters"],
+        {"LEARNING_RATE = 5, 32, 1e-3": "LEARNING_RATE = 5, 20, 1e-2"},
+    ),
     "attention_picture": Case(["classifier", "picture.png", "attention.png", "--patch", "1", "2", "--layer", "0"]),
     "classify_folder": Case(["classifier", "digits/test"]),
     "custom_tokenizer": Case(
@@ -51,8 +57,19 @@ CASES = {
             "batch_size=64, max_steps=1000": "batch_size=16, max_steps=3",
         },
     ),
+    "dedup_folder": Case(["classifier", "copies", "duplicates.csv", "--move", "aside"]),
+    "distill_student": Case(
+        ["classifier", "digits/train", "digits/test", "student"],
+        {
+            'size="tiny", image_size=224': 'size="tiny", hidden_size=48, num_attention_heads=4, num_hidden_layers=2, '
+            "image_size=16, patch_size=4",
+            "warmup_steps=100": "warmup_steps=2",
+            "batch_size=64, max_steps=5000": "batch_size=16, max_steps=10",
+        },
+    ),
     "export_and_run_onnx": Case(["classifier", "exported", "picture.png"]),
     "extract_features": Case(["pretrained", "digits/test", "features.parquet"]),
+    "grad_cam": Case(["classifier", "picture.png", "heat.png", "--label", "two"]),
     "jax_finetune": Case(["pretrained", "digits/train", "digits/test", "jax"], TRAINING),
     "linear_probe": Case(["pretrained", "digits/train", "digits/test"]),
     "load_any_checkpoint": Case(["pretrained", "copy"]),
@@ -66,6 +83,10 @@ CASES = {
             "workers=4": "workers=0",
             "lr=5e-4": "lr=3e-3",
         },
+    ),
+    "satellite_bands": Case(
+        ["pretrained", "bands", "10000", "land_cover"],
+        {"warmup_steps=50": "warmup_steps=2", "batch_size=32, max_steps=1000": "batch_size=16, max_steps=40"},
     ),
     "segment_own_masks": Case(
         ["pretrained", "scenes/pictures", "scenes/masks", "scenes/classes.txt", "scenes_run"],
@@ -133,7 +154,7 @@ def run(name, place, **places):
         script = place / f"{name}.py"
         script.write_text(text)
     blocked = place / f"without_{name}"
-    blocked.mkdir()
+    blocked.mkdir(exist_ok=True)
     (blocked / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({without(text)}))\n")
     search = os.pathsep.join([str(blocked), str(EXAMPLES.parent / "src")])
     environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
@@ -153,7 +174,7 @@ def without(text):
     if needs[1].startswith("with"):  # an extra brings others with it
         return []
     named = {MODULES.get(word, word) for word in (needs[2] or "").replace("'", "").split()}
-    return [] if named & {"transformers", "sklearn"} else sorted(set(EXTRAS) - named)
+    return [] if named & {"transformers", "sklearn", "peft"} else sorted(set(EXTRAS) - named)
 
 
 def test_every_script_has_a_case():
@@ -170,6 +191,21 @@ def test_scripts_are_short_and_say_how_they_are_run(name):
     text = (EXAMPLES / f"{name}.py").read_text()
     assert f"\n    python examples/{name}.py " in text
     assert len(text.splitlines()) <= 70
+
+
+def test_active_learning(place):
+    """Two rounds: the first without labels, the second with those that it asked for."""
+    assert "20 pictures to label: rounds/1/to_label.csv" in run("active_learning", place, OUTPUT="rounds/1")
+    with (place / "rounds/1/to_label.csv").open(newline="") as file:
+        asked = [row["file_name"] for row in csv.DictReader(file)]
+    assert len({*asked}) == 20
+    labels = [f"{name},{Path(name).parent}" for name in asked]
+    (place / "labels.csv").write_text("\n".join(["file_name,label", *labels]) + "\n")
+    assert "20 labels: accuracy on held-out ones " in run("active_learning", place, OUTPUT="rounds/2")
+    with (place / "rounds/2/to_label.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file_name"] for row in rows}.isdisjoint(asked)
+    assert {row["label"] for row in rows} <= {Path(name).parent.name for name in asked}
 
 
 def test_attention_picture(place):
@@ -195,6 +231,25 @@ def test_custom_tokenizer(place):
     assert RunFolder(place / "colours").read_result()["loss"] < 5
     with Image.open(place / "colours" / "reconstruction.png") as picture:
         assert picture.size == (3 * 64, 64)
+
+
+def test_dedup_folder(place):
+    (place / "copies").mkdir()
+    digits = open_source("digits:test")
+    for index in range(6):
+        picture = digits.load(index).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
+        picture.save(place / "copies" / f"{index}.png")
+    picture.resize((48, 48), Image.Resampling.BICUBIC).save(place / "copies" / "again.jpg")
+    assert "7 pictures, 1 repeat another" in run("dedup_folder", place)
+    (row,) = csv.DictReader((place / "duplicates.csv").read_text().splitlines())
+    assert (row["picture"], row["repeats"]) == ("copies/again.jpg", "copies/5.png")
+    assert float(row["similarity"]) > 0.95
+    assert [path.name for path in (place / "aside").iterdir()] == ["again.jpg"]
+
+
+def test_distill_student(place):
+    printed = run("distill_student", place)
+    assert re.findall(r"^accuracy on digits/test, (.*): 0\.\d{3}$", printed, re.M) == ["with the teacher", "without it"]
 
 
 def test_export_and_run_onnx(place):
@@ -224,6 +279,13 @@ def test_extract_features(place):
         assert picture not in nearest
 
 
+def test_adapters_peft(place):
+    printed = run("adapters_peft", place)
+    assert float(re.search(r"accuracy on digits/test: ([\d.]+)", printed)[1]) > 0.2, "a tenth is chance"
+    adapter = place / "adapters" / "adapter" / "adapter_model.safetensors"
+    assert adapter.stat().st_size < (place / "adapters" / "base" / "model.safetensors").stat().st_size / 3
+
+
 @pytest.mark.parametrize("name", ["jax_finetune", "plain_pytorch_finetune", "transformers_trainer"])
 def test_fine_tuning(name, place):
     printed = run(name, place)
@@ -234,6 +296,15 @@ def test_fine_tuning(name, place):
     answers = predictor.classify([digits.load(index) for index in range(len(digits))], top_k=1)
     right = [answer.label == digits.classes[label] for answer, label in zip(answers, digits.labels, strict=True)]
     assert np.mean(right) == pytest.approx(accuracy, abs=0.03)
+
+
+def test_grad_cam(place):
+    assert re.fullmatch(r"two: [\d.]+%, most of it in patch \([0-3], [0-3]\)\n", run("grad_cam", place))
+    with Image.open(place / "heat.png") as heat, Image.open(place / "picture.png") as picture:
+        changed = np.abs(np.asarray(heat, int) - np.asarray(picture.convert("RGB"), int)).sum(-1)
+        assert heat.size == picture.size
+    assert changed.max() > 50
+    assert changed.min() < 5, "some of the picture says nothing"
 
 
 def test_linear_probe(place):
@@ -253,6 +324,18 @@ def test_pretrain_own_loop(place):
     assert float(re.search(r"step 60: loss ([\d.]+)", printed)[1]) < 3.4, "the logarithm of 32 is 3.47"
     predictor = Predictor.from_pretrained(place / "own_loop", tokenizer=load_tokenizer(place / "tokenizer"))
     assert "reconstruct" in predictor.tasks
+
+
+def test_satellite_bands(place):
+    chance = np.random.default_rng(0)
+    for kind, spectrum in {"field": np.linspace(0.1, 0.6, 5), "water": np.linspace(0.4, 0.05, 5)}.items():
+        (place / "bands" / kind).mkdir(parents=True)
+        for number in range(30):
+            scene = spectrum + 0.03 * chance.standard_normal((16, 16, 5))
+            np.save(place / "bands" / kind / f"{number}.npy", (scene * 10_000).clip(0, 10_000).astype(np.uint16))
+    printed = run("satellite_bands", place)
+    assert "5 bands, means from 0." in printed
+    assert float(re.search(r"held-out scenes: ([\d.]+)", printed)[1]) > 0.8
 
 
 def test_segment_own_masks(place):

@@ -1,7 +1,6 @@
 """The demo, with fewer steps, and the sentence that it ends with."""
 
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -17,21 +16,9 @@ def result(ours, *theirs):
     return demo.DemoResult(dict(zip(names, (ours, *theirs), strict=True)), "model", "report")
 
 
-def test_demo_shows_what_was_measured(tmp_path, monkeypatch, capsys):
-    pretrain_job, finetune_job = demo.pretrain_job, demo.finetune_job
-
-    def short_pretraining(*arguments):
-        job = pretrain_job(*arguments)
-        return replace(job, optim=replace(job.optim, warmup_steps=5), train=replace(job.train, max_steps=20))
-
-    def short_finetuning(*arguments):
-        job = finetune_job(*arguments)
-        return replace(job, optim=replace(job.optim, warmup_steps=2), train=replace(job.train, max_steps=8))
-
-    monkeypatch.setattr(demo, "pretrain_job", short_pretraining)
-    monkeypatch.setattr(demo, "finetune_job", short_finetuning)
+def test_demo_shows_what_was_measured(tmp_path, capsys):
     place = tmp_path / "demo"
-    assert main(["demo", f"--output={place}"]) == 0
+    assert main(["demo", "--quick", f"--output={place}"]) == 0
     output = capsys.readouterr().out
     shown = {}
     for name in (*FOLDERS, demo.NEAREST, demo.LOGISTIC):
@@ -44,7 +31,8 @@ def test_demo_shows_what_was_measured(tmp_path, monkeypatch, capsys):
     assert 85 < shown[demo.LOGISTIC][COUNT] < 91
     assert 87 < shown[demo.NEAREST][COUNT] < 91
     assert output.count("predicted") == 5
-    assert f"{shown[demo.PRETRAINED][COUNT]}% of the test pictures" in output.splitlines()[-1]
+    assert f"{shown[demo.PRETRAINED][COUNT]}% of the test pictures" in output.splitlines()[-2]
+    assert output.splitlines()[-1].startswith("That was --quick")
     page = (place / "report.html").read_text()
     assert "Does pre-training help?" in page
     assert demo.NEAREST in page
@@ -58,6 +46,7 @@ def test_both_ways_take_as_many_steps_on_the_same_pictures(tmp_path):
     assert scratch.train.max_steps == before.train.max_steps + tuned.train.max_steps
     assert before.train.batch_size == tuned.train.batch_size == scratch.train.batch_size
     assert (before.optim.name, before.augment) == (scratch.optim.name, scratch.augment)
+    assert demo.shortened(scratch).train.max_steps == scratch.train.max_steps // 20
     other = {"run", "checkpoint", "optim", "train"}
     assert {name for name in vars(tuned) if getattr(tuned, name) != getattr(scratch, name)} == other
     assert scratch.run.seed == tuned.run.seed

@@ -9,6 +9,7 @@ import pytest
 
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError
+from beit.hub import included_names
 from beit.settings.finetune import FinetuneJob
 from beit.settings.packaged import FOLDER, class_file, recipe_file, recipe_named, recipes
 
@@ -50,6 +51,12 @@ def test_another_name_is_answered_with_the_nearest(elsewhere, name, message):
         recipe_file(name)
 
 
+def test_a_folder_in_the_place_of_a_recipe_is_answered_with_the_setting(elsewhere):
+    Path("my_classes").mkdir()
+    with pytest.raises(ConfigError, match=r"my_classes/ is a folder; .* name pictures by --data\.path my_classes/"):
+        parse_job(FinetuneJob, "beit finetune", "", ["my_classes/"])
+
+
 def test_every_recipe_says_what_it_is_and_which_command_takes_it():
     for recipe in recipes():
         assert recipe.about.endswith("."), recipe.name
@@ -85,4 +92,4 @@ def test_a_wheel_holds_them(tmp_path):
     )  # fmt: skip
     folder, content = done.stdout.splitlines()
     assert folder == str(tmp_path / "installed/beit/recipes")
-    assert content == f"{len(recipes())} True ['beit/nano-cifar10', 'beit/nano-cifar10-tokens']"
+    assert content == f"{len(recipes())} True {included_names()}"

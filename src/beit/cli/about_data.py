@@ -11,9 +11,10 @@ from beit.engine.run_folder import RunFolder
 # A group of settings that the recipes of one command alone have; fine-tuning is what is left.
 _COMMANDS = {
     "mask": "pretrain",
+    "quantiser": "tokenizer distill",
+    "teacher": "distill",  # after it: what a VQ-KD tokenizer learns from is called so too
     "label_maps": "segment",
     "codebook": "tokenizer train",
-    "quantiser": "tokenizer distill",
     "clustering": "tokenizer cluster",
 }
 _MODEL = "microsoft/beit-base-patch16-224-pt22k"
@@ -79,7 +80,7 @@ def about_pictures(path: str) -> About:
     classes = next((source.classes for source in sources.values() if source.classes), None)
     rows.append(("classes", "none; labels may stand in a file (data.labels)" if classes is None else listed(classes)))
     trained = [f"beit finetune --checkpoint {_MODEL} --data.path {path}"] * (classes is not None)
-    unlabelled = [f"beit pretrain --data.path {path}", f"beit predict {path} --output embeddings.parquet"]
+    unlabelled = [f"beit pretrain --data.path {path}", f"beit predict {path} --task embed --output embeddings.parquet"]
     return About("pictures", rows, [*trained, *unlabelled])
 
 

@@ -17,7 +17,7 @@ DESCRIPTION = (
     "the models so far."
 )
 _CORE = ("torch", "numpy", "Pillow", "safetensors", "huggingface_hub")
-_EXTRAS = ("train", "flax", "serve", "export", "ray", "video", "heic", "dicom")
+_EXTRAS = ("train", "flax", "serve", "export", "ray", "remote", "video", "heic", "dicom")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from beit.cli.forecast import say_forecast
 from beit.cli.output import say
 from beit.cli.training import parse_training, say_results
 from beit.settings.finetune import FinetuneJob
+
+if TYPE_CHECKING:
+    from beit.engine.run_folder import RunFolder
 
 DESCRIPTION = (
     "Fine-tune a pre-trained BEiT on classes of pictures, or on several labels or a number for each (data.labels), or "
@@ -33,7 +37,12 @@ def run(arguments: Sequence[str]) -> int:
     if dry:
         say_forecast(FinetuneTask, job, machines)
         return 0
-    folder = finetune(job)
+    say_classifier(finetune(job))
+    return 0
+
+
+def say_classifier(folder: RunFolder) -> None:
+    """Print what a trained classifier reached on held-out pictures, and where it lies."""
     result = folder.read_result()
     say(f"held-out pictures: {_numbers(result)}, {result['pictures']:,.0f} pictures")
     if "accuracy" in result and result["pictures"] < _FEW:
@@ -45,7 +54,6 @@ def run(arguments: Sequence[str]) -> int:
         average = {name.removeprefix(_AVERAGE): value for name, value in result.items() if name.startswith(_AVERAGE)}
         say(f"moving average of the weights: {_numbers(average)}")
     say_results(folder)
-    return 0
 
 
 def _numbers(result: Mapping[str, float]) -> str:

@@ -23,6 +23,7 @@ COMMANDS = {
     "tokenizer": "train a tokenizer, encode pictures, look at reconstructions",
     "pretrain": "pre-train a BEiT on a folder of pictures, no labels needed",
     "finetune": "fine-tune a pre-trained BEiT (or train from scratch) on classes of pictures",
+    "distill": "train a small classifier to do what a trained one does",
     "segment": "train a BEiT to predict the class of every pixel",
     "statistics": "measure mean and deviation of the colours of pictures",
     "evaluate": "measure a fine-tuned model on labelled pictures",
@@ -38,7 +39,15 @@ COMMANDS = {
     "export": "write a model for onnxruntime, OpenVINO or torch alone, and check it",
     "convert": "write a checkpoint in another layout",
 }
-CONTINUED = ("demo", "tokenizer", "pretrain", "finetune", "segment", "predict")  # after a stop, by the same command
+CONTINUED = (
+    "demo",
+    "tokenizer",
+    "pretrain",
+    "finetune",
+    "distill",
+    "segment",
+    "predict",
+)  # after a stop, by the same command
 _CONTINUES = "; the same command goes on from what was saved, if anything was"
 HELP_WORDS = ("-h", "--help", "--help-all", "help")
 # Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well

@@ -12,6 +12,10 @@ COMMON = {
     for command, names in {
         "beit pretrain": f"data.path tokenizer.path checkpoint model.size model.image_size {_RUN}",
         "beit finetune": f"data.path data.labels data.val_path checkpoint freeze model.image_size lora.rank {_RUN}",
+        "beit distill": (
+            "teacher.path teacher.logits teacher.features teacher.attention data.path data.val_path checkpoint "
+            f"model.size model.image_size {_RUN}"
+        ),
         "beit segment": (
             "data.path data.val_path label_maps.path label_maps.classes label_maps.val_path checkpoint "
             f"model.image_size {_RUN}"

@@ -13,3 +13,5 @@ class DemoJob(Settings):
 
     output: str = "runs/demo"
     """Folder for everything the demo makes."""
+    quick: bool = False
+    """A twentieth of the steps: shows that everything works, and not what pre-training gives."""

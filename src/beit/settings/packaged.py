@@ -59,6 +59,11 @@ def recipe_named(name: str) -> Recipe:
     place = Path(name)
     if place.parent in (Path(), Path("recipes")) and place.suffix in _ENDINGS and place.stem in known:
         return known[place.stem]
+    if place.is_dir():
+        raise ConfigError(
+            f"{name} is a folder; expected a YAML file, or a name that `beit recipes` lists, as the first word: name "
+            f"pictures by --data.path {name}"
+        )
     near = difflib.get_close_matches(place.stem, known, n=1, cutoff=0.5)
     raise ConfigError(
         f"there is no recipe {name!r}{f'; did you mean {near[0]}?' if near else ''}; expected a YAML file, or a name "

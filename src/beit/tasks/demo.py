@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import mean, stdev
+from typing import TypeVar
 
 from beit.data import Views, few_per_class, open_source
 from beit.engine.metrics import read_metrics
@@ -78,6 +79,8 @@ _AUGMENT = AugmentSettings(
     crop_scale=(0.75, 1.0), crop_aspect=(0.85, 1.18), flip=0.0, color_jitter=0.0, rotation=15.0, shear=0.15, shift=0.09
 )
 _PICTURES = DataSettings(path="digits:train", val_path="digits:test", workers=0)
+_QUICK = 20
+Training = TypeVar("Training", PretrainJob, FinetuneJob)
 _MUON = OptimSettings(name="muon", lr=1e-2, min_lr=1e-4, warmup_steps=25)
 
 
@@ -149,21 +152,30 @@ def scratch_job(output: Path, seed: int, before: PretrainJob, tuned: FinetuneJob
     )
 
 
-def run_demo(output: str, announce: Callable[[str], None]) -> DemoResult:
+def shortened(job: Training) -> Training:
+    """Return a job with a twentieth of its steps."""
+    steps = (job.train.max_steps or 0) // _QUICK
+    return replace(job, optim=replace(job.optim, warmup_steps=2), train=replace(job.train, max_steps=steps))
+
+
+def run_demo(output: str, announce: Callable[[str], None], quick: bool = False) -> DemoResult:
     """Run (or continue) the demo below a folder and return its accuracies.
 
     Args:
         output: Folder for everything the demo makes.
         announce: Called with a line at the beginning of every stage.
+        quick: Whether every training takes a twentieth of its steps.
     """
     place = Path(output)
     announce("1/4  a tokenizer: clusters of whitened patches of 1,297 pictures without labels")
     tokenizer = cluster_tokenizer(cluster_job(place))
     announce("2/4  pre-training on the same pictures")
     job = pretrain_job(place, tokenizer.model)
+    job = shortened(job) if quick else job
     pretrained = pretrain(job)
     announce(f"3/4  fine-tuning the pre-trained model with {LABELS_PER_CLASS} labels per class, {len(SEEDS)} seeds")
     jobs = [finetune_job(place, seed, pretrained.model) for seed in SEEDS]
+    jobs = [shortened(tuning) for tuning in jobs] if quick else jobs
     tuned = [finetune(tuning) for tuning in jobs]
     announce("4/4  training from scratch, with the steps of both together")
     scratch = [finetune(scratch_job(place, seed, job, tuning)) for seed, tuning in zip(SEEDS, jobs, strict=True)]

@@ -48,7 +48,10 @@ class FinetuneLoss(nn.Module):
 
     def forward(self, tensors: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
         """Return the loss and, where pictures have one class and are not mixed, the accuracy of the batch."""
-        logits_BK = self.model(tensors["pixel_values"], return_dict=True).logits.float()
+        return self.of_logits(self.model(tensors["pixel_values"], return_dict=True).logits.float(), tensors)
+
+    def of_logits(self, logits_BK: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss and the accuracy of logits."""
         values = {"loss": self._losses(logits_BK, tensors["targets"]).sum(dim=1).mean()}
         if "labels" in tensors:
             right_B = logits_BK.detach().argmax(dim=-1) == tensors["labels"]

@@ -1,0 +1,117 @@
+"""Distillation: what the student learns of the teacher, and that it is refused where the two do not fit."""
+
+import json
+
+import pytest
+import torch
+
+from beit import BeitForImageClassification, preset
+from beit.cli.main import main
+from beit.data import open_source
+from beit.image import Preprocessing
+from beit.settings.distill import TeacherSettings
+from beit.tasks.distill import DistillLoss, TeacherOutputs, outputs_of
+from tests.conftest import TINY_MODEL
+from tests.e2e.small import FINETUNE, beit, losses
+
+ALL = TeacherSettings(path="x", features=1.0, attention=1.0)
+VIEW, OTHER = Preprocessing((32, 32), (32, 32)), Preprocessing((32, 32), (32, 32), mean=(0.4,) * 3, std=(0.3,) * 3)
+
+
+def classifier(seed=0, **options):
+    torch.manual_seed(seed)
+    return BeitForImageClassification(preset("tiny", **TINY_MODEL | options, num_labels=3, initializer_range=0.2))
+
+
+def pixels():
+    return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def test_a_student_that_is_its_teacher_has_nothing_to_learn():
+    model = classifier().eval()
+    batch = {"pixel_values": pixels(), "targets": torch.eye(3)[:2], "labels": torch.arange(2)}
+    batch |= TeacherOutputs(model, VIEW, VIEW, [0, 1, 2], ALL)(pixels())
+    values = DistillLoss(model, None, False, ALL)(batch, 0.0)
+    for part in ("teacher_divergence", "teacher_features", "teacher_attention"):
+        assert float(values[part]) == pytest.approx(0, abs=1e-6)
+    other = DistillLoss(classifier(seed=1), None, False, ALL).eval()(batch, 0.0)
+    parts = sum(float(other[part]) for part in ("teacher_divergence", "teacher_features", "teacher_attention"))
+    assert parts > 0.05
+    logits = outputs_of(classifier(seed=1).eval(), pixels(), ALL)["logits"]
+    labels = torch.nn.functional.cross_entropy(logits, torch.arange(2))
+    assert float(other["loss"]) == pytest.approx(float(labels) + parts, rel=1e-4)
+
+
+def test_the_teacher_sees_pictures_as_it_was_trained_and_classes_in_the_students_order():
+    model = classifier().eval()
+    seen = TeacherOutputs(model, OTHER, VIEW, [2, 0, 1], ALL)(pixels())
+    own = (pixels() * 0.5 + 0.5 - 0.4) / 0.3
+    expected = outputs_of(model, own, ALL)
+    torch.testing.assert_close(seen["teacher_logits"], expected["logits"][:, [2, 0, 1]], rtol=1e-4, atol=1e-5)
+    assert seen["teacher_similarities"].shape == (2, 16, 16)
+    assert seen["teacher_attention"].shape == (2, 17, 17)
+    torch.testing.assert_close(seen["teacher_attention"].sum(-1), torch.ones(2, 17))
+
+
+def test_only_what_has_a_weight_is_computed():
+    assert outputs_of(classifier(), pixels(), TeacherSettings(path="x")).keys() == {"logits"}
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A classifier of digits that some steps have trained."""
+    place = tmp_path_factory.mktemp("teacher")
+    command = [*FINETUNE, "--train.max_steps=60", "--train.batch_size=32", "--run.report=false"]
+    done = beit("finetune", *command, f"--run.output={place / 'run'}", cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place / "run" / "model"
+
+
+STUDENT = [*FINETUNE, "--model.hidden_size=24", "--model.num_attention_heads=3", "--teacher.features=1",
+           "--teacher.attention=0.1", "--run.log_every=1", "--run.save_every=4", "--train.batch_size=32",
+           "--train.max_steps=8", "--optim.warmup_steps=2"]  # fmt: skip
+
+
+@pytest.mark.e2e
+def test_a_run_continues_bit_for_bit_and_leaves_a_small_classifier(teacher, tmp_path):
+    command = ["distill", *STUDENT, f"--teacher.path={teacher}"]
+    done = beit(*command, f"--run.output={tmp_path / 'whole'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "held-out pictures: accuracy" in done.stdout
+    lines = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
+    assert {"teacher_divergence", "teacher_features", "teacher_attention", "accuracy"} <= lines[0].keys()
+    student = BeitForImageClassification.from_pretrained(tmp_path / "whole/model")
+    assert student.config.hidden_size == 24
+    assert student.config.class_names == open_source("digits:train").classes
+    stopped = beit(*command, f"--run.output={tmp_path / 'run'}", cwd=tmp_path,
+                   kill_after=tmp_path / "run/checkpoints/step_00000004")  # fmt: skip
+    assert stopped.returncode == -9
+    done = beit(*command, f"--run.output={tmp_path / 'run'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.patch_size=8"], "the teacher has 4 x 4 patches, the student 2 x 2"),
+        (["--run.framework=jax"], "run.framework is jax, which distillation does not have"),
+        (["--teacher.path=/nowhere"], "/nowhere does not exist"),
+    ],
+)
+def test_what_does_not_fit_is_refused(teacher, tmp_path, capsys, options, message):
+    command = [*STUDENT, f"--teacher.path={teacher}", f"--run.output={tmp_path / 'run'}", *options]
+    assert main(["distill", *command]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.e2e
+def test_a_teacher_of_other_classes_is_refused(tmp_path, capsys):
+    classifier().save_pretrained(tmp_path / "teacher")
+    VIEW.save_pretrained(tmp_path / "teacher")
+    command = [*STUDENT, f"--teacher.path={tmp_path / 'teacher'}", f"--run.output={tmp_path / 'run'}"]
+    assert main(["distill", *command]) == 1
+    assert "knows 3 classes (LABEL_0, LABEL_1, LABEL_2, ...), the pictures have 10" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
