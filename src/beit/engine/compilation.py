@@ -9,7 +9,6 @@ smaller, take the plain layers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from types import MethodType
 from typing import Any
 
@@ -17,11 +16,11 @@ import torch
 from torch import nn
 
 from beit.engine.recorded import Choice
+from beit.models_torch.device import why_not_compiled
 from beit.models_torch.encoder import EncoderLayer
 from beit.tokenizer import coders
 
 COMPILED: tuple[type[nn.Module], ...] = (EncoderLayer, coders.Encoder, coders.Decoder)
-_TRITON_NEEDS = (7, 0)  # compute capability, that of Volta
 
 
 def choose_compilation(device: torch.device, exact: bool) -> Choice:
@@ -29,10 +28,8 @@ def choose_compilation(device: torch.device, exact: bool) -> Choice:
     setting = "train.compile"
     if exact:
         return Choice(setting, False, "run.exact is true, and a compiler may choose other kernels")
-    if find_spec("triton") is None:
-        return Choice(setting, False, "Triton is not installed")
-    if torch.cuda.get_device_capability(device) < _TRITON_NEEDS:
-        return Choice(setting, False, "Triton does not know this GPU")
+    if (reason := why_not_compiled(device)) is not None:
+        return Choice(setting, False, reason)
     return Choice(setting, True, "on a GPU, layer by layer; the first step takes a minute")
 
 
