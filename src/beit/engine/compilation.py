@@ -33,19 +33,24 @@ def choose_compilation(device: torch.device, exact: bool) -> Choice:
     return Choice(setting, True, "on a GPU, layer by layer; the first step takes a minute")
 
 
-def compile_layers(module: nn.Module) -> None:
-    """Have the layers of a module computed by compiled programs in training, one per kind of layer."""
+def compile_layers(module: nn.Module, backend: str = "inductor") -> None:
+    """Have the layers of a module computed by compiled programs in training, one per kind of layer.
+
+    Args:
+        module: Any; its other parts are left as they are.
+        backend: Of `torch.compile`.
+    """
     for kind in COMPILED:
         layers = [part for part in module.modules() if isinstance(part, kind)]
         if layers:
-            forward = _in_training(kind.forward)
+            forward = _in_training(kind.forward, backend)
             for layer in layers:
                 layer.forward = MethodType(forward, layer)  # bound, so that a copy of a layer calls its own
 
 
-def _in_training(plain: Callable[..., Any]) -> Callable[..., Any]:
+def _in_training(plain: Callable[..., Any], backend: str) -> Callable[..., Any]:
     """Return a forward function that is compiled in training, and plain otherwise."""
-    compiled = torch.compile(plain, dynamic=False)
+    compiled = torch.compile(plain, dynamic=False, backend=backend)
 
     def forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return (compiled if layer.training else plain)(layer, *args, **kwargs)
