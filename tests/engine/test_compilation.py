@@ -27,7 +27,9 @@ def programs(monkeypatch):
     """Compile without generating code, and count the programs."""
     torch._dynamo.reset()
     counter, compile_ = CompileCounterWithBackend("aot_eager"), torch.compile
-    monkeypatch.setattr(torch, "compile", lambda what, **how: compile_(what, **{**how, "backend": counter, "fullgraph": True}))
+    monkeypatch.setattr(
+        torch, "compile", lambda what, **how: compile_(what, **{**how, "backend": counter, "fullgraph": True})
+    )
     return counter
 
 
