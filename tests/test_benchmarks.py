@@ -266,3 +266,49 @@ def test_what_is_said_of_few_labels_is_what_was_measured(page):
     said = (ROOT / page).read_text(encoding="utf-8").replace(" %", "%")
     for row in ("pretrained", "scratch", "ridge"):
         assert f"{measured[row]['mean']:.1%}" in said, row
+
+
+def test_every_part_of_the_gpu_program_fails_alone(program, tmp_path, monkeypatch, capsys):
+    gpu, result = program("gpu"), tmp_path / "gpu.json"
+    answers = {"heads": {"relative_error": 0.0}, "answers": {"failed": "out of memory"}, "tokenizer": {"ms": 1.0}}
+    states = []
+
+    def measure(name, tiny, seconds):
+        states.append(len(json.loads(result.read_text())["parts"]) if result.exists() else 0)
+        return answers[name]
+
+    monkeypatch.setattr(gpu, "measure", measure)
+    assert gpu.run(list(answers), True, 8, result) == ["answers"]
+    assert json.loads(result.read_text())["parts"] == answers
+    assert states == [0, 1, 2], "written after every part"
+    assert gpu.run(["heads"], True, 0, result) == ["heads"]
+    assert "the 0 minutes are over" in capsys.readouterr().out
+
+
+@pytest.mark.e2e
+def test_a_part_that_crashes_or_hangs_is_a_failure(program):
+    gpu = program("gpu")
+    assert "nothing" in gpu.measure("nothing", True, 60)["failed"]
+    assert gpu.measure("heads", True, 0.01) == {"failed": "not finished after 0 s"}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    "part", ["heads", "repeatability", "pretraining", "peers", "segmentation", "tokenizer", "answers"]
+)
+def test_the_parts_of_the_gpu_program_run_in_small(program, part):
+    """`continuation` is tried by hand: it kills a process, and runs that are killed have tests of their own."""
+    torch._dynamo.reset()
+    parts = program("gpu_parts")
+    found = parts.PARTS[part](parts.sizes(True))
+    assert found
+    assert "failed" not in json.dumps(found)
+    assert {"continuation", part} <= parts.PARTS.keys()
+
+
+def test_the_gpu_headline_is_of_the_recipe(program):
+    made = program("headline_gpu")
+    line = made.arguments("12x192", Path("tokens"), 2000, tiny=False)
+    assert {"--model.num_hidden_layers=12", "--model.hidden_size=192", "--train.batch_size=1024",
+            "--train.max_steps=2000", "--optim.warmup_steps=100", "--train.compile=true"} <= set(line)  # fmt: skip
+    assert made.arguments("9x256", Path("tokens"), 4, tiny=True)[-len(made.TINY) :] == made.TINY

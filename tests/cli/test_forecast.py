@@ -1,6 +1,7 @@
 """Dry runs of a pre-training: the forecast, and what is refused."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from beit.engine import timed_steps
 from beit.engine import torch_backend as trainee
 from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling
+from beit.tasks.pretrain.task import PretrainTask
 from tests.e2e.small import PICTURES, PRETRAIN
 
 pytestmark = pytest.mark.e2e
@@ -161,3 +163,9 @@ def test_a_moving_average_clipping_and_compilers_are_those_of_the_run(monkeypatc
     assert "moving average 0.00 GiB" in shown
     assert limits[:6] == [0.5] * 6
     assert len(compiled) == 2
+
+
+@pytest.mark.parametrize(("share", "hinted"), [(0.19, False), (0.21, True)])
+def test_stored_tokens_are_recommended_from_a_fifth_of_a_step(share, hinted):
+    speed = SimpleNamespace(preparing_share=share, data_share=0.0)
+    assert any("beit tokenizer encode" in line for line in cli_forecast._hints(PretrainTask, speed)) == hinted

@@ -133,7 +133,7 @@ from beit.engine.sharding import divided, full_tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 counter, compile_ = CompileCounterWithBackend("aot_eager"), torch.compile
-torch.compile = lambda what, **how: compile_(what, backend=counter, fullgraph=True, **how)
+torch.compile = lambda what, **how: compile_(what, **{**how, "backend": counter, "fullgraph": True})
 accelerator = Accelerator(cpu=True)
 torch.manual_seed(0)
 model = BeitForMaskedImageModeling(BeitConfig(

@@ -8,9 +8,9 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from beit import BeitConfig, BeitForMaskedImageModeling
-from beit.engine import compilation
 from beit.engine.automatic import choose
 from beit.engine.compilation import choose_compilation, compile_layers
+from beit.models_torch import device
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.tokenizer import CodebookLossSettings
@@ -27,7 +27,9 @@ def programs(monkeypatch):
     """Compile without generating code, and count the programs."""
     torch._dynamo.reset()
     counter, compile_ = CompileCounterWithBackend("aot_eager"), torch.compile
-    monkeypatch.setattr(torch, "compile", lambda what, **how: compile_(what, backend=counter, fullgraph=True, **how))
+    monkeypatch.setattr(
+        torch, "compile", lambda what, **how: compile_(what, **{**how, "backend": counter, "fullgraph": True})
+    )
     return counter
 
 
@@ -120,18 +122,21 @@ def test_a_discrete_vae_is_compiled_once_for_all_temperatures(programs):
         (True, object(), (9, 0), False),
         (False, None, (9, 0), False),
         (False, object(), (6, 1), False),
+        (False, object(), "no C compiler", False),
     ],
 )
 def test_compiled_on_a_gpu_that_can(monkeypatch, exact, triton, capability, expected):
-    monkeypatch.setattr(compilation, "find_spec", lambda _: triton)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(device, "find_spec", lambda _: triton)
+    there = capability != "no C compiler"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability if there else (9, 0))
+    monkeypatch.setattr(device.shutil, "which", lambda name: name if there else None)
     choice = choose_compilation(GPU, exact)
     assert choice[:2] == ("train.compile", expected)
     assert choice.reason
 
 
 @pytest.mark.parametrize(
-    ("device", "framework", "wanted", "expected"),
+    ("kind", "framework", "wanted", "expected"),
     [
         ("cuda", "torch", "auto", ["train.compile"]),
         ("cuda", "torch", True, []),
@@ -139,7 +144,7 @@ def test_compiled_on_a_gpu_that_can(monkeypatch, exact, triton, capability, expe
         ("cpu", "torch", "auto", []),
     ],
 )
-def test_what_is_chosen(monkeypatch, device, framework, wanted, expected):
+def test_what_is_chosen(monkeypatch, kind, framework, wanted, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     job = PretrainJob(
         DataSettings("pictures", workers=0),
@@ -147,5 +152,5 @@ def test_what_is_chosen(monkeypatch, device, framework, wanted, expected):
         optim=OptimSettings(lr=1e-3),
         train=TrainSettings(compile=wanted),
     )
-    task = SimpleNamespace(settings=job, accelerator=SimpleNamespace(device=torch.device(device)))
+    task = SimpleNamespace(settings=job, accelerator=SimpleNamespace(device=torch.device(kind)))
     assert [choice.setting for choice in choose(task)] == expected

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _LONG = 24 * 3600.0  # seconds of a run that is worth another hint
 _SHORTER = "smaller pictures, models and tokenizers take hours instead: see recipes/pretrain_cifar10_tiny.yaml"
-_MUCH = 0.3  # share of a step worth a hint
+_MUCH, _MUCH_PREPARING = 0.3, 0.2  # shares of a step that are worth a hint: of waiting, and of the tokenizer
 _SMALLER = "raise train.accumulate, set train.recompute, or run.sharding to fsdp"
 _INDENT = " " * 13
 
@@ -53,7 +53,8 @@ def _cost_lines(job: Any, cost: Cost, operations: bool = True) -> list[str]:
     memory = ", ".join(f"{use} {gib(amount)}" for use, amount in cost.memory.items())
     each = f", {job.train.batch_size // cost.processes} on each of {cost.processes} processes"
     flops = cost.flops_per_picture
-    counted = f"operations   {(flops or 0) / 1e9:,.2f} GFLOP per picture, forward and backward, without the tokenizer"
+    tokens = f", and {cost.preparing_flops / 1e9:,.2f} of its visual tokens" if cost.preparing_flops else ""
+    counted = f"operations   {(flops or 0) / 1e9:,.2f} GFLOP per picture, forward and backward{tokens}"
     return [
         f"parameters   {cost.parameters:,}",
         f"memory       {gib(sum(cost.memory.values()))} estimated per process: {memory}",
@@ -98,7 +99,7 @@ def _speed_lines(kind: type[Task[Any, Any]], job: Any, cost: Cost, speed: Speed)
     whole = cost.steps * seconds * (1 + speed.monitor_share)
     monitor = f"; {speed.monitor_share:.0%} for the quality monitor are in it" if speed.monitor_share else ""
     alone = world > 1 and not speed.communicates
-    reached = f"; the model reaches {speed.flops_utilisation or 0:.0%} of the rate of a matrix product here"
+    reached = f"; a step reaches {speed.flops_utilisation or 0:.0%} of the rate of a matrix product here"
     return [
         f"speed        {seconds:.3f} s per step, {job.train.batch_size / seconds:,.1f} pictures per second"
         + (reached if speed.flops_utilisation is not None else ""),
@@ -117,7 +118,7 @@ def _speed_lines(kind: type[Task[Any, Any]], job: Any, cost: Cost, speed: Speed)
 def _hints(kind: type[Task[Any, Any]], speed: Speed) -> list[str]:
     """Return hints that would make the run faster, where much is to be gained."""
     hints: list[str] = []
-    if speed.preparing_share > _MUCH and kind.preparing_hint:
+    if speed.preparing_share > _MUCH_PREPARING and kind.preparing_hint:
         hints.append(f"{_INDENT}{kind.preparing_hint}")
     if speed.data_share > _MUCH:
         hints.append(f"{_INDENT}more data.workers load pictures faster, if there are cores for them")

@@ -34,6 +34,7 @@ class Cost:
         steps: Steps of the whole run.
         processes: Processes that share a batch.
         flops_per_picture: Operations of the model in a training step; None if they are not known.
+        preparing_flops: Operations per picture of the preparation (the tokenizer).
         memory: Estimated bytes of one process, by what they are for.
     """
 
@@ -42,6 +43,7 @@ class Cost:
     steps: int
     processes: int
     flops_per_picture: float | None
+    preparing_flops: float
     memory: dict[str, float]
 
 
@@ -53,8 +55,8 @@ class Speed:
         seconds_per_step: Median of the timed steps, data and preparation included.
         preparing_share: Share of that time in which the task prepares the batch (the tokenizer makes the tokens).
         data_share: Share of that time in which the step waits for pictures.
-        flops_utilisation: Share of the rate of a large matrix product here that the model reached; None if its
-            operations are not known.
+        flops_utilisation: Share of the rate of a large matrix product here that a step reached, its preparation
+            included; None if its operations are not known.
         peak_memory: Bytes that this process held meanwhile, libraries included.
         communicates: Whether the processes were there, so that the time has their communication in it.
         monitor_share: Share of the time of all steps that the quality monitor adds, where it chooses its interval.
@@ -102,15 +104,17 @@ def forecast(
         if stage is not None:
             task.receive(None)
         build(task)
-        announce(cost_of(task))
+        known = cost_of(task)
+        announce(known)
         device = task.accelerator.device
         with computing(is_exact(task.settings.run, device), device):
             timed = timed_steps(task, RunFolder(nowhere))
             held = peak_memory(task.accelerator.device)
             first_seconds = None if stage is None else _stage_seconds(stage, task, RunFolder(nowhere))
-    step, flops = median(one.step for one in timed), task.flops()
+    step, flops = median(one.step for one in timed), known.flops_per_picture
     total, pictures = sum(one.step for one in timed), settings.train.batch_size // task.world
-    reached = None if flops is None else flops * pictures / step / gemm_rate(task.accelerator.device, _dtype(task))
+    rate = None if flops is None else (flops + known.preparing_flops) * pictures / step
+    reached = None if rate is None else rate / gemm_rate(task.accelerator.device, _dtype(task))
     return Speed(
         seconds_per_step=step,
         preparing_share=sum(one.preparing for one in timed) / total,
@@ -138,6 +142,7 @@ def cost_of(task: Task[Any, Any]) -> Cost:
         steps=task.schedule.steps,
         processes=task.world,
         flops_per_picture=task.flops(),
+        preparing_flops=task.preparing_flops(),
         memory={**state, **task.activations(at_once)},
     )
 

@@ -133,7 +133,10 @@ class _Loop:
 
     def _steps(self, stop: StopRequest, metrics: MetricsLog, progress: RunProgress) -> int:
         settings, steps, finished = self.settings, self.schedule.steps, self.start
-        throughput = Throughput(self.accelerator, settings.train.batch_size, self.task.flops())
+        flops = self.task.flops()
+        if flops is not None:
+            flops += self.task.preparing_flops()
+        throughput = Throughput(self.accelerator, settings.train.batch_size, flops)
         for step, batch in enumerate(throughput.batches(self._batches()), start=self.start):
             self.new_broken += batch.broken
             require_usable(len(batch.indices), len(batch.broken), batch.broken)

@@ -285,6 +285,10 @@ class Task(ABC, Generic[S, M]):
         """Return the operations per picture in a training step, None if they are not known."""
         return None
 
+    def preparing_flops(self) -> float:
+        """Return the operations per picture of the preparation of a batch."""
+        return 0.0
+
     def activations(self, pictures: int) -> Mapping[str, float]:
         """Return the bytes that a step with so many pictures at once keeps, estimated, by what they are for.
 

@@ -108,7 +108,7 @@ class Throughput:
     Args:
         accelerator: Of the run.
         pictures: Per step, over all processes.
-        flops: Operations per picture in a training step of the model, tokenizer not included; None if not known.
+        flops: Operations per picture in a training step, its preparation included; None if not known.
 
     Attributes:
         waited: Seconds of waiting for data in the line that `numbers` gave last.

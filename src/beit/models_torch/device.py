@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from typing import Literal, cast
 
 import torch
@@ -17,7 +20,7 @@ from beit.models_torch.kernels.fastest import Ways
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-_VOLTA = (7, 0)  # compute capability of the first GPUs with tensor cores
+_VOLTA = (7, 0)  # compute capability of the first GPUs with tensor cores, and that Triton knows
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -37,6 +40,19 @@ def pick_device(wanted: str) -> torch.device:
 def busy_cpus(device: torch.device) -> int:
     """Return how many CPUs computing on a device keeps busy: all of torch's threads, or the one that feeds a GPU."""
     return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def why_not_compiled(device: torch.device) -> str | None:
+    """Return the reason why nothing should be compiled for a device unless it is asked for; None: it should be."""
+    if device.type != "cuda":
+        return "compilers gain little on a CPU"
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    if torch.cuda.get_device_capability(device) < _VOLTA:
+        return "Triton does not know this GPU"
+    if not any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")):
+        return "Triton needs a C compiler, and there is none"
+    return None
 
 
 def pick_precision(wanted: str, device: torch.device) -> Precision:

@@ -31,8 +31,8 @@ class EncodingSettings(Settings):
     precision: TrainingPrecision = "auto"
     """Precision of the computation; auto takes bf16 on a GPU that supports it, else fp32. bf16 changes a few tokens
     in a hundred."""
-    compile: bool = False
-    """Compile the encoder: some seconds or minutes at the start, faster afterwards."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the encoder: seconds or minutes at the start, faster afterwards. auto: on a GPU that Triton knows."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -245,8 +245,8 @@ class TokenizerUse(Settings):
     in a hundred."""
     batch_size: int = Field(default=64, ge=1)
     """Pictures computed together."""
-    compile: bool = False
-    """Compile the encoder: some seconds or minutes at the start, faster afterwards."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the encoder: seconds or minutes at the start, faster afterwards. auto: on a GPU that Triton knows."""
     image_size: int | None = Field(default=None, ge=1)
     """Side of the tokenizer's input, in pixels; default: what it was trained on."""
 

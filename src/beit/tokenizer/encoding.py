@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from beit.errors import ConfigError
-from beit.models_torch.device import Precision, computing_in, pick_precision
+from beit.models_torch.device import Precision, computing_in, pick_precision, why_not_compiled
 from beit.tokenizer.protocol import VisualTokenizer
 
 _BEYOND = 0.25  # the range, which sharp resampling leaves
@@ -147,7 +147,7 @@ class TokenEncoder:
         device: Where to compute.
         precision: "bf16" and, on a GPU that supports it, "auto" run under autocast; a few tokens in a hundred then
             differ from those of "fp32".
-        compiled: Compile the encoder at the first batch of every size.
+        compiled: Compile the encoder at the first batch; "auto" on a GPU that has a compiler.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class TokenEncoder:
         tokenizer: VisualTokenizer,
         device: torch.device | str = "cpu",
         precision: str = "auto",
-        compiled: bool = False,
+        compiled: bool | str = False,
     ) -> None:
         self.device = torch.device(device)
         self.tokenizer = tokenizer
@@ -165,6 +165,8 @@ class TokenEncoder:
         self.precision: Precision = pick_precision(precision, self.device)
         # inside a training step under autocast, the tokens keep their own precision
         self._own_precision = computing_in(self.precision, self.device)
+        if compiled == "auto":
+            compiled = isinstance(tokenizer, nn.Module) and why_not_compiled(self.device) is None
         self._encode = torch.compile(tokenizer.encode) if compiled else tokenizer.encode
 
     @torch.no_grad()

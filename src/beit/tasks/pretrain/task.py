@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from beit.data import Collate, ImageSource, ViewDataset, Views, spread
+from beit.engine.exactness import is_exact
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Measured, Monitored, ShownScene, Stage, Task
@@ -54,6 +55,7 @@ from beit.tokenizer import (
     load_tokenizer,
     tokenizer_fingerprint,
 )
+from beit.tokenizer.cost import encoding_flops
 from beit.weights import check_shapes
 
 _MOST_ENCODED = 256  # training pictures whose tokens are looked at before the first step
@@ -165,10 +167,11 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     @cached_property
     def encoder(self) -> TokenEncoder:
         """The tokenizer, ready to encode."""
-        encoding = self.settings.tokenizer.encoding
-        return TokenEncoder(
-            self._found_tokenizer, self.accelerator.device, encoding.precision, encoding.compile
-        )  # fmt: skip
+        encoding, device = self.settings.tokenizer.encoding, self.accelerator.device
+        compiled = encoding.compile
+        if compiled == "auto" and is_exact(self.settings.run, device):
+            compiled = False
+        return TokenEncoder(self._found_tokenizer, device, encoding.precision, compiled)
 
     def views(self) -> Views:
         """Return the random views: one crop for the model and for the tokenizer."""
@@ -299,6 +302,13 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def flops(self) -> float:
         """Return the operations of one picture in a training step, without the tokenizer."""
         return training_flops(self.model.config, self.mask.count, self.settings.decoder.layers or 0)
+
+    def preparing_flops(self) -> float:
+        """Return the operations of the visual tokens of one picture; 0 where they are stored."""
+        if self._stored is not None:
+            return 0.0
+        (rows, columns), stride = self.mask.grid, self._found_tokenizer.stride
+        return encoding_flops(self._found_tokenizer, self.settings.data.channels, rows * stride, columns * stride)
 
     def activations(self, pictures: int) -> Mapping[str, float]:
         """Return the bytes that a step keeps, estimated."""
