@@ -21,6 +21,14 @@ def test_auto_is_the_precision_of_an_earlier_run(monkeypatch, tmp_path):
     assert make_accelerator(run, 192).mixed_precision == first.mixed_precision
 
 
+def test_a_later_run_may_have_another_precision(tmp_path):
+    first = Accelerator(cpu=True).mixed_precision
+    for precision, theirs in (("bf16", "bf16"), ("fp32", "no"), ("bf16", "bf16")):
+        run = RunSettings(output=str(tmp_path), device="cpu", precision=precision)
+        assert make_accelerator(run, 192).mixed_precision == theirs
+    make_accelerator(RunSettings(output=str(tmp_path), device="cpu", precision={"no": "fp32"}.get(first, first)), 192)
+
+
 @pytest.mark.parametrize("faster", ["fp32", "bf16"])
 def test_auto_of_the_first_run_is_timed(monkeypatch, tmp_path, faster):
     monkeypatch.setattr(processes, "is_initialized", lambda: False)

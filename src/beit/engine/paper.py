@@ -7,7 +7,6 @@ is assumed, and said.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -24,6 +23,7 @@ from beit.engine.run import build, start
 from beit.engine.sharding import without_values
 from beit.engine.task import S, Task
 from beit.errors import ConfigError
+from beit.files import read_json
 
 SHARE = 0.4  # of the peak: what well-fed vision transformers reach
 ON_A_MACHINE = 8  # GPUs; more are connected by a network
@@ -102,7 +102,7 @@ def gpu_named(name: str) -> Gpu:
     Raises:
         ConfigError: If it is not in it.
     """
-    table: dict[str, Any] = json.loads(Path(__file__).with_name("gpus.json").read_text(encoding="utf-8"))
+    table: dict[str, Any] = read_json(Path(__file__).with_name("gpus.json"), "the GPUs of the package")
     found = {key.lower(): value for key, value in table.items()}.get(name.lower())
     if found is None:
         raise ConfigError(f"--device is {name!r}; expected one of {', '.join(table)}")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -114,11 +115,15 @@ def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
     """
     device = pick_device(run.device)
     on_cpu, precision = device.type == "cpu", _picked_precision(run, device, width)
+    patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+    made = partial(Accelerator, cpu=on_cpu, mixed_precision=_ACCELERATE[precision], kwargs_handlers=[patience])
     try:
-        patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
-        accelerator = Accelerator(cpu=on_cpu, mixed_precision=_ACCELERATE[precision], kwargs_handlers=[patience])
-    except ValueError as error:  # accelerate keeps one state per process
-        raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
+        accelerator = made()
+    except ValueError as error:  # accelerate keeps one state per process, of which an earlier run had another
+        if not is_initialized() or AcceleratorState().num_processes > 1:
+            raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
+        AcceleratorState._reset_state(reset_partial_state=True)  # pyright: ignore[reportPrivateUsage]
+        accelerator = made()
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != expected:  # accelerate then lets every process train alone, silently
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
