@@ -100,7 +100,8 @@ processor.push_to_hub("me/model")
     assert json.loads(files["config.json"])["model_type"] == "beit"
     assert json.loads(files["preprocessor_config.json"])["image_processor_type"]
     assert CARD_NAME not in files
-    _, files = push('BeitConfig().save_pretrained(folder + "/saved", push_to_hub=True, repo_id="me/config")', "me/config")
+    code = 'BeitConfig().save_pretrained(folder + "/saved", push_to_hub=True, repo_id="me/config")'
+    _, files = push(code, "me/config")
     assert set(files) == {"config.json"}
 
 
