@@ -72,6 +72,7 @@ def jobs(place: Path) -> dict[str, Job]:
         "pretrain": Job(["pretrain", *PRETRAIN, *RUN, output], weights),
         "pretrain on two": Job(["pretrain", *PRETRAIN, *RUN, output], weights, ranks=2),
         "finetune": Job(["finetune", *FINETUNE, *RUN, "--train.ema_decay=0.9", output], weights),
+        "distill": Job(["distill", *FINETUNE, *RUN, f"--teacher.path={place}/whole/finetune/model", output], weights),
         "finetune in jax": Job(["finetune", *FINETUNE, *RUN, *JAX, output], weights),
         "segment": Job([*segment, *RUN, output], weights),
         "dvae": Job(["tokenizer", "train", *PICTURES, *TOKENIZER, *RUN, output], weights),

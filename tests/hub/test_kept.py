@@ -1,7 +1,8 @@
 """Copies of remote files: fetched once by ranges, continued, and made anew for another version."""
 
-import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -44,34 +45,44 @@ def test_it_is_fetched_once(site, file):
     assert site.fetched() == len(CONTENT)
 
 
-def broken_off(site, file, tmp_path):
-    """A process fetches two pieces and is killed."""
-    child = os.fork()
-    if child == 0:
-        append, pieces = kept.AppendedFile.append, []
+KILLED = """
+import os, signal, sys
+from beit.hub import kept
+from beit.hub.remote import RemoteFile
 
-        def until_killed(self, piece):
-            append(self, piece)
-            pieces.append(piece)
-            if len(pieces) == 2:
-                os.kill(os.getpid(), signal.SIGKILL)
+kept._PIECE = PIECE
+append, pieces = kept.AppendedFile.append, []
 
-        kept.AppendedFile.append = until_killed
-        kept_copy(file)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+def until_killed(self, piece):
+    append(self, piece)
+    pieces.append(piece)
+    if len(pieces) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+kept.AppendedFile.append = until_killed
+kept.kept_copy(FILE)
+"""
+
+
+def broken_off(site, file):
+    """A process of its own fetches two pieces and is killed."""
+    code = KILLED.replace("PIECE\n", f"{PIECE}\n").replace("FILE", repr(file))
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     site.requests.clear()
 
 
-def test_what_broke_off_is_continued(site, file, tmp_path):
-    broken_off(site, file, tmp_path)
+@pytest.mark.e2e
+def test_what_broke_off_is_continued(site, file):
+    broken_off(site, file)
     assert kept_copy(file).read_bytes() == CONTENT
     assert site.fetched() == len(CONTENT) - 2 * PIECE
 
 
-def test_nothing_is_continued_that_may_have_changed(site, file, tmp_path):
+@pytest.mark.e2e
+def test_nothing_is_continued_that_may_have_changed(site, file):
     unversioned = replace(file, version="")
-    broken_off(site, unversioned, tmp_path)
+    broken_off(site, unversioned)
     assert kept_copy(unversioned).read_bytes() == CONTENT
     assert site.fetched() == len(CONTENT)
 

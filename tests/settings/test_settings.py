@@ -105,7 +105,6 @@ def test_no_setting_is_called_otherwise(capsys, command):
         (["predict", "m", "x.png", "--dtype=bf16"], "precision"),
         (["serve", "m", "--bf16"], "precision"),
         (["tokenizer", "encode", "--encoding.precision=fp32"], "precision"),
-        (["pretrain", "--device=cpu"], "run.device"),
         (["finetune", "--dtype=bf16"], "run.precision"),
     ],
 )

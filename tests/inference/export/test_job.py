@@ -34,7 +34,7 @@ def exported(folders, tmp_path_factory):
 
     def traced(subject, options):
         key = (
-            subject.source,
+            options.model,
             subject.task,
             options.batch_size,
             options.image_size,
