@@ -52,11 +52,11 @@ test-fast: $(VENV)/.setup
 	$(BIN)/python -m pytest -n auto --dist worksteal -m unit --ignore tests/e2e --ignore tests/parity --ignore tests/interop
 
 test: $(VENV)/.setup
-	@echo "Running unit tests, parity and whole jobs (usually 13 minutes on 2 cores) ..."
+	@echo "Running unit tests, parity and whole jobs (usually 15 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-docs: $(VENV)/.setup
-	@echo "Running every code block of the documents, examples and notebooks (usually 6 minutes on 2 cores) ..."
+	@echo "Running every code block of the documents, examples and notebooks (usually 8 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal -m docs tests/docs
 
 # The peers of test-interop: what they read and write is compared, so their versions are fixed.
