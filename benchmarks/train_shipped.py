@@ -17,6 +17,7 @@ import torch
 
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, load_tokenizer
 from beit.hub.included import FOLDER
+from beit.models_torch.masked_patch_decoder import DECODER_NAME, MaskedPatchDecoder
 from headline_trainings import CANDIDATES, arguments, pretraining
 from peers import ROOT
 from trainings import train
@@ -34,7 +35,10 @@ def classifier(before, runs):
 def ship(kind, source, name):
     """Write a model in bf16 into the package, with what lies beside it."""
     target = FOLDER / name
-    kind.from_pretrained(source).to(torch.bfloat16).save_pretrained(target)
+    model = kind.from_pretrained(source).to(torch.bfloat16)
+    model.save_pretrained(target)
+    if model.config.mask_tokens_in_decoder:
+        MaskedPatchDecoder.from_file(model, source / DECODER_NAME).to(torch.bfloat16).save_file(target / DECODER_NAME)
     for beside in BESIDE:
         if (source / beside).exists():
             shutil.copy(source / beside, target / beside)

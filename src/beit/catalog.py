@@ -244,22 +244,33 @@ class IncludedModel:
         task: What it does.
         image_size: Height and width in pixels of the pictures it was trained on.
         result: What it reaches; its card, README.md in its folder, says how that was measured.
+        tokenizer: Name of the packaged tokenizer whose tokens it predicts.
     """
 
     name: str
     task: str
     image_size: int
     result: str
+    tokenizer: str | None = None
 
 
+PACKAGED_TOKENIZER = IncludedModel("beit/nano-cifar10-tokens", "image -> visual tokens -> image, 512", 32, "-")
 PACKAGED_ENCODER = IncludedModel(
-    "beit/nano-cifar10", "pre-trained on CIFAR-10, 512", 32, "kNN 44.1 with 10 % of the labels"
+    "beit/nano-cifar10",
+    "pre-trained on CIFAR-10, 512",
+    32,
+    "kNN 44.1 with 10 % of the labels",
+    PACKAGED_TOKENIZER.name,
 )
 PACKAGED_CLASSIFIER = IncludedModel("beit/nano-cifar10-classifier", "classes of CIFAR-10, 10", 32, "accuracy 79.5")
-PACKAGED_TOKENIZER = IncludedModel("beit/nano-cifar10-tokens", "image -> visual tokens -> image, 512", 32, "-")
 INCLUDED_MODELS = (PACKAGED_ENCODER, PACKAGED_CLASSIFIER, PACKAGED_TOKENIZER)
 
 _BY_SPELLING = {name: checkpoint for checkpoint in PUBLIC_CHECKPOINTS for name in checkpoint.spellings}
+
+
+def packaged_tokenizer(name: str) -> str | None:
+    """Return the name of the packaged tokenizer whose tokens a packaged model predicts, None of any other model."""
+    return next((known.tokenizer for known in INCLUDED_MODELS if known.name == name), None)
 
 
 def nearest_published(name: str) -> str:

@@ -98,8 +98,8 @@ class BeitConfig(PublishedConfig):
             layers again in the backward pass from the start (False); `out_indices_meaning`, which hidden states
             segmentation reads for `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output
             of layer i, counted from 0); `batch_norm_eps` of a backbone's feature pyramid (1e-5);
-            `mask_tokens_in_decoder`, whether pre-training put mask tokens into a decoder that is not part of the model,
-            which then predicts no masked patches (False); `pruned_heads`, the heads that layers are without, as
+            `mask_tokens_in_decoder`, whether pre-training put mask tokens into a decoder that lies beside the model,
+            which predicts masked patches with it only (False); `pruned_heads`, the heads that layers are without, as
             {layer: [heads]}; any other key is kept and written back.
 
     Raises:

@@ -1,6 +1,7 @@
 """Pre-trainings that encode visible patches only: killed and resumed, on two processes, and used afterwards."""
 
 import json
+import shutil
 import signal
 
 import pytest
@@ -61,12 +62,17 @@ def test_it_learns_and_what_it_measures_is_the_decoders(whole):
     assert json.loads((run / "result.json").read_text())["loss"] == pytest.approx(held_out, rel=0.1)
 
 
-def test_the_model_is_for_features_and_says_that_it_cannot_reconstruct(whole, tmp_path, capsys):
+def test_the_model_reconstructs_with_the_decoder_beside_it(whole, tmp_path, capsys):
     run, tokenizer = whole
     assert BeitForMaskedImageModeling.from_pretrained(run / "model").config.mask_tokens_in_decoder
     predict = ["predict", str(run / "model"), str(run / "pictures"), "--task"]
     assert main([*predict, "embed", "--output", str(tmp_path / "embeddings.jsonl")]) == 0
     capsys.readouterr()
-    folder = tokenizer.partition("=")[2]
-    assert main([*predict, "reconstruct", "--tokenizer", folder, "--output", str(tmp_path / "painted")]) == 1
-    assert "expected one that was pre-trained without, to reconstruct" in capsys.readouterr().err
+    paint = [*predict, "reconstruct", "--tokenizer", tokenizer.partition("=")[2], "--output"]
+    assert main([*paint, str(tmp_path / "painted")]) == 0
+    assert len(list((tmp_path / "painted").glob("*.png"))) >= 1
+    alone = tmp_path / "alone"
+    shutil.copytree(run / "model", alone)
+    (alone / "decoder.safetensors").unlink()
+    assert main([paint[0], str(alone), *paint[2:], str(tmp_path / "nothing")]) == 1
+    assert "no decoder.safetensors beside it" in capsys.readouterr().err

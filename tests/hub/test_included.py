@@ -48,6 +48,13 @@ def test_every_class_loads_by_name():
     assert load_tokenizer(TOKENS).vocab_size == KMeansTokenizer.from_pretrained(TOKENS).vocab_size == 512
 
 
+def test_the_pretrained_model_reconstructs_with_its_own_decoder_and_tokenizer():
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8))
+    (found,) = Predictor.from_pretrained(MODEL, device="cpu").reconstruct(picture, share=0.5)
+    assert found.mask.sum() == pytest.approx(32, abs=8)
+    assert found.reconstruction.size == (32, 32)
+
+
 def pictures(name, count):
     parquet = pytest.importorskip("pyarrow.parquet")
     file = REAL_DATA / "cifar10" / f"{name}.parquet"

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from beit import BeitForMaskedImageModeling, preset
-from beit.errors import ConfigError
+from beit.errors import CheckpointError, ConfigError
 from beit.models_torch import MaskedPatchDecoder
+from beit.models_torch.masked_patch_decoder import DECODER_NAME, DecodedModel
 from tests.conftest import TINY_MODEL
 
 ABSOLUTE = {"use_absolute_position_embeddings": True, "use_shared_relative_position_bias": False}
@@ -141,3 +142,20 @@ def test_other_positions_are_refused(options, message):
 def test_no_layers_are_refused(model):
     with pytest.raises(ConfigError, match="0 layers; expected at least 1"):
         MaskedPatchDecoder(model, 0)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_it_predicts_the_same_from_its_file(model, layers, tmp_path):
+    decoder = MaskedPatchDecoder(model, layers).eval()
+    decoder.save_file(tmp_path / DECODER_NAME)
+    again = DecodedModel(model, MaskedPatchDecoder.from_file(model, tmp_path / DECODER_NAME).eval())
+    assert again.device == model.device
+    torch.testing.assert_close(again.masked_logits(*inputs(model)), decoder(model, *inputs(model)), rtol=0, atol=0)
+
+
+def test_the_file_of_another_model_is_refused(model, tmp_path):
+    MaskedPatchDecoder(made(intermediate_size=48)).save_file(tmp_path / DECODER_NAME)
+    with pytest.raises(CheckpointError, match=r"decoder\.safetensors.*intermediate"):
+        MaskedPatchDecoder.from_file(model, tmp_path / DECODER_NAME)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        MaskedPatchDecoder.from_file(model, tmp_path / "missing.safetensors")

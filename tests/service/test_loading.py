@@ -60,7 +60,7 @@ def test_without_a_name_the_models_of_the_package_are_served(caplog):
     loaded = load_predictors(ServeJob(device="cpu"))
     assert list(loaded) == ["nano-cifar10-classifier", "nano-cifar10"]
     tasks = {task for one in loaded.values() for task in one.tasks}
-    assert tasks >= {"classify", "embed", "attend", "features"}
+    assert tasks >= {"classify", "embed", "attend", "features", "reconstruct"}
     assert caplog.text.count("no model is named: serving beit/nano-cifar10-classifier and beit/nano-cifar10") == 1
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER
 from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import CheckpointError, ConfigError
-from beit.hub import HubOptions, included_folder
+from beit.hub import HubOptions, hub_file, included_folder
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.image.statistics import checkpoint_statistics
@@ -20,7 +20,7 @@ from beit.inference.runners.torch_runner import TorchRunner
 from beit.inference.tasks.segment import Segment
 
 if TYPE_CHECKING:
-    from beit.models_torch import BeitPreTrainedModel
+    from beit.models_torch import BeitPreTrainedModel, MaskedPatchDecoder
     from beit.models_torch.scene import SceneInference
     from beit.weights import Checkpoint
 
@@ -51,7 +51,25 @@ def load_runner(name: str | Path, device: str, precision: str, hub: HubOptions |
         _check_exported(name, runner.precision, device, precision)
         return runner
     kind, checkpoint = open_model(name, hub)
-    return TorchRunner(kind.from_checkpoint(checkpoint), device, precision)
+    model = kind.from_checkpoint(checkpoint)
+    return TorchRunner(model, device, precision, _decoder(model, name, hub))
+
+
+def _decoder(model: BeitPreTrainedModel, name: str | Path, hub: HubOptions | None) -> MaskedPatchDecoder | None:
+    """Return the decoder of masked patches that lies beside a model, None if the model needs none or has lost it.
+
+    Raises:
+        CheckpointError: If it is damaged, or of another model.
+    """
+    from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder
+    from beit.models_torch.masked_patch_decoder import DECODER_NAME
+
+    if not isinstance(model, BeitForMaskedImageModeling) or not model.config.mask_tokens_in_decoder:
+        return None
+    path = _beside(name, DECODER_NAME, hub)
+    if path is None and not Path(name).exists():
+        path = hub_file(str(name), DECODER_NAME, hub or HubOptions())
+    return None if path is None or not path.is_file() else MaskedPatchDecoder.from_file(model, path)
 
 
 def _check_exported(name: str | Path, own: str, device: str, precision: str) -> None:
@@ -124,8 +142,13 @@ def load_scene_inference(name: str | Path, runner: Runner, view: Preprocessing) 
 
 def features_file(name: str | Path, hub: HubOptions | None) -> Path | None:
     """Return where a pre-training would have written how good the layers of a model are; None of names on the hub."""
+    return _beside(name, FEATURES_NAME, hub)
+
+
+def _beside(name: str | Path, file: str, hub: HubOptions | None) -> Path | None:
+    """Return where a file lies, or would, beside the weights of a model; None of names on the hub."""
     place = Path(name)
     if not place.exists():
         place = included_folder(name) or place
     folder = place / (hub.subfolder if hub is not None else "") if place.is_dir() else place.parent
-    return folder / FEATURES_NAME if place.exists() else None
+    return folder / file if place.exists() else None

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from beit.catalog import packaged_tokenizer
 from beit.config import BeitConfig
 from beit.errors import ConfigError
-from beit.hub import HubOptions
+from beit.hub import HubOptions, included_folder
 from beit.image import Preprocessing
 from beit.inference.loading import features_file, load_runner, load_scene_inference, load_view, packaged_model
 from beit.inference.pictures import Picture, each_picture, opened, to_input
@@ -84,7 +85,8 @@ class Predictor:
             device: "cpu", "cuda", or "auto" for a GPU if there is one.
             precision: What it computes in: "fp32", "bf16", on a GPU "fp16", or "auto" for bf16 on a GPU that supports
                 it, else fp32.
-            tokenizer: With a pre-training model: the tokenizer whose tokens it predicts, or its folder, file or name.
+            tokenizer: With a pre-training model: the tokenizer whose tokens it predicts, or its folder, file or name;
+                default: of the one that the package brings its own.
             hub: How the hub is used.
 
         Raises:
@@ -97,6 +99,8 @@ class Predictor:
         runner = load_runner(name, device, precision, hub)
         view = load_view(name, runner.image_hw, hub)
         scene = load_scene_inference(name, runner, view)
+        if tokenizer is None and included_folder(name) is not None:
+            tokenizer = packaged_tokenizer(str(name))
         if isinstance(tokenizer, str | Path):
             from beit.tokenizer import load_tokenizer
 

@@ -6,7 +6,9 @@ V codebook size.
 
 from __future__ import annotations
 
+import re
 from copy import copy
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,11 @@ from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.models_torch.encoder import Encoder
 from beit.models_torch.initialisation import initialise
+from beit.models_torch.loading import read_safetensors, write_safetensors
 from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling, patches_at
+from beit.weights import check_shapes
+
+DECODER_NAME = "decoder.safetensors"  # beside the weights of the model
 
 
 def check_positions(config: BeitConfig) -> None:
@@ -41,8 +47,8 @@ class MaskedPatchDecoder(nn.Module):
 
     The model's encoder sees [CLS] and the visible patches alone, and this decoder what became of them, with mask tokens
     at the positions of the others. Embeddings, mask token, norm and head are the model's own, so that it is an ordinary
-    BEiT; the decoder is thrown away after pre-training. The model alone then predicts no masked patches: its encoder
-    has never seen a mask token.
+    BEiT, and the decoder a file beside it. The model alone predicts no masked patches: its encoder has never seen a
+    mask token.
 
     Args:
         model: The model that is pre-trained.
@@ -63,6 +69,33 @@ class MaskedPatchDecoder(nn.Module):
         config.num_hidden_layers, config.drop_path_rate = layers, 0.0
         self.encoder = Encoder(config, model.beit.embeddings.grid)
         initialise(self, config.initializer_range)
+
+    @classmethod
+    def from_file(cls, model: BeitForMaskedImageModeling, path: Path) -> MaskedPatchDecoder:
+        """Return the decoder that a file holds, of as many layers, for the model that it was trained with.
+
+        Raises:
+            CheckpointError: If the file is missing, damaged, or of another model.
+        """
+        layers = {found[1] for name in read_safetensors(path) if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
+        decoder = cls(model, max(1, len(layers)))
+        decoder.load_file(path)
+        return decoder.to(model.device)
+
+    def load_file(self, path: Path) -> None:
+        """Load the weights that a file holds.
+
+        Raises:
+            CheckpointError: If the file is missing, damaged, or of other layers.
+        """
+        own, found = self.state_dict(), read_safetensors(path)
+        there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
+        check_shapes(str(path), there, here)
+        self.load_state_dict(found)
+
+    def save_file(self, path: Path) -> None:
+        """Write the weights into a file, whole or not at all."""
+        write_safetensors(path, self.state_dict())
 
     def forward(
         self,
@@ -95,6 +128,27 @@ class MaskedPatchDecoder(nn.Module):
         # positions are in the tokens, so that attention does not mind their order
         decoded_BSD = self.encoder(torch.cat((encoded_BtD, hidden_BmD), dim=1), grid).last_hidden_state
         return model.token_logits(model.beit.layernorm(decoded_BSD[:, 1 + visible :].flatten(0, 1)))
+
+
+class DecodedModel:
+    """A model that predicts its masked patches by the decoder that it was pre-trained with.
+
+    Args:
+        model: In evaluation mode.
+        decoder: In evaluation mode, on the model's device.
+    """
+
+    def __init__(self, model: BeitForMaskedImageModeling, decoder: MaskedPatchDecoder) -> None:
+        self._model, self._decoder = model, decoder
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self._model.device
+
+    def masked_logits(self, pixel_values: Tensor, bool_masked_pos: Tensor) -> Tensor:
+        """Return the logits of masked patches, (M, V) in row-major order; see `MaskedPatchDecoder.forward`."""
+        return self._decoder(self._model, pixel_values, bool_masked_pos)
 
 
 def _masked_of_each(mask_BN: Tensor) -> int:

@@ -111,7 +111,7 @@ def _reason(tab: str, model: ExportModel) -> str:
     if not is_pretraining(model.runner):
         return "the model predicts no visual tokens; export one of a pre-training, with --tokenizer"
     if model.config.mask_tokens_in_decoder:
-        return "the model left its mask tokens to a decoder that is no part of it; export one pre-trained without"
+        return "the model predicts masked patches by a decoder, which is left to beit serve; export one without"
     return "no tokenizer is given; name the one it was pre-trained with (--tokenizer)"
 
 

@@ -18,6 +18,7 @@ from beit.image import LoadedPicture, Preprocessing, to_unit_array
 from beit.inference.runners.runner import Runner
 from beit.inference.runners.torch_runner import TorchRunner
 from beit.models_torch import BeitForMaskedImageModeling
+from beit.models_torch.masked_patch_decoder import DECODER_NAME, DecodedModel
 from beit.tokenizer import TokenEncoder, VisualTokenizer, completed_tokens, hide_patches
 
 
@@ -25,7 +26,7 @@ class Reconstructor:
     """A pre-training model with the tokenizer whose tokens it predicts.
 
     Raises:
-        ConfigError: If the model is none or left that to a decoder, or the tokenizer does not fit or paints no pixels.
+        ConfigError: If the model is none or has lost its decoder, or the tokenizer does not fit or paints no pixels.
     """
 
     def __init__(self, runner: Runner, view: Preprocessing, tokenizer: VisualTokenizer, grid: Grid) -> None:
@@ -35,10 +36,11 @@ class Reconstructor:
                 f"a tokenizer is given, and the model is a {type(model or runner).__name__}; expected a pre-training "
                 "model (BeitForMaskedImageModeling), which predicts its tokens: leave the tokenizer out"
             )
-        if model.config.mask_tokens_in_decoder:
+        if model.config.mask_tokens_in_decoder and runner.decoder is None:
             raise ConfigError(
-                "the model was pre-trained with its mask tokens in a decoder (decoder.layers) that is not part of it; "
-                "expected one that was pre-trained without, to reconstruct: take this one for features and fine-tuning"
+                f"the model was pre-trained with its mask tokens in a decoder (decoder.layers), and there is no "
+                f"{DECODER_NAME} beside it; expected both, to reconstruct: copy it from the run folder of the "
+                "pre-training, or take this model for features and fine-tuning"
             )
         if not tokenizer.decodes_pixels:
             raise ConfigError(
@@ -50,7 +52,8 @@ class Reconstructor:
                 f"the tokenizer has {tokenizer.vocab_size} visual tokens, the model predicts "
                 f"{model.config.vocab_size}; expected the tokenizer that it was pre-trained with"
             )
-        self._runner, self._model = runner, model
+        self._runner = runner
+        self._model = model if runner.decoder is None else DecodedModel(model, runner.decoder)
         self._encoder = TokenEncoder(tokenizer, runner.device)
         self._view = view
         self._tokenizer_view = Views(view, None, (grid.height * tokenizer.stride, grid.width * tokenizer.stride))

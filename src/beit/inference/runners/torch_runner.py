@@ -14,7 +14,7 @@ from beit.inference.runners.runner import Floats, Runner, TaskName
 if TYPE_CHECKING:
     import torch
 
-    from beit.models_torch import BeitPreTrainedModel
+    from beit.models_torch import BeitPreTrainedModel, MaskedPatchDecoder
     from beit.models_torch.device import Precision
 
 
@@ -27,17 +27,25 @@ class TorchRunner:
         precision: What it computes in: "fp32", "bf16", on a GPU "fp16", or "auto" for bf16 on a GPU that supports it,
             else fp32. Parameters stay as they are, and what needs it (normalisation, softmax) is computed in float32
             all the same.
+        decoder: Of masked patches, with which a model was pre-trained that predicts none alone.
 
     Raises:
         ConfigError: If there is no such device or precision.
     """
 
-    def __init__(self, model: BeitPreTrainedModel, device: str = "auto", precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        model: BeitPreTrainedModel,
+        device: str = "auto",
+        precision: str = "fp32",
+        decoder: MaskedPatchDecoder | None = None,
+    ) -> None:
         from beit.models_torch.device import pick_device, pick_precision
 
         self.device = pick_device(device)
         self.precision: Precision = pick_precision(precision, self.device)
         self.model = model.to(self.device).eval()
+        self.decoder = None if decoder is None else decoder.to(self.device).eval()
         self.config = model.config
         self.image_hw = model.config.image_hw
         self.task: TaskName = _task_of(model)

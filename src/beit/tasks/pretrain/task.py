@@ -22,7 +22,7 @@ from beit.evaluation.tokenizer.quality import quality_line, says_little
 from beit.geometry import patch_grid
 from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder, PatchAggregation
-from beit.models_torch.loading import read_safetensors, write_safetensors
+from beit.models_torch.masked_patch_decoder import DECODER_NAME
 from beit.reports.report import Section, numbers_table
 from beit.settings.channels import band_options, check_framework
 from beit.settings.inputs import Sources, augmentation, preprocessing
@@ -56,11 +56,9 @@ from beit.tokenizer import (
     tokenizer_fingerprint,
 )
 from beit.tokenizer.cost import encoding_flops
-from beit.weights import check_shapes
 
 _MOST_ENCODED = 256  # training pictures whose tokens are looked at before the first step
 _MOST_MEASURED = 10_000  # held-out pictures in the end, at even distances: one process measures, the others wait
-_DECODER_NAME = "decoder.safetensors"
 
 
 class PretrainTask(Task[PretrainJob, PretrainLoss]):
@@ -320,11 +318,11 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def save(self, folder: Path, model: Any = None) -> None:
         """Write the model, or another such as its moving average, and its preprocessing into a folder.
 
-        Without another model the decoder of masked patches goes along: in checkpoints and beside the best model.
+        A decoder of masked patches goes along, of the last step whatever the model.
         """
         super().save(folder, model)
-        if model is None and self.module.decoder is not None:
-            write_safetensors(folder / _DECODER_NAME, self.module.decoder.state_dict())
+        if self.module.decoder is not None:
+            self.module.decoder.save_file(folder / DECODER_NAME)
         self._view.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
@@ -334,13 +332,8 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
             CheckpointError: If the decoder is missing or has another shape.
         """
         super().load(folder)
-        decoder = self.module.decoder
-        if decoder is not None:
-            found: dict[str, Tensor] = read_safetensors(folder / _DECODER_NAME)
-            own: dict[str, Tensor] = decoder.state_dict()
-            there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
-            check_shapes(str(folder / _DECODER_NAME), there, here)
-            decoder.load_state_dict(found)
+        if self.module.decoder is not None:
+            self.module.decoder.load_file(folder / DECODER_NAME)
 
 
 def pretrain(job: PretrainJob, tokenizer: VisualTokenizer | None = None) -> RunFolder:
