@@ -6,6 +6,7 @@ Everything of ours that reaches a disk goes through here, and every small file o
 
 from beit.files.appended import AppendedFile
 from beit.files.lock import locked
+from beit.files.patterns import expanded, is_pattern
 from beit.files.reading import (
     check_path,
     open_regular,
@@ -39,7 +40,9 @@ __all__ = [
     "cache_folder",
     "check_path",
     "discard_leftovers",
+    "expanded",
     "first_twice",
+    "is_pattern",
     "locked",
     "make_folder",
     "move_into_place",
