@@ -11,6 +11,7 @@ from beit.config import CONFIG_NAME
 from beit.engine.recorded import as_before
 from beit.engine.run_folder import check_run_folder
 from beit.errors import ConfigError, missing_data, missing_picture
+from beit.files.patterns import is_pattern
 from beit.hub import HubOptions, is_hub_name, is_remote
 from beit.image import EXTENSIONS
 from beit.inference.exported import EXPORT_NAME
@@ -19,7 +20,6 @@ from beit.settings.groups import OptimSettings, TrainSettings
 from beit.weights.arguments import WEIGHT_FILES, locate
 
 _ELSEWHERE = ("hub:", "digits:", "s3://", "gs://")
-_PATTERN = "*?[{"
 _SHARDS = {".tar", ".parquet"}
 _GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # of CUDA, ROCm, and Windows' subsystem
 
@@ -103,11 +103,11 @@ def are_pictures(place: str) -> bool:
     if path.is_dir():
         return not any((path / name).is_file() for name in (*WEIGHT_FILES, CONFIG_NAME, EXPORT_NAME))
     pictures = path.suffix.lower() in EXTENSIONS | FILMS | _SHARDS
-    return pictures or place.startswith(_ELSEWHERE) or any(sign in place for sign in _PATTERN)
+    return pictures or place.startswith(_ELSEWHERE) or is_pattern(place)
 
 
 def _is_missing(path: str) -> bool:
-    named = path.startswith(_ELSEWHERE) or any(sign in path for sign in _PATTERN)
+    named = path.startswith(_ELSEWHERE) or is_pattern(path)
     return not (named or (is_remote(path) and Path(path).suffix in _SHARDS) or Path(path).exists())
 
 

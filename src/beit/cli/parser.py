@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
-from argparse import SUPPRESS, Action, ArgumentError
+from argparse import ArgumentError
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from pydantic import ValidationError
 
+from beit.cli.help import WHOLE_HELP, HelpFormatter, arrange_help, options_of, print_short_help
 from beit.cli.parser_errors import failed_check, one_line
-from beit.cli.short_help import COMMON
 from beit.errors import ConfigError
 from beit.files import read_yaml
 from beit.settings.packaged import recipe_file
 
 Job = TypeVar("Job")
-_WHOLE_GROUP = "Path to a configuration file."
 _RECIPES = (".yaml", ".yml")
 _SHORT_HELP = ("-h", "--help")
-_WHOLE_HELP = "--help-all"
 OPTIONS_FOR_PROGRAMS = "--print_options"
-_WITHOUT_VALUE = (*_SHORT_HELP, _WHOLE_HELP, OPTIONS_FOR_PROGRAMS, "--print_config")
-_ALWAYS_SHOWN = frozenset(("recipe", "print_config", "help", "help_all"))
-_ACCOUNTS = {
-    "help": "Show the settings that most people use.",
-    "print_config": "Print all settings, resolved, as a recipe; with =skip_default those that are not the defaults.",
-}
+_WITHOUT_VALUE = (*_SHORT_HELP, WHOLE_HELP, OPTIONS_FOR_PROGRAMS, "--print_config")
 _TRUTHS = ("true", "false", "True", "False")
 
 
@@ -52,20 +44,6 @@ class Setting:
     kind: Any
     default: Any
     about: str
-
-
-class _Help(DefaultHelpFormatter):
-    """Gives types in the words of a recipe: `auto, cpu or cuda`, `tiny, small, base, large or null`."""
-
-    def _get_type_str(self, action: Action) -> str | None:
-        said = super()._get_type_str(action)
-        if said is None:
-            return None
-        said = re.sub(r"^Optional\[(.*)\]$", r"\1, null", said)
-        said = re.sub(r"^Union\[(.*)\]$", r"\1", said)
-        said = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), said).replace("tuple[", "[")
-        *kinds, last = re.split(r"(?:, | \| )(?![^\[]*\])", said)  # outside brackets
-        return f"{', '.join(kinds)} or {last}" if kinds else last
 
 
 class SettingsParser(Generic[Job]):
@@ -96,26 +74,24 @@ class SettingsParser(Generic[Job]):
         self._job, self._words, self._without_first = job, words, without_first
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
         self._parser = ArgumentParser(
-            prog=command, description=description, formatter_class=_Help, exit_on_error=False, allow_abbrev=False
+            prog=command,
+            description=description,
+            formatter_class=HelpFormatter,
+            exit_on_error=False,
+            allow_abbrev=False,
         )
         self._parser.add_argument(
             "--recipe",
             action="config",
             help="YAML file of settings, or a name of `beit recipes`; --recipe itself may be left out.",
         )
-        self._parser.add_argument(_WHOLE_HELP, action="help", help="Show every setting.")
+        self._parser.add_argument(WHOLE_HELP, action="help", help="Show every setting.")
         self._parser.add_class_arguments(job, None, skip=set(skip))
         if more:
             group = self._parser.add_argument_group("Task")
             for one in more:
                 group.add_argument(f"--{one.name}", type=one.kind, default=one.default, help=one.about)
-        for action in self._parser._actions:
-            if action.help == _WHOLE_GROUP:
-                action.help = SUPPRESS  # a whole group from a file of its own: works, and only lengthens the help
-            elif action.dest in _ACCOUNTS:
-                action.help = _ACCOUNTS[action.dest]
-        parser: Any = self._parser
-        parser._action_groups.sort(key=self._place)
+        arrange_help(self._parser)
         self._parser.usage = self._usage(command, flags)
 
     def job(self, arguments: Sequence[str]) -> Job:
@@ -138,10 +114,10 @@ class SettingsParser(Generic[Job]):
         """
         named = self._named(arguments)
         if not set(_SHORT_HELP).isdisjoint(named):
-            self._print_short_help()
+            print_short_help(self._parser)
             raise SystemExit(0)
         if OPTIONS_FOR_PROGRAMS in named:
-            print(*map(json.dumps, self._options()), sep="\n")
+            print(*map(json.dumps, options_of(self._parser)), sep="\n")
             raise SystemExit(0)
         _check_recipes(named)
         try:
@@ -172,42 +148,8 @@ class SettingsParser(Generic[Job]):
         except TypeError:  # a group that is no mapping, such as `optim: 3`
             raise ConfigError(
                 "a group of settings has a plain value; expected `group: {setting: value}` "
-                f"({self._parser.prog} {_WHOLE_HELP})"
+                f"({self._parser.prog} {WHOLE_HELP})"
             ) from None
-
-    def _print_short_help(self) -> None:
-        """Print what is required and the common settings, and where the others are explained."""
-        common = COMMON.get(self._parser.prog)
-        explained = [action for action in self._parser._actions if action.help != SUPPRESS]
-        shown = [action for action in explained if common is None or action.dest in common | _ALWAYS_SHOWN]
-        left_out = {action: action.help for action in explained if action not in shown and not action.required}
-        for action in left_out:
-            action.help = SUPPRESS
-        if left_out:
-            self._parser.epilog = f"{len(left_out)} more settings: {self._parser.prog} {_WHOLE_HELP}"
-        self._parser.print_help()
-        for action, about in left_out.items():
-            action.help = about
-        self._parser.epilog = None
-
-    def _options(self) -> Iterator[dict[str, Any]]:
-        """Yield every setting for programs: its option, the values that it takes if they are few, and its account."""
-        for action in self._parser._actions:
-            if action.help not in (SUPPRESS, _ACCOUNTS["help"]):
-                parts = _parts(getattr(action, "_typehint", None))
-                yield {
-                    "option": action.option_strings[-1],
-                    "flag": action.nargs == 0,
-                    "values": [part for part in parts if isinstance(part, str)],
-                    "files": str in parts or action.dest == "recipe",
-                    "about": action.help,
-                }
-
-    def _place(self, group: Any) -> int:
-        """Return where a group stands in the help: what is required first, what every command takes last."""
-        if group is self._parser._optionals:
-            return 2
-        return 0 if any(action.required for action in group._group_actions) else 1
 
     def _usage(self, command: str, flags: str) -> str:
         """Return the usage, with what is required."""
@@ -266,16 +208,6 @@ class SettingsParser(Generic[Job]):
         if words:
             raise ConfigError(f"the word {words[0]!r} has no place; expected {self._parser.usage}")
         return named
-
-
-def _parts(kind: Any) -> list[Any]:
-    """Return what a type is made of: the members of unions and tuples, and the values of literals as text."""
-    if kind is bool:
-        return ["true", "false"]
-    if get_origin(kind) is Literal:
-        return [str(value).lower() if isinstance(value, bool) else str(value) for value in get_args(kind)]
-    members = get_args(kind)
-    return [part for member in members for part in _parts(member)] if members else [kind]
 
 
 def _check_recipes(named: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from beit.data.channels import ChannelStatistics, measure_channels
 from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
-from beit.data.opening import ALL, is_pattern, open_source, splits_of
+from beit.data.opening import ALL, open_source, splits_of
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
 from beit.data.selection import few_per_class, sample, split, spread, with_classes
@@ -74,7 +74,6 @@ __all__ = [
     "few_per_class",
     "fingerprint",
     "generator",
-    "is_pattern",
     "list_shards",
     "loading_workers",
     "measure_channels",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,13 +22,12 @@ from beit.data.sources.tar.shards import TarSource
 from beit.data.splits import SHARDS, Splits, find_splits, shards_below
 from beit.errors import DataError, missing_data
 from beit.files import check_path
+from beit.files.patterns import expanded, is_pattern
 from beit.hub import RemoteFile, is_remote, remote_matches
 from beit.image import BandOptions, PassedOver, say_passed_over
 
 ALL = "all"  # splits
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 @dataclass(frozen=True)
@@ -121,11 +119,6 @@ def _open_split(splits: Splits, split: str | None, reading: _Reading) -> ImageSo
     return _open_folder(places[0], str(places[0]), reading)
 
 
-def is_pattern(path: str) -> bool:
-    """Return whether a path is a pattern, as a shell would read it, and not itself the name of a file."""
-    return (glob.has_magic(path) or _BRACES.search(path) is not None) and not Path(path).exists()
-
-
 def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if is_saved(folder):
         return SavedSource(folder, reading.min_side, reading.columns)
@@ -179,7 +172,7 @@ def _matching(pattern: str) -> list[Path]:
     What stands in braces is listed, whether it exists or not: a gap in a numbered row is a file that is missing.
     """
     found: list[Path] = []
-    for path in _expanded(pattern):
+    for path in expanded(pattern):
         found += [Path(name) for name in sorted(glob.glob(path))] if glob.has_magic(path) else [Path(path)]
     if not any(path.exists() for path in found):
         raise DataError(
@@ -190,21 +183,7 @@ def _matching(pattern: str) -> list[Path]:
 
 def _matching_elsewhere(pattern: str) -> list[ShardFile]:
     """Return the files on an object store or web server that a pattern, or a folder, means."""
-    found = [address for path in _expanded(pattern) for address in remote_matches(path, SHARDS)]
+    found = [address for path in expanded(pattern) for address in remote_matches(path, SHARDS)]
     if not found:
         raise DataError(f"no tar or parquet file matches data path {pattern!r}; expected a pattern such as *.tar")
     return [RemoteFile(address) for address in found]
-
-
-def _expanded(pattern: str) -> list[str]:
-    braces = _BRACES.search(pattern)
-    if braces is None:
-        return [pattern]
-    span = _RANGE.fullmatch(braces[1])
-    if span is None:
-        options = braces[1].split(",")
-    else:
-        width = len(span[1])
-        options = [f"{number:0{width}d}" for number in range(int(span[1]), int(span[2]) + 1)]
-    before, after = pattern[: braces.start()], pattern[braces.end() :]
-    return [before + option + rest for option in options for rest in _expanded(after)]

@@ -6,8 +6,17 @@ Everything of ours that reaches a disk goes through here, and every small file o
 
 from beit.files.appended import AppendedFile
 from beit.files.lock import locked
-from beit.files.reading import parse_json, read_json, read_yaml, reading
-from beit.files.regular import check_path, open_regular, read_regular, regular_descriptor
+from beit.files.patterns import expanded, is_pattern
+from beit.files.reading import (
+    check_path,
+    open_regular,
+    parse_json,
+    read_json,
+    read_regular,
+    read_yaml,
+    reading,
+    regular_descriptor,
+)
 from beit.files.strict import first_twice, strict_csv, strict_json, strict_yaml
 from beit.files.writing import (
     atomic_file,
@@ -31,7 +40,9 @@ __all__ = [
     "cache_folder",
     "check_path",
     "discard_leftovers",
+    "expanded",
     "first_twice",
+    "is_pattern",
     "locked",
     "make_folder",
     "move_into_place",

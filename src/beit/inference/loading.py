@@ -12,6 +12,7 @@ from beit.errors import CheckpointError, ConfigError
 from beit.hub import HubOptions, hub_file, included_folder
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
+from beit.image.processor import PREPROCESSOR_NAME
 from beit.image.statistics import checkpoint_statistics
 from beit.image.timm_view import timm_options
 from beit.inference.exported import is_exported, load_exported
@@ -113,7 +114,8 @@ def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | Non
         CheckpointError: If the hub cannot be reached.
     """
     folder = Path(name) / (hub.subfolder if hub is not None else "")
-    if folder.is_dir() and not timm_options(folder / CONFIG_NAME):
+    is_ours = (folder / PREPROCESSOR_NAME).is_file()
+    if is_ours or (folder.is_dir() and not timm_options(folder / CONFIG_NAME)):  # the latter is an error
         return Preprocessing.from_pretrained(folder)
     view, where = evaluation_view(str(name), image_hw, hub=hub)
     if where == "the published evaluation" and checkpoint_statistics(str(name)) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -149,7 +150,13 @@ class BeitBase(nn.Module):
         wanted = self.config.use_return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
 
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation."""
+        _complete_trainer()
+        return super().train(mode)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # .half(), .to(), ...
+        _complete_trainer()
         super()._apply(fn, recurse)
         self.warn_of_tiny_eps()
         return self
@@ -162,6 +169,15 @@ class BeitBase(nn.Module):
                 "with layer_norm_eps=1e-6, or keep float32 parameters and use autocast",
                 stacklevel=3,
             )
+
+
+def _complete_trainer() -> None:
+    """Have a `Trainer` of transformers that is around save our models whole; it moves a model before it saves it."""
+    module = sys.modules.get("transformers.trainer")
+    if module is not None:
+        from beit.models_torch.trainer import complete_trainer_folders  # never imported where there is no Trainer
+
+        complete_trainer_folders(module)
 
 
 def _as_tensor(value: Any, name: str, device: torch.device | None) -> Any:

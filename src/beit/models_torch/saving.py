@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor
 
@@ -89,15 +88,6 @@ class SavedModel(TimmMethods):
         self.config.architectures = [type(self).__name__]
         return self.config.to_json_string(**file_metadata(dtype_name(self.dtype)))
 
-    def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation."""
-        _complete_trainer()
-        return super().train(mode)
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Self:  # .to(), .half(), .cuda(), ...
-        _complete_trainer()
-        return super()._apply(*args, **kwargs)
-
     def push_to_hub(
         self,
         repo_id: str,
@@ -145,15 +135,6 @@ class SavedModel(TimmMethods):
             commit_message=commit_message,
             create_pr=create_pr,
         )
-
-
-def _complete_trainer() -> None:
-    """Have a `Trainer` of transformers that is around save our models whole; it moves a model before it saves it."""
-    module = sys.modules.get("transformers.trainer")
-    if module is not None:
-        from beit.models_torch.trainer import complete_trainer_folders  # never imported where there is no Trainer
-
-        complete_trainer_folders(module)
 
 
 def write_weights(

@@ -1,5 +1,6 @@
 """Checkpoints: files, parameter names by layout, and matching with a model."""
 
+from beit.weights.adaptation import adapt_tensors, shared_bias_to_layers, with_root
 from beit.weights.arguments import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_arguments, locate
 from beit.weights.checkpoint import Checkpoint, held_checkpoint, open_checkpoint
 from beit.weights.dalle import DALLE, dalle_options, locate_dalle, open_dalle
@@ -8,13 +9,12 @@ from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
 from beit.weights.layouts import LAYOUTS
 from beit.weights.match import (
     LoadReport,
-    adapt_tensors,
     check_heads,
     check_shapes,
+    check_type,
     file_metadata,
     match_tensors,
-    shared_bias_to_layers,
-    with_root,
+    not_finite,
 )
 from beit.weights.msgpack_file import write_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, ORIGINAL_PRETRAINING, ORIGINAL_SEGMENTATION, TIMM
@@ -23,7 +23,6 @@ from beit.weights.state_dict import CONFIG_KEY, without_wrappers
 from beit.weights.storage.held_tensor import HeldTensor
 from beit.weights.storage.lazy_tensor import LazyTensor, open_safetensors
 from beit.weights.timm_config import timm_config
-from beit.weights.values import check_type, not_finite
 from beit.weights.vqkd import VQ_KD, VQ_KD_FOLDER, locate_vqkd, open_vqkd, vqkd_options
 
 __all__ = [

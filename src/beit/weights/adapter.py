@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import CheckpointError, shortened
+from beit.weights.adaptation import with_root
 from beit.weights.huggingface import HUGGING_FACE_NATIVE
-from beit.weights.match import with_root
 from beit.weights.rules import Entry, entry_of, from_bfloat16
 from beit.weights.state_dict import without_wrappers
 from beit.weights.storage.lazy_tensor import LazyTensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -14,13 +14,13 @@ from beit.errors import CheckpointError, ConfigError, shortened
 from beit.files import read_json
 from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
+from beit.weights.adaptation import with_root
 from beit.weights.adapter import ADAPTER_CONFIG, ADAPTER_FILES, adapted_options, add_adapter
 from beit.weights.arguments import WEIGHT_FILES, Located, locate
 from beit.weights.flax import FLAX
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_DATA2VEC, HUGGING_FACE_NATIVE
 from beit.weights.infer_config import inferred_options
 from beit.weights.layouts import LAYOUTS
-from beit.weights.match import with_root
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
 from beit.weights.pickles import open_pickled
@@ -207,10 +207,18 @@ def _canonical(
     source: str, stored: Mapping[str, LazyTensor] | Mapping[str, HeldTensor]
 ) -> tuple[Layout, dict[str, Entry], list[str]]:
     """Return the layout of stored tensors, the tensors under canonical names, and what was done to their names."""
-    unwrapped, wrappers = without_wrappers(stored)
-    plain = _with_beit_root(unwrapped)
-    layout = _layout_of(source, list(plain))
-    changes = [f"the prefix {wrappers!r} of all names was taken off"] if wrappers else []
+    plain, changes = _with_beit_root(stored), list[str]()
+    layout = _layout_of(plain)
+    if layout is None:
+        unwrapped, wrappers = without_wrappers(stored)
+        plain = _with_beit_root(unwrapped)
+        layout = _layout_of(plain)
+        changes = [f"the prefix {wrappers!r} of all names was taken off"]
+    if layout is None:
+        raise CheckpointError(
+            f"{source} holds {len(plain)} tensors such as {sorted(plain)[:3]}; expected a BEiT in one of the layouts "
+            f"{[layout.name for layout in LAYOUTS]}"
+        )
     return layout, with_root(layout.to_canonical(plain, entry_of), wanted=True), changes
 
 
@@ -279,16 +287,6 @@ def _is_plain_name(file: str) -> bool:
     return plain and 0 < len(file) <= _MOST_NAME and file.isprintable()
 
 
-def _layout_of(source: str, names: Sequence[str]) -> Layout:
-    """Return the layout of a checkpoint with these names.
-
-    Raises:
-        CheckpointError: If no layout has them.
-    """
-    for layout in LAYOUTS:
-        if layout.recognises(names):
-            return layout
-    raise CheckpointError(
-        f"{source} holds {len(names)} tensors such as {sorted(names)[:3]}; expected a BEiT in one of the layouts "
-        f"{[layout.name for layout in LAYOUTS]}"
-    )
+def _layout_of(names: Iterable[str]) -> Layout | None:
+    """Return the layout of a checkpoint with these names; None if no layout has them."""
+    return next((layout for layout in LAYOUTS if layout.recognises(list(names))), None)

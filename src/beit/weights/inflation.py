@@ -14,28 +14,24 @@ from numpy.typing import NDArray
 from beit.weights.rules import Entry
 
 _PROJECTION = "embeddings.patch_embeddings.projection.weight"
-_COLOURS = 3
+COLOURS = 3  # channels of a checkpoint that can be inflated
 
 
-def inflated(tensors: Mapping[str, Entry], before: int, channels: int) -> tuple[dict[str, Entry], str | None]:
-    """Return the tensors of a checkpoint for another number of channels, and the change in words; None for none.
-
-    Args:
-        tensors: Under canonical names.
-        before: Channels of the checkpoint; only three can be inflated.
-        channels: Channels of the model.
-    """
-    if before != _COLOURS or channels == _COLOURS:
-        return dict(tensors), None
+def inflated(tensors: Mapping[str, Entry], channels: int) -> dict[str, Entry]:
+    """Return the tensors of a checkpoint of three channels, under canonical names, for another number of channels."""
     change = partial(inflate_patches, channels=channels)
-    adapted = {
+    return {
         name: entry.changed((entry.shape[0], channels, *entry.shape[2:]), change)
         if name.endswith(_PROJECTION) and len(entry.shape) == 4
         else entry
         for name, entry in tensors.items()
     }
-    how = "repeated, each copy with its share" if channels > _COLOURS else "summed"
-    return adapted, f"the patch embedding was inflated from 3 to {channels} channels: the weights of colours were {how}"
+
+
+def inflation_in_words(channels: int) -> str:
+    """Return what was done to the patch embedding, for the report of a loading."""
+    how = "repeated, each copy with its share" if channels > COLOURS else "summed"
+    return f"the patch embedding was inflated from 3 to {channels} channels: the weights of colours were {how}"
 
 
 def inflate_patches(weight_D3hw: NDArray[np.floating], channels: int) -> NDArray[np.floating]:
@@ -45,8 +41,8 @@ def inflate_patches(weight_D3hw: NDArray[np.floating], channels: int) -> NDArray
     whose channels are repeated in this way gives what its three channels gave. One or two channels share the sum, which
     is for grey what all three gave.
     """
-    if channels < _COLOURS:
+    if channels < COLOURS:
         return np.repeat(weight_D3hw.sum(axis=1, keepdims=True) / channels, channels, axis=1)
-    colours_C = np.arange(channels) % _COLOURS
+    colours_C = np.arange(channels) % COLOURS
     copies_C = np.bincount(colours_C)[colours_C].astype(weight_D3hw.dtype)
     return weight_D3hw[:, colours_C] / copies_C[:, None, None]

@@ -1,4 +1,4 @@
-"""Matching of a checkpoint with a model: adaptation, comparison of shapes, and the report of both.
+"""Comparison of a checkpoint with a model: names, shapes and kinds of number, and the report of what differs.
 
 All names are canonical.
 """
@@ -6,28 +6,16 @@ All names are canonical.
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from beit.config import BeitConfig
 from beit.errors import CheckpointError, ConfigError
-from beit.geometry import Grid, num_relative_positions, patch_grid, resize_bias_table, resize_positions
-from beit.weights.inflation import inflated
 from beit.weights.rules import Entry
 
 Shape = tuple[int, ...]
-Tensor = TypeVar("Tensor")
-_ENCODER = ("embeddings.", "encoder.", "pooler.")
-_TABLE = "relative_position_bias.relative_position_bias_table"
-_POSITIONS = "embeddings.position_embeddings"
-_METHODS = {
-    "cubic": "the authors' cubic method",
-    "linear": "timm's linear method",
-    "bilinear": "bilinear interpolation",
-}
+FLOATS = ("float64", "float32", "float16", "bfloat16")
 # Parts that a checkpoint of one task may lack, or hold in excess, when it is loaded into the model of another.
 PARTS = (
     "classifier.*",
@@ -48,98 +36,6 @@ RESHAPED_ON_LOAD = ("classifier.*", "lm_head.*", "decode_head.classifier.*", "au
 # Tensors that are always left out: the heads of a model that is loaded without one, and the patch aggregation layers
 # of BEiT v2, which only its pre-training uses.
 LEFT_OUT_ON_LOAD = (*(f"head:{part}" for part in PARTS), "*cls_pt_layers.*")
-
-
-def with_root(tensors: Mapping[str, Tensor], wanted: bool) -> dict[str, Tensor]:
-    """Put the encoder under "beit." (a model with a head) or take it out (the bare `BeitModel`).
-
-    A bare model has no use for heads; their tensors keep their names behind "head:" and are reported as left out.
-    """
-    has_root = any(name.startswith("beit.") for name in tensors)
-    placed: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        bare = name.removeprefix("beit.")
-        # some files hold both forms; "layernorm" alone is a head's own norm wherever the root is used
-        in_encoder = name != bare or bare.startswith(_ENCODER) or (not has_root and bare.startswith("layernorm."))
-        if in_encoder:
-            placed[f"beit.{bare}" if wanted else bare] = tensor
-        else:
-            placed[name if wanted or name.startswith("fpn") else f"head:{name}"] = tensor
-    return placed
-
-
-def shared_bias_to_layers(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Copy the relative position bias that pre-training shares into every layer.
-
-    Source: the fine-tuning scripts of the original implementation.
-    """
-    adapted: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        match = re.fullmatch(rf"(beit\.|)encoder\.{_TABLE}", name)
-        if match is None:
-            adapted[name] = tensor
-            continue
-        for layer in range(layers):
-            adapted[f"{match[1]}encoder.layer.{layer}.attention.attention.{_TABLE}"] = tensor
-    return adapted
-
-
-def resized(
-    tensors: Mapping[str, Entry], source: Grid, target: Grid, method: str
-) -> tuple[dict[str, Entry], list[str]]:
-    """Resize bias tables and absolute positions to another grid.
-
-    Returns:
-        The tensors, and the names of those that were resized.
-    """
-    if source == target:
-        return dict(tensors), []
-    adapted, names = dict(tensors), list[str]()
-    for name, entry in tensors.items():
-        if name.endswith(_TABLE) and entry.shape[0] == num_relative_positions(source):
-            shape = (num_relative_positions(target), *entry.shape[1:])
-            change = partial(resize_bias_table, source=source, target=target, method=method)
-        elif name.endswith(_POSITIONS) and entry.shape[1] == 1 + source.patches:
-            shape = (1, 1 + target.patches, *entry.shape[2:])
-            change = partial(resize_positions, source=source, target=target)
-        else:
-            continue
-        adapted[name] = entry.changed(shape, change)
-        names.append(name)
-    return adapted, names
-
-
-def adapt_tensors(
-    tensors: Mapping[str, Entry], before: BeitConfig, config: BeitConfig, method: str, rooted: bool
-) -> tuple[dict[str, Entry], list[str], list[str]]:
-    """Adapt the tensors of a checkpoint to a model.
-
-    Args:
-        tensors: Under canonical names.
-        before: The config of the checkpoint.
-        config: The config of the model.
-        method: Method by which bias tables are resized.
-        rooted: Whether the model keeps its encoder under "beit.".
-
-    Returns:
-        The tensors, a description of every change, and the names of those that were resized.
-    """
-    adapted, done = with_root(tensors, rooted), list[str]()
-    if config.use_relative_position_bias and not config.use_shared_relative_position_bias:
-        count = len(adapted)
-        adapted = shared_bias_to_layers(adapted, config.num_hidden_layers)
-        if len(adapted) != count:
-            done.append("the shared relative position bias was copied into every layer")
-    adapted, change = inflated(adapted, before.num_channels, config.num_channels)
-    done += [] if change is None else [change]
-    source, target = (patch_grid(options.image_size, options.patch_size) for options in (before, config))
-    adapted, names = resized(adapted, source, target, method)
-    sizes = f"from {source.height} x {source.width} to {target.height} x {target.width} patches"
-    if any(name.endswith(_TABLE) for name in names):
-        done.append(f"the relative position bias was resized {sizes} by {_METHODS[method]}")
-    if any(name.endswith(_POSITIONS) for name in names):
-        done.append(f"the absolute positions were resized {sizes} by bicubic interpolation")
-    return adapted, done, sorted(names)
 
 
 def match_tensors(
@@ -173,6 +69,34 @@ def match_tensors(
         may_be_new=[part for part in PARTS if not fnmatch.filter(found, part)],
         may_be_left_out=[*LEFT_OUT_ON_LOAD, *(part for part in PARTS if not fnmatch.filter(expected, part))],
         may_be_reshaped=RESHAPED_ON_LOAD if new_head else (),
+    )
+
+
+def check_type(source: str, name: str, dtype: str, floating: bool) -> None:
+    """Refuse a tensor whose values another kind of number would have to be made of, which nobody asked for.
+
+    Args:
+        source: The checkpoint, for messages.
+        name: The tensor.
+        dtype: Its type on disk.
+        floating: Whether the model has floating-point numbers in its place.
+
+    Raises:
+        CheckpointError: If only one of the two is floating-point.
+    """
+    if (dtype in FLOATS) != floating:
+        expected = f"one of {', '.join(FLOATS)}" if floating else "whole numbers"
+        raise CheckpointError(
+            f"{source} holds {name} as {dtype}; expected {expected}: if it is quantised, load the model that it was "
+            "made of, else convert it where its scale is known"
+        )
+
+
+def not_finite(source: str, name: str) -> CheckpointError:
+    """Return the error about a tensor with NaN or infinity in it."""
+    return CheckpointError(
+        f"{source} holds NaN or infinity in {name}; expected finite numbers: take a checkpoint from before its "
+        "training diverged, or a type with a larger range, or pass allow_nonfinite=True to load it all the same"
     )
 
 

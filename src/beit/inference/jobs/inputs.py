@@ -10,8 +10,9 @@ from itertools import chain
 from pathlib import Path
 from threading import Lock
 
-from beit.data import ALL, BrokenShard, ImageSource, is_pattern, open_source
+from beit.data import ALL, BrokenShard, ImageSource, open_source
 from beit.errors import DataError
+from beit.files.patterns import is_pattern
 from beit.image import EXTENSIONS, AnyPicture, BandOptions
 from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
 from beit.inference.pictures import to_input

@@ -1,0 +1,92 @@
+"""Help of a command: the short one and the whole one, and its settings listed for programs."""
+
+from __future__ import annotations
+
+import re
+from argparse import SUPPRESS, Action
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Literal, get_args, get_origin
+
+from jsonargparse import DefaultHelpFormatter
+
+from beit.cli.short_help import COMMON
+
+WHOLE_HELP = "--help-all"
+_WHOLE_GROUP = "Path to a configuration file."
+_ALWAYS_SHOWN = frozenset(("recipe", "print_config", "help", "help_all"))
+_ACCOUNTS = {
+    "help": "Show the settings that most people use.",
+    "print_config": "Print all settings, resolved, as a recipe; with =skip_default those that are not the defaults.",
+}
+
+
+class HelpFormatter(DefaultHelpFormatter):
+    """Gives types in the words of a recipe: `auto, cpu or cuda`, `tiny, small, base, large or null`."""
+
+    def _get_type_str(self, action: Action) -> str | None:
+        said = super()._get_type_str(action)
+        if said is None:
+            return None
+        said = re.sub(r"^Optional\[(.*)\]$", r"\1, null", said)
+        said = re.sub(r"^Union\[(.*)\]$", r"\1", said)
+        said = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), said).replace("tuple[", "[")
+        *kinds, last = re.split(r"(?:, | \| )(?![^\[]*\])", said)  # outside brackets
+        return f"{', '.join(kinds)} or {last}" if kinds else last
+
+
+def arrange_help(parser: Any) -> None:
+    """Say in the help what is of use to a person, what is required first."""
+    for action in parser._actions:
+        if action.help == _WHOLE_GROUP:
+            action.help = SUPPRESS  # a whole group from a file of its own: works, and only lengthens the help
+        elif action.dest in _ACCOUNTS:
+            action.help = _ACCOUNTS[action.dest]
+    parser._action_groups.sort(key=partial(_place, parser))
+
+
+def _place(parser: Any, group: Any) -> int:
+    """Return where a group stands in the help: what is required first, what every command takes last."""
+    if group is parser._optionals:
+        return 2
+    return 0 if any(action.required for action in group._group_actions) else 1
+
+
+def print_short_help(parser: Any) -> None:
+    """Print what is required and the common settings, and where the others are explained."""
+    common = COMMON.get(parser.prog)
+    explained = [action for action in parser._actions if action.help != SUPPRESS]
+    shown = [action for action in explained if common is None or action.dest in common | _ALWAYS_SHOWN]
+    left_out = {action: action.help for action in explained if action not in shown and not action.required}
+    for action in left_out:
+        action.help = SUPPRESS
+    if left_out:
+        parser.epilog = f"{len(left_out)} more settings: {parser.prog} {WHOLE_HELP}"
+    parser.print_help()
+    for action, about in left_out.items():
+        action.help = about
+    parser.epilog = None
+
+
+def options_of(parser: Any) -> Iterator[dict[str, Any]]:
+    """Yield every setting for programs: its option, the values that it takes if they are few, and its account."""
+    for action in parser._actions:
+        if action.help not in (SUPPRESS, _ACCOUNTS["help"]):
+            parts = _parts(getattr(action, "_typehint", None))
+            yield {
+                "option": action.option_strings[-1],
+                "flag": action.nargs == 0,
+                "values": [part for part in parts if isinstance(part, str)],
+                "files": str in parts or action.dest == "recipe",
+                "about": action.help,
+            }
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return what a type is made of: the members of unions and tuples, and the values of literals as text."""
+    if kind is bool:
+        return ["true", "false"]
+    if get_origin(kind) is Literal:
+        return [str(value).lower() if isinstance(value, bool) else str(value) for value in get_args(kind)]
+    members = get_args(kind)
+    return [part for member in members for part in _parts(member)] if members else [kind]
