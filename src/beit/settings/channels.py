@@ -14,10 +14,9 @@ logger = logging.getLogger("beit")
 
 
 def band_options(data: PictureSettings) -> BandOptions | None:
-    """Return the reading of pictures of other than three channels; None of RGB."""
-    if data.channels == COLOURS:
-        return None
-    return BandOptions(data.channels, None if data.value_range == "auto" else data.value_range)
+    """Return the reading of pictures of other than three channels, of a range, or of frames; None of RGB."""
+    options = BandOptions(data.channels, None if data.value_range == "auto" else data.value_range, data.frame)
+    return None if options == BandOptions(COLOURS) else options
 
 
 def colour_jitter(settings: AugmentSettings, channels: int) -> float:
@@ -61,18 +60,27 @@ def check_framework(data: PictureSettings, run: RunSettings) -> None:
         )
 
 
-def check_range(bands: BandOptions, model: str) -> None:
-    """Refuse another range of values than that which a model of other than three channels has learnt from.
+def check_range(bands: BandOptions | None, model: str) -> None:
+    """Refuse another range of values, or another frame, than those that a model has learnt from.
+
+    Of colours only a model that has learnt from a range of its own is particular: pictures of 8 bits have none.
 
     Raises:
-        ConfigError: Naming both ranges.
+        ConfigError: Naming both.
     """
     before = saved_view(model)
-    if before is not None and before.bands is not None and before.bands.value_range != bands.value_range:
-        asked, own = (_described(span) for span in (bands.value_range, before.bands.value_range))
+    if before is None or (before.bands is None and (bands is None or bands.channels == COLOURS)):
+        return
+    asked = bands or BandOptions(COLOURS)
+    if before.value_range != asked.value_range:
+        ours, own = _described(asked.value_range), _described(before.value_range)
         raise ConfigError(
-            f"data.value_range is {asked}, and {model} has learnt from {own}; set data.value_range to {own}, or its "
+            f"data.value_range is {ours}, and {model} has learnt from {own}; set data.value_range to {own}, or its "
             "numbers mean something else"
+        )
+    if before.frame != asked.frame:
+        raise ConfigError(
+            f"data.frame is {asked.frame}, and {model} has learnt from {before.frame}; set data.frame to {before.frame}"
         )
 
 
