@@ -10,12 +10,12 @@ from beit.image import BandOptions, Preprocessing
 from beit.settings.channels import (
     band_options,
     check_channels,
-    check_framework,
     check_range,
     check_rgb,
     colour_jitter,
+    distortion,
 )
-from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, PictureSettings, RunSettings
+from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, PictureSettings
 from beit.settings.inputs import augmentation, open_sources, preprocessing
 from beit.settings.model import check_channels_of, model_config
 
@@ -42,16 +42,16 @@ def test_colours_change_only_where_there_are_colours(caplog):
         assert colour_jitter(settings, 3) == 0.3
         assert not caplog.records
         assert augmentation(settings, 7).color_jitter == colour_jitter(settings, 7) == 0
+        assert (distortion(True, 3), distortion(False, 7), distortion(True, 7)) == (True, False, False)
     assert [record.getMessage() for record in caplog.records] == [
-        "augment.color_jitter 0.3 is for red, green and blue; it is off for pictures of 7 channels"
+        "augment.color_jitter 0.3 is for red, green and blue; it is off for pictures of 7 channels",
+        "scene.distort is for red, green and blue; it is off for pictures of 7 channels",
     ]
 
 
 def test_refusals_name_the_setting(tmp_path):
-    with pytest.raises(ConfigError, match=r"data\.channels is 12; segmentation takes pictures of 3 channels only"):
-        check_rgb(TWELVE, "segmentation")
-    with pytest.raises(ConfigError, match=r"run\.framework jax"):
-        check_framework(TWELVE, RunSettings(framework="jax"))
+    with pytest.raises(ConfigError, match=r"data\.channels is 12; RandAugment takes pictures of 3 channels only"):
+        check_rgb(TWELVE, "RandAugment")
     with pytest.raises(ConfigError, match=r"set data\.channels to 4"):
         check_channels(TWELVE, 4, "model")
     with pytest.raises(ConfigError, match=r"expected the same, or a model of 3 channels"):

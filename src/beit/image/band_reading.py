@@ -35,8 +35,8 @@ def endings_of(bands: BandOptions | None) -> frozenset[str]:
     return EXTENSIONS if bands is None else EXTENSIONS | ARRAYS
 
 
-def read_bands(content: bytes, name: object, options: BandOptions, min_side: int = 1) -> Bands:
-    """Return the picture in the bytes of a file, in all bits of its numbers.
+def read_bands(content: bytes, name: object, options: BandOptions, min_side: int = 1) -> tuple[Bands, int]:
+    """Return the picture in the bytes of a file, in all bits of its numbers, and the EXIF orientation that it had.
 
     Args:
         content: The bytes.
@@ -53,7 +53,7 @@ def read_bands(content: bytes, name: object, options: BandOptions, min_side: int
     height, width, _ = values_HWC.shape
     check_side(height, width, name, min_side)
     shares_HWC = in_unit_range(values_HWC, name, options.value_range, stored.span)
-    return Bands.of_array(1 - shares_HWC if stored.inverted else shares_HWC)
+    return Bands.of_array(1 - shares_HWC if stored.inverted else shares_HWC), stored.orientation
 
 
 def is_for_bands(content: bytes) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ _COMMENT = re.compile(rb"#[^\r\n]*")
 _DEEP_GREY = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _OPAQUE, _CLEAR = ("1", "L", "RGB", "RGBX", *_DEEP_GREY), ("LA", "RGBA")  # modes without and with opacity
 _PNM, _MOST = "PPM", 65535
-_PHOTOMETRIC = 262  # the TIFF tag
+_PHOTOMETRIC, _ORIENTATION = 262, 0x0112  # tags of TIFF and EXIF
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Stored:
         opacity: Whether the last channel is opacity.
         inverted: Whether low values are bright.
         mode: What its channels are, in messages.
+        orientation: EXIF orientation that it was turned upright from: 1 for none.
     """
 
     values: Values
@@ -50,6 +51,7 @@ class Stored:
     opacity: bool = False
     inverted: bool = False
     mode: str = ""
+    orientation: int = 1
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -61,18 +63,18 @@ def is_deep(image: Image.Image) -> bool:
 
 def stored_in(image: Image.Image, content: bytes) -> Stored | None:
     """Return the numbers of a picture, opened from its bytes; None of modes without plain channels, such as CMYK."""
-    opacity = image.mode in _CLEAR
+    opacity, orientation = image.mode in _CLEAR, image.getexif().get(_ORIENTATION, 1)
     if image.format == _PNM and is_deep(image):
         return Stored(_of_pnm(image, content), (0, _most_of(image)), mode=image.mode)
     if (lower := _LOWER.get(_decoder_mode(image))) is not None:
-        return _of_halves(image, content, lower)
+        return replace(_of_halves(image, content, lower), orientation=orientation)
     if image.mode not in _OPAQUE + _CLEAR:
         return None
     span = _declared(image) if is_deep(image) else None
     values = _channels(np.asarray(ImageOps.exif_transpose(image)))
     if span is None and image.format == "PNG" and image.mode.startswith("I;16"):
         span = range_of_png(content, values)
-    return Stored(values, span, opacity, _is_white_zero(image), image.mode)
+    return Stored(values, span, opacity, _is_white_zero(image), image.mode, orientation)
 
 
 def _of_halves(image: Image.Image, content: bytes, lower: str) -> Stored:

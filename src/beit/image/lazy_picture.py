@@ -133,13 +133,13 @@ def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptio
     with explained(name):
         special = options.channels != COLOURS or is_for_bands(content)
     if special:
-        return LoadedPicture(read_bands(content, name, options, min_side))
+        return LoadedPicture(*read_bands(content, name, options, min_side))
     with explained(name), opened_picture(content) as image:
         choose_frame(image, options.frame, name)
         if image.format in ("JPEG", "MPO"):  # some other formats show their final size only when decoded
             picture = JpegPicture(content, image, name)
         elif is_deep(image):
-            return LoadedPicture(read_bands(content, name, options, min_side), image.getexif().get(_ORIENTATION, 1))
+            return LoadedPicture(*read_bands(content, name, options, min_side))
         else:
             picture = LoadedPicture(upright_rgb(image), image.getexif().get(_ORIENTATION, 1))
     check_side(picture.height, picture.width, name, min_side)

@@ -88,12 +88,14 @@ def _page(page: Any, name: object) -> Stored:
         raise Image.DecompressionBombError
     values, extra = _decoded(page, name), page.extrasamples
     tags = {tag.code: tag.value for tag in page.tags}
+    orientation = int(tags.get(_ORIENTATION, 1))
     return Stored(
-        _upright(values, tags.get(_ORIENTATION, 1)),
+        _upright(values, orientation),
         range_of_tags(tags),
         bool(extra) and int(extra[-1]) in _OPACITY,
         page.photometric == _WHITE_IS_ZERO,
         f"TIFF of {values.dtype}",
+        orientation,
     )
 
 

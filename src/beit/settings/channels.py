@@ -8,7 +8,7 @@ from functools import cache
 from beit.errors import ConfigError
 from beit.image import COLOURS, BandOptions
 from beit.image.model_view import saved_view
-from beit.settings.groups import AugmentSettings, PictureSettings, RunSettings
+from beit.settings.groups import AugmentSettings, PictureSettings
 
 logger = logging.getLogger("beit")
 
@@ -22,16 +22,21 @@ def band_options(data: PictureSettings) -> BandOptions | None:
 def colour_jitter(settings: AugmentSettings, channels: int) -> float:
     """Return the strength of colour changes; other than three channels have none, which is said once."""
     if channels != COLOURS and settings.color_jitter:
-        _say_no_jitter(settings.color_jitter, channels)
+        _say_off(f"augment.color_jitter {settings.color_jitter:g}", channels)
         return 0.0
     return settings.color_jitter
 
 
+def distortion(asked: bool, channels: int) -> bool:
+    """Return whether the colours of scenes are distorted; other than three channels have none, which is said once."""
+    if asked and channels != COLOURS:
+        _say_off("scene.distort", channels)
+    return asked and channels == COLOURS
+
+
 @cache
-def _say_no_jitter(strength: float, channels: int) -> None:
-    logger.warning(
-        "augment.color_jitter %g is for red, green and blue; it is off for pictures of %d channels", strength, channels
-    )
+def _say_off(what: str, channels: int) -> None:
+    logger.warning("%s is for red, green and blue; it is off for pictures of %d channels", what, channels)
 
 
 def check_rgb(data: PictureSettings, what: str) -> None:
@@ -46,18 +51,6 @@ def check_rgb(data: PictureSettings, what: str) -> None:
     """
     if data.channels != COLOURS:
         raise ConfigError(f"data.channels is {data.channels}; {what} takes pictures of 3 channels only: leave it out")
-
-
-def check_framework(data: PictureSettings, run: RunSettings) -> None:
-    """Refuse other than three channels in JAX.
-
-    Raises:
-        ConfigError: Naming both settings.
-    """
-    if run.framework == "jax" and data.channels != COLOURS:
-        raise ConfigError(
-            f"data.channels is {data.channels}; run.framework jax takes pictures of 3 channels only: set it to torch"
-        )
 
 
 def check_range(bands: BandOptions | None, model: str) -> None:
