@@ -53,6 +53,23 @@ def is_one_with_overviews(image: Image.Image) -> bool:
         pages.seek(0)
 
 
+def overviews_of(image: Image.Image) -> dict[int, tuple[int, int]]:
+    """Return the pages of a TIFF that are smaller versions of its first one, each with its (width, height)."""
+    pages: Any = image
+    if image.format != "TIFF" or pages.n_frames == 1:
+        return {}
+    found, mode = dict[int, tuple[int, int]](), image.mode
+    try:
+        for page in range(1, pages.n_frames):
+            pages.seek(page)
+            kind = pages.tag_v2.get(_SUBFILE, 0)
+            if kind & REDUCED and not kind & MASK and image.mode == mode:
+                found[page] = image.size
+        return found
+    finally:
+        pages.seek(0)
+
+
 def several(name: object, kind: str | None) -> str:
     """Return the message for a file of several pictures."""
     return (

@@ -1,7 +1,8 @@
-"""Lazy pictures: size known before decoding, and JPEGs decoded at a reduced size where that is enough."""
+"""Lazy pictures: size known before decoding, and JPEG and TIFF read at a reduced size where that is enough."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from beit.image.band_reading import is_for_bands, read_bands
 from beit.image.bands import COLOURS, AnyPicture, BandOptions, Box, as_rgb
 from beit.image.depth import is_deep
 from beit.image.formats import MOST_BYTES, opened_picture
+from beit.image.large import overviews_of
 from beit.image.reading import check_side, check_single, choose_frame, explained, upright_rgb
 
 _COLOURS = BandOptions(COLOURS)
@@ -116,8 +118,34 @@ class JpegPicture:
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
 
 
+class OverviewPicture:
+    """Lazy picture in the bytes of a TIFF with overviews, one of which may be enough; upright."""
+
+    orientation = 1
+
+    def __init__(
+        self, content: bytes, image: Image.Image, name: object, overviews: Mapping[int, tuple[int, int]]
+    ) -> None:
+        self._content, self._name = content, name
+        self.height, self.width = image.height, image.width
+        self._pages = {0: image.size, **overviews}
+
+    def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
+        """Return the picture, or the smallest of its overviews that is enough."""
+
+        def enough(page: int) -> bool:
+            width, height = self._pages[page]
+            return max(self.width / width, self.height / height) <= max(1.0, pixels_per_pixel)
+
+        page = min(filter(enough, self._pages), key=lambda page: self._pages[page])
+        with explained(self._name), opened_picture(self._content) as image:
+            image.seek(page)
+            picture = upright_rgb(image)
+        return Decoded(picture, (0, 0, self.width, self.height))
+
+
 def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptions | None = None) -> LazyPicture:
-    """Return the picture in the bytes of an image file; only a JPEG waits to be decoded.
+    """Return the picture in the bytes of an image file; JPEG, and TIFF with overviews, wait to be decoded.
 
     Args:
         content: The bytes.
@@ -127,7 +155,7 @@ def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptio
             is `Bands` where it has more than 8 bits.
 
     Raises:
-        DataError: If it is no picture, too small, or, unless a JPEG, broken.
+        DataError: If it is no picture, too small, or, unless it waits, broken.
     """
     options = bands or _COLOURS
     with explained(name):
@@ -140,10 +168,16 @@ def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptio
             picture = JpegPicture(content, image, name)
         elif is_deep(image):
             return LoadedPicture(*read_bands(content, name, options, min_side))
+        elif not image.tell() and _is_upright(image) and (overviews := overviews_of(image)):
+            picture = OverviewPicture(content, image, name, overviews)
         else:
             picture = LoadedPicture(upright_rgb(image), image.getexif().get(_ORIENTATION, 1))
     check_side(picture.height, picture.width, name, min_side)
     return picture
+
+
+def _is_upright(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION, 1) == 1
 
 
 def read_picture(
