@@ -102,6 +102,18 @@ def test_tags_of_tiff_are_a_range_of_colours(planes):
     assert np.allclose(read(content, 3, (0, 8190)), (values / 8190).transpose(2, 0, 1), atol=1e-6)
 
 
+def test_all_bits_are_a_range_whatever_the_file_declares():
+    values = np.array([[0, 1000], [4095, 65535]], np.uint16)
+    declared = written(values, extratags=[(281, "H", 1, 4095, True)])
+    assert np.allclose(read(declared, 1)[0], (values / 4095).clip(0, 1))
+    assert np.allclose(read(declared, 1, "bits")[0], values / 65535)
+    signed = np.array([[-32768, 32767]], np.int16)
+    assert read(written(signed), 1, "bits")[0].tolist() == [[0, 1]]
+    wide = np.array([[0, 2**32 - 1]], np.uint32)
+    assert read(written(wide), 1, "bits")[0].tolist() == read(written(wide), 1, (0, 2**32 - 1))[0].tolist() == [[0, 1]]
+    assert read(written(np.array([[0, 0.5]], np.float32)), 1, "bits")[0].tolist() == [[0, 0.5]]
+
+
 def test_deep_grey_where_0_is_white_is_inverted():
     values = np.array([[0, 65535], [100, 30000]], np.uint16)
     assert np.allclose(read(written(values, photometric="miniswhite"), 1)[0], 1 - values / 65535, atol=1e-6)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.image.value_range import Span
+from beit.image.value_range import Asked
 
 COLOURS = 3  # channels of an ordinary picture, which is `Bands` only where it has more than 8 bits
 Floats = NDArray[np.float32]
@@ -29,14 +29,15 @@ class BandOptions:
 
     Attributes:
         channels: How many they have.
-        value_range: The values that become 0 and 1 where they are not of 8 bits; None: what the file declares, else the
-            range of 16 bits without a sign, or 0 to 1 of real numbers.
+        value_range: The values that become 0 and 1 where they are not of 8 bits; "bits": all that whole numbers of
+            their type can hold; None: what the file declares, else the range of 16 bits without a sign, or 0 to 1 of
+            real numbers.
         frame: Which of several frames or pages of a file is read, from 0; None: files of several are refused, unless
             each is a channel.
     """
 
     channels: int
-    value_range: Span | None = None
+    value_range: Asked | None = None
     frame: int | None = None
 
 

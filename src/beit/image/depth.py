@@ -30,7 +30,8 @@ _COMMENT = re.compile(rb"#[^\r\n]*")
 _DEEP_GREY = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _OPAQUE, _CLEAR = ("1", "L", "RGB", "RGBX", *_DEEP_GREY), ("LA", "RGBA")  # modes without and with opacity
 _PNM, _MOST = "PPM", 65535
-_PHOTOMETRIC, _ORIENTATION = 262, 0x0112  # tags of TIFF and EXIF
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 0x0112, 339  # tags of TIFF and EXIF
+_SIGNED = 2
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,17 @@ def is_deep(image: Image.Image) -> bool:
 
 def stored_in(image: Image.Image, content: bytes) -> Stored | None:
     """Return the numbers of a picture, opened from its bytes; None of modes without plain channels, such as CMYK."""
-    opacity, orientation = image.mode in _CLEAR, image.getexif().get(_ORIENTATION, 1)
+    opacity = image.mode in _CLEAR
     if image.format == _PNM and is_deep(image):
         return Stored(_of_pnm(image, content), (0, _most_of(image)), mode=image.mode)
-    if (lower := _LOWER.get(_decoder_mode(image))) is not None:
+    lower, deep = _LOWER.get(_decoder_mode(image)), is_deep(image)
+    orientation = image.getexif().get(_ORIENTATION, 1)  # which decodes a PNG
+    if lower is not None:
         return replace(_of_halves(image, content, lower), orientation=orientation)
     if image.mode not in _OPAQUE + _CLEAR:
         return None
-    span = _declared(image) if is_deep(image) else None
-    values = _channels(np.asarray(ImageOps.exif_transpose(image)))
+    span = _declared(image) if deep else None
+    values = _channels(_as_stored(np.asarray(ImageOps.exif_transpose(image)), image))
     if span is None and image.format == "PNG" and image.mode.startswith("I;16"):
         span = range_of_png(content, values)
     return Stored(values, span, opacity, _is_white_zero(image), image.mode, orientation)
@@ -109,6 +112,17 @@ def _replaced(args: Any, mode: str) -> Any:
 def _declared(image: Image.Image) -> Span | None:
     tags: Any = getattr(image, "tag_v2", None)
     return None if tags is None else range_of_tags(tags)
+
+
+def _as_stored(values: Values, image: Image.Image) -> Values:
+    """Return whole numbers of a TIFF in their own type, which Pillow has as 32 bits with a sign."""
+    tags: Any = getattr(image, "tag_v2", None)
+    if tags is None or image.mode != "I":
+        return values
+    bits, signed = max(tags.get(_BITS, (32,))), max(tags.get(_SAMPLE_FORMAT, (1,))) == _SIGNED
+    if bits == 32:
+        return values if signed else values.view(np.uint32)
+    return values.astype({8: np.int8, 16: np.int16}.get(bits, np.int32)) if signed else values
 
 
 def _is_white_zero(image: Image.Image) -> bool:

@@ -168,7 +168,7 @@ def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptio
             picture = JpegPicture(content, image, name)
         elif is_deep(image):
             return LoadedPicture(*read_bands(content, name, options, min_side))
-        elif not image.tell() and _is_upright(image) and (overviews := overviews_of(image)):
+        elif not image.tell() and (overviews := overviews_of(image)) and _is_upright(image):
             picture = OverviewPicture(content, image, name, overviews)
         else:
             picture = LoadedPicture(upright_rgb(image), image.getexif().get(_ORIENTATION, 1))

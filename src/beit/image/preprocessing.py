@@ -19,7 +19,7 @@ from beit.image.input_types import Picture
 from beit.image.options import LAST, Steps, size_to_dict
 from beit.image.processor import BeitImageProcessor
 from beit.image.steps import HALF, Floats, center_crop, normalise, resize_and_crop, write_values
-from beit.image.value_range import Span
+from beit.image.value_range import BITS, Asked
 
 _RANGE, _FRAME = "value_range", "frame"  # the options of these names in the file
 
@@ -46,7 +46,7 @@ class Preprocessing:
     mean: tuple[float, ...] = HALF
     std: tuple[float, ...] = HALF
     resample: Image.Resampling = Image.Resampling.BICUBIC
-    value_range: Span | None = None
+    value_range: Asked | None = None
     frame: int | None = None
 
     @classmethod
@@ -100,7 +100,11 @@ class Preprocessing:
         Raises:
             StorageError: If it cannot be written.
         """
-        more: dict[str, Any] = {} if self.value_range is None else {_RANGE: list(self.value_range)}
+        more: dict[str, Any] = (
+            {}
+            if self.value_range is None
+            else {_RANGE: self.value_range if self.value_range == BITS else list(self.value_range)}
+        )
         if self.frame is not None:
             more[_FRAME] = self.frame
         BeitImageProcessor(
@@ -136,16 +140,18 @@ class Preprocessing:
         return cls(cropped, size, mean, std, steps.resample, span, frame)
 
 
-def _range(values: Any, folder: str | Path) -> Span | None:
+def _range(values: Any, folder: str | Path) -> Asked | None:
     """Return a range of values from a file.
 
     Raises:
         ConfigError: If it is none.
     """
-    if values is None:
-        return None
+    if values is None or values == BITS:
+        return values
     if not isinstance(values, list | tuple) or [type(value) in (int, float) for value in values] != [True] * 2:
-        raise ConfigError(f"{_RANGE} of {folder} is {values!r}; expected two numbers, such as [0, 10000]: correct it")
+        raise ConfigError(
+            f"{_RANGE} of {folder} is {values!r}; expected two numbers, such as [0, 10000], or {BITS}: correct it"
+        )
     return float(values[0]), float(values[1])
 
 

@@ -5,7 +5,7 @@ Legend: C channels, H x W pixels.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ _BITS = 258  # the tag of the bits per sample
 _DEEP = (0, 65535)  # of 16 bits without a sign
 _PNG, _SIGNIFICANT = b"\x89PNG\r\n\x1a\n", b"sBIT"
 Span = tuple[float, float]  # the values that become black and white
+Asked = Span | Literal["bits"]  # these, or all that the numbers of a file can hold
+BITS: Literal["bits"] = "bits"
 Values = NDArray[Any]
 
 
@@ -66,7 +68,7 @@ def _significant_bits(content: bytes) -> int | None:
     return None
 
 
-def in_unit_range(values: Values, name: object, asked: Span | None, declared: Span | None = None) -> Values:
+def in_unit_range(values: Values, name: object, asked: Asked | None, declared: Span | None = None) -> Values:
     """Return values in [0, 1]: those of 8 bits divided by 255, others by their range, beyond which they are cut off.
 
     Raises:
@@ -77,6 +79,8 @@ def in_unit_range(values: Values, name: object, asked: Span | None, declared: Sp
         return values.astype(np.float32) / np.float32(255 if kind == "u" else 1)
     if not np.isfinite(values).all():
         raise DataError(f"{name} holds values that are no numbers (NaN or infinite); expected all finite: fill them in")
+    if asked == BITS:
+        asked = _held(values) or declared
     span = asked or declared or (_DEEP if (kind, size) == ("u", 2) else None)
     if span is None and (kind != "f" or values.min() < 0 or values.max() > 1):
         raise DataError(
@@ -85,3 +89,11 @@ def in_unit_range(values: Values, name: object, asked: Span | None, declared: Sp
         )
     low, high = span or (0, 1)
     return ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
+
+
+def _held(values: Values) -> Span | None:
+    """Return the range of all whole numbers of a type; None of real numbers."""
+    if values.dtype.kind not in "iu":
+        return None
+    limits = np.iinfo(values.dtype)
+    return float(limits.min), float(limits.max)

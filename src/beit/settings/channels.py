@@ -77,7 +77,9 @@ def check_range(bands: BandOptions | None, model: str) -> None:
         )
 
 
-def _described(span: tuple[float, float] | None) -> str:
+def _described(span: tuple[float, float] | str | None) -> str:
+    if isinstance(span, str):
+        return span
     return "auto" if span is None else f"[{span[0]:g}, {span[1]:g}]"
 
 

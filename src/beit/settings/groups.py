@@ -90,9 +90,10 @@ class PictureSettings(Settings):
     channels: int = Field(default=3, ge=1, le=256)
     """Channels of the pictures, and of the model: 3 is RGB, which everything is turned into; 1 grey; 4 RGBA; any number
     for TIFF files of many bands and arrays (.npy and .npz of height x width x channels)."""
-    value_range: tuple[float, float] | Literal["auto"] = "auto"
+    value_range: tuple[float, float] | Literal["auto", "bits"] = "auto"
     """The values that become 0 and 1 in files of more than 8 bits; beyond them they are cut off. auto: what a file
-    declares, else all of 16 bits, 0 to 1 of real numbers; else such a file is refused."""
+    declares, else all of 16 bits, 0 to 1 of real numbers; else such a file is refused. bits: all that whole numbers of
+    the type in the file can hold, whatever it declares."""
     frame: int | None = Field(default=None, ge=0)
     """Frame to read of files that hold several (DICOM, GIF, pages of TIFF), from 0; null: such files are refused."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
@@ -101,10 +102,12 @@ class PictureSettings(Settings):
 
     def __post_init__(self) -> None:
         """Check the range of the values."""
-        if self.value_range == "auto":
+        if isinstance(self.value_range, str):
             return
         if not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"value_range is {list(self.value_range)}; expected auto, or two numbers, the first less")
+            raise ValueError(
+                f"value_range is {list(self.value_range)}; expected auto, bits, or two numbers, the first less"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)
