@@ -82,3 +82,15 @@ def test_damaged_files_are_named(end):
     content = tiff(bands(5, "u1")[0], photometric="minisblack", planarconfig="contig", compression="zlib")
     with pytest.raises(DataError, match="scene"):
         read(content[:end], 5)
+
+
+def test_volumes_and_garbage_are_refused_in_words(caplog):
+    volume = tiff(np.zeros((4, 20, 30), np.uint8), volumetric=True, photometric="minisblack")
+    for channels in (1, 3, 4):
+        with pytest.raises(DataError, match=r"scene is a TIFF of ZYX, .*; expected rows, columns and bands: split it"):
+            read(volume, channels)
+    with pytest.raises(DataError, match="scene is not a picture that can be read"):
+        read(b"II*\0garbage", 3)
+    with pytest.raises(DataError, match="13 channels"):
+        read(tiff(bands(13, "f4")[0], photometric="minisblack", planarconfig="contig"), 3)
+    assert not caplog.records

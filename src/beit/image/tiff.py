@@ -6,6 +6,7 @@ Legend: C channels, H x W pixels.
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import replace
 from math import prod
 from typing import Any, cast
@@ -22,6 +23,7 @@ from beit.image.value_range import Values, range_of_tags
 
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
 _BITS, _ORIENTATION, _SAMPLES, _PLANAR = 258, 274, 277, 284  # tags
+_DEPTH = 32997  # the tag of a volume
 _SEPARATE, _WHITE_IS_ZERO = 2, 0
 _MOST_SAMPLES = 4  # of Pillow
 _OPACITY = (1, 2)  # kinds of an extra sample
@@ -30,6 +32,10 @@ _TURNS = {
     2: (False, False, True), 3: (False, True, True), 4: (False, True, False), 5: (True, False, False),
     6: (True, False, True), 7: (True, True, True), 8: (True, True, False),
 }  # fmt: skip
+
+# What these log about a file is an error of ours.
+logging.getLogger("tifffile").addFilter(lambda record: False)
+logging.getLogger("PIL.TiffImagePlugin").addFilter(lambda record: "samples per pixel" not in str(record.msg))
 
 
 def is_tiff(content: bytes) -> bool:
@@ -44,7 +50,8 @@ def is_beyond_pillow(content: bytes) -> bool:
             tags: Any = cast("Any", image).tag_v2
             samples, bits = int(tags.get(_SAMPLES, 1)), tags.get(_BITS, (1,))
             planes = tags.get(_PLANAR, 1) == _SEPARATE and samples > 1 and max(bits) != 8
-            return samples > _MOST_SAMPLES or planes or samples > len(image.getbands())
+            volume = tags.get(_DEPTH, 1) > 1
+            return samples > _MOST_SAMPLES or planes or volume or samples > len(image.getbands())
     except UnidentifiedImageError:
         return True
 
@@ -64,6 +71,8 @@ def read_tiff(content: bytes, name: object, channels: int, frame: int | None) ->
     with cast("Any", tifffile).TiffFile(io.BytesIO(content)) as file:
         pages = [page.aspage() for page in file.pages]
         pages = [page for page in pages if not int(page.subfiletype) & (REDUCED | MASK)] or pages[:1]
+        if not pages:
+            raise UnidentifiedImageError
         check_frame(frame, len(pages), name)
         if frame is not None:
             return _page(pages[frame], name)
