@@ -1,7 +1,4 @@
-"""Pictures of twelve bands through every job: clustered, pre-trained, continued, fine-tuned, measured, asked; and grey.
-
-The other jobs refuse them in words before any work.
-"""
+"""Pictures of twelve bands through the main line: clustered, pre-trained, continued, fine-tuned, measured, asked."""
 
 import json
 import shutil
@@ -13,6 +10,7 @@ from PIL import Image
 from beit import BeitForImageClassification, BeitForMaskedImageModeling
 from beit.inference.predictor import Predictor
 from tests.e2e.small import CODEBOOK, MODEL, beit, losses
+from tests.image.deep_files import png16
 
 BANDS = 12
 RANGE = [0.0, 10000.0]
@@ -119,23 +117,16 @@ def test_bands_are_measured_and_asked(scenes, classifier, tmp_path):
     by_path, by_array = predictor.classify([folder / "water" / "00.npy", scene])
     assert by_path.to_json() == by_array.to_json()
     assert predictor.embed(folder / "water")[0].vector.shape == (32,)
+    assert predictor.attend(scene)[0].picture.mode == predictor.features(scene)[0].picture.mode == "RGB"
+    nearest = predictor.neighbours([folder / "water" / "00.npy"], among=folder, k=3)[0]
+    assert len(nearest.paths) == 3
 
 
-def test_jobs_for_three_channels_refuse_others_in_words(scenes, classifier, tokenizer, statistics, tmp_path):
-    folder, data = scenes
-    output = f"--run.output={tmp_path / 'run'}"
-    assert "run.framework jax takes pictures of 3" in refused(
-        *PRETRAIN, *data, *tokenizer, "--run.framework=jax", output
-    )
+def test_changes_of_colours_refuse_others_in_words(scenes, tmp_path):
     assert "RandAugment" in refused(
-        "finetune", *data, *MODEL, *RUN, "--rand_augment.operations=2", "--augment.color_jitter=0", output
-    )
-    assert "segmentation takes pictures of 3" in refused(
-        "segment", *data, f"--label_maps.path={folder}", "--label_maps.classes=classes.txt", *RUN, output
-    )
-    assert "the service those of 3" in refused("serve", str(classifier))
-    assert "expected one of: classify, embed" in refused("predict", str(classifier), str(folder), "--task=neighbours",
-                                                          f"--among={folder}")  # fmt: skip
+        "finetune", *scenes[1], *MODEL, *RUN, "--rand_augment.operations=2", "--augment.color_jitter=0",
+        f"--run.output={tmp_path / 'run'}"
+    )  # fmt: skip
     assert not (tmp_path / "run").exists()
 
 
@@ -184,3 +175,17 @@ def test_sixteen_bits_of_grey_reach_the_model(tmp_path):
     found = json.loads((tmp_path / "numbers.json").read_text())
     assert found["mean"] == [pytest.approx(0.5, abs=1e-3)]
     assert found["std"] == [pytest.approx(0.29, abs=0.01)]
+
+
+def test_sixteen_bits_of_colours_reach_the_model(tmp_path):
+    for kind, least in (("dark", 30_000), ("bright", 30_128)):  # within one of 256 levels
+        (tmp_path / "scans" / kind).mkdir(parents=True)
+        for number in range(8):
+            deep = np.random.default_rng(number).integers(least, least + 100, (16, 16, 3)).astype(np.uint16)
+            (tmp_path / "scans" / kind / f"{number}.png").write_bytes(png16(deep))
+    data = [f"--data.path={tmp_path / 'scans'}", "--data.value_range=[30000, 30255]", "--data.workers=0"]
+    model = tmp_path / "run" / "model"
+    done("finetune", *data, *MODEL, *RUN, "--train.max_steps=30", f"--run.output={tmp_path / 'run'}")
+    assert json.loads((model / "preprocessor_config.json").read_text())["value_range"] == [30000.0, 30255.0]
+    rows = [json.loads(line) for line in done("predict", str(model), str(tmp_path / "scans"), "--json").splitlines()]
+    assert sum(row["predictions"][0]["label"] in row["picture"] for row in rows) == 16

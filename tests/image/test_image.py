@@ -32,8 +32,8 @@ def test_sixteen_bits_are_scaled_not_clipped():
 
 
 def test_pixels_of_unknown_range_are_refused(tmp_path):
-    Image.new("F", (9, 9)).save(tmp_path / "f.tiff")
-    with pytest.raises(DataError, match=r"f\.tiff has F pixels"):
+    Image.new("F", (9, 9), 7).save(tmp_path / "f.tiff")
+    with pytest.raises(DataError, match=r"f\.tiff holds float32 from 7 to 7"):
         read_image(tmp_path / "f.tiff")
 
 

@@ -1,4 +1,4 @@
-"""Deep grey, in the range that its file declares."""
+"""Deep pictures, in the range that their file declares: tags of TIFF, sBIT of PNG."""
 
 import io
 
@@ -8,8 +8,10 @@ from PIL import Image
 
 from beit.data import open_source
 from beit.errors import DataError
-from beit.image import open_image, read_image
+from beit.image import as_rgb, open_image, read_image
 from beit.image.input_types import to_picture
+from tests.image.deep_files import png16, read
+from tests.image.deep_files import tiff as written
 
 
 def tiff(values, dtype, **tags):
@@ -22,9 +24,9 @@ def tiff(values, dtype, **tags):
 def grey(content):
     """The grey of every way to read a file, which is the same for all."""
     found = np.asarray(read_image(content))
-    np.testing.assert_array_equal(np.asarray(open_image(content, "a").decode().picture), found)
+    np.testing.assert_array_equal(np.asarray(as_rgb(open_image(content, "a").decode().picture)), found)
     with Image.open(io.BytesIO(content)) as image:
-        np.testing.assert_array_equal(np.asarray(to_picture(image, None).content), found)
+        np.testing.assert_array_equal(np.asarray(as_rgb(to_picture(image, None).content)), found)
     assert (found[..., :1] == found).all()
     return found[..., 0]
 
@@ -63,5 +65,58 @@ def test_without_a_range_it_is_as_before(tmp_path):
     np.testing.assert_array_equal(grey(tiff([[0, 256, 65535]], np.uint16)), [[0, 1, 255]])
     np.testing.assert_array_equal(grey(tiff([[0, 256, 65535]], np.uint16, tag281=0)), [[0, 1, 255]])
     (tmp_path / "a.tif").write_bytes(tiff(np.zeros((16, 16)), np.float32))
-    with pytest.raises(DataError, match=r"whose range is unknown; .* a TIFF that declares MinSampleValue"):
+    assert not np.asarray(open_source(str(tmp_path)).load(0)).any()  # real numbers from 0 to 1
+    (tmp_path / "a.tif").write_bytes(tiff(np.full((16, 16), 7), np.float32))
+    with pytest.raises(DataError, match=r"holds float32 from 7 to 7; .* say with data\.value_range"):
         open_source(str(tmp_path)).load(0)
+
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bits", [9, 10, 12, 14])
+def test_significant_bits_of_png_are_a_range(channels, bits):
+    values = RNG.integers(0, 1 << bits, (9, 7, channels)).astype(np.uint16)
+    expected = (values / ((1 << bits) - 1)).transpose(2, 0, 1)
+    assert np.allclose(read(png16(values, bits), channels), expected, atol=1e-6)
+    for scaled in (values << (16 - bits), values << (16 - bits) | values >> (2 * bits - 16)):  # as PNG asks
+        assert np.allclose(read(png16(scaled, bits), channels) * 65535, scaled.transpose(2, 0, 1), atol=1e-2)
+    assert np.allclose(read(png16(values, 16), channels) * 65535, values.transpose(2, 0, 1), atol=1e-2)
+
+
+def test_dark_pictures_of_scaled_values_stay_dark():
+    values = np.full((9, 7, 3), 16 * 5, np.uint16)  # 5 of 4095, scaled by 16
+    assert read(png16(values, 12)).max() == pytest.approx(80 / 65535)
+    assert read(png16(np.zeros((9, 7, 3), np.uint16), 12)).max() == 0
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_tags_of_tiff_are_a_range_of_colours(planes):
+    values = RNG.integers(0, 4096, (9, 7, 3)).astype(np.uint16)
+    stored = np.ascontiguousarray(values.transpose(2, 0, 1)) if planes else values
+    options = {"planarconfig": "separate"} if planes else {}
+    tags = [(280, "H", 3, (0, 0, 0), True), (281, "H", 3, (4095, 4095, 4095), True)]
+    content = written(stored, photometric="rgb", extratags=tags, **options)
+    assert np.allclose(read(content), (values / 4095).transpose(2, 0, 1), atol=1e-6)
+    assert np.allclose(read(content, 3, (0, 8190)), (values / 8190).transpose(2, 0, 1), atol=1e-6)
+
+
+def test_all_bits_are_a_range_whatever_the_file_declares():
+    values = np.array([[0, 1000], [4095, 65535]], np.uint16)
+    declared = written(values, extratags=[(281, "H", 1, 4095, True)])
+    assert np.allclose(read(declared, 1)[0], (values / 4095).clip(0, 1))
+    assert np.allclose(read(declared, 1, "bits")[0], values / 65535)
+    signed = np.array([[-32768, 32767]], np.int16)
+    assert read(written(signed), 1, "bits")[0].tolist() == [[0, 1]]
+    wide = np.array([[0, 2**32 - 1]], np.uint32)
+    assert read(written(wide), 1, "bits")[0].tolist() == read(written(wide), 1, (0, 2**32 - 1))[0].tolist() == [[0, 1]]
+    assert read(written(np.array([[0, 0.5]], np.float32)), 1, "bits")[0].tolist() == [[0, 0.5]]
+
+
+def test_deep_grey_where_0_is_white_is_inverted():
+    values = np.array([[0, 65535], [100, 30000]], np.uint16)
+    assert np.allclose(read(written(values, photometric="miniswhite"), 1)[0], 1 - values / 65535, atol=1e-6)
+    assert np.allclose(
+        read(written((values >> 8).astype(np.uint8), photometric="miniswhite"), 1)[0], 1 - (values >> 8) / 255
+    )

@@ -1,6 +1,7 @@
 """Channels are refused in words where only three are known, and read as the settings say."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -9,12 +10,12 @@ from beit.image import BandOptions, Preprocessing
 from beit.settings.channels import (
     band_options,
     check_channels,
-    check_framework,
     check_range,
     check_rgb,
     colour_jitter,
+    distortion,
 )
-from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, PictureSettings, RunSettings
+from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, PictureSettings
 from beit.settings.inputs import augmentation, open_sources, preprocessing
 from beit.settings.model import check_channels_of, model_config
 
@@ -25,9 +26,11 @@ def test_reading_follows_the_settings():
     assert band_options(DataSettings("scenes")) is None
     assert band_options(DataSettings("scenes", channels=1)) == BandOptions(1, None)
     assert band_options(TWELVE) == BandOptions(12, (0, 10000))
+    assert band_options(DataSettings("scenes", value_range=(0, 9))) == BandOptions(3, (0, 9))
+    assert band_options(DataSettings("scans", frame=2)) == BandOptions(3, None, 2)
 
 
-@pytest.mark.parametrize("values", [{"value_range": (2, 1), "channels": 1}, {"value_range": (0, 9)}, {"channels": 0}])
+@pytest.mark.parametrize("values", [{"value_range": (2, 1), "channels": 1}, {"channels": 0}])
 def test_settings_that_cannot_be_are_refused(values):
     with pytest.raises(ValueError, match=r"value_range|greater than or equal to 1"):
         PictureSettings("scenes", **values)
@@ -39,16 +42,16 @@ def test_colours_change_only_where_there_are_colours(caplog):
         assert colour_jitter(settings, 3) == 0.3
         assert not caplog.records
         assert augmentation(settings, 7).color_jitter == colour_jitter(settings, 7) == 0
+        assert (distortion(True, 3), distortion(False, 7), distortion(True, 7)) == (True, False, False)
     assert [record.getMessage() for record in caplog.records] == [
-        "augment.color_jitter 0.3 is for red, green and blue; it is off for pictures of 7 channels"
+        "augment.color_jitter 0.3 is for red, green and blue; it is off for pictures of 7 channels",
+        "scene.distort is for red, green and blue; it is off for pictures of 7 channels",
     ]
 
 
 def test_refusals_name_the_setting(tmp_path):
-    with pytest.raises(ConfigError, match=r"data\.channels is 12; segmentation takes pictures of 3 channels only"):
-        check_rgb(TWELVE, "segmentation")
-    with pytest.raises(ConfigError, match=r"run\.framework jax"):
-        check_framework(TWELVE, RunSettings(framework="jax"))
+    with pytest.raises(ConfigError, match=r"data\.channels is 12; RandAugment takes pictures of 3 channels only"):
+        check_rgb(TWELVE, "RandAugment")
     with pytest.raises(ConfigError, match=r"set data\.channels to 4"):
         check_channels(TWELVE, 4, "model")
     with pytest.raises(ConfigError, match=r"expected the same, or a model of 3 channels"):
@@ -57,6 +60,16 @@ def test_refusals_name_the_setting(tmp_path):
     check_range(BandOptions(1, (0, 4095)), str(tmp_path))
     with pytest.raises(ConfigError, match=r"is auto, and .* has learnt from \[0, 4095\]; set data\.value_range to"):
         check_range(BandOptions(1), str(tmp_path))
+    view = Preprocessing((16, 16), 16)
+    view.save_pretrained(tmp_path)
+    for bands in (None, BandOptions(3, (0, 9))):  # what has learnt from 8 bits has no range of its own
+        check_range(bands, str(tmp_path))
+    replace(view, value_range=(0, 9), frame=1).save_pretrained(tmp_path)
+    assert Preprocessing.from_pretrained(tmp_path).bands == BandOptions(3, (0, 9), 1)
+    with pytest.raises(ConfigError, match=r"data\.value_range is auto, and .* has learnt from \[0, 9\]"):
+        check_range(None, str(tmp_path))
+    with pytest.raises(ConfigError, match=r"data\.frame is None, and .* has learnt from 1; set data\.frame to 1"):
+        check_range(BandOptions(3, (0, 9)), str(tmp_path))
 
 
 def test_statistics_have_a_number_per_channel():

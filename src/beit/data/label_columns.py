@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from beit.data.label_rows import IMAGE_NAMES, Row
+from beit.data.label_rows import IMAGE_NAMES, Row, plain_name
 from beit.data.sources.source import LabelKind
 from beit.errors import DataError
 
@@ -47,8 +47,10 @@ def find_columns(file: str, rows: Sequence[Row], wanted: Sequence[str]) -> Label
                 f"data.columns is {list(wanted)} and {absent}; expected a column of pictures, then one or more of "
                 f"labels, of those of {file}: {there}"
             )
-        return LabelColumns(wanted[0], tuple(wanted[1:]), _KINDS.get(wanted[1].lower()) if len(wanted) == 2 else None)
-    known = {name.lower(): name for name in there}
+        return LabelColumns(
+            wanted[0], tuple(wanted[1:]), _KINDS.get(plain_name(wanted[1])) if len(wanted) == 2 else None
+        )
+    known = {plain_name(name): name for name in there}
     images = [known[name] for name in IMAGE_NAMES if name in known]
     if not images:
         raise DataError(
@@ -63,7 +65,7 @@ def find_columns(file: str, rows: Sequence[Row], wanted: Sequence[str]) -> Label
             f"{file} has {labels or 'none'} of the columns {list(_SIMPLE)}; expected one, and file_name; it has "
             f"{there}: name the right ones with data.columns, such as [image, label]"
         )
-    return LabelColumns(images[0], (labels[0],), _KINDS[labels[0].lower()])
+    return LabelColumns(images[0], (labels[0],), _KINDS[plain_name(labels[0])])
 
 
 def _switches(rows: Sequence[Row], columns: Sequence[str]) -> tuple[str, ...]:

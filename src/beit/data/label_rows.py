@@ -17,6 +17,7 @@ IMAGE_NAMES = ("file_name", "filename", "file", "image", "img", "path", "picture
 _MOST_BYTES = 2**31  # a hundred bytes each for twenty million pictures
 _SEPARATORS = (",", ";", "\t", "|")
 _TABLES = (".csv", ".tsv", ".tab", ".txt")
+_OBJECTS = (".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def _text(path: Path) -> str:
 
 def _table(path: Path, text: str) -> Iterator[Row]:
     separator = _separator(text)
+    if separator == " ":  # of which there may be several
+        text = "\n".join(" ".join(line.split()) for line in text.splitlines())
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     header: list[str] | None = None
     try:
@@ -78,17 +81,29 @@ def _table(path: Path, text: str) -> Iterator[Row]:
 
 
 def _separator(text: str) -> str:
-    """Return the separator of the header that makes out a column of pictures, or else most columns."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
+    """Return the separator of the header that makes out a column of pictures, or else most columns.
+
+    A space separates where nothing else does, and every row has as many words as the header.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    header = lines[0] if lines else ""
 
     def columns(separator: str) -> list[str]:
         return [name.strip().strip('"') for name in header.split(separator)]
 
+    words = header.split()
+    if _has_image(words) and not any(separator in header for separator in _SEPARATORS):
+        return " " if all(len(line.split()) == len(words) for line in lines) else _SEPARATORS[0]
     return max(_SEPARATORS, key=lambda separator: (_has_image(columns(separator)), len(columns(separator))))
 
 
 def _has_image(columns: Sequence[str]) -> bool:
-    return any(name.lower() in IMAGE_NAMES for name in columns)
+    return any(plain_name(name) in IMAGE_NAMES for name in columns)
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a column in the spelling of the usual ones: `File name` is `file_name`."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _refuse_twice(path: Path, header: Sequence[str]) -> None:
@@ -97,12 +112,19 @@ def _refuse_twice(path: Path, header: Sequence[str]) -> None:
 
 
 def _json(path: Path, text: str) -> Iterator[Row]:
+    if path.suffix.lower() not in _OBJECTS:
+        raise DataError(
+            f"data.labels {path} ends in {path.suffix or 'nothing'}; expected {', '.join((*_TABLES, *_OBJECTS))}: "
+            "export it as CSV, or rename it"
+        )
     if text.lstrip().startswith("["):
         try:
             found = strict_json(text)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is no JSON ({error}); expected a list of objects, or an object a line") from None
         numbered = list(enumerate(cast("list[Any]", found), start=1))
+    elif (mapped := _mapped(text)) is not None:
+        numbered = mapped
     else:
         numbered = [(line, _line(path, line, one)) for line, one in enumerate(text.split("\n"), 1) if one.strip()]
     for line, row in numbered:
@@ -110,6 +132,18 @@ def _json(path: Path, text: str) -> Iterator[Row]:
             raise DataError(f"{path}, line {line} is no JSON object; expected {{'file_name': ..., 'labels': [...]}}")
         cells = cast("dict[str, Any]", row)
         yield Row(line, {name.strip(): one.strip() if isinstance(one, str) else one for name, one in cells.items()})
+
+
+def _mapped(text: str) -> list[tuple[int, Any]] | None:
+    """Return a row for every name in one object of labels by names of pictures; None of anything else."""
+    try:
+        found = strict_json(text)
+    except (ValueError, RecursionError):
+        return None
+    labels = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    if not labels or _has_image(list(labels)) or any(isinstance(label, dict | list) for label in labels.values()):
+        return None
+    return [(line, {"file_name": name, "label": label}) for line, (name, label) in enumerate(labels.items(), start=1)]
 
 
 def _line(path: Path, line: int, content: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from beit.errors import ConfigError
-from beit.settings.channels import check_rgb
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.segment import LabelMapSettings, SceneUseSettings
 
@@ -34,7 +33,6 @@ def check_settings(job: EvaluateJob) -> None:
         given = {"label_maps": job.label_maps != LabelMapSettings(), "scene": job.scene != SceneUseSettings()}
         remedy = "name a folder of label maps with label_maps.path, or leave them out"
     else:
-        check_rgb(job.data, "the evaluation of label maps")
         given = {"data.labels": job.data.labels, "match": job.match != "names", "crop_share": job.crop_share}
         remedy = "label maps hold the classes of pixels, so these have no use: leave them out, or label_maps.path"
     if names := [name for name, value in given.items() if value]:

@@ -1,4 +1,4 @@
-"""Reading of pictures of other than three channels: grey in its depth, RGBA, and arrays of bands (.npy, .npz).
+"""Reading of pictures in all bits of their numbers: deep grey and colours, RGBA, bands of TIFF, arrays (.npy, .npz).
 
 Legend: C channels, H x W pixels.
 """
@@ -7,151 +7,141 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from beit.errors import DataError
-from beit.image.bands import BandOptions, Bands
-from beit.image.extra_formats import Scan, dicom_scan, frames_of, is_dicom, opened_dicom
+from beit.image.bands import COLOURS, BandOptions, Bands
+from beit.image.depth import Stored, stored_in
+from beit.image.dicom import is_dicom, read_dicom
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.large import is_one_with_overviews, most_pixels, too_large
-from beit.image.reading import check_side, check_single, explained
-from beit.image.value_range import Span, declared_range
+from beit.image.reading import check_side, choose_frame, explained, frames_of
+from beit.image.tiff import is_beyond_pillow, is_tiff, read_tiff
+from beit.image.value_range import Values, in_unit_range
 
 ARRAYS = frozenset({".npy", ".npz"})  # endings
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"  # what such files begin with
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-_DEEP = (0, 65535)  # of 16 bits without a sign
 _KINDS = "buif"  # numpy's letters of whole and real numbers
-_GREY = ("1", "L", "LA", "I", "F")
-_MODES = {"LA": 2, "RGBA": 4, "RGBX": 4}  # of Pillow, whose channels are taken as they are
-
-Values = NDArray[Any]
 
 
 def endings_of(bands: BandOptions | None) -> frozenset[str]:
-    """Return the endings of files that are pictures: arrays only where there are other than three channels."""
+    """Return the endings of files that are pictures: arrays only where the reading of their numbers is said."""
     return EXTENSIONS if bands is None else EXTENSIONS | ARRAYS
 
 
-def read_bands(content: bytes, name: object, options: BandOptions, min_side: int = 1) -> Bands:
-    """Return the picture in the bytes of a file.
+def read_bands(content: bytes, name: object, options: BandOptions, min_side: int = 1) -> tuple[Bands, int]:
+    """Return the picture in the bytes of a file, in all bits of its numbers, and the EXIF orientation that it had.
 
     Args:
         content: The bytes.
         name: Name of the picture in messages.
-        options: Its channels, and the range of its values.
+        options: Its channels, the range of its values, and which of several frames it is.
         min_side: Smallest height and width to accept, in pixels.
 
     Raises:
         DataError: If it is broken, too small or too large, or has other channels or values than expected.
     """
-    span, inverted = None, False
     with explained(name):
-        if content.startswith((_NPY, _ZIP)):
-            values_HWC = with_channels(_array(content, name), name, options.channels)
-        elif is_dicom(content) and (scan := _scan(content, name, options.channels)) is not None:
-            frames = scan.values if scan.values.ndim == 3 else scan.values[None]
-            values_HWC, span, inverted = np.moveaxis(frames, 0, -1), scan.window, scan.inverted
-        else:
-            values_HWC, span = _of_image(content, name, options.channels)
+        stored = _stored(content, name, options)
+    values_HWC = fitted(stored, name, options.channels)
     height, width, _ = values_HWC.shape
     check_side(height, width, name, min_side)
-    shares_HWC = in_unit_range(values_HWC, name, options.value_range, span)
-    return Bands.of_array(1 - shares_HWC if inverted else shares_HWC)
+    shares_HWC = in_unit_range(values_HWC, name, options.value_range, stored.span)
+    return Bands.of_array(1 - shares_HWC if stored.inverted else shares_HWC), stored.orientation
 
 
-def in_unit_range(values: Values, name: object, asked: Span | None, declared: Span | None = None) -> Values:
-    """Return values in [0, 1]: those of 8 bits divided by 255, others by their range, beyond which they are cut off.
-
-    Raises:
-        DataError: If the range is unknown, or a value is no number.
-    """
-    kind, size = values.dtype.kind, values.dtype.itemsize  # whatever the order of the bytes
-    if size == 1 and kind in "bu":
-        return values.astype(np.float32) / np.float32(255 if kind == "u" else 1)
-    if not np.isfinite(values).all():
-        raise DataError(f"{name} holds values that are no numbers (NaN or infinite); expected all finite: fill them in")
-    span = asked or declared or (_DEEP if (kind, size) == ("u", 2) else None)
-    if span is None and (kind != "f" or values.min() < 0 or values.max() > 1):
-        raise DataError(
-            f"{name} holds {values.dtype} from {values.min():g} to {values.max():g}; expected 8 or 16 bits without a "
-            "sign, or real numbers from 0 to 1: say with data.value_range which values are 0 and 1"
-        )
-    low, high = span or (0, 1)
-    return ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
+def is_for_bands(content: bytes) -> bool:
+    """Return whether a file is none that Pillow reads as a picture: an array, DICOM, or a TIFF of many bands."""
+    return _is_array(content) or is_dicom(content) or (is_tiff(content) and is_beyond_pillow(content))
 
 
-def _scan(content: bytes, name: object, channels: int) -> Scan | None:
-    """Return the grey values of a DICOM file, whose frames are the channels; None of colours.
-
-    Raises:
-        DataError: If it has another number of frames.
-    """
-    file = opened_dicom(io.BytesIO(content))
-    if (frames := frames_of(file)) not in (1, channels):
-        raise DataError(f"{name} holds {frames} frames; expected 1 or {channels}, as many as data.channels: set it so")
-    scan = dicom_scan(file)
-    if not isinstance(scan, Scan):
-        return None
-    if frames != channels:
-        raise DataError(f"{name} is grey, of one frame; expected {channels} channels: set data.channels to 1")
-    return scan
+def _is_array(content: bytes) -> bool:
+    """Return whether the bytes of a file are those of a .npy or .npz."""
+    return content.startswith((_NPY, _ZIP))
 
 
-def _of_image(content: bytes, name: object, channels: int) -> tuple[Values, Span | None]:
-    """Return the values (H, W, C) of an image file, upright, and the range that it declares."""
+def _stored(content: bytes, name: object, options: BandOptions) -> Stored:
+    """Return the numbers in a file of any format."""
+    channels, frame = options.channels, options.frame
+    if _is_array(content):
+        return Stored(with_channels(_array(content, name), name, channels))
+    if is_dicom(content):
+        return read_dicom(content, name, channels, frame)
+    if is_tiff(content) and is_beyond_pillow(content):
+        return read_tiff(content, name, channels, frame)
     with opened_picture(content) as image:
-        span = declared_range(image)
-        if image.format == "TIFF" and 1 < channels == _pages(image) and not is_one_with_overviews(image):
-            return np.concatenate([_page(image, number, name) for number in range(channels)], axis=-1), span
-        check_single(image, name)
-        return image_values(ImageOps.exif_transpose(image), name, channels), span
+        if frame is None and _has_pages_for(channels, image):
+            return _pages(image, content, name)
+        choose_frame(image, frame, name)
+        return numbers_of(image, content, name)
 
 
-def _pages(image: Image.Image) -> int:
-    return getattr(image, "n_frames", 1)
+def _has_pages_for(channels: int, image: Image.Image) -> bool:
+    """Return whether a TIFF has a page for every channel; three pages are no colours."""
+    return (
+        image.format == "TIFF"
+        and 1 < channels == frames_of(image) != COLOURS
+        and channels != len(image.getbands())
+        and not is_one_with_overviews(image)
+    )
 
 
-def _page(image: Image.Image, number: int, name: object) -> Values:
-    """Return the values (H, W, 1) of one of several pages, each of which is a channel.
+def _pages(image: Image.Image, content: bytes, name: object) -> Stored:
+    """Return the numbers of a TIFF in which every page is a channel.
 
     Raises:
-        DataError: If it is not grey, or of another size than the first.
+        DataError: If a page is not grey, or of another size than the first.
     """
-    size = image.size
-    image.seek(number)
-    if image.size != size:
-        raise DataError(
-            f"{name} has pages of {size[1]} x {size[0]} and {image.height} x {image.width} pixels; expected one size, "
-            "as of channels: resample them, or save the page that you mean by itself"
-        )
-    return image_values(ImageOps.exif_transpose(image), name, 1)
+    size, pages = image.size, list[Stored]()
+    for number in range(frames_of(image)):
+        image.seek(number)
+        if image.size != size:
+            raise DataError(
+                f"{name} has pages of {size[1]} x {size[0]} and {image.height} x {image.width} pixels; expected one "
+                "size, as of channels: resample them, or save the page that you mean by itself"
+            )
+        pages.append(numbers_of(image, content, name))
+    return replace(pages[0], values=np.concatenate([fitted(page, name, 1) for page in pages], axis=-1), opacity=False)
 
 
-def image_values(image: Image.Image, name: object, channels: int) -> Values:
-    """Return the values (H, W, C) of an upright image in the depth that it has.
+def numbers_of(image: Image.Image, content: bytes, name: object) -> Stored:
+    """Return the numbers of an opened picture.
 
     Raises:
-        DataError: If it has other channels than expected.
+        DataError: If its mode has no plain channels, such as CMYK.
     """
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if _MODES.get(image.mode) == channels:
-        return np.asarray(image)
-    if channels == 1 and (image.mode in _GREY or image.mode.startswith("I;16")):
-        return np.asarray(image.getchannel("L") if image.mode == "LA" else image)[..., None]
-    pixels = np.asarray(image)
-    if channels == 1 and image.mode == "RGB" and (pixels == pixels[..., :1]).all():  # grey, saved as colours
-        return pixels[..., :1]
-    bands = image.getbands()
-    remedy = "save it in grey" if channels == 1 else "save all channels as a .npy of (height, width, channels)"
-    raise DataError(f"{name} has {len(bands)} channels ({image.mode}); expected {channels} (data.channels): {remedy}")
+    if (stored := stored_in(image, content)) is None:
+        raise DataError(f"{name} has {image.mode} pixels; expected grey, RGB or RGBA: convert it")
+    return stored
+
+
+def fitted(stored: Stored, name: object, channels: int) -> Values:
+    """Return the values in as many channels as a job takes: opacity may be left out, and grey be shown as colours.
+
+    Raises:
+        DataError: If it has others.
+    """
+    values_HWC, found = stored.values, stored.values.shape[-1]
+    if found == channels:
+        return values_HWC
+    plain_HWC = values_HWC[..., :-1] if stored.opacity else values_HWC
+    if plain_HWC.shape[-1] == channels:
+        return plain_HWC
+    if plain_HWC.shape[-1] == 1 and channels == COLOURS:
+        return np.repeat(plain_HWC, COLOURS, axis=-1)
+    grey = channels == 1 and found == COLOURS
+    if grey and (plain_HWC == plain_HWC[..., :1]).all():  # saved as colours
+        return plain_HWC[..., :1]
+    remedy = "save it in grey" if grey else f"set data.channels to {found}, or save the channels that you mean as .npy"
+    raise DataError(f"{name} has {found} channels ({stored.mode}); expected {channels} (data.channels): {remedy}")
 
 
 def _array(content: bytes, name: object) -> Values:

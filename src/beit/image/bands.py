@@ -16,25 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.image.value_range import Span
+from beit.image.value_range import Asked
 
-COLOURS = 3  # channels of an ordinary picture, which is no `Bands`
+COLOURS = 3  # channels of an ordinary picture, which is `Bands` only where it has more than 8 bits
 Floats = NDArray[np.float32]
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 
 @dataclass(frozen=True)
 class BandOptions:
-    """Reading of pictures of other than three channels.
+    """Reading of pictures of other than three channels, of a range of values, or of one of several frames.
 
     Attributes:
         channels: How many they have.
-        value_range: The values that become 0 and 1 where they are not of 8 bits; None: what the file declares, else the
-            range of 16 bits without a sign, or 0 to 1 of real numbers.
+        value_range: The values that become 0 and 1 where they are not of 8 bits; "bits": all that whole numbers of
+            their type can hold; None: what the file declares, else the range of 16 bits without a sign, or 0 to 1 of
+            real numbers.
+        frame: Which of several frames or pages of a file is read, from 0; None: files of several are refused, unless
+            each is a channel.
     """
 
     channels: int
-    value_range: Span | None = None
+    value_range: Asked | None = None
+    frame: int | None = None
 
 
 class Bands:
@@ -93,7 +97,7 @@ class Bands:
         return type(self)([change(channel) for channel in self._channels])
 
 
-AnyPicture = Image.Image | Bands  # RGB of 8 bits, or any number of channels
+AnyPicture = Image.Image | Bands  # RGB of 8 bits, or real numbers in any number of channels
 
 
 def as_rgb(picture: AnyPicture) -> Image.Image:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError, features
 
 from beit.files import open_regular
-from beit.image.extra_formats import EXTRA_ENDINGS, dicom_picture, extra_format
+from beit.image.extra_formats import EXTRA_ENDINGS, register_heif
 
 MOST_BYTES = 2**30  # of a picture file, read whole
 ENDINGS = {  # MPO, of cameras, is opened as JPEG
@@ -56,6 +56,6 @@ def _opened(stream: BinaryIO) -> Image.Image:
         return Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError:
         stream.seek(0)
-        if (extra := extra_format(stream)) is None:
+        if not register_heif(stream):
             raise
-        return Image.open(stream, formats=[extra]) if extra == "HEIF" else dicom_picture(stream)
+        return Image.open(stream, formats=["HEIF"])

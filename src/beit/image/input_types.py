@@ -15,31 +15,34 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from beit.errors import ConfigError, DataError
+from beit.image.bands import COLOURS, AnyPicture, Bands
 from beit.image.large import too_large
+from beit.image.lazy_picture import read_picture
 from beit.image.options import FIRST, LAST, NONE
-from beit.image.reading import check_single, read_image, upper_eight_bits
-from beit.image.value_range import declared_range, grey_of_range
+from beit.image.reading import check_single
+from beit.image.value_range import in_unit_range, range_of_tags
 
 Pixels = NDArray[Any]
+_DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: a Pillow image of 8 bits, or an array (H, W, C) of numbers of any kind.
+    """One picture: a Pillow image of 8 bits, deep colours, or an array (H, W, C) of numbers of any kind.
 
     Attributes:
         content: The pixels.
         layout: Channel layout of the input.
     """
 
-    content: Image.Image | Pixels
+    content: AnyPicture | Pixels
     layout: str
 
     @property
     def hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        if isinstance(self.content, Image.Image):
+        if isinstance(self.content, Image.Image | Bands):
             return self.content.height, self.content.width
         return self.content.shape[0], self.content.shape[1]
 
@@ -61,8 +64,9 @@ def flatten(images: Any, single_dims: int) -> list[Any]:
 def to_picture(source: Any, layout: str | None) -> Picture:
     """Return one picture, however it was given.
 
-    Pillow images of every mode, files and plain (H, W) arrays become RGB; arrays with a channel dimension keep their
-    channels. Pictures and files that carry an EXIF orientation are turned upright, as `read_image` does.
+    Pillow images of every mode, files and plain (H, W) arrays become RGB, in more than 8 bits where they have them;
+    arrays with a channel dimension keep their
+    channels. Pictures and files that carry an EXIF orientation are turned upright, as `read_picture` does.
 
     Args:
         source: A Pillow image, a path, the bytes of a file, an open file such as a member of an archive, a numpy array,
@@ -74,17 +78,17 @@ def to_picture(source: Any, layout: str | None) -> Picture:
         DataError: If it is one, but broken, empty or ambiguous.
     """
     if isinstance(source, str | os.PathLike):
-        return Picture(read_image(os.fspath(source)), LAST)
+        return Picture(read_picture(os.fspath(source)), LAST)
     if isinstance(source, bytes | bytearray | memoryview):
-        return Picture(read_image(bytes(source)), LAST)
+        return Picture(read_picture(bytes(source)), LAST)
     if hasattr(source, "read") and not isinstance(source, Image.Image):
-        return Picture(read_image(_content(source)), LAST)
+        return Picture(read_picture(content_of(source)), LAST)
     if isinstance(source, Image.Image):
         return Picture(_to_rgb(source), LAST)
     return _from_array(to_array(source, "picture"), layout)
 
 
-def _content(file: Any) -> bytes:
+def content_of(file: Any) -> bytes:
     """Return the bytes of an open file, from where it stands.
 
     Raises:
@@ -139,16 +143,16 @@ def load_upright(image: Image.Image, kind: str) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    span = declared_range(image)
+def _to_rgb(image: Image.Image) -> AnyPicture:
+    tags: Any = getattr(image, "tag_v2", None)
+    span = None if tags is None or image.mode not in _DEEP else range_of_tags(tags)
     image = load_upright(image, "picture")
     if image.mode == "RGB":
         return image
-    if span is not None:
-        image = grey_of_range(image, span)
-    elif image.mode.startswith("I;16"):
-        image = upper_eight_bits(image)
-    elif image.mode in ("I", "F"):
+    if span is not None or image.mode.startswith("I;16"):
+        unit_HW = in_unit_range(np.asarray(image), "the picture", span)
+        return Bands.of_array(np.repeat(unit_HW[..., None], COLOURS, axis=-1))
+    if image.mode in ("I", "F"):
         image = Image.fromarray(_grey_of_unknown_range(np.asarray(image), image.mode))
     elif image.mode in ("La", "RGBa"):  # Pillow converts colours multiplied with their opacity only back
         image = image.convert(image.mode.upper())

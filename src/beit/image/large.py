@@ -7,9 +7,11 @@ from typing import Any
 
 from PIL import Image
 
+from beit.errors import DataError
+
 _LIMIT = 178_956_970  # pixels past which Pillow refuses a picture: twice the number at which it warns
 _SUBFILE, _DESCRIPTION = 254, 270  # TIFF tags
-_REDUCED, _MASK = 1, 4  # bits of the kind of a page
+REDUCED, MASK = 1, 4  # bits of the kind of a page
 _SLIDES = "Aperio"  # whose files hold a thumbnail, a label and a photograph of the slide beside it
 
 
@@ -44,8 +46,46 @@ def is_one_with_overviews(image: Image.Image) -> bool:
     try:
         for page in range(1, pages.n_frames):
             pages.seek(page)
-            if not pages.tag_v2.get(_SUBFILE, 0) & (_REDUCED | _MASK):
+            if not pages.tag_v2.get(_SUBFILE, 0) & (REDUCED | MASK):
                 return False
         return True
     finally:
         pages.seek(0)
+
+
+def overviews_of(image: Image.Image) -> dict[int, tuple[int, int]]:
+    """Return the pages of a TIFF that are smaller versions of its first one, each with its (width, height)."""
+    pages: Any = image
+    if image.format != "TIFF" or pages.n_frames == 1:
+        return {}
+    found, mode = dict[int, tuple[int, int]](), image.mode
+    try:
+        for page in range(1, pages.n_frames):
+            pages.seek(page)
+            kind = pages.tag_v2.get(_SUBFILE, 0)
+            if kind & REDUCED and not kind & MASK and image.mode == mode:
+                found[page] = image.size
+        return found
+    finally:
+        pages.seek(0)
+
+
+def several(name: object, kind: str | None) -> str:
+    """Return the message for a file of several pictures."""
+    return (
+        f"{name} holds several pictures ({kind}); expected one, save the one you mean by itself, or name it by its "
+        "number, from 0, with data.frame"
+    )
+
+
+def check_frame(frame: int | None, frames: int, name: object) -> None:
+    """Refuse the number of a frame that a file does not have.
+
+    Raises:
+        DataError: Naming both numbers.
+    """
+    if frame is not None and frame >= frames:
+        raise DataError(
+            f"{name} holds {frames} picture{'s' * (frames > 1)}, and data.frame is {frame}; expected a number from 0 "
+            f"to {frames - 1}"
+        )

@@ -1,17 +1,23 @@
-"""Lazy pictures: size known before decoding, and JPEGs decoded at a reduced size where that is enough."""
+"""Lazy pictures: size known before decoding, and JPEG and TIFF read at a reduced size where that is enough."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from beit.image.band_reading import read_bands
-from beit.image.bands import AnyPicture, BandOptions, Box
-from beit.image.formats import opened_picture
-from beit.image.reading import check_side, check_single, explained, upright_rgb
+from beit.files import read_regular
+from beit.image.band_reading import is_for_bands, read_bands
+from beit.image.bands import COLOURS, AnyPicture, BandOptions, Box, as_rgb
+from beit.image.depth import is_deep
+from beit.image.formats import MOST_BYTES, opened_picture
+from beit.image.large import overviews_of
+from beit.image.reading import check_side, check_single, choose_frame, explained, upright_rgb
 
+_COLOURS = BandOptions(COLOURS)
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 _TURNED = {5, 6, 7, 8}  # height and width change places
 # A decoder rounds up at the right and at the bottom of the picture as stored: upright, that may be left or top.
@@ -104,7 +110,7 @@ class JpegPicture:
         with explained(self._name), opened_picture(self._content) as image:
             if reduction > 1:
                 image.draft(None, (image.width // reduction, image.height // reduction))
-            picture = upright_rgb(image, self._name)
+            picture = upright_rgb(image)
         surplus_right = picture.width * reduction - self.width
         surplus_bottom = picture.height * reduction - self.height
         left = -surplus_right if self.orientation in _ROUNDED_LEFT else 0
@@ -112,26 +118,108 @@ class JpegPicture:
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
 
 
+class OverviewPicture:
+    """Lazy picture in the bytes of a TIFF with overviews, one of which may be enough; upright."""
+
+    orientation = 1
+
+    def __init__(
+        self, content: bytes, image: Image.Image, name: object, overviews: Mapping[int, tuple[int, int]]
+    ) -> None:
+        self._content, self._name = content, name
+        self.height, self.width = image.height, image.width
+        self._pages = {0: image.size, **overviews}
+
+    def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
+        """Return the picture, or the smallest of its overviews that is enough."""
+
+        def enough(page: int) -> bool:
+            width, height = self._pages[page]
+            return max(self.width / width, self.height / height) <= max(1.0, pixels_per_pixel)
+
+        page = min(filter(enough, self._pages), key=lambda page: self._pages[page])
+        with explained(self._name), opened_picture(self._content) as image:
+            image.seek(page)
+            picture = upright_rgb(image)
+        return Decoded(picture, (0, 0, self.width, self.height))
+
+
 def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptions | None = None) -> LazyPicture:
-    """Return the picture in the bytes of an image file; only a JPEG waits to be decoded.
+    """Return the picture in the bytes of an image file; JPEG, and TIFF with overviews, wait to be decoded.
 
     Args:
         content: The bytes.
         name: Name of the picture in messages; made into text only for one.
         min_side: Smallest height and width to accept, in pixels.
-        bands: How pictures of other than three channels are read; None: as RGB.
+        bands: How pictures of other than three channels, of a range or of several frames are read; None: as RGB, which
+            is `Bands` where it has more than 8 bits.
 
     Raises:
-        DataError: If it is no picture, too small, or, unless a JPEG, broken.
+        DataError: If it is no picture, too small, or, unless it waits, broken.
     """
-    if bands is not None:
-        return LoadedPicture(read_bands(content, name, bands, min_side))
+    options = bands or _COLOURS
+    with explained(name):
+        special = options.channels != COLOURS or is_for_bands(content)
+    if special:
+        return LoadedPicture(*read_bands(content, name, options, min_side))
     with explained(name), opened_picture(content) as image:
-        check_single(image, name)
-        jpeg = image.format in ("JPEG", "MPO")  # some other formats show their final size only when decoded
-        if jpeg:
+        choose_frame(image, options.frame, name)
+        if image.format in ("JPEG", "MPO"):  # some other formats show their final size only when decoded
             picture = JpegPicture(content, image, name)
+        elif is_deep(image):
+            return LoadedPicture(*read_bands(content, name, options, min_side))
+        elif not image.tell() and (overviews := overviews_of(image)) and _is_upright(image):
+            picture = OverviewPicture(content, image, name, overviews)
         else:
-            picture = LoadedPicture(upright_rgb(image, name), image.getexif().get(_ORIENTATION, 1))
+            picture = LoadedPicture(upright_rgb(image), image.getexif().get(_ORIENTATION, 1))
     check_side(picture.height, picture.width, name, min_side)
     return picture
+
+
+def _is_upright(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION, 1) == 1
+
+
+def read_picture(
+    source: str | Path | bytes, name: str = "", min_side: int = 1, bands: BandOptions | None = None
+) -> AnyPicture:
+    """Return a picture upright: RGB, or `Bands` if it has more than 8 bits per channel.
+
+    Args:
+        source: A path, or the bytes of an image file.
+        name: What to call the picture in messages; default: its path.
+        min_side: Smallest height and width to accept, in pixels.
+        bands: Reading of pictures of other than three channels, see `open_image`.
+
+    Raises:
+        DataError: If the file is missing, truncated, too small, animated, no picture, or a decompression bomb.
+    """
+    name = name or (str(source) if not isinstance(source, bytes) else "picture")
+    picture = _ordinary(source, name) if bands is None else None
+    if picture is None:
+        with explained(name):
+            content = source if isinstance(source, bytes) else read_regular(source, MOST_BYTES)
+        return open_image(content, name, min_side, bands).decode().picture
+    check_side(picture.height, picture.width, name, min_side)
+    return picture
+
+
+def _ordinary(source: str | Path | bytes, name: str) -> Image.Image | None:
+    """Return a picture of 8 bits; None of what other libraries read, or Pillow only in part."""
+    try:
+        with explained(name, UnidentifiedImageError), opened_picture(source) as image:
+            if is_deep(image) or image.format == "TIFF":
+                return None
+            check_single(image, name)
+            return upright_rgb(image)
+    except UnidentifiedImageError:
+        return None
+
+
+def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) -> Image.Image:
+    """Return a picture as RGB of 8 bits, upright; see `read_picture`.
+
+    Raises:
+        DataError: If the file is missing, truncated, too small, animated, no picture, or a decompression bomb.
+    """
+    return as_rgb(read_picture(source, name, min_side))

@@ -19,7 +19,7 @@ SYSTEM_FOLDERS = frozenset(
 )
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _EXTRAS = {".heic": "heic", ".heif": "heic", ".hif": "heic", ".dcm": "dicom", ".dicom": "dicom"}
-_SHOWN = 5  # endings and folders in a message
+_SHOWN, _ENDINGS_SHOWN = 5, 20  # folders and endings in a message
 
 
 @dataclass
@@ -38,8 +38,8 @@ class PassedOver:
         """Return a line such as `12 files passed over: 8 .heic (pip install -e '.[heic]'), 4 .txt`; "" for nothing."""
         parts: list[str] = []
         if count := self.endings.total():
-            kinds = [f"{number:,} {_described(ending)}" for ending, number in self.endings.most_common(_SHOWN)]
-            more = ", ..." * (len(self.endings) > _SHOWN)
+            kinds = [f"{number:,} {_described(ending)}" for ending, number in self.endings.most_common(_ENDINGS_SHOWN)]
+            more = ", ..." * (len(self.endings) > _ENDINGS_SHOWN)
             parts.append(f"{count:,} file{'s' * (count != 1)} passed over: {', '.join(kinds)}{more}")
         if self.folders:
             more = ", ..." * (len(self.folders) > _SHOWN)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import BeitError, ConfigError
+from beit.image.bands import Bands
 from beit.image.batch import common_shape
 from beit.image.cpus import cpu_share
 from beit.image.input_types import Picture, Pixels, flatten, to_picture
@@ -91,7 +92,7 @@ def process_images(
 def _coloured(picture: Picture, steps: Steps) -> Picture:
     """Show a picture of one channel in all that the mean has a value for, as grey files are shown."""
     pixels, channels = picture.content, len(steps.mean) if isinstance(steps.mean, tuple) else 1
-    if isinstance(pixels, Image.Image) or pixels.shape[-1] != 1 or channels != 3:
+    if isinstance(pixels, Image.Image | Bands) or pixels.shape[-1] != 1 or channels != 3:
         return picture
     return Picture(np.broadcast_to(pixels, (*pixels.shape[:2], channels)), picture.layout)
 

@@ -19,9 +19,9 @@ from beit.image.input_types import Picture
 from beit.image.options import LAST, Steps, size_to_dict
 from beit.image.processor import BeitImageProcessor
 from beit.image.steps import HALF, Floats, center_crop, normalise, resize_and_crop, write_values
-from beit.image.value_range import Span
+from beit.image.value_range import BITS, Asked
 
-_RANGE = "value_range"  # the option of that name in the file
+_RANGE, _FRAME = "value_range", "frame"  # the options of these names in the file
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Preprocessing:
         mean: Mean per channel.
         std: Standard deviation per channel.
         resample: Filter of the resizing.
-        value_range: With other than three channels, the values in a file that stand for 0 and 1, see `BandOptions`.
+        value_range: The values in a file of more than 8 bits that stand for 0 and 1, see `BandOptions`.
+        frame: Which of several frames of a file is read, from 0.
 
     Source: `BeitImageProcessor` of the published API, whose options the saved file holds.
     """
@@ -45,7 +46,8 @@ class Preprocessing:
     mean: tuple[float, ...] = HALF
     std: tuple[float, ...] = HALF
     resample: Image.Resampling = Image.Resampling.BICUBIC
-    value_range: Span | None = None
+    value_range: Asked | None = None
+    frame: int | None = None
 
     @classmethod
     def cropping(cls, image_hw: tuple[int, int], crop_share: float, **options: Any) -> Self:
@@ -59,8 +61,9 @@ class Preprocessing:
 
     @property
     def bands(self) -> BandOptions | None:
-        """Reading of its pictures, if they have other than three channels; None of RGB."""
-        return None if len(self.mean) == COLOURS else BandOptions(len(self.mean), self.value_range)
+        """Reading of its pictures, if they have other than three channels, a range, or frames; None of RGB."""
+        options = BandOptions(len(self.mean), self.value_range, self.frame)
+        return None if options == BandOptions(COLOURS) else options
 
     def __call__(self, picture: AnyPicture) -> Floats:
         """Return the model input (C, height, width) of a picture."""
@@ -75,8 +78,12 @@ class Preprocessing:
         unit_HWC = picture.resize((width, height), self.resample).unit_array().transpose(1, 2, 0)
         return normalise(center_crop(unit_HWC, self.image_hw).transpose(2, 0, 1), self.mean, self.std)
 
-    def crop(self, picture: Image.Image) -> Image.Image:
-        """Return the crop that the model sees; one larger than the resized picture is padded with black."""
+    def crop(self, picture: AnyPicture) -> Image.Image:
+        """Return the crop that the model sees, as RGB; one larger than the resized picture is padded with black."""
+        if isinstance(picture, Bands):
+            height, width = self.steps.resized_hw(picture.height, picture.width)
+            unit_HWC = picture.resize((width, height), self.resample).unit_array().transpose(1, 2, 0)
+            return Bands.of_array(center_crop(unit_HWC, self.image_hw)).shown()
         return Image.fromarray(np.ascontiguousarray(resize_and_crop(Picture(picture, LAST), self.steps).pixels_HWC))
 
     def box(self, picture_height: int, picture_width: int) -> Box:
@@ -93,7 +100,13 @@ class Preprocessing:
         Raises:
             StorageError: If it cannot be written.
         """
-        more: dict[str, Any] = {} if self.value_range is None else {_RANGE: list(self.value_range)}
+        more: dict[str, Any] = (
+            {}
+            if self.value_range is None
+            else {_RANGE: self.value_range if self.value_range == BITS else list(self.value_range)}
+        )
+        if self.frame is not None:
+            more[_FRAME] = self.frame
         BeitImageProcessor(
             size=size_to_dict(self.resize),
             resample=self.resample,
@@ -122,20 +135,35 @@ class Preprocessing:
         if not isinstance(cropped, tuple):
             raise ConfigError(f"the processor of {folder} makes pictures of any shape ({steps}); set a crop")
         mean, std = _three(mean), _three(std)
-        return cls(cropped, size, mean, std, steps.resample, _range(processor.other_options.get(_RANGE), folder))
+        other = processor.other_options
+        span, frame = _range(other.get(_RANGE), folder), _frame(other.get(_FRAME), folder)
+        return cls(cropped, size, mean, std, steps.resample, span, frame)
 
 
-def _range(values: Any, folder: str | Path) -> Span | None:
+def _range(values: Any, folder: str | Path) -> Asked | None:
     """Return a range of values from a file.
 
     Raises:
         ConfigError: If it is none.
     """
-    if values is None:
-        return None
+    if values is None or values == BITS:
+        return values
     if not isinstance(values, list | tuple) or [type(value) in (int, float) for value in values] != [True] * 2:
-        raise ConfigError(f"{_RANGE} of {folder} is {values!r}; expected two numbers, such as [0, 10000]: correct it")
+        raise ConfigError(
+            f"{_RANGE} of {folder} is {values!r}; expected two numbers, such as [0, 10000], or {BITS}: correct it"
+        )
     return float(values[0]), float(values[1])
+
+
+def _frame(value: Any, folder: str | Path) -> int | None:
+    """Return the number of a frame from a file.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if value is not None and (type(value) is not int or value < 0):
+        raise ConfigError(f"{_FRAME} of {folder} is {value!r}; expected a whole number from 0: correct it")
+    return value
 
 
 def _three(values: float | tuple[float, ...]) -> tuple[float, ...]:

@@ -1,40 +1,17 @@
-"""Reading of one picture, with errors that name it."""
+"""Checks of one picture that is read, with errors that name it."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from beit.errors import DataError, MissingExtraError
-from beit.image.formats import opened_picture
-from beit.image.large import is_one_with_overviews, too_large
-from beit.image.value_range import declared_range, grey_of_range
+from beit.image.large import check_frame, is_one_with_overviews, several, too_large
 
 _MOST_SAID = 200  # characters of the message of a library
 _ADVICE = "use PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, BMP, GIF or PPM"
-
-
-def read_image(source: str | Path | bytes, name: str = "", min_side: int = 1) -> Image.Image:
-    """Return a picture as RGB, upright.
-
-    Args:
-        source: A path, or the bytes of an image file.
-        name: What to call the picture in messages; default: its path.
-        min_side: Smallest height and width to accept, in pixels.
-
-    Raises:
-        DataError: If the file is missing, truncated, too small, animated, no picture, or a decompression bomb.
-    """
-    name = name or (str(source) if not isinstance(source, bytes) else "picture")
-    with explained(name), opened_picture(source) as image:
-        check_single(image, name)
-        picture = upright_rgb(image, name)
-    check_side(picture.height, picture.width, name, min_side)
-    return picture
 
 
 @contextmanager
@@ -86,11 +63,27 @@ def check_side(height: int, width: int, name: object, min_side: int) -> None:
         raise DataError(f"{name} is {height} x {width} pixels; expected at least {min_side} on each side")
 
 
-def upright_rgb(image: Image.Image, name: object) -> Image.Image:
-    """Return an opened picture as RGB of 8 bits, turned by its EXIF orientation."""
-    span = declared_range(image)
-    upright = ImageOps.exif_transpose(image)
-    return (_eight_bit(upright, name) if span is None else grey_of_range(upright, span)).convert("RGB")
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an opened picture of 8 bits per channel as RGB, turned by its EXIF orientation."""
+    return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def frames_of(image: Image.Image) -> int:
+    """Return how many frames or pages a picture has."""
+    return getattr(image, "n_frames", 1)
+
+
+def choose_frame(image: Image.Image, frame: int | None, name: object) -> None:
+    """Go to the frame or page of an opened picture that is asked for; without one, refuse several pictures.
+
+    Raises:
+        DataError: If there is no such frame, or none is named of several.
+    """
+    if frame is None:
+        check_single(image, name)
+    else:
+        check_frame(frame, frames_of(image), name)
+        image.seek(frame)
 
 
 def check_single(image: Image.Image, name: object) -> None:
@@ -103,23 +96,4 @@ def check_single(image: Image.Image, name: object) -> None:
         DataError: If there is more than one picture.
     """
     if getattr(image, "is_animated", False) and image.format != "MPO" and not is_one_with_overviews(image):
-        raise DataError(
-            f"{name} holds several pictures ({image.format}); expected one, save the one you mean by itself"
-        )
-
-
-def upper_eight_bits(grey: Image.Image) -> Image.Image:
-    """Return 16-bit grey as 8-bit grey: the upper half of every number, which Pillow's own conversion would clip."""
-    return Image.fromarray((np.asarray(grey).astype(np.uint32) >> 8).astype(np.uint8))
-
-
-def _eight_bit(image: Image.Image, name: object) -> Image.Image:
-    """Return a picture of 8 bits per channel."""
-    if image.mode.startswith("I;16"):
-        return upper_eight_bits(image)
-    if image.mode in ("I", "F"):
-        raise DataError(
-            f"{name} has {image.mode} pixels, whose range is unknown; save it with 8 or 16 bits per channel, or as a "
-            "TIFF that declares MinSampleValue and MaxSampleValue"
-        )
-    return image
+        raise DataError(several(name, image.format))

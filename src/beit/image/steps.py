@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import ConfigError, DataError
-from beit.image.bands import AnyPicture, Bands
+from beit.image.bands import AnyPicture, Bands, as_rgb
 from beit.image.input_types import Picture, Pixels
 from beit.image.options import PerChannel, Steps
 
@@ -55,16 +55,20 @@ class Cropped:
         pixels_HWC: Its pixels; uint8 where they can be looked up.
         of_unit: Whether these 8-bit values stand for real numbers in [0, 1], as the picture was given in.
         layout: Where the channels stood in what the caller gave.
+        deep: Whether they are real numbers in [0, 255], of a file of more than 8 bits.
     """
 
     pixels_HWC: Pixels
     of_unit: bool
     layout: str
+    deep: bool = False
 
     @property
     def scaled(self) -> bool:
         """True if the pixels look as if they had been divided by 255 already."""
-        return self.of_unit or (self.pixels_HWC.dtype.kind == "f" and 0 < self.pixels_HWC.max() <= 1)
+        if self.of_unit or self.deep:
+            return self.of_unit
+        return self.pixels_HWC.dtype.kind == "f" and 0 < self.pixels_HWC.max() <= 1
 
 
 def resize_and_crop(picture: Picture, steps: Steps) -> Cropped:
@@ -74,6 +78,10 @@ def resize_and_crop(picture: Picture, steps: Steps) -> Cropped:
         DataError: If its numbers cannot be taken to 8 bits, which resizing needs.
     """
     content, of_unit = picture.content, False
+    if isinstance(content, Bands):
+        if steps.factor is not None or steps.mean is not None:
+            return _resize_and_crop_deep(content, picture.layout, steps)
+        content = as_rgb(content)  # nothing is computed: 8 bits are wanted
     height, width = steps.resized_hw(*picture.hw)
     if steps.size is not None and not isinstance(content, Image.Image):
         content, of_unit = to_eight_bits(content)
@@ -86,6 +94,16 @@ def resize_and_crop(picture: Picture, steps: Steps) -> Cropped:
     if steps.crop_hw is not None:
         pixels_HWC = center_crop(pixels_HWC, steps.crop_hw)
     return Cropped(pixels_HWC, of_unit, picture.layout)
+
+
+def _resize_and_crop_deep(content: Bands, layout: str, steps: Steps) -> Cropped:
+    """Return the resized and cropped part of a picture of more than 8 bits, as real numbers in [0, 255]."""
+    if steps.size is not None:
+        height, width = steps.resized_hw(content.height, content.width)
+        content = content.resize((width, height), steps.resample)
+    pixels_HWC = content.unit_array().transpose(1, 2, 0) * np.float32(255)
+    cropped_HWC = pixels_HWC if steps.crop_hw is None else center_crop(pixels_HWC, steps.crop_hw)
+    return Cropped(cropped_HWC, False, layout, deep=True)
 
 
 def to_eight_bits(pixels: Pixels) -> tuple[NDArray[np.uint8], bool]:

@@ -1,30 +1,35 @@
-"""Range of the values of deep grey, as a TIFF declares it: 12 bits in a file of 16, numbers of 32 bits, real numbers.
+"""Range of the values of deep pictures: 12 bits in a file of 16, numbers of 32 bits, real numbers.
 
-Legend: H x W pixels.
+Legend: C channels, H x W pixels.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+
+from beit.errors import DataError
 
 _TAGS = ((280, 281), (340, 341))  # the least and the greatest sample, as whole numbers and in the samples' own type
-_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
+_BITS = 258  # the tag of the bits per sample
+_DEEP = (0, 65535)  # of 16 bits without a sign
+_PNG, _SIGNIFICANT = b"\x89PNG\r\n\x1a\n", b"sBIT"
 Span = tuple[float, float]  # the values that become black and white
+Asked = Span | Literal["bits"]  # these, or all that the numbers of a file can hold
+BITS: Literal["bits"] = "bits"
+Values = NDArray[Any]
 
 
-def declared_range(image: Image.Image) -> Span | None:
-    """Return the range of the values of deep grey that the tags of its TIFF declare; None if they declare none."""
-    tags: Any = getattr(image, "tag_v2", None)
-    if image.mode not in _DEEP or tags is None:
-        return None
+def range_of_tags(tags: Any) -> Span | None:
+    """Return the range of the values that the tags of a TIFF declare, or that its 9 to 15 bits hold; else None."""
     for least, greatest in _TAGS:
         low, high = _number(tags.get(least, 0)), _number(tags.get(greatest))
         if low is not None and high is not None and high > low:
             return low, high
-    return None
+    bits = _number(tags.get(_BITS))
+    return (0.0, 2**bits - 1) if bits is not None and 8 < bits < 16 else None
 
 
 def _number(value: Any) -> float | None:
@@ -34,8 +39,61 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
-def grey_of_range(image: Image.Image, span: Span) -> Image.Image:
-    """Return deep grey with 8 bits: the range from black to white, and what is beyond it cut off."""
-    low, high = span
-    share_HW = (np.asarray(image).astype(np.float64) - low) / (high - low)
-    return Image.fromarray(np.rint(np.nan_to_num(share_HW).clip(0, 1) * 255).astype(np.uint8))
+def range_of_png(content: bytes, values: Values) -> Span | None:
+    """Return the range of 16-bit values in a PNG that declares fewer significant bits (sBIT); None without them.
+
+    PNG asks for values that are scaled up to all 16 bits, and many programs leave them as they are: which of the two it
+    is can be seen in the lower bits, which are zeros or repeat the upper ones where values were scaled.
+    """
+    bits = _significant_bits(content)
+    if bits is None or not 0 < bits < 16 or values.max() >> bits:
+        return None
+    rest, kept = 16 - bits, values >> (16 - bits)
+    lower = values & ((1 << rest) - 1)
+    repeated = kept >> (bits - rest) if bits >= rest else kept
+    scaled = not lower.any() or (bits >= rest and np.array_equal(lower, repeated))
+    return None if scaled else (0.0, float((1 << bits) - 1))
+
+
+def _significant_bits(content: bytes) -> int | None:
+    """Return how many bits of the first channel of a PNG are significant, if it says so before its pixels."""
+    at = len(_PNG)
+    while content.startswith(_PNG) and at + 9 <= len(content):
+        length, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
+        if kind == _SIGNIFICANT:
+            return content[at + 8]
+        if kind == b"IDAT":
+            break
+        at += length + 12  # with its length, kind and checksum
+    return None
+
+
+def in_unit_range(values: Values, name: object, asked: Asked | None, declared: Span | None = None) -> Values:
+    """Return values in [0, 1]: those of 8 bits divided by 255, others by their range, beyond which they are cut off.
+
+    Raises:
+        DataError: If the range is unknown, or a value is no number.
+    """
+    kind, size = values.dtype.kind, values.dtype.itemsize  # whatever the order of the bytes
+    if size == 1 and kind in "bu":
+        return values.astype(np.float32) / np.float32(255 if kind == "u" else 1)
+    if not np.isfinite(values).all():
+        raise DataError(f"{name} holds values that are no numbers (NaN or infinite); expected all finite: fill them in")
+    if asked == BITS:
+        asked = _held(values) or declared
+    span = asked or declared or (_DEEP if (kind, size) == ("u", 2) else None)
+    if span is None and (kind != "f" or values.min() < 0 or values.max() > 1):
+        raise DataError(
+            f"{name} holds {values.dtype} from {values.min():g} to {values.max():g}; expected 8 or 16 bits without a "
+            "sign, or real numbers from 0 to 1: say with data.value_range which values are 0 and 1"
+        )
+    low, high = span or (0, 1)
+    return ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
+
+
+def _held(values: Values) -> Span | None:
+    """Return the range of all whole numbers of a type; None of real numbers."""
+    if values.dtype.kind not in "iu":
+        return None
+    limits = np.iinfo(values.dtype)
+    return float(limits.min), float(limits.max)

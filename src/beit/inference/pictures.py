@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import BeitError, DataError
-from beit.files import read_regular
-from beit.image import MOST_BYTES, AnyPicture, BandOptions, Bands, endings_of, explained, picture_files
-from beit.image.band_reading import image_values, in_unit_range, read_bands, with_channels
-from beit.image.input_types import load_upright, to_array, to_picture
+from beit.image import AnyPicture, BandOptions, Bands, as_rgb, endings_of, picture_files, read_picture
+from beit.image.band_reading import fitted, numbers_of, with_channels
+from beit.image.input_types import content_of, load_upright, to_array, to_picture
 from beit.image.steps import to_eight_bits
+from beit.image.value_range import in_unit_range
 
 Picture = Any  # a Pillow image, a path, the bytes of a file, an array or tensor; where several may be, also a folder
 _CHANNELS = (1, 3)
@@ -26,7 +26,17 @@ _PICTURE = "the picture"  # in messages, of one without a name
 
 
 def to_rgb(picture: Picture) -> Image.Image:
-    """Return a picture as an upright RGB image of 8 bits.
+    """Return a picture as an upright RGB image of 8 bits; see `to_colours`.
+
+    Raises:
+        ConfigError: If it is no picture at all.
+        DataError: If it is missing, broken, or its numbers are out of range.
+    """
+    return as_rgb(to_colours(picture))
+
+
+def to_colours(picture: Picture) -> AnyPicture:
+    """Return a picture in three channels, upright: RGB, or `Bands` if it has more than 8 bits.
 
     Args:
         picture: A Pillow image, a path, the bytes of a file, or an array (H, W), (H, W, C) or (C, H, W) of whole
@@ -36,8 +46,8 @@ def to_rgb(picture: Picture) -> Image.Image:
         ConfigError: If it is no picture at all.
         DataError: If it is missing, broken, or its numbers are out of range.
     """
-    content = to_picture(picture, None).content
-    if isinstance(content, Image.Image):
+    content = picture if isinstance(picture, Bands) else to_picture(picture, None).content
+    if isinstance(content, Image.Image | Bands):
         return content
     pixels_HWC, _ = to_eight_bits(content)
     height, width, channels = pixels_HWC.shape
@@ -48,8 +58,8 @@ def to_rgb(picture: Picture) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels_HWC, (height, width, 3))))
 
 
-def to_bands(picture: Picture, options: BandOptions) -> Bands:
-    """Return a picture of other than three channels.
+def to_bands(picture: Picture, options: BandOptions) -> AnyPicture:
+    """Return a picture as a model of other than three channels, or of a range of values, reads it.
 
     Args:
         picture: `Bands`, a Pillow image, a path, the bytes of a file, or an array (H, W, C); grey also (H, W).
@@ -62,25 +72,21 @@ def to_bands(picture: Picture, options: BandOptions) -> Bands:
     if isinstance(picture, Bands):
         return picture
     if isinstance(picture, str | os.PathLike):
-        return _from_file(os.fspath(picture), options)
+        return read_picture(os.fspath(picture), bands=options)
     if isinstance(picture, bytes | bytearray | memoryview):
-        return read_bands(bytes(picture), _PICTURE, options)
+        return read_picture(bytes(picture), _PICTURE, bands=options)
+    if hasattr(picture, "read") and not isinstance(picture, Image.Image):
+        return read_picture(content_of(picture), _PICTURE, bands=options)
     if isinstance(picture, Image.Image):
-        values = image_values(load_upright(picture, "picture"), _PICTURE, options.channels)
+        values = fitted(numbers_of(load_upright(picture, "picture"), b"", _PICTURE), _PICTURE, options.channels)
     else:
         values = with_channels(to_array(picture, "picture"), _PICTURE, options.channels)
     return Bands.of_array(in_unit_range(values, _PICTURE, options.value_range))
 
 
-def _from_file(path: str, options: BandOptions) -> Bands:
-    with explained(path):
-        content = read_regular(path, MOST_BYTES)
-    return read_bands(content, path, options)
-
-
 def to_input(picture: Picture, bands: BandOptions | None) -> AnyPicture:
     """Return a picture as preprocessing takes it: RGB, or of other channels if `bands` says how they are read."""
-    return to_rgb(picture) if bands is None else to_bands(picture, bands)
+    return to_colours(picture) if bands is None else to_bands(picture, bands)
 
 
 def each_picture(pictures: Picture | Iterable[Picture], bands: BandOptions | None = None) -> list[Picture]:

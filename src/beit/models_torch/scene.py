@@ -19,7 +19,7 @@ from torch import Tensor
 
 from beit.errors import ConfigError
 from beit.files import read_json, write_json
-from beit.image import HALF, normalise, to_unit_array
+from beit.image import HALF, AnyPicture, normalise, to_unit_array
 from beit.image.post_processing import enlarged_bands
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
 from beit.models_torch.sliding_window import Windows, windowed_logits
@@ -102,7 +102,7 @@ class SceneInference:
             total += 1 if self.windows is None else prod(len(self.windows.starts(hw[axis], axis)) for axis in (0, 1))
         return total * (2 if self.flip else 1)
 
-    def pixels(self, picture: Image.Image, hw: tuple[int, int]) -> Tensor:
+    def pixels(self, picture: AnyPicture, hw: tuple[int, int]) -> Tensor:
         """Return the model input of a picture at a size, (C, h, w), normalised."""
         size = hw[1], hw[0]
         shown = picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
@@ -120,7 +120,7 @@ def _fields(saved: dict[str, Any]) -> dict[str, Any]:
 @torch.inference_mode()
 def segment_scene(
     model: BeitForSemanticSegmentation,
-    picture: Image.Image,
+    picture: AnyPicture,
     settings: SceneInference,
     before_each: Callable[[], None] = lambda: None,
 ) -> Tensor:
@@ -128,7 +128,7 @@ def segment_scene(
 
     Args:
         model: A segmentation model, in evaluation mode.
-        picture: An RGB picture of any size.
+        picture: Of any size, in the channels of the model.
         settings: Windows, scales, mirror image.
         before_each: Called before every part of the work; what it raises ends it.
     """

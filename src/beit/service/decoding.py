@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from beit.image.formats import opened_picture
-from beit.image.reading import check_single, explained, upright_rgb
+from beit.image import AnyPicture, BandOptions, explained, opened_picture, read_picture
 from beit.service.errors import ServiceError
 
 _MOST_TIMES = 20  # of the longer side to the shorter
 _NAME = "the file"  # as the form calls it
 
 
-def decode(upload: bytes, max_pixels: int) -> Image.Image:
-    """Return an uploaded picture as RGB, upright.
+def decode(upload: bytes, max_pixels: int, bands: BandOptions | None = None) -> AnyPicture:
+    """Return an uploaded picture upright, as RGB or as a model of other channels reads it.
 
     Args:
         upload: The file.
         max_pixels: Most height times width to accept.
+        bands: How a model reads pictures of other than three channels; None: as RGB.
 
     Raises:
         ServiceError: If it has too many pixels, or is too long for its width.
         DataError: If it is no picture of a known format, broken or animated.
     """
     try:
-        with explained(_NAME, ServiceError, Image.DecompressionBombError), opened_picture(upload) as image:
+        known = (ServiceError, Image.DecompressionBombError, UnidentifiedImageError)
+        with explained(_NAME, *known), opened_picture(upload) as image:
             _check_size(image.height, image.width, max_pixels)
-            check_single(image, _NAME)
-            return upright_rgb(image, _NAME)
     except Image.DecompressionBombError:
         raise _too_large(f"more pixels than Pillow opens ({Image.MAX_IMAGE_PIXELS} twice)", max_pixels) from None
+    except UnidentifiedImageError:  # other libraries may know it
+        pass
+    picture = read_picture(upload, _NAME, bands=bands)
+    _check_size(picture.height, picture.width, max_pixels)
+    return picture
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:

@@ -62,12 +62,6 @@ def load_predictors(job: ServeJob) -> dict[str, Predictor]:
         name: Predictor.from_pretrained(place, device=job.device, precision=job.precision)
         for name, place in places.items()
     }
-    for name, one in predictors.items():
-        if one.preprocessing.bands is not None:
-            raise ConfigError(
-                f"the model {name} takes pictures of {one.config.num_channels} channels, and the service those of 3 "
-                "only; ask it with beit predict"
-            )
     return predictors if job.tokenizer is None else _reconstructing(predictors, job.tokenizer)
 
 

@@ -128,7 +128,7 @@ class Service:
         model = served.predictor.model
 
         def prepared() -> Any:
-            picture = decode(upload, self.settings.max_pixels)
+            picture = decode(upload, self.settings.max_pixels, model.preprocessing.bands)
             self._check_work(*task.work(model, picture.height, picture.width), picture.height, picture.width)
             return task.prepare(model, picture, options)
 

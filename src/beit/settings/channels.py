@@ -8,31 +8,35 @@ from functools import cache
 from beit.errors import ConfigError
 from beit.image import COLOURS, BandOptions
 from beit.image.model_view import saved_view
-from beit.settings.groups import AugmentSettings, PictureSettings, RunSettings
+from beit.settings.groups import AugmentSettings, PictureSettings
 
 logger = logging.getLogger("beit")
 
 
 def band_options(data: PictureSettings) -> BandOptions | None:
-    """Return the reading of pictures of other than three channels; None of RGB."""
-    if data.channels == COLOURS:
-        return None
-    return BandOptions(data.channels, None if data.value_range == "auto" else data.value_range)
+    """Return the reading of pictures of other than three channels, of a range, or of frames; None of RGB."""
+    options = BandOptions(data.channels, None if data.value_range == "auto" else data.value_range, data.frame)
+    return None if options == BandOptions(COLOURS) else options
 
 
 def colour_jitter(settings: AugmentSettings, channels: int) -> float:
     """Return the strength of colour changes; other than three channels have none, which is said once."""
     if channels != COLOURS and settings.color_jitter:
-        _say_no_jitter(settings.color_jitter, channels)
+        _say_off(f"augment.color_jitter {settings.color_jitter:g}", channels)
         return 0.0
     return settings.color_jitter
 
 
+def distortion(asked: bool, channels: int) -> bool:
+    """Return whether the colours of scenes are distorted; other than three channels have none, which is said once."""
+    if asked and channels != COLOURS:
+        _say_off("scene.distort", channels)
+    return asked and channels == COLOURS
+
+
 @cache
-def _say_no_jitter(strength: float, channels: int) -> None:
-    logger.warning(
-        "augment.color_jitter %g is for red, green and blue; it is off for pictures of %d channels", strength, channels
-    )
+def _say_off(what: str, channels: int) -> None:
+    logger.warning("%s is for red, green and blue; it is off for pictures of %d channels", what, channels)
 
 
 def check_rgb(data: PictureSettings, what: str) -> None:
@@ -49,34 +53,33 @@ def check_rgb(data: PictureSettings, what: str) -> None:
         raise ConfigError(f"data.channels is {data.channels}; {what} takes pictures of 3 channels only: leave it out")
 
 
-def check_framework(data: PictureSettings, run: RunSettings) -> None:
-    """Refuse other than three channels in JAX.
+def check_range(bands: BandOptions | None, model: str) -> None:
+    """Refuse another range of values, or another frame, than those that a model has learnt from.
+
+    Of colours only a model that has learnt from a range of its own is particular: pictures of 8 bits have none.
 
     Raises:
-        ConfigError: Naming both settings.
-    """
-    if run.framework == "jax" and data.channels != COLOURS:
-        raise ConfigError(
-            f"data.channels is {data.channels}; run.framework jax takes pictures of 3 channels only: set it to torch"
-        )
-
-
-def check_range(bands: BandOptions, model: str) -> None:
-    """Refuse another range of values than that which a model of other than three channels has learnt from.
-
-    Raises:
-        ConfigError: Naming both ranges.
+        ConfigError: Naming both.
     """
     before = saved_view(model)
-    if before is not None and before.bands is not None and before.bands.value_range != bands.value_range:
-        asked, own = (_described(span) for span in (bands.value_range, before.bands.value_range))
+    if before is None or (before.bands is None and (bands is None or bands.channels == COLOURS)):
+        return
+    asked = bands or BandOptions(COLOURS)
+    if before.value_range != asked.value_range:
+        ours, own = _described(asked.value_range), _described(before.value_range)
         raise ConfigError(
-            f"data.value_range is {asked}, and {model} has learnt from {own}; set data.value_range to {own}, or its "
+            f"data.value_range is {ours}, and {model} has learnt from {own}; set data.value_range to {own}, or its "
             "numbers mean something else"
+        )
+    if before.frame != asked.frame:
+        raise ConfigError(
+            f"data.frame is {asked.frame}, and {model} has learnt from {before.frame}; set data.frame to {before.frame}"
         )
 
 
-def _described(span: tuple[float, float] | None) -> str:
+def _described(span: tuple[float, float] | str | None) -> str:
+    if isinstance(span, str):
+        return span
     return "auto" if span is None else f"[{span[0]:g}, {span[1]:g}]"
 
 

@@ -88,24 +88,25 @@ class PictureSettings(Settings):
     max_broken: float = Field(default=0.01, ge=0, le=1)
     """Stop when more than this share of the pictures, or of the shards, is broken; fewer are skipped and listed."""
     channels: int = Field(default=3, ge=1, le=256)
-    """Channels of the pictures, and of the model: 3 is RGB, which everything is turned into; 1 grey in its own depth; 4
-    RGBA; any number for arrays (.npy and .npz of height x width x channels)."""
-    value_range: tuple[float, float] | Literal["auto"] = "auto"
-    """With other than three channels, the values that become 0 and 1 in files that have no 8 bits; beyond them they are
-    cut off. auto: what a TIFF declares, all of 16 bits, 0 to 1 of real numbers; else such a file is refused."""
+    """Channels of the pictures, and of the model: 3 is RGB, which everything is turned into; 1 grey; 4 RGBA; any number
+    for TIFF files of many bands and arrays (.npy and .npz of height x width x channels)."""
+    value_range: tuple[float, float] | Literal["auto", "bits"] = "auto"
+    """The values that become 0 and 1 in files of more than 8 bits; beyond them they are cut off. auto: what a file
+    declares, else all of 16 bits, 0 to 1 of real numbers; else such a file is refused. bits: all that whole numbers of
+    the type in the file can hold, whatever it declares."""
+    frame: int | None = Field(default=None, ge=0)
+    """Frame to read of files that hold several (DICOM, GIF, pages of TIFF), from 0; null: such files are refused."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that load pictures; results do not depend on it. auto: the CPUs that this process may use, over the
     processes of the run on this machine, less those that compute; one at least, sixteen at most."""
 
     def __post_init__(self) -> None:
         """Check the range of the values."""
-        if self.value_range == "auto":
+        if isinstance(self.value_range, str):
             return
         if not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"value_range is {list(self.value_range)}; expected auto, or two numbers, the first less")
-        if self.channels == 3:  # red, green and blue
             raise ValueError(
-                "value_range is set and channels is 3, which is RGB of 8 bits; leave it out, or set channels"
+                f"value_range is {list(self.value_range)}; expected auto, bits, or two numbers, the first less"
             )
 
 

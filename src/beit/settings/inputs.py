@@ -202,7 +202,8 @@ def preprocessing(
     Raises:
         ConfigError: If neither has them, or they are of another number of channels.
     """
-    channels, span = (COLOURS, None) if bands is None else (bands.channels, bands.value_range)
+    options = bands or BandOptions(COLOURS)
+    channels = options.channels
     mean, std = model.image_mean, model.image_std
     if mean is None or std is None:
         half = (0.5,) * channels
@@ -213,11 +214,12 @@ def preprocessing(
                 "a preprocessor_config.json beside it: set model.image_mean and model.image_std (0.5 for BEiT)"
             )
         mean, std = mean or statistics[0], std or statistics[1]
-    if bands is not None and checkpoint is not None:
+    if checkpoint is not None:
         check_range(bands, checkpoint)
     if {len(mean), len(std)} != {channels}:
         raise ConfigError(
             f"mean and standard deviation are of {len(mean)} and {len(std)} channels, and data.channels is {channels}; "
             "set model.image_mean and model.image_std to one number per channel, which beit statistics measures"
         )
-    return Preprocessing.cropping(image_hw, model.crop_share, mean=mean, std=std, value_range=span)
+    reading = {"value_range": options.value_range, "frame": options.frame}
+    return Preprocessing.cropping(image_hw, model.crop_share, mean=mean, std=std, **reading)

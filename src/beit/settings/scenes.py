@@ -18,7 +18,8 @@ from beit.data import (
 )
 from beit.errors import ConfigError, DataError
 from beit.image import allow_pixels
-from beit.settings.groups import DataSettings
+from beit.settings.channels import band_options
+from beit.settings.groups import DataSettings, PictureSettings
 from beit.settings.inputs import Sources, hold_out, training_splits
 from beit.settings.packaged import class_file
 from beit.settings.segment import LabelMapSettings, TrainingLabelMapSettings
@@ -42,10 +43,10 @@ def open_scenes(data: DataSettings, label_maps: TrainingLabelMapSettings, seed: 
     allow_pixels(data.max_pixels)
     classes = read_classes(class_file(label_maps.classes))
     learnt, measured = _places(data, label_maps)
-    source = open_scene_folder(*learnt, data.min_side, label_maps, classes)
+    source = open_scene_folder(*learnt, data, label_maps, classes)
     if measured is None:
         return Sources(*hold_out(source, data.val_share, seed))
-    return Sources(source, open_scene_folder(*measured, data.min_side, label_maps, classes))
+    return Sources(source, open_scene_folder(*measured, data, label_maps, classes))
 
 
 def _places(data: DataSettings, label_maps: TrainingLabelMapSettings) -> tuple[tuple[str, str], tuple[str, str] | None]:
@@ -82,7 +83,7 @@ def _places(data: DataSettings, label_maps: TrainingLabelMapSettings) -> tuple[t
 
 
 def open_scene_folder(
-    pictures: str, label_maps: str, min_side: int, settings: LabelMapSettings, classes: NamedClasses
+    pictures: str, label_maps: str, data: PictureSettings, settings: LabelMapSettings, classes: NamedClasses
 ) -> SceneFolder:
     """Open the scenes of two folders.
 
@@ -105,8 +106,8 @@ def open_scene_folder(
     _check_numbers(settings, mapping or {})
     ids = LabelIds(len(classes.names), settings.reduce, mapping, frozenset(settings.ignored), classes.colours)
     return SceneFolder(
-        Path(pictures), Path(label_maps), classes.names, ids, settings.picture_suffix, settings.suffix, min_side,
-        settings.exif,
+        Path(pictures), Path(label_maps), classes.names, ids, settings.picture_suffix, settings.suffix, data.min_side,
+        settings.exif, band_options(data),
     )  # fmt: skip
 
 

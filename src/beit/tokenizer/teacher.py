@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from beit.errors import ConfigError
 from beit.geometry import Grid
-from beit.image import Preprocessing
+from beit.image import COLOURS, Preprocessing
 from beit.models_torch import BeitForImageClassification
 
 # (B, C, H, W) in [0, 1] at the tokenizer's size -> (B, N, T), row-major on the tokenizer's grid
@@ -69,14 +69,16 @@ class BeitTeacher(nn.Module):
         return patches_BNT if pooler is None or pooler.layernorm is None else pooler.layernorm(patches_BNT)
 
 
-def feature_size(teacher: Teacher, image_hw: tuple[int, int], grid: Grid, device: torch.device) -> int:
+def feature_size(
+    teacher: Teacher, image_hw: tuple[int, int], grid: Grid, device: torch.device, channels: int = COLOURS
+) -> int:
     """Return the features T per patch of a teacher, after trying it on one blank picture.
 
     Raises:
         ConfigError: If it does not give one vector per token.
     """
     with torch.no_grad():
-        features = teacher(torch.zeros(1, 3, *image_hw, device=device))
+        features = teacher(torch.zeros(1, channels, *image_hw, device=device))
     if features.dim() != 3 or features.shape[:2] != (1, grid.height * grid.width):
         raise ConfigError(
             f"the teacher gives {tuple(features.shape)} for one picture of {image_hw[0]} x {image_hw[1]} pixels; "

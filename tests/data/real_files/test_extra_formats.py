@@ -8,7 +8,7 @@ from PIL import Image
 
 from beit.data import open_source
 from beit.errors import DataError
-from beit.image import open_image, read_image
+from beit.image import as_rgb, open_image, read_image
 from tests.data.real_files.pictures import names, save
 
 
@@ -97,7 +97,9 @@ ROW = [[0, 1000, 2000, 4095]] * 16
 def test_dicom_is_rescaled_and_windowed(tmp_path, values, options, expected):
     path = dicom(tmp_path / "scans" / "a.dcm", values, **options)
     assert abs(grey(path)[0].astype(int) - expected).max() <= 1
-    np.testing.assert_array_equal(np.asarray(open_image(path.read_bytes(), "a").decode().picture)[..., 0], grey(path))
+    np.testing.assert_array_equal(
+        np.asarray(as_rgb(open_image(path.read_bytes(), "a").decode().picture))[..., 0], grey(path)
+    )
 
 
 def test_dicom_in_a_folder_and_in_frames(tmp_path):
@@ -110,7 +112,7 @@ def test_dicom_in_a_folder_and_in_frames(tmp_path):
         (255,) * 3,
     )
     frames = dicom(tmp_path / "b.dcm", np.zeros((3, 16, 16)), NumberOfFrames=3)
-    with pytest.raises(DataError, match=r"b\.dcm holds several pictures \(DICOM\); expected one"):
+    with pytest.raises(DataError, match=r"b\.dcm holds several pictures \(3 frames of DICOM\); expected one"):
         read_image(frames)
     frames.write_bytes(frames.read_bytes()[:600])
     with pytest.raises(DataError, match=r"b\.dcm"):

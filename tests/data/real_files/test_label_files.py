@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from beit.data import open_source, with_labels
+from beit.data.sources.parquet.columns import cell_bytes
 from beit.errors import DataError
 from beit.settings.groups import PictureSettings
 from beit.settings.inputs import open_pictures
@@ -215,3 +216,50 @@ def test_columns_of_parquet_files_are_chosen(tmp_path):
     both = open_source(str(tmp_path), columns=("photo", "kind"))
     assert (both.classes, both.labels.tolist()) == (["x", "y", "z"], [0, 1, 2, 1])
     assert both.load(3).getpixel((0, 0))[0] == 1
+
+
+def test_spaces_separate_where_nothing_else_does(folder):
+    plain = "file_name   label\ncat/1.png  0\ndog/2.jpg 1\n\n"
+    assert meaning(labelled(folder, plain, "labels.txt")) == {"1.png": "0", "2.jpg": "1"}
+    with pytest.raises(DataError, match="has the columns"):  # a name with a space in it
+        labelled(folder, "file_name label\ndog/été 3.png 0\n", "labels.txt")
+
+
+def test_headers_are_spelled_in_many_ways(folder):
+    for header in ("File Name,Label", "file-name , CLASS", "FILENAME,label "):
+        assert meaning(labelled(folder, f"{header}\ncat/1.png,cat\ndog/2.jpg,dog\n")) == TWO
+
+
+def test_one_object_of_labels_by_pictures(folder):
+    assert meaning(labelled(folder, json.dumps({"cat/1.png": "cat", "dog/2.jpg": "dog"}), "labels.json")) == TWO
+    row = {"file_name": "cat/1.png", "label": "cat"}
+    assert len(labelled(folder, json.dumps(row), "labels.json")) == 1
+
+
+def test_other_files_of_labels_are_refused_with_the_way(folder):
+    with pytest.raises(DataError, match=r"labels\.xlsx ends in \.xlsx; expected \.csv, .*: export it as CSV"):
+        labelled(folder, b"PK\3\4", "labels.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ({"bytes": picture_bytes(7), "path": "a.png"}, None),
+        (picture_bytes(7), None),
+        (list(picture_bytes(7)), None),
+        ([picture_bytes(7)], None),
+        ([{"bytes": picture_bytes(7), "path": None}], None),
+        ([picture_bytes(7)] * 2, "holds a list of 2; expected the bytes of one image file"),
+        ([[[1, 2, 3]] * 9] * 9, "holds a list of 9; expected the bytes of one"),
+        ({"bytes": None, "path": "a.png"}, "holds the path 'a.png' alone; .*data.labels"),
+        ("a.png", "holds str 'a.png'; expected the bytes of an image file"),
+        (None, "holds nothing; expected"),
+        (b"", "holds nothing; expected"),
+    ],
+)
+def test_pictures_in_cells_of_a_table(cell, words):
+    if words is None:
+        assert cell_bytes(cell, "row 3") == picture_bytes(7)
+        return
+    with pytest.raises(DataError, match=f"row 3 {words}"):
+        cell_bytes(cell, "row 3")

@@ -7,11 +7,12 @@ from PIL import Image
 from beit.data import LabelIds, SceneFolder, read_classes
 from beit.data.sources import scenes as module
 from beit.errors import ConfigError, DataError
-from beit.image import IGNORED
+from beit.image import IGNORED, BandOptions
 from beit.settings.groups import DataSettings
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import TrainingLabelMapSettings
 from beit.tasks.segment.pixel_counts import count_pixels
+from tests.image.deep_files import tiff
 
 ORIENTATION = 0x0112
 # for each EXIF orientation, what a camera that was held so stores of an upright picture
@@ -170,3 +171,26 @@ def test_a_label_map_with_an_orientation_of_its_own_is_turned_by_it(tmp_path):
     Image.fromarray(np.ascontiguousarray(STORED[6](upright))).save(tmp_path / "maps/a.png", exif=exif)
     scene = SceneFolder(tmp_path / "pictures", tmp_path / "maps", ["a", "b"], LabelIds(2)).open(0)
     np.testing.assert_array_equal(scene.label_map(), upright)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
+@pytest.mark.parametrize("kind", ["rgb", "planes", "bands"])
+def test_label_maps_are_turned_with_deep_pictures(tmp_path, orientation, kind):
+    values = np.zeros((20, 24, 5 if kind == "bands" else 3), np.uint16)
+    values[:, :9] = 60_000
+    planes = {"planarconfig": "separate"} if kind == "planes" else {"planarconfig": "contig"}
+    stored = np.ascontiguousarray(values.transpose(2, 0, 1)) if kind == "planes" else values
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "maps").mkdir()
+    content = tiff(
+        stored,
+        photometric="minisblack" if kind == "bands" else "rgb",
+        extratags=[(274, "H", 1, orientation, True)],
+        **planes,
+    )
+    (tmp_path / "pictures" / "1.tif").write_bytes(content)
+    Image.fromarray((values[..., 0] > 0).astype(np.uint8)).save(tmp_path / "maps" / "1.png")
+    bands = BandOptions(5) if kind == "bands" else None
+    places = tmp_path / "pictures", tmp_path / "maps"
+    scene = SceneFolder(*places, ["a", "b"], LabelIds(2), bands=bands).open(0)
+    assert np.array_equal(scene.decode().picture.unit_array()[0] > 0.5, scene.label_map() == 1)

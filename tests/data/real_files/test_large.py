@@ -42,9 +42,42 @@ def test_overviews_and_masks_are_no_further_pictures(tmp_path, kinds):
         assert to_picture(image, None).content.getpixel((0, 0)) == (1, 0, 0)
 
 
+def test_the_smallest_overview_that_is_enough_is_decoded(tmp_path):
+    stored = open_image(pages(tmp_path / "a.tif", 0, 1, 1).read_bytes(), "a")
+    for pixels, size, grey in (
+        (1, (64, 48), 1),
+        (1.9, (64, 48), 1),
+        (2, (32, 24), 2),
+        (3.9, (32, 24), 2),
+        (9, (16, 12), 3),
+    ):
+        decoded = stored.decode(pixels)
+        assert (decoded.picture.size, decoded.picture.getpixel((0, 0))) == (size, (grey, 0, 0))
+        assert decoded.box((16, 12, 64, 48)) == (size[0] / 4, size[1] / 4, *size)
+    cut = open_image(pages(tmp_path / "b.tif", 0, 5, 1).read_bytes(), "b")  # the first is of a mask
+    assert cut.decode(2).picture.size == (64, 48)
+
+
 def test_pages_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"holds several pictures \(TIFF\)"):
         read_image(pages(tmp_path / "a.tif", 0, 1, 0))
+
+
+def test_a_page_is_chosen_by_its_number(tmp_path):
+    path = pages(tmp_path / "a.tif", 0, 1, 0)
+    source = open_pictures(PictureSettings(str(tmp_path), frame=2))
+    assert source.load(0).getpixel((0, 0)) == (3, 0, 0)
+    with pytest.raises(
+        DataError, match=r"a\.tif holds 3 pictures, and data\.frame is 3; expected a number from 0 to 2"
+    ):
+        open_pictures(PictureSettings(str(tmp_path), frame=3)).load(0)
+    frames = [Image.new("RGB", (16, 16), (number * 100, 0, 0)) for number in range(3)]
+    path.with_suffix(".tif").unlink()
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=frames[1:])
+    assert source.bands == open_pictures(PictureSettings(str(tmp_path), frame=2)).bands
+    assert open_pictures(PictureSettings(str(tmp_path), frame=2)).load(0).getpixel((0, 0)) == (200, 0, 0)
+    with pytest.raises(DataError, match=r"b\.gif holds several pictures \(GIF\); .* with data\.frame"):
+        open_pictures(PictureSettings(str(tmp_path))).load(0)
 
 
 def test_slides_hold_one_picture(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -164,3 +165,23 @@ def test_pictures_and_label_maps_in_splits(tmp_path):
     (tmp_path / "masks" / "val").rename(tmp_path / "masks" / "later")
     with pytest.raises(DataError, match="has none called 'train'; name folders of one split"):
         open_scenes(DataSettings(str(tmp_path / "images")), settings, 0)
+
+
+def test_splits_of_arrays_are_splits(tmp_path):
+    for split in ("train", "holdout"):
+        for name in ("cat", "dog"):
+            (tmp_path / "set" / split / name).mkdir(parents=True)
+            for number in range(3):
+                np.save(tmp_path / "set" / split / name / f"{number}.npy", np.zeros((12, 12, 5), np.uint8))
+    sources = open_sources(DataSettings(str(tmp_path / "set"), channels=5), 0, stratified=True)
+    assert (sources.train.classes, len(sources.train), len(sources.val)) == (["cat", "dog"], 6, 6)
+
+
+def test_classes_that_hold_the_same_folders_are_named(tmp_path, capsys):
+    path = folder_of(tmp_path / "set", "fold1", "fold2")
+    assert open_source(path).classes == ["fold1", "fold2"]
+    said = "fold1, fold2 are taken as the classes, and each holds the folders cat, dog; if these are the classes, name"
+    assert said in capsys.readouterr().err
+    save(tmp_path / "set" / "fold2" / "hen" / "1.png")
+    open_source(path)
+    assert capsys.readouterr().err == ""

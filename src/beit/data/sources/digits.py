@@ -14,7 +14,7 @@ from PIL import Image
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
 from beit.hub.included import FOLDER
-from beit.image import Bands, LazyPicture, LoadedPicture
+from beit.image import COLOURS, Bands, LazyPicture, LoadedPicture
 
 TRAINING_PICTURES = 1297
 DIGITS = {"digits:train": slice(0, TRAINING_PICTURES), "digits:test": slice(TRAINING_PICTURES, None)}
@@ -42,7 +42,7 @@ class DigitsSource(ImageSource):
 
     def open(self, index: int) -> LazyPicture:
         """Return the picture, 8 x 8."""
-        if self.bands is not None:
+        if self.bands is not None and self.bands.channels != COLOURS:
             return self._grey(index)
         return LoadedPicture(Image.fromarray(self._images[index]).convert("RGB"))
 

@@ -13,6 +13,8 @@ from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
 from beit.files import read_regular
 from beit.image import (
+    ARRAYS,
+    EXTENSIONS,
     MOST_BYTES,
     BandOptions,
     LazyPicture,
@@ -95,8 +97,12 @@ class FolderSource(ImageSource):
         known = set(self.classes)
         empty = [name for name in visible_folders(self._folder / around) if name not in known]
         if empty:
-            more = ", ..." * (len(empty) > _SHOWN)
-            yield f"no class, because nothing is read of it: {', '.join(empty[:_SHOWN])}{more}"
+            yield f"no class, because nothing is read of it: {_listed(empty)}"
+        if shared := _shared_folders(self._folder / around, self.classes):
+            yield (
+                f"{_listed(self.classes)} are taken as the classes, and each holds the folders {_listed(shared)}; if "
+                "these are the classes, name one of the others with data.path, and one with data.val_path"
+            )
 
 
 def _around(paths: Iterable[str], known: frozenset[str]) -> str:
@@ -134,6 +140,21 @@ def _classes(paths: Iterable[str], around: str) -> tuple[list[str] | None, Label
     return classes, place[np.frombuffer(labels, np.int32)]
 
 
+def _shared_folders(place: Path, classes: Sequence[str]) -> list[str]:
+    """Return the folders, two at least, that every class has, as splits with names of their own would."""
+    shared: list[str] | None = None
+    for name in classes:
+        inner = visible_folders(place / name)
+        if len(inner) < 2 or shared not in (None, inner):
+            return []
+        shared = inner
+    return shared if shared is not None and len(classes) > 1 else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
+
+
 def holds_pictures(folder: Path) -> bool:
-    """Return whether there are pictures below a folder."""
-    return next(walk_pictures(folder), None) is not None
+    """Return whether there are pictures, or arrays that may be some, below a folder."""
+    return next(walk_pictures(folder, EXTENSIONS | ARRAYS), None) is not None

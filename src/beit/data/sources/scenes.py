@@ -19,7 +19,7 @@ from beit.data.sources.folder import FolderSource
 from beit.data.sources.label_maps import ClassMap, LabelIds
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
-from beit.image import Decoded, LazyPicture
+from beit.image import BandOptions, Decoded, LazyPicture
 
 _SHOWN = 5  # names in a message
 
@@ -121,6 +121,7 @@ class SceneFolder(ImageSource):
         map_suffix: The same of a label map's name, such as _gtFine_labelIds.
         min_side: Pictures with a shorter side, in pixels, count as broken.
         exif: Whether label maps are turned by the EXIF orientation of their pictures.
+        bands: Reading of pictures of other than three channels; None: as RGB.
 
     Raises:
         DataError: If there are no pictures, pictures without a label map, or two label maps of one name.
@@ -136,9 +137,10 @@ class SceneFolder(ImageSource):
         map_suffix: str = "",
         min_side: int = 8,
         exif: ExifChoice = "auto",
+        bands: BandOptions | None = None,
     ) -> None:
         found = FolderSource(label_maps, 1, labelled=False)
-        self._pictures = FolderSource(pictures, min_side, labelled=False)
+        self._pictures = FolderSource(pictures, min_side, labelled=False, bands=bands)
         map_stems = [_stem(found.name(index), label_maps, map_suffix) for index in range(len(found))]
         _refuse_twice(map_stems, label_maps)
         by_stem = {stem: found.name(index) for index, stem in enumerate(map_stems)}
@@ -160,7 +162,7 @@ class SceneFolder(ImageSource):
         self._label_maps = [Path(by_stem[stem]) for stem in stems]
         self._ids = ids
         self._exif: ExifChoice = exif
-        self.classes = names
+        self.classes, self.bands = names, bands
 
     def __len__(self) -> int:
         return len(self._label_maps)

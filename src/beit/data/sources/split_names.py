@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "trn", "trainset"),
-    "validation": ("validation", "valid", "val", "dev", "eval", "evaluation", "valset", "devset"),
+    "validation": ("validation", "valid", "val", "dev", "eval", "evaluation", "valset", "devset", "holdout", "heldout"),
     "test": ("test", "testing", "tst", "testset"),
 }
 _KIND_OF = {name: kind for kind, names in SPLIT_NAMES.items() for name in names}

@@ -13,8 +13,9 @@ from PIL import Image
 
 from beit.data.sources.label_maps import ClassMap
 from beit.data.sources.scenes import Scene
+from beit.data.transforms.jitter import in_eight_bits
 from beit.data.transforms.photometric import Distortion
-from beit.image import HALF, IGNORED, Box, as_rgb, normalise, to_unit_array
+from beit.image import HALF, IGNORED, Box, normalise, to_unit_array
 
 _ATTEMPTS = 10
 
@@ -29,7 +30,7 @@ class SceneViews:
         shorter_side: Length that factor 1 gives the scene's shorter side, in pixels; None: its own.
         one_class: Largest share that one class should have of a crop; ten crops are tried.
         flip: Probability of a horizontal flip.
-        distort: Whether colours are distorted.
+        distort: Whether colours, of which there are three, are distorted.
         mean: Mean per channel.
         std: Standard deviation per channel.
     """
@@ -53,13 +54,13 @@ class SceneViews:
         shown_hw = min(scaled_hw[0], self.image_hw[0]), min(scaled_hw[1], self.image_hw[1])
         box, labels = self._crop(scene.label_map(), scaled_hw, shown_hw, rng)
         decoded = scene.decode(1 / factor)
-        whole = as_rgb(decoded.picture)
-        picture = whole.resize((shown_hw[1], shown_hw[0]), Image.Resampling.BILINEAR, box=decoded.box(box))
+        shown_size = shown_hw[1], shown_hw[0]
+        picture = decoded.picture.resize(shown_size, Image.Resampling.BILINEAR, box=decoded.box(box))
         if rng.random() < self.flip:
             picture, labels = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), labels[:, ::-1]
         if self.distort:
-            picture = Distortion.draw(rng)(picture)
-        pixels_CHW = np.zeros((3, *self.image_hw), np.float32)
+            picture = Distortion.draw(rng)(in_eight_bits(picture))
+        pixels_CHW = np.zeros((len(self.mean), *self.image_hw), np.float32)
         labels_HW = np.full(self.image_hw, IGNORED, np.int64)
         height, width = shown_hw
         pixels_CHW[:, :height, :width] = normalise(to_unit_array(picture), self.mean, self.std)

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from math import exp, log
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image
 
 from beit.data.transforms.affine import Affine, AffineRange
+from beit.data.transforms.jitter import ENHANCERS, Enhancer, enhanced, in_eight_bits
 from beit.data.transforms.rand_augment import RandAugment, augmented
-from beit.errors import ConfigError
-from beit.image import AnyPicture, Bands, Box, Decoded, LazyPicture, Preprocessing, normalise, to_unit_array
+from beit.image import AnyPicture, Box, Decoded, LazyPicture, Preprocessing, normalise, to_unit_array
 from beit.image.steps import Floats
 
-Enhancer = type[ImageEnhance.Brightness] | type[ImageEnhance.Contrast] | type[ImageEnhance.Color]
-_ENHANCERS: tuple[Enhancer, ...] = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 _ATTEMPTS = 10  # at a crop, or at a box to erase
 _ERASED_AREA = (0.02, 1 / 3)
 _LEAST_ERASED_ASPECT = 0.3
@@ -82,7 +80,7 @@ class Changes:
         """Return the changed picture, and the box to cut from it; `width` is that of the whole picture."""
         picture = decoded.picture
         for enhancer, factor in self.jitter:
-            picture = enhancer(_in_colour(picture)).enhance(factor)
+            picture = enhanced(picture, enhancer, factor)
         changed = Decoded(picture, decoded.extent)
         if self.flip:
             changed = changed.mirrored(width)
@@ -114,7 +112,7 @@ def _random_jitter(strength: float, rng: np.random.Generator) -> tuple[tuple[Enh
     if strength == 0:
         return ()
     least, most = max(0.0, 1 - strength), 1 + strength
-    return tuple((_ENHANCERS[choice], float(rng.uniform(least, most))) for choice in rng.permutation(len(_ENHANCERS)))
+    return tuple((ENHANCERS[choice], float(rng.uniform(least, most))) for choice in rng.permutation(len(ENHANCERS)))
 
 
 def erased(pixels_CHW: Floats, probability: float, rng: np.random.Generator) -> Floats:
@@ -174,7 +172,7 @@ class Views:
         mean, std = self.preprocessing.mean, self.preprocessing.std
         shown = cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
         if operations:
-            shown = augmented(_in_colour(shown), operations, tuple(min(255, round(255 * value)) for value in mean))
+            shown = augmented(in_eight_bits(shown), operations, tuple(min(255, round(255 * value)) for value in mean))
         pixels = normalise(to_unit_array(shown), mean, std)
         if self.augmentation is not None:
             pixels = erased(pixels, self.augmentation.erase, rng)
@@ -188,20 +186,6 @@ class Views:
         shown = [self.preprocessing.image_hw, *([self.tokenizer_hw] if self.tokenizer_hw else [])]
         left, top, right, bottom = box
         return min((bottom - top) / max(hw[0] for hw in shown), (right - left) / max(hw[1] for hw in shown))
-
-
-def _in_colour(picture: AnyPicture) -> Image.Image:
-    """Return an RGB picture as it is.
-
-    Raises:
-        ConfigError: If it has other channels.
-    """
-    if isinstance(picture, Bands):
-        raise ConfigError(
-            f"a picture of {len(picture)} channels has no colours to change; expected no colour jitter and no "
-            "RandAugment: set both to 0"
-        )
-    return picture
 
 
 def _cut(picture: AnyPicture, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> AnyPicture:

@@ -14,7 +14,7 @@ from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.problem_type import check_problem
 from beit.evaluation.classification.sections import detailed_sections
 from beit.evaluation.result import write_predictions, write_result
-from beit.image import Preprocessing
+from beit.image import COLOURS, Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import busy_cpus, pick_device, pick_precision
@@ -65,16 +65,15 @@ def evaluate(job: EvaluateJob) -> Evaluation:
 
 
 def _check_view(view: Preprocessing, source: ImageSource, name: str) -> None:
-    """Refuse pictures of other than three channels that are not read as those that the model has learnt from.
+    """Refuse pictures that are not read as those that the model has learnt from.
 
     Raises:
         ConfigError: Naming what differs.
     """
-    if source.bands is None:
-        return
-    if len(view.mean) != source.bands.channels:
+    channels = COLOURS if source.bands is None else source.bands.channels
+    if len(view.mean) != channels:
         raise ConfigError(
-            f"nothing says mean and deviation of the {source.bands.channels} channels of {name}; expected a "
+            f"nothing says mean and deviation of the {channels} channels of {name}; expected a "
             "preprocessor_config.json with one number per channel beside it: put it there"
         )
     check_range(source.bands, name)

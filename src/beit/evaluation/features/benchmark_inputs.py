@@ -13,7 +13,6 @@ from beit.errors import ConfigError, DataError
 from beit.evaluation.features.checks import Labels
 from beit.evaluation.features.probes import plan_for
 from beit.settings.benchmark import RANDOM, BenchmarkJob, BenchmarkLabelMapSettings
-from beit.settings.channels import check_rgb
 from beit.settings.groups import ModelSettings
 from beit.settings.inputs import Sources, open_sources
 from beit.settings.scenes import open_scenes
@@ -60,7 +59,6 @@ def scene_sources(job: BenchmarkJob) -> Sources:
         ConfigError: If settings do not apply to label maps, or do not fit together.
         DataError: If they cannot be read, or there are too few.
     """
-    check_rgb(job.data, "beit benchmark")
     maps = job.label_maps
     given = {field.name: getattr(maps, field.name) for field in fields(maps)}
     opened = open_scenes(job.data, TrainingLabelMapSettings(**given), job.seed)
@@ -80,7 +78,6 @@ def labelled_sources(job: BenchmarkJob) -> Sources:
     Raises:
         DataError: If they do not, or cannot be read.
     """
-    check_rgb(job.data, "beit benchmark")
     opened = open_sources(job.data, job.seed, stratified=True)
     train = sample(opened.train, job.pictures, job.seed)
     val = opened.val if job.val_pictures is None else sample(opened.val, job.val_pictures, job.seed)

@@ -20,11 +20,12 @@ from torch import Tensor
 from beit.config import BeitConfig
 from beit.evaluation.features.layers import Layers, patch_pixels, pixel_features
 from beit.geometry import patch_grid
-from beit.image import Preprocessing
+from beit.image import COLOURS, BandOptions, Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitModel
 from beit.models_torch.device import Precision, computing_in
 from beit.settings.benchmark import RANDOM, BenchmarkJob
+from beit.settings.channels import band_options, check_channels, check_range
 from beit.settings.inputs import preprocessing
 from beit.settings.model import model_config
 from beit.weights.checkpoint import Checkpoint, open_checkpoint
@@ -87,13 +88,16 @@ def frozen_models(
         ConfigError: If a config or a preprocessor is not understood, or no model can be built from the settings.
     """
     rows: list[Frozen] = []
+    bands = band_options(job.data)
     if not checkpoints:
-        config = model_config(job.model)
-        view = preprocessing(job.model, config.image_hw), "the settings of model"
+        config = model_config(job.model, num_channels=job.data.channels)
+        view = preprocessing(job.model, config.image_hw, bands=bands), "the settings of model"
         rows.append(_random(RANDOM_NAME, config, view, job.seed, device, precision))
     seen: list[str] = []
     for name, checkpoint in checkpoints.items():
         config = BeitConfig.from_dict(checkpoint.options)
+        check_channels(job.data, config.num_channels, name)
+        check_range(bands, name)
         view = evaluation_view(name, config.image_hw)
         if (shape := _architecture(config)) not in seen:
             said = f"{RANDOM_NAME}, as {name}" if seen else RANDOM_NAME
@@ -102,12 +106,15 @@ def frozen_models(
         opened = _opener(partial(_loaded, checkpoint, device), precision)
         content = partial(_checkpoint_content, checkpoint)
         rows.append(Frozen(name, "model", *view, opened, _grid(config), content, _parameters(config)))
-    return [raw_pixels() if job.label_maps.path is None else raw_patches(rows[0]), *rows]
+    return [raw_pixels(bands) if job.label_maps.path is None else raw_patches(rows[0]), *rows]
 
 
-def raw_pixels() -> Frozen:
-    """Return the pixels as features: the centre square of a picture, as 16 x 16 pixels in colour."""
-    view = Preprocessing.cropping((_PIXEL_SIDE, _PIXEL_SIDE), 1.0)
+def raw_pixels(bands: BandOptions | None = None) -> Frozen:
+    """Return the pixels as features: the centre square of a picture, as 16 x 16 pixels in colour or all channels."""
+    options = bands or BandOptions(COLOURS)
+    half = (0.5,) * options.channels
+    reading = {"value_range": options.value_range, "frame": options.frame}
+    view = Preprocessing.cropping((_PIXEL_SIDE, _PIXEL_SIDE), 1.0, mean=half, std=half, **reading)
     return Frozen(
         PIXELS_NAME, "pixels", view, "the centre square", lambda: pixel_features, (1, 1), lambda: PIXELS_NAME, 0
     )

@@ -19,6 +19,7 @@ from beit.models_torch.device import pick_device, pick_precision
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
 from beit.reports.report import Section, confusion_section, write_report
+from beit.settings.channels import band_options, check_channels, check_range
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.packaged import class_file
 from beit.settings.recipe import resolved_recipe
@@ -99,10 +100,12 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
             f"{job.model} holds no trained segmentation head; expected a model that predicts the class of every pixel: "
             "train one with beit segment, or leave label_maps.path out"
         )
+    check_channels(job.data, model.config.num_channels, job.model)
+    check_range(band_options(job.data), job.model)
     names = model.config.class_names
     classes = _named(job, names)
     allow_pixels(job.data.max_pixels)
-    source = open_scene_folder(job.data.path, job.label_maps.path, job.data.min_side, job.label_maps, classes)
+    source = open_scene_folder(job.data.path, job.label_maps.path, job.data, job.label_maps, classes)
     view, _ = evaluation_view(job.model, model.config.image_hw, None)
     how = _inference(job, model.config.image_hw, view)
     some = spread(source, job.limit) if job.limit is not None else source

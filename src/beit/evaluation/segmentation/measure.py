@@ -77,7 +77,7 @@ def measure_scenes(
     for index in numbers:
         try:
             scene = opened(source, index)
-            picture, true_HW = as_rgb(scene.decode().picture), torch.from_numpy(scene.label_map())
+            picture, true_HW = scene.decode().picture, torch.from_numpy(scene.label_map())
         except DataError as error:
             broken.append(BrokenPicture(source.name(index), str(error)))
             continue
@@ -130,10 +130,10 @@ def overlay_section(model: BeitForSemanticSegmentation, how: SceneInference, sou
     for index in range(len(some)):
         try:
             scene = opened(some, index)
-            picture, true_HW = as_rgb(scene.decode().picture), scene.label_map().astype(np.int64)
+            whole, true_HW = scene.decode().picture, scene.label_map().astype(np.int64)
         except DataError:
             continue
-        found_HW = segment_scene(model, picture, how).numpy()
+        found_HW, picture = segment_scene(model, whole, how).numpy(), as_rgb(whole)
         present |= {int(label) for label in np.union1d(found_HW, true_HW) if label != IGNORED}
         shown = (overlaid(picture, found_HW, len(names)), coloured(true_HW, len(names)), picture)
         size = (_WIDTH, max(1, round(_WIDTH * picture.height / picture.width)))

@@ -56,7 +56,7 @@ def sample_pixels(source: ImageSource, side: int, count: int) -> Tensor:
         some, found = source, first_pictures(source, count)
     require_usable(len(found), len(source), [])
     crop = tokenizer_views(side).preprocessing.crop
-    if source.bands is None:
+    if source.bands is None or source.bands.channels == COLOURS:
         return torch.from_numpy(np.stack([to_unit_array(crop(picture)) for _, picture in found]))
     bands = [some.open(index).decode().picture.resize((side, side), Image.Resampling.BICUBIC) for index, _ in found]
     return torch.from_numpy(np.stack([to_unit_array(picture) for picture in bands]))

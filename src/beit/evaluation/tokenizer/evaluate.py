@@ -37,7 +37,7 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
         grid = Grid(tokens, tokens)
         teacher = BeitTeacher.from_pretrained(job.teacher, grid).to(encoder.device)
         predicted_features(tokenizer, torch.zeros(1, *grid, dtype=torch.int64, device=encoder.device))
-        size = feature_size(teacher, (side, side), grid, encoder.device)
+        size = feature_size(teacher, (side, side), grid, encoder.device, job.data.channels)
         if isinstance(tokenizer, VQKD) and size != tokenizer.config.teacher_size:
             raise ConfigError(
                 f"{job.teacher} has {size} features per patch, and {job.tokenizer} predicts "

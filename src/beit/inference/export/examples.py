@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from beit.errors import missing_extra
-from beit.image import BandOptions, Bands, Preprocessing, picture_files
+from beit.image import COLOURS, BandOptions, Bands, Preprocessing, picture_files
 from beit.image.band_reading import endings_of
 from beit.image.bands import AnyPicture, as_rgb
 from beit.inference.pictures import to_input
@@ -50,8 +50,9 @@ class Examples:
         """
         if folder is None:
             photographs = _photographs()
-            places = photographs if bands is None else [_in_bands(picture, bands) for picture in photographs]
-            return cls(places, "parts of the two photographs that scikit-learn brings")
+            if bands is not None and bands.channels != COLOURS:
+                photographs = [_in_bands(picture, bands) for picture in photographs]
+            return cls(photographs, "parts of the two photographs that scikit-learn brings")
         found = picture_files(Path(folder), endings_of(bands))
         chosen = sorted({round(place) for place in np.linspace(0, len(found) - 1, min(most, len(found)))})
         return cls([found[place] for place in chosen], f"pictures of {Path(folder).resolve().name}")

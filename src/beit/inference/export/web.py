@@ -10,6 +10,7 @@ from PIL import Image
 
 from beit.errors import CheckpointError, ConfigError
 from beit.files import atomic_folder, write_json, write_text
+from beit.image import COLOURS
 from beit.inference.export.card import plain
 from beit.inference.export.check import Check
 from beit.inference.export.examples import Examples
@@ -73,10 +74,15 @@ def export_page(
 
 def _check_view(model: ExportModel) -> None:
     """Refuse pictures that a browser does not have, and a way of resizing that the page does not."""
+    if len(model.view.mean) != COLOURS:
+        raise ConfigError(
+            f"the model takes pictures of {len(model.view.mean)} channels, and browsers read pictures of 3; "
+            "expected one of 3 for web: export it to onnx"
+        )
     if model.view.bands is not None:
         raise ConfigError(
-            f"the model takes pictures of {model.view.bands.channels} channels, and browsers read pictures of 3; "
-            "expected one of 3 for web: export it to onnx"
+            "the model has learnt from a range of values or a frame, and browsers show pictures of 8 bits; expected "
+            "one without for web: export it to onnx"
         )
     if model.view.resample == Image.Resampling.NEAREST:
         raise ConfigError("resample is 0 (nearest) for web; expected a filter that averages: set 3 (bicubic)")

@@ -14,7 +14,7 @@ from torch import Tensor
 from beit.data import Views
 from beit.errors import ConfigError
 from beit.geometry import Grid
-from beit.image import LoadedPicture, Preprocessing, to_unit_array
+from beit.image import AnyPicture, Bands, LoadedPicture, Preprocessing, to_unit_array
 from beit.inference.runners.runner import Runner
 from beit.inference.runners.torch_runner import TorchRunner
 from beit.models_torch import BeitForMaskedImageModeling
@@ -58,8 +58,8 @@ class Reconstructor:
         self._view = view
         self._tokenizer_view = Views(view, None, (grid.height * tokenizer.stride, grid.width * tokenizer.stride))
 
-    def __call__(self, picture: Image.Image, mask: NDArray[np.bool_]) -> tuple[Image.Image, Image.Image, Image.Image]:
-        """Return the model's view of an RGB picture, the same with grey patches, and its reconstruction.
+    def __call__(self, picture: AnyPicture, mask: NDArray[np.bool_]) -> tuple[Image.Image, Image.Image, Image.Image]:
+        """Return the model's view of a picture as RGB, the same with grey patches, and its reconstruction.
 
         Args:
             picture: Of any size.
@@ -71,7 +71,7 @@ class Reconstructor:
         return seen, _picture(masked), painted
 
     @torch.inference_mode()
-    def _painted(self, picture: Image.Image, mask: NDArray[np.bool_]) -> Tensor:
+    def _painted(self, picture: AnyPicture, mask: NDArray[np.bool_]) -> Tensor:
         """Return the decoded pixels (1, C, H, W), in [0, 1]."""
         views = self._tokenizer_view(LoadedPicture(picture), np.random.default_rng(0))  # nothing in it is random
         tokens_1hw = self._encoder(torch.from_numpy(views["tokenizer_pixels"])[None])
@@ -82,5 +82,4 @@ class Reconstructor:
 
 
 def _picture(pixels_1CHW: Tensor) -> Image.Image:
-    whole = (pixels_1CHW[0].clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(whole.permute(1, 2, 0).cpu().numpy())
+    return Bands.of_array(pixels_1CHW[0].permute(1, 2, 0).float().cpu().numpy()).shown()

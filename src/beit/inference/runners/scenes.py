@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from beit.image import AnyPicture
 from beit.inference.runners.runner import Runner
 from beit.inference.runners.torch_runner import TorchRunner
 from beit.inference.runners.wanted import check_wanted
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from beit.models_torch import BeitForSemanticSegmentation
 
 
-def segment(runner: Runner, picture: Image.Image, how: SceneInference) -> NDArray[np.int64]:
-    """Return the class of every pixel, (H, W), of an RGB picture."""
+def segment(runner: Runner, picture: AnyPicture, how: SceneInference) -> NDArray[np.int64]:
+    """Return the class of every pixel, (H, W), of a picture."""
     if isinstance(runner, TorchRunner):
         with runner.computing():
             return segment_scene(cast("BeitForSemanticSegmentation", runner.model), picture, how, check_wanted).numpy()

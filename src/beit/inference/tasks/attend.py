@@ -15,6 +15,7 @@ from PIL import Image
 
 from beit.errors import ConfigError
 from beit.geometry import Grid
+from beit.image import AnyPicture
 from beit.image.heat_map import heat_overlay
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.torch_runner import TorchRunner
@@ -128,7 +129,7 @@ class Attend(PredictorTask[AttendOptions, Attention]):
         """Return the heat map of the mean of all heads."""
         return {"attention": result.overlay()}
 
-    def _result(self, model: LoadedModel, picture: Image.Image, asked: AttendOptions) -> Attention:
+    def _result(self, model: LoadedModel, picture: AnyPicture, asked: AttendOptions) -> Attention:
         layers = model.config.num_hidden_layers
         if not -layers <= asked.layer < layers:
             raise ConfigError(

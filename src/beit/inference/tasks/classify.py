@@ -81,7 +81,6 @@ class Classify(PredictorTask[ClassifyOptions, Classification]):
     request_example: Mapping[str, Any] = {"top_k": 3}
     formats = ("jsonl", "csv", "parquet")
     batched = True
-    any_channels = True
     names_classes = True
     tab = Tab("Classify", "no loaded model has classes for pictures.")
     exported = ExportedOutput("logits", "the scores of the classes before softmax, (pictures, classes)", scores=True)

@@ -82,7 +82,6 @@ class Embed(PredictorTask[FeatureOptions, Embedding]):
     request_example: Mapping[str, Any] = {"layer": "9", "pooling": "mean"}
     formats = ("jsonl", "csv", "parquet", "npy", "safetensors")
     batched = True
-    any_channels = True
     exported = ExportedOutput("embeddings", "one vector per picture, (pictures, hidden size)")
 
     def possible(self, model: LoadedModel) -> bool:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from beit.errors import ConfigError
 from beit.geometry import Grid
+from beit.image import AnyPicture
 from beit.image.heat_map import heat_overlay
 from beit.image.patch_colours import Map, PatchColours, enlarged, fit_colours, similarity
 from beit.inference.runners.loaded import LoadedModel
@@ -189,7 +190,7 @@ class DrawFeatures(PredictorTask[PatchOptions, PatchFeatures]):
         compared = {} if result.patch is None else {"similarity": result.similarity_image()}
         return {"picture": result.picture, "pca": result.colour_image(), **compared}
 
-    def _result(self, model: LoadedModel, picture: Image.Image, asked: PatchOptions) -> PatchFeatures:
+    def _result(self, model: LoadedModel, picture: AnyPicture, asked: PatchOptions) -> PatchFeatures:
         layer, place = asked.number(model), asked.patch
         if place is not None:
             _check_patch(place, asked.grid(model))
@@ -212,14 +213,14 @@ class DrawFeatures(PredictorTask[PatchOptions, PatchFeatures]):
         folder = asked.among or ""
 
         def maps() -> Iterator[Map]:
-            for _, picture in pictures_in(folder):
+            for _, picture in pictures_in(folder, model.preprocessing.bands):
                 yield _map(model, picture, asked, layer)
 
         key = self.name, replace(asked, patch=None), layer
         return model.once(key, lambda: fit_colours(maps, asked.foreground))
 
 
-def _map(model: LoadedModel, picture: Image.Image, asked: PatchOptions, layer: int) -> Map:
+def _map(model: LoadedModel, picture: AnyPicture, asked: PatchOptions, layer: int) -> Map:
     """Return the features of the patches of a picture (h, w, D)."""
     return model.features(asked.view(model)(picture)[None], (layer,), "none")[0][0]
 

@@ -175,7 +175,7 @@ def _read(model: LoadedModel, options: NeighbourOptions) -> _Folder:
         vectors.extend(one.vector for one in embeddings(model, waiting, [options] * len(waiting)))
         waiting.clear()
 
-    for path, picture in pictures_in(options.among or ""):
+    for path, picture in pictures_in(options.among or "", model.preprocessing.bands):
         waiting.append(options.view(model)(picture))
         paths.append(path)
         if len(waiting) == _BATCH:

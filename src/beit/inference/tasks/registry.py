@@ -35,11 +35,7 @@ def task_named(name: str) -> PredictorTask[Any, Any]:
 
 def possible_tasks(model: LoadedModel) -> list[str]:
     """Return the names of the tasks that a model can do, in the order of the registry."""
-    return [name for name, task in TASKS.items() if _has_channels(task, model) and task.possible(model)]
-
-
-def _has_channels(task: PredictorTask[Any, Any], model: LoadedModel) -> bool:
-    return task.any_channels or model.preprocessing.bands is None
+    return [name for name, task in TASKS.items() if task.possible(model)]
 
 
 def served_tasks() -> list[PredictorTask[Any, Any]]:
@@ -55,9 +51,6 @@ def check_task(name: str, model: LoadedModel) -> None:
     """
     task = task_named(name)
     named = ", ".join(possible_tasks(model)) or "none"
-    if not _has_channels(task, model):
-        channels = model.config.num_channels
-        raise ConfigError(f"{name} takes pictures of 3 channels and this model {channels}; expected one of: {named}")
     if not task.possible(model):
         raise ConfigError(f"this model cannot {task.action or name}: {task.remedy(model)}expected one of: {named}")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import ConfigError
+from beit.image import as_rgb
 from beit.image.labels import IGNORED
 from beit.image.palette import coloured, indexed, legend, overlaid, palette
 from beit.inference.runners.loaded import LoadedModel
@@ -32,7 +33,7 @@ class Segmentation:
     Attributes:
         labels: (H, W), int64, the number of each pixel's class.
         classes: Names of all classes.
-        picture: The picture.
+        picture: The picture, as RGB.
     """
 
     labels: NDArray[np.int64]
@@ -147,7 +148,9 @@ class Segment(PredictorTask[TaskOptions, Segmentation]):
         if model.scene is None:
             raise ConfigError("the predictor has no scene inference; expected one: use Predictor.from_pretrained")
         names = model.config.distinct_class_names
-        return [Segmentation(segment(model.runner, picture, model.scene), names, picture) for picture in prepared]
+        return [
+            Segmentation(segment(model.runner, picture, model.scene), names, as_rgb(picture)) for picture in prepared
+        ]
 
     def answer(self, result: Segmentation) -> SegmentAnswer:
         """Return all classes with their shares, their numbers and their colours.

@@ -82,7 +82,6 @@ class PredictorTask(ABC, Generic[Options, Result]):
         served: Whether the service has it.
         tab: Its tab in the page; None: it has none.
         exported: What a model that is exported for it gives; None: no model is.
-        any_channels: Whether it takes pictures of other than three channels, which can hardly be drawn on.
     """
 
     name: str
@@ -98,7 +97,6 @@ class PredictorTask(ABC, Generic[Options, Result]):
     served: bool = True
     tab: Tab | None = None
     exported: ExportedOutput | None = None
-    any_channels: bool = False
 
     @abstractmethod
     def possible(self, model: LoadedModel) -> bool:

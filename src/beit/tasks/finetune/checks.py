@@ -10,7 +10,7 @@ from beit.config import ProblemType
 from beit.data import PAIR, ImageSource, check_shared_batch
 from beit.errors import ConfigError, DataError
 from beit.evaluation.classification.problem_type import PROBLEMS
-from beit.settings.channels import check_framework, check_rgb
+from beit.settings.channels import check_rgb
 from beit.settings.finetune import FinetuneJob
 from beit.settings.inputs import Sources
 
@@ -60,7 +60,6 @@ def check_settings(job: FinetuneJob, kind: ProblemType, classes: int, world: int
     Raises:
         ConfigError: Naming them.
     """
-    check_framework(job.data, job.run)
     if job.rand_augment.operations:
         check_rgb(job.data, "RandAugment (rand_augment.operations)")
     mixes = job.mixing.mixup > 0 or job.mixing.cutmix > 0

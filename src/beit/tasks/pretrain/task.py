@@ -24,7 +24,7 @@ from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder, PatchAggregation
 from beit.models_torch.masked_patch_decoder import DECODER_NAME
 from beit.reports.report import Section, numbers_table
-from beit.settings.channels import band_options, check_framework
+from beit.settings.channels import band_options
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
@@ -91,7 +91,6 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def __init__(self, settings: PretrainJob, tokenizer: VisualTokenizer | None = None) -> None:
         super().__init__(settings)
-        check_framework(settings.data, settings.run)
         self.config = starting_config(settings)
         self.width = self.config.hidden_size
         self.mask = mask_plan(settings.mask, patch_grid(self.config.image_size, self.config.patch_size))

@@ -13,7 +13,7 @@ from beit.image import Preprocessing
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
-from beit.settings.model import model_config, task_config, task_options
+from beit.settings.model import check_channels_of, model_config, task_config, task_options
 from beit.settings.segment import InferenceSettings, SegmentJob
 from beit.weights import open_checkpoint
 
@@ -33,6 +33,7 @@ def starting_segmenter(job: SegmentJob, classes: list[str]) -> BeitForSemanticSe
     """
     options: dict[str, Any] = {
         **task_options(classes),
+        "num_channels": job.data.channels,
         "use_auxiliary_head": job.auxiliary_weight > 0,
         "auxiliary_loss_weight": job.auxiliary_weight,
     }
@@ -41,6 +42,7 @@ def starting_segmenter(job: SegmentJob, classes: list[str]) -> BeitForSemanticSe
         return BeitForSemanticSegmentation(_tapped(config, job.layers))
     checkpoint = open_checkpoint(job.checkpoint)
     before = BeitConfig.from_dict(checkpoint.options)
+    check_channels_of(before, job.data.channels, job.checkpoint)
     config = task_config(job.model, before, options, job.checkpoint)
     has_head = any(name.startswith("decode_head.") for name in checkpoint.tensors)
     layers_known = has_head and len(before.out_indices) == 4  # a file without a config does not name its layers

@@ -21,7 +21,7 @@ from beit.image import IGNORED, Preprocessing
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.scene import SceneInference
 from beit.reports.report import Section
-from beit.settings.channels import check_rgb
+from beit.settings.channels import band_options, distortion
 from beit.settings.inputs import Sources, preprocessing
 from beit.settings.model import hidden_width
 from beit.settings.rates import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE, Rate
@@ -53,7 +53,6 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
 
     def open(self) -> Sources:
         """Open pictures and label maps."""
-        check_rgb(self.settings.data, "segmentation")
         return open_scenes(self.settings.data, self.settings.label_maps, self.settings.run.seed)
 
     def start(self) -> None:
@@ -69,7 +68,7 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
         self._model = starting_segmenter(settings, classes)
         check_batch_norms(settings.train, self._model.config, self.world, self._shares_norms)
         image_hw = self._model.config.image_hw
-        view: Preprocessing = preprocessing(settings.model, image_hw, settings.checkpoint)
+        view: Preprocessing = preprocessing(settings.model, image_hw, settings.checkpoint, band_options(settings.data))
         self.view = replace(view, resize=image_hw)
         self.inference: SceneInference = scene_inference(settings.inference, settings.scene.shorter_side, self.view)
 
@@ -109,7 +108,7 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
             scene.shorter_side,
             scene.one_class,
             scene.flip,
-            scene.distort,
+            distortion(scene.distort, self.settings.data.channels),
             view.mean,
             view.std,
         )

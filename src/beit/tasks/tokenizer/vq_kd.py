@@ -16,7 +16,7 @@ from beit.data import ImageSource
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.geometry import Grid
-from beit.settings.channels import check_rgb
+from beit.settings.channels import band_options, check_channels, check_range
 from beit.settings.tokenizer import DistillJob, QuantiserSettings
 from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
 from beit.tokenizer import VQKD, VQKDConfig, distillation_loss
@@ -82,14 +82,17 @@ class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
 
     def __init__(self, settings: DistillJob, teacher: Teacher | None = None) -> None:
         super().__init__(settings)
-        check_rgb(settings.data, "VQ-KD")
         side, patch = settings.image_size, settings.model.patch_size
         check_side(side, patch)
         self._grid = Grid(side // patch, side // patch)
         # what cannot be built fails before any file is opened; the number of features follows from the teacher
-        self._config = VQKDConfig(**asdict(settings.model), image_size=side, teacher_size=1)
+        self._config = VQKDConfig(
+            **asdict(settings.model), image_size=side, teacher_size=1, channels=settings.data.channels
+        )
         if teacher is None:
             teacher = BeitTeacher.from_pretrained(settings.teacher, self._grid)
+            check_channels(settings.data, teacher.model.config.num_channels, f"the teacher {settings.teacher}")
+            check_range(band_options(settings.data), settings.teacher)
         self.teacher = self._teacher = teacher
 
     def start(self) -> None:
@@ -98,7 +101,7 @@ class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
         if isinstance(self._teacher, nn.Module):
             self._teacher.to(self.accelerator.device).eval().requires_grad_(requires_grad=False)
         side = self.settings.image_size
-        size = feature_size(self._teacher, (side, side), self._grid, self.accelerator.device)
+        size = feature_size(self._teacher, (side, side), self._grid, self.accelerator.device, self._config.channels)
         self._config = VQKDConfig(**{**asdict(self._config), "teacher_size": size})
 
     def build(self) -> DistillationLoss:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from beit.data.sources.source import Labels, check_name
-from beit.errors import DataError
+from beit.errors import DataError, shortened
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
+_EMBED = "write them into the column, or name a folder of pictures with a file of labels (data.labels)"
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
@@ -32,6 +33,34 @@ def label_column(there: Sequence[str], columns: Sequence[str]) -> str | None:
         raise DataError(f"data.columns names {wanted[0]!r} for the labels; expected one of the columns {list(there)}")
     names = columns[1:2] if columns else LABEL_COLUMNS
     return next((name for name in names if name in there), None)
+
+
+def cell_bytes(cell: Any, name: str) -> bytes:
+    """Return the bytes of an image file in a cell: plain, as numbers, in a struct, or any of these as a list of one.
+
+    Raises:
+        DataError: If it holds none, or several.
+    """
+    if isinstance(cell, dict):
+        held = cast("dict[str, Any]", cell)
+        found, path = held.get("bytes"), held.get("path")
+        if found is None and path is not None:
+            raise DataError(f"{name} holds the path {path!r} alone; expected the bytes of an image file: {_EMBED}")
+        return cell_bytes(found, name)
+    if isinstance(cell, list):
+        items = cast("list[Any]", cell)
+        if items and all(type(item) is int and 0 <= item < 256 for item in items):
+            return bytes(items)
+        if len(items) == 1:
+            return cell_bytes(items[0], name)
+        raise DataError(
+            f"{name} holds a list of {len(items)}; expected the bytes of one image file: write a row for each picture, "
+            "encoded as PNG"
+        )
+    if isinstance(cell, bytes) and cell:
+        return cell
+    held_instead = "nothing" if cell in (None, b"") else f"{type(cell).__name__} {shortened(str(cell))}"
+    raise DataError(f"{name} holds {held_instead}; expected the bytes of an image file: {_EMBED}")
 
 
 def no_pictures_in(place: object, there: Sequence[str], columns: Sequence[str]) -> DataError:
@@ -71,7 +100,11 @@ def classes_and_labels(table: Any, columns: Sequence[str] = ()) -> tuple[list[st
         return list(named), np.asarray(values, dtype=np.int64)
     if values.dtype.kind == "f":
         if not np.array_equal(values, np.rint(values)):
-            raise DataError(f"the column {column!r} holds numbers such as {_broken_number(values)}; expected classes")
+            raise DataError(
+                f"the column {column!r} holds numbers such as {_broken_number(values)}; expected "
+                "classes: leave labels out by naming the column of pictures alone with data.columns, or put the "
+                "numbers into a file of labels (data.labels, column `value`)"
+            )
         values = values.astype(np.int64)
     if values.dtype.kind not in "biuUSO":
         raise DataError(
@@ -92,7 +125,7 @@ def _broken_number(values: Any) -> str:
 
 
 def _remedy(feature: object) -> str:
-    """Return what helps where rows have lists of labels."""
+    """Return what helps where rows have lists of labels, or what is neither text nor number."""
     if "List" not in str(feature) and "Sequence" not in str(feature):
-        return ""
+        return ": write them as text, or name the column of pictures alone with data.columns"
     return ": several labels of a picture stand in a file of labels (data.labels), with the pictures in a folder"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from beit.data.sources.parquet.columns import classes_and_labels, image_column, no_pictures_in
+from beit.data.sources.parquet.columns import cell_bytes, classes_and_labels, image_column, no_pictures_in
 from beit.data.sources.shard_file import ShardFile, open_shard
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError, StorageError, missing_extra
@@ -63,10 +63,7 @@ class TableSource(ImageSource):
 
     def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
-        cell = self._table[index][self._image_column]
-        content = cell["bytes"] if isinstance(cell, dict) else cell
-        if not isinstance(content, bytes):
-            raise DataError(f"{self.name(index)} holds no image bytes")
+        content = cell_bytes(self._table[index][self._image_column], self.name(index))
         return open_image(content, self.name(index), self._min_side, self.bands)
 
 

@@ -1,0 +1,126 @@
+"""DICOM, the format of medicine: values in their unit, windows, frames and colours (extra `dicom`).
+
+Legend: C channels, F frames, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from beit.errors import DataError, missing_extra
+from beit.image.bands import COLOURS
+from beit.image.depth import Stored
+from beit.image.large import check_frame, most_pixels, several
+from beit.image.value_range import Span, Values
+
+_GREY, _PALETTE, _INVERTED = "grey", "PALETTE COLOR", "MONOCHROME1"
+_LEAST = 1e-9  # width of a window
+_BYTE = 8  # bits
+
+
+def is_dicom(content: bytes) -> bool:
+    """Return whether the bytes of a file are those of DICOM."""
+    return content[128:132] == b"DICM"
+
+
+def read_dicom(content: bytes, name: object, channels: int, frame: int | None) -> Stored:
+    """Return the numbers of a DICOM file; grey ones in the unit that its rescaling gives, such as Hounsfield units.
+
+    Args:
+        content: The bytes of the file.
+        name: Name of the picture in messages.
+        channels: How many channels are wanted; a file of as many grey frames has them, unless three.
+        frame: Which of several frames, from 0.
+
+    Raises:
+        MissingExtraError: If what reads it is not installed.
+        DataError: If it holds several frames, none is asked for, and they are no channels.
+        DecompressionBombError: If it has more pixels than are allowed.
+    """
+    try:
+        import pydicom
+    except ModuleNotFoundError:
+        raise missing_extra("pydicom", "dicom") from None
+    file: Any = cast("Any", pydicom).dcmread(io.BytesIO(content))
+    frames = int(file.get("NumberOfFrames") or 1)
+    check_frame(frame, frames, name)
+    if int(file.Rows) * int(file.Columns) * (frames if frame is None else 1) > most_pixels():
+        raise Image.DecompressionBombError
+    if frame is None and frames > 1:
+        if frames != channels or channels == COLOURS or _is_colour(file):
+            raise DataError(several(name, f"{frames} frames of DICOM"))
+        scans = [_scan(file, number) for number in range(frames)]
+        return Stored(np.concatenate([scan.values for scan in scans], -1), scans[0].span, False, scans[0].inverted)
+    return _colours(file, frame or 0) if _is_colour(file) else _scan(file, frame or 0)
+
+
+def _is_colour(file: Any) -> bool:
+    return file.get("SamplesPerPixel", 1) > 1 or file.PhotometricInterpretation == _PALETTE
+
+
+def _scan(file: Any, frame: int) -> Stored:
+    """Return the grey values (H, W, 1) of a frame, with the window that a screen shows."""
+    from pydicom import pixels
+
+    stored_HW: Values = cast("Any", pixels).pixel_array(file, index=frame)
+    if "ModalityLUTSequence" in file:
+        values_HW = np.asarray(cast("Any", pixels).apply_modality_lut(stored_HW, file), np.float64)
+    else:
+        values_HW = stored_HW * _rescaling(file, frame)[0] + _rescaling(file, frame)[1]
+    low, high = _window(file, frame)
+    span = (low, max(high, low + _LEAST))
+    return Stored(values_HW[..., None], span, inverted=file.PhotometricInterpretation == _INVERTED, mode=_GREY)
+
+
+def _colours(file: Any, frame: int) -> Stored:
+    """Return the colours (H, W, 3) of a frame, those of a palette too."""
+    from pydicom import pixels
+
+    values: Values = cast("Any", pixels).pixel_array(file, index=frame)  # of YCbCr made into RGB
+    bits = int(file.BitsStored)
+    if file.PhotometricInterpretation == _PALETTE:
+        values = cast("Any", pixels).apply_color_lut(values, file)[..., :3]
+        bits = values.dtype.itemsize * _BYTE
+    return Stored(values, None if bits == _BYTE else (0, 2**bits - 1), mode="colours")
+
+
+def _rescaling(file: Any, frame: int) -> Span:
+    """Return slope and intercept."""
+    found = _element(file, frame, "PixelValueTransformationSequence", "RescaleSlope")
+    slope = 1.0 if found is None else float(found)
+    return slope, float(_element(file, frame, "PixelValueTransformationSequence", "RescaleIntercept") or 0)
+
+
+def _window(file: Any, frame: int) -> Span:
+    """Return the values that become black and white: of the file's first window, or else all that its bits can hold."""
+    group = "FrameVOILUTSequence"
+    centre, width = (_element(file, frame, group, name) for name in ("WindowCenter", "WindowWidth"))
+    if centre is not None and width is not None:
+        middle, whole = _first(centre), _first(width)
+        if str(_element(file, frame, group, "VOILUTFunction") or "LINEAR") == "LINEAR":  # DICOM PS3.3 C.11.2.1.2
+            middle, whole = middle - 0.5, whole - 1
+        return middle - whole / 2, middle + whole / 2
+    bits, (factor, intercept) = int(file.BitsStored), _rescaling(file, frame)
+    lowest = -(2 ** (bits - 1)) if file.PixelRepresentation else 0
+    ends = sorted((lowest * factor + intercept, (lowest + 2**bits - 1) * factor + intercept))
+    return ends[0], ends[1]
+
+
+def _element(file: Any, frame: int, group: str, name: str) -> Any:
+    """Return an element of a file, or of one frame of a file of several, which keeps it in groups; None without it."""
+    if file.get(name) is not None:
+        return file.get(name)
+    own = list(file.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]
+    for functional in (*own, *(file.get("SharedFunctionalGroupsSequence") or ())):
+        for item in functional.get(group) or ():
+            if item.get(name) is not None:
+                return item.get(name)
+    return None
+
+
+def _first(value: Any) -> float:
+    return float(value[0]) if hasattr(value, "__len__") and not isinstance(value, str) else float(value)

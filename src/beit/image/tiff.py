@@ -1,0 +1,138 @@
+"""TIFF files of many bands, which Pillow refuses or reads in part: read by tifffile (extra `tiff`).
+
+Legend: C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import replace
+from math import prod
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from beit.errors import DataError, missing_extra
+from beit.image.bands import COLOURS
+from beit.image.depth import Stored
+from beit.image.formats import MOST_BYTES, opened_picture
+from beit.image.large import MASK, REDUCED, check_frame, most_pixels, several
+from beit.image.value_range import Values, range_of_tags
+
+_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
+_BITS, _ORIENTATION, _SAMPLES, _PLANAR = 258, 274, 277, 284  # tags
+_DEPTH = 32997  # the tag of a volume
+_SEPARATE, _WHITE_IS_ZERO = 2, 0
+_MOST_SAMPLES = 4  # of Pillow
+_OPACITY = (1, 2)  # kinds of an extra sample
+# Turns of the EXIF orientations 2 to 8: whether rows and columns change places, then which of the two are reversed.
+_TURNS = {
+    2: (False, False, True), 3: (False, True, True), 4: (False, True, False), 5: (True, False, False),
+    6: (True, False, True), 7: (True, True, True), 8: (True, True, False),
+}  # fmt: skip
+
+# What these log about a file is an error of ours.
+logging.getLogger("tifffile").addFilter(lambda record: False)
+logging.getLogger("PIL.TiffImagePlugin").addFilter(lambda record: "samples per pixel" not in str(record.msg))
+
+
+def is_tiff(content: bytes) -> bool:
+    """Return whether the bytes of a file, or the first four of them, are those of a TIFF."""
+    return content.startswith(_BEGINNINGS)
+
+
+def is_beyond_pillow(content: bytes) -> bool:
+    """Return whether a TIFF has more bands than Pillow reads, or lies in planes that it would misread."""
+    try:
+        with opened_picture(content) as image:
+            tags: Any = cast("Any", image).tag_v2
+            samples, bits = int(tags.get(_SAMPLES, 1)), tags.get(_BITS, (1,))
+            planes = tags.get(_PLANAR, 1) == _SEPARATE and samples > 1 and max(bits) != 8
+            volume = tags.get(_DEPTH, 1) > 1
+            return samples > _MOST_SAMPLES or planes or volume or samples > len(image.getbands())
+    except UnidentifiedImageError:
+        return True
+
+
+def read_tiff(content: bytes, name: object, channels: int, frame: int | None) -> Stored:
+    """Return the numbers of a TIFF: of its one page, of the one that is asked for, or of a page for every channel.
+
+    Raises:
+        MissingExtraError: If what reads it is not installed.
+        DataError: If its compression needs a further library, or it holds several pictures.
+        DecompressionBombError: If it has more pixels than are allowed.
+    """
+    try:
+        import tifffile
+    except ModuleNotFoundError:
+        raise missing_extra("tifffile", "tiff") from None
+    with cast("Any", tifffile).TiffFile(io.BytesIO(content)) as file:
+        pages = [page.aspage() for page in file.pages]
+        pages = [page for page in pages if not int(page.subfiletype) & (REDUCED | MASK)] or pages[:1]
+        if not pages:
+            raise UnidentifiedImageError
+        check_frame(frame, len(pages), name)
+        if frame is not None:
+            return _page(pages[frame], name)
+        if len(pages) == 1:
+            return _page(pages[0], name)
+        if len(pages) != channels or channels == COLOURS:
+            raise DataError(several(name, "TIFF"))
+        stored = [_page(page, name) for page in pages]
+    if len({one.values.shape for one in stored}) != 1 or stored[0].values.shape[-1] != 1:
+        raise DataError(f"{name} has pages of several sizes or of several bands; expected one band each, of one size")
+    return replace(stored[0], values=np.concatenate([one.values for one in stored], axis=-1), opacity=False)
+
+
+def _page(page: Any, name: object) -> Stored:
+    """Return the numbers of a page.
+
+    Raises:
+        DecompressionBombError: If it has more pixels than are allowed.
+    """
+    itemsize = 0 if page.dtype is None else page.dtype.itemsize
+    if page.imagewidth * page.imagelength > most_pixels() or prod(page.shape) * itemsize > MOST_BYTES:
+        raise Image.DecompressionBombError
+    values, extra = _decoded(page, name), page.extrasamples
+    tags = {tag.code: tag.value for tag in page.tags}
+    orientation = int(tags.get(_ORIENTATION, 1))
+    return Stored(
+        _upright(values, orientation),
+        range_of_tags(tags),
+        bool(extra) and int(extra[-1]) in _OPACITY,
+        page.photometric == _WHITE_IS_ZERO,
+        f"TIFF of {values.dtype}",
+        orientation,
+    )
+
+
+def _decoded(page: Any, name: object) -> Values:
+    """Return the values (H, W, C) of a page.
+
+    Raises:
+        DataError: If its compression needs a further library, or it is a volume.
+    """
+    try:
+        values = np.asarray(page.asarray())
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        raise DataError(
+            f"{name} has bands that are compressed ({page.compression.name}); expected none, deflate or PackBits: "
+            "install what reads the others (pip install imagecodecs), or save it without compression"
+        ) from None
+    if page.axes == "YX":
+        return values[..., None]
+    if page.axes not in ("YXS", "SYX"):
+        raise DataError(f"{name} is a TIFF of {page.axes}, {values.shape}; expected rows, columns and bands: split it")
+    return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
+
+
+def _upright(values: Values, orientation: int) -> Values:
+    if orientation not in _TURNS:
+        return values
+    swapped, rows, columns = _TURNS[orientation]
+    turned = values.swapaxes(0, 1) if swapped else values
+    return turned[:: -1 if rows else 1, :: -1 if columns else 1]

@@ -1,0 +1,96 @@
+"""TIFF files of many bands, in one page or several, chunky or in planes."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from beit.errors import DataError
+from tests.image.deep_files import read, tiff
+
+RNG = np.random.default_rng(0)
+TYPES = {"u1": 255, "u2": 65535, "f4": 1}
+
+
+def bands(count, dtype):
+    values = RNG.random((20, 30, count)) * TYPES[dtype]
+    return values.astype(dtype), (values.astype(dtype) / np.float64(TYPES[dtype])).astype(np.float32).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("count", [2, 5, 6, 12, 13])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"compression": "zlib"}, {"bigtiff": True}])
+def test_bands_in_one_page_are_read(count, dtype, options):
+    values, expected = bands(count, dtype)
+    chunky = tiff(values, photometric="minisblack", planarconfig="contig", **options)
+    planes = tiff(
+        np.ascontiguousarray(values.transpose(2, 0, 1)), photometric="minisblack", planarconfig="separate", **options
+    )
+    assert np.allclose(read(chunky, count), expected, atol=1e-6)
+    assert np.allclose(read(planes, count), expected, atol=1e-6)
+
+
+def test_bands_in_pages_of_any_type_are_read():
+    values = RNG.integers(-500, 500, (5, 20, 30)).astype(np.int16)
+    content = tiff(values, photometric="minisblack")
+    assert np.allclose(read(content, 5, (-500, 500)), (values + 500) / 1000, atol=1e-6)
+    with pytest.raises(DataError, match=r"holds several pictures \(TIFF\); .* data\.frame"):
+        read(content, 4, (-500, 500))
+    assert np.allclose(read(content, 1, (-500, 500), 3)[0], (values[3] + 500) / 1000, atol=1e-6)
+
+
+def test_another_number_of_bands_is_named():
+    values, _ = bands(13, "u2")
+    content = tiff(values, photometric="minisblack", planarconfig="contig")
+    for channels in (1, 3, 4, 12):
+        with pytest.raises(
+            DataError,
+            match=rf"scene has 13 channels \(TIFF of uint16\); expected {channels} .*set data\.channels to 13",
+        ):
+            read(content, channels)
+    with pytest.raises(DataError, match=r"int16 from .* data\.value_range"):
+        read(tiff(values.astype(np.int16), photometric="minisblack", planarconfig="contig"), 13)
+
+
+def test_opacity_beside_bands_is_left_out_or_kept():
+    values, expected = bands(6, "u1")
+    content = tiff(values, photometric="minisblack", planarconfig="contig", extrasamples=[0, 0, 0, 0, "unassalpha"])
+    assert np.allclose(read(content, 5), expected[:5])
+    assert np.allclose(read(content, 6), expected)
+
+
+def test_without_the_extra_the_way_is_named(monkeypatch):
+    content = tiff(bands(5, "u1")[0], photometric="minisblack", planarconfig="contig")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(DataError, match=r"scene cannot be read: the library 'tifffile' .* pip install -e '\.\[tiff\]'"):
+        read(content, 5)
+
+
+def test_compressions_of_other_libraries_are_refused_with_the_way():
+    content = bytearray(tiff(bands(5, "u1")[0], photometric="minisblack", planarconfig="contig", compression="zlib"))
+    at = content.index((259).to_bytes(2, "little") + (3).to_bytes(2, "little"))
+    content[at + 8 : at + 10] = (5).to_bytes(2, "little")  # LZW
+    try:
+        import imagecodecs  # noqa: F401
+    except ModuleNotFoundError:
+        with pytest.raises(DataError, match=r"compressed \(LZW\).*pip install imagecodecs"):
+            read(bytes(content), 5)
+
+
+@pytest.mark.parametrize("end", [8, 60, 200, 900])
+def test_damaged_files_are_named(end):
+    content = tiff(bands(5, "u1")[0], photometric="minisblack", planarconfig="contig", compression="zlib")
+    with pytest.raises(DataError, match="scene"):
+        read(content[:end], 5)
+
+
+def test_volumes_and_garbage_are_refused_in_words(caplog):
+    volume = tiff(np.zeros((4, 20, 30), np.uint8), volumetric=True, photometric="minisblack")
+    for channels in (1, 3, 4):
+        with pytest.raises(DataError, match=r"scene is a TIFF of ZYX, .*; expected rows, columns and bands: split it"):
+            read(volume, channels)
+    with pytest.raises(DataError, match="scene is not a picture that can be read"):
+        read(b"II*\0garbage", 3)
+    with pytest.raises(DataError, match="13 channels"):
+        read(tiff(bands(13, "f4")[0], photometric="minisblack", planarconfig="contig"), 3)
+    assert not caplog.records
