@@ -6,7 +6,7 @@ from beit.image.batch import BatchFeature
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.labels import IGNORED
 from beit.image.large import allow_pixels
-from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image
+from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image, reduces
 from beit.image.listing import (
     PassedOver,
     no_pictures,
@@ -18,7 +18,7 @@ from beit.image.listing import (
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import explained, read_image
-from beit.image.steps import HALF, normalise, to_unit_array
+from beit.image.steps import HALF, columns_first, normalise, to_unit_array
 
 AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
 AutoFeatureExtractor = BeitFeatureExtractor
@@ -49,6 +49,7 @@ __all__ = [
     "Preprocessing",
     "allow_pixels",
     "as_rgb",
+    "columns_first",
     "endings_of",
     "explained",
     "no_pictures",
@@ -57,6 +58,7 @@ __all__ = [
     "opened_picture",
     "picture_files",
     "read_image",
+    "reduces",
     "say_passed_over",
     "to_unit_array",
     "visible_folders",

@@ -18,7 +18,7 @@ from beit.image import AnyPicture, Bands, Box, Decoded, LazyPicture, Preprocessi
 from beit.image.steps import Floats
 
 Enhancer = type[ImageEnhance.Brightness] | type[ImageEnhance.Contrast] | type[ImageEnhance.Color]
-_ENHANCERS: tuple[Enhancer, ...] = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+ENHANCERS: tuple[Enhancer, ...] = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 _ATTEMPTS = 10  # at a crop, or at a box to erase
 _ERASED_AREA = (0.02, 1 / 3)
 _LEAST_ERASED_ASPECT = 0.3
@@ -82,7 +82,7 @@ class Changes:
         """Return the changed picture, and the box to cut from it; `width` is that of the whole picture."""
         picture = decoded.picture
         for enhancer, factor in self.jitter:
-            picture = enhancer(_in_colour(picture)).enhance(factor)
+            picture = enhancer(in_colour(picture)).enhance(factor)
         changed = Decoded(picture, decoded.extent)
         if self.flip:
             changed = changed.mirrored(width)
@@ -114,7 +114,7 @@ def _random_jitter(strength: float, rng: np.random.Generator) -> tuple[tuple[Enh
     if strength == 0:
         return ()
     least, most = max(0.0, 1 - strength), 1 + strength
-    return tuple((_ENHANCERS[choice], float(rng.uniform(least, most))) for choice in rng.permutation(len(_ENHANCERS)))
+    return tuple((ENHANCERS[choice], float(rng.uniform(least, most))) for choice in rng.permutation(len(ENHANCERS)))
 
 
 def erased(pixels_CHW: Floats, probability: float, rng: np.random.Generator) -> Floats:
@@ -165,7 +165,7 @@ class Views:
         """
         if self.augmentation is not None:
             changes = self.augmentation.draw(stored.height, stored.width, rng)
-            picture, box = changes(stored.decode(self._spare_pixels(changes.box)), stored.width)
+            picture, box = changes(stored.decode(self.spare_pixels(changes.box)), stored.width)
             operations, cut = changes.operations, changes.affine.cut if changes.affine is not None else _cut
         else:
             operations, cut = (), _cut
@@ -174,7 +174,7 @@ class Views:
         mean, std = self.preprocessing.mean, self.preprocessing.std
         shown = cut(picture, box, self.preprocessing.image_hw, Image.Resampling.BICUBIC)
         if operations:
-            shown = augmented(_in_colour(shown), operations, tuple(min(255, round(255 * value)) for value in mean))
+            shown = augmented(in_colour(shown), operations, tuple(min(255, round(255 * value)) for value in mean))
         pixels = normalise(to_unit_array(shown), mean, std)
         if self.augmentation is not None:
             pixels = erased(pixels, self.augmentation.erase, rng)
@@ -183,14 +183,14 @@ class Views:
             views["tokenizer_pixels"] = to_unit_array(cut(picture, box, self.tokenizer_hw, Image.Resampling.LANCZOS))
         return views
 
-    def _spare_pixels(self, box: Box) -> float:
+    def spare_pixels(self, box: Box) -> float:
         """Return the pixels of a crop per pixel of the largest view, in the direction that has fewer."""
         shown = [self.preprocessing.image_hw, *([self.tokenizer_hw] if self.tokenizer_hw else [])]
         left, top, right, bottom = box
         return min((bottom - top) / max(hw[0] for hw in shown), (right - left) / max(hw[1] for hw in shown))
 
 
-def _in_colour(picture: AnyPicture) -> Image.Image:
+def in_colour(picture: AnyPicture) -> Image.Image:
     """Return an RGB picture as it is.
 
     Raises:
