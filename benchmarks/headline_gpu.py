@@ -5,8 +5,9 @@
     python benchmarks/headline_gpu.py --parts probes --shares 1,10   # some of the table, as headline.py takes it
     python benchmarks/headline_gpu.py --tiny --parts finetune        # all in small, also on a CPU
 
-Batches of 1,024 in bf16, compiled; everything random about a picture is a function of (seed, epoch, index). Some steps
-measure the speed first, so that the pre-training takes as long as it is given. Stopped, it continues.
+Batches of 1,024 in bf16, compiled; pictures are decoded once and cropped on the GPU, and everything random about one is
+a function of (seed, epoch, index). Some steps measure the speed first, so that the pre-training takes as long as it is
+given. Stopped, it continues.
 """
 
 import argparse
@@ -43,6 +44,8 @@ def arguments(size, tokenizer, steps, tiny):
     options = {
         "data.path": TRAIN,
         "data.workers": "auto",
+        "data.keep_decoded": "true",
+        "augment.device": "model",
         "tokenizer.path": tokenizer,
         "model.num_hidden_layers": layers,
         "model.hidden_size": width,

@@ -318,5 +318,6 @@ def test_the_gpu_headline_is_of_the_recipe(program):
     made = program("headline_gpu")
     line = made.arguments("12x192", Path("tokens"), 2000, tiny=False)
     assert {"--model.num_hidden_layers=12", "--model.hidden_size=192", "--train.batch_size=1024",
-            "--train.max_steps=2000", "--optim.warmup_steps=100", "--train.compile=true"} <= set(line)  # fmt: skip
+            "--train.max_steps=2000", "--optim.warmup_steps=100", "--train.compile=true", "--data.keep_decoded=true",
+            "--augment.device=model"} <= set(line)  # fmt: skip
     assert made.arguments("9x256", Path("tokens"), 4, tiny=True)[-len(made.TINY) :] == made.TINY

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from beit.data import (
     PAIR,
@@ -102,3 +103,14 @@ def test_batches_with_everything_on_do_not_depend_on_workers(pictures):
         for one, other in zip(alone, batches(workers), strict=True):
             assert one.indices == other.indices
             assert torch.equal(one.tensors["pixel_values"], other.tensors["pixel_values"])
+
+
+def test_batches_are_pinned_for_a_gpu(pictures, monkeypatch):
+    """A copy from memory that is not page-locked waits for the GPU, whatever `non_blocking` says."""
+    dataset = ViewDataset(open_source(str(pictures)), Views(Preprocessing((8, 8), 8)), 0, True)
+    [batch] = training_batches(dataset, [[(0, 0), (0, 1)]], Collate(0), 0)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # there is no GPU here
+    pinned = pin_memory(batch)
+    assert pinned.tensors.keys() == batch.tensors.keys()
+    assert all(torch.equal(tensor, batch.tensors[name] + 1) for name, tensor in pinned.tensors.items())
+    assert (pinned.indices, pinned.broken) == (batch.indices, batch.broken)

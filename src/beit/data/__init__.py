@@ -9,6 +9,7 @@ from beit.data.opening import ALL, open_source, splits_of
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
 from beit.data.selection import few_per_class, sample, split, spread, with_classes
+from beit.data.sources.kept import KeptPictures, decoded_bytes
 from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
@@ -25,6 +26,7 @@ from beit.data.tokens import (
     write_labels_and_names,
 )
 from beit.data.transforms.affine import AffineRange
+from beit.data.transforms.device_views import LONGEST_SIDE, DeviceViews, only_on_cpu
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
 from beit.data.transforms.scene_views import SceneViews
@@ -37,6 +39,7 @@ __all__ = [
     "CITYSCAPES",
     "FINISHED",
     "LOCK_NAME",
+    "LONGEST_SIDE",
     "MISSING",
     "MOST_NUMBERS",
     "PAIR",
@@ -49,7 +52,9 @@ __all__ = [
     "BrokenShard",
     "ChannelStatistics",
     "Collate",
+    "DeviceViews",
     "ImageSource",
+    "KeptPictures",
     "LabelIds",
     "LabelKind",
     "MaskPlan",
@@ -70,6 +75,7 @@ __all__ = [
     "check_identity",
     "check_shards",
     "check_shared_batch",
+    "decoded_bytes",
     "evaluation_batches",
     "few_per_class",
     "fingerprint",
@@ -78,6 +84,7 @@ __all__ = [
     "loading_workers",
     "measure_channels",
     "named_split",
+    "only_on_cpu",
     "open_source",
     "read_classes",
     "read_identity",

@@ -38,7 +38,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
 
     Args:
         source: The pictures; also an attribute.
-        views: Views of each: called with what the source opens, and a generator.
+        views: Views of each: called with what the source opens, and a generator; also an attribute.
         seed: Of the random views.
         replace_broken: Whether a broken picture is replaced.
         fixed_views: Random views per picture, which the epochs repeat; None draws new ones in every epoch.
@@ -54,7 +54,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
         fixed_views: int | None = None,
         stored: StoredTokens | None = None,
     ) -> None:
-        self.source, self._views, self._seed, self._replace = source, views, seed, replace_broken
+        self.source, self.views, self._seed, self._replace = source, views, seed, replace_broken
         self._fixed_views, self._stored = fixed_views, stored
 
     def __len__(self) -> int:
@@ -95,4 +95,4 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
         views: dict[str, Any] = {}
         if self._stored is not None:
             views["visual_tokens"] = self._stored(origin, view)
-        return {**self._views(self.source.open(index), generator(self._seed, Purpose.VIEW, view, origin)), **views}
+        return {**self.views(self.source.open(index), generator(self._seed, Purpose.VIEW, view, origin)), **views}

@@ -46,6 +46,14 @@ class Batch:
         moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
         return Batch(moved, self.indices, self.broken)
 
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, from which alone a copy to a GPU goes on beside the computing.
+
+        torch's loader asks for it by this name, and hands out a batch without it as it is.
+        """
+        pinned = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
+        return Batch(pinned, self.indices, self.broken)
+
 
 class Collate:
     """Stack samples; draw their masks together, each from its own (seed, epoch, index)."""

@@ -140,7 +140,7 @@ class _Loop:
         for step, batch in enumerate(throughput.batches(self._batches()), start=self.start):
             self.new_broken += batch.broken
             require_usable(len(batch.indices), len(batch.broken), batch.broken)
-            values = self._step(step, batch.to(self.accelerator.device).tensors)
+            values = self._step(step, self.task.on_device(batch))
             finished, last = step + 1, step + 1 == steps
             for hook in self.hooks:
                 hook.after_step(finished)

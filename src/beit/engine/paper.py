@@ -143,7 +143,7 @@ def counted_flops(task: Task[Any, Any]) -> tuple[float, float]:
     positions = list(islice(next(iter(batch_order(task, 1, 0, 0, 1))), _FEW_PICTURES))
     batch = next(iter(training_batches(task.dataset, [positions], task.collate, 0)))
     with FlopCounterMode(display=False) as preparing:
-        tensors = task.prepare(batch.tensors, 0)
+        tensors = task.prepare(task.on_device(batch), 0)
     module = without_values(task.module)
     with FlopCounterMode(display=False) as model:
         module({name: tensor.to("meta") for name, tensor in tensors.items()}, 0.0)["loss"].backward()

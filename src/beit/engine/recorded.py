@@ -10,7 +10,7 @@ from beit.engine.run_folder import RunFolder
 
 AUTO = "auto"
 # chosen once for a run, because its numbers depend on them; loading processes are chosen for the machine of the day
-_KEPT = ("optim.lr", "run.precision", "run.exact", "train.compile")
+_KEPT = ("optim.lr", "run.precision", "run.exact", "train.compile", "augment.device")
 
 Job = TypeVar("Job", bound=Any)
 

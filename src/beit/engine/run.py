@@ -22,6 +22,7 @@ from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
 from beit.engine.recorded import as_before, chosen
 from beit.engine.run_folder import RunFolder, hold_run_folder, open_run_folder
+from beit.engine.small_pictures import choose_for_small_pictures
 from beit.engine.task import Measured, S, Task
 from beit.engine.trackers import Trackers, begun_trackers, check_trackers
 from beit.files import atomic_folder
@@ -79,7 +80,7 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
         task.sources = task.open()
     torch.manual_seed(settings.run.seed)
     task.start()
-    choices = choose(task)
+    choices = [*choose(task), *choose_for_small_pictures(task)]
     task.settings = chosen(settings, choices)
     for setting, value, reason in choices:
         _say(task, f"{setting} {value}: {reason}")

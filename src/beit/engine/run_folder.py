@@ -57,6 +57,7 @@ _FREE = {
     ("run", "sharding"),
     ("run", "failure_detection"),
     ("data", "workers"),
+    ("data", "keep_decoded"),
     # what these name may move: the checkpoints know its content
     ("teacher",),
     ("tokenizer", "path"),

@@ -14,7 +14,17 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from beit.data import BrokenPicture, Collate, ImageSource, ViewDataset, loading_workers
+from beit.data import (
+    Batch,
+    BrokenPicture,
+    Collate,
+    DeviceViews,
+    ImageSource,
+    KeptPictures,
+    ViewDataset,
+    Views,
+    loading_workers,
+)
 from beit.engine.optimiser import parameter_groups
 from beit.engine.schedule import Schedule
 from beit.errors import ConfigError
@@ -144,6 +154,7 @@ class Task(ABC, Generic[S, M]):
         curves: Charts of the report: title, and the metrics in it.
         preparing: What `prepare` does in a step, for a forecast.
         preparing_hint: How to spend less time on it; empty if there is no way.
+        keeps_pictures: Whether decoded pictures may be kept in memory: not those that are opened with something else.
         width: Of the model's hidden layers, by which the precision "auto" is chosen on a CPU; None: fp32 there.
         settings: Settings of the task.
         accelerator: Device and processes, set before the pictures are opened.
@@ -159,6 +170,7 @@ class Task(ABC, Generic[S, M]):
 
     preparing: ClassVar[str] = "prepares the batch"
     preparing_hint: ClassVar[str] = ""
+    keeps_pictures: ClassVar[bool] = True
     width: int | None = None
 
     accelerator: Accelerator
@@ -204,10 +216,28 @@ class Task(ABC, Generic[S, M]):
     def views(self) -> Callable[[Any, np.random.Generator], Mapping[str, Any]]:
         """Return the random views of the training pictures."""
 
+    def model_views(self) -> Views | None:
+        """Return the random views of the model alone; None where they are of another kind."""
+        views = self.views()
+        return views if isinstance(views, Views) else None
+
     @cached_property
     def dataset(self) -> ViewDataset:
         """The pictures to train on."""
-        return ViewDataset(self.sources.train, self.views(), self.settings.run.seed, replace_broken=True)
+        return ViewDataset(self.sources.train, self.placed(self.views()), self.settings.run.seed, replace_broken=True)
+
+    def placed(self, views: Callable[[Any, np.random.Generator], Mapping[str, Any]]) -> Any:
+        """Return random views made by the loading processes, or where the model is if `augment.device` says so."""
+        augment, kept = getattr(self.settings, "augment", None), self.sources.train
+        if getattr(augment, "device", None) != "model":
+            return views
+        assert isinstance(views, Views) and isinstance(kept, KeptPictures)  # noqa: S101, PT018  # else it is refused
+        return DeviceViews(views, kept.longest_side)
+
+    def on_device(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the tensors of a batch of `dataset` on the device of the run, with its views."""
+        tensors, views = batch.to(self.accelerator.device).tensors, self.dataset.views
+        return views.complete(tensors) if isinstance(views, DeviceViews) else tensors
 
     @cached_property
     def collate(self) -> Collate:

@@ -56,7 +56,7 @@ def _seconds(task: Task[Any, Any], backend: Backend) -> list[Seconds]:
             task.dataset, order, task.collate, task.workers, device.type == "cuda"
         ):  # fmt: skip
             loaded = time.perf_counter()
-            tensors = task.prepare(batch.to(device).tensors, len(seconds))
+            tensors = task.prepare(task.on_device(batch), len(seconds))
             wait_for(device)
             prepared = time.perf_counter()
             backend.step(len(seconds), tensors)

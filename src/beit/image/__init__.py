@@ -6,7 +6,16 @@ from beit.image.batch import BatchFeature
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.labels import IGNORED
 from beit.image.large import allow_pixels
-from beit.image.lazy_picture import Decoded, LazyPicture, LoadedPicture, open_image, read_image, read_picture
+from beit.image.lazy_picture import (
+    Decoded,
+    JpegPicture,
+    LazyPicture,
+    LoadedPicture,
+    open_image,
+    read_image,
+    read_picture,
+    reduces,
+)
 from beit.image.listing import (
     PassedOver,
     no_pictures,
@@ -18,7 +27,7 @@ from beit.image.listing import (
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import explained
-from beit.image.steps import HALF, normalise, to_unit_array
+from beit.image.steps import HALF, columns_first, normalise, to_unit_array
 
 AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
 AutoFeatureExtractor = BeitFeatureExtractor
@@ -43,12 +52,14 @@ __all__ = [
     "BeitImageProcessorPil",
     "Box",
     "Decoded",
+    "JpegPicture",
     "LazyPicture",
     "LoadedPicture",
     "PassedOver",
     "Preprocessing",
     "allow_pixels",
     "as_rgb",
+    "columns_first",
     "endings_of",
     "explained",
     "no_pictures",
@@ -58,6 +69,7 @@ __all__ = [
     "picture_files",
     "read_image",
     "read_picture",
+    "reduces",
     "say_passed_over",
     "to_unit_array",
     "visible_folders",

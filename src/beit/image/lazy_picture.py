@@ -106,7 +106,7 @@ class JpegPicture:
 
     def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
         """Return the picture, decoded at 1/8, 1/4 or 1/2 of its size if that is enough."""
-        reduction = next((r for r in REDUCTIONS if r <= min(pixels_per_pixel, self.height, self.width)), 1)
+        reduction = _reduction(pixels_per_pixel, self.height, self.width)
         with explained(self._name), opened_picture(self._content) as image:
             if reduction > 1:
                 image.draft(None, (image.width // reduction, image.height // reduction))
@@ -116,6 +116,15 @@ class JpegPicture:
         left = -surplus_right if self.orientation in _ROUNDED_LEFT else 0
         top = -surplus_bottom if self.orientation in _ROUNDED_TOP else 0
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
+
+
+def reduces(pixels_per_pixel: float, height: int, width: int) -> bool:
+    """Return whether a JPEG of that size is decoded at less than its size, and so gives other pixels."""
+    return _reduction(pixels_per_pixel, height, width) > 1
+
+
+def _reduction(pixels_per_pixel: float, height: int, width: int) -> int:
+    return next((r for r in REDUCTIONS if r <= min(pixels_per_pixel, height, width)), 1)
 
 
 class OverviewPicture:

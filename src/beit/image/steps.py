@@ -226,10 +226,10 @@ def _resize_to_crop(content: Image.Image | Pixels, hw: tuple[int, int], steps: S
     start, stop = (size - crop) // 2, (size - crop) // 2 + crop
     left, right = start * width / size, stop * width / size
     top, bottom = start * height / size, stop * height / size
-    columns_first = _columns_first(width, height, size)
-    if columns_first == _columns_first(width, height, crop):
+    rows_last = columns_first(width, height, size)
+    if rows_last == columns_first(width, height, crop):
         part = content.resize((crop, crop), steps.resample, box=(left, top, right, bottom))
-    elif columns_first:
+    elif rows_last:
         part = content.resize((width, crop), steps.resample, box=(0, top, width, bottom))
         part = part.resize((crop, crop), steps.resample, box=(left, 0, right, crop))
     else:
@@ -238,7 +238,7 @@ def _resize_to_crop(content: Image.Image | Pixels, hw: tuple[int, int], steps: S
     return np.asarray(part)
 
 
-def _columns_first(width: int, height: int, side: int) -> bool:
+def columns_first(width: int, height: int, side: int) -> bool:
     """Return whether Pillow resizes the columns of a picture before its rows, to a square of this side.
 
     Before version 13 it never did. Since then the sizes decide which order is cheaper; the rule was found by

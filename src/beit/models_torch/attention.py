@@ -22,10 +22,13 @@ CACHE_BYTES = 32 * 2**20
 
 
 class Positions(NamedTuple):
-    """Positions of the tokens of a batch: the patch grid, and the table row (S, S) of every pair of tokens."""
+    """Positions of the tokens of a batch: the patch grid, and the table row (S, S) of every pair of tokens.
+
+    Without rows attention reads them from the table itself.
+    """
 
     grid: Grid
-    index_SS: Tensor
+    index_SS: Tensor | None
 
 
 def position_index(grid: Grid, device: torch.device | None = None) -> Tensor:
@@ -73,9 +76,11 @@ class RelativePositionBias(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.zeros(num_relative_positions(grid), heads))
         self._cached: CachedBias | None = None
 
-    def forward(self, positions: Positions) -> Tensor:
-        """Return the additive attention mask (1, H, S, S)."""
-        if not self._may_cache(positions):
+    def forward(self, positions: Positions) -> Tensor | kernels.TableBias:
+        """Return the additive attention mask (1, H, S, S), or for positions without rows the table to read it from."""
+        if positions.index_SS is None:
+            return kernels.TableBias(self._table_for(positions.grid), positions.grid)
+        if not self._may_cache(positions.index_SS):
             return self._look_up(positions)
         cached = self._cached  # read once: another thread may replace it
         if cached is None or not cached.is_of(self.relative_position_bias_table, positions.grid):
@@ -86,9 +91,9 @@ class RelativePositionBias(nn.Module):
             self._cached = cached
         return cached.bias_1HSS
 
-    def _may_cache(self, positions: Positions) -> bool:
+    def _may_cache(self, index_SS: Tensor) -> bool:
         """Return whether the bias of this call may be cached for later ones."""
-        table, tokens = self.relative_position_bias_table, positions.index_SS.shape[0]
+        table, tokens = self.relative_position_bias_table, index_SS.shape[0]
         if self.training or torch.compiler.is_compiling():
             return False
         if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
@@ -102,8 +107,10 @@ class RelativePositionBias(nn.Module):
         return tokens * tokens * table.shape[1] * table.element_size() <= CACHE_BYTES
 
     def _look_up(self, positions: Positions) -> Tensor:
+        index_SS = positions.index_SS
+        assert index_SS is not None  # noqa: S101  # for the type checker: `forward` has seen to it
         # an embedding look-up, because its backward adds up in a fixed order on every device; indexing does not
-        bias_SSH = functional.embedding(positions.index_SS, self._table_for(positions.grid))
+        bias_SSH = functional.embedding(index_SS, self._table_for(positions.grid))
         return bias_SSH.permute(2, 0, 1).unsqueeze(0)
 
     def _table_for(self, grid: Grid) -> Tensor:
@@ -180,10 +187,7 @@ class SelfAttention(nn.Module):
         output_attentions: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the context (B, S, D), and the attention maps (B, H, S, S) if asked for."""
-        own_bias_1HSS = self.relative_position_bias(positions) if self.relative_position_bias is not None else None
-        bias_1HSS = sum_present(own_bias_1HSS, shared_bias_1HSS)
-        if bias_1HSS is not None and bias_1HSS.shape[1] != self.heads:
-            bias_1HSS = bias_1HSS[:, self.kept]
+        bias_1HSS = self._bias(positions, shared_bias_1HSS)
         if head_mask_H is not None and head_mask_H.shape[0] != self.heads:
             head_mask_H = head_mask_H[self.kept]
         # one after the other, which is as fast as one product of all three
@@ -197,6 +201,19 @@ class SelfAttention(nn.Module):
             self.dropout.p if self.dropout.training else 0.0,
             output_attentions,
         )
+
+    def _bias(
+        self, positions: Positions | None, shared_bias_1HSS: Tensor | None
+    ) -> Tensor | kernels.TableBias | None:  # fmt: skip
+        """Return the bias of the heads that are left: the layer's own, or its table, and what is shared."""
+        own = self.relative_position_bias(positions) if self.relative_position_bias is not None else None
+        if isinstance(own, kernels.TableBias):
+            table_RH = own.table_RH
+            return own if table_RH.shape[1] == self.heads else own._replace(table_RH=table_RH[:, self.kept])
+        bias_1HSS = sum_present(own, shared_bias_1HSS)
+        if bias_1HSS is not None and bias_1HSS.shape[1] != self.heads:
+            bias_1HSS = bias_1HSS[:, self.kept]
+        return bias_1HSS
 
     def prune_heads(self, heads: Collection[int]) -> Tensor:
         """Take heads out of the projections, and return the places of the others in the context that they had."""

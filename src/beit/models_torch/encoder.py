@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from beit.config import BeitConfig
 from beit.geometry import Grid
+from beit.models_torch import kernels
 from beit.models_torch.attention import Attention, Positions, RelativePositionBias, position_index
 from beit.models_torch.layers import DropPath, Intermediate, Output, feed_forward, scaled
 from beit.outputs import BaseModelOutput
@@ -70,6 +71,7 @@ class Encoder(nn.Module):
         self.gradient_checkpointing = config.gradient_checkpointing
         self.checkpoint_every = 1  # layers
         self.biased = shared or config.use_relative_position_bias
+        self._heads, self._drops_maps = config.num_attention_heads, config.attention_probs_dropout_prob > 0
 
     def forward(
         self,
@@ -84,7 +86,10 @@ class Encoder(nn.Module):
         Returns:
             last_hidden_state, and on request hidden_states (the input, then every layer) and attentions.
         """
-        positions, shared_bias_1HSS = self.relative_positions(grid, tokens_BSD.device)
+        if head_mask_LH is None and not output_attentions and self._reads_tables(tokens_BSD, grid):
+            positions, shared_bias_1HSS = Positions(grid, None), None
+        else:
+            positions, shared_bias_1HSS = self.relative_positions(grid, tokens_BSD.device)
         hidden_states: list[Tensor] = []
         attentions: list[Tensor] = []
         for index, layer in enumerate(self.layer):
@@ -105,6 +110,11 @@ class Encoder(nn.Module):
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
+
+    def _reads_tables(self, tokens_BSD: Tensor, grid: Grid) -> bool:
+        """Return whether layers shall read their own biases from the tables; one that all share is built once."""
+        own = self.biased and self.relative_position_bias is None
+        return own and self.training and not self._drops_maps and kernels.reads_table(tokens_BSD, self._heads, grid)
 
     def relative_positions(self, grid: Grid, device: torch.device) -> tuple[Positions | None, Tensor | None]:
         """Return the positions on a grid that every layer needs, and the shared bias (1, H, S, S)."""

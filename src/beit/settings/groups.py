@@ -122,6 +122,10 @@ class DataSettings(PictureSettings):
     """Share of the pictures to hold out when val_path is not given; 50 at least, where that is a fifth at most."""
     per_class: int | None = Field(default=None, ge=1)
     """Train on this many pictures per class only, chosen by the seed."""
+    keep_decoded: bool | Literal["auto"] = "auto"
+    """Decode the pictures to train on once, and keep them in memory, which the loading processes share; results do not
+    depend on it. auto: where a run sees them twice or more and they take at most 1 GiB and a quarter of the free
+    memory, over all processes of this machine; true: up to three quarters of that memory."""
     shuffle_window: int | None = Field(default=None, ge=1)
     """Read nearly in order: shuffle the files of a collection, then their pictures within so many; null: over all."""
 
@@ -144,6 +148,10 @@ class AugmentSettings(Settings):
     """Largest horizontal slant to either side, in pixels per pixel of height."""
     shift: float = Field(default=0.0, ge=0, le=1)
     """Largest shift in each direction, as a share of the crop's sides; unlike a crop it may pass the edges."""
+    device: Literal["auto", "cpu", "model"] = "auto"
+    """Where a training computes crops and colours: cpu by the processes that load pictures; model where the model is, a
+    whole batch at once, of small pictures that data.keep_decoded keeps, to the same values in 8 bits. auto: model on a
+    GPU, where no side of a picture is longer than 128 pixels and nothing else changes it."""
 
     def __post_init__(self) -> None:
         """Check the ranges, which no single bound can."""

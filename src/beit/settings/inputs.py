@@ -185,6 +185,16 @@ def augmentation(settings: AugmentSettings, channels: int = COLOURS) -> Augmenta
     return Augmentation(settings.crop_scale, settings.crop_aspect, settings.flip, jitter, affine=affine)
 
 
+def check_device(settings: AugmentSettings) -> None:
+    """Refuse changes of pictures where the model is, outside of trainings.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    if settings.device == "model":
+        raise ConfigError("augment.device is model, which trainings know alone; set it to cpu, or leave it out")
+
+
 def preprocessing(
     model: ModelSettings,
     image_hw: tuple[int, int],

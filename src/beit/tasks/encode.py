@@ -34,7 +34,7 @@ from beit.evaluation.tokenizer.encoder import encoder_side, load_encoder
 from beit.evaluation.tokenizer.quality import tokenizer_views
 from beit.files import locked
 from beit.models_torch.device import busy_cpus
-from beit.settings.inputs import augmentation, open_to_train
+from beit.settings.inputs import augmentation, check_device, open_to_train
 from beit.settings.tokenizer import EncodeJob
 from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer import TokenEncoder, codebook_usage, tokenizer_fingerprint
@@ -64,6 +64,7 @@ def encode_pictures(job: EncodeJob) -> Encoded:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("beit tokenizer encode runs in one process; start it without torchrun or accelerate")
+    check_device(job.augment)
     tokenizer, encoder, side = load_encoder(job)
     if tokenizer.vocab_size > MISSING:
         raise ConfigError(f"the codebook has {tokenizer.vocab_size} codes; at most {MISSING} can be stored as uint16")

@@ -163,7 +163,7 @@ class Views:
         """
         if self.augmentation is not None:
             changes = self.augmentation.draw(stored.height, stored.width, rng)
-            picture, box = changes(stored.decode(self._spare_pixels(changes.box)), stored.width)
+            picture, box = changes(stored.decode(self.spare_pixels(changes.box)), stored.width)
             operations, cut = changes.operations, changes.affine.cut if changes.affine is not None else _cut
         else:
             operations, cut = (), _cut
@@ -181,7 +181,7 @@ class Views:
             views["tokenizer_pixels"] = to_unit_array(cut(picture, box, self.tokenizer_hw, Image.Resampling.LANCZOS))
         return views
 
-    def _spare_pixels(self, box: Box) -> float:
+    def spare_pixels(self, box: Box) -> float:
         """Return the pixels of a crop per pixel of the largest view, in the direction that has fewer."""
         shown = [self.preprocessing.image_hw, *([self.tokenizer_hw] if self.tokenizer_hw else [])]
         left, top, right, bottom = box

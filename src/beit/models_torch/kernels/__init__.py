@@ -3,7 +3,8 @@
 | kernel        | computes                         | ways, and when each is taken                                     |
 |---------------|----------------------------------|------------------------------------------------------------------|
 | `attention`   | softmax(q k' / sqrt(d) + bias) v | explicit where maps or a head mask are asked for; in training on |
-|               |                                  | a CPU by head or fused, as `FASTEST` timed them; fused           |
+|               |                                  | a CPU by head or fused, on a GPU with many tokens with the bias  |
+|               |                                  | read from its table or fused, as `FASTEST` timed them; fused     |
 | `linear`      | layer(x)                         | in float32 on a CPU by MKL or oneDNN, as `FASTEST` timed them;   |
 |               |                                  | PyTorch's product elsewhere                                      |
 | `linear_gelu` | gelu(layer(x))                   | in one pass of oneDNN without gradients                          |
@@ -22,9 +23,11 @@ from beit.models_torch.kernels.choice import autocasts, is_plain, without_autoca
 from beit.models_torch.kernels.convolution import average_pool, merge_maps, norm_relu, resize
 from beit.models_torch.kernels.fastest import FASTEST
 from beit.models_torch.kernels.linear import gelu_linear, linear, linear_gelu, product, recomputes_gelu
+from beit.models_torch.kernels.table_attention import TableBias, reads_table
 
 __all__ = [
     "FASTEST",
+    "TableBias",
     "attention",
     "autocasts",
     "average_pool",
@@ -35,6 +38,7 @@ __all__ = [
     "merge_maps",
     "norm_relu",
     "product",
+    "reads_table",
     "recomputes_gelu",
     "resize",
     "without_autocast",

@@ -4,6 +4,7 @@
 |------------|-----------------------------|-----------------------------------------------------------------------|
 | explicit   | scores and maps             | attention maps or a head mask are asked for                           |
 | fused      | the context                 | no gradient is wanted, or PyTorch's own is the fastest                |
+| table      | the context                 | on a GPU, of many tokens, where it is faster than a bias of all pairs |
 | recomputed | the context                 | on a CPU where it is the fastest, or the bias needs a gradient        |
 | kept       | the maps                    | on a CPU where it is the fastest and the maps are no larger than      |
 |            |                             | queries and keys                                                      |
@@ -24,6 +25,7 @@ from torch.nn import functional
 from beit.models_torch.kernels.choice import eager
 from beit.models_torch.kernels.fastest import FASTEST, Ways
 from beit.models_torch.kernels.gradients import plain_gradients
+from beit.models_torch.kernels.table_attention import TableBias, table_attention
 
 _SCORES_AT_ONCE = 2**18  # a thread: 1 MB of float32, which stays in a processor's cache between the passes over it
 _TIMED_SCORES = 2**20  # of so many pictures a way is timed, in milliseconds
@@ -34,7 +36,7 @@ def attention(
     key_BSD: Tensor,
     value_BSD: Tensor,
     heads: int,
-    bias_1HSS: Tensor | None = None,
+    bias_1HSS: Tensor | TableBias | None = None,
     head_mask_H: Tensor | None = None,
     dropout: float = 0.0,
     output_attentions: bool = False,
@@ -46,11 +48,14 @@ def attention(
         key_BSD: Keys.
         value_BSD: Values.
         heads: Number of heads H.
-        bias_1HSS: Added to the scores.
+        bias_1HSS: Added to the scores; as a table where `reads_table` says so, and neither maps nor a head mask nor
+            dropout are asked for.
         head_mask_H: 1 keeps a head, 0 silences it.
         dropout: Share of the maps that is dropped.
         output_attentions: Whether to return the maps, which costs the fused kernel.
     """
+    if isinstance(bias_1HSS, TableBias):
+        return table_attention(query_BSD, key_BSD, value_BSD, heads, bias_1HSS), None
     bias_1HSS = bias_1HSS.to(query_BSD.dtype) if bias_1HSS is not None else None
     if output_attentions or head_mask_H is not None:
         query_BHSd, key_BHSd, value_BHSd = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))

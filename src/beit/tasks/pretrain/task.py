@@ -172,10 +172,12 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def views(self) -> Views:
         """Return the random views: one crop for the model and for the tokenizer."""
-        settings, (rows, columns) = self.settings, self.mask.grid
-        stride = self._found_tokenizer.stride
-        random = augmentation(settings.augment, settings.data.channels)
-        return Views(self._view, random, (rows * stride, columns * stride))
+        (rows, columns), stride = self.mask.grid, self._found_tokenizer.stride
+        return replace(self.model_views(), tokenizer_hw=(rows * stride, columns * stride))
+
+    def model_views(self) -> Views:
+        """Return the random views of the model alone, which need no tokenizer."""
+        return Views(self._view, augmentation(self.settings.augment, self.settings.data.channels))
 
     @cached_property
     def _view(self) -> Preprocessing:
@@ -190,7 +192,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         shown = self.views() if self._stored is None else replace(self.views(), tokenizer_hw=None)
         settings = self.settings
         return ViewDataset(
-            self.sources.train, shown, settings.run.seed, True, settings.fixed_views, self._stored
+            self.sources.train, self.placed(shown), settings.run.seed, True, settings.fixed_views, self._stored
         )  # fmt: skip
 
     @cached_property

@@ -38,6 +38,7 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
     """Training of UperNet on a checkpoint, or from scratch."""
 
     title = "segmentation"
+    keeps_pictures = False
     watched = "held_out_error"
     curves: ClassVar[Mapping[str, Sequence[str]]] = {
         "Loss": ["loss"],

@@ -36,7 +36,7 @@ from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.files import atomic_folder
 from beit.models_torch.device import pick_device
 from beit.reports.report import Section, numbers_table, write_report
-from beit.settings.inputs import Sources, augmentation, open_sources
+from beit.settings.inputs import Sources, augmentation, check_device, open_sources
 from beit.settings.recipe import resolved_recipe
 from beit.settings.tokenizer import ClusterJob
 from beit.tokenizer import KMeansConfig, KMeansTokenizer, TokenEncoder, fit_kmeans, picture_windows
@@ -55,6 +55,7 @@ def cluster_tokenizer(job: ClusterJob) -> RunFolder:
         DataError: If there are no pictures, too many are broken, or too few windows differ.
         MissingExtraError: If scikit-learn is not installed.
     """
+    check_device(job.augment)
     config, sources = _start(job)
     job = replace(job, data=replace(job.data, workers=_workers(job)))
     with hold_run_folder(job, job.run):
@@ -140,6 +141,7 @@ def forecast_clustering(job: ClusterJob) -> ClusteringCost:
         ConfigError: If the settings do not fit together.
         DataError: If no picture is usable.
     """
+    check_device(job.augment)
     config, sources = _start(job)
     pictures = min(len(sources.train), job.clustering.windows)
     per_picture = (config.image_size // config.patch_size) ** 2

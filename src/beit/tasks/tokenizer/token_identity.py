@@ -25,5 +25,6 @@ def token_identity(
         seed: Of the random views.
     """
     changes = {name: value for name, value in asdict(augment).items() if value or name not in _LATER}
+    changes.pop("device", None)  # of a training; the tokens are the same
     random = None if views is None else {"count": views, "seed": seed, "augment": json.loads(json.dumps(changes))}
     return {"tokenizer": tokenizer, "data": data, "image_size": list(image_hw), "random_views": random}
