@@ -91,7 +91,7 @@ HELD_ELSEWHERE = [
         "inference/export/test_job.py",
         "one body over every target and model",
     ),
-    ("inference/export", "web_check web_model web_page", "inference/export/test_web.py", "parts of one folder"),
+    ("inference/export", "web_check web_model web_page web_scene", "inference/export/test_web.py", "one folder"),
     ("inference", "exported_engines", "inference/test_exported.py", "engines of the exported files"),
     (
         "inference",

@@ -70,7 +70,9 @@ def test_products_are_timed(shown):
 def test_the_fastest_way_stands_first(shown):
     ways = {"torch": lambda: sum(range(200_000)), "onednn": lambda: None}
     fastest.FastestWays().way("linear 8 x 8 -> 8", ways, list)
-    assert re.search(r"linear 8 x 8 -> 8, 1 threads +onednn [\d.]+ ms, torch [\d.]+ ms", shown("--time=false"))
+    listed = shown("--time=false", "--ways")
+    assert re.search(r"linear 8 x 8 -> 8, 1 threads +onednn [\d.]+ ms, torch [\d.]+ ms", listed)
+    assert re.search(r"timed +1 computations; --ways lists them\n", shown("--time=false"))
 
 
 def test_every_extra_of_a_user_is_shown():

@@ -7,15 +7,22 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import torch
 
-from beit import BeitForImageClassification, BeitForMaskedImageModeling, Predictor, preset
+from beit import BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation, Predictor, preset
 from beit.image import Preprocessing
 from beit.inference.export import ExportJob, export
+from beit.models_torch.scene import SceneInference
+from beit.models_torch.sliding_window import Windows
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from tests.conftest import TINY_MODEL
 
 ROWS = COLS = 8
 SIDE = ROWS * TINY_MODEL["patch_size"]
 MODEL = {**TINY_MODEL, "image_size": SIDE}
+STREETS = ["sky", "building", "road", "car"]
+SCENES = {  # of segmenters, by name; None: the published settings
+    "streets": None,
+    "scales": SceneInference(Windows((SIDE, SIDE), (SIDE - 8, SIDE // 2)), 100, (0.7, 1.0), True, (0.4, 0.5, 0.6)),
+}
 CLASSES = ["<b>cat</b>", "dog", "magpie", "leopard", "newt", "crane", "tench"]
 
 
@@ -36,6 +43,19 @@ def save_pretrained(folder, tokenizer_folder):
     Preprocessing((SIDE, SIDE), (SIDE, SIDE)).save_pretrained(folder)
     DiscreteVAE(DiscreteVAEConfig(MODEL["vocab_size"], 8, 1, 2, 8)).save_pretrained(tokenizer_folder)
     return Predictor.from_pretrained(folder, device="cpu", tokenizer=tokenizer_folder)
+
+
+def save_segmenter(folder, scene=None):
+    torch.manual_seed(0)
+    options = {**MODEL, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], "id2label": dict(enumerate(STREETS))}
+    model = BeitForSemanticSegmentation(preset("tiny", **options, use_auxiliary_head=False))
+    for parameter in model.parameters():  # so that classes differ by more than rounding does
+        torch.nn.init.normal_(parameter, std=0.5)
+    model.save_pretrained(folder)
+    Preprocessing((SIDE, SIDE), (SIDE, SIDE)).save_pretrained(folder)
+    if scene is not None:
+        scene.save_pretrained(folder)
+    return Predictor.from_pretrained(folder, device="cpu")
 
 
 def export_page(model, output, **options):

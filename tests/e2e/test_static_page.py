@@ -8,7 +8,18 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.e2e.static_site import CLASSES, COLS, ROWS, SIDE, export_page, files_served, save_classifier, save_pretrained
+from tests.e2e.static_site import (
+    CLASSES,
+    COLS,
+    ROWS,
+    SCENES,
+    SIDE,
+    export_page,
+    files_served,
+    save_classifier,
+    save_pretrained,
+    save_segmenter,
+)
 
 PHONE = {"has_touch": True, "is_mobile": True, "viewport": {"width": 390, "height": 800}}
 PICTURES = ("n01582220_magpie.JPEG", "n02128385_leopard.JPEG")
@@ -32,6 +43,7 @@ def models(root):
     return {
         "pets": save_classifier(root / "models" / "pets"),
         "pretrained": save_pretrained(root / "models" / "pretrained", root / "models" / "tokenizer"),
+        **{name: save_segmenter(root / "models" / name, scene) for name, scene in SCENES.items()},
     }
 
 
@@ -40,7 +52,7 @@ def written(root, models):
     tokenizer = {"tokenizer": str(root / "models" / "tokenizer")}
     return {
         name: export_page(root / "models" / name, root / "site" / "deep" / name, **options)
-        for name, options in (("pets", {}), ("pretrained", tokenizer))
+        for name, options in (("pets", {}), ("pretrained", tokenizer), *((name, {}) for name in SCENES))
     }
 
 
@@ -107,6 +119,26 @@ def test_int8_is_near(visit, address, models, samples):
     assert predictions[0]["probability"] != pytest.approx(found.probabilities[0], abs=1e-7)
 
 
+@pytest.mark.parametrize("name", SCENES)
+def test_pixels_have_the_classes_of_the_predictor(visit, address, models, samples, name, tmp_path):
+    page = visit(f"{address}/{name}", **PHONE)
+    small = tmp_path / "small.png"  # smaller than a window
+    with Image.open(samples / PICTURES[1]) as image:
+        image.convert("RGB").resize((61, 50)).save(small)
+    for picture in (samples / PICTURES[0], small) if name == "streets" else (samples / PICTURES[0],):
+        page.set_input_files("#file", picture)
+        expect(page.locator("#panel-segment .result")).to_be_visible()
+        found = models[name].segment(picture)[0]
+        answer = ask(page, "segment")
+        agreement = np.mean(answer["labels_png"][..., 0] == found.labels)
+        assert agreement > 0.999, f"{picture.name}: {agreement:.4f}"  # near ties may fall otherwise
+        shares = {one["name"]: one["share"] for one in answer["classes"] if one["share"]}
+        assert shares == pytest.approx(found.shares, abs=1e-3)
+        assert len(shares) > 1
+    assert [one["colour"] for one in answer["classes"]] == ["#800000", "#008000", "#808000", "#000080"]
+    expect(page.locator(".legend .name")).to_have_text(list(found.shares))
+
+
 def test_attention_is_that_of_the_predictor(visit, address, models, samples):
     page = visit(f"{address}/pets")
     page.set_input_files("#file", samples / PICTURES[0])
@@ -159,12 +191,15 @@ def test_hidden_patches_are_painted_as_the_predictor_does(visit, address, models
 def test_a_page_has_the_tabs_that_its_model_can_fill(visit, address, written):
     page = visit(f"{address}/pretrained")
     expect(page.locator("[role=tab]")).to_have_text(["Attention", "Features", "Reconstruct"])
-    assert written["pretrained"]["without"].keys() == {"classify"}
+    assert written["pretrained"]["without"].keys() == {"classify", "segment"}
     page = visit(f"{address}/pets")
     expect(page.locator("[role=tab]")).to_have_text(["Classify", "Attention", "Features"])
     expect(page.locator("#model-info")).to_contain_text(f"pets sees {SIDE} \u00d7 {SIDE} pixels")
     expect(page.locator("#model-info")).to_contain_text(f"knows {len(CLASSES)} classes")
-    assert written["pets"]["without"].keys() == {"reconstruct"}
+    assert written["pets"]["without"].keys() == {"segment", "reconstruct"}
+    page = visit(f"{address}/streets")
+    expect(page.locator("[role=tab]")).to_have_text(["Segment", "Attention", "Features"])
+    expect(page.locator("#model-info")).to_contain_text("knows 4 classes")
     expect(page.locator("footer")).to_contain_text("Pictures stay on this device")
     expect(page.locator(".of-service").first).to_be_hidden()
 

@@ -25,7 +25,7 @@ def test_a_log_gets_a_line_after_the_first_step_and_then_from_time_to_time(clock
     assert [re.search(r"step (\d+)/100", line)[1] for line in lines] == ["1", "4", "100"]
     assert "loss" not in lines[0]
     assert "loss 0.5000" in lines[1], "the last that is known"
-    assert lines[0].endswith("2.0 images/s  396 s left")
+    assert lines[0].endswith("2.0 images/s  7 min left")
 
 
 def test_only_one_process_shows_it(clock, capsys):

@@ -13,8 +13,8 @@ from beit.settings.published import DoctorJob
 
 DESCRIPTION = (
     "Show what this machine and installation have: versions, extras, processor, threads, GPU, the way to the hub, the "
-    "speed of a matrix product in each precision, and the library that was timed to be the fastest for each product of "
-    "the models so far."
+    "speed of a matrix product in each precision, and where the times are kept by which the models choose the fastest "
+    "way of each computation (--ways lists them)."
 )
 _CORE = ("torch", "numpy", "Pillow", "safetensors", "huggingface_hub")
 _EXTRAS = ("train", "flax", "serve", "export", "ray", "remote", "video", "heic", "dicom")
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     _section("hub", _hub())
     if job.time:
         _section("matrix products", _products())
-    _section("fastest ways", _timed())
+    _section("fastest ways", _timed(job.ways))
     return 0
 
 
@@ -109,8 +109,8 @@ def _products() -> list[tuple[str, str]]:
     return [(name, f"{gemm_rate(device, DTYPES[name]) / 1e9:,.0f} GFLOP/s on {device}") for name in wanted]
 
 
-def _timed() -> list[tuple[str, str]]:
-    """Return what was timed on this machine so far: the fastest way of each computation, and the others' time."""
+def _timed(listed: bool) -> list[tuple[str, str]]:
+    """Return what was timed on this machine so far, if listed one by one, the fastest way first."""
     from beit.models_torch.kernels import FASTEST
     from beit.models_torch.kernels.fastest import cache_file
 
@@ -123,4 +123,5 @@ def _timed() -> list[tuple[str, str]]:
     ]
     mode = "" if FASTEST.mode == "auto" else f"; BEIT_KERNELS={FASTEST.mode} passes them over"
     kept = f"{cache_file()}{mode}" if rows else f"nothing was timed yet; it will be kept in {cache_file()}"
-    return [*rows, ("kept in", kept)]
+    shown = rows if listed or not rows else [("timed", f"{len(rows)} computations; --ways lists them")]
+    return [*shown, ("kept in", kept)]

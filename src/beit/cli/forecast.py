@@ -67,8 +67,8 @@ def _cost_lines(job: Any, cost: Cost, operations: bool = True) -> list[str]:
 
 def _paper_lines(job: Any, paper: Paper, machines: Machines) -> list[str]:
     """Return the lines on GPUs that are not here."""
+    from beit.engine.metrics import duration
     from beit.engine.paper import ON_A_MACHINE, SHARE
-    from beit.engine.run_state import duration
 
     world, gpu, steps = paper.cost.processes, paper.gpu, paper.cost.steps
     hours = steps * paper.step * world / 3600
@@ -93,7 +93,7 @@ def _paper_lines(job: Any, paper: Paper, machines: Machines) -> list[str]:
 
 def _speed_lines(kind: type[Task[Any, Any]], job: Any, cost: Cost, speed: Speed) -> list[str]:
     """Return the lines on the timed steps, and on the whole run."""
-    from beit.engine.run_state import duration
+    from beit.engine.metrics import duration
 
     world, seconds, first = cost.processes, speed.seconds_per_step, speed.first_seconds
     whole = cost.steps * seconds * (1 + speed.monitor_share)

@@ -95,7 +95,7 @@ def _cluster(arguments: Sequence[str]) -> int:
 
     if not dry:
         return _say_trained(cluster_tokenizer(job))
-    from beit.engine.run_state import duration
+    from beit.engine.metrics import duration
 
     cost = forecast_clustering(job)
     say(

@@ -199,7 +199,7 @@ class RunProgress:
     def _write_line(self, step: int, numbers: str) -> None:
         now = self._last_line = time.monotonic()
         seconds_left = (now - self._began) / max(1, step - self._first) * (self._total - step)
-        line = f"{self._title}: step {step}/{self._total}  {numbers}  {seconds_left:,.0f} s left"
+        line = f"{self._title}: step {step}/{self._total}  {numbers}  {duration(seconds_left)} left"
         self._console.print(line, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -210,3 +210,12 @@ class RunProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in seconds, minutes, hours or days, for reading."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

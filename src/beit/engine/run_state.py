@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.engine.interruption import FILE_NAME as NOT_FINITE
-from beit.engine.metrics import Line, read_metrics
+from beit.engine.metrics import Line, duration, read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError
 from beit.files import read_json
@@ -178,12 +178,3 @@ def _steps(recipe: Any, lines: list[Line]) -> int | None:
 
 def _written(path: Path) -> float:
     return path.stat().st_mtime if path.exists() else 0.0
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in seconds, minutes, hours or days, for reading."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

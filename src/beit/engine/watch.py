@@ -11,9 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from beit.engine.metrics import Line
+from beit.engine.metrics import Line, duration
 from beit.engine.run_folder import RunFolder
-from beit.engine.run_state import RunState, duration, state_now
+from beit.engine.run_state import RunState, state_now
 from beit.errors import printable
 
 _BARS = "▁▂▃▄▅▆▇█"

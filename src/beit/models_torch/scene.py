@@ -72,14 +72,24 @@ class SceneInference:
         """
         file = Path(folder) / FILE_NAME
         if not file.exists():
-            strides = max(1, image_hw[0] * 2 // 3), max(1, image_hw[1] * 2 // 3)
-            published: dict[str, Any] = {"windows": Windows(image_hw, strides), "shorter_side": min(image_hw)}
-            return cls(**{**published, **options})
+            return cls.published(image_hw, **options)
         saved = read_json(file, _EXPECTED, _REMEDY)
         try:
             return cls(**{**_fields(saved), **options})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"{file} is damaged: {error}; expected {_EXPECTED}; {_REMEDY}") from None
+
+    @classmethod
+    def published(cls, image_hw: tuple[int, int], **options: Any) -> Self:
+        """Return the settings by which the published models were measured.
+
+        Args:
+            image_hw: Size of the model's input, in pixels.
+            **options: Settings that win over them.
+        """
+        strides = max(1, image_hw[0] * 2 // 3), max(1, image_hw[1] * 2 // 3)
+        settings: dict[str, Any] = {"windows": Windows(image_hw, strides), "shorter_side": min(image_hw)}
+        return cls(**{**settings, **options})
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write it into the folder of a model.

@@ -50,3 +50,5 @@ class DoctorJob(Settings):
 
     time: bool = True
     """Time matrix products, which takes some seconds."""
+    ways: bool = False
+    """List the times of every computation of the models so far, the fastest way first."""

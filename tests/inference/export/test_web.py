@@ -3,11 +3,12 @@
 import gzip
 import json
 import re
+import shutil
 
 import onnxruntime
 import pytest
 
-from beit import BeitModel, Predictor, preset
+from beit import BeitConfig, BeitForSemanticSegmentation, BeitModel, Predictor, preset
 from beit.errors import CheckpointError, ConfigError
 from beit.geometry import Grid
 from beit.image import Preprocessing
@@ -17,6 +18,8 @@ from beit.inference.export.web_check import check_tokenizer
 from beit.inference.export.web_model import write_tokenizer
 from beit.inference.export.web_page import write_page
 from beit.inference.page import BROWSER, FOLDER, RUNTIME
+from beit.models_torch.scene import SceneInference
+from beit.models_torch.sliding_window import Windows
 from beit.settings.export import ExportJob
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, load_tokenizer
 from tests.conftest import TINY_MODEL
@@ -79,10 +82,35 @@ def test_what_is_left_out_is_said(page, folders, tmp_path):
 
 
 @pytest.mark.e2e
-def test_a_segmenter_has_the_tabs_of_its_patches(folders, tmp_path):
-    written = export(job(folders, "segment", tmp_path / "page"))
-    assert [task["name"] for task in written["page"]["tasks"]] == ["attend", "features"]
-    assert "segmentation is left to beit serve" in written["without"]["classify"]
+def test_a_segmenter_sees_scenes_as_the_predictor_shows_them(folders, tmp_path):
+    written = export(job(folders, "segment", tmp_path / "page"))["page"]
+    assert [task["name"] for task in written["tasks"]] == ["segment", "attend", "features"]
+    assert written["scene"] == {
+        "windows": {"height": 32, "width": 32, "down": 21, "across": 21},
+        "shorter_side": 32,
+        "scales": [1.0],
+        "flip": False,
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "colours": ["#800000", "#008000", "#808000"],
+    }
+    larger = export(job(folders, "segment", tmp_path / "larger", image_size=48))["page"]
+    assert (larger["scene"]["windows"]["down"], larger["scene"]["shorter_side"]) == (32, 48)
+
+
+def test_scenes_that_a_page_cannot_show_are_refused(folders, tmp_path):
+    place = tmp_path / "segment"
+    shutil.copytree(folders / "segment", place)
+    SceneInference(Windows((48, 32), (8, 8))).save_pretrained(place)
+    with pytest.raises(ConfigError, match="windows of 48 x 32 pixels, and is exported for 32 x 32"):
+        export(ExportJob(str(place), "web", str(tmp_path / "page")))
+    config = json.loads((place / "config.json").read_text())
+    many = {str(number): f"class {number}" for number in range(256)}
+    options = {**config, "id2label": many, "label2id": {name: int(number) for number, name in many.items()}}
+    BeitForSemanticSegmentation(BeitConfig.from_dict(options)).save_pretrained(place)
+    with pytest.raises(ConfigError, match="256 classes of pixels for web; expected at most 255"):
+        export(ExportJob(str(place), "web", str(tmp_path / "page")))
+    assert [path.name for path in tmp_path.iterdir()] == ["segment"]
 
 
 @pytest.mark.e2e

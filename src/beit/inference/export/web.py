@@ -18,6 +18,7 @@ from beit.inference.export.model import ExportModel
 from beit.inference.export.web_check import check_model, check_tokenizer
 from beit.inference.export.web_model import LOGITS, TOKENS, write_model, write_tokenizer
 from beit.inference.export.web_page import write_page
+from beit.inference.export.web_scene import described_scene, page_scene
 from beit.inference.loading import features_file
 from beit.inference.page import RUNTIME
 from beit.inference.runners.loaded import LoadedModel
@@ -28,7 +29,7 @@ from beit.settings.export import ExportJob
 from beit.tokenizer import VisualTokenizer
 
 PAGE_NAME = "page.json"
-TABS = ("classify", "attend", "features", "reconstruct")
+TABS = ("classify", "segment", "attend", "features", "reconstruct")
 PRECISIONS = ("fp32", "int8")
 _LARGE = 64 * 2**20  # bytes of a file, from which on the smaller one is offered first
 
@@ -50,9 +51,10 @@ def export_page(
     """
     _check_view(model)
     tokenizer = _tokenizer(job.tokenizer)
-    loaded = LoadedModel(model.runner, model.view, None, tokenizer, features_file(job.model, None))
+    scene = page_scene(model, job)
+    loaded = LoadedModel(model.runner, model.view, scene, tokenizer, features_file(job.model, None))
     tabs = [name for name in TABS if TASKS[name].possible(loaded)]
-    first = LOGITS if "classify" in tabs else TOKENS if "reconstruct" in tabs else None
+    first = LOGITS if {"classify", "segment"} & set(tabs) else TOKENS if "reconstruct" in tabs else None
     with atomic_folder(Path(job.output)) as folder:
         files = folder / "model"
         files.mkdir()
@@ -111,9 +113,11 @@ def _checked(
 def _reason(tab: str, model: ExportModel) -> str:
     """Return the reason why a page has no such tab, and the remedy."""
     if tab == "classify" and model.runner.task == "segment":
-        return "the model has classes of pixels; segmentation is left to beit serve"
+        return "the model has classes of pixels, which Segment shows"
     if tab == "classify":
         return "the model has no classes; fine-tune it, and export that"
+    if tab == "segment":
+        return "the model has no classes of pixels; train one with beit segment"
     if not is_pretraining(model.runner):
         return "the model predicts no visual tokens; export one of a pre-training, with --tokenizer"
     if model.config.mask_tokens_in_decoder:
@@ -143,7 +147,7 @@ def _description(
                 "title": model.source,
                 "file": _stored(files / f"{precision}.onnx"),
                 "tasks": tabs,
-                "classes": model.config.distinct_class_names if "classify" in tabs else [],
+                "classes": model.config.distinct_class_names if {"classify", "segment"} & set(tabs) else [],
                 "image_height": height,
                 "image_width": width,
                 "patch_size": height // rows,
@@ -160,6 +164,7 @@ def _description(
             "mean": list(view.mean),
             "std": list(view.std),
         },
+        "scene": described_scene(loaded.scene, model.config.num_labels),
         "several_labels": model.config.problem_type == "multi_label_classification",
         "layer": PatchOptions().number(loaded),
         "tokenizer": None,

@@ -4,10 +4,11 @@ import { blocks } from "./blocks.js";
 import { patchColours, similarities } from "./components.js";
 import { keepOnly, run, Tensor } from "./loading.js";
 import { BICUBIC, resize } from "./resample.js";
+import { segmented } from "./scenes.js";
 import { cropped, decoded, normalised, tokenizerPixels } from "./view.js";
 
 const GREY = 128; // of hidden patches
-const TASKS = { classify, attend, features, reconstruct };
+const TASKS = { classify, segment, attend, features, reconstruct };
 let shown = {}; // the last picture: {key, picture, seen, pixels, computed}
 
 /**
@@ -36,9 +37,9 @@ async function outputs(page, model) {
   return shown.computed.tensors;
 }
 
-async function runModel(page, model, hidden) {
+async function runModel(page, model, hidden, pixels = shown.pixels) {
   const { height, width } = page.view;
-  const inputs = { pixel_values: new Tensor("float32", shown.pixels, [1, 3, height, width]) };
+  const inputs = { pixel_values: new Tensor("float32", pixels, [1, 3, height, width]) };
   if (page.tokenizer) inputs.mask = new Tensor("bool", hidden, [1, hidden.length]);
   const tokenizer = page.tokenizer ? [page.tokenizer.encoder.path, page.tokenizer.decoder.path] : [];
   await keepOnly([model.file.path, ...tokenizer]);
@@ -58,6 +59,25 @@ function softmax(scores) {
   const raised = scores.map((score) => Math.exp(score - most));
   const sum = raised.reduce((one, other) => one + other);
   return raised.map((value) => value / sum);
+}
+
+async function segment(page, model) {
+  const { width, height } = shown.picture;
+  const input = [model.image_height, model.image_width];
+  const patch = [model.image_height / model.rows, model.image_width / model.cols];
+  const scores = async (pixels) => (await runModel(page, model, null, pixels)).logits;
+  const labels = await segmented(shown.picture, page.scene, input, patch, scores);
+  const counts = new Uint32Array(model.classes.length);
+  labels.forEach((label) => counts[label]++);
+  const described = (name, label) => ({ name, colour: page.scene.colours[label], share: counts[label] / labels.length });
+  return { width, height, classes: model.classes.map(described), labels_png: grey(labels, width, height) };
+}
+
+/** @returns {ImageData} numbers up to 255 as grey levels */
+function grey(numbers, width, height) {
+  const picture = new ImageData(width, height);
+  numbers.forEach((number, place) => picture.data.set([number, number, number, 255], 4 * place));
+  return picture;
 }
 
 async function attend(page, model, fields) {

@@ -19,7 +19,7 @@ const FILTERS = {
   4: [0.5, (x) => (x > -0.5 && x <= 0.5 ? 1 : 0)], // box
   5: [1, (x) => (Math.abs(x) < 1 ? sinc(x) * (0.54 + 0.46 * Math.cos(Math.PI * x)) : 0)], // Hamming
 };
-export const [LANCZOS, BICUBIC] = [1, 3];
+export const [LANCZOS, BILINEAR, BICUBIC] = [1, 2, 3];
 
 /**
  * @param {Pixels} picture

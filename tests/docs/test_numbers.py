@@ -1,0 +1,72 @@
+"""What the documents say that pre-training gives is what was measured: benchmarks/results/headline.json."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LABELS = json.loads((ROOT / "benchmarks" / "results" / "headline.json").read_text(encoding="utf-8"))["labels"]
+CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at share} its deviation, in percent
+    "README.md": [
+        "that gives {pretrained at 1%} % of the test pictures",
+        "from scratch at equal total compute has {scratch at 1%} %",
+        "ridge regression on raw pixels {ridge at 1%} %",
+        "it has {pretrained at 10%} % (ridge {ridge at 10%} %), with all {pretrained at 100%} %",
+    ],
+    "docs/recipes.md": [
+        "50 labelled pictures per class: {pretrained at 1%}% ± {± pretrained at 1%}% of the test pictures",
+        "(ridge regression on raw pixels {ridge at 1%}%;",
+        "from random weights at equal compute {scratch at 1%}% ± {± scratch at 1%}%)",
+        "with 500 per class {pretrained at 10%}% ± {± pretrained at 10%}% (ridge {ridge at 10%}%)",
+        "with all {pretrained at 100%}% (one seed)",
+    ],
+    "recipes/finetune_cifar10_nano.yaml": [
+        "{pretrained at 1%} % of the test pictures, standard deviation {± pretrained at 1%} over three seeds",
+        "the same total compute has {scratch at 1%} % ({± scratch at 1%})",
+        "ridge regression on raw pixels {ridge at 1%} %",
+        "give {pretrained at 10%} % ({± pretrained at 10%}; ridge {ridge at 10%} %)",
+        "with all of them {pretrained at 100%} % (one",
+    ],
+    "src/beit/included/nano-cifar10/README.md": [
+        "kNN {knn at 10%} % (standard deviation {± knn at 10%} over three draws",
+        "ridge regression on raw pixels {ridge at 10%} %), {knn at 1%} % ± {± knn at 1%} with 1 %",
+        "labels: {pretrained at 1%} % ± {± pretrained at 1%}.",
+        "same total compute has {scratch at 1%} % ± {± scratch at 1%}, ridge regression on raw pixels {ridge at 1%} %",
+        "10 % of the labels {pretrained at 10%} % ± {± pretrained at 10%}, with all {pretrained at 100%} % (one seed",
+    ],
+    "src/beit/included/nano-cifar10-classifier/README.md": [
+        "**Results**: {pretrained at 100%} % of 5,000 test pictures",
+        "a ridge probe of random weights has {random_linear at 100%} %",
+    ],
+    "src/beit/catalog.py": ['32, "accuracy {pretrained at 100%}")'],
+}
+WHOLE = ("README.md", "recipes/finetune_cifar10_nano.yaml")  # with no other percentages of their own
+
+
+def percent(name):
+    deviation, arm, share = re.fullmatch(r"(± )?(\w+) at (\d+%)", name).groups()
+    return f"{100 * LABELS[share][arm]['std' if deviation else 'mean']:.1f}"
+
+
+def as_measured(sentence):
+    return re.sub(r"\{([^}]+)\}", lambda slot: percent(slot[1]), sentence)
+
+
+def text_of(document):
+    return re.sub(r"\s+(?:# )?", " ", (ROOT / document).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("document", CLAIMS)
+def test_what_is_claimed_was_measured(document):
+    text = text_of(document)
+    assert [claim for claim in CLAIMS[document] if as_measured(claim) not in text] == []
+
+
+@pytest.mark.parametrize("document", WHOLE)
+def test_every_percentage_is_claimed(document):
+    text = text_of(document)
+    for claim in CLAIMS[document]:
+        text = text.replace(as_measured(claim), "")
+    assert re.findall(r"\d+\.\d+ ?%", text) == []
