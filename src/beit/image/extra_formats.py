@@ -5,6 +5,7 @@ Legend: H x W pixels.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, BinaryIO, cast
@@ -24,6 +25,9 @@ EXTRA_ENDINGS = frozenset(
 _BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _HEAD = 132  # bytes that show what a file is
 _LEVELS = 255
+_DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax whose elements are all compressed, not the pixels alone
+_MOST_UNPACKED = 2**28  # bytes of such a file
+_BLOCK = 2**20
 
 
 def extra_format(stream: BinaryIO) -> str | None:
@@ -75,16 +79,41 @@ def opened_dicom(stream: BinaryIO) -> Any:
 
     Raises:
         MissingExtraError: If what reads it is not installed.
+        OSError: If it unpacks to more than a picture holds.
         DecompressionBombError: If it has more pixels than are allowed.
     """
     try:
         import pydicom
     except ModuleNotFoundError:
         raise missing_extra("pydicom", "dicom") from None
+    _check_unpacked(stream)
     file: Any = cast("Any", pydicom).dcmread(stream)
     if int(file.Rows) * int(file.Columns) > most_pixels():
         raise Image.DecompressionBombError
     return file
+
+
+def _check_unpacked(stream: BinaryIO) -> None:
+    """Refuse a deflated file that unpacks to too much, which pydicom would unpack as a whole.
+
+    Raises:
+        OSError: If it does.
+    """
+    from pydicom import filereader
+
+    stream.seek(_HEAD)
+    head: Any = cast("Any", filereader).read_dataset(stream, False, True, stop_when=_is_past_the_head)
+    if head.get("TransferSyntaxUID") == _DEFLATED:
+        unpacker, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while (packed := unpacker.unconsumed_tail or stream.read(_BLOCK)) and not unpacker.eof:
+            unpacked += len(unpacker.decompress(packed, _BLOCK))
+            if unpacked > _MOST_UNPACKED:
+                raise OSError(f"unpacks to more than {_MOST_UNPACKED >> 20} MiB; save it in another transfer syntax")
+    stream.seek(0)
+
+
+def _is_past_the_head(tag: Any, *_: Any) -> bool:
+    return tag.group != 2  # the group of what is never compressed
 
 
 def frames_of(file: Any) -> int:
