@@ -122,8 +122,14 @@ def test_deflated_dicom_is_read_up_to_a_bound(tmp_path, monkeypatch):
     plain = dicom(tmp_path / "b.dcm", [[0, 4095]] * 300)
     assert read_image(path).tobytes() == read_image(plain).tobytes()
     monkeypatch.setattr("beit.image.extra_formats._MOST_UNPACKED", 1000)
-    with pytest.raises(
-        DataError, match=r"a\.dcm.* is broken: unpacks to more than .*another transfer syntax"
-    ):
+    with pytest.raises(DataError, match=r"a\.dcm.* is broken: unpacks to more than .*another transfer syntax"):
         read_image(path)
     assert read_image(plain).size == (2, 300)
+
+
+def test_what_a_library_says_in_several_lines_is_one(tmp_path):
+    path = heic(tmp_path / "a.heic", Image.new("RGB", (32, 24)))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError) as error:
+        read_image(path)
+    assert "\n" not in str(error.value)
