@@ -1,8 +1,8 @@
 """`make endurance`: every kind of job, killed and disturbed at random moments, ends with the bits of one that was not.
 
-A disturbance is SIGKILL, SIGTERM or SIGINT at a moment that is drawn (during imports, steps, writing or measuring), or
-damage to the newest checkpoint after it (cut off, a bit flipped). After some of them the job is run to its end, and the
-files that it makes are compared with those of an undisturbed one.
+A disturbance is SIGKILL, SIGTERM or SIGINT at a moment that is drawn (during imports, steps, writing or measuring),
+damage to the newest checkpoint after it (cut off, a bit flipped), or the same command again while the first one runs.
+After some of them the job is run to its end, and the files that it makes are compared with those of an undisturbed one.
 """
 
 import argparse
@@ -10,82 +10,22 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from tests.campaigns.jobs import Job, jobs
+from tests.e2e.small import beit, losses, start
 
-from tests.e2e.small import FINETUNE, MODEL, PICTURES, PRETRAIN, TOKENIZER, beit, losses, start
-
-MODEL_NAME, TOKENS = "beit/nano-cifar10", "beit/nano-cifar10-tokens"
-RUN = ["--run.log_every=1", "--run.save_every=5", "--run.report=false", "--train.max_steps=24"]
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-JAX = ["--run.framework=jax", "--run.device=cpu"]
 MOST = 4  # disturbances of one job, before it is run to its end
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job and the files that have to be the same.
-
-    Attributes:
-        command: Its command line, `{output}` for what it makes.
-        compared: Those files, below the output; "" for the output itself.
-        ranks: How many processes it has.
-    """
-
-    command: list[str]
-    compared: tuple[str, ...]
-    ranks: int = 1
-
-
-def jobs(place: Path) -> dict[str, Job]:
-    """Return all jobs; `place` is for the pictures that some of them need."""
-    scenes, pictures = place / "scenes", place / "pictures"
-    rng = np.random.default_rng(0)
-    for kind in ("pictures", "masks"):
-        (scenes / kind).mkdir(parents=True)
-    pictures.mkdir()
-    for number in range(40):
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(pictures / f"{number}.png")
-        Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(scenes / "pictures" / f"{number}.png")
-        Image.fromarray(rng.integers(0, 3, (40, 40), np.uint8)).save(scenes / "masks" / f"{number}.png")
-    (scenes / "classes.txt").write_text("a\nb\nc\n")
-    weights, output = ("model/model.safetensors",), "--run.output={output}"
-    segment = [
-        "segment", *MODEL, f"--data.path={scenes}/pictures", f"--label_maps.path={scenes}/masks", "--data.workers=0",
-        f"--label_maps.classes={scenes}/classes.txt", "--optim.warmup_steps=2",
-        "--model.image_size=32", "--model.num_hidden_layers=4", "--optim.lr=3e-3", "--train.batch_size=8",
-    ]  # fmt: skip
-    distil = [
-        "tokenizer", "distill", *PICTURES, "--image_size=16", "--model.patch_size=4", "--model.vocab_size=32",
-        "--model.code_size=8", "--model.hidden_size=32", "--model.num_hidden_layers=2", "--model.decoder_layers=1",
-        "--model.num_attention_heads=4", "--model.intermediate_size=64", f"--teacher={MODEL_NAME}",
-        "--optim.warmup_steps=2",
-    ]  # fmt: skip
-    predict = ["predict", MODEL_NAME, str(pictures), "--device=cpu", "--batch_size=8", "--task"]
-    return {
-        "pretrain": Job(["pretrain", *PRETRAIN, *RUN, output], weights),
-        "pretrain on two": Job(["pretrain", *PRETRAIN, *RUN, output], weights, ranks=2),
-        "finetune": Job(["finetune", *FINETUNE, *RUN, "--train.ema_decay=0.9", output], weights),
-        "distill": Job(["distill", *FINETUNE, *RUN, f"--teacher.path={place}/whole/finetune/model", output], weights),
-        "finetune in jax": Job(["finetune", *FINETUNE, *RUN, *JAX, output], weights),
-        "segment": Job([*segment, *RUN, output], weights),
-        "dvae": Job(["tokenizer", "train", *PICTURES, *TOKENIZER, *RUN, output], weights),
-        "vq_kd": Job([*distil, *RUN, output], weights),
-        "encode": Job(
-            ["tokenizer", "encode", f"--tokenizer={TOKENS}", "--data.path=digits:train", "--image_size=32",
-             "--batch_size=32", "--output={output}"], ("tokens.npy", "names.txt"),
-        ),
-        "predict": Job([*predict, "embed", "--output={output}.jsonl"], (".jsonl",)),
-        "predict pictures": Job([*predict, "attend", "--output={output}"], ("0_attention.png",)),
-        "evaluate": Job(["evaluate", f"--model={place}/whole/finetune/model", "--data.path=digits:test",
-                         "--predictions={output}.csv"], (".csv",)),
-    }  # fmt: skip
+AT_ONCE, DAMAGED = 0.15, 0.3  # shares of the disturbances
+LONGEST = 240  # seconds; a job that takes longer hangs
+HELD = "is being written by process"  # what a second process is told
 
 
 @dataclass
@@ -97,59 +37,120 @@ class Campaign:
     findings: list[str]
 
 
-def endure(kinds: dict[str, Job], seed: int, seconds: float, place: Path) -> Campaign:
+class FailedUndisturbedError(Exception):
+    """Raised where a job fails that nothing disturbed."""
+
+
+class References:
+    """Undisturbed outputs, made when they are first asked for."""
+
+    def __init__(self, kinds: dict[str, Job], place: Path):
+        self._kinds, self._place = kinds, place
+        self._made: dict[str, tuple[Path, float]] = {}
+
+    def of(self, name: str) -> tuple[Path, float]:
+        """Return the output of a job and the seconds that it takes."""
+        if name not in self._made:
+            output = self._place / name.replace(" ", "_")
+            output.parent.mkdir(parents=True, exist_ok=True)
+            command, began = self.command(name, output), time.monotonic()
+            done = beit(*command, ranks=self._kinds[name].ranks)
+            if done.returncode:
+                raise FailedUndisturbedError(f"{name} fails undisturbed, with status {done.returncode}: {done.stderr}")
+            self._made[name] = output, time.monotonic() - began
+        return self._made[name]
+
+    def command(self, name: str, output: Path) -> list[str]:
+        """Return the command line of a job with an output; the job that it needs is done first."""
+        job = self._kinds[name]
+        model = self.of(job.needs)[0] / "model" if job.needs else ""
+        return [part.replace("{output}", str(output)).replace("{model}", str(model)) for part in job.command]
+
+
+def endure(kinds: dict[str, Job], seed: int, seconds: float, place: Path, only: Collection[str] = ()) -> Campaign:
     """Disturb jobs until the time is over."""
     draw, campaign, deadline = random.Random(seed), Campaign(0, 0, []), time.monotonic() + seconds  # noqa: S311
-    whole: dict[str, tuple[Path, float]] = {}
+    references, names = References(kinds, place / "whole"), [name for name in kinds if not only or name in only]
     while time.monotonic() < deadline:
-        name = list(kinds)[campaign.jobs % len(kinds)]
-        job = kinds[name]
-        if name not in whole:
-            began, reference = time.monotonic(), place / "whole" / name.replace(" ", "_")
-            reference.parent.mkdir(parents=True, exist_ok=True)
-            done = beit(*_command(job, reference), ranks=job.ranks)
-            whole[name] = reference, time.monotonic() - began
-            if done.returncode:
-                campaign.findings.append(f"{name} fails undisturbed: {done.stderr}")
-                return campaign
-        reference, length = whole[name]
-        output = place / f"job_{campaign.jobs}"
-        for _ in range(draw.randint(1, MOST)):
-            campaign.disturbances += 1
-            if said := _disturb(draw, job, output, length):
-                campaign.findings.append(f"{name}, job {campaign.jobs}: {said}")
-        done = beit(*_command(job, output), ranks=job.ranks)
-        if done.returncode:
-            campaign.findings.append(f"{name}, job {campaign.jobs} does not end: {done.stderr}")
-        elif different := _different(job, reference, output):
-            campaign.findings.append(f"{name}, job {campaign.jobs} differs in {different}")
-        else:
-            _remove(output)
+        name = names[campaign.jobs % len(names)]
+        try:
+            said = _endured(draw, references, name, kinds[name], place / f"job_{campaign.jobs}", campaign)
+        except FailedUndisturbedError as error:
+            said = [str(error)]
+        campaign.findings += [f"job {campaign.jobs}: {one}" for one in said]
         campaign.jobs += 1
     return campaign
 
 
-def _command(job: Job, output: Path) -> list[str]:
-    return [part.format(output=output) if "{output}" in part else part for part in job.command]
+def _endured(
+    draw: random.Random, references: References, name: str, job: Job, output: Path, campaign: Campaign
+) -> list[str]:
+    """Disturb one job, run it to its end and compare; return what went wrong."""
+    reference, length = references.of(name)
+    command, findings = references.command(name, output), list[str]()
+    for _ in range(draw.randint(1, MOST)):
+        campaign.disturbances += 1
+        if said := _disturb(draw, command, job.ranks, output, length):
+            findings.append(f"{name}: {said}")
+    done = beit(*command, ranks=job.ranks)
+    if done.returncode:
+        findings.append(f"{name} ends with status {done.returncode}: {done.stderr}")
+    elif different := _different(job, reference, output):
+        findings.append(f"{name} differs in {different}")
+    if not findings:
+        _remove(output)
+    return findings
 
 
-def _disturb(draw: random.Random, job: Job, output: Path, length: float) -> str:
+def _disturb(draw: random.Random, command: list[str], ranks: int, output: Path, length: float) -> str:
     """Start a job and disturb it; return what should not have happened."""
     moment, number = draw.uniform(0, 1.1 * length), draw.choice(SIGNALS)
-    if job.ranks > 1:
-        done = beit(*_command(job, output), ranks=job.ranks, kill_after=moment)
-        errors, statuses = "".join(done.errors), set(done.statuses)
+    twice, damaged = draw.random() < AT_ONCE, draw.random() < DAMAGED
+    if ranks > 1:
+        done = beit(*command, ranks=ranks, kill_after=moment)
+        said = _traceback(f"SIGKILL after {moment:.2f} s", "".join(done.errors), set(done.statuses))
+    elif twice:
+        said = _at_once(command, moment)
     else:
-        process = start(*_command(job, output), start_new_session=True)
-        time.sleep(moment)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=300)
-        statuses = {process.returncode}
-    if "Traceback" in errors and -signal.SIGKILL not in statuses:
-        return f"{number.name} after {moment:.2f} s ends in {errors[-2000:]}"
-    if draw.random() < 0.3:
+        said = _signalled(command, moment, number)
+    if damaged:
         _damage(draw, output)
-    return ""
+    return said
+
+
+def _signalled(command: list[str], moment: float, number: signal.Signals) -> str:
+    process = start(*command, start_new_session=True)
+    time.sleep(moment)
+    process.send_signal(number)
+    what = f"{number.name} after {moment:.2f} s"
+    try:
+        _, errors = process.communicate(timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        return f"{what} and it does not end"
+    return _traceback(what, errors, {process.returncode})
+
+
+def _at_once(command: list[str], moment: float) -> str:
+    """Run a command twice: one of them is done, and the other too or refused in a line that says who is at it."""
+    first = start(*command, start_new_session=True)
+    time.sleep(moment)
+    second = start(*command, start_new_session=True)
+    what = f"twice, {moment:.2f} s apart,"
+    try:
+        errors = [process.communicate(timeout=LONGEST)[1] for process in (first, second)]
+    except subprocess.TimeoutExpired:
+        return f"{what} and it does not end"
+    statuses = [first.returncode, second.returncode]
+    refused = [error for error, status in zip(errors, statuses, strict=True) if status]
+    if 0 not in statuses or any(HELD not in error for error in refused):
+        return f"{what} ends with {statuses}: {errors}"
+    return _traceback(what, "".join(errors), set(statuses))
+
+
+def _traceback(what: str, errors: str, statuses: set[int]) -> str:
+    """Return a finding for a traceback, which only the neighbours of a killed process may show."""
+    shown = "Traceback" in errors and -signal.SIGKILL not in statuses
+    return f"{what} ends in {errors[-2000:]}" if shown else ""
 
 
 def _damage(draw: random.Random, output: Path) -> None:
@@ -194,13 +195,16 @@ def main() -> int:
     parser.add_argument("--findings", type=Path, default=Path("runs/endurance"))
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    kept = given.findings / str(given.seed)
+    kept = (given.findings / str(given.seed)).resolve()
     with tempfile.TemporaryDirectory() as needed:
-        kinds = {name: job for name, job in jobs(Path(needed)).items() if not given.only or name in given.only}
+        kinds = jobs(Path(needed))
         print(f"endurance: seed {given.seed}, {len(kinds)} kinds of jobs, {given.seconds:g} s", flush=True)  # noqa: T201
         kept.mkdir(parents=True, exist_ok=True)
-        found = endure(kinds, given.seed, given.seconds, kept)
-    (kept / "findings.txt").write_text("\n\n".join(found.findings))
+        found = endure(kinds, given.seed, given.seconds, kept, given.only)
+    if found.findings:
+        (kept / "findings.txt").write_text("\n\n".join(found.findings))
+    else:
+        shutil.rmtree(kept)
     where = f"; they are in {kept}" if found.findings else ""
     figures = f"{found.disturbances} disturbances of {found.jobs} jobs, seed {given.seed}"
     print(f"endurance: {figures}; differences and failures: {len(found.findings)}{where}")  # noqa: T201

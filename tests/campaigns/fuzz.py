@@ -5,8 +5,11 @@ beyond the bound, a program that is started or a connection that is opened. Find
 happened in a `.txt` beside each, and the same seed gives the same inputs.
 """
 
+from __future__ import annotations
+
 import argparse
 import multiprocessing
+import multiprocessing.process
 import os
 import random
 import signal
@@ -17,11 +20,13 @@ import traceback
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from beit.errors import BeitError
 from tests.campaigns.mutations import mutated
-from tests.campaigns.targets import Target, targets
+from tests.campaigns.target import Target
+from tests.campaigns.targets import targets
 from tests.watchdog import TooLongError, limited
 
 SECONDS, MEGABYTES = 10, 2048  # of one input
@@ -59,11 +64,7 @@ def fuzz(kinds: dict[str, Target], seed: int, seconds: float, findings: Path) ->
         arguments = (kinds[name], name, f"{seed}-{batch}", findings, done, answers, deadline)
         process = context.Process(target=_batch, args=arguments)
         process.start()
-        process.join(SECONDS * 6)
-        hung = process.is_alive()
-        if hung:
-            process.kill()
-            process.join()
+        hung = _hangs(process, done)
         if hung or process.exitcode:
             sort = "hang" if hung else "crash"
             content = _input(kinds[name], f"{seed}-{batch}", done.value)
@@ -74,6 +75,20 @@ def fuzz(kinds: dict[str, Target], seed: int, seconds: float, findings: Path) ->
         batch += 1
     campaign.findings = Counter(path.name.split(".")[-2] for path in findings.glob("*.txt"))
     return campaign
+
+
+def _hangs(process: multiprocessing.process.BaseProcess, done: Synchronized[int]) -> bool:
+    """Wait for a batch; kill it, and return true, where an input holds it beyond its own watchdog."""
+    before, since = -1, time.monotonic()
+    while process.is_alive():
+        process.join(0.2)
+        if done.value != before:
+            before, since = done.value, time.monotonic()
+        elif time.monotonic() - since > SECONDS * 3:
+            process.kill()
+            process.join()
+            return True
+    return False
 
 
 def _input(target: Target, batch: str, number: int) -> bytes:
@@ -91,10 +106,7 @@ def _batch(target: Target, name: str, batch: str, findings: Path, done, answers,
         content = _input(target, batch, number)
         with tempfile.TemporaryDirectory() as folder:
             os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
-            path = Path(folder) / "fuzzed" / target.name
-            path.parent.mkdir(parents=True)
-            path.write_bytes(content)
-            sort, said = _outcome(target, path)
+            sort, said = _outcome(target, target.write(content, Path(folder) / "fuzzed"))
         answers.value += sort == "answer"
         if sort not in ("answer", "error"):
             _keep(findings, name, f"{batch}-{number}", content, sort, said)

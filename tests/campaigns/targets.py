@@ -4,8 +4,6 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,28 +26,15 @@ from beit.service.decoding import decode
 from beit.weights import open_checkpoint
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.pickles import open_pickled
+from tests.campaigns.folders import folder_targets
+from tests.campaigns.formats import format_targets
+from tests.campaigns.target import Target
 
 CONFIG = BeitConfig(image_size=32, patch_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
                     intermediate_size=8, id2label={0: "cat", 1: "dog"})  # fmt: skip
 
 
 FOUR = BandOptions(4)
-EXIF = b"Exif\0\0MM\0*\0\0\0\x08"
-
-
-@dataclass(frozen=True)
-class Target:
-    """A kind of file.
-
-    Attributes:
-        name: Name of the file, which decides how it is read.
-        sound: Contents that are read without an error.
-        read: Reads the file at a path; a `BeitError` is an answer too.
-    """
-
-    name: str
-    sound: list[bytes]
-    read: Callable[[Path], object]
 
 
 def picture(kind: str, mode: str = "RGB", **options: object) -> bytes:
@@ -188,4 +173,6 @@ def targets(folder: Path) -> dict[str, Target]:
         "broken": Target("broken.txt", [b"a.png is broken\n"], lambda path: BrokenPictures(path, 9, 1.0).summary()),
         "tokens": Target("facts.json", [json.dumps(identity).encode()], lambda path: StoredTokens(path.parent)),
         "job": Target(".predict/job.json", [record], job),
+        **format_targets(folder),
+        **folder_targets(folder),
     }  # fmt: skip

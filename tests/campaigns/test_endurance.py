@@ -7,7 +7,8 @@ import pytest
 
 from beit.cli.main import CONTINUED
 from tests.campaigns import endurance
-from tests.campaigns.endurance import Job, _damage, _different, endure, jobs
+from tests.campaigns.endurance import References, _at_once, _damage, _different, _signalled, endure
+from tests.campaigns.jobs import Job, jobs
 
 pytestmark = pytest.mark.e2e
 
@@ -46,13 +47,39 @@ def test_a_difference_is_found(tmp_path, monkeypatch, same):
     assert (found.findings == []) == same
 
 
-def test_a_traceback_is_found(tmp_path, monkeypatch):
+def test_a_traceback_is_found(monkeypatch):
     broken = Fake()
     broken.stderr = "Traceback (most recent call last)"
     monkeypatch.setattr(endurance, "start", lambda *_, **__: broken)
-    monkeypatch.setattr(endurance, "SIGNALS", (signal.SIGTERM,))
-    said = endurance._disturb(random.Random(1), Job(["{output}"], ()), tmp_path, 0.01)  # noqa: S311
-    assert said.startswith("SIGTERM after")
+    assert _signalled([], 0.01, signal.SIGTERM).startswith("SIGTERM after")
+
+
+@pytest.mark.parametrize(
+    ("second", "said"), [("is being written by process 7", ""), ("it is broken", "twice, 0.00 s apart, ends")]
+)
+def test_of_two_at_once_one_is_done_and_the_other_says_why_not(monkeypatch, second, said):
+    processes = [Fake(), Fake()]
+    processes[1].returncode, processes[1].stderr = 1, second
+    monkeypatch.setattr(endurance, "start", lambda *_, **__: processes.pop(0))
+    assert _at_once([], 0.0)[: len(said) or None] == said
+
+
+def test_what_a_job_needs_is_done_before_it(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(endurance, "beit", lambda *command, **_: done.append(command) or Fake())
+    kinds = {"needs one": Job(["{model}", "{output}"], (), needs="a job"), "a job": Job(["{output}"], ())}
+    References(kinds, tmp_path).of("needs one")
+    assert done == [(f"{tmp_path}/a_job",), (f"{tmp_path}/a_job/model", f"{tmp_path}/needs_one")]
+
+
+def test_a_job_that_fails_undisturbed_is_found(tmp_path, monkeypatch):
+    broken = Fake()
+    broken.returncode, broken.stderr = 1, "no such file"
+    monkeypatch.setattr(endurance, "beit", lambda *_, **__: broken)
+    assert (
+        "a job fails undisturbed, with status 1: no such file"
+        in endure({"a job": Job([], ())}, 1, 0.01, tmp_path).findings[0]
+    )
 
 
 def test_the_newest_checkpoint_is_damaged_where_there_is_an_older_one(tmp_path):

@@ -12,20 +12,19 @@ import pytest
 from beit.errors import BeitError
 from tests.campaigns.fuzz import fuzz
 from tests.campaigns.mutations import mutated
-from tests.campaigns.targets import Target, targets
+from tests.campaigns.target import Target
+from tests.campaigns.targets import targets
 
 
 @pytest.mark.e2e
 def test_some_seconds_of_it_are_clean(tmp_path):
     (tmp_path / "needed").mkdir()
     kinds = targets(tmp_path / "needed")
-    assert len(kinds) > 20
+    assert len(kinds) > 40
     for name, target in kinds.items():  # what is sound is read, as far as it may stand alone
-        place = tmp_path / "sound" / name.replace(" ", "_") / target.name
-        place.parent.mkdir(parents=True)
-        place.write_bytes(target.sound[0])
+        path = target.write(target.sound[0], tmp_path / "sound" / name.replace(" ", "_") / "fuzzed")
         with suppress(BeitError):
-            target.read(place)
+            target.read(path)
     found = fuzz(kinds, 7, 4.0, tmp_path / "findings")
     assert found.inputs > 50
     assert found.findings == {}, list((tmp_path / "findings").iterdir())
@@ -48,8 +47,8 @@ DEFECTS = {
 
 @pytest.mark.parametrize("sort", DEFECTS)
 def test_a_defect_is_found_and_kept(tmp_path, monkeypatch, sort):
-    monkeypatch.setattr("tests.campaigns.fuzz.SECONDS", 0.2)
+    monkeypatch.setattr("tests.campaigns.fuzz.SECONDS", 0.5)
     monkeypatch.setattr("tests.campaigns.fuzz.BATCH", 2)
-    found = fuzz({"a kind": Target("a.bin", [b"abc"], DEFECTS[sort])}, 1, 0.3, tmp_path)
+    found = fuzz({"a kind": Target("a.bin", [b"abc"], DEFECTS[sort])}, 1, 1.5, tmp_path)
     assert found.findings[sort] >= 1
     assert any(path.suffix == f".{sort}" for path in tmp_path.iterdir())

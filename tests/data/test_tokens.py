@@ -120,3 +120,29 @@ def test_names_and_labels(tmp_path):
     write_labels_and_names(tmp_path, ["one", "two\nlines"], np.array([1, 0]))
     assert (tmp_path / "names.txt").read_text() == "one\ntwo lines\n"
     assert np.load(tmp_path / "labels.npy").tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("kind", [">u2", np.int64, np.float32, "S3", bool])
+def test_rows_of_another_type_are_refused(tmp_path, kind):
+    np.save(written(tmp_path) / "tokens.npy", np.ones(SHAPE).astype(kind))
+    with pytest.raises(DataError, match=r"tokens\.npy holds .*; expected uint16; encode again"):
+        StoredTokens(tmp_path)
+
+
+def test_a_damaged_token_is_noticed(tmp_path):
+    rows = np.load(written(tmp_path) / "tokens.npy", mmap_mode="r+")
+    rows[3, 1, 2, 3] = 4000
+    rows.flush()
+    stored = StoredTokens(tmp_path, 1000)
+    assert stored(3, 0).max() < 1000
+    with pytest.raises(DataError, match=r"picture 3 has the token 4000 .* expected tokens below 1000"):
+        stored(3, 1)
+    with pytest.raises(DataError, match="holds the token 4000; expected tokens below 1000"):
+        stored.counts(1000)
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\x93NUMPY\x01\0\x08\0{'descr'", b"\x93NUMPY\x01\0\x02\0[{"])
+def test_a_damaged_header_of_the_rows_is_named(tmp_path, content):
+    (written(tmp_path) / "tokens.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"tokens\.npy cannot be read .* made it again"):
+        StoredTokens(tmp_path)

@@ -7,6 +7,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import av
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ import beit
 from beit import BeitImageProcessor
 from beit.data import open_source
 from beit.data.sources.label_maps import LabelIds
-from beit.errors import BeitError
+from beit.errors import BeitError, DataError
 from beit.image import open_image, read_image
 from beit.inference.jobs.frames import film_frames
 from beit.inference.jobs.inputs import open_inputs
@@ -125,3 +126,25 @@ def test_a_film_that_names_other_files_is_none(tmp_path, text):
     (tmp_path / "a.mp4").write_text(text)
     with pytest.raises(BeitError, match=r"no film that can be read: .*Invalid "):
         list(film_frames(tmp_path / "a.mp4"))
+
+
+@pytest.fixture
+def film(tmp_path):
+    with av.open(str(tmp_path / "a.avi"), "w") as out:
+        stream = out.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        out.mux([*stream.encode(av.VideoFrame(32, 32, "yuv420p")), *stream.encode()])
+    return tmp_path / "a.avi"
+
+
+def test_frames_of_too_many_pixels_are_refused(film, monkeypatch):
+    assert [frame.size for _, frame in film_frames(film)] == [(32, 32)]
+    monkeypatch.setattr("beit.inference.jobs.frames.most_pixels", lambda: 1000)
+    with pytest.raises(DataError, match=r"a\.avi is no film that can be read"):
+        list(film_frames(film))
+
+
+def test_a_film_whose_words_are_no_text(film, monkeypatch):
+    monkeypatch.setattr(av, "open", lambda *_, **__: b"\xff".decode())
+    with pytest.raises(DataError, match=r"a\.avi is no film that can be read: 'utf-8' codec"):
+        list(film_frames(film))

@@ -112,10 +112,16 @@ class TokenWriter:
 
 
 class StoredTokens:
-    """The tokens of a folder, memory-mapped where they are read: worker processes share the pages."""
+    """The tokens of a folder, memory-mapped where they are read: worker processes share the pages.
 
-    def __init__(self, folder: str | Path) -> None:
+    Args:
+        folder: The token folder.
+        vocab_size: Size of the codebook that they are of; default: any that the file can hold.
+    """
+
+    def __init__(self, folder: str | Path, vocab_size: int = MISSING) -> None:
         self._folder = folder = Path(folder)
+        self._vocab_size = vocab_size
         self.identity = read_identity(folder)
         self._rows: NDArray[np.uint16] | None = None
         self.shape: tuple[int, ...] = tuple(self.identity.get(_SHAPE, ()))
@@ -135,22 +141,37 @@ class StoredTokens:
         """Return the tokens (h, w) of one view of a picture.
 
         Raises:
-            DataError: If the picture was broken when it was encoded.
+            DataError: If the picture was broken when it was encoded, or the file is damaged.
         """
         tokens_hw = self._open()[picture, view]
         if tokens_hw.flat[0] == MISSING:
             raise DataError(f"picture {picture} has no tokens in {self._folder}: it was broken when they were made")
+        if tokens_hw.max() >= self._vocab_size:
+            raise DataError(
+                f"picture {picture} has the token {tokens_hw.max()} in {self._folder}; expected tokens below "
+                f"{self._vocab_size}, the size of the codebook: encode again into another folder"
+            )
         return tokens_hw.astype(np.int64)
 
     def counts(self, vocab_size: int) -> tuple[NDArray[np.int64], int]:
-        """Return the number of occurrences of each code, (V,), and of pictures that were broken."""
+        """Return the number of occurrences of each code, (V,), and of pictures that were broken.
+
+        Raises:
+            DataError: If a token is not below `vocab_size`.
+        """
         rows = self._open()
         counts_V, broken = np.zeros(vocab_size, np.int64), 0
         for first in range(0, len(rows), _PICTURES_AT_ONCE):
             some = rows[first : first + _PICTURES_AT_ONCE]
             usable = some[:, 0, 0, 0] != MISSING
             broken += int((~usable).sum())
-            counts_V += np.bincount(some[usable].ravel(), minlength=vocab_size)
+            codes = some[usable].ravel()
+            if codes.size and codes.max() >= vocab_size:
+                raise DataError(
+                    f"{self._folder / TOKENS_NAME} holds the token {codes.max()}; expected tokens below {vocab_size}, "
+                    "the size of the codebook: encode again into another folder"
+                )
+            counts_V += np.bincount(codes, minlength=vocab_size)
         return counts_V, broken
 
     def _open(self) -> NDArray[np.uint16]:
@@ -159,10 +180,14 @@ class StoredTokens:
         path = self._folder / TOKENS_NAME
         try:
             rows: NDArray[np.uint16] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (
+            Exception
+        ) as error:  # a damaged header makes numpy raise many kinds of errors, those of Python's tokens too
             raise DataError(
                 f"{path} cannot be read ({error}); give the `beit tokenizer encode` that made it again"
             ) from None
+        if rows.dtype != np.uint16:
+            raise DataError(f"{path} holds {rows.dtype}; expected uint16; encode again into another folder")
         self._rows = rows
         return rows
 

@@ -6,7 +6,8 @@ Legend: C channels, F frames, H x W pixels.
 from __future__ import annotations
 
 import io
-from typing import Any, cast
+import zlib
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,10 @@ from beit.image.value_range import Span, Values
 _GREY, _PALETTE, _INVERTED = "grey", "PALETTE COLOR", "MONOCHROME1"
 _LEAST = 1e-9  # width of a window
 _BYTE = 8  # bits
+_HEAD = 132  # bytes before the first element
+_DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax whose elements are all compressed, not the pixels alone
+_MOST_UNPACKED = 2**28  # bytes of such a file
+_BLOCK = 2**20
 
 
 def is_dicom(content: bytes) -> bool:
@@ -39,13 +44,16 @@ def read_dicom(content: bytes, name: object, channels: int, frame: int | None) -
     Raises:
         MissingExtraError: If what reads it is not installed.
         DataError: If it holds several frames, none is asked for, and they are no channels.
+        OSError: If it unpacks to more than a picture holds.
         DecompressionBombError: If it has more pixels than are allowed.
     """
     try:
         import pydicom
     except ModuleNotFoundError:
         raise missing_extra("pydicom", "dicom") from None
-    file: Any = cast("Any", pydicom).dcmread(io.BytesIO(content))
+    stream = io.BytesIO(content)
+    _check_unpacked(stream)
+    file: Any = cast("Any", pydicom).dcmread(stream)
     frames = int(file.get("NumberOfFrames") or 1)
     check_frame(frame, frames, name)
     if int(file.Rows) * int(file.Columns) * (frames if frame is None else 1) > most_pixels():
@@ -56,6 +64,29 @@ def read_dicom(content: bytes, name: object, channels: int, frame: int | None) -
         scans = [_scan(file, number) for number in range(frames)]
         return Stored(np.concatenate([scan.values for scan in scans], -1), scans[0].span, False, scans[0].inverted)
     return _colours(file, frame or 0) if _is_colour(file) else _scan(file, frame or 0)
+
+
+def _check_unpacked(stream: BinaryIO) -> None:
+    """Refuse a deflated file that unpacks to too much, which pydicom would unpack as a whole.
+
+    Raises:
+        OSError: If it does.
+    """
+    from pydicom import filereader
+
+    stream.seek(_HEAD)
+    head: Any = cast("Any", filereader).read_dataset(stream, False, True, stop_when=_is_past_the_head)
+    if head.get("TransferSyntaxUID") == _DEFLATED:
+        unpacker, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while (packed := unpacker.unconsumed_tail or stream.read(_BLOCK)) and not unpacker.eof:
+            unpacked += len(unpacker.decompress(packed, _BLOCK))
+            if unpacked > _MOST_UNPACKED:
+                raise OSError(f"unpacks to more than {_MOST_UNPACKED >> 20} MiB; save it in another transfer syntax")
+    stream.seek(0)
+
+
+def _is_past_the_head(tag: Any, *_: Any) -> bool:
+    return tag.group != 2  # the group of what is never compressed
 
 
 def _is_colour(file: Any) -> bool:

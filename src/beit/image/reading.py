@@ -37,13 +37,17 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
         raise DataError(f"{name} is not a picture that can be read; {_ADVICE}") from None
     except OSError as error:
         if error.strerror is None:  # of Pillow, not of the system
-            raise DataError(f"{name} is broken: {str(error)[:_MOST_SAID]}; fetch or save it again") from None
+            raise DataError(f"{name} is broken: {_said(error)}; fetch or save it again") from None
         raise DataError(f"{name} cannot be read: {error.strerror}") from None
     except Image.DecompressionBombError:
         raise DataError(too_large(name)) from None
     except Exception as error:  # damaged files make Pillow raise many kinds of errors
-        said = str(error)[:_MOST_SAID] or type(error).__name__  # some libraries quote what they have read
-        raise DataError(f"{name} is broken: {said}; fetch or save it again") from None
+        raise DataError(f"{name} is broken: {_said(error)}; fetch or save it again") from None
+
+
+def _said(error: Exception) -> str:
+    """Return the beginning of a library's message in one line: some quote what they have read, or write several."""
+    return " ".join(str(error).split())[:_MOST_SAID] or type(error).__name__
 
 
 def absent_picture(name: str) -> str:

@@ -19,12 +19,12 @@ def heic(path, picture, **options):
     return path
 
 
-def dicom(path, values, signed=False, bits=12, **elements):
+def dicom(path, values, signed=False, bits=12, syntax="ExplicitVRLittleEndian", **elements):
     """Write a DICOM file of grey values (H, W), or of frames of them."""
     pydicom = pytest.importorskip("pydicom")
     values = np.asarray(values, np.int16 if signed else np.uint16)
     meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
     meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
     meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
     file = pydicom.Dataset()
@@ -117,3 +117,21 @@ def test_dicom_in_a_folder_and_in_frames(tmp_path):
     frames.write_bytes(frames.read_bytes()[:600])
     with pytest.raises(DataError, match=r"b\.dcm"):
         read_image(frames)
+
+
+def test_deflated_dicom_is_read_up_to_a_bound(tmp_path, monkeypatch):
+    path = dicom(tmp_path / "a.dcm", [[0, 4095]] * 300, syntax="DeflatedExplicitVRLittleEndian")
+    plain = dicom(tmp_path / "b.dcm", [[0, 4095]] * 300)
+    assert read_image(path).tobytes() == read_image(plain).tobytes()
+    monkeypatch.setattr("beit.image.extra_formats._MOST_UNPACKED", 1000)
+    with pytest.raises(DataError, match=r"a\.dcm.* is broken: unpacks to more than .*another transfer syntax"):
+        read_image(path)
+    assert read_image(plain).size == (2, 300)
+
+
+def test_what_a_library_says_in_several_lines_is_one(tmp_path):
+    path = heic(tmp_path / "a.heic", Image.new("RGB", (32, 24)))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError) as error:
+        read_image(path)
+    assert "\n" not in str(error.value)

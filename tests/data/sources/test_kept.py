@@ -77,6 +77,18 @@ def test_a_broken_picture_is_reported_as_ever(source):
     assert isinstance(ViewDataset(kept, views, 0, replace_broken=False)[0, bad], BrokenPicture)
 
 
+def test_deep_pictures_and_overviews_are_decoded_anew(source, tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    place = tmp_path / "pictures" / "cat"
+    tifffile.imwrite(place / "97.tif", np.full((20, 24, 3), 40_000, np.uint16), photometric="rgb")
+    small = Image.new("RGB", (24, 20))
+    Image.new("RGB", (48, 40)).save(place / "98.tif", save_all=True, append_images=[small])
+    kept = KeptPictures(open_source(str(tmp_path / "pictures")), MUCH)
+    assert kept.unkept >= 1
+    [deep] = [index for index in range(len(kept)) if kept.name(index).endswith("97.tif")]
+    assert not isinstance(kept.open(deep).decode().picture, Image.Image)
+
+
 def test_memory_is_counted_and_bounded(source):
     kept = KeptPictures(source, MUCH)
     assert kept.nbytes == sum(picture.height * picture.width * 3 for picture in map(kept.open, range(12))) + sum(

@@ -14,10 +14,11 @@ from PIL import Image
 from beit.errors import DataError, missing_extra, missing_picture
 from beit.files import open_regular
 from beit.image import BandOptions, endings_of, picture_files
+from beit.image.large import most_pixels
 
 FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
-
+_MOST_SAID = 200  # characters of the message of a library
 # No playlists, whatever a file is called: they name other files and addresses, which would be read.
 _CAREFUL = {"format_whitelist": "avi,matroska,mov,mp4,mpeg,mpegts,mpegvideo,webm", "protocol_whitelist": "file"}
 
@@ -89,8 +90,10 @@ def film_frames(film: Path, first: int = 0) -> Iterator[tuple[int, Image.Image]]
     library: Any = av
     try:
         with open_regular(film), library.open(str(film), options=_CAREFUL) as opened:
+            opened.streams.video[0].codec_context.options = {"max_pixels": str(most_pixels())}
             for number, frame in enumerate(opened.decode(video=0)):
                 if number >= first:
                     yield number, frame.to_image().convert("RGB")
-    except (library.FFmpegError, IndexError, OSError) as error:
-        raise DataError(f"{film} is no film that can be read: {error}; expected one of {sorted(FILMS)}") from None
+    except Exception as error:  # damaged films make PyAV raise many kinds of errors, of what it decodes or quotes
+        said = " ".join(str(error).split())[:_MOST_SAID] or type(error).__name__
+        raise DataError(f"{film} is no film that can be read: {said}; expected one of {sorted(FILMS)}") from None

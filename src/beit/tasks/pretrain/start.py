@@ -241,7 +241,7 @@ def stored_tokens(job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Gri
         missing = "tokenizer.path" if tokenizer is None else "fixed_views"
         raise ConfigError(f"tokenizer.tokens is {folder!r} but {missing} is not set; stored tokens are of both")
     image_hw = (grid.height * tokenizer.stride, grid.width * tokenizer.stride)
-    stored = StoredTokens(folder)
+    stored = StoredTokens(folder, tokenizer.vocab_size)
     expected = token_identity(
         tokenizer_fingerprint(tokenizer),
         fingerprint(open_to_train(job.data)),

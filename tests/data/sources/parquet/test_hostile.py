@@ -1,6 +1,7 @@
 """Footers of hostile parquet files: every one ends in a result or one error, soon."""
 
 import random
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ import pytest
 
 from beit.data import open_source
 from beit.data.sources.parquet.footer import read_footer
+from beit.data.sources.parquet.saved import saved_splits
 from beit.errors import BeitError, DataError
 from tests.shards import write_parquet
 from tests.watchdog import limited
@@ -48,3 +50,17 @@ def test_damaged_at_random_it_is_read_or_refused(tmp_path):
                     open_source(str(path)).load(0)
             except (BeitError, OSError):
                 continue
+
+
+SPLITS = ["5", '"abc"', "[{}]", "null", "[" * 100_000, '["' + "x" * 5000 + '"]', '["../saved"]', '["a\\u0000b"]']
+
+
+@pytest.mark.parametrize("splits", SPLITS, ids=lambda splits: splits[:12])
+def test_names_of_splits_of_anybody(tmp_path, splits):
+    (tmp_path / "saved").mkdir()
+    for name in ("state.json", "data.arrow"):
+        (tmp_path / "saved" / name).touch()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ' + splits + "}")
+    with suppress(DataError):
+        assert saved_splits(tmp_path / "set") == []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from beit.data.sources.parquet.file import TableSource, file_line, require_datasets
 from beit.errors import DataError
+from beit.files import read_json
 
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
 
@@ -40,11 +40,12 @@ def saved_splits(folder: Path) -> list[str]:
     path = folder / _SPLITS
     if not path.is_file():
         return []
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))["splits"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error!r}); expected the splits of a data set: save it again") from None
-    return [str(name) for name in names if is_saved(folder / str(name))]
+    expected, remedy = "the splits of a data set", "save it again"
+    names = read_json(path, expected, remedy, DataError).get("splits")
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise DataError(f"{path} holds no list of names; expected {expected}: {remedy}")
+    here = {part.name for part in folder.iterdir() if is_saved(part)}  # no name leads elsewhere
+    return [name for name in names if name in here]
 
 
 def _load(folder: Path) -> Any:
