@@ -37,7 +37,7 @@ def initialise(model: nn.Module, std: float) -> None:
         if isinstance(module, SelfAttention):
             drawn.update(_initialise_projections(module, std))
         elif module not in drawn:
-            _initialise_module(module, std)
+            initialise_module(module, std)
     for module in model.modules():
         if isinstance(module, Encoder):
             rescale_outputs(module.layer)
@@ -57,7 +57,8 @@ def _initialise_projections(attention: SelfAttention, std: float) -> tuple[nn.Mo
     return layers
 
 
-def _initialise_module(module: nn.Module, std: float) -> None:
+def initialise_module(module: nn.Module, std: float) -> None:
+    """Initialise the parameters that one module holds itself."""
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         _truncated_normal(module.weight, std)
         if module.bias is not None:

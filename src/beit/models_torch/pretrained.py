@@ -14,6 +14,7 @@ from torch import Tensor
 from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.hub import HubOptions
+from beit.models_torch.derived import own_names
 from beit.models_torch.loading import (
     as_device,
     canonical_state,
@@ -134,7 +135,7 @@ class BeitPreTrainedModel(SavedModel):
         else:
             checkpoint = open_checkpoint(name, hub, config, overrides, asked.weight_files)
         options = {"config": config, "dtype": dtype, "device": device, "bias_resize": bias_resize}
-        overrides |= {**arguments, "allow_nonfinite": allow_nonfinite}
+        overrides |= {**arguments, "allow_nonfinite": allow_nonfinite, "new_head": asked.ignore_mismatched_sizes}
         model = cls.from_checkpoint(checkpoint, **options, **overrides)
         if asked.is_divided:
             model = divided(model, asked.device_map, asked.max_memory, asked.offload_folder)
@@ -161,6 +162,7 @@ class BeitPreTrainedModel(SavedModel):
         device: torch.device | str = "cpu",
         bias_resize: str = "cubic",
         allow_nonfinite: bool = False,
+        new_head: bool = False,
         **overrides: Any,
     ) -> Self:
         """Load a model from a checkpoint that is open already; see `from_pretrained`.
@@ -172,7 +174,7 @@ class BeitPreTrainedModel(SavedModel):
         arguments = cls._own_arguments(overrides)
         check_arguments(cls.config_class, overrides, config is not None, bias_resize)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config
-        new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
+        new_head = new_head or config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
         model = cls._built(
             wanted, arguments, checkpoint, bias_resize, as_device(device), dtype, new_head, allow_nonfinite
         )
@@ -195,19 +197,29 @@ class BeitPreTrainedModel(SavedModel):
         """Build the model on the meta device, match it with the checkpoint, then allocate and fill it."""
         before = cls.config_class.from_dict(checkpoint.options)
         checkpoint.check_sizes(before, config)
-        with torch.device("meta"):
+        derived = cls._is_derived()
+        if derived:  # its constructor may compute values that no file holds
             model = cls(config, **arguments)
+        else:
+            with torch.device("meta"):
+                model = cls(config, **arguments)
         tensors, adapted, resized = adapt_tensors(checkpoint.tensors, before, config, bias_resize, model._is_rooted)
         shapes = shapes_of(canonical_state(model, cls.base_model_prefix))
-        report = match_tensors(shapes, tensors, checkpoint.source, new_head=new_head)
-        give_memory(model, device, torch_dtype(dtype, checkpoint.dtype))
+        if derived:
+            tensors = own_names(tensors, shapes)
+        report = match_tensors(shapes, tensors, checkpoint.source, new_head=new_head, other_parts=derived)
+        if derived:
+            model.to(device, torch_dtype(dtype, checkpoint.dtype))
+        else:
+            give_memory(model, device, torch_dtype(dtype, checkpoint.dtype))
         owners = {name.rpartition(".")[0] for name in report.new}
-        if owners:
+        if owners and not derived:  # a derived class has initialised all in its constructor
             model.initialise_weights(*(model.get_submodule(owner) for owner in sorted(owners)))
         own = canonical_state(model, cls.base_model_prefix)
         fill(own, tensors, report, checkpoint.source, allow_nonfinite)
         done = [*checkpoint.changes, *adapted]
-        model.load_report = LoadReport(report.missing, report.unexpected, report.new, resized, done)
+        report = LoadReport(report.missing, report.unexpected, report.new, resized, done)
+        model.load_report = cls._without_ignored(report)
         model.warn_of_tiny_eps()
         return model
 

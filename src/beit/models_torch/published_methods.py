@@ -34,8 +34,13 @@ class PublishedMethods(BeitBase):
 
     @property
     def num_labels(self) -> int:
-        """Number of classes."""
+        """Number of classes; setting it sets that of the config."""
         return self.config.num_labels
+
+    @num_labels.setter
+    def num_labels(self, value: int) -> None:
+        if value != self.config.num_labels:  # else the names of the classes stay
+            self.config.num_labels = value
 
     @property
     def framework(self) -> str:

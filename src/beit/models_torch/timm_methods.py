@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from beit.config import BeitConfig
 from beit.geometry import patch_grid
+from beit.models_torch.derived import DerivedModel
 from beit.models_torch.feature_pyramid import as_map
-from beit.models_torch.published_methods import PublishedMethods
 
 
-class TimmMethods(PublishedMethods):
+class TimmMethods(DerivedModel):
     """Features of any layer, and a classifier that is taken off and put on."""
 
     def forward_features(self, x: Tensor) -> Tensor:

@@ -43,10 +43,8 @@ _BEYOND_THE_SIGNATURE = (
     "gradient_checkpointing",
     "pruned_heads",
 )
-# Accepted without effect: a head for other classes is always new and all else must match, memory is always spared,
-# and no remote code is ever executed.
+# Accepted without effect: memory is always spared, and no remote code is ever executed.
 _WITHOUT_EFFECT = (
-    "ignore_mismatched_sizes",
     "low_cpu_mem_usage",
     "trust_remote_code",
     "attn_implementation",
@@ -187,6 +185,7 @@ class PublishedArguments:
     use_safetensors: bool | None = None
     from_flax: bool = False
     variant: str | None = None
+    ignore_mismatched_sizes: bool = False  # a head for other classes may be new; all else must match
 
     @classmethod
     def taken_from(cls, given: dict[str, Any]) -> PublishedArguments:

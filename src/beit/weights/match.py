@@ -44,6 +44,7 @@ def match_tensors(
     source: str,
     strict: bool = False,
     new_head: bool = False,
+    other_parts: bool = False,
 ) -> LoadReport:
     """Match a checkpoint with a model, before memory is allocated or values are read or overwritten.
 
@@ -55,6 +56,8 @@ def match_tensors(
         source: The checkpoint, for messages.
         strict: Refuse these differences too.
         new_head: Whether a head may be for other classes than the checkpoint's.
+        other_parts: Whether model and checkpoint may both have parts outside the encoder that the other lacks, as
+            classes that users derive have them.
 
     Raises:
         CheckpointError: If a parameter is missing, unknown or of another shape.
@@ -62,6 +65,8 @@ def match_tensors(
     found = {name: entry.shape for name, entry in tensors.items()}
     if strict:
         return check_shapes(source, found, expected)
+    if other_parts:
+        return _match_encoder(source, found, expected, RESHAPED_ON_LOAD if new_head else ())
     return check_shapes(
         source,
         found,
@@ -70,6 +75,23 @@ def match_tensors(
         may_be_left_out=[*LEFT_OUT_ON_LOAD, *(part for part in PARTS if not fnmatch.filter(expected, part))],
         may_be_reshaped=RESHAPED_ON_LOAD if new_head else (),
     )
+
+
+def _match_encoder(
+    source: str, found: Mapping[str, Shape], expected: Mapping[str, Shape], reshaped: Sequence[str]
+) -> LoadReport:
+    """Match the encoder as ever, and of all other parts what both have."""
+    if not found.keys() & expected.keys():
+        raise CheckpointError(
+            f"{source} has no parameter of the model, whose first is {next(iter(expected))}; expected an encoder under "
+            "the name of base_model_prefix"
+        )
+    outside = [name for name in found.keys() | expected.keys() if not _is_of_encoder(name)]
+    return check_shapes(source, found, expected, [*PARTS, *outside], [*LEFT_OUT_ON_LOAD, *PARTS, *outside], reshaped)
+
+
+def _is_of_encoder(name: str) -> bool:
+    return name.removeprefix("beit.").startswith(_ENCODER)
 
 
 def check_type(source: str, name: str, dtype: str, floating: bool) -> None:
