@@ -120,10 +120,10 @@ def _colours(file: Any, frame: int) -> Stored:
 
 
 def _rescaling(file: Any, frame: int) -> Span:
-    """Return slope and intercept."""
+    """Return factor and summand."""
     found = _element(file, frame, "PixelValueTransformationSequence", "RescaleSlope")
-    slope = 1.0 if found is None else float(found)
-    return slope, float(_element(file, frame, "PixelValueTransformationSequence", "RescaleIntercept") or 0)
+    factor = 1.0 if found is None else float(found)
+    return factor, float(_element(file, frame, "PixelValueTransformationSequence", "RescaleIntercept") or 0)
 
 
 def _window(file: Any, frame: int) -> Span:

@@ -16,7 +16,7 @@ from beit.weights.inflation import COLOURS, inflated, inflation_in_words
 from beit.weights.rules import Entry
 
 Tensor = TypeVar("Tensor")
-_ENCODER = ("embeddings.", "encoder.", "pooler.")
+ENCODER = ("embeddings.", "encoder.", "pooler.")
 _TABLE = "relative_position_bias.relative_position_bias_table"
 _POSITIONS = "embeddings.position_embeddings"
 _METHODS = {
@@ -36,7 +36,7 @@ def with_root(tensors: Mapping[str, Tensor], wanted: bool) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         bare = name.removeprefix("beit.")
         # some files hold both forms; "layernorm" alone is a head's own norm wherever the root is used
-        in_encoder = name != bare or bare.startswith(_ENCODER) or (not has_root and bare.startswith("layernorm."))
+        in_encoder = name != bare or bare.startswith(ENCODER) or (not has_root and bare.startswith("layernorm."))
         if in_encoder:
             placed[f"beit.{bare}" if wanted else bare] = tensor
         else:

@@ -12,6 +12,7 @@ from typing import Any
 
 from beit.config import BeitConfig
 from beit.errors import CheckpointError, ConfigError
+from beit.weights.adaptation import ENCODER
 from beit.weights.rules import Entry
 
 Shape = tuple[int, ...]
@@ -91,7 +92,7 @@ def _match_encoder(
 
 
 def _is_of_encoder(name: str) -> bool:
-    return name.removeprefix("beit.").startswith(_ENCODER)
+    return name.removeprefix("beit.").startswith(ENCODER)
 
 
 def check_type(source: str, name: str, dtype: str, floating: bool) -> None:
