@@ -25,14 +25,17 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 _LONGEST = 240.0  # seconds; a run that takes longer hangs
 # Modules that a fork server imports before it forks. Those of models leave out huggingface_hub and all that imports it:
 # the client reads once and for all from its environment where the hub is, so every process has to import it for itself.
+_JOBS = [
+    "beit.cli.pretrain", "beit.cli.finetune", "beit.cli.tokenizer", "beit.tasks.pretrain.task",
+    "beit.tasks.finetune.task", "beit.tasks.segment.task", "beit.tasks.tokenizer.vq_kd", "beit.reports.report",
+    "beit.inference.jobs.job", "sklearn.datasets", "matplotlib.pyplot", "torch._dynamo", "torch.distributed.fsdp",
+]  # fmt: skip
+_JAX = ["beit.engine.jax_backend", "beit.tasks.pretrain.jax_loss", "beit.tasks.finetune.jax_loss"]
 WARM = {
-    "jobs": [
-        "beit.cli.pretrain", "beit.cli.finetune", "beit.cli.tokenizer", "beit.tasks.pretrain.task",
-        "beit.tasks.finetune.task", "beit.tasks.segment.task", "beit.tasks.tokenizer.vq_kd", "beit.reports.report",
-        "beit.inference.jobs.job", "sklearn.datasets", "matplotlib.pyplot", "torch._dynamo", "torch.distributed.fsdp",
-    ],
+    "jobs": _JOBS,
+    "jax": [*_JOBS, *_JAX],  # imported, no more: a device of JAX that is used before a fork hangs after it
     "models": ["beit.data", "beit.image", "beit.models_torch", "pyarrow.parquet"],
-}  # fmt: skip
+}
 
 
 COMMANDS = ["pretrain", "finetune", "segment", "tokenizer train", "tokenizer distill", "evaluate"]
@@ -218,7 +221,7 @@ def _serve(warm):
     faulthandler.enable()  # to descriptor 2, which is each process's own: a crash names its place
     for name in WARM[warm]:
         import_module(name)
-    if warm == "jobs":
+    if warm != "models":
         _warm_up()
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     for line in sys.stdin:

@@ -94,12 +94,14 @@ def tree(tmp_path):
     return tmp_path
 
 
+@pytest.mark.e2e
 def test_contracts_hold(tree):
     status, output = lint(tree)
     assert status == 0, output
     assert "11 kept, 0 broken" in output
 
 
+@pytest.mark.e2e
 def test_every_broken_rule_is_reported(tree):
     for file, line, _ in VIOLATIONS:
         path = tree / "src" / "beit" / file
@@ -121,6 +123,7 @@ def test_every_folder_of_source_is_a_package():
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
+@pytest.mark.e2e
 def test_no_two_folders_import_each_other():
     """No folder imports another that imports it back, directly or around, at either level: rooms, and folders in them.
 

@@ -12,6 +12,8 @@ from beit.cli.tokenizer import ACTIONS
 from beit.settings.packaged import recipes
 from tests.cli.test_main import error_of
 
+pytestmark = pytest.mark.e2e  # the parsers of all commands are made for it
+
 # Every name of an array is one of bash's own; what was typed ends with the word to complete.
 ASK = """
 source "$1"; shift

@@ -47,6 +47,7 @@ def test_the_way_to_the_hub(shown, monkeypatch, offline, host, said):
     assert re.search(rf"network +{said}\n", shown("--time=false"))
 
 
+@pytest.mark.e2e
 def test_waiting_threads_sleep_unless_asked_otherwise(tmp_path):
     """OpenMP reads it once, when torch is loaded: in a process of its own."""
     for given, expected in (({}, "sleep"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "spin")):

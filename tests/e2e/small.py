@@ -20,6 +20,8 @@ PRETRAIN = [
     "--tokenizer.train.max_steps=20", "--tokenizer.train.batch_size=32",
     "--optim.lr=1.5e-3", "--optim.warmup_steps=5", "--train.batch_size=32",
 ]  # fmt: skip
+# Without the quality monitor and the gallery, which change nothing of a run: tests of both show it.
+UNWATCHED = ["--monitor.every=0", "--gallery.pictures=0"]
 FINETUNE = [*PICTURES, *MODEL, "--optim.warmup_steps=5", "--optim.lr=1e-2", "--optim.layer_decay=1.0"]
 
 

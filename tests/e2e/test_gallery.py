@@ -15,14 +15,15 @@ STEPS = [2, 4, 6, 8, 9]
 
 def pretrain(run, tokenizer, *more):
     options = ["--train.max_steps=9", "--gallery.every=2", "--gallery.pictures=3", "--run.save_every=3"]
-    keep = ["--run.keep_checkpoints=9", f"--tokenizer.path={tokenizer}", f"--run.output={run}"]
+    keep = ["--monitor.every=0", "--run.keep_checkpoints=9", f"--tokenizer.path={tokenizer}", f"--run.output={run}"]
     return main(["pretrain", *PRETRAIN, *options, *keep, *more])
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     run = tmp_path_factory.mktemp("gallery") / "first"
-    assert main(["pretrain", *PRETRAIN, "--train.max_steps=6", f"--run.output={run}"]) == 0
+    options = ["--train.max_steps=6", "--run.report=false", "--monitor.every=0"]
+    assert main(["pretrain", *PRETRAIN, *options, f"--run.output={run}"]) == 0
     assert len(list((run / "pictures").glob("step_*.png"))) == 6, "a tenth of the run, at least a step"
     return run / "tokenizer/model"
 
@@ -91,7 +92,8 @@ def test_a_continued_run_has_the_same_rows(run, tokenizer, tmp_path):
 
 
 def test_the_model_that_an_early_stop_keeps_has_a_row(tokenizer, tmp_path, capsys):
-    stop = ["--early_stop.patience=1", "--validation.every=3", "--early_stop.min_gain=0.9", "--gallery.every=5"]
+    stop = ["--early_stop.patience=1", "--validation.every=3", "--early_stop.min_gain=0.9", "--gallery.every=5",
+            "--run.report=false"]  # fmt: skip
     assert pretrain(tmp_path / "run", tokenizer, *stop) == 0
     assert "keeping the model of step 3" in capsys.readouterr().out
     assert [name for name in rows(tmp_path / "run") if name.startswith("step")] == [

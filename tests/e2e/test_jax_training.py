@@ -9,13 +9,19 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.conftest import XLA_FLAGS
-from tests.e2e.small import FINETUNE, PRETRAIN, beit, losses, start
+from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, losses
+from tests.fork_server import fork_server
 
 STEPS = 20
-LENGTH = [f"--train.max_steps={STEPS}", "--run.log_every=1", "--run.report=false", "--gallery.pictures=0"]
-PRETRAINING = ["pretrain", *PRETRAIN, *LENGTH, "--model.drop_path_rate=0"]
+LENGTH = [f"--train.max_steps={STEPS}", "--run.log_every=1", "--run.report=false"]
+PRETRAINING = ["pretrain", *PRETRAIN, *UNWATCHED, *LENGTH, "--model.drop_path_rate=0"]
 JAX = ["--run.framework=jax", "--run.device=cpu"]
 FOUR = {"XLA_FLAGS": " ".join((*XLA_FLAGS, "--xla_force_host_platform_device_count=4"))}
+
+
+def beit(*arguments, **options):
+    """Run the command line in a process that has imported JAX."""
+    return fork_server("jax").run(*arguments, **options)
 
 
 def done(*arguments, **options):
@@ -90,7 +96,7 @@ def test_a_killed_run_continues_bit_for_bit(tokens, tmp_path, chance):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = [*PRETRAINING, *JAX, tokens, *chance, "--run.save_every=4"]
     done(*command, f"--run.output={whole}")
-    process = start(*command, f"--run.output={cut}")
+    process = fork_server("jax").start(*command, f"--run.output={cut}")
     after, deadline = int(np.random.default_rng().integers(5, STEPS - 4)), time.monotonic() + 120
     while max(losses(cut), default=0) < after and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -114,7 +120,7 @@ TUNINGS = {
 @pytest.mark.parametrize("kind", TUNINGS)
 def test_fine_tuning_has_the_losses_of_torch(in_torch, kind, tmp_path):
     command = [
-        "finetune", *FINETUNE, *LENGTH[:-1], *TUNINGS[kind], f"--checkpoint={in_torch / 'model'}",
+        "finetune", *FINETUNE, *LENGTH, *TUNINGS[kind], f"--checkpoint={in_torch / 'model'}",
         "--optim.lr=1e-3", "--train.ema_decay=0.9", "--train.batch_size=32", "--optim.weight_decay_end=0.2",
     ]  # fmt: skip
     done(*command, f"--run.output={tmp_path / 'torch'}")
@@ -134,7 +140,7 @@ def test_what_jax_does_not_train_is_refused_before_the_first_step(in_torch, in_j
         refused = beit(*PRETRAINING, *JAX, tokens, *options, f"--run.output={tmp_path / 'run'}")
         assert refused.returncode == 1, options
         assert message in refused.stderr
-    lora = ["finetune", *FINETUNE, *LENGTH[:-1], f"--checkpoint={in_torch / 'model'}", "--lora.rank=2", *JAX]
+    lora = ["finetune", *FINETUNE, *LENGTH, f"--checkpoint={in_torch / 'model'}", "--lora.rank=2", *JAX]
     refused = beit(*lora, f"--run.output={tmp_path / 'lora'}")
     assert (refused.returncode, "lora.rank is set" in refused.stderr) == (1, True)
     more = ["--run.force=true", "--train.max_steps=21", "--run.framework=torch", f"--run.output={in_jax}"]

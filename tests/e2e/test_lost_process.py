@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.small import PRETRAIN, losses
+from tests.e2e.small import PRETRAIN, UNWATCHED, losses
 
 COMMON = [
-    *PRETRAIN, "--data.per_class=10", "--run.device=cpu", "--run.log_every=1", "--run.save_every=5",
+    *PRETRAIN, *UNWATCHED, "--data.per_class=10", "--run.device=cpu", "--run.log_every=1", "--run.save_every=5",
     "--run.report=false", "--train.max_steps=30", "--train.batch_size=16",
 ]  # fmt: skip
 

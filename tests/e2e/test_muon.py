@@ -5,11 +5,11 @@ import signal
 
 import pytest
 
-from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, TOKENIZER, losses
+from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, TOKENIZER, UNWATCHED, losses
 
 STEPS = 12
 COMMON = [
-    *PRETRAIN, "--data.per_class=8", "--run.device=cpu", "--run.log_every=1", "--run.save_every=4",
+    *PRETRAIN, *UNWATCHED, "--data.per_class=8", "--run.device=cpu", "--run.log_every=1", "--run.save_every=4",
     "--run.report=false", f"--train.max_steps={STEPS}", "--optim.name=muon", "--optim.lr=5e-3",
     "--optim.weight_decay_end=0.2",
 ]  # fmt: skip

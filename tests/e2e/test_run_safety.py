@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 
 from beit.engine.interruption import stop_on_request
 from beit.models_torch.loading import read_safetensors
-from tests.e2e.small import FINETUNE, PRETRAIN, losses, start, stop_and_check
+from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, losses, start, stop_and_check
 
-COMMON = [*PRETRAIN, "--run.log_every=1", "--run.save_every=5", "--run.report=false", "--train.max_steps=24"]
+COMMON = [
+    *PRETRAIN, *UNWATCHED, "--run.log_every=1", "--run.save_every=5", "--run.report=false", "--train.max_steps=24",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,8 @@ def whole(fork_server, tmp_path_factory):
 
 
 def test_sigterm_saves_and_ends_well(fork_server, whole, tmp_path):
-    command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", "--train.ema_decay=0.9"]
+    command = ["pretrain", *COMMON, f"--run.output={tmp_path}/run", "--train.ema_decay=0.9",
+               f"--tokenizer.path={whole}/tokenizer/model"]  # fmt: skip
     process = start(*command)
     deadline = time.monotonic() + 120
     while not losses(tmp_path / "run") and process.poll() is None and time.monotonic() < deadline:

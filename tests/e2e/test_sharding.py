@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from beit.engine.sharding import travelling
-from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, losses
+from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, UNWATCHED, losses
 
 COMMON = [
     *PRETRAIN, "--run.device=cpu", "--run.log_every=1", "--run.save_every=8", "--run.report=false",
@@ -17,6 +17,7 @@ COMMON = [
     "--validation.every=8", "--validation.pictures=32",
 ]  # fmt: skip
 FSDP = "--run.sharding=fsdp"
+BRIEF = [*COMMON, *UNWATCHED]
 
 
 def done(ended):
@@ -30,6 +31,14 @@ def copies(fork_server, tmp_path_factory):
     run = tmp_path_factory.mktemp("ddp") / "run"
     done(fork_server.run("pretrain", *COMMON, f"--run.output={run}", ranks=2))
     return run, f"--tokenizer.path={run}/tokenizer/model"
+
+
+@pytest.fixture(scope="module")
+def divided(fork_server, copies, tmp_path_factory):
+    """The same run, divided over the two processes."""
+    run = tmp_path_factory.mktemp("fsdp") / "run"
+    done(fork_server.run("pretrain", *COMMON, copies[1], FSDP, f"--run.output={run}", ranks=2))
+    return run
 
 
 def numbers(run, split, name):
@@ -53,19 +62,16 @@ def assert_same(expected, run, bound):
             )
 
 
-def test_divided_equals_whole(fork_server, copies, tmp_path):
-    whole, tokenizer = copies
-    run = tmp_path / "run"
-    done(fork_server.run("pretrain", *COMMON, tokenizer, FSDP, f"--run.output={run}", ranks=2))
-    assert max(numbers(run, "train", "grad_norm")) > 0.5, "the gradient is clipped"
-    assert_same(whole, run, 1e-4)
+def test_divided_equals_whole(copies, divided):
+    assert max(numbers(divided, "train", "grad_norm")) > 0.5, "the gradient is clipped"
+    assert_same(copies[0], divided, 1e-4)
 
 
 def test_a_run_changes_how_and_over_how_many_it_is_divided(fork_server, copies, tmp_path):
     """Whole copies on two processes, then divided over two, then one process; interrupted after steps 8 and 16."""
     whole, tokenizer = copies
     run = tmp_path / "run"
-    command = ["pretrain", *COMMON, tokenizer, f"--run.output={run}"]
+    command = ["pretrain", *BRIEF, tokenizer, f"--run.output={run}"]
     for ranks, how, step in ((2, [], 8), (2, [FSDP], 16)):
         newest = run / f"checkpoints/step_{step:08d}"
         assert -9 in fork_server.run(*command, *how, ranks=ranks, kill_after=newest).statuses
@@ -76,15 +82,13 @@ def test_a_run_changes_how_and_over_how_many_it_is_divided(fork_server, copies, 
     assert_same(whole, run, 1e-5)
 
 
-def test_a_divided_run_resumes_bit_for_bit(fork_server, copies, tmp_path):
-    tokenizer = copies[1]
-    command = ["pretrain", *COMMON, tokenizer, FSDP]
-    done(fork_server.run(*command, f"--run.output={tmp_path}/undisturbed", ranks=2))
+def test_a_divided_run_resumes_bit_for_bit(fork_server, copies, divided, tmp_path):
+    command = ["pretrain", *BRIEF, copies[1], FSDP]
     run = tmp_path / "run"
     fork_server.run(*command, f"--run.output={run}", ranks=2, kill_after=run / "checkpoints/step_00000008")
     done(fork_server.run(*command, f"--run.output={run}", ranks=2))
     for name in ("model", "model_average", "best"):
-        weights = [folder / name / "model.safetensors" for folder in (tmp_path / "undisturbed", run)]
+        weights = [folder / name / "model.safetensors" for folder in (divided, run)]
         assert weights[0].read_bytes() == weights[1].read_bytes(), name
 
 
@@ -92,7 +96,7 @@ def test_patch_aggregation_is_divided_too(fork_server, copies, tmp_path):
     tokenizer = copies[1]
     more = ["--aggregation.early_layer=1", "--train.max_steps=20"]
     for name, how in (("ddp", []), ("fsdp", [FSDP])):
-        done(fork_server.run("pretrain", *COMMON, tokenizer, *more, *how, f"--run.output={tmp_path}/{name}", ranks=2))
+        done(fork_server.run("pretrain", *BRIEF, tokenizer, *more, *how, f"--run.output={tmp_path}/{name}", ranks=2))
     assert_same(tmp_path / "ddp", tmp_path / "fsdp", 1e-4)
 
 

@@ -28,7 +28,7 @@ from beit.tokenizer import (
     VQKDConfig,
     load_tokenizer,
 )
-from tests.e2e.small import FINETUNE, MODEL, PICTURES, TOKENIZER, beit, losses, start
+from tests.e2e.small import FINETUNE, MODEL, PICTURES, TOKENIZER, UNWATCHED, beit, losses, start
 
 VIEWS = ["--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
 VQ_KD = [
@@ -37,7 +37,8 @@ VQ_KD = [
     "--model.decoder_layers=1", "--optim.lr=3e-3", "--optim.warmup_steps=5", "--train.batch_size=32",
 ]  # fmt: skip
 PRETRAIN = [*PICTURES, *MODEL, "--mask.count=7", "--mask.min_block=2", "--optim.warmup_steps=5",
-            "--train.batch_size=32", "--train.max_steps=12", "--run.log_every=1"]  # fmt: skip
+            "--train.batch_size=32", "--train.max_steps=12", "--run.log_every=1", "--run.report=false",
+            *UNWATCHED]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def teacher(place):
-    done = beit("finetune", *FINETUNE, "--train.max_steps=40", "--train.batch_size=64", f"--run.output={place}/teacher")
+    done = beit("finetune", *FINETUNE, "--train.max_steps=40", "--train.batch_size=64", "--run.report=false",
+                f"--run.output={place}/teacher")  # fmt: skip
     assert done.returncode == 0, done.stderr
     return place / "teacher/model"
 
@@ -272,7 +274,7 @@ def test_what_does_not_fit_is_refused_before_any_work(discrete, distilled, teach
 
 
 def test_a_teacher_of_another_width(distilled, tmp_path, capsys):
-    wide = [*FINETUNE, "--model.hidden_size=64", "--train.max_steps=8", "--train.batch_size=64"]
+    wide = [*FINETUNE, "--model.hidden_size=64", "--train.max_steps=8", "--train.batch_size=64", "--run.report=false"]
     assert beit("finetune", *wide, f"--run.output={tmp_path}/wide").returncode == 0
     line = fails(capsys, "tokenizer", "evaluate", "--data.path=digits:test", f"--tokenizer={distilled}/model",
                  f"--teacher={tmp_path}/wide/model")  # fmt: skip

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, beit, losses
+from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, UNWATCHED, beit, losses
 
 EXTRA = [
+    *UNWATCHED,
     "--train.max_steps=8",
     "--run.log_every=1",
     "--run.report=false",

@@ -14,7 +14,7 @@ from beit.cli.main import main
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
 from beit.tasks.pretrain.task import PretrainTask
-from tests.e2e.small import FINETUNE, PRETRAIN, beit
+from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, beit
 
 
 @pytest.fixture(scope="module")
@@ -250,8 +250,8 @@ def test_a_fine_tuning_prints_its_cost_too(tmp_path):
 
 
 def test_a_run_continues_with_other_settings_only_by_force(run, tmp_path):
-    command = ["pretrain", *PRETRAIN, "--run.log_every=2", f"--run.output={tmp_path}/run", "--run.report=false",
-               f"--tokenizer.path={run}/tokenizer/model"]  # fmt: skip
+    command = ["pretrain", *PRETRAIN, *UNWATCHED, "--run.log_every=2", "--run.report=false",
+               f"--run.output={tmp_path}/run", f"--tokenizer.path={run}/tokenizer/model"]  # fmt: skip
     assert beit(*command, "--train.max_steps=8").returncode == 0
     (tmp_path / "run/result.json").unlink()
     done = beit(*command, "--train.max_steps=12")

@@ -14,6 +14,7 @@ import pytest
 
 from beit.settings.packaged import recipes
 from tests.conftest import GOLDEN
+from tests.e2e.small import FINETUNE
 
 ROOT = Path(__file__).parents[2]
 PICTURE = GOLDEN / "processor" / "images" / "rgba.png"
@@ -58,11 +59,12 @@ def installed(built, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def demo(installed):
-    done = beit(installed, "demo", "--quick", "--output=demo")
+def trained(installed):
+    """A model that the wheel has trained, with its report."""
+    done = beit(installed, "finetune", *FINETUNE, "--train.max_steps=8", "--run.output=trained")
     assert done.returncode == 0, done.stderr
-    assert "That was --quick" in done.stdout
-    return "demo/finetune_0/model"
+    assert "Confusion matrix" in (installed / "trained/report.html").read_text(encoding="utf-8")
+    return "trained/model"
 
 
 def beit(installed, *arguments):
@@ -91,6 +93,8 @@ def test_the_wheel_holds_what_a_user_needs_and_no_more(built):
         names = archive.namelist()
     assert {"beit/py.typed", "beit/recipes/classes/ade20k.txt", "beit/inference/page/static/index.html"} <= {*names}
     assert {name.split("/")[0] for name in names} == {"beit", "beit-0.1.0.dist-info"}
+    source = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src/beit").rglob("*.py")}
+    assert source - {*names} == set()
     assert not [name for name in names if "__pycache__" in name or "tests" in name]
 
 
@@ -107,8 +111,8 @@ def test_recipes_by_name(installed):
     assert "output: runs/linear_probe" in done.stdout, done.stderr
 
 
-def test_predictions_of_the_model_of_the_demo_and_of_the_package(installed, demo):
-    done = beit(installed, "predict", demo, str(PICTURE), "--json")
+def test_predictions_of_a_model_that_it_trained_and_of_the_package(installed, trained):
+    done = beit(installed, "predict", trained, str(PICTURE), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predictions"][0]["label"] in map(str, range(10))
     done = beit(installed, "predict", str(PICTURE), "--json")
@@ -117,8 +121,8 @@ def test_predictions_of_the_model_of_the_demo_and_of_the_package(installed, demo
     assert json.loads(done.stdout)["picture"] == str(PICTURE)
 
 
-def test_the_service_answers(installed, demo):
-    command = [str(installed / "env" / "bin" / "beit"), "serve", demo, "--port=0"]
+def test_the_service_answers(installed, trained):
+    command = [str(installed / "env" / "bin" / "beit"), "serve", trained, "--port=0"]
     own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with subprocess.Popen(command, cwd=installed, env=own, stdout=subprocess.PIPE, text=True) as service:
         address = service.stdout.readline().split()[-1]
