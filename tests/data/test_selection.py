@@ -17,6 +17,27 @@ def test_split_is_stratified_and_complete(pictures):
     assert [val.name(0)] == [split(source, 0.3, seed=1, stratified=True)[1].name(0)]
 
 
+class Uncompared(np.ndarray):
+    """Labels that are never compared with a class: a look at all of them per class takes an hour of 10^7 pictures."""
+
+    def __eq__(self, other):
+        raise AssertionError(f"all labels are compared with {other!r}")
+
+    __ne__ = __eq__
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    "choose", [lambda source: split(source, 0.3, 1, True), lambda source: few_per_class(source, 9, 1)]
+)
+def test_labels_are_sorted_once_for_all_classes(choose):
+    source = open_source("digits:train")
+    source.labels = source.labels.view(Uncompared)
+    choose(source)
+    with pytest.raises(AssertionError, match="compared with 3"):
+        source.labels == 3  # noqa: B015
+
+
 def test_a_class_with_one_picture_cannot_be_split(pictures):
     (pictures / "eel").mkdir()
     Image.new("RGB", (9, 9)).save(pictures / "eel" / "only.png")
