@@ -25,7 +25,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MOST = 4  # disturbances of one job, before it is run to its end
 AT_ONCE, DAMAGED = 0.15, 0.3  # shares of the disturbances
 LONGEST = 240  # seconds; a job that takes longer hangs
-HELD = "is being written by process"  # what a second process is told
+HELD = "is being written by process"  # what a second process answers
 
 
 @dataclass

@@ -58,13 +58,13 @@ def models(place: Path) -> dict[str, Target]:
     def load(path: Path) -> object:
         return BeitForImageClassification.from_pretrained(path.parent)
 
-    told, kept = json.dumps(settings).encode(), adapter.getvalue()
+    config, kept = json.dumps(settings).encode(), adapter.getvalue()
     SceneInference.from_pretrained(place / "base", (32, 32)).save_pretrained(place / "base")
     scene = (place / "base" / "scene_inference.json").read_bytes()
     return {
         "pickled model": Target("pytorch_model.bin", [pickled.getvalue()], load, {"config.json": options}),
-        "adapter": Target("adapter_config.json", [told], load, {"adapter_model.bin": kept}),
-        "adapter weights": Target("adapter_model.bin", [kept], load, {"adapter_config.json": told}),
+        "adapter": Target("adapter_config.json", [config], load, {"adapter_model.bin": kept}),
+        "adapter weights": Target("adapter_model.bin", [kept], load, {"adapter_config.json": config}),
         "scene": Target(
             "scene_inference.json", [scene], lambda path: SceneInference.from_pretrained(path.parent, (32, 32))
         ),
@@ -122,7 +122,7 @@ def collections(place: Path) -> dict[str, Target]:
     writer = TokenWriter(place / "tokens", {"tokenizer": "a"}, (3, 1, 2, 2))
     writer.append(np.arange(12).reshape(3, 2, 2))
     writer.close()
-    facts, rows = ((place / "tokens" / name).read_bytes() for name in ("facts.json", "tokens.npy"))
+    described, rows = ((place / "tokens" / name).read_bytes() for name in ("facts.json", "tokens.npy"))
 
     def tokens(path: Path) -> object:
         stored = StoredTokens(path.parent)
@@ -140,8 +140,8 @@ def collections(place: Path) -> dict[str, Target]:
     index = HubIndex(HubDataset("a/b", "c" * 40), ["a.parquet"], np.array([3]), ["x", "y"], np.array([0, 1, 0]), [])
     _save(place / "index.npz", index)
     return {
-        "token facts": Target("facts.json", [facts], tokens, {"tokens.npy": rows}),
-        "token rows": Target("tokens.npy", [rows], tokens, {"facts.json": facts}),
+        "token description": Target("facts.json", [described], tokens, {"tokens.npy": rows}),
+        "token rows": Target("tokens.npy", [rows], tokens, {"facts.json": described}),
         "saved splits": part("dataset_dict.json"),
         "saved state": part("train/state.json"),
         "saved facts": part("train/dataset_info.json"),

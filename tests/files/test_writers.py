@@ -159,7 +159,7 @@ def kernels_of_a_run(_):
     return lambda place: save_choices(place, [{"linear": "torch"}])
 
 
-@writer("models_torch/loading.py", "tasks/pretrain/task.py")
+@writer("models_torch/loading.py", "models_torch/masked_patch_decoder.py")
 def safetensors(_):
     return lambda place: write_safetensors(place / "a.safetensors", {"a": torch.zeros(100)})
 
