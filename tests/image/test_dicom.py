@@ -41,12 +41,12 @@ def test_frames_have_rescalings_of_their_own(tmp_path):
     deep = RNG.integers(0, 4096, (2, 16, 12))
     file = pydicom.dcmread(dicom(tmp_path / "a.dcm", deep, NumberOfFrames=2))
     own = [
-        group(PixelValueTransformationSequence=group(RescaleSlope=slope, RescaleIntercept=-1000)) for slope in (1, 2)
+        group(PixelValueTransformationSequence=group(RescaleSlope=factor, RescaleIntercept=-1000)) for factor in (1, 2)
     ]
     file.PerFrameFunctionalGroupsSequence = [one[0] for one in own]
     content = saved(file)
-    for frame, slope in ((0, 1), (1, 2)):
-        expected = ((deep[frame] * slope - 1000 + 1000) / 5000).clip(0, 1)
+    for frame, factor in ((0, 1), (1, 2)):
+        expected = ((deep[frame] * factor - 1000 + 1000) / 5000).clip(0, 1)
         np.testing.assert_allclose(read(content, 1, (-1000, 4000), frame)[0], expected, atol=1e-6)
 
 
