@@ -48,7 +48,7 @@ def hostile():
         ("film.webp", encoded(film[0], "WEBP", save_all=True, append_images=film[1:])),
         ("film.png", encoded(film[0], "PNG", save_all=True, append_images=film[1:])),
         ("pages.tiff", encoded(film[0], "TIFF", save_all=True, append_images=film[1:])),
-        ("floats.tiff", encoded(Image.new("F", (8, 8)), "TIFF")),
+        ("floats.tiff", encoded(Image.new("F", (8, 8), 7), "TIFF")),
         ("path", b"/etc/passwd"),
         ("address", b"http://127.0.0.1:1/picture.png"),
         ("icon", encoded(Image.new("RGB", (16, 16)), "ICO")),

@@ -56,13 +56,13 @@ def check_rgb(data: PictureSettings, what: str) -> None:
 def check_range(bands: BandOptions | None, model: str) -> None:
     """Refuse another range of values, or another frame, than those that a model has learnt from.
 
-    Of colours only a model that has learnt from a range of its own is particular: pictures of 8 bits have none.
+    What has learnt from colours without a range of their own starts with any: pictures of 8 bits have none.
 
     Raises:
         ConfigError: Naming both.
     """
     before = saved_view(model)
-    if before is None or (before.bands is None and (bands is None or bands.channels == COLOURS)):
+    if before is None or before.bands is None:
         return
     asked = bands or BandOptions(COLOURS)
     if before.value_range != asked.value_range:

@@ -123,7 +123,7 @@ def test_deflated_dicom_is_read_up_to_a_bound(tmp_path, monkeypatch):
     path = dicom(tmp_path / "a.dcm", [[0, 4095]] * 300, syntax="DeflatedExplicitVRLittleEndian")
     plain = dicom(tmp_path / "b.dcm", [[0, 4095]] * 300)
     assert read_image(path).tobytes() == read_image(plain).tobytes()
-    monkeypatch.setattr("beit.image.extra_formats._MOST_UNPACKED", 1000)
+    monkeypatch.setattr("beit.image.dicom._MOST_UNPACKED", 1000)
     with pytest.raises(DataError, match=r"a\.dcm.* is broken: unpacks to more than .*another transfer syntax"):
         read_image(path)
     assert read_image(plain).size == (2, 300)

@@ -86,6 +86,14 @@ def test_validation_folders_may_lack_classes_and_have_no_others(tmp_path):
         open_sources(DataSettings(str(tmp_path / "learn"), val_path=str(tmp_path / "look")), 0, stratified=True)
 
 
+def test_a_picture_beside_the_classes_is_named(tmp_path, capsys):
+    for name in ("a/1.png", "b/1.png", "b/2.png", "stray.png"):
+        save(tmp_path / name)
+    assert open_source(str(tmp_path)).classes is None
+    said = "folders are no classes, because 1 of the pictures lie in none: stray.png"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shape", [(20, 20, 1), (1, 20, 20)])
 def test_grey_with_a_channel_is_grey(shape):
     grey = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)

@@ -93,6 +93,7 @@ class FolderSource(ImageSource):
         if around:
             yield f"it holds one folder, {around}, whose folders are taken as the classes"
         if self.classes is None:
+            yield from _outside(self._paths)
             return
         known = set(self.classes)
         empty = [name for name in visible_folders(self._folder / around) if name not in known]
@@ -138,6 +139,17 @@ def _classes(paths: Iterable[str], around: str) -> tuple[list[str] | None, Label
     place = np.empty(len(classes), np.int64)
     place[[numbers[name] for name in classes]] = np.arange(len(classes))
     return classes, place[np.frombuffer(labels, np.int32)]
+
+
+def _outside(paths: PathList) -> Iterator[str]:
+    """Yield a line about pictures that lie beside folders of pictures, if they are the smaller part."""
+    count, shown = 0, list[str]()  # not all of them: there may be millions
+    for path in paths:
+        if os.sep not in path:
+            count += 1
+            shown += [path] if len(shown) <= _SHOWN else []
+    if 0 < 2 * count < len(paths):
+        yield f"folders are no classes, because {count:,} of the pictures lie in none: {_listed(shown)}"
 
 
 def _shared_folders(place: Path, classes: Sequence[str]) -> list[str]:
