@@ -144,7 +144,7 @@ def collections(place: Path) -> dict[str, Target]:
         "token rows": Target("tokens.npy", [rows], tokens, {"facts.json": described}),
         "saved splits": part("dataset_dict.json"),
         "saved state": part("train/state.json"),
-        "saved facts": part("train/dataset_info.json"),
+        "saved description": part("train/dataset_info.json"),
         "saved rows": part(next(name for name in files if name.endswith(".arrow"))),
         "hub index": Target("a.npz", [(place / "index.npz").read_bytes()], lambda path: _load(path, "a/b")),
     }
