@@ -2,8 +2,8 @@
 
     python examples/distill_student.py runs/classes/model classes/train classes/test runs/student
 
-A folder has one folder of pictures per class, those that the teacher knows. `beit distill` does the first half. Needs
-beit with its extra `train`.
+A folder has one folder of pictures per class, those that the teacher knows. `beit distill --compare` does the same.
+Needs beit with its extra `train`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What the documents say that pre-training gives is what was measured: benchmarks/results/headline.json."""
+"""What the documents say of accuracies is what was measured: benchmarks/results, and the demo as the guide shows it."""
 
 import json
 import re
@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LABELS = json.loads((ROOT / "benchmarks" / "results" / "headline.json").read_text(encoding="utf-8"))["labels"]
+
+
+def result(name):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+LABELS = result("headline")["labels"]
 CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at share} its deviation, in percent
     "README.md": [
         "that gives {pretrained at 1%} % of the test pictures",
@@ -70,3 +76,31 @@ def test_every_percentage_is_claimed(document):
     for claim in CLAIMS[document]:
         text = text.replace(as_measured(claim), "")
     assert re.findall(r"\d+\.\d+ ?%", text) == []
+
+
+def test_segmentation_of_the_recipe():
+    measured = result("camvid")["validation"]
+    scratch, pretrained = (f"{measured[how]['mean_iou']:.1%}" for how in ("scratch", "pretrained"))
+    said = f"reach a mean IoU of {scratch} on the 101 validation pictures, and {pretrained} when the encoder was"
+    assert said in text_of("docs/tutorials/segment.md")
+
+
+def test_tokens_of_the_recipes():
+    probe = result("tokenizers_cifar10")["linear_probe_accuracy"]
+    vq_kd, vae = (100 * probe[kind] for kind in ("vq_kd", "discrete_vae"))
+    assert f"has {vq_kd:.1f}%, on those of `tokenizer_cifar10` {vae:.1f}%" in text_of("docs/recipes.md")
+    assert f"reaches {vq_kd:.1f} %, on those of tokenizer_cifar10.yaml {vae:.1f} %" in text_of(
+        "recipes/vq_kd_cifar10.yaml"
+    )
+
+
+def test_the_demo_on_the_first_page():
+    rows = {
+        row[0].strip(): row[-1].strip()
+        for line in (ROOT / "docs" / "start.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("│") and (row := line.strip("│").split("│"))
+    }
+    first = text_of("docs/index.md")
+    assert f"the demo of this package reaches {rows['pre-trained and fine-tuned']} with" in first
+    assert f"on raw pixels has {rows['1-nearest neighbour on raw pixels'].split(' ± ')[0]};" in first
+    assert f"do as well ({rows['from scratch, as many steps in all']})" in first

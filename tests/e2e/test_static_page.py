@@ -122,10 +122,10 @@ def test_int8_is_near(visit, address, models, samples):
 @pytest.mark.parametrize("name", SCENES)
 def test_pixels_have_the_classes_of_the_predictor(visit, address, models, samples, name, tmp_path):
     page = visit(f"{address}/{name}", **PHONE)
-    small = tmp_path / "small.png"  # smaller than a window
-    with Image.open(samples / PICTURES[1]) as image:
-        image.convert("RGB").resize((61, 50)).save(small)
-    for picture in (samples / PICTURES[0], small) if name == "streets" else (samples / PICTURES[0],):
+    for size in ((250, 188), (61, 50)):  # the second is smaller than a window
+        picture = tmp_path / f"{size[0]}.png"
+        with Image.open(samples / PICTURES[0]) as image:
+            image.convert("RGB").resize(size).save(picture)
         page.set_input_files("#file", picture)
         expect(page.locator("#panel-segment .result")).to_be_visible()
         found = models[name].segment(picture)[0]

@@ -9,7 +9,8 @@ from beit import BeitForImageClassification, preset
 from beit.cli.main import main
 from beit.data import open_source
 from beit.image import Preprocessing
-from beit.settings.distill import TeacherSettings
+from beit.settings.distill import StudentJob, TeacherSettings
+from beit.settings.groups import DataSettings
 from beit.tasks.distill import DistillLoss, TeacherOutputs, outputs_of
 from tests.conftest import TINY_MODEL
 from tests.e2e.small import FINETUNE, beit, losses
@@ -90,6 +91,29 @@ def test_a_run_continues_bit_for_bit_and_leaves_a_small_classifier(teacher, tmp_
     done = beit(*command, f"--run.output={tmp_path / 'run'}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+@pytest.mark.e2e
+def test_a_student_beside_the_same_one_without_a_teacher(teacher, tmp_path, capsys):
+    command = [*STUDENT, "--train.max_steps=3", f"--teacher.path={teacher}", f"--run.output={tmp_path / 'run'}"]
+    assert main(["distill", *command, "--compare"]) == 0
+    heads, taught, alone = capsys.readouterr().out.splitlines()[-3:]
+    assert heads.split() == ["held-out", "pictures", "accuracy", "mean", "class", "accuracy", "loss", "run"]
+    for line, name in ((taught, "run"), (alone, "run_without_teacher")):
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        assert f"{result['accuracy']:.2%}" in line
+        assert line.endswith(str(tmp_path / name))
+    assert (taught.startswith("with the teacher"), alone.startswith("without it")) == (True, True)
+    assert "teacher_divergence" not in (tmp_path / "run_without_teacher" / "metrics.jsonl").read_text()
+    assert main(["distill", *command, "--compare"]) == 0, "both are finished"
+    assert capsys.readouterr().out.splitlines()[-3:] == [heads, taught, alone]
+
+
+def test_the_same_student_without_a_teacher_has_all_other_settings():
+    job = StudentJob(DataSettings("digits:train"), teacher=ALL, label_smoothing=0.3, checkpoint="other")
+    alone = job.without_teacher()
+    assert (alone.label_smoothing, alone.checkpoint, alone.data) == (0.3, "other", job.data)
+    assert (alone.run.output, alone.run.seed) == ("runs/distill_without_teacher", job.run.seed)
 
 
 @pytest.mark.e2e

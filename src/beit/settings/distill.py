@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, fields, replace
+from typing import Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -36,3 +37,9 @@ class StudentJob(FinetuneJob):
     """Teacher"""
     run: RunSettings = field(default_factory=lambda: RunSettings(output="runs/distill"))
     """Run"""
+
+    def without_teacher(self) -> FinetuneJob:
+        """Return the training of the same student by the labels alone, in a run folder beside its own."""
+        shared: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(FinetuneJob)}
+        shared["run"] = replace(self.run, output=f"{self.run.output}_without_teacher")
+        return FinetuneJob(**shared)
