@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants fuzz endurance audit docs site bench
+.PHONY: help setup demo test-fast test test-docs test-interop check coverage mutants fuzz endurance soak lowest audit docs site bench
 .PHONY: dist notebooks runtime clean
 
 help:
@@ -18,6 +18,8 @@ help:
 	@echo "make mutants mutation check of geometry and of a tenth of weights (about 30 minutes)"
 	@echo "make fuzz    damaged files of every kind, read by everything that reads them (10 minutes; SECONDS=, SEED=)"
 	@echo "make endurance  jobs of every kind, killed at every moment and compared (10 minutes; SECONDS=, SEED=)"
+	@echo "make soak    a service under 64 clients: statuses, latency, memory (10 minutes; SECONDS=, SEED=)"
+	@echo "make lowest  unit tests with the lowest versions that pyproject.toml allows (about 5 minutes; makes .lowest once)"
 	@echo "make audit   known vulnerabilities of what is installed, asked of PyPI (about 1 minute)"
 	@echo "make dist    sdist and wheel, in dist/, of the same bytes for the same commit (about 10 seconds)"
 	@echo "make site    the site of docs/ in site/, with a page that runs a model in the browser (about 40 seconds)"
@@ -112,6 +114,24 @@ endurance: $(VENV)/.setup
 	@echo "Disturbing jobs for $(SECONDS) s; what goes wrong is kept in runs/endurance ..."
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.endurance $(CAMPAIGN)
 
+soak: $(VENV)/.setup
+	@echo "Asking a service for $(SECONDS) s ..."
+	$(BIN)/python -m tests.campaigns.soak $(CAMPAIGN)
+
+.lowest/.setup: pyproject.toml constraints.txt tests/lowest.py | $(VENV)/.setup
+	@echo "Installing the lowest versions into .lowest (once, usually 2 minutes) ..."
+	$(PYTHON) -m venv .lowest
+	$(BIN)/python -m tests.lowest > .lowest/lowest.txt
+	.lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .lowest/lowest.txt -c constraints.txt \
+		-e '.[train,flax,serve,dicom,heic,remote,tiff,video]' hypothesis httpx packaging pytest pytest-rerunfailures pytest-timeout
+	@touch $@
+
+# The recorded numbers of the image processor are those of the newest Pillow; old versions of jax refuse new flags of XLA.
+lowest: .lowest/.setup
+	@echo "Running unit tests with the lowest versions (usually 5 minutes) ..."
+	XLA_FLAGS= .lowest/bin/python -m pytest -m unit -k 'not test_recorded_case' \
+		tests/test_config.py tests/image tests/hub tests/settings tests/cli
+
 # Without --strict what PyPI does not answer for counts as sound, all of it behind a mirror. Builds are audited by their
 # public versions (torch 2.13.0+cpu as 2.13.0), which PyPI knows.
 audit: $(VENV)/.setup
@@ -134,5 +154,5 @@ runtime: $(VENV)/.setup
 	$(BIN)/python -m tests.inference.page.fetch_runtime
 
 clean:
-	rm -rf $(VENV) .interop mutants docs/notebooks/runs site build dist
+	rm -rf $(VENV) .interop .lowest mutants docs/notebooks/runs site build dist
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
