@@ -23,7 +23,7 @@ from beit.files import atomic_folder
 from beit.image import Preprocessing
 from beit.settings.benchmark import BenchmarkJob
 from beit.settings.finetune import FinetuneJob
-from beit.settings.groups import OptimSettings, RunSettings, TrainSettings, ValidationSettings
+from beit.settings.groups import ModelSettings, OptimSettings, RunSettings, TrainSettings, ValidationSettings
 from beit.settings.inputs import Sources
 from beit.settings.rates import SCRATCH, Rate
 from beit.tasks.finetune.task import FinetuneTask
@@ -148,6 +148,7 @@ class _Trainings:
                 save_every=asked.steps, keep_checkpoints=1, trackers=(),
             ),
             checkpoint=self._checkpoint(frozen),
+            model=ModelSettings(image_mean=frozen.view.mean, image_std=frozen.view.std),
             optim=OptimSettings(
                 lr=asked.lr, warmup_steps=asked.steps // 10, layer_decay=1.0 if frozen.kind == "random" else 0.65
             ),
