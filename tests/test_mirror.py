@@ -154,6 +154,7 @@ HELD_ELSEWHERE = [
     ("models_torch", "tracing", "models_torch/test_graphs.py", "seen by compilers"),
     ("models_torch", "conversion", "parity/test_round_trips.py", "a conversion is what comes back"),
     ("reports", "gallery", "e2e/test_gallery.py", "needs a run"),
+    ("tasks", "benchmark", "e2e/test_benchmark.py", "a whole job"),
     ("tasks", "demo", "e2e/test_demo.py", "a whole job"),
     ("tasks", "encode", "e2e/test_tokenizers.py", "needs a trained tokenizer"),
     ("tasks/finetune", "jax_loss", "e2e/test_jax_training.py", "compared with runs in torch"),

@@ -134,6 +134,30 @@ def test_started_again_it_computes_no_features(place, model, capsys, monkeypatch
     assert [row["speed"] for row in again["models"]] == [row["speed"] for row in first["models"]]
 
 
+def test_models_are_fine_tuned_with_shares_of_the_labels(place, model, capsys):
+    command = ["benchmark", str(model), *DIGITS, "--pictures=300", "--val_pictures=100", "--attentive_pictures=0",
+               "--shots=[]", "--draws=1", "--label_shares=[0.1]", "--finetune.steps=12", "--finetune.batch_size=16",
+               "--finetune.lr=3e-3", f"--output={place / 'tuned'}", "--json"]  # fmt: skip
+    assert main(command) == 0
+    first = json.loads(capsys.readouterr().out)
+    pixels, random, measured = first["models"]
+    assert pixels["finetuned"] == []
+    for row in (random, measured):
+        assert [(tuned["share"], tuned["pictures"]) for tuned in row["finetuned"]] == [
+            (0.1, row["label_shares"][0]["pictures"]), (1.0, 300),
+        ]  # fmt: skip
+        assert {tuned["lr"] for tuned in row["finetuned"]} == {3e-3}
+        numbers = first["numbers"][row["name"]]
+        assert numbers["10_percent_finetuned"] == row["finetuned"][0]["accuracy"]
+        assert numbers["100_percent_finetuned"] == row["finetuned"][1]["accuracy"] <= 1
+        assert numbers["10_percent_ridge"] == row["label_shares"][0]["ridge"] < numbers["ridge"]
+    assert "fine-tuned 100 %" in (place / "tuned/report.html").read_text()
+    assert main([*command, "--k=[3]"]) == 0
+    said = capsys.readouterr()
+    assert "steps of 16" not in said.err, "finished trainings are read"
+    assert [row["finetuned"] for row in json.loads(said.out)["models"]] == [row["finetuned"] for row in first["models"]]
+
+
 @pytest.fixture(scope="module")
 def scenes(place):
     """Drawn scenes to train and to validate on, and the options that name them."""
@@ -188,6 +212,8 @@ def test_label_maps_that_cannot_be_measured_are_refused(place, model, scenes, ca
     assert "label_maps.classes is missing; expected a text file" in error_of(capsys, model, *scenes[:4])
     assert "settings of label_maps without label_maps.path" in error_of(capsys, model, scenes[0], scenes[4])
     assert "shots is [1] and there are label maps" in refused("--shots=[1]")
+    assert "label_shares is [0.1] and there are label maps" in refused("--label_shares=[0.1]")
+    assert "finetune.steps is 9 and there are label maps" in refused("--finetune.steps=9")
     assert "label maps hold the classes: leave it out" in refused("--data.per_class=3")
     assert "expected both, or neither" in error_of(capsys, model, *scenes[:3], *scenes[4:])
     ignored = refused("--label_maps.ignored=[0, 1, 2, 9]")
@@ -226,6 +252,8 @@ def test_what_cannot_be_measured_is_refused(place, model, folder, capsys, monkey
     assert "'/nowhere' does not exist" in error_of(capsys, model, "--data.path=/nowhere")
     assert "k is 500 and there are" in error_of(capsys, *given, "--k=[500]")
     assert "training pictures to draw from and shots is 90" in error_of(capsys, *given, "--shots=[90]")
+    assert "expected different shares above 0 and up to 0.5" in error_of(capsys, *given, "--label_shares=[0.6]")
+    assert "rarest class has" in error_of(capsys, *given, "--label_shares=[0.001]")
     several = error_of(capsys, *given, f"--data.labels={place / 'labels.csv'}")
     assert "have labels of the kind 'labels'; expected one class per picture" in several
     assert "data.shuffle_window is the order of a training" in error_of(capsys, *given, "--data.shuffle_window=5")

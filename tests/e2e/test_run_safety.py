@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file
 
-from beit.engine.interruption import stop_on_request
+from beit.engine.interruption import LossWatch, stop_on_request
 from beit.models_torch.loading import read_safetensors
 from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, losses, start, stop_and_check
 
@@ -144,6 +144,36 @@ def test_a_loss_that_is_not_finite_names_its_pictures(fork_server, whole, tmp_pa
     assert len(listed["pictures"]) == 32
     assert listed["pictures"][0].keys() == {"epoch", "index", "name"}
     assert f"at step {listed['step']} " in done.stderr
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_a_learning_rate_of_ten_stops_with_its_reason(fork_server, whole, tmp_path, command):
+    options = [option for option in (PRETRAIN if command == "pretrain" else FINETUNE) if "--optim.lr=" not in option]
+    if command == "pretrain":
+        options += [f"--tokenizer.path={whole}/tokenizer/model", "--monitor.every=0"]
+    options += ["--optim.lr=10", "--train.max_steps=120", "--train.batch_size=32", "--run.log_every=5"]
+    done = fork_server.run(command, *options, f"--run.output={tmp_path}/run")
+    assert done.returncode == 1
+    assert "the run has diverged; lower optim.lr or lengthen the warm-up" in done.stderr
+    assert done.stderr.strip().endswith("--run.force true goes on all the same")
+    assert 50 <= max(losses(tmp_path / "run")) < 100
+    reason = json.loads((tmp_path / "run/stopped.json").read_text())["reason"]
+    assert reason in done.stderr
+
+
+def test_a_loss_is_compared_with_guessing_and_with_the_first():
+    def stopped(guessing, losses):
+        watch = LossWatch(guessing)
+        reasons = [watch.note(step, loss) for step, loss in losses]
+        return [step for (step, _), reason in zip(losses, reasons, strict=True) if reason is not None]
+
+    steps = [1, *range(10, 121, 10)]
+    assert stopped(2.0, [(step, 9.0 if step > 1 else 2.1) for step in steps]) == [60], "said once"
+    assert stopped(2.0, [(step, 9.0) for step in steps]) == [], "what it starts from is far off, as with another head"
+    assert stopped(2.0, [(step, 3.0 if step > 1 else 0.1) for step in steps]) == [], "no more than twice of guessing"
+    assert stopped(2.0, [(step, 9.0 if step % 50 else 2.0) for step in steps[1:]]) == [], "it comes back"
+    assert stopped(2.0, [(1, 2.0), (2, 9.0), (60, 9.0), (70, 9.0)]) == [], "too few looks"
+    assert stopped(None, [(step, 9.0 if step > 1 else 2.1) for step in steps]) == []
 
 
 def test_parts_of_a_batch_add_up_to_it(fork_server, whole, tmp_path):

@@ -125,7 +125,7 @@ def whole_file(_):
 
 @writer(
     "files/writing.py", "engine/run.py", "engine/hooks.py", "engine/monitor.py", "engine/torch_backend.py",
-    "engine/jax_backend.py", "tasks/tokenizer/kmeans.py",
+    "engine/jax_backend.py", "tasks/benchmark.py", "tasks/tokenizer/kmeans.py",
 )  # fmt: skip
 def whole_folder(_):
     def write(place):
@@ -325,7 +325,7 @@ def model_card(_):
 @writer("reports/gallery.py")
 def gallery(_):
     row = torch.rand(2, 3, 8, 8)
-    scene = SimpleNamespace(fixed={"picture": row}, predicted=lambda: row)
+    scene = SimpleNamespace(fixed={"picture": row}, names=["a.png"], predicted=lambda: row)
     return lambda place: Gallery(place, lambda: scene).begin(0)
 
 

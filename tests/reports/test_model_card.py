@@ -20,7 +20,7 @@ def test_it_holds_what_whoever_finds_the_model_needs(tmp_path):
     for part in (
         "# streets: segmentation",
         "Trained on `camvid`.",
-        "| accuracy | 0.5 |",
+        "| accuracy | 50.00 % |",
         "optim: {lr: 0.1}",
         "Licence",
     ):

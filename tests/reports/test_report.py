@@ -1,8 +1,11 @@
 """The page of a report."""
 
+import base64
+
+import numpy as np
 import pytest
 
-from beit.reports.report import Section, write_report
+from beit.reports.report import Section, curves_section, figure, numbers_table, write_report
 from tests.browser import started_chromium
 
 
@@ -27,3 +30,23 @@ def test_a_phone_in_the_dark_shows_it_whole(tmp_path):
         colours = page.evaluate("[getComputedStyle(document.body)].map(style => [style.color, style.backgroundColor])")
     ink, paper = (sum(map(int, colour[4:-1].split(", "))) for colour in colours[0])
     assert ink > 600 > 100 > paper
+
+
+def test_the_page_says_when_and_where_and_names_its_pictures(tmp_path):
+    pictures = [[figure(np.zeros((3, 4, 4), np.float32), "seen"), figure(np.ones((3, 4, 4), np.float32), "decoded")]]
+    section = Section("Pictures", gallery=pictures, names=["cat.png"], columns=["a 1 %"], rows=[["12.5 ± 3.0 %"]])
+    write_report(tmp_path / "report.html", "title", [section], "seed: 0", "3 minutes")
+    page = (tmp_path / "report.html").read_text()
+    assert '<span class="name">cat.png</span>' in page
+    assert "; 3 minutes; " in page
+    assert "Python 3." in page
+    assert page.index("<details><summary>") < page.index("seed: 0") < page.index("</details>")
+    assert '<td class="number whole">12.5 ± 3.0 %</td>' in page, "a number and its unit are on one line"
+
+
+def test_shares_are_in_percent_in_tables_and_charts():
+    assert numbers_table({"accuracy": 0.5, "loss": 0.5}) == [("accuracy", "50.00 %"), ("loss", "0.5")]
+    lines = [{"step": step, "split": "train", "accuracy": step / 10, "loss": step / 10} for step in range(3)]
+    curves = curves_section(lines, {"Accuracy": ["accuracy"], "Loss": ["loss"]})
+    charts = [base64.b64decode(chart.source.partition(",")[2]) for chart in curves.charts]
+    assert [b"%" in chart.partition(b"</metadata>")[2].replace(b"100%", b"") for chart in charts] == [True, False]

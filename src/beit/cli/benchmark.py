@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +20,17 @@ if TYPE_CHECKING:
 
 DESCRIPTION = (
     "Compare the frozen features of models on labelled pictures: kNN, a ridge (linear) probe of every layer, an "
-    "attentive probe of the best one, and kNN and ridge with a few pictures per class. Raw pixels and random weights "
-    "always stand beside them. Layer, k, ridge penalty and epochs are chosen on training pictures, never on validation "
-    "pictures. --output writes result.json and report.html, and keeps the features for the same command with other "
-    "measurements. With --label_maps.path the patches of pictures are classified, by accuracy and mean IoU."
+    "attentive probe of the best one, and kNN and ridge with few labels. Raw pixels and random weights always stand "
+    "beside them. Layer, k, ridge penalty and epochs are chosen on training pictures, never on validation pictures. "
+    "--finetune.steps also fine-tunes every model. --output writes result.json and report.html, and keeps the features "
+    "for the same command with other measurements. With --label_maps.path the patches of pictures are classified, by "
+    "accuracy and mean IoU."
 )
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, measure, print."""
+    began = time.perf_counter()
     job = parse_job(BenchmarkJob, "beit benchmark", DESCRIPTION, arguments, words=("models",))
     check_models(*job.models)
     check_paths(job.data.path, job.data.val_path)
@@ -39,10 +43,16 @@ def run(arguments: Sequence[str]) -> int:
         to_json,
         write_benchmark,
     )
+    from beit.reports.origin import since
 
     result = benchmark(job, _show, _note)
+    if job.finetune.steps is not None:
+        from beit.tasks.benchmark import finetuned  # only who trains waits for what trains
+
+        with redirect_stdout(sys.stderr):  # the lines of trainings; what is printed is the result
+            result = finetuned(result, job, _note)
     if job.output is not None:
-        write_benchmark(Path(job.output), result, job)
+        write_benchmark(Path(job.output), result, job, since(began))
     if job.json:
         say(json.dumps(to_json(result, job), ensure_ascii=False))
         return 0

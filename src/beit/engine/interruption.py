@@ -1,7 +1,8 @@
-"""Early ends of a run: divergence (a loss that is not finite), and requests to stop."""
+"""Early ends of a run: divergence (a loss that is not finite, or stays far above that of guessing), and requests."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -15,10 +16,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from beit.engine.run_folder import RunFolder
 from beit.errors import BeitError
 from beit.files import write_json
 
 FILE_NAME = "not_finite.json"
+_HOPELESS_TIMES = 2.0  # of what guessing gives: a loss that stays above will not come back
+_HOPELESS_STEPS, _HOPELESS_LOOKS = 50, 4
 
 
 class Divergence:
@@ -65,6 +69,59 @@ def stop_diverged(
         f"or set optim.clip_grad. The pictures of that step are listed in {path}; earlier checkpoints are sound and in "
         f"{checkpoints}"
     )
+
+
+class LossWatch:
+    """Watch of a loss that stays far above what guessing gives, and above what the run began with.
+
+    Args:
+        guessing: Loss of equal probabilities for everything; None where it is not known, and nothing is watched.
+    """
+
+    def __init__(self, guessing: float | None) -> None:
+        self._guessing, self._first = guessing, 0.0
+        self._since: int | None = None
+        self._looks = 0
+
+    def note(self, step: int, loss: float) -> str | None:
+        """Take note of the loss after `step` finished steps, first the first; return why to stop, if that is so."""
+        if self._guessing is None:
+            return None
+        self._first = self._first or loss
+        limit = _HOPELESS_TIMES * max(self._guessing, self._first)
+        if loss <= limit:
+            self._since, self._looks = None, 0
+            return None
+        self._since, self._looks = self._since or step, self._looks + 1
+        if step - self._since < _HOPELESS_STEPS or self._looks < _HOPELESS_LOOKS:
+            return None
+        guessing, self._guessing = self._guessing, None  # it is said once
+        return (
+            f"the loss is {loss:.4g} after step {step}, and has been above {limit:.4g} since step {self._since}; it "
+            f"began with {self._first:.4g}, and guessing gives {guessing:.4g}: the run has diverged; lower optim.lr or "
+            "lengthen the warm-up, and start again in another run.output"
+        )
+
+
+def stop_itself(reason: str, folder: RunFolder, forced: bool, main: bool = True) -> None:
+    """Stop a run that cannot learn, or say why it should not go on where it is forced to.
+
+    Args:
+        reason: Why, and the remedy.
+        folder: The run folder.
+        forced: Whether `run.force` is set.
+        main: Whether this process writes and speaks for all.
+
+    Raises:
+        BeitError: With the reason, unless the run is forced.
+    """
+    if forced:
+        if main:
+            logging.getLogger(__name__).warning("%s", reason)
+        return
+    if main:
+        folder.write_stopped(reason)
+    raise BeitError(f"{reason}; --run.force true goes on all the same")
 
 
 _GPU_STEPS = 16  # between two agreements on GPUs, whose host has to wait for the answer

@@ -15,7 +15,7 @@ from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_usable,
 from beit.engine.backend import Backend
 from beit.engine.exactness import computing, is_exact
 from beit.engine.hooks import Hook
-from beit.engine.interruption import Divergence, StopRequest, stop_diverged, stop_on_request
+from beit.engine.interruption import Divergence, LossWatch, StopRequest, stop_diverged, stop_itself, stop_on_request
 from beit.engine.metrics import MetricsLog, RunProgress
 from beit.engine.processes import precision_of
 from beit.engine.run_folder import RunFolder
@@ -43,7 +43,7 @@ def train(task: Task[Any, Any], folder: RunFolder, hooks: Sequence[Hook], tracke
         ConfigError: If the settings do not fit together.
         DataError: If too many pictures are broken.
         StorageError: If the disk is full.
-        BeitError: If the loss is no longer finite.
+        BeitError: If the loss is no longer finite, or stays far above what guessing gives.
     """
     device = task.accelerator.device
     with computing(is_exact(task.settings.run, device), device):
@@ -89,6 +89,7 @@ class _Loop:
         self.new_broken: list[BrokenPicture] = []
         self.waits = WaitWatch()
         self.divergence = Divergence(self.accelerator.device)
+        self.loss_watch = LossWatch(task.guessing)
 
     def run(self) -> Trained:
         """Train to the end, and leave a checkpoint there."""
@@ -149,6 +150,7 @@ class _Loop:
             pauses = stop.agreed(finished) and not last
             # all processes put together what they know: for a log, and before anything is kept of the model
             meets = logs or saves or pauses or any(hook.due(finished, last) for hook in self.hooks)
+            meets |= step == self.start  # what a diverging loss is compared with
             if self.new_broken or meets:
                 self._note_broken(together=meets)
             numbers = self._numbers(step, values) if meets else None  # none of a model that has diverged
@@ -248,6 +250,8 @@ class _Loop:
         numbers = {name: self._mean(value) for name, value in values.items()}
         if (diverged := self.divergence.step) is not None:
             stop_diverged(diverged, self._pictures(diverged), self.folder.path, self.folder.checkpoints, self.main)
+        if (reason := self.loss_watch.note(step + 1, numbers["loss"])) is not None:
+            stop_itself(reason, self.folder, self.settings.run.force, self.main)
         numbers["lr"] = self.schedule.rate(step)
         if self.settings.optim.weight_decay_end is not None:
             numbers["weight_decay"] = self.schedule.weight_decay(step)

@@ -7,7 +7,6 @@ as "val", and every layer as "layer_1", "layer_2" ...; before the first step "pi
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -19,11 +18,12 @@ import torch
 from beit.config import FEATURES_NAME
 from beit.data import sample
 from beit.engine.hooks import Hook
+from beit.engine.interruption import stop_itself
 from beit.engine.metrics import Line, MetricsLog, read_metrics
 from beit.engine.monitor_interval import Interval
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Monitored, Task
-from beit.errors import BeitError, ConfigError
+from beit.errors import ConfigError
 from beit.evaluation.features.layers import pixel_features
 from beit.evaluation.features.quality import MEASURES, FeatureQuality, Row, best_of
 from beit.files import atomic_folder, write_json
@@ -182,10 +182,7 @@ class MonitorHook(Hook):
         Raises:
             BeitError: With the reason, unless the run is forced.
         """
-        if not self._task.settings.run.force:
-            self._folder.write_stopped(reason)
-            raise BeitError(f"{reason}; --run.force true goes on all the same")
-        logging.getLogger(__name__).warning("%s", reason)
+        stop_itself(reason, self._folder, self._task.settings.run.force)
 
     def _file(self, step: int, rows: Sequence[Row]) -> dict[str, Any]:
         """Return what is written beside a model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from beit.engine.task import Measured, S, Task
 from beit.engine.trackers import Trackers, begun_trackers, check_trackers
 from beit.files import atomic_folder
 from beit.reports.model_card import write_model_card
+from beit.reports.origin import since
 from beit.reports.quality import quality_sections, result_numbers
 from beit.reports.report import Section, curves_section, numbers_table, write_report
 from beit.settings.recipe import changed_settings, resolved_recipe
@@ -107,6 +109,7 @@ def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
 
 
 def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
+    began = time.perf_counter()
     validation, monitor, gallery = Validation(task, folder), monitor_of(task, folder), _gallery(task, folder)
     hooks: list[Hook] = [validation, *(hook for hook in (monitor, gallery) if hook is not None)]
     main = task.accelerator.is_main_process
@@ -119,7 +122,7 @@ def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
                 _save(task, folder.average, trained.average)
             if gallery is not None and best_step is not None:
                 gallery.gallery.add(best_step)  # the model that is kept
-            _conclude(task, folder, trained, gallery, trackers)
+            _conclude(task, folder, trained, gallery, trackers, began)
     task.accelerator.wait_for_everyone()
 
 
@@ -146,7 +149,12 @@ def _gallery(task: Task[Any, Any], folder: RunFolder) -> GalleryHook | None:
 
 
 def _conclude(
-    task: Task[Any, Any], folder: RunFolder, trained: Trained, gallery: GalleryHook | None, trackers: Trackers
+    task: Task[Any, Any],
+    folder: RunFolder,
+    trained: Trained,
+    gallery: GalleryHook | None,
+    trackers: Trackers,
+    began: float,
 ) -> None:
     """Measure the model, and its moving average if one was kept; write metrics, report and result."""
     measured = task.measure(task.model, task.sources.val)
@@ -170,7 +178,7 @@ def _conclude(
         if gallery is not None:
             sections.append(gallery.gallery.section())
         heading = f"{task.title[0].upper()}{task.title[1:]} {folder.path.name}"
-        write_report(folder.report, heading, sections, resolved_recipe(task.settings))
+        write_report(folder.report, heading, sections, resolved_recipe(task.settings), since(began))
     write_model_card(
         folder.model,
         f"{folder.path.name}: {task.title}",

@@ -285,6 +285,11 @@ class Task(ABC, Generic[S, M]):
         """
         raise ConfigError(f"run.framework is jax, which {self.title} does not have; set run.framework to torch")
 
+    @property
+    def guessing(self) -> float | None:
+        """The loss of equal probabilities for everything, far above which a run has diverged; None: not known."""
+        return None
+
     # What is measured, shown and kept.
 
     def held_out(self, source: ImageSource) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from beit.errors import printable
@@ -25,6 +25,7 @@ _MOST_DRAWN_DOTS = 2000  # more become pixels, or the page would have a line for
 MOST_NUMBERED_CLASSES = 20
 _MOST_NAMED_CLASSES = 120
 _LONGEST_NAME = 24
+_PERCENT = PercentFormatter(1.0, symbol=" %")  # of shares in [0, 1]
 
 Line = Mapping[str, Any]  # of a metrics file: step, split and numbers
 Level = tuple[str, float]  # a name, and the value of a horizontal line
@@ -59,8 +60,18 @@ class Bin(Protocol):
         ...
 
 
-def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], levels: Sequence[Level] = ()) -> bytes:
-    """Return metrics over steps; training as a line, validation as dots, values to compare with as dashed lines."""
+def curve_chart(
+    lines: Sequence[Line], title: str, names: Sequence[str], levels: Sequence[Level] = (), percent: bool = False
+) -> bytes:
+    """Return metrics over steps; training as a line, validation as dots, values to compare with as dashed lines.
+
+    Args:
+        lines: Of the metrics.
+        title: Of the chart.
+        names: The metrics to draw.
+        levels: Values to compare with.
+        percent: Whether they are shares, which are shown in percent.
+    """
     chart = Figure(figsize=_SIZE, layout="constrained")
     axes = chart.subplots()
     for name in names:
@@ -73,6 +84,8 @@ def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], levels:
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if percent:
+        axes.yaxis.set_major_formatter(_PERCENT)
     axes.grid(alpha=0.3)
     if len(axes.lines) > 1:  # a single one is what the title says
         axes.legend(fontsize=8)
@@ -80,7 +93,7 @@ def curve_chart(lines: Sequence[Line], title: str, names: Sequence[str], levels:
 
 
 def layer_chart(curves: Mapping[str, Sequence[float]], title: str, levels: Sequence[Level] = ()) -> bytes:
-    """Return a number of every layer, from 1, as a curve per model; values to compare with as dashed lines."""
+    """Return a share of every layer, from 1, as a curve per model; values to compare with as dashed lines."""
     chart = Figure(figsize=_SIZE, layout="constrained")
     axes = chart.subplots()
     for name, values in curves.items():
@@ -90,6 +103,7 @@ def layer_chart(curves: Mapping[str, Sequence[float]], title: str, levels: Seque
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("layer")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(_PERCENT)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return _svg(chart)
@@ -137,10 +151,12 @@ def reliability_chart(bins: Sequence[Bin]) -> bytes:
     above.set_xlim(0, 1)
     above.set_ylim(0, 1)
     above.set_ylabel("accuracy")
+    above.yaxis.set_major_formatter(_PERCENT)
     above.grid(alpha=0.3)
     below.bar(left, [each.pictures for each in bins], width, align="edge", color="#b9c3d3", edgecolor="white")
     below.set_ylabel("pictures")
     below.set_xlabel("confidence (dots: its mean in the bin)")
+    below.xaxis.set_major_formatter(_PERCENT)
     below.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     return _svg(chart)
 

@@ -37,6 +37,11 @@ class Scene(Protocol):
         """Rows that stay the same: "picture", "seen" and "true_tokens"."""
         ...
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the files of the pictures."""
+        ...
+
     def predicted(self) -> Tensor:
         """Return the row of the model's predictions; the model is left in evaluation mode."""
         ...
@@ -90,7 +95,7 @@ class Gallery:
         for name, caption in rows:
             with explained(self._path(name)), opened_picture(self._path(name)) as row:
                 strips.append(picture_figure(row, caption))
-        return Section("Reconstructions", TEXT, strips=strips)
+        return Section("Reconstructions", f"{TEXT} {_named(self._scene.names)}", strips=strips)
 
     def _steps(self) -> Sequence[Path]:
         return sorted(self.folder.glob("step_*.png"))
@@ -110,7 +115,12 @@ def scene_section(scene: Scene) -> Section:
     rows["predicted"] = scene.predicted()
     rows |= {caption: fixed[name] for name, caption in _BELOW.items()}
     strips = [picture_figure(_row(row_BCHW), caption) for caption, row_BCHW in rows.items()]
-    return Section("Reconstructions", TEXT.replace(", after the named step", ""), strips=strips)
+    text = TEXT.replace(", after the named step", "")
+    return Section("Reconstructions", f"{text} {_named(scene.names)}", strips=strips)
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"From left to right: {', '.join(names)}."
 
 
 def _row(pictures_BCHW: Tensor) -> Image.Image:

@@ -95,7 +95,8 @@ def quality_sections(lines: Sequence[Line]) -> list[Section]:
     for name in names:
         points = [{"step": line["step"], "split": "val", _LABEL: line[name]} for line in measured]
         levels = [(_FLOORS[floor], line[name]) for floor, line in floors.items() if name in line]
-        answer.charts.append(chart_figure(curve_chart(points, _title(name), [_LABEL], levels), _title(name)))
+        chart = curve_chart(points, _title(name), [_LABEL], levels, percent=name in _SHARES)
+        answer.charts.append(chart_figure(chart, _title(name)))
     return [answer, _table(measured[-1]["step"], rows, floors)]
 
 

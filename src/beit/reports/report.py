@@ -21,6 +21,8 @@ from beit.errors import printable
 from beit.files import write_text
 from beit.image.bands import visible
 from beit.reports.charts import Level, Line, confusion_chart, curve_chart
+from beit.reports.origin import origin
+from beit.reports.units import is_share, shown
 
 Picture = NDArray[np.float32]  # (C, H, W) in [0, 1]
 WORDS = {
@@ -65,17 +67,27 @@ class Section:
     rows: list[list[str]] = field(default_factory=list[list[str]])
     charts: list[Figure] = field(default_factory=list[Figure])
     gallery: list[list[Figure]] = field(default_factory=list[list[Figure]])  # each a stack, top to bottom
+    names: list[str] = field(default_factory=list[str])  # of the pictures of the gallery, one under each stack
     strips: list[Figure] = field(default_factory=list[Figure])  # wide pictures, each with its caption beside it
 
 
-def write_report(path: Path, title: str, sections: Sequence[Section], recipe: str) -> None:
+def write_report(path: Path, title: str, sections: Sequence[Section], recipe: str, duration: str | None = None) -> None:
     """Write the page.
+
+    Args:
+        path: The file.
+        title: Of the page.
+        sections: Its parts, in order.
+        recipe: The settings, folded at the end.
+        duration: The time that the work took, in words, which stands at the top beside date, machine and versions.
 
     Raises:
         StorageError: If the disk is full; an earlier report is untouched.
     """
     environment = Environment(loader=PackageLoader("beit.reports"), autoescape=True, trim_blocks=True, finalize=_shown)
-    page = environment.get_template("report.html.j2").render(title=title, sections=sections, recipe=recipe)
+    page = environment.get_template("report.html.j2").render(
+        title=title, sections=sections, recipe=recipe, origin=origin(duration)
+    )
     write_text(path, page)
 
 
@@ -93,7 +105,8 @@ def curves_section(
         if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
             continue
         level = (levels or {}).get(title)
-        chart = curve_chart(lines, title, names, [] if level is None else [level])
+        percent = all(is_share(name) for name in names)
+        chart = curve_chart(lines, title, names, [] if level is None else [level], percent)
         section.charts.append(chart_figure(chart, title))
     return section
 
@@ -135,7 +148,7 @@ def picture_figure(image: Image.Image, caption: str = "") -> Figure:
 def numbers_table(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return names and values, spelled out and rounded for reading."""
     return [
-        (WORDS.get(name, name), f"{value:,.4g}" if isinstance(value, float) else f"{value:,}")
+        (WORDS.get(name, name.replace("_", " ", 1) if name.startswith("iou_") else name), shown(name, value))
         for name, value in numbers.items()
     ]
 

@@ -75,6 +75,11 @@ class DistillTask(FinetuneTask):
         """Return the hashes of the labels and of the teacher."""
         return {**super().identity(), "teacher": tensors_fingerprint(self._teacher.model.state_dict())}
 
+    @property
+    def guessing(self) -> None:
+        """Unknown: the distances from the teacher have no loss of guessing."""
+        return
+
     def jax_loss(self, flax: Any) -> Any:
         """Refuse JAX."""
         return super(FinetuneTask, self).jax_loss(flax)

@@ -7,11 +7,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from beit.errors import DataError
-from beit.evaluation.features.probes import Plan, draw_shots, plan_for, score_model
+from beit.evaluation.features.probes import Plan, plan_for, score_model
 from beit.evaluation.features.ridge import PENALTIES, choosing_split
 from tests.evaluation.features.test_neighbours import clusters
 
-PLAN = Plan(ks=(1, 5, 10), shots=(1, 5), draws=3, seed=0)
+PLAN = Plan(ks=(1, 5, 10), shots=(1, 5), draws=3, seed=0, shares=(0.05, 0.2))
 NAMES = list("abcde")
 
 
@@ -73,47 +73,25 @@ def test_nothing_is_chosen_with_validation_pictures(data, scores):
         assert (one.k, one.penalty, one.knn_held_out) == (two.k, two.penalty, two.knn_held_out)
 
 
-def test_few_pictures_are_those_of_scikit_learn(data, scores):
-    train, labels, val, val_labels = data
-    _, chosen = choosing_split(len(labels))
-    for few in scores.few_shot:
-        knn, ridge = [], []
-        for draw in range(PLAN.draws):
-            shown = draw_shots(labels, few.shots, PLAN.seed, draw)
-            assert np.bincount(labels[shown]).tolist() == [few.shots] * 5
-            assert not set(shown) & set(chosen)
-            known = train[1][shown], labels[shown]
-            knn.append(knn_of(*known, val[1], val_labels, 1))
-            held_out = {penalty: ridge_of(*known, train[1][chosen], labels[chosen], penalty) for penalty in PENALTIES}
-            penalty = max(PENALTIES, key=lambda one, by=held_out: (by[one], one))
-            ridge.append(ridge_of(*known, val[1], val_labels, penalty))
-        assert (few.knn, few.knn_spread) == pytest.approx((np.mean(knn), np.std(knn, ddof=1)), abs=1e-3)
-        assert (few.ridge, few.ridge_spread) == pytest.approx((np.mean(ridge), np.std(ridge, ddof=1)), abs=1e-3)
-    assert scores.few_shot[0].ridge < scores.few_shot[1].ridge < scores.ridge
-
-
-def test_draws_differ_and_come_again(data):
-    labels = data[1]
-    draws = [draw_shots(labels, 5, seed, draw).tolist() for seed, draw in ((0, 0), (0, 1), (1, 0), (0, 0))]
-    assert draws[0] == draws[3]
-    assert len({tuple(draw) for draw in draws}) == 3
-    single = score_model(*data, Plan((1,), (1,), 1, 0)).few_shot[0]
-    assert single.knn_spread == single.ridge_spread == 0
-
-
 def test_defaults_are_what_the_pictures_allow():
     many = np.repeat(np.arange(5), 40)
-    assert plan_for(many, NAMES, None, None, 5, 0) == Plan((1, 5, 10, 20, 50), (1, 5, 10), 5, 0)
+    assert plan_for(many, NAMES, None, None, None, 5, 0) == Plan((1, 5, 10, 20, 50), (1, 5, 10), 5, 0, (0.1,))
+    assert plan_for(np.repeat(many, 3), NAMES, None, None, None, 5, 0).shares == (0.01, 0.1)
     few = np.repeat(np.arange(5), 4)
-    assert plan_for(few, NAMES, None, None, 5, 0).ks == (1, 5, 10)
-    assert plan_for(few, NAMES, None, [], 5, 0).shots == ()
+    assert plan_for(few, NAMES, None, None, None, 5, 0).ks == (1, 5, 10)
+    assert plan_for(few, NAMES, None, [], None, 5, 0).shots == ()
+    assert (
+        plan_for(few, NAMES, None, None, [], 5, 0).shares == plan_for(few, NAMES, None, None, None, 5, 0).shares == ()
+    )
 
 
 def test_what_there_are_too_few_pictures_for_is_refused():
     labels = np.repeat(np.arange(5), 8)
     with pytest.raises(DataError, match="k is 31 and there are 30 training pictures to vote, beside 10 to choose with"):
-        plan_for(labels, NAMES, [1, 31], None, 5, 0)
+        plan_for(labels, NAMES, [1, 31], None, None, 5, 0)
     with pytest.raises(DataError, match=r"class '.' has \d training pictures to draw from and shots is 9; .*lower --s"):
-        plan_for(labels, NAMES, None, [9], 5, 0)
+        plan_for(labels, NAMES, None, [9], None, 5, 0)
+    with pytest.raises(DataError, match=r"rarest class has 8 training pictures; expected shares .* from 0.125: raise"):
+        plan_for(labels, NAMES, None, None, [0.1, 0.5], 5, 0)
     with pytest.raises(DataError, match="the 30 training pictures to fit to are of 1 class; expected 2 or more"):
-        plan_for(np.zeros(40, dtype=np.int64), NAMES, None, None, 5, 0)
+        plan_for(np.zeros(40, dtype=np.int64), NAMES, None, None, None, 5, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from beit.data import BrokenPictures, ImageSource, loading_workers, spread
@@ -18,6 +19,7 @@ from beit.image import COLOURS, Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import busy_cpus, pick_device, pick_precision
+from beit.reports.origin import since
 from beit.reports.report import write_report
 from beit.settings.channels import check_channels, check_range
 from beit.settings.evaluate import EvaluateJob
@@ -35,6 +37,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
         DataError: If the classes of model and pictures cannot be matched, or too many pictures are broken.
         StorageError: If a file cannot be written.
     """
+    began = time.perf_counter()
     check_places(job)
     check_settings(job)
     source = open_pictures(job.data)
@@ -60,7 +63,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
         write_predictions(Path(job.predictions), evaluation)
     if job.report is not None:
         sections = detailed_sections(evaluation, described)
-        write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job))
+        write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job), since(began))
     return evaluation
 
 

@@ -6,6 +6,7 @@ Legend: P pictures.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -48,4 +49,5 @@ def mistakes_section(
     for place in order_P[:_SHOWN_MISTAKES].tolist():
         picture = evaluation.view.crop(evaluation.source.load(evaluation.indices[place]))
         section.gallery.append([figure(to_unit_array(picture), caption(place))])
+        section.names.append(Path(evaluation.source.name(evaluation.indices[place])).name)
     return section

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from beit.data import BrokenPicture
@@ -21,6 +21,23 @@ _ORDER = ("pixels", "random", "model")  # of the kinds in the table
 
 
 @dataclass(frozen=True)
+class Finetuned:
+    """A model that was fine-tuned, rather than frozen, with a share of the labels.
+
+    Attributes:
+        share: Of the training pictures of every class; 1 for all.
+        pictures: Training pictures with a label.
+        accuracy: On validation pictures, in [0, 1].
+        lr: Peak learning rate.
+    """
+
+    share: float
+    pictures: int
+    accuracy: float
+    lr: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """A row of the benchmark.
 
@@ -30,6 +47,7 @@ class Measured:
         speed: Pictures per second of the pass that computed the features, with reading them.
         seconds: Of the measurements after the pass.
         patches: Numbers of training and of validation patches that were classified; None of whole pictures.
+        finetuned: The same model fine-tuned, with every share of the labels and with all.
     """
 
     frozen: Frozen
@@ -37,6 +55,7 @@ class Measured:
     speed: float
     seconds: float
     patches: tuple[int, int] | None = None
+    finetuned: Sequence[Finetuned] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +128,9 @@ def _of_pictures(
     """Return the row of a model whose features classify pictures."""
     began = time.perf_counter()
     train, val = features.train, features.val
-    plan = plan_for(train.labels_P, sources.train.classes or (), job.k, job.shots, job.draws, job.seed)
+    plan = plan_for(
+        train.labels_P, sources.train.classes or (), job.k, job.shots, job.label_shares, job.draws, job.seed
+    )
     scores = score_model(train.layers, train.labels_P, val.layers, val.labels_P, plan)
     if job.attentive_pictures and frozen.kind != "pixels":
         scores = replace(scores, attentive=passes.attentive(features, scores.ridge_layer))

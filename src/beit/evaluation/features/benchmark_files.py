@@ -22,8 +22,13 @@ _ABOUT = (
     "Accuracy on validation pictures. The layer, k and the ridge penalty of every row are chosen on a quarter of the "
     "training pictures, never on validation pictures. kNN: vote of the nearest training pictures (cosine). Ridge: a "
     "linear classifier in closed form. Attentive: a learnt query attends over the patches of the layer of the ridge "
-    "probe, then a linear layer; its epochs are chosen on a part of the same quarter. Few-shot: so many training "
-    "pictures of each class, mean and standard deviation over random draws; their penalty is chosen on that quarter."
+    "probe, then a linear layer; its epochs are chosen on a part of the same quarter. Ridge 1 %: learns from so many "
+    "of the labels, the same share of each class. Few-shot: from so many training pictures of each class. Both are the "
+    "mean and standard deviation over random draws, their penalty chosen on that quarter."
+)
+_ABOUT_FINETUNED = (
+    " Fine-tuned: all weights learn, with so many of the labels, from this model or from random weights; one training "
+    "each, and the last model counts."
 )
 _ABOUT_PATCHES = (
     "Share of the validation patches whose class is found, and mean IoU of the classes in patches. A patch is of the "
@@ -72,21 +77,33 @@ def row_numbers(row: Measured) -> dict[str, float]:
             "attentive_layer": scores.attentive.layer,
             "attentive_epochs": scores.attentive.epochs,
         }
+    for part in scores.shares:
+        numbers |= {f"{percent(part.share)}_percent_ridge": part.ridge,
+                    f"{percent(part.share)}_percent_ridge_spread": part.ridge_spread}  # fmt: skip
+    for tuned in row.finetuned:
+        numbers[f"{percent(tuned.share)}_percent_finetuned"] = tuned.accuracy
     for few in scores.few_shot:
         numbers |= {f"{few.shots}_shot_{name}": getattr(few, name)
                     for name in ("knn", "knn_spread", "ridge", "ridge_spread")}  # fmt: skip
     return numbers
 
 
-def write_benchmark(folder: Path, result: Benchmark, job: BenchmarkJob) -> None:
+def write_benchmark(folder: Path, result: Benchmark, job: BenchmarkJob, duration: str | None = None) -> None:
     """Write result.json and report.html into a folder.
+
+    Args:
+        folder: The folder.
+        result: Of the benchmark.
+        job: Its settings.
+        duration: The time that it took, in words.
 
     Raises:
         StorageError: If one cannot be written; an earlier file is untouched.
     """
     make_folder(folder)
     write_json(folder / RESULT_NAME, to_json(result, job), indent=2)
-    write_report(folder / REPORT_NAME, "Benchmark of frozen features", sections(result), resolved_recipe(job))
+    title = "Benchmark of frozen features"
+    write_report(folder / REPORT_NAME, title, sections(result), resolved_recipe(job), duration)
 
 
 def table(result: Benchmark) -> tuple[list[str], list[list[str]]]:
@@ -96,7 +113,9 @@ def table(result: Benchmark) -> tuple[list[str], list[list[str]]]:
     few_shot = [f"{count}-shot {name}" for count in shots for name in ("kNN-1", "ridge")]
     of_patches = _mean_ious(result.rows[0].scores) is not None
     answers = ["kNN", "kNN mIoU", "ridge", "ridge mIoU"] if of_patches else ["kNN", "ridge"]
-    columns = ["", *answers, *["attentive"] * attentive, *few_shot]
+    shares = [f"ridge {percent(part.share)} %" for part in result.rows[0].scores.shares]
+    tuned = [f"fine-tuned {percent(share)} %" for share in _finetuned_shares(result)]
+    columns = ["", *answers, *shares, *["attentive"] * attentive, *few_shot, *tuned]
     rows: list[list[str]] = []
     for row in result.rows:
         scores = row.scores
@@ -113,8 +132,20 @@ def table(result: Benchmark) -> tuple[list[str], list[list[str]]]:
             for each in scores.few_shot
             for mean, spread in ((each.knn, each.knn_spread), (each.ridge, each.ridge_spread))
         ]
-        rows.append([row.frozen.name, *answers, *[_attentive_words(scores)] * attentive, *few])
+        parts = [f"{100 * part.ridge:.1f} ± {100 * part.ridge_spread:.1f} %" for part in scores.shares]
+        found = {part.share: f"{100 * part.accuracy:.1f} %" for part in row.finetuned}
+        tuned = [found.get(share, "-") for share in _finetuned_shares(result)]
+        rows.append([row.frozen.name, *answers, *parts, *[_attentive_words(scores)] * attentive, *few, *tuned])
     return columns, rows
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, such as "0.5"."""
+    return f"{100 * share:g}"
+
+
+def _finetuned_shares(result: Benchmark) -> list[float]:
+    return sorted({tuned.share for row in result.rows for tuned in row.finetuned})
 
 
 def counted(result: Benchmark) -> str:
@@ -141,6 +172,7 @@ def _attentive_words(scores: ModelScores) -> str:
 def sections(result: Benchmark) -> list[Section]:
     """Return the sections of the report: the table, curves over the layers beside their floors, and every layer."""
     answer = Section("Result", f"{counted(result)}. {_ABOUT if result.rows[0].patches is None else _ABOUT_PATCHES}")
+    answer.text += _ABOUT_FINETUNED * bool(_finetuned_shares(result))
     answer.columns, answer.rows = table(result)
     if result.broken:
         answer.text += f" {len(result.broken)} broken pictures were left out; first: {result.broken[0].reason}"
@@ -199,5 +231,7 @@ def _row_json(row: Measured) -> dict[str, Any]:
         "ridge_layer": scores.ridge_layer,
         "layers": [{"layer": number, **asdict(layer)} for number, layer in enumerate(scores.layers, start=1)],
         "few_shot": [asdict(few) for few in scores.few_shot],
+        "label_shares": [asdict(part) for part in scores.shares],
+        "finetuned": [asdict(tuned) for tuned in row.finetuned],
         "attentive": None if scores.attentive is None else asdict(scores.attentive),
     }

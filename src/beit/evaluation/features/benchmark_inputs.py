@@ -15,6 +15,7 @@ from beit.evaluation.features.probes import plan_for
 from beit.settings.benchmark import RANDOM, BenchmarkJob, BenchmarkLabelMapSettings
 from beit.settings.groups import ModelSettings
 from beit.settings.inputs import Sources, open_sources
+from beit.settings.recipe import plain
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import TrainingLabelMapSettings
 
@@ -45,10 +46,12 @@ def check_settings(job: BenchmarkJob) -> None:
         raise ConfigError(
             "label_maps.classes is missing; expected a text file with the name of each class, one per line"
         )
-    elif job.shots:
+    elif job.shots or job.label_shares or job.finetune.steps is not None:
+        given = {"shots": job.shots, "label_shares": job.label_shares, "finetune.steps": job.finetune.steps}
+        name = next(name for name, value in given.items() if value)
         raise ConfigError(
-            f"shots is {list(job.shots)} and there are label maps; patches are classified with all of the bank: leave "
-            "shots out"
+            f"{name} is {plain(given[name])} and there are label maps; patches are classified with all of the bank: "
+            f"leave {name} out"
         )
 
 
@@ -83,7 +86,7 @@ def labelled_sources(job: BenchmarkJob) -> Sources:
     val = opened.val if job.val_pictures is None else sample(opened.val, job.val_pictures, job.seed)
     labels_P = _class_labels(train, job.data.path)
     _class_labels(val, job.data.val_path or job.data.path)
-    plan_for(labels_P, train.classes or (), job.k, job.shots, job.draws, job.seed)
+    plan_for(labels_P, train.classes or (), job.k, job.shots, job.label_shares, job.draws, job.seed)
     return Sources(train, val)
 
 

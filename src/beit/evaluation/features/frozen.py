@@ -55,6 +55,7 @@ class Frozen:
         grid_hw: Rows and columns of its patches.
         content: Returns a text that changes with the weights and the options of the model.
         parameters: Number of parameters.
+        build: Builds the model of random weights, which no checkpoint holds; None of everything else.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Frozen:
     grid_hw: tuple[int, int]
     content: Callable[[], str]
     parameters: int
+    build: Callable[[], BeitModel] | None = None
 
 
 def open_models(job: BenchmarkJob) -> dict[str, Checkpoint]:
@@ -138,7 +140,8 @@ def _random(
     """Return random weights of an architecture."""
     build = partial(_random_model, config, seed, device)
     content = f"{RANDOM_NAME} of seed {seed}, {_architecture(config)}"
-    return Frozen(name, "random", *view, _opener(build, precision), _grid(config), lambda: content, _parameters(config))
+    opened = _opener(build, precision)
+    return Frozen(name, "random", *view, opened, _grid(config), lambda: content, _parameters(config), build)
 
 
 def _opener(build: Callable[[], BeitModel], precision: Precision) -> Callable[[], Layers]:

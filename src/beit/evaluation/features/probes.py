@@ -1,4 +1,4 @@
-"""Scores of the features of one model: kNN and ridge probe of every layer, and both with a few pictures per class.
+"""Scores of the features of one model: kNN and ridge probe of every layer, and with few labels.
 
 Whatever is chosen (the layer, k, the ridge penalty) is chosen on a quarter of the training pictures by what is fitted
 to the others. The validation pictures are only measured.
@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from beit.errors import DataError
 from beit.evaluation.features.attentive import AttentiveScores
 from beit.evaluation.features.checks import Features, Labels
+from beit.evaluation.features.few_labels import FewShotScores, ShareScores, few_shot, with_share
 from beit.evaluation.features.neighbours import knn_accuracies, knn_accuracy
 from beit.evaluation.features.ridge import best_ridge, choosing_split, fit_ridge
 
 DEFAULT_K = (1, 5, 10, 20, 50)
 DEFAULT_SHOTS = (1, 5, 10)
+DEFAULT_LABEL_SHARES = (0.01, 0.1)
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Plan:
         shots: Pictures per class in the few-shot measurements.
         draws: Random choices of these.
         seed: Of the choices.
+        shares: Shares of the labels in the measurements of the ridge probe with fewer of them.
     """
 
     ks: tuple[int, ...]
     shots: tuple[int, ...]
     draws: int
     seed: int
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,25 +66,6 @@ class LayerScores:
 
 
 @dataclass(frozen=True)
-class FewShotScores:
-    """Accuracies on validation pictures with a few training pictures per class, in [0, 1].
-
-    Attributes:
-        shots: Pictures per class.
-        knn: Mean accuracy of the nearest neighbour over the draws, of the layer that the kNN chose.
-        knn_spread: Standard deviation over the draws (n - 1); 0 for a single one.
-        ridge: The same of the ridge probe, of the layer that it chose.
-        ridge_spread: Its standard deviation.
-    """
-
-    shots: int
-    knn: float
-    knn_spread: float
-    ridge: float
-    ridge_spread: float
-
-
-@dataclass(frozen=True)
 class ModelScores:
     """Scores of one model.
 
@@ -91,6 +75,7 @@ class ModelScores:
         ridge_layer: The same of the ridge probe.
         few_shot: In the order of the plan.
         attentive: Of an attentive probe of the layer that the ridge probe chose; None without one.
+        shares: With shares of the labels, in the order of the plan.
     """
 
     layers: list[LayerScores]
@@ -98,6 +83,7 @@ class ModelScores:
     ridge_layer: int
     few_shot: list[FewShotScores]
     attentive: AttentiveScores | None = None
+    shares: Sequence[ShareScores] = ()
 
     @property
     def knn(self) -> float:
@@ -115,6 +101,7 @@ def plan_for(
     classes: Sequence[str],
     ks: Sequence[int] | None,
     shots: Sequence[int] | None,
+    shares: Sequence[float] | None,
     draws: int,
     seed: int,
 ) -> Plan:
@@ -125,6 +112,7 @@ def plan_for(
         classes: Their names.
         ks: Numbers of neighbours; None for those of `DEFAULT_K` that there are enough pictures for.
         shots: Pictures per class; None for those of `DEFAULT_SHOTS` that every class has.
+        shares: Shares of the labels; None for those of `DEFAULT_LABEL_SHARES` that leave every class a picture.
         draws: Random choices of these.
         seed: Of the choices.
 
@@ -150,11 +138,20 @@ def plan_for(
             f"class {classes[fewest]!r} has {counts[fewest]} training pictures to draw from and shots is {max(shots)}; "
             "expected no more than every class has: lower --shots, raise --pictures, or add pictures"
         )
+    rarest = int(np.bincount(labels_P, minlength=len(classes)).min())
+    if shares and min(shares) * rarest < 1:
+        raise DataError(
+            f"label_shares is {list(shares)} and the rarest class has {rarest} training pictures; expected shares that "
+            f"leave it one, from {1 / rarest if rarest else 1:.3g}: raise --label_shares or --pictures, or add pictures"
+        )
+    if shares is None:
+        shares = [share for share in DEFAULT_LABEL_SHARES if share * rarest >= 1]
     return Plan(
         tuple(ks) if ks is not None else tuple(k for k in DEFAULT_K if k <= len(fitted)),
         tuple(shots) if shots is not None else tuple(count for count in DEFAULT_SHOTS if count <= counts[fewest]),
         draws,
         seed,
+        tuple(shares),
     )
 
 
@@ -177,9 +174,11 @@ def score_model(
     layers = [_layer(train_PD, labels_P, val_QD, val_labels_Q, plan.ks) for train_PD, val_QD in pairs]
     knn = max(range(len(layers)), key=lambda layer: layers[layer].knn_held_out)  # of equally good ones the first
     ridge = max(range(len(layers)), key=lambda layer: layers[layer].ridge_held_out)
-    few = [_few_shot((train[knn], val[knn]), (train[ridge], val[ridge]), labels_P, val_labels_Q, shots, plan)
-           for shots in plan.shots]  # fmt: skip
-    return ModelScores(layers, knn + 1, ridge + 1, few)
+    labels, draws = (labels_P, val_labels_Q), (plan.draws, plan.seed)
+    for_knn, for_ridge = (train[knn], val[knn]), (train[ridge], val[ridge])
+    few = [few_shot(for_knn, for_ridge, labels, shots, *draws) for shots in plan.shots]
+    shares = [with_share(for_ridge, labels, share, *draws) for share in plan.shares]
+    return ModelScores(layers, knn + 1, ridge + 1, few, shares=shares)
 
 
 def _layer(
@@ -199,41 +198,3 @@ def _layer(
         penalty=probe.penalty,
         ridge_held_out=held_out,
     )
-
-
-def draw_shots(labels_P: Labels, shots: int, seed: int, draw: int) -> NDArray[np.int64]:
-    """Return the numbers of a few random pictures of every class, of those that are fitted to; a function of the rest.
-
-    Args:
-        labels_P: Classes of the training pictures (P,), from 0.
-        shots: Pictures per class.
-        seed: Of all draws.
-        draw: Number of the draw.
-    """
-    fitted, _ = choosing_split(len(labels_P))
-    rng = np.random.default_rng([seed, shots, draw])
-    groups = [fitted[labels_P[fitted] == label] for label in np.unique(labels_P[fitted])]
-    return np.concatenate([rng.permutation(group)[:shots] for group in groups])
-
-
-def _few_shot(
-    for_knn: tuple[Features, Features],
-    for_ridge: tuple[Features, Features],
-    labels_P: Labels,
-    val_labels_Q: Labels,
-    shots: int,
-    plan: Plan,
-) -> FewShotScores:
-    """Return the scores with some pictures per class, of (training, validation) features of the chosen layers."""
-    _, chosen = choosing_split(len(labels_P))
-    knn, ridge = list[float](), list[float]()
-    for draw in range(plan.draws):
-        few = draw_shots(labels_P, shots, plan.seed, draw)
-        knn.append(knn_accuracy(for_knn[0][few], labels_P[few], for_knn[1], val_labels_Q, 1))
-        probe, _ = best_ridge(for_ridge[0][few], labels_P[few], for_ridge[0][chosen], labels_P[chosen])
-        ridge.append(probe.accuracy(for_ridge[1], val_labels_Q))
-    return FewShotScores(shots, float(np.mean(knn)), _spread(knn), float(np.mean(ridge)), _spread(ridge))
-
-
-def _spread(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.device import pick_device, pick_precision
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
+from beit.reports.origin import since
 from beit.reports.report import Section, confusion_section, write_report
 from beit.settings.channels import band_options, check_channels, check_range
 from beit.settings.evaluate import EvaluateJob
@@ -88,6 +90,7 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
         DataError: If pictures or label maps are unusable.
         StorageError: If a file cannot be written.
     """
+    began = time.perf_counter()
     check_places(job)
     check_settings(job)
     if job.label_maps.path is None:
@@ -126,7 +129,7 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
         write_predictions(Path(job.predictions), evaluation)
     if job.report is not None:
         sections = [*_sections(evaluation), overlay_section(model, how, some)]
-        write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job))
+        write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job), since(began))
     return evaluation
 
 

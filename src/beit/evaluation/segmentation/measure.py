@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -137,6 +138,7 @@ def overlay_section(model: BeitForSemanticSegmentation, how: SceneInference, sou
         present |= {int(label) for label in np.union1d(found_HW, true_HW) if label != IGNORED}
         shown = (overlaid(picture, found_HW, len(names)), coloured(true_HW, len(names)), picture)
         size = (_WIDTH, max(1, round(_WIDTH * picture.height / picture.width)))
+        section.names.append(Path(some.name(index)).name)
         section.gallery.append([Figure(picture_figure(image.resize(size)).source) for image in shown])
     section.strips.append(picture_figure(legend(names, sorted(present)), "classes"))
     return section

@@ -6,6 +6,7 @@ Legend: B batch, C channels, V codebook size, s pixels per token, h x w tokens, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,15 +39,16 @@ def reconstruction_section(encoder: TokenEncoder, source: ImageSource, side: int
             "Above: the picture. Below: every visual token drawn as the mean of the patches that it stands for; this "
             "tokenizer keeps what its teacher sees, not pixels."
         )
-    pixels = sample_pixels(source, side, _SHOWN)
+    pixels, names = sample_pixels(source, side, _SHOWN)
     painted = paint(encoder(pixels)).cpu()
     section = Section("Reconstructions", text)
+    section.names = names
     section.gallery = [[figure(one.numpy()), figure(other.numpy())] for one, other in zip(pixels, painted, strict=True)]
     return section
 
 
-def sample_pixels(source: ImageSource, side: int, count: int) -> Tensor:
-    """Return some usable pictures, (B, C, H, W) in [0, 1]: at even distances if they are sound, else the first ones.
+def sample_pixels(source: ImageSource, side: int, count: int) -> tuple[Tensor, list[str]]:
+    """Return some usable pictures, (B, C, H, W) in [0, 1], and their file names: at even distances, or the first ones.
 
     Raises:
         DataError: If there are none.
@@ -56,10 +58,11 @@ def sample_pixels(source: ImageSource, side: int, count: int) -> Tensor:
         some, found = source, first_pictures(source, count)
     require_usable(len(found), len(source), [])
     crop = tokenizer_views(side).preprocessing.crop
+    names = [Path(some.name(index)).name for index, _ in found]
     if source.bands is None or source.bands.channels == COLOURS:
-        return torch.from_numpy(np.stack([to_unit_array(crop(picture)) for _, picture in found]))
+        return torch.from_numpy(np.stack([to_unit_array(crop(picture)) for _, picture in found])), names
     bands = [some.open(index).decode().picture.resize((side, side), Image.Resampling.BICUBIC) for index, _ in found]
-    return torch.from_numpy(np.stack([to_unit_array(picture) for picture in bands]))
+    return torch.from_numpy(np.stack([to_unit_array(picture) for picture in bands])), names
 
 
 def mean_patches(encoder: TokenEncoder, source: ImageSource, side: int) -> Painter:

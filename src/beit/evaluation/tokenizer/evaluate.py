@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenize
 from beit.files import write_json
 from beit.geometry import Grid
 from beit.models_torch.device import busy_cpus
+from beit.reports.origin import since
 from beit.reports.report import Section, numbers_table, write_report
 from beit.settings.inputs import open_pictures
 from beit.settings.recipe import resolved_recipe
@@ -30,6 +32,7 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
         DataError: If no picture, or too few, are usable.
         StorageError: If the disk is full.
     """
+    began = time.perf_counter()
     tokenizer, encoder, side = load_encoder(job)
     teacher = None
     if job.teacher is not None:
@@ -55,5 +58,5 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
             Section("What the tokens keep", "Measured with hard tokens.", table=numbers_table(numbers)),
             reconstruction_section(encoder, source, side),
         ]
-        write_report(Path(job.report), f"Tokenizer {job.tokenizer}", sections, resolved_recipe(job))
+        write_report(Path(job.report), f"Tokenizer {job.tokenizer}", sections, resolved_recipe(job), since(began))
     return quality

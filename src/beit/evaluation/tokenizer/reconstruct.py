@@ -37,7 +37,7 @@ def reconstruct_pictures(job: ReconstructJob) -> TokenizerQuality:
             "its tokens stand for, or a discrete VAE saved with its decoder"
         )
     source = open_pictures(job.data)
-    shown = sample_pixels(source, side, job.count)
+    shown, _ = sample_pixels(source, side, job.count)
     workers = loading_workers(job.data.workers, busy_cpus(encoder.device))
     quality, broken = measure_tokenizer(encoder, source, side, job.batch_size, workers)
     BrokenPictures(None, len(source), job.data.max_broken).add(broken)

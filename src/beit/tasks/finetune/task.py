@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import log
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -128,6 +129,13 @@ class FinetuneTask(Task[FinetuneJob, FinetuneLoss]):
         if report.knows_labels and not self._adapted:  # the matrices of an adaptation are new whatever is below them
             return FINETUNED_BEFORE
         return FINETUNING_LARGE if self._model.config.hidden_size >= SIZES["large"]["hidden_size"] else FINETUNING
+
+    @property
+    def guessing(self) -> float | None:
+        """The cross-entropy of equal probabilities; None of numbers, and of weights that were set."""
+        if self._kind == "regression" or isinstance(self.settings.class_weights, tuple):
+            return None
+        return log(2 if self._kind == "multi_label_classification" else len(self._classes))
 
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss in JAX."""

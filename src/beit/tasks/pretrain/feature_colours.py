@@ -6,6 +6,7 @@ Legend: B pictures, N patches, D features, h x w patches; C channels, H x W pixe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,8 @@ def colours_section(layers: Layers, source: ImageSource, views: Views, grid: Gri
         count: Pictures to show, of which a row of the page holds six.
     """
     count = min(count, _MOST)
-    batch = next(PictureSet(spread(source, count), views, 0, count, workers=0).batches(), None) if count else None
+    some = spread(source, count)
+    batch = next(PictureSet(some, views, 0, count, workers=0).batches(), None) if count else None
     if batch is None:
         return []
     states = layers(batch.tensors)
@@ -48,11 +50,8 @@ def colours_section(layers: Layers, source: ImageSource, views: Views, grid: Gri
         colours = fit_colours(lambda found=found: found)
         for column, map_hwD in zip(columns, found, strict=True):
             column.append(_figure(colours(map_hwD), f"layer {number}"))
-    return [
-        Section(
-            "Patch features of held-out pictures in colours", _TEXT.format(layers=_after(list(maps))), gallery=columns
-        )
-    ]
+    title, text = "Patch features of held-out pictures in colours", _TEXT.format(layers=_after(list(maps)))
+    return [Section(title, text, gallery=columns, names=[Path(some.name(index)).name for index in batch.indices])]
 
 
 def _few(layers: int) -> list[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -183,6 +184,7 @@ class HiddenPatches:
         batch = next(iter(evaluation_batches(dataset, Collate(seed, mask), count, workers=0)))
         require_usable(len(batch.indices), len(source), batch.broken)
         tensors = batch.to(encoder.device).tensors
+        self.names = [Path(dataset.name(index)).name for index in batch.indices]
         self._pixel_values, self._mask_BN = tensors["pixel_values"], tensors["bool_masked_pos"]
         pixels_BCHW = tensors["tokenizer_pixels"]
         self._tokens_Bhw = encoder(pixels_BCHW)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
+from math import log
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -155,6 +156,11 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def model(self) -> BeitForMaskedImageModeling:
         """The model that is pre-trained."""
         return self.module.model
+
+    @property
+    def guessing(self) -> float:
+        """The cross-entropy of equal probabilities for all visual tokens, in nats."""
+        return log(self._found_tokenizer.vocab_size) * (1 if self.settings.aggregation.early_layer is None else 2)
 
     @property
     def _found_tokenizer(self) -> VisualTokenizer:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import log
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -118,6 +119,15 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
         """Return the published rate for what it starts from; from random weights that of a pre-trained model."""
         report = self._model.load_report
         return SEGMENTATION_FINETUNED_BEFORE if report is not None and report.knows_labels else SEGMENTATION
+
+    @property
+    def guessing(self) -> float | None:
+        """The cross-entropy of equal probabilities, of both heads; None where not all pixels count alike."""
+        settings, config = self.settings, self._model.config
+        if settings.class_weights is not None or settings.hard_pixels.confidence is not None:
+            return None
+        heads = 1 + config.auxiliary_loss_weight * config.use_auxiliary_head
+        return heads * log(config.num_labels)
 
     def count(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the number of pixels that have a class."""
