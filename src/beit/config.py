@@ -7,6 +7,7 @@ back unchanged.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +27,10 @@ from beit.config_checks import (
     pruned_of,
     shown,
 )
-from beit.config_published import PublishedConfig
+from beit.config_published import UNUSED, PublishedConfig
 from beit.errors import ConfigError, UnavailableError
 from beit.files import check_path, read_json
-from beit.hub import HubOptions, hub_file, is_hub_name
+from beit.hub import HubOptions, hub_file, is_hub_name, without_loading
 
 CONFIG_NAME = "config.json"
 DATA2VEC = "data2vec-vision"  # an architecture that is BEiT's under other names
@@ -51,6 +52,7 @@ _OMITTED_DEFAULTS: dict[str, Any] = {
     "mask_tokens_in_decoder": False,
     "gradient_checkpointing": False,
     "pruned_heads": {},
+    "torchscript": False,
 }
 
 
@@ -94,8 +96,9 @@ class BeitConfig(PublishedConfig):
         add_fpn: Add a feature pyramid on top of a backbone.
         reshape_hidden_states: Return backbone features as maps (B, D, height, width) instead of tokens.
         **kwargs: `id2label`, `label2id`, `num_labels`, `problem_type`, `output_attentions`, `output_hidden_states`,
-            `return_dict`, `architectures`; `gradient_checkpointing`, whether models compute the activations of their
-            layers again in the backward pass from the start (False); `out_indices_meaning`, which hidden states
+            `return_dict`, `torchscript` (models return tuples), `architectures`, `attn_implementation` (without
+            effect: the kernels choose by themselves); `gradient_checkpointing`, whether models compute activations of
+            their layers again in the backward pass from the start (False); `out_indices_meaning`, which hidden states
             segmentation reads for `out_indices`: "huggingface" (i means after i - 1 layers) or "original" (the output
             of layer i, counted from 0); `batch_norm_eps` of a backbone's feature pyramid (1e-5);
             `mask_tokens_in_decoder`, whether pre-training put mask tokens into a decoder that lies beside the model,
@@ -191,9 +194,14 @@ class BeitConfig(PublishedConfig):
         self.id2label, self.label2id = labels_of(
             kwargs.pop("num_labels", None), kwargs.pop("id2label", None), kwargs.pop("label2id", None)
         )
+        self.torchscript: bool = kwargs.pop("torchscript", False)
+        self._attn_implementation: str = kwargs.pop("attn_implementation", None) or "sdpa"
         kwargs.pop("model_type", None)
         kwargs.pop("stage_names", None)  # always derived from num_hidden_layers
         self._unknown = dict(kwargs)
+        for name in ("torch_dtype", "dtype"):
+            if name in kwargs:
+                self.torch_dtype = self._unknown.pop(name)
         check_options(self)
         self.layer_scale_init_value = float(layer_scale_init_value)  # transformers 5 refuses a whole number
         self._stages = aligned_stages(self.stage_names, out_features, out_indices)
@@ -203,6 +211,8 @@ class BeitConfig(PublishedConfig):
         unknown: dict[str, Any] = self.__dict__.get("_unknown", {})
         if name in unknown:
             return unknown[name]
+        if name in UNUSED:
+            return copy.copy(UNUSED[name])
         raise AttributeError(f"BeitConfig has no option {name!r}")
 
     @property
@@ -260,8 +270,8 @@ class BeitConfig(PublishedConfig):
 
     @property
     def use_return_dict(self) -> bool:
-        """True if models return output objects rather than tuples."""
-        return self.return_dict
+        """True if models return output objects rather than tuples, which alone TorchScript takes."""
+        return self.return_dict and not self.torchscript
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -418,6 +428,7 @@ class BeitConfig(PublishedConfig):
         local_files_only: bool = False,
         force_download: bool = False,
         subfolder: str = "",
+        use_auth_token: str | bool | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the content of a `config.json`, and the arguments that do not say where it is.
@@ -427,6 +438,7 @@ class BeitConfig(PublishedConfig):
             CheckpointError: If the hub cannot be reached.
         """
         check_path(pretrained_model_name_or_path, "a model folder or a hub repository", ConfigError)
+        token = use_auth_token if token is None else token
         folder, name = Path(pretrained_model_name_or_path), str(pretrained_model_name_or_path)
         meaning: dict[str, Any] = {}
         path = folder if folder.is_file() else folder / subfolder / CONFIG_NAME
@@ -441,10 +453,13 @@ class BeitConfig(PublishedConfig):
             path, f"the {CONFIG_NAME} of a BEiT", error=ConfigError if path.exists() else UnavailableError
         )
         cls.check_kind(options, str(path))
-        return {**options, **meaning}, kwargs
+        return {**options, **meaning}, without_loading(kwargs)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, BeitConfig) and {**vars(self), "_name_or_path": other.name_or_path} == vars(other)
+        if not isinstance(other, BeitConfig):
+            return False
+        aside = {name: vars(other)[name] for name in ("_name_or_path", "_attn_implementation")}
+        return {**vars(self), **aside} == vars(other)
 
     __hash__ = None  # type: ignore[assignment]  # mutable, as in the published API
 

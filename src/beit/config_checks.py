@@ -45,6 +45,7 @@ _FLAGS = (
     "return_dict",
     "mask_tokens_in_decoder",
     "gradient_checkpointing",
+    "torchscript",
 )
 
 

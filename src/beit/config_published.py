@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,14 +15,52 @@ from beit.files import write_text
 from beit.hub import SavedOptions
 
 _DERIVED = ("model_type", "stage_names")  # in every dict of a config, and never set
+# Options of every published config that no BEiT has a use for, with their defaults.
+UNUSED: dict[str, Any] = {
+    "_commit_hash": None,
+    "add_cross_attention": False,
+    "attribute_map": {},
+    "chunk_size_feed_forward": 0,
+    "cross_attention_hidden_size": None,
+    "finetuning_task": None,
+    "is_decoder": False,
+    "is_encoder_decoder": False,
+    "prefix": None,
+    "task_specific_params": None,
+    "tie_encoder_decoder": False,
+    "tie_word_embeddings": True,
+    "tokenizer_class": None,
+    "transformers_version": None,
+    "use_bfloat16": False,
+}
 _SPELLINGS = {"true": True, "1": True, "y": True, "yes": True, "false": False, "0": False, "n": False, "no": False}
 
 
 class PublishedConfig(SavedOptions):
     """Base of `BeitConfig`."""
 
+    _unknown: dict[str, Any]
     is_composition: ClassVar[bool] = False
     sub_configs: ClassVar[dict[str, Any]] = {}  # of models that are made of several
+
+    @property
+    def torch_dtype(self) -> Any:
+        """Type of the parameters in the file, or that was asked for, as PyTorch has it; None if no one said it."""
+        name: str | None = self._unknown.get("torch_dtype", self._unknown.get("dtype"))
+        return name if name is None or find_spec("torch") is None else getattr(import_module("torch"), name, name)
+
+    @torch_dtype.setter
+    def torch_dtype(self, value: Any) -> None:
+        self._unknown["torch_dtype"] = None if value is None else str(value).removeprefix("torch.")
+
+    @property
+    def dtype(self) -> Any:
+        """The name of `torch_dtype` in transformers 5."""
+        return self.torch_dtype
+
+    @dtype.setter
+    def dtype(self, value: Any) -> None:
+        self.torch_dtype = value
 
     def get_text_config(self, *_: Any, **__: Any) -> Self:
         """Return the config: there is no other."""

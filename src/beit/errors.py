@@ -18,11 +18,11 @@ class ConfigError(BeitError, ValueError):
     """An option, setting or argument has a value that cannot work."""
 
 
-class DataError(BeitError):
+class DataError(BeitError, ValueError):
     """Pictures or labels are missing, broken or unusable."""
 
 
-class CheckpointError(BeitError):
+class CheckpointError(BeitError, RuntimeError):
     """A file of weights is missing, damaged, or does not fit the model."""
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 import beit
 from tests.habits.pairs import both, made, transformers
@@ -150,3 +151,61 @@ def test_checkpointing_by_an_argument(tmp_path):
     assert model.is_gradient_checkpointing
     with pytest.raises(beit.BeitError, match="gradient_checkpointing is 1; expected true or false"):
         beit.BeitConfig(gradient_checkpointing=1)
+
+
+@pytest.mark.parametrize("kind", ["BeitConfig", "BeitImageProcessor"])
+def test_arguments_of_loading_are_no_options(tmp_path, kind):
+    """An access token, above all, must not be written into a file that others read."""
+    beit.BeitImageProcessor().save_pretrained(tmp_path)
+    beit.BeitConfig().save_pretrained(tmp_path)
+    cls = getattr(beit, kind)
+    loaded = cls.from_pretrained(
+        tmp_path, use_auth_token=__name__, trust_remote_code=True, resume_download=False, proxies=None,
+        mirror=None, code_revision=None, use_fast=False, _from_auto=False, _commit_hash=None,
+    )  # fmt: skip
+    assert loaded.to_dict() == cls().to_dict()
+    assert __name__ not in loaded.to_json_string()
+
+
+def test_the_old_name_of_the_token_counts(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("beit.config.hub_file", lambda name, file, options: asked.append(options.token))
+    with pytest.raises(OSError, match=r"has no config\.json"):
+        beit.BeitConfig.from_pretrained("someone/model", use_auth_token=__name__)
+    assert asked == [__name__]
+
+
+@both
+@pytest.mark.parametrize("given", ["float16", torch.float16])
+def test_the_type_of_parameters_is_one_of_torch(tmp_path, library, given):
+    """`pixel_values.to(model.config.torch_dtype)` stands in many scripts."""
+    config = library.BeitConfig(dtype=given)
+    assert config.dtype is torch.float16
+    assert json.loads(config.to_json_string())["torch_dtype" if library is beit else "dtype"] == "float16"
+    assert library.BeitConfig().dtype is None
+    made(library).half().save_pretrained(tmp_path)
+    kind = library.BeitForImageClassification
+    assert kind.from_pretrained(tmp_path, dtype="auto").config.dtype is torch.float16
+    assert kind.from_pretrained(tmp_path, dtype=torch.bfloat16).config.dtype is torch.bfloat16
+    assert library is transformers or beit.BeitConfig(torch_dtype=given).torch_dtype is torch.float16
+
+
+@both
+def test_the_way_of_attention_is_kept_in_the_config(tmp_path, library):
+    model = made(library, attn_implementation="eager")
+    assert model.config._attn_implementation == "eager"
+    model.set_attn_implementation("sdpa")
+    assert model.config._attn_implementation == "sdpa"
+    model.save_pretrained(tmp_path)
+    assert "attn_implementation" not in (tmp_path / "config.json").read_text()
+    kind = library.BeitForImageClassification
+    assert kind.from_pretrained(tmp_path, attn_implementation="eager").config._attn_implementation == "eager"
+    assert kind.from_pretrained(tmp_path).config._attn_implementation == "sdpa"
+
+
+def test_options_of_every_published_config():
+    config = beit.BeitConfig()
+    assert (config.is_encoder_decoder, config.tie_word_embeddings, config.chunk_size_feed_forward) == (False, True, 0)
+    assert beit.BeitConfig(finetuning_task="animals").to_dict()["finetuning_task"] == "animals"
+    assert not hasattr(config, "hidden_sizes")
+    assert "is_encoder_decoder" not in config.to_dict()

@@ -1,5 +1,7 @@
 """What users of the published Flax classes do; they are gone from transformers 5, so that ours stand alone."""
 
+from importlib import import_module
+
 import jax
 import numpy as np
 import pytest
@@ -24,6 +26,18 @@ def test_required_params_and_the_module():
     model = beit.FlaxBeitModel(made(beit).config)
     assert model.required_params == set(flatten_dict(model.params))
     assert isinstance(model.module, beit.FlaxBeitModule)
+    assert (model.framework, model.can_generate()) == ("flax", False)
+
+
+@pytest.mark.parametrize("name", ["FlaxBeitModel", "FlaxBeitForImageClassification", "FlaxBeitForMaskedImageModeling"])
+def test_the_tree_of_shapes_and_the_names_of_modules(name):
+    model = getattr(beit, name)(made(beit).config, _do_init=False)
+    drawn = flatten_dict(model.init_weights(model.key, model.input_shape))
+    assert {key: leaf.shape for key, leaf in flatten_dict(model.params_shape_tree).items()} == {
+        key: leaf.shape for key, leaf in drawn.items()
+    }
+    module = f"{name.removesuffix('Model')}Module"
+    assert isinstance(model.module, getattr(import_module(type(model).__module__), module))
 
 
 def test_frozen_parameters():

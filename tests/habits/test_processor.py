@@ -96,3 +96,24 @@ def test_values_that_are_not_rescaled_are_warned_of(picture):
         processor(PICTURE / 255, do_rescale=False)
         processor(PICTURE, do_rescale=False, do_normalize=False)
         processor(PICTURE, do_rescale=False, image_mean=127.5, image_std=127.5)
+
+
+def test_saving_returns_the_file(tmp_path):
+    processor = beit.BeitImageProcessor(**SMALL)
+    (ours,), (theirs,) = (library.save_pretrained(tmp_path) for library in both(**SMALL))
+    assert ours == theirs == str(tmp_path / "preprocessor_config.json")
+    assert beit.BeitImageProcessor.from_dict(processor.to_dict(), size=20, foo=1, return_unused_kwargs=True)[1] == {
+        "foo": 1
+    }
+
+
+def test_one_map_is_reduced():
+    labels = np.array([[0, 1], [2, 255]], np.uint8)
+    assert beit.BeitImageProcessor().reduce_label(labels).tolist() == [[255, 0], [1, 255]]
+    assert labels[0, 0] == 0
+
+
+@pytest.mark.parametrize("call", [lambda kind: kind()("nowhere.png"), lambda kind: kind(do_center_crop=False)([])])
+def test_what_cannot_be_processed_is_a_value_error(call):
+    with pytest.raises(ValueError, match=r"\w"):
+        call(beit.BeitImageProcessor)

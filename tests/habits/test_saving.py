@@ -189,3 +189,26 @@ def test_what_is_missing_offline_is_an_os_error(tmp_path):
             kind.from_pretrained("owner/nothing", local_files_only=True, cache_dir=tmp_path)
         with pytest.raises(OSError, match=r"does not (exist|hold)"):
             kind.from_pretrained(tmp_path)
+
+
+@both
+def test_weights_of_another_shape_are_a_runtime_error(tmp_path, library):
+    made(library).save_pretrained(tmp_path)
+    with pytest.raises(RuntimeError, match=r"shape|mismatch"):
+        library.BeitForImageClassification.from_pretrained(tmp_path, patch_size=4)
+
+
+def test_published_arguments_without_a_meaning_here(tmp_path):
+    made(beit).save_pretrained(tmp_path, save_original_format=True, use_auth_token=None)
+    for options in (
+        {"weights_only": True, "offload_state_dict": False, "offload_buffers": False, "load_in_8bit": False},
+        {"generation_config": None, "tp_plan": None, "gguf_file": None, "key_mapping": None, "_from_pipeline": None},
+        {"code_revision": None, "commit_hash": None, "mirror": None, "use_flash_attention_2": False},
+        {"tie_word_embeddings": False, "finetuning_task": "animals", "architectures": ["x"]},
+    ):
+        beit.BeitForImageClassification.from_pretrained(tmp_path, **options)
+    for name in ("load_in_4bit", "key_mapping"):
+        with pytest.raises(ValueError, match=f"{name} was given; it is not supported"):
+            beit.BeitForImageClassification.from_pretrained(tmp_path, **{name: True})
+    with pytest.warns(UserWarning, match="attn_implementation is 'flash_attention_2', without effect"):
+        beit.BeitForImageClassification.from_pretrained(tmp_path, attn_implementation="flash_attention_2")

@@ -191,7 +191,7 @@ def push_folder(
     return commit.pr_url or str(repo)
 
 
-def push_saved(save: Callable[[Path], None], repo_id: str, **options: Any) -> str:
+def push_saved(save: Callable[[Path], object], repo_id: str, **options: Any) -> str:
     """Upload what `save` writes into a folder; return the address of the result.
 
     Args:

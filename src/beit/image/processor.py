@@ -14,7 +14,7 @@ from PIL import Image
 from beit.catalog import public_checkpoint
 from beit.errors import ConfigError, UnavailableError
 from beit.files import check_path, read_json
-from beit.hub import HubOptions, hub_file, is_hub_name
+from beit.hub import HubOptions, hub_file, is_hub_name, without_loading
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
 from beit.image.labels import process_maps
 from beit.image.options import (
@@ -214,14 +214,32 @@ class BeitImageProcessor(PublishedMethods):
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
 
+    @overload
     @classmethod
-    def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Self:
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[False] = False, **overrides: Any
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[True], **overrides: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+    @classmethod
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any
+    ) -> Self | tuple[Self, dict[str, Any]]:
         """Return a processor with saved options of any published version, some of them overridden.
+
+        With `return_unused_kwargs` overrides that are no options are not kept, but returned beside the processor.
 
         Raises:
             ConfigError: If an option is invalid.
         """
-        return cls(**{**options_of_file(options), **overrides})
+        known = {name: value for name, value in overrides.items() if name in (*_OPTIONS, "reduce_labels")}
+        if not return_unused_kwargs:
+            return cls(**{**options_of_file(options), **overrides})
+        unused = {name: value for name, value in overrides.items() if name not in known}
+        return cls(**{**options_of_file(options), **known}), unused
 
     @classmethod
     def from_json_file(cls, path: str | Path, **overrides: Any) -> Self:
@@ -262,11 +280,9 @@ class BeitImageProcessor(PublishedMethods):
             UnavailableError: If it is missing, or the hub cannot be reached.
         """
         options, overrides = cls.get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
-        if not return_unused_kwargs:
-            return cls.from_dict(options, **overrides)
-        unused = {name: value for name, value in overrides.items() if name not in _OPTIONS}
-        known = {name: value for name, value in overrides.items() if name in _OPTIONS}
-        return cls.from_dict(options, **known), unused
+        if return_unused_kwargs:
+            return cls.from_dict(options, return_unused_kwargs=True, **overrides)
+        return cls.from_dict(options, **overrides)
 
     @classmethod
     def get_image_processor_dict(
@@ -279,6 +295,7 @@ class BeitImageProcessor(PublishedMethods):
         local_files_only: bool = False,
         force_download: bool = False,
         subfolder: str = "",
+        use_auth_token: str | bool | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the content of a `preprocessor_config.json`, and the arguments that do not say where it is.
@@ -288,6 +305,7 @@ class BeitImageProcessor(PublishedMethods):
             UnavailableError: If it is missing, or the hub cannot be reached.
         """
         check_path(pretrained_model_name_or_path, "a model folder or a hub repository", ConfigError)
+        token = use_auth_token if token is None else token
         name, path = str(pretrained_model_name_or_path), Path(pretrained_model_name_or_path)
         public = None if path.exists() else public_checkpoint(name)
         repository = name if public is None else public.hub
@@ -302,7 +320,8 @@ class BeitImageProcessor(PublishedMethods):
         elif path.is_dir():
             path = path / subfolder
         file = path if path.is_file() else path / PREPROCESSOR_NAME
-        return read_json(file, EXPECTED, error=ConfigError if file.exists() else UnavailableError), kwargs
+        options = read_json(file, EXPECTED, error=ConfigError if file.exists() else UnavailableError)
+        return options, without_loading(kwargs)
 
 
 class BeitFeatureExtractor(BeitImageProcessor):

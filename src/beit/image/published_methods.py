@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from beit.hub import SavedOptions
 from beit.image.batch import BatchFeature
+from beit.image.input_types import to_array
+from beit.image.labels import reduce_labels
 
 _STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
 
@@ -37,6 +41,10 @@ class PublishedMethods(SavedOptions):
     def normalize(self, image: Any, mean: Any, std: Any, data_format: Any = None, input_data_format: Any = None) -> Any:
         """Return (picture - mean) / std, of one value per channel or one for all."""
         return self._one("do_normalize", image, data_format, input_data_format, image_mean=mean, image_std=std)
+
+    def reduce_label(self, label: Any) -> NDArray[np.int64]:
+        """Return a map of class ids reduced by one, where 0 (background) becomes 255 (ignored)."""
+        return reduce_labels(to_array(label, "label map").astype(np.int64))
 
     def _one(self, step: str, image: Any, data_format: Any, input_data_format: Any, **options: Any) -> Any:
         """Return a picture after one step alone."""

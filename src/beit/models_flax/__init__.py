@@ -13,8 +13,7 @@ except ImportError as error:
 from beit.models_flax.backbone import FlaxBeitBackbone
 from beit.models_flax.classification import FlaxBeitForImageClassification
 from beit.models_flax.masked_image_modeling import FlaxBeitForMaskedImageModeling
-from beit.models_flax.model import BeitModule as FlaxBeitModule
-from beit.models_flax.model import FlaxBeitModel
+from beit.models_flax.model import FlaxBeitModel, FlaxBeitModule
 from beit.models_flax.pretrained import FlaxBeitPreTrainedModel
 from beit.models_flax.segmentation import FlaxBeitForSemanticSegmentation
 from beit.models_flax.tracing import register_outputs

@@ -118,6 +118,21 @@ class FlaxBeitBase:
         """Names of all parameters, each a tuple of the keys that lead to it."""
         return {tuple(name.split(".")) for name in self.shapes}
 
+    @property
+    def params_shape_tree(self) -> Tree:
+        """Shape and type of every parameter, as a tree like `params`."""
+        return flax_tree({name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in self.shapes.items()})
+
+    @property
+    def framework(self) -> str:
+        """Return "flax"."""
+        return "flax"
+
+    @classmethod
+    def can_generate(cls) -> bool:
+        """Return False: no text is generated."""
+        return False
+
     @cached_property
     def shapes(self) -> dict[str, Shape]:
         """The shape of every parameter, by its name joined by dots."""

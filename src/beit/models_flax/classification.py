@@ -46,6 +46,9 @@ class ClassificationModule(nn.Module):
         return FlaxSequenceClassifierOutput(logits_BK, outputs.hidden_states, outputs.attentions)
 
 
+FlaxBeitForImageClassificationModule = ClassificationModule  # the published name
+
+
 class FlaxBeitForImageClassification(FlaxBeitPreTrainedModel):
     """BEiT with a classifier on the pooled features."""
 

@@ -50,6 +50,9 @@ class MaskedImageModelingModule(nn.Module):
         return FlaxMaskedLMOutput(logits_BNV, outputs.hidden_states, outputs.attentions)
 
 
+FlaxBeitForMaskedImageModelingModule = MaskedImageModelingModule  # the published name
+
+
 class FlaxBeitForMaskedImageModeling(FlaxBeitPreTrainedModel):
     """BEiT with a head over the visual tokens."""
 

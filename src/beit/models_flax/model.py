@@ -73,6 +73,9 @@ class BeitModule(nn.Module):
         )
 
 
+FlaxBeitModule = BeitModule  # the published name
+
+
 class FlaxBeitModel(FlaxBeitPreTrainedModel):
     """The BEiT encoder."""
 

@@ -198,8 +198,9 @@ class SelfAttention(nn.Module):
             self.heads,
             bias_1HSS,
             head_mask_H,
-            self.dropout.p if self.dropout.training else 0.0,
+            getattr(self.dropout, "p", 0.0) if self.dropout.training else 0.0,
             output_attentions,
+            None if kernels.is_untouched(self.dropout, nn.Dropout) else self.dropout,
         )
 
     def _bias(

@@ -6,7 +6,7 @@ Legend: B batch, S = 1 + N tokens, D hidden; y x rows and columns of the patch g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -26,6 +26,8 @@ class BeitBackbone(BeitPreTrainedModel):
     Raises:
         ConfigError: If `add_fpn` is set and there are not four stages, or they are not reshaped to maps.
     """
+
+    backbone_type: ClassVar[str] = "transformers"  # whose interface it has, rather than timm's
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__(config)

@@ -94,16 +94,20 @@ class BeitBase(nn.Module):
         """Keep no activations inside layers in training; compute them again in the backward pass.
 
         Args:
-            activation_checkpointing_kwargs: Accepted for the published API; `use_reentrant` must not be true.
+            activation_checkpointing_kwargs: Accepted for the published API, and warned of if `use_reentrant` is true:
+                the other form has the same numbers, and no gradient is lost.
             every_n_layers: Do so in the first of every so many layers; the others keep theirs.
             offload: Must be false: what is kept stays on the device.
 
         Raises:
-            ConfigError: If offloading is asked for, or reentrant checkpointing, which loses gradients of the shared
-                bias.
+            ConfigError: If offloading is asked for, or `every_n_layers` is below 1.
         """
         if (activation_checkpointing_kwargs or {}).get("use_reentrant"):
-            raise ConfigError("use_reentrant is True; expected False, the form that keeps every gradient")
+            warnings.warn(
+                "use_reentrant is True, without effect: checkpoints are not reentrant, which has the same numbers and "
+                "keeps every gradient",
+                stacklevel=3,
+            )
         if every_n_layers < 1:
             raise ConfigError(f"every_n_layers is {every_n_layers}; expected at least 1, every layer")
         if offload:

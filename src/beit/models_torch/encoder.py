@@ -76,16 +76,17 @@ class Encoder(nn.Module):
     def forward(
         self,
         tokens_BSD: Tensor,
-        grid: Grid,
+        grid: Grid | None = None,
         head_mask_LH: Tensor | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> BaseModelOutput:
-        """Encode tokens that lie on a grid.
+        """Encode tokens that lie on a grid, by default that of the config.
 
         Returns:
             last_hidden_state, and on request hidden_states (the input, then every layer) and attentions.
         """
+        grid = grid or self.grid
         if head_mask_LH is None and not output_attentions and self._reads_tables(tokens_BSD, grid):
             positions, shared_bias_1HSS = Positions(grid, None), None
         else:
@@ -114,7 +115,12 @@ class Encoder(nn.Module):
     def _reads_tables(self, tokens_BSD: Tensor, grid: Grid) -> bool:
         """Return whether layers shall read their own biases from the tables; one that all share is built once."""
         own = self.biased and self.relative_position_bias is None
-        return own and self.training and not self._drops_maps and kernels.reads_table(tokens_BSD, self._heads, grid)
+        wanted = own and self.training and not self._drops_maps and kernels.reads_table(tokens_BSD, self._heads, grid)
+        return wanted and not any(self._watches_maps(layer) for layer in self.layer)
+
+    def _watches_maps(self, layer: nn.Module) -> bool:
+        """Return whether something hooks or replaces the dropout of attention, which then has to see the maps."""
+        return not kernels.is_untouched(layer.get_submodule("attention.attention.dropout"), nn.Dropout)
 
     def relative_positions(self, grid: Grid, device: torch.device) -> tuple[Positions | None, Tensor | None]:
         """Return the positions on a grid that every layer needs, and the shared bias (1, H, S, S)."""

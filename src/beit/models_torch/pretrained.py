@@ -137,6 +137,7 @@ class BeitPreTrainedModel(SavedModel):
         options = {"config": config, "dtype": dtype, "device": device, "bias_resize": bias_resize}
         overrides |= {**arguments, "allow_nonfinite": allow_nonfinite, "new_head": asked.ignore_mismatched_sizes}
         model = cls.from_checkpoint(checkpoint, **options, **overrides)
+        model.set_asked(dtype, asked.attention)
         if asked.is_divided:
             model = divided(model, asked.device_map, asked.max_memory, asked.offload_folder)
         model.name_or_path = model.config.name_or_path = "" if name is None else str(name)

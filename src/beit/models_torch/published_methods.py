@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,12 @@ _SAME_NUMBERS = ("eager", "sdpa")  # the kernels choose by themselves, and give 
 
 class PublishedMethods(BeitBase):
     """Base of models with the methods of the published base class."""
+
+    is_parallelizable: ClassVar[bool] = False
+    _auto_class: ClassVar[str | None] = None
+    _keep_in_fp32_modules: ClassVar[list[str] | None] = None
+    _supports_sdpa: ClassVar[bool] = True
+    _tied_weights_keys: ClassVar[list[str] | None] = None
 
     @classmethod
     def _from_config(cls, config: BeitConfig, **options: Any) -> Self:
@@ -138,9 +144,19 @@ class PublishedMethods(BeitBase):
         """Undo `enable_input_require_grads`."""
         self._input_hook.remove()
 
+    def set_asked(self, dtype: Any, attention: Any) -> None:
+        """Keep in the config which type and which attention a model was loaded with, if any was asked for."""
+        if dtype is not None:
+            self.config.torch_dtype = self.dtype
+        if attention is not None:
+            self.set_attn_implementation(attention)
+
     def set_attn_implementation(self, attn_implementation: str | Mapping[str, str]) -> None:
         """Accept "eager" and "sdpa", whose numbers the attention has whatever it computes by; others are warned of."""
-        if attn_implementation not in _SAME_NUMBERS:
+        named = attn_implementation if isinstance(attn_implementation, str) else attn_implementation.get("")
+        if named in _SAME_NUMBERS:
+            self.config._attn_implementation = named  # pyright: ignore[reportPrivateUsage]
+        else:
             warnings.warn(
                 f"attn_implementation is {attn_implementation!r}, without effect; attention chooses the fastest way "
                 f"with the numbers of {' and '.join(_SAME_NUMBERS)}",

@@ -19,6 +19,8 @@ from beit.models_torch.timm_methods import TimmMethods
 from beit.weights import WEIGHTS_NAME, check_heads, file_metadata, without_wrappers
 from beit.weights.arguments import INDEX_NAME, with_variant
 
+_WITHOUT_EFFECT = ("save_original_format", "save_config")  # one layout is written, which every version reads
+
 
 class SavedModel(TimmMethods):
     """A model that is saved in the layout of Hugging Face transformers."""
@@ -52,7 +54,7 @@ class SavedModel(TimmMethods):
             variant: Part of the name of the file, such as "fp16" for `model.fp16.safetensors`.
             token: Access token for the hub.
             save_peft_format: Accepted for the published API; adapters of peft are saved by peft.
-            **kwargs: Arguments of `push_to_hub`.
+            **kwargs: Arguments of `push_to_hub`; `use_auth_token`, the old name of `token`.
 
         Raises:
             ConfigError: If an argument is unknown.
@@ -63,6 +65,10 @@ class SavedModel(TimmMethods):
         if not is_main_process:
             return
         folder = Path(save_directory)
+        old_token = kwargs.pop("use_auth_token", None)
+        token = old_token if token is None else token
+        for name in _WITHOUT_EFFECT:
+            kwargs.pop(name, None)
         if kwargs and not push_to_hub:
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
         options = self._config_text()  # first, since a config that JSON cannot hold must fail before a file is written

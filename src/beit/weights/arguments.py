@@ -11,6 +11,7 @@ from typing import Any
 
 from beit.catalog import PublicCheckpoint, nearest_published, public_checkpoint
 from beit.config import CONFIG_NAME, BeitConfig
+from beit.config_published import UNUSED
 from beit.errors import CheckpointError, ConfigError, UnavailableError
 from beit.files import check_path, read_json
 from beit.geometry import BIAS_RESIZE
@@ -42,19 +43,32 @@ _BEYOND_THE_SIGNATURE = (
     "mask_tokens_in_decoder",
     "gradient_checkpointing",
     "pruned_heads",
+    "torchscript",
+    "architectures",
+    "name_or_path",
+    *UNUSED,
 )
 # Accepted without effect: memory is always spared, and no remote code is ever executed.
 _WITHOUT_EFFECT = (
     "low_cpu_mem_usage",
     "trust_remote_code",
-    "attn_implementation",
     "resume_download",
+    "mirror",
+    "weights_only",
+    "code_revision",
+    "commit_hash",
+    "generation_config",
+    "offload_state_dict",
+    "offload_buffers",
     "_fast_init",
     "adapter_kwargs",
     "_from_auto",
+    "_from_pipeline",
     "_commit_hash",
 )
-_UNSUPPORTED = ("proxies", "from_tf", "quantization_config")
+_UNSUPPORTED = (
+    "proxies", "from_tf", "quantization_config", "load_in_8bit", "load_in_4bit", "key_mapping", "gguf_file", "tp_plan",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -185,6 +199,8 @@ class PublishedArguments:
     use_safetensors: bool | None = None
     from_flax: bool = False
     variant: str | None = None
+    attn_implementation: Any = None
+    use_flash_attention_2: bool = False
     ignore_mismatched_sizes: bool = False  # a head for other classes may be new; all else must match
 
     @classmethod
@@ -200,6 +216,11 @@ class PublishedArguments:
             if given.pop(name, None):
                 raise ConfigError(f"{name} was given; it is not supported, leave it out")
         return cls(**{name: given.pop(name) for name in cls.__dataclass_fields__ if name in given})
+
+    @property
+    def attention(self) -> Any:
+        """The way to compute attention that is asked for; None if none is."""
+        return "flash_attention_2" if self.use_flash_attention_2 else self.attn_implementation
 
     @property
     def is_divided(self) -> bool:

@@ -19,7 +19,7 @@ All ways give the same numbers. A module that is hooked, wrapped, parametrised o
 """
 
 from beit.models_torch.kernels.attention import attention
-from beit.models_torch.kernels.choice import autocasts, is_plain, without_autocast
+from beit.models_torch.kernels.choice import autocasts, is_plain, is_untouched, without_autocast
 from beit.models_torch.kernels.convolution import average_pool, merge_maps, norm_relu, resize
 from beit.models_torch.kernels.fastest import FASTEST
 from beit.models_torch.kernels.linear import gelu_linear, linear, linear_gelu, product, recomputes_gelu
@@ -33,6 +33,7 @@ __all__ = [
     "average_pool",
     "gelu_linear",
     "is_plain",
+    "is_untouched",
     "linear",
     "linear_gelu",
     "merge_maps",

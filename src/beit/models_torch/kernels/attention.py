@@ -2,7 +2,7 @@
 
 | way        | keeps for the backward pass | where it is taken                                                     |
 |------------|-----------------------------|-----------------------------------------------------------------------|
-| explicit   | scores and maps             | attention maps or a head mask are asked for                           |
+| explicit   | scores and maps             | attention maps or a head mask are asked for, or dropout is hooked     |
 | fused      | the context                 | no gradient is wanted, or PyTorch's own is the fastest                |
 | table      | the context                 | on a GPU, of many tokens, where it is faster than a bias of all pairs |
 | recomputed | the context                 | on a CPU where it is the fastest, or the bias needs a gradient        |
@@ -15,6 +15,7 @@ head at a time (BSd): its columns of queries, keys and values are multiplied whe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,7 @@ def attention(
     head_mask_H: Tensor | None = None,
     dropout: float = 0.0,
     output_attentions: bool = False,
+    on_maps: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the context (B, S, D), and the attention maps (B, H, S, S) if asked for.
 
@@ -53,13 +55,15 @@ def attention(
         head_mask_H: 1 keeps a head, 0 silences it.
         dropout: Share of the maps that is dropped.
         output_attentions: Whether to return the maps, which costs the fused kernel.
+        on_maps: Called with the maps in the place of dropout, as a dropout layer that is hooked or replaced has it.
     """
     if isinstance(bias_1HSS, TableBias):
         return table_attention(query_BSD, key_BSD, value_BSD, heads, bias_1HSS), None
     bias_1HSS = bias_1HSS.to(query_BSD.dtype) if bias_1HSS is not None else None
-    if output_attentions or head_mask_H is not None:
+    if output_attentions or head_mask_H is not None or on_maps is not None:
+        drop = on_maps or partial(functional.dropout, p=dropout)
         query_BHSd, key_BHSd, value_BHSd = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))
-        context_BHSd, maps_BHSS = _explicit(query_BHSd, key_BHSd, value_BHSd, bias_1HSS, head_mask_H, dropout)
+        context_BHSd, maps_BHSS = _explicit(query_BHSd, key_BHSd, value_BHSd, bias_1HSS, head_mask_H, drop)
         return _joined(context_BHSd), maps_BHSS if output_attentions else None
     if dropout == 0 and _trains_on_cpu(query_BSD, key_BSD, value_BSD, bias_1HSS):
         return _fastest(query_BSD, heads, bias_1HSS)(query_BSD, key_BSD, value_BSD, bias_1HSS, heads), None
@@ -95,13 +99,15 @@ def _explicit(
     value_BHSd: Tensor,
     bias_1HSS: Tensor | None,
     head_mask_H: Tensor | None = None,
-    dropout: float = 0.0,
+    drop: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the context, and the maps after dropout and head mask, by the formula of the paper."""
     scores_BHSS = query_BHSd @ key_BHSd.transpose(-1, -2) * query_BHSd.shape[-1] ** -0.5
     if bias_1HSS is not None:
         scores_BHSS = scores_BHSS + bias_1HSS
-    maps_BHSS = functional.dropout(scores_BHSS.softmax(dim=-1), dropout)
+    maps_BHSS = scores_BHSS.softmax(dim=-1)
+    if drop is not None:
+        maps_BHSS = drop(maps_BHSS)
     if head_mask_H is not None:
         maps_BHSS = maps_BHSS * head_mask_H.view(1, -1, 1, 1)
     return maps_BHSS @ value_BHSd, maps_BHSS

@@ -18,12 +18,16 @@ def is_plain(module: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
     It does more where a hook waits for the call, where an adapter, a parametrisation or a quantised layer is in its
     place, and where its forward function was replaced, as offloading does.
     """
+    return is_untouched(module, kind) and not _hooks_on_all_modules()
+
+
+def is_untouched(module: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
+    """Return `is_plain`, whatever hooks there are on all modules."""
     return (
         type(module) is kind
         and not (module._forward_hooks or module._forward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
         and not (module._backward_hooks or module._backward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
         and "forward" not in module.__dict__
-        and not _hooks_on_all_modules()
     )
 
 
