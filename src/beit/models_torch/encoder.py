@@ -116,11 +116,7 @@ class Encoder(nn.Module):
         """Return whether layers shall read their own biases from the tables; one that all share is built once."""
         own = self.biased and self.relative_position_bias is None
         wanted = own and self.training and not self._drops_maps and kernels.reads_table(tokens_BSD, self._heads, grid)
-        return wanted and not any(self._watches_maps(layer) for layer in self.layer)
-
-    def _watches_maps(self, layer: nn.Module) -> bool:
-        """Return whether something hooks or replaces the dropout of attention, which then has to see the maps."""
-        return not kernels.is_untouched(layer.get_submodule("attention.attention.dropout"), nn.Dropout)
+        return wanted and not any(_watches_maps(layer) for layer in self.layer)
 
     def relative_positions(self, grid: Grid, device: torch.device) -> tuple[Positions | None, Tensor | None]:
         """Return the positions on a grid that every layer needs, and the shared bias (1, H, S, S)."""
@@ -128,3 +124,8 @@ class Encoder(nn.Module):
         positions = Positions(grid, position_index(grid, device)) if self.biased else None
         shared = self.relative_position_bias
         return positions, shared(positions) if shared is not None else None
+
+
+def _watches_maps(layer: nn.Module) -> bool:
+    """Return whether something hooks or replaces the dropout of attention, which then has to see the maps."""
+    return not kernels.is_untouched(layer.get_submodule("attention.attention.dropout"), nn.Dropout)
