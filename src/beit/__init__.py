@@ -179,14 +179,21 @@ __all__ = [
 ]
 
 
+_PIPELINE = "take Predictor, or call register_with_transformers() and take that of transformers"
 # Names of transformers that users of its BEiT import, and what does the same here.
 _ELSEWHERE = {
     "AutoModelForInstanceSegmentation": "take AutoModelForSemanticSegmentation",
+    "AutoModelForPreTraining": "take BeitForMaskedImageModeling",
     "AutoModelForUniversalSegmentation": "take AutoModelForSemanticSegmentation",
     "AutoProcessor": "take AutoImageProcessor",
     "BeitOnnxConfig": "write ONNX by `beit export` or beit.inference.export",
+    "DefaultDataCollator": "take that of transformers, which collates for these models",
+    "EarlyStoppingCallback": "take that of transformers with its Trainer, or set early_stop of `beit finetune`",
     "FlaxAutoModel": "take FlaxBeitModel",
     "FlaxAutoModelForImageClassification": "take FlaxBeitForImageClassification",
+    "ImageClassificationPipeline": _PIPELINE,
+    "ImageFeatureExtractionPipeline": _PIPELINE,
+    "ImageSegmentationPipeline": _PIPELINE,
     "PreTrainedModel": "take BeitPreTrainedModel",
     "PretrainedConfig": "take BeitConfig",
     "TFAutoModel": "take BeitModel or FlaxBeitModel",
@@ -194,8 +201,11 @@ _ELSEWHERE = {
     "TFData2VecVisionForSemanticSegmentation": "take Data2VecVisionForSemanticSegmentation",
     "TFData2VecVisionModel": "take Data2VecVisionModel",
     "Trainer": "take that of transformers, which trains these models, or `beit finetune`",
+    "TrainerCallback": "take that of transformers with its Trainer",
     "TrainingArguments": "take that of transformers, whose Trainer trains these models, or `beit finetune`",
-    "pipeline": "take Predictor, or call register_with_transformers() and take that of transformers",
+    "default_data_collator": "take that of transformers, which collates for these models",
+    "pipeline": _PIPELINE,
+    "set_seed": "take torch.manual_seed, or set_seed of transformers or accelerate",
 }
 
 

@@ -81,7 +81,8 @@ def about_pictures(path: str) -> About:
     rows.append(("classes", "none; labels may stand in a file (data.labels)" if classes is None else listed(classes)))
     trained = [f"beit finetune --checkpoint {_MODEL} --data.path {path}"] * (classes is not None)
     unlabelled = [f"beit pretrain --data.path {path}", f"beit predict {path} --task embed --output embeddings.parquet"]
-    return About("pictures", rows, [*trained, *unlabelled])
+    maps = f"beit segment --data.path {path} --label_maps.path LABEL_MAPS --label_maps.classes CLASSES.txt"
+    return About("pictures", rows, [*trained, *unlabelled, *([maps] if classes is None else [])])
 
 
 def _files(source: Any) -> str:
