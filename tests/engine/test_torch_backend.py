@@ -35,7 +35,7 @@ def machine(monkeypatch):
 
 def opened(place):
     job = FinetuneJob(
-        run=RunSettings(output=str(place), device="cpu"),
+        run=RunSettings(output=str(place), device="cpu", precision="fp32"),
         data=DataSettings(path="digits:train", workers=0),
         model=ModelSettings(size="tiny", image_size=16, patch_size=4, **SIZES),
         optim=OptimSettings(warmup_steps=0, lr=1e-2),

@@ -77,6 +77,15 @@ def test_compressions_of_other_libraries_are_refused_with_the_way():
             read(bytes(content), 5)
 
 
+def test_a_page_without_rows_is_named():
+    content = bytearray(tiff(bands(5, "u1")[0], photometric="minisblack", planarconfig="contig"))
+    at = next(content.index((257).to_bytes(2, "little") + kind.to_bytes(2, "little")) for kind in (4, 3)
+              if (257).to_bytes(2, "little") + kind.to_bytes(2, "little") in content)  # fmt: skip
+    content[at + 8 : at + 12] = bytes(4)
+    with pytest.raises(DataError, match="without pixels"):
+        read(bytes(content), 5)
+
+
 @pytest.mark.parametrize("end", [8, 60, 200, 900])
 def test_damaged_files_are_named(end):
     content = tiff(bands(5, "u1")[0], photometric="minisblack", planarconfig="contig", compression="zlib")

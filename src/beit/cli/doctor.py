@@ -17,7 +17,7 @@ DESCRIPTION = (
     "way of each computation (--ways lists them)."
 )
 _CORE = ("torch", "numpy", "Pillow", "safetensors", "huggingface_hub")
-_EXTRAS = ("train", "flax", "serve", "export", "ray", "remote", "video", "heic", "dicom")
+_EXTRAS = ("train", "flax", "serve", "export", "ray", "remote", "video", "heic", "dicom", "tiff")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
 
 

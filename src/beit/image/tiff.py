@@ -113,6 +113,7 @@ def _decoded(page: Any, name: object) -> Values:
 
     Raises:
         DataError: If its compression needs a further library, or it is a volume.
+        OSError: If it has no pixels.
     """
     try:
         values = np.asarray(page.asarray())
@@ -123,6 +124,8 @@ def _decoded(page: Any, name: object) -> Values:
             f"{name} has bands that are compressed ({page.compression.name}); expected none, deflate or PackBits: "
             "install what reads the others (pip install imagecodecs), or save it without compression"
         ) from None
+    if not values.size or values.shape != tuple(page.shape):
+        raise OSError("its page is without pixels")
     if page.axes == "YX":
         return values[..., None]
     if page.axes not in ("YXS", "SYX"):

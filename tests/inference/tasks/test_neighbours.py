@@ -103,7 +103,9 @@ def test_the_folder_is_read_once(classifier, pictures, monkeypatch):
     from beit.inference.tasks import folder
 
     read = []
-    monkeypatch.setattr(folder, "read_image", lambda path: read.append(path) or Image.open(path).convert("RGB"))
+    monkeypatch.setattr(
+        folder, "read_picture", lambda path, bands: read.append(path) or Image.open(path).convert("RGB")
+    )
     predictor, paths = loaded(classifier), sorted(pictures.rglob("*.png"))
     for k in (1, 3):
         predictor.neighbours(paths, pictures, k=k, batch_size=2)
