@@ -69,5 +69,5 @@ def test_names_of_theirs_that_are_not_here():
         from beit import pipeline  # noqa: F401
     with pytest.raises(ImportError, match="beit has no TFData2VecVisionModel: take Data2VecVisionModel"):
         from beit import TFData2VecVisionModel  # noqa: F401
-    with pytest.raises(ImportError, match="beit has no set_seed: take torch.manual_seed"):
+    with pytest.raises(ImportError, match=r"beit has no set_seed: take torch\.manual_seed"):
         from beit import set_seed  # noqa: F401
