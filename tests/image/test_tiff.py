@@ -7,6 +7,7 @@ import pytest
 
 from beit.errors import DataError
 from tests.image.deep_files import read, tiff
+from tests.watchdog import limited
 
 RNG = np.random.default_rng(0)
 TYPES = {"u1": 255, "u2": 65535, "f4": 1}
@@ -75,6 +76,17 @@ def test_compressions_of_other_libraries_are_refused_with_the_way():
     except ModuleNotFoundError:
         with pytest.raises(DataError, match=r"compressed \(LZW\).*pip install imagecodecs"):
             read(bytes(content), 5)
+
+
+def test_pages_that_go_round_in_a_circle_end():
+    values = bands(5, "u1")[0]
+    content = bytearray(tiff(values, photometric="minisblack", planarconfig="contig"))
+    first = int.from_bytes(content[4:8], "little")
+    entries = int.from_bytes(content[first : first + 2], "little")
+    after = first + 2 + 12 * entries
+    content[after : after + 4] = content[4:8]  # the page after the first is the first
+    with limited(20, 2000):
+        assert len(read(bytes(content), 5)) == 5
 
 
 def test_a_page_without_rows_is_named():

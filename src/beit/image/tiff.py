@@ -69,7 +69,8 @@ def read_tiff(content: bytes, name: object, channels: int, frame: int | None) ->
     except ModuleNotFoundError:
         raise missing_extra("tifffile", "tiff") from None
     with cast("Any", tifffile).TiffFile(io.BytesIO(content)) as file:
-        pages = [page.aspage() for page in file.pages]
+        # counted first, which ends where pages go round in a circle; an iteration does not
+        pages = [file.pages[number].aspage() for number in range(len(file.pages))]
         pages = [page for page in pages if not int(page.subfiletype) & (REDUCED | MASK)] or pages[:1]
         if not pages:
             raise UnidentifiedImageError
