@@ -7,6 +7,7 @@ V codebook size.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 
@@ -77,9 +78,10 @@ class MaskedPatchDecoder(nn.Module):
         Raises:
             CheckpointError: If the file is missing, damaged, or of another model.
         """
-        layers = {found[1] for name in read_safetensors(path) if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
+        stored = read_safetensors(path)
+        layers = {found[1] for name in stored if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
         decoder = cls(model, max(1, len(layers)))
-        decoder.load_file(path)
+        decoder._load(stored, path)
         return decoder.to(model.device)
 
     def load_file(self, path: Path) -> None:
@@ -88,10 +90,14 @@ class MaskedPatchDecoder(nn.Module):
         Raises:
             CheckpointError: If the file is missing, damaged, or of other layers.
         """
-        own, found = self.state_dict(), read_safetensors(path)
-        there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
+        self._load(read_safetensors(path), path)
+
+    def _load(self, stored: Mapping[str, Tensor], path: Path) -> None:
+        there, here = (
+            {name: tuple(tensor.shape) for name, tensor in named.items()} for named in (stored, self.state_dict())
+        )
         check_shapes(str(path), there, here)
-        self.load_state_dict(found)
+        self.load_state_dict(stored)
 
     def save_file(self, path: Path) -> None:
         """Write the weights into a file, whole or not at all."""
