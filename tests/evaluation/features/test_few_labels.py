@@ -6,17 +6,7 @@ import pytest
 from beit.evaluation.features.few_labels import draw_share, draw_shots
 from beit.evaluation.features.probes import Plan, score_model
 from beit.evaluation.features.ridge import PENALTIES, choosing_split
-from tests.evaluation.features.test_probes import PLAN, knn_of, layers, ridge_of
-
-
-@pytest.fixture(scope="module")
-def data():
-    return *layers(400, 1), *layers(300, 2)
-
-
-@pytest.fixture(scope="module")
-def scores(data):
-    return score_model(*data, PLAN)
+from tests.evaluation.features.test_probes import PLAN, knn_of, ridge_of
 
 
 def best_ridge_of(data, shown):

@@ -23,16 +23,6 @@ def layers(pictures, seed):
     return [clear + 3 * noise[0], clear, noise[1]], labels
 
 
-@pytest.fixture(scope="module")
-def data():
-    return *layers(400, 1), *layers(300, 2)
-
-
-@pytest.fixture(scope="module")
-def scores(data):
-    return score_model(*data, PLAN)
-
-
 def knn_of(known, labels, asked, asked_labels, k):
     return KNeighborsClassifier(k, metric="cosine").fit(known, labels).score(asked, asked_labels)
 
