@@ -6,22 +6,23 @@ from types import SimpleNamespace
 import pytest
 from accelerate import Accelerator
 
-from beit.engine.monitor_interval import Interval, chosen_interval
+from beit.engine.monitor_interval import Interval, chosen_interval, early_steps
 from beit.settings.groups import MonitorSettings
 
 
 @pytest.mark.parametrize(
     ("steps", "step", "measurement", "spent", "every"),
     [
-        (1000, 1.0, 2.0, 4.0, 77),  # 30 s, of which 6 go to the first and the last: 12 more of 2 s
-        (100_000, 0.1, 1.0, 2.0, 1961),  # 297 would fit, and 50 are enough
+        (1000, 1.0, 2.0, 4.0, 100),  # 30 s, of which 6 go to the first and the last: 12 more of 2 s, 3 of them early
+        (1000, 1.0, 4.0, 4.0, 250),  # time for 5: three, since four would bring three early ones
+        (100_000, 0.1, 1.0, 2.0, 2084),  # 297 would fit, and 50 are enough
         (100, 0.1, 1.0, 2.0, 100),  # not even the last fits: no other
     ],
 )
 def test_all_measurements_together_stay_within_the_share(steps, step, measurement, spent, every):
     found = chosen_interval(steps, step, measurement, spent, share=0.03)
     assert found == every
-    between = (steps - 1) // found
+    between = (steps - 1) // found + len(early_steps(steps, found))
     cost = spent + (between + 1) * measurement
     assert cost <= 0.03 * steps * step or between == 0
 
@@ -61,6 +62,17 @@ def test_a_continued_run_measures_at_the_same_steps(tmp_path):
     again.begin(100)
     assert taken(again, 101, 200) == [step for step in whole if step > 100]
     assert json.loads(path.read_text()) == recorded
+
+
+def test_the_first_interval_of_many_has_more(tmp_path):
+    path = tmp_path / "monitor.json"
+    path.write_text('{"every": 240}')
+    long, short = (interval(path, steps) for steps in (2400, 600))
+    for made in (long, short):
+        made.begin(1)
+    assert taken(long, 2, 600) == [30, 60, 120, 240, 480]
+    assert taken(short, 2, 600) == [240, 480]
+    assert taken(interval(path, 2400, every=240), 2, 600) == [240, 480]
 
 
 def test_a_run_that_starts_again_decides_again(tmp_path):

@@ -31,8 +31,11 @@ from beit.reports.quality import COMPARED, PIXELS, SPLIT, described, layer_rows,
 from beit.settings.groups import MonitorSettings
 
 _PICTURES, _LEAST_PICTURES = 2048, 256  # training pictures that are looked at
+_FEW_PICTURES = 600  # enough to see a trend; a share of a half has a standard error of 3 % then
 _PER_CLASS, _MOST_PICTURES = 10, 10_000  # where there are many classes
-_SEEN_SHARE = 0.03  # of the pictures that a run sees, of which a short one measures no more
+# Of the pictures that a run sees: a short run looks at no more, and one that can look at _FEW_PICTURES does so often
+# rather than at more of them once.
+_SEEN_SHARE, _OFTEN_SHARE = 0.03, 0.005
 _CONSTANT_RANK = 1.01  # of the pixels of pictures that are all the same
 _COLLAPSED_RANK, _COLLAPSED_TIMES = 1.05, 3  # of features; measurements in a row
 
@@ -221,4 +224,5 @@ def _pictures(task: Task[Any, Any], settings: MonitorSettings) -> int:
         return settings.pictures
     seen = task.schedule.steps * task.settings.train.batch_size
     for_classes = min(_MOST_PICTURES, max(_PICTURES, _PER_CLASS * len(task.sources.train.classes or ())))
-    return min(for_classes, max(_LEAST_PICTURES, round(_SEEN_SHARE * seen)))
+    often = max(_FEW_PICTURES, round(_OFTEN_SHARE * seen))
+    return min(for_classes, max(_LEAST_PICTURES, min(round(_SEEN_SHARE * seen), often)))

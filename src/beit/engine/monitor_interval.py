@@ -17,11 +17,13 @@ from beit.settings.groups import MonitorSettings
 
 _WARM_STEPS, _TIMED_STEPS = 2, 10
 _MOST_MEASUREMENTS = 50  # in a run
+_EARLY = (8, 4, 2)  # parts of the first interval after which to measure too
+_LEAST_WITH_EARLY = 4  # measurements between the first and the last step of a run that has early ones besides
 _UNDECIDED = 0
 
 
 def chosen_interval(steps: int, step_seconds: float, measurement_seconds: float, spent: float, share: float) -> int:
-    """Return the steps between two measurements whose sum stays within a share of a run's time.
+    """Return the steps between two measurements whose sum stays within a share of a run's time, early ones included.
 
     Args:
         steps: Of the whole run; after the last one there is a measurement in any case.
@@ -32,7 +34,20 @@ def chosen_interval(steps: int, step_seconds: float, measurement_seconds: float,
     """
     left = share * steps * step_seconds - spent - measurement_seconds
     count = min(_MOST_MEASUREMENTS, max(0, math.floor(left / max(measurement_seconds, 1e-9))))
-    return math.ceil(steps / (count + 1))
+    for_early = len(_EARLY) if count >= _LEAST_WITH_EARLY + len(_EARLY) else max(0, count - _LEAST_WITH_EARLY + 1)
+    return math.ceil(steps / (count - for_early + 1))
+
+
+def early_steps(steps: int, every: int) -> set[int]:
+    """Return the steps of a run's first interval after which to measure too.
+
+    Features change most in the beginning, and whoever waits for a long run wants to see early whether it learns.
+
+    Args:
+        steps: Of the whole run.
+        every: Steps between two measurements; a run of few measurements has no early ones.
+    """
+    return {every // part for part in _EARLY} - {0} if (steps - 1) // every >= _LEAST_WITH_EARLY else set()
 
 
 class Interval:
@@ -86,7 +101,10 @@ class Interval:
 
     def due(self, step: int) -> bool:
         """Return whether to measure after `step` finished steps."""
-        return self.every != _UNDECIDED and step % self.every == 0
+        if self.every == _UNDECIDED:
+            return False
+        early = self._settings.every == "auto" and step in early_steps(self._task.schedule.steps, self.every)
+        return early or step % self.every == 0
 
     def _decided(self, step_seconds: float) -> int:
         """Return the interval that follows from the times, and record it; only the first process knows them."""

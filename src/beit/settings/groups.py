@@ -298,13 +298,13 @@ class MonitorSettings(Settings):
     """Measure how good the features of every layer are while the model learns; no training depends on it."""
 
     every: int | Literal["auto"] = "auto"
-    """Steps between two measurements; 0 for none at all. auto keeps them within `share`, at most 50 in a run. Before
-    the first step and after the last there always is one."""
+    """Steps between two measurements; 0 for none at all. auto keeps them within `share`, at most 50 in a run, of which
+    three are in its first interval. Before the first step and after the last there always is one."""
     share: float = Field(default=0.03, gt=0, le=1)
     """Largest share of the run's time that auto spends."""
     pictures: int | None = Field(default=None, ge=2)
     """Most training pictures that are looked at, and half as many held-out ones; null: 2,048, or up to 10,000 to have
-    10 per class; in a short run no more than 3 % of the pictures that it sees, but 256."""
+    10 per class; in a short run fewer: 0.5 % of the pictures that it sees, but 600, or 3 % if that is less, but 256."""
     k: int = Field(default=10, ge=1)
     """Nearest training pictures that vote on the class of a held-out one."""
 
