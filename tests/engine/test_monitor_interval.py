@@ -55,7 +55,7 @@ def test_a_continued_run_measures_at_the_same_steps(tmp_path):
     first.record(1e-9, 1e-9)
     whole = taken(first, 1, 200)
     recorded = json.loads(path.read_text())
-    assert recorded["every"] == first.every == 4  # 50 measurements are enough
+    assert recorded["every"] == first.every == 5  # 50 measurements are enough
     assert recorded.keys() == {"every", "step_seconds", "measurement_seconds", "spent_seconds"}
     assert whole[0] >= 12
     again = interval(path)
@@ -93,7 +93,7 @@ def test_a_run_that_was_stopped_before_it_was_decided(tmp_path):
     again = interval(path)
     again.begin(5)
     assert taken(again, 6, 200)[0] == 20
-    assert again.every == 4
+    assert again.every == 5
 
 
 def test_without_a_first_measurement_only_the_last_step_is_measured(tmp_path):
