@@ -53,7 +53,7 @@ def test_held_out_classes_are_found_in_the_other_spelling(tmp_path):
     assert with_labels(held_out, str(tmp_path / "val"), str(file), [DECOMPOSED, "tea"]).labels.tolist() == [0, 1]
 
 
-def test_files_in_two_spellings_are_told_apart():
+def test_files_in_two_spellings_are_two_files():
     names = FileNames([f"{COMPOSED}.png", f"{DECOMPOSED}.png", "tea.png"])
     assert [names.find(f"{name}.png") for name in (COMPOSED, DECOMPOSED, "tea")] == [0, 1, 2]
     assert FileNames([f"{DECOMPOSED}.png"]).find(f"{COMPOSED}.png") == 0

@@ -39,7 +39,7 @@ def test_the_pace_follows_the_latest_requests():
         assert pace.wait("pets") == pytest.approx(0.1, rel=0.1)
 
 
-def test_a_long_wait_is_told_from_a_long_computation():
+def test_a_long_wait_is_no_long_computation():
     now = perf_counter()
     assert Turn(now - 10).waited_longer
     assert Turn(now - 10, now - 1).waited_longer

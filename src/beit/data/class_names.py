@@ -17,7 +17,7 @@ def composed(name: str) -> str:
 
 
 def check_class_names(classes: Sequence[str], place: str) -> None:
-    """Refuse classes that nobody could tell apart, and name those that differ in capitals and spaces alone.
+    """Refuse classes that look the same, and name those that differ in capitals and spaces alone.
 
     Raises:
         DataError: If two names differ in composed and decomposed letters alone.

@@ -14,7 +14,7 @@ Kind = tuple[str, str]  # the name of a model, and that of a task
 
 @dataclass
 class Turn:
-    """Times of one request, which tell a long wait from a long computation.
+    """Times of one request, of its wait and of its computation.
 
     Attributes:
         arrived: When it had arrived.

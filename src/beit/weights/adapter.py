@@ -86,8 +86,8 @@ def _check_kind(settings: Mapping[str, Any], source: str) -> None:
         raise CheckpointError(f"{source} is an adapter of type {shortened(kind)}; expected 'LORA': {_REMEDY}")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= _MOST_ALPHA:
         raise CheckpointError(
-            f"{source} has lora_alpha {shortened(alpha)} in its {ADAPTER_CONFIG}; expected a number such as 16: correct "
-            "it"
+            f"{source} has lora_alpha {shortened(alpha)} in its {ADAPTER_CONFIG}; expected a number, such as "
+            "16: correct it"
         )
     if used := [name for name in _VARIANTS if settings.get(name)]:
         raise CheckpointError(f"{source} is an adapter with {used}; expected plain LoRA: {_REMEDY}")
