@@ -1,5 +1,7 @@
 """Names of classes in composed and decomposed letters, in capitals and with spaces."""
 
+import os
+import sys
 import unicodedata
 
 import numpy as np
@@ -62,3 +64,9 @@ def test_files_in_two_spellings_are_two_files():
 def test_spellings():
     assert composed(DECOMPOSED) == COMPOSED
     assert in_spelling_of([COMPOSED, "new"], [DECOMPOSED, "tea"]) == [DECOMPOSED, "new"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"has the class '.udcff', whose name is no UTF-8 text"):
+        open_source(folder(tmp_path, os.fsdecode(b"\xff"), "tea"))

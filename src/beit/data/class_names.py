@@ -20,8 +20,13 @@ def check_class_names(classes: Sequence[str], place: str) -> None:
     """Refuse classes that look the same, and name those that differ in capitals and spaces alone.
 
     Raises:
-        DataError: If two names differ in composed and decomposed letters alone.
+        DataError: If two names differ in composed and decomposed letters alone, or one is no text.
     """
+    if strange := next((name for name in classes if not is_text(name)), None):
+        raise DataError(
+            f"{place} has the class {strange!a}, whose name is no UTF-8 text, so that no model can hold it; "
+            "expected text: rename it"
+        )
     if same := _first_alike(classes, composed):
         raise DataError(
             f"{place} has the class {printable(same[0])!r} twice, once with composed and once with decomposed letters; "
@@ -31,6 +36,15 @@ def check_class_names(classes: Sequence[str], place: str) -> None:
         logger.warning(
             "%s: the classes %r and %r differ in capitals and spaces alone, and are taken as two", place, *alike
         )
+
+
+def is_text(name: str) -> bool:
+    """Return whether a name can be written; names of files that are no UTF-8 have halves of characters in Python."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _first_alike(names: Sequence[str], spelling: Callable[[str], str]) -> tuple[str, str] | None:
