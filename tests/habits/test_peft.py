@@ -6,6 +6,7 @@ import numpy as np
 import peft
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import beit
 from tests.habits.pairs import OPTIONS, both, close, made, pair, pixels, transformers
@@ -123,3 +124,31 @@ def test_adapters_that_cannot_be_added(tmp_path, monkeypatch, change, message):
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(beit.BeitError, match=message):
         beit.BeitForImageClassification.from_pretrained("adapter")
+
+
+@pytest.mark.parametrize("alpha", [float("nan"), float("inf"), 10**400, True, "16", None])
+def test_a_scale_that_is_no_number_is_refused(tmp_path, monkeypatch, alpha):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path)
+    adapted(beit.BeitForImageClassification.from_pretrained("pair"), ["query"]).save_pretrained("adapter")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"lora_alpha": alpha}))
+    for kind in (beit.BeitForImageClassification, beit.FlaxBeitForImageClassification):
+        with pytest.raises(beit.BeitError, match=r"lora_alpha|NaN|Infinity|number"):
+            kind.from_pretrained("adapter")
+
+
+@pytest.mark.parametrize(("shape", "value"), [("empty", 0.0), ("same", float("nan")), ("same", float("-inf"))])
+def test_products_of_no_rank_and_of_no_numbers_are_refused(tmp_path, monkeypatch, shape, value):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path)
+    adapted(beit.BeitForImageClassification.from_pretrained("pair"), ["query"]).save_pretrained("adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    for name, tensor in tensors.items():
+        axis = 0 if "lora_A" in name else 1
+        tensors[name] = tensor.narrow(axis, 0, 0).contiguous() if shape == "empty" else torch.full_like(tensor, value)
+    save_file(tensors, file)
+    for kind in (beit.BeitForImageClassification, beit.FlaxBeitForImageClassification):
+        with pytest.raises(beit.BeitError, match="rank 0" if shape == "empty" else "holds NaN or infinity"):
+            kind.from_pretrained("adapter")

@@ -824,3 +824,13 @@ def test_scores_on_request(framework, size):
         agree = np.asarray(map_HW) == labels[index].numpy()
         assert agree.mean() > 0.999
         np.testing.assert_allclose(np.asarray(scores_HW), best[index].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resample", "image_mean", "image_std", "rescale_factor"])
+def test_errors_quote_the_beginning_of_a_long_option(tmp_path, name):
+    BeitImageProcessor().save_pretrained(tmp_path)
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: "a" * 5000}))
+    with pytest.raises(ConfigError) as refused:
+        BeitImageProcessor.from_pretrained(tmp_path)(Image.new("RGB", (20, 20)))
+    assert len(str(refused.value)) < 500

@@ -115,3 +115,37 @@ def test_volumes_and_garbage_are_refused_in_words(caplog):
     with pytest.raises(DataError, match="13 channels"):
         read(tiff(bands(13, "f4")[0], photometric="minisblack", planarconfig="contig"), 3)
     assert not caplog.records
+
+
+def stack_behind_one_page(planes, **metadata):
+    """Return a stack as ImageJ writes large ones: the planes behind the only page, which a description counts."""
+    description = f"ImageJ=1.53t\nimages={metadata.pop('images', len(planes))}\nslices={len(planes)}\nloop=false\n"
+    first = tiff(planes[0], description=description, metadata=None, **metadata)
+    order = metadata.get("byteorder", "<")
+    return first + planes[1:].astype(planes.dtype.newbyteorder(order)).tobytes()
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_planes_behind_one_page_are_found(byteorder):
+    values = RNG.integers(0, 65535, (6, 20, 30)).astype(np.uint16)
+    content = stack_behind_one_page(values, byteorder=byteorder)
+    for channels in (1, 3):
+        with pytest.raises(DataError, match=r"several pictures \(TIFF of ImageJ\); .* data\.frame"):
+            read(content, channels)
+    assert np.allclose(read(content, 6), values / 65535, atol=1e-6)
+    assert np.allclose(read(content, 1, frame=4)[0], values[4] / 65535, atol=1e-6)
+    with pytest.raises(DataError, match=r"holds 6 pictures, and data\.frame is 6"):
+        read(content, 1, frame=6)
+
+
+def test_planes_that_are_not_there_are_named():
+    values = RNG.integers(0, 65535, (6, 20, 30)).astype(np.uint16)
+    for content in (stack_behind_one_page(values)[:-1], stack_behind_one_page(values, images=999999999)):
+        with limited(5, 500), pytest.raises(DataError, match=r"planes and does not hold them"):
+            read(content, 1, frame=0)
+
+
+def test_coloured_planes_are_chosen_by_number():
+    values = RNG.integers(0, 255, (2, 20, 30, 3)).astype(np.uint8)
+    content = stack_behind_one_page(values, photometric="rgb")
+    assert np.allclose(read(content, 3, frame=1), values[1].transpose(2, 0, 1) / 255)

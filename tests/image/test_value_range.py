@@ -8,7 +8,7 @@ from PIL import Image
 
 from beit.data import open_source
 from beit.errors import DataError
-from beit.image import as_rgb, open_image, read_image
+from beit.image import BandOptions, as_rgb, open_image, read_image, value_range
 from beit.image.input_types import to_picture
 from tests.image.deep_files import png16, read
 from tests.image.deep_files import tiff as written
@@ -120,3 +120,19 @@ def test_deep_grey_where_0_is_white_is_inverted():
     assert np.allclose(
         read(written((values >> 8).astype(np.uint8), photometric="miniswhite"), 1)[0], 1 - (values >> 8) / 255
     )
+
+
+def test_values_beyond_the_range_are_said_once_and_counted(caplog, monkeypatch):
+    monkeypatch.setattr(value_range, "_said", set())
+    content = tiff(RAMP, np.uint16, tag281=1023)
+    options = BandOptions(1)
+    for _ in range(2):
+        assert open_image(content, "scan.tif", 1, options).decode().picture.cut == pytest.approx(0.75)
+    assert [record.getMessage() for record in caplog.records] == [
+        "scan.tif holds values from 0 to 4095, beyond the range it declares, [0, 1023]: 75 % of them are cut off; beit "
+        "statistics counts all, and a wider data.value_range keeps them"
+    ]
+    for span, share in (((-1.0, 4095.0), 0.0), ((0.0, 4094.0), 1 / 4096)):
+        picture = open_image(content, "scan.tif", 1, BandOptions(1, span)).decode().picture
+        assert picture.cut == pytest.approx(share)
+    assert "beyond the range of data.value_range, [0, 4094]: 0.0244 %" in caplog.records[-1].getMessage()

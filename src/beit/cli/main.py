@@ -98,7 +98,9 @@ def _guarded(arguments: list[str]) -> int:
             raise
         return _fail(str(missing_extra(error.name, "train")))
     except BeitError as error:
-        return _fail(str(error))
+        from beit.cli.recipe_origin import origin_of
+
+        return _fail(f"{error}{origin_of(str(error), arguments)}")
     except KeyboardInterrupt:
         continues = _CONTINUES if arguments[0] in CONTINUED else ""
         return _fail(f"interrupted{continues}", 130)

@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from pydantic import ValidationError
 
 from beit.cli.help import WHOLE_HELP, HelpFormatter, arrange_help, options_of, print_short_help
 from beit.cli.parser_errors import failed_check, one_line
-from beit.errors import ConfigError
+from beit.cli.recipe_origin import RECIPES
+from beit.errors import ConfigError, shortened
 from beit.files import read_yaml
 from beit.settings.packaged import recipe_file
 
 Job = TypeVar("Job")
-_RECIPES = (".yaml", ".yml")
 _SHORT_HELP = ("-h", "--help")
 OPTIONS_FOR_PROGRAMS = "--print_options"
 _WITHOUT_VALUE = (*_SHORT_HELP, WHOLE_HELP, OPTIONS_FOR_PROGRAMS, "--print_config")
@@ -119,7 +119,7 @@ class SettingsParser(Generic[Job]):
         if OPTIONS_FOR_PROGRAMS in named:
             print(*map(json.dumps, options_of(self._parser)), sep="\n")
             raise SystemExit(0)
-        _check_recipes(named)
+        _check_recipes(named, self._groups)
         try:
             settings = self._parser.parse_args(named)
         except ArgumentError as error:
@@ -137,6 +137,12 @@ class SettingsParser(Generic[Job]):
         """
         with self._checked(Namespace(**values)):
             return self._job(**values)
+
+    @property
+    def _groups(self) -> frozenset[str]:
+        """The dotted names of the groups of settings."""
+        names = [action.dest.split(".") for action in self._parser._actions]
+        return frozenset(".".join(parts[:depth]) for parts in names for depth in range(1, len(parts)))
 
     @contextmanager
     def _checked(self, settings: Namespace) -> Generator[None]:
@@ -188,7 +194,7 @@ class SettingsParser(Generic[Job]):
                 options.append(word)
             else:
                 options += (word, rest.popleft())
-        if words and (not self._words or words[0].endswith(_RECIPES)):
+        if words and (not self._words or words[0].endswith(RECIPES)):
             options = [f"--recipe={recipe_file(words.pop(0))}", *options]
         return [*options, *self._filled(words)]
 
@@ -210,17 +216,34 @@ class SettingsParser(Generic[Job]):
         return named
 
 
-def _check_recipes(named: Sequence[str]) -> None:
+def _check_recipes(named: Sequence[str], groups: frozenset[str]) -> None:
     """Read the recipes among arguments once within bounds, before the parser does it without any.
 
     Raises:
-        ConfigError: If one is no YAML, or has a name twice or what no file of settings has.
+        ConfigError: If one is no YAML, has a name twice or what no file of settings has, or a plain value for a group,
+            which the parser would take for the path of another file.
     """
     for place, word in enumerate(named):
         option, _, path = word.partition("=")
         path = path or (named[place + 1] if option == word and place + 1 < len(named) else "")
         if option == "--recipe" and Path(path).exists():
-            read_yaml(path, "a recipe: settings in YAML", "correct it")
+            _check_groups(read_yaml(path, "a recipe: settings in YAML", "correct it"), path, groups)
+
+
+def _check_groups(settings: Mapping[str, Any], path: str, groups: frozenset[str], prefix: str = "") -> None:
+    """Refuse a group that is no mapping.
+
+    Raises:
+        ConfigError: Naming it.
+    """
+    for name, value in settings.items():
+        if f"{prefix}{name}" not in groups:
+            continue
+        if not isinstance(value, Mapping):
+            raise ConfigError(
+                f"{path} has {shortened(value)} for the group {prefix}{name}; expected `group: {{setting: value}}`"
+            )
+        _check_groups(cast("Mapping[str, Any]", value), path, groups, f"{prefix}{name}.")
 
 
 def parse_job(

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from pydantic import ValidationError
 
 from beit.cli.main import nearest
+from beit.errors import shortened
 
 # How jsonargparse says that it does not know a setting: on the command line, in a group, at the top of a recipe.
 _UNKNOWN = (
@@ -18,6 +19,7 @@ _UNKNOWN = (
     r"Option '(?P<key>[^']+)' is not accepted",
 )
 _MISSING = r"the following arguments are required: (?P<first>[\w.]+)"
+_LONGEST = 600  # characters of a message
 
 # What settings and groups are called elsewhere, and how they end here.
 _ALSO_CALLED = {
@@ -55,7 +57,7 @@ def failed_check(error: ValidationError, settings: Namespace) -> str:
         return expectation
     name = str(first["loc"][0])
     keys = [key for key, value in settings.items() if key.split(".")[-1] == name and _same(value, first["input"])]
-    return f"{' or '.join(keys) or name}: {expectation[0].lower()}{expectation[1:]}, got {first['input']!r}"
+    return f"{' or '.join(keys) or name}: {expectation[0].lower()}{expectation[1:]}, got {shortened(first['input'])}"
 
 
 def _same(value: Any, given: Any) -> bool:
@@ -73,8 +75,14 @@ def one_line(message: str, parser: ArgumentParser) -> str:
     if match := re.search(_MISSING, message):
         return f"{match['first']} is missing; name it: {_about(match['first'], parser)} (--{match['first']})"
     if match := re.search(r'Parser key "([^"]+)":\s*(.*)', message, flags=re.DOTALL):
-        return f"{match[1]}: {_type_error(match[2])}"
-    return message
+        return f"{match[1]}: {_cut(_type_error(match[2]))}"
+    return _cut(message)
+
+
+def _cut(message: str) -> str:
+    """Return the beginning of a message that quotes a value of any length, in one line."""
+    text = " ".join(message.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _about(key: str, parser: ArgumentParser) -> str:

@@ -29,6 +29,11 @@ def run(arguments: Sequence[str]) -> int:
     mean, std = _rounded(found.mean), _rounded(found.std)
     left_out = f", {len(found.broken):,} broken ones left out" if found.broken else ""
     say(f"{found.pictures:,} pictures{left_out}")
+    if found.cut[0]:
+        say(
+            f"{100 * found.cut[1]:.2g} % of the values, in {found.cut[0]:,} pictures, lie beyond their range and are "
+            "cut off; data.value_range takes a wider one"
+        )
     say(f"mean  {mean}", f"std   {std}", f'--model.image_mean "{mean}" --model.image_std "{std}"')
     if job.output is not None:
         write_json(Path(job.output), {"mean": found.mean, "std": found.std, "pictures": found.pictures}, indent=1)

@@ -2,6 +2,7 @@
 
 from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_shards, require_usable
 from beit.data.channels import ChannelStatistics, measure_channels
+from beit.data.class_names import composed
 from beit.data.dataset import ViewDataset
 from beit.data.label_file import with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
@@ -75,6 +76,7 @@ __all__ = [
     "check_identity",
     "check_shards",
     "check_shared_batch",
+    "composed",
     "decoded_bytes",
     "evaluation_batches",
     "few_per_class",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from beit.data.class_names import check_class_names, in_spelling_of
 from beit.data.label_cells import label_contents
 from beit.data.label_columns import find_columns
 from beit.data.label_names import FileNames
@@ -90,8 +91,11 @@ def _label(source: Subset, file: str, kind: LabelKind, contents: list[Any], know
     if kind == "value":
         source.classes, source.labels = ["value"], np.array(contents, dtype=np.float32)[:, None]
         return
-    names = [[content] if kind == "class" else content for content in contents]
+    names: list[list[str]] = [[content] if kind == "class" else content for content in contents]
+    if known is not None:
+        names = [in_spelling_of(row, known) for row in names]
     found = {name for row in names for name in row}
+    check_class_names(sorted(found), file)
     source.classes = _sorted(found) if known is None else list(known)
     if strange := sorted(found - set(source.classes)):
         raise DataError(f"{file} has the labels {strange[:5]}, which no picture to train on has; correct them")

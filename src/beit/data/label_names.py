@@ -24,10 +24,13 @@ class FileNames:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
-        self._number = {_normal(path): number for number, path in enumerate(paths)}
+        self._exact = {path: number for number, path in enumerate(paths)}
+        self._number = _unique({path: _normal(path) for path in paths}, self._exact)
 
     def find(self, name: str) -> int | None:
         """Return the number of the file that a name means; None if there is none, or several might be meant."""
+        if (number := self._exact.get(name)) is not None:
+            return number
         parts = _normal(name).split("/")
         for start in range(len(parts)):  # folders that lead to the named one are dropped, the fewest that will do
             rest = "/".join(parts[start:])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
+from beit.data.class_names import check_class_names
 from beit.data.sources.digits import DIGITS, DigitsSource
 from beit.data.sources.folder import FolderSource, holds_pictures
 from beit.data.sources.hub.files import PREFIX
@@ -64,12 +65,14 @@ def open_source(
         bands: Reading of pictures of other than three channels, in folders and tar files also of arrays; None: as RGB.
 
     Raises:
-        DataError: If there is nothing at `path`, no pictures in it, or several splits, of which none is named.
+        DataError: If there is nothing at `path`, no pictures in it, several splits, of which none is named, or a class
+            twice.
     """
     if not is_remote(path):
         check_path(path, "a folder of pictures, parquet or tar files, or hub:owner/name", DataError)
     source = _open_path(path, split, _Reading(min_side, columns, known, split == ALL, bands))
     source.bands = bands
+    check_class_names(source.classes or (), path)
     return source
 
 

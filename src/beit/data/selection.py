@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from beit.data.class_names import in_spelling_of
 from beit.data.rng import Purpose, generator
 from beit.data.sources.source import ImageSource, Labels, Subset
 from beit.errors import DataError
@@ -92,14 +93,15 @@ def with_classes(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     if source.labels is None or source.classes is None or source.classes == list(classes):
         return source
     known = (source.labels >= 0) & (source.labels < len(source.classes))  # -1 often stands for none
-    present = [source.classes[label] for label in np.unique(source.labels[known])]
+    names = in_spelling_of(source.classes, classes)
+    present = [names[label] for label in np.unique(source.labels[known])]
     if strange := sorted(set(present) - set(classes)):
         raise DataError(
             f"the classes to train and to validate on differ in {strange[:5]}, of which no picture to train on "
             "is; name the class folders alike, or take these pictures out"
         )
     place = {name: number for number, name in enumerate(classes)}
-    numbers = np.array([place.get(name, -1) for name in source.classes], dtype=np.int64)
+    numbers = np.array([place.get(name, -1) for name in names], dtype=np.int64)
     renumbered = Subset(source, np.arange(len(source)))
     renumbered.classes = list(classes)
     renumbered.labels = np.where(known, numbers[np.where(known, source.labels, 0)], -1)

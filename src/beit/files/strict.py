@@ -76,6 +76,8 @@ def strict_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     _check_depth(value)
+    if "\\" in text:  # only escapes can spell half a character
+        json.dumps(value, ensure_ascii=False, skipkeys=True, default=str).encode("utf-8")
     return value
 
 

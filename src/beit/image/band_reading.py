@@ -22,7 +22,7 @@ from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.large import is_one_with_overviews, most_pixels, too_large
 from beit.image.reading import check_side, choose_frame, explained, frames_of
 from beit.image.tiff import is_beyond_pillow, is_tiff, read_tiff
-from beit.image.value_range import Values, in_unit_range
+from beit.image.value_range import Values, cut_to_range
 
 ARRAYS = frozenset({".npy", ".npz"})  # endings
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"  # what such files begin with
@@ -52,8 +52,8 @@ def read_bands(content: bytes, name: object, options: BandOptions, min_side: int
     values_HWC = fitted(stored, name, options.channels)
     height, width, _ = values_HWC.shape
     check_side(height, width, name, min_side)
-    shares_HWC = in_unit_range(values_HWC, name, options.value_range, stored.span)
-    return Bands.of_array(1 - shares_HWC if stored.inverted else shares_HWC), stored.orientation
+    shares_HWC, cut = cut_to_range(values_HWC, name, options.value_range, stored.span)
+    return Bands.of_array(1 - shares_HWC if stored.inverted else shares_HWC, cut), stored.orientation
 
 
 def is_for_bands(content: bytes) -> bool:

@@ -46,18 +46,19 @@ class Bands:
 
     Args:
         channels: A Pillow picture of mode "F" for each channel, all of one size.
+        cut: Share of the values in its file that lay beyond their range, and were cut off.
     """
 
-    def __init__(self, channels: Sequence[Image.Image]) -> None:
-        self._channels = tuple(channels)
+    def __init__(self, channels: Sequence[Image.Image], cut: float = 0.0) -> None:
+        self._channels, self.cut = tuple(channels), cut
         self.size: tuple[int, int] = self._channels[0].size
         self.width, self.height = self.size
 
     @classmethod
-    def of_array(cls, values_HWC: NDArray[Any]) -> Self:
-        """Return the picture with these values, (H, W, C)."""
+    def of_array(cls, values_HWC: NDArray[Any], cut: float = 0.0) -> Self:
+        """Return the picture with these values, (H, W, C), of which a share was cut off."""
         values_CHW = np.moveaxis(values_HWC, -1, 0).astype(np.float32)
-        return cls([Image.fromarray(np.ascontiguousarray(values_HW)) for values_HW in values_CHW])
+        return cls([Image.fromarray(np.ascontiguousarray(values_HW)) for values_HW in values_CHW], cut)
 
     def __len__(self) -> int:
         return len(self._channels)

@@ -109,7 +109,7 @@ def parse_resample(resample: Any) -> Image.Resampling:
         return Image.Resampling(resample)
     except ValueError:
         names = ", ".join(f"{known.value} ({known.name.lower()})" for known in Image.Resampling)
-        raise ConfigError(f"resample is {resample!r}; expected one of {names}") from None
+        raise ConfigError(f"resample is {shortened(resample)}; expected one of {names}") from None
 
 
 def parse_layout(layout: Any, name: str, allowed: tuple[str, ...]) -> str | None:
@@ -120,7 +120,7 @@ def parse_layout(layout: Any, name: str, allowed: tuple[str, ...]) -> str | None
     """
     layout = getattr(layout, "value", layout)
     if layout is not None and layout not in allowed:
-        raise ConfigError(f"{name} is {layout!r}; expected None or one of {', '.join(allowed)}")
+        raise ConfigError(f"{name} is {shortened(layout)}; expected None or one of {', '.join(allowed)}")
     return layout
 
 
@@ -137,7 +137,9 @@ def _is_side(value: Any) -> bool:
 
 def _factor(factor: Any) -> float:
     if not _is_number(factor):
-        raise ConfigError(f"rescale_factor is {factor!r}; expected a number such as 1/255, or set do_rescale=False")
+        raise ConfigError(
+            f"rescale_factor is {shortened(factor)}; expected a number such as 1/255, or set do_rescale=False"
+        )
     return float(factor)
 
 
@@ -145,7 +147,7 @@ def _per_channel(values: Any, name: str) -> PerChannel:
     listed = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
     if not listed or not all(map(_is_number, listed)) or (name == "image_std" and 0 in listed):
         sort = "number other than 0" if name == "image_std" else "number"
-        raise ConfigError(f"{name} is {values!r}; expected one {sort}, or one per channel")
+        raise ConfigError(f"{name} is {shortened(values)}; expected one {sort}, or one per channel")
     return tuple(float(value) for value in listed) if isinstance(values, Iterable) else float(values)
 
 

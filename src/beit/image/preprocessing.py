@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from beit.errors import ConfigError
+from beit.errors import ConfigError, shortened
 from beit.image.bands import COLOURS, AnyPicture, BandOptions, Bands, Box
 from beit.image.input_types import Picture
 from beit.image.options import LAST, Steps, size_to_dict
@@ -150,7 +150,8 @@ def _range(values: Any, folder: str | Path) -> Asked | None:
         return values
     if not isinstance(values, list | tuple) or [type(value) in (int, float) for value in values] != [True] * 2:
         raise ConfigError(
-            f"{_RANGE} of {folder} is {values!r}; expected two numbers, such as [0, 10000], or {BITS}: correct it"
+            f"{_RANGE} of {folder} is {shortened(values)}; expected two numbers, such as [0, 10000], or {BITS}: "
+            "correct it"
         )
     return float(values[0]), float(values[1])
 
@@ -162,7 +163,7 @@ def _frame(value: Any, folder: str | Path) -> int | None:
         ConfigError: If it is none.
     """
     if value is not None and (type(value) is not int or value < 0):
-        raise ConfigError(f"{_FRAME} of {folder} is {value!r}; expected a whole number from 0: correct it")
+        raise ConfigError(f"{_FRAME} of {folder} is {shortened(value)}; expected a whole number from 0: correct it")
     return value
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from dataclasses import replace
 from math import prod
 from typing import Any, cast
@@ -24,6 +25,8 @@ from beit.image.value_range import Values, range_of_tags
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
 _BITS, _ORIENTATION, _SAMPLES, _PLANAR = 258, 274, 277, 284  # tags
 _DEPTH = 32997  # the tag of a volume
+_DESCRIPTION = 270
+_IMAGEJ = re.compile(r"ImageJ=.*?^images=(\d{1,9})\s*$", re.DOTALL | re.MULTILINE)  # in the description of a stack
 _SEPARATE, _WHITE_IS_ZERO = 2, 0
 _MOST_SAMPLES = 4  # of Pillow
 _OPACITY = (1, 2)  # kinds of an extra sample
@@ -50,10 +53,16 @@ def is_beyond_pillow(content: bytes) -> bool:
             tags: Any = cast("Any", image).tag_v2
             samples, bits = int(tags.get(_SAMPLES, 1)), tags.get(_BITS, (1,))
             planes = tags.get(_PLANAR, 1) == _SEPARATE and samples > 1 and max(bits) != 8
-            volume = tags.get(_DEPTH, 1) > 1
+            volume = tags.get(_DEPTH, 1) > 1 or planes_declared(tags.get(_DESCRIPTION)) > getattr(image, "n_frames", 1)
             return samples > _MOST_SAMPLES or planes or volume or samples > len(image.getbands())
     except UnidentifiedImageError:
         return True
+
+
+def planes_declared(description: Any) -> int:
+    """Return the planes that ImageJ declares in a description, all of which may lie behind one page; 1 without it."""
+    found = _IMAGEJ.match(description) if isinstance(description, str) else None
+    return int(found[1]) if found else 1
 
 
 def read_tiff(content: bytes, name: object, channels: int, frame: int | None) -> Stored:
@@ -74,6 +83,8 @@ def read_tiff(content: bytes, name: object, channels: int, frame: int | None) ->
         pages = [page for page in pages if not int(page.subfiletype) & (REDUCED | MASK)] or pages[:1]
         if not pages:
             raise UnidentifiedImageError
+        if len(file.pages) == 1 < (planes := planes_declared(pages[0].description)):
+            return _plane(pages[0], content, planes, name, channels, frame)
         check_frame(frame, len(pages), name)
         if frame is not None:
             return _page(pages[frame], name)
@@ -85,6 +96,26 @@ def read_tiff(content: bytes, name: object, channels: int, frame: int | None) ->
     if len({one.values.shape for one in stored}) != 1 or stored[0].values.shape[-1] != 1:
         raise DataError(f"{name} has pages of several sizes or of several bands; expected one band each, of one size")
     return replace(stored[0], values=np.concatenate([one.values for one in stored], axis=-1), opacity=False)
+
+
+def _plane(page: Any, content: bytes, planes: int, name: object, channels: int, frame: int | None) -> Stored:
+    """Return the numbers of one plane of a stack of ImageJ, which lies behind a single page, or of one per channel."""
+    check_frame(frame, planes, name)
+    if frame is None and (planes != channels or channels == COLOURS or page.samplesperpixel != 1):
+        raise DataError(several(name, "TIFF of ImageJ"))
+    first = _page(page, name)
+    of_one = prod(page.shape)
+    dtype = page.dtype.newbyteorder(page.parent.byteorder)
+    if page.compression != 1 or len(content) < page.dataoffsets[0] + planes * of_one * dtype.itemsize:
+        raise OSError(f"it declares {planes} planes and does not hold them")
+    wanted = range(planes) if frame is None else (frame,)
+    values = [
+        np.frombuffer(content, dtype, of_one, page.dataoffsets[0] + number * of_one * dtype.itemsize)
+        for number in wanted
+    ]
+    if page.samplesperpixel != 1:  # of colours, chunky
+        return replace(first, values=values[0].reshape(first.values.shape))
+    return replace(first, values=np.stack([plane.reshape(page.shape) for plane in values], axis=-1))
 
 
 def _page(page: Any, name: object) -> Stored:

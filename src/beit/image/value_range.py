@@ -5,12 +5,15 @@ Legend: C channels, H x W pixels.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import DataError
+
+logger = logging.getLogger("beit")
 
 _TAGS = ((280, 281), (340, 341))  # the least and the greatest sample, as whole numbers and in the samples' own type
 _BITS = 258  # the tag of the bits per sample
@@ -74,11 +77,34 @@ def in_unit_range(values: Values, name: object, asked: Asked | None, declared: S
     Raises:
         DataError: If the range is unknown, or a value is no number.
     """
+    return cut_to_range(values, name, asked, declared)[0]
+
+
+def cut_to_range(
+    values: Values, name: object, asked: Asked | None, declared: Span | None = None
+) -> tuple[Values, float]:
+    """Return values as `in_unit_range` does, and the share of them that lay beyond the range.
+
+    The first picture with such values is named in the log.
+
+    Raises:
+        DataError: If the range is unknown, or a value is no number.
+    """
     kind, size = values.dtype.kind, values.dtype.itemsize  # whatever the order of the bytes
     if size == 1 and kind in "bu":
-        return values.astype(np.float32) / np.float32(255 if kind == "u" else 1)
+        return values.astype(np.float32) / np.float32(255 if kind == "u" else 1), 0.0
     if not np.isfinite(values).all():
         raise DataError(f"{name} holds values that are no numbers (NaN or infinite); expected all finite: fill them in")
+    low, high = _range_of(values, name, asked, declared)
+    shares = (values.astype(np.float64) - low) / (high - low)
+    beyond = np.count_nonzero((shares < 0) | (shares > 1)) / shares.size
+    if beyond:
+        _say_beyond((low, high), asked is None, str(name), (float(values.min()), float(values.max())), beyond)
+    return shares.clip(0, 1), beyond
+
+
+def _range_of(values: Values, name: object, asked: Asked | None, declared: Span | None) -> Span:
+    kind, size = values.dtype.kind, values.dtype.itemsize
     if asked == BITS:
         asked = _held(values) or declared
     span = asked or declared or (_DEEP if (kind, size) == ("u", 2) else None)
@@ -87,8 +113,23 @@ def in_unit_range(values: Values, name: object, asked: Asked | None, declared: S
             f"{name} holds {values.dtype} from {values.min():g} to {values.max():g}; expected 8 or 16 bits without a "
             "sign, or real numbers from 0 to 1: say with data.value_range which values are 0 and 1"
         )
-    low, high = span or (0, 1)
-    return ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
+    return span or (0.0, 1.0)
+
+
+_said = set[Span | None]()  # None: ranges that files declare, which may all differ
+
+
+def _say_beyond(span: Span, declared: bool, name: str, found: Span, share: float) -> None:
+    """Say once of a range, or of those that files declare, that values lie beyond it."""
+    key = None if declared else span
+    if key in _said:
+        return
+    _said.add(key)
+    what = "it declares" if declared else "of data.value_range"
+    logger.warning(
+        "%s holds values from %g to %g, beyond the range %s, [%g, %g]: %.3g %% of them are cut off; beit statistics "
+        "counts all, and a wider data.value_range keeps them", name, *found, what, *span, 100 * share,
+    )  # fmt: skip
 
 
 def _held(values: Values) -> Span | None:

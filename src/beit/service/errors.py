@@ -41,6 +41,11 @@ def too_busy(message: str) -> ServiceError:
     return ServiceError(429, message, {"Retry-After": "1"})
 
 
+def overloaded(message: str, seconds: int) -> ServiceError:
+    """Return the error of a service that has more to do than it can in time, with the seconds to wait."""
+    return ServiceError(503, f"{message}; try again in {seconds} s", {"Retry-After": str(seconds)})
+
+
 def internal() -> ServiceError:
     """Return the error that reveals nothing; its cause is in the log."""
     return ServiceError(500, "the service failed on this request; its log says why")

@@ -39,8 +39,8 @@ _REASONS = {
     422: "A field is missing or wrong, or the model cannot do this",
     429: "Too many requests wait; come back after the seconds of Retry-After",
     500: "The service failed",
-    503: "The service is loading or stopping",
-    504: "There was no result in time",
+    503: "The service is loading or stopping, or would not answer in time; come back after the seconds of Retry-After",
+    504: "The computation took too long",
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": reason} for status, reason in _REASONS.items()
@@ -87,8 +87,7 @@ def _add_route(router: APIRouter, task: PredictorTask[Any, Any]) -> None:
 
     async def ask(request: Request, service: _Service, form: PictureForm = form_sent) -> dict[str, Any]:
         served = service.model(form.model, task.name)
-        work = service.ask(served, task, form.file, options_of(task, form))
-        return await service.answer(request.receive, work)
+        return await service.answer(request.receive, served, task, form.file, options_of(task, form))
 
     example = {"file": "(binary)", "model": "pets", **task.request_example}
     router.add_api_route(

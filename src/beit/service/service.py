@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from time import perf_counter
 from typing import Any, TypeVar
 
 from starlette.types import Receive
@@ -16,13 +18,15 @@ from beit.inference.tasks.task import PredictorTask
 from beit.service.admission import Admission
 from beit.service.batcher import Batcher
 from beit.service.decoding import decode
-from beit.service.errors import CLIENT_GONE, ServiceError
+from beit.service.errors import CLIENT_GONE, ServiceError, overloaded
 from beit.service.memory import return_memory
 from beit.service.metrics import Metrics
-from beit.service.served_model import ServedModel
+from beit.service.pace import Pace, Turn
+from beit.service.served_model import Asked, ServedModel
 from beit.settings.serve import ServiceSettings
 
 Result = TypeVar("Result")
+_WAIT = 0.75  # share of its time that a request may be expected to wait: some pictures take longer than the mean
 _MOST_NUMBERS = 4_000_000_000  # scores of a picture: a dozen seconds of two cores
 
 
@@ -44,6 +48,7 @@ class Service:
         self.metrics = Metrics()
         self.failure: Exception | None = None
         self._models: dict[str, ServedModel] = {}
+        self._pace = Pace(settings.workers)
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="beit-picture")
         self._whole_pictures = asyncio.Semaphore(settings.workers)
         self.metrics.gauge("beit_queue_depth", "Requests that wait or are computed.", lambda: self.admission.computing)
@@ -62,12 +67,11 @@ class Service:
     def open(self, predictors: Mapping[str, Predictor]) -> None:
         """Begin to serve models by their names."""
         wait_s = self.settings.max_wait_ms / 1000
-        self._models = {
-            name: ServedModel(
-                name, one, Batcher(self.settings.batch_size, wait_s, partial(self.metrics.computed, name))
-            )
-            for name, one in predictors.items()
-        }
+
+        def batcher(name: str) -> Batcher:
+            return Batcher(self.settings.batch_size, wait_s, partial(self.metrics.computed, name))
+
+        self._models = {name: ServedModel(name, one, batcher(name), self._pace) for name, one in predictors.items()}
 
     async def load(self, loader: Callable[[], Mapping[str, Predictor]]) -> None:
         """Load models in another thread, so that /healthz is answered meanwhile; an error becomes `failure`."""
@@ -101,25 +105,48 @@ class Service:
         served.require(task)
         return served
 
-    async def answer(self, receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
-        """Return the result of some work, within the queue and in time; it is cancelled if its client goes away.
+    async def answer(
+        self,
+        receive: Receive,
+        served: ServedModel,
+        task: PredictorTask[Any, Any],
+        upload: bytes,
+        options: TaskOptions,
+    ) -> dict[str, Any]:
+        """Return the answer of a task about an uploaded picture, in time; its work ends if its client goes away.
 
         Raises:
-            ServiceError: If the queue is full, the time is over or the client gone.
+            ServiceError: If too much waits before it, the time is over or the client gone.
         """
-        try:
-            with self.admission.computation():
-                async with asyncio.timeout(self.settings.timeout_s):
-                    return await _unless_gone(receive, work)
-        except TimeoutError:
-            raise ServiceError(
-                504, f"there was no result within {self.settings.timeout_s:g} s; try again when less is asked"
-            ) from None
-        finally:
-            work.close()  # if the queue was full it never began
+        turn = Turn(perf_counter())
+        with self.admission.computation():
+            self._check_wait(served.name)
+            with self._pace.under_way(served.kind(task), turn):
+                try:
+                    async with asyncio.timeout(self.settings.timeout_s):
+                        return await _unless_gone(receive, self._ask(served, task, upload, options, turn))
+                except TimeoutError:
+                    raise self._late(turn) from None
 
-    async def ask(
-        self, served: ServedModel, task: PredictorTask[Any, Any], upload: bytes, options: TaskOptions
+    def _check_wait(self, model: str) -> None:
+        """Refuse a request up front that would hardly be answered in time.
+
+        Raises:
+            ServiceError: If so.
+        """
+        wait, most = self._pace.wait(model), _WAIT * self.settings.timeout_s
+        if wait > most:
+            raise overloaded(f"what waits already takes {wait:.0f} s", math.ceil(wait - most))
+
+    def _late(self, turn: Turn) -> ServiceError:
+        """Return the error of a request that has no result in time: of the load, or of what it asks."""
+        seconds = self.settings.timeout_s
+        if turn.waited_longer:
+            return overloaded(f"there was no result within {seconds:g} s, most of which it waited", 1)
+        return ServiceError(504, f"there was no result within {seconds:g} s; try again when less is asked")
+
+    async def _ask(
+        self, served: ServedModel, task: PredictorTask[Any, Any], upload: bytes, options: TaskOptions, turn: Turn
     ) -> dict[str, Any]:
         """Return the answer of a task about an uploaded picture.
 
@@ -133,12 +160,14 @@ class Service:
             return task.prepare(model, picture, options)
 
         if task.batched:
-            result = await served.result(task, await self._picture_thread(prepared), options)
+            asked = Asked(await self._picture_thread(turn, prepared), options, turn)
+            result = await served.result(task, asked)
             return {"model": served.name, **task.answer(result)}
         async with self._whole_pictures:
-            result = await served.result(task, await self._picture_thread(prepared), options)
-            answer = {"model": served.name, **await self._picture_thread(lambda: task.answer(result))}
-            await self._picture_thread(return_memory)
+            asked = Asked(await self._picture_thread(turn, prepared), options, turn)
+            result = await served.result(task, asked)
+            answer = {"model": served.name, **await self._picture_thread(turn, lambda: task.answer(result))}
+            await self._picture_thread(turn, return_memory)
             return answer
 
     def _check_work(self, windows: int, numbers: int, height: int, width: int) -> None:
@@ -158,8 +187,15 @@ class Service:
                 413, f"the file is {height} x {width} pixels, too many for the model's classes; send a smaller one"
             )
 
-    async def _picture_thread(self, call: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+    async def _picture_thread(self, turn: Turn, call: Callable[[], Result]) -> Result:
+        def measured() -> Result:
+            began = perf_counter()
+            try:
+                return call()
+            finally:
+                turn.handled += perf_counter() - began
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, measured)
 
 
 async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:

@@ -33,7 +33,8 @@ class ServiceSettings(Settings):
     queue: int = Field(default=64, ge=1)
     """Most requests that wait or are computed; further ones are sent away for a second (429)."""
     timeout_s: float = Field(default=30.0, gt=0)
-    """Seconds until a request that has arrived is answered, or given up (504)."""
+    """Seconds until a request that has arrived is answered, or given up: 504 where its computation is long, 503 where
+    its wait is, which is refused at once if it can be foreseen."""
     body_timeout_s: float = Field(default=20.0, gt=0)
     """Seconds in which a request has to arrive (408)."""
     token: str | None = Field(default=None, repr=False)

@@ -24,6 +24,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _VARIANTS = ("use_dora", "alpha_pattern", "fan_in_fan_out", "layer_replication", "use_qalora", "lora_bias")
+_MOST_ALPHA = 1e6  # no trained adapter is near; beyond float32 its products are infinite
 _REMEDY = "load the model itself, and the adapter by peft.PeftModel.from_pretrained(model, folder)"
 
 
@@ -57,7 +58,10 @@ def add_adapter(
         weight = tensors[places[name]]
         if down is None or up is None or not _fits(weight.shape, down.shape, up.shape):
             raise CheckpointError(f"{source} does not fit {places[name]} of shape {weight.shape}; {_REMEDY}")
-        scale = settings["lora_alpha"] / (sqrt(down.shape[0]) if settings.get("use_rslora") else down.shape[0])
+        rank = down.shape[0]
+        if rank == 0:
+            raise CheckpointError(f"{source} has rank 0 at {places[name]}; expected at least 1: {_REMEDY}")
+        scale = settings["lora_alpha"] / (sqrt(rank) if settings.get("use_rslora") else rank)
         result[places[name]] = weight.changed(weight.shape, partial(_sum, down=down, up=up, scale=scale))
     return result
 
@@ -65,7 +69,8 @@ def add_adapter(
 def adapted_options(options: Mapping[str, Any], tensors: Mapping[str, Entry], settings: Mapping[str, Any]) -> Any:
     """Return the options of a model with an adapter: its class, and the classes of a head that was trained anew."""
     options = dict(options)
-    kind = (settings.get("auto_mapping") or {}).get("base_model_class")
+    mapping: Any = settings.get("auto_mapping")
+    kind = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
     if isinstance(kind, str):
         options["architectures"] = [kind]
     head = tensors.get("classifier.weight")
@@ -77,8 +82,13 @@ def adapted_options(options: Mapping[str, Any], tensors: Mapping[str, Entry], se
 
 def _check_kind(settings: Mapping[str, Any], source: str) -> None:
     kind, alpha = settings.get("peft_type"), settings.get("lora_alpha")
-    if kind != "LORA" or not isinstance(alpha, int | float):
+    if kind != "LORA":
         raise CheckpointError(f"{source} is an adapter of type {shortened(kind)}; expected 'LORA': {_REMEDY}")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= _MOST_ALPHA:
+        raise CheckpointError(
+            f"{source} has lora_alpha {shortened(alpha)} in its {ADAPTER_CONFIG}; expected a number, such as "
+            "16: correct it"
+        )
     if used := [name for name in _VARIANTS if settings.get(name)]:
         raise CheckpointError(f"{source} is an adapter with {used}; expected plain LoRA: {_REMEDY}")
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.data import ImageSource
+from beit.data import ImageSource, composed
 from beit.errors import DataError
 
 Match = Literal["names", "order"]
@@ -79,7 +79,7 @@ def _by_name(classes: Sequence[str], names: Sequence[str]) -> NDArray[np.int64] 
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
+    return " ".join(composed(name).replace("_", " ").replace("-", " ").casefold().split())
 
 
 def _exact(name: str) -> list[str]:
