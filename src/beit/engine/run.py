@@ -82,7 +82,7 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
         task.sources = task.open()
     torch.manual_seed(settings.run.seed)
     task.start()
-    choices = [*choose(task), *choose_for_small_pictures(task)]
+    choices = [*choose(task), *task.choices(), *choose_for_small_pictures(task)]
     task.settings = chosen(settings, choices)
     for setting, value, reason in choices:
         _say(task, f"{setting} {value}: {reason}")

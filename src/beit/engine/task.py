@@ -26,6 +26,7 @@ from beit.data import (
     loading_workers,
 )
 from beit.engine.optimiser import parameter_groups
+from beit.engine.recorded import Choice
 from beit.engine.schedule import Schedule
 from beit.errors import ConfigError
 from beit.evaluation.features.layers import Layers, Shown
@@ -276,6 +277,10 @@ class Task(ABC, Generic[S, M]):
             ConfigError: If none is known.
         """
         return SCRATCH
+
+    def choices(self) -> Sequence[Choice]:
+        """Return what settings of the task's own that are `auto` stand for; usually it has none."""
+        return ()
 
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss as a JAX function (parameters, batch, random key) -> scalars, for the Flax model.
