@@ -295,6 +295,13 @@ class Task(ABC, Generic[S, M]):
         """The loss of equal probabilities for everything, far above which a run has diverged; None: not known."""
         return None
 
+    def hopeless(self, step: int, numbers: Mapping[str, float]) -> str | None:
+        """Return why a training with these metrics after `step` steps cannot learn, with a remedy; usually None.
+
+        Called on all processes with the same numbers, whenever they are looked at.
+        """
+        return None
+
     # What is measured, shown and kept.
 
     def held_out(self, source: ImageSource) -> float:
