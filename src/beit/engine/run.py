@@ -177,7 +177,7 @@ def _conclude(
         sections.append(curves_section(lines, task.curves, measured.levels))
         if gallery is not None:
             sections.append(gallery.gallery.section())
-        heading = f"{task.title[0].upper()}{task.title[1:]} {folder.path.name}"
+        heading = f"{task.title[0].upper()}{task.title[1:]}: {folder.path.name}"
         write_report(folder.report, heading, sections, resolved_recipe(task.settings), since(began))
     write_model_card(
         folder.model,
