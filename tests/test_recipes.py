@@ -24,7 +24,7 @@ from beit.settings.rates import (
 from beit.settings.segment import SegmentJob
 from beit.settings.tokenizer import ClusterJob, DistillJob, TokenizerJob
 from beit.tasks.pretrain.cost import training_flops
-from beit.tasks.pretrain.start import mask_plan
+from beit.tasks.pretrain.masks import mask_plan
 
 DATA = "--data.path=pictures"
 REQUIRED = {"segment": ["--label_maps.path=maps", "--label_maps.classes=classes.txt"], "vq": ["--teacher=model"]}

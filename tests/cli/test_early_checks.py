@@ -109,7 +109,12 @@ def test_a_warmup_that_the_number_of_pictures_decides_is_left_for_later():
 def test_words_that_name_pictures(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.yaml").touch()
     assert all(map(are_pictures, (str(tmp_path), "a.PNG", "a.mp4", "train.parquet", "hub:me/cats", "cats/*.jpg")))
     assert not any(
-        map(are_pictures, (str(tmp_path / "model"), "microsoft/beit-base-patch16-224", "model.pth", "runs/a"))
+        map(
+            are_pictures,
+            (str(tmp_path / "model"), str(tmp_path / "run"), "microsoft/beit-base-patch16-224", "model.pth", "runs/a"),
+        )
     )

@@ -1,6 +1,6 @@
-"""Numbers of a report are in one unit."""
+"""Numbers for reading are in one unit, under names of the field."""
 
-from beit.reports.units import is_share, shown
+from beit.reports.units import in_words, is_share, shown
 
 
 def test_shares_are_in_percent_wherever_they_come_from():
@@ -10,3 +10,15 @@ def test_shares_are_in_percent_wherever_they_come_from():
     assert shown("accuracy", 0.8234) == "82.34 %"
     assert shown("loss", 2.30258) == "2.303"
     assert shown("pictures", 12345) == "12,345"
+
+
+def test_names_are_those_of_the_field_also_for_another_model():
+    names = ["calibration_error", "average_mean_iou", "pixels_knn", "iou_sign_symbol", "loss", "prediction_perplexity"]
+    assert list(map(in_words, names)) == [
+        "expected calibration error",
+        "moving average: intersection over union, mean over classes",
+        "raw pixels: kNN accuracy",
+        "intersection over union of sign_symbol",
+        "loss",
+        "perplexity of the predictions",
+    ]

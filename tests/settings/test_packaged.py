@@ -53,8 +53,12 @@ def test_another_name_is_answered_with_the_nearest(elsewhere, name, message):
 
 def test_a_folder_in_the_place_of_a_recipe_is_answered_with_the_setting(elsewhere):
     Path("my_classes").mkdir()
+    Path("model").mkdir()
+    Path("model/config.json").touch()
     with pytest.raises(ConfigError, match=r"my_classes/ is a folder; .* name pictures by --data\.path my_classes/"):
         parse_job(FinetuneJob, "beit finetune", "", ["my_classes/"])
+    with pytest.raises(ConfigError, match=r"model is a folder; .* name a model by --model model$"):
+        recipe_file("model")
 
 
 def test_every_recipe_says_what_it_is_and_which_command_takes_it():

@@ -55,6 +55,20 @@ def test_a_folder_without_weights(tmp_path):
         locate(tmp_path, NO_NETWORK)
 
 
+def test_a_run_in_the_place_of_its_model(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=rf"is a run, .*; name {tmp_path}/model$"):
+        locate(tmp_path, NO_NETWORK)
+
+
+def test_a_name_that_is_nearly_a_folder_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/classes").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"; did you mean runs/classes\?$"):
+        locate("runs/clases", NO_NETWORK)
+
+
 @pytest.fixture
 def hub(folder, monkeypatch):
     """Repositories whose files are those of `folder`; what was asked for is recorded."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from beit.cli.about import About, Rows, listed
 from beit.engine.run_folder import RunFolder
+from beit.reports.units import in_words, shown
 
 # A group of settings that the recipes of one command alone have; fine-tuning is what is left.
 _COMMANDS = {
@@ -32,7 +33,7 @@ def about_run(path: str) -> About:
         state = state_now(folder)
         rows += [("step", f"{state.step:,}" + (f" of {state.steps:,}" if state.steps else "")), ("state", state.doing)]
     if folder.finished:
-        rows += [(f"held-out {name}", f"{value:.4g}") for name, value in folder.read_result().items()]
+        rows += [(f"held-out {in_words(name)}", shown(name, value)) for name, value in folder.read_result().items()]
     kept = {"model": folder.model, "report": folder.report, "broken pictures": folder.broken}
     rows += [(name, str(place)) for name, place in kept.items() if place.exists()]
     next_step = f"beit info {folder.model}" if folder.model.exists() else f"beit watch {path}"

@@ -9,7 +9,7 @@ from typing import Any
 from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
 from beit.engine.recorded import as_before
-from beit.engine.run_folder import check_run_folder
+from beit.engine.run_folder import RunFolder, check_run_folder
 from beit.errors import ConfigError, missing_data, missing_picture
 from beit.files.patterns import is_pattern
 from beit.hub import HubOptions, is_hub_name, is_remote
@@ -101,7 +101,8 @@ def are_pictures(place: str) -> bool:
     """Return whether a word names pictures rather than a model: by its ending, or by what a folder holds."""
     path = Path(place)
     if path.is_dir():
-        return not any((path / name).is_file() for name in (*WEIGHT_FILES, CONFIG_NAME, EXPORT_NAME))
+        models = (path / name for name in (*WEIGHT_FILES, CONFIG_NAME, EXPORT_NAME))
+        return not any(file.is_file() for file in (*models, RunFolder(path).recipe))  # a run is named for its model
     pictures = path.suffix.lower() in EXTENSIONS | FILMS | _SHARDS
     return pictures or place.startswith(_ELSEWHERE) or is_pattern(place)
 

@@ -250,8 +250,9 @@ class _Loop:
         numbers = {name: self._mean(value) for name, value in values.items()}
         if (diverged := self.divergence.step) is not None:
             stop_diverged(diverged, self._pictures(diverged), self.folder.path, self.folder.checkpoints, self.main)
-        if (reason := self.loss_watch.note(step + 1, numbers["loss"])) is not None:
-            stop_itself(reason, self.folder, self.settings.run.force, self.main)
+        for reason in (self.loss_watch.note(step + 1, numbers["loss"]), self.task.hopeless(step + 1, numbers)):
+            if reason is not None:
+                stop_itself(reason, self.folder, self.settings.run.force, self.main)
         numbers["lr"] = self.schedule.rate(step)
         if self.settings.optim.weight_decay_end is not None:
             numbers["weight_decay"] = self.schedule.weight_decay(step)

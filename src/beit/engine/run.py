@@ -82,7 +82,7 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
         task.sources = task.open()
     torch.manual_seed(settings.run.seed)
     task.start()
-    choices = [*choose(task), *choose_for_small_pictures(task)]
+    choices = [*choose(task), *task.choices(), *choose_for_small_pictures(task)]
     task.settings = chosen(settings, choices)
     for setting, value, reason in choices:
         _say(task, f"{setting} {value}: {reason}")
@@ -177,7 +177,7 @@ def _conclude(
         sections.append(curves_section(lines, task.curves, measured.levels))
         if gallery is not None:
             sections.append(gallery.gallery.section())
-        heading = f"{task.title[0].upper()}{task.title[1:]} {folder.path.name}"
+        heading = f"{task.title[0].upper()}{task.title[1:]}: {folder.path.name}"
         write_report(folder.report, heading, sections, resolved_recipe(task.settings), since(began))
     write_model_card(
         folder.model,

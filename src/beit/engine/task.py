@@ -26,6 +26,7 @@ from beit.data import (
     loading_workers,
 )
 from beit.engine.optimiser import parameter_groups
+from beit.engine.recorded import Choice
 from beit.engine.schedule import Schedule
 from beit.errors import ConfigError
 from beit.evaluation.features.layers import Layers, Shown
@@ -277,6 +278,10 @@ class Task(ABC, Generic[S, M]):
         """
         return SCRATCH
 
+    def choices(self) -> Sequence[Choice]:
+        """Return what settings of the task's own that are `auto` stand for; usually it has none."""
+        return ()
+
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss as a JAX function (parameters, batch, random key) -> scalars, for the Flax model.
 
@@ -288,6 +293,13 @@ class Task(ABC, Generic[S, M]):
     @property
     def guessing(self) -> float | None:
         """The loss of equal probabilities for everything, far above which a run has diverged; None: not known."""
+        return None
+
+    def hopeless(self, step: int, numbers: Mapping[str, float]) -> str | None:
+        """Return why a training with these metrics after `step` steps cannot learn, with a remedy; usually None.
+
+        Called on all processes with the same numbers, whenever they are looked at.
+        """
         return None
 
     # What is measured, shown and kept.

@@ -15,15 +15,12 @@ from beit.engine.metrics import Line, duration
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import RunState, state_now
 from beit.errors import printable
+from beit.reports.units import in_words, is_share
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
 _HIDDEN = {"step", "split", "epoch"}
 _OF_LAYERS = "layer_"  # splits of the monitor that a table of a run has no room for
-_SHARES = {
-    "accuracy", "frequency_accuracy", "top5_accuracy", "mean_class_accuracy", "data_wait", "flops_utilisation",
-    "knn", "ridge", "retrieval", "position_spread",
-}  # fmt: skip
 _MONITORED = {  # of the best layer, on pictures of which nothing is hidden
     "knn": "kNN accuracy",
     "knn_layer": "its layer",
@@ -35,9 +32,9 @@ _MONITORED = {  # of the best layer, on pictures of which nothing is hidden
     "rankme_layer": "its layer",
     "position_spread": "spread over positions",
 }
-_WORDS = {  # in the order of the table; other metrics come between the learning and the machine, by their own names
+_WORDS = {  # in the order of the table; other metrics come between the learning and the machine
     "loss": "loss",
-    "held_out_loss": "loss, held out, while training",
+    "held_out_loss": "validation loss",
     "aggregation_loss": "loss of the patch aggregation",
     "frequency_loss": "loss of the token frequencies",
     "accuracy": "accuracy",
@@ -104,7 +101,7 @@ def _numbers(state: RunState) -> Table:
     order = [*_WORDS, *(name for name, _ in names if name not in words), *_MACHINE]
     for name, split in sorted(names, key=lambda named: (order.index(named[0]), named[1])):
         values = [line[name] for line in state.lines if name in line and line["split"] == split]
-        label = words.get(name, name)
+        label = words.get(name, in_words(name))
         if split == "val" and name != "held_out_loss" and not name.startswith("frequency") and name not in _MONITORED:
             label += ", held out"
         if split == "pixels":
@@ -121,7 +118,7 @@ def _shown_lines(state: RunState) -> list[Line]:
 
 
 def _shown(name: str, value: float) -> str:
-    return f"{value:.2%}" if name in _SHARES else f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
+    return f"{value:.2%}" if is_share(name) else f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
 
 
 def _files(state: RunState) -> list[Text]:

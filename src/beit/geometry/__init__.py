@@ -1,7 +1,7 @@
 """Arithmetic on patch grids, in numpy, shared by both frameworks."""
 
 from beit.geometry.grid import Grid, num_relative_positions, patch_grid, relative_position_index
-from beit.geometry.masks import MaskPlan, block_masks, random_masks
+from beit.geometry.masks import PAPER_MASKS, MaskPlan, block_masks, random_masks
 from beit.geometry.resampling import (
     BIAS_RESIZE,
     bias_offsets,
@@ -11,6 +11,7 @@ from beit.geometry.resampling import (
 
 __all__ = [
     "BIAS_RESIZE",
+    "PAPER_MASKS",
     "Grid",
     "MaskPlan",
     "bias_offsets",

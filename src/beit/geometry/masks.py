@@ -62,6 +62,9 @@ class MaskPlan:
         )
 
 
+PAPER_MASKS = MaskPlan(Grid(14, 14), count=75, min_block=16)  # section 2.3: 40 % of the patches
+
+
 def block_masks(
     grid: Grid,
     count: int,

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from beit.errors import printable
+from beit.reports.units import in_words
 
 _SIZE = (5.2, 3.0)  # inches
 _RELIABILITY_SIZE = (4.6, 4.4)
@@ -75,10 +76,11 @@ def curve_chart(
     chart = Figure(figsize=_SIZE, layout="constrained")
     axes = chart.subplots()
     for name in names:
-        for split, style in (("train", "-"), ("val", "o--")):
+        for split, whose, style in (("train", "training", "-"), ("val", "held out", "o--")):
             points = [(line["step"], line[name]) for line in lines if line["split"] == split and name in line]
             if points:
-                axes.plot(*zip(*points, strict=True), style, label=f"{name}, {split}", linewidth=1.3, markersize=4)
+                label = in_words(name) if name.startswith("held_out") else f"{in_words(name)}, {whose}"
+                axes.plot(*zip(*points, strict=True), style, label=label, linewidth=1.3, markersize=4)
     for (words, value), style in zip(levels, ("--", ":"), strict=False):
         axes.axhline(value, color="grey", linestyle=style, linewidth=1, label=words)
     axes.set_title(title, fontsize=10)

@@ -22,28 +22,9 @@ from beit.files import write_text
 from beit.image.bands import visible
 from beit.reports.charts import Level, Line, confusion_chart, curve_chart
 from beit.reports.origin import origin
-from beit.reports.units import is_share, shown
+from beit.reports.units import in_words, is_share, shown
 
 Picture = NDArray[np.float32]  # (C, H, W) in [0, 1]
-WORDS = {
-    "frequency_loss": "loss of always predicting the token frequencies",
-    "frequency_accuracy": "accuracy of always predicting the most frequent token",
-    "top5_accuracy": "top-5 accuracy",
-    "mean_class_accuracy": "accuracy, mean over classes",
-    "calibration_error": "expected calibration error",
-    "mean_average_precision": "average precision, mean over labels",
-    "f1": "F1, over all labels",
-    "mean_label_f1": "F1, mean over labels",
-    "mean_squared_error": "mean squared error",
-    "mean_absolute_error": "mean absolute error",
-    "r2": "share of the variance explained (R2)",
-    "l1": "mean absolute error (pixels in [0, 1])",
-    "l2": "mean squared error",
-    "psnr": "peak signal-to-noise ratio (dB)",
-    "similarity": "cosine similarity to the teacher's features",
-    "used_codes": "codes used",
-    "vocab_size": "codes in the codebook",
-}
 _LEAST_POINTS = 2  # of a curve
 _SHOWN_SIDE = 128  # small pictures are enlarged to about this many pixels, without smoothing
 
@@ -147,10 +128,7 @@ def picture_figure(image: Image.Image, caption: str = "") -> Figure:
 
 def numbers_table(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return names and values, spelled out and rounded for reading."""
-    return [
-        (WORDS.get(name, name.replace("_", " ", 1) if name.startswith("iou_") else name), shown(name, value))
-        for name, value in numbers.items()
-    ]
+    return [(in_words(name), shown(name, value)) for name, value in numbers.items()]
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 
 # A wheel holds them inside the package; in a checkout they lie beside its source, where people read them.
@@ -60,9 +61,10 @@ def recipe_named(name: str) -> Recipe:
     if place.parent in (Path(), Path("recipes")) and place.suffix in _ENDINGS and place.stem in known:
         return known[place.stem]
     if place.is_dir():
+        setting = "a model by --model" if (place / CONFIG_NAME).is_file() else "pictures by --data.path"
         raise ConfigError(
             f"{name} is a folder; expected a YAML file, or a name that `beit recipes` lists, as the first word: name "
-            f"pictures by --data.path {name}"
+            f"{setting} {name}"
         )
     near = difflib.get_close_matches(place.stem, known, n=1, cutoff=0.5)
     raise ConfigError(

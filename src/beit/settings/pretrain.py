@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -31,10 +31,10 @@ class MaskSettings(Settings):
 
     kind: Literal["block", "random"] = "block"
     """Blocks, or single patches anywhere, exactly `count` of them; the paper found blocks to learn better."""
-    count: int = Field(default=75, ge=1)
-    """Most masked patches per picture; the paper masks 75 of 14 x 14."""
-    min_block: int = Field(default=16, ge=1)
-    """Smallest block, in patches."""
+    count: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Most masked patches per picture. auto: the paper's share of the grid, 75 of 196."""
+    min_block: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Smallest block, in patches. auto: the paper's share of the grid, 16 of 196."""
     min_aspect: float = Field(default=0.3, gt=0, le=1)
     """Smallest height over width of a block; the largest is its inverse."""
     exact: bool = False

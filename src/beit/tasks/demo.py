@@ -46,7 +46,7 @@ from beit.settings.tokenizer import (
 )
 from beit.tasks.finetune.task import finetune
 from beit.tasks.pretrain.held_out import HiddenPatches, PretrainQuality
-from beit.tasks.pretrain.start import mask_plan
+from beit.tasks.pretrain.masks import mask_plan
 from beit.tasks.pretrain.task import pretrain
 from beit.tasks.tokenizer.kmeans import cluster_tokenizer
 from beit.tokenizer import TokenEncoder, load_tokenizer

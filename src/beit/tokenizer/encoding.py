@@ -16,6 +16,8 @@ from beit.models_torch.device import Precision, computing_in, pick_precision, wh
 from beit.tokenizer.protocol import VisualTokenizer
 
 _BEYOND = 0.25  # the range, which sharp resampling leaves
+_LEAST_PERPLEXITY = 2.0  # of tokens that can teach something
+_LEAST_SHARE = 0.1  # of the perplexity above 1 that a codebook can have, where it is smaller
 
 
 def check_pixels(pixels: Tensor, channels: int, stride: int) -> None:
@@ -93,6 +95,14 @@ def perplexity(counts_V: Tensor) -> Tensor:
     """Return exp of the entropy of the frequencies, a scalar from 1 to V, from counts per code (V,)."""
     share_V = counts_V.double() / counts_V.sum().clamp(min=1)
     return (-torch.special.xlogy(share_V, share_V).sum()).exp()
+
+
+def least_perplexity(vocab_size: int) -> float:
+    """Return the perplexity of tokens below which there is next to nothing to predict: they are nearly always the same.
+
+    It is 2, or of a small codebook a tenth of the way from 1 to its size.
+    """
+    return min(_LEAST_PERPLEXITY, 1 + _LEAST_SHARE * (vocab_size - 1))
 
 
 def codebook_usage(counts_V: Tensor) -> CodebookUsage:

@@ -138,9 +138,17 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
     try:
         return _on_hub(repository, public, options, files)
     except UnavailableError as error:
-        if public is None and (near := nearest_published(repository)):
+        if public is None and (near := nearest_published(repository) or _nearest_folder(repository)):
             raise UnavailableError(f"{error}{near}") from error
         raise
+
+
+def _nearest_folder(name: str) -> str:
+    """Return "; did you mean runs/pets?" for a name that is nearly that of a folder on this machine, or nothing."""
+    path = Path(name)
+    folders = [place.name for place in path.parent.iterdir() if place.is_dir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, folders, n=1)
+    return f"; did you mean {path.parent / near[0]}?" if near else ""
 
 
 def _in_folder(folder: Path, files: Sequence[str]) -> Located:
@@ -150,6 +158,8 @@ def _in_folder(folder: Path, files: Sequence[str]) -> Located:
             return Located(str(folder), folder / name, config if config.is_file() else None)
     if config.is_file():
         read_json(config, "the config.json of a BEiT")  # a damaged one is the clearer message
+    if (folder / "model" / CONFIG_NAME).is_file():
+        raise UnavailableError(f"{folder} is a run, whose model lies in a folder of its own; name {folder / 'model'}")
     raise UnavailableError(f"{folder} does not hold weights; expected one of {list(files)}")
 
 

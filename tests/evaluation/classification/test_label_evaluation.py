@@ -102,7 +102,7 @@ def test_pictures_without_any_label_have_nothing_to_average():
 def test_the_report_shows_every_label_and_the_largest_losses():
     numbers, labels, wrong = evaluation_sections(evaluation(*BY_HAND))
     assert dict(numbers.table)["average precision, mean over labels"] == "91.67 %"
-    assert labels.rows == [["b", "2", "2", "83.3%", "50.0%"], ["a", "2", "3", "100.0%", "80.0%"]]
+    assert labels.rows == [["b", "2", "2", "83.3 %", "50.0 %"], ["a", "2", "3", "100.0 %", "80.0 %"]]
     assert "1 of the model's 3 labels have no pictures" in labels.text
     assert wrong.text.startswith("3 of 3 have a label too many or too few")
     captions = [stack[0].caption for stack in wrong.gallery]

@@ -11,6 +11,7 @@ from beit.evaluation.classification.class_evaluation import ClassEvaluation
 from beit.evaluation.classification.report_helpers import absent, mistakes_section, worst
 from beit.reports.charts import MOST_NUMBERED_CLASSES, reliability_chart
 from beit.reports.report import Section, chart_figure, confusion_section
+from beit.reports.units import percent
 
 _SHOWN_PAIRS = 30
 _MOST_CLASSES_IN_A_MATRIX = 120  # above, cells are smaller than a pixel of the page
@@ -38,8 +39,8 @@ def _classes_section(evaluation: ClassEvaluation) -> Section:
             [
                 result.name,
                 f"{result.pictures:,}",
-                f"{result.accuracy:.1%}",
-                "never predicted" if result.precision is None else f"{result.precision:.1%}",
+                percent(result.accuracy),
+                "never predicted" if result.precision is None else percent(result.precision),
                 result.taken_for or "",
             ]
             for result in shown
@@ -52,10 +53,10 @@ def _calibration_section(evaluation: ClassEvaluation) -> Section:
     surer = np.average([each.confidence - each.accuracy for each in bins], weights=[each.pictures for each in bins])
     section = Section(
         "Calibration",
-        f"Expected calibration error {error:.2%} over {len(bins)} bins with pictures. The mean confidence is "
-        f"{abs(float(surer)) * 100:.1f} points {'above' if surer > 0 else 'below'} the accuracy: the model is "
-        f"{'too' if surer > 0 else 'not'} sure {'of itself' if surer > 0 else 'enough'}. A calibrated one is right as "
-        "often as it is sure, and its bars end on the dashed line.",
+        f"Expected calibration error {percent(error, digits=2)} over {len(bins)} bins with pictures. The mean "
+        f"confidence is {abs(float(surer)) * 100:.1f} points {'above' if surer > 0 else 'below'} the accuracy: the "
+        f"model is {'too' if surer > 0 else 'not'} sure {'of itself' if surer > 0 else 'enough'}. A calibrated one is "
+        "right as often as it is sure, and its bars end on the dashed line.",
     )
     section.charts.append(chart_figure(reliability_chart(bins), "Reliability diagram"))
     return section
@@ -69,7 +70,7 @@ def _confusion_sections(evaluation: ClassEvaluation) -> list[Section]:
     if pairs and len(classes) > MOST_NUMBERED_CLASSES:
         total = np.bincount(evaluation.labels, minlength=len(classes))
         rows = [
-            [classes[label], classes[predicted], f"{count:,}", f"{count / total[label]:.1%}"]
+            [classes[label], classes[predicted], f"{count:,}", percent(count / total[label])]
             for label, predicted, count in pairs[:_SHOWN_PAIRS]
         ]
         columns = ["true class", "taken for", "pictures", "of the true class"]
@@ -84,7 +85,7 @@ def _mistakes_section(evaluation: ClassEvaluation) -> Section:
 
     def caption(place: int) -> str:
         truth, guess = evaluation.classes[evaluation.labels[place]], evaluation.classes[evaluation.predicted[place]]
-        return f"is {truth}, predicted {guess} ({float(evaluation.confidence[place]):.0%})"
+        return f"is {truth}, predicted {guess} ({percent(float(evaluation.confidence[place]), digits=0)})"
 
     text = f"{len(wrong):,} of {len(evaluation.indices):,}; the most confident first."
     return mistakes_section(evaluation, "Wrong predictions", text, order, caption)

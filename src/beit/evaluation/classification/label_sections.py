@@ -7,6 +7,7 @@ import numpy as np
 from beit.evaluation.classification.label_evaluation import LabelEvaluation
 from beit.evaluation.classification.report_helpers import absent, mistakes_section, worst
 from beit.reports.report import Section
+from beit.reports.units import percent
 
 
 def label_sections(evaluation: LabelEvaluation) -> list[Section]:
@@ -28,8 +29,8 @@ def _labels_section(evaluation: LabelEvaluation) -> Section:
                 result.name,
                 f"{result.pictures:,}",
                 f"{result.predicted:,}",
-                f"{result.average_precision:.1%}",
-                f"{result.f1:.1%}",
+                percent(result.average_precision),
+                percent(result.f1),
             ]
             for result in shown
         ],

@@ -21,6 +21,7 @@ from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
 from beit.reports.origin import since
 from beit.reports.report import Section, confusion_section, write_report
+from beit.reports.units import percent
 from beit.settings.channels import band_options, check_channels, check_range
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.packaged import class_file
@@ -180,7 +181,7 @@ def _windows(use: SceneUseSettings, saved: SceneInference) -> Windows | None:
 
 def _sections(evaluation: SceneEvaluation) -> list[Section]:
     worst = sorted(evaluation.measured.scenes, key=lambda scene: scene.mean_iou)[:_WORST]
-    rows = [[Path(scene.name).name, f"{scene.mean_iou:.1%}", f"{scene.pixel_accuracy:.1%}"] for scene in worst]
+    rows = [[Path(scene.name).name, percent(scene.mean_iou), percent(scene.pixel_accuracy)] for scene in worst]
     return [
         *score_sections(evaluation.measured, evaluation.names),
         confusion_section(evaluation.measured.scores.confusion_KK.numpy(), evaluation.names),

@@ -22,6 +22,7 @@ from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.device import Precision, computing_in
 from beit.models_torch.scene import SceneInference, segment_scene
 from beit.reports.report import Figure, Section, numbers_table, picture_figure
+from beit.reports.units import percent
 
 SHOWN = 8  # scenes in a report
 _WIDTH = 320  # of a picture in it, in pixels
@@ -145,4 +146,4 @@ def overlay_section(model: BeitForSemanticSegmentation, how: SceneInference, sou
 
 
 def _percent(value: Tensor) -> str:
-    return "" if value.isnan() else f"{float(value):.1%}"
+    return "" if value.isnan() else percent(float(value))

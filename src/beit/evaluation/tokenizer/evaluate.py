@@ -58,5 +58,5 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
             Section("What the tokens keep", "Measured with hard tokens.", table=numbers_table(numbers)),
             reconstruction_section(encoder, source, side),
         ]
-        write_report(Path(job.report), f"Tokenizer {job.tokenizer}", sections, resolved_recipe(job), since(began))
+        write_report(Path(job.report), f"Evaluation of {job.tokenizer}", sections, resolved_recipe(job), since(began))
     return quality

@@ -15,11 +15,9 @@ from beit.data import Collate, ImageSource, ViewDataset, Views, evaluation_batch
 from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder, PatchAggregation
 from beit.tasks.pretrain.start import check_vocabulary
 from beit.tokenizer import TokenEncoder, count_tokens
-from beit.tokenizer.encoding import perplexity
+from beit.tokenizer.encoding import least_perplexity, perplexity
 
 NOTHING = -100  # the label of a place where nothing is to be predicted
-_LEAST_PERPLEXITY = 2.0  # of the targets; below, they are nearly always the same
-_LEAST_SHARE = 0.1  # of the perplexity above 1 that a codebook can have, where it is smaller
 
 
 class PretrainLoss(nn.Module):
@@ -124,15 +122,14 @@ def token_counts(encoder: TokenEncoder, source: ImageSource, views: Views, batch
 def objection_to(counts_V: Tensor, pictures: int) -> str | None:
     """Return the reason why next to nothing can be learnt from visual tokens, None if something can.
 
-    Their perplexity, exp of the entropy of their frequencies, has to be 2 or more, or of a small codebook a tenth of
-    the way from 1 to its size.
+    Their perplexity, exp of the entropy of their frequencies, has to be at least `least_perplexity`.
 
     Args:
         counts_V: Occurrences of every token (V,).
         pictures: Number of pictures that they were counted in.
     """
     found = float(perplexity(counts_V))
-    if not counts_V.sum() or found >= min(_LEAST_PERPLEXITY, 1 + _LEAST_SHARE * (len(counts_V) - 1)):
+    if not counts_V.sum() or found >= least_perplexity(len(counts_V)):
         return None
     most = float(counts_V.max() / counts_V.sum())
     return (

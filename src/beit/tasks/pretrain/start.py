@@ -6,8 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from beit.config import BeitConfig
 from beit.data import StoredTokens, check_identity, fingerprint
 from beit.engine.schedule import Schedule, check_batches
@@ -18,7 +16,7 @@ from beit.models_torch.masked_patch_decoder import check_positions
 from beit.settings.channels import check_channels
 from beit.settings.inputs import open_to_train
 from beit.settings.model import check_channels_of, check_same_shape, model_config, training_options
-from beit.settings.pretrain import AggregationSettings, MaskSettings, PretrainJob
+from beit.settings.pretrain import AggregationSettings, PretrainJob
 from beit.settings.tokenizer import TokenizerJob
 from beit.tasks.tokenizer.dvae import check_optimiser
 from beit.tasks.tokenizer.token_identity import token_identity
@@ -43,20 +41,6 @@ def starting_config(job: PretrainJob) -> BeitConfig:
             f"{job.checkpoint} has no mask token, so it was not made by masked image modelling; name a model that was"
         )
     return config
-
-
-def mask_plan(settings: MaskSettings, grid: Grid) -> MaskPlan:
-    """Return the plan of the masks, after trying it so that impossible settings fail before the run.
-
-    Raises:
-        ConfigError: If the grid has no room for such masks.
-    """
-    plan = MaskPlan(grid, **asdict(settings))
-    try:
-        plan.draw([np.random.default_rng(number) for number in range(256)])
-    except ConfigError as error:
-        raise ConfigError(f"{error} (settings mask.count and mask.min_block)") from None
-    return plan
 
 
 def checkpoint_model(job: PretrainJob) -> BeitForMaskedImageModeling | None:
@@ -124,7 +108,7 @@ def check_aggregation(settings: AggregationSettings, config: BeitConfig) -> None
         )
 
 
-def check_decoder(job: PretrainJob, config: BeitConfig, grid: Grid) -> None:
+def check_decoder(job: PretrainJob, config: BeitConfig, mask: MaskPlan) -> None:
     """Refuse a decoder of masked patches beside patch aggregation, in JAX, or for masks or positions that do not fit.
 
     Raises:
@@ -140,16 +124,15 @@ def check_decoder(job: PretrainJob, config: BeitConfig, grid: Grid) -> None:
             "encoder; leave one of them out"
         )
     check_positions(config)
-    mask = job.mask
     if mask.kind != "random" and not mask.exact:
         raise ConfigError(
             "decoder.layers is set and masks differ in their number of patches; set --mask.exact true, or --mask.kind "
             "random"
         )
-    if mask.count >= grid.patches:
+    if mask.count >= mask.grid.patches:
         raise ConfigError(
-            f"decoder.layers is set and mask.count is {mask.count}, which leaves none of {grid.patches} patches to "
-            f"encode; set it to {grid.patches - 1} at most"
+            f"decoder.layers is set and mask.count is {mask.count}, which leaves none of {mask.grid.patches} patches "
+            f"to encode; set it to {mask.grid.patches - 1} at most"
         )
 
 

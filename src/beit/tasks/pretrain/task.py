@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from beit.data import Collate, ImageSource, ViewDataset, Views, spread
 from beit.engine.exactness import is_exact
+from beit.engine.recorded import Choice
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Measured, Monitored, ShownScene, Stage, Task
@@ -34,6 +35,7 @@ from beit.tasks.pretrain.cost import activation_bytes, training_flops
 from beit.tasks.pretrain.feature_colours import colours_section
 from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
 from beit.tasks.pretrain.loss import PretrainLoss, objection_to, token_counts
+from beit.tasks.pretrain.masks import mask_choices, mask_plan
 from beit.tasks.pretrain.start import (
     check_aggregation,
     check_decoder,
@@ -43,7 +45,6 @@ from beit.tasks.pretrain.start import (
     check_tokenizer,
     check_tokenizer_training,
     checkpoint_model,
-    mask_plan,
     starting_config,
     stored_tokens,
     tokenizer_job,
@@ -96,7 +97,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         self.width = self.config.hidden_size
         self.mask = mask_plan(settings.mask, patch_grid(self.config.image_size, self.config.patch_size))
         check_aggregation(settings.aggregation, self.config)
-        check_decoder(settings, self.config, self.mask.grid)
+        check_decoder(settings, self.config, self.mask)
         check_one_tokenizer(settings, tokenizer)
         check_tokenizer_training(settings, tokenizer)
         if settings.tokenizer.path is not None:
@@ -217,6 +218,10 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     def rate(self) -> Rate:
         """Return the published rate, or for Muon the one that a recipe has measured."""
         return PRETRAINING_MUON if self.settings.optim.name == "muon" else PRETRAINING
+
+    def choices(self) -> list[Choice]:
+        """Return the sizes of the masks that are `auto`."""
+        return mask_choices(self.settings.mask, self.mask.grid)
 
     def jax_loss(self, flax: Any) -> Any:
         """Return the loss in JAX."""

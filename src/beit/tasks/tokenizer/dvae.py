@@ -56,6 +56,7 @@ class DiscreteVAETask(TokenizerTask[TokenizerJob, DiscreteVAELoss]):
     title = "tokenizer"
     watched = "l2"
     measured_with = "Measured with hard tokens."
+    spreads = "raise loss.balance_weight or train on more varied pictures"
     curves: ClassVar[Mapping[str, Sequence[str]]] = {
         "Loss": ["loss", "reconstruction"],
         "KL to uniform": ["kl"],

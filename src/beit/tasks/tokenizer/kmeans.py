@@ -35,6 +35,7 @@ from beit.evaluation.tokenizer.drawings import reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.files import atomic_folder
 from beit.models_torch.device import pick_device
+from beit.reports.origin import since
 from beit.reports.report import Section, numbers_table, write_report
 from beit.settings.inputs import Sources, augmentation, check_device, open_sources
 from beit.settings.recipe import resolved_recipe
@@ -67,6 +68,7 @@ def cluster_tokenizer(job: ClusterJob) -> RunFolder:
 
 def _fit(job: ClusterJob, config: KMeansConfig, sources: Sources, folder: RunFolder) -> None:
     """Draw windows, cluster them, and leave what was made in the run folder."""
+    began = time.perf_counter()
     list_shards(folder.broken, sources.train, sources.val)
     windows_RF = draw_windows(
         job, config, sources.train, BrokenPictures(folder.broken, len(sources.train), job.data.max_broken)
@@ -79,7 +81,7 @@ def _fit(job: ClusterJob, config: KMeansConfig, sources: Sources, folder: RunFol
     )  # fmt: skip
     with atomic_folder(folder.model) as temporary:
         tokenizer.save_pretrained(temporary)
-    _conclude(job, tokenizer, sources.val, folder)
+    _conclude(job, tokenizer, sources.val, folder, began)
 
 
 def draw_windows(job: ClusterJob, config: KMeansConfig, source: ImageSource, broken: BrokenPictures) -> Tensor:
@@ -191,7 +193,9 @@ def _workers(job: ClusterJob) -> int:
     return loading_workers(job.data.workers, busy=0)
 
 
-def _conclude(job: ClusterJob, tokenizer: KMeansTokenizer, source: ImageSource, folder: RunFolder) -> None:
+def _conclude(
+    job: ClusterJob, tokenizer: KMeansTokenizer, source: ImageSource, folder: RunFolder, began: float
+) -> None:
     """Measure the tokenizer on held-out pictures; write metrics, report and result."""
     encoder = TokenEncoder(tokenizer, pick_device(job.run.device), precision="fp32")
     quality, broken = measure_tokenizer(encoder, source, job.image_size, _PICTURES_AT_ONCE, _workers(job))
@@ -204,5 +208,6 @@ def _conclude(job: ClusterJob, tokenizer: KMeansTokenizer, source: ImageSource, 
             Section("Held-out pictures", "Measured with hard tokens.", table=numbers_table(numbers)),
             reconstruction_section(encoder, source, job.image_size),
         ]
-        write_report(folder.report, f"K-means tokenizer {folder.path.name}", sections, resolved_recipe(job))
+        heading = f"K-means tokenizer: {folder.path.name}"
+        write_report(folder.report, heading, sections, resolved_recipe(job), since(began))
     folder.write_result(numbers)

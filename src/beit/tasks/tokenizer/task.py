@@ -5,9 +5,10 @@ Legend: V codebook size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -24,8 +25,9 @@ from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import augmentation
 from beit.settings.rates import Rate
 from beit.settings.tokenizer import DistillJob, TokenizerJob
+from beit.tasks.tokenizer.collapse import CollapseWatch
 from beit.tokenizer import TokenEncoder, Tokenizer
-from beit.tokenizer.encoding import count_tokens, perplexity
+from beit.tokenizer.encoding import count_tokens, least_perplexity, perplexity
 from beit.tokenizer.teacher import Teacher
 
 
@@ -63,10 +65,12 @@ class TokenizerTask(Task[Job, M]):
 
     Attributes:
         measured_with: Words of the report on how its numbers were measured.
+        spreads: Settings that spread the tokens over the codebook, for a training whose codebook has collapsed.
         teacher: For VQ-KD, the teacher whose features are predicted.
     """
 
     measured_with: ClassVar[str] = ""
+    spreads: ClassVar[str] = ""
     teacher: Teacher | None = None
 
     def start(self) -> None:
@@ -106,6 +110,15 @@ class TokenizerTask(Task[Job, M]):
             ]
 
         return Measured(numbers, broken, lambda: list(sections()))
+
+    def hopeless(self, step: int, numbers: Mapping[str, float]) -> str | None:
+        """Return the reason to stop where the codebook has collapsed."""
+        return self._collapse.note(step, numbers["perplexity"])
+
+    @cached_property
+    def _collapse(self) -> CollapseWatch:
+        model: Any = self.model
+        return CollapseWatch(least_perplexity(model.vocab_size), self.schedule.steps, f"lower optim.lr, {self.spreads}")
 
     def load(self, folder: Path) -> None:
         """Fill the tokenizer from a folder."""

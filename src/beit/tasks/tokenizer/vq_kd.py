@@ -71,6 +71,7 @@ class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
 
     title = "VQ-KD tokenizer"
     watched = "dissimilarity"
+    spreads = "raise quantiser.revive_below or train on more varied pictures"
     curves: ClassVar[Mapping[str, Sequence[str]]] = {
         "Loss": ["loss", "distillation"],
         "Commitment": ["commitment"],
