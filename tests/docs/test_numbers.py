@@ -22,6 +22,12 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "it has {pretrained at 10%} % (from scratch {scratch at 10%} %, ridge {ridge at 10%} %)",
         ", with all {pretrained at 100%} %",
     ],
+    "docs/why.md": [
+        "| {pretrained at 1%} % ± {± pretrained at 1%} | {pretrained at 10%} % ± {± pretrained at 10%} |",
+        "| {scratch at 1%} % ± {± scratch at 1%} | {scratch at 10%} % ± {± scratch at 10%} |",
+        "| {ridge at 1%} % ± {± ridge at 1%} | {ridge at 10%} % ± {± ridge at 10%} |",
+        "pre-trained {pretrained at 100%} %, from scratch at equal compute not run",
+    ],
     "docs/recipes.md": [
         "50 labelled pictures per class: {pretrained at 1%}% ± {± pretrained at 1%}% of the test pictures",
         "(ridge regression on raw pixels {ridge at 1%}%;",
@@ -87,6 +93,8 @@ def test_segmentation_of_the_recipe():
     scratch, pretrained = (f"{measured[how]['mean_iou']:.1%}" for how in ("scratch", "pretrained"))
     said = f"reach a mean IoU of {scratch} on the 101 validation pictures, and {pretrained} when the encoder was"
     assert said in text_of("docs/tutorials/segment.md")
+    said = f"reaches a mean IoU of {pretrained} with pre-training on the same pictures and {scratch} without"
+    assert said in text_of("docs/why.md")
 
 
 def test_tokens_of_the_recipes():
