@@ -79,6 +79,7 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["pretrain"], "data.path is missing; name it: folder of pictures (folders inside it are classes)"),
         (["pretrian"], "there is no command 'pretrian'; did you mean pretrain?"),
         (["tokenizer", "trian"], "did you mean train?"),
+        (["distill", "--teacher=runs/a"], "teacher is a group of settings; name one"),
         (["pretrain", "--optim.lr=-1"], "optim.lr: input should be greater than 0, got -1.0"),
         (["pretrain", "--tokenizer.optim.lr=-1"], "tokenizer.optim.lr: input should be greater than 0, got -1.0"),
         (["pretrain", "--optim.lr=fast"], "optim.lr: expected float or auto, got fast"),

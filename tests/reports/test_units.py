@@ -13,12 +13,12 @@ def test_shares_are_in_percent_wherever_they_come_from():
 
 
 def test_names_are_those_of_the_field_also_for_another_model():
-    names = ["calibration_error", "average_mean_iou", "pixels_knn", "iou_sign_symbol", "loss", "prediction_perplexity"]
+    names = ["calibration_error", "average_mean_iou", "pixels_knn", "iou_sign_symbol", "loss", "rankme_layer"]
     assert list(map(in_words, names)) == [
         "expected calibration error",
         "moving average: intersection over union, mean over classes",
         "raw pixels: kNN accuracy",
         "intersection over union of sign_symbol",
         "loss",
-        "perplexity of the predictions",
+        "effective rank (RankMe), best layer",
     ]

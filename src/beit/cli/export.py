@@ -12,8 +12,9 @@ from beit.cli.parser import parse_job
 from beit.settings.export import ExportJob
 
 DESCRIPTION = (
-    "Write a model as a folder that onnxruntime, OpenVINO or torch runs without the code that trained it, and check it "
-    "against the model on pictures: a file that does not give the same is not written."
+    "Write a model as a folder that onnxruntime, OpenVINO or torch runs without the code that trained it, or as a page "
+    "that runs it in the browser, and check it against the model on pictures: a file that does not give the same is "
+    "not written."
 )
 
 

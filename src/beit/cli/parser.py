@@ -167,8 +167,8 @@ class SettingsParser(Generic[Job]):
             for action in self._parser._actions
             if action.required and action.dest not in self._words
         ]
-        recipe = "[RECIPE.yaml]" if self._words else "[RECIPE]"  # only the first word without others is a name
-        parts = [command, recipe, *words[:-1], *(f"{word}{' ...' * several}" for word in words[-1:])]
+        recipe = [] if self._words else ["[RECIPE]"]  # beside other words it is one of the options
+        parts = [command, *recipe, *words[:-1], *(f"{word}{' ...' * several}" for word in words[-1:])]
         return " ".join((*parts, *required, "[--setting VALUE ...]", flags)).rstrip()
 
     def _kind(self, name: str) -> str:

@@ -18,6 +18,7 @@ _UNKNOWN = (
     r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'",
     r"Option '(?P<key>[^']+)' is not accepted",
 )
+_GROUP = r"Parser key \"(?P<group>[^\"]+)\":\s*Unable to load config"  # a plain value in the place of several settings
 _MISSING = r"the following arguments are required: (?P<first>[\w.]+)"
 _LONGEST = 600  # characters of a message
 
@@ -72,6 +73,11 @@ def one_line(message: str, parser: ArgumentParser) -> str:
             groups = match.groupdict()
             key = f"{groups['group']}.{groups['key']}" if groups.get("group") else groups["key"]
             return f"there is no setting {key!r}{_nearest_setting(key, known)} (all settings: {parser.prog} --help-all)"
+    if match := re.search(_GROUP, message):
+        inside = [f"--{name}" for name in known if name.startswith(f"{match['group']}.")]
+        return (
+            f"{match['group']} is a group of settings; name one of them, such as {inside[0]} ({parser.prog} --help-all)"
+        )
     if match := re.search(_MISSING, message):
         return f"{match['first']} is missing; name it: {_about(match['first'], parser)} (--{match['first']})"
     if match := re.search(r'Parser key "([^"]+)":\s*(.*)', message, flags=re.DOTALL):

@@ -55,6 +55,8 @@ def in_words(name: str) -> str:
     for prefix, model in _OTHER_MODELS.items():
         if name.startswith(prefix):
             return model + in_words(name.removeprefix(prefix))
+    if name.endswith("_layer"):
+        return f"{in_words(name.removesuffix('_layer'))}, best layer"
     if name.startswith("iou_"):  # then the name of a class, which stays as it is
         return f"intersection over union of {name.removeprefix('iou_')}"
     return _WORDS.get(name, name.replace("_", " "))
