@@ -98,6 +98,17 @@ def test_no_code_is_clipped_at_1400_pixels(site, chromium):
     assert clipped == {}
 
 
+@pytest.mark.parametrize("name", ["benchmarks", "comparison", "recipes", "why"])
+def test_tables_have_all_their_columns_in_sight_at_1400_pixels(site, chromium, name):
+    page = chromium.new_page(viewport={"width": 1400, "height": 900})
+    page.goto((site / f"{name}.html").as_uri())
+    tables = page.locator(".md-typeset__scrollwrap")
+    tables.first.wait_for()
+    beyond = tables.evaluate_all("tables => tables.map(table => table.scrollWidth - table.clientWidth)")
+    page.close()
+    assert max(beyond) <= 1
+
+
 def test_a_model_of_the_package_runs_in_it(site):
     assert 'href="try/index.html"' in (site / "index.html").read_text()
     assert 'href="../try/index.html"' in (site / "tutorials/serve.html").read_text()
