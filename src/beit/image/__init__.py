@@ -27,7 +27,7 @@ from beit.image.listing import (
 )
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
-from beit.image.reading import explained
+from beit.image.reading import explained, is_several
 from beit.image.steps import HALF, columns_first, normalise, to_unit_array
 
 AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
@@ -63,6 +63,7 @@ __all__ = [
     "columns_first",
     "endings_of",
     "explained",
+    "is_several",
     "no_pictures",
     "normalise",
     "open_image",
