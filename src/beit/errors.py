@@ -98,6 +98,11 @@ def printable(text: str, keep: str = "") -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
 
 
+def as_text(name: str) -> str:
+    r"""Return the name of a file as text that every format can hold: what is no UTF-8 of it is written as `\udcff`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def shortened(value: object, items: int = 8) -> str:
     """Return the text of a value from a file for a message.
 

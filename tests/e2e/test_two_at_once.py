@@ -44,6 +44,9 @@ COMMANDS = {
     "tokenizer": (["tokenizer", "train", *PICTURES, *TOKENIZER, "--run.output={output}"], "{name}/.lock"),
     "k-means": (["tokenizer", "cluster", *PICTURES, "--image_size=16", "--model.vocab_size=32", "--model.patch_size=4",
                  "--clustering.windows=200", "--run.output={output}"], "{name}/.lock"),
+    "conversion": (["convert", MODEL, "{output}", "--to=hf"], ".{name}.lock"),
+    "export": (["export", MODEL, "--to=torch", "--output={output}"], ".{name}.lock"),
+    "benchmark": (["benchmark", MODEL, "--data.path=digits:train", "--output={output}"], ".{name}.lock"),
 }  # fmt: skip
 
 

@@ -62,3 +62,19 @@ def test_colours_of_16_bits_and_palettes(tmp_path):
         file.add_new(f"{name}PaletteColorLookupTableDescriptor", "US", [4, 0, 16])
         file.add_new(f"{name}PaletteColorLookupTableData", "OW", np.array(levels, np.uint16).tobytes())
     assert read(saved(file))[:, :2].tolist() == [[[0, 1], [0, 0]], [[0, 0], [1, 0]], [[0, 0], [0, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ({"RescaleSlope": 0, "RescaleIntercept": -1024}, "RescaleSlope is 0, which makes all values one"),
+        ({"WindowCenter": 40, "WindowWidth": -5}, "WindowWidth is -5, which shows nothing"),
+        ({"WindowCenter": 40, "WindowWidth": 0}, "WindowWidth is 0, which shows nothing"),
+        ({"RescaleSlope": 1e308}, "NaN or infinite"),
+    ],
+)
+def test_elements_that_leave_no_picture_are_named(tmp_path, recwarn, elements, message):
+    content = dicom(tmp_path / "a.dcm", RNG.integers(0, 4096, (16, 12)), **elements).read_bytes()
+    with pytest.raises(DataError, match=message):
+        read(content, 1)
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]

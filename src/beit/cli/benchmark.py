@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,14 @@ def run(arguments: Sequence[str]) -> int:
     job = parse_job(BenchmarkJob, "beit benchmark", DESCRIPTION, arguments, words=("models",))
     check_models(*job.models)
     check_paths(job.data.path, job.data.val_path)
+    from beit.files import locked_output
+
+    with nullcontext() if job.output is None else locked_output(job.output):
+        return _measured(job, began)
+
+
+def _measured(job: BenchmarkJob, began: float) -> int:
+    """Measure, write and print."""
     from beit.evaluation.features.benchmark import benchmark
     from beit.evaluation.features.benchmark_files import (
         REPORT_NAME,

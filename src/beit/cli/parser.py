@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from beit.cli.help import WHOLE_HELP, HelpFormatter, arrange_help, options_of, print_short_help
 from beit.cli.parser_errors import failed_check, one_line
 from beit.cli.recipe_origin import RECIPES
-from beit.errors import ConfigError, shortened
+from beit.errors import ConfigError, as_text, shortened
 from beit.files import read_yaml
 from beit.settings.packaged import recipe_file
 
@@ -112,6 +112,7 @@ class SettingsParser(Generic[Job]):
         Raises:
             ConfigError: As `job`.
         """
+        _check_text(arguments)
         named = self._named(arguments)
         if not set(_SHORT_HELP).isdisjoint(named):
             print_short_help(self._parser)
@@ -214,6 +215,16 @@ class SettingsParser(Generic[Job]):
         if words:
             raise ConfigError(f"the word {words[0]!r} has no place; expected {self._parser.usage}")
         return named
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse what no recipe and no record of a job can hold: paths in no encoding.
+
+    Raises:
+        ConfigError: Naming the first.
+    """
+    if strange := next((word for word in arguments if as_text(word) != word), None):
+        raise ConfigError(f"{as_text(strange)} is no UTF-8 text; expected text, which a recipe can hold: rename it")
 
 
 def _check_recipes(named: Sequence[str], groups: frozenset[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beit.data.sources.source import ImageSource
-from beit.errors import DataError
+from beit.errors import DataError, as_text
 from beit.files import write_text
 
 _SHARD = "shard "  # begins the lines of broken.txt that are not about a single picture
@@ -21,6 +21,10 @@ class BrokenPicture:
 
     name: str
     reason: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return name and reason as text that JSON can hold, whatever the name of the file is."""
+        return {"name": as_text(self.name), "reason": as_text(self.reason)}
 
 
 def check_shards(source: ImageSource, max_share: float) -> None:

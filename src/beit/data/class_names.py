@@ -6,7 +6,7 @@ import logging
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from beit.errors import DataError, printable
+from beit.errors import DataError, as_text, printable
 
 logger = logging.getLogger("beit")
 
@@ -22,7 +22,7 @@ def check_class_names(classes: Sequence[str], place: str) -> None:
     Raises:
         DataError: If two names differ in composed and decomposed letters alone, or one is no text.
     """
-    if strange := next((name for name in classes if not is_text(name)), None):
+    if strange := next((name for name in classes if as_text(name) != name), None):
         raise DataError(
             f"{place} has the class {strange!a}, whose name is no UTF-8 text, so that no model can hold it; "
             "expected text: rename it"
@@ -36,15 +36,6 @@ def check_class_names(classes: Sequence[str], place: str) -> None:
         logger.warning(
             "%s: the classes %r and %r differ in capitals and spaces alone, and are taken as two", place, *alike
         )
-
-
-def is_text(name: str) -> bool:
-    """Return whether a name can be written; names of files that are no UTF-8 have halves of characters in Python."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _first_alike(names: Sequence[str], spelling: Callable[[str], str]) -> tuple[str, str] | None:

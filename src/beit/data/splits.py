@@ -10,7 +10,7 @@ from beit.data.sources.folder import holds_pictures
 from beit.data.sources.parquet.saved import saved_splits
 from beit.data.sources.split_names import are_splits, split_kind, subset_and_split
 from beit.errors import DataError
-from beit.image import visible_folders
+from beit.image import pictures_in, visible_folders
 
 SHARDS = (".parquet", ".tar")
 
@@ -22,7 +22,7 @@ class Splits:
     Attributes:
         folder: The folder that was named.
         places: For each split by name, its folder, or its files.
-        others: Folders with pictures beside them, which are no splits.
+        others: What lies beside them with pictures and is no split: folders by name, and the number of pictures.
     """
 
     folder: str
@@ -79,6 +79,8 @@ def _of_folders(folder: Path) -> Splits | None:
             found = {name: [place / name] for name in names if split_kind(name) and holds_pictures(place / name)}
             if are_splits(found):
                 others = [name for name in names if name not in found and holds_pictures(place / name)]
+                if beside := pictures_in(place):
+                    others.append(f"{beside:,} picture{'s' * (beside != 1)} beside them")
                 return Splits(str(folder), found, others)
         inner = _first_two_with_pictures(place, names)
         if len(inner) != 1:

@@ -86,7 +86,7 @@ def write_result(path: Path, result: Result, model: Mapping[str, Any], job: Eval
         "settings": asdict(job),
         "versions": versions(),
         **result.details(),
-        "broken": [asdict(picture) for picture in result.broken],
+        "broken": [picture.to_json() for picture in result.broken],
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
@@ -107,5 +107,8 @@ def write_predictions(path: Path, result: Result) -> None:
     Raises:
         StorageError: If it cannot be written; an earlier file is untouched.
     """
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         csv.writer(file).writerows(result.rows())

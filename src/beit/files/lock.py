@@ -105,6 +105,19 @@ def locked(path: Path, output: str | Path, remedy: str) -> Generator[None]:
                 path.parent.rmdir()  # unless something was written beside the lock
 
 
+@contextmanager
+def locked_output(output: str | Path) -> Generator[None]:
+    """Hold the lock of a file or folder that gets its name when it is whole; the lock lies beside it.
+
+    Raises:
+        ConfigError: If another process holds it, naming that.
+        StorageError: If it cannot be written.
+    """
+    place = Path(output).absolute()
+    with locked(place.parent / f".{place.name}.lock", output, "or name another output"):
+        yield
+
+
 def _take(path: Path, mine: Holder, output: str | Path, remedy: str) -> None:
     """Put a lock in its place, that of a holder who is gone included."""
     while not _put(path, mine):

@@ -20,13 +20,14 @@ from beit.image.listing import (
     PassedOver,
     no_pictures,
     picture_files,
+    pictures_in,
     say_passed_over,
     visible_folders,
     walk_pictures,
 )
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
-from beit.image.reading import explained
+from beit.image.reading import explained, is_several
 from beit.image.steps import HALF, columns_first, normalise, to_unit_array
 
 AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
@@ -62,11 +63,13 @@ __all__ = [
     "columns_first",
     "endings_of",
     "explained",
+    "is_several",
     "no_pictures",
     "normalise",
     "open_image",
     "opened_picture",
     "picture_files",
+    "pictures_in",
     "read_image",
     "read_picture",
     "reduces",

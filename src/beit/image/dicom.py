@@ -101,7 +101,9 @@ def _scan(file: Any, frame: int) -> Stored:
     if "ModalityLUTSequence" in file:
         values_HW = np.asarray(cast("Any", pixels).apply_modality_lut(stored_HW, file), np.float64)
     else:
-        values_HW = stored_HW * _rescaling(file, frame)[0] + _rescaling(file, frame)[1]
+        factor, summand = _rescaling(file, frame)
+        with np.errstate(over="ignore"):  # infinite values are refused
+            values_HW = stored_HW * factor + summand
     low, high = _window(file, frame)
     span = (low, max(high, low + _LEAST))
     return Stored(values_HW[..., None], span, inverted=file.PhotometricInterpretation == _INVERTED, mode=_GREY)
@@ -123,6 +125,8 @@ def _rescaling(file: Any, frame: int) -> Span:
     """Return factor and summand."""
     found = _element(file, frame, "PixelValueTransformationSequence", "RescaleSlope")
     factor = 1.0 if found is None else float(found)
+    if factor == 0:
+        raise OSError("its RescaleSlope is 0, which makes all values one")
     return factor, float(_element(file, frame, "PixelValueTransformationSequence", "RescaleIntercept") or 0)
 
 
@@ -132,6 +136,8 @@ def _window(file: Any, frame: int) -> Span:
     centre, width = (_element(file, frame, group, name) for name in ("WindowCenter", "WindowWidth"))
     if centre is not None and width is not None:
         middle, whole = _first(centre), _first(width)
+        if whole <= 0:
+            raise OSError(f"its WindowWidth is {whole:g}, which shows nothing")
         if str(_element(file, frame, group, "VOILUTFunction") or "LINEAR") == "LINEAR":  # DICOM PS3.3 C.11.2.1.2
             middle, whole = middle - 0.5, whole - 1
         return middle - whole / 2, middle + whole / 2

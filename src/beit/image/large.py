@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -11,6 +12,7 @@ from beit.errors import DataError
 
 _LIMIT = 178_956_970  # pixels past which Pillow refuses a picture: twice the number at which it warns
 _SUBFILE, _DESCRIPTION = 254, 270  # TIFF tags
+_IMAGEJ = re.compile(r"ImageJ=.*?^images=(\d{1,9})\s*$", re.DOTALL | re.MULTILINE)  # in the description of a stack
 REDUCED, MASK = 1, 4  # bits of the kind of a page
 _SLIDES = "Aperio"  # whose files hold a thumbnail, a label and a photograph of the slide beside it
 
@@ -51,6 +53,18 @@ def is_one_with_overviews(image: Image.Image) -> bool:
         return True
     finally:
         pages.seek(0)
+
+
+def planes_declared(description: Any) -> int:
+    """Return the planes that ImageJ declares in a description, all of which may lie behind one page; 1 without it."""
+    found = _IMAGEJ.match(description) if isinstance(description, str) else None
+    return int(found[1]) if found else 1
+
+
+def has_planes_behind(image: Image.Image) -> bool:
+    """Return whether a TIFF of ImageJ has more planes than pages, all but the first of which Pillow does not see."""
+    pages: Any = image
+    return image.format == "TIFF" and planes_declared(pages.tag_v2.get(_DESCRIPTION)) > pages.n_frames
 
 
 def overviews_of(image: Image.Image) -> dict[int, tuple[int, int]]:

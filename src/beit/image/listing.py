@@ -125,6 +125,15 @@ def _entries(place: str) -> list[str]:
         raise DataError(f"{place} cannot be listed: {error.strerror or error}; expected a folder to read") from None
 
 
+def pictures_in(folder: str | Path) -> int:
+    """Return how many picture files lie in a folder itself, not in those inside it.
+
+    Raises:
+        DataError: If it cannot be listed.
+    """
+    return sum(os.path.splitext(name)[1].lower() in EXTENSIONS for name in _entries(str(folder)))
+
+
 def visible_folders(folder: str | Path) -> list[str]:
     """Return the names of the folders in a folder, but for hidden ones and those of systems and programs.
 

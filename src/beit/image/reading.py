@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from beit.errors import DataError, MissingExtraError
-from beit.image.large import check_frame, is_one_with_overviews, several, too_large
+from beit.image.large import check_frame, has_planes_behind, is_one_with_overviews, several, too_large
 
 _MOST_SAID = 200  # characters of the message of a library
 _ADVICE = "use PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, BMP, GIF or PPM"
@@ -99,5 +99,11 @@ def check_single(image: Image.Image, name: object) -> None:
     Raises:
         DataError: If there is more than one picture.
     """
-    if getattr(image, "is_animated", False) and image.format != "MPO" and not is_one_with_overviews(image):
+    if is_several(image):
         raise DataError(several(name, image.format))
+
+
+def is_several(image: Image.Image) -> bool:
+    """Return whether an opened file holds several pictures, of which none is the one that is meant."""
+    pages = getattr(image, "is_animated", False) and image.format != "MPO" and not is_one_with_overviews(image)
+    return pages or has_planes_behind(image)

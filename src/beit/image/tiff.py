@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 from dataclasses import replace
 from math import prod
 from typing import Any, cast
@@ -19,14 +18,20 @@ from beit.errors import DataError, missing_extra
 from beit.image.bands import COLOURS
 from beit.image.depth import Stored
 from beit.image.formats import MOST_BYTES, opened_picture
-from beit.image.large import MASK, REDUCED, check_frame, most_pixels, several
+from beit.image.large import (
+    MASK,
+    REDUCED,
+    check_frame,
+    has_planes_behind,
+    most_pixels,
+    planes_declared,
+    several,
+)
 from beit.image.value_range import Values, range_of_tags
 
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
 _BITS, _ORIENTATION, _SAMPLES, _PLANAR = 258, 274, 277, 284  # tags
 _DEPTH = 32997  # the tag of a volume
-_DESCRIPTION = 270
-_IMAGEJ = re.compile(r"ImageJ=.*?^images=(\d{1,9})\s*$", re.DOTALL | re.MULTILINE)  # in the description of a stack
 _SEPARATE, _WHITE_IS_ZERO = 2, 0
 _MOST_SAMPLES = 4  # of Pillow
 _OPACITY = (1, 2)  # kinds of an extra sample
@@ -53,16 +58,10 @@ def is_beyond_pillow(content: bytes) -> bool:
             tags: Any = cast("Any", image).tag_v2
             samples, bits = int(tags.get(_SAMPLES, 1)), tags.get(_BITS, (1,))
             planes = tags.get(_PLANAR, 1) == _SEPARATE and samples > 1 and max(bits) != 8
-            volume = tags.get(_DEPTH, 1) > 1 or planes_declared(tags.get(_DESCRIPTION)) > getattr(image, "n_frames", 1)
+            volume = tags.get(_DEPTH, 1) > 1 or has_planes_behind(image)
             return samples > _MOST_SAMPLES or planes or volume or samples > len(image.getbands())
     except UnidentifiedImageError:
         return True
-
-
-def planes_declared(description: Any) -> int:
-    """Return the planes that ImageJ declares in a description, all of which may lie behind one page; 1 without it."""
-    found = _IMAGEJ.match(description) if isinstance(description, str) else None
-    return int(found[1]) if found else 1
 
 
 def read_tiff(content: bytes, name: object, channels: int, frame: int | None) -> Stored:

@@ -17,7 +17,7 @@ import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.config_checks import check_divisible, shown
 from beit.errors import CheckpointError, ConfigError
-from beit.files import atomic_stream, write_json, write_text
+from beit.files import atomic_stream, locked_output, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
 from beit.models_torch.device import DTYPES
@@ -74,7 +74,7 @@ def convert(
 
     Raises:
         CheckpointError: If the source cannot be read, or the layout has no place for one of its tensors.
-        ConfigError: If an option or the layout is unknown.
+        ConfigError: If an option or the layout is unknown, or another process writes the destination.
         StorageError: If the disk is full; what stood at the destination is untouched.
     """
     if to not in WRITERS:
@@ -99,7 +99,8 @@ def convert(
     if precision != "auto":
         wanted = DTYPES[precision]
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
-    WRITERS[to](Path(destination), config, tensors)
+    with locked_output(destination):
+        WRITERS[to](Path(destination), config, tensors)
     if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:
         adapted.append(
             f"layer_norm_eps is {config.layer_norm_eps:g}; the code that reads this layout uses {ORIGINAL_EPS:g}"

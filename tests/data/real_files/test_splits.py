@@ -43,6 +43,13 @@ def test_a_training_takes_the_split_to_train_on_and_validates_on_the_other(tmp_p
     assert f"training on {train}, validating on {val}; left out: {test}" in caplog.text
 
 
+def test_pictures_beside_splits_are_counted(tmp_path, caplog):
+    path = folder_of(tmp_path / "set", "train", "val")
+    save(tmp_path / "set" / "stray.png", 7)
+    open_sources(DataSettings(path), 0, stratified=True)
+    assert "left out: 1 picture beside them" in caplog.text
+
+
 def test_no_training_validates_on_the_test_pictures(tmp_path, caplog):
     sources = open_sources(DataSettings(folder_of(tmp_path / "set", "train", "test")), 0, stratified=True)
     assert {name[:-5] for source in (sources.train, sources.val) for name in names(source)} == {"train"}

@@ -58,3 +58,15 @@ def test_numbers_out_of_range_are_named():
         DataError, match="m has the number 4, 9; expected 0 to 3, one for each of the 4 classes, or 255"
     ):
         LabelIds(4).classes_of(mask_image([[0, 4], [9, 255]]), "m")
+
+
+def test_files_of_several_label_maps_are_refused(tmp_path):
+    pages = [mask_image([[0, 1], [1, value]]) for value in (0, 1)]
+    for ending, options in (("tif", {}), ("gif", {}), ("png", {"format": "PNG"})):
+        pages[0].save(tmp_path / f"m.{ending}", save_all=True, append_images=pages[1:], **options)
+        with pytest.raises(DataError, match=r"m\..* holds several pictures \(.*\); expected one label map"):
+            LabelIds(2).read(tmp_path / f"m.{ending}")
+    description = {270: "ImageJ=1.53t\nimages=2\nslices=2\n"}
+    pages[0].save(tmp_path / "stack.tif", tiffinfo=description)
+    with pytest.raises(DataError, match="holds several pictures"):
+        LabelIds(2).read(tmp_path / "stack.tif")

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from beit.errors import DataError, shortened
 from beit.files import first_twice, read_regular
-from beit.image import IGNORED, explained, opened_picture
+from beit.image import IGNORED, explained, is_several, opened_picture
 
 ClassMap = NDArray[np.uint8]  # (height, width): the class of every pixel, or IGNORED
 Colour = tuple[int, int, int]
@@ -57,6 +57,11 @@ class LabelIds:
                 raise DataError(
                     f"{path} is a JPEG, which blends the numbers of neighbouring pixels into others; expected a label "
                     "map as it was drawn: export it again as PNG"
+                )
+            if is_several(image):
+                raise DataError(
+                    f"{path} holds several pictures ({image.format}); expected one label map: save the one you mean by "
+                    "itself"
                 )
             image.load()
             return self.classes_of(ImageOps.exif_transpose(image), path)

@@ -54,7 +54,7 @@ def to_json(result: Benchmark, job: BenchmarkJob) -> dict[str, Any]:
         "settings": plain(asdict(job)),
         "versions": versions(),
         "classes": result.classes,
-        "broken": [asdict(picture) for picture in result.broken],
+        "broken": [picture.to_json() for picture in result.broken],
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError, missing_extra
-from beit.files import atomic_folder, write_bytes
+from beit.files import atomic_folder, locked_output, write_bytes
 from beit.image.model_view import saved_view
 from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
@@ -43,13 +43,19 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
         The content of `export.json`, with the result of the check; of a page what it was made of.
 
     Raises:
-        ConfigError: If the settings do not fit the model, or the folder holds something.
+        ConfigError: If the settings do not fit the model, the folder holds something, or another process writes it.
         CheckpointError: If the model is damaged, or the outputs of the file differ from its own; nothing is left then.
         DataError: If pictures are missing or broken.
         MissingExtraError: If a library is not installed.
         StorageError: If the folder cannot be written.
     """
-    _check(job)
+    with locked_output(job.output):
+        _check(job)
+        return _exported(job, on_stage)
+
+
+def _exported(job: ExportJob, on_stage: Callable[[str], None]) -> dict[str, Any]:
+    """Write the folder, and return its description."""
     saved = saved_view(job.model)
     bands = None if saved is None else saved.bands
     examples = Examples.of(job.check or job.calibration, CHECK_PICTURES, bands)

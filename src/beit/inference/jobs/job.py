@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beit import __version__
-from beit.errors import ConfigError
+from beit.errors import ConfigError, as_text
 from beit.image.model_view import saved_view
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inputs
@@ -161,7 +161,7 @@ def _pictures(todo: list[Todo]) -> int | None:
 def _lost(work: Prediction, done: Callable[[Chunk], None]) -> list[tuple[str, str]]:
     """Return the shards that cannot be opened, and report them."""
     shards = [shard for collection in work.collections for shard in collection.broken_shards]
-    lost = [(shard.name, f"{shard.name} cannot be read: {shard.reason}") for shard in shards]
+    lost = [(as_text(shard.name), as_text(f"{shard.name} cannot be read: {shard.reason}")) for shard in shards]
     if lost:
         done(Chunk(0, 0, broken=lost))
     return lost

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from beit.errors import DataError
+from beit.errors import DataError, as_text
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.frames import Named, film_frames
 from beit.inference.jobs.inputs import CHUNK, Collection, Unit
@@ -132,12 +132,12 @@ class Pipeline:
         try:
             content = self._task.prepare(self._model, collection.load(index), self._options, collection.path(index))
         except DataError as error:
-            return _Broken(collection.name(index), str(error))
-        return _Prepared(collection.name(index), collection.stem(index), content)
+            return _Broken(as_text(collection.name(index)), as_text(str(error)))
+        return _Prepared(as_text(collection.name(index)), collection.stem(index), content)
 
     def _film(self, number: int, film: Named, first: int) -> Iterator[_Item]:
         """Yield the frames of a film from some chunk on, and where chunks end."""
-        name, stem, chunk = str(film.path), film.stem, first
+        name, stem, chunk = as_text(str(film.path)), film.stem, first
         try:
             for frame, picture in film_frames(film.path, first * CHUNK):
                 if frame // CHUNK > chunk:
@@ -147,7 +147,7 @@ class Pipeline:
                 content = self._task.prepare(self._model, picture, self._options)
                 yield _Prepared(f"{name}#{digits}", f"{stem}_{digits}", content)
         except DataError as error:
-            yield _Broken(name, str(error))
+            yield _Broken(name, as_text(str(error)))
         yield _End(number, chunk, True)
 
 

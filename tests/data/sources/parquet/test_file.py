@@ -64,3 +64,12 @@ def test_lists_of_labels_are_refused_with_the_remedy(tmp_path):
     pq.write_table(pa.table({"image": [b"0", b"1"], "label": [["cat", "dog"], ["cat"]]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"holds List.* one class per row.*: several labels .* a file of labels"):
         open_source(str(tmp_path / "x.parquet"))
+
+
+def test_a_file_without_rows_is_named(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet cannot be read as parquet: it has no rows; expected pictures"):
+        open_source(str(tmp_path / "x.parquet"))

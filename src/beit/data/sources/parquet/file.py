@@ -130,12 +130,12 @@ def _unreadable_footer(path: Path) -> str | None:
     untyped: Any = pq
     try:
         with open_regular(path) as file:
-            untyped.read_metadata(file)
+            rows = untyped.read_metadata(file).num_rows
     except OSError as error:
         return error.strerror or str(error).splitlines()[0]
     except Exception as error:  # a damaged file makes pyarrow raise nearly anything
         return next(iter(str(error).splitlines()), type(error).__name__)
-    return None
+    return None if rows else "it has no rows; expected pictures"
 
 
 @contextmanager
