@@ -130,7 +130,7 @@ soak: $(VENV)/.setup
 lowest: .lowest/.setup
 	@echo "Running unit tests with the lowest versions (usually 5 minutes) ..."
 	XLA_FLAGS= .lowest/bin/python -m pytest -m unit -k 'not test_recorded_case' \
-		tests/test_config.py tests/image tests/hub tests/settings tests/cli
+		tests/config tests/image tests/hub tests/settings tests/cli
 
 # Without --strict what PyPI does not answer for counts as sound, all of it behind a mirror. Builds are audited by their
 # public versions (torch 2.13.0+cpu as 2.13.0), which PyPI knows.

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.catalog import PublicCheckpoint, nearest_published, public_checkpoint
-from beit.config import CONFIG_NAME, BeitConfig
-from beit.config_published import UNUSED
+from beit.config import CONFIG_NAME, UNUSED, BeitConfig
 from beit.errors import CheckpointError, ConfigError, UnavailableError
 from beit.files import check_path, read_json
 from beit.geometry import BIAS_RESIZE
