@@ -49,9 +49,12 @@ demo: $(VENV)/.demo
 	@echo "Running the demo in runs/demo (usually 4 minutes on 2 cores) ..."
 	$(BIN)/beit demo --output runs/demo
 
+# Folders of other tiers alone, whose imports would take seconds of every process.
+SLOWER := e2e habits interop parity
+
 test-fast: $(VENV)/.setup
 	@echo "Running the unit tests (usually 1.5 minutes on 2 cores) ..."
-	$(BIN)/python -m pytest -n auto --dist worksteal -m unit --ignore tests/e2e --ignore tests/parity --ignore tests/interop
+	$(BIN)/python -m pytest -n auto --dist worksteal -m unit $(SLOWER:%=--ignore tests/%)
 
 test: $(VENV)/.setup
 	@echo "Running unit tests, parity and whole jobs (usually 20 minutes on 2 cores) ..."

@@ -1,8 +1,6 @@
 """Models under compilation, export, autocast, activation checkpointing and wrappers."""
 
 import shutil
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -18,11 +16,12 @@ from beit import (
     BeitModel,
 )
 from tests.conftest import TINY_MODEL
+from tests.fork_server import fork_server
 
 pytestmark = pytest.mark.e2e
 
-OPTIONS = {**TINY_MODEL, "num_hidden_layers": 4, "layer_norm_eps": 1e-6, "drop_path_rate": 0.0}
-SEGMENTATION = {"out_indices": [1, 2, 3, 4], "num_labels": 5, "pool_scales": [1, 2]}
+OPTIONS = {**TINY_MODEL, "layer_norm_eps": 1e-6, "drop_path_rate": 0.0}
+FOUR_MAPS = {**OPTIONS, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4]}
 KINDS = {
     "model": lambda: BeitModel(BeitConfig(**OPTIONS, use_relative_position_bias=True)),
     "mim": lambda: BeitForMaskedImageModeling(
@@ -32,11 +31,9 @@ KINDS = {
         BeitConfig(**OPTIONS, use_absolute_position_embeddings=True, use_relative_position_bias=True)
     ),
     "segment": lambda: BeitForSemanticSegmentation(
-        BeitConfig(**OPTIONS, **SEGMENTATION, use_relative_position_bias=True)
+        BeitConfig(**FOUR_MAPS, num_labels=5, pool_scales=[1, 2], use_relative_position_bias=True)
     ),
-    "backbone": lambda: BeitBackbone(
-        BeitConfig(**OPTIONS, use_relative_position_bias=True, out_indices=[1, 2, 3, 4], add_fpn=True)
-    ),
+    "backbone": lambda: BeitBackbone(BeitConfig(**FOUR_MAPS, use_relative_position_bias=True, add_fpn=True)),
 }
 
 
@@ -282,11 +279,8 @@ dist.destroy_process_group()
 """
 
 
-def test_two_processes_give_the_result_of_one(tmp_path):
+def test_two_processes_give_the_result_of_one():
     """Three steps and an evaluation under DDP and both kinds of FSDP."""
-    script = tmp_path / "parallel.py"
-    script.write_text(PARALLEL)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, env=None, timeout=240)
+    done = fork_server().run(code=PARALLEL, ranks=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "all ['ddp', 'fsdp2', 'fsdp1'] world 2" in done.stdout
