@@ -61,7 +61,8 @@ def fit_ridge(features_PD: Features, labels_P: Labels, penalty: float | None = N
     """Fit a ridge probe: one-vs-rest targets 0 and 1, least squares of standardised features.
 
     Minimises |Y - X W - b|^2 + penalty |W|^2, solved from a Gram matrix in float64, of the features or, where there are
-    fewer, of the pictures; equal to scikit-learn's `Ridge(alpha=penalty)` on the same standardised features and targets.
+    fewer, of the pictures; equal to scikit-learn's `Ridge(alpha=penalty)` on the same standardised features and
+    targets.
 
     Args:
         features_PD: Features of training pictures (P, D).
