@@ -49,9 +49,12 @@ demo: $(VENV)/.demo
 	@echo "Running the demo in runs/demo (usually 4 minutes on 2 cores) ..."
 	$(BIN)/beit demo --output runs/demo
 
+# Folders of other tiers alone, whose imports would take seconds of every process.
+SLOWER := e2e habits interop parity
+
 test-fast: $(VENV)/.setup
 	@echo "Running the unit tests (usually 1.5 minutes on 2 cores) ..."
-	$(BIN)/python -m pytest -n auto --dist worksteal -m unit --ignore tests/e2e --ignore tests/parity --ignore tests/interop
+	$(BIN)/python -m pytest -n auto --dist worksteal -m unit $(SLOWER:%=--ignore tests/%)
 
 test: $(VENV)/.setup
 	@echo "Running unit tests, parity and whole jobs (usually 20 minutes on 2 cores) ..."
@@ -130,7 +133,7 @@ soak: $(VENV)/.setup
 lowest: .lowest/.setup
 	@echo "Running unit tests with the lowest versions (usually 5 minutes) ..."
 	XLA_FLAGS= .lowest/bin/python -m pytest -m unit -k 'not test_recorded_case' \
-		tests/test_config.py tests/image tests/hub tests/settings tests/cli
+		tests/config tests/image tests/hub tests/settings tests/cli
 
 # Without --strict what PyPI does not answer for counts as sound, all of it behind a mirror. Builds are audited by their
 # public versions (torch 2.13.0+cpu as 2.13.0), which PyPI knows.

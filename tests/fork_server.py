@@ -23,6 +23,7 @@ from pathlib import Path
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 _LONGEST = 240.0  # seconds; a run that takes longer hangs
+_PAUSE = 0.02  # seconds between questions whether a run has ended, which would take its time from it
 # Modules that a fork server imports before it forks. Those of models leave out huggingface_hub and all that imports it:
 # the client reads once and for all from its environment where the hub is, so every process has to import it for itself.
 _JOBS = [
@@ -86,7 +87,7 @@ class Process:
             if time.monotonic() > deadline:
                 self.send_signal(signal.SIGKILL)
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
-            time.sleep(0.002)
+            time.sleep(_PAUSE)
         return self.returncode
 
     def communicate(self, timeout=_LONGEST):
@@ -192,7 +193,7 @@ class ForkServer:
             if now > _LONGEST:
                 for process in processes:
                     process.send_signal(signal.SIGKILL)
-            time.sleep(0.001)
+            time.sleep(_PAUSE if killed else 0.001)  # a kill has its moment
         outputs, errors = zip(*(process.communicate() for process in processes), strict=True)
         statuses = [process.returncode for process in processes]
         return Ended(statuses, list(outputs), list(errors), time.monotonic() - began)

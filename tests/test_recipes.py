@@ -1,5 +1,6 @@
 import math
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ JOBS = {"pretrain": PretrainJob, "tokenizer": TokenizerJob, "vq": DistillJob, "k
         "teacher": FinetuneJob, "finetune": FinetuneJob, "linear": FinetuneJob, "segment": SegmentJob}  # fmt: skip
 
 
+@cache
 def recipe(path):
     """The settings of a recipe, with the data that the person who runs it names."""
     kind = path.stem.split("_")[0]

@@ -1,8 +1,6 @@
 """Parameters, gradients and optimiser state divided over two processes: the same run as with whole copies."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -161,13 +159,10 @@ dist.destroy_process_group()
 """
 
 
-def test_divided_layers_are_compiled(tmp_path):
+def test_divided_layers_are_compiled(fork_server):
     """One program for all layers, whose parameters are gathered before it and freed after it."""
-    script = tmp_path / "compiled.py"
-    script.write_text(COMPILED)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    ended = fork_server.run(code=COMPILED, ranks=2)
+    assert ended.statuses == [0, 0], ended.errors
     assert "one program" in ended.stdout
 
 

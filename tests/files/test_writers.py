@@ -177,7 +177,7 @@ def config(_):
     return lambda place: CONFIG.save_pretrained(place)
 
 
-@writer("config_published.py")
+@writer("config/json_form.py")
 def config_file(_):
     return lambda place: CONFIG.to_json_file(place / "a.json")
 

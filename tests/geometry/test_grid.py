@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beit.config_checks import check_divisible
+from beit.config import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid, num_relative_positions, patch_grid, relative_position_index
 

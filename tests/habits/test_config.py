@@ -169,7 +169,7 @@ def test_arguments_of_loading_are_no_options(tmp_path, kind):
 
 def test_the_old_name_of_the_token_counts(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("beit.config.hub_file", lambda name, file, options: asked.append(options.token))
+    monkeypatch.setattr("beit.hub.saved_options.hub_file", lambda name, file, options: asked.append(options.token))
     with pytest.raises(OSError, match=r"has no config\.json"):
         beit.BeitConfig.from_pretrained("someone/model", use_auth_token=__name__)
     assert asked == [__name__]

@@ -274,7 +274,7 @@ def test_label_maps_of_any_type_and_size(inputs, dtype):
 
 
 def test_every_activation_is_known_to_config_and_layers():
-    from beit.config_checks import ACTIVATIONS
+    from beit.config.checks import ACTIVATIONS
     from beit.models_torch import layers
 
     assert tuple(layers.ACTIVATIONS) == ACTIVATIONS

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.config_checks import Size, pair
+from beit.config import Size, pair
 
 
 class Grid(NamedTuple):

@@ -7,7 +7,7 @@ from beit.hub.included import included_folder, included_names
 from beit.hub.kept import kept_copy
 from beit.hub.remote import RemoteFile, RemoteFiles, is_remote, remote_matches
 from beit.hub.repository import DISK_FULL, HubOptions, hub_file, is_hub_name, push_folder, push_saved
-from beit.hub.saved_options import SavedOptions, without_loading
+from beit.hub.saved_options import SavedOptions
 
 __all__ = [
     "DISK_FULL",
@@ -30,5 +30,4 @@ __all__ = [
     "push_model",
     "push_saved",
     "remote_matches",
-    "without_loading",
 ]

@@ -1,14 +1,14 @@
-"""Options that are one JSON file of a model folder: written into a folder, or uploaded to the hub."""
+"""Options that are one JSON file of a model folder: read from a folder or the hub, and written there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self, overload
 
-from beit.errors import ConfigError
-from beit.files import write_text
-from beit.hub.repository import push_saved
+from beit.errors import ConfigError, UnavailableError
+from beit.files import check_path, read_json, write_text
+from beit.hub.repository import HubOptions, hub_file, is_hub_name, push_saved
 
 # Arguments of the published `from_pretrained` that say how a file is fetched or by which class it is read. They are no
 # options: kept, they would be written into the file, an access token among them.
@@ -18,21 +18,153 @@ _OF_LOADING = (
 )  # fmt: skip
 
 
-def without_loading(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return given arguments without those of loading."""
-    return {name: value for name, value in given.items() if name not in _OF_LOADING}
-
-
 class SavedOptions:
     """Base of a model's config and of its image processor.
 
     Attributes:
         FILE_NAME: Name of the file in a model folder.
+        EXPECTED: What the file holds, for messages.
         COMMIT_MESSAGE: Of an upload that is given none.
     """
 
     FILE_NAME: ClassVar[str]
+    EXPECTED: ClassVar[str]
     COMMIT_MESSAGE: ClassVar[str]
+
+    @classmethod
+    def check_kind(cls, options: Mapping[str, Any], source: str) -> None:
+        """Refuse the content of a file that is of another kind of model.
+
+        Raises:
+            ConfigError: Naming the kind, and where it was found.
+        """
+
+    @classmethod
+    def overridden(cls, options: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the class for the content of a file and the overrides, which win."""
+        raise NotImplementedError
+
+    @classmethod
+    def unused_names(cls, options: Mapping[str, Any], names: Iterable[str]) -> set[str]:
+        """Return which names are no options, beside the content of a file."""
+        raise NotImplementedError
+
+    @classmethod
+    def hub_name(cls, name: str) -> str | None:
+        """Return the repository that a name stands for where there is no such path; None: for none."""
+        return name if is_hub_name(name) else None
+
+    @overload
+    @classmethod
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[False] = False, **overrides: Any
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[True], **overrides: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+    @classmethod
+    def from_dict(
+        cls, options: Mapping[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """Build an object from the content of its file, as any published version wrote it; `overrides` win over it.
+
+        With `return_unused_kwargs` overrides that are no options are not kept, but returned beside the object.
+
+        Raises:
+            ConfigError: If an option is invalid.
+        """
+        if not return_unused_kwargs:
+            return cls(**cls.overridden(options, overrides))
+        names = cls.unused_names(options, overrides)
+        used = {name: value for name, value in overrides.items() if name not in names}
+        return cls(**cls.overridden(options, used)), {name: overrides[name] for name in overrides if name in names}
+
+    @classmethod
+    def from_json_file(cls, path: str | Path, **overrides: Any) -> Self:
+        """Build an object from its file; `overrides` win over it.
+
+        Raises:
+            ConfigError: If the file is missing, is not a JSON object, or describes another kind of model.
+        """
+        options = read_json(path, cls.EXPECTED)
+        cls.check_kind(options, str(path))
+        return cls.from_dict(options, **overrides)
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        return_unused_kwargs: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: bool = False, **kwargs: Any
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """Build an object from the file of a model folder or hub repository.
+
+        Args:
+            pretrained_model_name_or_path: A folder, the file itself, or a hub repository.
+            return_unused_kwargs: Return (object, unused): what is no option is then not kept but returned.
+            **kwargs: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download` and `subfolder` say where
+                the file is; all others are options, which win over the file's.
+
+        Raises:
+            ConfigError: If the file is not understood, or describes another kind of model.
+            UnavailableError: If it is missing, or the hub cannot be reached.
+        """
+        options, overrides = cls.read_options(pretrained_model_name_or_path, **kwargs)
+        if return_unused_kwargs:
+            return cls.from_dict(options, return_unused_kwargs=True, **overrides)
+        return cls.from_dict(options, **overrides)
+
+    @classmethod
+    def read_options(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        subfolder: str = "",
+        use_auth_token: str | bool | None = None,
+        **kwargs: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the content of the file, and the arguments that neither say where it is nor how it is fetched.
+
+        Raises:
+            ConfigError: If the file is no JSON object, or describes another kind of model.
+            UnavailableError: If it is missing, or the hub cannot be reached.
+        """
+        check_path(name_or_path, "a model folder or a hub repository", ConfigError)
+        path = Path(name_or_path)
+        repository = None if path.exists() else cls.hub_name(str(name_or_path))
+        if repository is not None:
+            token = use_auth_token if token is None else token
+            hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
+            found = hub_file(repository, cls.FILE_NAME, hub)
+            if found is None:
+                raise UnavailableError(
+                    f"the hub repository {repository} has no {cls.FILE_NAME}; name another repository or a folder, or "
+                    f"build a {cls.__name__} by its options"
+                )
+            path = found
+        elif not path.is_file():
+            path = path / subfolder / cls.FILE_NAME
+        options = read_json(path, cls.EXPECTED, error=ConfigError if path.exists() else UnavailableError)
+        cls.check_kind(options, str(path))
+        return options, {key: value for key, value in kwargs.items() if key not in _OF_LOADING}
 
     def to_json_string(self) -> str:
         """Return the text of the file."""

@@ -156,7 +156,6 @@ def _is_number(value: Any) -> bool:
 
 
 _CLASS = "BeitImageProcessor"
-EXPECTED = f"the options of a {_CLASS}"  # in a file, for messages
 _CLASS_KEYS = ("image_processor_type", "feature_extractor_type")  # what the file is of, not how it works
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar
 
 from PIL import Image
 
 from beit.catalog import public_checkpoint
-from beit.errors import ConfigError, UnavailableError
-from beit.files import check_path, read_json
-from beit.hub import HubOptions, hub_file, is_hub_name, without_loading
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
 from beit.image.labels import process_maps
 from beit.image.options import (
-    EXPECTED,
     FIRST,
     LAST,
     NONE,
@@ -70,6 +66,7 @@ class BeitImageProcessor(PublishedMethods):
     """
 
     FILE_NAME = PREPROCESSOR_NAME
+    EXPECTED = "the options of a BeitImageProcessor"
     COMMIT_MESSAGE = "Upload image processor"
     model_input_names: ClassVar[list[str]] = ["pixel_values"]
 
@@ -214,89 +211,25 @@ class BeitImageProcessor(PublishedMethods):
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
 
-    @overload
     @classmethod
-    def from_dict(
-        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[False] = False, **overrides: Any
-    ) -> Self: ...
-    @overload
-    @classmethod
-    def from_dict(
-        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[True], **overrides: Any
-    ) -> tuple[Self, dict[str, Any]]: ...
-    @classmethod
-    def from_dict(
-        cls, options: Mapping[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any
-    ) -> Self | tuple[Self, dict[str, Any]]:
-        """Return a processor with saved options of any published version, some of them overridden.
-
-        With `return_unused_kwargs` overrides that are no options are not kept, but returned beside the processor.
-
-        Raises:
-            ConfigError: If an option is invalid.
-        """
-        known = {name: value for name, value in overrides.items() if name in (*_OPTIONS, "reduce_labels")}
-        if not return_unused_kwargs:
-            return cls(**{**options_of_file(options), **overrides})
-        unused = {name: value for name, value in overrides.items() if name not in known}
-        return cls(**{**options_of_file(options), **known}), unused
+    def overridden(cls, options: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments for a file's options, under the names of any published version, and the overrides."""
+        return {**options_of_file(options), **overrides}
 
     @classmethod
-    def from_json_file(cls, path: str | Path, **overrides: Any) -> Self:
-        """Return the processor of a `preprocessor_config.json`.
+    def unused_names(cls, options: Mapping[str, Any], names: Iterable[str]) -> set[str]:
+        """Return which names are no options."""
+        return set(names) - {*_OPTIONS, "reduce_labels"}
 
-        Raises:
-            ConfigError: If the file is missing or not understood.
-        """
-        return cls.from_dict(read_json(path, EXPECTED), **overrides)
-
-    @overload
     @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        return_unused_kwargs: Literal[False] = False,
-        **kwargs: Any,
-    ) -> Self: ...
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: Literal[True], **kwargs: Any
-    ) -> tuple[Self, dict[str, Any]]: ...
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: bool = False, **kwargs: Any
-    ) -> Self | tuple[Self, dict[str, Any]]:
-        """Return the processor of a model folder, of the JSON file itself, or of a hub repository.
-
-        Args:
-            pretrained_model_name_or_path: The folder, file, or name on the hub.
-            return_unused_kwargs: Return (processor, unused) with what is no option, instead of keeping it.
-            **kwargs: Arguments of `get_image_processor_dict`; all others are options, which win over the file's.
-
-        Raises:
-            ConfigError: If the file is not understood.
-            UnavailableError: If it is missing, or the hub cannot be reached.
-        """
-        options, overrides = cls.get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
-        if return_unused_kwargs:
-            return cls.from_dict(options, return_unused_kwargs=True, **overrides)
-        return cls.from_dict(options, **overrides)
+    def hub_name(cls, name: str) -> str | None:
+        """Return the repository of a name, which may also be that of a published checkpoint."""
+        public = public_checkpoint(name)
+        return super().hub_name(name) if public is None else public.hub
 
     @classmethod
     def get_image_processor_dict(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        force_download: bool = False,
-        subfolder: str = "",
-        use_auth_token: str | bool | None = None,
-        **kwargs: Any,
+        cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the content of a `preprocessor_config.json`, and the arguments that do not say where it is.
 
@@ -304,24 +237,7 @@ class BeitImageProcessor(PublishedMethods):
             ConfigError: If the file is no JSON object.
             UnavailableError: If it is missing, or the hub cannot be reached.
         """
-        check_path(pretrained_model_name_or_path, "a model folder or a hub repository", ConfigError)
-        token = use_auth_token if token is None else token
-        name, path = str(pretrained_model_name_or_path), Path(pretrained_model_name_or_path)
-        public = None if path.exists() else public_checkpoint(name)
-        repository = name if public is None else public.hub
-        if not path.exists() and repository is not None and is_hub_name(repository):
-            options = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
-            found = hub_file(repository, PREPROCESSOR_NAME, options)
-            if found is None:
-                raise UnavailableError(
-                    f"the hub repository {repository} has no {PREPROCESSOR_NAME}; build the processor by its options"
-                )
-            path = found
-        elif path.is_dir():
-            path = path / subfolder
-        file = path if path.is_file() else path / PREPROCESSOR_NAME
-        options = read_json(file, EXPECTED, error=ConfigError if file.exists() else UnavailableError)
-        return options, without_loading(kwargs)
+        return cls.read_options(pretrained_model_name_or_path, **kwargs)
 
 
 class BeitFeatureExtractor(BeitImageProcessor):

@@ -313,9 +313,7 @@ class Predictor:
         Raises:
             ConfigError: If the model cannot classify, or `top_k` is below 1.
         """
-        self.require("classify")
-        options = ClassifyOptions(top_k)
-        return TASKS["classify"].results(self.model, _rows(pixels_BCHW), [options] * len(pixels_BCHW))
+        return self._of_pixels("classify", pixels_BCHW, ClassifyOptions(top_k))
 
     def embed_pixels(
         self, pixels_BCHW: Floats, *, layer: LayerChoice = None, pooling: Pooling | None = "auto"
@@ -325,9 +323,7 @@ class Predictor:
         Raises:
             ConfigError: As `embed`.
         """
-        self.require("embed")
-        options = FeatureOptions(_layers(layer), None, pooling)
-        return TASKS["embed"].results(self.model, _rows(pixels_BCHW), [options] * len(pixels_BCHW))
+        return self._of_pixels("embed", pixels_BCHW, FeatureOptions(_layers(layer), None, pooling))
 
     def require(self, task: str) -> None:
         """Refuse a task that this model cannot do.
@@ -336,6 +332,11 @@ class Predictor:
             ConfigError: Naming those that it can.
         """
         check_task(task, self.model)
+
+    def _of_pixels(self, name: str, pixels_BCHW: Floats, options: TaskOptions) -> list[Any]:
+        self.require(name)
+        prepared: Any = pixels_BCHW  # the array is a sequence of pictures as it is: a list would be a copy
+        return TASKS[name].results(self.model, prepared, [options] * len(pixels_BCHW))
 
     def _results(self, name: str, pictures: Picture, options: TaskOptions, batch_size: int = 1) -> list[Any]:
         self.require(name)
@@ -359,11 +360,6 @@ class Predictor:
                 waiting = []
         if waiting:
             yield waiting
-
-
-def _rows(pixels_BCHW: Floats) -> Any:
-    """Return a batch as a sequence of pictures, without copying it."""
-    return pixels_BCHW
 
 
 def _layers(layer: LayerChoice) -> Layers:

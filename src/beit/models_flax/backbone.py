@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from beit.config import BeitConfig
-from beit.config_checks import check_pyramid
+from beit.config import BeitConfig, check_pyramid
 from beit.geometry import patch_grid
 from beit.models_flax.embeddings import Embeddings
 from beit.models_flax.encoder import Encoder

@@ -11,8 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from beit.config import BeitConfig
-from beit.config_checks import check_divisible, shown
+from beit.config import BeitConfig, check_divisible, shown
 from beit.errors import ConfigError
 from beit.weights.match import Shape, check_shapes
 

@@ -13,8 +13,7 @@ import numpy as np
 from flax import linen as nn
 from jax import Array
 
-from beit.config import BeitConfig
-from beit.config_checks import check_auxiliary_width, tapped_hidden_states
+from beit.config import BeitConfig, check_auxiliary_width, tapped_hidden_states
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.models_flax.feature_pyramid import as_map, feature_pyramid

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax import Array
 from numpy.typing import NDArray
 
-from beit.config_checks import check_auxiliary_width
+from beit.config import check_auxiliary_width
 from beit.models_flax.layers import BatchNorm
 from beit.models_flax.uninitialised import Conv
 

@@ -76,7 +76,7 @@ class _AutoClass:
 def _model_type(name: str | Path, hub: HubOptions) -> str:
     """Return the type in the config of a checkpoint; BEiT where it has no config of transformers."""
     config = locate(name, hub).config
-    return "beit" if config is None else read_json(config, "the config.json of a BEiT").get("model_type", "beit")
+    return "beit" if config is None else read_json(config, BeitConfig.EXPECTED).get("model_type", "beit")
 
 
 class AutoModel(_AutoClass):

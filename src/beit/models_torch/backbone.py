@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from beit.config import BeitConfig
-from beit.config_checks import check_pyramid
+from beit.config import BeitConfig, check_pyramid
 from beit.geometry import patch_grid
 from beit.models_torch.embeddings import Embeddings
 from beit.models_torch.encoder import Encoder

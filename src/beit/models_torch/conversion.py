@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 import beit.models_torch as models
-from beit.config import CONFIG_NAME, BeitConfig
-from beit.config_checks import check_divisible, shown
+from beit.config import CONFIG_NAME, BeitConfig, check_divisible, shown
 from beit.errors import CheckpointError, ConfigError
 from beit.files import atomic_stream, locked_output, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index

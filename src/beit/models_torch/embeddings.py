@@ -10,8 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from beit.config import BeitConfig
-from beit.config_checks import check_divisible
+from beit.config import BeitConfig, check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.models_torch import kernels

@@ -10,8 +10,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from beit.config import BeitConfig
-from beit.config_checks import tapped_hidden_states
+from beit.config import BeitConfig, tapped_hidden_states
 from beit.errors import ConfigError
 from beit.models_torch import kernels
 from beit.models_torch.feature_pyramid import as_map, feature_pyramid

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from beit.config_checks import check_auxiliary_width
+from beit.config import check_auxiliary_width
 from beit.models_torch import kernels
 
 

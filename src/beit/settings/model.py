@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from beit.catalog import SIZES, preset
-from beit.config import BeitConfig
-from beit.config_checks import check_divisible
+from beit.config import BeitConfig, check_divisible
 from beit.errors import ConfigError
 from beit.image import COLOURS
 from beit.settings.groups import ModelSettings

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from beit.config import BeitConfig
-from beit.config_checks import check_divisible
+from beit.config import BeitConfig, check_divisible
 from beit.tokenizer.base import TokenizerConfig
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.catalog import PublicCheckpoint, nearest_published, public_checkpoint
-from beit.config import CONFIG_NAME, BeitConfig
-from beit.config_published import UNUSED
+from beit.config import CONFIG_NAME, UNUSED, BeitConfig
 from beit.errors import CheckpointError, ConfigError, UnavailableError
 from beit.files import check_path, read_json
 from beit.geometry import BIAS_RESIZE
@@ -157,7 +156,7 @@ def _in_folder(folder: Path, files: Sequence[str]) -> Located:
         if (folder / name).is_file():
             return Located(str(folder), folder / name, config if config.is_file() else None)
     if config.is_file():
-        read_json(config, "the config.json of a BEiT")  # a damaged one is the clearer message
+        read_json(config, BeitConfig.EXPECTED)  # a damaged one is the clearer message
     if (folder / "model" / CONFIG_NAME).is_file():
         raise UnavailableError(f"{folder} is a run, whose model lies in a folder of its own; name {folder / 'model'}")
     raise UnavailableError(f"{folder} does not hold weights; expected one of {list(files)}")

@@ -168,7 +168,7 @@ def _adapted(
 def _opened(located: Located, config: BeitConfig | None, overrides: Mapping[str, Any] | None) -> Checkpoint:
     """Open the files of a model."""
     # read first: a damaged config is the clearer message where weights are damaged too
-    found = None if located.config is None else read_json(located.config, "the config.json of a BEiT")
+    found = None if located.config is None else read_json(located.config, BeitConfig.EXPECTED)
     stored, notes = _stored_tensors(located)
     layout, tensors, changes = _canonical(located.source, stored)
     check_total(located.source, tensors)

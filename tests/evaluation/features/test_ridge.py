@@ -25,8 +25,9 @@ def test_it_is_that_of_scikit_learn(penalty):
     assert expected > 0.5
 
 
-def test_more_features_than_pictures():
-    train, labels = clusters(40, 1, width=100)
+@pytest.mark.parametrize("width", [41, 100, 20_000])  # a matrix of the last by itself would be 3 GB
+def test_more_features_than_pictures(width):
+    train, labels = clusters(40, 1, width=width)
     scaled = StandardScaler().fit_transform(train.astype(np.float64))
     oracle = Ridge(alpha=3.0).fit(scaled, np.eye(5)[labels])
     assert fit_ridge(train, labels, 3.0).scores(train) == pytest.approx(oracle.predict(scaled), abs=1e-8)

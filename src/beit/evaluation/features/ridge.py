@@ -1,6 +1,6 @@
 """Ridge probe: a linear classifier of frozen features in closed form.
 
-Legend: P training pictures, Q queries, D features, K classes, G = D x D Gram matrix.
+Legend: P training pictures, Q queries, D features, K classes, E the smaller of P and D.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ class RidgeProbe:
 def fit_ridge(features_PD: Features, labels_P: Labels, penalty: float | None = None) -> RidgeProbe:
     """Fit a ridge probe: one-vs-rest targets 0 and 1, least squares of standardised features.
 
-    Minimises |Y - X W - b|^2 + penalty |W|^2, solved from the D x D Gram matrix in float64; equal to scikit-learn's
-    `Ridge(alpha=penalty)` on the same standardised features and targets.
+    Minimises |Y - X W - b|^2 + penalty |W|^2, solved from a Gram matrix in float64, of the features or, where there are
+    fewer, of the pictures; equal to scikit-learn's `Ridge(alpha=penalty)` on the same standardised features and
+    targets.
 
     Args:
         features_PD: Features of training pictures (P, D).
@@ -131,9 +132,13 @@ def _fits(features_PD: Features, labels_P: Labels, penalties: Sequence[float]) -
     wide_PD = (wide_PD - mean_D) / scale_D
     targets_PK = np.eye(1 + int(labels_P.max()))[labels_P]
     bias_K = targets_PK.mean(axis=0)
-    values_D, vectors_DD = np.linalg.eigh(wide_PD.T @ wide_PD)
-    turned_DK = vectors_DD.T @ (wide_PD.T @ (targets_PK - bias_K))
-    weights = (vectors_DD @ (turned_DK / (values_D.clip(min=0)[:, None] + penalty)) for penalty in penalties)
+    if len(wide_PD) < len(mean_D):  # the same weights, as (X'X + c)^-1 X' = X' (XX' + c)^-1, from the smaller matrix
+        values_E, vectors_PE = np.linalg.eigh(wide_PD @ wide_PD.T)
+        basis_DE, turned_EK = wide_PD.T @ vectors_PE, vectors_PE.T @ (targets_PK - bias_K)
+    else:
+        values_E, basis_DE = np.linalg.eigh(wide_PD.T @ wide_PD)
+        turned_EK = basis_DE.T @ (wide_PD.T @ (targets_PK - bias_K))
+    weights = (basis_DE @ (turned_EK / (values_E.clip(min=0)[:, None] + penalty)) for penalty in penalties)
     return [
         RidgeProbe(mean_D, scale_D, weight_DK, bias_K, penalty)
         for weight_DK, penalty in zip(weights, penalties, strict=True)

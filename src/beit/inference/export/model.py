@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from beit.config import BeitConfig
-from beit.config_checks import check_divisible, pair
+from beit.config import BeitConfig, check_divisible, pair
 from beit.errors import ConfigError
 from beit.image import Preprocessing
 from beit.inference.exported import is_exported

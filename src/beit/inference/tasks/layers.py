@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Annotated, Any, Literal
 
-from beit.config_checks import check_divisible
+from beit.config import check_divisible
 from beit.errors import ConfigError
 from beit.geometry import Grid, patch_grid
 from beit.image import Preprocessing

@@ -189,18 +189,14 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
     @cached_property
     def _view(self) -> Preprocessing:
         settings = self.settings
-        return preprocessing(
-            settings.model, self.config.image_hw, settings.checkpoint, band_options(settings.data)
-        )  # fmt: skip
+        return preprocessing(settings.model, self.config.image_hw, settings.checkpoint, band_options(settings.data))
 
     @cached_property
     def dataset(self) -> ViewDataset:
         """The pictures to train on; those whose tokens are stored need no view for the tokenizer."""
-        shown = self.views() if self._stored is None else replace(self.views(), tokenizer_hw=None)
-        settings = self.settings
-        return ViewDataset(
-            self.sources.train, self.placed(shown), settings.run.seed, True, settings.fixed_views, self._stored
-        )  # fmt: skip
+        shown = self.placed(self.views() if self._stored is None else replace(self.views(), tokenizer_hw=None))
+        seed, fixed = self.settings.run.seed, self.settings.fixed_views
+        return ViewDataset(self.sources.train, shown, seed, replace_broken=True, fixed_views=fixed, stored=self._stored)
 
     @cached_property
     def collate(self) -> Collate:

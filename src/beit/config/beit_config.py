@@ -1,4 +1,4 @@
-"""BeitConfig: every option of a BEiT, validated, read from and written to JSON.
+"""BeitConfig: every option of a BEiT.
 
 Names, order and defaults are those of the published documentation (Hugging Face transformers 4.37.2), so that code and
 `config.json` files written for it keep working. Keys that this version does not know are kept as attributes and written
@@ -10,50 +10,16 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal
 
-from beit.config_checks import (
-    ACTIVATIONS,
-    Size,
-    aligned_stages,
-    check_options,
-    json_size,
-    labels_of,
-    list_of,
-    pair,
-    pruned_of,
-    shown,
-)
-from beit.config_published import UNUSED, PublishedConfig
-from beit.errors import ConfigError, UnavailableError
-from beit.files import check_path, read_json
-from beit.hub import HubOptions, hub_file, is_hub_name, without_loading
+from beit.config.checks import Size, check_options, pair
+from beit.config.conversions import aligned_stages, json_size, labels_of, list_of, pruned_of
+from beit.config.published import UNUSED, PublishedConfig
 
-CONFIG_NAME = "config.json"
-DATA2VEC = "data2vec-vision"  # an architecture that is BEiT's under other names
-MODEL_TYPES = ("beit", DATA2VEC)
-_DATA2VEC_LAYERS = (3, 5, 7, 11)  # that its segmentation reads, whatever the model's depth
-_BEIT_ONLY = ("add_fpn", "out_features", "reshape_hidden_states", "stage_names", "vocab_size")
-FEATURES_NAME = "features.json"  # beside the model of a pre-training: how good the features of its layers are
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 OutIndicesMeaning = Literal["huggingface", "original"]
-# Two models on the hub that were trained in the original code, whose config means its blocks by `out_indices`.
-ORIGINAL_SEGMENTERS = ("microsoft/beit-base-finetuned-ade-640-640", "microsoft/beit-large-finetuned-ade-640-640")
-# Options beyond the published signature: written only where they differ from the default.
-_OMITTED_DEFAULTS: dict[str, Any] = {
-    "output_attentions": False,
-    "output_hidden_states": False,
-    "return_dict": True,
-    "out_indices_meaning": "huggingface",
-    "batch_norm_eps": 1e-5,
-    "mask_tokens_in_decoder": False,
-    "gradient_checkpointing": False,
-    "pruned_heads": {},
-    "torchscript": False,
-}
 
 
 class BeitConfig(PublishedConfig):
@@ -111,8 +77,6 @@ class BeitConfig(PublishedConfig):
     Source: arXiv 2106.08254; option names of transformers 4.37.2.
     """
 
-    FILE_NAME = CONFIG_NAME
-    COMMIT_MESSAGE = "Upload config"
     model_type = "beit"
 
     def __init__(
@@ -283,178 +247,6 @@ class BeitConfig(PublishedConfig):
         """Patch size as (height, width) in pixels."""
         return pair(self.patch_size)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return every option as JSON values, in the layout of the `config.json` files on the hub."""
-        known = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        known["out_features"], known["out_indices"] = self._stages
-        if not isinstance(self.hidden_act, str):
-            known["hidden_act"] = getattr(self.hidden_act, "__name__", str(self.hidden_act))
-        for optional in ("architectures", "problem_type"):
-            if known[optional] is None:
-                del known[optional]
-        for name, default in _OMITTED_DEFAULTS.items():
-            if known[name] == default and not (name == "batch_norm_eps" and self.add_fpn):  # transformers asks for it
-                del known[name]
-        if self.pruned_heads:
-            known["pruned_heads"] = {str(layer): heads for layer, heads in self.pruned_heads.items()}
-        if self.id2label == labels_of(None, None, None)[0]:
-            del known["id2label"], known["label2id"]
-        else:
-            known["id2label"] = {str(index): label for index, label in self.id2label.items()}
-        return {**self._unknown, **known, "model_type": self.model_type, "stage_names": self.stage_names}
-
-    def to_json_string(self, use_diff: bool = True, **metadata: Any) -> str:
-        """Return `to_dict` as indented JSON with sorted keys.
-
-        Args:
-            use_diff: Accepted for the published API; what every config has by default is always left out.
-            **metadata: Further keys, such as the type of the weights; None removes a key that is no longer true.
-
-        Raises:
-            ConfigError: If `hidden_act` is a callable.
-        """
-        if not isinstance(self.hidden_act, str):
-            raise ConfigError(
-                f"hidden_act is the callable {self.hidden_act!r}, which JSON cannot hold; "
-                f"use one of {list(ACTIVATIONS)}"
-            )
-        removed = {name for name, value in metadata.items() if value is None}
-        options = {name: value for name, value in {**self.to_dict(), **metadata}.items() if name not in removed}
-        return json.dumps(options, indent=2, sort_keys=True) + "\n"
-
-    @overload
-    @classmethod
-    def from_dict(
-        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[False] = False, **overrides: Any
-    ) -> Self: ...
-    @overload
-    @classmethod
-    def from_dict(
-        cls, options: Mapping[str, Any], *, return_unused_kwargs: Literal[True], **overrides: Any
-    ) -> tuple[Self, dict[str, Any]]: ...
-    @classmethod
-    def from_dict(
-        cls, options: Mapping[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any
-    ) -> Self | tuple[Self, dict[str, Any]]:
-        """Build a config from the content of a `config.json`; `overrides` win over it.
-
-        With `return_unused_kwargs` overrides that are no options are not kept, but returned beside the config.
-
-        Raises:
-            ConfigError: If an option has a value that no model can be built from.
-        """
-        if return_unused_kwargs:
-            used, unused = cls._split(cls.from_dict(options), overrides)
-            return cls.from_dict(options, **used), unused
-        options = dict(options)
-        if options.get("model_type") == DATA2VEC and _are_too_deep(options):
-            del options["out_indices"]
-        options.pop("auto_map", None)  # names code for others to run, which a model that is saved here must not pass on
-        if {"num_labels", "id2label"} & overrides.keys():  # a new number of classes makes the old names void
-            options.pop("id2label", None)
-            options.pop("label2id", None)
-        if {"out_features", "out_indices"} & overrides.keys() or "num_hidden_layers" in overrides:
-            options.pop("out_features", None)
-            options.pop("out_indices", None)
-        if "self" in options:
-            raise ConfigError("the config has a key 'self', which is no option; remove it")
-        return cls(**{str(name): value for name, value in {**options, **overrides}.items()})
-
-    @classmethod
-    def from_json_file(cls, path: str | Path, **overrides: Any) -> Self:
-        """Read a `config.json`.
-
-        Raises:
-            ConfigError: If the file is missing, is not a JSON object, or describes another kind of model.
-        """
-        options = read_json(path, f"the {CONFIG_NAME} of a BEiT")
-        cls.check_kind(options, str(path))
-        return cls.from_dict(options, **overrides)
-
-    @classmethod
-    def check_kind(cls, options: Mapping[str, Any], source: str) -> None:
-        """Refuse the config of another kind of model, or of another library.
-
-        Raises:
-            ConfigError: Naming the kind.
-        """
-        kind = options.get("model_type", "timm" if "architecture" in options else cls.model_type)
-        if kind not in MODEL_TYPES:
-            expected = " or ".join(map(repr, MODEL_TYPES))
-            raise ConfigError(f"{source} describes a model of type {shown(kind)}; expected {expected}")
-
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        return_unused_kwargs: Literal[False] = False,
-        **kwargs: Any,
-    ) -> Self: ...
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: Literal[True], **kwargs: Any
-    ) -> tuple[Self, dict[str, Any]]: ...
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: bool = False, **kwargs: Any
-    ) -> Self | tuple[Self, dict[str, Any]]:
-        """Read the `config.json` of a model folder or hub repository.
-
-        Args:
-            pretrained_model_name_or_path: A folder, the file itself, or a hub repository.
-            return_unused_kwargs: Return (config, unused): what is no option is then not kept but returned.
-            **kwargs: Arguments of `get_config_dict`; all others are options, which win over the file's.
-
-        Raises:
-            ConfigError: If there is none, or it is not that of a BEiT.
-            CheckpointError: If the hub cannot be reached.
-        """
-        options, overrides = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
-        if return_unused_kwargs:
-            return cls.from_dict(options, return_unused_kwargs=True, **overrides)
-        return cls.from_dict(options, **overrides)
-
-    @classmethod
-    def get_config_dict(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        force_download: bool = False,
-        subfolder: str = "",
-        use_auth_token: str | bool | None = None,
-        **kwargs: Any,
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the content of a `config.json`, and the arguments that do not say where it is.
-
-        Raises:
-            ConfigError: If there is none, or it is not that of a BEiT.
-            CheckpointError: If the hub cannot be reached.
-        """
-        check_path(pretrained_model_name_or_path, "a model folder or a hub repository", ConfigError)
-        token = use_auth_token if token is None else token
-        folder, name = Path(pretrained_model_name_or_path), str(pretrained_model_name_or_path)
-        meaning: dict[str, Any] = {}
-        path = folder if folder.is_file() else folder / subfolder / CONFIG_NAME
-        if not folder.exists() and is_hub_name(name):
-            hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
-            found = hub_file(name, CONFIG_NAME, hub)
-            if found is None:
-                raise UnavailableError(f"the hub repository {name} has no {CONFIG_NAME}; expected that of a BEiT")
-            path = found
-            meaning = {"out_indices_meaning": "original"} if name in ORIGINAL_SEGMENTERS else {}
-        options = read_json(
-            path, f"the {CONFIG_NAME} of a BEiT", error=ConfigError if path.exists() else UnavailableError
-        )
-        cls.check_kind(options, str(path))
-        return {**options, **meaning}, without_loading(kwargs)
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BeitConfig):
             return False
@@ -465,61 +257,3 @@ class BeitConfig(PublishedConfig):
 
     def __repr__(self) -> str:
         return f"BeitConfig {json.dumps(self.to_dict(), indent=2, sort_keys=True, default=str)}"
-
-
-class Data2VecVisionConfig(BeitConfig):
-    """Options of a data2vec vision model, which is a BEiT under other names (arXiv 2202.03555, section 3.2).
-
-    Args:
-        **options: Those of `BeitConfig`, by name.
-
-    Raises:
-        ConfigError: If an option has a value that no model can be built from.
-    """
-
-    model_type = DATA2VEC
-
-    @wraps(BeitConfig.__init__)
-    def __init__(self, **options: Any) -> None:
-        deep_enough = not _are_too_deep({**options, "out_indices": _DATA2VEC_LAYERS})
-        if deep_enough and not {"out_features", "out_indices"} & options.keys():
-            options["out_indices"] = _DATA2VEC_LAYERS
-        super().__init__(**options)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return every option as JSON values, without those that data2vec models do not have."""
-        return {name: value for name, value in super().to_dict().items() if name not in _BEIT_ONLY}
-
-
-class AutoConfig(BeitConfig):
-    """Chooser of the config class by the type in a `config.json`; it has no instances."""
-
-    def __init__(self, **options: Any) -> None:
-        raise ConfigError("AutoConfig has no instances; call AutoConfig.from_pretrained(...) or for_model('beit')")
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any], **overrides: Any) -> Any:
-        """Build the config of the type that `model_type` names.
-
-        Raises:
-            ConfigError: If it is of another type, or an option is invalid.
-        """
-        cls.check_kind(options, "the config")
-        kind = Data2VecVisionConfig if options.get("model_type") == DATA2VEC else BeitConfig
-        return kind.from_dict(options, **overrides)
-
-    @classmethod
-    def for_model(cls, model_type: str, **options: Any) -> Any:
-        """Return a config of a type.
-
-        Raises:
-            ConfigError: If there is no such type, or an option is invalid.
-        """
-        return cls.from_dict({"model_type": model_type, **options})
-
-
-def _are_too_deep(options: Mapping[str, Any]) -> bool:
-    """Return whether the layers are those that data2vec configs name by default, and there are fewer."""
-    layers = options.get("num_hidden_layers", 12)
-    same = tuple(options.get("out_indices") or ()) == _DATA2VEC_LAYERS
-    return same and isinstance(layers, int) and layers < max(_DATA2VEC_LAYERS)

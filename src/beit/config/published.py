@@ -6,13 +6,12 @@ import copy
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from beit.config_checks import check_options, pruned_of, shown
+from beit.config.checks import check_options, shown
+from beit.config.conversions import pruned_of
+from beit.config.json_form import JsonConfig
 from beit.errors import ConfigError
-from beit.files import write_text
-from beit.hub import SavedOptions
 
 _DERIVED = ("model_type", "stage_names")  # in every dict of a config, and never set
 # Options of every published config that no BEiT has a use for, with their defaults.
@@ -36,10 +35,9 @@ UNUSED: dict[str, Any] = {
 _SPELLINGS = {"true": True, "1": True, "y": True, "yes": True, "false": False, "0": False, "n": False, "no": False}
 
 
-class PublishedConfig(SavedOptions):
+class PublishedConfig(JsonConfig):
     """Base of `BeitConfig`."""
 
-    _unknown: dict[str, Any]
     is_composition: ClassVar[bool] = False
     sub_configs: ClassVar[dict[str, Any]] = {}  # of models that are made of several
 
@@ -106,28 +104,6 @@ class PublishedConfig(SavedOptions):
             raise ConfigError(f"{name} is {shown(value)}; expected a value of type {kind.__name__}") from None
         raise ConfigError(f"{name} is of type {kind.__name__}; expected a number, flag or text, set it as an attribute")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return every option as JSON values."""
-        raise NotImplementedError
-
-    def to_json_string(self, use_diff: bool = True, **metadata: Any) -> str:
-        """Return `to_dict` as JSON."""
-        raise NotImplementedError
-
     def to_diff_dict(self) -> dict[str, Any]:
         """Return `to_dict`, which leaves out what every config has by default."""
         return self.to_dict()
-
-    def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
-        """Write `to_json_string` to a file.
-
-        Raises:
-            StorageError: If the disk is full; an earlier file is untouched.
-        """
-        write_text(json_file_path, self.to_json_string(use_diff))
-
-    @classmethod
-    def _split(cls, plain: Self, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return which overrides are options of a config, and which are not."""
-        unused = {name: value for name, value in overrides.items() if not hasattr(plain, name)}
-        return {name: value for name, value in overrides.items() if name not in unused}, unused

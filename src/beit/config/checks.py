@@ -1,10 +1,10 @@
-"""Checks and conversions of model options, each refusing bad input with value, expectation and remedy."""
+"""Checks of model options, each refusing bad input with value, expectation and remedy."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from beit.errors import ConfigError
@@ -63,17 +63,6 @@ def shown(value: Any, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def list_of(name: str, values: Any) -> list[Any]:
-    """Return a sequence as a list; `name` is the option, for the message.
-
-    Raises:
-        ConfigError: If it is of another type.
-    """
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise ConfigError(f"{name} is {shown(values)}; expected a list")
-    return list(values)
-
-
 def check_divisible(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> None:
     """Refuse an image, (height, width) in pixels, that whole patches do not tile.
 
@@ -105,54 +94,6 @@ def warn_of_unseen(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> None
         )
 
 
-def json_size(size: Any) -> int | list[int]:
-    """Return a size as JSON holds it: a whole number, or a list of height and width.
-
-    Raises:
-        ConfigError: If it is of another type.
-    """
-    if isinstance(size, int) and not isinstance(size, bool):
-        return size
-    if isinstance(size, Sequence) and not isinstance(size, str) and len(size) == 2:
-        return list(size)
-    raise ConfigError(f"size {shown(size)} is neither a number of pixels nor a pair (height, width)")
-
-
-def labels_of(
-    num_labels: int | None, id2label: Mapping[Any, str] | None, label2id: Mapping[str, int] | None
-) -> tuple[dict[int, str], dict[str, int]]:
-    """Return id2label and label2id that agree, from whichever were given; two classes if neither is given.
-
-    Raises:
-        ConfigError: If they are no such mappings, leave out an index, or disagree with the number.
-    """
-    ids = None if label2id is None else _class_ids(label2id)
-    if id2label is not None:
-        names = _class_names(id2label)
-    elif ids is not None and num_labels in (None, len(set(ids.values()))):
-        names = _class_names({index: label for label, index in ids.items()})
-    else:
-        count = 2 if num_labels is None else num_labels
-        _require_whole("num_labels", count, least=0, most=MOST["num_labels"])
-        names, ids = {index: f"LABEL_{index}" for index in range(count)}, None
-    if num_labels is not None and num_labels != len(names):
-        raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of them")
-    return names, ids or {label: index for index, label in names.items()}
-
-
-def pruned_of(pruned_heads: Any) -> dict[int, list[int]]:
-    """Return the heads that are gone of each layer, without layers that have all.
-
-    Raises:
-        ConfigError: If it is no such mapping.
-    """
-    try:
-        named = {int(layer): sorted({int(head) for head in heads}) for layer, heads in pruned_heads.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ConfigError(f"pruned_heads is {shown(pruned_heads)}; expected {{layer: [heads]}}") from None
-    return {layer: heads for layer, heads in sorted(named.items()) if heads}
-
-
 def _check_pruned(config: Any) -> None:
     """Refuse heads and layers that are not there, and a layer that would have no head."""
     layers, heads = config.num_hidden_layers, config.num_attention_heads
@@ -166,65 +107,6 @@ def _check_pruned(config: Any) -> None:
             raise ConfigError(f"pruned_heads has all {heads} heads of layer {layer}; expected that one is kept")
 
 
-def _class_ids(label2id: Any) -> dict[str, int]:
-    try:
-        return {str(label): int(index) for label, index in label2id.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ConfigError(f"label2id is {shown(label2id)}; expected {{name: index}}") from None
-
-
-def _class_names(id2label: Any) -> dict[int, str]:
-    try:
-        names = {int(index): str(label) for index, label in id2label.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise ConfigError(f"id2label is {shown(id2label)}; expected {{index: name}}") from None
-    if sorted(names) != list(range(len(names))):
-        raise ConfigError(
-            f"id2label has the indices {sorted(names)[:20]}; expected 0 to {len(names) - 1}, none left out"
-        )
-    return dict(sorted(names.items()))
-
-
-def aligned_stages(
-    stages: list[str], out_features: Sequence[str] | None, out_indices: Sequence[int] | None
-) -> tuple[list[str], list[int]]:
-    """Make `out_features` and `out_indices` agree; the last stage if neither is given.
-
-    Raises:
-        ConfigError: If they name other stages than there are, one of them twice or out of order, or disagree.
-    """
-    if out_features is None and out_indices is None:
-        return [stages[-1]], [len(stages) - 1]
-    if out_indices is not None:
-        for index in list_of("out_indices", out_indices):
-            if not isinstance(index, int) or not -len(stages) <= index < len(stages):
-                raise ConfigError(
-                    f"out_indices holds {shown(index)}; expected indices into the {len(stages)} stages {stages}"
-                )
-        places = [index % len(stages) for index in out_indices]
-        if places != sorted(set(places)):
-            raise ConfigError(
-                f"out_indices is {list(out_indices)}; expected each stage once, in the order of the layers: "
-                f"{sorted(set(places))}"
-            )
-        named = [stages[index] for index in out_indices]
-        if out_features is not None and list(out_features) != named:
-            raise ConfigError(
-                f"out_features {list(out_features)} and out_indices {list(out_indices)} disagree ({named})"
-            )
-        return named, list(out_indices)
-    features = list_of("out_features", out_features)
-    for name in features:
-        if name not in stages:
-            raise ConfigError(f"out_features holds {shown(name)}; expected names of {stages}")
-    ordered = [name for name in stages if name in features]
-    if features != ordered:
-        raise ConfigError(
-            f"out_features is {features}; expected each stage once, in the order of the layers: {ordered}"
-        )
-    return features, [stages.index(name) for name in features]
-
-
 def check_options(config: Any) -> None:
     """Refuse values that no model can be built from.
 
@@ -233,11 +115,11 @@ def check_options(config: Any) -> None:
     """
     for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
                  "num_channels", "auxiliary_channels"):  # fmt: skip
-        _require_whole(name, getattr(config, name), least=1, most=MOST[name])
+        require_whole(name, getattr(config, name), least=1, most=MOST[name])
     for name in ("image_size", "patch_size"):
         for side in pair(getattr(config, name)):
-            _require_whole(name, side, least=1, most=MOST[name])
-    _require_whole("auxiliary_num_convs", config.auxiliary_num_convs, least=0, most=MOST["auxiliary_num_convs"])
+            require_whole(name, side, least=1, most=MOST[name])
+    require_whole("auxiliary_num_convs", config.auxiliary_num_convs, least=0, most=MOST["auxiliary_num_convs"])
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
         _require_number(name, getattr(config, name), 0.0, 1.0)
     for name in ("initializer_range", "layer_norm_eps", "layer_scale_init_value", "auxiliary_loss_weight",
@@ -252,7 +134,7 @@ def check_options(config: Any) -> None:
     if len(config.pool_scales) > _MOST_SCALES:
         raise ConfigError(f"pool_scales has {len(config.pool_scales)} entries; expected at most {_MOST_SCALES}")
     for scale in config.pool_scales:
-        _require_whole("pool_scales", scale, least=1, most=MOST["pool_scales"])
+        require_whole("pool_scales", scale, least=1, most=MOST["pool_scales"])
     if isinstance(config.hidden_act, str):
         if config.hidden_act not in ACTIVATIONS:
             raise ConfigError(
@@ -328,7 +210,12 @@ def check_pyramid(config: Any) -> None:
         )
 
 
-def _require_whole(name: str, value: Any, least: int, most: int = sys.maxsize) -> None:
+def require_whole(name: str, value: Any, least: int, most: int = sys.maxsize) -> None:
+    """Refuse what is no whole number within bounds.
+
+    Raises:
+        ConfigError: Naming the option.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         upper = f" and at most {most}" if most < sys.maxsize else ""
         raise ConfigError(f"{name} is {shown(value)}; expected a whole number of at least {least}{upper}")

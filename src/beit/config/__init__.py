@@ -1,0 +1,36 @@
+"""Options of a model: validated, read from `config.json` and written there."""
+
+from beit.config.beit_config import BeitConfig, ProblemType
+from beit.config.checks import (
+    Size,
+    check_auxiliary_width,
+    check_divisible,
+    check_pyramid,
+    pair,
+    shown,
+    tapped_hidden_states,
+)
+from beit.config.json_form import CONFIG_NAME, DATA2VEC, ORIGINAL_SEGMENTERS
+from beit.config.kinds import AutoConfig, Data2VecVisionConfig
+from beit.config.published import UNUSED
+
+FEATURES_NAME = "features.json"  # beside the model of a pre-training: how good the features of its layers are
+
+__all__ = [
+    "CONFIG_NAME",
+    "DATA2VEC",
+    "FEATURES_NAME",
+    "ORIGINAL_SEGMENTERS",
+    "UNUSED",
+    "AutoConfig",
+    "BeitConfig",
+    "Data2VecVisionConfig",
+    "ProblemType",
+    "Size",
+    "check_auxiliary_width",
+    "check_divisible",
+    "check_pyramid",
+    "pair",
+    "shown",
+    "tapped_hidden_states",
+]
