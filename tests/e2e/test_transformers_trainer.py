@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import peft
 import pytest
 import torch
 import transformers
@@ -234,3 +235,21 @@ def test_hidden_tokens_are_learnt(tmp_path):
     batch = masked_batch([run.eval_dataset[0]])
     with torch.inference_mode():
         assert torch.equal(loaded(**batch).loss, run.model.eval()(**batch).loss)
+
+
+def test_an_adapter_in_the_model_is_trained_and_saved_alone(tmp_path):
+    torch.manual_seed(0)
+    new_classifier().save_pretrained(tmp_path / "base")
+    model = BeitForImageClassification.from_pretrained(tmp_path / "base")
+    model.add_adapter(peft.LoraConfig(target_modules=["query", "value"], modules_to_save=["classifier"]))
+    training = short(model, tmp_path / "run", max_steps=2)
+    training.train()
+    training.save_model(str(tmp_path / "saved"))
+    written = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= written
+    assert not {"model.safetensors", "config.json"} & written
+    loaded = BeitForImageClassification.from_pretrained(tmp_path / "base")
+    loaded.load_adapter(tmp_path / "saved")
+    pictures = torch.rand(2, model.config.num_channels, *model.config.image_hw)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(pictures).logits, model.eval()(pictures).logits)

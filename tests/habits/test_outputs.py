@@ -83,4 +83,4 @@ def test_an_encoder_alone():
     """The grid is that of the config where none is given."""
     model = made(beit, "BeitModel")
     tokens, grid = model.embeddings(pixels())
-    close(model.encoder(tokens).last_hidden_state, model.encoder(tokens, grid).last_hidden_state, 0)
+    close(model.encoder(tokens).last_hidden_state, model.encoder(tokens, grid=grid).last_hidden_state, 0)

@@ -19,8 +19,8 @@ def attention():
 def test_fused_and_plain_are_the_same(attention):
     tokens = torch.randn(2, 7, 16)
     shared = torch.randn(1, 4, 7, 7)
-    fused, nothing = attention(tokens, POSITIONS, shared)
-    plain, maps = attention(tokens, POSITIONS, shared, output_attentions=True)
+    fused, nothing = attention(tokens, None, False, shared, POSITIONS)
+    plain, maps = attention(tokens, None, True, shared, POSITIONS)
     torch.testing.assert_close(fused, plain, atol=1e-5, rtol=1e-4)
     assert nothing is None
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 4, 7))
@@ -36,9 +36,11 @@ def test_the_plain_formula(attention):
     heads = [slice(4 * head, 4 * head + 4) for head in range(4)]
     bias = own.relative_position_bias(POSITIONS)[0]
     context = torch.cat([(q[:, h] @ k[:, h].T / 2 + bias[i]).softmax(-1) @ v[:, h] for i, h in enumerate(heads)], dim=1)
-    torch.testing.assert_close(attention(tokens, POSITIONS)[0][0], attention.output(context), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        attention(tokens, positions=POSITIONS)[0][0], attention.output(context), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_silencing_every_head_leaves_the_output_bias(attention):
-    silent, _ = attention(torch.randn(2, 7, 16), POSITIONS, head_mask_H=torch.zeros(4))
+    silent, _ = attention(torch.randn(2, 7, 16), torch.zeros(4), positions=POSITIONS)
     torch.testing.assert_close(silent, attention.output.dense.bias.expand(2, 7, 16))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from beit.errors import ConfigError
 from beit.geometry import Grid, bias_offsets, num_relative_positions
 from beit.models_torch import kernels
 from beit.models_torch.layers import Output
@@ -76,8 +77,13 @@ class RelativePositionBias(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.zeros(num_relative_positions(grid), heads))
         self._cached: CachedBias | None = None
 
-    def forward(self, positions: Positions) -> Tensor | kernels.TableBias:
-        """Return the additive attention mask (1, H, S, S), or for positions without rows the table to read it from."""
+    def forward(self, positions: Positions | None = None) -> Tensor | kernels.TableBias:
+        """Return the additive attention mask (1, H, S, S), or for positions without rows the table to read it from.
+
+        Without positions the tokens lie on the grid of the table.
+        """
+        if positions is None:
+            positions = Positions(self.grid, position_index(self.grid, self.relative_position_bias_table.device))
         if positions.index_SS is None:
             return kernels.TableBias(self._table_for(positions.grid), positions.grid)
         if not self._may_cache(positions.index_SS):
@@ -180,14 +186,18 @@ class SelfAttention(nn.Module):
 
     def forward(
         self,
-        tokens_BSD: Tensor,
-        positions: Positions | None = None,
-        shared_bias_1HSS: Tensor | None = None,
-        head_mask_H: Tensor | None = None,
+        hidden_states: Tensor,
+        head_mask: Tensor | None = None,
         output_attentions: bool = False,
+        relative_position_bias: Tensor | None = None,
+        positions: Positions | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the context (B, S, D), and the attention maps (B, H, S, S) if asked for."""
-        bias_1HSS = self._bias(positions, shared_bias_1HSS)
+        """Return the context (B, S, D), and the attention maps (B, H, S, S) if asked for; see `Attention.forward`."""
+        tokens_BSD = hidden_states
+        if positions is None:
+            self._check_tokens(tokens_BSD)
+        bias_1HSS = self._bias(positions, relative_position_bias)
+        head_mask_H = None if head_mask is None else head_mask.flatten()
         if head_mask_H is not None and head_mask_H.shape[0] != self.heads:
             head_mask_H = head_mask_H[self.kept]
         # one after the other, which is as fast as one product of all three
@@ -203,6 +213,15 @@ class SelfAttention(nn.Module):
             None if kernels.is_untouched(self.dropout, nn.Dropout) else self.dropout,
         )
 
+    def _check_tokens(self, tokens_BSD: Tensor) -> None:
+        """Refuse tokens of another grid than that of the bias, for which positions are needed."""
+        own = self.relative_position_bias
+        if isinstance(own, RelativePositionBias) and tokens_BSD.shape[1] != 1 + own.grid.patches:
+            raise ConfigError(
+                f"there are {tokens_BSD.shape[1]} tokens; expected {1 + own.grid.patches}, [CLS] and a grid of "
+                f"{own.grid.height} x {own.grid.width}, or positions=encoder.relative_positions(grid, device)[0]"
+            )
+
     def _bias(
         self, positions: Positions | None, shared_bias_1HSS: Tensor | None
     ) -> Tensor | kernels.TableBias | None:  # fmt: skip
@@ -211,6 +230,8 @@ class SelfAttention(nn.Module):
         if isinstance(own, kernels.TableBias):
             table_RH = own.table_RH
             return own if table_RH.shape[1] == self.heads else own._replace(table_RH=table_RH[:, self.kept])
+        if shared_bias_1HSS is not None and shared_bias_1HSS.dim() == 3:  # as the published module returns it
+            shared_bias_1HSS = shared_bias_1HSS.unsqueeze(0)
         bias_1HSS = sum_present(own, shared_bias_1HSS)
         if bias_1HSS is not None and bias_1HSS.shape[1] != self.heads:
             bias_1HSS = bias_1HSS[:, self.kept]
@@ -250,22 +271,24 @@ class Attention(nn.Module):
 
     def forward(
         self,
-        tokens_BSD: Tensor,
-        positions: Positions | None = None,
-        shared_bias_1HSS: Tensor | None = None,
-        head_mask_H: Tensor | None = None,
+        hidden_states: Tensor,
+        head_mask: Tensor | None = None,
         output_attentions: bool = False,
+        relative_position_bias: Tensor | None = None,
+        positions: Positions | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the branch (B, S, D), and the attention maps (B, H, S, S) if asked for.
 
         Args:
-            tokens_BSD: Normalised tokens.
-            positions: Where they lie; needed if the layer has its own relative position bias.
-            shared_bias_1HSS: A bias that all layers share, added to this layer's own.
-            head_mask_H: 1 keeps a head, 0 silences it.
+            hidden_states: Normalised tokens, (B, S, D).
+            head_mask: 1 keeps a head, 0 silences it; any shape that holds a number per head.
             output_attentions: Whether to return the maps, which costs the fused kernel.
+            relative_position_bias: A bias that all layers share, (H, S, S) or (1, H, S, S), added to this layer's own.
+            positions: Where the tokens lie, for the layer's own bias; by default on the grid of its table.
         """
-        context_BSD, maps_BHSS = self.attention(tokens_BSD, positions, shared_bias_1HSS, head_mask_H, output_attentions)
+        context_BSD, maps_BHSS = self.attention(
+            hidden_states, head_mask, output_attentions, relative_position_bias, positions
+        )
         return self.output(context_BSD), maps_BHSS
 
     def prune_heads(self, heads: Collection[int]) -> None:

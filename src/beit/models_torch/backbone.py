@@ -104,7 +104,7 @@ class BeitBackbone(BeitPreTrainedModel):
         wanted = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         tokens_BSD, grid = self.embeddings(pixel_values, None, interpolate_pos_encoding)
         maps = config.output_attentions if output_attentions is None else output_attentions
-        encoded = self.encoder(tokens_BSD, grid, None, maps, output_hidden_states=True)
+        encoded = self.encoder(tokens_BSD, None, maps, output_hidden_states=True, grid=grid)
         chosen = [
             hidden_BSD
             for name, hidden_BSD in zip(self.stage_names, encoded.hidden_states, strict=True)

@@ -85,6 +85,11 @@ class BeitBase(nn.Module):
         """True if activations are computed again in the backward pass instead of kept."""
         return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
 
+    @property
+    def is_activation_checkpointing(self) -> bool:
+        """The newer name of `is_gradient_checkpointing`."""
+        return self.is_gradient_checkpointing
+
     def activation_checkpointing_enable(
         self,
         activation_checkpointing_kwargs: dict[str, Any] | None = None,

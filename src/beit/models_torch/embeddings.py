@@ -41,18 +41,25 @@ class PatchEmbeddings(nn.Module):
         self.num_channels = channels
         self.projection = nn.Conv2d(channels, dim, kernel_size=patch_hw, stride=patch_hw)
 
-    def forward(self, pixels_BChw: Tensor, interpolate: bool = True) -> tuple[Tensor, Grid]:
+    def forward(
+        self, pixel_values: Tensor, position_embedding: Tensor | None = None, interpolate: bool = True
+    ) -> tuple[Tensor, Grid]:
         """Return the patches (B, N, D), and the grid that they lie on.
 
         Args:
-            pixels_BChw: Pictures of any height and width that the patch size divides, or of the model's own size.
+            pixel_values: Pictures (B, C, h, w) of any height and width that the patch size divides, or of the model's
+                own size.
+            position_embedding: A map to add to the patches, (1, D, y, x), as the published module takes it.
             interpolate: Whether pictures may have another size than the model.
 
         Raises:
             ConfigError: If patches do not tile the picture.
         """
-        grid = self._grid_of(pixels_BChw, interpolate)
-        return self.projection(pixels_BChw).flatten(2).transpose(1, 2), grid
+        grid = self._grid_of(pixel_values, interpolate)
+        patches_BDyx = self.projection(pixel_values)
+        if position_embedding is not None:
+            patches_BDyx = patches_BDyx + position_embedding
+        return patches_BDyx.flatten(2).transpose(1, 2), grid
 
     def _grid_of(self, pixels_BChw: Tensor, interpolate: bool) -> Grid:
         """Return the grid that the pictures are cut into."""
@@ -113,24 +120,24 @@ class Embeddings(nn.Module):
         )
 
     def forward(
-        self, pixels_BChw: Tensor | None, mask_BN: Tensor | None = None, interpolate: bool = True
+        self, pixel_values: Tensor | None, bool_masked_pos: Tensor | None = None, interpolate: bool = True
     ) -> tuple[Tensor, Grid]:
         """Return the tokens (B, S, D), [CLS] first, and the grid that the patches lie on.
 
         Args:
-            pixels_BChw: Pictures of any height and width that the patch size divides.
-            mask_BN: Where it is True, the mask token stands for the patch.
+            pixel_values: Pictures (B, C, h, w) of any height and width that the patch size divides.
+            bool_masked_pos: Where it is True, (B, N), the mask token stands for the patch.
             interpolate: Whether pictures may have another size than the model.
 
         Raises:
             ConfigError: If patches do not tile the picture, or the mask has another shape than the grid.
         """
-        if pixels_BChw is None:
+        if pixel_values is None:
             raise ConfigError("pixel_values is missing; pass images of shape (batch, channels, height, width)")
-        self._check_dtype(pixels_BChw)
-        patches_BND, grid = self.patch_embeddings(pixels_BChw, interpolate)
-        if mask_BN is not None:
-            patches_BND = self._masked(patches_BND, mask_BN)
+        self._check_dtype(pixel_values)
+        patches_BND, grid = self.patch_embeddings(pixel_values, interpolate=interpolate)
+        if bool_masked_pos is not None:
+            patches_BND = self._masked(patches_BND, bool_masked_pos)
         tokens_BSD = torch.cat((self.cls_token.expand(patches_BND.shape[0], -1, -1), patches_BND), dim=1)
         if self.position_embeddings is not None:  # after masking: a masked patch keeps its position
             tokens_BSD = tokens_BSD + self._positions_for(grid)

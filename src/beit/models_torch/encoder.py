@@ -5,7 +5,8 @@ Legend: B batch, S = 1 + N tokens, D hidden, H heads, L layers.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,17 +41,17 @@ class EncoderLayer(nn.Module):
 
     def forward(
         self,
-        tokens_BSD: Tensor,
-        positions: Positions | None = None,
-        shared_bias_1HSS: Tensor | None = None,
-        head_mask_H: Tensor | None = None,
+        hidden_states: Tensor,
+        head_mask: Tensor | None = None,
         output_attentions: bool = False,
+        relative_position_bias: Tensor | None = None,
+        positions: Positions | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the tokens (B, S, D), and the attention maps (B, H, S, S) if asked for."""
+        """Return the tokens (B, S, D), and the attention maps (B, H, S, S) if asked for; see `Attention.forward`."""
         branch_BSD, maps_BHSS = self.attention(
-            self.layernorm_before(tokens_BSD), positions, shared_bias_1HSS, head_mask_H, output_attentions
+            self.layernorm_before(hidden_states), head_mask, output_attentions, relative_position_bias, positions
         )
-        tokens_BSD = tokens_BSD + self.drop_path(scaled(branch_BSD, self.lambda_1))
+        tokens_BSD = hidden_states + self.drop_path(scaled(branch_BSD, self.lambda_1))
         branch_BSD = feed_forward(self.intermediate, self.output, self.layernorm_after(tokens_BSD))
         return tokens_BSD + self.drop_path(scaled(branch_BSD, self.lambda_2)), maps_BHSS
 
@@ -75,29 +76,30 @@ class Encoder(nn.Module):
 
     def forward(
         self,
-        tokens_BSD: Tensor,
-        grid: Grid | None = None,
-        head_mask_LH: Tensor | None = None,
+        hidden_states: Tensor,
+        head_mask: Tensor | Sequence[Tensor | None] | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
-    ) -> BaseModelOutput:
-        """Encode tokens that lie on a grid, by default that of the config.
+        return_dict: bool = True,
+        grid: Grid | None = None,
+    ) -> BaseModelOutput | tuple[Any, ...]:
+        """Encode tokens (B, S, D) that lie on a grid, by default that of the config.
 
         Returns:
             last_hidden_state, and on request hidden_states (the input, then every layer) and attentions.
         """
-        grid = grid or self.grid
-        if head_mask_LH is None and not output_attentions and self._reads_tables(tokens_BSD, grid):
+        tokens_BSD, grid = hidden_states, grid or self.grid
+        if head_mask is None and not output_attentions and self._reads_tables(tokens_BSD, grid):
             positions, shared_bias_1HSS = Positions(grid, None), None
         else:
             positions, shared_bias_1HSS = self.relative_positions(grid, tokens_BSD.device)
-        hidden_states: list[Tensor] = []
+        states: list[Tensor] = []
         attentions: list[Tensor] = []
         for index, layer in enumerate(self.layer):
             if output_hidden_states:
-                hidden_states.append(tokens_BSD)
-            head_mask_H = head_mask_LH[index] if head_mask_LH is not None else None
-            arguments = (tokens_BSD, positions, shared_bias_1HSS, head_mask_H, output_attentions)
+                states.append(tokens_BSD)
+            head_mask_H = head_mask[index] if head_mask is not None else None
+            arguments = (tokens_BSD, head_mask_H, output_attentions, shared_bias_1HSS, positions)
             if self.gradient_checkpointing and self.training and index % self.checkpoint_every == 0:
                 tokens_BSD, maps_BHSS = checkpoint(layer, *arguments, use_reentrant=False)
             else:
@@ -105,12 +107,13 @@ class Encoder(nn.Module):
             if output_attentions:
                 attentions.append(maps_BHSS)
         if output_hidden_states:
-            hidden_states.append(tokens_BSD)
-        return BaseModelOutput(
+            states.append(tokens_BSD)
+        output = BaseModelOutput(
             last_hidden_state=tokens_BSD,
-            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            hidden_states=tuple(states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
+        return output if return_dict else output.to_tuple()
 
     def _reads_tables(self, tokens_BSD: Tensor, grid: Grid) -> bool:
         """Return whether layers shall read their own biases from the tables; one that all share is built once."""

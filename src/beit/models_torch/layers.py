@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,11 +97,11 @@ class Intermediate(nn.Module):
         act = self.intermediate_act_fn
         return isinstance(act, nn.Module) and kernels.is_plain(act, nn.GELU) and act.approximate == "none"
 
-    def forward(self, tokens_BSD: Tensor) -> Tensor:
-        """Return (B, S, E)."""
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Return (B, S, E) for tokens (B, S, D)."""
         if self.has_plain_gelu:
-            return kernels.linear_gelu(self.dense, tokens_BSD)
-        return self.intermediate_act_fn(kernels.linear(self.dense, tokens_BSD))
+            return kernels.linear_gelu(self.dense, hidden_states)
+        return self.intermediate_act_fn(kernels.linear(self.dense, hidden_states))
 
 
 class Output(nn.Module):
@@ -111,9 +112,9 @@ class Output(nn.Module):
         self.dense = nn.Linear(hidden, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden_BSE: Tensor) -> Tensor:
-        """Return the branch (B, S, D)."""
-        return self.dropout(kernels.linear(self.dense, hidden_BSE))
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor | None = None, gamma: Any = None) -> Tensor:
+        """Return the branch (B, S, D) for (B, S, E); the other arguments are published, and used nowhere."""
+        return self.dropout(kernels.linear(self.dense, hidden_states))
 
 
 def feed_forward(intermediate: nn.Module, output: nn.Module, tokens_BSD: Tensor) -> Tensor:

@@ -128,11 +128,11 @@ class MaskedPatchDecoder(nn.Module):
         embeddings = model.beit.embeddings
         tokens_BSD, grid = embeddings(pixel_values)
         seen_BvD = patches_at(tokens_BSD[:, 1:], order_BN[:, :visible])
-        encoded_BtD = model.beit.encoder(torch.cat((tokens_BSD[:, :1], seen_BvD), dim=1), grid).last_hidden_state
+        encoded_BtD = model.beit.encoder(torch.cat((tokens_BSD[:, :1], seen_BvD), dim=1), grid=grid).last_hidden_state
         hidden_BND = embeddings.mask_tokens(grid).expand(len(mask_BN), -1, -1)
         hidden_BmD = patches_at(hidden_BND, order_BN[:, visible:] if places is None else places)
         # positions are in the tokens, so that attention does not mind their order
-        decoded_BSD = self.encoder(torch.cat((encoded_BtD, hidden_BmD), dim=1), grid).last_hidden_state
+        decoded_BSD = self.encoder(torch.cat((encoded_BtD, hidden_BmD), dim=1), grid=grid).last_hidden_state
         return model.token_logits(model.beit.layernorm(decoded_BSD[:, 1 + visible :].flatten(0, 1)))
 
 

@@ -26,11 +26,11 @@ class Pooler(nn.Module):
         super().__init__()
         self.layernorm = nn.LayerNorm(dim, eps=eps) if mean_pooling else None
 
-    def forward(self, tokens_BSD: Tensor) -> Tensor:
-        """Return (B, D)."""
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Return (B, D) for tokens (B, S, D)."""
         if self.layernorm is None:
-            return tokens_BSD[:, 0]
-        return self.layernorm(tokens_BSD[:, 1:].mean(dim=1))
+            return hidden_states[:, 0]
+        return self.layernorm(hidden_states[:, 1:].mean(dim=1))
 
 
 class BeitModel(BeitPreTrainedModel):
@@ -84,10 +84,10 @@ class BeitModel(BeitPreTrainedModel):
         tokens_BSD, grid = self.embeddings(pixel_values, bool_masked_pos, interpolate_pos_encoding)
         encoded = self.encoder(
             tokens_BSD,
-            grid,
             _per_layer(head_mask, config.num_hidden_layers, config.num_attention_heads, tokens_BSD),
             config.output_attentions if output_attentions is None else output_attentions,
             config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+            grid=grid,
         )
         tokens_BSD = self.layernorm(encoded.last_hidden_state)
         output = BeitModelOutputWithPooling(

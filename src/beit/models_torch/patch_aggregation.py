@@ -65,12 +65,12 @@ class PatchAggregation(nn.Module):
         """
         encoder = model.beit.encoder
         tokens_BSD, grid = model.beit.embeddings(pixel_values, bool_masked_pos)
-        encoded = encoder(tokens_BSD, grid, output_hidden_states=True)
+        encoded = encoder(tokens_BSD, output_hidden_states=True, grid=grid)
         last_BSD, early_BSD = encoded.last_hidden_state, encoded.hidden_states[self.early_layer]
         aggregated_BSD = torch.cat((last_BSD[:, :1], early_BSD[:, 1:]), dim=1)
         positions, shared_bias_1HSS = encoder.relative_positions(grid, tokens_BSD.device)
         for layer in self.layers:
-            aggregated_BSD, _ = layer(aggregated_BSD, positions, shared_bias_1HSS)
+            aggregated_BSD, _ = layer(aggregated_BSD, None, False, shared_bias_1HSS, positions)
         logits_MV, aggregated_MV = (
             model.token_logits(chosen_patches(model.beit.layernorm(tokens_BSD), bool_masked_pos, places))
             for tokens_BSD in (last_BSD, aggregated_BSD)

@@ -14,15 +14,15 @@ from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.files import write_json, write_text
 from beit.hub import push_model
+from beit.models_torch.adapters import AdapterMethods
 from beit.models_torch.loading import dtype_name, outputs_of, state_of, write_safetensors
-from beit.models_torch.timm_methods import TimmMethods
 from beit.weights import WEIGHTS_NAME, check_heads, file_metadata, without_wrappers
 from beit.weights.arguments import INDEX_NAME, with_variant
 
 _WITHOUT_EFFECT = ("save_original_format", "save_config")  # one layout is written, which every version reads
 
 
-class SavedModel(TimmMethods):
+class SavedModel(AdapterMethods):
     """A model that is saved in the layout of Hugging Face transformers."""
 
     def save_pretrained(
@@ -41,6 +41,8 @@ class SavedModel(TimmMethods):
     ) -> None:
         """Write `config.json` and `model.safetensors` in the layout that Hugging Face transformers reads.
 
+        Of a model with an adapter (`add_adapter`, `load_adapter`) the adapter alone is written, as published.
+
         Args:
             save_directory: The folder; it is made if needed.
             is_main_process: Whether this process writes; others of a distributed run pass False.
@@ -53,7 +55,7 @@ class SavedModel(TimmMethods):
             safe_serialization: Accepted for the published API; no pickle is written, which a warning says.
             variant: Part of the name of the file, such as "fp16" for `model.fp16.safetensors`.
             token: Access token for the hub.
-            save_peft_format: Accepted for the published API; adapters of peft are saved by peft.
+            save_peft_format: Whether names of an adapter have the prefix that peft knows them by.
             **kwargs: Arguments of `push_to_hub`; `use_auth_token`, the old name of `token`.
 
         Raises:
@@ -71,6 +73,21 @@ class SavedModel(TimmMethods):
             kwargs.pop(name, None)
         if kwargs and not push_to_hub:
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
+        if self.has_adapters:
+            self.save_adapter(folder, state_dict, save_peft_format)
+        else:
+            self._save_whole(folder, state_dict, max_shard_size, variant)
+        if push_to_hub:
+            how = {"state_dict": state_dict, "max_shard_size": max_shard_size, "variant": variant}
+            self.push_to_hub(kwargs.pop("repo_id", folder.name), token=token, **how, **kwargs)
+
+    def _save_whole(
+        self,
+        folder: Path,
+        state_dict: Mapping[str, Tensor] | None,
+        max_shard_size: int | str | None,
+        variant: str | None,
+    ) -> None:
         options = self._config_text()  # first, since a config that JSON cannot hold must fail before a file is written
         values = state_of(self) if state_dict is None else state_dict
         canonical, _ = without_wrappers({name: tensor.detach() for name, tensor in values.items()})
@@ -78,9 +95,6 @@ class SavedModel(TimmMethods):
             check_heads(outputs_of(canonical), self.config)
         write_weights(folder, canonical, max_shard_size, variant)
         write_text(folder / CONFIG_NAME, options)
-        if push_to_hub:
-            how = {"state_dict": state_dict, "max_shard_size": max_shard_size, "variant": variant}
-            self.push_to_hub(kwargs.pop("repo_id", folder.name), token=token, **how, **kwargs)
 
     def write_config(self, folder: Path) -> None:
         """Write the `config.json` of this model.

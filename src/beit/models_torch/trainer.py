@@ -1,7 +1,7 @@
 """Folders that `Trainer` of transformers saves, made whole.
 
 It calls `save_pretrained` on classes of its own alone; of others it writes the weights and no `config.json`. A model of
-this package meets it where it is moved or put into training mode, and has it write the config too.
+this package meets it where it is moved or put into training mode, and has it write the config too, or its adapter.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from beit.models_torch.saving import SavedModel
+from beit.weights import WEIGHTS_NAME
 
 
 def complete_trainer_folders(module: Any) -> None:
@@ -27,7 +28,12 @@ def complete_trainer_folders(module: Any) -> None:
         save(self, output_dir, state_dict, **others)
         model = _unwrapped(self.model)
         if isinstance(model, SavedModel) and self.args.should_save:
-            model.write_config(Path(self.args.output_dir if output_dir is None else output_dir))
+            folder = Path(self.args.output_dir if output_dir is None else output_dir)
+            if model.has_adapters:  # as published, the adapter alone
+                model.save_pretrained(folder)
+                (folder / WEIGHTS_NAME).unlink(missing_ok=True)
+            else:
+                model.write_config(folder)
 
     setattr(_save, "of_beit", True)  # noqa: B010  # for the type checker
     trainer._save = _save

@@ -1,8 +1,9 @@
 """Checkpoints: files, parameter names by layout, and matching with a model."""
 
 from beit.weights.adaptation import adapt_tensors, shared_bias_to_layers, with_root
+from beit.weights.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, with_names_of
 from beit.weights.arguments import FLAX_FILE, WEIGHT_FILES, WEIGHTS_NAME, PublishedArguments, check_arguments, locate
-from beit.weights.checkpoint import Checkpoint, held_checkpoint, open_checkpoint
+from beit.weights.checkpoint import Checkpoint, held_checkpoint, open_adapter, open_checkpoint
 from beit.weights.dalle import DALLE, dalle_options, locate_dalle, open_dalle
 from beit.weights.flax import FLAX, flax_tree
 from beit.weights.huggingface import HUGGING_FACE, HUGGING_FACE_NATIVE
@@ -26,6 +27,8 @@ from beit.weights.timm_config import timm_config
 from beit.weights.vqkd import VQ_KD, VQ_KD_FOLDER, locate_vqkd, open_vqkd, vqkd_options
 
 __all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_WEIGHTS",
     "CONFIG_KEY",
     "DALLE",
     "FLAX",
@@ -63,6 +66,7 @@ __all__ = [
     "locate_vqkd",
     "match_tensors",
     "not_finite",
+    "open_adapter",
     "open_checkpoint",
     "open_dalle",
     "open_safetensors",
@@ -70,6 +74,7 @@ __all__ = [
     "shared_bias_to_layers",
     "timm_config",
     "vqkd_options",
+    "with_names_of",
     "with_root",
     "without_wrappers",
     "write_msgpack",

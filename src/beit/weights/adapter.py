@@ -5,10 +5,11 @@ Legend: O outputs, R rank, I inputs (of a convolution: channels, height and widt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from functools import partial
 from math import sqrt
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,15 @@ from beit.weights.rules import Entry, entry_of, from_bfloat16
 from beit.weights.state_dict import without_wrappers
 from beit.weights.storage.lazy_tensor import LazyTensor
 
+Tensor = TypeVar("Tensor")
 ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_FILES = (ADAPTER_WEIGHTS, "adapter_model.bin")
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
+_PART = re.compile(r"(.+?)(\.lora_.+)")  # a layer, and what an adapter has put into it
 _VARIANTS = ("use_dora", "alpha_pattern", "fan_in_fan_out", "layer_replication", "use_qalora", "lora_bias")
 _MOST_ALPHA = 1e6  # no trained adapter is near; beyond float32 its products are infinite
-_REMEDY = "load the model itself, and the adapter by peft.PeftModel.from_pretrained(model, folder)"
+_REMEDY = "load the model itself, and the adapter by model.load_adapter(folder)"
 
 
 def add_adapter(
@@ -78,6 +82,29 @@ def adapted_options(options: Mapping[str, Any], tensors: Mapping[str, Entry], se
         options = {name: value for name, value in options.items() if name not in ("id2label", "label2id")}
         options["num_labels"] = head.shape[0]
     return options
+
+
+def with_names_of(
+    modules: Collection[str], root: str, tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of an adapter under the names of a model, and its layers there if they had other names.
+
+    Args:
+        modules: Names of the modules of the model.
+        root: What they have in the place of "beit.".
+        tensors: The adapter, under the names of transformers 4.x or 5.x, with a head or without.
+    """
+    plain, _ = without_wrappers(tensors)
+    parts = {name: match.groups() for name in plain if (match := _PART.fullmatch(name))}
+    if all(layer in modules for layer, _ in parts.values()):
+        return plain, []
+    weights = {name: f"{parts[name][0]}.weight" if name in parts else name for name in plain}
+    places = _canonical_names(set(weights.values()))
+    own = {name: root + place.removeprefix("beit.") if place.startswith("beit.") else place
+           for name, place in places.items()}  # fmt: skip
+    layers = {name: own[weights[name]].removesuffix(".weight") for name in parts}
+    renamed = {layers[name] + parts[name][1] if name in parts else own[name]: plain[name] for name in plain}
+    return renamed, sorted(set(layers.values()))
 
 
 def _check_kind(settings: Mapping[str, Any], source: str) -> None:

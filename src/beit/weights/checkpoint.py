@@ -157,12 +157,29 @@ def _adapted(
     if below.weights.name in ADAPTER_FILES:
         raise CheckpointError(f"{located.source} adapts {name}, an adapter itself; expected a model: merge that first")
     base = _opened(below, config, overrides)
-    stored, _ = open_file(located.weights)
-    check_total(located.source, {name: entry_of(tensor) for name, tensor in stored.items()})
+    stored = _adapter_tensors(located)
     tensors = add_adapter(base.tensors, stored, settings, located.source)
     changes = [*base.changes, f"the adapter was added to the weights of {name}"]
     options = adapted_options(base.options, tensors, settings)
     return Checkpoint(located.source, base.layout, tensors, options, changes)
+
+
+def open_adapter(name: str | Path, hub: HubOptions) -> tuple[dict[str, LazyTensor], Path]:
+    """Open an adapter of peft: its tensors, and the file of its config.
+
+    Raises:
+        CheckpointError: If it cannot be found or read, or is a whole model.
+    """
+    located = locate(name, hub, ADAPTER_FILES)
+    if located.weights.name not in ADAPTER_FILES:
+        raise CheckpointError(f"{name} is a file of weights; expected the folder of an adapter, with {ADAPTER_CONFIG}")
+    return _adapter_tensors(located), located.sibling(ADAPTER_CONFIG)
+
+
+def _adapter_tensors(located: Located) -> dict[str, LazyTensor]:
+    stored, _ = open_file(located.weights)
+    check_total(located.source, {name: entry_of(tensor) for name, tensor in stored.items()})
+    return stored
 
 
 def _opened(located: Located, config: BeitConfig | None, overrides: Mapping[str, Any] | None) -> Checkpoint:

@@ -100,7 +100,7 @@ def test_scores_are_not_kept():
     layer = SelfAttention(32, 4, grid)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda x: x):
-        layer(torch.randn(5, 37, 32), Positions(grid, position_index(grid)))
+        layer(torch.randn(5, 37, 32), positions=Positions(grid, position_index(grid)))
     assert max(kept) < 5 * 4 * 37 * 37
 
 
@@ -113,7 +113,7 @@ def test_a_training_in_bf16_keeps_no_scores_either():
 
     def gradients(half):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            context, _ = layer(tokens, Positions(grid, position_index(grid)))
+            context, _ = layer(tokens, positions=Positions(grid, position_index(grid)))
         grad = torch.randn(context.shape, generator=torch.Generator().manual_seed(1))
         return torch.autograd.grad(context.float(), tuple(layer.parameters()), grad)
 

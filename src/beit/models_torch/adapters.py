@@ -1,0 +1,247 @@
+"""Adapters of peft inside a model, by the methods that models of transformers have.
+
+`peft.get_peft_model` wraps a model; these put the same layers into it, and it stays the class that it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from beit.errors import CheckpointError, ConfigError, MissingExtraError
+from beit.files import write_text
+from beit.hub import HubOptions
+from beit.models_torch.loading import is_finite, read_tensor, write_safetensors
+from beit.models_torch.timm_methods import TimmMethods
+from beit.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LazyTensor, not_finite, open_adapter, with_names_of
+
+_PEFT_ROOT = "base_model.model."  # the model inside one that peft has wrapped
+
+
+class AdapterMethods(TimmMethods):
+    """Base of models that adapters are put into, switched and taken out of."""
+
+    peft_config: dict[str, Any]  # by the names of the adapters; both attributes have the names that peft looks for
+    _hf_peft_config_loaded: bool = False
+
+    @property
+    def has_adapters(self) -> bool:
+        """True if there is an adapter in the model, acting or not."""
+        return self._hf_peft_config_loaded
+
+    def add_adapter(self, adapter_config: Any, adapter_name: str | None = None) -> None:
+        """Put a new adapter into the model and freeze all else; it is the active one.
+
+        Args:
+            adapter_config: A config of peft, such as `LoraConfig(target_modules=["query", "value"])`.
+            adapter_name: Its name, "default" unless there are several.
+
+        Raises:
+            ConfigError: If it is no config of peft, or there is an adapter of this name.
+            MissingExtraError: If peft is not installed.
+        """
+        peft = _peft()
+        if not isinstance(adapter_config, import_module("peft").PeftConfig):
+            raise ConfigError(
+                f"adapter_config is of type {type(adapter_config).__name__}; expected a config of peft, such as "
+                "peft.LoraConfig(target_modules=['query', 'value'])"
+            )
+        adapter_config.base_model_name_or_path = self.name_or_path or None
+        self._put_in(peft, adapter_config, adapter_name or "default")
+        self.set_adapter(adapter_name or "default")
+
+    def load_adapter(
+        self,
+        peft_model_id: str | Path | None = None,
+        adapter_name: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        device_map: Any = "auto",
+        max_memory: Any = None,
+        offload_folder: str | None = None,
+        offload_index: int | None = None,
+        peft_config: Any = None,
+        adapter_state_dict: Mapping[str, Tensor] | None = None,
+        is_trainable: bool = False,
+        adapter_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put an adapter from a folder, or a repository of the hub, into the model.
+
+        It may have been trained on transformers 4.x or 5.x, and on a model with another head.
+
+        Args:
+            peft_model_id: The folder or repository. None: there are `peft_config` and `adapter_state_dict`.
+            adapter_name: The name that it gets, "default" unless there are several.
+            revision: Branch, tag or commit on the hub.
+            token: Access token for the hub.
+            device_map: Accepted for the published API, as `max_memory`, `offload_folder` and `offload_index` are: an
+                adapter is where its layer is.
+            max_memory: See `device_map`.
+            offload_folder: See `device_map`.
+            offload_index: See `device_map`.
+            peft_config: Its config, instead of the stored one.
+            adapter_state_dict: Its tensors, instead of stored ones.
+            is_trainable: Whether it goes on learning; else it is frozen and the model in evaluation.
+            adapter_kwargs: Arguments of the hub, such as `subfolder`, `cache_dir` and `local_files_only`.
+
+        Raises:
+            CheckpointError: If the files are missing or damaged, or belong to another model.
+            ConfigError: If there is an adapter of this name, or nothing to load.
+            MissingExtraError: If peft is not installed.
+        """
+        peft, name = _peft(), adapter_name or "default"
+        if peft_model_id is None and (peft_config is None or adapter_state_dict is None):
+            raise ConfigError("load_adapter got no peft_model_id; expected one, or peft_config and adapter_state_dict")
+        if peft_model_id is not None:
+            options: dict[str, Any] = {"revision": revision, "token": token, **(adapter_kwargs or {})}
+            stored, file = open_adapter(peft_model_id, HubOptions(**options))
+            if peft_config is None:
+                peft_config = import_module("peft").PeftConfig.from_pretrained(str(file.parent))
+            if adapter_state_dict is None:
+                adapter_state_dict = _read(stored, str(peft_model_id))
+        root = f"{self.base_model_prefix}." if hasattr(self, self.base_model_prefix) else ""
+        tensors, modules = with_names_of(dict(self.named_modules()), root, adapter_state_dict or {})
+        if modules:  # it was trained under other names, which its config has too
+            peft_config.target_modules = modules
+        peft_config.inference_mode = not is_trainable
+        self._put_in(peft, peft_config, name)
+        found = peft.set_peft_model_state_dict(self, tensors, name)
+        if found.unexpected_keys:
+            self.delete_adapter(name)
+            raise CheckpointError(
+                f"{peft_model_id or 'adapter_state_dict'} holds {sorted(found.unexpected_keys)[:3]}, which the model "
+                "has not; expected an adapter of this model, check its target_modules"
+            )
+        if not is_trainable:
+            self.eval()
+
+    def set_adapter(self, adapter_name: str | list[str]) -> None:
+        """Let one adapter act, or several together, and no other.
+
+        Raises:
+            ConfigError: If there is none of that name.
+        """
+        self._check_names([adapter_name] if isinstance(adapter_name, str) else adapter_name)
+        _peft().set_adapter(self, adapter_name)
+
+    def disable_adapters(self) -> None:
+        """Let no adapter act: the numbers are those of the model without any."""
+        self._check_names([])
+        for layer in self._adapted_layers():
+            layer.enable_adapters(enabled=False)
+
+    def enable_adapters(self) -> None:
+        """Undo `disable_adapters`."""
+        self._check_names([])
+        for layer in self._adapted_layers():
+            layer.enable_adapters(enabled=True)
+
+    def active_adapters(self) -> list[str]:
+        """Return the names of the adapters that act."""
+        self._check_names([])
+        active = next(iter(self._adapted_layers())).active_adapter
+        return [active] if isinstance(active, str) else list(active)
+
+    def active_adapter(self) -> str:
+        """Return the name of the first adapter that acts."""
+        return self.active_adapters()[0]
+
+    def get_adapter_state_dict(
+        self, adapter_name: str | None = None, state_dict: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the tensors of an adapter, the active one by default, without its name in theirs."""
+        name = adapter_name or self.active_adapter()
+        self._check_names([name])
+        return _peft().get_peft_model_state_dict(self, state_dict=state_dict, adapter_name=name)
+
+    def delete_adapter(self, adapter_names: str | list[str]) -> None:
+        """Take adapters out; after the last one, the layers are those that they were."""
+        names = [adapter_names] if isinstance(adapter_names, str) else adapter_names
+        self._check_names(names)
+        for name in names:
+            kind = self.peft_config.pop(name).peft_type.value
+            _peft().delete_adapter(self, adapter_name=name, prefix=f"{kind.lower()}_")
+        if not self.peft_config:
+            self._take_out_layers()
+            self._hf_peft_config_loaded = False
+
+    def save_adapter(
+        self, folder: Path, state_dict: Mapping[str, Tensor] | None = None, save_peft_format: bool = True
+    ) -> None:
+        """Write the active adapter as peft does: `adapter_config.json` and `adapter_model.safetensors`.
+
+        Args:
+            folder: It is made if needed.
+            state_dict: Take these values of the whole model.
+            save_peft_format: Write the names of a model that is wrapped by peft, which all readers know.
+
+        Raises:
+            ConfigError: If several adapters act.
+            StorageError: If the disk is full; an earlier file is untouched.
+        """
+        active = self.active_adapters()
+        if len(active) > 1:
+            raise ConfigError(f"the adapters {active} act; expected one, choose by set_adapter and save one by one")
+        tensors = self.get_adapter_state_dict(active[0], state_dict)
+        root = _PEFT_ROOT if save_peft_format else ""
+        write_safetensors(folder / ADAPTER_WEIGHTS, {f"{root}{name}": tensor for name, tensor in tensors.items()})
+        with TemporaryDirectory() as written:
+            self.peft_config[active[0]].save_pretrained(written)
+            write_text(folder / ADAPTER_CONFIG, (Path(written) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+
+    def _put_in(self, peft: Any, config: Any, name: str) -> None:
+        if self._hf_peft_config_loaded and name in self.peft_config:
+            raise ConfigError(f"there is an adapter {name!r} already; choose another adapter_name, or delete it first")
+        peft.inject_adapter_in_model(config, self, name)
+        self._hf_peft_config_loaded = True
+
+    def _check_names(self, names: list[str]) -> None:
+        if not self._hf_peft_config_loaded:
+            raise ConfigError("there is no adapter in the model; expected one by add_adapter or load_adapter")
+        if unknown := [name for name in names if name not in self.peft_config]:
+            raise ConfigError(f"there is no adapter {unknown[0]!r}; expected one of {list(self.peft_config)}")
+
+    def _adapted_layers(self) -> Iterator[Any]:
+        """Yield the layers of peft, and the modules that it trains beside a frozen copy."""
+        kinds = (import_module("peft.tuners.tuners_utils").BaseTunerLayer, _trained_modules())
+        yield from (module for module in self.modules() if isinstance(module, kinds))
+
+    def _take_out_layers(self) -> None:
+        trained = _trained_modules()
+        for name, module in list(self.named_modules()):
+            parent, _, own = name.rpartition(".")
+            if isinstance(module, trained):
+                setattr(self.get_submodule(parent), own, cast(Any, module).original_module)
+            elif hasattr(module, "get_base_layer"):
+                setattr(self.get_submodule(parent), own, cast(Any, module).get_base_layer())
+        del self.peft_config
+
+
+def _read(stored: Mapping[str, LazyTensor], source: str) -> dict[str, Tensor]:
+    tensors = {name: read_tensor(tensor) for name, tensor in stored.items()}
+    if broken := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
+        raise not_finite(source, broken[0])
+    return tensors
+
+
+def _trained_modules() -> type[nn.Module]:
+    return import_module("peft.utils").ModulesToSaveWrapper
+
+
+def _peft() -> Any:
+    """Return what peft has for models that it does not wrap.
+
+    Raises:
+        MissingExtraError: If it is not installed, or older than these.
+    """
+    try:
+        return import_module("peft.functional")
+    except ModuleNotFoundError:
+        raise MissingExtraError(
+            "the library 'peft' is not installed, or older than 0.18; for adapters run: pip install -U peft"
+        ) from None
