@@ -319,8 +319,9 @@ def test_what_takes_too_long_is_given_up_and_what_waits_is_dropped():
         return answers
 
     answers = talk(app, conversation)
-    assert [answer.status_code for answer in answers] == [504, 503, 503, 503]  # one was computed, the others waited
-    assert "no result within 0.25 s" in refusal(answers[0])
+    computed, *waited = sorted(answers, key=lambda answer: -answer.status_code)  # any of them may have been the first
+    assert (computed.status_code, {answer.status_code for answer in waited}) == (504, {503})
+    assert "no result within 0.25 s" in refusal(computed)
     assert predictor.runner.batches == [1]  # the one that had begun
     assert app.state.service.admission.computing == 0
 
