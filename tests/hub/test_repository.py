@@ -89,6 +89,24 @@ class TestDownload:
         assert forced == {"config": "the config"}
         assert len(hub.gets("config.json")) == 3
 
+    def test_what_lies_beside_a_model_is_found_wherever_the_model_is(self, hub, model, ask):
+        hub.add("owner/model", model)
+        places = {"folder": str(model), "file": str(model / "model.safetensors"), "hub": "owner/model"}
+        code = f"""
+def beside(name, place, filename="config.json", **options):
+    attempt(name, lambda: as_text(hub.file_beside(place, filename, hub.HubOptions(**options))))
+
+for name, place in {places}.items():
+    beside(name, place)
+    beside(name + " without", place, "nothing.json")
+beside("below", {str(model)!r}, subfolder="sub")
+beside("no name", "a/b/c")
+"""
+        answers = ask(code)
+        assert [answers.pop(name) for name in places] == ["the config"] * 3
+        assert answers.pop("below") == "the config below"
+        assert answers == {**dict.fromkeys([f"{name} without" for name in places]), "no name": None}
+
     def test_uses_a_cache_of_its_own_when_asked(self, hub, model, ask, tmp_path):
         hub.add("owner/model", model)
         ask(f"get('config', cache_dir={str(tmp_path / 'elsewhere')!r})")

@@ -71,6 +71,25 @@ def test_the_mirror_image_of_a_picture_gives_the_mirror_image(model, picture):
     assert agreeing.float().mean() > 0.999
 
 
+@pytest.mark.parametrize("place", ["folder", "file", "package"])
+def test_saved_settings_are_found_beside_the_model(place, tmp_path, monkeypatch):
+    saved = SceneInference(Windows((24, 24), (8, 8)), 96, (0.5, 1.5), True)
+    monkeypatch.setattr("beit.hub.included.FOLDER", tmp_path)
+    folder = tmp_path / "streets"
+    folder.mkdir()
+    saved.save_pretrained(folder)
+    (folder / "model.safetensors").touch()
+    name = {"folder": folder, "file": folder / "model.safetensors", "package": "beit/streets"}[place]
+    assert SceneInference.from_pretrained(name, (24, 24)) == saved
+    assert SceneInference.from_pretrained(name, (24, 24), flip=False).flip is False
+
+
+def test_without_saved_settings_those_of_the_published_models_hold(tmp_path):
+    published = SceneInference.published((640, 640))
+    assert SceneInference.from_pretrained(tmp_path, (640, 640)) == published
+    assert SceneInference.from_pretrained("microsoft/beit-base-finetuned-ade-640-640", (640, 640)) == published
+
+
 def test_no_scale_is_refused():
     with pytest.raises(ConfigError, match=r"scales is \[\]; expected one or more numbers above 0"):
         SceneInference(scales=())

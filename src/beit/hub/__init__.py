@@ -6,7 +6,7 @@ from beit.hub.download import fetch_url
 from beit.hub.included import included_folder, included_names
 from beit.hub.kept import kept_copy
 from beit.hub.remote import RemoteFile, RemoteFiles, is_remote, remote_matches
-from beit.hub.repository import DISK_FULL, HubOptions, hub_file, is_hub_name, push_folder, push_saved
+from beit.hub.repository import DISK_FULL, HubOptions, file_beside, hub_file, is_hub_name, push_folder, push_saved
 from beit.hub.saved_options import SavedOptions
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "RemoteFiles",
     "SavedOptions",
     "fetch_url",
+    "file_beside",
     "hub_address",
     "hub_file",
     "included_folder",

@@ -110,6 +110,24 @@ def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
     return _inside(Path(path), repo_id)
 
 
+def file_beside(name: str | Path, filename: str, options: HubOptions) -> Path | None:
+    """Return a file that lies beside the weights of a model; None if there is none.
+
+    Args:
+        name: The file of the weights, its folder, or a name on the hub or of the package.
+        filename: Name of the file.
+        options: How the hub is used.
+
+    Raises:
+        CheckpointError: If the repository cannot be reached.
+    """
+    place = Path(name)
+    if not place.exists():
+        return hub_file(str(name), filename, options) if is_hub_name(str(name)) else None
+    path = (place / options.subfolder if place.is_dir() else place.parent) / filename
+    return path if path.is_file() else None
+
+
 def _inside(path: Path, repo_id: str) -> Path:
     """Return a file of the cache, which is a link to where its content lies in the cache.
 

@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER
+from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER, PACKAGED_SEGMENTER
 from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import CheckpointError, ConfigError
-from beit.hub import HubOptions, hub_file, included_folder
+from beit.hub import HubOptions, file_beside, included_folder
 from beit.image import Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.image.processor import PREPROCESSOR_NAME
@@ -30,7 +30,7 @@ logger = logging.getLogger("beit")
 
 def packaged_model(task: str) -> str:
     """Return the name of the model that is taken for a task where none is named, and say so in one line of the log."""
-    model = PACKAGED_CLASSIFIER if task == "classify" else PACKAGED_ENCODER
+    model = {"classify": PACKAGED_CLASSIFIER, "segment": PACKAGED_SEGMENTER}.get(task, PACKAGED_ENCODER)
     logger.warning(
         "no model is named: taking %s, which the package brings, for pictures of %d pixels; for another name a folder, "
         "a file or a published name",
@@ -67,10 +67,8 @@ def _decoder(model: BeitPreTrainedModel, name: str | Path, hub: HubOptions | Non
 
     if not isinstance(model, BeitForMaskedImageModeling) or not model.config.mask_tokens_in_decoder:
         return None
-    path = _beside(name, DECODER_NAME, hub)
-    if path is None and not Path(name).exists():
-        path = hub_file(str(name), DECODER_NAME, hub or HubOptions())
-    return None if path is None or not path.is_file() else MaskedPatchDecoder.from_file(model, path)
+    path = file_beside(name, DECODER_NAME, hub or HubOptions())
+    return None if path is None else MaskedPatchDecoder.from_file(model, path)
 
 
 def _check_exported(name: str | Path, own: str, device: str, precision: str) -> None:
@@ -127,7 +125,9 @@ def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | Non
     return view
 
 
-def load_scene_inference(name: str | Path, runner: Runner, view: Preprocessing) -> SceneInference | None:
+def load_scene_inference(
+    name: str | Path, runner: Runner, view: Preprocessing, hub: HubOptions | None = None
+) -> SceneInference | None:
     """Return the scene inference of a segmentation model, as training wrote it, else as published.
 
     Other models have none.
@@ -136,21 +136,13 @@ def load_scene_inference(name: str | Path, runner: Runner, view: Preprocessing) 
         return None
     from beit.models_torch.scene import SceneInference
 
-    place = Path(name)
-    return SceneInference.from_pretrained(
-        place.parent if place.is_file() else place, runner.image_hw, mean=view.mean, std=view.std
-    )
+    return SceneInference.from_pretrained(name, runner.image_hw, hub, mean=view.mean, std=view.std)
 
 
 def features_file(name: str | Path, hub: HubOptions | None) -> Path | None:
     """Return where a pre-training would have written how good the layers of a model are; None of names on the hub."""
-    return _beside(name, FEATURES_NAME, hub)
-
-
-def _beside(name: str | Path, file: str, hub: HubOptions | None) -> Path | None:
-    """Return where a file lies, or would, beside the weights of a model; None of names on the hub."""
     place = Path(name)
     if not place.exists():
         place = included_folder(name) or place
     folder = place / (hub.subfolder if hub is not None else "") if place.is_dir() else place.parent
-    return folder / file if place.exists() else None
+    return folder / FEATURES_NAME if place.exists() else None

@@ -98,7 +98,7 @@ class Predictor:
             name = packaged_model("classify")
         runner = load_runner(name, device, precision, hub)
         view = load_view(name, runner.image_hw, hub)
-        scene = load_scene_inference(name, runner, view)
+        scene = load_scene_inference(name, runner, view, hub)
         if tokenizer is None and included_folder(name) is not None:
             tokenizer = packaged_tokenizer(str(name))
         if isinstance(tokenizer, str | Path):

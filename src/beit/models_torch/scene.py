@@ -17,8 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from beit.catalog import public_checkpoint
 from beit.errors import ConfigError
 from beit.files import read_json, write_json
+from beit.hub import HubOptions, file_beside
 from beit.image import HALF, AnyPicture, normalise, to_unit_array
 from beit.image.post_processing import enlarged_bands
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
@@ -56,22 +58,27 @@ class SceneInference:
             raise ConfigError(f"scales is {list(self.scales)}; expected one or more numbers above 0")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, image_hw: tuple[int, int], **options: Any) -> Self:
+    def from_pretrained(
+        cls, name: str | Path, image_hw: tuple[int, int], hub: HubOptions | None = None, **options: Any
+    ) -> Self:
         """Read the settings by which a model was evaluated in training.
 
         A model without such a file is shown pictures whose shorter side is that of its input, in windows of its input
         that move by two thirds, as the published ones were measured.
 
         Args:
-            folder: Folder of the model.
+            name: The model: a folder, a file, or a name on the hub or of the package.
             image_hw: Size of its input, in pixels.
+            hub: How the hub is used.
             **options: Settings that win over the file.
 
         Raises:
             ConfigError: If the file is damaged.
+            CheckpointError: If the hub cannot be reached.
         """
-        file = Path(folder) / FILE_NAME
-        if not file.exists():
+        is_published = public_checkpoint(str(name)) is not None  # which have no such file
+        file = None if is_published else file_beside(name, FILE_NAME, hub or HubOptions())
+        if file is None:
             return cls.published(image_hw, **options)
         saved = read_json(file, _EXPECTED, _REMEDY)
         try:
