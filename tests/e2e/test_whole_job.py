@@ -114,7 +114,7 @@ def test_evaluate_gives_the_same_numbers(finetuned, place, capsys):
     report = place / "evaluation.html"
     options = [f"--model={finetuned / 'model'}", "--data.path=digits:test", "--data.workers=0", f"--report={report}"]
     assert main(["evaluate", *options]) == 0
-    assert f"accuracy            {result(finetuned)['accuracy']:.4f}" in capsys.readouterr().out
+    assert f"accuracy            {100 * result(finetuned)['accuracy']:.2f} %" in capsys.readouterr().out
     assert "Wrong predictions" in report.read_text()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from beit.cli.early_checks import check_models, check_paths
 from beit.cli.parser import parse_job
 from beit.errors import printable
+from beit.reports.units import percent, shown
 from beit.settings.evaluate import EvaluateJob
 
 if TYPE_CHECKING:
@@ -46,14 +47,16 @@ def _scenes(job: EvaluateJob) -> int:
     evaluation = evaluate_scenes(job)
     lines = _numbers({**evaluation.numbers(), "images_per_second": evaluation.speed.model})
     for row in evaluation.per_class():
-        lines[f"  {row['name']}"] = "not there" if row["iou"] is None else f"IoU {row['iou']:.4f}"
+        lines[f"  {row['name']}"] = "not there" if row["iou"] is None else f"IoU {percent(row['iou'], digits=2)}"
     lines |= _model(evaluation.broken, evaluation.parameters)
     _say(lines, job)
     return 0
 
 
 def _numbers(numbers: Mapping[str, float]) -> dict[str, str]:
-    return {name: f"{value:,.0f}" if name == "pictures" else f"{value:.4f}" for name, value in numbers.items()}
+    return {
+        name: f"{value:,.0f}" if name == "pictures" else shown(name, float(value)) for name, value in numbers.items()
+    }
 
 
 def _model(broken: Sequence[BrokenPicture], parameters: int) -> dict[str, str]:
