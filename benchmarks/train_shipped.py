@@ -1,12 +1,14 @@
 """The models that the package brings: trained by their recipes, and written into src/beit/included in bf16.
 
-    python benchmarks/train_shipped.py                    # train what is missing, two hours of one core, and write
+    python benchmarks/train_shipped.py                    # train what is missing, three hours of one core, and write
     python benchmarks/train_shipped.py --pretrained RUN   # take a finished pre-training and its tokenizer
     python benchmarks/train_shipped.py --classifier RUN   # take a finished fine-tuning of it
+    python benchmarks/train_shipped.py --streets FOLDER   # take what benchmarks/camvid.py has trained there
 
-A k-means tokenizer by recipes/kmeans_cifar10.yaml, a BEiT by recipes/pretrain_cifar10_nano.yaml, and a classifier that
-is the headline's fine-tuning with all labels, seed 0. Stopped, it continues. The cards, README.md in the folders, are
-written by hand; a test measures again what they say.
+A k-means tokenizer by recipes/kmeans_cifar10.yaml, a BEiT by recipes/pretrain_cifar10_nano.yaml, a classifier that is
+the headline's fine-tuning with all labels, seed 0, and the segmentation model of benchmarks/camvid.py that was
+pre-trained. Stopped, it continues. The cards, README.md in the folders, are written by hand; a test measures again what
+they say.
 """
 
 import argparse
@@ -15,14 +17,20 @@ from pathlib import Path
 
 import torch
 
-from beit import BeitForImageClassification, BeitForMaskedImageModeling, load_tokenizer
+import camvid
+from beit import (
+    BeitForImageClassification,
+    BeitForMaskedImageModeling,
+    BeitForSemanticSegmentation,
+    load_tokenizer,
+)
 from beit.hub.included import FOLDER
 from beit.models_torch.masked_patch_decoder import DECODER_NAME, MaskedPatchDecoder
 from headline_trainings import CANDIDATES, arguments, pretraining
 from peers import ROOT
 from trainings import train
 
-BESIDE = ("preprocessor_config.json", "features.json")
+BESIDE = ("preprocessor_config.json", "features.json", "scene_inference.json")
 
 
 def classifier(before, runs):
@@ -30,6 +38,13 @@ def classifier(before, runs):
     folder = runs / "classifier"
     train([(folder, arguments("pretrained", "100%", 0, CANDIDATES["pretrained"][0], before))])
     return folder / "model"
+
+
+def segmenter(runs):
+    """Return the folder of the segmentation model, after pre-training and training it if need be."""
+    start, _ = camvid.starts(camvid.pretraining(runs))["pretrained"]
+    train([(runs / "pretrained", camvid.segmentation(start))])
+    return runs / "pretrained" / "model"
 
 
 def ship(kind, source, name):
@@ -49,12 +64,15 @@ def main():
     parser.add_argument("--pretrained", type=Path, help="run folder of a pre-training; default: it is run")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "shipped", help="where the runs are kept")
     parser.add_argument("--classifier", type=Path, help="run folder of a fine-tuning; default: it is run")
+    parser.add_argument("--streets", type=Path, help="folder of runs of benchmarks/camvid.py; default: they are run")
     given = parser.parse_args()
     runs = given.runs.resolve()
     before = pretraining(given.pretrained, runs)
     tuned = classifier(before, runs) if given.classifier is None else given.classifier / "model"
+    streets = segmenter(runs / "camvid" if given.streets is None else given.streets.resolve())
     ship(BeitForMaskedImageModeling, before.model, "nano-cifar10")
     ship(BeitForImageClassification, tuned, "nano-cifar10-classifier")
+    ship(BeitForSemanticSegmentation, streets, "nano-camvid-segmenter")
     load_tokenizer(ROOT / before.recipe["tokenizer"]["path"]).save_pretrained(FOLDER / "nano-cifar10-tokens")
     for file in sorted(FOLDER.rglob("*.*")):
         print(f"{file.stat().st_size:>10,}  {file.relative_to(FOLDER)}")

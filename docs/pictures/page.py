@@ -1,7 +1,7 @@
 """Photograph the web page of a running service, for the guide: `page_<tab>.png` beside this file.
 
-    beit serve objects=CLASSIFIER streets=SEGMENTER pretrained=PRETRAINED --tokenizer TOKENIZER
-    python docs/pictures/page.py http://127.0.0.1:8000 classify=cab.jpg segment=street.png attend=street.png ...
+    beit serve  # the models of the package
+    python docs/pictures/page.py http://127.0.0.1:8000 classify=van.jpg segment=street.png attend=van.jpg ...
 
 A tab's picture is named as TAB=FILE, with a model as TAB=FILE=MODEL; `phone=FILE` is the segment tab on a small screen.
 """

@@ -263,7 +263,8 @@ PACKAGED_ENCODER = IncludedModel(
     PACKAGED_TOKENIZER.name,
 )
 PACKAGED_CLASSIFIER = IncludedModel("beit/nano-cifar10-classifier", "classes of CIFAR-10, 10", 32, "accuracy 79.5")
-INCLUDED_MODELS = (PACKAGED_ENCODER, PACKAGED_CLASSIFIER, PACKAGED_TOKENIZER)
+PACKAGED_SEGMENTER = IncludedModel("beit/nano-camvid-segmenter", "classes of CamVid's pixels, 11", 80, "mean IoU 59.9")
+INCLUDED_MODELS = (PACKAGED_SEGMENTER, PACKAGED_ENCODER, PACKAGED_CLASSIFIER, PACKAGED_TOKENIZER)
 
 _BY_SPELLING = {name: checkpoint for checkpoint in PUBLIC_CHECKPOINTS for name in checkpoint.spellings}
 

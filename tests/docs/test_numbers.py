@@ -20,7 +20,7 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "from scratch at equal total compute has {scratch at 1%} %",
         "ridge regression on raw pixels {ridge at 1%} %",
         "it has {pretrained at 10%} % (from scratch {scratch at 10%} %, ridge {ridge at 10%} %)",
-        ", with all {pretrained at 100%} %",
+        ", with all {pretrained at 100%} % (ridge {ridge at 100%} %)",
     ],
     "docs/why.md": [
         "| {pretrained at 1%} % ± {± pretrained at 1%} | {pretrained at 10%} % ± {± pretrained at 10%} |",
@@ -45,7 +45,8 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "with all of them {pretrained at 100%} % (one",
     ],
     "src/beit/included/nano-cifar10/README.md": [
-        "kNN {knn at 10%} % (standard deviation {± knn at 10%} over three draws",
+        "kNN {knn at 100%} % with all labels (on raw pixels {pixel_knn at 100%} %), {knn at 10%} % (standard",
+        "deviation {± knn at 10%} over three draws of 10 % of the labels",
         "ridge regression on raw pixels {ridge at 10%} %), {knn at 1%} % ± {± knn at 1%} with 1 %",
         "labels: {pretrained at 1%} % ± {± pretrained at 1%}.",
         "same total compute has {scratch at 1%} % ± {± scratch at 1%}, ridge regression on raw pixels {ridge at 1%} %",
@@ -91,10 +92,17 @@ def test_every_percentage_is_claimed(document):
 def test_segmentation_of_the_recipe():
     measured = result("camvid")["validation"]
     scratch, pretrained = (f"{measured[how]['mean_iou']:.1%}" for how in ("scratch", "pretrained"))
-    said = f"reach a mean IoU of {scratch} on the 101 validation pictures, and {pretrained} when the encoder was"
-    assert said in text_of("docs/tutorials/segment.md")
-    said = f"reaches a mean IoU of {pretrained} with pre-training on the same pictures and {scratch} without"
+    tutorial, card = text_of("docs/tutorials/segment.md"), text_of("src/beit/included/nano-camvid-segmenter/README.md")
+    assert f"a mean IoU of {pretrained} on the 101 validation pictures" in tutorial
+    assert f"as the pre-training cost, it is {scratch}." in tutorial
+    assert f"measured: {pretrained}, and {scratch} from random weights" in text_of("docs/recipes.md")
+    said = f"mean IoU of {pretrained} with pre-training on the same pictures and some of CIFAR-10, and {scratch} from"
     assert said in text_of("docs/why.md")
+    assert f"measured once each, one seed: {pretrained} and {scratch}" in text_of("docs/benchmarks.md")
+    pretrained, scratch = pretrained.replace("%", " %"), scratch.replace("%", " %")
+    assert f"mean IoU {pretrained} of the 101 validation scenes" in card
+    assert f"with the same total compute has {scratch}" in card
+    assert f"a mean IoU of {pretrained} on the 101" in text_of("recipes/segment_camvid_nano.yaml")
 
 
 def test_tokens_of_the_recipes():

@@ -5,17 +5,21 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from beit import BeitForMaskedImageModeling, BeitImageProcessor, KMeansTokenizer, Predictor, load_tokenizer
 from beit.catalog import INCLUDED_MODELS
 from beit.evaluation.features.neighbours import knn_accuracy
 from beit.evaluation.features.ridge import fit_ridge
+from beit.evaluation.segmentation.scores import SegmentationScores
 from beit.hub import included_folder, included_names
 from beit.hub.included import FOLDER
+from beit.image import IGNORED
 from tests.conftest import REAL_DATA
 
 MODEL, CLASSIFIER, TOKENS = "beit/nano-cifar10", "beit/nano-cifar10-classifier", "beit/nano-cifar10-tokens"
+SEGMENTER = "beit/nano-camvid-segmenter"
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +28,7 @@ def no_network(monkeypatch):
 
 
 def test_the_catalog_names_what_there_is():
-    assert [known.name for known in INCLUDED_MODELS] == included_names() == [MODEL, CLASSIFIER, TOKENS]
+    assert [known.name for known in INCLUDED_MODELS] == included_names() == [SEGMENTER, MODEL, CLASSIFIER, TOKENS]
     assert all((included_folder(name) / "README.md").is_file() for name in included_names())
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 16 * 2**20
 
@@ -84,3 +88,19 @@ def test_the_card_of_the_classifier_says_what_is_measured():
     card = (included_folder(CLASSIFIER) / "README.md").read_text()
     said = re.search(r"([\d.]+) % of the first\s+1,000", card)
     assert 100 * np.mean(right) == pytest.approx(float(said[1]), abs=0.5)
+
+
+@pytest.mark.e2e
+def test_the_card_of_the_segmenter_says_what_is_measured():
+    streets = REAL_DATA / "camvid" / "val"
+    if not streets.exists():
+        pytest.skip(f"{streets} is not there")
+    predictor = Predictor.from_pretrained(SEGMENTER)
+    scores = SegmentationScores(len(predictor.classes))
+    for path in sorted((streets / "images").iterdir())[:10]:
+        mask = np.asarray(Image.open(streets / "masks" / f"{path.stem}.png")).astype(np.int64)
+        labels = torch.as_tensor(predictor.segment(path)[0].labels)
+        scores.add(labels, torch.from_numpy(np.where(mask == 11, IGNORED, mask)))
+    card = (included_folder(SEGMENTER) / "README.md").read_text()
+    said = re.search(r"As packaged, ([\d.]+) % of the first 10", card)
+    assert 100 * scores.numbers()["mean_iou"] == pytest.approx(float(said[1]), abs=0.5)

@@ -58,10 +58,13 @@ def job_of(places, **options):
 
 def test_without_a_name_the_models_of_the_package_are_served(caplog):
     loaded = load_predictors(ServeJob(device="cpu"))
-    assert list(loaded) == ["nano-cifar10-classifier", "nano-cifar10"]
+    assert list(loaded) == ["nano-cifar10-classifier", "nano-camvid-segmenter", "nano-cifar10"]
     tasks = {task for one in loaded.values() for task in one.tasks}
-    assert tasks >= {"classify", "embed", "attend", "features", "reconstruct"}
-    assert caplog.text.count("no model is named: serving beit/nano-cifar10-classifier and beit/nano-cifar10") == 1
+    assert tasks >= {"classify", "segment", "embed", "attend", "features", "reconstruct"}
+    assert (
+        caplog.text.count("no model is named: serving beit/nano-cifar10-classifier, beit/nano-camvid-segmenter and")
+        == 1
+    )
 
 
 def test_named_models_are_kept(places):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER
+from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER, PACKAGED_SEGMENTER
 from beit.errors import ConfigError
 from beit.inference.predictor import Predictor
 from beit.inference.runners.torch_runner import is_pretraining
@@ -39,11 +39,8 @@ def with_packaged(job: ServeJob) -> ServeJob:
     """Return a job with the models of the package where it names none, and say so in one line of the log."""
     if job.models:
         return job
-    models = PACKAGED_CLASSIFIER.name, PACKAGED_ENCODER.name
-    logger.warning(
-        "no model is named: serving %s and %s, which the package brings, for pictures of %d pixels", *models,
-        PACKAGED_CLASSIFIER.image_size,
-    )  # fmt: skip
+    models = tuple(known.name for known in (PACKAGED_CLASSIFIER, PACKAGED_SEGMENTER, PACKAGED_ENCODER))
+    logger.warning("no model is named: serving %s, %s and %s, small ones that the package brings", *models)
     return replace(job, models=models)
 
 
