@@ -61,7 +61,7 @@ def test_all_files_agree_with_the_run(run, place, capsys):
     assert result["numbers"] == pytest.approx(json.loads((run / "result.json").read_text()), abs=1e-6)
     assert result["numbers"]["accuracy"] > 0.3
     printed = capsys.readouterr().out
-    assert f"calibration_error   {result['numbers']['calibration_error']:.4f}" in printed
+    assert f"calibration_error   {100 * result['numbers']['calibration_error']:.2f} %" in printed
     assert f"parameters          {result['model']['parameters']:,}" in printed
     with predictions.open(newline="") as file:
         rows = list(csv.DictReader(file))

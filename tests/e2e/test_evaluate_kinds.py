@@ -57,7 +57,9 @@ def test_all_files_agree_with_the_run(place, run, capsys):
     assert result["numbers"] == pytest.approx(json.loads((folder / "result.json").read_text()), abs=1e-5)
     printed = capsys.readouterr().out
     main_number = "mean_average_precision" if kind == "labels" else "mean_absolute_error"
-    assert f"{main_number} {result['numbers'][main_number]:.4f}" in " ".join(printed.split())
+    number = result["numbers"][main_number]
+    shown = f"{100 * number:.2f} %" if kind == "labels" else f"{number:.4g}"
+    assert f"{main_number} {shown}" in " ".join(printed.split())
     with predictions.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 60

@@ -47,7 +47,7 @@ def test_a_run_folder_like_that_of_every_training(clustered):
     assert result["psnr"] > 5
     assert json.loads((clustered / "metrics.jsonl").read_text()) == {"step": 0, "split": "val", **result}
     page = (clustered / "report.html").read_text()
-    assert "K-means tokenizer run" in page
+    assert "K-means tokenizer: run" in page
     assert "decoded from its visual tokens" in page
     tokenizer = load_tokenizer(clustered / "model")
     assert isinstance(tokenizer, KMeansTokenizer)

@@ -42,7 +42,7 @@ def test_a_run_leaves_a_folder_like_every_other(whole):
     assert result["pictures"] > 50
     assert BeitForImageClassification.from_pretrained(whole / "model").config.num_labels == 4
     page = (whole / "report.html").read_text()
-    assert "Rotation run" in page
+    assert "Rotation: run" in page
     assert "Curves" in page
 
 
