@@ -1,11 +1,12 @@
 """Run of all comparisons with peers, one after the other, within half an hour on two cores.
 
-    python benchmarks/all.py              measure everything; what `make bench` does
-    python benchmarks/all.py tokenizer    only that; results/bench.json stays as it is
-    python benchmarks/all.py --table      put the tables of results/ into docs/benchmarks.md
+    python benchmarks/all.py                    measure everything; what `make bench` does
+    python benchmarks/all.py tokenizer service  only these; what else is recorded stays
+    python benchmarks/all.py --table            put the tables of results/ into docs/benchmarks.md
 
 Each benchmark runs in a process of its own with `--quick`, which is a program of its own as well. One that fails does
-not stop the others: it is named at the end, and the status is 1. Writes results/bench.json and results/bench.png.
+not stop the others: it is named at the end, and the status is 1. What is measured goes into the record of this kind of
+processor in results/bench, and into the chart of all kinds, results/bench.png.
 """
 
 import argparse
@@ -17,9 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from about import about
 from chart import draw
-from table import RESULT, ROOT, ratios_of, rewrite, rows
+from ratios import Ratio
+from records import FOLDER, comparisons, record, records
+from table import COLUMNS, ROOT, rewrite
 
 HERE = Path(__file__).parent
 BENCHMARKS = ("block_masks", "processor", "tokenizer", "pretrain_step", "small_step", "finetune_step", "segmentation",
@@ -33,24 +35,22 @@ def main():
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    return rewrite() if given.table else measure(given.names or BENCHMARKS, HERE, None if given.names else RESULT)
+    return rewrite() if given.table else measure(given.names or BENCHMARKS, HERE, FOLDER)
 
 
-def measure(names, folder, result):
-    """Run benchmarks, show their ratios in one table and record them; return the status to exit with."""
-    answers, failed = {}, []
+def measure(names, folder, place):
+    """Run benchmarks, record them in a folder, and show their ratios in one table; return the status to exit with."""
+    ratios, failed, began = [], [], time.monotonic()
     for name in names:
         print(f"\n{name}", flush=True)
         answer = run(folder / f"{name}.py")
         if answer is None:
             failed.append(name)
-        else:
-            answers[name] = answer
-    measured = collected(answers, failed)
-    show(measured)
-    if result:
-        result.write_text(json.dumps(measured, indent=2) + "\n")
-        draw(ratios_of(measured), result.with_suffix(".png"))
+        elif answer["ratios"]:
+            record({name: answer}, place)
+            ratios += [Ratio(**entry) for entry in answer["ratios"]]
+    show(ratios, (time.monotonic() - began) / 60)
+    draw(comparisons(records(place)), place.with_suffix(".png"))
     return f"failed: {', '.join(failed)}" if failed else 0
 
 
@@ -66,29 +66,15 @@ def run(script):
         return {**json.loads(file.read_text()), "seconds": round(time.monotonic() - began)}
 
 
-def collected(answers, failed):
-    """Return the content of bench.json."""
-    versions = about()["versions"]
-    for answer in answers.values():
-        versions |= answer["versions"]
-    return {
-        **about(),
-        "versions": versions,
-        "minutes": round(sum(answer["seconds"] for answer in answers.values()) / 60, 1),
-        "failed": failed,
-        "benchmarks": {name: {key: answer[key] for key in ("seconds", "ratios")} for name, answer in answers.items()},
-    }
-
-
-def show(measured):
+def show(ratios, minutes):
     """Print one table of all ratios, and those that miss their target."""
-    table = rows(measured)
+    table = [COLUMNS, *(ratio.columns() for ratio in ratios)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print()
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    missed = [f"{ratio.what} ({ratio.against})" for ratio in ratios_of(measured) if not ratio.met]
-    print(f"\n{measured['minutes']} minutes;", f"wanted and not met: {', '.join(missed)}" if missed else "all is met")
+    missed = [f"{ratio.what} ({ratio.against})" for ratio in ratios if not ratio.met]
+    print(f"\n{minutes:.0f} minutes;", f"wanted and not met: {', '.join(missed)}" if missed else "all is met")
 
 
 if __name__ == "__main__":

@@ -2,21 +2,20 @@
 
     python benchmarks/block_masks.py
 
-The ways take turns in one process; ratios hold, times are those of one machine. Writes results/block_masks.json.
+The ways take turns in one process; ratios hold, times are those of one machine. Recorded in results/bench.
 """
 
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 from beit.geometry import Grid, block_masks
-from ratios import finish, parser, speed
+from ratios import parser, speed
+from records import finish
 
 GRID, COUNT, MASKS, ROUNDS = Grid(14, 14), 75, 1024, 7
-RESULT = Path(__file__).parent / "results" / "block_masks.json"
 SLOWEST = "one call per mask"
 
 
@@ -50,7 +49,7 @@ def main():
     print(*ratios, sep="\n")
     milliseconds = {name: round(1000 * statistics.median(took), 1) for name, took in times.items()}
     numbers = {"milliseconds_median": milliseconds, "masks": MASKS, "rounds": ROUNDS}
-    return finish(given, ratios, RESULT, numbers, "numpy")
+    return finish(given, ratios, "block_masks", numbers, "numpy")
 
 
 if __name__ == "__main__":

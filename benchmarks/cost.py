@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 
 from about import write_result
 from peers import ask
-from ratios import hand_over, parser
+from ratios import parser
+from records import hand_over
 
 RESULTS = Path(__file__).parent / "results"
 WORKER = Path(__file__).parent / "cost_worker.py"

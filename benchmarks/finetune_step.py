@@ -4,7 +4,7 @@
 
 Forward, loss, backward, clipping and AdamW with layer-wise learning-rate decay: a base classifier at 224 pixels, one of
 12 layers of 192 for pictures of 32 x 32 with the soft labels of mixup, in fp32 and in bf16 by autocast, and a segmenter
-with UperNet, with the same weights and batches. Writes results/finetune_step.json. `--quick` takes fewer rounds.
+with UperNet, with the same weights and batches. Recorded in results/bench. `--quick` takes fewer rounds.
 """
 
 import statistics
@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from peers import TRANSFORMERS, ask, python_of
-from ratios import finish, parser, speed
+from ratios import parser, speed
+from records import finish
 
-RESULT = Path(__file__).parent / "results" / "finetune_step.json"
 WORKER = Path(__file__).parent / "training_step_worker.py"
 CASES = {
     "fine-tuning, base, batch 8": ("fp32",),
@@ -44,7 +44,7 @@ def main():
             ratios += new
             pictures = {who: round(result["batch"] / statistics.median(result[who]), 1) for who in ("ours", "theirs")}
             numbers[f"{name}, {precision}"] = {"images_per_second": pictures, "loss": result["loss"]}
-    return finish(given, ratios, RESULT, {"peers": versions, "cases": numbers})
+    return finish(given, ratios, "finetune_step", {"peers": versions, "cases": numbers})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 A base classifier at 224 pixels, float32, jitted, batch 1 and 8, all cores, with the same weights. The peer has an
 environment of its own, with the jax of its time; the three take turns, a process each, and the median counts. Beside
 it: the share of the rate that matrix products of the model's own sizes reach in jax here, the compile time, and a
-training step of eight pictures in both of our frameworks. Writes results/flax_forward.json. `--quick` takes fewer
+training step of eight pictures in both of our frameworks. Recorded in results/bench. `--quick` takes fewer
 rounds and no training step.
 """
 
@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 
 from peers import ROOT, Worker
-from ratios import finish, parser, speed
+from ratios import parser, speed
+from records import finish
 
-RESULT = Path(__file__).parent / "results" / "flax_forward.json"
 WORKER = Path(__file__).parent / "flax_forward_worker.py"
 PEER = ("transformers==4.37.2", "jax==0.4.23", "jaxlib==0.4.23", "flax==0.8.0", "numpy<2", "scipy<1.13")
 LEAST_SPEED, LEAST_SHARE = 1.2, 0.8
@@ -102,7 +102,7 @@ def main():
         "seconds": {what: {name: round(value, 4) for name, value in named.items()} for what, named in medians.items()},
         "first_call_seconds": compiling,
     }
-    return finish(given, list(ratios.values()), RESULT, numbers, "jax", "flax", "torch")
+    return finish(given, list(ratios.values()), "flax_forward", numbers, "jax", "flax", "torch")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@
     python benchmarks/headline.py --trial 0.01                         # all in small, one seed, no test pictures
 
 One BEiT is pre-trained without labels by recipes/pretrain_cifar10_nano.yaml, on tokens of recipes/kmeans_cifar10.yaml,
-unless `--pretrained` names the run folder of one that is. Then, for each share of the labels:
+unless `--pretrained` names the run folder of one that is, or beit/nano-cifar10, the packaged model of the recorded run.
+Then, for each share of the labels:
 
 - probes: kNN, a ridge probe and an attentive probe of its frozen features; the same of random weights; and ridge and
   kNN of raw pixels.
@@ -19,7 +20,7 @@ unless `--pretrained` names the run folder of one that is. Then, for each share 
 
 Three seeds of all but those with all labels; a seed draws the labelled pictures too. All is chosen on held-out training
 pictures. The test pictures are read by the last step of every arm, once. Stopped, it continues; what is finished is
-not run again.
+not run again. Arms may run on several machines: what has no run folder here keeps its place in the record.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import torch
 
 import convnet
 import headline_probes as probes
-from about import write_result
+from about import about, write_result
 from beit import BeitForImageClassification, BeitForMaskedImageModeling
 from cifar10 import accuracy_of, labelled, spread
 from headline_trainings import (
@@ -41,6 +42,7 @@ from headline_trainings import (
     LABELLED,
     RECIPES,
     SETTINGS,
+    Packaged,
     arguments,
     cost_of,
     pretraining,
@@ -185,8 +187,12 @@ def cell(runs, name, share, before):
         pflop, seen = probe_pflop(before.config, LABELLED[share]) if needs_model else 0.0, LABELLED[share]
         if needs_model and not name.startswith("random"):
             pflop, seen = pflop + before.pflop, seen + before.pictures_seen
+    machine, date, commit = (about()[name] for name in ("machine", "date", "commit"))
     return {
         **spread(accuracies),
+        "machine": machine,
+        "date": date,
+        "commit": commit,
         "pflop": pflop,
         "pictures_seen": seen,
         "runs": [folder.name for folder in folders],
@@ -195,9 +201,17 @@ def cell(runs, name, share, before):
     }
 
 
-def report(runs, before):
-    """Return the numbers of all that is measured; what is missing is None."""
-    labels = {share: {name: cell(runs, name, share, before) for name in (*CANDIDATES, *PROBES)} for share in SEEDS}
+def starting_point(given):
+    """Return the pre-training that all arms are set beside."""
+    packaged = given.pretrained is not None and given.pretrained.as_posix() == Packaged.model
+    return Packaged(RESULT) if packaged else pretraining(given.pretrained, given.runs)
+
+
+def report(runs, before, record=None):
+    """Return the numbers of all that is measured, here or as it is recorded; what is missing is None."""
+    names = (*CANDIDATES, *PROBES)
+    known = record["labels"] if record else {share: dict.fromkeys(names) for share in SEEDS}
+    labels = {share: {name: cell(runs, name, share, before) or known[share][name] for name in names} for share in SEEDS}
     settings = {
         "recipes": list(RECIPES.values()),
         "seeds": SEEDS,
@@ -206,12 +220,15 @@ def report(runs, before):
         "batch_size": BATCH,
         "changed": SETTINGS,
     }
-    pretrained = before and {
-        "run": before.folder.name,
-        "pflop": before.pflop,
-        "pictures_seen": before.pictures_seen,
-    }
+    pretrained = record and record["pretraining"]
+    if before and not isinstance(before, Packaged):
+        pretrained = {"run": before.folder.name, "pflop": before.pflop, "pictures_seen": before.pictures_seen}
     return {"labels": labels, "pretraining": pretrained, "settings": settings}
+
+
+def recorded():
+    """Return what is recorded, or None."""
+    return json.loads(RESULT.read_text()) if RESULT.exists() else None
 
 
 def show(numbers):
@@ -225,7 +242,9 @@ def show(numbers):
 def options():
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pretrained", type=Path, help="run folder of a pre-training; default: it is run")
+    parser.add_argument(
+        "--pretrained", type=Path, help=f"run folder of a pre-training, or {Packaged.model}; default: it is run"
+    )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "headline", help="where everything is kept")
     parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
     parser.add_argument("--shares", default="1,10,100", help="per cent of the labels, some of %(default)s")
@@ -250,12 +269,13 @@ def main():
     given = options()
     if given.report or given.record:
         there = given.pretrained or (given.runs / "pretraining" / "result.json").exists()
-        numbers = report(given.runs, pretraining(given.pretrained, given.runs) if there else None)
+        before = starting_point(given) if there else None
+        numbers = report(given.runs, before, recorded())
         show(numbers)
         if given.record:
             write_result(RESULT, numbers, "torch", "numpy", "Pillow")
         return
-    before = pretraining(given.pretrained, given.runs)
+    before = starting_point(given)
     shares, scale = [f"{share}%" for share in given.shares], given.trial or 1.0
     print(f"{before.folder}: {before.pflop:.3f} PFLOP, {before.pictures_seen:,} pictures seen", flush=True)
     arms = [ARMS[part] for part in ARMS if part in given.parts]
@@ -270,7 +290,7 @@ def main():
         for arm in arms:
             run_training(given.runs, arm, share, before, scale)
     if not given.trial:
-        show(report(given.runs, before))
+        show(report(given.runs, before, recorded()))
 
 
 if __name__ == "__main__":

@@ -104,6 +104,49 @@ class Pretraining:
         return (fit + self.pictures_seen * (model + tokens)) / 1e15
 
 
+@dataclass(frozen=True)
+class Packaged:
+    """The pre-trained model that the package brings, in the place of the run that made it.
+
+    Its compute is that which was recorded of the run.
+
+    Attributes:
+        record: results/headline.json.
+    """
+
+    record: Path
+    model: str = "beit/nano-cifar10"
+
+    @property
+    def folder(self):
+        """Its name, where a run has its folder."""
+        return Path(self.model)
+
+    @cached_property
+    def recipe(self):
+        """The recipe, whose settings that stand there are those that count."""
+        return yaml.safe_load((ROOT / RECIPES["pretraining"]).read_text())
+
+    @cached_property
+    def config(self):
+        """The config of the model."""
+        return BeitConfig.from_pretrained(self.model)
+
+    @cached_property
+    def _recorded(self):
+        return json.loads(self.record.read_text())["pretraining"]
+
+    @property
+    def pictures_seen(self):
+        """Pictures of all steps, each as often as it was seen."""
+        return self._recorded["pictures_seen"]
+
+    @property
+    def pflop(self):
+        """Compute of the pre-training, its tokenizer included."""
+        return self._recorded["pflop"]
+
+
 def tokenizer_flops(folder):
     """Return the operations of fitting a k-means tokenizer, and those of the tokens of one picture."""
     found = json.loads((folder / "config.json").read_text())
@@ -166,7 +209,7 @@ def cost_of(arm, share, before):
 def arguments(arm, share, seed, settings, before, scale=1.0):
     """Return the arguments of a training, with these settings of its optimiser."""
     steps, model = steps_of(arm, share, before, scale), before.recipe["model"]
-    new = [f"--model.{name}={model[name]}" for name in SIZES if model[name] is not None]
+    new = [f"--model.{name}={model[name]}" for name in SIZES if model.get(name) is not None]
     start = [f"--checkpoint={before.model}"] if arm == "pretrained" else ["--checkpoint=null", *new]
     options = {
         "data.path": TRAIN,

@@ -12,7 +12,7 @@ Everything that is compared takes turns in one process with the same weights; th
 - agreement: of the best class of 8 bits and float32, for a tiny model on CIFAR-10, which is trained first (ten minutes,
   once, in runs/).
 
-Writes results/inference.json. Ratios hold, times are those of one machine. `--quick` leaves the agreement out.
+Recorded in results/bench. Ratios hold, times are those of one machine. `--quick` leaves the agreement out.
 """
 
 import os
@@ -25,12 +25,12 @@ from pathlib import Path
 from cifar10 import TRAIN
 from peers import ROOT, TRANSFORMERS, ask, python_of
 from pictures import photographs
-from ratios import Ratio, finish, parser, share, speed
+from ratios import Ratio, parser, share, speed
+from records import finish
 from short_classifiers import classifier
 from test_pictures import path_for
 from trainings import train
 
-RESULT = Path(__file__).parent / "results" / "inference.json"
 WORKER = Path(__file__).parent / "inference_worker.py"
 EXPORTS = Path(__file__).parent / "inference_exports_worker.py"
 TINY = ROOT / "runs" / "inference" / "tiny"
@@ -159,7 +159,8 @@ def main():
     given.quick |= set(chosen) != set(PARTS)  # parts are no full measurement either
     peers = {"transformers": TRANSFORMERS[-1], "transformers, exported": "that of this environment"}
     numbers = {"peers": peers, "ratios": {name: round(ratio.median, 4) for name, ratio in ratios.items()}}
-    return finish(given, list(ratios.values()), RESULT, numbers, "torch", "openvino", "onnxruntime", "transformers")
+    packages = "torch", "openvino", "onnxruntime", "transformers"
+    return finish(given, list(ratios.values()), "inference", numbers, *packages)
 
 
 if __name__ == "__main__":

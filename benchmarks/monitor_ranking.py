@@ -43,7 +43,7 @@ def pretraining(tokens, settings):
         "tokenizer.path": tokens / "model",
         "train.max_steps": STEPS,
         "optim.warmup_steps": 20,
-        "run.precision": "bf16",
+        "run.precision": "auto",
         "run.report": "false",
         **settings,
     }

@@ -4,7 +4,7 @@
 
 Forward, loss, backward and AdamW at 224 pixels, batch 8, float32, with the same weights, pictures, masks and visual
 tokens. Both run in the environment of the pinned transformers, theirs with scaled_dot_product_attention. Memory is
-measured in a process each. Writes results/pretrain_step.json. `--quick` takes fewer rounds.
+measured in a process each. Recorded in results/bench. `--quick` takes fewer rounds.
 """
 
 import statistics
@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from peers import TRANSFORMERS, ask, python_of
-from ratios import finish, parser, share, speed
+from ratios import parser, share, speed
+from records import finish
 
-RESULT = Path(__file__).parent / "results" / "pretrain_step.json"
 WORKER = Path(__file__).parent / "training_step_worker.py"
 LEAST_SPEED, MOST_MEMORY = 1.15, 0.85
 ROUNDS, QUICK_ROUNDS = 7, 5
@@ -44,7 +44,7 @@ def main():
         "images_per_second": {name: round(result["batch"] / statistics.median(result[name]), 2) for name in BOTH},
         "peak_bytes": memory,
     }
-    return finish(given, ratios, RESULT, numbers)
+    return finish(given, ratios, "pretrain_step", numbers)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python benchmarks/processor.py [FOLDER]
 
 Batches of 32 real pictures, resized to 256 and cropped to 224. All implementations take turns, each in a process and an
-environment of its own; the median of several rounds counts. Ratios hold, times are those of one machine. Writes
-results/processor.json. `--quick` takes fewer rounds and the newest transformers alone.
+environment of its own; the median of several rounds counts. Ratios hold, times are those of one machine. Recorded in
+results/bench. `--quick` takes fewer rounds and the newest transformers alone.
 """
 
 import statistics
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from peers import TRANSFORMERS, Worker, python_of
 from pictures import photographs
-from ratios import finish, parser, share, speed
+from ratios import parser, share, speed
+from records import finish
 
 ROUNDS, QUICK_ROUNDS = 7, 5
 CASES = {
@@ -21,7 +22,6 @@ CASES = {
     "decoded, 1 core": (1, "decoded", 1.8),
     "with decoding, 2 cores": (2, "files", 1.6),
 }
-RESULT = Path(__file__).parent / "results" / "processor.json"
 WORKER = Path(__file__).parent / "processor_worker.py"
 
 
@@ -83,7 +83,7 @@ def main():
         }
         ratios += case_ratios
     numbers = {"pictures": kind, "rounds": rounds, "cases": cases}
-    return finish(given, ratios, RESULT, numbers, "numpy", "Pillow")
+    return finish(given, ratios, "processor", numbers, "numpy", "Pillow")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
 """Ratios of ours to a peer with their spread, in the one form that all benchmarks print and record."""
 
 import argparse
-import json
+import math
 import statistics
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-from about import about, write_result
+from dataclasses import dataclass, replace
 
 _UNITS = {"s": 1, "MiB": 2**20}  # what the measured seconds and bytes are divided by
 
@@ -45,15 +42,29 @@ class Ratio:
             return True
         return self.median <= self.wanted if self.at_most else self.median >= self.wanted
 
+    @property
+    def margin(self):
+        """How many times what is wanted it reaches; infinite where nothing is wanted."""
+        if self.wanted is None:
+            return math.inf
+        return self.wanted / self.median if self.at_most else self.median / self.wanted
+
+    def wanting(self, wanted, at_most):
+        """Return the same measurement with another goal."""
+        return replace(self, wanted=wanted, at_most=at_most)
+
+    @property
+    def goal(self):
+        """What is wanted, in words."""
+        return "" if self.wanted is None else f"{'at most' if self.at_most else 'at least'} {self.wanted:g}"
+
     def columns(self):
         """Return what a table says of it: what, against, ours, theirs, ratio, spread, wanted, met."""
         low, median, high = (_amount(value) for value in (min(self.rounds), self.median, max(self.rounds)))
         spread = f"{low} to {high}" if len(self.rounds) > 1 else "measured once"
         numbers = _amount(self.ours, self.unit), _amount(self.theirs, self.unit), median, spread
-        if self.wanted is None:
-            return self.what, self.against, *numbers, "", ""
-        side = "at most" if self.at_most else "at least"
-        return self.what, self.against, *numbers, f"{side} {self.wanted:g}", "yes" if self.met else "no"
+        met = "" if self.wanted is None else "yes" if self.met else "no"
+        return self.what, self.against, *numbers, self.goal, met
 
     def __str__(self):
         """Return it as a line of what a benchmark prints."""
@@ -88,29 +99,6 @@ def _amount(value, unit=""):
 def parser(description):
     """Return a parser of the options that all benchmarks have."""
     made = argparse.ArgumentParser(description=description.splitlines()[0])
-    made.add_argument("--quick", action="store_true", help="fewer rounds and cases; writes nothing into results/")
+    made.add_argument("--quick", action="store_true", help="fewer rounds and cases; records nothing")
     made.add_argument("--ratios", metavar="FILE", help="write the ratios there, for all.py")
     return made
-
-
-def hand_over(given, ratios, *packages):
-    """Write the ratios where all.py asks for them, if it does."""
-    if given.ratios:
-        Path(given.ratios).write_text(json.dumps({**about(*packages), "ratios": [asdict(ratio) for ratio in ratios]}))
-
-
-def finish(given, ratios, result, numbers, *packages):
-    """Record the ratios, and return the exit status: the targets that are missed, or 0.
-
-    Args:
-        given: The options of `parser`.
-        ratios: What was compared.
-        result: The benchmark's own file, which only a full run writes.
-        numbers: What stands there besides the ratios.
-        *packages: Whose versions count.
-    """
-    hand_over(given, ratios, *packages)
-    if not given.quick:
-        write_result(result, {**numbers, "comparisons": [asdict(ratio) for ratio in ratios]}, *packages)
-    missed = [f"{ratio.what} ({ratio.against})" for ratio in ratios if not ratio.met]
-    return f"wanted and not met: {', '.join(missed)}" if missed else 0

@@ -3,7 +3,7 @@
     python benchmarks/segmentation.py
 
 The two take turns with the same weights; the median counts. Peak memory is measured in processes of their own, that of
-ours for a scene of 2048 x 1024 pixels too, in windows of 640. Writes results/segmentation.json. Ratios hold, times are
+ours for a scene of 2048 x 1024 pixels too, in windows of 640. Recorded in results/bench. Ratios hold, times are
 those of one machine. `--quick` takes fewer rounds and no scene.
 """
 
@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from peers import TRANSFORMERS, ask, python_of
-from ratios import finish, parser, share, speed
+from ratios import parser, share, speed
+from records import finish
 
-RESULT = Path(__file__).parent / "results" / "segmentation.json"
 WORKER = Path(__file__).parent / "segmentation_worker.py"
 LEAST_SPEED, MOST_MEMORY, MOST_SCENE = 1.2, 0.8, 2e9
 ROUNDS, QUICK_ROUNDS = 5, 3
@@ -45,7 +45,7 @@ def main():
         "peak_bytes": memory,
         "scene": scene,
     }
-    return finish(given, ratios, RESULT, numbers)
+    return finish(given, ratios, "segmentation", numbers)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python benchmarks/service.py --soak 30        memory over so many minutes instead
 
 Offline, the predictor classifies the same JPEGs from memory in batches of 8; service and predictor take turns, with the
-same number of threads, so that both meet the same machine. Writes results/service.json. Ratios hold, times are those of
+same number of threads, so that both meet the same machine. Recorded in results/bench. Ratios hold, times are those of
 one machine.
 """
 
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -24,9 +23,9 @@ from beit import BeitForImageClassification, Predictor, preset
 from beit.image import Preprocessing
 from memory import resident
 from pictures import noise_jpegs
-from ratios import finish, parser, speed
+from ratios import parser, speed
+from records import finish
 
-RESULT = Path(__file__).parent / "results" / "service.json"
 CLIENTS, BATCH, ROUNDS, QUICK_ROUNDS = 32, 8, 5, 3
 LEAST_SHARE = 0.9
 MOST_GROWTH, WARM_UP_SHARE = 0.05, 0.2
@@ -92,7 +91,7 @@ def throughput(folder, address, given):
     }
     if errors:
         raise SystemExit(f"{errors} of {len(seconds)} requests failed, so the times compare nothing")
-    return finish(given, [ratio], RESULT, numbers, "torch", "fastapi", "uvicorn")
+    return finish(given, [ratio], "service", numbers, "torch", "fastapi", "uvicorn")
 
 
 def soak(service, address, minutes):

@@ -17,7 +17,7 @@ SETTINGS = {
     "optim.lr": 1e-3,
     "optim.layer_decay": 1.0,
     "optim.warmup_steps": 30,
-    "run.precision": "bf16",
+    "run.precision": "auto",
     "run.log_every": 10,
     "run.save_every": 50,
 }

@@ -4,7 +4,7 @@
 
 Forward, loss, backward and AdamW of models of 12 and 6 layers of 192 on pictures of 32 x 32 (65 tokens), batch 64 and
 256, in fp32 and in bf16 by autocast, with the same weights, pictures, masks and visual tokens. In small models all
-but the products takes its share. Writes results/small_step.json. `--quick` leaves out the batches of 256.
+but the products takes its share. Recorded in results/bench. `--quick` leaves out the batches of 256.
 """
 
 import statistics
@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from peers import TRANSFORMERS, ask, python_of
-from ratios import finish, parser, speed
+from ratios import parser, speed
+from records import finish
 
-RESULT = Path(__file__).parent / "results" / "small_step.json"
 WORKER = Path(__file__).parent / "training_step_worker.py"
 LEAST_SPEED, LEAST_SHARE = 1.4, 0.75
 ROUNDS, QUICK_ROUNDS = 7, 5
@@ -48,7 +48,7 @@ def main():
                     "loss": result["loss"],
                 }
                 versions = result["versions"]
-    return finish(given, ratios, RESULT, {"peers": versions, "cases": numbers})
+    return finish(given, ratios, "small_step", {"peers": versions, "cases": numbers})
 
 
 if __name__ == "__main__":

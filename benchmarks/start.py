@@ -4,7 +4,7 @@
 
 Each command runs in a process of its own, and its processor seconds count: `beit --help`; `beit pretrain` and `beit
 predict` with a path that is not there; `beit predict` of one picture by a tiny model, beside the import of torch alone;
-a base model with random weights, beside transformers. Writes results/start.json. `--quick` takes fewer rounds.
+a base model with random weights, beside transformers. Recorded in results/bench. `--quick` takes fewer rounds.
 """
 
 import os
@@ -12,12 +12,11 @@ import resource
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from peers import ROOT, TRANSFORMERS, python_of
-from ratios import finish, parser, share, speed
+from ratios import parser, share, speed
+from records import finish
 
-RESULT = Path(__file__).parent / "results" / "start.json"
 ROUNDS, QUICK_ROUNDS = 7, 3
 HELP, MISTAKE = 0.5, 2.0  # seconds, at most
 MOST_OF_TORCH = 2.0
@@ -80,7 +79,7 @@ def main():
         speed("base model with random weights", f"transformers {TRANSFORMERS[-1]}", ours, theirs, 1.0),
     ]
     print(*ratios, sep="\n")
-    return finish(given, ratios, RESULT, {"processor_seconds": True})
+    return finish(given, ratios, "start", {"processor_seconds": True})
 
 
 if __name__ == "__main__":

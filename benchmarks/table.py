@@ -3,17 +3,14 @@
 import json
 import re
 import shutil
-from itertools import chain
 from pathlib import Path
 
 from cost import COSTS, KINDS
-from ratios import Ratio
+from records import comparisons, records
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-RESULT = RESULTS / "bench.json"
-COMPARISONS = ("small_step", "finetune_step", "start")  # benchmarks with a table of their own
-PLACES = {ROOT / "docs" / "benchmarks.md": ("bench", *COMPARISONS, "cost", "headline", "ablations")}
+PLACES = {ROOT / "docs" / "benchmarks.md": ("bench", "cost", "headline", "ablations")}
 PICTURES = ("bench.png", "cost.png")  # the pages show copies: what they link to lies in docs/
 HEADLINE = {  # rows of its table
     "pretrained": "pre-trained, fine-tuned",
@@ -31,28 +28,42 @@ HEADLINE = {  # rows of its table
 COLUMNS = ("what", "against", "ours", "theirs", "ratio", "spread", "wanted", "met")
 
 
-def ratios_of(measured):
-    """Return the ratios of all benchmarks in a bench.json, in its order."""
-    return [Ratio(**entry) for entry in chain.from_iterable(one["ratios"] for one in measured["benchmarks"].values())]
+def bench_rows(found):
+    """Return the cells of the table of all comparisons: a row each, a column for every kind of processor.
+
+    Those that fall shortest of what is wanted come first; a median in bold falls short.
+    """
+    kinds = [one["kind"] for one in found]
+    rows = [("what", "against", "wanted", *kinds)]
+    for (what, against), measured in comparisons(found).items():
+        goal = next(iter(measured.values())).goal
+        rows.append((what, against, goal, *(_median(measured.get(kind)) for kind in kinds)))
+    return rows
 
 
-def rows(measured):
-    """Return the cells of the table, a row per ratio, under their titles."""
-    return [COLUMNS, *(ratio.columns() for ratio in ratios_of(measured))]
+def bench_table(found):
+    """Return the table of all comparisons, and what they were measured with."""
+    return "\n\n".join((_markdown(bench_rows(found), "|---|---|---|" + "--:|" * len(found)), _machines(found)))
 
 
-def bench_table(measured):
-    """Return the table of a bench.json, and what it was measured with."""
-    versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
-    where = f"Measured on {measured['date']} in {measured['minutes']:.0f} minutes: {measured['machine']}; {versions}."
-    return f"{_markdown(rows(measured), '|---|---|--:|--:|--:|---|---|---|')}\n\n{where}"
+def _median(ratio):
+    if ratio is None:
+        return ""
+    _, _, _, _, median, spread, *_ = ratio.columns()
+    median = median if ratio.met else f"**{median}**"
+    return f"{median} ({spread})" if len(ratio.rounds) > 1 else median
 
 
-def comparisons_table(measured):
-    """Return the table of a benchmark's own result, and what it was measured with."""
-    found = [COLUMNS, *(Ratio(**entry).columns() for entry in measured["comparisons"])]
-    where = f"Measured on {measured['date']}: {measured['machine']}."
-    return f"{_markdown(found, '|---|---|--:|--:|--:|---|---|---|')}\n\n{where}"
+def _machines(found):
+    lines = []
+    for one in found:
+        answers = one["benchmarks"].values()
+        dates = sorted({answer["date"] for answer in answers})
+        versions = {name: version for answer in answers for name, version in answer["versions"].items()}
+        when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        named = ", ".join(f"{name} {version}" for name, version in versions.items())
+        lines.append(f"- **{one['kind']}**: {one['machine']}; {when}; {named}.")
+    return "\n".join(lines)
 
 
 def cost_table(measured):
@@ -113,16 +124,17 @@ def within(text, name, table):
 def written(document):
     """Return the text of a document with the tables of the results as they are now."""
     makers = {
-        "bench": bench_table,
         "cost": cost_table,
         "headline": headline_table,
         "ablations": ablations_table,
-        **dict.fromkeys(COMPARISONS, comparisons_table),
     }
     text = document.read_text()
     for name in PLACES[document]:
         result = RESULTS / f"{name}.json"
-        table = makers[name](json.loads(result.read_text())) if result.exists() else "Not measured yet."
+        if name == "bench":
+            table = bench_table(records())
+        else:
+            table = makers[name](json.loads(result.read_text())) if result.exists() else "Not measured yet."
         text = within(text, name, table)
     return text
 

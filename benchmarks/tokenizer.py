@@ -4,8 +4,8 @@
 
 Pixels of real pictures, 112 to a side, become visual tokens on a CPU in float32.
 Both implementations hold the same random weights and take turns, each in a process and an environment of its own; the
-median of several rounds counts, and the tokens must be identical. Ratios hold, times are those of one machine. Writes
-results/tokenizer.json. `--quick` leaves out the larger batch.
+median of several rounds counts, and the tokens must be identical. Ratios hold, times are those of one machine.
+Recorded in results/bench. `--quick` leaves out the larger batch.
 """
 
 import statistics
@@ -21,13 +21,13 @@ from PIL import Image
 
 from peers import ROOT, Worker
 from pictures import photographs
-from ratios import finish, parser, share, speed
+from ratios import parser, share, speed
+from records import finish
 
 ROUNDS, QUICK_ROUNDS = {8: 5, 32: 3}, {8: 4}  # of each size of batch
 WANTED = 1.2
 SIDE = 112
 DALL_E = "0.1"
-RESULT = Path(__file__).parent / "results" / "tokenizer.json"
 WORKER = Path(__file__).parent / "tokenizer_worker.py"
 
 
@@ -113,7 +113,7 @@ def main():
                 }
                 ratios += [faster, smaller]
     numbers = {"DALL-E": DALL_E, "rounds": rounds, "pixels": kind, "cases": cases}
-    return finish(given, ratios, RESULT, numbers, "torch")
+    return finish(given, ratios, "tokenizer", numbers, "torch")
 
 
 if __name__ == "__main__":

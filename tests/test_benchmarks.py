@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 MEASURES = """
 import sys
-from ratios import hand_over, parser, speed
+from ratios import parser, speed
+from records import hand_over
 hand_over(parser("A benchmark.").parse_args(), [speed("work", "a peer", [1.0, 2.0, 4.0], [2.0, 3.0, 12.0], 1.8)])
 sys.exit("wanted and not met: nothing")
 """
@@ -49,22 +50,61 @@ def test_what_is_not_wanted_is_always_met(program):
 
 
 def test_one_failing_benchmark_does_not_stop_the_others(program, tmp_path, capfd):
-    runner, result = program("all"), tmp_path / "bench.json"
+    runner, place = program("all"), tmp_path / "bench"
     (tmp_path / "broken.py").write_text("raise SystemExit('there is no peer')")
     (tmp_path / "sound.py").write_text(f"import sys; sys.path.append({str(BENCHMARKS)!r}){MEASURES}")
-    assert runner.measure(["broken", "sound"], tmp_path, result) == "failed: broken"
-    measured = json.loads(result.read_text())
-    assert measured["failed"] == ["broken"]
+    assert runner.measure(["broken", "sound"], tmp_path, place) == "failed: broken"
+    (measured,) = program("records").records(place)
+    assert measured["kind"] == program("about").kind()
     assert measured["benchmarks"]["sound"]["ratios"][0]["rounds"] == [2.0, 1.5, 3.0]
-    assert result.with_suffix(".png").stat().st_size > 1000
+    assert place.with_suffix(".png").stat().st_size > 1000
     output = capfd.readouterr()
     assert "1.50 to 3.00" in output.out
     assert "there is no peer" in output.err
 
 
+def answer(program, kind, date, *seconds, wanted=1.0):
+    ratios = [vars(program("ratios").speed(f"work {number}", "a peer", [ours], [theirs], wanted))
+              for number, (ours, theirs) in enumerate(seconds)]  # fmt: skip
+    return {"kind": kind, "machine": "one", "date": date, "versions": {"torch": "2"}, "commit": "0", "ratios": ratios}
+
+
+def test_a_record_keeps_what_is_not_measured_again(program, tmp_path):
+    records = program("records")
+    old, new = answer(program, "AMD 25/17", "2026-01-01", (1, 2)), answer(program, "AMD 25/17", "2026-02-01", (1, 3))
+    records.record({"steps": old, "answers": old}, tmp_path)
+    records.record({"steps": new}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["amd-25-17.json"]
+    (one,) = records.records(tmp_path)
+    assert {name: entry["date"] for name, entry in one["benchmarks"].items()} == {
+        "steps": "2026-02-01", "answers": "2026-01-01"
+    }  # fmt: skip
+
+
+def test_kinds_stand_side_by_side_and_the_worst_comes_first(program, tmp_path):
+    records, table = program("records"), program("table")
+    records.record({"steps": answer(program, "A", "2026-01-01", (1, 2), (1, 4))}, tmp_path)
+    records.record({"steps": answer(program, "B", "2026-02-01", (1, 3), (2, 1), wanted=0.8)}, tmp_path)
+    assert table.bench_rows(records.records(tmp_path)) == [
+        ("what", "against", "wanted", "A", "B"),
+        ("work 1", "a peer", "at least 0.8", "4.00", "**0.500**"),
+        ("work 0", "a peer", "at least 0.8", "2.00", "3.00"),
+    ]
+
+
+def test_a_processor_that_plays_an_older_one_is_another_kind(program, monkeypatch):
+    about = program("about")
+    for name in about.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    plain = about.kind()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    assert about.kind() == f"{plain} as AVX2"
+
+
 def test_all_knows_every_benchmark_that_takes_turns(program):
-    quick = {path.stem for path in BENCHMARKS.glob("*.py") if "ratios import" in path.read_text()}
-    assert quick - {"all", "table"} == set(program("all").BENCHMARKS)
+    quick = {path.stem for path in BENCHMARKS.glob("*.py") if "parser(__doc__)" in path.read_text()}
+    assert quick == set(program("all").BENCHMARKS)
 
 
 def test_the_fitted_exponent_is_that_of_the_law(program):
@@ -255,6 +295,20 @@ def test_what_is_not_measured_is_not_run_in_the_table(program):
     assert first == ("", "100% of the labels", "1% of the labels", "PFLOP")
     assert rows["pre-trained, frozen: ridge probe"] == ("not run", "50.0% ± 1.0%", "- / 0.20")
     assert rows["raw pixels: kNN"] == ("not run", "not run", "-")
+
+
+def test_what_ran_elsewhere_keeps_its_place_in_the_record(program, tmp_path):
+    headline = program("headline")
+    record = headline.recorded()
+    before = program("headline_trainings").Packaged(headline.RESULT)
+    found = headline.report(tmp_path, before, record)
+    assert found["labels"] == record["labels"]
+    assert found["pretraining"] == record["pretraining"]
+    (tmp_path / "ridge_100_0").mkdir()
+    (tmp_path / "ridge_100_0" / "test.json").write_text('{"accuracy": 0.25, "accesses": 1}')
+    new = headline.report(tmp_path, before, record)["labels"]
+    assert new["100%"]["ridge"]["mean"] == 0.25
+    assert new["10%"] == record["labels"]["10%"]
 
 
 @pytest.mark.parametrize(

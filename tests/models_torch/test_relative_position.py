@@ -1,4 +1,4 @@
-"""The bias that evaluation looks up once: right after every change, never in the way of training, never saved."""
+"""The bias that evaluation keeps: right after every change, never in the way of training, never saved."""
 
 import copy
 import io
@@ -37,13 +37,30 @@ def logits(model, size=(32, 32), seed=0):
         return model(torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(seed))).logits
 
 
-def test_it_is_looked_up_once_per_weights_and_grid(model, look_ups):
+def kept(model):
+    return [bias._cached is not None and bias._cached.bias_1HSS is not None for bias in biases(model)]
+
+
+@pytest.fixture
+def asked(model):
+    """A model that was asked twice, and keeps its biases."""
+    logits(model)
+    logits(model)
+    assert all(kept(model))
+    return model
+
+
+def test_it_is_looked_up_twice_per_weights_and_grid(model, look_ups):
     first = logits(model)
     assert len(look_ups) == 2, "one per layer"
+    assert not any(kept(model)), "who asks once holds none"
     assert torch.equal(logits(model), first)
-    assert len(look_ups) == 2
-    logits(model, (48, 32))
     assert len(look_ups) == 4
+    assert all(kept(model))
+    assert torch.equal(logits(model), first)
+    assert len(look_ups) == 4
+    logits(model, (48, 32))
+    assert len(look_ups) == 6
     assert torch.equal(logits(model), first)
 
 
@@ -60,8 +77,8 @@ def test_it_is_looked_up_once_per_weights_and_grid(model, look_ups):
     ],
     ids=["load_state_dict", "data", "in place", "replaced"],
 )
-def test_changed_weights_are_noticed(model, change):
-    before = logits(model)
+def test_changed_weights_are_noticed(asked, change):
+    model, before = asked, logits(asked)
     change(model)
     after = logits(model)
     assert torch.equal(after, logits(copy.deepcopy(model))), "the kept bias is that of the new weights"
@@ -69,24 +86,21 @@ def test_changed_weights_are_noticed(model, change):
 
 
 @pytest.mark.parametrize("change", [lambda m: m.train().eval(), lambda m: m.double().float(), lambda m: m.to("cpu")])
-def test_it_is_dropped(model, change):
-    logits(model)
-    assert all(bias._cached is not None for bias in biases(model))
-    change(model)
-    assert all(bias._cached is None for bias in biases(model))
+def test_it_is_dropped(asked, change):
+    change(asked)
+    assert all(bias._cached is None for bias in biases(asked))
 
 
-def test_training_never_uses_it(model, look_ups):
-    logits(model)
-    model.train()
+def test_training_never_uses_it(asked):
+    model = asked.train()
     for _ in range(2):
         model(torch.randn(2, 3, 32, 32)).logits.sum().backward()
     assert all(bias.relative_position_bias_table.grad is not None for bias in biases(model))
     assert all(bias._cached is None for bias in biases(model))
 
 
-def test_gradients_in_evaluation_mode_are_those_of_the_table(model):
-    logits(model)  # keeps a bias, which must not be used below
+def test_gradients_in_evaluation_mode_are_those_of_the_table(asked):
+    model = asked  # it keeps biases, which must not be used below
     model(torch.randn(2, 3, 32, 32)).logits.sum().backward()
     assert all(bias.relative_position_bias_table.grad.abs().sum() > 0 for bias in biases(model))
 
@@ -95,7 +109,9 @@ def test_inference_mode_poisons_nothing(model):
     """A forward pass in inference mode, at the own and at another size, and then training."""
     with torch.inference_mode():
         model(torch.randn(2, 3, 32, 32))
-        model(torch.randn(2, 3, 48, 32))
+        for _ in range(2):
+            model(torch.randn(2, 3, 48, 32))
+    assert all(kept(model))
     pixels = torch.randn(2, 3, 48, 32, requires_grad=True)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -107,10 +123,9 @@ def test_inference_mode_poisons_nothing(model):
     assert all(bias.relative_position_bias_table.grad is not None for bias in biases(model))
 
 
-def test_it_is_never_saved(model):
-    names = set(model.state_dict())
-    logits(model)
-    assert set(model.state_dict()) == names
+def test_it_is_never_saved(asked):
+    model = asked
+    assert not [name for name in model.state_dict() if "cached" in name]
     small, large = io.BytesIO(), io.BytesIO()
     torch.save(copy.deepcopy(model), large)
     [bias.drop_cache() for bias in biases(model)]

@@ -51,11 +51,11 @@ def position_index(grid: Grid, device: torch.device | None = None) -> Tensor:
 
 
 class CachedBias(NamedTuple):
-    """Cached bias, with the grid and the table that it was looked up from."""
+    """Cached bias, with the grid and the table that it was looked up from; after the first call there is none yet."""
 
     grid: Grid
     table: Tensor
-    bias_1HSS: Tensor
+    bias_1HSS: Tensor | None
 
     def is_of(self, table: Tensor, grid: Grid) -> bool:
         """Return whether the bias is that of this grid, and the table still has the same values and type."""
@@ -65,8 +65,9 @@ class CachedBias(NamedTuple):
 class RelativePositionBias(nn.Module):
     """A learned bias per head for every offset between two patches, and three for [CLS].
 
-    In evaluation on a CPU the bias is looked up once per weights and grid and kept; `train()`, `.to()`,
-    `load_state_dict` and any change of the table drop it, and it is never saved.
+    In evaluation on a CPU the bias is kept from the second call with the same weights and grid on: whoever asks once
+    shall not hold those of all layers at the same time. `train()`, `.to()`, `load_state_dict` and any change of the
+    table drop it, and it is never saved.
 
     Source: arXiv 2106.08254, section 2.3.
     """
@@ -89,13 +90,15 @@ class RelativePositionBias(nn.Module):
         if not self._may_cache(positions.index_SS):
             return self._look_up(positions)
         cached = self._cached  # read once: another thread may replace it
-        if cached is None or not cached.is_of(self.relative_position_bias_table, positions.grid):
-            # ordinary tensors, also when the caller is in inference mode: a later call may need them for gradients
-            with torch.inference_mode(False), torch.no_grad():
-                bias_1HSS = self._look_up(Positions(positions.grid, positions.index_SS.clone()))
-                cached = CachedBias(positions.grid, self.relative_position_bias_table.detach().clone(), bias_1HSS)
-            self._cached = cached
-        return cached.bias_1HSS
+        known = cached is not None and cached.is_of(self.relative_position_bias_table, positions.grid)
+        if cached is not None and known and cached.bias_1HSS is not None:
+            return cached.bias_1HSS
+        # ordinary tensors, also when the caller is in inference mode: a later call may need them for gradients
+        with torch.inference_mode(False), torch.no_grad():
+            bias_1HSS = self._look_up(Positions(positions.grid, positions.index_SS.clone()))
+            table = self.relative_position_bias_table.detach().clone()
+        self._cached = CachedBias(positions.grid, table, bias_1HSS if known else None)
+        return bias_1HSS
 
     def _may_cache(self, index_SS: Tensor) -> bool:
         """Return whether the bias of this call may be cached for later ones."""

@@ -161,15 +161,21 @@ def test_compiled_products_are_those_of_onednn_where_nothing_is_learned():
     assert not any("beit.linear" in str(node.target) for node in program.graph.nodes)
 
 
-def test_activations_before_and_after_gelu_are_not_both_kept():
-    layer, tokens = FeedForward(64, 256), torch.randn(2, 50, 64, requires_grad=True)
+@pytest.mark.parametrize(("width", "kept_activations"), [(512, 1), (64, 2)])
+def test_wide_networks_keep_activations_once(width, kept_activations):
+    """Those before GELU; narrow ones keep those after it too, and spare its second computation."""
+    layer, tokens = FeedForward(width, 4 * width), torch.randn(2, 50, width, requires_grad=True)
     kept = {}
     with torch.autograd.graph.saved_tensors_hooks(
         lambda tensor: kept.setdefault(tensor.data_ptr(), tensor) is None or tensor, lambda tensor: tensor
     ):
-        layer(tokens)
-    wide = [tensor for tensor in kept.values() if tensor.numel() == 2 * 50 * 256]
-    assert len(wide) == 1
+        result = layer(tokens)
+    assert len([tensor for tensor in kept.values() if tensor.numel() == 2 * 50 * 4 * width]) == kept_activations
+    wanted = (tokens, *layer.parameters())
+    plain = layer.output.dense(functional.gelu(layer.intermediate.dense(tokens)))
+    expected = torch.autograd.grad(plain.square().sum(), wanted)
+    for one, other in zip(torch.autograd.grad(result.square().sum(), wanted), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("hook", ["register_forward_hook", "register_forward_pre_hook"])

@@ -16,6 +16,7 @@ from beit.models_torch.kernels.gradients import plain_gradients
 from beit.models_torch.kernels.products import HAS_ONEDNN, input_gradient, outputs, suits, weight_gradient
 
 _LEAST_WEIGHTS = 2**18  # of a compiled product of an open number of tokens; they are hundreds
+_LEAST_RECOMPUTED = 512  # outputs: below, GELU takes as long as a tenth of the products around it, and keeps little
 
 
 def linear(layer: nn.Module, inputs: Tensor) -> Tensor:
@@ -41,8 +42,8 @@ def gelu_linear(layer: nn.Module, hidden_BSE: Tensor) -> Tensor:
 
 
 def recomputes_gelu(layer: nn.Module, inputs: Tensor) -> bool:
-    """Return whether `gelu_linear` of such inputs keeps less for the backward pass."""
-    if not torch.is_grad_enabled() or not is_plain(layer, nn.Linear):
+    """Return whether `gelu_linear` of such inputs keeps less for the backward pass, and takes a little longer."""
+    if not torch.is_grad_enabled() or not is_plain(layer, nn.Linear) or layer.out_features < _LEAST_RECOMPUTED:
         return False
     return eager_float32(inputs, layer.weight, layer.bias)
 
