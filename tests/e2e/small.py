@@ -22,6 +22,8 @@ PRETRAIN = [
 ]  # fmt: skip
 # Without the quality monitor and the gallery, which change nothing of a run: tests of both show it.
 UNWATCHED = ["--monitor.every=0", "--gallery.pictures=0"]
+# 200 of the digits to learn from: a pre-training ends with a look at the visual tokens of all its pictures.
+FEW = ["--data.per_class=20"]
 FINETUNE = [*PICTURES, *MODEL, "--optim.warmup_steps=5", "--optim.lr=1e-2", "--optim.layer_decay=1.0"]
 
 

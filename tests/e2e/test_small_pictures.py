@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from tests.e2e.small import FINETUNE, PRETRAIN, beit, losses
+from tests.e2e.small import FEW, FINETUNE, PRETRAIN, beit, losses
 
 pytestmark = pytest.mark.e2e
-COMMON = ["--run.log_every=1", "--run.save_every=4", "--run.report=false", "--train.max_steps=8", "--run.device=cpu",
-          "--monitor.every=0", "--gallery.pictures=0", "--tokenizer.train.max_steps=4", "--optim.warmup_steps=1",
-          "--run.precision=fp32", "--augment.color_jitter=0.4"]  # fmt: skip
+COMMON = [*FEW, "--run.log_every=1", "--run.save_every=4", "--run.report=false", "--train.max_steps=8",
+          "--run.device=cpu", "--monitor.every=0", "--gallery.pictures=0", "--tokenizer.train.max_steps=4",
+          "--optim.warmup_steps=1", "--run.precision=fp32", "--augment.color_jitter=0.4"]  # fmt: skip
 KEPT = ["--data.keep_decoded=true"]
 MODEL = [*KEPT, "--augment.device=model"]
 
