@@ -37,7 +37,7 @@ def start(*arguments, **options):
     return fork_server().start(*arguments, **options)
 
 
-def stop_and_check(arguments, run, number, status):
+def assert_stops_and_saves(arguments, run, number, status):
     """Send a signal to every process of a job that trains: it saves the step that it was at, and says so."""
     process = start(*arguments, "--run.log_every=1", "--run.report=false", start_new_session=True)
     deadline = time.monotonic() + 120

@@ -9,12 +9,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.conftest import XLA_FLAGS
-from tests.e2e.small import FEW, FINETUNE, PRETRAIN, UNWATCHED, losses
+from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, losses
 from tests.fork_server import fork_server
 
 STEPS = 20
 LENGTH = [f"--train.max_steps={STEPS}", "--run.log_every=1", "--run.report=false"]
-PRETRAINING = ["pretrain", *PRETRAIN, *FEW, *UNWATCHED, *LENGTH, "--model.drop_path_rate=0"]
+PRETRAINING = ["pretrain", *PRETRAIN, *UNWATCHED, *LENGTH, "--model.drop_path_rate=0"]
 JAX = ["--run.framework=jax", "--run.device=cpu"]
 FOUR = {"XLA_FLAGS": " ".join((*XLA_FLAGS, "--xla_force_host_platform_device_count=4"))}
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from beit.engine.interruption import LossWatch, stop_on_request
 from beit.models_torch.loading import read_safetensors
-from tests.e2e.small import FEW, FINETUNE, PRETRAIN, UNWATCHED, losses, start, stop_and_check
+from tests.e2e.small import FEW, FINETUNE, PRETRAIN, UNWATCHED, assert_stops_and_saves, losses, start
 
 COMMON = [
     *PRETRAIN, *FEW, *UNWATCHED, "--run.log_every=1", "--run.save_every=5", "--run.report=false",
@@ -58,7 +58,7 @@ def test_sigterm_saves_and_ends_well(fork_server, whole, tmp_path):
 def test_a_signal_to_every_process_of_a_job_saves(job, number, status, tmp_path):
     """As terminals, `timeout` and schedulers send it; the workers that load pictures leave the end to the run."""
     command = [*job, "--data.workers=2", "--train.max_steps=2000", f"--run.output={tmp_path}/run"]
-    stop_and_check([*command, "--run.save_every=1000"], tmp_path / "run", number, status)
+    assert_stops_and_saves([*command, "--run.save_every=1000"], tmp_path / "run", number, status)
 
 
 def test_ctrl_c_twice_stops_at_once():
