@@ -112,8 +112,10 @@ def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | Non
         ConfigError: If there is nothing of the kind, or it is not understood.
         CheckpointError: If the hub cannot be reached.
     """
+    if (file := preprocessor_file(name, hub)) is not None:
+        return Preprocessing.from_pretrained(file)
     config = model_file(name, CONFIG_NAME, hub) if Path(name).is_dir() else None
-    if config is not None and preprocessor_file(name, hub) is None and not timm_options(config):
+    if config is not None and not timm_options(config):
         raise ConfigError(
             f"{PREPROCESSOR_NAME} does not exist in {name}; expected the steps from a picture to the model's input: "
             "save its image processor there too"
