@@ -80,6 +80,7 @@ HELD_ELSEWHERE = [
     ("evaluation/tokenizer", "drawings encoder evaluate reconstruct", "e2e/test_tokenizers.py", "needs a trained one"),
     ("files", "appended", "files/test_writers.py", "every writer meets a full disk through it"),
     ("hub", "dataset", "data/sources/hub/test_shards.py", "the hub of the tests lists it"),
+    ("hub", "hub_errors", "hub/test_repository.py", "errors are met while files are fetched"),
     (
         "inference/export",
         "card check examples model onnx_file openvino_file prepared program torch_file",

@@ -14,7 +14,7 @@ def _ring(*_):
 
 
 @contextmanager
-def limited(seconds, megabytes):
+def assert_within(seconds, megabytes):
     """Let a block of the main thread take so many seconds, and the process grow by so many megabytes of addresses."""
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()

@@ -27,7 +27,7 @@ from beit.errors import BeitError
 from tests.campaigns.mutations import mutated
 from tests.campaigns.target import Target
 from tests.campaigns.targets import targets
-from tests.watchdog import TooLongError, limited
+from tests.watchdog import TooLongError, assert_within
 
 SECONDS, MEGABYTES = 10, 2048  # of one input
 SORTS = ("crash", "hang", "execution", "exception", "memory", "message")
@@ -115,7 +115,7 @@ def _batch(target: Target, name: str, batch: str, findings: Path, done, answers,
 
 def _outcome(target: Target, path: Path) -> tuple[str, str]:
     try:
-        with limited(SECONDS, MEGABYTES):
+        with assert_within(SECONDS, MEGABYTES):
             target.read(path)
     except BeitError as error:
         said = str(error)

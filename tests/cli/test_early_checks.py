@@ -101,9 +101,10 @@ def test_a_gpu_that_is_not_there(monkeypatch, tmp_path):
 
 
 def test_a_warmup_that_the_number_of_pictures_decides_is_left_for_later():
-    check_warmup(OptimSettings(warmup_epochs=10), TrainSettings(max_steps=3))
-    check_warmup(OptimSettings(warmup_steps=10), TrainSettings(epochs=3))
-    check_warmup(OptimSettings(warmup_steps=9), TrainSettings(max_steps=10))
+    cases = (({"epochs": 10}, {"max_steps": 3}), ({"steps": 10}, {"epochs": 3}), ({"steps": 9}, {"max_steps": 10}))
+    for warmup, length in cases:
+        optim = OptimSettings(**{f"warmup_{name}": value for name, value in warmup.items()})
+        assert check_warmup(optim, TrainSettings(**length)) is None, "no error"
 
 
 def test_words_that_name_pictures(tmp_path):

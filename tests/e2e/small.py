@@ -22,6 +22,8 @@ PRETRAIN = [
 ]  # fmt: skip
 # Without the quality monitor and the gallery, which change nothing of a run: tests of both show it.
 UNWATCHED = ["--monitor.every=0", "--gallery.pictures=0"]
+# 200 of the digits to learn from: a pre-training ends with a look at the visual tokens of all its pictures.
+FEW = ["--data.per_class=20"]
 FINETUNE = [*PICTURES, *MODEL, "--optim.warmup_steps=5", "--optim.lr=1e-2", "--optim.layer_decay=1.0"]
 
 
@@ -35,7 +37,7 @@ def start(*arguments, **options):
     return fork_server().start(*arguments, **options)
 
 
-def stop_and_check(arguments, run, number, status):
+def assert_stops_and_saves(arguments, run, number, status):
     """Send a signal to every process of a job that trains: it saves the step that it was at, and says so."""
     process = start(*arguments, "--run.log_every=1", "--run.report=false", start_new_session=True)
     deadline = time.monotonic() + 120

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 
 from beit.engine.interruption import LossWatch, stop_on_request
 from beit.models_torch.loading import read_safetensors
-from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, losses, start, stop_and_check
+from tests.e2e.small import FEW, FINETUNE, PRETRAIN, UNWATCHED, assert_stops_and_saves, losses, start
 
 COMMON = [
-    *PRETRAIN, *UNWATCHED, "--run.log_every=1", "--run.save_every=5", "--run.report=false", "--train.max_steps=24",
+    *PRETRAIN, *FEW, *UNWATCHED, "--run.log_every=1", "--run.save_every=5", "--run.report=false",
+    "--train.max_steps=24",
 ]  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_sigterm_saves_and_ends_well(fork_server, whole, tmp_path):
 def test_a_signal_to_every_process_of_a_job_saves(job, number, status, tmp_path):
     """As terminals, `timeout` and schedulers send it; the workers that load pictures leave the end to the run."""
     command = [*job, "--data.workers=2", "--train.max_steps=2000", f"--run.output={tmp_path}/run"]
-    stop_and_check([*command, "--run.save_every=1000"], tmp_path / "run", number, status)
+    assert_stops_and_saves([*command, "--run.save_every=1000"], tmp_path / "run", number, status)
 
 
 def test_ctrl_c_twice_stops_at_once():
@@ -263,7 +264,7 @@ def test_a_place_that_cannot_be_written_is_one_line(fork_server, whole, tmp_path
         (["--mask.count=1"], "1 masked patches with blocks of at least 2 on a grid of 16 patches; expected 2 to 16"),
         (["--mask.min_block=17", "--mask.count=17"], "the smallest block is 17 patches; expected 1 to 16"),
         (["--train.accumulate=33"], "train.accumulate is 33, and each of 1 processes has 32 of the 32 pictures"),
-        (["--train.batch_size=2000"], "train.batch_size 2000 is larger than the 1232 pictures"),
+        (["--train.batch_size=2000"], "train.batch_size 2000 is larger than the 200 pictures"),
     ],
 )
 def test_impossible_settings_leave_nothing_behind(fork_server, tmp_path, settings, line):

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import load_file
 
 from beit.cli.main import main
-from tests.e2e.small import MODEL, beit, losses, start, stop_and_check
+from tests.e2e.small import MODEL, assert_stops_and_saves, beit, losses, start
 
 CLASSES = ["ground", "square", "disc"]
 COLOURS = [(90, 90, 90), (220, 60, 60), (60, 60, 220)]
@@ -70,7 +70,7 @@ def whole(scenes, tmp_path_factory):
 
 def test_a_signal_to_every_process_of_a_job_saves(scenes, tmp_path):
     arguments = [*command(scenes, tmp_path / "run"), "--data.workers=2", "--train.max_steps=2000"]
-    stop_and_check([*arguments, "--run.save_every=1000"], tmp_path / "run", signal.SIGTERM, 0)
+    assert_stops_and_saves([*arguments, "--run.save_every=1000"], tmp_path / "run", signal.SIGTERM, 0)
 
 
 def test_it_learns_and_reports(whole):

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from beit.engine.sharding import travelling
-from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, UNWATCHED, losses
+from tests.e2e.small import FEW, FINETUNE, PICTURES, PRETRAIN, UNWATCHED, losses
 
 COMMON = [
-    *PRETRAIN, "--run.device=cpu", "--run.log_every=1", "--run.save_every=8", "--run.report=false",
+    *PRETRAIN, *FEW, "--run.device=cpu", "--run.log_every=1", "--run.save_every=8", "--run.report=false",
     "--train.max_steps=24", "--train.accumulate=2", "--train.ema_decay=0.9", "--optim.clip_grad=0.5",
     "--validation.every=8", "--validation.pictures=32",
 ]  # fmt: skip

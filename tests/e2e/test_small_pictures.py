@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from tests.e2e.small import FINETUNE, PRETRAIN, beit, losses
+from tests.e2e.small import FEW, FINETUNE, PRETRAIN, beit, losses
 
 pytestmark = pytest.mark.e2e
-COMMON = ["--run.log_every=1", "--run.save_every=4", "--run.report=false", "--train.max_steps=8", "--run.device=cpu",
-          "--monitor.every=0", "--gallery.pictures=0", "--tokenizer.train.max_steps=4", "--optim.warmup_steps=1",
-          "--run.precision=fp32", "--augment.color_jitter=0.4"]  # fmt: skip
+COMMON = ["--run.log_every=1", "--run.save_every=4", "--run.report=false", "--train.max_steps=8",
+          "--run.device=cpu", "--monitor.every=0", "--gallery.pictures=0", "--tokenizer.train.max_steps=4",
+          "--optim.warmup_steps=1", "--run.precision=fp32", "--augment.color_jitter=0.4"]  # fmt: skip
 KEPT = ["--data.keep_decoded=true"]
 MODEL = [*KEPT, "--augment.device=model"]
 
@@ -16,14 +16,14 @@ MODEL = [*KEPT, "--augment.device=model"]
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     run = tmp_path_factory.mktemp("plain") / "run"
-    ended = beit("pretrain", *PRETRAIN, *COMMON, "--data.keep_decoded=false", f"--run.output={run}")
+    ended = beit("pretrain", *PRETRAIN, *FEW, *COMMON, "--data.keep_decoded=false", f"--run.output={run}")
     assert ended.returncode == 0, ended.stderr
     return run
 
 
 def pretrained(run, plain, *options, **how):
     tokenizer = f"--tokenizer.path={plain / 'tokenizer' / 'model'}"
-    return beit("pretrain", *PRETRAIN, *COMMON, tokenizer, f"--run.output={run}", *options, **how)
+    return beit("pretrain", *PRETRAIN, *FEW, *COMMON, tokenizer, f"--run.output={run}", *options, **how)
 
 
 def test_kept_pictures_change_no_bit(plain, tmp_path):

@@ -28,7 +28,7 @@ from beit.tokenizer import (
     VQKDConfig,
     load_tokenizer,
 )
-from tests.e2e.small import FINETUNE, MODEL, PICTURES, TOKENIZER, UNWATCHED, beit, losses, start
+from tests.e2e.small import FEW, FINETUNE, MODEL, PICTURES, TOKENIZER, UNWATCHED, beit, losses, start
 
 VIEWS = ["--augment.flip=0", "--augment.crop_scale=[0.6, 1.0]"]
 VQ_KD = [
@@ -288,6 +288,7 @@ def test_another_tokenizer_under_the_same_path_is_noticed(discrete, tmp_path):
     command = [
         "pretrain",
         *PRETRAIN,
+        *FEW,
         "--run.force",
         f"--tokenizer.path={tmp_path}/tokenizer",
         f"--run.output={tmp_path}/run",
@@ -306,11 +307,11 @@ def test_another_tokenizer_under_the_same_path_is_noticed(discrete, tmp_path):
 
 def test_a_codebook_larger_than_the_model(discrete, tmp_path, capsys):
     first = [f"--tokenizer.path={discrete}/model", f"--run.output={tmp_path}/first", "--run.force"]
-    done = beit("pretrain", *PRETRAIN, *first, "--model.image_mean=[0.1, 0.1, 0.1]")
+    done = beit("pretrain", *PRETRAIN, *FEW, *first, "--model.image_mean=[0.1, 0.1, 0.1]")
     assert done.returncode == 0, done.stderr
     large = DiscreteVAEConfig(64, 8, 1, 2, 8, image_size=8)
     DiscreteVAE(large).save_pretrained(tmp_path / "large")
-    pretrain = ["pretrain", *PRETRAIN, f"--checkpoint={tmp_path}/first/model", f"--run.output={tmp_path}/second"]
+    pretrain = ["pretrain", *PRETRAIN, *FEW, f"--checkpoint={tmp_path}/first/model", f"--run.output={tmp_path}/second"]
     line = fails(capsys, *pretrain, f"--tokenizer.path={tmp_path}/large")
     assert "the tokenizer has 64 codes and the model predicts 32 tokens" in line
     done = beit(*pretrain, f"--tokenizer.path={discrete}/model", "--run.force")

@@ -11,7 +11,7 @@ from beit.errors import BeitError
 from beit.files import read_yaml, strict_csv, strict_json, strict_yaml
 from beit.tokenizer import load_tokenizer
 from tests.shards import picture_bytes
-from tests.watchdog import limited
+from tests.watchdog import assert_within
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
 JSON = {
@@ -33,7 +33,7 @@ JSON = {
 
 @pytest.mark.parametrize("name", JSON)
 def test_json(name):
-    with limited(seconds=5, megabytes=256), pytest.raises((ValueError, RecursionError)):
+    with assert_within(seconds=5, megabytes=256), pytest.raises((ValueError, RecursionError)):
         strict_json(JSON[name])
 
 
@@ -46,7 +46,7 @@ def test_sound_json():
     "text", [LAUGHS, "a: 1\na: 2", "a: [" * 5000, "[" * 100_000, "!!python/name:os.system", "a: \0"]
 )
 def test_yaml(text):
-    with limited(seconds=10, megabytes=512), pytest.raises((ValueError, RecursionError)):
+    with assert_within(seconds=10, megabytes=512), pytest.raises((ValueError, RecursionError)):
         strict_yaml(text)
 
 
@@ -73,7 +73,7 @@ def test_csv(text, reason):
 
 
 def test_many_names_are_compared_in_no_time():
-    with limited(seconds=20, megabytes=1024):
+    with assert_within(seconds=20, megabytes=1024):
         strict_yaml("\n".join(f"a{n}: 1" for n in range(3_000)))
         strict_json("{" + ",".join(f'"a{n}":1' for n in range(200_000)) + "}")
         list(strict_csv(",".join(f"a{n}" for n in range(200_000)) + "\n1\n"))
@@ -102,7 +102,7 @@ def test_every_reader(tmp_path, name, content):
         ],
     }
     for read in readers[name]:
-        with limited(seconds=5, megabytes=512), pytest.raises(BeitError) as error:
+        with assert_within(seconds=5, megabytes=512), pytest.raises(BeitError) as error:
             read(tmp_path)
         assert len(str(error.value)) < 1500
 
@@ -117,7 +117,7 @@ def test_sizes_that_would_fill_the_memory(tmp_path, options):
 def test_a_file_of_four_gigabytes(tmp_path):
     with (tmp_path / "preprocessor_config.json").open("wb") as file:
         file.truncate(2**32)
-    with limited(seconds=5, megabytes=64), pytest.raises(BeitError, match="it has 4294967296 bytes"):
+    with assert_within(seconds=5, megabytes=64), pytest.raises(BeitError, match="it has 4294967296 bytes"):
         BeitImageProcessor.from_pretrained(tmp_path)
 
 
@@ -141,7 +141,7 @@ def test_arguments_that_are_no_path(argument):
 @pytest.mark.parametrize("recipe", [LAUGHS, "train: {max_steps: 1}\ntrain: {max_steps: 2}\n", "a: \0", "[" * 100_000])
 def test_a_recipe_of_anybody(tmp_path, capsys, recipe):
     (tmp_path / "a.yaml").write_text(recipe)
-    with limited(seconds=20, megabytes=1024):
+    with assert_within(seconds=20, megabytes=1024):
         assert main(["pretrain", str(tmp_path / "a.yaml"), "--data.path=digits:train"]) == 1
     said = capsys.readouterr().err
     assert "a.yaml is not readable YAML" in said

@@ -40,5 +40,5 @@ def pixels(batch=2, side=32):
     return torch.from_numpy(np.random.default_rng(0).normal(size=(batch, 3, side, side)).astype(np.float32))
 
 
-def close(one, other, tolerance=1e-5):
+def assert_close(one, other, tolerance=1e-5):
     torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)

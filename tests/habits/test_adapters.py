@@ -9,7 +9,7 @@ import torch
 
 import beit
 from beit.errors import CheckpointError, ConfigError, MissingExtraError, UnavailableError
-from tests.habits.pairs import both, close, made, pair, pixels, transformers
+from tests.habits.pairs import assert_close, both, made, pair, pixels, transformers
 
 LABELS = torch.tensor([0, 2])
 
@@ -54,15 +54,15 @@ def test_adapters_are_switched(library):
     two = logits(model)
     assert (one - two).abs().max() > 1e-3
     model.disable_adapters()
-    close(logits(model), plain)
+    assert_close(logits(model), plain)
     model.enable_adapters()
     model.set_adapter("one")
-    close(logits(model), one)
+    assert_close(logits(model), one)
     model.set_adapter(["one", "two"])
     assert model.active_adapters() == ["one", "two"]
     model.delete_adapter("one")
     model.set_adapter("two")
-    close(logits(model), two)
+    assert_close(logits(model), two)
     with pytest.raises(ValueError, match="one"):
         model.set_adapter("one")
 
@@ -83,7 +83,7 @@ def test_adapters_are_files(tmp_path, library, reader):
         loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "pair")
         loaded.load_adapter(tmp_path / "adapter")
         assert not any(one.requires_grad for name, one in loaded.named_parameters() if "lora_" in name)
-    close(logits(loaded), logits(model))
+    assert_close(logits(loaded), logits(model))
 
 
 def test_peft_reads_what_is_written_and_writes_what_is_read(tmp_path):
@@ -94,12 +94,12 @@ def test_peft_reads_what_is_written_and_writes_what_is_read(tmp_path):
     model.save_pretrained(tmp_path / "ours")
     base = beit.BeitForImageClassification.from_pretrained(tmp_path / "pair")
     wrapped = peft.PeftModel.from_pretrained(base, tmp_path / "ours")
-    close(logits(wrapped), logits(model))
+    assert_close(logits(wrapped), logits(model))
     wrapped.save_pretrained(tmp_path / "peft")
     again = beit.BeitForImageClassification.from_pretrained(tmp_path / "pair")
     again.load_adapter(str(tmp_path / "peft"), is_trainable=True)
     assert [name for name, one in again.named_parameters() if one.requires_grad and "lora_" in name]
-    close(logits(again.eval()), logits(model))
+    assert_close(logits(again.eval()), logits(model))
 
 
 def test_an_adapter_of_a_bare_encoder_fits_one_with_a_head(tmp_path):
@@ -117,7 +117,7 @@ def test_tensors_instead_of_a_file():
     model, other = made(beit), made(beit)
     model.add_adapter(settings())
     other.load_adapter(peft_config=copy.copy(settings()), adapter_state_dict=model.get_adapter_state_dict())
-    close(logits(other), logits(model))
+    assert_close(logits(other), logits(model))
 
 
 def test_without_adapters_the_model_is_as_it_was(tmp_path):
@@ -127,7 +127,7 @@ def test_without_adapters_the_model_is_as_it_was(tmp_path):
     model.add_adapter(settings(modules_to_save=["classifier"]))
     model.delete_adapter("default")
     assert list(model.state_dict()) == names
-    close(logits(model), expected, 0)
+    assert_close(logits(model), expected, 0)
     model.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
 

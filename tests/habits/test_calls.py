@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 import beit
-from tests.habits.pairs import OPTIONS, both, close, made, pair, pixels
+from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels
 
 PICTURES = [Image.fromarray(np.full((40, 40, 3), shade, dtype=np.uint8)) for shade in (20, 200)]
 
@@ -22,18 +22,18 @@ def test_arrays_are_taken_as_tensors(kind):
     with torch.no_grad():
         expected = model(**processor(PICTURES, return_tensors="pt"))
         found = model(**processor(PICTURES, return_tensors=kind))
-    close(found.logits, expected.logits, 0)
+    assert_close(found.logits, expected.logits, 0)
 
 
 def test_masks_and_labels_as_arrays():
     model, mask = made(beit, "BeitForMaskedImageModeling"), np.arange(32).reshape(2, 16) % 2 == 0
     tokens = np.arange(32).reshape(2, 16)
     expected = model(pixels(), torch.from_numpy(mask), labels=torch.from_numpy(tokens)).loss
-    close(model(pixels().numpy(), mask, labels=tokens).loss, expected, 0)
+    assert_close(model(pixels().numpy(), mask, labels=tokens).loss, expected, 0)
     segmenter = made(beit, "BeitForSemanticSegmentation")
     labels = torch.ones(2, 32, 32, dtype=torch.long)
     expected = segmenter(pixels(), labels=labels).loss
-    close(segmenter(pixels().numpy(), labels=labels.numpy()).loss, expected, 0)
+    assert_close(segmenter(pixels().numpy(), labels=labels.numpy()).loss, expected, 0)
 
 
 def test_lists_are_refused_with_the_remedy():

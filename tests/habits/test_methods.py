@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import beit
-from tests.habits.pairs import OPTIONS, both, close, made, pair, pixels, transformers
+from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels, transformers
 
 
 def test_numbers_about_a_model(tmp_path):
@@ -115,17 +115,17 @@ def test_features_by_the_names_of_timm_and_dino():
     model, x = made(beit), pixels()
     output = model(x, output_hidden_states=True)
     tokens = model.forward_features(x)
-    close(model.forward_head(tokens), output.logits)
-    close(model.get_classifier()(model.forward_head(tokens, pre_logits=True)), output.logits)
+    assert_close(model.forward_head(tokens), output.logits)
+    assert_close(model.get_classifier()(model.forward_head(tokens, pre_logits=True)), output.logits)
     last, maps = model.forward_intermediates(x)
-    close(last, tokens)
+    assert_close(last, tokens)
     assert [part.shape for part in maps] == [(2, 32, 4, 4)] * 2
-    close(maps[1].flatten(2).transpose(1, 2), output.hidden_states[2][:, 1:])
+    assert_close(maps[1].flatten(2).transpose(1, 2), output.hidden_states[2][:, 1:])
     (only,) = model.forward_intermediates(x, indices=[0], output_fmt="NLC", intermediates_only=True)
-    close(only, output.hidden_states[1][:, 1:])
+    assert_close(only, output.hidden_states[1][:, 1:])
     ((patches, classes),) = model.get_intermediate_layers(x, 1, return_class_token=True, norm=True)
-    close(patches, model.beit.layernorm(output.hidden_states[2])[:, 1:])
-    close(classes, model.beit.layernorm(output.hidden_states[2])[:, 0])
+    assert_close(patches, model.beit.layernorm(output.hidden_states[2])[:, 1:])
+    assert_close(classes, model.beit.layernorm(output.hidden_states[2])[:, 0])
 
 
 def test_classifiers_are_changed():
@@ -142,7 +142,7 @@ def test_sizes_are_changed(tmp_path):
     model.save_pretrained(tmp_path)
     model.set_input_size(48)
     other = beit.BeitForImageClassification.from_pretrained(tmp_path, image_size=48)
-    close(model(pixels(side=48)).logits, other(pixels(side=48)).logits, 0)
+    assert_close(model(pixels(side=48)).logits, other(pixels(side=48)).logits, 0)
     assert (model.config.image_size, model.training) == (48, False)
 
 

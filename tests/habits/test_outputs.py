@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import beit
-from tests.habits.pairs import OPTIONS, both, close, made, pixels
+from tests.habits.pairs import OPTIONS, assert_close, both, made, pixels
 
 
 def tensors(output):
@@ -30,7 +30,7 @@ def test_torchscript(tmp_path, name, options):
     torch.jit.save(torch.jit.trace(model, pixels()), tmp_path / "model.pt")
     found = torch.jit.load(tmp_path / "model.pt")(pixels())
     for one, other in zip(tensors(found), tensors(plain), strict=True):
-        close(one, other)
+        assert_close(one, other)
 
 
 @both
@@ -52,9 +52,9 @@ def test_a_hook_on_the_dropout_of_attention_sees_the_maps():
     plain = model(pixels(), output_attentions=True)
     for layer in model.beit.encoder.layer:
         layer.attention.attention.dropout.register_forward_hook(lambda part, inputs, output: seen.append(output))
-    close(model(pixels()).logits, plain.logits)
+    assert_close(model(pixels()).logits, plain.logits)
     for one, other in zip(seen, plain.attentions, strict=True):
-        close(one, other)
+        assert_close(one, other)
 
 
 def test_another_dropout_of_attention_is_called():
@@ -76,11 +76,11 @@ def test_reentrant_checkpoints():
             loss.backward()
         losses.append(loss.detach())
         assert all(parameter.grad is not None for parameter in model.parameters())
-    close(*losses)
+    assert_close(*losses)
 
 
 def test_an_encoder_alone():
     """The grid is that of the config where none is given."""
     model = made(beit, "BeitModel")
     tokens, grid = model.embeddings(pixels())
-    close(model.encoder(tokens).last_hidden_state, model.encoder(tokens, grid=grid).last_hidden_state, 0)
+    assert_close(model.encoder(tokens).last_hidden_state, model.encoder(tokens, grid=grid).last_hidden_state, 0)

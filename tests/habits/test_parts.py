@@ -5,7 +5,7 @@ import torch
 
 import beit
 from beit.errors import ConfigError
-from tests.habits.pairs import close, made, pixels
+from tests.habits.pairs import assert_close, made, pixels
 
 TOKENS = torch.randn(2, 17, 32, generator=torch.Generator().manual_seed(0))
 
@@ -24,8 +24,8 @@ def test_layers_one_after_the_other_are_the_encoder(model):
     assert tuple(grid) == (4, 4)
     for layer, after in zip(model.encoder.layer, expected[1:], strict=True):
         states = layer(states)[0]
-        close(states, after)
-    close(model.pooler(hidden_states=model.layernorm(states)), model(pixels()).pooler_output)
+        assert_close(states, after)
+    assert_close(model.pooler(hidden_states=model.layernorm(states)), model(pixels()).pooler_output)
 
 
 def test_an_encoder_by_keywords(model):
@@ -35,9 +35,9 @@ def test_an_encoder_by_keywords(model):
     assert len(output.hidden_states) == 4
     assert [maps.shape for maps in output.attentions] == [(2, 4, 17, 17)] * 3
     last, states, maps = model.encoder(TOKENS, [None] * 3, True, True, False)
-    close(last, output.last_hidden_state)
-    close(states[1], output.hidden_states[1])
-    close(maps[2], output.attentions[2])
+    assert_close(last, output.last_hidden_state)
+    assert_close(states[1], output.hidden_states[1])
+    assert_close(maps[2], output.attentions[2])
 
 
 @pytest.mark.parametrize("part", ["attention", "attention.attention", ""])
@@ -46,8 +46,8 @@ def test_a_layer_by_keywords(model, part):
     bias, mask = torch.randn(4, 17, 17), torch.tensor([1.0, 0.0, 1.0, 1.0])
     one = layer(hidden_states=TOKENS, head_mask=mask, output_attentions=True, relative_position_bias=bias)
     other = layer(TOKENS, mask.view(1, 4, 1, 1), True, bias[None])
-    close(one[0], other[0])
-    close(one[1], other[1])
+    assert_close(one[0], other[0])
+    assert_close(one[1], other[1])
     assert not one[1][:, 1].any()
     assert (layer(TOKENS)[0] - layer(TOKENS, relative_position_bias=bias)[0]).abs().max() > 1e-3
 
@@ -57,11 +57,11 @@ def test_the_smaller_parts_by_keywords(model):
     wide = layer.intermediate(hidden_states=TOKENS)
     assert layer.output(hidden_states=wide).shape == TOKENS.shape
     context = layer.attention.output(hidden_states=TOKENS, input_tensor=TOKENS, gamma=None)
-    close(context, layer.attention.output(TOKENS, TOKENS))
+    assert_close(context, layer.attention.output(TOKENS, TOKENS))
     table = layer.attention.attention.relative_position_bias
     assert table().shape == (1, 4, 17, 17)
     patches, _ = model.embeddings.patch_embeddings(pixels(), torch.ones(1, 32, 4, 4))
-    close(patches - 1, model.embeddings.patch_embeddings(pixel_values=pixels())[0])
+    assert_close(patches - 1, model.embeddings.patch_embeddings(pixel_values=pixels())[0])
 
 
 def test_a_shared_bias_is_passed_on():
@@ -70,7 +70,7 @@ def test_a_shared_bias_is_passed_on():
     states, expected = TOKENS, model.encoder(TOKENS).last_hidden_state
     for layer in model.encoder.layer:
         states = layer(states, relative_position_bias=model.encoder.relative_position_bias())[0]
-    close(states, expected)
+    assert_close(states, expected)
 
 
 def test_tokens_of_another_grid_need_positions(model):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import beit
-from tests.habits.pairs import OPTIONS, both, close, made, pair, pixels, transformers
+from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels, transformers
 
 TARGETS = {
     "query and value": ["query", "value"],
@@ -45,7 +45,7 @@ def test_every_adapter_gets_a_gradient_and_merges(name, targets):
     with torch.no_grad():
         unmerged = call(model)
         merged = model.merge_and_unload()
-        close(call(merged), unmerged, 1e-5)
+        assert_close(call(merged), unmerged, 1e-5)
     assert type(merged) is getattr(beit, name)
     assert merged.state_dict().keys() == made(beit, name).state_dict().keys()
 
@@ -57,7 +57,7 @@ def test_adapters_are_files(tmp_path):
     base = beit.BeitForImageClassification.from_pretrained(tmp_path / "pair")
     loaded = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
     with torch.no_grad():
-        close(loaded(pixels()).logits, model(pixels()).logits, 0)
+        assert_close(loaded(pixels()).logits, model(pixels()).logits, 0)
 
 
 def test_merged_models_are_files_for_both(tmp_path):
@@ -68,7 +68,7 @@ def test_merged_models_are_files_for_both(tmp_path):
         expected = merged(pixels()).logits
         for library in (beit, transformers):
             loaded = library.BeitForImageClassification.from_pretrained(tmp_path / "merged")
-            close(loaded.eval()(pixels()).logits, expected)
+            assert_close(loaded.eval()(pixels()).logits, expected)
 
 
 @pytest.mark.parametrize("rslora", [False, True])
@@ -86,7 +86,7 @@ def test_folders_of_adapters_are_loaded(tmp_path, library, targets, rslora):
     with torch.no_grad():
         expected = adapter(pixels()).logits
         loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
-        close(loaded(pixels()).logits, expected)
+        assert_close(loaded(pixels()).logits, expected)
     assert any("the adapter was added to the weights of" in line for line in loaded.load_report.adapted)
 
 
@@ -98,7 +98,7 @@ def test_an_adapter_with_a_head_of_its_own(tmp_path):
     loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
     assert loaded.config.num_labels == 7
     with torch.no_grad():
-        close(loaded(pixels()).logits, adapter(pixels()).logits)
+        assert_close(loaded(pixels()).logits, adapter(pixels()).logits)
     flax = beit.FlaxBeitForImageClassification.from_pretrained(tmp_path / "adapter")
     np.testing.assert_allclose(flax(pixels().numpy()).logits, loaded(pixels()).logits.detach(), rtol=1e-3, atol=1e-4)
 

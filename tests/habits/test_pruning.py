@@ -6,7 +6,7 @@ from torch import nn
 
 import beit
 from beit.models_torch.conversion import convert
-from tests.habits.pairs import OPTIONS, close, made, pixels
+from tests.habits.pairs import OPTIONS, assert_close, made, pixels
 
 BIASES = {
     "none": {"use_relative_position_bias": False},
@@ -42,7 +42,7 @@ def test_the_heads_that_are_left_give_the_same(bias, train):
     expected = model(pixels(), head_mask=mask_of(GONE)).logits
     parameters = model.num_parameters()
     model.prune_heads(GONE)
-    close(model(pixels()).logits, expected)
+    assert_close(model(pixels()).logits, expected)
     assert parameters - model.num_parameters() == 3 * (4 * 32 * 8 + 2 * 8)
     model(pixels()).logits.sum().backward()
     assert all(parameter.grad is not None for name, parameter in model.named_parameters() if "mask_token" not in name)
@@ -59,7 +59,7 @@ def test_saved_models_remember(tmp_path, name):
     assert loaded.load_report.silent
     assert loaded.config.pruned_heads == model.config.pruned_heads
     inputs = {"bool_masked_pos": torch.ones(2, 16, dtype=torch.bool)} if "Masked" in name else {}
-    close(values(loaded(pixels(), **inputs)), values(model(pixels(), **inputs)), 0)
+    assert_close(values(loaded(pixels(), **inputs)), values(model(pixels(), **inputs)), 0)
 
 
 def test_maps_and_masks_of_a_pruned_model():
@@ -67,8 +67,8 @@ def test_maps_and_masks_of_a_pruned_model():
     expected = model(pixels(), head_mask=mask_LH * mask_of(GONE), output_attentions=True)
     model.prune_heads(GONE)
     found = model(pixels(), head_mask=mask_LH, output_attentions=True)
-    close(found.logits, expected.logits)
-    close(found.attentions[1], expected.attentions[1][:, [1, 3]])
+    assert_close(found.logits, expected.logits)
+    assert_close(found.attentions[1], expected.attentions[1][:, [1, 3]])
 
 
 def test_pictures_of_another_size_and_the_shared_bias_in_layers(tmp_path):
@@ -77,7 +77,7 @@ def test_pictures_of_another_size_and_the_shared_bias_in_layers(tmp_path):
     model.save_pretrained(tmp_path)
     options = {"use_shared_relative_position_bias": False, "use_relative_position_bias": True}
     other = beit.BeitModel.from_pretrained(tmp_path, image_size=48, **options)
-    close(other(pixels(side=48)).last_hidden_state, model.beit(pixels(side=48)).last_hidden_state, 10)
+    assert_close(other(pixels(side=48)).last_hidden_state, model.beit(pixels(side=48)).last_hidden_state, 10)
     assert other.config.pruned_heads == GONE
 
 

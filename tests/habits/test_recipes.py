@@ -8,7 +8,7 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradCam
 
 import beit
-from tests.habits.pairs import close, made, pixels
+from tests.habits.pairs import assert_close, made, pixels
 
 LABELS = torch.tensor([0, 2])
 
@@ -26,7 +26,7 @@ def test_grad_cam_of_captum_is_the_formula():
     handle.remove()
     (gradient,) = torch.autograd.grad(score, kept["tokens"])
     expected = (gradient.mean(dim=2, keepdim=True) * kept["tokens"]).sum(dim=1, keepdim=True)
-    close(found, expected)
+    assert_close(found, expected)
     assert found.abs().sum() > 0
 
 
@@ -66,7 +66,7 @@ def test_rates_by_layer():
     model.train()(pixels(), labels=LABELS).loss.backward()
     before = [parameter.clone() for parameter in groups[1]]
     optimiser.step()
-    close(before[0] - groups[1][0], base * decay**3 * groups[1][0].grad)
+    assert_close(before[0] - groups[1][0], base * decay**3 * groups[1][0].grad)
 
 
 def test_a_loop_of_accelerate(accelerator):
@@ -88,4 +88,4 @@ def test_offloading_by_accelerate(tmp_path, offload):
     with torch.no_grad():
         expected = model(pixels()).logits
         placed = offload(model, **({"offload_dir": str(tmp_path)} if offload is accelerate.disk_offload else {}))
-        close(placed(pixels()).logits, expected)
+        assert_close(placed(pixels()).logits, expected)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import beit
-from tests.habits.pairs import both, close, made, pair, pixels, transformers
+from tests.habits.pairs import assert_close, both, made, pair, pixels, transformers
 
 
 def answer(model):
@@ -17,7 +17,7 @@ def answer(model):
 
 def loads(folder, expected, **options):
     for library in (beit, transformers):
-        close(answer(library.BeitForImageClassification.from_pretrained(folder, **options)), expected)
+        assert_close(answer(library.BeitForImageClassification.from_pretrained(folder, **options)), expected)
 
 
 def test_the_idiom_of_accelerate(tmp_path, accelerator):
@@ -91,10 +91,10 @@ def test_a_state_dict_in_the_place_of_files(tmp_path, library):
     torch.nn.init.normal_(model.classifier.weight)
     state = model.state_dict()
     kind = type(model)
-    close(answer(kind.from_pretrained(None, config=model.config, state_dict=state)), answer(model))
+    assert_close(answer(kind.from_pretrained(None, config=model.config, state_dict=state)), answer(model))
     made(library).save_pretrained(tmp_path)
     if library is beit:  # theirs leaves this way since 5.x
-        close(answer(kind.from_pretrained(tmp_path, state_dict=state)), answer(model))
+        assert_close(answer(kind.from_pretrained(tmp_path, state_dict=state)), answer(model))
 
 
 def test_state_dicts_of_any_layout_and_type():
@@ -113,7 +113,7 @@ def test_state_dicts_of_any_layout_and_type():
 def test_one_device(tmp_path, library, device_map):
     made(library).save_pretrained(tmp_path)
     model = library.BeitForImageClassification.from_pretrained(tmp_path, device_map=device_map)
-    close(answer(model), answer(made(library)))
+    assert_close(answer(model), answer(made(library)))
 
 
 @both
@@ -133,7 +133,7 @@ def test_parts_on_disk(tmp_path, library, options):
     )
     assert "disk" in model.hf_device_map.values()
     assert any(parameter.is_meta for parameter in model.parameters())
-    close(answer(model), answer(made(library)))
+    assert_close(answer(model), answer(made(library)))
 
 
 def test_places_that_cannot_work(tmp_path):
@@ -154,7 +154,7 @@ def test_prefixes_of_wrappers(tmp_path, prefix, file, caplog):
     state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
     save_file(state, tmp_path / file) if file.endswith("s") else torch.save(state, tmp_path / file)
     loaded = beit.BeitForImageClassification.from_pretrained(tmp_path)
-    close(answer(loaded), answer(model))
+    assert_close(answer(loaded), answer(model))
     assert f"the prefix '{prefix}' of all names was taken off" in caplog.text
 
 
@@ -172,7 +172,7 @@ def test_a_checkpoint_of_lightning(tmp_path):
         tmp_path / "last.ckpt",
     )  # fmt: skip
     loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "last.ckpt", config=model.config)
-    close(answer(loaded), answer(model))
+    assert_close(answer(loaded), answer(model))
 
 
 @both

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import beit
-from tests.habits.pairs import OPTIONS, close, pair, pixels
+from tests.habits.pairs import OPTIONS, assert_close, pair, pixels
 
 SIZES = [(88, 16), (63, 14), (33, 8)]
 
@@ -22,7 +22,7 @@ def test_the_same_numbers(tmp_path, name, side, patch):
         one, other = (model(pixels(side=side)) for model in (ours, theirs))
     for mine, its in zip(one.to_tuple(), other.to_tuple(), strict=False):
         for a, b in zip(*(part if isinstance(part, tuple) else (part,) for part in (mine, its)), strict=True):
-            close(a, b, 1e-4)
+            assert_close(a, b, 1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:image_size is")

@@ -1,9 +1,5 @@
-"""Files of the hub, through the real client library against a stand-in of the hub on this machine.
+"""Files of the hub, through the real client library against a stand-in of the hub on this machine."""
 
-Each scenario runs in a process of its own, because the client reads HF_ENDPOINT when it is imported.
-"""
-
-import json
 import shutil
 import subprocess
 import sys
@@ -11,63 +7,11 @@ import sys
 import pytest
 
 from beit.errors import CheckpointError
-from beit.hub.repository import HubOptions, hub_file, is_hub_name, push_folder
-from tests.fake_hub import FakeHub
+from beit.hub.repository import HubOptions, hub_file, is_hub_name
 
 pytestmark = pytest.mark.e2e
 
 RIGHT = "hf_right"  # the token that opens what is private
-
-PRELUDE = """
-import json, pathlib, sys, time
-from beit.errors import BeitError
-from beit.hub import repository as hub
-time.sleep = lambda seconds: None  # the client waits between its own attempts
-answers = {}
-
-def attempt(name, function, *arguments, **options):
-    try:
-        answers[name] = function(*arguments, **options)
-    except BeitError as error:
-        answers[name] = [type(error).__name__, str(error), type(error.__cause__).__name__]
-
-def get(name, filename="config.json", repo_id="owner/model", **options):
-    attempt(name, lambda: as_text(hub.hub_file(repo_id, filename, hub.HubOptions(**options))))
-
-def as_text(path):
-    return None if path is None else path.read_text()
-"""
-
-
-@pytest.fixture
-def hub():
-    with FakeHub() as running:
-        yield running
-
-
-@pytest.fixture
-def model(tmp_path):
-    """A folder that can be served."""
-    folder = tmp_path / "model"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "config.json").write_text("the config")
-    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 4000)
-    (folder / "README.md").write_text("---\nlicense: mit\n---\nA model")
-    (folder / "sub" / "config.json").write_text("the config below")
-    return folder
-
-
-@pytest.fixture
-def ask(hub, tmp_path):
-    """Run a scenario in another process; return what it put into `answers`."""
-
-    def run(code, home="home", **variables):
-        process = hub.python(f"{PRELUDE}\n{code}\nprint(json.dumps(answers))", tmp_path / home, **variables)
-        output, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-        return json.loads(output)
-
-    return run
 
 
 def test_importing_the_module_does_not_load_the_client():
@@ -287,50 +231,6 @@ class TestCutConnections:
         assert (kind, cause) == ("StorageError", "OSError")
         assert "File too large; free space" in message
         assert answers["config"] == "the config"
-
-
-class TestPush:
-    def test_what_was_pushed_can_be_fetched(self, hub, model, ask):
-        answers = ask(
-            f"folder = pathlib.Path({str(model)!r})\n"
-            "attempt('anonymous', hub.push_folder, folder, 'me/new', token=False)\n"
-            "attempt('url', hub.push_folder, folder, 'me/new', token='hf_me', private=True)\n"
-            "get('config', repo_id='me/new', token='hf_me')\n"
-            "get('stranger', repo_id='me/new', token='hf_other', cache_dir=str(folder.parent / 'empty'))\n"
-            "(folder / 'config.json').write_text('changed')\n"
-            "attempt('again', hub.push_folder, folder, 'me/new', token='hf_me', revision='next')\n"
-            "get('branch', repo_id='me/new', token='hf_me', revision='next')\n"
-            "get('main', repo_id='me/new', token='hf_me')\n"
-            "attempt('request', hub.push_folder, folder, 'me/new', token='hf_me', create_pr=True)\n"
-            "get('requested', repo_id='me/new', token='hf_me', revision='refs/pr/1')\n"
-            "attempt('bare', hub.push_folder, folder, 'bare', token='hf_me')\n"
-            "get('public', repo_id='tester/bare', token=False)\n"
-        )
-        assert answers["anonymous"][0] == "UnavailableError"
-        assert "hf auth login" in answers["anonymous"][1]
-        assert answers["url"] == answers["again"] == f"{hub.url}/me/new"
-        assert answers["config"] == answers["main"] == "the config"
-        assert "does not exist" in answers["stranger"][1]
-        assert answers["branch"] == answers["requested"] == "changed"
-        assert answers["request"] == f"{hub.url}/me/new/discussions/1"
-        assert answers["bare"] == f"{hub.url}/tester/bare"
-        assert answers["public"] == "changed"
-        files = hub.repositories["me/new"].revisions["main"].files
-        assert sorted(files) == ["README.md", "config.json", "model.safetensors", "sub/config.json"]
-
-    def test_offline(self, model, ask):
-        code = f"attempt('url', hub.push_folder, pathlib.Path({str(model)!r}), 'me/new', token='hf_me')"
-        kind, message, cause = ask(code, HF_HUB_OFFLINE="1")["url"]
-        assert (kind, cause) == ("UnavailableError", "OfflineModeIsEnabled")
-        assert "HF_HUB_OFFLINE=1" in message
-
-    def test_what_cannot_be_pushed(self, tmp_path):
-        with pytest.raises(CheckpointError, match="is not a folder"):
-            push_folder(tmp_path / "nothing", "me/new")
-        with pytest.raises(CheckpointError, match="cannot be combined with create_pr"):
-            push_folder(tmp_path, "me/new", revision="next", create_pr=True)
-        with pytest.raises(CheckpointError, match="neither a folder nor a name"):
-            push_folder(tmp_path, "not a name", token=RIGHT)
 
 
 class TestHubNames:

@@ -7,7 +7,7 @@ import pytest
 
 from beit.errors import DataError
 from tests.image.deep_files import read, tiff
-from tests.watchdog import limited
+from tests.watchdog import assert_within
 
 RNG = np.random.default_rng(0)
 TYPES = {"u1": 255, "u2": 65535, "f4": 1}
@@ -85,7 +85,7 @@ def test_pages_that_go_round_in_a_circle_end():
     entries = int.from_bytes(content[first : first + 2], "little")
     after = first + 2 + 12 * entries
     content[after : after + 4] = content[4:8]  # the page after the first is the first
-    with limited(20, 2000):
+    with assert_within(20, 2000):
         assert len(read(bytes(content), 5)) == 5
 
 
@@ -141,7 +141,7 @@ def test_planes_behind_one_page_are_found(byteorder):
 def test_planes_that_are_not_there_are_named():
     values = RNG.integers(0, 65535, (6, 20, 30)).astype(np.uint16)
     for content in (stack_behind_one_page(values)[:-1], stack_behind_one_page(values, images=999999999)):
-        with limited(5, 500), pytest.raises(DataError, match=r"planes and does not hold them"):
+        with assert_within(5, 500), pytest.raises(DataError, match=r"planes and does not hold them"):
             read(content, 1, frame=0)
 
 

@@ -35,7 +35,7 @@ def run(model, **options):
     return torch.cat([part.flatten() for part in first]) if isinstance(first, tuple) else first
 
 
-def close(one, other):
+def assert_close(one, other):
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_adapters_in_the_place_of_queries_and_values_learn(model):
         for name in (QUERY, VALUE):
             adapters.append(LowRank(layer.get_submodule(name)))
             layer.set_submodule(name, adapters[-1])
-    close(run(model), before)
+    assert_close(run(model), before)
     run(model).square().sum().backward()
     assert all(adapter.lora_b.weight.grad.abs().sum() > 0 for adapter in adapters)
     assert all(adapter.base_layer.weight.grad is None for adapter in adapters)
@@ -151,9 +151,9 @@ def test_any_part_of_a_layer_may_be_wrapped(model, name):
     before = run(model)
     wrapper = Wrapper(layers_of(model)[0].get_submodule(name))
     layers_of(model)[0].set_submodule(name, wrapper)
-    close(run(model), before)
+    assert_close(run(model), before)
     with torch.no_grad():
-        close(run(model), before)
+        assert_close(run(model), before)
     assert wrapper.calls == 2
 
 
@@ -162,7 +162,7 @@ def test_the_patch_projection_and_the_classifier_may_be_wrapped(model):
     patches = model.beit.embeddings.patch_embeddings
     patches.projection = nn.Sequential(patches.projection)
     model.classifier = nn.Sequential(model.classifier)
-    close(run(model), before)
+    assert_close(run(model), before)
 
 
 def test_pruning_again_and_again(model):
@@ -182,7 +182,7 @@ def test_pruning_again_and_again(model):
         prune.remove(part, "weight")
     for part in tables:
         prune.remove(part, "relative_position_bias_table")
-    close(run(model), pruned)
+    assert_close(run(model), pruned)
 
 
 class Doubled(nn.Module):
@@ -200,7 +200,7 @@ def test_parametrised_weights_are_those_that_count(model, training):
             parametrize.register_parametrization(part, parameter, Doubled())
             by_hand.get_submodule(name).get_parameter(parameter).data.mul_(2)
     with torch.set_grad_enabled(training):
-        close(run(model.train(training)), run(by_hand.train(training)))
+        assert_close(run(model.train(training)), run(by_hand.train(training)))
 
 
 def test_linear_layers_are_found_by_their_type(model):
@@ -235,7 +235,7 @@ def test_weights_that_come_for_the_time_of_a_call(model):
         for name, value in values.items():
             setattr(part, name, nn.Parameter(value.to("meta")))
     with torch.no_grad():
-        close(run(model), expected)
+        assert_close(run(model), expected)
 
 
 def test_the_attribution_of_a_class_to_patches(model):

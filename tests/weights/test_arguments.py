@@ -4,7 +4,7 @@ import pytest
 
 from beit.config import BeitConfig
 from beit.errors import CheckpointError, ConfigError
-from beit.hub import HubOptions
+from beit.hub import HubOptions, repository
 from beit.weights import PublishedArguments, check_arguments
 from beit.weights import arguments as module
 from beit.weights.arguments import WEIGHT_FILES, Located, locate
@@ -78,7 +78,8 @@ def hub(folder, monkeypatch):
         asked.append((repository, name, options))
         return folder / name if (folder / name).is_file() else None
 
-    monkeypatch.setattr(module, "hub_file", hub_file)
+    for place in (module, repository):
+        monkeypatch.setattr(place, "hub_file", hub_file)
     monkeypatch.setattr(module, "fetch_url", lambda url, options: folder / url.rsplit("/", 1)[1])
     return asked
 

@@ -98,4 +98,4 @@ def test_reading_needs_no_torch(tmp_path):
     torch.save({"model": published_state()}, tmp_path / "x.pth")
     code = "import sys; from beit.weights import open_vqkd; open_vqkd(sys.argv[1])['quantiser.codebook'].read(); "
     code += "assert not {'torch', 'jax', 'flax'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code, tmp_path / "x.pth"], check=True, timeout=60)
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "x.pth"], timeout=60).returncode == 0

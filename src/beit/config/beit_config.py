@@ -143,7 +143,13 @@ class BeitConfig(PublishedConfig):
         self.semantic_loss_ignore_index = semantic_loss_ignore_index
         self.add_fpn = add_fpn
         self.reshape_hidden_states = reshape_hidden_states
+        self._take_others(kwargs)
+        check_options(self)
+        self.layer_scale_init_value = float(layer_scale_init_value)  # transformers 5 refuses a whole number
+        self._stages = aligned_stages(self.stage_names, out_features, out_indices)
 
+    def _take_others(self, kwargs: dict[str, Any]) -> None:
+        """Take the options that all published models have, and those of this package; keep what is neither."""
         self.output_attentions: bool = kwargs.pop("output_attentions", False)
         self.output_hidden_states: bool = kwargs.pop("output_hidden_states", False)
         self.return_dict: bool = kwargs.pop("return_dict", True)
@@ -166,9 +172,6 @@ class BeitConfig(PublishedConfig):
         for name in ("torch_dtype", "dtype"):
             if name in kwargs:
                 self.torch_dtype = self._unknown.pop(name)
-        check_options(self)
-        self.layer_scale_init_value = float(layer_scale_init_value)  # transformers 5 refuses a whole number
-        self._stages = aligned_stages(self.stage_names, out_features, out_indices)
 
     def __getattr__(self, name: str) -> Any:
         """Return a key that this version does not know but was given (`config.json` of another version)."""

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from beit.files import write_bytes, write_text
-from beit.hub.repository import explained_errors, push_folder
+from beit.hub.hub_errors import explained_errors
+from beit.hub.push import push_folder
 
 CARD_NAME, CURVES_NAME = "README.md", "curves.svg"
 NAME_MARK = "NAME_OF_THIS_MODEL"  # in a card until it is known what the model is called

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from beit.errors import CheckpointError, DataError
+from beit.hub.hub_errors import explained_errors
 from beit.hub.network import need_hub
-from beit.hub.repository import HubOptions, explained_errors
+from beit.hub.repository import HubOptions
 
 
 @dataclass(frozen=True)

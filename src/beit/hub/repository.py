@@ -1,24 +1,17 @@
-"""Files of the Hugging Face hub: fetched into its ordinary cache, or pushed to it."""
+"""Files of the Hugging Face hub, fetched into its ordinary cache, and files that lie beside a model anywhere."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from beit.errors import BeitError, CheckpointError, StorageError, UnavailableError
+from beit.errors import CheckpointError
+from beit.hub.hub_errors import explained_errors
 from beit.hub.included import included_folder
-from beit.hub.network import lost_hub, need_hub, not_found
+from beit.hub.network import lost_hub, not_found
 
 # huggingface_hub is imported inside the functions: whoever only reads local folders should not pay for loading it.
-
-LOG_IN = "log in with `hf auth login` or pass token=..."
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-DISK_ERRORS = DISK_FULL | {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -128,6 +121,11 @@ def file_beside(name: str | Path, filename: str, options: HubOptions) -> Path | 
     return path if path.is_file() else None
 
 
+def is_local(name: str | Path) -> bool:
+    """Return whether a model lies on this machine: at a path, or brought by the package."""
+    return Path(name).exists() or included_folder(name) is not None
+
+
 def _inside(path: Path, repo_id: str) -> Path:
     """Return a file of the cache, which is a link to where its content lies in the cache.
 
@@ -157,74 +155,6 @@ def _cached_file(repo_id: str, filename: str, options: HubOptions, host: str) ->
         raise
 
 
-def push_folder(
-    folder: Path,
-    repo_id: str,
-    *,
-    token: str | bool | None = None,
-    private: bool | None = None,
-    revision: str | None = None,
-    commit_message: str = "Upload model",
-    create_pr: bool = False,
-) -> str:
-    """Upload a folder to the hub, creating the repository and branch if needed; return the address of the result.
-
-    Args:
-        folder: What to upload; hidden git folders are left out.
-        repo_id: "owner/name", or "name" for a repository of the logged-in user.
-        token: Access token with the right to write; the saved login if None.
-        private: Visibility of a repository that is created; the default of its owner if None.
-        revision: Branch to write to; the default branch if None.
-        commit_message: First line of the commit.
-        create_pr: Open a pull request (against the default branch) instead of writing to the branch.
-
-    Raises:
-        CheckpointError: If the folder does not exist or the hub refuses it.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.utils import validate_repo_id
-
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder; expected the folder of a saved model, save the model first")
-    if create_pr and revision is not None:
-        raise CheckpointError(
-            f"revision '{revision}' cannot be combined with create_pr=True, because a pull request goes to the default "
-            "branch; drop one of the two"
-        )
-    with explained_errors(repo_id, revision):
-        validate_repo_id(repo_id)
-    need_hub(repo_id)
-    with explained_errors(repo_id, revision):
-        api = HfApi(token=token)
-        repo = api.create_repo(repo_id, private=private, exist_ok=True)
-        if revision is not None and not revision.startswith("refs/"):  # refs/pr/7 exists once its request was opened
-            api.create_branch(repo.repo_id, branch=revision, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo.repo_id,
-            folder_path=folder,
-            revision=revision,
-            commit_message=commit_message,
-            create_pr=create_pr,
-        )
-    return commit.pr_url or str(repo)
-
-
-def push_saved(save: Callable[[Path], object], repo_id: str, **options: Any) -> str:
-    """Upload what `save` writes into a folder; return the address of the result.
-
-    Args:
-        save: Writes the files.
-        repo_id: "owner/name", or "name" for a repository of the logged-in user.
-        **options: Those of `push_folder`.
-
-    Raises:
-        CheckpointError: If the hub cannot be reached or refuses.
-    """
-    with TemporaryDirectory() as folder:
-        save(Path(folder))
-        return push_folder(Path(folder), repo_id, **options)
-
-
 def _known_absent(repo_id: str, filename: str, options: HubOptions) -> bool:
     """Return whether the cache alone shows that a revision has no such file."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
@@ -250,103 +180,3 @@ def _known_absent(repo_id: str, filename: str, options: HubOptions) -> bool:
         return False
     # A download that broke off leaves empty folders, which say nothing about the repository.
     return any(file.is_file() for file in Path(snapshot).rglob("*"))
-
-
-@contextmanager
-def explained_errors(repo_id: str, revision: str | None) -> Generator[None]:
-    """Turn errors of the hub, of the network and of the disk into ours.
-
-    Raises:
-        UnavailableError: If the repository cannot be had.
-        StorageError: If files of it cannot be kept.
-    """
-    from huggingface_hub.errors import HfHubHTTPError
-
-    # Its base is that of the HTTP library in use (requests, httpx or httpx2, depending on the version), whose own
-    # errors come through as they are. RuntimeError is what hf_xet raises when a transfer breaks off.
-    http_error: type[Exception] = HfHubHTTPError.__bases__[0]
-    try:
-        yield
-    except (http_error, OSError, ValueError, RuntimeError) as error:
-        explained = _explained(error, repo_id, revision)
-        raise explained if isinstance(explained, StorageError) else UnavailableError(str(explained)) from error
-
-
-def _explained(error: BaseException, repo_id: str, revision: str | None) -> BeitError:
-    """Return the error of this package that says what was met, what was expected and what to do."""
-    from huggingface_hub import constants, errors
-
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    hub = constants.ENDPOINT
-    match error:
-        case errors.HFValidationError():
-            return CheckpointError(
-                f"'{repo_id}' is neither a folder nor a name on the hub; expected an existing path, or 'owner/name' "
-                "with letters, digits, '-', '_' and '.'"
-            )
-        case errors.LocalTokenNotFoundError():
-            return CheckpointError(f"'{repo_id}' was asked for with token=True, but no login is saved; {LOG_IN}")
-        case errors.GatedRepoError():
-            return CheckpointError(
-                f"access to '{repo_id}' is gated and not granted to you; accept its terms at {hub}/{repo_id}, then "
-                f"{LOG_IN}"
-            )
-        case errors.RevisionNotFoundError():
-            return CheckpointError(
-                f"'{repo_id}' has no revision '{revision}'; expected a branch, tag or commit of {hub}/{repo_id}, or "
-                "none for the default branch"
-            )
-        case errors.OfflineModeIsEnabled():
-            return CheckpointError(
-                f"'{repo_id}' needs the network, which HF_HUB_OFFLINE=1 turns off; unset it and run again"
-            )
-        case errors.LocalEntryNotFoundError():
-            return _not_cached(error, repo_id, revision)
-        case _ if isinstance(error, errors.RepositoryNotFoundError) or status == 401:
-            return CheckpointError(
-                f"'{repo_id}' does not exist at {hub}, or is private and closed to you; check the name, and for a "
-                f"private repository {LOG_IN}"
-            )
-        case errors.HfHubHTTPError() if status == 403:
-            return CheckpointError(
-                f"{hub} forbids this access to '{repo_id}' ({_first_line(error)}); use a token with the right to it: "
-                f"{LOG_IN}"
-            )
-        case errors.HfHubHTTPError():
-            passing = status is None or status == 429 or status >= 500
-            remedy = "wait a little and run again" if passing else "check the name, the revision and HF_ENDPOINT"
-            return CheckpointError(f"{hub} answered for '{repo_id}' with an error ({_first_line(error)}); {remedy}")
-        case OSError() if error.errno in DISK_ERRORS or error.filename:
-            return StorageError(
-                f"cannot keep files of '{repo_id}' in {error.filename or constants.HF_HUB_CACHE}: {error.strerror}; "
-                "free space or choose another folder with cache_dir=... or HF_HOME"
-            )
-        case ValueError() if error.__cause__ is not None:  # a forced download wraps what really happened
-            return _explained(error.__cause__, repo_id, revision)
-        case ValueError():
-            return CheckpointError(
-                f"'{repo_id}' cannot be used as asked ({_first_line(error)}); check the names of file, subfolder and "
-                "revision"
-            )
-        case _:
-            return CheckpointError(
-                f"the connection to {hub} failed or was cut while working on '{repo_id}' ({_first_line(error)}); check "
-                "the network and run again to continue: what is complete is kept"
-            )
-
-
-def _not_cached(error: BaseException, repo_id: str, revision: str | None) -> BeitError:
-    """Return the error for a file that is not cached: the network is off on purpose, or its use failed."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    if error.__cause__ is not None and not isinstance(error.__cause__, OfflineModeIsEnabled):
-        return _explained(error.__cause__, repo_id, revision)
-    at_revision = "" if revision is None else f" at revision '{revision}'"
-    return CheckpointError(
-        f"'{repo_id}'{at_revision} is not in the local cache and the network is off (HF_HUB_OFFLINE or "
-        "local_files_only); fetch it once with the network on, or pass the cache_dir that holds it"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip(" .") for line in str(error).splitlines() if line.strip(" .")), type(error).__name__)

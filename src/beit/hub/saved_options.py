@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, Self, overload
 
 from beit.errors import ConfigError, UnavailableError
 from beit.files import check_path, read_json, write_text
-from beit.hub.repository import HubOptions, hub_file, is_hub_name, push_saved
+from beit.hub.push import push_saved
+from beit.hub.repository import HubOptions, hub_file, is_hub_name
 
 # Arguments of the published `from_pretrained` that say how a file is fetched or by which class it is read. They are no
 # options: kept, they would be written into the file, an access token among them.

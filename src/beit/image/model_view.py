@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
-from beit.hub import HubOptions, hub_file, is_hub_name
+from beit.hub import HubOptions, is_local
+from beit.image.model_files import model_file, preprocessor_file
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import PREPROCESSOR_NAME
 from beit.image.statistics import checkpoint_statistics
@@ -40,15 +40,15 @@ def evaluation_view(
         ConfigError: If the model's preprocessor, or its timm config, is not understood.
         CheckpointError: If the hub cannot be reached.
     """
-    file = _file_of(model, PREPROCESSOR_NAME, hub or HubOptions())
+    file = preprocessor_file(model, hub)
     own = Preprocessing.from_pretrained(file) if file is not None else None
     if own is not None:
         if crop_share is None:
             return own, f"the model's {PREPROCESSOR_NAME}"
         return Preprocessing.cropping(image_hw, crop_share, mean=own.mean, std=own.std), "crop_share"
-    config = _file_of(model, CONFIG_NAME, hub or HubOptions())
+    config = model_file(model, CONFIG_NAME, hub)
     timm = timm_options(config) if config is not None else {}
-    mean, std = timm_statistics(timm) or checkpoint_statistics(model) or (HALF, HALF)
+    mean, std = timm_statistics(timm) or checkpoint_statistics(model, hub) or (HALF, HALF)
     if crop_share is not None:
         return Preprocessing.cropping(image_hw, crop_share, mean=mean, std=std), "crop_share"
     if (view := timm_view(timm, image_hw, (mean, std))) is not None:
@@ -63,20 +63,5 @@ def saved_view(model: str | Path) -> Preprocessing | None:
     Raises:
         ConfigError: If it is not understood.
     """
-    place = Path(model)
-    folder = place.parent if place.is_file() else place
-    return Preprocessing.from_pretrained(folder) if (folder / PREPROCESSOR_NAME).is_file() else None
-
-
-def _file_of(model: str, name: str, hub: HubOptions) -> Path | None:
-    """Return a file with preprocessing options of a model; like a config, it belongs to weights beside it."""
-    path = Path(model)
-    if path.is_file():
-        beside = path.parent / name
-        return beside if beside.is_file() and (path.parent / CONFIG_NAME).is_file() else None
-    if path.is_dir():
-        path = path / hub.subfolder
-        return path / name if (path / name).is_file() else None
-    public = public_checkpoint(model)
-    repository = public.hub if public is not None else model
-    return hub_file(repository, name, hub) if repository and is_hub_name(repository) else None
+    file = preprocessor_file(model) if is_local(model) else None
+    return None if file is None else Preprocessing.from_pretrained(file)

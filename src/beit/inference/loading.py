@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER, PACKAGED_SEGMENTER
 from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import CheckpointError, ConfigError
-from beit.hub import HubOptions, file_beside, included_folder
+from beit.hub import HubOptions, file_beside, is_local
 from beit.image import Preprocessing
+from beit.image.model_files import model_file, preprocessor_file
 from beit.image.model_view import evaluation_view
 from beit.image.processor import PREPROCESSOR_NAME
 from beit.image.statistics import checkpoint_statistics
@@ -111,12 +112,16 @@ def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | Non
         ConfigError: If there is nothing of the kind, or it is not understood.
         CheckpointError: If the hub cannot be reached.
     """
-    folder = Path(name) / (hub.subfolder if hub is not None else "")
-    is_ours = (folder / PREPROCESSOR_NAME).is_file()
-    if is_ours or (folder.is_dir() and not timm_options(folder / CONFIG_NAME)):  # the latter is an error
-        return Preprocessing.from_pretrained(folder)
+    if (file := preprocessor_file(name, hub)) is not None:
+        return Preprocessing.from_pretrained(file)
+    config = model_file(name, CONFIG_NAME, hub) if Path(name).is_dir() else None
+    if config is not None and not timm_options(config):
+        raise ConfigError(
+            f"{PREPROCESSOR_NAME} does not exist in {name}; expected the steps from a picture to the model's input: "
+            "save its image processor there too"
+        )
     view, where = evaluation_view(str(name), image_hw, hub=hub)
-    if where == "the published evaluation" and checkpoint_statistics(str(name)) is None:
+    if where == "the published evaluation" and checkpoint_statistics(str(name), hub) is None:
         logger.warning(
             "%s: nothing says how it is shown pictures; taken as BEiT was (mean and deviation 0.5): put a "
             "config.json and a preprocessor_config.json beside it to say otherwise",
@@ -140,9 +145,5 @@ def load_scene_inference(
 
 
 def features_file(name: str | Path, hub: HubOptions | None) -> Path | None:
-    """Return where a pre-training would have written how good the layers of a model are; None of names on the hub."""
-    place = Path(name)
-    if not place.exists():
-        place = included_folder(name) or place
-    folder = place / (hub.subfolder if hub is not None else "") if place.is_dir() else place.parent
-    return folder / FEATURES_NAME if place.exists() else None
+    """Return the file in which a pre-training wrote how good the layers of a model are; None of names on the hub."""
+    return file_beside(name, FEATURES_NAME, hub or HubOptions()) if is_local(name) else None

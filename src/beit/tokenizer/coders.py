@@ -53,6 +53,7 @@ def convolution(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
 ENCODER_KERNELS = (3, 3, 3, 1)
 DECODER_KERNELS = (1, 3, 3, 3)
 STEM_KERNEL = 7
+_CACHED = 2**19  # numbers of a group's activations that go through at a time on a CPU, one picture's at least
 
 
 class Encoder(nn.Module):
@@ -83,16 +84,17 @@ class Encoder(nn.Module):
         """
         if pixels_BCHW.device.type != "cpu" or torch.compiler.is_compiling():
             return self(pixels_BCHW).argmax(dim=1)
-        most = 2 ** (len(self.groups) - 1)
-        return torch.cat([self._tokens_of_chunk(chunk_BCHW) for chunk_BCHW in pixels_BCHW.split(most)])
+        first = max(1, _CACHED // (self.stem.out_channels * pixels_BCHW[0, 0].numel()))
+        most = first * 2 ** (len(self.groups) - 1)
+        return torch.cat([self._tokens_of_chunk(chunk_BCHW, first) for chunk_BCHW in pixels_BCHW.split(most)])
 
-    def _tokens_of_chunk(self, pixels_BCHW: Tensor) -> Tensor:
+    def _tokens_of_chunk(self, pixels_BCHW: Tensor, first: int) -> Tensor:
         # A group has half the numbers per picture and four times the weights of the group before it. Twice as many
         # pictures at a time keep its activations as large as before, small enough for a CPU's cache, and read its
         # weights, which outgrow the activations towards the end, less often.
         x, last = pixels_BCHW, len(self.groups) - 1
         for index in range(last):
-            x = torch.cat([self._stage(index, part) for part in x.split(2**index)])
+            x = torch.cat([self._stage(index, part) for part in x.split(first * 2**index)])
         return self._stage(last, x).argmax(dim=1)
 
     def _stage(self, index: int, x: Tensor) -> Tensor:

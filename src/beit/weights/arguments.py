@@ -14,7 +14,7 @@ from beit.config import CONFIG_NAME, UNUSED, BeitConfig
 from beit.errors import CheckpointError, ConfigError, UnavailableError
 from beit.files import check_path, read_json
 from beit.geometry import BIAS_RESIZE
-from beit.hub import HubOptions, fetch_url, hub_file, is_hub_name
+from beit.hub import HubOptions, fetch_url, file_beside, hub_file, is_hub_name
 from beit.weights.adapter import ADAPTER_FILES
 
 WEIGHTS_NAME = "model.safetensors"
@@ -96,11 +96,8 @@ class Located:
         Raises:
             UnavailableError: If it does not exist.
         """
-        if self.options is None:
-            path = self.weights.parent / name
-            if path.is_file():
-                return path
-        elif (path := hub_file(self.repository, name, self.options)) is not None:
+        path = file_beside(self.repository or self.weights, name, self.options or HubOptions())
+        if path is not None:
             return path
         raise UnavailableError(f"{self.source} has no file {name!r}, which its index names; fetch it again")
 
@@ -123,8 +120,7 @@ def locate(name: str | Path, options: HubOptions, files: Sequence[str] = WEIGHT_
     if path.name == CONFIG_NAME and path.is_file():
         return _in_folder(path.parent, files)
     if path.is_file():
-        beside = path.parent / CONFIG_NAME
-        return Located(str(path), path, beside if beside.is_file() else None)
+        return Located(str(path), path, file_beside(path, CONFIG_NAME, options))
     public = public_checkpoint(str(name))
     if public is not None and public.hub is None:
         return Located(str(name), fetch_url(public.url, options), None, public)

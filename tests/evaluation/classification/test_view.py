@@ -63,7 +63,7 @@ def test_a_published_name_is_asked_for_on_the_hub(monkeypatch, with_preprocessor
         asked.append((repository, name))
         return folder / name if repository.startswith("microsoft/") else None
 
-    monkeypatch.setattr("beit.image.model_view.hub_file", hub_file)
+    monkeypatch.setattr("beit.hub.repository.hub_file", hub_file)
     assert evaluation_view("beit_base_patch16_224_pt22k_ft22kto1k", (224, 224))[0] == own
     timm, origin = evaluation_view("beit_base_patch16_384.in22k_ft_in22k_in1k", (384, 384))
     assert (timm.resize, origin) == (384, "the published evaluation")
@@ -78,7 +78,7 @@ def test_a_published_name_is_asked_for_on_the_hub(monkeypatch, with_preprocessor
 
 def test_a_timm_checkpoint_on_the_hub_is_seen_as_its_config_says(monkeypatch):
     found = {"config.json": TIMM / "config.json"}
-    monkeypatch.setattr("beit.image.model_view.hub_file", lambda repository, name, options: found.get(name))
+    monkeypatch.setattr("beit.hub.repository.hub_file", lambda repository, name, options: found.get(name))
     view, origin = evaluation_view("beit_base_patch16_224.in22k_ft_in22k_in1k", (224, 224))
     assert (view.resize, origin) == (248, "the model's config.json (timm)")
 

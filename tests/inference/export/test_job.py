@@ -59,7 +59,7 @@ def exported(folders, tmp_path_factory):
         yield export
 
 
-def says_the_same(runner, reference, *shape, tolerance=2e-4):
+def assert_says_the_same(runner, reference, *shape, tolerance=2e-4):
     pixels = pixels_of(*shape)
     np.testing.assert_allclose(runner(pixels), reference(pixels), atol=tolerance, rtol=tolerance)
 
@@ -75,7 +75,7 @@ def test_every_target_says_what_the_model_says(exported, kind, to):
     assert (runner.task, runner.image_hw) == (reference.task, (32, 32))
     assert description["check"]["pictures"] == 6
     for count in (1, 3):
-        says_the_same(runner, reference, count)
+        assert_says_the_same(runner, reference, count)
     assert is_exported(place)
     written = {path.name for path in place.iterdir()}
     assert written == {*description["sha256"], "README.md", "config.json", "export.json", "preprocessor_config.json"}
@@ -88,7 +88,7 @@ def test_a_fixed_batch_takes_any_number(exported, to):
     assert description["input"]["shape"] == [2, 3, 32, 32]
     reference = TorchRunner(model_of("classify"), "cpu")
     for count in (1, 2, 5):
-        says_the_same(runner, reference, count)
+        assert_says_the_same(runner, reference, count)
 
 
 @pytest.mark.parametrize(("kind", "to"), [("classify", "onnx"), ("classify", "openvino"), ("embed", "torch")])
@@ -96,13 +96,13 @@ def test_any_size_resamples_positions_as_the_model_does(exported, kind, to):
     _, _, runner = exported(kind, to, image_size="dynamic")
     reference = TorchRunner(model_of(kind), "cpu")
     for height, width in ((32, 32), (64, 40), (16, 48), (40, 40)):
-        says_the_same(runner, reference, 2, height, width, tolerance=4e-4)
+        assert_says_the_same(runner, reference, 2, height, width, tolerance=4e-4)
 
 
 def test_another_size_resamples_positions_once(folders, exported):
     _, place, runner = exported("classify", "torch", image_size=(48, 32))
     resized = BeitForImageClassification.from_pretrained(folders / "classify", image_size=(48, 32))
-    says_the_same(runner, TorchRunner(resized, "cpu"), 2, 48, 32)
+    assert_says_the_same(runner, TorchRunner(resized, "cpu"), 2, 48, 32)
     assert runner.image_hw == (48, 32)
     assert Preprocessing.from_pretrained(place).resize == (54, 36)
 
@@ -111,7 +111,7 @@ def test_another_size_resamples_positions_once(folders, exported):
 def test_embeddings_of_a_model_with_a_head(exported, kind):
     _, _, runner = exported(kind, "torch", task="embed")
     assert runner.task == "embed"
-    says_the_same(runner, TorchRunner(model_of(kind), "cpu").embed, 3)
+    assert_says_the_same(runner, TorchRunner(model_of(kind), "cpu").embed, 3)
 
 
 @pytest.mark.parametrize("to", TARGETS)

@@ -126,9 +126,11 @@ def test_the_best_layer_is_the_measured_one(measured, pretrained, classifier, tm
     assert both.layers == (1, 2)
     file = loaded(measured / "model.safetensors")
     assert file.embed(noise(), layer="best")[0].layers == (1,), "also of a file in such a folder"
-    with pytest.raises(ConfigError, match=r"features.json does not exist; expected .*: name a layer by its number"):
+    with pytest.raises(
+        ConfigError, match=r"no features.json lies beside the model; expected .*: name a layer by its number"
+    ):
         loaded(classifier).embed(noise(), layer="best")
-    with pytest.raises(ConfigError, match="the model is no folder of a pre-training"):
+    with pytest.raises(ConfigError, match=r"no features\.json lies beside the model"):
         Predictor(predictor.runner, predictor.preprocessing).embed(noise(), layer="best")
     other = shutil.copytree(pretrained, tmp_path / "other")
     for content, message in (('{"best_layer": 9}', "best_layer 9; expected 1 to 2"), ("{", "is not readable JSON")):

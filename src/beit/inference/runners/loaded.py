@@ -34,7 +34,7 @@ class LoadedModel:
         preprocessing: Preprocessing of pictures.
         scene: Scene inference of a segmentation model.
         tokenizer: Tokenizer with which a pre-training model reconstructs.
-        features_file: Where the pre-training would have written how good its layers are.
+        features_file: `features.json` of a pre-training, which names the best layer; None without one.
 
     Attributes:
         runner: The model: torch or an exported file.
@@ -42,7 +42,7 @@ class LoadedModel:
         scene: Scene inference of a segmentation model.
         grid: Patches of a picture, (height, width).
         reconstructor: Paints hidden patches; None without a tokenizer.
-        features_file: Where the pre-training would have written how good its layers are.
+        features_file: `features.json` of a pre-training, which names the best layer; None without one.
 
     Raises:
         ConfigError: If the parts do not fit each other.

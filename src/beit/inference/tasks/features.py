@@ -60,7 +60,7 @@ class PatchOptions(LayerOptions):
         Raises:
             ConfigError: If the model has no such layer, or no best one was measured.
         """
-        measured = model.features_file is not None and model.features_file.is_file()
+        measured = model.features_file is not None
         asked = replace(self, layer="best") if self.layer is None and measured else self
         return asked.numbers(model)[0]
 

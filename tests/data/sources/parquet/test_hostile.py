@@ -12,7 +12,7 @@ from beit.data.sources.parquet.footer import read_footer
 from beit.data.sources.parquet.saved import saved_splits
 from beit.errors import BeitError, DataError
 from tests.shards import write_parquet
-from tests.watchdog import limited
+from tests.watchdog import assert_within
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch):
 def test_more_rows_than_bytes(tmp_path):
     table = pa.table({"image": pa.DictionaryArray.from_arrays(pa.array([0] * 200_000, pa.int32()), pa.array([b"a"]))})
     pq.write_table(table, tmp_path / "a.parquet")
-    with limited(seconds=5, megabytes=1024), (tmp_path / "a.parquet").open("rb") as file:
+    with assert_within(seconds=5, megabytes=1024), (tmp_path / "a.parquet").open("rb") as file:
         assert "names 200000 rows in" in read_footer(file)
 
 
@@ -42,7 +42,7 @@ def test_damaged_at_random_it_is_read_or_refused(tmp_path):
             bad[draw.randrange(len(bad) * 2 // 3, len(bad))] = draw.randrange(256)
         path = tmp_path / f"{number}.parquet"
         path.write_bytes(bad)
-        with limited(seconds=20, megabytes=4096):
+        with assert_within(seconds=20, megabytes=4096):
             try:
                 with path.open("rb") as file:
                     read_footer(file, first_picture=True)

@@ -12,7 +12,7 @@ from beit.data import open_source
 from beit.data.sources.tar.index import read_index
 from beit.errors import BeitError, DataError
 from tests.shards import picture_bytes, write_tar
-from tests.watchdog import limited
+from tests.watchdog import assert_within
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_refused_at_once(tmp_path, name):
     (tmp_path / "x.tar").write_bytes(HOSTILE[name] + 2 * BLOCK)
-    with limited(seconds=5, megabytes=64), pytest.raises(DataError):
+    with assert_within(seconds=5, megabytes=64), pytest.raises(DataError):
         read_index(tmp_path / "x.tar")
 
 
@@ -107,7 +107,7 @@ def test_damaged_at_random_it_is_read_or_refused(tmp_path):
         for _ in range(draw.randint(1, 8)):
             bad[draw.randrange(len(bad))] = draw.randrange(256)
         (tmp_path / f"{number}.tar").write_bytes(bad)
-        with limited(seconds=5, megabytes=256):
+        with assert_within(seconds=5, megabytes=256):
             try:
                 source = open_source(str(tmp_path / f"{number}.tar"))
                 np.asarray(source.load(0))

@@ -1,0 +1,82 @@
+"""Upload of folders to the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from beit.errors import CheckpointError
+from beit.hub.hub_errors import explained_errors
+from beit.hub.network import need_hub
+
+# huggingface_hub is imported inside the functions: whoever only saves into folders should not pay for loading it.
+
+
+def push_folder(
+    folder: Path,
+    repo_id: str,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str = "Upload model",
+    create_pr: bool = False,
+) -> str:
+    """Upload a folder to the hub, creating the repository and branch if needed; return the address of the result.
+
+    Args:
+        folder: What to upload; hidden git folders are left out.
+        repo_id: "owner/name", or "name" for a repository of the logged-in user.
+        token: Access token with the right to write; the saved login if None.
+        private: Visibility of a repository that is created; the default of its owner if None.
+        revision: Branch to write to; the default branch if None.
+        commit_message: First line of the commit.
+        create_pr: Open a pull request (against the default branch) instead of writing to the branch.
+
+    Raises:
+        CheckpointError: If the folder does not exist or the hub refuses it.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import validate_repo_id
+
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is not a folder; expected the folder of a saved model, save the model first")
+    if create_pr and revision is not None:
+        raise CheckpointError(
+            f"revision '{revision}' cannot be combined with create_pr=True, because a pull request goes to the default "
+            "branch; drop one of the two"
+        )
+    with explained_errors(repo_id, revision):
+        validate_repo_id(repo_id)
+    need_hub(repo_id)
+    with explained_errors(repo_id, revision):
+        api = HfApi(token=token)
+        repo = api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision is not None and not revision.startswith("refs/"):  # refs/pr/7 exists once its request was opened
+            api.create_branch(repo.repo_id, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo.repo_id,
+            folder_path=folder,
+            revision=revision,
+            commit_message=commit_message,
+            create_pr=create_pr,
+        )
+    return commit.pr_url or str(repo)
+
+
+def push_saved(save: Callable[[Path], object], repo_id: str, **options: Any) -> str:
+    """Upload what `save` writes into a folder; return the address of the result.
+
+    Args:
+        save: Writes the files.
+        repo_id: "owner/name", or "name" for a repository of the logged-in user.
+        **options: Those of `push_folder`.
+
+    Raises:
+        CheckpointError: If the hub cannot be reached or refuses.
+    """
+    with TemporaryDirectory() as folder:
+        save(Path(folder))
+        return push_folder(Path(folder), repo_id, **options)
