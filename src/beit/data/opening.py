@@ -137,7 +137,7 @@ def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if shards:
         return _open_shards(shards, path, reading)
     try:
-        return FolderSource(folder, reading.min_side, reading.known, bands=reading.bands)
+        return FolderSource(folder, reading.min_side, reading.known, bands=reading.bands, mixed=reading.mixed)
     except DataError:
         for compressed in sorted(entry for entry in folder.iterdir() if entry.name.endswith(_COMPRESSED)):
             _refuse_compressed(compressed)
