@@ -48,7 +48,7 @@ def add_adapter(
     """
     _check_kind(settings, source)
     plain, _ = without_wrappers(stored)
-    adapted = {name.removesuffix(_DOWN) + ".weight" for name in plain if name.endswith(_DOWN)}
+    adapted = {name.removesuffix(end) + ".weight" for name in plain for end in (_DOWN, _UP) if name.endswith(end)}
     whole = {name for name in plain if not name.endswith((_DOWN, _UP))}
     places = _canonical_names({*adapted, *whole})
     if unknown := [name for name in adapted if places[name] not in tensors]:
