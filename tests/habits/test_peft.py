@@ -138,6 +138,23 @@ def test_a_scale_that_is_no_number_is_refused(tmp_path, monkeypatch, alpha):
             kind.from_pretrained("adapter")
 
 
+@pytest.mark.parametrize("change", ["half", "whole numbers"])
+def test_half_an_adapter_and_whole_numbers_are_refused(tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path)
+    adapted(beit.BeitForImageClassification.from_pretrained("pair"), ["query"]).save_pretrained("adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    if change == "half":
+        del tensors[next(name for name in tensors if "lora_A" in name)]
+    else:
+        tensors = {name: (10 * tensor).to(torch.int8) for name, tensor in tensors.items()}
+    save_file(tensors, file)
+    for kind in (beit.BeitForImageClassification, beit.FlaxBeitForImageClassification):
+        with pytest.raises(beit.BeitError, match="does not fit" if change == "half" else "as int8; expected one of"):
+            kind.from_pretrained("adapter")
+
+
 @pytest.mark.parametrize(("shape", "value"), [("empty", 0.0), ("same", float("nan")), ("same", float("-inf"))])
 def test_products_of_no_rank_and_of_no_numbers_are_refused(tmp_path, monkeypatch, shape, value):
     monkeypatch.chdir(tmp_path)
