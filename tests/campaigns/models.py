@@ -99,11 +99,11 @@ def scores(place: Path) -> Target:
 
 FIELDS: dict[str, dict[str, str]] = {
     "classify": {"top_k": "2"},
-    "embed": {"layer": "[1, 2]", "pooling": "mean"},
+    "embed": {"layer": "1,2", "pooling": "mean"},
     "reconstruct": {"mask": "[[0, 1], [2, 3]]", "share": "0.4", "seed": "7"},
-    "features": {"patch": "[0, 1]", "layer": "2"},
-    "attend": {"patch": "[0, 1]", "layer": "1"},
-    "segment": {"opacity": "0.5"},
+    "features": {"patch": "0,1", "layer": "2"},
+    "attend": {"patch": "0,1", "layer": "1"},
+    "segment": {},
 }
 PLAIN = "content-type: multipart/form-data; boundary=b\nhost: 127.0.0.1\n"
 
