@@ -169,3 +169,37 @@ def test_products_of_no_rank_and_of_no_numbers_are_refused(tmp_path, monkeypatch
     for kind in (beit.BeitForImageClassification, beit.FlaxBeitForImageClassification):
         with pytest.raises(beit.BeitError, match="rank 0" if shape == "empty" else "holds NaN or infinity"):
             kind.from_pretrained("adapter")
+
+
+DAMAGE = {
+    "cut": lambda text: text[:40],
+    "a list": lambda text: "[]",
+    "no text": lambda text: "\udcff" + text,
+    "a rank of another": lambda text: text.replace('"r": 4', '"r": 2147483648'),
+    "a rank that is none": lambda text: text.replace('"r": 4', '"r": "4"'),
+    "no layers": lambda text: text.replace('"query"', '"nothing"'),
+    "another kind": lambda text: text.replace('"LORA"', '"NONE"'),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGE, "half"])
+def test_a_damaged_adapter_is_named_and_leaves_the_model_as_it_was(tmp_path, monkeypatch, damage):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path)
+    adapted(beit.BeitForImageClassification.from_pretrained("pair"), ["query"]).save_pretrained("adapter")
+    file, weights = (tmp_path / "adapter" / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+    if damage == "half":
+        tensors = load_file(weights)
+        del tensors[next(name for name in tensors if "lora_B" in name)]
+        save_file(tensors, weights)
+    else:
+        text = file.read_text()
+        changed = DAMAGE[damage](text)
+        assert changed != text
+        file.write_bytes(changed.encode("utf-8", "surrogateescape"))
+    model = beit.BeitForImageClassification.from_pretrained("pair")
+    names = list(model.state_dict())
+    with pytest.raises(beit.BeitError, match="adapter"):
+        model.load_adapter("adapter")
+    assert list(model.state_dict()) == names
+    assert not model.has_adapters

@@ -11,8 +11,6 @@ import numpy as np
 
 from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
-from beit.data.sources.split_names import are_scenes
-from beit.errors import DataError
 from beit.files import read_regular
 from beit.image import (
     ARRAYS,
@@ -44,7 +42,6 @@ class FolderSource(ImageSource):
         min_side: Pictures with a shorter side, in pixels, count as broken.
         known: Classes that are known, which a single folder may be one of.
         labelled: Whether folders are classes at all.
-        mixed: Whether folders of pictures and of label maps are taken as classes, rather than refused.
         bands: Reading of pictures of other than three channels, which may be arrays; None: as RGB.
     """
 
@@ -55,7 +52,6 @@ class FolderSource(ImageSource):
         known: Sequence[str] | None = None,
         labelled: bool = True,
         bands: BandOptions | None = None,
-        mixed: bool = False,
     ) -> None:
         self._folder = folder
         self._min_side, self.bands = min_side, bands
@@ -70,12 +66,6 @@ class FolderSource(ImageSource):
         self.classes, self.labels = _classes(self._paths, around)
         if around and len(self.classes or ()) < 2:  # folders inside of the only class
             around, (self.classes, self.labels) = "", _classes(self._paths, "")
-        if not mixed and are_scenes(self.classes or ()):
-            raise DataError(
-                f"{folder} holds pictures and their label maps ({_listed(self.classes or ())}), which are no classes; "
-                "name the folder of the pictures, and in beit segment that of the others with label_maps.path, or set "
-                "data.split to all to take them as classes"
-            )
         say_passed_over(folder, passed_over, *self._remarks(around))
 
     def __len__(self) -> int:
