@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tifffile
 import torch
 from PIL import Image
 
@@ -28,6 +29,7 @@ from beit.weights.msgpack_file import open_msgpack
 from beit.weights.pickles import open_pickled
 from tests.campaigns.folders import folder_targets
 from tests.campaigns.formats import format_targets
+from tests.campaigns.models import model_targets
 from tests.campaigns.target import Target
 
 CONFIG = BeitConfig(image_size=32, patch_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
@@ -56,6 +58,19 @@ def pictures() -> list[bytes]:
     ]
     found = [picture(kind, **options) for kind, options in [*kinds, *more]]
     return [*found, picture("PNG", "P"), picture("PNG", "I;16"), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+
+
+def reducible() -> list[bytes]:
+    """Return pictures that are decoded smaller: JPEG 2000, and TIFF with versions in pages and in SubIFDs."""
+    found = [picture("JPEG2000", no_jp2=plain, num_resolutions=4) for plain in (True, False)]
+    pixels = np.random.default_rng(0).integers(0, 2**16, (48, 64), np.uint16)
+    for inside, big, values in ((1, False, pixels), (0, False, pixels), (1, True, (pixels >> 8).astype(np.uint8))):
+        buffer, kind = io.BytesIO(), {"photometric": "minisblack", "metadata": None}
+        with tifffile.TiffWriter(buffer, bigtiff=big) as writer:
+            writer.write(values, subifds=inside, **kind)
+            writer.write(values[::2, ::2], subfiletype=1, **kind)
+        found.append(buffer.getvalue())
+    return found
 
 
 def arrays() -> list[bytes]:
@@ -149,6 +164,7 @@ def targets(folder: Path) -> dict[str, Target]:
     return {
         "picture": Target("a.png", pictures(), read_image),
         "lazy picture": Target("a.jpg", pictures(), lambda path: open_image(path.read_bytes(), "a").decode(4.0)),
+        "reduced picture": Target("a.tif", reducible(), lambda path: open_image(path.read_bytes(), "a").decode(4.0)),
         "upload": Target("upload", pictures(), lambda path: decode(path.read_bytes(), 1_000_000)),
         "array": Target("a.npy", arrays()[:1], lambda path: open_image(path.read_bytes(), "a", bands=FOUR).decode()),
         "archive": Target("a.npz", arrays()[1:], lambda path: open_image(path.read_bytes(), "a", bands=FOUR).decode()),
@@ -175,4 +191,5 @@ def targets(folder: Path) -> dict[str, Target]:
         "job": Target(".predict/job.json", [record], job),
         **format_targets(folder),
         **folder_targets(folder),
+        **model_targets(folder),
     }  # fmt: skip

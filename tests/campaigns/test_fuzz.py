@@ -11,6 +11,7 @@ import pytest
 
 from beit.errors import BeitError
 from tests.campaigns.fuzz import fuzz
+from tests.campaigns.models import answered, heads, requests
 from tests.campaigns.mutations import mutated
 from tests.campaigns.target import Target
 from tests.campaigns.targets import targets
@@ -28,6 +29,13 @@ def test_some_seconds_of_it_are_clean(tmp_path):
     found = fuzz(kinds, 7, 4.0, tmp_path / "findings")
     assert found.inputs > 50
     assert found.findings == {}, list((tmp_path / "findings").iterdir())
+
+
+@pytest.mark.e2e
+def test_sound_requests_are_answered(tmp_path):
+    for number, content in enumerate([*requests(), *heads()[:2]]):
+        (tmp_path / "request").write_bytes(content)
+        assert answered(tmp_path / "request") == 200, number
 
 
 def test_a_seed_gives_the_same_inputs():

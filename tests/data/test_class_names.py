@@ -40,7 +40,16 @@ def test_in_a_file_of_labels_too(tmp_path):
 
 def test_capitals_and_spaces_are_named(tmp_path, caplog):
     assert open_source(folder(tmp_path, "Cat", "cat", "dog")).classes == ["Cat", "cat", "dog"]
-    assert "the classes 'Cat' and 'cat' differ in capitals and spaces alone, and are taken as two" in caplog.text
+    said = "differ in capitals, spaces and invisible characters alone, and are taken as two"
+    assert f"the classes 'Cat' and 'cat' {said}" in caplog.text
+    open_source(folder(tmp_path / "marks", "tea", "tea\u200b"))
+    assert f"the classes 'tea' and 'tea\\u200b' {said}" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["-1", "NaN", "<NA>", "null", "None"])
+def test_a_class_that_reads_like_a_missing_label_is_named(tmp_path, caplog, name):
+    assert name in open_source(folder(tmp_path, name, "tea")).classes
+    assert f"the class {name!r} reads like a missing label, and is taken as a class" in caplog.text
 
 
 def test_held_out_classes_are_found_in_the_other_spelling(tmp_path):

@@ -138,6 +138,23 @@ def test_a_scale_that_is_no_number_is_refused(tmp_path, monkeypatch, alpha):
             kind.from_pretrained("adapter")
 
 
+@pytest.mark.parametrize("change", ["half", "whole numbers"])
+def test_half_an_adapter_and_whole_numbers_are_refused(tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path)
+    adapted(beit.BeitForImageClassification.from_pretrained("pair"), ["query"]).save_pretrained("adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    if change == "half":
+        del tensors[next(name for name in tensors if "lora_A" in name)]
+    else:
+        tensors = {name: (10 * tensor).to(torch.int8) for name, tensor in tensors.items()}
+    save_file(tensors, file)
+    for kind in (beit.BeitForImageClassification, beit.FlaxBeitForImageClassification):
+        with pytest.raises(beit.BeitError, match="does not fit" if change == "half" else "as int8; expected one of"):
+            kind.from_pretrained("adapter")
+
+
 @pytest.mark.parametrize(("shape", "value"), [("empty", 0.0), ("same", float("nan")), ("same", float("-inf"))])
 def test_products_of_no_rank_and_of_no_numbers_are_refused(tmp_path, monkeypatch, shape, value):
     monkeypatch.chdir(tmp_path)
@@ -152,3 +169,37 @@ def test_products_of_no_rank_and_of_no_numbers_are_refused(tmp_path, monkeypatch
     for kind in (beit.BeitForImageClassification, beit.FlaxBeitForImageClassification):
         with pytest.raises(beit.BeitError, match="rank 0" if shape == "empty" else "holds NaN or infinity"):
             kind.from_pretrained("adapter")
+
+
+DAMAGE = {
+    "cut": lambda text: text[:40],
+    "a list": lambda text: "[]",
+    "no text": lambda text: "\udcff" + text,
+    "a rank of another": lambda text: text.replace('"r": 4', '"r": 2147483648'),
+    "a rank that is none": lambda text: text.replace('"r": 4', '"r": "4"'),
+    "no layers": lambda text: text.replace('"query"', '"nothing"'),
+    "another kind": lambda text: text.replace('"LORA"', '"NONE"'),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGE, "half"])
+def test_a_damaged_adapter_is_named_and_leaves_the_model_as_it_was(tmp_path, monkeypatch, damage):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path)
+    adapted(beit.BeitForImageClassification.from_pretrained("pair"), ["query"]).save_pretrained("adapter")
+    file, weights = (tmp_path / "adapter" / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+    if damage == "half":
+        tensors = load_file(weights)
+        del tensors[next(name for name in tensors if "lora_B" in name)]
+        save_file(tensors, weights)
+    else:
+        text = file.read_text()
+        changed = DAMAGE[damage](text)
+        assert changed != text
+        file.write_bytes(changed.encode("utf-8", "surrogateescape"))
+    model = beit.BeitForImageClassification.from_pretrained("pair")
+    names = list(model.state_dict())
+    with pytest.raises(beit.BeitError, match="adapter"):
+        model.load_adapter("adapter")
+    assert list(model.state_dict()) == names
+    assert not model.has_adapters

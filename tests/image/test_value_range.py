@@ -136,3 +136,9 @@ def test_values_beyond_the_range_are_said_once_and_counted(caplog, monkeypatch):
         picture = open_image(content, "scan.tif", 1, BandOptions(1, span)).decode().picture
         assert picture.cut == pytest.approx(share)
     assert "beyond the range of data.value_range, [0, 4094]: 0.0244 %" in caplog.records[-1].getMessage()
+
+
+def test_complex_numbers_are_refused_whatever_the_range():
+    for asked in (None, (0.0, 1.0), "bits"):
+        with pytest.raises(DataError, match="holds complex64; expected whole or real numbers"):
+            value_range.cut_to_range(np.ones((2, 2), np.complex64), "a.tif", asked)

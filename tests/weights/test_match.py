@@ -67,3 +67,11 @@ def test_the_loading_info_of_the_published_api():
 def test_whatever_differs_is_named(kind):
     assert not LoadReport(**{kind: ["x"]}).silent
     assert LoadReport(resized=["x"]).silent  # said by `adapted`, in words
+
+
+def test_names_of_strangers_are_shown_in_one_line():
+    for count in (1, 20):
+        found = {f"a\n\x1b[2J{number}.b": (1,) for number in range(count)}
+        with pytest.raises(CheckpointError) as caught:
+            check_shapes("file", found, {"b": (2, 3)})
+        assert str(caught.value).isprintable()

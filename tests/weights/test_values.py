@@ -7,10 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from beit import BeitConfig, BeitForImageClassification, FlaxBeitForImageClassification
+from beit import (
+    BeitConfig,
+    BeitForImageClassification,
+    BeitForMaskedImageModeling,
+    FlaxBeitForImageClassification,
+)
 from beit.data import open_source, with_labels
 from beit.errors import CheckpointError, DataError
 from beit.inference.predictor import Predictor
+from beit.models_torch import MaskedPatchDecoder
+from beit.models_torch.masked_patch_decoder import DECODER_NAME
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, load_tokenizer
 from tests.shards import picture_bytes
 
@@ -88,6 +95,22 @@ def test_tokenizers_too(tmp_path):
     change(tmp_path, name, lambda tensor: tensor.to(torch.int32))
     with pytest.raises(CheckpointError, match="as int32"):
         load_tokenizer(tmp_path)
+
+
+def test_decoders_of_masked_patches_too(tmp_path):
+    options = {"use_absolute_position_embeddings": True, "use_mask_token": True, "vocab_size": 8}
+    model = BeitForMaskedImageModeling(BeitConfig(**SMALL, **options))
+    decoder = MaskedPatchDecoder(model)
+    for value, words in ((float("nan"), "NaN or infinity"), (None, "as int32")):
+        decoder.save_file(tmp_path / DECODER_NAME)
+        tensors = load_file(tmp_path / DECODER_NAME)
+        name = next(iter(tensors))
+        tensors[name] = tensors[name].to(torch.int32) if value is None else spoilt(value)(tensors[name])
+        save_file(tensors, tmp_path / DECODER_NAME)
+        with pytest.raises(CheckpointError, match=words):
+            MaskedPatchDecoder.from_file(model, tmp_path / DECODER_NAME)
+        with pytest.raises(CheckpointError, match=words):
+            decoder.load_file(tmp_path / DECODER_NAME)
 
 
 @pytest.mark.parametrize("value", ["1e39", "-1e400", "nan", "9" * 400, "Infinity"])

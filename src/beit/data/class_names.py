@@ -10,6 +10,8 @@ from beit.errors import DataError, as_text, printable
 
 logger = logging.getLogger("beit")
 
+_MISSING = frozenset({"-1", "nan", "nat", "#n/a", "n/a", "<na>", "null", "none"})  # as programs write what is missing
+
 
 def composed(name: str) -> str:
     """Return a name with composed letters: systems and archives differ in how they store the same one."""
@@ -32,10 +34,21 @@ def check_class_names(classes: Sequence[str], place: str) -> None:
             f"{place} has the class {printable(same[0])!r} twice, once with composed and once with decomposed letters; "
             f"expected one spelling: rename {same[0]!a} to {same[1]!a}, or put their pictures together"
         )
-    if alike := _first_alike(classes, lambda name: " ".join(composed(name).casefold().split())):
+    if alike := _first_alike(classes, lambda name: " ".join(_visible(composed(name)).casefold().split())):
         logger.warning(
-            "%s: the classes %r and %r differ in capitals and spaces alone, and are taken as two", place, *alike
-        )
+            "%s: the classes %a and %a differ in capitals, spaces and invisible characters alone, and are taken as "
+            "two", place, *alike,
+        )  # fmt: skip
+    if missing := [name for name in classes if name.strip().casefold() in _MISSING]:
+        logger.warning(
+            "%s: the class %r reads like a missing label, and is taken as a class; leave its pictures out if it is "
+            "none", place, missing[0],
+        )  # fmt: skip
+
+
+def _visible(name: str) -> str:
+    """Return a name without marks of direction, joiners and spaces of no width."""
+    return name if name.isprintable() else "".join(c for c in name if unicodedata.category(c) != "Cf")
 
 
 def _first_alike(names: Sequence[str], spelling: Callable[[str], str]) -> tuple[str, str] | None:

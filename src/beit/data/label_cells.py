@@ -12,7 +12,7 @@ import numpy as np
 
 from beit.data.label_columns import LabelColumns, switch
 from beit.data.label_rows import Row
-from beit.data.sources.source import LabelKind, check_name
+from beit.data.sources.source import LabelKind
 from beit.errors import DataError, shortened
 
 _STRONG = (";", "|")  # hardly part of a name
@@ -105,7 +105,6 @@ def _name(file: str, row: Row, column: str, cell: Any) -> str:
                 f"{file}, line {row.line} has {column} {cell}, a number; expected the name of a class: call the column "
                 "value to learn numbers"
             )
-        check_name(cell)
         return cell
     raise _wrong(file, row, column, "class")
 

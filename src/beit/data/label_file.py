@@ -21,7 +21,7 @@ from beit.data.label_columns import find_columns
 from beit.data.label_names import FileNames
 from beit.data.label_rows import Row, read_rows
 from beit.data.sources.folder import FolderSource
-from beit.data.sources.source import ImageSource, LabelKind, Subset
+from beit.data.sources.source import ImageSource, LabelKind, Subset, check_name
 from beit.errors import DataError
 
 
@@ -95,6 +95,8 @@ def _label(source: Subset, file: str, kind: LabelKind, contents: list[Any], know
     if known is not None:
         names = [in_spelling_of(row, known) for row in names]
     found = {name for row in names for name in row}
+    for name in found:
+        check_name(name)
     check_class_names(sorted(found), file)
     source.classes = _sorted(found) if known is None else list(known)
     if strange := sorted(found - set(source.classes)):

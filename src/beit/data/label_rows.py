@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from beit.files import first_twice, read_regular, strict_json
 IMAGE_NAMES = ("file_name", "filename", "file", "image", "img", "path", "picture")
 _MOST_BYTES = 2**31  # a hundred bytes each for twenty million pictures
 _SEPARATORS = (",", ";", "\t", "|")
+_SAID = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # a first line that names the separator
 _TABLES = (".csv", ".tsv", ".tab", ".txt")
 _OBJECTS = (".jsonl", ".ndjson", ".json")
 
@@ -55,10 +57,13 @@ def _text(path: Path) -> str:
 
 
 def _table(path: Path, text: str) -> Iterator[Row]:
-    separator = _separator(text)
+    if found := _SAID.match(text):  # of Excel
+        separator, text = found[1], f"\n{text[found.end() :]}"
+    else:
+        separator = _separator(text)
     if separator == " ":  # of which there may be several
         text = "\n".join(" ".join(line.split()) for line in text.splitlines())
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     header: list[str] | None = None
     try:
         for cells in reader:
@@ -67,12 +72,14 @@ def _table(path: Path, text: str) -> Iterator[Row]:
                 continue
             if header is None:
                 header = stripped
-                _refuse_twice(path, header)
+                _refuse_twice(path, [name for name in header if name])
                 continue
-            cells_of = dict(zip(header, stripped, strict=False))
+            while len(stripped) > len(header) and not stripped[-1]:  # separators at the end of a line
+                stripped.pop()
+            cells_of = {name: cell for name, cell in zip(header, stripped, strict=False) if name}
             if len(stripped) > len(header):  # labels with the separator between them, and no quotes around
                 last = header[-1]
-                cells_of[last] = separator.join([cells_of[last], *stripped[len(header) :]])
+                cells_of[last] = separator.join(filter(None, [cells_of.get(last), *stripped[len(header) :]]))
             yield Row(reader.line_num, cells_of)
     except csv.Error as error:
         raise DataError(

@@ -18,7 +18,7 @@ from beit.data.sources.parquet.saved import SavedSource, is_saved
 from beit.data.sources.parquet.shards import ParquetFolder
 from beit.data.sources.shard_file import ShardFile
 from beit.data.sources.source import ImageSource
-from beit.data.sources.split_names import named_split
+from beit.data.sources.split_names import are_scenes, named_split
 from beit.data.sources.tar.shards import TarSource
 from beit.data.splits import SHARDS, Splits, find_splits, shards_below
 from beit.errors import DataError, missing_data
@@ -137,11 +137,18 @@ def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if shards:
         return _open_shards(shards, path, reading)
     try:
-        return FolderSource(folder, reading.min_side, reading.known, bands=reading.bands)
+        source = FolderSource(folder, reading.min_side, reading.known, bands=reading.bands)
     except DataError:
         for compressed in sorted(entry for entry in folder.iterdir() if entry.name.endswith(_COMPRESSED)):
             _refuse_compressed(compressed)
         raise
+    if not reading.mixed and are_scenes(source.classes or ()):
+        raise DataError(
+            f"{folder} holds pictures and their label maps ({', '.join(source.classes or ())}), which are no classes; "
+            "name the folder of the pictures, and in beit segment that of the others with label_maps.path, or set "
+            "data.split to all to take them as classes"
+        )
+    return source
 
 
 def _open_shards(shards: Sequence[ShardFile], path: str, reading: _Reading) -> ImageSource:

@@ -8,6 +8,7 @@ from beit.image.labels import IGNORED
 from beit.image.large import allow_pixels
 from beit.image.lazy_picture import (
     Decoded,
+    Jpeg2000Picture,
     JpegPicture,
     LazyPicture,
     LoadedPicture,
@@ -53,6 +54,7 @@ __all__ = [
     "BeitImageProcessorPil",
     "Box",
     "Decoded",
+    "Jpeg2000Picture",
     "JpegPicture",
     "LazyPicture",
     "LoadedPicture",

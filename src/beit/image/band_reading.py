@@ -20,7 +20,7 @@ from beit.image.depth import Stored, stored_in
 from beit.image.dicom import is_dicom, read_dicom
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.large import is_one_with_overviews, most_pixels, too_large
-from beit.image.reading import check_side, choose_frame, explained, frames_of
+from beit.image.reading import choose_frame, explained, frames_of
 from beit.image.tiff import is_beyond_pillow, is_tiff, read_tiff
 from beit.image.value_range import Values, cut_to_range
 
@@ -35,23 +35,20 @@ def endings_of(bands: BandOptions | None) -> frozenset[str]:
     return EXTENSIONS if bands is None else EXTENSIONS | ARRAYS
 
 
-def read_bands(content: bytes, name: object, options: BandOptions, min_side: int = 1) -> tuple[Bands, int]:
+def read_bands(content: bytes, name: object, options: BandOptions) -> tuple[Bands, int]:
     """Return the picture in the bytes of a file, in all bits of its numbers, and the EXIF orientation that it had.
 
     Args:
         content: The bytes.
         name: Name of the picture in messages.
         options: Its channels, the range of its values, and which of several frames it is.
-        min_side: Smallest height and width to accept, in pixels.
 
     Raises:
-        DataError: If it is broken, too small or too large, or has other channels or values than expected.
+        DataError: If it is broken or too large, or has other channels or values than expected.
     """
     with explained(name):
         stored = _stored(content, name, options)
     values_HWC = fitted(stored, name, options.channels)
-    height, width, _ = values_HWC.shape
-    check_side(height, width, name, min_side)
     shares_HWC, cut = cut_to_range(values_HWC, name, options.value_range, stored.span)
     return Bands.of_array(1 - shares_HWC if stored.inverted else shares_HWC, cut), stored.orientation
 

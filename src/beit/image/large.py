@@ -12,9 +12,10 @@ from beit.errors import DataError
 
 _LIMIT = 178_956_970  # pixels past which Pillow refuses a picture: twice the number at which it warns
 _SUBFILE, _DESCRIPTION = 254, 270  # TIFF tags
-_IMAGEJ = re.compile(r"ImageJ=.*?^images=(\d{1,9})\s*$", re.DOTALL | re.MULTILINE)  # in the description of a stack
+IMAGEJ = "ImageJ="  # what its descriptions begin with
+_PLANES = re.compile(r"ImageJ=.*?^images=(\d{1,9})\s*$", re.DOTALL | re.MULTILINE)  # in the description of a stack
 REDUCED, MASK = 1, 4  # bits of the kind of a page
-_SLIDES = "Aperio"  # whose files hold a thumbnail, a label and a photograph of the slide beside it
+SLIDES = "Aperio"  # whose files hold a thumbnail, a label and a photograph of the slide beside it
 
 
 def allow_pixels(most: int | None) -> None:
@@ -43,7 +44,7 @@ def is_one_with_overviews(image: Image.Image) -> bool:
     if image.format != "TIFF":
         return False
     pages: Any = image
-    if str(pages.tag_v2.get(_DESCRIPTION, "")).startswith(_SLIDES):
+    if str(pages.tag_v2.get(_DESCRIPTION, "")).startswith(SLIDES):
         return True
     try:
         for page in range(1, pages.n_frames):
@@ -57,7 +58,7 @@ def is_one_with_overviews(image: Image.Image) -> bool:
 
 def planes_declared(description: Any) -> int:
     """Return the planes that ImageJ declares in a description, all of which may lie behind one page; 1 without it."""
-    found = _IMAGEJ.match(description) if isinstance(description, str) else None
+    found = _PLANES.match(description) if isinstance(description, str) else None
     return int(found[1]) if found else 1
 
 
@@ -65,23 +66,6 @@ def has_planes_behind(image: Image.Image) -> bool:
     """Return whether a TIFF of ImageJ has more planes than pages, all but the first of which Pillow does not see."""
     pages: Any = image
     return image.format == "TIFF" and planes_declared(pages.tag_v2.get(_DESCRIPTION)) > pages.n_frames
-
-
-def overviews_of(image: Image.Image) -> dict[int, tuple[int, int]]:
-    """Return the pages of a TIFF that are smaller versions of its first one, each with its (width, height)."""
-    pages: Any = image
-    if image.format != "TIFF" or pages.n_frames == 1:
-        return {}
-    found, mode = dict[int, tuple[int, int]](), image.mode
-    try:
-        for page in range(1, pages.n_frames):
-            pages.seek(page)
-            kind = pages.tag_v2.get(_SUBFILE, 0)
-            if kind & REDUCED and not kind & MASK and image.mode == mode:
-                found[page] = image.size
-        return found
-    finally:
-        pages.seek(0)
 
 
 def several(name: object, kind: str | None) -> str:

@@ -1,21 +1,25 @@
-"""Lazy pictures: size known before decoding, and JPEG and TIFF read at a reduced size where that is enough."""
+"""Lazy pictures: size known before decoding, and several formats are read at a reduced size where that is enough."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from PIL import Image, UnidentifiedImageError
 
+from beit.errors import DataError
 from beit.files import read_regular
 from beit.image.band_reading import is_for_bands, read_bands
 from beit.image.bands import COLOURS, AnyPicture, BandOptions, Box, as_rgb
 from beit.image.depth import is_deep
 from beit.image.formats import MOST_BYTES, opened_picture
-from beit.image.large import overviews_of
+from beit.image.jpeg_2000 import halvings
+from beit.image.large import most_pixels, too_large
 from beit.image.reading import check_side, check_single, choose_frame, explained, upright_rgb
+from beit.image.tiff import is_tiff
+from beit.image.tiff_pyramid import Level, level_content, levels_of
 
 _COLOURS = BandOptions(COLOURS)
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -118,8 +122,42 @@ class JpegPicture:
         return Decoded(picture, (left, top, left + picture.width * reduction, top + picture.height * reduction))
 
 
+class Jpeg2000Picture:
+    """Lazy picture in the bytes of a JPEG 2000, whose decoder can leave out the finest wavelets; upright.
+
+    What is left of 8 x 8 pixels lies where the first of them does, not in their middle.
+    """
+
+    orientation = 1
+
+    def __init__(self, content: bytes, image: Image.Image, name: object) -> None:
+        self._content, self._name = content, name
+        self.height, self.width = image.height, image.width
+        self._most = 2 ** halvings(content)
+
+    def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
+        """Return the picture, decoded at 1/8, 1/4 or 1/2 of its size if that is enough."""
+        reduction = _reduction(pixels_per_pixel, self.height, self.width)
+        while reduction > self._most or not all(_is_rounded_up(side, reduction) for side in (self.height, self.width)):
+            reduction //= 2
+        with explained(self._name), opened_picture(self._content) as image:
+            if reduction > 1:
+                halved: Any = image
+                halved.reduce = reduction.bit_length() - 1
+            picture = upright_rgb(image)
+        if reduction == 1:
+            return Decoded(picture, (0, 0, self.width, self.height))
+        edge = (1 - reduction) / 2
+        return Decoded(picture, (edge, edge, edge + picture.width * reduction, edge + picture.height * reduction))
+
+
+def _is_rounded_up(side: int, reduction: int) -> bool:
+    """Return whether the nearest whole number to a reduced side, which Pillow expects, is that of the decoder."""
+    return (side + reduction // 2) // reduction == -(-side // reduction)
+
+
 def reduces(pixels_per_pixel: float, height: int, width: int) -> bool:
-    """Return whether a JPEG of that size is decoded at less than its size, and so gives other pixels."""
+    """Return whether a JPEG, of either kind, of that size may be decoded at less than its size, to other pixels."""
     return _reduction(pixels_per_pixel, height, width) > 1
 
 
@@ -127,34 +165,36 @@ def _reduction(pixels_per_pixel: float, height: int, width: int) -> int:
     return next((r for r in REDUCTIONS if r <= min(pixels_per_pixel, height, width)), 1)
 
 
-class OverviewPicture:
-    """Lazy picture in the bytes of a TIFF with overviews, one of which may be enough; upright."""
+class PyramidPicture:
+    """Lazy picture in the bytes of a TIFF with smaller versions of it, one of which may be enough; upright.
+
+    Args:
+        content: The bytes.
+        levels: The picture, and its smaller versions.
+        name: Name of the picture in messages.
+        bands: Reading of the picture and its versions.
+    """
 
     orientation = 1
 
-    def __init__(
-        self, content: bytes, image: Image.Image, name: object, overviews: Mapping[int, tuple[int, int]]
-    ) -> None:
-        self._content, self._name = content, name
-        self.height, self.width = image.height, image.width
-        self._pages = {0: image.size, **overviews}
+    def __init__(self, content: bytes, levels: Sequence[Level], name: object, bands: BandOptions) -> None:
+        self._content, self._levels, self._name, self._bands = content, levels, name, bands
+        self.height, self.width = levels[0].height, levels[0].width
 
     def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
-        """Return the picture, or the smallest of its overviews that is enough."""
-
-        def enough(page: int) -> bool:
-            width, height = self._pages[page]
-            return max(self.width / width, self.height / height) <= max(1.0, pixels_per_pixel)
-
-        page = min(filter(enough, self._pages), key=lambda page: self._pages[page])
-        with explained(self._name), opened_picture(self._content) as image:
-            image.seek(page)
-            picture = upright_rgb(image)
+        """Return the picture, or the smallest of its versions that is enough."""
+        spare = max(1.0, pixels_per_pixel)
+        enough = [
+            level for level in self._levels if self.width <= level.width * spare and self.height <= level.height * spare
+        ]
+        level = min(enough, key=lambda level: (level.width, level.height))
+        content = self._content if level is self._levels[0] else level_content(self._content, level)
+        picture = _open_plain(content, self._name, self._bands).decode().picture
         return Decoded(picture, (0, 0, self.width, self.height))
 
 
 def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptions | None = None) -> LazyPicture:
-    """Return the picture in the bytes of an image file; JPEG, and TIFF with overviews, wait to be decoded.
+    """Return the picture in the bytes of an image file; JPEG, JPEG 2000, and TIFF with overviews wait to be decoded.
 
     Args:
         content: The bytes.
@@ -167,22 +207,29 @@ def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptio
         DataError: If it is no picture, too small, or, unless it waits, broken.
     """
     options = bands or _COLOURS
+    levels = levels_of(content) if is_tiff(content) and options.frame is None else []
+    if levels and levels[0].width * levels[0].height > most_pixels():
+        raise DataError(too_large(name))
+    picture = PyramidPicture(content, levels, name, options) if levels else _open_plain(content, name, options)
+    check_side(picture.height, picture.width, name, min_side)
+    return picture
+
+
+def _open_plain(content: bytes, name: object, options: BandOptions) -> LazyPicture:
+    """Return a picture of which a TIFF holds no smaller versions, or none that matters."""
     with explained(name):
         special = options.channels != COLOURS or is_for_bands(content)
     if special:
-        return LoadedPicture(*read_bands(content, name, options, min_side))
+        return LoadedPicture(*read_bands(content, name, options))
     with explained(name), opened_picture(content) as image:
         choose_frame(image, options.frame, name)
         if image.format in ("JPEG", "MPO"):  # some other formats show their final size only when decoded
-            picture = JpegPicture(content, image, name)
-        elif is_deep(image):
-            return LoadedPicture(*read_bands(content, name, options, min_side))
-        elif not image.tell() and (overviews := overviews_of(image)) and _is_upright(image):
-            picture = OverviewPicture(content, image, name, overviews)
-        else:
-            picture = LoadedPicture(upright_rgb(image), image.getexif().get(_ORIENTATION, 1))
-    check_side(picture.height, picture.width, name, min_side)
-    return picture
+            return JpegPicture(content, image, name)
+        if is_deep(image):
+            return LoadedPicture(*read_bands(content, name, options))
+        if image.format == "JPEG2000" and _is_upright(image):
+            return Jpeg2000Picture(content, image, name)
+        return LoadedPicture(upright_rgb(image), image.getexif().get(_ORIENTATION, 1))
 
 
 def _is_upright(image: Image.Image) -> bool:

@@ -69,7 +69,10 @@ def check_side(height: int, width: int, name: object, min_side: int) -> None:
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """Return an opened picture of 8 bits per channel as RGB, turned by its EXIF orientation."""
-    return ImageOps.exif_transpose(image).convert("RGB")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "P":
+        upright.info.pop("transparency", None)  # of which Pillow warns, and which is left out
+    return upright.convert("RGB")
 
 
 def frames_of(image: Image.Image) -> int:

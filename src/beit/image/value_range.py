@@ -93,6 +93,8 @@ def cut_to_range(
     kind, size = values.dtype.kind, values.dtype.itemsize  # whatever the order of the bytes
     if size == 1 and kind in "bu":
         return values.astype(np.float32) / np.float32(255 if kind == "u" else 1), 0.0
+    if kind not in "buif":
+        raise DataError(f"{name} holds {values.dtype}; expected whole or real numbers: save those that you mean")
     if not np.isfinite(values).all():
         raise DataError(f"{name} holds values that are no numbers (NaN or infinite); expected all finite: fill them in")
     low, high = _range_of(values, name, asked, declared)

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from beit.errors import CheckpointError, ConfigError, MissingExtraError
-from beit.files import write_text
+from beit.errors import CheckpointError, ConfigError, MissingExtraError, shortened
+from beit.files import read_json, reading, write_text
 from beit.hub import HubOptions
 from beit.models_torch.loading import is_finite, read_tensor, write_safetensors
 from beit.models_torch.timm_methods import TimmMethods
@@ -95,13 +95,14 @@ class AdapterMethods(TimmMethods):
             MissingExtraError: If peft is not installed.
         """
         peft, name = _peft(), adapter_name or "default"
+        self._check_new(name)
         if peft_model_id is None and (peft_config is None or adapter_state_dict is None):
             raise ConfigError("load_adapter got no peft_model_id; expected one, or peft_config and adapter_state_dict")
         if peft_model_id is not None:
             options: dict[str, Any] = {"revision": revision, "token": token, **(adapter_kwargs or {})}
             stored, file = open_adapter(peft_model_id, HubOptions(**options))
             if peft_config is None:
-                peft_config = import_module("peft").PeftConfig.from_pretrained(str(file.parent))
+                peft_config = _stored_config(file)
             if adapter_state_dict is None:
                 adapter_state_dict = _read(stored, str(peft_model_id))
         root = f"{self.base_model_prefix}." if hasattr(self, self.base_model_prefix) else ""
@@ -109,14 +110,14 @@ class AdapterMethods(TimmMethods):
         if modules:  # it was trained under other names, which its config has too
             peft_config.target_modules = modules
         peft_config.inference_mode = not is_trainable
-        self._put_in(peft, peft_config, name)
-        found = peft.set_peft_model_state_dict(self, tensors, name)
-        if found.unexpected_keys:
-            self.delete_adapter(name)
-            raise CheckpointError(
-                f"{peft_model_id or 'adapter_state_dict'} holds {sorted(found.unexpected_keys)[:3]}, which the model "
-                "has not; expected an adapter of this model, check its target_modules"
-            )
+        source = str(peft_model_id or "adapter_state_dict")
+        _check_rank(peft_config, tensors, source)
+        try:
+            with reading(source, "an adapter of this model"):
+                self._fill(peft, peft_config, name, tensors, source)
+        except CheckpointError:
+            self._forget(name)
+            raise
         if not is_trainable:
             self.eval()
 
@@ -195,10 +196,42 @@ class AdapterMethods(TimmMethods):
             write_text(folder / ADAPTER_CONFIG, (Path(written) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
 
     def _put_in(self, peft: Any, config: Any, name: str) -> None:
-        if self._hf_peft_config_loaded and name in self.peft_config:
-            raise ConfigError(f"there is an adapter {name!r} already; choose another adapter_name, or delete it first")
+        self._check_new(name)
         peft.inject_adapter_in_model(config, self, name)
         self._hf_peft_config_loaded = True
+
+    def _fill(self, peft: Any, config: Any, name: str, tensors: dict[str, Tensor], source: str) -> None:
+        """Put an adapter into the model with the tensors that it was saved with.
+
+        Raises:
+            CheckpointError: If the model has no place for some, or some are missing.
+        """
+        self._put_in(peft, config, name)
+        found = peft.set_peft_model_state_dict(self, tensors, name)
+        own: dict[str, Tensor] = peft.get_peft_model_state_dict(self, adapter_name=name)
+        missing = [part for part in own.keys() - tensors.keys() if "lora_A." in part or "lora_B." in part]
+        if found.unexpected_keys or missing:
+            held = bool(found.unexpected_keys)
+            names, has = (found.unexpected_keys, "has not") if held else (missing, "has")
+            raise CheckpointError(
+                f"{source} {'holds' if held else 'lacks'} {sorted(names)[:3]}, which the model {has}; expected an "
+                "adapter of this model, check its target_modules"
+            )
+
+    def _forget(self, name: str) -> None:
+        """Take out what has been put in of an adapter that cannot be loaded."""
+        if name not in getattr(self, "peft_config", {}):
+            return
+        self._hf_peft_config_loaded = True
+        if len(self.peft_config) > 1:
+            self.delete_adapter(name)
+        else:  # of which not all layers may be there
+            self._take_out_layers()
+            self._hf_peft_config_loaded = False
+
+    def _check_new(self, name: str) -> None:
+        if self._hf_peft_config_loaded and name in self.peft_config:
+            raise ConfigError(f"there is an adapter {name!r} already; choose another adapter_name, or delete it first")
 
     def _check_names(self, names: list[str]) -> None:
         if not self._hf_peft_config_loaded:
@@ -220,6 +253,34 @@ class AdapterMethods(TimmMethods):
             elif hasattr(module, "get_base_layer"):
                 setattr(self.get_submodule(parent), own, cast(Any, module).get_base_layer())
         del self.peft_config
+
+
+def _stored_config(file: Path) -> Any:
+    """Return the config of an adapter on this disk.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or none of peft.
+    """
+    expected = "the config of an adapter, as peft writes it"
+    read_json(file, expected, error=CheckpointError)  # within bounds, which peft has none of
+    with reading(file, expected):
+        return import_module("peft").PeftConfig.from_pretrained(str(file.parent))
+
+
+def _check_rank(config: Any, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a rank beyond every side of the stored tensors: memory is taken by it, before they are compared.
+
+    Raises:
+        CheckpointError: If it is larger, or no number.
+    """
+    longest = max((side for tensor in tensors.values() for side in tensor.shape), default=0)
+    patterns: Any = getattr(config, "rank_pattern", None) or {}
+    for rank in (getattr(config, "r", 0), *(patterns.values() if isinstance(patterns, Mapping) else [patterns])):
+        if not isinstance(rank, int) or rank > longest:
+            raise CheckpointError(
+                f"{source} has rank {shortened(rank)} in its {ADAPTER_CONFIG}, and no tensor with a side of more than "
+                f"{longest}; expected the rank of its tensors: correct it"
+            )
 
 
 def _read(stored: Mapping[str, LazyTensor], source: str) -> dict[str, Tensor]:

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from beit.errors import ConfigError
 from beit.files import atomic_file
 from beit.models_torch.device import pick_device
-from beit.weights import Entry, HeldTensor, LazyTensor, LoadReport, check_type, not_finite, open_safetensors
+from beit.weights import (
+    Entry,
+    HeldTensor,
+    LazyTensor,
+    LoadReport,
+    check_shapes,
+    check_type,
+    not_finite,
+    open_safetensors,
+)
 from beit.weights.match import Shape
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -119,6 +128,20 @@ def fill(
                 own[name].copy_(read_tensor(tensors[name]))
             if not allow_nonfinite and not is_finite(own[name]):
                 raise not_finite(source, name)
+
+
+def check_tensors(source: str, found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of a file in the place of a model's own: of other names, shapes or kinds, or not finite.
+
+    Raises:
+        CheckpointError: Naming the first.
+    """
+    there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
+    check_shapes(source, there, here)
+    for name, tensor in found.items():
+        check_type(source, name, dtype_name(tensor.dtype), own[name].is_floating_point())
+        if not is_finite(tensor):
+            raise not_finite(source, name)
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -18,9 +18,8 @@ from beit.config import BeitConfig
 from beit.errors import ConfigError
 from beit.models_torch.encoder import Encoder
 from beit.models_torch.initialisation import initialise
-from beit.models_torch.loading import read_safetensors, write_safetensors
+from beit.models_torch.loading import check_tensors, read_safetensors, write_safetensors
 from beit.models_torch.masked_image_modeling import BeitForMaskedImageModeling, patches_at
-from beit.weights import check_shapes
 
 DECODER_NAME = "decoder.safetensors"  # beside the weights of the model
 
@@ -76,7 +75,7 @@ class MaskedPatchDecoder(nn.Module):
         """Return the decoder that a file holds, of as many layers, for the model that it was trained with.
 
         Raises:
-            CheckpointError: If the file is missing, damaged, or of another model.
+            CheckpointError: If the file is missing, damaged, of another model, or holds what is no finite number.
         """
         stored = read_safetensors(path)
         layers = {found[1] for name in stored if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
@@ -88,15 +87,12 @@ class MaskedPatchDecoder(nn.Module):
         """Load the weights that a file holds.
 
         Raises:
-            CheckpointError: If the file is missing, damaged, or of other layers.
+            CheckpointError: If the file is missing, damaged, of other layers, or holds what is no finite number.
         """
         self._load(read_safetensors(path), path)
 
     def _load(self, stored: Mapping[str, Tensor], path: Path) -> None:
-        there, here = (
-            {name: tuple(tensor.shape) for name, tensor in named.items()} for named in (stored, self.state_dict())
-        )
-        check_shapes(str(path), there, here)
+        check_tensors(str(path), stored, self.state_dict())
         self.load_state_dict(stored)
 
     def save_file(self, path: Path) -> None:

@@ -12,8 +12,8 @@ from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.files import read_json, write_json
 from beit.hub import included_folder
-from beit.models_torch.loading import dtype_name, is_finite, read_safetensors, write_safetensors
-from beit.weights import WEIGHTS_NAME, Layout, check_shapes, check_type, not_finite
+from beit.models_torch.loading import check_tensors, read_safetensors, write_safetensors
+from beit.weights import WEIGHTS_NAME, Layout
 
 _EXPECTED = f"the {CONFIG_NAME} of a tokenizer"
 
@@ -76,10 +76,5 @@ def load_tensors(folder: str | Path, model: nn.Module, layout: Layout | None = N
     found, own = read_safetensors(path), model.state_dict()
     if layout is not None:
         found = layout.to_canonical(found)
-    there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
-    check_shapes(str(path), there, here)
-    for name, tensor in found.items():
-        check_type(str(path), name, dtype_name(tensor.dtype), own[name].is_floating_point())
-        if not is_finite(tensor):
-            raise not_finite(str(path), name)
+    check_tensors(str(path), found, own)
     model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()}, assign=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from beit.errors import CheckpointError, shortened
 from beit.weights.adaptation import with_root
 from beit.weights.huggingface import HUGGING_FACE_NATIVE
+from beit.weights.match import check_type
 from beit.weights.rules import Entry, entry_of, from_bfloat16
 from beit.weights.state_dict import without_wrappers
 from beit.weights.storage.lazy_tensor import LazyTensor
@@ -48,7 +49,7 @@ def add_adapter(
     """
     _check_kind(settings, source)
     plain, _ = without_wrappers(stored)
-    adapted = {name.removesuffix(_DOWN) + ".weight" for name in plain if name.endswith(_DOWN)}
+    adapted = {name.removesuffix(end) + ".weight" for name in plain for end in (_DOWN, _UP) if name.endswith(end)}
     whole = {name for name in plain if not name.endswith((_DOWN, _UP))}
     places = _canonical_names({*adapted, *whole})
     if unknown := [name for name in adapted if places[name] not in tensors]:
@@ -62,6 +63,8 @@ def add_adapter(
         weight = tensors[places[name]]
         if down is None or up is None or not _fits(weight.shape, down.shape, up.shape):
             raise CheckpointError(f"{source} does not fit {places[name]} of shape {weight.shape}; {_REMEDY}")
+        for end, part in ((_DOWN, down), (_UP, up)):
+            check_type(source, name.removesuffix(".weight") + end, part.dtype, True)
         rank = down.shape[0]
         if rank == 0:
             raise CheckpointError(f"{source} has rank 0 at {places[name]}; expected at least 1: {_REMEDY}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beit.config import BeitConfig
-from beit.errors import CheckpointError, ConfigError
+from beit.errors import CheckpointError, ConfigError, printable
 from beit.weights.adaptation import ENCODER
 from beit.weights.rules import Entry
 
@@ -247,7 +247,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _folded(names: Sequence[str]) -> str:
     """Return names as a list; more than ten of them by their prefixes: "decode_head.* (62), fpn1.* (6)"."""
     if len(names) <= _MOST_NAMES:
-        return ", ".join(names)
+        return ", ".join(map(printable, names))
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_prefix(name), []).append(name)
@@ -262,4 +262,4 @@ def _prefix(name: str) -> str:
 
 def _listed(names: Sequence[str], most: int = 6) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(map(printable, names[:most])) + more

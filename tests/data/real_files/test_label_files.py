@@ -64,6 +64,11 @@ TWO = {"1.png": "cat", "2.jpg": "dog"}
         ("a.csv", "path,label\ncat/1,cat\n2,dog\n"),
         ("a.csv", 'file_name,"label"\n"cat/1.png","cat"\n"2.jpg","dog"\n'),
         ("a.csv", "file_name,label\ncat/1.png,cat\ndog/2.jpg,dog\n".encode("utf-16")),
+        ("a.csv", "sep=;\r\nfile_name;label\r\ncat/1.png;cat\r\ndog/2.jpg;dog\r\n"),
+        ("a.csv", "SEP=|\nfile_name|label\ncat/1.png|cat\ndog/2.jpg|dog\n"),
+        ("a.csv", "file_name,label,,\ncat/1.png,cat,,\ndog/2.jpg,dog,,\n"),
+        ("a.csv", "file_name,label\ncat/1.png,cat,,\ndog/2.jpg,dog,\n"),
+        ("a.csv", ",file_name,,label\n0,cat/1.png,x,cat\n1,dog/2.jpg,y,dog\n"),
         ("a.jsonl", '{"file_name": "cat/1.png", "label": "cat"}\n\n{"file_name": "dog/2.jpg", "label": "dog"}'),
         ("a.json", '[{"file_name": "cat/1.png", "label": "cat"}, {"file_name": "dog/2.jpg", "label": " dog "}]'),
     ],
@@ -177,6 +182,14 @@ def test_odd_tables_are_named(folder):
         labelled(folder, "file_name,label,label\ncat/1.png,a,b\n")
     with pytest.raises(DataError, match="no rows"):
         labelled(folder, "file_name,label\n")
+    with pytest.raises(DataError, match="line 3 is no CSV"):
+        labelled(folder, 'file_name,label\ncat/1.png,"cat\ndog/2.jpg,dog\n')
+    with pytest.raises(DataError, match=r"'c\\x00t' is empty or holds a NUL"):
+        labelled(folder, "file_name,label\ncat/1.png,c\0t\ndog/2.jpg,dog\n")
+    with pytest.raises(DataError, match="'' is empty or holds a NUL"):
+        labelled(folder, '{"file_name": "cat/1.png", "labels": [""]}', "a.jsonl")
+    with pytest.raises(DataError, match="has 1001 characters"):
+        labelled(folder, f'{{"file_name": "cat/1.png", "labels": ["{"x" * 1001}"]}}', "a.jsonl")
     with pytest.raises(DataError, match="is no JSON"):
         labelled(folder, "[{]", "a.json")
     with pytest.raises(DataError, match="line 1 is no JSON object"):
@@ -203,6 +216,50 @@ def test_labels_of_parquet_files(tmp_path):
         with pytest.raises(DataError, match=r"'label' is empty in 1 of 3 rows \(first: row 1\)"):
             open_source(path)
         assert (len(open_source(path, columns=("image",))), open_source(path, columns=("image",)).classes) == (3, None)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([1.0, float("inf")], "numbers such as inf"),
+        ([1.0, 1e300], r"numbers such as 1e\+300"),
+        ([1.0, float("nan")], "numbers such as nan"),
+        ([b"x", b"y"], "expected one class per row"),
+        (["x", "x\0"], "holds a NUL"),
+        (["x", ""], "is empty"),
+    ],
+)
+def test_what_is_no_class_in_a_table_is_refused(tmp_path, cells, words, several):
+    path = parquet(tmp_path / "a.parquet", label=cells)
+    if several:
+        parquet(tmp_path / "b.parquet", label=cells)
+    with pytest.raises(DataError, match=words):
+        open_source(str(tmp_path) if several else path)
+
+
+def test_whole_numbers_of_a_table_are_what_they_are(tmp_path):
+    import pyarrow as pa
+
+    large = open_source(parquet(tmp_path / "a.parquet", label=pa.array([2**63 + 5, 1], pa.uint64())))
+    assert (large.classes, large.labels.tolist()) == (["1", str(2**63 + 5)], [1, 0])
+    real = open_source(parquet(tmp_path / "b.parquet", label=[16777217.0, 16777216.0]))
+    assert real.classes == ["16777216", "16777217"]
+
+
+@pytest.mark.parametrize("number", [-1, 7])
+def test_a_number_beyond_the_named_classes_is_refused(tmp_path, number):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Value("binary"), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = {"image": [picture_bytes(one) for one in range(3)], "label": [0, -1, 1]}
+    table = datasets.Dataset.from_dict(rows, features).with_format("arrow")
+    if number != -1:  # which `datasets` lets through
+        table = table.map(lambda rows: rows.set_column(1, "label", [[0, number, 1]]), batched=True, features=features)
+    table.save_to_disk(str(tmp_path / "saved"))
+    table.to_parquet(str(tmp_path / "a.parquet"))
+    for place in ("saved", "a.parquet"):
+        with pytest.raises(DataError, match=rf"holds {number} in row 1, .* 2 named classes, 0 to 1, in 1 of 3 rows"):
+            open_source(str(tmp_path / place))
 
 
 def test_columns_of_parquet_files_are_chosen(tmp_path):

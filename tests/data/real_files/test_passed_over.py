@@ -1,6 +1,8 @@
 """Every file of a folder is read, or counted and named."""
 
+import io
 import os
+import tarfile
 
 import pytest
 from PIL import Image, features
@@ -93,3 +95,58 @@ def test_parts_of_a_tar_that_are_no_pictures_are_counted(tmp_path, capsys, monke
         line = capsys.readouterr().err
         assert "3 files passed over" in line
         assert all(words in line for words in ("1 .psd", "1 without an ending", "1 .png of samples that have"))
+
+
+def shard(tmp_path, monkeypatch, capsys, files, name="x.tar"):
+    """Open a shard, and return it with what was said."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "set").mkdir()
+    source = open_source(str(write_tar(tmp_path / "set" / name, files)))
+    return source, capsys.readouterr().err
+
+
+def test_what_systems_put_into_a_tar_is_no_picture(tmp_path, monkeypatch, capsys):
+    files = [("./1.png", picture_bytes(1)), ("./1.cls", b"a"), ("./2.png", picture_bytes(2)), ("./2.cls", b"b"),
+             ("__MACOSX/1.png", picture_bytes(3)), ("._1.png", b"x"), ("@eaDir/1.png", picture_bytes(4))]  # fmt: skip
+    source, said = shard(tmp_path, monkeypatch, capsys, files)
+    assert (len(source), source.classes) == (2, ["a", "b"])
+    assert "1 .png in __MACOSX" in said
+    assert "1 .png in @eaDir" in said
+
+
+def test_labels_that_only_some_samples_have_are_named(tmp_path, monkeypatch, capsys):
+    files = [("1.png", picture_bytes(1)), ("1.cls", b"a"), ("2.png", picture_bytes(2)), ("3.png", picture_bytes(3))]
+    source, said = shard(tmp_path, monkeypatch, capsys, files)
+    assert (len(source), source.classes) == (3, None)
+    assert "1 labels, because 2 samples have none" in said
+    write_tar(tmp_path / "set" / "y.tar", [("1.png", picture_bytes(1)), ("1.cls", b"a")])
+    assert open_source(str(tmp_path / "set")).classes is None
+    assert "labels are left out, because 1 of 2 shards have none" in capsys.readouterr().err
+
+
+def test_numbers_of_classes_in_a_tar_are_those_of_a_table(tmp_path, monkeypatch, capsys):
+    files = [("1.png", picture_bytes(1)), ("1.cls", b"2.0"), ("2.png", picture_bytes(2)), ("2.json", b'{"label": 2.0}'),
+             ("3.png", picture_bytes(3)), ("3.cls", b"10")]  # fmt: skip
+    assert shard(tmp_path, monkeypatch, capsys, files)[0].classes == ["2", "10"]
+
+
+def test_links_in_a_tar_are_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name, kind in (("1.png", tarfile.REGTYPE), ("2.png", tarfile.LNKTYPE), ("3.png", tarfile.SYMTYPE)):
+            entry, content = tarfile.TarInfo(name), picture_bytes(1)
+            entry.type, entry.linkname = kind, "" if kind == tarfile.REGTYPE else "1.png"
+            entry.size = len(content) if kind == tarfile.REGTYPE else 0
+            archive.addfile(entry, io.BytesIO(content))
+    assert len(open_source(str(tmp_path / "x.tar"))) == 1
+    assert "2 .png that are links or devices" in capsys.readouterr().err
+
+
+def test_several_tar_files_in_a_row_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    one = write_tar(tmp_path / "x.tar", [("1.png", picture_bytes(1))]).read_bytes()
+    (tmp_path / "x.tar").write_bytes(one + one)
+    with pytest.raises(DataError, match=r"it goes on behind its end at byte .*; expected one tar file"):
+        open_source(str(tmp_path / "x.tar"))
+    (tmp_path / "x.tar").write_bytes(one + bytes(2**16))
+    assert len(open_source(str(tmp_path / "x.tar"))) == 1

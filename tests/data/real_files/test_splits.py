@@ -192,3 +192,14 @@ def test_classes_that_hold_the_same_folders_are_named(tmp_path, capsys):
     save(tmp_path / "set" / "fold2" / "hen" / "1.png")
     open_source(path)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("names", [("images", "masks"), ("JPEGImages", "SegmentationClass"), ("img", "ground truth")])
+def test_pictures_and_their_label_maps_are_no_classes(tmp_path, names):
+    folder = folder_of(tmp_path / "set", "", classes=names)
+    for open_it in (open_source, lambda path: open_to_train(DataSettings(path))):
+        with pytest.raises(DataError, match=r"holds pictures and their label maps .* no classes; name the folder of"):
+            open_it(folder)
+    assert open_source(folder, split="all").classes == sorted(names)
+    folder_of(tmp_path / "set", "", classes=("cat",))
+    assert len(open_source(folder).classes) == 3

@@ -111,3 +111,14 @@ def test_workers_share_it(source):
         np.array_equal(one.tensors["pixel_values"], other.tensors["pixel_values"])
         for one, other in zip(alone, two, strict=True)
     )
+
+
+def test_jpeg_2000_is_kept_as_it_is_decoded(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jp2")
+    plain = open_source(str(tmp_path))
+    kept = KeptPictures(plain, MUCH)
+    assert kept.unkept == 0
+    for spare in (1.0, 2.0, 4.0):
+        ours, wanted = (one.open(0).decode(spare) for one in (kept, plain))
+        assert (ours.extent, ours.picture.tobytes()) == (wanted.extent, wanted.picture.tobytes())

@@ -11,8 +11,9 @@ from PIL import Image
 from beit.data.sources.progress import progress
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
-from beit.image import COLOURS, Decoded, JpegPicture, LazyPicture, LoadedPicture, reduces
+from beit.image import COLOURS, Decoded, Jpeg2000Picture, JpegPicture, LazyPicture, LoadedPicture, reduces
 
+_REDUCIBLE = (JpegPicture, Jpeg2000Picture)
 _SAMPLED = 64  # pictures whose size stands for that of all
 
 
@@ -56,12 +57,12 @@ class KeptPictures(ImageSource):
             decoded = picture.decode().picture
         except DataError:
             return
-        if not isinstance(decoded, Image.Image) or not isinstance(picture, JpegPicture | LoadedPicture):
+        if not isinstance(decoded, Image.Image) or not isinstance(picture, (LoadedPicture, *_REDUCIBLE)):
             self.unkept += 1
             return
         self._sizes[index] = decoded.height, decoded.width
         self._orientations[index] = picture.orientation
-        self._reducible[index] = isinstance(picture, JpegPicture)
+        self._reducible[index] = isinstance(picture, _REDUCIBLE)
         self._pixels += decoded.tobytes()
 
     def __len__(self) -> int:
@@ -107,7 +108,7 @@ class KeptPictures(ImageSource):
 
 
 class _KeptPicture(LoadedPicture):
-    """Decoded JPEG, which gives the pixels that its source would give."""
+    """Decoded JPEG, of either kind, which gives the pixels that its source would give."""
 
     def __init__(self, picture: Image.Image, orientation: int, source: ImageSource, index: int) -> None:
         super().__init__(picture, orientation)

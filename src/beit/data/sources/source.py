@@ -33,8 +33,11 @@ def check_name(name: str) -> None:
     """Refuse the name of a class that cannot be stored or printed.
 
     Raises:
-        DataError: If it is too long, or holds half a character (which JSON can spell).
+        DataError: If it is empty or too long, or holds half a character (which JSON can spell) or a NUL, at which some
+            would end it.
     """
+    if not name.strip() or "\0" in name:
+        raise DataError(f"the class {shortened(name)} is empty or holds a NUL; expected text: write its name again")
     if len(name) > _MOST_NAME:
         raise DataError(f"the class {shortened(name)} has {len(name)} characters; expected at most {_MOST_NAME}")
     try:

@@ -1,4 +1,4 @@
-"""Names that splits of a data set have: train, val, test and the like."""
+"""Names of folders that are no classes: splits (train, val, test and the like), and pictures beside label maps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 _KIND_OF = {name: kind for kind, names in SPLIT_NAMES.items() for name in names}
 _BESIDE = frozenset({"images", "image", "imgs", "img", "pictures", "data", "set", "split", "seg"})
+_PICTURES = frozenset({"images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "leftimg8bit", "rgb"})
+_MAPS = frozenset(
+    {"masks", "mask", "labels", "label", "labelmaps", "annotations", "annotation", "annots", "segmentation", "gt"}
+    | {"segmentations", "segmentationclass", "segmentationobject", "groundtruth", "gtfine", "gtcoarse", "targets"}
+)
 _WORDS = re.compile(r"[a-z]+")
 _NUMBERED = re.compile(r"(?P<split>\w+(?:\.\w+)*)-\d+-of-\d+")
 _BETWEEN = re.compile(r"[-_. ]")
@@ -29,6 +34,12 @@ def split_kind(name: str) -> str | None:
 def are_splits(names: Iterable[str]) -> bool:
     """Return whether some names are those of splits: of two kinds, as no classes have."""
     return len({kind for name in names if (kind := split_kind(name)) is not None}) > 1
+
+
+def are_scenes(names: Iterable[str]) -> bool:
+    """Return whether some names are those of folders of pictures and of their label maps, and of nothing else."""
+    plain = {re.sub(r"[-_ ]", "", name.lower()) for name in names}
+    return plain <= _PICTURES | _MAPS and bool(plain & _PICTURES) and bool(plain & _MAPS)
 
 
 def named_split(wanted: str, names: Iterable[str]) -> str | None:

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from beit.models_torch import BeitForImageClassification
-from beit.models_torch.loading import is_finite, read_safetensors, write_safetensors
+from beit.models_torch.loading import check_tensors, read_safetensors, write_safetensors
 from beit.settings.finetune import LoraSettings
-from beit.weights import check_shapes, not_finite
 
 FILE_NAME = "adapter.safetensors"
 # the linear layers of an encoder layer
@@ -86,13 +85,10 @@ def load_adapter(model: nn.Module, folder: Path) -> None:
     """
     found: Any = read_safetensors(folder / FILE_NAME)
     own = _trained(model)
-    there, here = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (found, own))
-    check_shapes(str(folder / FILE_NAME), there, here)
+    check_tensors(str(folder / FILE_NAME), found, own)
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(found[name])
-            if not is_finite(value):
-                raise not_finite(str(folder / FILE_NAME), name)
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from beit.data.sources.source import Labels, check_name
 from beit.errors import DataError, shortened
 
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png")
 _EMBED = "write them into the column, or name a folder of pictures with a file of labels (data.labels)"
+_UNLABELLED = "do without labels by naming the column of pictures alone with data.columns"
+_EXACT = 2**53  # up to which every whole number is a real one of 64 bits
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 
@@ -86,32 +89,25 @@ def classes_and_labels(table: Any, columns: Sequence[str] = ()) -> tuple[list[st
         raise DataError(
             f"the column {column!r} holds {feature}; expected one class per row, none missing{_remedy(feature)}"
         )
-    cells: Any = table.data.column(column)
+    cells: Any = table.with_format("arrow")[column][:]
     if cells.null_count:
         first = int(np.argmax(np.asarray(cells.is_null())))
         raise DataError(
             f"the column {column!r} is empty in {cells.null_count} of {len(cells)} rows (first: row {first}); expected "
-            "one class per row, none missing: fill these rows in, or do without labels by naming the column of "
-            "pictures alone with data.columns"
+            f"one class per row, none missing: fill these rows in, or {_UNLABELLED}"
         )
-    values = np.asarray(table.with_format("numpy")[column][:])
+    values: NDArray[Any] = cells.to_numpy()
     named = getattr(feature, "names", None)  # a ClassLabel knows its names
     if named is not None:
-        return list(named), np.asarray(values, dtype=np.int64)
+        return _named(column, values, list(named))
     if values.dtype.kind == "f":
-        if not np.array_equal(values, np.rint(values)):
-            raise DataError(
-                f"the column {column!r} holds numbers such as {_broken_number(values)}; expected "
-                "classes: leave labels out by naming the column of pictures alone with data.columns, or put the "
-                "numbers into a file of labels (data.labels, column `value`)"
-            )
-        values = values.astype(np.int64)
-    if values.dtype.kind not in "biuUSO":
+        values = _whole(column, values)
+    if values.dtype.kind not in "biuO" or isinstance(values[0], bytes):
         raise DataError(
             f"the column {column!r} holds {feature}; expected one class per row, none missing{_remedy(feature)}"
         )
-    if values.dtype.kind in "OU":
-        texts = [str(value) for value in values.tolist()]
+    if values.dtype.kind == "O":
+        texts = [str(value) for value in values]
         for name in set(texts):
             check_name(name)
         values = np.array(texts)
@@ -120,8 +116,38 @@ def classes_and_labels(table: Any, columns: Sequence[str] = ()) -> tuple[list[st
     return [name.lower() for name in names] if values.dtype.kind == "b" else names, labels.astype(np.int64)
 
 
-def _broken_number(values: Any) -> str:
-    return f"{values[np.argmax(values != np.rint(values))]:g}"
+def _named(column: str, values: NDArray[Any], names: list[str]) -> tuple[list[str], Labels]:
+    """Return named classes and the class of every row, which is one of them.
+
+    Raises:
+        DataError: If it is another number, such as -1 for none, or a name cannot be that of a class.
+    """
+    for name in names:
+        check_name(name)
+    beyond = (values < 0) | (values >= len(names))
+    if beyond.any():
+        first = int(np.argmax(beyond))
+        raise DataError(
+            f"the column {column!r} holds {int(values[first])} in row {first}, and others than its {len(names)} named "
+            f"classes, 0 to {len(names) - 1}, in {int(beyond.sum())} of {len(values)} rows; expected one of these "
+            f"(-1 stands for none): leave these rows out, or {_UNLABELLED}"
+        )
+    return names, values.astype(np.int64)
+
+
+def _whole(column: str, values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return whole numbers that are written as real ones.
+
+    Raises:
+        DataError: If some are not, or too large to be exact.
+    """
+    broken = ~(np.abs(values) <= _EXACT) | (values != np.rint(values))  # NaN is neither
+    if broken.any():
+        raise DataError(
+            f"the column {column!r} holds numbers such as {values[np.argmax(broken)]:g}; expected classes: "
+            f"{_UNLABELLED}, or put the numbers into a file of labels (data.labels, column `value`)"
+        )
+    return values.astype(np.int64)
 
 
 def _remedy(feature: object) -> str:

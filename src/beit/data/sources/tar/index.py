@@ -29,11 +29,13 @@ from beit.data.sources.tar.entries import TarEntries
 from beit.errors import ConnectionLostError, DataError
 from beit.files import strict_json
 from beit.image import EXTENSIONS
+from beit.image.listing import SYSTEM_FOLDERS
 
-_LAYOUT = 3  # of a cached index; another number makes them all anew
+_LAYOUT = 4  # of a cached index; another number makes them all anew
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _AHEAD, _AHEAD_OF_ONE = 8 << 20, 1 << 13  # bytes to fetch at once of a shard elsewhere: all headers, or those of one
-_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
+_MOST_PADDING = 2**20  # bytes of zeros behind the end of an archive
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,9 @@ def read_index(path: ShardFile, endings: frozenset[str] = EXTENSIONS) -> TarInde
                     found.append((picture.offset, picture.offset_data, picture.size))
                     labels.append(sample.label)
                     digest.update(f"{picture.name} {found[-1]}".encode("utf-8", "surrogateescape"))
+            labelled = sum(label is not None for label in labels)
+            if 0 < labelled < len(labels):
+                passed_over[f"labels, because {len(labels) - labelled:,} samples have none"] = labelled
     except OSError as error:
         raise DataError(error.strerror or str(error)) from None
     except (DataError, ConnectionLostError):
@@ -157,22 +162,39 @@ def _samples(file: IO[bytes], endings: frozenset[str]) -> Iterator[_Sample]:
             )
     file.seek(0)
     entries = TarEntries(file)
-    for _, members in groupby(_files(entries), key=lambda member: member[0]):
+    others: Counter[str] = Counter()
+    for _, members in groupby(_files(entries, others), key=lambda member: member[0]):
         sample = _Sample()
         for _, part, member in members:
             _add(sample, part, member, entries, endings)
         yield sample
+    yield _Sample(endings=list(others.elements()))
     file.seek(entries.end)  # tarfile takes whatever is no header for the end
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise DataError(f"it is cut off or damaged at byte {entries.end}")
+    if file.read(_MOST_PADDING).strip(b"\0"):
+        raise DataError(
+            f"it goes on behind its end at byte {entries.end}; expected one tar file, not several in a row: name them "
+            "one by one, or join them with tar --concatenate"
+        )
 
 
-def _files(entries: TarEntries) -> Generator[tuple[str, str, tarfile.TarInfo]]:
-    """Yield (key of the sample, name of the part, entry) of every file but for hidden ones."""
+def _files(entries: TarEntries, others: Counter[str]) -> Generator[tuple[str, str, tarfile.TarInfo]]:
+    """Yield (key of the sample, name of the part, entry) of every file but for hidden ones.
+
+    What is none, and what systems and programs have put in, is counted in `others`.
+    """
     for member in entries:
         folder, _, base = member.name.rpartition("/")
         key, _, part = base.partition(".")
-        if member.isreg() and key:
+        ending = f".{part.rpartition('.')[2].lower()}" if part else ""
+        if not key or member.isdir():
+            continue
+        if system := next((name for name in folder.split("/") if name.lower() in SYSTEM_FOLDERS), None):
+            others[f"{ending} in {system}"] += 1
+        elif not member.isreg():
+            others[f"{ending} that are links or devices"] += 1
+        else:
             yield f"{folder}/{key}", part.lower(), member
 
 
@@ -195,12 +217,15 @@ def _label(part: str, content: bytes) -> str | int | None:
     """Return the class in a `.cls` or a `.json` file, None if there is none."""
     if part == "cls":
         text = content.decode("utf-8", "replace").strip()
-        return _checked(int(text) if _NUMBER.fullmatch(text) else text) if text else None
+        number = _NUMBER.fullmatch(text)
+        return _checked(int(number[1]) if number else text) if text else None
     try:
         value = strict_json(content.decode("utf-8"), finite=False)
     except (ValueError, RecursionError):
         return None
     label = value.get("label") if isinstance(value, dict) else None
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
     return _checked(label) if isinstance(label, str | int) and not isinstance(label, bool) else None
 
 

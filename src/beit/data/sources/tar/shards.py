@@ -77,10 +77,13 @@ class TarSource(ImageSource):
             np.concatenate([getattr(index, part) for _, index in indexed]) for part in ("headers", "offsets", "sizes")
         )
         self.classes, self.labels = _classes([index.labels for _, index in indexed])
-        if all(index.labels is None for _, index in indexed):
+        unlabelled = sum(index.labels is None for _, index in indexed)
+        if unlabelled == len(indexed):
             self.classes, self.labels = folder_classes([(path.stem, index) for path, index in indexed], mixed)
         passed_over = PassedOver(sum((Counter(index.passed_over) for _, index in indexed), Counter()))
-        say_passed_over(str(paths[0]) if len(paths) == 1 else folder_of(paths[0]), passed_over)
+        remark = f"labels are left out, because {unlabelled:,} of {len(indexed):,} shards have none"
+        remarks = [remark] if 0 < unlabelled < len(indexed) else []
+        say_passed_over(str(paths[0]) if len(paths) == 1 else folder_of(paths[0]), passed_over, *remarks)
         self._files, self._remote = OpenFiles(), RemoteFiles()
 
     def __len__(self) -> int:
