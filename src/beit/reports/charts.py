@@ -6,6 +6,7 @@ Legend: K classes, P pictures.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -184,10 +185,16 @@ def _short(name: str) -> str:
 
 
 def _svg(chart: Figure) -> bytes:
-    """Return a chart as SVG; what stands in it is text, and neither a formula nor a document of TeX."""
+    """Return a chart as SVG; what stands in it is text, and neither a formula nor a document of TeX.
+
+    The letters are drawn by whoever shows the chart, whose fonts have more of them than the one that comes with matplotlib,
+    which measures them and warns of those that it lacks.
+    """
     for text in chart.findobj(Text):
         text.set_parse_math(False)
     buffer = io.BytesIO()
-    with rc_context({"text.parse_math": False, "text.usetex": False}):  # labels of axes are made while it is drawn
+    options = {"svg.fonttype": "none", "text.parse_math": False, "text.usetex": False}
+    with rc_context(options), warnings.catch_warnings():  # labels of axes are made while it is drawn
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         chart.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
