@@ -1,7 +1,8 @@
 """A hook of mkdocs: what opens the notebooks in Colab, which reads them from GitHub.
 
 Where `repo_url` of mkdocs.yml names a public repository there, `<!-- colab: NAME -->` becomes the link that opens
-`notebooks/NAME.ipynb`, and `<!-- colab: install -->` the line that installs the package in it; until then nothing is shown.
+`notebooks/NAME.ipynb`, and `<!-- colab: install -->` the line that installs the package in it; until then nothing is
+shown.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def test_every_listed_command_exists():
 
 @pytest.mark.parametrize("command", EVERY)
 def test_no_heading_repeats_what_the_command_does(capsys, command):
-    usage, description, *parts = shown(capsys, command, "--help-all").split("\n\n")
+    _, description, *parts = shown(capsys, command, "--help-all").split("\n\n")
     headings = [part.splitlines()[0] for part in parts if part.splitlines()[0].endswith(":")]
     said = " ".join(description.split()).casefold()
     assert headings[-1] == "options:"

@@ -37,7 +37,7 @@ class HelpFormatter(DefaultHelpFormatter):
 
 
 def name_own_settings(parser: Any) -> None:
-    """Give the settings that are in no group a heading of their own: that of jsonargparse repeats what the command does."""
+    """Give settings of no group a heading of their own: that of jsonargparse repeats what the command does."""
     for group in parser._action_groups:
         own = [action for action in group._group_actions if "." not in action.dest and action.help != _WHOLE_GROUP]
         if own and group is not parser._optionals:

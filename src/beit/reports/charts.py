@@ -187,8 +187,8 @@ def _short(name: str) -> str:
 def _svg(chart: Figure) -> bytes:
     """Return a chart as SVG; what stands in it is text, and neither a formula nor a document of TeX.
 
-    The letters are drawn by whoever shows the chart, whose fonts have more of them than the one that comes with matplotlib,
-    which measures them and warns of those that it lacks.
+    The letters are drawn by whoever shows the chart, whose fonts have more of them than the one that comes with
+    matplotlib, which measures them and warns of those that it lacks.
     """
     for text in chart.findobj(Text):
         text.set_parse_math(False)
