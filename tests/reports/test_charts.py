@@ -27,6 +27,14 @@ def test_the_loss_chart_draws_what_to_compare_with():
     assert "the token frequencies" in words_in(curve_chart(lines, "Loss", ["loss"], [("the token frequencies", 1.5)]))
 
 
+def test_a_loss_that_is_measured_again_and_again_has_one_curve_of_held_out_pictures():
+    lines = [{"step": 1, "split": "train", "loss": 3.0}, {"step": 2, "split": "val", "loss": 2.0}]
+    chart = curve_chart(lines, "Loss", ["loss", "held_out_loss"])
+    assert [words for words in words_in(chart) if "loss" in words] == ["loss, training", "loss, held out"]
+    chart = curve_chart([*lines, {"step": 1, "split": "val", "held_out_loss": 2.5}], "Loss", ["loss", "held_out_loss"])
+    assert [words for words in words_in(chart) if "loss" in words] == ["loss, training", "validation loss"]
+
+
 def test_a_chart_over_layers_names_its_models_and_levels():
     chart = layer_chart({"mine": [0.2, 0.5], "long": [0.1, 0.2, 0.3]}, "kNN", [("pixels", 0.3)])
     assert {"mine", "long", "pixels", "kNN", "layer"} <= set(words_in(chart))
