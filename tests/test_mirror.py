@@ -46,7 +46,6 @@ HELD_ELSEWHERE = [
     ("engine", "failure_detection", "e2e/test_lost_process.py", "needs several processes"),
     ("engine", "forecast timed_steps", "cli/test_forecast.py", "a forecast is what a dry run prints"),
     ("engine", "jax_backend jax_model jax_steps", "e2e/test_jax_training.py", "compared with runs in torch"),
-    ("engine", "monitor", "e2e/test_monitor.py", "it watches a run"),
     ("engine", "moving_average", "e2e/test_finetune.py", "an average of a training"),
     ("engine", "recorded", "engine/test_automatic.py", "a run goes on with what was chosen"),
     ("engine", "run_state", "e2e/test_watching.py", "what is watched of a run"),

@@ -39,7 +39,7 @@ def test_versions_extras_and_machine_are_shown(shown):
 @pytest.mark.parametrize(("offline", "host", "said"), [
     (True, None, "off: HF_HUB_OFFLINE is set"),
     (False, None, "its host has an address"),
-    (False, "hub.test", "the host hub.test cannot be resolved: a network, or a mirror"),
+    (False, "hub.test", "the host hub.test cannot be resolved; HF_ENDPOINT names a mirror"),
 ])  # fmt: skip
 def test_the_way_to_the_hub(shown, monkeypatch, offline, host, said):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)

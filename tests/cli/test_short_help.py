@@ -35,3 +35,17 @@ def test_the_whole_help_stays_whole_after_a_short_one(capsys):
 
 def test_every_listed_command_exists():
     assert {name.removeprefix("beit ") for name in COMMON} <= set(EVERY)
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_no_heading_repeats_what_the_command_does(capsys, command):
+    _, description, *parts = shown(capsys, command, "--help-all").split("\n\n")
+    headings = [part.splitlines()[0] for part in parts if part.splitlines()[0].endswith(":")]
+    said = " ".join(description.split()).casefold()
+    assert headings[-1] == "options:"
+    assert [heading for heading in headings if said.startswith(heading.rstrip(":").casefold())] == []
+
+
+def test_a_usage_has_no_flags_that_its_command_refuses(capsys):
+    assert "[--processes" not in shown(capsys, "tokenizer cluster", "--help").split("\n\n")[0]
+    assert "[--processes" in shown(capsys, "tokenizer train", "--help").split("\n\n")[0]

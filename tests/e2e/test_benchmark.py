@@ -19,6 +19,7 @@ from tests.e2e.test_segment import CLASSES, draw
 
 DIGITS = ["--data.path=digits:train", "--data.val_path=digits:test", "--data.workers=0", "--device=cpu"]
 FEW = ["--pictures=300", "--val_pictures=100", "--draws=2", "--attentive_pictures=80"]
+BEGINS = "benchmark: counting pictures"
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +59,10 @@ def benchmarked(capsys, *arguments):
 
 
 def error_of(capsys, *arguments):
-    """Run a benchmark in vain; return the one line."""
+    """Run a benchmark in vain; return the one line of the error, before which stands at most what had begun."""
     assert main(["benchmark", *map(str, arguments)]) == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    *begun, line = capsys.readouterr().err.strip().splitlines()
+    assert all(one == BEGINS or one.endswith(" pictures") for one in begun)
     return line
 
 
@@ -70,6 +72,16 @@ def shown(place, model):
     with redirect_stdout(io.StringIO()) as printed:
         assert main(["benchmark", str(model), *DIGITS, *FEW, f"--output={place / 'result'}"]) == 0
     return printed.getvalue()
+
+
+def test_what_it_does_is_said_from_the_beginning_where_there_is_no_terminal(model, capsys):
+    few = ["--pictures=40", "--val_pictures=20", "--draws=1", "--shots=[]", "--label_shares=[]"]
+    assert main(["benchmark", str(model), *DIGITS, *few, "--attentive_pictures=16"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    begun = [f"{name}: 60 pictures" for name in ("raw pixels", "random weights", model)]
+    assert lines[0] == BEGINS
+    assert [line for line in lines if line in begun] == begun
+    assert f"{model}, attentive probe: 36 pictures" in lines
 
 
 def test_its_table_and_files_agree(place, model, shown):

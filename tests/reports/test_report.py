@@ -1,9 +1,11 @@
 """The page of a report."""
 
 import base64
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from beit.reports.report import Section, curves_section, figure, numbers_table, write_report
 from tests.browser import started_chromium
@@ -30,6 +32,40 @@ def test_a_phone_in_the_dark_shows_it_whole(tmp_path):
         colours = page.evaluate("[getComputedStyle(document.body)].map(style => [style.color, style.backgroundColor])")
     ink, paper = (sum(map(int, colour[4:-1].split(", "))) for colour in colours[0])
     assert ink > 600 > 100 > paper
+
+
+@pytest.mark.e2e
+def test_charts_stand_beside_each_other_in_their_shape_where_there_is_room(tmp_path):
+    lines = [{"step": step, "split": "train", "accuracy": step / 10, "loss": step / 10} for step in range(3)]
+    curves = curves_section(lines, {"A": ["accuracy"], "B": ["loss"]})
+    write_report(tmp_path / "report.html", "Report", [curves], "a: 1")
+    with started_chromium() as browser:
+        for width, together in ((390, False), (1000, True), (1400, True)):
+            page = browser.new_page(viewport={"width": width, "height": 800})
+            page.goto((tmp_path / "report.html").as_uri())
+            first, second = page.locator(".charts img").evaluate_all(
+                "charts => charts.map(({ offsetTop, width, height, naturalWidth, naturalHeight }) => "
+                "({ offsetTop, width, height, naturalWidth, naturalHeight }))"
+            )
+            assert (first["offsetTop"] == second["offsetTop"]) == together
+            for chart in (first, second):
+                shape = chart["naturalWidth"] / chart["naturalHeight"]
+                assert chart["width"] / chart["height"] == pytest.approx(shape, rel=0.01)
+                assert 340 <= chart["width"] <= chart["naturalWidth"]
+
+
+@pytest.mark.e2e
+def test_a_shadow_shows_where_a_table_goes_on(tmp_path):
+    wide = Section("Classes", columns=[f"column {number}" for number in range(12)], rows=[["long value"] * 12])
+    write_report(tmp_path / "report.html", "Report", [wide, Section("Model", table=[("a", "b")])], "a: 1")
+    with started_chromium() as browser:
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.goto((tmp_path / "report.html").as_uri())
+        edges = []
+        for table in page.locator(".wide").all():
+            picture = Image.open(io.BytesIO(table.screenshot())).convert("L")
+            edges.append(np.asarray(picture)[:, -4:].mean())
+    assert edges[0] < 200 < 230 < edges[1]
 
 
 def test_the_page_says_when_and_where_and_names_its_pictures(tmp_path):

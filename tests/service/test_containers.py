@@ -47,7 +47,8 @@ def test_what_is_copied_exists_and_reaches_the_builder():
 
 
 def test_it_is_not_root_and_says_whether_it_is_ready():
-    assert arguments_of("USER") == ["beit"]
+    assert arguments_of("USER") == ["10001"]
+    assert any("--uid 10001" in line for line in arguments_of("RUN"))
     assert arguments_of("ARG") == ["TORCH_INDEX=https://download.pytorch.org/whl/cpu"]
     (check,) = arguments_of("HEALTHCHECK")
     assert "/readyz" in check
@@ -56,6 +57,13 @@ def test_it_is_not_root_and_says_whether_it_is_ready():
     command = yaml.safe_load((PLACE / "compose.yaml").read_text())["services"]["beit"]["command"]
     job = parse_job(ServeJob, "beit serve", "", [*entry[2:], *command], ("models",))
     assert (job.host, job.port, job.models, job.allowed_hosts) == ("0.0.0.0", 8000, ("served=/model",), ("beit",))  # noqa: S104
+
+
+def test_what_is_installed_is_of_tested_versions():
+    installs = [line for line in arguments_of("RUN") if "pip install" in line]
+    assert len(installs) == 2
+    assert all("-c /tmp/constraints.txt" in line for line in installs)
+    assert "constraints.txt /tmp/constraints.txt" in arguments_of("COPY")
 
 
 def test_what_compose_mounts_exists():

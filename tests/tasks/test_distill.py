@@ -82,6 +82,7 @@ def test_a_run_continues_bit_for_bit_and_leaves_a_small_classifier(teacher, tmp_
     assert "held-out pictures: accuracy" in done.stdout
     lines = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
     assert {"teacher_divergence", "teacher_features", "teacher_attention", "accuracy"} <= lines[0].keys()
+    assert 'alt="Distance from the teacher"' in (tmp_path / "whole/report.html").read_text()
     student = BeitForImageClassification.from_pretrained(tmp_path / "whole/model")
     assert student.config.hidden_size == 24
     assert student.config.class_names == open_source("digits:train").classes

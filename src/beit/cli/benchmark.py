@@ -34,6 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     job = parse_job(BenchmarkJob, "beit benchmark", DESCRIPTION, arguments, words=("models",))
     check_models(*job.models)
     check_paths(job.data.path, job.data.val_path)
+    _note("benchmark: counting pictures")  # what follows loads libraries for seconds before it can say anything
     from beit.files import locked_output
 
     with nullcontext() if job.output is None else locked_output(job.output):

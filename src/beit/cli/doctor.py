@@ -90,7 +90,7 @@ def _hub() -> list[tuple[str, str]]:
 
     lost = lost_hub()
     reached = (
-        "its host has an address" if lost is None else f"the host {lost} cannot be resolved: a network, or a mirror"
+        "its host has an address" if lost is None else f"the host {lost} cannot be resolved; HF_ENDPOINT names a mirror"
     )
     return [
         ("address", constants.ENDPOINT),

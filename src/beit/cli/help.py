@@ -14,6 +14,7 @@ from beit.cli.short_help import COMMON
 
 WHOLE_HELP = "--help-all"
 _WHOLE_GROUP = "Path to a configuration file."
+_OWN_SETTINGS = "General"
 _ALWAYS_SHOWN = frozenset(("recipe", "print_config", "help", "help_all"))
 _ACCOUNTS = {
     "help": "Show the settings that most people use.",
@@ -33,6 +34,14 @@ class HelpFormatter(DefaultHelpFormatter):
         said = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), said).replace("tuple[", "[")
         *kinds, last = re.split(r"(?:, | \| )(?![^\[]*\])", said)  # outside brackets
         return f"{', '.join(kinds)} or {last}" if kinds else last
+
+
+def name_own_settings(parser: Any) -> None:
+    """Give settings of no group a heading of their own: that of jsonargparse repeats what the command does."""
+    for group in parser._action_groups:
+        own = [action for action in group._group_actions if "." not in action.dest and action.help != _WHOLE_GROUP]
+        if own and group is not parser._optionals:
+            group.title = _OWN_SETTINGS
 
 
 def arrange_help(parser: Any) -> None:

@@ -36,7 +36,7 @@ COMMANDS = {
     "recipes": "list the recipes of the package, or print one",
     "doctor": "show versions, extras, processor, GPU and how fast they multiply",
     "completion": "print what makes a shell complete commands, settings and recipes",
-    "export": "write a model for onnxruntime, OpenVINO or torch alone, and check it",
+    "export": "write a model for onnxruntime, OpenVINO, torch alone or a page in the browser, and check it",
     "convert": "write a checkpoint in another layout",
 }
 CONTINUED = (

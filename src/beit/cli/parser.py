@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, cast
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from pydantic import ValidationError
 
-from beit.cli.help import WHOLE_HELP, HelpFormatter, arrange_help, options_of, print_short_help
+from beit.cli.help import WHOLE_HELP, HelpFormatter, arrange_help, name_own_settings, options_of, print_short_help
 from beit.cli.parser_errors import failed_check, one_line
 from beit.cli.recipe_origin import RECIPES
 from beit.errors import ConfigError, as_text, shortened
@@ -87,6 +87,7 @@ class SettingsParser(Generic[Job]):
         )
         self._parser.add_argument(WHOLE_HELP, action="help", help="Show every setting.")
         self._parser.add_class_arguments(job, None, skip=set(skip))
+        name_own_settings(self._parser)
         if more:
             group = self._parser.add_argument_group("Task")
             for one in more:

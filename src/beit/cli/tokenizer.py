@@ -86,7 +86,9 @@ def _distill(arguments: Sequence[str]) -> int:
 
 
 def _cluster(arguments: Sequence[str]) -> int:
-    job, dry, machines = parse_training(ClusterJob, "beit tokenizer cluster", ACTIONS["cluster"], arguments)
+    job, dry, machines = parse_training(
+        ClusterJob, "beit tokenizer cluster", ACTIONS["cluster"], arguments, flags="[--dry-run] [--force]"
+    )
     if machines.device is not None:
         raise ConfigError("--device is given, and beit tokenizer cluster takes no steps to count; leave it out")
     if (machines.processes or 1) > 1:

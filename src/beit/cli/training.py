@@ -38,7 +38,9 @@ class Asked(NamedTuple, Generic[Job]):
     machines: Machines
 
 
-def parse_training(kind: type[Job], command: str, description: str, arguments: Sequence[str]) -> Asked[Job]:
+def parse_training(
+    kind: type[Job], command: str, description: str, arguments: Sequence[str], flags: str = FLAGS
+) -> Asked[Job]:
     """Parse the arguments of a training command, and print the settings that are not the defaults.
 
     Raises:
@@ -50,7 +52,7 @@ def parse_training(kind: type[Job], command: str, description: str, arguments: S
     if not dry:
         _refuse_without_dry_run(machines)
     given = ["--run.force=true" if word == "--force" else word for word in words if word != "--dry-run"]
-    job = parse_job(kind, command, description, given, flags=FLAGS)
+    job = parse_job(kind, command, description, given, flags=flags)
     say_settings(job)
     check_early(job, writes=not dry)
     return Asked(job, dry, machines)

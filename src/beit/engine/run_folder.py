@@ -237,8 +237,8 @@ def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
     recipe = folder.read_recipe()
     if unknown := _unknown(recipe, job):
         raise ConfigError(
-            f"{folder.recipe} has unknown settings ({', '.join(unknown)}): another version of beit wrote it, whose "
-            "runs this one does not continue; choose another run.output; models of that run load as ever"
+            f"{folder.recipe} has unknown settings ({', '.join(unknown)}): another command or version of beit "
+            "wrote it, whose runs this one does not continue; choose another run.output; its models load as ever"
         )
     changed = changed_since(folder, job)
     if changed and force:

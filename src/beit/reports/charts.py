@@ -6,6 +6,7 @@ Legend: K classes, P pictures.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -75,8 +76,11 @@ def curve_chart(
     """
     chart = Figure(figsize=_SIZE, layout="constrained")
     axes = chart.subplots()
+    drawn = {name for name in names if any(name in line for line in lines)}
     for name in names:
         for split, whose, style in (("train", "training", "-"), ("val", "held out", "o--")):
+            if split == "val" and f"held_out_{name}" in drawn:  # the same, measured again and again
+                continue
             points = [(line["step"], line[name]) for line in lines if line["split"] == split and name in line]
             if points:
                 label = in_words(name) if name.startswith("held_out") else f"{in_words(name)}, {whose}"
@@ -184,10 +188,16 @@ def _short(name: str) -> str:
 
 
 def _svg(chart: Figure) -> bytes:
-    """Return a chart as SVG; what stands in it is text, and neither a formula nor a document of TeX."""
+    """Return a chart as SVG; what stands in it is text, and neither a formula nor a document of TeX.
+
+    The letters are drawn by whoever shows the chart, whose fonts have more of them than the one that comes with
+    matplotlib, which measures them and warns of those that it lacks.
+    """
     for text in chart.findobj(Text):
         text.set_parse_math(False)
     buffer = io.BytesIO()
-    with rc_context({"text.parse_math": False, "text.usetex": False}):  # labels of axes are made while it is drawn
+    as_text = rc_context({"svg.fonttype": "none", "text.parse_math": False, "text.usetex": False})
+    with as_text, warnings.catch_warnings():  # labels of axes are made while it is drawn
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         chart.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

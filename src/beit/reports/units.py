@@ -39,6 +39,9 @@ _WORDS = {
     "position_spread": "spread over positions",
     "prediction_perplexity": "perplexity of the predictions",
     "target_perplexity": "perplexity of the targets",
+    "teacher_divergence": "probabilities, divergence",
+    "teacher_features": "similarities of patches, squared error",
+    "teacher_attention": "attention, divergence",
 }
 _OTHER_MODELS = {"average_": "moving average: ", "pixels_": "raw pixels: ", "start_": "before training: "}
 

@@ -143,7 +143,7 @@ class Service:
         seconds = self.settings.timeout_s
         if turn.waited_longer:
             return overloaded(f"there was no result within {seconds:g} s, most of which it waited", 1)
-        return ServiceError(504, f"there was no result within {seconds:g} s; try again when less is asked")
+        return ServiceError(504, f"there was no result within {seconds:g} s; try again later or with a smaller picture")
 
     async def _ask(
         self, served: ServedModel, task: PredictorTask[Any, Any], upload: bytes, options: TaskOptions, turn: Turn

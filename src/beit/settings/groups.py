@@ -165,11 +165,11 @@ class ModelSettings(Settings):
     """The BEiT. A size by name; options left empty are those of the size, or of the checkpoint if there is one."""
 
     size: SizeName | None = None
-    """Named size; default: base."""
+    """Named size; null: the checkpoint's, or base."""
     image_size: int | None = Field(default=None, ge=1)
-    """Side of the input, in pixels; default: 224."""
+    """Side of the input, in pixels; null: the checkpoint's, or 224."""
     patch_size: int | None = Field(default=None, ge=1)
-    """Side of a patch, in pixels; default: 16."""
+    """Side of a patch, in pixels; null: the checkpoint's, or 16."""
     hidden_size: int | None = Field(default=None, ge=1)
     """Width of the encoder."""
     num_hidden_layers: int | None = Field(default=None, ge=1)
@@ -189,9 +189,9 @@ class ModelSettings(Settings):
     attention_probs_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of attention probabilities."""
     image_mean: tuple[float, ...] | None = None
-    """Mean per channel; default: 0.5."""
+    """Mean per channel; null: the checkpoint's, or 0.5."""
     image_std: tuple[float, ...] | None = None
-    """Standard deviation per channel; default: 0.5."""
+    """Standard deviation per channel; null: the checkpoint's, or 0.5."""
     crop_share: float = Field(default=0.875, gt=0, le=1)
     """The evaluation crop's share of the picture's shorter side."""
 

@@ -5,8 +5,8 @@ Legend: B batch, C channels, H x W pixels, K classes, N patches, S = 1 + N token
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,10 @@ class DistillTask(FinetuneTask):
     """Distillation of a classifier; all that a fine-tuning has is there too."""
 
     title = "distillation"
+    curves: ClassVar[Mapping[str, Sequence[str]]] = {
+        **FinetuneTask.curves,
+        "Distance from the teacher": ["teacher_divergence", "teacher_features", "teacher_attention"],
+    }
     preparing = "asks the teacher"
     settings: StudentJob
 

@@ -53,7 +53,8 @@ def _calibration_section(evaluation: ClassEvaluation) -> Section:
     surer = np.average([each.confidence - each.accuracy for each in bins], weights=[each.pictures for each in bins])
     section = Section(
         "Calibration",
-        f"Expected calibration error {percent(error, digits=2)} over {len(bins)} bins with pictures. The mean "
+        f"Expected calibration error {percent(error, digits=2)} over {len(bins)} bin{'s' * (len(bins) != 1)} "
+        "with pictures. The mean "
         f"confidence is {abs(float(surer)) * 100:.1f} points {'above' if surer > 0 else 'below'} the accuracy: the "
         f"model is {'too' if surer > 0 else 'not'} sure {'of itself' if surer > 0 else 'enough'}. A calibrated one is "
         "right as often as it is sure, and its bars end on the dashed line.",

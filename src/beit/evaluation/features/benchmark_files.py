@@ -171,8 +171,9 @@ def _attentive_words(scores: ModelScores) -> str:
 
 def sections(result: Benchmark) -> list[Section]:
     """Return the sections of the report: the table, curves over the layers beside their floors, and every layer."""
-    answer = Section("Result", f"{counted(result)}. {_ABOUT if result.rows[0].patches is None else _ABOUT_PATCHES}")
-    answer.text += _ABOUT_FINETUNED * bool(_finetuned_shares(result))
+    answer = Section("Result", f"{counted(result)}. Accuracy is that of validation pictures.")
+    about = Section("How it is measured", _ABOUT if result.rows[0].patches is None else _ABOUT_PATCHES)
+    about.text += _ABOUT_FINETUNED * bool(_finetuned_shares(result))
     answer.columns, answer.rows = table(result)
     if result.broken:
         answer.text += f" {len(result.broken)} broken pictures were left out; first: {result.broken[0].reason}"
@@ -181,7 +182,7 @@ def sections(result: Benchmark) -> list[Section]:
         drawn = {row.frozen.name: [value(layer) for layer in row.scores.layers] for row in _with_layers(result)}
         floors = [(row.frozen.name, value(row.scores.layers[0])) for row in result.rows if row.frozen.kind == "pixels"]
         curves.charts.append(chart_figure(layer_chart(drawn, title, floors), title))
-    return [answer, curves, *(_layers_section(row) for row in _with_layers(result))]
+    return [answer, curves, about, *(_layers_section(row) for row in _with_layers(result))]
 
 
 def _with_layers(result: Benchmark) -> list[Measured]:
@@ -196,7 +197,7 @@ def _layers_section(row: Measured) -> Section:
         f"{row.frozen.parameters:,} parameters, pictures of {view[0]} x {view[1]} pixels as in {row.frozen.view_from}, "
         f"{row.speed:,.1f} pictures per second. *: chosen by its accuracy on held-out training pictures.",
     )
-    section.columns = ["layer", "kNN", "k", "held out", "ridge", "penalty", "held out"]
+    section.columns = ["layer", "kNN", "k", "kNN, held out", "ridge", "penalty", "ridge, held out"]
     if row.patches is not None:
         section.columns += ["kNN mIoU", "ridge mIoU"]
     for number, layer in enumerate(scores.layers, start=1):

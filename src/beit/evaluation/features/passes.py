@@ -198,8 +198,10 @@ class ModelPasses:
 
     @contextmanager
     def _counted(self, title: str, pictures: int) -> Generator[Layers]:
-        """Give the model, with a bar of the pictures that pass through it if there is a terminal."""
+        """Give the model, with a bar of the pictures that pass through it, or a line where there is no terminal."""
         console, own = Console(stderr=True), self._layers
+        if not console.is_terminal:
+            self._note(f"{title}: {pictures:,} pictures")
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task(escape(title), total=pictures)
