@@ -146,6 +146,7 @@ HELD_ELSEWHERE = [
     ("models_torch", "adapters", "habits/test_adapters.py", "the methods of transformers, on both"),
     ("models_torch", "derived", "habits/test_derived.py", "classes that users derive"),
     ("models_torch", "published_methods timm_methods", "habits/test_methods.py", "what users of other libraries call"),
+    ("models_torch", "pipelines", "habits/test_pipelines.py", "our models in pipelines of transformers"),
     ("models_torch", "trainer", "e2e/test_transformers_trainer.py", "what Trainer of transformers saves"),
     ("models_torch", "tracing", "models_torch/test_graphs.py", "seen by compilers"),
     ("models_torch", "conversion", "parity/test_round_trips.py", "a conversion is what comes back"),

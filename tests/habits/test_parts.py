@@ -80,3 +80,44 @@ def test_tokens_of_another_grid_need_positions(model):
     _, grid = model.embeddings(pixels(1, 40))
     positions, _ = model.encoder.relative_positions(grid, tokens.device)
     assert layer(tokens, positions=positions)[0].shape == tokens.shape
+
+
+def test_sizes_that_parts_have():
+    """What is asked of them by whoever replaces parts, or draws attention; the names and values are those of 4.37.2."""
+    model = made(beit, "BeitForSemanticSegmentation", pool_scales=[1, 2], pruned_heads={0: [1]})
+    patches = model.beit.embeddings.patch_embeddings
+    assert (patches.image_size, patches.patch_size, patches.patch_shape) == ((32, 32), (8, 8), (4, 4))
+    assert (patches.num_patches, patches.num_channels) == (16, 3)
+    first, second = (layer.attention for layer in model.beit.encoder.layer[:2])
+    sizes = [
+        (part.attention.num_attention_heads, part.attention.attention_head_size, part.attention.all_head_size)
+        for part in (first, second)
+    ]
+    assert sizes == [(3, 8, 24), (4, 8, 32)]
+    assert (first.pruned_heads, second.pruned_heads) == ({1}, set())
+    second.prune_heads([0, 3])
+    assert second.pruned_heads == {0, 3}
+    bias = first.attention.relative_position_bias
+    assert (bias.window_size, bias.num_relative_distance) == ((4, 4), 52)
+    assert bias.relative_position_index[:3, :6].tolist() == [
+        [51, 49, 49, 49, 49, 49],
+        [50, 24, 23, 22, 21, 17],
+        [50, 25, 24, 23, 22, 18],
+    ]
+    head, auxiliary = model.decode_head, model.auxiliary_head
+    assert (head.in_channels, head.channels, head.pool_scales, head.align_corners) == ([32] * 4, 32, [1, 2], False)
+    assert (auxiliary.in_channels, auxiliary.channels, auxiliary.in_index) == (32, 256, 2)
+    assert (auxiliary.num_convs, auxiliary.concat_input) == (1, False)
+
+
+def test_parameters_come_in_the_published_order():
+    """Optimisers save their state by it."""
+    names = [name for name, _ in made(beit).beit.encoder.layer[0].named_parameters()]
+    own = "attention.attention"
+    assert names == [
+        "lambda_1", "lambda_2", f"{own}.query.weight", f"{own}.query.bias", f"{own}.key.weight", f"{own}.value.weight",
+        f"{own}.value.bias", f"{own}.relative_position_bias.relative_position_bias_table",
+        "attention.output.dense.weight", "attention.output.dense.bias", "intermediate.dense.weight",
+        "intermediate.dense.bias", "output.dense.weight", "output.dense.bias", "layernorm_before.weight",
+        "layernorm_before.bias", "layernorm_after.weight", "layernorm_after.bias",
+    ]  # fmt: skip

@@ -117,3 +117,63 @@ def test_one_map_is_reduced():
 def test_what_cannot_be_processed_is_a_value_error(call):
     with pytest.raises(ValueError, match=r"\w"):
         call(beit.BeitImageProcessor)
+
+
+def test_sizes_by_attribute():
+    ours, theirs = both(size={"height": 20, "width": 24}, crop_size={"height": 16, "width": 18})
+    for size, expected in ((ours.size, theirs.size), (ours.crop_size, theirs.crop_size)):
+        for name in ("height", "width", "shortest_edge", "longest_edge"):
+            assert getattr(size, name) == getattr(expected, name)
+    assert beit.BeitImageProcessor(size=theirs.size).size == ours.size == {"height": 20, "width": 24}
+    with pytest.raises(AttributeError, match="a size has no 'depth'; it has height"):
+        _ = ours.size.depth
+
+
+@pytest.mark.parametrize("name", ["bicubic", "Lanczos", "nearest"])
+def test_filters_by_name(tmp_path, name):
+    beit.BeitImageProcessor(**SMALL, resample=name).save_pretrained(tmp_path)
+    loaded = transformers.BeitImageProcessorPil.from_pretrained(tmp_path)
+    found = beit.BeitImageProcessor(**SMALL)(PICTURE, resample=name, return_tensors="np")["pixel_values"]
+    np.testing.assert_array_equal(found, loaded(PICTURE, return_tensors="np")["pixel_values"])
+    with pytest.raises(beit.BeitError, match="resample is 'sharpest'; expected one of 0 \\(nearest\\)"):
+        beit.BeitImageProcessor(resample="sharpest")
+
+
+def test_where_tensors_lie():
+    processor = beit.BeitImageProcessor(**SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batch = processor(PICTURE, PICTURE[..., 0], device="meta", do_convert_rgb=True, return_tensors="pt")
+    assert {value.device.type for value in batch.values()} == {"meta"}
+    for options in ({"device": "meta", "return_tensors": "np"}, {"disable_grouping": True}, {"do_convert_rgb": False}):
+        with pytest.warns(UserWarning, match=f"no argument {next(iter(options))!r}; without effect"):
+            found = processor(PICTURE, **options)["pixel_values"]
+        np.testing.assert_array_equal(found[0], processor(PICTURE)["pixel_values"][0])
+
+
+def test_batches_are_made_by_hand():
+    values = {"pixel_values": [np.zeros((3, 4, 4), np.float32)] * 2, "labels": [0, 1], "on": torch.zeros(2)}
+    for kind in (type(processor(PICTURE)) for processor in both(**SMALL)):
+        batch = kind(values, tensor_type="pt")
+        assert {name: (tuple(value.shape), value.dtype) for name, value in batch.items()} == {
+            "pixel_values": ((2, 3, 4, 4), torch.float32), "labels": ((2,), torch.int64), "on": ((2,), torch.float32)
+        }  # fmt: skip
+        assert kind({"labels": [0, 1]})["labels"] == [0, 1]
+        assert len(kind()) == 0
+
+
+@pytest.mark.parametrize("sizes", [None, [(20, 31), (8, 12)], torch.tensor([[8, 8], [9, 5]])])
+@pytest.mark.parametrize("kind", [torch.from_numpy, np.asarray])
+def test_scores_of_every_class(sizes, kind):
+    logits = np.random.default_rng(1).normal(size=(2, 5, 8, 8)).astype(np.float32)
+    ours, theirs = both(**SMALL)
+    found = ours.post_process_semantic_segmentation({"logits": kind(logits)}, sizes, return_segmentation_scores=True)
+    output = beit.SemanticSegmenterOutput(logits=torch.from_numpy(logits))
+    plain = None if sizes is None else [tuple(int(side) for side in size) for size in sizes]
+    expected = theirs.post_process_semantic_segmentation(output, plain, return_segmentation_scores=True)
+    for one, other in zip(found, expected, strict=True):
+        assert list(one.keys()) == list(other.keys()) == ["segmentation", "segmentation_scores"]
+        np.testing.assert_array_equal(one.segmentation, other.segmentation)
+        np.testing.assert_allclose(one.segmentation_scores, other.segmentation_scores, rtol=1e-5, atol=1e-5)
+    with pytest.raises(beit.BeitError, match="are both True; expected one of them"):
+        ours.post_process_semantic_segmentation(output, return_scores=True, return_segmentation_scores=True)

@@ -2,6 +2,7 @@
 
 import json
 
+import accelerate
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -212,3 +213,22 @@ def test_published_arguments_without_a_meaning_here(tmp_path):
             beit.BeitForImageClassification.from_pretrained(tmp_path, **{name: True})
     with pytest.warns(UserWarning, match="attn_implementation is 'flash_attention_2', without effect"):
         beit.BeitForImageClassification.from_pretrained(tmp_path, attn_implementation="flash_attention_2")
+
+
+@both
+def test_models_without_values(tmp_path, library):
+    """As whoever plans where parts shall lie builds and loads them."""
+    ours, _ = pair(tmp_path)
+    kind = library.BeitForImageClassification
+    with accelerate.init_empty_weights():
+        made_empty = kind(library.BeitConfig.from_pretrained(tmp_path / "pair"))
+        loaded_empty = kind.from_pretrained(tmp_path / "pair")
+    for model in (made_empty, loaded_empty):
+        assert model.device.type == "meta"
+        assert accelerate.infer_auto_device_map(model, {"cpu": "1GB"}) == {"": "cpu"}
+        assert model.num_parameters() == ours.num_parameters()
+    if library is beit:  # theirs finds its own names in no file
+        file = str(tmp_path / "pair" / "model.safetensors")
+        filled = accelerate.load_checkpoint_and_dispatch(made_empty, file, {"": "cpu"})
+        close(filled.eval()(pixels()).logits, ours(pixels()).logits, 0)
+        assert kind.from_pretrained(tmp_path / "pair", device="meta").device.type == "meta"

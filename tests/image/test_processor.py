@@ -689,7 +689,7 @@ def test_misspelt_options_are_warned_of():
         ({"crop_size": 2.5}, r"crop_size is 2.5; expected"),
         ({"crop_size": {"shortest_edge": 7}}, r"a crop needs both sides"),
         ({"resample": 9}, r"resample is 9; expected one of 0 \(nearest\)"),
-        ({"resample": "bicubic"}, r"resample is 'bicubic'; expected one of"),
+        ({"resample": "sharpest"}, r"resample is 'sharpest'; expected one of"),
         ({"rescale_factor": "x"}, r"rescale_factor is 'x'; expected a number"),
         ({"image_mean": [0.5, "x"]}, r"image_mean is \[0.5, 'x'\]; expected one number"),
         ({"image_std": [0.5, 0, 0.5]}, r"image_std is .* other than 0"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Self
 
@@ -19,7 +19,15 @@ class BatchFeature(UserDict[str, Any]):
     """The inputs of a model by name, also as attributes: `model(**batch)`, `batch["labels"]`, `batch.labels`.
 
     Keys: `pixel_values` (B, C, H, W); `labels` int64 (B, H, W) if label maps were given.
+
+    Args:
+        data: Arrays, or lists of them, by name.
+        tensor_type: Make arrays of this framework of them, as `convert_to_tensors` does.
     """
+
+    def __init__(self, data: Mapping[str, Any] | None = None, tensor_type: Any = None) -> None:
+        super().__init__(data)
+        self.convert_to_tensors(tensor_type)
 
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__.get("data", {})  # absent while an instance is being unpickled
@@ -37,6 +45,8 @@ class BatchFeature(UserDict[str, Any]):
         """
         if (framework := parse_framework(tensor_type)) is not None:
             for name, value in self.data.items():
+                if framework == "pt" and hasattr(value, "detach"):
+                    continue  # it may lie on another device
                 arrays = [np.asarray(part) for part in value]
                 self.data[name] = to_framework(stack(arrays, name), framework)
         return self

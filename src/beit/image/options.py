@@ -19,6 +19,7 @@ from beit.errors import ConfigError, shortened
 Size = tuple[int, int] | int  # (height, width), or the length of the shorter side
 PerChannel = float | tuple[float, ...]
 
+_SIDES = ("height", "width", "shortest_edge", "longest_edge")
 _MOST_SIDE = 2**14  # pixels: what a file asks for is allocated
 FIRST, LAST, NONE = "channels_first", "channels_last", "none"
 
@@ -76,6 +77,8 @@ def parse_size(size: Any, name: str) -> Size:
     Raises:
         ConfigError: If it is none of them, or not positive.
     """
+    if hasattr(size, "longest_edge"):  # a SizeDict, as transformers 5 has it
+        size = dict(size)
     if isinstance(size, Mapping):
         given = {str(key): value for key, value in size.items() if value is not None}
         if given.keys() == {"shortest_edge"} and _is_side(given["shortest_edge"]):
@@ -94,17 +97,29 @@ def parse_size(size: Any, name: str) -> Size:
     return int(sides[0]), int(sides[1])
 
 
-def size_to_dict(size: Size) -> dict[str, int]:
+class SizeDict(dict[str, int]):
+    """A size as the published files write it; `size.height` is `size["height"]`, and None where it has no such side."""
+
+    def __getattr__(self, name: str) -> int | None:
+        if name in _SIDES:
+            return self.get(name)
+        raise AttributeError(f"a size has no {name!r}; it has {', '.join(_SIDES)}")
+
+
+def size_to_dict(size: Size) -> SizeDict:
     """Return a size as the published files write it."""
-    return {"shortest_edge": size} if isinstance(size, int) else {"height": size[0], "width": size[1]}
+    return SizeDict(shortest_edge=size) if isinstance(size, int) else SizeDict(height=size[0], width=size[1])
 
 
 def parse_resample(resample: Any) -> Image.Resampling:
-    """Return the filter with this number.
+    """Return the filter with this number or name, which may also be that of an enumeration's member.
 
     Raises:
         ConfigError: If there is none.
     """
+    named = getattr(resample, "value", resample)
+    if isinstance(named, str) and named.upper() in Image.Resampling.__members__:
+        return Image.Resampling[named.upper()]
     try:
         return Image.Resampling(resample)
     except ValueError:

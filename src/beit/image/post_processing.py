@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import ConfigError
+from beit.image.batch import BatchFeature
 from beit.image.input_types import to_array
 
 _BAND_VALUES = 2**22  # upsampled scores held at once: 16 MiB of float32
 
 
-def label_maps(outputs: Any, target_sizes: Any = None, return_scores: bool = False) -> list[Any]:
+def label_maps(
+    outputs: Any, target_sizes: Any = None, return_scores: bool = False, return_segmentation_scores: bool = False
+) -> list[Any]:
     """Return the best class of each pixel, and on request the scores.
 
     Scores are interpolated bilinearly (without aligned corners) to the size asked for, a band of rows at a time: the
@@ -28,20 +31,26 @@ def label_maps(outputs: Any, target_sizes: Any = None, return_scores: bool = Fal
         outputs: What a segmentation model returned, with `logits` (B, K, h, w) of torch or numpy.
         target_sizes: B pairs (height, width), as a list, an array or a tensor; None: the size of the scores.
         return_scores: Return pairs (map, scores) instead of maps.
+        return_segmentation_scores: Return what the model said of every class too: `segmentation`, the map, and
+            `segmentation_scores`, the logits (K, height, width) in its size, as a `BatchFeature`.
 
     Returns:
         B maps (height, width) of int64: torch tensors on the same device if the logits are torch, else numpy arrays.
         Scores are the probabilities (height, width), in [0, 1], of the classes in the map.
 
     Raises:
-        ConfigError: If there are no such logits, or sizes do not fit them.
+        ConfigError: If there are no such logits, sizes do not fit them, or both kinds of scores are asked for.
     """
+    if return_scores and return_segmentation_scores:
+        raise ConfigError("return_scores and return_segmentation_scores are both True; expected one of them")
     logits_BKhw = _logits(outputs)
     if len(logits_BKhw.shape) != 4:
         raise ConfigError(f"logits have shape {tuple(logits_BKhw.shape)}; expected (batch, classes, height, width)")
     if target_sizes is None:
         target_sizes = [tuple(logits_BKhw.shape[2:])] * len(logits_BKhw)
     sizes = _sizes(target_sizes, len(logits_BKhw))
+    if return_segmentation_scores:
+        return [_with_all_scores(scores_Khw, hw) for scores_Khw, hw in zip(logits_BKhw, sizes, strict=True)]
     best = [_resized_best(scores_Khw, hw, return_scores) for scores_Khw, hw in zip(logits_BKhw, sizes, strict=True)]
     return best if return_scores else [labels_HW for labels_HW, _ in best]
 
@@ -82,6 +91,12 @@ def _resized_best(scores_Khw: Any, hw: tuple[int, int], wanted: bool) -> tuple[A
     bands = [_best(band_KbW, wanted) for band_KbW in enlarged_bands(scores_Khw, hw)]
     labels, probabilities = ([band[part] for band in bands] for part in (0, 1))
     return _joined(labels), _joined(probabilities) if wanted else None
+
+
+def _with_all_scores(scores_Khw: Any, hw: tuple[int, int]) -> BatchFeature:
+    """Return the map (H, W) of one picture, and the scores (K, H, W) of all classes."""
+    scores_KHW = enlarged_rows(scores_Khw, hw, slice(None)) if hw != tuple(scores_Khw.shape[1:]) else scores_Khw
+    return BatchFeature({"segmentation": scores_KHW.argmax(0), "segmentation_scores": scores_KHW})
 
 
 def enlarged_bands(scores_Khw: Any, hw: tuple[int, int]) -> Generator[Any]:

@@ -21,6 +21,7 @@ from beit.image.options import (
     Steps,
     options_of_file,
     parse_layout,
+    parse_resample,
     parse_size,
     parse_steps,
     plain_options,
@@ -47,7 +48,7 @@ class BeitImageProcessor(PublishedMethods):
         do_resize: Whether to resize, to `size`.
         size: Height and width in pixels, {"height": 256, "width": 256} by default; also a whole number for a square, or
             {"shortest_edge": 256}, which keeps the picture's shape.
-        resample: Filter for pictures, a number of `PIL.Image.Resampling`. Label maps take the nearest pixel.
+        resample: Filter for pictures, a number or name of `PIL.Image.Resampling`. Label maps take the nearest pixel.
         do_center_crop: Whether to crop the centre, to `crop_size`; a larger crop is filled up with zeros.
         crop_size: Height and width in pixels, {"height": 224, "width": 224} by default; or a number for a square.
         rescale_factor: Factor of the rescaling.
@@ -88,7 +89,7 @@ class BeitImageProcessor(PublishedMethods):
         do_reduce_labels = bool(kwargs.pop("reduce_labels", do_reduce_labels))
         self.do_resize = do_resize
         self.size = size_to_dict(parse_size(256 if size is None else size, "size"))
-        self.resample = resample
+        self.resample = parse_resample(resample)
         self.do_center_crop = do_center_crop
         self.crop_size = size_to_dict(parse_size(224 if crop_size is None else crop_size, "crop_size"))
         self.rescale_factor = rescale_factor
@@ -146,7 +147,8 @@ class BeitImageProcessor(PublishedMethods):
             data_format: "channels_first" or "channels_last" for the result; None: as the picture had them (files and
                 Pillow images: last).
             input_data_format: Channel layout of arrays, "none" for (H, W); None: inferred from the shape.
-            **kwargs: `reduce_labels`, the old name of `do_reduce_labels`; others have no effect and are warned of.
+            **kwargs: `reduce_labels`, the old name of `do_reduce_labels`; `device`, where tensors of torch shall lie;
+                others have no effect and are warned of.
 
         Returns:
             `pixel_values`: float32 (B, C, height, width), whatever the picture held if neither rescaled nor normalised;
@@ -159,10 +161,15 @@ class BeitImageProcessor(PublishedMethods):
         """
         if do_reduce_labels is None:
             do_reduce_labels = kwargs.pop("reduce_labels", None)
+        device = kwargs.pop("device", None)
+        if kwargs.get("do_convert_rgb"):
+            del kwargs["do_convert_rgb"]  # pictures are made RGB anyway
+        framework = parse_framework(return_tensors)
+        if device is not None and framework != "pt":
+            kwargs["device"] = device  # nothing else has one
         if kwargs:
             names = ", ".join(map(repr, kwargs))
             warnings.warn(f"preprocess() has no argument {names}; without effect", UserWarning, stacklevel=3)
-        framework = parse_framework(return_tensors)
         options = self._options({
             "do_resize": do_resize, "size": size, "resample": resample, "do_center_crop": do_center_crop,
             "crop_size": crop_size, "do_rescale": do_rescale, "rescale_factor": rescale_factor,
@@ -179,13 +186,19 @@ class BeitImageProcessor(PublishedMethods):
             features["labels"] = labels if framework is None else stack(labels, "label maps")
         if framework is not None:
             features = {name: to_framework(value, framework) for name, value in features.items()}
-        return BatchFeature(features)
+        batch = BatchFeature(features)
+        return batch if device is None or framework != "pt" else batch.to(device)
 
     def post_process_semantic_segmentation(
-        self, outputs: Any, target_sizes: Any = None, return_scores: bool = False
+        self,
+        outputs: Any,
+        target_sizes: Any = None,
+        return_scores: bool = False,
+        *,
+        return_segmentation_scores: bool = False,
     ) -> list[Any]:
         """Return one label map per picture, and on request its scores; see `beit.image.post_processing.label_maps`."""
-        return label_maps(outputs, target_sizes, return_scores)
+        return label_maps(outputs, target_sizes, return_scores, return_segmentation_scores)
 
     @property
     def steps(self) -> Steps:

@@ -78,6 +78,21 @@ class RelativePositionBias(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.zeros(num_relative_positions(grid), heads))
         self._cached: CachedBias | None = None
 
+    @property
+    def window_size(self) -> tuple[int, int]:
+        """The grid of the table, (height, width) in patches."""
+        return self.grid.height, self.grid.width
+
+    @property
+    def num_relative_distance(self) -> int:
+        """Number of rows of the table."""
+        return self.relative_position_bias_table.shape[0]
+
+    @property
+    def relative_position_index(self) -> Tensor:
+        """Row of the table for every pair of tokens on its grid, (S, S)."""
+        return position_index(self.grid, self.relative_position_bias_table.device)
+
     def forward(self, positions: Positions | None = None) -> Tensor | kernels.TableBias:
         """Return the additive attention mask (1, H, S, S), or for positions without rows the table to read it from.
 
@@ -178,6 +193,7 @@ class SelfAttention(nn.Module):
     ) -> None:
         """Build the projections; a `grid` gives this layer its own relative position bias."""
         super().__init__()
+        self.all_heads = heads
         self.kept = [head for head in range(heads) if head not in pruned]
         self.heads = len(self.kept)
         width = dim // heads * self.heads
@@ -186,6 +202,21 @@ class SelfAttention(nn.Module):
         self.value = _projection(dim, width, bias=True)
         self.dropout = nn.Dropout(dropout)
         self.relative_position_bias = RelativePositionBias(heads, grid) if grid is not None else None
+
+    @property
+    def num_attention_heads(self) -> int:
+        """Number of heads that are left."""
+        return self.heads
+
+    @property
+    def attention_head_size(self) -> int:
+        """Width of a head."""
+        return self.query.out_features // self.heads
+
+    @property
+    def all_head_size(self) -> int:
+        """Width of all heads together."""
+        return self.query.out_features
 
     def forward(
         self,
@@ -271,6 +302,11 @@ class Attention(nn.Module):
         super().__init__()
         self.attention = SelfAttention(dim, heads, grid, dropout, pruned)
         self.output = Output(self.attention.query.out_features, dim, out_dropout)
+
+    @property
+    def pruned_heads(self) -> set[int]:
+        """Heads that are gone, counted as in the whole layer."""
+        return set(range(self.attention.all_heads)) - set(self.attention.kept)
 
     def forward(
         self,

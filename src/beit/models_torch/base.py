@@ -40,6 +40,7 @@ class BeitBase(nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module with tensors in the place of arrays."""
+        _keep_outputs_in_pipelines()
         device = next((parameter.device for parameter in self.parameters()), None)
         return super().__call__(
             *(_as_tensor(value, f"argument {place}", device) for place, value in enumerate(args)),
@@ -187,6 +188,17 @@ def _complete_trainer() -> None:
         from beit.models_torch.trainer import complete_trainer_folders  # never imported where there is no Trainer
 
         complete_trainer_folders(module)
+
+
+def _keep_outputs_in_pipelines() -> None:
+    """Have a `Pipeline` of transformers that is around keep our outputs whole; it may call this model."""
+    if torch.compiler.is_compiling():  # whose programs cannot look at what is imported
+        return
+    module = sys.modules.get("transformers.pipelines.base")
+    if module is not None:
+        from beit.models_torch.pipelines import keep_outputs  # never imported where there is no Pipeline
+
+        keep_outputs(module)
 
 
 def _as_tensor(value: Any, name: str, device: torch.device | None) -> Any:

@@ -41,6 +41,26 @@ class PatchEmbeddings(nn.Module):
         self.num_channels = channels
         self.projection = nn.Conv2d(channels, dim, kernel_size=patch_hw, stride=patch_hw)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Size of the model's pictures, (height, width) in pixels."""
+        return self.image_hw
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Size of a patch, (height, width) in pixels."""
+        return self.patch_hw
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """The grid of such pictures, (height, width) in patches."""
+        return self.grid.height, self.grid.width
+
+    @property
+    def num_patches(self) -> int:
+        """Number of patches N of such pictures."""
+        return self.grid.patches
+
     def forward(
         self, pixel_values: Tensor, position_embedding: Tensor | None = None, interpolate: bool = True
     ) -> tuple[Tensor, Grid]:

@@ -27,14 +27,15 @@ class EncoderLayer(nn.Module):
         super().__init__()
         dim, dropout, eps = config.hidden_size, config.hidden_dropout_prob, config.layer_norm_eps
         own_grid = grid if config.use_relative_position_bias else None
-        self.layernorm_before = nn.LayerNorm(dim, eps=eps)
+        # in the published order, by which the state of an optimiser is saved
         self.attention = Attention(
             dim, config.num_attention_heads, own_grid, config.attention_probs_dropout_prob, dropout, pruned
         )
-        self.layernorm_after = nn.LayerNorm(dim, eps=eps)
         self.intermediate = Intermediate(dim, config.intermediate_size, config.hidden_act)
         self.output = Output(config.intermediate_size, dim, dropout)
+        self.layernorm_before = nn.LayerNorm(dim, eps=eps)
         self.drop_path = DropPath(drop_path)
+        self.layernorm_after = nn.LayerNorm(dim, eps=eps)
         scale = config.layer_scale_init_value
         self.lambda_1 = nn.Parameter(torch.full((dim,), float(scale))) if scale > 0 else None
         self.lambda_2 = nn.Parameter(torch.full((dim,), float(scale))) if scale > 0 else None

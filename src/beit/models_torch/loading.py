@@ -145,8 +145,11 @@ def check_tensors(source: str, found: Mapping[str, Tensor], own: Mapping[str, Te
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Return whether all values are numbers; by the least and the largest, which NaN would be, in no memory."""
-    if not tensor.is_floating_point() or tensor.numel() == 0:
+    """Return whether all values are numbers; by the least and the largest, which NaN would be, in no memory.
+
+    Of a tensor on the meta device there are none to look at.
+    """
+    if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.is_meta:
         return True
     return bool(torch.isfinite(torch.stack(torch.aminmax(tensor.detach()))).all())
 

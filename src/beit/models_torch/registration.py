@@ -37,24 +37,6 @@ def register_with_transformers() -> None:
                 for made in (config, kind):  # from a folder, and by hand
                     theirs.register(made, getattr(models, classes[kind.model_type]), exist_ok=True)
         _register_processor(transformers, config)
-    _take_mappings()
-
-
-def _take_mappings() -> None:
-    """Have the pipeline of features take the first output of any mapping, not only of the published kind."""
-    tasks: Any = import_module("transformers.pipelines").PIPELINE_REGISTRY.supported_tasks
-    task = tasks["image-feature-extraction"]
-    if getattr(task["impl"], "__module__", "") == __name__:  # registered before
-        return
-    pipeline: Any = import_module("transformers").ImageFeatureExtractionPipeline
-
-    class ImageFeatureExtractionPipeline(pipeline):
-        def postprocess(self, model_outputs: Any, **options: Any) -> Any:
-            if type(model_outputs) is dict:  # what a pipeline makes of a mapping that is not its own
-                model_outputs = {0: next(iter(model_outputs.values())), **model_outputs}
-            return super().postprocess(model_outputs, **options)
-
-    task["impl"] = ImageFeatureExtractionPipeline
 
 
 def _register_processor(transformers: Any, config: type[BeitConfig]) -> None:

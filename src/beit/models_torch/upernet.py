@@ -57,6 +57,9 @@ class UperHead(nn.Module):
 
     def __init__(self, dim: int, classes: int, pool_scales: Sequence[int]) -> None:
         super().__init__()
+        # what whoever puts another classifier in place asks for
+        self.in_channels, self.channels = [dim] * 4, dim
+        self.pool_scales, self.align_corners = list(pool_scales), False
         self.psp_modules = nn.ModuleList(
             nn.Sequential(AveragePool(scale), ConvBlock(dim, dim, 1)) for scale in pool_scales
         )
@@ -98,6 +101,8 @@ class FCNHead(nn.Module):
     def __init__(self, dim: int, channels: int, classes: int, convs: int, concat_input: bool) -> None:
         super().__init__()
         check_auxiliary_width(dim, channels, convs)
+        self.in_channels, self.channels, self.in_index = dim, channels, 2
+        self.num_convs, self.concat_input = convs, concat_input
         widths = [dim] + [channels] * convs
         self.convs = nn.Sequential(*(ConvBlock(a, b, 3) for a, b in pairwise(widths)))
         self.conv_cat = ConvBlock(dim + channels, channels, 3) if concat_input else None

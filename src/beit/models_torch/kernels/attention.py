@@ -124,7 +124,12 @@ def _fused(
 ) -> Tensor:
     """Return the context (B, S, D) by one fused kernel, which keeps neither scores nor maps."""
     parts_BHSd = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))
-    return _joined(functional.scaled_dot_product_attention(*parts_BHSd, attn_mask=bias_1HSS, dropout_p=dropout))
+    context_BHSd = functional.scaled_dot_product_attention(*parts_BHSd, attn_mask=bias_1HSS, dropout_p=dropout)
+    if torch.is_grad_enabled() and torch.compiler.is_exporting():
+        # A program that is traced with gradients has this kernel replaced later by operations that leave their result
+        # in another order in memory, as for ONNX; a copy has the same order then.
+        context_BHSd = context_BHSd.transpose(1, 2).clone(memory_format=torch.contiguous_format).transpose(1, 2)
+    return _joined(context_BHSd)
 
 
 def recomputed_attention(
