@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import beit
-from tests.habits.pairs import OPTIONS, close, made, pixels
+from tests.habits.pairs import OPTIONS, assert_close, made, pixels
 
 pytestmark = pytest.mark.e2e
 
@@ -44,7 +44,7 @@ def test_a_batch_of_any_size(tmp_path):
 def test_an_exported_program(grad):
     model = made(beit).requires_grad_(grad)
     program = torch.export.export(model, (), {"pixel_values": pixels()}).run_decompositions()
-    close(program.module()(pixel_values=pixels()).logits, model(pixels()).logits)
+    assert_close(program.module()(pixel_values=pixels()).logits, model(pixels()).logits)
 
 
 def test_a_traced_model_is_saved():
@@ -52,4 +52,4 @@ def test_a_traced_model_is_saved():
     file = io.BytesIO()
     torch.jit.save(torch.jit.trace(model, pixels()), file)
     file.seek(0)
-    close(torch.jit.load(file)(pixels())[0], model(pixels())[0])
+    assert_close(torch.jit.load(file)(pixels())[0], model(pixels())[0])

@@ -8,7 +8,7 @@ import pytest
 from beit.catalog import nearest_published
 from beit.errors import CheckpointError
 from tests.fake_hub import FakeHub
-from tests.hub.test_repository import PRELUDE
+from tests.hub.conftest import PRELUDE
 
 LOST = "http://hub.invalid"  # a name that never resolves (RFC 2606)
 SAID = "is not on this machine, and the host hub.invalid cannot be resolved; check the network, pass a local folder"
