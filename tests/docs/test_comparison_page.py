@@ -41,8 +41,8 @@ def measured(what, against):
     ("answers, base", "answers, eager, batch 8", "transformers", "times as fast"),
     ("Flax forward pass", "Flax forward, batch 1", "transformers", "and"),
     ("Flax forward pass", "Flax forward, batch 8", "transformers", "times as fast"),
-    ("OpenAI's tokenizer", "DALL-E's tokens, 1 core, batch of 8", "DALL-E", "and"),
-    ("OpenAI's tokenizer", "DALL-E's tokens, 2 cores, batch of 8", "DALL-E", "times as fast"),
+    ("OpenAI's tokenizer, one core", "DALL-E's tokens, 1 core, batch of 8", "DALL-E", "and"),
+    ("OpenAI's tokenizer, one core", "DALL-E's tokens, 2 cores, batch of 8", "DALL-E", "times as fast"),
     ("time for a batch", "processor, decoded, 2 cores", "transformers 4", "|"),
     ("time for a batch", "processor, decoded, 2 cores", "transformers 5", "|"),
 ])  # fmt: skip
