@@ -50,8 +50,8 @@ def test_every_chart_is_drawn(name):
 
 
 def test_a_formula_is_shown_as_it_is_written():
-    assert b"<!-- $x^2$ -->" in confusion_chart(np.eye(2, dtype=np.int64), ["$x^2$", "b"])
-    assert b"<!--  _a -->" in layer_chart({"_a": [0.1, 0.2], "b": [0.3]}, "title")
+    assert b">$x^2$</text>" in confusion_chart(np.eye(2, dtype=np.int64), ["$x^2$", "b"])
+    assert b"> _a</text>" in layer_chart({"_a": [0.1, 0.2], "b": [0.3]}, "title")
 
 
 @quick

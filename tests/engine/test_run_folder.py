@@ -46,7 +46,7 @@ def test_a_run_of_another_version_is_refused_in_one_line(tmp_path, old, named):
     (tmp_path / "recipe.yaml").write_text(f"{old}\n")
     (tmp_path / "result.json").write_text("{}")
     run = SimpleNamespace(output=str(tmp_path), resume=True, force=True)
-    with pytest.raises(ConfigError, match=rf"has unknown settings \({named}\): another version") as error:
+    with pytest.raises(ConfigError, match=rf"has unknown settings \({named}\): another command or version") as error:
         open_run_folder(PretrainJob(DATA), run, Accelerator(cpu=True))
     assert "choose another run.output" in str(error.value)
     assert (tmp_path / "recipe.yaml").read_text() == f"{old}\n"

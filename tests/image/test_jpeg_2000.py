@@ -1,6 +1,7 @@
 """JPEG 2000 is decoded at the size that a crop needs, and shows the same as if it were decoded whole."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -74,3 +75,8 @@ def test_label_maps_are_never_reduced(tmp_path):
     labels = np.random.default_rng(0).integers(0, 3, (64, 80), np.uint8)
     Image.fromarray(labels).save(tmp_path / "a.jp2", irreversible=False)
     assert np.array_equal(LabelIds(3).read(tmp_path / "a.jp2"), labels)
+
+
+def test_a_box_beyond_all_addresses_is_damage():
+    start = b"\0\0\0\x0cjP  \r\n\x87\n"
+    assert halvings(start + struct.pack(">I4sQ", 1, b"free", 2**64 - 1)) == 0

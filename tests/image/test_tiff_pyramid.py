@@ -147,3 +147,8 @@ def test_label_maps_are_never_reduced(tmp_path):
         writer.write(labels, subifds=1, **meaning(1))
         writer.write(np.full((48, 64), 2, np.uint8), subfiletype=1, **meaning(1))
     assert np.array_equal(LabelIds(3).read(tmp_path / "a.tif"), labels)
+
+
+@pytest.mark.parametrize("place", [2**62, 2**63, 2**64 - 1])
+def test_a_directory_beyond_all_addresses_has_no_versions(place):
+    assert levels_of(struct.pack("<2sHHHQ", b"II", 43, 8, 0, place)) == []

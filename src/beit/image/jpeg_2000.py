@@ -26,7 +26,7 @@ def halvings(content: bytes) -> int:
                 found.append(body[5])
             elif marker == _COMPONENT:
                 found.append(body[2 if components < _MANY else 3])
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):
         return 0
     return min(found, default=0)
 

@@ -80,7 +80,7 @@ def levels_of(content: bytes) -> list[Level]:
         inside = first.tags.get(_SUBDIRECTORIES, ())[:_MOST_DIRECTORIES]
         inner = [next(_chain(content, int(place))) for place in inside]
         found = [page.level for page in [*pages[1:], *inner] if _is_version(page, first, is_slide)]
-    except (_DamagedError, StopIteration, struct.error):
+    except (_DamagedError, StopIteration, struct.error, OverflowError):
         return []
     return [first.level, *found] if found else []
 

@@ -18,7 +18,7 @@ from beit.service.service import Service
 _MOST_CONNECTIONS = 512
 _UNREAD_SECONDS = 30  # after which a client that takes no byte of its answer is given up
 _LAST_SECONDS = 1.0  # in which requests that are on their way when the last one is answered arrive
-_IDLE_SECONDS = 20  # between requests: longer than clients keep a connection (httpx: 5), who would meet its end else
+_IDLE_SECONDS = 8  # between requests: longer than clients keep a connection (httpx: 5), who would meet its end else
 _CLOSING_SECONDS = 5  # for connections that stay open though their request is answered
 
 

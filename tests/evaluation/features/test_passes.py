@@ -77,7 +77,8 @@ def test_features_are_the_means_of_a_pass(bench):
 
 def test_the_second_time_nothing_is_computed(bench):
     first = bench.passes().features()
-    assert (bench.opened, bench.seen, bench.notes) == (1, 60, [])
+    assert (bench.opened, bench.seen, bench.notes) == (1, 60, ["a model: 60 pictures"])
+    bench.notes.clear()
     again = bench.passes(k=(3,), shots=(), draws=2).features()
     assert (bench.opened, bench.seen) == (1, 60)
     assert bench.notes == [f"features of a model: read from {bench.file()}"]
@@ -124,7 +125,7 @@ def test_what_is_damaged_is_computed_again(bench):
     passes.attentive(again, 1)
     assert (bench.opened, bench.seen) == (2, 200)
     assert np.array_equal(again.train.layers[1], first.train.layers[1])
-    features, probe = bench.notes
+    features, probe = (note for note in bench.notes if not note.endswith(" pictures"))
     assert features.startswith("features of a model: computed again, since what is kept cannot be used: ")
     assert probe.startswith("attentive probe of a model: fitted again, since its scores are lost: ")
     bench.notes.clear()
@@ -146,7 +147,7 @@ def test_without_an_output_nothing_is_kept():
     bench = Bench(None)
     for _ in range(2):
         bench.passes().features()
-    assert (bench.opened, bench.seen, bench.notes) == (2, 120, [])
+    assert (bench.opened, bench.seen, bench.notes) == (2, 120, ["a model: 60 pictures"] * 2)
 
 
 def test_broken_pictures_are_counted_when_features_are_read_too(bench, pictures):

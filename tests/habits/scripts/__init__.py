@@ -1,0 +1,1 @@
+"""Whole scripts, which a user of transformers runs with the import line changed."""
