@@ -124,3 +124,9 @@ def test_the_demo_on_the_first_page():
     assert f"the demo of this package reaches {rows['pre-trained and fine-tuned']} with" in first
     assert f"on raw pixels has {rows['1-nearest neighbour on raw pixels'].split(' ± ')[0]};" in first
     assert f"do as well ({rows['from scratch, as many steps in all']})" in first
+
+
+def test_the_ranking_by_the_monitor():
+    ranks = result("monitor_ranking")["spearman"]
+    said = f"{ranks['ridge']:.2f} for the monitor's ridge probe and {ranks['knn']:.2f} for its kNN"
+    assert said in text_of("docs/benchmarks.md")
