@@ -23,7 +23,7 @@ help:
 	@echo "make audit   known vulnerabilities of what is installed, asked of PyPI (about 1 minute)"
 	@echo "make dist    sdist and wheel, in dist/, of the same bytes for the same commit (about 10 seconds)"
 	@echo "make site    the site of docs/ in site/, with a page that runs a model in the browser (about 40 seconds)"
-	@echo "make bench   all benchmarks, peers in environments of their own (about 20 minutes)"
+	@echo "make bench   all benchmarks, peers in environments of their own (20 to 40 minutes)"
 	@echo "make runtime  the vendored onnxruntime-web, again from npm (about 10 seconds)"
 	@echo "make notebooks  docs/notebooks executed again, with their pictures (about 3 minutes)"
 	@echo "make setup   the virtual environment that the others use (1 to 2 minutes, once)"
@@ -143,7 +143,7 @@ audit: $(VENV)/.setup
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $(VENV)/installed.txt
 
 bench: $(VENV)/.setup
-	@echo "Running all benchmarks (usually 20 minutes on 2 cores); only ratios hold on a shared machine ..."
+	@echo "Running all benchmarks (usually 20 to 40 minutes on 2 cores); only ratios hold on a shared machine ..."
 	$(BIN)/python benchmarks/all.py
 
 notebooks: $(VENV)/.setup

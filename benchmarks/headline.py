@@ -187,12 +187,10 @@ def cell(runs, name, share, before):
         pflop, seen = probe_pflop(before.config, LABELLED[share]) if needs_model else 0.0, LABELLED[share]
         if needs_model and not name.startswith("random"):
             pflop, seen = pflop + before.pflop, seen + before.pictures_seen
-    machine, date, commit = (about()[name] for name in ("machine", "date", "commit"))
+    where = about()
     return {
         **spread(accuracies),
-        "machine": machine,
-        "date": date,
-        "commit": commit,
+        **{name: where[name] for name in ("machine", "date", "commit")},
         "pflop": pflop,
         "pictures_seen": seen,
         "runs": [folder.name for folder in folders],
