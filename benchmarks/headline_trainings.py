@@ -36,7 +36,7 @@ SIZES = ("size", "image_size", "patch_size", "hidden_size", "num_hidden_layers",
 SETTINGS = {
     "train.ema_decay": "null",
     "train.batch_size": BATCH,
-    "run.precision": "bf16",
+    "run.precision": "auto",
     "run.log_every": 20,
     "run.save_every": 200,
 }

@@ -19,26 +19,27 @@ from beit.data import Collate, ViewDataset, Views, evaluation_batches
 from beit.engine.run import run
 from beit.engine.task import Measured, Task
 from beit.geometry import patch_grid
-from beit.models_torch import BeitForMaskedImageModeling
+from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder
 from beit.settings.inputs import augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
-from beit.tasks.pretrain.start import mask_plan
+from beit.tasks.pretrain.masks import mask_plan
+from beit.tasks.pretrain.start import check_decoder
 
 
 class PixelLoss(nn.Module):
     """Mean squared error of the normalised pixels of masked patches."""
 
-    def __init__(self, model):
+    def __init__(self, model, decoder=None):
         super().__init__()
-        self.model = model
+        self.model, self.decoder = model, decoder
 
     def forward(self, tensors, progress=0.0):
-        mask_BN = tensors["bool_masked_pos"]
+        inputs = tensors["pixel_values"], tensors["bool_masked_pos"]
         side = self.model.config.patch_hw[0]
-        patches_BPN = functional.unfold(tensors["pixel_values"], side, stride=side)
-        predicted_MP = self.model.masked_logits(tensors["pixel_values"], mask_BN).float()
-        return {"loss": functional.mse_loss(predicted_MP, patches_BPN.transpose(1, 2)[mask_BN])}
+        patches_BPN = functional.unfold(inputs[0], side, stride=side)
+        predicted_MP = self.model.masked_logits(*inputs) if self.decoder is None else self.decoder(self.model, *inputs)
+        return {"loss": functional.mse_loss(predicted_MP.float(), patches_BPN.transpose(1, 2)[inputs[1]])}
 
 
 class PixelTask(Task[PretrainJob, PixelLoss]):
@@ -50,12 +51,15 @@ class PixelTask(Task[PretrainJob, PixelLoss]):
         super().start()
         self.config = model_config(self.settings.model)
         self.mask = mask_plan(self.settings.mask, patch_grid(self.config.image_size, self.config.patch_size))
+        check_decoder(self.settings, self.config, self.mask)
         self.view = preprocessing(self.settings.model, self.config.image_hw)
 
     def build(self):
         height, width = self.config.patch_hw
         numbers = self.config.num_channels * height * width
-        return PixelLoss(BeitForMaskedImageModeling(model_config(self.settings.model, vocab_size=numbers)))
+        model = BeitForMaskedImageModeling(model_config(self.settings.model, vocab_size=numbers))
+        layers = self.settings.decoder.layers
+        return PixelLoss(model, MaskedPatchDecoder(model, layers) if layers else None)
 
     def views(self):
         return Views(self.view, augmentation(self.settings.augment))
@@ -73,7 +77,7 @@ class PixelTask(Task[PretrainJob, PixelLoss]):
     @torch.inference_mode()
     def measure(self, model, source):
         """Return the loss on held-out pictures, beside that of predicting the mean colour, 0, of no picture at all."""
-        module = PixelLoss(model).eval()
+        module = PixelLoss(model, self.module.decoder).eval()
         dataset = ViewDataset(source, Views(self.view), seed=0, replace_broken=False)
         losses, levels = [], []
         for batch in evaluation_batches(dataset, self.collate, self.settings.train.batch_size, workers=0):

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -156,6 +157,27 @@ def early_readings(text):
             if read is not None and node.lineno > read and re.match("fit|train|choose", called(node))
         ]
     return found
+
+
+def missing_names(text):
+    """Return what a program imports of beit that is not there."""
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.module.split(".")[0] == "beit"]
+    return [
+        f"{node.module}.{alias.name}"
+        for node in ours
+        for alias in node.names
+        if not hasattr(importlib.import_module(node.module), alias.name)
+        and importlib.util.find_spec(f"{node.module}.{alias.name}") is None
+    ]
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples"])
+def test_what_programs_import_is_there(folder):
+    sources = {path.name: path.read_text() for path in (ROOT / folder).glob("*.py")}
+    assert sources
+    assert {name: found for name, text in sources.items() if (found := missing_names(text))} == {}
+    assert missing_names("from beit.geometry import Grid, no_such_name") == ["beit.geometry.no_such_name"]
 
 
 def test_programs_read_the_test_pictures_last():

@@ -180,8 +180,9 @@ class ModelSettings(Settings):
     """Width of the feed-forward networks."""
     layer_scale_init_value: float | None = Field(default=None, ge=0)
     """Initial layer scale; 0 for none."""
-    positions: Literal["relative", "absolute"] | None = None
-    """Positions of patches in a new model: relative position biases, as published, or learnt absolute embeddings."""
+    positions: Literal["relative", "relative_per_layer", "absolute"] | None = None
+    """Positions of patches in a new model: relative position biases, as published (in pre-training one for all layers)
+    or of each layer, or learnt absolute embeddings."""
     drop_path_rate: float = Field(default=0.1, ge=0, lt=1)
     """Stochastic depth of the last layer."""
     hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)

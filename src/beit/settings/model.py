@@ -11,10 +11,13 @@ from beit.image import COLOURS
 from beit.settings.groups import ModelSettings
 
 DEFAULT_SIZE = "base"
-_ABSOLUTE = {
-    "use_absolute_position_embeddings": True,
-    "use_shared_relative_position_bias": False,
-    "use_relative_position_bias": False,
+_POSITIONS = {  # where they are not those of the size
+    "absolute": {
+        "use_absolute_position_embeddings": True,
+        "use_shared_relative_position_bias": False,
+        "use_relative_position_bias": False,
+    },
+    "relative_per_layer": {"use_shared_relative_position_bias": False, "use_relative_position_bias": True},
 }
 
 # Options that decide the shapes of the parameters, or their starting values ...
@@ -32,13 +35,13 @@ _DROPPED = ("drop_path_rate", "hidden_dropout_prob", "attention_probs_dropout_pr
 
 
 def model_config(settings: ModelSettings, **options: Any) -> BeitConfig:
-    """Return the config of a new model; `options` win over the recipe, but for absolute positions.
+    """Return the config of a new model; `options` win over the recipe, but for its positions.
 
     Raises:
         ConfigError: If no model can be built from the settings.
     """
     given = {name: getattr(settings, name) for name in _SHAPES if getattr(settings, name) is not None}
-    positions = _ABSOLUTE if settings.positions == "absolute" else {}
+    positions = _POSITIONS.get(settings.positions or "relative", {})
     config = preset(settings.size or DEFAULT_SIZE, **{**given, **training_options(settings), **options, **positions})
     check_divisible(config.image_hw, config.patch_hw)
     return config
@@ -110,13 +113,15 @@ def check_same_shape(settings: ModelSettings, config: BeitConfig, checkpoint: st
         if getattr(config, name) != value
     ]
     held = _positions(config)
-    if settings.positions not in (None, held):
+    if settings.positions is not None and not held.startswith(settings.positions):
         differences.append(f"model.positions is {settings.positions}, the checkpoint has {held}")
     if differences:
         raise ConfigError(f"{checkpoint} has another shape: {'; '.join(differences)}. Leave these settings out")
 
 
 def _positions(config: BeitConfig) -> str:
-    if config.use_relative_position_bias or config.use_shared_relative_position_bias:
+    if config.use_relative_position_bias:
+        return "relative_per_layer"
+    if config.use_shared_relative_position_bias:
         return "relative"
     return "absolute" if config.use_absolute_position_embeddings else "no positions"
