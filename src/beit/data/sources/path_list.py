@@ -17,13 +17,14 @@ class PathList:
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        content, ends = bytearray(), array("Q")
+        content, ends = bytearray(), array("I")
         for path in paths:
             content += os.fsencode(path)
+            if ends.typecode == "I" and len(content) >= 2**32:
+                ends = array("Q", ends)
             ends.append(len(content))
+        self._ends = np.frombuffer(ends, ends.typecode)
         self._content = bytes(content)
-        narrow = np.uint32 if len(content) < 2**32 else np.uint64
-        self._ends = np.frombuffer(ends, np.uint64).astype(narrow)
 
     def __len__(self) -> int:
         return len(self._ends)
