@@ -129,6 +129,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
 
 READ_ELSEWHERE = {
     "cli/completion.py": "options that this process has listed, on no disk",
+    "data/sources/folder_index.py": "what a cached index passed over, in an archive with a checksum",
     "data/sources/tar/index.py": "what a cached index passed over",
     "data/sources/hub/index.py": "what the cache of the hub says",
     "engine/failure_detection.py": "news between processes, on no disk",

@@ -18,7 +18,9 @@ from beit.image.lazy_picture import (
     reduces,
 )
 from beit.image.listing import (
+    FolderState,
     PassedOver,
+    folder_state,
     no_pictures,
     picture_files,
     pictures_in,
@@ -54,6 +56,7 @@ __all__ = [
     "BeitImageProcessorPil",
     "Box",
     "Decoded",
+    "FolderState",
     "Jpeg2000Picture",
     "JpegPicture",
     "LazyPicture",
@@ -65,6 +68,7 @@ __all__ = [
     "columns_first",
     "endings_of",
     "explained",
+    "folder_state",
     "is_several",
     "no_pictures",
     "normalise",

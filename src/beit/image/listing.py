@@ -21,6 +21,8 @@ _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _EXTRAS = {".heic": "heic", ".heif": "heic", ".hif": "heic", ".dcm": "dicom", ".dicom": "dicom"}
 _SHOWN, _ENDINGS_SHOWN = 5, 20  # folders and endings in a message
 
+FolderState = tuple[int, int, int]
+
 
 @dataclass
 class PassedOver:
@@ -85,23 +87,44 @@ def no_pictures(folder: str | Path, passed_over: PassedOver, endings: frozenset[
 
 
 def walk_pictures(
-    folder: str | Path, endings: frozenset[str] = EXTENSIONS, passed_over: PassedOver | None = None
+    folder: str | Path,
+    endings: frozenset[str] = EXTENSIONS,
+    passed_over: PassedOver | None = None,
+    walked: dict[str, FolderState] | None = None,
 ) -> Iterator[str]:
     """Yield the picture files below a folder in the order of their paths inside it, by these paths.
 
     One folder is in memory at a time, so that a collection may have millions of files.
 
+    Args:
+        folder: The folder.
+        endings: Which files count, by their lower-case endings.
+        passed_over: Receives what is not read.
+        walked: Receives the real path of every folder that is listed, with its state just before.
+
     Raises:
         DataError: If a folder cannot be listed.
     """
-    yield from _walk(str(folder), "", set(), endings, PassedOver() if passed_over is None else passed_over)
+    passed_over, walked = PassedOver() if passed_over is None else passed_over, {} if walked is None else walked
+    yield from _walk(str(folder), "", walked, endings, passed_over)
 
 
-def _walk(place: str, prefix: str, seen: set[str], endings: frozenset[str], passed_over: PassedOver) -> Iterator[str]:
+def folder_state(folder: str) -> FolderState:
+    """Return the device and number of a folder, and when a name in it changed last, in ns; zeros if it is not there."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return 0, 0, 0
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _walk(
+    place: str, prefix: str, seen: dict[str, FolderState], endings: frozenset[str], passed_over: PassedOver
+) -> Iterator[str]:
     real = os.path.realpath(place)
     if real in seen:  # a link may lead back to where it stands
         return
-    seen.add(real)
+    seen[real] = folder_state(real)
     for name in _entries(place):  # sorted with the "/" behind folders, which is the order of whole paths
         if name[-1] == os.sep:
             if name[:-1].lower() in SYSTEM_FOLDERS:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from beit.data.sources.folder_index import listed
 from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
 from beit.files import read_regular
@@ -56,7 +57,7 @@ class FolderSource(ImageSource):
         self._folder = folder
         self._min_side, self.bands = min_side, bands
         passed_over, endings = PassedOver(), endings_of(bands)
-        self._paths = PathList(walk_pictures(folder, endings, passed_over))
+        self._paths = listed(folder, endings, passed_over)
         if not len(self._paths):
             raise no_pictures(folder, passed_over, endings)
         if not labelled:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class PathList:
@@ -25,6 +27,17 @@ class PathList:
             ends.append(len(content))
         self._ends = np.frombuffer(ends, ends.typecode)
         self._content = bytes(content)
+
+    @classmethod
+    def from_arrays(cls, content: NDArray[np.uint8], ends: NDArray[Any]) -> PathList:
+        """Return the paths that `arrays` gave."""
+        paths = cls(())
+        paths._content, paths._ends = content.tobytes(), ends
+        return paths
+
+    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Return the bytes of all paths, one behind the other, and where each of them ends (P,)."""
+        return np.frombuffer(self._content, np.uint8), self._ends
 
     def __len__(self) -> int:
         return len(self._ends)

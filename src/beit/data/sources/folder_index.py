@@ -1,0 +1,54 @@
+"""On-disk index of a large folder of pictures: all processes of a machine, and later runs, list it once."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
+from beit.data.sources.path_list import PathList
+from beit.image import FolderState, PassedOver, folder_state, walk_pictures
+
+LARGE = 100_000  # pictures; fewer are listed in less than a second
+_SETTLED = 2 * 10**9  # ns: file systems that note times in seconds could hide a change that is younger
+
+
+def listed(folder: Path, endings: frozenset[str], passed_over: PassedOver) -> PathList:
+    """Return the paths of all pictures below a folder, relative to it and in order.
+
+    Those of a large folder are kept. They count as long as every folder in it is the same one, and no name in it was
+    added, removed or changed, which its time of change says.
+
+    Args:
+        folder: The folder.
+        endings: Which files count, by their lower-case endings.
+        passed_over: Receives what is not read.
+
+    Raises:
+        DataError: If a folder cannot be listed.
+    """
+    key = json.dumps([os.path.realpath(folder), sorted(endings)])
+    cached = cache_file("folders", key.encode())
+    stored = load_arrays(cached, ("content", "ends", "described"))
+    if stored is not None and _unchanged((described := json.loads(str(stored["described"])))["folders"]):
+        kinds, folders = described["passed_over"]
+        passed_over.endings.update(kinds)
+        passed_over.folders.extend(folders)
+        return PathList.from_arrays(stored["content"], stored["ends"])
+    began, walked = time.time_ns(), dict[str, FolderState]()
+    paths = PathList(walk_pictures(folder, endings, passed_over, walked))
+    if len(paths) >= LARGE and max(changed for _, _, changed in walked.values()) < began - _SETTLED:
+        content, ends = paths.arrays()
+        described = {"passed_over": [passed_over.endings, passed_over.folders], "folders": list(walked.items())}
+        save_arrays(cached, {"content": content, "ends": ends, "described": np.array(json.dumps(described))})
+    return paths
+
+
+def _unchanged(folders: Sequence[tuple[str, FolderState]]) -> bool:
+    """Return whether every folder is as it was when it was listed."""
+    return all(folder_state(name) == tuple(state) for name, state in folders)

@@ -1,0 +1,97 @@
+"""A large folder is listed once, until something in it changes."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from beit.data.sources import folder_index
+from beit.data.sources.folder_index import listed
+from beit.image import EXTENSIONS, PassedOver
+
+OLD = 60 * 10**9  # ns
+
+
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """A folder of four pictures that counts as large, and an empty place for indices."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(folder_index, "LARGE", 3)
+    for name in ("a/1.png", "a/2.jpg", "b\udcff/ä.png", "b\udcff/3.png", "a/notes.txt", "@eaDir/4.png"):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    settle(tmp_path / "pictures")
+    return tmp_path / "pictures"
+
+
+def settle(folder):
+    """Let the last change of every folder be a minute ago."""
+    then = time.time_ns() - OLD
+    for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        os.utime(place, ns=(then, then))
+
+
+def look(folder, endings=EXTENSIONS):
+    """Return the paths, what was passed over, and how often the folder was walked."""
+    walks, walk = [], folder_index.walk_pictures
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(folder_index, "walk_pictures", lambda *given: walks.append(given) or walk(*given))
+        passed_over = PassedOver()
+        paths = list(listed(folder, endings, passed_over))
+    return paths, str(passed_over), len(walks)
+
+
+def test_the_second_look_finds_the_same_without_a_walk(large):
+    first, second = look(large), look(large)
+    assert first[0] == ["a/1.png", "a/2.jpg", "b\udcff/3.png", "b\udcff/ä.png"]
+    assert "1 .txt" in first[1]
+    assert "@eaDir" in first[1]
+    assert (*first[:2], 0) == second
+    linked = large.with_name("link")
+    linked.symlink_to(large)
+    assert look(linked) == second, "the same folder by another name"
+    assert look(large, endings=frozenset({".jpg"}))[0] == ["a/2.jpg"]
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed", "replaced", "emptied"])
+def test_any_change_of_names_is_seen(large, change):
+    before = look(large)[0]
+    if change == "added":
+        (large / "a/0.png").touch()
+    elif change == "removed":
+        (large / "a/1.png").unlink()
+    elif change == "renamed":
+        (large / "a/1.png").rename(large / "a/5.png")
+    else:  # another folder of the same name and time
+        old = (large / "a").stat().st_mtime_ns
+        (large / "a").rename(large.parent / "elsewhere")
+        (large / "a").mkdir()
+        for name in ("1.png", "9.png") if change == "replaced" else ():
+            (large / "a" / name).touch()
+        os.utime(large / "a", ns=(old, old))
+    paths, _, walks = look(large)
+    assert (walks, paths == before) == (1, False)
+    assert paths == sorted(str(path.relative_to(large)) for path in large.rglob("*") if counts(path))
+
+
+def counts(path: Path):
+    return path.suffix in EXTENSIONS and "@eaDir" not in path.parts
+
+
+def test_what_changed_just_now_or_is_small_is_not_kept(large, monkeypatch):
+    (large / "a/0.png").touch()
+    assert [look(large)[2] for _ in range(2)] == [1, 1]
+    settle(large)
+    monkeypatch.setattr(folder_index, "LARGE", 6)
+    assert [look(large)[2] for _ in range(2)] == [1, 1]
+    monkeypatch.setattr(folder_index, "LARGE", 5)
+    assert [look(large)[2] for _ in range(2)] == [1, 0]
+
+
+def test_a_damaged_index_is_made_again(large):
+    look(large)
+    (index,) = (large.parent / "cache").rglob("*.npz")
+    index.write_bytes(index.read_bytes()[:100])
+    assert [look(large)[2] for _ in range(2)] == [1, 0]
