@@ -169,9 +169,11 @@ class BeitConfig(PublishedConfig):
         self._attn_implementation: str = kwargs.pop("attn_implementation", None) or "sdpa"
         kwargs.pop("model_type", None)
         kwargs.pop("stage_names", None)  # always derived from num_hidden_layers
-        types = [kwargs.pop(name, None) for name in ("dtype", "torch_dtype")]
+        types = [kwargs.pop(name, None) for name in ("torch_dtype", "dtype")]
         self._unknown = {name: value for name, value in kwargs.items() if name not in UNUSED or value != UNUSED[name]}
-        self.torch_dtype = next((given for given in types if given is not None), None)
+        for given in types:  # the second wins
+            if given is not None:
+                self.torch_dtype = given
 
     def __getattr__(self, name: str) -> Any:
         """Return a key that this version does not know but was given (`config.json` of another version)."""

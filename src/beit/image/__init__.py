@@ -29,7 +29,6 @@ from beit.image.listing import (
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import explained, is_several
-from beit.image.recognised import recognise
 from beit.image.steps import HALF, columns_first, normalise, to_unit_array
 
 AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
@@ -75,7 +74,6 @@ __all__ = [
     "pictures_in",
     "read_image",
     "read_picture",
-    "recognise",
     "reduces",
     "say_passed_over",
     "to_unit_array",

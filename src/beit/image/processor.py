@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +31,6 @@ from beit.image.options import (
 from beit.image.pipeline import process_images
 from beit.image.post_processing import label_maps
 from beit.image.published_methods import PublishedMethods
-from beit.image.recognised import recognise
 
 PREPROCESSOR_NAME = "preprocessor_config.json"
 
@@ -102,7 +102,10 @@ class BeitImageProcessor(PublishedMethods):
         self.other_options = kwargs
         _warn_of_misspelt(kwargs)
         parse_steps(self._options({}))
-        recognise(BeitImageProcessor)
+        if "transformers.pipelines" in sys.modules:
+            from beit.image.recognised import recognise  # never imported where there are no pipelines
+
+            recognise(BeitImageProcessor)
 
     def __call__(self, images: Any, segmentation_maps: Any = None, **kwargs: Any) -> BatchFeature:
         """Return `preprocess(images, segmentation_maps, **kwargs)`."""

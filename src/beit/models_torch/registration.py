@@ -10,7 +10,8 @@ from typing import Any
 import beit.models_torch as models
 from beit.config import BeitConfig, Data2VecVisionConfig
 from beit.errors import missing_extra
-from beit.image import BeitImageProcessor, recognise
+from beit.image import BeitImageProcessor
+from beit.image.recognised import recognise
 from beit.models_torch.auto import AUTO_MODELS
 
 _OF_THE_FILE = {"name_or_path", "_commit_hash", "_from_auto"}  # given by the Auto classes beside options
