@@ -11,7 +11,6 @@ SOURCE, TESTS = ROOT / "src" / "beit", ROOT / "tests"
 # (folder of the source, its files, the test file that holds them, why it has another name)
 HELD_ELSEWHERE = [
     ("", "catalog", "config/test_config.py", "presets are seen through the configs that they make"),
-    ("", "errors", "cli/test_main.py", "classes without code; the command line shows every kind"),
     ("", "outputs", "test_all_models.py", "the models return them"),
     ("cli", "about about_data about_weights", "cli/test_info.py", "the command prints every account"),
     ("cli", "benchmark", "e2e/test_benchmark.py", "the command is its whole job"),

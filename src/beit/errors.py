@@ -1,13 +1,17 @@
 """Errors that this package raises on purpose.
 
 Every message holds the value met, what was expected, and what to do about it. The command line prints the message
-alone, without a traceback; everything else that escapes is a bug.
+alone, without a traceback; everything else that escapes is a bug. Warnings are made by `warn`.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import cast
+
+_BETWEEN = ("beit", "torch")  # whose lines lie between a user's and a warning; torch calls what its modules override
 
 
 class BeitError(Exception):
@@ -61,6 +65,14 @@ class RunPaused(Exception):  # noqa: N818  # nothing went wrong
     def __init__(self, message: str, interrupted: bool = False) -> None:
         super().__init__(message)
         self.interrupted = interrupted
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, and name the line that led here from outside this package, however many of its own lie between."""
+    level, frame = 2, sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def missing_extra(library: str, extra: str) -> MissingExtraError:

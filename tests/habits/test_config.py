@@ -118,7 +118,40 @@ def test_files_of_json(tmp_path, use_diff):
 def test_differences_from_the_defaults():
     ours, theirs = (library.BeitConfig(num_labels=3).to_diff_dict() for library in (beit, transformers))
     del theirs["transformers_version"]
-    assert {**ours, "id2label": {int(key): label for key, label in ours["id2label"].items()}} == theirs
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"num_labels": 3}, {"id2label": {0: "cat"}, "label2id": {"cat": 0}}, {"problem_type": "regression"}]
+)
+def test_every_option_in_a_dict(given):
+    """Those at their defaults too: `config.to_dict()["id2label"][0]` names a class of every model."""
+    ours, theirs = (library.BeitConfig(**given) for library in (beit, transformers))
+    expected = theirs.to_dict()
+    for name in ("_name_or_path", "transformers_version", "dtype"):  # the last is that of 5.x for torch_dtype
+        del expected[name]
+    assert {name: ours.to_dict()[name] for name in expected} == expected
+    for read in (beit.BeitConfig.from_dict, lambda options: beit.BeitConfig(**options)):
+        assert read(ours.to_dict()) == ours
+    again = beit.BeitConfig()
+    again.update(ours.to_dict())
+    assert again == ours
+    assert beit.BeitConfig.from_dict(json.loads(ours.to_json_string(use_diff=False))) == ours
+
+
+def test_a_dict_of_options_is_a_copy():
+    config = beit.BeitConfig(num_labels=2)
+    options = config.to_dict()
+    options["pool_scales"].append(9)
+    options["id2label"][0] = options["out_indices"][0] = "other"
+    assert config == beit.BeitConfig(num_labels=2)
+
+
+def test_a_refused_update_leaves_the_type_of_parameters():
+    config = beit.BeitConfig(torch_dtype="float16")
+    with pytest.raises(beit.BeitError, match="hidden_size 770"):
+        config.update({"torch_dtype": "float32", "hidden_size": 770})
+    assert config.torch_dtype is torch.float16
 
 
 def test_labels_by_one_mapping():
@@ -208,4 +241,4 @@ def test_options_of_every_published_config():
     assert (config.is_encoder_decoder, config.tie_word_embeddings, config.chunk_size_feed_forward) == (False, True, 0)
     assert beit.BeitConfig(finetuning_task="animals").to_dict()["finetuning_task"] == "animals"
     assert not hasattr(config, "hidden_sizes")
-    assert "is_encoder_decoder" not in config.to_dict()
+    assert "is_encoder_decoder" not in config.to_diff_dict()

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.core import FrozenDict, freeze
@@ -56,3 +57,26 @@ def test_weights_of_pytorch_for_every_head(tmp_path, name):
     made(beit, name).save_pretrained(tmp_path)
     model = getattr(beit, f"Flax{name}").from_pretrained(tmp_path, from_pt=True)
     assert model.load_report.silent
+
+
+@pytest.mark.parametrize("name", ["FlaxBeitModel", "FlaxBeitForImageClassification", "FlaxBeitForMaskedImageModeling"])
+def test_modules_take_the_published_arguments(name):
+    """By place too: the third was `train` here, the contrary of theirs, and unnoticed in models without dropout."""
+    config = made(beit, use_mask_token=True, hidden_dropout_prob=0.5, num_hidden_layers=1).config
+    model = getattr(beit, name)(config)
+    rng = np.random.default_rng(0)
+    model.params = jax.tree.map(lambda leaf: leaf + rng.normal(scale=0.1, size=leaf.shape).astype("f"), model.params)
+    pictures, mask = rng.normal(size=(2, 3, 32, 32)).astype("f"), rng.random((2, 16)) < 0.5
+    channels_last, variables = jnp.asarray(pictures.transpose(0, 2, 3, 1)), {"params": model.params}
+    expected = model(pictures, bool_masked_pos=mask)[0]
+    for arguments in ((channels_last, mask), (channels_last, mask, True, False, True)):
+        np.testing.assert_allclose(model.module.apply(variables, *arguments)[0], expected, atol=1e-5)
+    named = {"pixel_values": channels_last, "bool_masked_pos": mask, "output_hidden_states": True}
+    found = model.module.apply(variables, **named, return_dict=False)
+    assert type(found) is tuple
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+    rngs = {"dropout": jax.random.PRNGKey(0)}
+    dropped = model.module.apply(variables, channels_last, mask, deterministic=False, rngs=rngs)[0]
+    in_training = model(pictures, bool_masked_pos=mask, train=True, dropout_rng=rngs["dropout"])[0]
+    np.testing.assert_allclose(dropped, in_training, atol=1e-5)
+    assert not np.allclose(dropped, expected, atol=1e-3)

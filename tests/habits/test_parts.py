@@ -121,3 +121,5 @@ def test_parameters_come_in_the_published_order():
         "intermediate.dense.bias", "output.dense.weight", "output.dense.bias", "layernorm_before.weight",
         "layernorm_before.bias", "layernorm_after.weight", "layernorm_after.bias",
     ]  # fmt: skip
+    first = next(name for name, _ in made(beit, "BeitForSemanticSegmentation").decode_head.named_parameters())
+    assert first == "classifier.weight"

@@ -60,3 +60,19 @@ def test_features_in_other_forms(tmp_path, options):
     assert [isinstance(one, torch.Tensor) for one in found[0]] == ["return_tensors" in options] * 4
     for ours, theirs in zip(*found, strict=True):
         assert_alike(plain(ours), plain(theirs))
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_a_processor_by_its_older_name(tmp_path, task):
+    ours, theirs = pair(tmp_path, KINDS[task], num_labels=12)
+    found = [
+        plain(transformers.pipeline(task, model=model, feature_extractor=processor(**SMALL), device="cpu")(PICTURE))
+        for model, processor in zip((ours, theirs), PROCESSORS.values(), strict=True)
+    ]
+    assert_alike(*found)
+
+
+def test_a_pipeline_is_printed(tmp_path):
+    for model in pair(tmp_path):
+        pipeline = transformers.pipeline("image-classification", model=model, image_processor=beit.BeitImageProcessor())
+        assert "input_modalities': ('image',)" in repr(pipeline)

@@ -10,9 +10,8 @@ from beit.config.checks import (
     shown,
     tapped_hidden_states,
 )
-from beit.config.json_form import CONFIG_NAME, DATA2VEC, ORIGINAL_SEGMENTERS
+from beit.config.json_form import CONFIG_NAME, DATA2VEC, ORIGINAL_SEGMENTERS, UNUSED
 from beit.config.kinds import AutoConfig, Data2VecVisionConfig
-from beit.config.published import UNUSED
 
 FEATURES_NAME = "features.json"  # beside the model of a pre-training: how good the features of its layers are
 

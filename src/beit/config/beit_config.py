@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from beit.config.checks import Size, check_options, pair
 from beit.config.conversions import aligned_stages, json_size, labels_of, list_of, pruned_of
-from beit.config.published import UNUSED, PublishedConfig
+from beit.config.json_form import UNUSED
+from beit.config.published import PublishedConfig
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 OutIndicesMeaning = Literal["huggingface", "original"]
@@ -168,10 +169,11 @@ class BeitConfig(PublishedConfig):
         self._attn_implementation: str = kwargs.pop("attn_implementation", None) or "sdpa"
         kwargs.pop("model_type", None)
         kwargs.pop("stage_names", None)  # always derived from num_hidden_layers
-        self._unknown = dict(kwargs)
-        for name in ("torch_dtype", "dtype"):
-            if name in kwargs:
-                self.torch_dtype = self._unknown.pop(name)
+        types = [kwargs.pop(name, None) for name in ("torch_dtype", "dtype")]
+        self._unknown = {name: value for name, value in kwargs.items() if name not in UNUSED or value != UNUSED[name]}
+        for given in types:  # the second wins
+            if given is not None:
+                self.torch_dtype = given
 
     def __getattr__(self, name: str) -> Any:
         """Return a key that this version does not know but was given (`config.json` of another version)."""
@@ -259,4 +261,4 @@ class BeitConfig(PublishedConfig):
     __hash__ = None  # type: ignore[assignment]  # mutable, as in the published API
 
     def __repr__(self) -> str:
-        return f"BeitConfig {json.dumps(self.to_dict(), indent=2, sort_keys=True, default=str)}"
+        return f"BeitConfig {json.dumps(self.to_diff_dict(), indent=2, sort_keys=True, default=str)}"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from beit.errors import ConfigError
+from beit.errors import ConfigError, warn
 
 Size = int | Sequence[int]
 
@@ -86,11 +85,10 @@ def warn_of_unseen(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> None
     if any(image < patch for image, patch in zip(image_hw, patch_hw, strict=True)):
         check_divisible(image_hw, patch_hw)
     elif any(rest):
-        warnings.warn(
+        warn(
             f"image_size is {image_hw[0]} x {image_hw[1]} pixels, no multiple of patch_size {patch_hw[0]} x "
             f"{patch_hw[1]}: the model does not see the last {rest[0]} rows and {rest[1]} columns; a new model should "
             "have a multiple",
-            stacklevel=2,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,8 +20,31 @@ MODEL_TYPES = ("beit", DATA2VEC)
 DATA2VEC_LAYERS = (3, 5, 7, 11)  # that its segmentation reads, whatever the model's depth
 # Two models on the hub that were trained in the original code, whose config means its blocks by `out_indices`.
 ORIGINAL_SEGMENTERS = ("microsoft/beit-base-finetuned-ade-640-640", "microsoft/beit-large-finetuned-ade-640-640")
+# Options of every published config that no BEiT has a use for, with their defaults.
+UNUSED: dict[str, Any] = {
+    "add_cross_attention": False,
+    "chunk_size_feed_forward": 0,
+    "cross_attention_hidden_size": None,
+    "finetuning_task": None,
+    "is_decoder": False,
+    "is_encoder_decoder": False,
+    "prefix": None,
+    "task_specific_params": None,
+    "tie_encoder_decoder": False,
+    "tie_word_embeddings": True,
+    "tokenizer_class": None,
+    "transformers_version": None,
+    "use_bfloat16": False,
+}
+_NAMES, _INDICES = labels_of(None, None, None)
 # Options beyond the published signature: written only where they differ from the default.
 _OMITTED_DEFAULTS: dict[str, Any] = {
+    **UNUSED,
+    "architectures": None,
+    "problem_type": None,
+    "torch_dtype": None,
+    "id2label": _NAMES,
+    "label2id": _INDICES,
     "output_attentions": False,
     "output_hidden_states": False,
     "return_dict": True,
@@ -44,30 +68,28 @@ class JsonConfig(SavedOptions):
     _unknown: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every option as JSON values, in the layout of the `config.json` files on the hub."""
+        """Return every option, those left at their default too, as a copy; classes have whole numbers for keys."""
         known = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         if not isinstance(self.hidden_act, str):
             known["hidden_act"] = getattr(self.hidden_act, "__name__", str(self.hidden_act))
-        for optional in ("architectures", "problem_type"):
-            if known[optional] is None:
-                del known[optional]
-        for name, default in _OMITTED_DEFAULTS.items():
-            asked_for = name == "batch_norm_eps" and known["add_fpn"]  # by transformers
-            if known[name] == default and not asked_for:
-                del known[name]
-        if "pruned_heads" in known:
-            known["pruned_heads"] = {str(layer): heads for layer, heads in known["pruned_heads"].items()}
-        if known["id2label"] == labels_of(None, None, None)[0]:
-            del known["id2label"], known["label2id"]
-        else:
-            known["id2label"] = {str(index): label for index, label in known["id2label"].items()}
-        return {**self._unknown, **known, **{name: getattr(self, name) for name in _PROPERTIES}}
+        derived = {name: getattr(self, name) for name in _PROPERTIES}
+        return copy.deepcopy({**UNUSED, "torch_dtype": None, **self._unknown, **known, **derived})
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return what is written, as in the `config.json` files on the hub: not what every config has by default."""
+        options = self.to_dict()
+        asked_for = {"batch_norm_eps"} if options.get("add_fpn") else set[str]()  # by transformers
+        return {
+            name: value
+            for name, value in options.items()
+            if name in asked_for or name not in _OMITTED_DEFAULTS or value != _OMITTED_DEFAULTS[name]
+        }
 
     def to_json_string(self, use_diff: bool = True, **metadata: Any) -> str:
-        """Return `to_dict` as indented JSON with sorted keys.
+        """Return `to_diff_dict` as indented JSON with sorted keys.
 
         Args:
-            use_diff: Accepted for the published API; what every config has by default is always left out.
+            use_diff: False: `to_dict` instead.
             **metadata: Further keys, such as the type of the weights; None removes a key that is no longer true.
 
         Raises:
@@ -78,8 +100,9 @@ class JsonConfig(SavedOptions):
                 f"hidden_act is the callable {self.hidden_act!r}, which JSON cannot hold; "
                 f"use one of {list(ACTIVATIONS)}"
             )
+        written = self.to_diff_dict() if use_diff else self.to_dict()
         removed = {name for name, value in metadata.items() if value is None}
-        options = {name: value for name, value in {**self.to_dict(), **metadata}.items() if name not in removed}
+        options = {name: value for name, value in {**written, **metadata}.items() if name not in removed}
         return json.dumps(options, indent=2, sort_keys=True) + "\n"
 
     def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:

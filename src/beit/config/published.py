@@ -14,42 +14,28 @@ from beit.config.json_form import JsonConfig
 from beit.errors import ConfigError
 
 _DERIVED = ("model_type", "stage_names")  # in every dict of a config, and never set
-# Options of every published config that no BEiT has a use for, with their defaults.
-UNUSED: dict[str, Any] = {
-    "_commit_hash": None,
-    "add_cross_attention": False,
-    "attribute_map": {},
-    "chunk_size_feed_forward": 0,
-    "cross_attention_hidden_size": None,
-    "finetuning_task": None,
-    "is_decoder": False,
-    "is_encoder_decoder": False,
-    "prefix": None,
-    "task_specific_params": None,
-    "tie_encoder_decoder": False,
-    "tie_word_embeddings": True,
-    "tokenizer_class": None,
-    "transformers_version": None,
-    "use_bfloat16": False,
-}
 _SPELLINGS = {"true": True, "1": True, "y": True, "yes": True, "false": False, "0": False, "n": False, "no": False}
 
 
 class PublishedConfig(JsonConfig):
     """Base of `BeitConfig`."""
 
+    _commit_hash: str | None = None  # of the repository; not kept
+    attribute_map: ClassVar[dict[str, str]] = {}  # other names of options
     is_composition: ClassVar[bool] = False
     sub_configs: ClassVar[dict[str, Any]] = {}  # of models that are made of several
 
     @property
     def torch_dtype(self) -> Any:
         """Type of the parameters in the file, or that was asked for, as PyTorch has it; None if no one said it."""
-        name: str | None = self._unknown.get("torch_dtype", self._unknown.get("dtype"))
+        name: str | None = self._unknown.get("torch_dtype")
         return name if name is None or find_spec("torch") is None else getattr(import_module("torch"), name, name)
 
     @torch_dtype.setter
     def torch_dtype(self, value: Any) -> None:
-        self._unknown["torch_dtype"] = None if value is None else str(value).removeprefix("torch.")
+        self._unknown.pop("torch_dtype", None)
+        if value is not None:
+            self._unknown["torch_dtype"] = str(value).removeprefix("torch.")
 
     @property
     def dtype(self) -> Any:
@@ -71,12 +57,13 @@ class PublishedConfig(JsonConfig):
             ConfigError: If an option has a value that no model can be built from.
         """
         changed = copy.copy(self)
+        changed._unknown = dict(self._unknown)
         for name, value in config_dict.items():
             if name == "id2label":
                 value = {int(index): label for index, label in value.items()}  # JSON has no numbers for keys
             if name == "pruned_heads":
                 value = pruned_of(value)
-            if name not in _DERIVED:
+            if name not in _DERIVED and (not hasattr(changed, name) or getattr(changed, name) != value):
                 setattr(changed, name, value)
         check_options(changed)
         self.__dict__.update(vars(changed))
@@ -103,7 +90,3 @@ class PublishedConfig(JsonConfig):
         except (KeyError, ValueError):
             raise ConfigError(f"{name} is {shown(value)}; expected a value of type {kind.__name__}") from None
         raise ConfigError(f"{name} is of type {kind.__name__}; expected a number, flag or text, set it as an attribute")
-
-    def to_diff_dict(self) -> dict[str, Any]:
-        """Return `to_dict`, which leaves out what every config has by default."""
-        return self.to_dict()

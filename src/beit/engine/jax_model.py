@@ -72,6 +72,6 @@ def leaf_names(model: nn.Module) -> dict[str, list[str]]:
 def apply(
     flax: FlaxBeitPreTrainedModel, params: Mapping[str, Array], pixels_BChw: Array, key: Array, **arguments: Any
 ) -> Any:
-    """Return the output of a Flax model for pictures (B, C, h, w), in training unless `train` says otherwise."""
-    options: dict[str, Any] = {"train": True, **arguments}
+    """Return the output of a Flax model for pictures (B, C, h, w), in training unless it is `deterministic`."""
+    options: dict[str, Any] = {"deterministic": False, **arguments}
     return flax.module.apply(variables_of(params), pixels_BChw.transpose(0, 2, 3, 1), rngs={"dropout": key}, **options)

@@ -6,7 +6,6 @@ Legend: C channels, H x W pixels.
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from beit.errors import ConfigError, DataError
+from beit.errors import ConfigError, DataError, warn
 from beit.image.bands import COLOURS, AnyPicture, Bands
 from beit.image.large import too_large
 from beit.image.lazy_picture import read_picture
@@ -203,10 +202,8 @@ def _guess_layout(shape: tuple[int, ...]) -> str:
         )
     layout = LAST if not first or (shape[0], shape[-1]) == (1, 3) else FIRST  # colour is likelier than a width of 3
     if first and last:
-        warnings.warn(
+        warn(
             f"a picture of shape {shape} may have its channels first or last; taken as {layout}, "
             "pass input_data_format to say which",
-            UserWarning,
-            stacklevel=2,
         )
     return layout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from beit.errors import BeitError, ConfigError
+from beit.errors import BeitError, ConfigError, warn
 from beit.image.bands import Bands
 from beit.image.batch import common_shape
 from beit.image.cpus import cpu_share
@@ -66,18 +65,16 @@ def process_images(
     colour_hw = _known_size(sources, steps) if stacked else None
     if colour_hw is not None:
         if _expects_unit_values(steps):  # these are pictures of 8 bits
-            warnings.warn(_UNSCALED, UserWarning, stacklevel=3)
+            warn(_UNSCALED)
         return _straight_to_batch(prepare, sources, steps, colour_hw, output_layout or LAST)
     cropped = _each(prepare, len(sources), lambda index: _area(sources[index]))
     if steps.factor is not None and any(picture.scaled for picture in cropped):
-        warnings.warn(
+        warn(
             f"pictures with values in 0..1 are multiplied by rescale_factor={steps.factor:g}; "
             "pass do_rescale=False if they were divided by 255 already",
-            UserWarning,
-            stacklevel=3,
         )
     if _expects_unit_values(steps) and any(not one.scaled and one.pixels_HWC.max() > 1 for one in cropped):
-        warnings.warn(_UNSCALED, UserWarning, stacklevel=3)
+        warn(_UNSCALED)
     channels_last = [(output_layout or picture.layout) == LAST for picture in cropped]
     targets, result = _allocate(cropped, steps, channels_last, stacked)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import warnings
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from beit.catalog import public_checkpoint
+from beit.errors import warn
 from beit.image.batch import BatchFeature, parse_framework, stack, to_framework
 from beit.image.labels import process_maps
 from beit.image.options import (
@@ -101,6 +102,10 @@ class BeitImageProcessor(PublishedMethods):
         self.other_options = kwargs
         _warn_of_misspelt(kwargs)
         parse_steps(self._options({}))
+        if "transformers.pipelines" in sys.modules:
+            from beit.image.recognised import recognise  # never imported where there are no pipelines
+
+            recognise(BeitImageProcessor)
 
     def __call__(self, images: Any, segmentation_maps: Any = None, **kwargs: Any) -> BatchFeature:
         """Return `preprocess(images, segmentation_maps, **kwargs)`."""
@@ -169,7 +174,7 @@ class BeitImageProcessor(PublishedMethods):
             kwargs["device"] = device  # nothing else has one
         if kwargs:
             names = ", ".join(map(repr, kwargs))
-            warnings.warn(f"preprocess() has no argument {names}; without effect", UserWarning, stacklevel=3)
+            warn(f"preprocess() has no argument {names}; without effect")
         options = self._options({
             "do_resize": do_resize, "size": size, "resample": resample, "do_center_crop": do_center_crop,
             "crop_size": crop_size, "do_rescale": do_rescale, "rescale_factor": rescale_factor,
@@ -257,10 +262,9 @@ class BeitFeatureExtractor(BeitImageProcessor):
     """The old name of `BeitImageProcessor`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        warnings.warn(
+        warn(
             "BeitFeatureExtractor is the old name of BeitImageProcessor; use that, its arguments are the same",
             FutureWarning,
-            stacklevel=2,
         )
         super().__init__(*args, **kwargs)
 
@@ -269,6 +273,4 @@ def _warn_of_misspelt(options: Mapping[str, Any]) -> None:
     for name in options:
         similar = difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=0.8)
         if similar:
-            warnings.warn(
-                f"option {name!r} is unknown and has no effect; did you mean {similar[0]!r}?", UserWarning, stacklevel=3
-            )
+            warn(f"option {name!r} is unknown and has no effect; did you mean {similar[0]!r}?")

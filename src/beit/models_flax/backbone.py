@@ -33,12 +33,12 @@ class BackboneModule(nn.Module):
     def __call__(
         self,
         pixels_BhwC: Array,
-        train: bool = False,
+        deterministic: bool = True,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> FlaxBackboneOutput:
         """Return the feature maps of pictures (B, h, w, C)."""
-        config, dtype = self.config, self.dtype
+        config, dtype, train = self.config, self.dtype, not deterministic
         own_grid = patch_grid(config.image_size, config.patch_size)
         tokens_BSD, grid = Embeddings.of(config, own_grid, dtype)(pixels_BhwC, None, train)
         encoder = Encoder(config, own_grid, dtype, self.scan_layers, self.gradient_checkpointing, name="encoder")

@@ -223,9 +223,9 @@ class FlaxBeitBase:
     ) -> Any:
         """Check the arguments and run the module; options that are None are the config's."""
         check_pixels(pixel_values, self.config)
-        if (mask := others.get("mask_BN")) is not None:
+        if (mask := others.get("bool_masked_pos")) is not None:
             check_mask(mask, pixel_values, self.config)
-            others = {**others, "mask_BN": jnp.asarray(mask, bool).reshape(len(mask), -1)}
+            others = {**others, "bool_masked_pos": jnp.asarray(mask, bool).reshape(len(mask), -1)}
         if train:
             check_dropout_rng(dropout_rng, self.config)
         if params is None:
@@ -251,7 +251,7 @@ def _apply(
     options: tuple[tuple[str, bool], ...],
 ) -> Any:
     variables = variables_of(params)
-    arguments: dict[str, Any] = {**others, "train": train, **dict(options)}
+    arguments: dict[str, Any] = {**others, "deterministic": not train, **dict(options)}
     rngs = {} if dropout_rng is None or not train else {"dropout": dropout_rng}
     pixels_BhwC = pixels_BChw.transpose(0, 2, 3, 1)
     if not (train and "batch_stats" in variables):

@@ -30,20 +30,22 @@ class ClassificationModule(nn.Module):
     @nn.compact
     def __call__(
         self,
-        pixels_BhwC: Array,
-        mask_BN: Array | None = None,
-        train: bool = False,
+        pixel_values: Array,
+        bool_masked_pos: Array | None = None,
+        deterministic: bool = True,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
-    ) -> FlaxSequenceClassifierOutput:
-        """Classify pictures (B, h, w, C)."""
+        return_dict: bool = True,
+    ) -> FlaxSequenceClassifierOutput | tuple[Any, ...]:
+        """Classify pictures (B, h, w, C); the arguments are the published ones."""
         config, dtype = self.config, self.dtype
         encoder = BeitModule(config, dtype, self.scan_layers, self.gradient_checkpointing, name="beit")
-        outputs = encoder(pixels_BhwC, mask_BN, train, output_attentions, output_hidden_states)
-        logits_BK: Any = outputs.pooler_output
+        outputs: Any = encoder(pixel_values, bool_masked_pos, deterministic, output_attentions, output_hidden_states)
+        logits_BK = outputs.pooler_output
         if config.num_labels > 0:
             logits_BK = Linear(config.num_labels, dtype=dtype, name="classifier")(logits_BK)
-        return FlaxSequenceClassifierOutput(logits_BK, outputs.hidden_states, outputs.attentions)
+        output = FlaxSequenceClassifierOutput(logits_BK, outputs.hidden_states, outputs.attentions)
+        return output if return_dict else output.to_tuple()
 
 
 FlaxBeitForImageClassificationModule = ClassificationModule  # the published name
@@ -85,7 +87,7 @@ class FlaxBeitForImageClassification(FlaxBeitPreTrainedModel):
             CheckpointError: If `params` are not of this model.
         """
         output: FlaxSequenceClassifierOutput = self._run(
-            pixel_values, {"mask_BN": bool_masked_pos}, params, dropout_rng, train,
+            pixel_values, {"bool_masked_pos": bool_masked_pos}, params, dropout_rng, train,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
         )  # fmt: skip
         return self._as_requested(output, return_dict)

@@ -30,24 +30,28 @@ class MaskedImageModelingModule(nn.Module):
     @nn.compact
     def __call__(
         self,
-        pixels_BhwC: Array,
-        mask_BN: Array | None = None,
-        train: bool = False,
+        pixel_values: Array,
+        bool_masked_pos: Array | None = None,
+        deterministic: bool = True,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
+        return_dict: bool = True,
         places_Bm: Array | None = None,
-    ) -> FlaxMaskedLMOutput:
-        """Predict a visual token for every patch of pictures (B, h, w, C), or for the patches at some places alone."""
+    ) -> FlaxMaskedLMOutput | tuple[Any, ...]:
+        """Predict a visual token for every patch of pictures (B, h, w, C), or for the patches at some places alone.
+
+        The arguments are the published ones, and the places.
+        """
         config, dtype = self.config, self.dtype
         encoder = BeitModule(config, dtype, self.scan_layers, self.gradient_checkpointing, False, name="beit")
-        outputs = encoder(pixels_BhwC, mask_BN, train, output_attentions, output_hidden_states)
+        outputs: Any = encoder(pixel_values, bool_masked_pos, deterministic, output_attentions, output_hidden_states)
         norm = LayerNorm(epsilon=config.layer_norm_eps, dtype=dtype, name="layernorm")
-        tokens_BND: Any = outputs.last_hidden_state
-        tokens_BND = tokens_BND[:, 1:]
+        tokens_BND = outputs.last_hidden_state[:, 1:]
         if places_Bm is not None:
             tokens_BND = jnp.take_along_axis(tokens_BND, places_Bm[:, :, None], axis=1)
         logits_BNV = Linear(config.vocab_size, dtype=dtype, name="lm_head")(norm(tokens_BND))
-        return FlaxMaskedLMOutput(logits_BNV, outputs.hidden_states, outputs.attentions)
+        output = FlaxMaskedLMOutput(logits_BNV, outputs.hidden_states, outputs.attentions)
+        return output if return_dict else output.to_tuple()
 
 
 FlaxBeitForMaskedImageModelingModule = MaskedImageModelingModule  # the published name
@@ -89,7 +93,7 @@ class FlaxBeitForMaskedImageModeling(FlaxBeitPreTrainedModel):
             CheckpointError: If `params` are not of this model.
         """
         output: FlaxMaskedLMOutput = self._run(
-            pixel_values, {"mask_BN": bool_masked_pos}, params, dropout_rng, train,
+            pixel_values, {"bool_masked_pos": bool_masked_pos}, params, dropout_rng, train,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
         )  # fmt: skip
         return self._as_requested(output, return_dict)

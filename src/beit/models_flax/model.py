@@ -49,28 +49,30 @@ class BeitModule(nn.Module):
     @nn.compact
     def __call__(
         self,
-        pixels_BhwC: Array,
-        mask_BN: Array | None = None,
-        train: bool = False,
+        pixel_values: Array,
+        bool_masked_pos: Array | None = None,
+        deterministic: bool = True,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
-    ) -> FlaxBeitModelOutputWithPooling:
-        """Encode pictures (B, h, w, C)."""
+        return_dict: bool = True,
+    ) -> FlaxBeitModelOutputWithPooling | tuple[Any, ...]:
+        """Encode pictures (B, h, w, C); the arguments are the published ones."""
         config, dtype = self.config, self.dtype
         own_grid = patch_grid(config.image_size, config.patch_size)
-        tokens_BSD, grid = Embeddings.of(config, own_grid, dtype)(pixels_BhwC, mask_BN, train)
+        tokens_BSD, grid = Embeddings.of(config, own_grid, dtype)(pixel_values, bool_masked_pos, not deterministic)
         encoder = Encoder(config, own_grid, dtype, self.scan_layers, self.gradient_checkpointing, name="encoder")
-        encoded = encoder(tokens_BSD, grid, output_attentions, output_hidden_states, train)
+        encoded = encoder(tokens_BSD, grid, output_attentions, output_hidden_states, not deterministic)
         tokens_BSD = encoded.last_hidden_state
         if not config.use_mean_pooling:  # with mean pooling the pooler normalises; without it, every token here
             tokens_BSD = LayerNorm(epsilon=config.layer_norm_eps, dtype=dtype, name="layernorm")(tokens_BSD)
         pooler = Pooler(config.layer_norm_eps, config.use_mean_pooling, dtype, name="pooler")
-        return FlaxBeitModelOutputWithPooling(
+        output = FlaxBeitModelOutputWithPooling(
             last_hidden_state=tokens_BSD,
             pooler_output=pooler(tokens_BSD) if self.add_pooling_layer else None,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
+        return output if return_dict else output.to_tuple()
 
 
 FlaxBeitModule = BeitModule  # the published name
@@ -112,7 +114,7 @@ class FlaxBeitModel(FlaxBeitPreTrainedModel):
             CheckpointError: If `params` are not of this model.
         """
         output: FlaxBeitModelOutputWithPooling = self._run(
-            pixel_values, {"mask_BN": bool_masked_pos}, params, dropout_rng, train,
+            pixel_values, {"bool_masked_pos": bool_masked_pos}, params, dropout_rng, train,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
         )  # fmt: skip
         return self._as_requested(output, return_dict)

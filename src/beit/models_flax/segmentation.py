@@ -39,16 +39,16 @@ class SegmentationModule(nn.Module):
         self,
         pixels_BhwC: Array,
         labels_Bhw: Array | None = None,
-        train: bool = False,
+        deterministic: bool = True,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> FlaxSemanticSegmenterOutput:
         """Segment pictures (B, h, w, C)."""
-        config, dtype = self.config, self.dtype
+        config, dtype, train = self.config, self.dtype, not deterministic
         encoder = BeitModule(config, dtype, self.scan_layers, self.gradient_checkpointing, False, name="beit")
-        outputs = encoder(pixels_BhwC, None, train, output_attentions, True)
+        outputs: Any = encoder(pixels_BhwC, None, deterministic, output_attentions, True)
         (height, width), (p, q) = pixels_BhwC.shape[1:3], config.patch_hw
-        states: Any = outputs.hidden_states
+        states = outputs.hidden_states
         tapped = [as_map(states[tap], Grid(height // p, width // q)) for tap in tapped_hidden_states(config)]
         maps = feature_pyramid(tapped, _BATCH_NORM_EPS, dtype, train)
         logits_ByxK = UperHead(config.num_labels, config.pool_scales, dtype, name="decode_head")(maps, train)

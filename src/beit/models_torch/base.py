@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from beit.config import BeitConfig
-from beit.errors import ConfigError
+from beit.errors import ConfigError, warn
 from beit.outputs import ModelOutput
 from beit.weights import LoadReport
 
@@ -27,6 +26,7 @@ class BeitBase(nn.Module):
     config_class: ClassVar[type[BeitConfig]] = BeitConfig
     base_model_prefix: ClassVar[str] = "beit"
     main_input_name: ClassVar[str] = "pixel_values"
+    input_modalities: ClassVar[tuple[str, ...]] = ("image",)  # which a pipeline prints
     supports_gradient_checkpointing: ClassVar[bool] = True
     _no_split_modules: ClassVar[list[str]] = ["EncoderLayer"]  # accelerate leaves each on one device
     # Trainer of transformers asks for it where a checkpoint lacks parameters: no name may be missing
@@ -109,10 +109,9 @@ class BeitBase(nn.Module):
             ConfigError: If offloading is asked for, or `every_n_layers` is below 1.
         """
         if (activation_checkpointing_kwargs or {}).get("use_reentrant"):
-            warnings.warn(
+            warn(
                 "use_reentrant is True, without effect: checkpoints are not reentrant, which has the same numbers and "
                 "keeps every gradient",
-                stacklevel=3,
             )
         if every_n_layers < 1:
             raise ConfigError(f"every_n_layers is {every_n_layers}; expected at least 1, every layer")
@@ -174,10 +173,9 @@ class BeitBase(nn.Module):
     def warn_of_tiny_eps(self) -> None:
         """Warn of an epsilon that is 0 in half precision, where a layer norm may then divide by 0."""
         if self.dtype in HALF_PRECISION and self.config.layer_norm_eps < SMALLEST_HALF_EPS:
-            warnings.warn(
+            warn(
                 f"layer_norm_eps {self.config.layer_norm_eps} is 0 in {self.dtype}; the original code uses 1e-6: load "
                 "with layer_norm_eps=1e-6, or keep float32 parameters and use autocast",
-                stacklevel=3,
             )
 
 

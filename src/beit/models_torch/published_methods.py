@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from beit.config import BeitConfig
-from beit.errors import missing_extra
+from beit.errors import missing_extra, warn
 from beit.models_torch.attention import Attention
 from beit.models_torch.base import BeitBase
 from beit.models_torch.loading import torch_dtype
@@ -157,10 +156,9 @@ class PublishedMethods(BeitBase):
         if named in _SAME_NUMBERS:
             self.config._attn_implementation = named  # pyright: ignore[reportPrivateUsage]
         else:
-            warnings.warn(
+            warn(
                 f"attn_implementation is {attn_implementation!r}, without effect; attention chooses the fastest way "
                 f"with the numbers of {' and '.join(_SAME_NUMBERS)}",
-                stacklevel=2,
             )
 
 

@@ -11,6 +11,7 @@ import beit.models_torch as models
 from beit.config import BeitConfig, Data2VecVisionConfig
 from beit.errors import missing_extra
 from beit.image import BeitImageProcessor
+from beit.image.recognised import recognise
 from beit.models_torch.auto import AUTO_MODELS
 
 _OF_THE_FILE = {"name_or_path", "_commit_hash", "_from_auto"}  # given by the Auto classes beside options
@@ -37,6 +38,8 @@ def register_with_transformers() -> None:
                 for made in (config, kind):  # from a folder, and by hand
                     theirs.register(made, getattr(models, classes[kind.model_type]), exist_ok=True)
         _register_processor(transformers, config)
+    import_module("transformers.pipelines")
+    recognise(BeitImageProcessor)
 
 
 def _register_processor(transformers: Any, config: type[BeitConfig]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from beit.config import CONFIG_NAME
-from beit.errors import ConfigError
+from beit.errors import ConfigError, warn
 from beit.files import write_json, write_text
 from beit.hub import push_model
 from beit.models_torch.adapters import AdapterMethods
@@ -63,7 +62,7 @@ class SavedModel(AdapterMethods):
             StorageError: If the disk is full; an earlier file of the same name is untouched.
         """
         if not safe_serialization:
-            warnings.warn("safe_serialization is False; weights are written as safetensors all the same", stacklevel=2)
+            warn("safe_serialization is False; weights are written as safetensors all the same")
         if not is_main_process:
             return
         folder = Path(save_directory)

@@ -60,6 +60,7 @@ class UperHead(nn.Module):
         # what whoever puts another classifier in place asks for
         self.in_channels, self.channels = [dim] * 4, dim
         self.pool_scales, self.align_corners = list(pool_scales), False
+        self.classifier = nn.Conv2d(dim, classes, kernel_size=1)  # first, as published: optimisers number parameters
         self.psp_modules = nn.ModuleList(
             nn.Sequential(AveragePool(scale), ConvBlock(dim, dim, 1)) for scale in pool_scales
         )
@@ -67,7 +68,6 @@ class UperHead(nn.Module):
         self.lateral_convs = nn.ModuleList(ConvBlock(dim, dim, 1) for _ in range(3))
         self.fpn_convs = nn.ModuleList(ConvBlock(dim, dim, 3) for _ in range(3))
         self.fpn_bottleneck = MergingBlock(4 * dim, dim, 3)
-        self.classifier = nn.Conv2d(dim, classes, kernel_size=1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Return logits (B, K, y, x) at the resolution of the first map; `maps` go from fine to coarse."""

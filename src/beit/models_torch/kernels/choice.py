@@ -7,6 +7,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.modules import module as modules
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -52,17 +53,22 @@ def eager_float32(*tensors: Tensor | None) -> bool:
 def eager(*tensors: Tensor | None) -> bool:
     """Return whether all tensors are plain ones with values, and execution is eager.
 
-    Compilers and exporters have passes of their own, and transforms of functions, such as `torch.func.vmap`, want the
-    plain operations.
+    Compilers and exporters have passes of their own, and transforms of functions, such as `torch.func.vmap`, and
+    derivatives in forward mode want the plain operations.
     """
     if torch.compiler.is_compiling():
         return False
     if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return False
-    if torch._C._are_functorch_transforms_active():  # pyright: ignore
+    if torch._C._are_functorch_transforms_active() or in_forward_mode():  # pyright: ignore
         return False
     present = [tensor for tensor in tensors if tensor is not None]
     return all(type(tensor) in (Tensor, nn.Parameter) and tensor.device.type != "meta" for tensor in present)
+
+
+def in_forward_mode() -> bool:
+    """Return whether derivatives are carried along (`torch.func.jvp`, `jacfwd`), which fused kernels do not have."""
+    return not torch.compiler.is_compiling() and forward_ad._current_level >= 0  # pyright: ignore
 
 
 def autocasts(device: torch.device) -> bool:

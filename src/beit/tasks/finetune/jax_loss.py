@@ -31,7 +31,7 @@ def classification_loss(flax: FlaxBeitPreTrainedModel, weights_K: Array | None, 
         return -targets_BK * jax.nn.log_softmax(logits_BK) * factors_K
 
     def scalars(params: Mapping[str, Array], batch: Batch, key: Array) -> dict[str, Array]:
-        logits_BK = apply(flax, params, batch["pixel_values"], key, train=not frozen).logits.astype(jnp.float32)
+        logits_BK = apply(flax, params, batch["pixel_values"], key, deterministic=frozen).logits.astype(jnp.float32)
         values = {"loss": losses(logits_BK, batch["targets"]).sum(axis=1).mean()}
         if "labels" in batch:
             values["accuracy"] = (logits_BK.argmax(axis=-1) == batch["labels"]).mean()

@@ -23,7 +23,7 @@ def masked_image_modeling_loss(flax: FlaxBeitPreTrainedModel) -> Loss:
 
     def scalars(params: Mapping[str, Array], batch: Batch, key: Array) -> dict[str, Array]:
         mask_BN = batch["bool_masked_pos"].reshape(len(batch["places"]), -1)
-        output = apply(flax, params, batch["pixel_values"], key, mask_BN=mask_BN, places_Bm=batch["places"])
+        output = apply(flax, params, batch["pixel_values"], key, bool_masked_pos=mask_BN, places_Bm=batch["places"])
         labels_M, vocab_size = batch["labels"].reshape(-1), flax.config.vocab_size
         logits_MV = output.logits.reshape(-1, vocab_size).astype(jnp.float32)
         asked_M = labels_M != NOTHING

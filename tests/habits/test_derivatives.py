@@ -1,0 +1,53 @@
+"""Derivatives beyond one backward pass: forward mode, per sample, and of gradients."""
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torch.func import functional_call, hessian, jvp
+
+import beit
+from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels
+
+
+def values(output):
+    return output.feature_maps[-1] if "feature_maps" in output else output[0]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("wants_gradients", [True, False])
+def test_forward_mode_is_the_transpose_of_backward(name, wants_gradients):
+    """<J v, w> = <v, J' w>, for directions v of the pictures and w of the result."""
+    model = made(beit, name, initializer_range=0.2).requires_grad_(wants_gradients)
+    x, v = pixels().requires_grad_(), torch.randn(2, 3, 32, 32)
+    result, carried = jvp(lambda one: values(model(one)), (x.detach(),), (v,))
+    w = torch.randn_like(result)
+    assert_close(result, values(model(x)))
+    (back,) = torch.autograd.grad(values(model(x)), x, w)
+    assert_close((carried * w).sum(), (back * v).sum(), 1e-4)
+    with forward_ad.dual_level():
+        dual = forward_ad.unpack_dual(values(model(forward_ad.make_dual(x.detach(), v))))
+    assert_close(dual.tangent, carried)
+
+
+def test_second_derivatives_of_a_head(tmp_path):
+    found = []
+    for model in pair(tmp_path):
+        if hasattr(model, "set_attn_implementation"):
+            model.set_attn_implementation("eager")  # whose kernel theirs has them of
+        labels = torch.tensor([0, 2])
+
+        def loss(bias, model=model, labels=labels):
+            return functional_call(model, {"classifier.bias": bias}, (pixels(),), {"labels": labels}).loss
+
+        found.append(hessian(loss)(model.classifier.bias.detach()))
+    assert_close(*found)
+
+
+@both
+def test_forward_mode_leaves_other_calls_alone(library):
+    model = made(library)
+    with torch.no_grad():
+        before = model(pixels()).logits
+        if library is beit:
+            jvp(lambda x: model(x).logits, (pixels(),), (pixels(),))
+        assert_close(model(pixels()).logits, before, 0)

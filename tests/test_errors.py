@@ -1,0 +1,45 @@
+"""Warnings; the errors are classes without code, and the command line shows every kind in cli/test_main.py."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import beit
+from beit.errors import warn
+
+TINY = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8, "patch_size": 8}
+PICTURE = np.zeros((9, 9, 3), dtype=np.uint8)
+MODEL = beit.BeitModel(beit.BeitConfig(image_size=32, **TINY))
+WARNINGS = {
+    "an old name": lambda folder: beit.BeitFeatureExtractor(),
+    "an old name in a file": lambda folder: beit.BeitFeatureExtractor.from_pretrained(folder),
+    "a misspelt option": lambda folder: beit.BeitImageProcessor(do_normalise=True),
+    "a misspelt option of a file": lambda folder: beit.BeitImageProcessor.from_pretrained(folder, do_normalise=True),
+    "an unknown argument": lambda folder: beit.BeitImageProcessor()(PICTURE, nothing=1),
+    "an unknown argument of the method": lambda folder: beit.BeitImageProcessor().preprocess(PICTURE, nothing=1),
+    "a size": lambda folder: beit.BeitConfig(image_size=33, **TINY),
+    "half precision": lambda folder: MODEL.half(),
+    "half precision by a type": lambda folder: MODEL.to(torch.float16),
+    "attention": lambda folder: beit.BeitModel.from_pretrained(folder, attn_implementation="flash_attention_2"),
+    "checkpointing": lambda folder: MODEL.gradient_checkpointing_enable({"use_reentrant": True}),
+}
+
+
+@pytest.mark.parametrize("call", WARNINGS.values(), ids=WARNINGS)
+def test_warnings_name_the_line_of_the_user(call, tmp_path):
+    """Through however many functions of the package, and of torch, they come."""
+    beit.BeitImageProcessor().save_pretrained(tmp_path)
+    beit.BeitModel(beit.BeitConfig(image_size=32, **TINY)).save_pretrained(tmp_path)
+    with pytest.warns() as caught:
+        call(tmp_path)
+    assert {one.filename for one in caught} == {__file__}
+
+
+def test_a_warning_of_the_caller_itself():
+    with pytest.warns(FutureWarning, match="later") as caught:
+        warn("later", FutureWarning)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings(action="error"), pytest.raises(UserWarning):
+        warn("now")
