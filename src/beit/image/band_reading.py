@@ -69,7 +69,7 @@ def _stored(content: bytes, name: object, options: BandOptions) -> Stored:
     if _is_array(content):
         return Stored(with_channels(_array(content, name), name, channels))
     if is_dicom(content):
-        return read_dicom(content, name, channels, frame)
+        return read_dicom(content, name, channels, frame, shown=options.value_range is None)
     if is_tiff(content) and is_beyond_pillow(content):
         return read_tiff(content, name, channels, frame)
     with opened_picture(content) as image:
