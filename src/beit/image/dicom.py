@@ -99,7 +99,7 @@ def _check_compression(file: Any, name: object) -> None:
     Raises:
         DataError: If they are.
     """
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntax: Any = file.file_meta.get("TransferSyntaxUID")
     if syntax is None or not syntax.is_compressed or syntax == _DEFLATED:

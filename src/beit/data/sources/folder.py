@@ -11,6 +11,7 @@ import numpy as np
 
 from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
+from beit.data.sources.split_names import almost_splits
 from beit.files import read_regular
 from beit.image import (
     ARRAYS,
@@ -99,6 +100,8 @@ class FolderSource(ImageSource):
         empty = [name for name in visible_folders(self._folder / around) if name not in known]
         if empty:
             yield f"no class, because nothing is read of it: {_listed(empty)}"
+        if almost_splits(self.classes):
+            yield f"{_listed(self.classes)} are taken as the classes; if they are splits, name one with data.path"
         if shared := _shared_folders(self._folder / around, self.classes):
             yield (
                 f"{_listed(self.classes)} are taken as the classes, and each holds the folders {_listed(shared)}; if "
