@@ -12,7 +12,7 @@ import numpy as np
 from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
 from beit.data.sources.split_names import almost_splits
-from beit.files import read_regular
+from beit.files import read_regular, size_of
 from beit.image import (
     ARRAYS,
     EXTENSIONS,
@@ -86,8 +86,7 @@ class FolderSource(ImageSource):
     def contents(self) -> Iterator[str]:
         """Yield the relative path and the size of every file."""
         for path in self._paths:
-            place = self._folder / path
-            yield f"{path} {place.stat().st_size if place.exists() else 'missing'}"
+            yield f"{path} {size_of(self._folder / path)}"
 
     def _remarks(self, around: str) -> Iterator[str]:
         """Yield lines about what is taken as classes, and about folders of which nothing is read."""
