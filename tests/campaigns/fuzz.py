@@ -29,7 +29,8 @@ from tests.campaigns.target import Target
 from tests.campaigns.targets import targets
 from tests.watchdog import TooLongError, assert_within
 
-SECONDS, MEGABYTES = 10, 2048  # of one input
+SECONDS, MEGABYTES = 10, 2048  # of one input; seconds of processors
+PATIENCE = 9  # times as many seconds without an input that ends: more than its watchdog has, so the process is killed
 SORTS = ("crash", "hang", "execution", "exception", "memory", "message")
 BATCH = 100  # inputs of one process
 EXECUTIONS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "socket.connect")
@@ -84,7 +85,7 @@ def _hangs(process: multiprocessing.process.BaseProcess, done: Synchronized[int]
         process.join(0.2)
         if done.value != before:
             before, since = done.value, time.monotonic()
-        elif time.monotonic() - since > SECONDS * 3:
+        elif time.monotonic() - since > PATIENCE * SECONDS:
             process.kill()
             process.join()
             return True

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 
@@ -183,3 +185,12 @@ def test_an_interrupted_command_promises_only_what_it_can(capsys, monkeypatch, c
 
     monkeypatch.setattr(f"beit.cli.{command}.run", interrupted)
     assert error_of(capsys, [command], status=130) == said
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_faults_of_disks_and_networks_are_one_line(capsys, monkeypatch, number):
+    def failing(arguments):
+        raise OSError(number, os.strerror(number), "/mnt/pictures/1.png")
+
+    monkeypatch.setattr("beit.cli.info.run", failing)
+    assert error_of(capsys, ["info"]).startswith(f"beit: cannot use /mnt/pictures/1.png: {os.strerror(number)}; see to")

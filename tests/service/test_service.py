@@ -52,6 +52,7 @@ def refusal(answer):
     assert set(answer.json()) == {"error"}, answer.text
     message = answer.json()["error"]["message"]
     assert "\n" not in answer.text
+    assert message.isprintable()
     assert not any(word in message for word in ("Traceback", "/tmp", "/src", "<", ".py"))  # noqa: S108
     return message
 
@@ -235,6 +236,7 @@ def test_formats(kind):
         (b'{"file": "/etc/passwd"}', "application/json", 415),
         (b"file=/etc/passwd", "application/x-www-form-urlencoded", 415),
         (b"x", "", 415),
+        (b"x", "multi\x00\x1b[31mpart", 415),
     ],
 )
 def test_bodies_that_are_no_form(content, kind, status):

@@ -49,6 +49,8 @@ CONTINUED = (
     "predict",
 )  # after a stop, by the same command
 _CONTINUES = "; the same command goes on from what was saved, if anything was"
+# Faults of disks and networks, and limits of a process, which no command can do anything about.
+_OF_THE_MACHINE = (errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EFBIG)
 HELP_WORDS = ("-h", "--help", "--help-all", "help")
 # Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well
 # is the time that the other one would need. Both are read when torch is loaded.
@@ -111,6 +113,8 @@ def _guarded(arguments: list[str]) -> int:
         place = error.filename or "a file"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return _fail(f"cannot write {place}: {error.strerror}; free space or choose another folder")
+        if error.errno in _OF_THE_MACHINE:
+            return _fail(f"cannot use {place}: {error.strerror}; see to the disk, the network or the machine's limits")
         if error.errno in (errno.EACCES, errno.EPERM):
             return _fail(f"no right to use {place}: {error.strerror}; change its permissions or choose another place")
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from collections import Counter
@@ -14,10 +15,14 @@ from beit.data.label_columns import LabelColumns, switch
 from beit.data.label_rows import Row
 from beit.data.sources.source import LabelKind
 from beit.errors import DataError, shortened
+from beit.files import first_twice
 
 _STRONG = (";", "|")  # hardly part of a name
 _LARGEST = float(np.finfo(np.float32).max)  # numbers are kept as float32
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
+_REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_BARE = re.compile(r"(['\"])\s+(?=['\"])")  # between the names of an array of numpy
+_MOST_LISTED = 10_000  # characters of a list in a cell
 _EXPECTED = {
     "class": "the name of a class",
     "labels": "names separated by ;, or a list",
@@ -40,7 +45,9 @@ def label_contents(file: str, rows: Sequence[Row], columns: LabelColumns) -> tup
     several = kind == "labels" or any(isinstance(cell, list) for cell in cells)
     separator = _separator(file, column, [cell for cell in cells if isinstance(cell, str)], several)
     if not several and separator is None:
-        return "class", [_name(file, row, column, cell) for row, cell in zip(rows, cells, strict=True)], ""
+        classes = [_name(file, row, column, cell) for row, cell in zip(rows, cells, strict=True)]
+        _refuse_real(file, column, classes)
+        return "class", classes, ""
     remark = f"the column {column!r} holds several labels, separated by {separator!r}" if separator else ""
     lists = [_names(file, row, column, cell, separator) for row, cell in zip(rows, cells, strict=True)]
     return "labels", lists, "" if kind == "labels" and separator == ";" else remark
@@ -53,8 +60,38 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, int | float):
         return str(int(cell)) if math.isfinite(cell) and cell == int(cell) else str(cell)
     if isinstance(cell, str):
+        if cell[:1] + cell[-1:] == "[]" and (names := _listed(cell)) is not None:
+            return names
         return cell.partition(".")[0] if _WHOLE.fullmatch(cell) else cell
     return [_plain(one) for one in cast("list[Any]", cell)] if isinstance(cell, list) else cell
+
+
+def _listed(cell: str) -> list[Any] | None:
+    """Return the names in a cell that holds a list, as Python, numpy and JSON write it; None of other text."""
+    if len(cell) > _MOST_LISTED:
+        return None
+    try:
+        found: Any = ast.literal_eval(_BARE.sub(r"\1, ", cell))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    names = cast("list[Any]", found) if isinstance(found, list) else []
+    plain = all(isinstance(name, str | int | float) for name in names)
+    return [_plain(name) for name in names] if plain else None
+
+
+def _refuse_real(file: str, column: str, classes: Sequence[str]) -> None:
+    """Refuse classes that are all numbers, some with a fraction, as measurements are.
+
+    Raises:
+        DataError: If they are.
+    """
+    names = set(classes)
+    fractions = sorted(name for name in names if not name.lstrip("+-").isdecimal())
+    if fractions and all(_REAL.fullmatch(name) for name in names):
+        raise DataError(
+            f"the column {column!r} of {file} holds numbers such as {fractions[0]}; expected names of classes: call "
+            "the column value to learn numbers, or write names such as '0.5 mg'"
+        )
 
 
 def _separator(file: str, column: str, cells: Sequence[str], several: bool) -> str | None:
@@ -92,10 +129,17 @@ def _names(file: str, row: Row, column: str, cell: Any, separator: str | None) -
     if cell is None:
         raise _wrong(file, row, column, "labels")
     if isinstance(cell, str):
-        return [name.strip() for name in (cell.split(separator) if separator else [cell]) if name.strip()]
-    if isinstance(cell, list) and all(isinstance(name, str) for name in cast("list[Any]", cell)):
-        return cast("list[str]", cell)
-    raise _wrong(file, row, column, "labels")
+        names = [name.strip() for name in (cell.split(separator) if separator else [cell]) if name.strip()]
+    elif isinstance(cell, list) and all(isinstance(name, str) for name in cast("list[Any]", cell)):
+        names = cast("list[str]", cell)
+    else:
+        raise _wrong(file, row, column, "labels")
+    if (twice := first_twice(names)) is not None:
+        raise DataError(
+            f"{file}, line {row.line} has the label {shortened(twice)} twice; expected each once, by name: 0 and 1 for "
+            "every label belong into columns of their own"
+        )
+    return names
 
 
 def _name(file: str, row: Row, column: str, cell: Any) -> str:
@@ -137,4 +181,6 @@ def _one_hot(file: str, rows: Sequence[Row], columns: Sequence[str]) -> tuple[La
         found.append([name for name, answer in answers.items() if answer])
     single = all(len(names) == 1 for names in found)
     remark = f"{len(columns)} columns of 0 and 1 are {'classes' if single else 'labels'}: {', '.join(columns[:5])}"
+    if unused := [name for name in columns if not any(name in names for names in found)]:
+        remark += f"; {', '.join(unused[:5])}{', ...' * (len(unused) > 5)} left out, because no picture has it"
     return ("class", [names[0] for names in found], remark) if single else ("labels", found, remark)

@@ -8,10 +8,13 @@ from typing import Any
 
 from beit.data.label_rows import IMAGE_NAMES, Row, plain_name
 from beit.data.sources.source import LabelKind
+from beit.data.sources.split_names import are_splits, split_kind
 from beit.errors import DataError
 
 _KINDS: dict[str, LabelKind] = {"label": "class", "labels": "labels", "value": "value", "class": "class"}
 _SIMPLE = ("label", "labels", "value")  # in messages
+_SPLIT_SWITCHES = ("is_valid", "is_val", "is_test", "is_train")
+_SHOWN = 5  # values in a message
 _SWITCHES = {0: False, 1: True, -1: False}
 
 
@@ -72,6 +75,17 @@ def _switches(rows: Sequence[Row], columns: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that hold nothing but 0 and 1, or -1 and 1, if all of several do."""
     on = [all(switch(row.cells.get(name)) is not None for row in rows) for name in columns]
     return tuple(columns) if len(columns) > 1 and all(on) else ()
+
+
+def split_remark(rows: Sequence[Row], used: Sequence[str]) -> str:
+    """Return a line about a column that divides rows into splits, which are used together; "" without one."""
+    for name in dict.fromkeys(name for row in rows for name in row.cells):
+        values = set() if name in used else {str(row.cells.get(name, "")) for row in rows}
+        yes_or_no = plain_name(name) in _SPLIT_SWITCHES and {switch(value) for value in values} == {True, False}
+        if yes_or_no or (are_splits(values) and all(map(split_kind, values))):
+            shown = ", ".join(sorted(values)[:_SHOWN])
+            return f"the column {name!r} has {shown}, and all rows are used; write the rows of each split to a file"
+    return ""
 
 
 def switch(value: Any) -> bool | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from beit.data.class_names import check_class_names, in_spelling_of
 from beit.data.label_cells import label_contents
-from beit.data.label_columns import find_columns
+from beit.data.label_columns import find_columns, split_remark
 from beit.data.label_names import FileNames
 from beit.data.label_rows import Row, read_rows
 from beit.data.sources.folder import FolderSource
@@ -49,8 +49,9 @@ def with_labels(
     missing = len(source) - len(indices)
     if missing:
         print(f"{missing} of {len(source)} pictures in {folder} have no row in {file} and are left out")  # noqa: T201
-    if remark and os.environ.get("RANK", "0") == "0":
-        print(f"{file}: {remark}", file=sys.stderr)  # noqa: T201
+    for line in filter(None, (remark, split_remark(rows, (found.image, *found.labels)))):
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{file}: {line}", file=sys.stderr)  # noqa: T201
     order = np.argsort(indices, kind="stable")
     chosen = Subset(source, np.array(indices, dtype=np.int64)[order])
     _label(chosen, file, kind, [contents[place] for place in order], classes)

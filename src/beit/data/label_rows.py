@@ -18,6 +18,7 @@ IMAGE_NAMES = ("file_name", "filename", "file", "image", "img", "path", "picture
 _MOST_BYTES = 2**31  # a hundred bytes each for twenty million pictures
 _SEPARATORS = (",", ";", "\t", "|")
 _SAID = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # a first line that names the separator
+_INDEX = re.compile(r"Unnamed: \d+")  # what pandas calls a column without a name, such as that of its rows' numbers
 _TABLES = (".csv", ".tsv", ".tab", ".txt")
 _OBJECTS = (".jsonl", ".ndjson", ".json")
 
@@ -71,7 +72,7 @@ def _table(path: Path, text: str) -> Iterator[Row]:
             if not any(stripped):
                 continue
             if header is None:
-                header = stripped
+                header = ["" if _INDEX.fullmatch(name) else name for name in stripped]
                 _refuse_twice(path, [name for name in header if name])
                 continue
             while len(stripped) > len(header) and not stripped[-1]:  # separators at the end of a line

@@ -118,6 +118,7 @@ def _open_split(splits: Splits, split: str | None, reading: _Reading) -> ImageSo
         )
     places = splits.places[name]
     if places[0].is_file():
+        _say_beside(Path(splits.folder), [place for found in splits.places.values() for place in found])
         return _open_shards(places, splits.folder, reading)
     return _open_folder(places[0], str(places[0]), reading)
 
@@ -135,6 +136,7 @@ def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if beside:
         say_passed_over(folder, PassedOver(), "the parquet files are read, and the pictures beside them are not")
     if shards:
+        _say_beside(folder, shards)
         return _open_shards(shards, path, reading)
     try:
         source = FolderSource(folder, reading.min_side, reading.known, bands=reading.bands)
@@ -149,6 +151,17 @@ def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
             "data.split to all to take them as classes"
         )
     return source
+
+
+def _say_beside(folder: Path, shards: Sequence[Path]) -> None:
+    """Print which files beside shards are not read, such as shards that are compressed."""
+    passed_over, read = PassedOver(), set(shards)
+    for place in sorted({shard.parent for shard in shards}):
+        for path in place.iterdir():
+            if path.name[0] != "." and path not in read and path.is_file():
+                compressed = path.name.endswith(_COMPRESSED)
+                passed_over.endings["".join(path.suffixes[-2:]) if compressed else path.suffix] += 1
+    say_passed_over(folder, passed_over)
 
 
 def _open_shards(shards: Sequence[ShardFile], path: str, reading: _Reading) -> ImageSource:

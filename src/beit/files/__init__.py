@@ -16,6 +16,7 @@ from beit.files.reading import (
     read_yaml,
     reading,
     regular_descriptor,
+    size_of,
 )
 from beit.files.strict import first_twice, strict_csv, strict_json, strict_yaml
 from beit.files.writing import (
@@ -54,6 +55,7 @@ __all__ = [
     "read_yaml",
     "reading",
     "regular_descriptor",
+    "size_of",
     "storage_error",
     "strict_csv",
     "strict_json",

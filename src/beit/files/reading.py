@@ -26,6 +26,14 @@ _KINDS = {
 }
 
 
+def size_of(path: Path) -> int | str:
+    """Return the size of a file in bytes, "missing" of one that has gone since it was listed."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return "missing"
+
+
 def read_json(
     path: str | Path,
     expected: str,

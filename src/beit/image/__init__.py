@@ -3,7 +3,9 @@
 from beit.image.band_reading import ARRAYS, endings_of
 from beit.image.bands import COLOURS, AnyPicture, BandOptions, Bands, Box, as_rgb
 from beit.image.batch import BatchFeature
+from beit.image.depth import is_deep
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
+from beit.image.label_numbers import check_opacity, check_plain, deep_numbers
 from beit.image.labels import IGNORED
 from beit.image.large import allow_pixels
 from beit.image.lazy_picture import (
@@ -65,10 +67,14 @@ __all__ = [
     "Preprocessing",
     "allow_pixels",
     "as_rgb",
+    "check_opacity",
+    "check_plain",
     "columns_first",
+    "deep_numbers",
     "endings_of",
     "explained",
     "folder_state",
+    "is_deep",
     "is_several",
     "no_pictures",
     "normalise",

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from PIL import Image
 
 from beit.errors import DataError
-from beit.image.bands import COLOURS, BandOptions, Bands
+from beit.image.bands import COLOURS, BandOptions, Bands, is_repeated
 from beit.image.depth import Stored, stored_in
 from beit.image.dicom import is_dicom, read_dicom
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
@@ -49,8 +49,11 @@ def read_bands(content: bytes, name: object, options: BandOptions) -> tuple[Band
     with explained(name):
         stored = _stored(content, name, options)
     values_HWC = fitted(stored, name, options.channels)
-    shares_HWC, cut = cut_to_range(values_HWC, name, options.value_range, stored.span)
-    return Bands.of_array(1 - shares_HWC if stored.inverted else shares_HWC, cut), stored.orientation
+    distinct_HWC = values_HWC[..., :1] if is_repeated(values_HWC) else values_HWC
+    shares_HWC, cut = cut_to_range(distinct_HWC, name, options.value_range, stored.span)
+    if stored.inverted:
+        shares_HWC = 1 - shares_HWC
+    return Bands.of_array(np.broadcast_to(shares_HWC, values_HWC.shape), cut), stored.orientation
 
 
 def is_for_bands(content: bytes) -> bool:
@@ -69,7 +72,7 @@ def _stored(content: bytes, name: object, options: BandOptions) -> Stored:
     if _is_array(content):
         return Stored(with_channels(_array(content, name), name, channels))
     if is_dicom(content):
-        return read_dicom(content, name, channels, frame)
+        return read_dicom(content, name, channels, frame, shown=options.value_range is None)
     if is_tiff(content) and is_beyond_pillow(content):
         return read_tiff(content, name, channels, frame)
     with opened_picture(content) as image:
@@ -133,7 +136,7 @@ def fitted(stored: Stored, name: object, channels: int) -> Values:
     if plain_HWC.shape[-1] == channels:
         return plain_HWC
     if plain_HWC.shape[-1] == 1 and channels == COLOURS:
-        return np.repeat(plain_HWC, COLOURS, axis=-1)
+        return np.broadcast_to(plain_HWC, (*plain_HWC.shape[:2], COLOURS))  # which takes no memory
     grey = channels == 1 and found == COLOURS
     if grey and (plain_HWC == plain_HWC[..., :1]).all():  # saved as colours
         return plain_HWC[..., :1]

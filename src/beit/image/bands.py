@@ -57,8 +57,10 @@ class Bands:
     @classmethod
     def of_array(cls, values_HWC: NDArray[Any], cut: float = 0.0) -> Self:
         """Return the picture with these values, (H, W, C), of which a share was cut off."""
-        values_CHW = np.moveaxis(values_HWC, -1, 0).astype(np.float32)
-        return cls([Image.fromarray(np.ascontiguousarray(values_HW)) for values_HW in values_CHW], cut)
+        repeated = is_repeated(values_HWC)
+        values_CHW = np.moveaxis(values_HWC[..., :1] if repeated else values_HWC, -1, 0)
+        channels = [Image.fromarray(np.ascontiguousarray(values_HW, np.float32)) for values_HW in values_CHW]
+        return cls(channels * values_HWC.shape[-1] if repeated else channels, cut)
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -96,6 +98,11 @@ class Bands:
 
     def _each(self, change: Callable[[Image.Image], Image.Image]) -> Self:
         return type(self)([change(channel) for channel in self._channels])
+
+
+def is_repeated(values_HWC: NDArray[Any]) -> bool:
+    """Return whether the channels of an array are one in memory, as those of grey are that is shown as colours."""
+    return values_HWC.shape[-1] > 1 and values_HWC.strides[-1] == 0
 
 
 AnyPicture = Image.Image | Bands  # RGB of 8 bits, or real numbers in any number of channels

@@ -62,6 +62,18 @@ def is_deep(image: Image.Image) -> bool:
     return image.format == _PNM and _most_of(image) > 255
 
 
+def stretched_from(image: Image.Image) -> int | None:
+    """Return the number that a file of grey holds for white, if its decoder stretches it to 255 or 65535; else None.
+
+    Grey of 2 and 4 bits is stretched so, and that of a PNM file that declares another white.
+    """
+    bits = re.fullmatch(r"L;([24])I?R?", _decoder_mode(image))
+    white = (
+        _most_of(image) if image.format == _PNM and image.mode in ("L", "I") else 2 ** int(bits[1]) - 1 if bits else 0
+    )
+    return None if white in (0, 255, _MOST) else white
+
+
 def stored_in(image: Image.Image, content: bytes) -> Stored | None:
     """Return the numbers of a picture, opened from its bytes; None of modes without plain channels, such as CMYK."""
     opacity = image.mode in _CLEAR

@@ -15,6 +15,7 @@ from PIL import Image
 from beit.errors import DataError
 from beit.image.formats import opened_picture
 from beit.image.input_types import Pixels, load_upright, to_array
+from beit.image.label_numbers import check_plain
 from beit.image.options import Steps
 from beit.image.reading import explained
 from beit.image.steps import center_crop
@@ -91,13 +92,14 @@ def _flatten(maps: Any, count: int) -> list[Any]:
 def _read(source: Any) -> Pixels:
     if isinstance(source, bytes | bytearray | memoryview):
         with explained(f"the {_KIND}"), opened_picture(bytes(source)) as image:
-            return _read(load_upright(image, _KIND))
+            return _read(image)
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         with explained(f"{_KIND} {path}"), opened_picture(path) as image:
-            return _read(load_upright(image, _KIND))
+            return _read(image)
     if not isinstance(source, Image.Image):
         return to_array(source, _KIND)
+    check_plain(source, f"the {_KIND}")
     source = load_upright(source, _KIND)
     if len(source.getbands()) != 1:
         raise DataError(

@@ -30,9 +30,10 @@ from beit.image.large import (
 from beit.image.value_range import Values, range_of_tags
 
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
-_BITS, _ORIENTATION, _SAMPLES, _PLANAR = 258, 274, 277, 284  # tags
+_BITS, _COMPRESSION, _ORIENTATION, _SAMPLES, _PLANAR, _FORMAT = 258, 259, 274, 277, 284, 339  # tags
 _DEPTH = 32997  # the tag of a volume
-_SEPARATE, _WHITE_IS_ZERO = 2, 0
+_SEPARATE, _WHITE_IS_ZERO, _PALETTE, _SIGNED = 2, 0, 3, 2
+_WEBP = 50001  # the compression that Pillow promises, and mostly was built without
 _MOST_SAMPLES = 4  # of Pillow
 _OPACITY = (1, 2)  # kinds of an extra sample
 # Turns of the EXIF orientations 2 to 8: whether rows and columns change places, then which of the two are reversed.
@@ -52,16 +53,23 @@ def is_tiff(content: bytes) -> bool:
 
 
 def is_beyond_pillow(content: bytes) -> bool:
-    """Return whether a TIFF has more bands than Pillow reads, or lies in planes that it would misread."""
+    """Return whether a TIFF has more bands than Pillow reads, or planes, or signs in 8 bits, that it would misread."""
     try:
         with opened_picture(content) as image:
             tags: Any = cast("Any", image).tag_v2
             samples, bits = int(tags.get(_SAMPLES, 1)), tags.get(_BITS, (1,))
             planes = tags.get(_PLANAR, 1) == _SEPARATE and samples > 1 and max(bits) != 8
             volume = tags.get(_DEPTH, 1) > 1 or has_planes_behind(image)
-            return samples > _MOST_SAMPLES or planes or volume or samples > len(image.getbands())
+            misread = has_signed_bytes(image) or tags.get(_COMPRESSION) == _WEBP
+            return samples > _MOST_SAMPLES or planes or volume or misread or samples > len(image.getbands())
     except UnidentifiedImageError:
         return True
+
+
+def has_signed_bytes(image: Image.Image) -> bool:
+    """Return whether an opened picture is a TIFF of 8 bits with a sign, which Pillow would read as without one."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return tags.get(_FORMAT, (1,))[0] == _SIGNED and max(tags.get(_BITS, (1,))) == 8
 
 
 def read_tiff(content: bytes, name: object, channels: int, frame: int | None) -> Stored:
@@ -129,6 +137,9 @@ def _page(page: Any, name: object) -> Stored:
     values, extra = _decoded(page, name), page.extrasamples
     tags = {tag.code: tag.value for tag in page.tags}
     orientation = int(tags.get(_ORIENTATION, 1))
+    if page.photometric == _PALETTE:  # of 16 bits, which Pillow does not know
+        colours = _upright(_coloured(values, page), orientation)
+        return Stored(colours, mode="TIFF with a palette", orientation=orientation)
     return Stored(
         _upright(values, orientation),
         range_of_tags(tags),
@@ -148,12 +159,15 @@ def _decoded(page: Any, name: object) -> Values:
     """
     try:
         values = np.asarray(page.asarray())
-    except ValueError as error:
+    except Exception as error:  # of several kinds
         if "imagecodecs" not in str(error):
             raise
+        if page.compression == 1:
+            how = f"numbers of {page.bitspersample} bits; expected 8, 12, 16 or 32"
+        else:
+            how = f"bands that are compressed ({page.compression.name}); expected none, deflate or PackBits"
         raise DataError(
-            f"{name} has bands that are compressed ({page.compression.name}); expected none, deflate or PackBits: "
-            "install what reads the others (pip install imagecodecs), or save it without compression"
+            f"{name} has {how}: install what reads the others (pip install imagecodecs), or save it in one of these"
         ) from None
     if not values.size or values.shape != tuple(page.shape):
         raise OSError("its page is without pixels")
@@ -162,6 +176,18 @@ def _decoded(page: Any, name: object) -> Values:
     if page.axes not in ("YXS", "SYX"):
         raise DataError(f"{name} is a TIFF of {page.axes}, {values.shape}; expected rows, columns and bands: split it")
     return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
+
+
+def _coloured(values: Values, page: Any) -> Values:
+    """Return the colours (H, W, 3), of 16 bits, that the numbers (H, W, 1) of a page stand for.
+
+    Raises:
+        OSError: If its palette lacks some of them.
+    """
+    palette = page.colormap
+    if palette is None or values.max() >= palette.shape[-1]:
+        raise OSError("its palette lacks colours that it names")
+    return np.moveaxis(palette[:, values[..., 0]], 0, -1)
 
 
 def _upright(values: Values, orientation: int) -> Values:

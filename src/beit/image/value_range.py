@@ -98,11 +98,13 @@ def cut_to_range(
     if not np.isfinite(values).all():
         raise DataError(f"{name} holds values that are no numbers (NaN or infinite); expected all finite: fill them in")
     low, high = _range_of(values, name, asked, declared)
-    shares = (values.astype(np.float64) - low) / (high - low)
-    beyond = np.count_nonzero((shares < 0) | (shares > 1)) / shares.size
+    shares = values.astype(np.float64)
+    shares -= low  # in place: large pictures fill the memory otherwise
+    shares /= high - low
+    beyond = (np.count_nonzero(shares < 0) + np.count_nonzero(shares > 1)) / shares.size
     if beyond:
         _say_beyond((low, high), asked is None, str(name), (float(values.min()), float(values.max())), beyond)
-    return shares.clip(0, 1), beyond
+    return np.clip(shares, 0, 1, out=shares), beyond
 
 
 def _range_of(values: Values, name: object, asked: Asked | None, declared: Span | None) -> Span:

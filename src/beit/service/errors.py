@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from beit.errors import BeitError, CheckpointError, ConfigError, DataError
+from beit.errors import BeitError, CheckpointError, ConfigError, DataError, printable
 
 CLIENT_GONE = 499  # nginx's status for a client that has gone; only the metrics show it
 _LONGEST = 400  # characters of a message
@@ -53,7 +53,7 @@ def internal() -> ServiceError:
 
 def error_response(error: ServiceError) -> JSONResponse:
     """Return {"error": {"message": ...}} in one line."""
-    message = " ".join(str(error).split())[:_LONGEST]
+    message = printable(" ".join(str(error).split())[:_LONGEST])
     return JSONResponse({"error": {"message": message}}, error.status, error.headers)
 
 

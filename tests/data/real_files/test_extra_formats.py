@@ -8,7 +8,7 @@ from PIL import Image
 
 from beit.data import open_source
 from beit.errors import DataError
-from beit.image import as_rgb, open_image, read_image
+from beit.image import BandOptions, as_rgb, open_image, read_image
 from tests.data.real_files.pictures import names, save
 
 
@@ -135,3 +135,71 @@ def test_what_a_library_says_in_several_lines_is_one(tmp_path):
     with pytest.raises(DataError) as error:
         read_image(path)
     assert "\n" not in str(error.value)
+
+
+def changed(path, **elements):
+    """Return a DICOM file of grey values with other elements; None leaves one out."""
+    pydicom = pytest.importorskip("pydicom")
+    file = pydicom.dcmread(path)
+    for name, value in elements.items():
+        delattr(file, name) if value is None else setattr(file, name, value)
+    file.save_as(path)
+    return path
+
+
+def table(*outputs, bits, **elements):
+    """Return a table (LUT) of DICOM for the numbers 0, 1 and so on."""
+    pydicom = pytest.importorskip("pydicom")
+    item = pydicom.Dataset()
+    item.LUTDescriptor, item.LUTData = [len(outputs), 0, bits], np.array(outputs, np.uint16).tobytes()
+    for name, value in elements.items():
+        setattr(item, name, value)
+    return pydicom.Sequence([item])
+
+
+def test_numbers_of_dicom_that_do_not_begin_at_the_lowest_bit(tmp_path):
+    path = dicom(tmp_path / "a.dcm", np.array(ROW) << 4 | 9, HighBit=15)
+    assert grey(path)[0].tolist() == [0, 62, 125, 255]
+
+
+def test_tables_of_dicom(tmp_path):
+    numbers = [[0, 1, 2, 3]] * 16
+    given = dicom(tmp_path / "a.dcm", numbers, ModalityLUTSequence=table(0, 1000, 2000, 65535, bits=16))
+    assert grey(given)[0].tolist() == [0, 4, 8, 255]
+    shown = dicom(tmp_path / "b.dcm", numbers, VOILUTSequence=table(255, 200, 100, 0, bits=8))
+    assert grey(shown)[0].tolist() == [255, 200, 100, 0]
+    in_units = open_image(shown.read_bytes(), "b", bands=BandOptions(1, (0, 3))).decode().picture
+    np.testing.assert_allclose(in_units.unit_array()[0, 0], [0, 1 / 3, 2 / 3, 1], atol=1e-6)
+    window = {"WindowCenter": 2, "WindowWidth": 5}  # black at -0.5, white at 3.5
+    both = dicom(tmp_path / "c.dcm", numbers, VOILUTSequence=table(255, 200, 100, 0, bits=8), **window)
+    assert grey(both)[0].tolist() == [32, 96, 159, 223]
+
+
+def test_dicom_of_real_numbers_and_without_its_beginning(tmp_path):
+    path = dicom(tmp_path / "a.dcm", ROW)
+    bare = tmp_path / "b.dcm"
+    bare.write_bytes(path.read_bytes()[132:])
+    assert grey(bare).tobytes() == grey(path).tobytes()
+    shares = np.array([[0, 0.25, 0.5, 1]] * 16, np.float32).tobytes()
+    integers = dict.fromkeys(("PixelData", "BitsStored", "HighBit", "PixelRepresentation"))
+    changed(path, **integers, FloatPixelData=shares, BitsAllocated=32)
+    assert grey(path)[0].tolist() == [0, 64, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("syntax", "message"),
+    [
+        ("JPEGLSLossless", "DICOM in JPEG-LS Lossless .*pip install pylibjpeg"),
+        ("MPEG2MPML", "DICOM in MPEG2 Main Profile / Main Level; expected a picture"),
+    ],
+)
+def test_compression_that_is_not_read_is_named(tmp_path, syntax, message):
+    pydicom = pytest.importorskip("pydicom")
+    path = dicom(tmp_path / "a.dcm", ROW)
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    file.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xf7" + bytes(40)])
+    file["PixelData"].is_undefined_length = True
+    file.save_as(path)
+    with pytest.raises(DataError, match=message):
+        read_image(path)

@@ -320,3 +320,66 @@ def test_pictures_in_cells_of_a_table(cell, words):
         return
     with pytest.raises(DataError, match=f"row 3 {words}"):
         cell_bytes(cell, "row 3")
+
+
+@pytest.mark.parametrize(
+    "cells", [("\"['cat', 'dog']\"", "['dog']"), ('"[""cat"", ""dog""]"', '"[""dog""]"'), ("['cat' 'dog']", "['dog']")]
+)
+@pytest.mark.parametrize("column", ["label", "labels"])
+def test_lists_in_cells_are_lists(folder, column, cells):
+    found = labelled(folder, f"file_name,{column}\ncat/1.png,{cells[0]}\ndog/2.jpg,{cells[1]}\n")
+    assert meaning(found) == {"1.png": ["cat", "dog"], "2.jpg": ["dog"]}
+
+
+def test_brackets_that_are_no_list_are_a_name(folder):
+    assert meaning(labelled(folder, "file_name,label\ncat/1.png,[big] cat\ndog/2.jpg,[cat]\n"))["2.jpg"] == "[cat]"
+
+
+def test_numbers_with_fractions_are_no_classes(folder):
+    for cells in (("0.5", "1.25"), ("3", "-1.5e-3"), (".5", "2")):
+        with pytest.raises(DataError, match=r"the column 'label' .* holds numbers such as .* call the column value"):
+            labelled(folder, "file_name,label\ncat/1.png,{}\ndog/2.jpg,{}\n".format(*cells))
+    assert meaning(labelled(folder, "file_name,label\ncat/1.png,1.5T\ndog/2.jpg,3.0\n"))["1.png"] == "1.5T"
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 0], ["cat", "dog", "cat"]])
+def test_a_label_that_stands_twice_is_refused(folder, labels):
+    with pytest.raises(DataError, match=r"line 1 has the label .* twice; .* columns of their own"):
+        labelled(folder, [{"file_name": "cat/1.png", "labels": labels}], "labels.jsonl")
+
+
+def test_numbers_of_rows_are_no_label(folder):
+    rows = "Unnamed: 0,file_name,cat,dog\n0,cat/1.png,1,0\n1,dog/2.jpg,1,1\n"
+    assert meaning(labelled(folder, rows)) == {"1.png": ["cat"], "2.jpg": ["cat", "dog"]}
+
+
+def test_a_label_that_no_picture_has_is_named(folder, capsys):
+    found = labelled(folder, "file_name,cat,dog,hen\ncat/1.png,1,0,0\ndog/2.jpg,1,1,0\n")
+    assert found.classes == ["cat", "dog"]
+    assert "hen left out, because no picture has it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "said"),
+    [
+        ("split", ("train", "test"), "the column 'split' has test, train, and all rows are used"),
+        ("set", ("Training", "val"), "the column 'set' has Training, val, and all rows are used"),
+        ("is_valid", ("True", "False"), "the column 'is_valid' has False, True, and all rows are used"),
+        ("split", ("train", "train"), ""),
+        ("kind", ("train", "bus"), ""),
+    ],
+)
+def test_a_column_of_splits_is_named(folder, capsys, column, cells, said):
+    rows = f"file_name,label,{column}\ncat/1.png,cat,{cells[0]}\ndog/2.jpg,dog,{cells[1]}\n"
+    assert meaning(labelled(folder, rows)) == TWO
+    err = capsys.readouterr().err
+    assert said in err
+    assert bool(err) == bool(said)
+
+
+def test_labels_that_differ_in_kind_between_files_are_one_line(tmp_path):
+    parquet(tmp_path / "a.parquet", label=[0, 1])
+    parquet(tmp_path / "b.parquet", label=["x", "y"])
+    with pytest.raises(DataError, match="differ in kind between its files") as error:
+        open_source(str(tmp_path))
+    assert "\n" not in str(error.value)

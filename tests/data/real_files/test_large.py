@@ -1,5 +1,6 @@
 """Large pictures, and TIFF files with overviews, masks and pages."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from beit.image import allow_pixels, open_image, read_image
 from beit.image.input_types import to_picture
 from beit.settings.groups import PictureSettings
 from beit.settings.inputs import open_pictures
+from tests.image import deep_files
 
 SUBFILE, DESCRIPTION = 254, 270
 
@@ -98,3 +100,14 @@ def test_a_large_picture_is_not_broken_and_can_be_allowed(tmp_path):
         warnings.simplefilter("error")
         source = open_pictures(PictureSettings(str(tmp_path), max_pixels=12_000))
         assert [source.load(index).size for index in range(2)] == [(120, 100)] * 2
+
+
+def test_deep_grey_that_is_shown_as_colours_is_computed_once():
+    pixels = np.random.default_rng(0).integers(0, 2**16, (800, 1000), np.uint16)
+    content = deep_files.tiff(pixels, photometric="minisblack")
+    tracemalloc.start()
+    picture = open_image(content, "a").decode().picture
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 32 * pixels.size  # 100 bytes a pixel, where each of three channels was
+    np.testing.assert_allclose(picture.unit_array(), np.stack([pixels / 65535] * 3), atol=1e-6)

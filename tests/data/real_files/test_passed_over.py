@@ -150,3 +150,15 @@ def test_several_tar_files_in_a_row_are_refused(tmp_path, monkeypatch):
         open_source(str(tmp_path / "x.tar"))
     (tmp_path / "x.tar").write_bytes(one + bytes(2**16))
     assert len(open_source(str(tmp_path / "x.tar"))) == 1
+
+
+def test_what_lies_beside_shards_is_counted(tmp_path, capsys):
+    for name in ("a.tar", "train-0.tar"):
+        write_tar(tmp_path / name, [("1.png", picture_bytes(1))])
+    (tmp_path / "b.tar.gz").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("")
+    open_source(str(tmp_path))
+    assert "2 files passed over: 1 .tar.gz, 1 .txt" in capsys.readouterr().err
+    write_tar((tmp_path / "a.tar").rename(tmp_path / "test-0.tar"), [("1.png", picture_bytes(1))])
+    open_source(str(tmp_path), split="train")
+    assert "1 .tar.gz, 1 .txt" in capsys.readouterr().err

@@ -203,3 +203,10 @@ def test_pictures_and_their_label_maps_are_no_classes(tmp_path, names):
     assert open_source(folder, split="all").classes == sorted(names)
     folder_of(tmp_path / "set", "", classes=("cat",))
     assert len(open_source(folder).classes) == 3
+
+
+@pytest.mark.parametrize("names", [("xtrain", "xtest"), ("tr", "te"), ("bounding_box_train", "bounding_box_test")])
+def test_classes_that_may_be_splits_are_named(tmp_path, capsys, names):
+    path = folder_of(tmp_path / "set", "", classes=names)
+    assert open_source(path).classes == sorted(names)
+    assert "are taken as the classes; if they are splits, name one with data.path" in capsys.readouterr().err

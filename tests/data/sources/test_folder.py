@@ -1,6 +1,8 @@
 """Folders of pictures."""
 
 from beit.data import open_source
+from beit.data.sources.folder import FolderSource
+from tests.data.real_files.pictures import save
 
 
 def test_class_folders(pictures):
@@ -25,3 +27,12 @@ def test_hidden_files_and_other_files_are_no_pictures(pictures):
 def test_a_link_that_leads_back_is_followed_once(pictures):
     (pictures / "cat" / "loop").symlink_to(pictures)
     assert len(open_source(str(pictures))) == 12
+
+
+def test_a_picture_that_has_gone_since_it_was_listed_is_missing(tmp_path):
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name)
+    source = FolderSource(tmp_path)
+    size = (tmp_path / "a.png").stat().st_size
+    (tmp_path / "b.png").unlink()
+    assert list(source.contents()) == [f"a.png {size}", "b.png missing"]

@@ -12,7 +12,8 @@ import numpy as np
 from beit.data.sources.folder_index import listed
 from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
-from beit.files import read_regular
+from beit.data.sources.split_names import almost_splits
+from beit.files import read_regular, size_of
 from beit.image import (
     ARRAYS,
     EXTENSIONS,
@@ -86,8 +87,7 @@ class FolderSource(ImageSource):
     def contents(self) -> Iterator[str]:
         """Yield the relative path and the size of every file."""
         for path in self._paths:
-            place = self._folder / path
-            yield f"{path} {place.stat().st_size if place.exists() else 'missing'}"
+            yield f"{path} {size_of(self._folder / path)}"
 
     def _remarks(self, around: str) -> Iterator[str]:
         """Yield lines about what is taken as classes, and about folders of which nothing is read."""
@@ -100,6 +100,8 @@ class FolderSource(ImageSource):
         empty = [name for name in visible_folders(self._folder / around) if name not in known]
         if empty:
             yield f"no class, because nothing is read of it: {_listed(empty)}"
+        if almost_splits(self.classes):
+            yield f"{_listed(self.classes)} are taken as the classes; if they are splits, name one with data.path"
         if shared := _shared_folders(self._folder / around, self.classes):
             yield (
                 f"{_listed(self.classes)} are taken as the classes, and each holds the folders {_listed(shared)}; if "

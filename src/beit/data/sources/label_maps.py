@@ -13,7 +13,17 @@ from PIL import Image, ImageOps
 
 from beit.errors import DataError, shortened
 from beit.files import first_twice, read_regular
-from beit.image import IGNORED, explained, is_several, opened_picture
+from beit.image import (
+    IGNORED,
+    MOST_BYTES,
+    check_opacity,
+    check_plain,
+    deep_numbers,
+    explained,
+    is_deep,
+    is_several,
+    opened_picture,
+)
 
 ClassMap = NDArray[np.uint8]  # (height, width): the class of every pixel, or IGNORED
 Colour = tuple[int, int, int]
@@ -52,7 +62,9 @@ class LabelIds:
         Raises:
             DataError: If it is no picture, is compressed with losses, or has numbers or colours that stand for nothing.
         """
-        with explained(path), opened_picture(path) as image:
+        with explained(path):
+            content = read_regular(path, MOST_BYTES)
+        with explained(path), opened_picture(content) as image:
             if image.format in _LOSSY:
                 raise DataError(
                     f"{path} is a JPEG, which blends the numbers of neighbouring pixels into others; expected a label "
@@ -63,6 +75,10 @@ class LabelIds:
                     f"{path} holds several pictures ({image.format}); expected one label map: save the one you mean by "
                     "itself"
                 )
+            if self.mapping is None and not self._in_grey(image):
+                check_plain(image, path)
+            if is_deep(image) and len(image.getbands()) > 1:  # of which Pillow keeps the upper 8 bits
+                return self.classes_of(deep_numbers(image, content, path), path)
             image.load()
             return self.classes_of(ImageOps.exif_transpose(image), path)
 
@@ -75,6 +91,7 @@ class LabelIds:
         if self._in_colours(image):
             return self._of_colours(np.asarray(image.convert("RGB")), name)
         if image.mode in ("LA", "RGB", "RGBA"):  # grey numbers with opacity, or three times
+            check_opacity(image, name)
             image = image.getchannel(0)
         if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
             raise DataError(
@@ -99,7 +116,12 @@ class LabelIds:
         if image.mode == "P":  # a palette of the classes' own colours
             palette = np.asarray(image.convert("RGB")).reshape(-1, 3)
             return not _is_grey(palette) and {*map(tuple, np.unique(palette, axis=0).tolist())} <= {*self.colours}
-        return image.mode in ("1", "L", "LA") and all(red == green == blue for red, green, blue in self.colours)
+        return self._in_grey(image)
+
+    def _in_grey(self, image: Image.Image) -> bool:
+        """Return whether the levels of grey of a label map are looked up as colours."""
+        grey = self.colours is not None and all(red == green == blue for red, green, blue in self.colours)
+        return grey and image.mode in ("1", "L", "LA")
 
     @cached_property
     def _table(self) -> NDArray[np.int16]:

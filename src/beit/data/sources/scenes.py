@@ -19,6 +19,7 @@ from beit.data.sources.folder import FolderSource
 from beit.data.sources.label_maps import ClassMap, LabelIds
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
+from beit.files import size_of
 from beit.image import BandOptions, Decoded, LazyPicture
 
 _SHOWN = 5  # names in a message
@@ -178,7 +179,7 @@ class SceneFolder(ImageSource):
     def contents(self) -> Iterator[str]:
         """Yield the relative path and the size of every picture, and the size of its label map."""
         for line, label_map in zip(self._pictures.contents(), self._label_maps, strict=True):
-            yield f"{line} {label_map.stat().st_size if label_map.exists() else 'missing'}"
+            yield f"{line} {size_of(label_map)}"
 
 
 def _stem(path: str, folder: Path, suffix: str) -> str:

@@ -36,6 +36,16 @@ def are_splits(names: Iterable[str]) -> bool:
     return len({kind for name in names if (kind := split_kind(name)) is not None}) > 1
 
 
+def almost_splits(names: Iterable[str]) -> bool:
+    """Return whether some names may be those of splits in other words: `xtrain` and `xtest`, `tr` and `te`."""
+    plain = [name.lower() for name in names]
+    learn, held_out = (
+        [name for name in plain if name in short or name.endswith(long) or name.startswith(long)]
+        for short, long in ((("tr",), ("train",)), (("te", "ts", "va"), ("test", "val", "eval")))
+    )
+    return bool(learn) and bool(held_out)
+
+
 def are_scenes(names: Iterable[str]) -> bool:
     """Return whether some names are those of folders of pictures and of their label maps, and of nothing else."""
     plain = {re.sub(r"[-_ ]", "", name.lower()) for name in names}

@@ -12,6 +12,7 @@ from threading import Lock
 
 from beit.data import ALL, BrokenShard, ImageSource, open_source
 from beit.errors import DataError
+from beit.files import size_of
 from beit.files.patterns import is_pattern
 from beit.image import EXTENSIONS, AnyPicture, BandOptions
 from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
@@ -122,7 +123,7 @@ class Files(Collection):
     def contents(self) -> Iterator[str]:
         """Yield the path and size of every file."""
         for named in self._files:
-            yield f"{named.path} {named.path.stat().st_size if named.path.exists() else 'missing'}"
+            yield f"{named.path} {size_of(named.path)}"
 
 
 class Shards(Collection):
@@ -207,7 +208,7 @@ def digest(collections: Sequence[Collection], more: Iterable[str] = ()) -> str:
 def _is_shards(place: str) -> bool:
     path = Path(place)
     if not path.is_dir():
-        return path.suffix in _SHARDS or place.startswith(_NAMED) or is_pattern(place)
+        return path.suffix.lower() in _SHARDS or place.startswith(_NAMED) or is_pattern(place)
     endings = {entry.suffix.lower() for entry in path.iterdir()}
     if endings & {*_SHARDS} and endings & (EXTENSIONS | FILMS):
         raise DataError(f"{place} holds shards and pictures; name the shards as {place.rstrip('/')}/*.tar or *.parquet")

@@ -3,6 +3,7 @@
 import pytest
 
 from beit.data import open_source
+from beit.data.sources.parquet.file import file_line
 from beit.errors import DataError
 
 
@@ -73,3 +74,22 @@ def test_a_file_without_rows_is_named(tmp_path):
     pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"x\.parquet cannot be read as parquet: it has no rows; expected pictures"):
         open_source(str(tmp_path / "x.parquet"))
+
+
+def test_a_file_that_goes_while_it_is_opened_is_named(tmp_path, pictures, monkeypatch):
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"image": [(pictures / "cat" / "0.png").read_bytes()]}), path)
+    read = datasets.Dataset.from_parquet
+
+    def gone(place):
+        path.unlink()
+        return read(place)
+
+    monkeypatch.setattr(datasets.Dataset, "from_parquet", gone)
+    with pytest.raises(DataError, match=r"x\.parquet cannot be read as parquet: it has gone since it was opened"):
+        open_source(str(path))
+    assert file_line(path) == "x.parquet missing"

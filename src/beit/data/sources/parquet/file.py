@@ -90,11 +90,14 @@ def require_datasets() -> None:
 
 
 def file_line(path: ShardFile) -> str:
-    """Return the name, the size and a hash of the end of a file."""
-    with open_shard(path, FOOTER) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(size - min(size, FOOTER))
-        return f"{path.name} {size} {hashlib.sha256(file.read(FOOTER)).hexdigest()}"
+    """Return the name, the size and a hash of the end of a file, or that it has gone since it was listed."""
+    try:
+        with open_shard(path, FOOTER) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(size - min(size, FOOTER))
+            return f"{path.name} {size} {hashlib.sha256(file.read(FOOTER)).hexdigest()}"
+    except FileNotFoundError:
+        return f"{path.name} missing"
 
 
 def _read_table(path: Path) -> Any:
@@ -112,6 +115,8 @@ def _read_table(path: Path) -> Any:
     try:
         with _quiet_datasets():
             return datasets.Dataset.from_parquet(str(path))
+    except FileNotFoundError:
+        raise DataError(f"{path} cannot be read as parquet: it has gone since it was opened") from None
     except OSError:
         raise  # of the disk: not the fault of the file
     except Exception as error:  # datasets wraps whatever pyarrow raises

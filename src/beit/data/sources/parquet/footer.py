@@ -73,4 +73,5 @@ def joined_labels(
         joined = datasets.Dataset(untyped.concat_tables([footer.labels for footer in footers]))
         return classes_and_labels(joined, wanted)
     except untyped.ArrowInvalid as error:
-        raise DataError(f"the labels of {place} differ in kind between its files: {error}") from None
+        said = " ".join(str(error).split())  # of several lines
+        raise DataError(f"the labels of {place} differ in kind between its files: {said}") from None
