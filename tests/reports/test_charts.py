@@ -50,3 +50,10 @@ def test_names_in_any_script_are_left_to_the_fonts_of_the_reader(name):
             scatter_chart(np.ones(2, np.float32), np.ones(2, np.float32), name),
         ]
     assert all(name in words_in(chart) for chart in charts)
+
+
+def test_zeros_are_drawn_above_nothing_negative():
+    lines = [{"step": step, "split": "train", "dead_codes": 0.0} for step in range(3)]
+    assert not any("\N{MINUS SIGN}" in word for word in words_in(curve_chart(lines, "Dead codes", ["dead_codes"])))
+    lines[1]["dead_codes"] = -1.0
+    assert any("\N{MINUS SIGN}" in word for word in words_in(curve_chart(lines, "Dead codes", ["dead_codes"])))

@@ -92,6 +92,8 @@ def curve_chart(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if percent:
         axes.yaxis.set_major_formatter(_PERCENT)
+    if not any(line.get(name) for line in lines for name in names):  # nothing but zeros, below which there is nothing
+        axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)
     if len(axes.lines) > 1:  # a single one is what the title says
         axes.legend(fontsize=8)

@@ -72,6 +72,11 @@ def shown(name: str, value: Any) -> str:
     return percent(value, digits=2) if is_share(name) else f"{value:,.4g}"
 
 
+def sentence(line: str | None) -> str:
+    """Return a line of the command line as a sentence of a report; "" for none."""
+    return f"{line[0].upper()}{line[1:]}." if line else ""
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Return a share in percent, such as "82.3 %"."""
     return f"{100 * share:.{digits}f} %"
