@@ -7,7 +7,7 @@ from html import unescape
 import numpy as np
 import pytest
 
-from beit.reports.charts import confusion_chart, curve_chart, layer_chart, scatter_chart
+from beit.reports.charts import confusion_chart, curve_chart, has_curve, layer_chart, scatter_chart
 
 
 def words_in(chart):
@@ -57,3 +57,13 @@ def test_zeros_are_drawn_above_nothing_negative():
     assert not any("\N{MINUS SIGN}" in word for word in words_in(curve_chart(lines, "Dead codes", ["dead_codes"])))
     lines[1]["dead_codes"] = -1.0
     assert any("\N{MINUS SIGN}" in word for word in words_in(curve_chart(lines, "Dead codes", ["dead_codes"])))
+
+
+def test_a_curve_has_two_points_and_a_single_one_is_a_dot():
+    train = {"step": 5, "split": "train", "perplexity": 2.0, "loss": 1.0}
+    held_out = {"step": 5, "split": "val", "perplexity": 3.0}
+    assert not has_curve([train, held_out], ["perplexity", "loss"])
+    assert has_curve([train, held_out, {**held_out, "step": 9}], ["perplexity"])
+    chart = curve_chart([train, held_out, {**held_out, "step": 9}], "Perplexity", ["perplexity"]).decode()
+    dots = [line for line in chart.splitlines() if "<use " in line]
+    assert any("#1f77b4" in dot for dot in dots), "the only point of the training, in the first colour"
