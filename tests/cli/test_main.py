@@ -44,7 +44,8 @@ def test_the_whole_help_of_pretraining_speaks_to_a_newcomer(capsys):
     with pytest.raises(SystemExit):
         main(["pretrain", "--help-all"])
     shown = capsys.readouterr().out
-    assert "[--dry-run [--processes N] [--device NAME [--price DOLLARS]]] [--force]" in shown.splitlines()[0]
+    usage = " ".join(shown.split("\n\n")[0].split())
+    assert "[--dry-run [--processes N] [--device NAME [--price DOLLARS]]] [--force]" in usage
     for jargon in ("Literal", "Optional", "tuple", "Path to a configuration file", "NoneType"):
         assert jargon not in shown
     groups = ["Data", "Run", "Augmentation", "Model", "Mask", "Optimiser", "Length", "Gallery", "Tokenizer: its size"]
