@@ -31,7 +31,7 @@ _WORDS = {
     "mean_iou": "intersection over union, mean over classes",
     "mean_accuracy": "accuracy of pixels, mean over classes",
     "pixel_accuracy": "accuracy of pixels",
-    "boundary_f1": "F1 of the boundaries",
+    "boundary_f1": "outline F1, mean over classes",
     "knn": "kNN accuracy",
     "ridge": "ridge probe accuracy",
     "retrieval": "views that find each other",
