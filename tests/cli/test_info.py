@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from beit.cli.about_weights import TOKENIZERS
 from beit.cli.main import main
 from beit.data import TokenWriter
+from beit.engine.run_folder import RunFolder
 from beit.tokenizer.loading import KINDS
 from tests.cli.test_main import error_of
 from tests.conftest import GOLDEN
@@ -251,10 +254,26 @@ def test_runs(info, tmp_path):
     assert next_steps[0].startswith(f"beit info {tmp_path}/")
 
 
+def test_a_run_that_was_killed_is_said_at_once(info, tmp_path):
+    recipe = "{data: {path: x}, mask: {}, train: {max_steps: 9, batch_size: 2}, run: {save_every: 5, log_every: 1}}"
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    assert info(tmp_path)[1]["state"] == "at work, no finished steps yet"
+    lock = RunFolder(tmp_path).lock
+    script = (
+        "import pathlib, sys, os; from beit.files import locked\n"
+        "with locked(pathlib.Path(sys.argv[1]), 'x', 'y'): os._exit(1)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(lock)], check=False).returncode == 1
+    assert re.fullmatch(
+        r"not at work: its process \(\d+\) was killed; the same command starts it again", info(tmp_path)[1]["state"]
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
         ("README.md", "README.md is a .md file that no command takes; expected a model, run"),
+        ("pretrain_smal", "; did you mean pretrain_small?"),
         ("/nowhere", "data path '/nowhere' does not exist"),
         (GOLDEN / "bad/truncated", "model.safetensors is damaged"),
         ("docs/reference", "there are no pictures in"),

@@ -88,6 +88,9 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["pretrain", "--batch_size=1"], "there is no setting 'batch_size'; did you mean train.batch_size?"),
         (["pretrain", "--output_dir=x"], "there is no setting 'output_dir'; did you mean run.output?"),
         (["pretrain", "--tokenizer.lr=1"], "there is no setting 'tokenizer.lr'; did you mean tokenizer.optim.lr?"),
+        (["pretrain", "--optim.learnig_rate=1"], "there is no setting 'optim.learnig_rate'; did you mean optim.lr?"),
+        (["pretrain", "--mask.cuont=1"], "did you mean mask.count?"),
+        (["segment", "--label_map.path=x"], "did you mean label_maps.path?"),
         (["pretrain", "--optim.lrr=1"], "there is no setting 'optim.lrr'; did you mean optim.lr?"),
         (
             ["pretrain", "--model.size=huge"],

@@ -11,11 +11,12 @@ from beit.cli.about_files import LABELS, ONNX, about_film, about_labels, about_o
 from beit.cli.about_scenes import about_arrays, about_label_maps, about_scenes
 from beit.cli.about_weights import about_exported, about_model, about_tokenizer, is_model, is_tokenizer
 from beit.cli.early_checks import check_paths
+from beit.cli.main import nearest
 from beit.cli.output import say
 from beit.cli.parser import parse_job
 from beit.cli.recipe_origin import RECIPES
 from beit.config import CONFIG_NAME
-from beit.errors import DataError
+from beit.errors import DataError, UnavailableError
 from beit.image import ARRAYS, EXTENSIONS
 from beit.inference.jobs.frames import FILMS
 from beit.settings.packaged import recipes
@@ -76,7 +77,10 @@ def about_path(path: str) -> About:
     if path in {recipe.name for recipe in recipes()}:
         return about_recipe(path)
     if is_model(path):
-        return about_model(path)
+        try:
+            return about_model(path)
+        except UnavailableError as error:
+            raise UnavailableError(f"{error}{nearest(path, [recipe.name for recipe in recipes()], 0.8)}") from error
     check_paths(path)
     return about_pictures(path)
 

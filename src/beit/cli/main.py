@@ -86,9 +86,9 @@ def listed(summaries: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def nearest(word: str, known: Sequence[str] | dict[str, str]) -> str:
-    """Return "; did you mean X?" for the known word that is most like this one, or nothing."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def nearest(word: str, known: Sequence[str] | dict[str, str], least: float = 0.5) -> str:
+    """Return "; did you mean X?" for the known word that is most like this one, at least so much, or nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=least)
     return f"; did you mean {found[0]}?" if found else ""
 
 

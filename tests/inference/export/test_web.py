@@ -149,6 +149,15 @@ def test_a_tokenizer_that_does_not_fit_is_refused(folders, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.e2e
+def test_a_model_with_a_decoder_has_a_page_without_reconstruct_whatever_is_given(tmp_path):
+    job = ExportJob("beit/nano-cifar10", "web", str(tmp_path / "page"), tokenizer="beit/nano-cifar10-tokens")
+    written = export(job)
+    assert written["without"]["reconstruct"].startswith("the model predicts masked patches by a decoder")
+    assert "reconstruct" not in [task["name"] for task in written["page"]["tasks"]]
+    assert written["page"]["tokenizer"] is None
+
+
 @pytest.mark.parametrize(
     ("channels", "resample", "said"),
     [(3, 0, r"resample is 0 \(nearest\) for web"), (5, 3, "pictures of 5 channels, and browsers read pictures of 3")],

@@ -50,7 +50,8 @@ def export_page(
         CheckpointError: If the outputs of a file differ from the model's; nothing is left then.
     """
     check_view(model.view)
-    tokenizer = _tokenizer(job.tokenizer)
+    # a model whose decoder predicts the masked patches has no such tab here, and the reason is given with the others
+    tokenizer = None if model.config.mask_tokens_in_decoder else _tokenizer(job.tokenizer)
     scene = page_scene(model, job)
     loaded = LoadedModel(model.runner, model.view, scene, tokenizer, features_file(job.model, None))
     tabs = [name for name in TABS if TASKS[name].possible(loaded)]
