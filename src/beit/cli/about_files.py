@@ -105,7 +105,7 @@ def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings by their dotted names."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
-        inner = _dotted(value) if isinstance(value, Mapping) else None  # type: ignore[arg-type]
+        inner = _dotted(value) if isinstance(value, Mapping) else None
         found |= {f"{name}.{key}": one for key, one in inner.items()} if inner else {name: value}
     return found
 
