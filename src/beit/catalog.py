@@ -274,6 +274,13 @@ def packaged_tokenizer(name: str) -> str | None:
     return next((known.tokenizer for known in INCLUDED_MODELS if known.name == name), None)
 
 
+def published_names() -> list[str]:
+    """Return one name of every model and tokenizer that is packaged or published: that on the hub, where it has one."""
+    checkpoints = [one.hub or one.timm or one.original for one in PUBLIC_CHECKPOINTS]
+    packaged = [one.name for one in (*INCLUDED_MODELS, *PUBLIC_TOKENIZERS)]
+    return [*packaged, *checkpoints, *(one.hub for one in RELATED_CHECKPOINTS)]
+
+
 def nearest_published(name: str) -> str:
     """Return "; did you mean X?" for the published or packaged model or tokenizer that is spelled most like a name."""
     others = [one.name for one in (*INCLUDED_MODELS, *PUBLIC_TOKENIZERS)] + [one.hub for one in RELATED_CHECKPOINTS]

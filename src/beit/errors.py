@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from typing import cast
+from unicodedata import category
 
 _BETWEEN = ("beit", "torch")  # whose lines lie between a user's and a warning; torch calls what its modules override
 
@@ -105,9 +106,12 @@ def printable(text: str, keep: str = "") -> str:
     """Return a text from anywhere as something that is shown and not obeyed.
 
     Characters that steer a terminal or the direction of writing, that XML has no place for, and halves of characters,
-    which no file can hold, are replaced; those in `keep`, such as line breaks, are not.
+    which no file can hold, are replaced; those in `keep`, such as line breaks, are not. Spaces of any width stay: names
+    of screenshots have narrow ones, Chinese and Japanese names wide ones.
     """
-    return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep or category(c) == "Zs" else "\ufffd" for c in text)
 
 
 def as_text(name: str) -> str:

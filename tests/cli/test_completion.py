@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from beit.catalog import INCLUDED_MODELS
 from beit.cli.completion import script
 from beit.cli.main import COMMANDS, main
 from beit.cli.tokenizer import ACTIONS
@@ -50,6 +51,9 @@ def test_settings_and_their_values(complete):
     assert complete("tokenizer", "cluster", "--clustering.wi") == ["--clustering.windows"]
     assert "reconstruct" in complete("predict", "--task", "")
     assert complete("evaluate", "--help") == ["--help", "--help-all"]
+    assert complete("pretrain", "--dry") == ["--dry-run"]
+    assert complete("distill", "--comp") == ["--compare"]
+    assert complete("completion", "") == ["bash", "zsh", "fish"]
 
 
 def test_recipes_and_files(complete):
@@ -58,6 +62,15 @@ def test_recipes_and_files(complete):
     assert set(complete("segment", "")) == {*own, "my recipe.yaml", "pictures", "script"}
     assert complete("finetune", "--data.path", "pic") == ["pictures"]
     assert complete("serve", "pic") == ["pictures"]
+
+
+def test_models_and_what_info_takes(complete):
+    packaged = {model.name for model in INCLUDED_MODELS}
+    assert set(complete("finetune", "--checkpoint", "beit/")) == packaged
+    assert set(complete("predict", "beit/nano-cifar10-")) == {name for name in packaged if "nano-cifar10-" in name}
+    assert "microsoft/beit-base-patch16-224-pt22k" in complete("benchmark", "microsoft/")
+    assert complete("info", "pretrain_sm") == ["pretrain_small"]
+    assert complete("info", "pic") == ["pictures"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

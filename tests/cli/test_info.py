@@ -2,13 +2,17 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from beit.cli.about_weights import TOKENIZERS
 from beit.cli.main import main
 from beit.data import TokenWriter
+from beit.engine.run_folder import RunFolder
 from beit.tokenizer.loading import KINDS
 from tests.cli.test_main import error_of
 from tests.conftest import GOLDEN
@@ -116,12 +120,163 @@ def test_a_run(info, tmp_path):
     assert next_steps == [f"beit info {run / 'model'}"]
 
 
+@pytest.mark.parametrize("path", ["pretrain_small", "recipes/pretrain_small.yaml"])
+def test_a_recipe_of_the_package(info, path):
+    what, rows, next_steps = info(path)
+    assert what == "a recipe of beit pretrain"
+    assert rows["about"].startswith("Pre-training of a small BEiT")
+    assert next_steps[0] == f"beit pretrain {path} --dry-run"
+    assert next_steps[-1] == "beit recipes pretrain_small > mine.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("label_maps: {classes: camvid}", "a recipe of beit segment"),
+        ("clustering: {windows: 10}", "a recipe of beit tokenizer cluster"),
+        ("data: {path: scenes, channels: 4}", "a recipe: settings that several commands take"),
+    ],
+)
+def test_a_recipe_of_ones_own(info, tmp_path, text, command):
+    (tmp_path / "mine.yml").write_text(text)
+    what, rows, next_steps = info(tmp_path / "mine.yml")
+    assert (what, "about" in rows) == (command, False)
+    assert next_steps[0].endswith(f"{tmp_path / 'mine.yml'} --print_config")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "names"),
+    [
+        ("file_name,label\na.png,cat\nb.png,dog\n", "a class for each", "2: cat, dog"),
+        ("file_name,labels\na.png,cat;dog\nb.png,\n", "several for each", "2: cat, dog"),
+        ("file_name,value\na.png,1.5\nb.png,2\n", "a number for each", None),
+    ],
+)
+def test_labels(info, tmp_path, text, labels, names):
+    (tmp_path / "labels.csv").write_text(text)
+    what, rows, next_steps = info(tmp_path / "labels.csv")
+    assert (what, rows["pictures"]) == ("labels of pictures", "2, in the column 'file_name'")
+    assert (rows["labels"], rows.get("classes")) == (labels, names)
+    assert next_steps[0].endswith(f"--data.labels {tmp_path / 'labels.csv'}")
+
+
+def _regions(path, numbers=(0, 3, 11)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.repeat(np.repeat(np.uint8([[*numbers]]), 40, 0), 20, 1)).save(path)
+
+
+def test_label_maps_and_pictures_beside_them(info, tmp_path):
+    for split, count in (("train", 3), ("val", 1)):
+        for number in range(count):
+            _regions(tmp_path / split / "masks" / f"{number}.png")
+            noise = np.random.default_rng(number).integers(0, 256, (40, 60), np.uint8)
+            Image.fromarray(noise).save(_made(tmp_path / split / "images") / f"{number}.png")
+    what, rows, next_steps = info(tmp_path / "train" / "masks")
+    assert what == "label maps, as it seems: the class of every pixel"
+    assert (rows["label maps"], rows["numbers"]) == ("3", "3: 0, 3, 11 (of the first files)")
+    assert "label_maps.ignored" in rows["no class"]
+    assert info(tmp_path / "train" / "masks" / "0.png")[0] == "a label map, as it seems: the class of every pixel"
+    assert info(tmp_path / "train" / "images")[0] == "pictures"
+    what, rows, next_steps = info(tmp_path)
+    assert what == "pictures and their label maps"
+    assert rows["train"].startswith("3 in ")
+    assert f"--data.path {tmp_path}/train/images --label_maps.path {tmp_path}/train/masks" in next_steps[0]
+    assert f"--label_maps.val_path {tmp_path}/val/masks" in next_steps[0]
+
+
+def _made(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_splits_inside_of_the_folders_of_pictures_and_maps(info, tmp_path):
+    for split in ("training", "validation"):
+        _regions(tmp_path / "annotations" / split / "0.png")
+        _regions(tmp_path / "images" / split / "0.png")
+    _, rows, next_steps = info(tmp_path)
+    assert set(rows) == {"training", "validation"}
+    assert f"--data.val_path {tmp_path}/images/validation" in next_steps[0]
+
+
+def test_arrays_of_many_channels(info, tmp_path):
+    np.save(_made(tmp_path / "scenes" / "field") / "0.npy", np.full((8, 6, 4), 900, np.uint16))
+    what, rows, next_steps = info(tmp_path / "scenes")
+    assert (what, rows["the first"]) == ("pictures as arrays", "8 x 6 pixels, 4 channels of uint16")
+    assert rows["its values"] == "900 to 900"
+    assert next_steps[0].startswith(f"beit statistics --data.path {tmp_path / 'scenes'} --data.channels 4")
+    assert info(tmp_path / "scenes" / "field" / "0.npy")[0] == "a picture as an array"
+
+
+def test_a_page(info, tmp_path):
+    model = {"name": "fp32 (7.3 MB)", "title": "pets", "image_height": 32, "image_width": 32, "classes": ["cat", "dog"]}
+    page = {"models": [model], "tasks": [{"name": "classify", "tab": {"title": "Classify"}}]}
+    (tmp_path / "page.json").write_text(json.dumps(page))
+    (tmp_path / "index.html").write_text("")
+    for path in (tmp_path, tmp_path / "index.html"):
+        assert main(["info", str(path)]) == 0
+    what, rows, next_steps = info(tmp_path)
+    assert (what, rows["tabs"], rows["classes"]) == (
+        "a page that runs a model in the browser",
+        "Classify",
+        "2: cat, dog",
+    )
+    assert next_steps[0].startswith("python -m http.server")
+
+
+def test_a_file_of_an_exported_folder_is_answered_for_the_folder(info, tmp_path):
+    test_exported_models(info, tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"")
+    assert info(tmp_path / "model.onnx")[0] == "an exported model (onnx)"
+
+
+def test_an_onnx_file_of_others(info, tmp_path):
+    helper = pytest.importorskip("onnx").helper
+    ports = [helper.make_tensor_value_info(name, 1, ["batch", 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ports[:1], ports[1:])
+    (tmp_path / "relu.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    what, rows, _ = info(tmp_path / "relu.onnx")
+    assert what.startswith("an ONNX file")
+    assert (rows["inputs"], rows["outputs"]) == ("x (batch, 3)", "y (batch, 3)")
+
+
+def test_a_film(info, tmp_path):
+    (tmp_path / "ride.mp4").write_bytes(b"0")
+    assert info(tmp_path / "ride.mp4")[2] == [f"beit predict MODEL {tmp_path / 'ride.mp4'}"]
+
+
+def test_runs(info, tmp_path):
+    for name in ("one", "two"):
+        _made(tmp_path / name).joinpath("recipe.yaml").write_text("clustering: {windows: 10}\ndata: {path: x}\n")
+    (tmp_path / "one" / "result.json").write_text("{}")
+    what, rows, next_steps = info(tmp_path)
+    assert what == "runs (2)"
+    assert rows == {"one": "beit tokenizer cluster: finished", "two": "beit tokenizer cluster: not finished"}
+    assert next_steps[0].startswith(f"beit info {tmp_path}/")
+
+
+def test_a_run_that_was_killed_is_said_at_once(info, tmp_path):
+    recipe = "{data: {path: x}, mask: {}, train: {max_steps: 9, batch_size: 2}, run: {save_every: 5, log_every: 1}}"
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    assert info(tmp_path)[1]["state"] == "at work, no finished steps yet"
+    lock = RunFolder(tmp_path).lock
+    script = (
+        "import pathlib, sys, os; from beit.files import locked\n"
+        "with locked(pathlib.Path(sys.argv[1]), 'x', 'y'): os._exit(1)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(lock)], check=False).returncode == 1
+    assert re.fullmatch(
+        r"not at work: its process \(\d+\) was killed; the same command starts it again", info(tmp_path)[1]["state"]
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
+        ("README.md", "README.md is a .md file that no command takes; expected a model, run"),
+        ("pretrain_smal", "; did you mean pretrain_small?"),
         ("/nowhere", "data path '/nowhere' does not exist"),
         (GOLDEN / "bad/truncated", "model.safetensors is damaged"),
-        (GOLDEN / "masking", "there are no pictures in"),
+        ("docs/reference", "there are no pictures in"),
     ],
 )
 def test_what_is_nothing_is_said_in_one_line(capsys, path, message):

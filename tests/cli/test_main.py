@@ -46,7 +46,8 @@ def test_the_whole_help_of_pretraining_speaks_to_a_newcomer(capsys):
     with pytest.raises(SystemExit):
         main(["pretrain", "--help-all"])
     shown = capsys.readouterr().out
-    assert "[--dry-run [--processes N] [--device NAME [--price DOLLARS]]] [--force]" in shown.splitlines()[0]
+    usage = " ".join(shown.split("\n\n")[0].split())
+    assert "[--dry-run [--processes N] [--device NAME [--price DOLLARS]]] [--force]" in usage
     for jargon in ("Literal", "Optional", "tuple", "Path to a configuration file", "NoneType"):
         assert jargon not in shown
     groups = ["Data", "Run", "Augmentation", "Model", "Mask", "Optimiser", "Length", "Gallery", "Tokenizer: its size"]
@@ -89,6 +90,9 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["pretrain", "--batch_size=1"], "there is no setting 'batch_size'; did you mean train.batch_size?"),
         (["pretrain", "--output_dir=x"], "there is no setting 'output_dir'; did you mean run.output?"),
         (["pretrain", "--tokenizer.lr=1"], "there is no setting 'tokenizer.lr'; did you mean tokenizer.optim.lr?"),
+        (["pretrain", "--optim.learnig_rate=1"], "there is no setting 'optim.learnig_rate'; did you mean optim.lr?"),
+        (["pretrain", "--mask.cuont=1"], "did you mean mask.count?"),
+        (["segment", "--label_map.path=x"], "did you mean label_maps.path?"),
         (["pretrain", "--optim.lrr=1"], "there is no setting 'optim.lrr'; did you mean optim.lr?"),
         (
             ["pretrain", "--model.size=huge"],

@@ -1,9 +1,11 @@
 """`--help` shows what is required and what most people set; `--help-all` shows everything."""
 
 import re
+from contextlib import suppress
 
 import pytest
 
+from beit.cli.main import main
 from beit.cli.short_help import COMMON
 from tests.settings.test_settings import EVERY, settings_in, shown
 
@@ -49,3 +51,13 @@ def test_no_heading_repeats_what_the_command_does(capsys, command):
 def test_a_usage_has_no_flags_that_its_command_refuses(capsys):
     assert "[--processes" not in shown(capsys, "tokenizer cluster", "--help").split("\n\n")[0]
     assert "[--processes" in shown(capsys, "tokenizer train", "--help").split("\n\n")[0]
+
+
+@pytest.mark.parametrize("command", [[], ["tokenizer"], *(command.split() for command in EVERY)], ids=" ".join)
+def test_it_fits_a_terminal_of_80_columns(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    with suppress(SystemExit):
+        main([*command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 8
+    assert [line for line in lines if len(line) > 80] == []

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from contextlib import redirect_stdout
 
@@ -99,9 +100,10 @@ def test_its_table_and_files_agree(place, model, shown):
     assert pixels["layers"][0]["knn"] > 0.8
     assert pixels["attentive"] is None
     assert [row["attentive"]["pictures"] for row in (random, measured)] == [80, 80]
-    header, first, *_ = (line.split("  ") for line in shown.splitlines()[1:])
-    assert "attentive" in [word.strip() for word in header]
-    assert "-" in [word.strip() for word in first]
+    header, *rows = (re.split(r" {2,}", line.strip()) for line in shown.splitlines()[1:-2])
+    assert header == ["raw pixels", "random weights", str(place / "model")]  # a column each, as measurements are more
+    assert next(row for row in rows if row[0] == "attentive")[1] == "-"
+    assert {len(row) for row in rows} == {4}
     for row in result["models"]:
         numbers = result["numbers"][row["name"]]
         assert numbers["ridge"] == row["layers"][row["ridge_layer"] - 1]["ridge"] > 0.2
@@ -112,7 +114,7 @@ def test_its_table_and_files_agree(place, model, shown):
             assert numbers["attentive_layer"] == row["attentive"]["layer"] == row["ridge_layer"]
             assert numbers["attentive_epochs"] == row["attentive"]["epochs"]
     assert shown.startswith("300 training and 100 validation pictures of 10 classes; cpu, fp32\n")
-    assert shown.endswith(f"{place / 'result/result.json'}\n{place / 'result/report.html'}\n")
+    assert shown.endswith(f"result  {place / 'result/result.json'}\nreport  {place / 'result/report.html'}\n")
     report = (place / "result/report.html").read_text()
     assert all(words in report for words in ("raw pixels", "random weights", "Every layer", "kNN, validation accuracy"))
 

@@ -10,6 +10,7 @@ from beit.cli.training import Machines, parse_training
 from beit.engine import paper
 from beit.engine.paper import Gpu, gpu_named, on_paper
 from beit.errors import ConfigError
+from beit.models_torch import device
 from beit.settings.pretrain import PretrainJob
 from beit.tasks.pretrain.task import PretrainTask
 from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, TOKENIZER
@@ -76,6 +77,15 @@ def test_the_command_says_time_memory_and_money(command, tmp_path, capsys):
     for part in ("estimated per process", "device       h100: ", "on paper     ", "on 16 x h100: ", "at $2.5 an hour"):
         assert part in said
     assert not (tmp_path / "run").exists()
+    assert "kernels that do so little take longer to start" in said
+
+
+@pytest.mark.e2e
+def test_the_precision_of_another_gpu_is_not_judged_by_this_processor(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(device.FASTEST, "way", lambda *_: pytest.fail("timed here"))
+    words = [*FINETUNE, *DRY, f"--run.output={tmp_path}/run", "--train.batch_size=32", "--device=H100"]
+    assert main(["finetune", *words]) == 0
+    assert "slower than fp32" not in caplog.text
 
 
 @pytest.mark.parametrize(

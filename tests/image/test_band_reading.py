@@ -63,7 +63,7 @@ def test_frames_and_pages_are_channels(tmp_path):
     np.testing.assert_allclose(read(buffer.getvalue(), 5, (0, 4095)), deep / 4095, atol=1e-6)
     with pytest.raises(DataError, match=r"scene holds several pictures \(5 frames of DICOM\); .* with data\.frame"):
         read(frames, 4)
-    with pytest.raises(DataError, match=r"scene has 1 channels \(grey\); expected 2 .*: set data\.channels to 1"):
+    with pytest.raises(DataError, match=r"scene has 1 channel \(grey\); expected 2 .*, or set data\.channels to 1"):
         read(dicom(tmp_path / "b.dcm", deep[0]).read_bytes(), 2)
     with pytest.raises(DataError, match="scene holds several pictures"):
         read(buffer.getvalue(), 4)
@@ -113,7 +113,7 @@ def test_a_grey_array_needs_no_third_axis():
         (array(np.zeros((9, 7, 4), np.uint8))[:-9], 4, "broken"),
         (image(np.zeros((9, 7, 3), np.uint8)), 4, r"3 channels \(RGB\); expected 4.*\.npy"),
         (image(np.full((9, 7, 3), [1, 2, 3], np.uint8)), 1, r"3 channels \(RGB\); expected 1.*grey"),
-        (image(np.zeros((9, 7), np.uint8)), 12, r"1 channels \(L\); expected 12"),
+        (image(np.zeros((9, 7), np.uint8)), 12, r"1 channel \(L\); expected 12"),
         (b"\x93NUMPY", 4, "broken"),
         (b"PK\x03\x04", 4, "broken"),
         (b"text", 1, "not a picture"),

@@ -7,7 +7,7 @@ from html import unescape
 import numpy as np
 import pytest
 
-from beit.reports.charts import confusion_chart, curve_chart, layer_chart, scatter_chart
+from beit.reports.charts import confusion_chart, curve_chart, has_curve, layer_chart, scatter_chart
 
 
 def words_in(chart):
@@ -50,3 +50,20 @@ def test_names_in_any_script_are_left_to_the_fonts_of_the_reader(name):
             scatter_chart(np.ones(2, np.float32), np.ones(2, np.float32), name),
         ]
     assert all(name in words_in(chart) for chart in charts)
+
+
+def test_zeros_are_drawn_above_nothing_negative():
+    lines = [{"step": step, "split": "train", "dead_codes": 0.0} for step in range(3)]
+    assert not any("\N{MINUS SIGN}" in word for word in words_in(curve_chart(lines, "Dead codes", ["dead_codes"])))
+    lines[1]["dead_codes"] = -1.0
+    assert any("\N{MINUS SIGN}" in word for word in words_in(curve_chart(lines, "Dead codes", ["dead_codes"])))
+
+
+def test_a_curve_has_two_points_and_a_single_one_is_a_dot():
+    train = {"step": 5, "split": "train", "perplexity": 2.0, "loss": 1.0}
+    held_out = {"step": 5, "split": "val", "perplexity": 3.0}
+    assert not has_curve([train, held_out], ["perplexity", "loss"])
+    assert has_curve([train, held_out, {**held_out, "step": 9}], ["perplexity"])
+    chart = curve_chart([train, held_out, {**held_out, "step": 9}], "Perplexity", ["perplexity"]).decode()
+    dots = [line for line in chart.splitlines() if "<use " in line]
+    assert any("#1f77b4" in dot for dot in dots), "the only point of the training, in the first colour"

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,18 @@ def test_the_report_escapes_names(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
     assert "&lt;b&gt;&amp;" in page
+
+
+def test_spaces_that_keep_words_together_are_shown_as_they_are(tmp_path):
+    gallery = [[replace(figure(np.zeros((3, 8, 8), np.float32)), caption="is cat, predicted dog (50 %)")]]
+    section = Section("Shot at 10.12\u202fPM", table=[("猫\u3000犬", "1.00 %")], gallery=gallery)
+    write_report(tmp_path / "report.html", "Report", [section], "a: 1")
+    page = (tmp_path / "report.html").read_text()
+    assert "<figcaption>is cat, predicted dog (50\u00a0%)" in page
+    assert "10.12\u202fPM" in page
+    assert "猫\u3000犬" in page
+    assert "\ufffd" not in page
+    assert 'class="number whole">1.00 %' in page
 
 
 @pytest.mark.e2e

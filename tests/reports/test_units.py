@@ -1,6 +1,6 @@
 """Numbers for reading are in one unit, under names of the field."""
 
-from beit.reports.units import in_words, is_share, shown
+from beit.reports.units import in_words, is_share, sentence, shown
 
 
 def test_shares_are_in_percent_wherever_they_come_from():
@@ -22,3 +22,8 @@ def test_names_are_those_of_the_field_also_for_another_model():
         "loss",
         "effective rank (RankMe), best layer",
     ]
+
+
+def test_a_line_becomes_a_sentence():
+    assert sentence("train it longer") == "Train it longer."
+    assert sentence(None) == sentence("") == ""

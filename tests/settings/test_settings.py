@@ -45,7 +45,7 @@ def test_required_settings_come_first(capsys, command):
         assert required == sorted(required, reverse=True), section
     sections = ["(required, " in section for section in re.split(r"\n(?=\S.*:\n  -)", text)[1:]]
     assert sections == sorted(sections, reverse=True)
-    usage = text.splitlines()[0]
+    usage = " ".join(text.split("\n\n")[0].split())
     for name in (name for name, account in settings_in(text).items() if "(required, " in account):
         assert f"--{name} " in usage or f" {name.upper()}" in usage
 

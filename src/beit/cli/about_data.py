@@ -6,18 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from beit.cli.about import About, Rows, listed
+from beit.cli.about_files import command_of
 from beit.engine.run_folder import RunFolder
 from beit.reports.units import in_words, shown
 
-# A group of settings that the recipes of one command alone have; fine-tuning is what is left.
-_COMMANDS = {
-    "mask": "pretrain",
-    "quantiser": "tokenizer distill",
-    "teacher": "distill",  # after it: what a VQ-KD tokenizer learns from is called so too
-    "label_maps": "segment",
-    "codebook": "tokenizer train",
-    "clustering": "tokenizer cluster",
-}
 _MODEL = "microsoft/beit-base-patch16-224-pt22k"
 
 
@@ -27,7 +19,7 @@ def about_run(path: str) -> About:
 
     folder = RunFolder(path)
     recipe = folder.read_recipe()
-    command = next((name for group, name in _COMMANDS.items() if group in recipe), "finetune")
+    command = command_of(recipe) or "beit finetune"
     rows = [("pictures", str(recipe["data"]["path"])), ("settings", str(folder.recipe))]
     if "train" in recipe:  # a k-means tokenizer takes no steps
         state = state_now(folder)
@@ -37,7 +29,23 @@ def about_run(path: str) -> About:
     kept = {"model": folder.model, "report": folder.report, "broken pictures": folder.broken}
     rows += [(name, str(place)) for name, place in kept.items() if place.exists()]
     next_step = f"beit info {folder.model}" if folder.model.exists() else f"beit watch {path}"
-    return About(f"a run of beit {command}", rows, [next_step])
+    return About(f"a run of {command}", rows, [next_step])
+
+
+def about_runs(path: str) -> About | None:
+    """Return the account of a folder of runs; None for other folders."""
+    from beit.engine.run_state import state_now
+
+    folders = [RunFolder(found.parent) for found in sorted(Path(path).glob("*/recipe.yaml"))]
+    if not folders:
+        return None
+    rows: Rows = []
+    for folder in folders:
+        recipe = folder.read_recipe()
+        doing = state_now(folder).doing if "train" in recipe else "finished" if folder.finished else "not finished"
+        rows.append((folder.path.name, f"{command_of(recipe) or 'beit finetune'}: {doing}"))
+    newest = max(folders, key=lambda folder: folder.recipe.stat().st_mtime)
+    return About(f"runs ({len(folders):,})", rows, [f"beit info {newest.path}"])
 
 
 def about_tokens(path: str) -> About:
@@ -87,4 +95,7 @@ def about_pictures(path: str) -> About:
 
 
 def _files(source: Any) -> str:
-    return "" if source.shard_sizes is None else f" in {len(source.shard_sizes):,} files"
+    if source.shard_sizes is None:
+        return ""
+    files = len(source.shard_sizes)
+    return f" in {files:,} file{'s' * (files != 1)}"

@@ -70,7 +70,7 @@ def _measured(job: BenchmarkJob, began: float) -> int:
         say(f"{len(result.broken):,} broken pictures were left out; first: {result.broken[0].reason}")
     say(*_aligned(*table(result)))
     if job.output is not None:
-        say(*(str(Path(job.output) / name) for name in (RESULT_NAME, REPORT_NAME)))
+        say(f"result  {Path(job.output) / RESULT_NAME}", f"report  {Path(job.output) / REPORT_NAME}")
     return 0
 
 

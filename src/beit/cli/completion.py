@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from beit.catalog import published_names
 from beit.cli.main import COMMANDS
 from beit.cli.parser import OPTIONS_FOR_PROGRAMS, parse_job
 from beit.errors import missing_extra
 from beit.settings.packaged import recipes
 from beit.settings.published import CompletionJob
 
+_MODELS = "models"  # what takes the name of a published model
 DESCRIPTION = (
-    "Print what makes a shell complete the words after `beit`: commands, settings, their values, names of recipes, "
-    'and files. bash: eval "$(beit completion bash)" in ~/.bashrc; zsh: beit completion zsh > a folder of '
+    "Print what makes a shell complete the words after `beit`: commands, settings, their values, names of recipes and "
+    'models, and files. bash: eval "$(beit completion bash)" in ~/.bashrc; zsh: beit completion zsh > a folder of '
     "$fpath/_beit; fish: beit completion fish > ~/.config/fish/completions/beit.fish."
 )
 
@@ -53,20 +55,31 @@ def script(shell: str) -> str:
                 _fill(actions.add_parser(action, help=_plain(what)), ["tokenizer", action], shell, shtab.FILE)
         else:
             _fill(command, [name], shell, shtab.FILE)
-    return shtab.complete(parser, shell, preamble=_recipe_functions(shell))
+    return shtab.complete(parser, shell, preamble=_functions(shell))
 
 
 def _fill(parser: ArgumentParser, command: list[str], shell: str, file: Any) -> None:
     """Give a parser the settings of a command, and what stands without a name: recipes and files."""
-    for option in _options(command):
+    options = _options(command)
+    for option in options:
         if option["flag"]:
             parser.add_argument(option["option"], action="store_true", help=option["about"])
             continue
         action: Any = parser.add_argument(option["option"], choices=option["values"] or None, help=option["about"])
         if option["files"] and not option["values"]:
-            action.complete = file
-    words: Any = parser.add_argument("words", nargs="*", help="a recipe, or a file")
-    words.complete = {shell: _recipe_call(" ".join(command), shell)} if _recipes(" ".join(command)) else file
+            action.complete = {shell: _call(_MODELS, shell)} if option["published"] else file
+    _fill_words(parser, " ".join(command), [option for option in options if option["word"]], shell, file)
+
+
+def _fill_words(parser: ArgumentParser, command: str, settings: list[dict[str, Any]], shell: str, file: Any) -> None:
+    """Give a parser what stands without a name: the values of a setting, or recipes, names of models and files."""
+    if settings and settings[0]["values"]:
+        parser.add_argument("words", nargs="*", choices=settings[0]["values"], help=settings[0]["about"])
+        return
+    words: Any = parser.add_argument("words", nargs="*", help="a recipe, a model, or a file")
+    published = any(setting["published"] for setting in settings)
+    named = command if command in _words() else _MODELS if published else None
+    words.complete = file if named is None else {shell: _call(named, shell)}
 
 
 def _options(command: list[str]) -> list[dict[str, Any]]:
@@ -75,7 +88,9 @@ def _options(command: list[str]) -> list[dict[str, Any]]:
     with contextlib.redirect_stdout(listed), contextlib.suppress(SystemExit):
         import_module(f"beit.cli.{command[0]}").run([*command[1:], OPTIONS_FOR_PROGRAMS])
     options = [json.loads(line) for line in listed.getvalue().splitlines()]
-    return [{**option, "about": _plain(option["about"])} for option in options]
+    return [
+        {**option, "about": _plain(option["about"]), "published": "published" in option["about"]} for option in options
+    ]
 
 
 def _plain(text: str) -> str:
@@ -83,34 +98,36 @@ def _plain(text: str) -> str:
     return text.split(". ")[0].rstrip(".").translate(str.maketrans("'\"`[]:%$()", "      " + " " * 4))
 
 
-def _recipes(command: str) -> list[str]:
-    return [recipe.name for recipe in recipes() if recipe.command == f"beit {command}"]
+def _words() -> dict[str, list[str]]:
+    """Return the words that a command, or a setting that names a model, takes beside files."""
+    known: dict[str, list[str]] = {_MODELS: published_names()}
+    for recipe in recipes():
+        known.setdefault(recipe.command.removeprefix("beit "), []).append(recipe.name)
+    return {**known, "info": [*published_names(), *(recipe.name for recipe in recipes())]}
 
 
-def _recipe_function(command: str) -> str:
-    return f"_beit_files_or_recipes_{command.replace(' ', '_')}"
+def _function(named: str) -> str:
+    return f"_beit_files_or_{named.replace(' ', '_')}"
 
 
-def _recipe_call(command: str, shell: str) -> str:
-    return f"({_recipe_function(command)})" if shell == "fish" else _recipe_function(command)
+def _call(named: str, shell: str) -> str:
+    return f"({_function(named)})" if shell == "fish" else _function(named)
 
 
-def _recipe_functions(shell: str) -> str:
-    """Return the functions of a shell that name the recipes of a command, and files.
+def _functions(shell: str) -> str:
+    """Return the functions of a shell that name recipes or models, and files.
 
     bash's own functions look for "_file" in the name, and then end folders in a slash.
     """
     bodies = {
         "bash": 'compgen -W {names} -- "$1"; compgen -f -- "$1"',
-        "zsh": "_alternative {recipes} 'files:file:_files'",
+        "zsh": "_alternative {words} 'files:file:_files'",
         "fish": "printf '%s\\n' {plain}; __fish_complete_path (commandline -ct)",
     }
     lines: list[str] = []
-    for command in dict.fromkeys(recipe.command.removeprefix("beit ") for recipe in recipes()):
-        plain = " ".join(_recipes(command))
-        body = bodies[shell].format(
-            names=shlex.quote(plain), recipes=shlex.quote(f"recipes:recipe:({plain})"), plain=plain
-        )
-        name = _recipe_function(command)
+    for named, words in _words().items():
+        plain = " ".join(words)
+        body = bodies[shell].format(names=shlex.quote(plain), words=shlex.quote(f"names:name:({plain})"), plain=plain)
+        name = _function(named)
         lines.append(f"function {name}\n  {body}\nend" if shell == "fish" else f"{name}() {{ {body}; }}")
     return "\n".join(lines)

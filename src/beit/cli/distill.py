@@ -9,7 +9,7 @@ from beit.cli.early_checks import check_early, check_models
 from beit.cli.finetune import say_classifier
 from beit.cli.forecast import say_forecast
 from beit.cli.output import say
-from beit.cli.training import parse_training
+from beit.cli.training import FLAGS, parse_training
 from beit.settings.distill import StudentJob
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, distill, print."""
     words = [word for word in arguments if word != _COMPARE]
     compare = len(words) < len(arguments)
-    job, dry, processes = parse_training(StudentJob, "beit distill", DESCRIPTION, words)
+    job, dry, processes = parse_training(StudentJob, "beit distill", DESCRIPTION, words, f"{FLAGS} [{_COMPARE}]")
     check_models(job.teacher.path)
     alone = job.without_teacher()
     if compare:

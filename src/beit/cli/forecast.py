@@ -16,6 +16,7 @@ _LONG = 24 * 3600.0  # seconds of a run that is worth another hint
 _SHORTER = "smaller pictures, models and tokenizers take hours instead: see recipes/pretrain_cifar10_tiny.yaml"
 _MUCH, _MUCH_PREPARING = 0.3, 0.2  # shares of a step that are worth a hint: of waiting, and of the tokenizer
 _SMALLER = "raise train.accumulate, set train.recompute, or run.sharding to fsdp"
+_SHORT = 0.01  # seconds of a step on paper, about what the kernels of a small model take to start
 _INDENT = " " * 13
 
 
@@ -85,6 +86,10 @@ def _paper_lines(job: Any, paper: Paper, machines: Machines) -> list[str]:
         f"{rate / world:,.0f} to be loaded for each GPU",
         f"{_INDENT}computing {paper.computing:.4f} s if {SHARE:.0%} of the peak is reached, beside it gradients "
         f"{paper.communicating:.4f} s over {way}, then the optimiser {paper.updating:.4f} s",
+        *(
+            [f"{_INDENT}kernels that do so little take longer to start: expect up to {_SHORT} s"]
+            * (paper.step < _SHORT)
+        ),
         *([f"{_INDENT}the training of the tokenizer, which comes first, is not in it"] * paper.comes_first),
         f"whole run    about {duration(steps * paper.step)} on {world} x {machines.device}: {hours:,.1f} GPU hours"
         + price,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from argparse import SUPPRESS, Action
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
@@ -23,7 +24,18 @@ _ACCOUNTS = {
 
 
 class HelpFormatter(DefaultHelpFormatter):
-    """Gives types in the words of a recipe: `auto, cpu or cuda`, `tiny, small, base, large or null`."""
+    """Gives types in the words of a recipe: `auto, cpu or cuda`, `tiny, small, base, large or null`.
+
+    Usage and headings are as narrow as the terminal, as the rest of a help is.
+    """
+
+    def start_section(self, heading: str | None) -> None:
+        """Begin a section, whose heading may take several lines."""
+        super().start_section(heading if heading is None else textwrap.fill(heading, self._width - 1))
+
+    def _format_usage(self, *arguments: Any, **named: Any) -> str:
+        usage = " ".join(super()._format_usage(*arguments, **named).split())
+        return textwrap.fill(usage, self._width, subsequent_indent=" " * 7, break_on_hyphens=False) + "\n\n"
 
     def _get_type_str(self, action: Action) -> str | None:
         said = super()._get_type_str(action)
@@ -77,8 +89,14 @@ def print_short_help(parser: Any) -> None:
     parser.epilog = None
 
 
-def options_of(parser: Any) -> Iterator[dict[str, Any]]:
-    """Yield every setting for programs: its option, the values that it takes if they are few, and its account."""
+def options_of(parser: Any, words: Sequence[str], flags: str) -> Iterator[dict[str, Any]]:
+    """Yield every setting for programs: its option, the values that it takes if they are few, and its account.
+
+    Args:
+        parser: Of the settings.
+        words: Settings that words without a name fill.
+        flags: What else the command takes, as its usage has it, such as "[--processes N]".
+    """
     for action in parser._actions:
         if action.help not in (SUPPRESS, _ACCOUNTS["help"]):
             parts = _parts(getattr(action, "_typehint", None))
@@ -87,8 +105,11 @@ def options_of(parser: Any) -> Iterator[dict[str, Any]]:
                 "flag": action.nargs == 0,
                 "values": [part for part in parts if isinstance(part, str)],
                 "files": str in parts or action.dest == "recipe",
+                "word": action.dest in words,
                 "about": action.help,
             }
+    for option, value in re.findall(r"(--[\w-]+)( [A-Z]+)?", flags):
+        yield {"option": option, "flag": not value, "values": [], "files": False, "word": False, "about": ""}
 
 
 def _parts(kind: Any) -> list[Any]:

@@ -10,6 +10,7 @@ import errno
 import io
 import logging
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ COMMANDS = {
     "predict": "say what is in pictures",
     "serve": "answer over HTTP what is in pictures, and a page to try it",
     "watch": "look at a run while it works",
-    "info": "say what a path holds: a model, run, tokenizer, tokens or pictures",
+    "info": "say what a path holds (a model, run, recipe, pictures, ...) and what to do with it",
     "models": "list the published checkpoints",
     "recipes": "list the recipes of the package, or print one",
     "doctor": "show versions, extras, processor, GPU and how fast they multiply",
@@ -77,9 +78,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(arguments)
 
 
-def nearest(word: str, known: Sequence[str] | dict[str, str]) -> str:
-    """Return "; did you mean X?" for the known word that is most like this one, or nothing."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def listed(summaries: dict[str, str]) -> str:
+    """Return names, each with its summary behind it, as narrow as the terminal."""
+    indent, columns = max(map(len, summaries)) + 4, shutil.get_terminal_size().columns
+    lines = (
+        textwrap.fill(summary, columns, initial_indent=f"  {name:<{indent - 2}}", subsequent_indent=" " * indent)
+        for name, summary in summaries.items()
+    )
+    return "\n".join(lines)
+
+
+def nearest(word: str, known: Sequence[str] | dict[str, str], least: float = 0.5) -> str:
+    """Return "; did you mean X?" for the known word that is most like this one, at least so much, or nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=least)
     return f"; did you mean {found[0]}?" if found else ""
 
 
@@ -126,8 +137,6 @@ def _fail(message: str, status: int = 1) -> int:
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS)) + 2
-    listing = "\n".join(f"  {name:<{width}}{summary}" for name, summary in COMMANDS.items())
     return (
         textwrap.dedent(
             """\
@@ -138,19 +147,21 @@ def _help() -> str:
             commands:
             {listing}
 
-            A recipe is a YAML file of settings, or the name of one in the package (`beit recipes`); settings on the
-            command line win over it. One that is true or false may stand alone: --flips is --flips true.
-            `beit COMMAND --help` explains the settings that most people use, `beit COMMAND --help-all` every one;
-            `beit COMMAND [RECIPE] --print_config` prints them all, resolved, as a new recipe.
+            A recipe is a YAML file of settings, or the name of one in the package
+            (`beit recipes`); settings on the command line win over it. One that is true or
+            false may stand alone: --flips is --flips true. `beit COMMAND --help` explains
+            the settings that most people use, `beit COMMAND --help-all` every one; `beit
+            COMMAND [RECIPE] --print_config` prints them all, resolved, as a new recipe.
 
             first steps:
               beit demo
-              beit pretrain --data.path my_pictures/ --model.size tiny --run.output runs/mine
+              beit pretrain --data.path my_pictures/ --model.size tiny \\
+                --run.output runs/mine
               beit finetune --checkpoint runs/mine/model --data.path my_classes/
               beit predict runs/finetune/model picture.jpg
               beit serve runs/finetune/model
             """
         )
-        .format(listing=listing)
+        .format(listing=listed(COMMANDS))
         .rstrip()
     )

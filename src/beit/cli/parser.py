@@ -71,7 +71,7 @@ class SettingsParser(Generic[Job]):
         more: Sequence[Setting] = (),
         without_first: Callable[[str], bool] | None = None,
     ) -> None:
-        self._job, self._words, self._without_first = job, words, without_first
+        self._job, self._words, self._flags, self._without_first = job, words, flags, without_first
         set_parsing_settings(docstring_parse_attribute_docstrings=True)
         self._parser = ArgumentParser(
             prog=command,
@@ -119,7 +119,7 @@ class SettingsParser(Generic[Job]):
             print_short_help(self._parser)
             raise SystemExit(0)
         if OPTIONS_FOR_PROGRAMS in named:
-            print(*map(json.dumps, options_of(self._parser)), sep="\n")
+            print(*map(json.dumps, options_of(self._parser, self._words, self._flags)), sep="\n")
             raise SystemExit(0)
         _check_recipes(named, self._groups)
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -99,12 +100,22 @@ def _about(key: str, parser: ArgumentParser) -> str:
 
 def _nearest_setting(key: str, known: Sequence[str]) -> str:
     """Return "; did you mean X?": the setting of the same name in another group, or the one spelled most like it."""
-    *groups, last = (_ALSO_CALLED.get(part, part) for part in key.split("."))
+    ours = {part for name in known for part in name.split(".")}
+    *groups, last = (_our_name(part, ours) for part in key.split("."))
     same = [name for name in known if name.split(".")[-1] == last]
+    around = [name.rpartition(".")[0] for name in same if "." in name]
+    near = difflib.get_close_matches(".".join(groups), around, n=1) if groups else []
     inside = [name for name in same if groups and name.startswith(f"{groups[0]}.")]
+    inside = inside or [f"{group}.{last}" for group in near]
     if same:  # the groups of the job itself come before those of its parts: optim.lr, then tokenizer.optim.lr
         return f"; did you mean {min(inside or same, key=lambda name: name.count('.'))}?"
     return nearest(".".join((*groups, last)), known)
+
+
+def _our_name(part: str, ours: Collection[str]) -> str:
+    """Return our name of a setting or group that other libraries call so, or nearly so where it is none of ours."""
+    near = [] if part in ours else difflib.get_close_matches(part, _ALSO_CALLED, n=1, cutoff=0.85)
+    return _ALSO_CALLED[near[0]] if near else _ALSO_CALLED.get(part, part)
 
 
 def _type_error(message: str) -> str:

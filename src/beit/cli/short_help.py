@@ -17,8 +17,8 @@ COMMON = {
             f"model.size model.image_size {_RUN}"
         ),
         "beit segment": (
-            "data.path data.val_path label_maps.path label_maps.classes label_maps.val_path checkpoint "
-            f"model.image_size {_RUN}"
+            "data.path data.val_path label_maps.path label_maps.classes label_maps.ignored label_maps.val_path "
+            f"checkpoint model.image_size {_RUN}"
         ),
         "beit tokenizer train": f"data.path image_size codebook.vocab_size {_RUN}",
         "beit tokenizer distill": f"data.path teacher image_size model.vocab_size {_RUN}",
@@ -28,7 +28,7 @@ COMMON = {
         "beit tokenizer evaluate": f"tokenizer image_size teacher output report {_PICTURES}",
         "beit evaluate": f"model data.labels label_maps.path output predictions report {_PICTURES}",
         "beit benchmark": "models data.path data.val_path label_maps.path shots device batch_size output",
-        "beit statistics": "data.path data.channels pictures output",
+        "beit statistics": "data.path data.channels data.value_range pictures output",
         "beit predict": "pictures model task output top_k device batch_size tokenizer",
         "beit serve": "models host port device tokenizer token",
     }.items()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from beit.cli.early_checks import check_paths
 from beit.cli.forecast import say_forecast
-from beit.cli.main import HELP_WORDS, nearest
+from beit.cli.main import HELP_WORDS, listed, nearest
 from beit.cli.output import gib, say
 from beit.cli.parser import parse_job
 from beit.cli.training import parse_training, say_results
@@ -40,8 +40,7 @@ ACTIONS = {
 def run(arguments: Sequence[str]) -> int:
     """Parse, do, print."""
     if not arguments or arguments[0] in HELP_WORDS:
-        print(f"usage: beit tokenizer {{{','.join(ACTIONS)}}} [RECIPE] [--setting VALUE ...]\n")
-        print("\n".join(f"  {name:<13}{summary}" for name, summary in ACTIONS.items()))
+        print("usage: beit tokenizer ACTION [RECIPE] [--setting VALUE ...]", "", "actions:", listed(ACTIONS), sep="\n")
         return 0 if arguments else 2
     action, rest = arguments[0], arguments[1:]
     if action not in ACTIONS:

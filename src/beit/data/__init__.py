@@ -4,7 +4,7 @@ from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_s
 from beit.data.channels import ChannelStatistics, measure_channels
 from beit.data.class_names import composed
 from beit.data.dataset import ViewDataset
-from beit.data.label_file import with_labels
+from beit.data.label_file import LabelTable, read_label_table, with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
 from beit.data.opening import ALL, open_source, splits_of
 from beit.data.rng import Purpose, generator
@@ -14,7 +14,7 @@ from beit.data.sources.kept import KeptPictures, decoded_bytes
 from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds, NamedClasses, read_classes
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
-from beit.data.sources.split_names import named_split
+from beit.data.sources.split_names import named_split, pictures_and_maps, split_kind
 from beit.data.splits import Splits
 from beit.data.tokens import (
     FINISHED,
@@ -58,6 +58,7 @@ __all__ = [
     "KeptPictures",
     "LabelIds",
     "LabelKind",
+    "LabelTable",
     "MaskPlan",
     "Mix",
     "Mixing",
@@ -88,11 +89,14 @@ __all__ = [
     "named_split",
     "only_on_cpu",
     "open_source",
+    "pictures_and_maps",
     "read_classes",
     "read_identity",
+    "read_label_table",
     "require_usable",
     "sample",
     "split",
+    "split_kind",
     "splits_of",
     "spread",
     "training_batches",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,36 @@ def with_labels(
     chosen = Subset(source, np.array(indices, dtype=np.int64)[order])
     _label(chosen, file, kind, [contents[place] for place in order], classes)
     return chosen
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Content of a file of labels, without its pictures.
+
+    Attributes:
+        pictures: Number of rows.
+        image: Column of the pictures.
+        kind: Kind of labels.
+        names: Names of the classes or labels, in order; of numbers none.
+    """
+
+    pictures: int
+    image: str
+    kind: LabelKind
+    names: list[str]
+
+
+def read_label_table(file: str) -> LabelTable:
+    """Return what a file of labels holds.
+
+    Raises:
+        DataError: If it cannot be read, or has a row that makes no sense.
+    """
+    rows = read_rows(Path(file))
+    found = find_columns(file, rows, ())
+    kind, contents, _ = label_contents(file, rows, found)
+    several = [] if kind == "value" else [[one] if kind == "class" else one for one in contents]
+    return LabelTable(len(rows), found.image, kind, _sorted({name for names in several for name in names}))
 
 
 def _indices(source: ImageSource, folder: str, file: str, rows: Sequence[Row], column: str) -> list[int]:

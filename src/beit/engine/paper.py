@@ -127,7 +127,9 @@ def on_paper(kind: Callable[..., Task[S, Any]], settings: S, gpu: Gpu, processes
     precision = "fp32" if run.precision == "fp32" else "bf16"  # as fast as fp16, which a CPU does not count in
     here = replace(given, run=replace(run, device="cpu", precision=precision))
     with one_run(run.output):
-        task = start(kind(here, **parts), processes)
+        task = kind(here, **parts)
+        task.width = None  # the precision is that of the other GPU, and nothing is timed here for it
+        start(task, processes)
         check_processes(processes, task.accelerator.num_processes)
         stage = task.first(Path(run.output))
         if stage is not None:

@@ -174,7 +174,8 @@ def _conclude(
             title = "Held-out pictures, moving average of the weights"
             sections.append(Section(title, table=numbers_table(average.numbers)))
         sections = [*quality_sections(lines), *sections]
-        sections.append(curves_section(lines, task.curves, measured.levels))
+        curves = curves_section(lines, task.curves, measured.levels)
+        sections += [curves] if curves.charts else []
         if gallery is not None:
             sections.append(gallery.gallery.section())
         heading = f"{task.title[0].upper()}{task.title[1:]}: {folder.path.name}"

@@ -11,7 +11,7 @@ from beit.engine.interruption import FILE_NAME as NOT_FINITE
 from beit.engine.metrics import Line, duration, read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError
-from beit.files import read_json
+from beit.files import killed_holder, read_json
 
 _QUIET_SECONDS = 60.0  # a run that has written nothing for so long, and for ten lines' time, is not at work
 _QUIET_LINES = 10
@@ -160,6 +160,8 @@ def _stopped(
     stopped_there = checkpoint is not None and checkpoint == step and _written(folder.checkpoints) >= started
     if stopped_there and step % recipe["run"]["save_every"] and step != steps:
         return f"paused; {again}"  # only a run that is asked to stop saves at such a step
+    if (holder := killed_holder(folder.lock)) is not None:
+        return f"not at work: its process ({holder.process}) was killed; {again}"
     line_seconds = step_seconds * recipe["run"]["log_every"] if step_seconds is not None else 0.0
     allowed = max(_QUIET_SECONDS, _QUIET_LINES * line_seconds)
     if _written(folder.metrics) <= started + 1.0 or step == steps:

@@ -5,7 +5,7 @@ Everything of ours that reaches a disk goes through here, and every small file o
 """
 
 from beit.files.appended import AppendedFile
-from beit.files.lock import locked, locked_output
+from beit.files.lock import killed_holder, locked, locked_output
 from beit.files.patterns import expanded, is_pattern
 from beit.files.reading import (
     check_path,
@@ -44,6 +44,7 @@ __all__ = [
     "expanded",
     "first_twice",
     "is_pattern",
+    "killed_holder",
     "locked",
     "locked_output",
     "make_folder",

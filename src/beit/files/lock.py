@@ -118,6 +118,12 @@ def locked_output(output: str | Path) -> Generator[None]:
         yield
 
 
+def killed_holder(path: Path) -> Holder | None:
+    """Return the holder of a lock if it has ended and left the lock behind; None if it works, or none is known here."""
+    found = _read(path)
+    return found if found is not None and found.is_gone else None
+
+
 def _take(path: Path, mine: Holder, output: str | Path, remedy: str) -> None:
     """Put a lock in its place, that of a holder who is gone included."""
     while not _put(path, mine):

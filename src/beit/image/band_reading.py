@@ -140,8 +140,12 @@ def fitted(stored: Stored, name: object, channels: int) -> Values:
     grey = channels == 1 and found == COLOURS
     if grey and (plain_HWC == plain_HWC[..., :1]).all():  # saved as colours
         return plain_HWC[..., :1]
-    remedy = "save it in grey" if grey else f"set data.channels to {found}, or save the channels that you mean as .npy"
-    raise DataError(f"{name} has {found} channels ({stored.mode}); expected {channels} (data.channels): {remedy}")
+    other = f"pass one of {channels}, such as a .npy of the channels that you mean, or set data.channels to {found}"
+    remedy = "save it in grey" if grey else f"{other} for a training"
+    raise DataError(
+        f"{name} has {found} channel{'s' * (found != 1)} ({stored.mode}); expected {channels} (data.channels of the "
+        f"training): {remedy}"
+    )
 
 
 def _array(content: bytes, name: object) -> Values:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -62,6 +63,12 @@ class Bin(Protocol):
         ...
 
 
+def has_curve(lines: Sequence[Line], names: Sequence[str]) -> bool:
+    """Return whether one of some metrics was measured twice, in training or on held-out pictures."""
+    points = Counter((name, line.get("split")) for line in lines for name in names if name in line)
+    return max(points.values(), default=0) > 1
+
+
 def curve_chart(
     lines: Sequence[Line], title: str, names: Sequence[str], levels: Sequence[Level] = (), percent: bool = False
 ) -> bytes:
@@ -84,6 +91,7 @@ def curve_chart(
             points = [(line["step"], line[name]) for line in lines if line["split"] == split and name in line]
             if points:
                 label = in_words(name) if name.startswith("held_out") else f"{in_words(name)}, {whose}"
+                style = style if len(points) > 1 else "o"  # of one point there is no line
                 axes.plot(*zip(*points, strict=True), style, label=label, linewidth=1.3, markersize=4)
     for (words, value), style in zip(levels, ("--", ":"), strict=False):
         axes.axhline(value, color="grey", linestyle=style, linewidth=1, label=words)
@@ -92,6 +100,8 @@ def curve_chart(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if percent:
         axes.yaxis.set_major_formatter(_PERCENT)
+    if not any(line.get(name) for line in lines for name in names):  # nothing but zeros, below which there is nothing
+        axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)
     if len(axes.lines) > 1:  # a single one is what the title says
         axes.legend(fontsize=8)

@@ -9,10 +9,8 @@ from typing import Any
 from beit.config import CONFIG_NAME
 from beit.files import read_json, write_bytes, write_text
 from beit.hub.card import CARD_NAME, CURVES_NAME, card_text
-from beit.reports.charts import Line, curve_chart
+from beit.reports.charts import Line, curve_chart, has_curve
 from beit.reports.report import numbers_table
-
-_LEAST_POINTS = 2  # of a curve
 
 
 def write_model_card(
@@ -44,13 +42,9 @@ def write_model_card(
         return
     table = "".join(f"| {name} | {value} |\n" for name, value in numbers_table(numbers))
     sections = f"\n## Data\n\n{data}\n\n## Results on held-out pictures\n\n| measure | value |\n|---|---|\n{table}"
-    drawn = next(((name, shown) for name, shown in (curves or {}).items() if _points(lines, shown)), None)
+    drawn = next(((name, shown) for name, shown in (curves or {}).items() if has_curve(lines, shown)), None)
     if drawn is not None:
         write_bytes(folder / CURVES_NAME, curve_chart(lines, drawn[0], drawn[1], []))
         sections += f"\n![{drawn[0]}]({CURVES_NAME})\n"
     sections += f"\n## Settings\n\nThose that are not the defaults:\n\n```yaml\n{recipe}```\n"
     write_text(folder / CARD_NAME, card_text(title, str(architectures[0]), sections))
-
-
-def _points(lines: Sequence[Line], names: Sequence[str]) -> bool:
-    return sum(name in line for line in lines for name in names) >= _LEAST_POINTS

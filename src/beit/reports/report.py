@@ -20,12 +20,11 @@ from PIL import Image
 from beit.errors import printable
 from beit.files import write_text
 from beit.image.bands import visible
-from beit.reports.charts import Level, Line, confusion_chart, curve_chart
+from beit.reports.charts import Level, Line, confusion_chart, curve_chart, has_curve
 from beit.reports.origin import origin
 from beit.reports.units import in_words, is_share, shown
 
 Picture = NDArray[np.float32]  # (C, H, W) in [0, 1]
-_LEAST_POINTS = 2  # of a curve
 _SHOWN_SIDE = 128  # small pictures are enlarged to about this many pixels, without smoothing
 
 
@@ -82,8 +81,7 @@ def curves_section(
     """Return curves over steps; `charts` maps a title to the metrics shown together, `levels` to a line beside them."""
     section = Section("Curves")
     for title, names in charts.items():
-        points = sum(name in line for line in lines for name in names)
-        if points < _LEAST_POINTS:  # such as the held-out error of a run without early stop
+        if not has_curve(lines, names):  # such as the held-out error of a run without early stop
             continue
         level = (levels or {}).get(title)
         percent = all(is_share(name) for name in names)

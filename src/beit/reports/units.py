@@ -31,7 +31,7 @@ _WORDS = {
     "mean_iou": "intersection over union, mean over classes",
     "mean_accuracy": "accuracy of pixels, mean over classes",
     "pixel_accuracy": "accuracy of pixels",
-    "boundary_f1": "F1 of the boundaries",
+    "boundary_f1": "outline F1, mean over classes",
     "knn": "kNN accuracy",
     "ridge": "ridge probe accuracy",
     "retrieval": "views that find each other",
@@ -70,6 +70,11 @@ def shown(name: str, value: Any) -> str:
     if not isinstance(value, float):
         return f"{value:,}"
     return percent(value, digits=2) if is_share(name) else f"{value:,.4g}"
+
+
+def sentence(line: str | None) -> str:
+    """Return a line of the command line as a sentence of a report; "" for none."""
+    return f"{line[0].upper()}{line[1:]}." if line else ""
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -32,8 +32,8 @@ class InfoJob(Settings):
     """Say what a path holds."""
 
     path: str
-    """A model, run, tokenizer, folder of tokens, exported model, picture or collection of pictures; or a published
-    name."""
+    """A model, run, tokenizer, folder of tokens, exported model or page, recipe, file of labels, label maps, picture or
+    collection of pictures; or a published name."""
 
 
 @dataclass(frozen=True, config=STRICT)

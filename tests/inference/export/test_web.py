@@ -13,6 +13,7 @@ from beit.errors import CheckpointError, ConfigError
 from beit.geometry import Grid
 from beit.image import Preprocessing
 from beit.inference.export import check, export
+from beit.inference.export import job as job_file
 from beit.inference.export.examples import Examples
 from beit.inference.export.web_check import check_tokenizer
 from beit.inference.export.web_model import write_tokenizer
@@ -148,11 +149,21 @@ def test_a_tokenizer_that_does_not_fit_is_refused(folders, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.e2e
+def test_a_model_with_a_decoder_has_a_page_without_reconstruct_whatever_is_given(tmp_path):
+    job = ExportJob("beit/nano-cifar10", "web", str(tmp_path / "page"), tokenizer="beit/nano-cifar10-tokens")
+    written = export(job)
+    assert written["without"]["reconstruct"].startswith("the model predicts masked patches by a decoder")
+    assert "reconstruct" not in [task["name"] for task in written["page"]["tasks"]]
+    assert written["page"]["tokenizer"] is None
+
+
 @pytest.mark.parametrize(
     ("channels", "resample", "said"),
     [(3, 0, r"resample is 0 \(nearest\) for web"), (5, 3, "pictures of 5 channels, and browsers read pictures of 3")],
 )
-def test_pictures_that_a_browser_would_show_otherwise_are_refused(tmp_path, channels, resample, said):
+def test_pictures_that_a_browser_would_show_otherwise_are_refused(tmp_path, monkeypatch, channels, resample, said):
+    monkeypatch.setattr(job_file, "load_export_model", lambda _: pytest.fail("loaded, which may take minutes"))
     BeitModel(preset("tiny", **TINY_MODEL, num_channels=channels)).save_pretrained(tmp_path / "model")
     view = Preprocessing((32, 32), (36, 36), (0.5,) * channels, (0.5,) * channels, resample)
     view.save_pretrained(tmp_path / "model")

@@ -202,7 +202,10 @@ def read_classes(path: str) -> NamedClasses:
     try:
         lines = [line.strip() for line in read_regular(path, _MOST_BYTES).decode("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}; expected a text file with a class per line") from None
+        raise DataError(
+            f"{path} cannot be read: {error}; expected a text file with a class per line, or one of ade20k, camvid and "
+            "cityscapes"
+        ) from None
     entries = [_entry(line) for line in lines if line]
     coloured = [colour is not None for _, colour in entries]
     if any(coloured) and not all(coloured):

@@ -48,8 +48,18 @@ def almost_splits(names: Iterable[str]) -> bool:
 
 def are_scenes(names: Iterable[str]) -> bool:
     """Return whether some names are those of folders of pictures and of their label maps, and of nothing else."""
-    plain = {re.sub(r"[-_ ]", "", name.lower()) for name in names}
+    plain = {_plain(name) for name in names}
     return plain <= _PICTURES | _MAPS and bool(plain & _PICTURES) and bool(plain & _MAPS)
+
+
+def pictures_and_maps(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return the folder of pictures and that of their label maps, where some names are one of each and nothing else."""
+    names = sorted(names, key=lambda name: _plain(name) in _MAPS)
+    return (names[0], names[1]) if len(names) == 2 and are_scenes(names) else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name.lower())
 
 
 def named_split(wanted: str, names: Iterable[str]) -> str | None:

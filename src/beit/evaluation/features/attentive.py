@@ -3,7 +3,7 @@
 A mean over the patches hides what only some of them hold; this probe learns which patches to read. Unlike the ridge
 probe it is trained by gradient steps, so its number of epochs is chosen on training pictures held out from it.
 
-Legend: P pictures, Q validation pictures, B of a batch, N patches, D features, K classes.
+Legend: P pictures, Q validation pictures, B of a batch, N patches, D features, H heads of d features, K classes.
 
 Source: attentive probing in CAE (arXiv 2202.03026).
 """
@@ -50,10 +50,22 @@ class AttentiveProbe(nn.Module):
 
     def forward(self, patches_PND: Tensor) -> Tensor:
         """Return a score for every class (P, K)."""
-        known_PND = self.norm(patches_PND)
-        query_P1D = self.query.expand(len(known_PND), -1, -1)
-        seen_P1D = self.attention(query_P1D, known_PND, known_PND, need_weights=False)[0]
-        return self.head(self.last_norm(seen_P1D[:, 0]))
+        return self.head(self.last_norm(self._seen(self.norm(patches_PND))))
+
+    def _seen(self, known_PND: Tensor) -> Tensor:
+        """Return what the query sees of all patches (P, D).
+
+        Keys and values of patches are never made: of one query the products move to the other side, so that a patch is
+        multiplied with a vector per head rather than with two matrices. A bias of the keys changes no share.
+        """
+        attention, heads = self.attention, self.attention.num_heads
+        weights_3DD, biases_3D = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+        query_Hd = (self.query[0, 0] @ weights_3DD[0].T + biases_3D[0]).unflatten(0, (heads, -1))
+        asked_HD = torch.einsum("hd,hdk->hk", query_Hd, weights_3DD[1].unflatten(0, (heads, -1)))
+        shares_PNH = (known_PND @ asked_HD.T / query_Hd.shape[1] ** 0.5).softmax(dim=1)
+        means_PHD = shares_PNH.transpose(1, 2) @ known_PND
+        values_PHd = torch.einsum("phk,hdk->phd", means_PHD, weights_3DD[2].unflatten(0, (heads, -1)))
+        return attention.out_proj(values_PHd.flatten(1) + biases_3D[2])
 
 
 @dataclass(frozen=True)

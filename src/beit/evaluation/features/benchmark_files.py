@@ -107,6 +107,18 @@ def write_benchmark(folder: Path, result: Benchmark, job: BenchmarkJob, duration
 
 
 def table(result: Benchmark) -> tuple[list[str], list[list[str]]]:
+    """Return names of columns, and rows of words: one for each kind of features, or each measurement if these are more.
+
+    So the table is as narrow as it can be: a model is measured in ten ways and more.
+    """
+    columns, rows = _row_of_each(result)
+    if len(columns) - 1 <= len(rows):
+        return columns, rows
+    turned = [list(words) for words in zip(columns, *rows, strict=True)]
+    return turned[0], turned[1:]
+
+
+def _row_of_each(result: Benchmark) -> tuple[list[str], list[list[str]]]:
     """Return names of columns, and a row of words for each kind of features."""
     shots = [few.shots for few in result.rows[0].scores.few_shot]
     attentive = any(row.scores.attentive is not None for row in result.rows)

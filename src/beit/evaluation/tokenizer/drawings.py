@@ -20,6 +20,7 @@ from beit.reports.report import Section, figure
 from beit.settings.inputs import first_pictures
 from beit.tokenizer import TokenEncoder
 
+ONE_PER_PATCH = "Measured with one token for each patch, as a pre-training takes them."  # while it learns, a dVAE mixes
 _SHOWN = 12
 _AVERAGED = 1024  # pictures behind the mean patch of every code
 _GREY = 0.5

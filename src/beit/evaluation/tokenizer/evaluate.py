@@ -9,7 +9,7 @@ import torch
 
 from beit.data import BrokenPictures, loading_workers
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.drawings import reconstruction_section
+from beit.evaluation.tokenizer.drawings import ONE_PER_PATCH, reconstruction_section
 from beit.evaluation.tokenizer.encoder import load_encoder
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer, predicted_features
 from beit.files import write_json
@@ -55,7 +55,7 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
         write_json(job.output, numbers)
     if job.report is not None:
         sections = [
-            Section("What the tokens keep", "Measured with hard tokens.", table=numbers_table(numbers)),
+            Section("What the tokens keep", ONE_PER_PATCH, table=numbers_table(numbers)),
             reconstruction_section(encoder, source, side),
         ]
         write_report(Path(job.report), f"Evaluation of {job.tokenizer}", sections, resolved_recipe(job), since(began))

@@ -42,7 +42,7 @@ class TokenizerQuality:
         vocab_size: Codes there are.
         perplexity: exp of the entropy of the token frequencies, 1 to vocab_size.
         pictures: Number of pictures measured.
-        l1: Mean absolute error of the pixels decoded from hard tokens, in [0, 1]; None where no pixels are decoded.
+        l1: Mean absolute error of the pixels decoded from one token per patch, in [0, 1]; None where none are decoded.
         l2: Mean squared error of the same.
         psnr: Peak signal-to-noise ratio of that squared error over all pictures, in dB: 10 log10(1 / l2). The mean of
             the ratios of single pictures would be larger.

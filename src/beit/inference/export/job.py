@@ -19,7 +19,7 @@ from beit.inference.export.onnx_file import write_onnx
 from beit.inference.export.openvino_file import write_openvino
 from beit.inference.export.program import trace
 from beit.inference.export.torch_file import write_torch
-from beit.inference.export.web import export_page
+from beit.inference.export.web import check_view, export_page
 from beit.inference.exported import FILES, load_exported
 from beit.inference.runners.runner import Floats
 from beit.inference.tasks.registry import exported_outputs
@@ -57,6 +57,8 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
 def _exported(job: ExportJob, on_stage: Callable[[str], None]) -> dict[str, Any]:
     """Write the folder, and return its description."""
     saved = saved_view(job.model)
+    if job.to == "web" and saved is not None:
+        check_view(saved)  # before the model is loaded, which may take minutes
     bands = None if saved is None else saved.bands
     examples = Examples.of(job.check or job.calibration, CHECK_PICTURES, bands)
     calibration = None if job.calibration is None else Examples.of(job.calibration, CALIBRATION_PICTURES, bands)

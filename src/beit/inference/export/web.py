@@ -10,7 +10,7 @@ from PIL import Image
 
 from beit.errors import CheckpointError, ConfigError
 from beit.files import atomic_folder, write_json, write_text
-from beit.image import COLOURS
+from beit.image import COLOURS, Preprocessing
 from beit.inference.export.card import plain
 from beit.inference.export.check import Check
 from beit.inference.export.examples import Examples
@@ -49,8 +49,9 @@ def export_page(
         ConfigError: If the tokenizer does not fit the model, or a browser cannot show pictures to it.
         CheckpointError: If the outputs of a file differ from the model's; nothing is left then.
     """
-    _check_view(model)
-    tokenizer = _tokenizer(job.tokenizer)
+    check_view(model.view)
+    # a model whose decoder predicts the masked patches has no such tab here, and the reason is given with the others
+    tokenizer = None if model.config.mask_tokens_in_decoder else _tokenizer(job.tokenizer)
     scene = page_scene(model, job)
     loaded = LoadedModel(model.runner, model.view, scene, tokenizer, features_file(job.model, None))
     tabs = [name for name in TABS if TASKS[name].possible(loaded)]
@@ -74,19 +75,23 @@ def export_page(
     return {"page": page, "checks": {name: str(check) for name, check in checks.items()}, "without": without}
 
 
-def _check_view(model: ExportModel) -> None:
-    """Refuse pictures that a browser does not have, and a way of resizing that the page does not."""
-    if len(model.view.mean) != COLOURS:
+def check_view(view: Preprocessing) -> None:
+    """Refuse pictures that a browser does not have, and a way of resizing that the page does not.
+
+    Raises:
+        ConfigError: Naming it.
+    """
+    if len(view.mean) != COLOURS:
         raise ConfigError(
-            f"the model takes pictures of {len(model.view.mean)} channels, and browsers read pictures of 3; "
+            f"the model takes pictures of {len(view.mean)} channels, and browsers read pictures of 3; "
             "expected one of 3 for web: export it to onnx"
         )
-    if model.view.bands is not None:
+    if view.bands is not None:
         raise ConfigError(
             "the model has learnt from a range of values or a frame, and browsers show pictures of 8 bits; expected "
             "one without for web: export it to onnx"
         )
-    if model.view.resample == Image.Resampling.NEAREST:
+    if view.resample == Image.Resampling.NEAREST:
         raise ConfigError("resample is 0 (nearest) for web; expected a filter that averages: set 3 (bicubic)")
 
 

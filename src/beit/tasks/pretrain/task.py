@@ -26,6 +26,7 @@ from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder, PatchAggregation
 from beit.models_torch.masked_patch_decoder import DECODER_NAME
 from beit.reports.report import Section, numbers_table
+from beit.reports.units import sentence
 from beit.settings.channels import band_options
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
@@ -249,7 +250,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         title = "Masked patches of held-out pictures"
 
         def sections() -> list[Section]:
-            numbers_of = Section(title, verdict(numbers) or "", table=numbers_table(numbers))
+            numbers_of = Section(title, sentence(verdict(numbers)), table=numbers_table(numbers))
             return [numbers_of, *self._colours(model)]
 
         return Measured(numbers, broken, sections, levels)

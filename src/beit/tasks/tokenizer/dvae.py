@@ -15,6 +15,7 @@ from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.engine.schedule import cosine
 from beit.errors import ConfigError
+from beit.evaluation.tokenizer.drawings import ONE_PER_PATCH
 from beit.settings.groups import OptimSettings
 from beit.settings.tokenizer import CodebookLossSettings, TokenizerJob
 from beit.tasks.tokenizer.task import CodebookWatch, TokenizerTask
@@ -55,7 +56,7 @@ class DiscreteVAETask(TokenizerTask[TokenizerJob, DiscreteVAELoss]):
 
     title = "tokenizer"
     watched = "l2"
-    measured_with = "Measured with hard tokens."
+    measured_with = ONE_PER_PATCH
     spreads = "raise loss.balance_weight or train on more varied pictures"
     curves: ClassVar[Mapping[str, Sequence[str]]] = {
         "Loss": ["loss", "reconstruction"],

@@ -31,7 +31,7 @@ from beit.engine.metrics import MetricsLog
 from beit.engine.run_folder import RunFolder, hold_run_folder, prepare_run_folder
 from beit.engine.throughput import gemm_rate
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.drawings import reconstruction_section
+from beit.evaluation.tokenizer.drawings import ONE_PER_PATCH, reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.files import atomic_folder
 from beit.models_torch.device import pick_device
@@ -205,7 +205,7 @@ def _conclude(
         metrics.write(0, "val", numbers)
     if job.run.report:
         sections = [
-            Section("Held-out pictures", "Measured with hard tokens.", table=numbers_table(numbers)),
+            Section("Held-out pictures", ONE_PER_PATCH, table=numbers_table(numbers)),
             reconstruction_section(encoder, source, job.image_size),
         ]
         heading = f"K-means tokenizer: {folder.path.name}"
