@@ -1,76 +1,152 @@
-"""Ablations of the paper's choices, one at a time: short pre-trainings on CIFAR-10, tuned with 10 % of the labels.
+"""Ablations of the paper's choices, one at a time, in short pre-trainings on CIFAR-10 of equal compute.
 
-    python benchmarks/ablations.py [--tokenizer PATH]
+    python benchmarks/ablations.py                       # a quarter of the headline's compute: many hours of one core
+    python benchmarks/ablations.py --budget 0.0625       # a sixteenth
+    python benchmarks/ablations.py --parts probes        # without fine-tuning
+    python benchmarks/ablations.py --record              # write what is finished into results/ablations.json
 
-Every variant is pre-trained by recipes/pretrain_cifar10_tiny.yaml for STEPS steps, but for one choice, and fine-tuned
-with three seeds by short_classifiers.py with 10 % of the labels (about two hours of one core; stopped, it continues).
-The discrete VAE is trained first unless one is named. The test pictures are read once, after all trainings. Writes
-results/ablations.json.
+Every variant is recipes/pretrain_cifar10_nano.yaml but for one choice, with three seeds, which draw the labelled
+pictures too. Its features are judged with 10 % of the labels by the probes of headline.py, and by fine-tuning as there.
+Relative positions are those of whole grids, so they stand beside a model whose encoder sees mask tokens, as the paper's
+does; its steps cost more and are fewer. Stopped, it continues. The test pictures are read when all trainings are
+finished.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from about import write_result
-from cifar10 import PER_CLASS, TRAIN, spread
+from beit.tasks.pretrain.cost import training_flops
+from cifar10 import TRAIN, spread
+from headline import RESULT as HEADLINE
+from headline import folder_of, judge_of, measure_on_test, run_probe
+from headline_trainings import BATCH, CANDIDATES, RECIPES, Packaged, Pretraining, arguments
 from peers import ROOT
-from short_classifiers import NEW, SEEDS, SETTINGS, classifier, measure_on_test
-from short_classifiers import STEPS as TUNING_STEPS
-from trainings import tokenizer, train
+from trainings import train
 
-RUNS = ROOT / "runs" / "ablations"
 RESULT = Path(__file__).parent / "results" / "ablations.json"
-SHARE, STEPS = "10%", 300
+SHARE, SEEDS, WARMUP = "10%", (0, 1, 2), 0.05
+PROBES, TUNED = ("knn", "linear"), "fine_tuned"
 TOKENS, PIXELS = ["-m", "beit", "pretrain"], ["benchmarks/pretrain_pixels.py"]
-VARIANTS = {
-    "BEiT": (TOKENS, []),
-    "random masks instead of blocks": (TOKENS, ["--mask.kind=random"]),
-    "pixels instead of visual tokens": (PIXELS, []),
-    "absolute positions instead of relative": (TOKENS, ["--model.positions=absolute"]),
-    "no layer scale": (TOKENS, ["--model.layer_scale_init_value=0"]),
-}
-NOTHING = "no pre-training"
+IN_ENCODER = {"decoder.layers": "null"}
+VARIANTS = {  # title: (what it is compared with, program, settings)
+    "the recipe": (None, TOKENS, {}),
+    "blocks instead of random patches": ("the recipe", TOKENS, {"mask.kind": "block", "mask.exact": "true"}),
+    "pixels instead of visual tokens": ("the recipe", PIXELS, {}),
+    "with layer scale (0.1)": ("the recipe", TOKENS, {"model.layer_scale_init_value": 0.1}),
+    "mask tokens in the encoder": ("the recipe", TOKENS, IN_ENCODER),
+    "..., a relative bias in every layer": (
+        "mask tokens in the encoder", TOKENS, {**IN_ENCODER, "model.positions": "relative_per_layer"}),
+    "..., one relative bias for all layers": (
+        "mask tokens in the encoder", TOKENS, {**IN_ENCODER, "model.positions": "relative"}),
+}  # fmt: skip
 
 
-def folder_of(name, *more):
-    """Return the run folder of a pre-training, or of one that starts from it."""
-    return RUNS / "_".join([*name.lower().split(), *map(str, more)])
+def pretraining_of(runs, title, seed):
+    """Return the run folder of a pre-training."""
+    return runs / "_".join(["".join(c for c in title if c.isalnum() or c == " ").replace(" ", "_"), str(seed)])
 
 
-def pretraining(name, tokens):
+def steps_of(settings, before, budget):
+    """Return as many steps as cost this share of a pre-training that there is."""
+    layers = 0 if "decoder.layers" in settings else before.recipe["decoder"]["layers"]
+    step = BATCH * training_flops(before.config, before.recipe["mask"]["count"], layers)
+    return round(budget * before.pflop * 1e15 / step)
+
+
+def pretraining(title, seed, tokens, before, budget):
     """Return the arguments of a pre-training."""
-    program, options = VARIANTS[name]
-    return [
-        *program, "recipes/pretrain_cifar10_tiny.yaml", f"--data.path={TRAIN}",
-        f"--tokenizer.path={tokens}", f"--train.max_steps={STEPS}", "--run.precision=bf16", "--run.save_every=50",
-        *options,
-    ]  # fmt: skip
+    _, program, changed = VARIANTS[title]
+    steps = steps_of(changed, before, budget)
+    values = {
+        "data.path": TRAIN,
+        "tokenizer.path": tokens / "model",
+        "train.max_steps": steps,
+        "train.batch_size": BATCH,
+        "optim.warmup_steps": round(WARMUP * steps),
+        "run.seed": seed,
+        "run.report": "false",
+        "monitor.every": 0,
+        "gallery.pictures": 0,
+        **changed,
+    }
+    return [*program, RECIPES["pretraining"], *(f"--{name}={value}" for name, value in values.items())]
+
+
+def tuned(runs, title, seed, budget):
+    """Return the run folder and the arguments of a fine-tuning."""
+    folder = pretraining_of(runs, title, seed)
+    settings = CANDIDATES["pretrained"][0]
+    return folder / TUNED, arguments("pretrained", SHARE, seed, settings, Pretraining(folder), budget)
+
+
+def measure(runs, parts, budget):
+    """Judge all pre-trainings, which are finished, in the parts that are asked for."""
+    kinds = [(title, seed) for seed in SEEDS for title in VARIANTS]
+    if "finetune" in parts:
+        folders = [tuned(runs, *kind, budget) for kind in kinds]
+        train(folders)
+        for folder, _ in folders:
+            measure_on_test(folder, judge_of("pretrained", folder / "model"))
+    if "probes" in parts:
+        for title, seed in kinds:
+            folder = pretraining_of(runs, title, seed)
+            for name in PROBES:
+                run_probe(name, folder, SHARE, seed, Pretraining(folder), trial=False)
+
+
+def reached(runs, title, judge):
+    """Return the test accuracies of a variant by one judge; None where a seed is not measured."""
+    folders = [pretraining_of(runs, title, seed) for seed in SEEDS]
+    own = [
+        folder / TUNED if judge == TUNED else folder_of(folder, judge, SHARE, seed)
+        for folder, seed in zip(folders, SEEDS, strict=True)
+    ]
+    files = [folder / "test.json" for folder in own]
+    if not all(file.exists() for file in files):
+        return None
+    return spread(json.loads(file.read_text())["accuracy"] for file in files)
+
+
+def results(runs, before, budget):
+    """Return the numbers of all that is measured."""
+    rows = {
+        title: {
+            "compared_with": reference,
+            "steps": steps_of(changed, before, budget),
+            **{judge: reached(runs, title, judge) for judge in (*PROBES, TUNED)},
+        }
+        for title, (reference, _, changed) in VARIANTS.items()
+    }
+    settings = {
+        "recipe": RECIPES["pretraining"],
+        "budget": budget,
+        "pflop": budget * before.pflop,
+        "batch_size": BATCH,
+        "seeds": SEEDS,
+        "labels": SHARE,
+        "changed": {title: changed for title, (_, _, changed) in VARIANTS.items()},
+    }
+    return {"variants": rows, "settings": settings}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokenizer", type=Path, help="a trained tokenizer; default: one is trained first")
-    tokens = parser.parse_args().tokenizer or tokenizer(RUNS / "tokenizer", TRAIN)
-    losses = train([(folder_of(name), pretraining(name, tokens)) for name in VARIANTS])
-    starts = {name: [f"--checkpoint={folder_of(name) / 'model'}"] for name in VARIANTS} | {NOTHING: NEW}
-    kinds = [(name, seed) for seed in SEEDS for name in starts]
-    train([(folder_of(*kind), classifier(SHARE, kind[1], starts[kind[0]])) for kind in kinds])
-    accuracy = {kind: measure_on_test(folder_of(*kind)) for kind in kinds}
-    rows = {name: spread([accuracy[name, seed] for seed in SEEDS]) for name in starts}
-    for name, result in zip(VARIANTS, losses, strict=True):
-        rows[name]["pretraining"] = result
-    settings = {
-        "pretraining_steps": STEPS,
-        "per_class": PER_CLASS[SHARE],
-        "steps": TUNING_STEPS[SHARE],
-        "finetuning": SETTINGS,
-    }
-    write_result(RESULT, {"accuracy": rows, "settings": settings}, "torch", "numpy", "Pillow")
-    print(f"{'':<42}{'test accuracy':>16}{'to BEiT':>10}")
-    for name, row in rows.items():
-        less = 100 * (row["mean"] - rows["BEiT"]["mean"])
-        print(f"{name:<42}{row['mean']:>9.1%} ± {row['std']:.1%}{less:>+10.1f}")
+    parser.add_argument("--budget", type=float, default=0.25, help="share of the headline's compute of pre-training")
+    parser.add_argument("--parts", default="probes,finetune", help="some of %(default)s")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ablations", help="where everything is kept")
+    parser.add_argument("--record", action="store_true", help="only write the results of what is measured")
+    given = parser.parse_args()
+    runs, before = given.runs.resolve() / f"{given.budget:g}", Packaged(HEADLINE)
+    if not given.record:
+        tokens = runs / "tokenizer"
+        train([(tokens, ["-m", "beit", "tokenizer", "cluster", RECIPES["tokenizer"], f"--data.path={TRAIN}"])])
+        kinds = [(title, seed) for seed in SEEDS for title in VARIANTS]
+        train((pretraining_of(runs, *kind), pretraining(*kind, tokens, before, given.budget)) for kind in kinds)
+        measure(runs, given.parts.split(","), given.budget)
+    write_result(RESULT, results(runs, before, given.budget), "torch", "numpy", "Pillow")
 
 
 if __name__ == "__main__":

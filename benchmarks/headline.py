@@ -26,6 +26,7 @@ not run again. Arms may run on several machines: what has no run folder here kee
 import argparse
 import json
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -78,7 +79,13 @@ def source_of(name, before, seed):
     if name.startswith("random"):
         torch.manual_seed(seed)
         return probes.Frozen(BeitForMaskedImageModeling(before.config))
-    return probes.Frozen(BeitForMaskedImageModeling.from_pretrained(before.model))
+    return pretrained_features(str(before.model))
+
+
+@lru_cache(maxsize=1)  # several probes of one model follow each other
+def pretrained_features(model):
+    """Return the features of a pre-trained model."""
+    return probes.Frozen(BeitForMaskedImageModeling.from_pretrained(model))
 
 
 def fitted(name, folder, source, pixels, labels, epochs, seed):

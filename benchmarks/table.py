@@ -1,6 +1,7 @@
 """Tables of the results in Markdown, and their places in the documents."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from records import comparisons, records
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-PLACES = {ROOT / "docs" / "benchmarks.md": ("bench", "cost", "headline", "ablations")}
+PLACES = {ROOT / "docs" / "benchmarks.md": ("bench", "cost", "listing", "headline", "ablations")}
 PICTURES = ("bench.png", "cost.png")  # the pages show copies: what they link to lies in docs/
 HEADLINE = {  # rows of its table
     "pretrained": "pre-trained, fine-tuned",
@@ -95,12 +96,36 @@ def headline_table(measured):
 
 
 def ablations_table(measured):
-    """Return the accuracies of an ablations.json, and their differences to the whole method."""
-    accuracy, found = measured["accuracy"], [("pre-training", "test accuracy", "to BEiT")]
-    for name, one in accuracy.items():
-        less = 100 * (one["mean"] - accuracy["BEiT"]["mean"])
-        found.append((name, _spread(one), "" if name == "BEiT" else f"{less:+.1f}"))
-    return _markdown(found, "|---|--:|--:|")
+    """Return the accuracies of an ablations.json, and how far they are from those of what a variant changes."""
+    variants = measured["variants"]
+    judges = {"knn": "kNN", "linear": "ridge probe", "fine_tuned": "fine-tuned"}
+    found = [("pre-training", *judges.values(), "steps")]
+    for title, row in variants.items():
+        before = variants.get(row["compared_with"])
+        found.append((title, *(_change(row[judge], before and before[judge]) for judge in judges), f"{row['steps']:,}"))
+    return _markdown(found, "|---|--:|--:|--:|--:|")
+
+
+def listing_table(measured):
+    """Return the table of a listing.json."""
+    found = [
+        ("pictures", "listed in", "kept for each", "at most for each", "divided by class in", "an epoch shuffled in")
+    ]
+    for count, one in measured["pictures"].items():
+        kept, most = (f"{one[name]:.0f} bytes" for name in ("bytes_per_picture", "peak_bytes_per_picture"))
+        times = [f"{one[name]:.2f} s" for name in ("listing", "stratified_split", "first_batch_of_an_epoch")]
+        found.append((f"{int(count):,}", times[0], kept, most, *times[1:]))
+    return _markdown(found, "|--:|--:|--:|--:|--:|--:|")
+
+
+def _change(reached, before):
+    """Return an accuracy, and its difference to another with the standard error of that difference."""
+    if reached is None:
+        return "not run"
+    if before is None:
+        return _spread(reached)
+    error = math.sqrt(sum(one["std"] ** 2 / len(one["seeds"]) for one in (reached, before)))
+    return f"{reached['mean']:.1%} ({100 * (reached['mean'] - before['mean']):+.1f} ± {100 * error:.1f})"
 
 
 def _spread(one):
@@ -127,6 +152,7 @@ def written(document):
         "cost": cost_table,
         "headline": headline_table,
         "ablations": ablations_table,
+        "listing": listing_table,
     }
     text = document.read_text()
     for name in PLACES[document]:

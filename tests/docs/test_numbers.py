@@ -130,3 +130,27 @@ def test_the_ranking_by_the_monitor():
     ranks = result("monitor_ranking")["spearman"]
     said = f"{ranks['ridge']:.2f} for the monitor's ridge probe and {ranks['knn']:.2f} for its kNN"
     assert said in text_of("docs/benchmarks.md")
+
+
+def test_what_is_said_of_the_ablations_is_what_they_measured():
+    variants = result("ablations")["variants"]
+
+    def points(title, probe="linear"):
+        before = variants[variants[title]["compared_with"]]
+        return round(100 * (variants[title][probe]["mean"] - before[probe]["mean"]))
+
+    said = re.sub(r"\s+", " ", (ROOT / "docs/why.md").read_text(encoding="utf-8"))
+    biases = {points(title) for title in variants if "relative bias" in title}
+    assert biases == {-5}
+    assert f"tokens gain {-points('pixels instead of visual tokens')} points of a ridge probe" in said
+    assert "relative positions cost 5." in said
+    assert points("with layer scale (0.1)", "knn") == points("with layer scale (0.1)") == -1, "about a point"
+    blocks = [points("blocks instead of random patches", probe) for probe in ("knn", "linear")]
+    assert blocks[0] > 0 > blocks[1], "they gain by one probe and lose by the other"
+
+
+def test_a_folder_is_listed_as_fast_as_is_said():
+    files = result("listing")["files"]
+    assert f"take {files['listing']:.1f} s the first time and {files['listing_again']:.1f} s again" in text_of(
+        "docs/benchmarks.md"
+    )

@@ -139,7 +139,7 @@ def _classes(paths: Iterable[str], around: str) -> tuple[list[str] | None, Label
             return None, None
         labels.append(numbers.setdefault(path[skipped:end], len(numbers)))
     classes = sorted(numbers)
-    place = np.empty(len(classes), np.int32)  # with a path's bytes and its end, all that is kept of a picture
+    place = np.empty(len(classes), np.int64)  # what torch takes for classes
     place[[numbers[name] for name in classes]] = np.arange(len(classes))
     return classes, place[np.frombuffer(labels, np.int32)]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from beit.errors import DataError, shortened
 from beit.image import BandOptions, LazyPicture, as_rgb
 
-Labels = NDArray[Any]  # whole numbers (P,), the classes, or float32 (P, K): 0 and 1 for several labels, or numbers
+Labels = NDArray[Any]  # int64 (P,) classes, or float32 (P, K): 0 and 1 for several labels, or numbers
 LabelKind = Literal["class", "labels", "value"]
 _MOST_NAME = 1000  # characters of a class: an array gives every picture room for the longest
 _SAMPLED = 256  # pictures whose pixels go into the fingerprint

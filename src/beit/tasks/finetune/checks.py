@@ -105,7 +105,5 @@ def _check_parts(job: FinetuneJob) -> None:
 
 def label_identity(source: ImageSource) -> dict[str, str]:
     """Return the identity of the labels, which must be the same when the run continues: their hash."""
-    labels = np.asarray(source.labels)
-    wide = labels.astype(np.int64 if source.label_kind == "class" else labels.dtype)  # however they are kept
-    content = wide.tobytes() + "\n".join(source.classes or ()).encode()
+    content = np.ascontiguousarray(source.labels).tobytes() + "\n".join(source.classes or ()).encode()
     return {"labels": hashlib.sha256(content).hexdigest()[:16]}
