@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import time
 
@@ -296,14 +297,18 @@ def test_without_ray_its_extra_is_named(model, pictures, tmp_path, monkeypatch, 
 
 
 def test_without_a_model_those_of_the_package_are_asked(pictures, tmp_path, capsys, caplog):
-    assert predict(pictures, "--output", tmp_path / "classes.jsonl") == 0
+    few = tmp_path / "few"  # a scene is looked at in many windows
+    few.mkdir()
+    for path in sorted(pictures.rglob("*.png"))[:2]:
+        shutil.copy(path, few)
+    assert predict(few, "--output", tmp_path / "classes.jsonl") == 0
     rows = [json.loads(line) for line in (tmp_path / "classes.jsonl").read_text().splitlines()]
-    asked = Predictor.from_pretrained(device="cpu").classify(pictures)
+    asked = Predictor.from_pretrained(device="cpu").classify(few)
     assert [row["predictions"][0]["label"] for row in rows] == [one.label for one in asked]
     assert caplog.text.count("no model is named: taking beit/nano-cifar10-classifier") == 2
-    assert predict(pictures, "--task=embed", "--layer=best", "--output", tmp_path / "vectors.npy") == 0
-    found = Predictor.from_pretrained("beit/nano-cifar10", device="cpu").embed(pictures, layer="best")
+    assert predict(few, "--task=embed", "--layer=best", "--output", tmp_path / "vectors.npy") == 0
+    found = Predictor.from_pretrained("beit/nano-cifar10", device="cpu").embed(few, layer="best")
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), [one.vector for one in found], atol=1e-5)
-    assert predict(pictures, "--task=segment", "--output", tmp_path / "maps") == 0
+    assert predict(few, "--task=segment", "--output", tmp_path / "maps") == 0
     maps, kinds = [path.name for path in (tmp_path / "maps").glob("**/*.png")], 3  # numbers, colours, overlay
     assert len(maps) == kinds * len(found)

@@ -97,10 +97,10 @@ def test_the_card_of_the_segmenter_says_what_is_measured():
         pytest.skip(f"{streets} is not there")
     predictor = Predictor.from_pretrained(SEGMENTER)
     scores = SegmentationScores(len(predictor.classes))
-    for path in sorted((streets / "images").iterdir())[:10]:
+    for path in sorted((streets / "images").iterdir())[:4]:
         mask = np.asarray(Image.open(streets / "masks" / f"{path.stem}.png")).astype(np.int64)
         labels = torch.as_tensor(predictor.segment(path)[0].labels)
         scores.add(labels, torch.from_numpy(np.where(mask == 11, IGNORED, mask)))
     card = (included_folder(SEGMENTER) / "README.md").read_text()
-    said = re.search(r"As packaged, ([\d.]+) % of the first 10", card)
+    said = re.search(r"As packaged, ([\d.]+) % of the first 4 ", card)
     assert 100 * scores.numbers()["mean_iou"] == pytest.approx(float(said[1]), abs=0.5)
