@@ -66,6 +66,7 @@ def test_ways_of_a_training_step_are_timed_where_their_maps_are_small(monkeypatc
     module = __import__("beit.models_torch.kernels.attention", fromlist=["FASTEST"])
     timed = FastestWays("auto")
     monkeypatch.setattr(module, "FASTEST", timed)
+    monkeypatch.setattr(module, "_FEW_SCORES", 0)
     for tokens, ways in ((7, {"torch", "recomputed", "kept"}), (9, {"torch", "recomputed"})):
         query, key, value = (torch.randn(2, tokens, 8, dtype=dtype, requires_grad=True) for _ in range(3))
         table = None if bias == "none" else torch.randn(1, 2, tokens, tokens, requires_grad=bias == "learned")
@@ -73,6 +74,17 @@ def test_ways_of_a_training_step_are_timed_where_their_maps_are_small(monkeypatc
         assert all(torch.isfinite(grad).all() for grad in torch.autograd.grad(result.sum(), (query, key, value)))
         found = [set(seconds) for name, seconds in timed.timed().items() if f" {tokens} x " in name]
         assert found == ([] if (bias, tokens) == ("learned", 9) else [ways])
+
+
+def test_few_maps_may_be_kept_whatever_the_width(monkeypatch, tmp_path):
+    module = __import__("beit.models_torch.kernels.attention", fromlist=["FASTEST"])
+    for pictures, ways in ((64, [{"torch", "recomputed", "kept"}]), (65, [])):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / str(pictures)))
+        timed = FastestWays("auto")
+        monkeypatch.setattr(module, "FASTEST", timed)
+        parts = [torch.randn(pictures, 32, 8, requires_grad=True) for _ in range(3)]  # 1,024 scores a head
+        attention(*parts, 4, torch.zeros(1, 4, 32, 32, requires_grad=True))
+        assert [set(seconds) for seconds in timed.timed().values()] == ways
 
 
 def test_all_ways_are_the_same():

@@ -6,8 +6,8 @@
 | fused      | the context                 | no gradient is wanted, or PyTorch's own is the fastest                |
 | table      | the context                 | on a GPU, of many tokens, where it is faster than a bias of all pairs |
 | recomputed | the context                 | on a CPU where it is the fastest, or the bias needs a gradient        |
-| kept       | the maps                    | on a CPU where it is the fastest and the maps are no larger than      |
-|            |                             | queries and keys                                                      |
+| kept       | the maps                    | on a CPU where it is the fastest and the maps are few, or no larger   |
+|            |                             | than queries and keys                                                 |
 
 Legend: B batch, b pictures at a time, S = 1 + N tokens, D hidden, H heads, d = D / H. The last two ways compute one
 head at a time (BSd): its columns of queries, keys and values are multiplied where they stand.
@@ -29,6 +29,7 @@ from beit.models_torch.kernels.gradients import plain_gradients
 from beit.models_torch.kernels.table_attention import TableBias, table_attention
 
 _SCORES_AT_ONCE = 2**18  # a thread: 1 MB of float32, which stays in a processor's cache between the passes over it
+_FEW_SCORES = 2**18  # of a layer: 1 MB, which no training misses
 _TIMED_SCORES = 2**20  # of so many pictures a way is timed, in milliseconds
 
 
@@ -157,7 +158,7 @@ def _fastest(query_BSD: Tensor, heads: int, bias_1HSS: Tensor | None) -> Any:
     B, S, D = query_BSD.shape
     of_bias = bias_1HSS is not None and bias_1HSS.requires_grad
     # with the gradient of the bias PyTorch keeps scores and maps, like the third way
-    fits = S * heads <= 2 * D
+    fits = S * heads <= 2 * D or B * heads * S * S <= _FEW_SCORES
     ways: Ways = (
         {"recomputed": recomputed_attention} if of_bias else {"torch": _fused, "recomputed": recomputed_attention}
     )
