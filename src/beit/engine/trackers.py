@@ -15,6 +15,7 @@ from beit.errors import ConfigError, MissingExtraError
 from beit.files import read_json, write_json
 from beit.settings.groups import RunSettings
 from beit.settings.recipe import plain
+from beit.telemetry import keep_telemetry_off
 
 logger = logging.getLogger("beit")
 
@@ -90,6 +91,7 @@ def begun_trackers(
 def _begun(name: str, folder: RunFolder, settings: Mapping[str, Any]) -> Any:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
+    keep_telemetry_off()
     try:
         tracker: Any = LOGGER_TYPE_TO_CLASS[name](PROJECT, **_options(name, folder))
         if hasattr(tracker, "start"):  # older versions of accelerate begin at once

@@ -14,6 +14,7 @@ import numpy as np
 
 from beit.errors import missing_extra
 from beit.inference.runners.runner import Floats
+from beit.telemetry import keep_telemetry_off
 
 Compute = Callable[[Floats], Floats]
 
@@ -25,6 +26,7 @@ def onnx_engine(file: Path, threads: int, precision: str) -> Compute:
         MissingExtraError: If onnxruntime is not installed.
         RuntimeError: If it cannot load the file.
     """
+    keep_telemetry_off()
     try:
         import onnxruntime
     except ModuleNotFoundError:
@@ -51,6 +53,7 @@ def openvino_engine(file: Path, threads: int, precision: str) -> Compute:
         MissingExtraError: If openvino is not installed.
         RuntimeError: If it cannot load the file.
     """
+    keep_telemetry_off()
     try:
         import openvino
     except ModuleNotFoundError:

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from beit.errors import ConfigError
 from beit.inference.export.program import INPUT, quiet
 from beit.settings.export import ExportPrecision
+from beit.telemetry import keep_telemetry_off
 
 _LARGEST = 2**31 - 2**24  # bytes of weights: protobuf ends at 2 GB
 _QUANTISED = ["MatMul", "Gemm"]  # products with weights; those of attention, of two activations, stay float32
@@ -69,6 +70,8 @@ def quantise(plain: Path, file: Path) -> None:
     and is the more exact way.
     """
     import onnx
+
+    keep_telemetry_off()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model: Any = onnx.load(plain)

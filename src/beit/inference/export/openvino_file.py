@@ -14,6 +14,7 @@ from beit.inference.export.program import INPUT, quiet
 from beit.inference.runners.runner import Floats
 from beit.inference.tasks.task import ExportedOutput
 from beit.settings.export import ExportPrecision
+from beit.telemetry import keep_telemetry_off
 
 _PRODUCTS = ("Convolution", "MatMul")
 _LINEAR = "aten.linear"  # in the name of what was a linear layer in torch
@@ -35,6 +36,7 @@ def write_openvino(
         precision: In fp16 weights are stored in 16 bits.
         calibration: Batches of pixels that show the range of values, in int8.
     """
+    keep_telemetry_off()
     import openvino
 
     with quiet():
@@ -53,6 +55,7 @@ def _quantised(model: Any, output: ExportedOutput, calibration: list[Floats]) ->
     the error would be theirs. So do the products that enlarge the maps of segmentation: OpenVINO cannot load a graph
     that has them in 8 bits.
     """
+    keep_telemetry_off()
     import nncf
 
     products: list[str] = [

@@ -22,6 +22,7 @@ from beit.inference.export.program import INPUT
 from beit.inference.export.web_model import ATTENTION, HIDDEN, LOGITS, MASK, PIXELS, TOKENS
 from beit.inference.runners.runner import Floats
 from beit.settings.export import ExportPrecision
+from beit.telemetry import keep_telemetry_off
 from beit.tokenizer import VisualTokenizer
 
 _CLOSE = 1e-2  # of decoded pixels in [0, 1]: less than three of 255 levels
@@ -117,6 +118,7 @@ def _check_tokens(pairs: list[tuple[NDArray[Any], NDArray[Any]]], precision: Exp
 
 
 def _session(file: Path) -> Any:
+    keep_telemetry_off()
     import onnxruntime
 
     return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

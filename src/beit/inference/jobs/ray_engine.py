@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from beit.errors import BeitError, missing_extra
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.pipeline import Todo
+from beit.telemetry import keep_telemetry_off
 
 if TYPE_CHECKING:
     from beit.inference.jobs.job import Prediction
@@ -37,6 +38,7 @@ def ray_chunks(work: Prediction, todo: list[Todo]) -> Iterator[Chunk]:
         MissingExtraError: If Ray is not installed.
         BeitError: An error of a worker that a person can mend.
     """
+    keep_telemetry_off()
     try:
         import ray
         from ray import data
