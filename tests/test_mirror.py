@@ -27,7 +27,7 @@ HELD_ELSEWHERE = [
     ("cli", "output parser parser_errors", "cli/test_main.py", "every command parses and prints through them"),
     ("cli", "help", "cli/test_short_help.py", "the short help and the whole one of every command"),
     ("cli", "predict", "e2e/test_predict.py", "the command is its whole job"),
-    ("cli", "pretrain training", "e2e/test_whole_job.py", "the command is its whole job"),
+    ("cli", "pretrain", "e2e/test_whole_job.py", "the command is its whole job"),
     ("cli", "segment", "e2e/test_segment.py", "the command is its whole job"),
     ("cli", "serve", "service/test_server.py", "the command is the server"),
     ("cli", "tokenizer", "e2e/test_tokenizers.py", "the command is its whole job"),

@@ -48,10 +48,11 @@ def parse_training(
         DataError: If there is no such path.
     """
     words, machines = _machines(arguments)
-    dry = "--dry-run" in words
+    words, dry = _switch(words, "--dry-run")
+    words, forced = _switch(words, "--force")
     if not dry:
         _refuse_without_dry_run(machines)
-    given = ["--run.force=true" if word == "--force" else word for word in words if word != "--dry-run"]
+    given = [*words, "--run.force=true"] if forced else words
     job = parse_job(kind, command, description, given, flags=flags)
     say_settings(job)
     check_early(job, writes=not dry)
@@ -91,6 +92,25 @@ def _taken(arguments: Sequence[str], flag: str) -> tuple[list[str], str | None]:
         return words, None
     place = words.index(flag)
     return words[:place] + words[place + 2 :], words[place + 1] if len(words) > place + 1 else "missing"
+
+
+def _switch(words: Sequence[str], flag: str) -> tuple[list[str], bool]:
+    """Return the arguments without a flag, and whether it is on: alone, or true, as a setting may be written.
+
+    Raises:
+        ConfigError: If something else follows its equals sign.
+    """
+    kept, on = list[str](), False
+    for i, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            value = value if equals else next(iter(words[i + 1 : i + 2]), "")
+            if equals and value not in ("true", "false"):
+                raise ConfigError(f"{flag} is {value!r}; expected true or false, or {flag} alone, which is true")
+            on = value != "false"
+        elif not (word in ("true", "false") and i and words[i - 1] == flag):
+            kept.append(word)
+    return kept, on
 
 
 def _refuse_without_dry_run(machines: Machines) -> None:
