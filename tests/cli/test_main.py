@@ -1,11 +1,14 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from beit.cli.main import COMMANDS, main
+from beit.files import atomic_folder
 from tests.conftest import GOLDEN
 
 MIM = GOLDEN / "hf_v4" / "mim"
@@ -189,6 +192,21 @@ def test_an_interrupted_command_promises_only_what_it_can(capsys, monkeypatch, c
 
     monkeypatch.setattr(f"beit.cli.{command}.run", interrupted)
     assert error_of(capsys, [command], status=130) == said
+
+
+def test_a_terminated_command_leaves_nothing_half_done(capsys, monkeypatch, tmp_path):
+    def terminated(arguments):
+        with atomic_folder(tmp_path / "out") as temporary:
+            (temporary / "half").touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("beit.cli.convert.run", terminated)
+    assert main(["convert"]) == 143
+    assert capsys.readouterr().err == "beit: terminated\n"
+    assert os.listdir(tmp_path) == []
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])

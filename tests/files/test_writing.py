@@ -4,7 +4,7 @@ import os
 import pytest
 
 from beit.errors import StorageError
-from beit.files import atomic_file, atomic_folder, discard_leftovers
+from beit.files import atomic_file, atomic_folder, discard_leftovers, discard_leftovers_of, locked_output
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -54,3 +54,19 @@ def test_leftovers_of_a_killed_process(tmp_path):
     (tmp_path / ".kept.12.old").mkdir()
     discard_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["kept", "model"]
+
+
+def test_leftovers_of_one_output(tmp_path):
+    """Only those of its own name, which may look like a pattern."""
+    output = tmp_path / "model[1]"
+    for name in (".model[1].12.tmp", ".model[1].13.old", ".model[1].x.tmp", ".model1.12.tmp", ".model[1].b.12.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+    with locked_output(output):
+        assert (output / "weights").read_text() == ".model[1].13.old"  # a half-done replacement is taken back
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"model[1]", ".model[1].x.tmp", ".model1.12.tmp", ".model[1].b.12.tmp"}
+    (tmp_path / ".model[1].14.tmp").touch()
+    (tmp_path / ".model[1].15.old").mkdir()
+    discard_leftovers_of(output)
+    assert {path.name for path in tmp_path.iterdir()} == left

@@ -11,10 +11,14 @@ import io
 import logging
 import os
 import shutil
+import signal
 import sys
 import textwrap
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 
 from beit import __version__
 from beit.errors import BeitError, MissingExtraError, RunPaused, missing_extra, printable
@@ -99,7 +103,8 @@ def _guarded(arguments: list[str]) -> int:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.update(WAITING)
     try:
-        return import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
+        with _tidied_at_sigterm():
+            return import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
     except RunPaused as pause:
         if os.environ.get("RANK", "0") == "0":
             print(pause)
@@ -114,9 +119,10 @@ def _guarded(arguments: list[str]) -> int:
         from beit.cli.recipe_origin import origin_of
 
         return _fail(f"{error}{origin_of(str(error), arguments)}")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         continues = _CONTINUES if arguments[0] in CONTINUED else ""
-        return _fail(f"interrupted{continues}", 130)
+        ended = isinstance(stop, _Terminated)
+        return _fail(f"{'terminated' if ended else 'interrupted'}{continues}", 143 if ended else 130)
     except BrokenPipeError:  # as from `| head`: what is still buffered must have somewhere to go, or Python complains
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -129,6 +135,31 @@ def _guarded(arguments: list[str]) -> int:
         if error.errno in (errno.EACCES, errno.EPERM):
             return _fail(f"no right to use {place}: {error.strerror}; change its permissions or choose another place")
         raise
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which undoes what is half done as Ctrl-C does."""
+
+
+@contextmanager
+def _tidied_at_sigterm() -> Generator[None]:
+    """Raise at SIGTERM inside, so that locks and unfinished files are removed; trainings and the service do more."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    command = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != command:  # a process that it has forked
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _fail(message: str, status: int = 1) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.errors import ConfigError
-from beit.files.writing import make_folder, storage_error
+from beit.files.writing import discard_leftovers_of, make_folder, storage_error
 
 BEAT = 5.0  # seconds between two touches
 PATIENCE = 30.0  # seconds without one after which a holder elsewhere is gone
@@ -109,12 +109,15 @@ def locked(path: Path, output: str | Path, remedy: str) -> Generator[None]:
 def locked_output(output: str | Path) -> Generator[None]:
     """Hold the lock of a file or folder that gets its name when it is whole; the lock lies beside it.
 
+    What a killed process that wrote it has left there is tidied up.
+
     Raises:
         ConfigError: If another process holds it, naming that.
         StorageError: If it cannot be written.
     """
     place = Path(output).absolute()
     with locked(place.parent / f".{place.name}.lock", output, "or name another output"):
+        discard_leftovers_of(place)
         yield
 
 

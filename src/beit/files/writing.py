@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -112,17 +114,31 @@ def write_json(path: str | Path, content: Any, indent: int = 2) -> None:
 
 def discard_leftovers(folder: str | Path) -> None:
     """Tidy up after a killed process in a folder: remove unfinished files, finish half-done replacements."""
-    for leftover in Path(folder).glob(".*.tmp"):
+    _discard(list(Path(folder).glob(".*.tmp")), list(Path(folder).glob(".*.old")))
+
+
+def discard_leftovers_of(path: str | Path) -> None:
+    """Do the same for one file or folder: tidy up what a killed process that wrote it left beside it."""
+    path = Path(path)
+    named = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.(tmp|old)", re.DOTALL)
+    beside = [entry for entry in path.parent.glob(f".{escape(path.name)}.*") if named.fullmatch(entry.name)]
+    _discard(
+        [entry for entry in beside if entry.suffix == ".tmp"], [entry for entry in beside if entry.suffix == ".old"]
+    )
+
+
+def _discard(unfinished: Iterable[Path], outgoing: Iterable[Path]) -> None:
+    for leftover in unfinished:
         if leftover.is_dir():
             shutil.rmtree(leftover)
         else:
-            leftover.unlink()
-    for outgoing in Path(folder).glob(".*.old"):
-        replaced = outgoing.with_name(outgoing.name.removeprefix(".").rsplit(".", 2)[0])
-        if replaced.exists():
-            shutil.rmtree(outgoing)
-        else:
-            outgoing.rename(replaced)
+            leftover.unlink(missing_ok=True)
+    for old in outgoing:
+        replaced = old.with_name(old.name.removeprefix(".").rsplit(".", 2)[0])
+        if not replaced.exists():
+            old.rename(replaced)
+        elif old.is_dir():
+            shutil.rmtree(old)
 
 
 def make_folder(folder: str | Path, remedy: str = REMEDY) -> None:

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from glob import escape
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 from beit.errors import ConfigError
 from beit.files import (
     discard_leftovers,
+    discard_leftovers_of,
     locked,
     make_folder,
     parse_json,
@@ -157,12 +157,10 @@ class JobState:
         """Remove half-written files of a job that was stopped."""
         discard_leftovers(self._folder)
         discard_leftovers(self._chunks)
-        unfinished = (
-            self._output.rglob(".*.tmp")
-            if self._is_folder
-            else self._output.parent.glob(f".{escape(self._output.name)}.*.tmp")
-        )
-        for leftover in unfinished:
+        if not self._is_folder:
+            discard_leftovers_of(self._output)
+            return
+        for leftover in self._output.rglob(".*.tmp"):
             if _UNFINISHED.fullmatch(leftover.name):
                 leftover.unlink(missing_ok=True)
 
