@@ -17,6 +17,34 @@ def test_split_is_stratified_and_complete(pictures):
     assert [val.name(0)] == [split(source, 0.3, seed=1, stratified=True)[1].name(0)]
 
 
+def test_the_split_of_a_large_collection_is_drawn_once(pictures, monkeypatch, tmp_path):
+    """The one that is kept is that which is drawn; other labels, shares and seeds have their own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    module, source = __import__("beit.data.selection", fromlist=["LARGE"]), open_source(str(pictures))
+    drawn, draw = [], module._held_out
+    monkeypatch.setattr(module, "_held_out", lambda *args: drawn.append(args) or draw(*args))
+
+    def names(*args, **kwargs):
+        return [[part.name(index) for index in range(len(part))] for part in split(source, *args, **kwargs)]
+
+    expected = names(0.3, seed=1, stratified=True)
+    monkeypatch.setattr(module, "LARGE", 12)
+    drawn.clear()
+    assert names(0.3, seed=1, stratified=True) == expected == names(0.3, seed=1, stratified=True)
+    assert len(drawn) == 1
+    for other in ({"share": 0.5, "seed": 1, "stratified": True}, {"share": 0.3, "seed": 2, "stratified": True}):
+        names(**other)
+    names(share=0.3, seed=1)
+    assert len(drawn) == 4
+    source.labels = source.labels[::-1].copy()
+    names(0.3, seed=1, stratified=True)
+    assert len(drawn) == 5
+    for file in (tmp_path / "cache").rglob("*.npz"):
+        file.write_bytes(b"damaged")
+    source.labels = source.labels[::-1].copy()
+    assert names(0.3, seed=1, stratified=True) == expected
+
+
 class Uncompared(np.ndarray):
     """Labels that are never compared with a class: a look at all of them per class takes an hour of 10^7 pictures."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,15 +12,47 @@ from numpy.typing import NDArray
 
 from beit.data.class_names import in_spelling_of
 from beit.data.rng import Purpose, generator
+from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
 from beit.data.sources.source import ImageSource, Labels, Subset
 from beit.errors import DataError
+
+LARGE = 1_000_000  # pictures; fewer are divided in a quarter of a second
 
 
 def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:
     """Return (training, validation), the latter holding `share` of the pictures, of every class if `stratified`.
 
+    That of a large collection is kept on disk: all processes of a machine, and later runs, draw it once.
+
     Raises:
         DataError: If the source, or with `stratified` a class, has fewer than two pictures.
+    """
+    if len(source) < LARGE:
+        is_held_out = _held_out(source, share, seed, stratified)
+    else:
+        cached = cache_file("splits", _identity(source, share, seed, stratified))
+        stored = load_arrays(cached, ("held_out",))
+        if stored is None:
+            stored = {"held_out": np.packbits(_held_out(source, share, seed, stratified))}
+            save_arrays(cached, stored)
+        is_held_out = np.unpackbits(stored["held_out"], count=len(source)).view(np.bool_)
+    return Subset(source, np.flatnonzero(~is_held_out)), Subset(source, np.flatnonzero(is_held_out))
+
+
+def _identity(source: ImageSource, share: float, seed: int, stratified: bool) -> bytes:
+    """Return what a split depends on; numpy may draw other permutations in another version."""
+    digest = hashlib.sha256(json.dumps([len(source), share, seed, stratified, np.__version__]).encode())
+    if stratified and source.labels is not None:
+        digest.update(f"{source.labels.dtype} {source.label_kind}".encode())
+        digest.update(np.ascontiguousarray(source.labels).data)
+    return digest.digest()
+
+
+def _held_out(source: ImageSource, share: float, seed: int, stratified: bool) -> NDArray[np.bool_]:
+    """Draw the pictures to validate on, and return for each whether it is one.
+
+    Raises:
+        DataError: See `split`.
     """
     if source.labels is None or not stratified or source.label_kind != "class":
         groups = [np.arange(len(source))]
@@ -37,7 +71,7 @@ def split(source: ImageSource, share: float, seed: int, stratified: bool = False
         validation.append(rng.permutation(group)[:count])
     is_held_out = np.zeros(len(source), bool)
     is_held_out[np.concatenate(validation)] = True
-    return Subset(source, np.flatnonzero(~is_held_out)), Subset(source, np.flatnonzero(is_held_out))
+    return is_held_out
 
 
 def _by_class(labels: Labels, classes: int) -> list[NDArray[np.int64]]:
