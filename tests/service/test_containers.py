@@ -76,6 +76,8 @@ def test_what_compose_mounts_exists():
     assert (PLACE / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
     assert service["read_only"]
     assert service["tmpfs"] == ["/tmp"]  # noqa: S108
+    reports = {name: value for name, value in composed["services"]["grafana"]["environment"].items() if "ANALY" in name}
+    assert set(reports.values()) == {"false"}, reports
     for published in (service["ports"], composed["services"]["grafana"]["ports"]):
         assert all(port.startswith("127.0.0.1:") for port in published)
     (job,) = yaml.safe_load((PLACE / "prometheus.yml").read_text())["scrape_configs"]
