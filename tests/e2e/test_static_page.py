@@ -205,7 +205,7 @@ def test_a_page_has_the_tabs_that_its_model_can_fill(visit, address, written):
 
 
 def test_without_a_network_everything_goes_on(visit, address, samples):
-    page = visit(f"{address}/pretrained", **PHONE)
+    page = visit(f"{address}/pretrained", alone=True, **PHONE)
     page.set_input_files("#file", samples / PICTURES[0])
     open_tab(page, "reconstruct")  # all files are loaded
     page.context.set_offline(True)
