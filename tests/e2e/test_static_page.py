@@ -16,6 +16,7 @@ from tests.e2e.static_site import (
     SIDE,
     export_page,
     files_served,
+    models_written_once,
     save_classifier,
     save_pretrained,
     save_segmenter,
@@ -50,10 +51,11 @@ def models(root):
 @pytest.fixture(scope="module")
 def written(root, models):
     tokenizer = {"tokenizer": str(root / "models" / "tokenizer")}
-    return {
-        name: export_page(root / "models" / name, root / "site" / "deep" / name, **options)
-        for name, options in (("pets", {}), ("pretrained", tokenizer), *((name, {}) for name in SCENES))
-    }
+    with models_written_once():
+        return {
+            name: export_page(root / "models" / name, root / "site" / "deep" / name, **options)
+            for name, options in (("pets", {}), ("pretrained", tokenizer), *((name, {}) for name in SCENES))
+        }
 
 
 @pytest.fixture(scope="module")
