@@ -49,16 +49,22 @@ demo: $(VENV)/.demo
 	@echo "Running the demo in runs/demo (usually 4 minutes on 2 cores) ..."
 	$(BIN)/beit demo --output runs/demo
 
+# Hundreds of processes start in a test run: each would compile the package again for want of what Python keeps of it.
+unexport PYTHONDONTWRITEBYTECODE
+
+# A file goes to one worker as a whole, which makes what its tests share once; those of many tests do not come first.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 # Folders of other tiers alone, whose imports would take seconds of every process.
 SLOWER := e2e habits interop parity
 
 test-fast: $(VENV)/.setup
 	@echo "Running the unit tests (usually 1.5 minutes on 2 cores) ..."
-	$(BIN)/python -m pytest -n auto --dist worksteal -m unit $(SLOWER:%=--ignore tests/%)
+	$(PYTEST) -m unit $(SLOWER:%=--ignore tests/%)
 
 test: $(VENV)/.setup
 	@echo "Running unit tests, parity and whole jobs (usually 16 minutes on 2 cores) ..."
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(PYTEST)
 
 test-docs: $(VENV)/.setup
 	@echo "Running every code block of the documents, examples and notebooks (usually 8 minutes on 2 cores) ..."
@@ -86,7 +92,7 @@ check: $(VENV)/.setup
 
 coverage: $(VENV)/.setup
 	@echo "Running all tests and counting what they run (usually 30 minutes on 2 cores) ..."
-	$(BIN)/python -m pytest -n auto --dist worksteal --timeout 900 --cov --cov-report=term
+	$(PYTEST) --timeout 900 --cov --cov-report=term
 
 # Times in the files are those of the commit; --no-isolation builds with the hatchling that the tests build with.
 dist: $(VENV)/.setup

@@ -61,9 +61,9 @@ def sizes(tiny):
     if not tiny:
         return Sizes(device)
     small = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
-    model = {**small, "num_hidden_layers": 4, "image_size": 32, "patch_size": 8}
+    model = {**small, "num_hidden_layers": 2, "image_size": 32, "patch_size": 8}
     tokenizer = {"vocab_size": 16, "hidden_size": 8, "blocks_per_group": 1, "groups": 2, "decoder_input_size": 8}
-    scenes = {**model, "image_size": 64, "out_indices": [1, 2, 3, 4], "pool_scales": [1, 2]}
+    scenes = {**model, "num_hidden_layers": 4, "image_size": 64, "out_indices": [1, 2, 3, 4], "pool_scales": [1, 2]}
     return Sizes(
         device, model, tokenizer, 32, 8, 2, 6, (2,), 2, scenes, 2, (1, 2), 2, 8, "aot_eager", compiles_whole=False
     )  # fmt: skip

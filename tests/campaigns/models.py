@@ -11,7 +11,6 @@ from urllib.parse import quote
 import httpx
 import torch
 from fastapi import FastAPI
-from peft import LoraConfig, get_peft_model
 from PIL import Image
 
 from beit import BeitConfig, BeitForImageClassification, BeitForMaskedImageModeling
@@ -52,6 +51,8 @@ def decoder(place: Path) -> Target:
 
 def adapters(place: Path) -> dict[str, Target]:
     """Return the files of an adapter as peft writes it, loaded as a model and into one."""
+    from peft import LoraConfig, get_peft_model  # which imports transformers: seconds of every process of the tests
+
     BeitForImageClassification(BeitConfig(**SMALL)).save_pretrained(place / "base")
     base = BeitForImageClassification.from_pretrained(place / "base")
     kind = LoraConfig(r=2, target_modules=["query", "value"], modules_to_save=["classifier"])

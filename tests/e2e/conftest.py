@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from tests.browser import started_chromium
@@ -15,13 +17,30 @@ def chromium():
         yield browser
 
 
+@pytest.fixture(scope="module")
+def context_of(chromium):
+    """Browser contexts by their options: a tab in one that is open starts in half of the time."""
+    kept = {}
+
+    def context(**options):
+        key = json.dumps(options, sort_keys=True)
+        if key not in kept:
+            kept[key] = chromium.new_context(**options)
+        return kept[key]
+
+    return context
+
+
 @pytest.fixture
-def visit(chromium):
-    """Open an address; at the end the page must have kept to its origin, and its console must be clean."""
+def visit(chromium, context_of):
+    """Open an address; at the end the page must have kept to its origin, and its console must be clean.
+
+    A page that is `alone` has a context of its own, with nothing in its cache.
+    """
     opened = []
 
-    def open_page(address, expected_errors=(), **options):
-        page = chromium.new_page(**options)
+    def open_page(address, expected_errors=(), alone=False, **options):
+        page = chromium.new_page(**options) if alone else context_of(**options).new_page()
         problems = []
 
         def check_origin(request):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 import uvicorn
+from PIL import Image
 
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation, Predictor, preset
 from beit.image import Preprocessing
@@ -41,6 +42,14 @@ def pretrained():
     torch.manual_seed(0)
     tokenizer = DiscreteVAE(DiscreteVAEConfig(MODEL["vocab_size"], 8, 1, 2, 8)).eval()
     return Predictor(TorchRunner(BeitForMaskedImageModeling(preset("tiny", **MODEL)), "cpu"), VIEW, tokenizer=tokenizer)
+
+
+def small_copy(folder, picture):
+    """Write a picture at a third of its sides, of which the tiny windows of `segmenter` see tens and not hundreds."""
+    copy = folder / picture.name
+    with Image.open(picture) as whole:
+        whole.reduce(3).save(copy)
+    return copy
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """Tiny models exported as pages, behind a server of files at an address that a browser can open."""
 
+import hashlib
 import threading
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
 import torch
 
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation, Predictor, preset
 from beit.image import Preprocessing
-from beit.inference.export import ExportJob, export
+from beit.inference.export import ExportJob, export, web
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
@@ -60,6 +62,27 @@ def save_segmenter(folder, scene=None):
 
 def export_page(model, output, **options):
     return export(ExportJob(str(model), "web", str(output), **options))
+
+
+@contextmanager
+def models_written_once():
+    """Write models of the same weights once while it is open: their pages differ beside the files of ONNX."""
+    kept, write = {}, web.write_model
+
+    def written(model, first, image_hw, grid, opset, folder):
+        weights = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+        key = (hashlib.sha256(weights).digest(), model.config.to_json_string(), first, image_hw, opset)
+        if key not in kept:
+            outputs = write(model, first, image_hw, grid, opset, folder)
+            kept[key] = outputs, {file.name: file.read_bytes() for file in folder.glob("*.onnx")}
+        outputs, files = kept[key]
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        return outputs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(web, "write_model", written)
+        yield
 
 
 class _Handler(SimpleHTTPRequestHandler):

@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 from playwright.sync_api import expect
 
-from tests.e2e.page_site import COLS, ROWS, SIDE, STREETS, classifier, pretrained, segmenter, served
+from tests.e2e.page_site import COLS, ROWS, SIDE, STREETS, classifier, pretrained, segmenter, served, small_copy
 
 TASKS = ("classify", "segment", "attend", "features", "reconstruct")
 
@@ -25,8 +25,8 @@ def address(models):
 
 
 @pytest.fixture
-def magpie(real_data):
-    return real_data / "imagenet_samples" / "n01582220_magpie.JPEG"
+def magpie(real_data, tmp_path):
+    return small_copy(tmp_path, real_data / "imagenet_samples" / "n01582220_magpie.JPEG")
 
 
 def open_tab(page, task):
@@ -283,12 +283,12 @@ def test_pictures_are_dropped_and_pasted(visit, address, magpie, way):
     expect(page.locator("#file-name")).to_have_text("magpie.png")
 
 
-def test_a_new_picture_replaces_every_answer(visit, address, models, magpie, real_data):
+def test_a_new_picture_replaces_every_answer(visit, address, models, magpie, real_data, tmp_path):
     page = visit(address)
     page.set_input_files("#file", magpie)
     open_tab(page, "segment")
     open_tab(page, "classify")
-    leopard = real_data / "imagenet_samples" / "n02128385_leopard.JPEG"
+    leopard = small_copy(tmp_path, real_data / "imagenet_samples" / "n02128385_leopard.JPEG")
     page.set_input_files("#file", leopard)
     expect(page.locator("#file-name")).to_have_text(leopard.name)
     open_tab(page, "segment")

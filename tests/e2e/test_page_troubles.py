@@ -5,7 +5,7 @@ import threading
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.page_site import classifier, segmenter, served
+from tests.e2e.page_site import classifier, segmenter, served, small_copy
 
 TOKEN = "sesame"  # noqa: S105  # opens nothing
 
@@ -16,8 +16,8 @@ def pets():
 
 
 @pytest.fixture
-def magpie(real_data):
-    return real_data / "imagenet_samples" / "n01582220_magpie.JPEG"
+def magpie(real_data, tmp_path):
+    return small_copy(tmp_path, real_data / "imagenet_samples" / "n01582220_magpie.JPEG")
 
 
 def test_the_policy_of_the_page_stands_on_the_service(visit, pets):

@@ -54,7 +54,8 @@ def command(place, run):
         f"--label_maps.classes={place}/classes.txt", "--label_maps.ignored=[9]", "--data.workers=0",
         "--model.image_size=32", "--model.num_hidden_layers=4", "--model.drop_path_rate=0.1", "--optim.lr=3e-3",
         "--optim.warmup_steps=5", "--optim.layer_decay=1.0", f"--train.max_steps={STEPS}", "--train.batch_size=8",
-        "--run.log_every=1", "--run.save_every=20", "--scene.scale=[0.8, 1.5]", f"--run.output={run}",
+        "--run.log_every=1", "--run.save_every=20", "--validation.every=30", "--scene.scale=[0.8, 1.5]",
+        f"--run.output={run}",
     ]  # fmt: skip
 
 

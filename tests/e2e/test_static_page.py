@@ -16,6 +16,7 @@ from tests.e2e.static_site import (
     SIDE,
     export_page,
     files_served,
+    models_written_once,
     save_classifier,
     save_pretrained,
     save_segmenter,
@@ -50,10 +51,11 @@ def models(root):
 @pytest.fixture(scope="module")
 def written(root, models):
     tokenizer = {"tokenizer": str(root / "models" / "tokenizer")}
-    return {
-        name: export_page(root / "models" / name, root / "site" / "deep" / name, **options)
-        for name, options in (("pets", {}), ("pretrained", tokenizer), *((name, {}) for name in SCENES))
-    }
+    with models_written_once():
+        return {
+            name: export_page(root / "models" / name, root / "site" / "deep" / name, **options)
+            for name, options in (("pets", {}), ("pretrained", tokenizer), *((name, {}) for name in SCENES))
+        }
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +207,7 @@ def test_a_page_has_the_tabs_that_its_model_can_fill(visit, address, written):
 
 
 def test_without_a_network_everything_goes_on(visit, address, samples):
-    page = visit(f"{address}/pretrained", **PHONE)
+    page = visit(f"{address}/pretrained", alone=True, **PHONE)
     page.set_input_files("#file", samples / PICTURES[0])
     open_tab(page, "reconstruct")  # all files are loaded
     page.context.set_offline(True)

@@ -42,7 +42,8 @@ def pretrained(place, tokenizer):
 @pytest.fixture(scope="module")
 def finetuned(place, pretrained):
     run = place / "finetune"
-    options = ["--train.max_steps=240", "--train.batch_size=64", f"--checkpoint={pretrained / 'model'}"]
+    options = ["--train.max_steps=240", "--train.batch_size=64", "--validation.every=80"]
+    options.append(f"--checkpoint={pretrained / 'model'}")
     assert main(["finetune", f"--run.output={run}", "--data.val_path=digits:test", *FINETUNE, *options]) == 0
     return run
 
@@ -150,7 +151,8 @@ def test_another_recipe_does_not_continue_a_run(pretrained, tokenizer, capsys):
 
 def test_the_recipe_of_a_run_is_a_recipe(pretrained, place):
     output = place / "again"
-    assert main(["pretrain", str(pretrained / "recipe.yaml"), f"--run.output={output}", "--train.max_steps=6"]) == 0
+    options = [f"--run.output={output}", "--train.max_steps=6", "--run.report=false", *UNWATCHED]
+    assert main(["pretrain", str(pretrained / "recipe.yaml"), *options]) == 0
     assert yaml.safe_load((output / "recipe.yaml").read_text())["mask"]["count"] == 7
 
 
@@ -166,7 +168,7 @@ def test_pretraining_beats_the_token_frequencies(tokenizer, place):
     run, tokens, found = place / "longer", place / "views", f"--tokenizer.path={tokenizer / 'model'}"
     encode = ["tokenizer", "encode", f"--tokenizer={tokenizer / 'model'}", *PICTURES, f"--output={tokens}"]
     assert main([*encode, "--image_size=8", "--views=2"]) == 0
-    options = ["--train.max_steps=300", "--train.batch_size=64", "--optim.lr=3e-3", "--run.report=false"]
+    options = ["--train.max_steps=300", "--train.batch_size=64", "--optim.lr=3e-3", "--run.report=false", *UNWATCHED]
     stored = [found, f"--tokenizer.tokens={tokens}", "--fixed_views=2"]
     assert main(["pretrain", *PRETRAIN, *options, *stored, f"--run.output={run}"]) == 0
     assert result(run)["loss"] < result(run)["frequency_loss"]
@@ -179,7 +181,7 @@ def test_the_choices_of_the_papers_ablations(tokenizer, place, capsys):
     options = ["--mask.kind=random", "--model.positions=absolute", "--model.layer_scale_init_value=0"]
     length = ["--train.max_steps=6", "--run.report=false"]
     found = [f"--tokenizer.path={tokenizer / 'model'}", f"--run.output={run}"]
-    assert main(["pretrain", *PRETRAIN, *options, *length, *found]) == 0
+    assert main(["pretrain", *PRETRAIN, *options, *length, *found, *UNWATCHED]) == 0
     tensors = load_file(run / "model" / "model.safetensors")
     assert any("position_embeddings" in name for name in tensors)
     assert not any("lambda_1" in name or "relative_position" in name for name in tensors)

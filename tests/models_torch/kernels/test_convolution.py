@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from beit.models_torch import kernels
-from beit.models_torch.kernels.convolution import by_products, convolve_enlarged, resizing, windows
+from beit.models_torch.kernels.convolution import (
+    _shifted_enlargements,
+    by_products,
+    convolve_enlarged,
+    resizing,
+    windows,
+)
 
 lengths = st.integers(1, 9)
 
@@ -32,6 +38,39 @@ def test_it_is_the_convolution_of_the_enlarged_map(y, x, height, width, side):
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+class Enlarging(torch.nn.Module):
+    """A convolution of a map that is enlarged to twice its sides."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(2, 3, 3, 3, generator=torch.Generator().manual_seed(4)))
+
+    def forward(self, map_BCyx):
+        return convolve_enlarged(map_BCyx, self.weight, (2 * map_BCyx.shape[2], 2 * map_BCyx.shape[3]))
+
+
+def test_matrices_of_known_sizes_are_constants_of_a_traced_program():
+    model, map_BCyx = Enlarging(), torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(5))
+    program = torch.export.export(model, (map_BCyx,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    assert not [node for node in program.graph.nodes if "arange" in str(node.target)]
+    free = torch.export.export(model, (map_BCyx,), dynamic_shapes=({2: torch.export.Dim("rows", min=2)},))
+    assert [node for node in free.graph.nodes if "arange" in str(node.target)]
+    torch.testing.assert_close(program.module()(map_BCyx), model(map_BCyx))
+    torch.testing.assert_close(free.module()(map_BCyx), model(map_BCyx))
+
+
+def test_kept_matrices_are_not_handed_out():
+    """What the caller does to one, and the mode in which it was made, is nothing to the next."""
+    like = torch.zeros(1)
+    with torch.inference_mode():
+        first = _shifted_enlargements(5, 10, 3, like)
+        kept = first.clone()
+        first.zero_()
+    again = _shifted_enlargements(5, 10, 3, like)
+    assert torch.equal(again, kept)
+    assert not again.is_inference()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -13,7 +13,11 @@ Legend: B batch, C channels in, O channels out, k side of the kernel; h w pixels
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -92,16 +96,33 @@ def convolve_enlarged(map_BCyx: Tensor, weight_OCkk: Tensor, size_hw: tuple[int,
 def _shifted_enlargements(length: int, longer: int, side: int, like: Tensor) -> Tensor:
     """Return the matrices (k, longer, length) that enlarge an axis and shift it to each tap of a kernel.
 
-    A row of zeros stands for what a shift brings in from outside, as padding with zeros does.
+    On the CPU those of known sizes are kept, and are constants of a program that is traced.
     """
     exact = _exact(like)
-    place = torch.arange(longer, device=like.device, dtype=exact)
-    source = ((place + 0.5) * (length / longer) - 0.5).clamp(0, length - 1)
-    distance = (source[:, None] - torch.arange(length, device=like.device)).abs()
-    enlarged = (1 - distance).clamp(min=0)  # bilinear, pixels being areas (align_corners=False)
-    reach = side // 2
-    padded = functional.pad(enlarged, (0, 0, reach, reach))
-    return torch.stack([padded[shift : shift + longer] for shift in range(side)]).to(like.dtype)
+    known = type(length) is int and type(longer) is int and not torch.compiler.is_dynamo_compiling()
+    if known and like.device.type == "cpu":
+        kept = _kept_enlargements(length, longer, side, str(exact).removeprefix("torch."))
+        return torch.tensor(kept, dtype=like.dtype)
+    places = [torch.arange(count, device=like.device, dtype=exact) for count in (length, longer, side)]
+    return _enlargements(*places).to(like.dtype)
+
+
+@lru_cache(maxsize=64)
+def _kept_enlargements(length: int, longer: int, side: int, dtype: str) -> npt.NDArray[Any]:
+    return _enlargements(*(np.arange(count, dtype=dtype) for count in (length, longer, side)))
+
+
+def _enlargements(place_x: Any, place_w: Any, tap_k: Any) -> Any:
+    """Return `_shifted_enlargements` of the places along both axes and of the taps, as numpy or torch has them.
+
+    A row of zeros stands for what a shift brings in from outside, as padding with zeros does.
+    """
+    length, longer, side = (place.shape[0] for place in (place_x, place_w, tap_k))
+    shifted_kw = place_w + (tap_k - side // 2)[:, None]
+    source_kw = ((shifted_kw + 0.5) * (length / longer) - 0.5).clip(0, length - 1)
+    distance_kwx = abs(source_kw[..., None] - place_x)
+    inside_kw = (shifted_kw >= 0) & (shifted_kw < longer)
+    return (1 - distance_kwx).clip(0, 1) * inside_kw[..., None]  # bilinear, pixels being areas (align_corners=False)
 
 
 def resizing(map_BCyx: Tensor, axis: int, wanted: int, mode: str) -> Tensor:
