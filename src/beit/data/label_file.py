@@ -24,6 +24,9 @@ from beit.data.label_rows import Row, read_rows
 from beit.data.sources.folder import FolderSource
 from beit.data.sources.source import ImageSource, LabelKind, Subset, check_name
 from beit.errors import DataError
+from beit.image import visible_folders
+
+_OF_LABELS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
 def with_labels(
@@ -87,6 +90,14 @@ def read_label_table(file: str) -> LabelTable:
     kind, contents, _ = label_contents(file, rows, found)
     several = [] if kind == "value" else [[one] if kind == "class" else one for one in contents]
     return LabelTable(len(rows), found.image, kind, _sorted({name for names in several for name in names}))
+
+
+def label_files(folder: str) -> list[str]:
+    """Return the tables in a folder, and in those directly inside it, that may be files of labels."""
+    place = Path(folder)
+    inner = [place, *(place / name for name in visible_folders(place))] if place.is_dir() else []
+    found = sorted(path for one in inner for path in one.iterdir() if path.suffix.lower() in _OF_LABELS)
+    return [str(path) for path in found if path.name[0] != "." and path.is_file()]
 
 
 def _indices(source: ImageSource, folder: str, file: str, rows: Sequence[Row], column: str) -> list[int]:

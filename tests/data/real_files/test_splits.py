@@ -130,6 +130,17 @@ def test_a_tar_of_class_folders_has_these_classes(tmp_path):
     assert two.exists()
 
 
+def test_a_tar_that_a_program_on_windows_wrote(tmp_path):
+    names = [f"set\\{name}\\{number}.png" for name in ("dog", "cat") for number in (1, 2)]
+    files = [*((name, picture_bytes(1)) for name in names), ("__MACOSX\\set\\._1.png", b"x"), ("set\\", b"")]
+    source = open_source(str(write_tar(tmp_path / "x.tar", files)))
+    assert (source.classes, source.labels.tolist()) == (["cat", "dog"], [1, 1, 0, 0])
+    assert source.name(0).endswith("x.tar/set\\dog\\1.png")
+    splits = write_tar(tmp_path / "y.tar", [(f"{split}\\cat\\1.png", picture_bytes(1)) for split in ("train", "val")])
+    with pytest.raises(DataError, match="a tar file holds the splits train, val"):
+        open_source(str(splits))
+
+
 def test_a_tar_of_splits_is_refused(tmp_path):
     path = write_tar(tmp_path / "x.tar", [(f"{split}/cat/1.png", picture_bytes(1)) for split in ("train", "val")])
     with pytest.raises(DataError, match="a tar file holds the splits train, val"):
@@ -194,7 +205,10 @@ def test_classes_that_hold_the_same_folders_are_named(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("names", [("images", "masks"), ("JPEGImages", "SegmentationClass"), ("img", "ground truth")])
+@pytest.mark.parametrize(
+    "names",
+    [("images", "masks"), ("JPEGImages", "SegmentationClass"), ("img", "ground truth"), ("train", "train_masks")],
+)
 def test_pictures_and_their_label_maps_are_no_classes(tmp_path, names):
     folder = folder_of(tmp_path / "set", "", classes=names)
     for open_it in (open_source, lambda path: open_to_train(DataSettings(path))):

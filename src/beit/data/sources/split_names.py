@@ -48,13 +48,31 @@ def almost_splits(names: Iterable[str]) -> bool:
 
 def are_scenes(names: Iterable[str]) -> bool:
     """Return whether some names are those of folders of pictures and of their label maps, and of nothing else."""
-    plain = {_plain(name) for name in names}
-    return plain <= _PICTURES | _MAPS and bool(plain & _PICTURES) and bool(plain & _MAPS)
+    kinds = {_scene_kind(name) for name in names}
+    return "maps" in kinds and len(kinds) > 1 and None not in kinds
+
+
+def _scene_kind(name: str) -> str | None:
+    """Return "pictures" for names such as `images` and `train`, "maps" for `masks` and `train_masks`, else None."""
+    plain = _plain(name)
+    split, rest = _of_split(plain)
+    if plain in _MAPS or (split and rest in _MAPS):
+        return "maps"
+    return "pictures" if plain in _PICTURES or (split and rest in _PICTURES | {""}) else None
+
+
+def _of_split(plain: str) -> tuple[bool, str]:
+    """Return whether a name begins or ends in that of a split, and the rest of it."""
+    words = [word for word in _KIND_OF if plain.startswith(word) or plain.endswith(word)]
+    if not words:
+        return False, plain
+    word = max(words, key=len)
+    return True, plain.removeprefix(word) if plain.startswith(word) else plain.removesuffix(word)
 
 
 def pictures_and_maps(names: Iterable[str]) -> tuple[str, str] | None:
     """Return the folder of pictures and that of their label maps, where some names are one of each and nothing else."""
-    names = sorted(names, key=lambda name: _plain(name) in _MAPS)
+    names = sorted(names, key=lambda name: _scene_kind(name) == "maps")
     return (names[0], names[1]) if len(names) == 2 and are_scenes(names) else None
 
 

@@ -31,7 +31,7 @@ from beit.files import strict_json
 from beit.image import EXTENSIONS
 from beit.image.listing import SYSTEM_FOLDERS
 
-_LAYOUT = 4  # of a cached index; another number makes them all anew
+_LAYOUT = 5  # of a cached index; another number makes them all anew
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _AHEAD, _AHEAD_OF_ONE = 8 << 20, 1 << 13  # bytes to fetch at once of a shard elsewhere: all headers, or those of one
 _NUMBER = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
@@ -136,7 +136,12 @@ def read_index(path: ShardFile, endings: frozenset[str] = EXTENSIONS) -> TarInde
 
 
 def _folder(name: str) -> str:
-    return posixpath.normpath(posixpath.dirname(name))
+    return posixpath.normpath(posixpath.dirname(_with_slashes(name)))
+
+
+def _with_slashes(name: str) -> str:
+    """Return the name of an entry with "/" between folders, where a program on Windows has written backslashes."""
+    return name if "/" in name else name.replace("\\", "/")
 
 
 def member_name(path: ShardFile, header: int) -> str:
@@ -185,7 +190,7 @@ def _files(entries: TarEntries, others: Counter[str]) -> Generator[tuple[str, st
     What is none, and what systems and programs have put in, is counted in `others`.
     """
     for member in entries:
-        folder, _, base = member.name.rpartition("/")
+        folder, _, base = _with_slashes(member.name).rpartition("/")
         key, _, part = base.partition(".")
         ending = f".{part.rpartition('.')[2].lower()}" if part else ""
         if not key or member.isdir():
