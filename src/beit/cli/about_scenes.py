@@ -124,8 +124,9 @@ def _array(file: Path) -> np.ndarray:
         if isinstance(found, np.ndarray):
             return found
         if len(found.files) != 1:
+            names = ", ".join(found.files[:_LOOKED_AT])
             raise DataError(
-                f"{file} holds {len(found.files)} arrays ({', '.join(found.files[:_LOOKED_AT])}); expected one of (height, "
-                "width, channels): save every picture to a .npy or .png of its own, in the folder of its class"
+                f"{file} holds {len(found.files)} arrays ({names}); expected one of (height, width, channels): save "
+                "every picture to a .npy or .png of its own, in the folder of its class"
             )
         return found[found.files[0]]

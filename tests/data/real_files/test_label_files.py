@@ -353,6 +353,25 @@ def test_numbers_of_rows_are_no_label(folder):
     assert meaning(labelled(folder, rows)) == {"1.png": ["cat"], "2.jpg": ["cat", "dog"]}
 
 
+def test_choices_of_label_studio(folder):
+    cells = '"{""choices"": [""cat"", ""dog""]}"'
+    found = labelled(folder, f"image,choice\n/data/upload/cat/1.png,cat\n2.jpg,{cells}\n", columns=("image", "choice"))
+    assert (found.label_kind, meaning(found)) == ("labels", {"1.png": ["cat"], "2.jpg": ["cat", "dog"]})
+    boxes = '"{""x"": 1, ""y"": 2}"'
+    with pytest.raises(DataError, match="holds the object"):
+        labelled(folder, f"image,choice\ncat/1.png,cat\n2.jpg,{boxes}\n", columns=("image", "choice"))
+
+
+def test_minus_one_beside_zero_is_no_answer(folder):
+    columns = ("Path", "Edema", "No Finding")
+    signs = labelled(folder, "Path,No Finding,Edema\ncat/1.png,-1,1\n2.jpg,1,-1\n", columns=columns)
+    assert meaning(signs) == {"1.png": "Edema", "2.jpg": "No Finding"}
+    with pytest.raises(DataError, match="line 3 has Edema -1, and others have 0; expected 0 or 1 in the column"):
+        labelled(folder, "Path,No Finding,Edema\ncat/1.png,0.0,1.0\n2.jpg,1.0,-1.0\n", columns=columns)
+    with pytest.raises(DataError, match=r"line 3 has Edema ''; expected 0 or 1 .*: fill it in, or remove the row"):
+        labelled(folder, "Path,No Finding,Edema\ncat/1.png,0.0,1.0\n2.jpg,1.0,\n", columns=columns)
+
+
 def test_a_label_that_no_picture_has_is_named(folder, capsys):
     found = labelled(folder, "file_name,cat,dog,hen\ncat/1.png,1,0,0\ndog/2.jpg,1,1,0\n")
     assert found.classes == ["cat", "dog"]

@@ -160,7 +160,8 @@ class ParquetFolder(ParquetShards):
         rows = np.array([footer.rows for footer in footers], dtype=np.int64)
         if not rows.sum():
             raise DataError(f"{place} has no rows; expected pictures")
-        self.classes, self.labels = joined_labels(footers, place, columns)
+        if (found := joined_labels(footers, place, columns)) is not None:
+            self.classes, self.labels, self.label_kind = found.classes, found.labels, found.kind
         super().__init__(rows, min_side, columns)
 
     def shard_name(self, shard: int) -> str:
