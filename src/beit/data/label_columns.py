@@ -8,13 +8,11 @@ from typing import Any
 
 from beit.data.label_rows import IMAGE_NAMES, Row, plain_name
 from beit.data.sources.source import LabelKind
-from beit.data.sources.split_names import are_splits, split_kind
+from beit.data.sources.split_names import rows_of_splits
 from beit.errors import DataError
 
 _KINDS: dict[str, LabelKind] = {"label": "class", "labels": "labels", "value": "value", "class": "class"}
 _SIMPLE = ("label", "labels", "value")  # in messages
-_SPLIT_SWITCHES = ("is_valid", "is_val", "is_test", "is_train")
-_SHOWN = 5  # values in a message
 _SWITCHES = {0: False, 1: True, -1: False}
 
 
@@ -77,15 +75,12 @@ def _switches(rows: Sequence[Row], columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(columns) if len(columns) > 1 and all(on) else ()
 
 
-def split_remark(rows: Sequence[Row], used: Sequence[str]) -> str:
-    """Return a line about a column that divides rows into splits, which are used together; "" without one."""
+def split_column(rows: Sequence[Row], used: Sequence[str]) -> tuple[str, list[str]] | None:
+    """Return the column that divides rows into splits, and the split of every row; None if no column does."""
     for name in dict.fromkeys(name for row in rows for name in row.cells):
-        values = set() if name in used else {str(row.cells.get(name, "")) for row in rows}
-        yes_or_no = plain_name(name) in _SPLIT_SWITCHES and {switch(value) for value in values} == {True, False}
-        if yes_or_no or (are_splits(values) and all(map(split_kind, values))):
-            shown = ", ".join(sorted(values)[:_SHOWN])
-            return f"the column {name!r} has {shown}, and all rows are used; write the rows of each split to a file"
-    return ""
+        if name not in used and (splits := rows_of_splits(name, [row.cells.get(name, "") for row in rows])) is not None:
+            return name, splits
+    return None
 
 
 def switch(value: Any) -> bool | None:

@@ -9,8 +9,8 @@ import pytest
 from beit.data import open_source, with_labels
 from beit.data.sources.parquet.columns import cell_bytes
 from beit.errors import DataError
-from beit.settings.groups import PictureSettings
-from beit.settings.inputs import open_pictures
+from beit.settings.groups import DataSettings, PictureSettings
+from beit.settings.inputs import open_pictures, open_sources, open_to_train
 from tests.data.real_files.pictures import save
 from tests.shards import picture_bytes
 
@@ -379,21 +379,43 @@ def test_a_label_that_no_picture_has_is_named(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("column", "cells", "said"),
+    ("column", "cells", "split"),
     [
-        ("split", ("train", "test"), "the column 'split' has test, train, and all rows are used"),
-        ("set", ("Training", "val"), "the column 'set' has Training, val, and all rows are used"),
-        ("is_valid", ("True", "False"), "the column 'is_valid' has False, True, and all rows are used"),
-        ("split", ("train", "train"), ""),
-        ("kind", ("train", "bus"), ""),
+        ("split", ("train", "test"), "test"),
+        ("set", ("Training", "val"), "val"),
+        ("subset", ("train", "Validation"), "val"),
+        ("is_valid", ("False", "True"), "validation"),
+        ("is_train", ("1", "0"), "test"),
     ],
 )
-def test_a_column_of_splits_is_named(folder, capsys, column, cells, said):
+def test_a_column_of_splits_divides_the_rows(folder, column, cells, split):
+    rows = f"file_name,label,{column}\ncat/1.png,cat,{cells[0]}\ndog/2.jpg,dog,{cells[1]}\n"
+    assert meaning(labelled(folder, rows, split="train")) == {"1.png": "cat"}
+    assert meaning(labelled(folder, rows, split=split)) == {"2.jpg": "dog"}
+    assert meaning(labelled(folder, rows, split="all")) == TWO
+    with pytest.raises(DataError, match=r"labels\.csv holds the splits .*; name one with data\.split"):
+        labelled(folder, rows)
+
+
+@pytest.mark.parametrize(("column", "cells"), [("split", ("train", "train")), ("kind", ("train", "bus"))])
+def test_columns_that_divide_nothing(folder, capsys, column, cells):
     rows = f"file_name,label,{column}\ncat/1.png,cat,{cells[0]}\ndog/2.jpg,dog,{cells[1]}\n"
     assert meaning(labelled(folder, rows)) == TWO
-    err = capsys.readouterr().err
-    assert said in err
-    assert bool(err) == bool(said)
+    assert not capsys.readouterr().err
+
+
+def test_a_training_takes_the_rows_of_its_split_and_validates_on_those_of_the_other(folder, caplog):
+    table = folder.parent / "labels.csv"
+    table.write_text("file_name,label,split\ncat/1.png,cat,train\ndog/1.png,dog,train\ndog/2.jpg,dog,val\n3,,test\n")
+    settings = DataSettings(str(folder), labels=str(table))
+    sources = open_sources(settings, 0, stratified=True)
+    assert meaning(sources.train) == {"1.png": "dog"} | {"1.png": "dog"}
+    assert (len(sources.train), meaning(sources.val)) == (2, {"2.jpg": "dog"})
+    assert f"{table} holds splits: training on train, validating on val; left out: test" in caplog.text
+    held_out = DataSettings(str(folder), labels=str(table), split="val", val_path=str(folder), val_labels=str(table))
+    assert [meaning(one) for one in (open_sources(held_out, 0).train, open_to_train(held_out))] == [
+        {"2.jpg": "dog"}
+    ] * 2
 
 
 def test_labels_that_differ_in_kind_between_files_are_one_line(tmp_path):

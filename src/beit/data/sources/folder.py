@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from beit.data.sources.folder_index import listed
+from beit.data.sources.key_folders import place_of_label, value_of
 from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
 from beit.data.sources.split_names import almost_splits
@@ -96,6 +97,8 @@ class FolderSource(ImageSource):
         if self.classes is None:
             yield from _outside(self._paths)
             return
+        if place_of_label(self._paths[0].split(os.sep)[:-1]) is not None:  # they are parts of the names of folders
+            return
         known = set(self.classes)
         empty = [name for name in visible_folders(self._folder / around) if name not in known]
         if empty:
@@ -128,16 +131,32 @@ def _agree(first: Sequence[str], second: Sequence[str]) -> int:
     )
 
 
-def _classes(paths: Iterable[str], around: str) -> tuple[list[str] | None, Labels | None]:
+def _classes(paths: PathList, around: str) -> tuple[list[str] | None, Labels | None]:
     """Return the names of the classes and the class of every picture; nothing if a picture lies in none."""
+    first = next(iter(paths)).split(os.sep)[:-1]
+    if (place := place_of_label(first)) is not None:
+        return _numbered(_keyed(paths, place, first[place].partition("=")[0]))
     skipped = len(around) + len(os.sep) if around else 0
+    ends = ((path, path.find(os.sep, skipped)) for path in paths)
+    return _numbered(path[skipped:end] if end >= 0 else None for path, end in ends)
+
+
+def _keyed(paths: Iterable[str], place: int, key: str) -> Iterator[str | None]:
+    """Yield the class of every picture by the folder `key=value` at one place of its path."""
+    for path in paths:
+        folders = path.split(os.sep)[:-1]
+        name = folders[place] if place < len(folders) else ""
+        yield value_of(name) if name.partition("=")[0] == key and "=" in name else None
+
+
+def _numbered(names: Iterable[str | None]) -> tuple[list[str] | None, Labels | None]:
+    """Return the distinct names in order and the number of each; nothing if one is None."""
     numbers: dict[str, int] = {}
     labels = array("i")
-    for path in paths:
-        end = path.find(os.sep, skipped)
-        if end < 0:
+    for name in names:
+        if name is None:
             return None, None
-        labels.append(numbers.setdefault(path[skipped:end], len(numbers)))
+        labels.append(numbers.setdefault(name, len(numbers)))
     classes = sorted(numbers)
     place = np.empty(len(classes), np.int64)  # what torch takes for classes
     place[[numbers[name] for name in classes]] = np.arange(len(classes))

@@ -17,6 +17,15 @@ _MAPS = frozenset(
     {"masks", "mask", "labels", "label", "labelmaps", "annotations", "annotation", "annots", "segmentation", "gt"}
     | {"segmentations", "segmentationclass", "segmentationobject", "groundtruth", "gtfine", "gtcoarse", "targets"}
 )
+_COLUMNS = frozenset({"split", "subset", "set", "partition", "phase", "part", "datasplit", "datasetsplit", "splitname"})
+_YES_OR_NO = {  # columns of true and false, and the splits that these stand for
+    "istrain": ("train", "test"),
+    "istest": ("test", "train"),
+    "isval": ("val", "train"),
+    "isvalid": ("val", "train"),
+    "isvalidation": ("val", "train"),
+}
+_YES, _NO = ("true", "1", "1.0"), ("false", "0", "0.0")
 _WORDS = re.compile(r"[a-z]+")
 _NUMBERED = re.compile(r"(?P<split>\w+(?:\.\w+)*)-\d+-of-\d+")
 _BETWEEN = re.compile(r"[-_. ]")
@@ -34,6 +43,22 @@ def split_kind(name: str) -> str | None:
 def are_splits(names: Iterable[str]) -> bool:
     """Return whether some names are those of splits: of two kinds, as no classes have."""
     return len({kind for name in names if (kind := split_kind(name)) is not None}) > 1
+
+
+def is_split_column(name: str) -> bool:
+    """Return whether a column of this name may divide the rows of a table into splits."""
+    return _plain(name) in _COLUMNS or _plain(name) in _YES_OR_NO
+
+
+def rows_of_splits(column: str, cells: Sequence[object]) -> list[str] | None:
+    """Return the split of every row by its cell in a column; None if the column does not divide them."""
+    values = [str(cell).strip() for cell in cells]
+    names = {value: value for value in values}
+    if (two := _YES_OR_NO.get(_plain(column))) is not None:
+        names = {name: two[name.lower() in _NO] for name in names if name.lower() in (*_YES, *_NO)}
+    if not are_splits(names.values()) or not all(value in names and split_kind(names[value]) for value in set(values)):
+        return None
+    return [names[value] for value in values]
 
 
 def almost_splits(names: Iterable[str]) -> bool:
@@ -98,9 +123,9 @@ def subset_and_split(file: str) -> tuple[str, ...]:
     if numbered is not None:
         return (*_subset(folders), numbered["split"])
     for depth in range(len(folders), -1, -1):  # the file first, then its folders from the innermost
-        name = [*folders, stem][depth]
-        if _BETWEEN.split(name)[0].lower() in _KIND_OF:
-            return (*_subset(folders[:depth]), _BETWEEN.split(name)[0])
+        name = _BETWEEN.split([*folders, stem][depth].removeprefix("split="))[0]
+        if name.lower() in _KIND_OF:
+            return (*_subset(folders[:depth]), name)
     return (*_subset(folders), "train")
 
 

@@ -148,9 +148,10 @@ def _switches(names: Sequence[str], cells: Sequence[NDArray[Any]]) -> TableLabel
         wrong = ~np.isin(column, (0, 1)) if column.dtype.kind in "biuf" else np.ones(len(column), bool)
         if wrong.any():
             row = int(np.argmax(wrong))
+            held = shortened(column[row : row + 1].tolist()[0])
             raise DataError(
-                f"the column {name!r} holds {shortened(column[row : row + 1].tolist()[0])} in row {row}; expected 0 or 1, as several "
-                "columns of labels hold one label each: name one alone for classes"
+                f"the column {name!r} holds {held} in row {row}; expected 0 or 1, as several columns of labels hold "
+                "one label each: name one alone for classes"
             )
     return _hot(list(names), np.stack(cells, axis=1).astype(np.float32))
 
