@@ -10,9 +10,11 @@ from beit.data.label_rows import IMAGE_NAMES, Row, plain_name
 from beit.data.sources.source import LabelKind
 from beit.data.sources.split_names import rows_of_splits
 from beit.errors import DataError
+from beit.image import EXTENSIONS
 
 _KINDS: dict[str, LabelKind] = {"label": "class", "labels": "labels", "value": "value", "class": "class"}
 _SIMPLE = ("label", "labels", "value")  # in messages
+_SHOWN = 20  # columns in a message
 _SWITCHES = {0: False, 1: True, -1: False}
 
 
@@ -55,8 +57,8 @@ def find_columns(file: str, rows: Sequence[Row], wanted: Sequence[str]) -> Label
     images = [known[name] for name in IMAGE_NAMES if name in known]
     if not images:
         raise DataError(
-            f"{file} has the columns {there}, and none of {list(IMAGE_NAMES)} for the pictures; rename it, or name the "
-            "columns with data.columns, such as [image, label]"
+            f"{file} has the columns {there[:_SHOWN]}{' and more' * (len(there) > _SHOWN)}, and none of "
+            f"{list(IMAGE_NAMES)} for the pictures; {_remedy(rows, there)}"
         )
     labels = [known[name] for name in _KINDS if name in known]
     if not labels and (switches := _switches(rows, [name for name in there if name != images[0]])):
@@ -67,6 +69,18 @@ def find_columns(file: str, rows: Sequence[Row], wanted: Sequence[str]) -> Label
             f"{there}: name the right ones with data.columns, such as [image, label]"
         )
     return LabelColumns(images[0], (labels[0],), _KINDS[plain_name(labels[0])])
+
+
+def _remedy(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """Return what helps where no column is one of pictures."""
+    if any(isinstance(cell, dict | list) for row in rows[:_SHOWN] for cell in row.cells.values()):
+        return (
+            "it holds objects inside of objects, as COCO, Label Studio and labelme write them: export it as CSV, with a "
+            "row for each picture"
+        )
+    if any(column.lower().endswith(tuple(EXTENSIONS)) for column in columns):
+        return "its first line seems to name a picture: write the names of columns above it, such as file_name,label"
+    return "rename it, or name the columns with data.columns, such as [image, label]"
 
 
 def _switches(rows: Sequence[Row], columns: Sequence[str]) -> tuple[str, ...]:

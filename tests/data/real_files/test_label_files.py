@@ -362,6 +362,34 @@ def test_choices_of_label_studio(folder):
         labelled(folder, f"image,choice\ncat/1.png,cat\n2.jpg,{boxes}\n", columns=("image", "choice"))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        (
+            "a.csv",
+            "cat/1.png,cat\ndog/2.jpg,dog\n",
+            "its first line seems to name a picture: write names of columns",
+        ),
+        ("a.txt", "1 cat/1.PNG\n2 dog/2.jpg\n", "its first line seems to name a picture: write names of columns"),
+        (
+            "a.json",
+            '{"images": [{"id": 1}], "annotations": [], "categories": []}',
+            "objects inside of objects, as COCO",
+        ),
+        (
+            "a.json",
+            '[{"id": 1, "data": {"image": "1.png"}, "annotations": []}]',
+            "export it as CSV, with a row for each",
+        ),
+        ("a.csv", "id,diagnosis\n1,cat\n", "rename it, or name the columns with data.columns"),
+    ],
+)
+def test_files_without_a_column_of_pictures(folder, name, content, remedy):
+    with pytest.raises(DataError, match=r"and none of .* for the pictures") as error:
+        labelled(folder, content, name)
+    assert remedy in str(error.value)
+
+
 def test_minus_one_beside_zero_is_no_answer(folder):
     columns = ("Path", "Edema", "No Finding")
     signs = labelled(folder, "Path,No Finding,Edema\ncat/1.png,-1,1\n2.jpg,1,-1\n", columns=columns)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,11 @@ from beit.image import (
 )
 
 _SHOWN = 5  # names in a message
+_LOOKED_AT = 1000  # names that are looked at
+_MANY = 10  # classes
+_MAP = re.compile(
+    r"(.+?)[-_. ]+(masks?|labels?|labelids|gt|seg|anno|annotation|groundtruth|segmentation)", re.IGNORECASE
+)
 
 
 class FolderSource(ImageSource):
@@ -92,6 +99,7 @@ class FolderSource(ImageSource):
 
     def _remarks(self, around: str) -> Iterator[str]:
         """Yield lines about what is taken as classes, and about folders of which nothing is read."""
+        yield from _strange_names(list(islice(self._paths, _LOOKED_AT)))
         if around:
             yield f"it holds one folder, {around}, whose folders are taken as the classes"
         if self.classes is None:
@@ -103,6 +111,12 @@ class FolderSource(ImageSource):
         empty = [name for name in visible_folders(self._folder / around) if name not in known]
         if empty:
             yield f"no class, because nothing is read of it: {_listed(empty)}"
+        alone = int((np.bincount(self.labels) == 1).sum()) if self.labels is not None else 0
+        if len(self.classes) >= _MANY and 2 * alone > len(self.classes):
+            yield (
+                f"{alone:,} of {len(self.classes):,} classes have a single picture; if folders are cases, such as "
+                "patients, name a file of labels with data.labels"
+            )
         if almost_splits(self.classes):
             yield f"{_listed(self.classes)} are taken as the classes; if they are splits, name one with data.path"
         if shared := _shared_folders(self._folder / around, self.classes):
@@ -161,6 +175,22 @@ def _numbered(names: Iterable[str | None]) -> tuple[list[str] | None, Labels | N
     place = np.empty(len(classes), np.int64)  # what torch takes for classes
     place[[numbers[name] for name in classes]] = np.arange(len(classes))
     return classes, place[np.frombuffer(labels, np.int32)]
+
+
+def _strange_names(paths: Sequence[str]) -> Iterator[str]:
+    """Yield lines about names that programs on Windows wrote, and about label maps beside pictures."""
+    if slashed := [path for path in paths if "\\" in path]:
+        yield (
+            f"names such as {slashed[0]} hold backslashes, which are no folders here; if an archive of Windows was "
+            "unpacked, unpack it again (7z x), or move these files into folders"
+        )
+    stems = {os.path.splitext(path)[0] for path in paths}
+    found = [path for path in paths if (map_of := _MAP.fullmatch(os.path.splitext(path)[0])) and map_of[1] in stems]
+    if found:
+        yield (
+            f"files such as {found[0]} are called like another picture, and are taken as pictures; if they are label "
+            "maps, move them to a folder of their own"
+        )
 
 
 def _outside(paths: PathList) -> Iterator[str]:
