@@ -368,9 +368,9 @@ def test_choices_of_label_studio(folder):
         (
             "a.csv",
             "cat/1.png,cat\ndog/2.jpg,dog\n",
-            "its first line seems to name a picture: write names of columns",
+            "its first line seems to name a picture: write the names of columns",
         ),
-        ("a.txt", "1 cat/1.PNG\n2 dog/2.jpg\n", "its first line seems to name a picture: write names of columns"),
+        ("a.txt", "1 cat/1.PNG\n2 dog/2.jpg\n", "its first line seems to name a picture: write the names of columns"),
         (
             "a.json",
             '{"images": [{"id": 1}], "annotations": [], "categories": []}',
