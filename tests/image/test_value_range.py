@@ -155,7 +155,7 @@ def test_numbers_that_take_a_small_part_of_16_bits_are_said_once(caplog, monkeyp
     monkeypatch.setattr(value_range, "_dark_said", set())
     caplog.clear()
     for values, asked, declared in (
-        (dim, (0, 4095), None), (dim, "bits", None), (dim, None, (0, 4095)), (dim * 2, None, None),
+        (dim, (0, 4095), None), (dim, "bits", None), (dim, None, (0, 4095)), (dim * 3, None, None),
         (np.zeros(3, np.uint16), None, None), (np.array([0.0, 0.01], np.float32), None, None),
         (np.array([0, 9], np.uint8), None, None),
     ):  # fmt: skip

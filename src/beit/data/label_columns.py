@@ -75,8 +75,8 @@ def _remedy(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """Return what helps where no column is one of pictures."""
     if any(isinstance(cell, dict | list) for row in rows[:_SHOWN] for cell in row.cells.values()):
         return (
-            "it holds objects inside of objects, as COCO, Label Studio and labelme write them: export it as CSV, with a "
-            "row for each picture"
+            "it holds objects inside of objects, as COCO, Label Studio and labelme write them: export it as CSV, with "
+            "a row for each picture"
         )
     if any(column.lower().endswith(tuple(EXTENSIONS)) for column in columns):
         return "its first line seems to name a picture: write the names of columns above it, such as file_name,label"
