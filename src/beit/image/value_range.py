@@ -131,7 +131,7 @@ def _say_dark(name: str, highest: float, high: float) -> None:
     if high not in _dark_said:
         _dark_said.add(high)
         logger.warning(
-            "%s holds values up to %g, and %g is taken as white, as its file declares nothing else; if all pictures are "
+            "%s holds values up to %g, and %g is taken as white, as nothing else is declared; if all pictures are "
             "so, name the range with data.value_range, such as [0, %g]", name, highest, high,
             2 ** np.ceil(np.log2(highest + 1)) - 1,
         )  # fmt: skip
