@@ -197,9 +197,9 @@ class TestErrors:
 
         monkeypatch.setattr(download, "_request", unknown)
         with pytest.raises(
-            CheckpointError, match=r"^the host of http://x/a\.pth cannot be resolved; check the network"
+            CheckpointError, match=r"^the host of https://x/a\.pth cannot be resolved; check the network"
         ):
-            fetch_url("http://x/a.pth", options)
+            fetch_url("https://x/a.pth", options)
 
     def test_nobody_answers(self, options):
         with pytest.raises(CheckpointError, match=r"refused.*check the network"):
