@@ -235,7 +235,7 @@ def _canonical(
     if layout is None:
         raise CheckpointError(
             f"{source} holds {len(stored)} tensors such as {sorted(stored)[:3]}; expected a BEiT in one of the layouts "
-            f"{[layout.name for layout in LAYOUTS]}: if the model is a part of what was saved, pass its tensors alone, as "
+            f"{[layout.name for layout in LAYOUTS]}: if the model is a part of what was saved, pass its tensors, as "
             "from_pretrained(None, config=..., state_dict=...)"
         )
     return layout, with_root(layout.to_canonical(plain, entry_of), wanted=True), changes

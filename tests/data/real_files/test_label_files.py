@@ -390,6 +390,11 @@ def test_files_without_a_column_of_pictures(folder, name, content, remedy):
     assert remedy in str(error.value)
 
 
+def test_several_labels_by_the_name_of_a_picture(folder):
+    found = labelled(folder, '{"cat/1.png": ["cat"], "2.jpg": ["dog", "cat"]}', "a.json")
+    assert (found.label_kind, meaning(found)) == ("labels", {"1.png": ["cat"], "2.jpg": ["cat", "dog"]})
+
+
 def test_minus_one_beside_zero_is_no_answer(folder):
     columns = ("Path", "Edema", "No Finding")
     signs = labelled(folder, "Path,No Finding,Edema\ncat/1.png,-1,1\n2.jpg,1,-1\n", columns=columns)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from beit.errors import DataError
+
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "trn", "trainset"),
     "validation": ("validation", "valid", "val", "dev", "eval", "evaluation", "valset", "devset", "holdout", "heldout"),
@@ -51,8 +53,18 @@ def is_split_column(name: str) -> bool:
 
 
 def rows_of_splits(column: str, cells: Sequence[object]) -> list[str] | None:
-    """Return the split of every row by its cell in a column; None if the column does not divide them."""
-    values = [str(cell).strip() for cell in cells]
+    """Return the split of every row by its cell in a column; None if the column does not divide them.
+
+    Raises:
+        DataError: If it does, and some cells are empty.
+    """
+    values = ["" if cell is None else str(cell).strip() for cell in cells]
+    empty = values.count("")
+    if empty and rows_of_splits(column, [value for value in values if value]) is not None:
+        raise DataError(
+            f"the column {column!r} divides the rows into splits, and {empty} of {len(values)} are of none; expected "
+            "one for each: fill them in, or set data.split to all"
+        )
     names = {value: value for value in values}
     if (two := _YES_OR_NO.get(_plain(column))) is not None:
         names = {name: two[name.lower() in _NO] for name in names if name.lower() in (*_YES, *_NO)}
