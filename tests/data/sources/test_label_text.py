@@ -20,6 +20,7 @@ from beit.errors import DataError
         ("[[1], [2]]", None),
         ("cat", None),
         ("[cat", None),
+        ("{[1]: 2}", None),
         ("[cat]", None),
         ("", None),
     ],

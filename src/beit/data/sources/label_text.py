@@ -25,7 +25,7 @@ def listed_labels(cell: str) -> list[Any] | None:
         return None
     try:
         found: Any = ast.literal_eval(_BARE.sub(r"\1, ", cell))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     if isinstance(found, dict) and len(cast("dict[Any, Any]", found)) == 1:
         found = next(iter(cast("dict[Any, Any]", found).values()))
