@@ -86,6 +86,16 @@ def test_unknown_name_is_an_attribute_error():
         beit.BeitFor  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    "name", ["AutoModelForImageRetrieval", "FlaxAutoModelForMaskedLM", "TFBeitForImageClassification"]
+)
+def test_a_name_of_transformers_is_an_import_error_that_names_ours(name):
+    with pytest.raises(
+        ImportError, match=f"beit has no {name}: take one of .*Beit|AutoModel.*, or that of transformers"
+    ):
+        getattr(beit, name)
+
+
 def test_import_loads_no_framework():
     code = "import sys, beit; print(sorted({'torch', 'jax', 'numpy', 'PIL'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

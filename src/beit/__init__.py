@@ -3,6 +3,7 @@
 Names are resolved on first use (PEP 562), so that `import beit` costs nothing and needs no framework.
 """
 
+import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -208,10 +209,15 @@ _ELSEWHERE = {
     "set_seed": "take torch.manual_seed, or set_seed of transformers or accelerate",
 }
 
+_THEIRS = ("Auto", "FlaxAuto", "TFAuto", "TFBeit")  # beginnings of names of transformers
+
 
 def __getattr__(name: str) -> Any:
     if name in _ELSEWHERE:
         raise ImportError(f"beit has no {name}: {_ELSEWHERE[name]}")
+    if name not in _HOME and name.startswith(_THEIRS):
+        near = difflib.get_close_matches(name, _HOME, n=3, cutoff=0.5)
+        raise ImportError(f"beit has no {name}: take one of {', '.join(near)}, or that of transformers if it has it")
     if name not in _HOME:
         raise AttributeError(f"module 'beit' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -16,6 +16,7 @@ from beit.cli.pretrain import DESCRIPTION
 from beit.cli.training import parse_training
 from beit.data import StoredTokens, TokenWriter, open_source
 from beit.data.sources.hub.index import HubIndex, _load, _save
+from beit.data.sources.parquet.labels import TableLabels
 from beit.engine.checkpoints import restore_module
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
@@ -137,7 +138,8 @@ def collections(place: Path) -> dict[str, Target]:
         beside = {other: content for other, content in files.items() if other != name}
         return Target(name, [files[name]], lambda path: open_source(str(path.parent)), beside)
 
-    index = HubIndex(HubDataset("a/b", "c" * 40), ["a.parquet"], np.array([3]), ["x", "y"], np.array([0, 1, 0]), [])
+    labels = TableLabels(["x", "y"], np.array([0, 1, 0]))
+    index = HubIndex(HubDataset("a/b", "c" * 40), ["a.parquet"], np.array([3]), labels, [])
     _save(place / "index.npz", index)
     return {
         "token description": Target("facts.json", [described], tokens, {"tokens.npy": rows}),

@@ -101,6 +101,15 @@ def test_a_slow_machine_takes_no_step_after_enough(monkeypatch, steps, capsys):
     assert steps == [[32]] * 2 + [[]] * 2, "one to warm up, one that counts"
 
 
+def test_pictures_of_which_none_can_be_read_are_one_line(tmp_path, capsys):
+    for number in range(40):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    status, _, error = run_forecast(capsys, f"--data.path={tmp_path}")
+    assert status == 1
+    assert re.search(r"beit: none of the \d+ pictures is usable; first: \S+\.png ", error)
+    assert "Traceback" not in error
+
+
 def test_processes_are_only_forecast(capsys):
     assert main(["pretrain", *PRETRAIN, "--processes=2"]) == 1
     assert "--processes belongs to --dry-run" in capsys.readouterr().err

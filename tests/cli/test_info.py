@@ -189,6 +189,25 @@ def _made(folder):
     return folder
 
 
+def test_boxes_in_text_are_no_label_maps(info, tmp_path):
+    for split in ("train", "val"):
+        for folder in ("images", "labels"):
+            (tmp_path / folder / split).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "images" / split / "1.png")
+        (tmp_path / "labels" / split / "1.txt").write_text("0 .5 .5 .1 .1")
+    what, rows, steps = info(tmp_path)
+    assert (what, rows["split train"], rows["split val"]) == ("pictures", "1", "1")
+    assert not [step for step in steps if step.startswith("beit finetune")]
+
+
+def test_a_folder_around_all_pictures_is_no_class_and_tables_beside_it_are_named(info, tmp_path):
+    (tmp_path / "train_images").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "train_images" / "1.png")
+    (tmp_path / "train.csv").write_text("id,label\n1,cat\n")
+    _, rows, _ = info(tmp_path)
+    assert rows["classes"] == f"none; labels may stand in {tmp_path}/train.csv: data.labels"
+
+
 def test_splits_inside_of_the_folders_of_pictures_and_maps(info, tmp_path):
     for split in ("training", "validation"):
         _regions(tmp_path / "annotations" / split / "0.png")
@@ -281,3 +300,19 @@ def test_a_run_that_was_killed_is_said_at_once(info, tmp_path):
 )
 def test_what_is_nothing_is_said_in_one_line(capsys, path, message):
     assert message in error_of(capsys, ["info", str(path)])
+
+
+def test_archives_are_to_be_unpacked(capsys, tmp_path):
+    (tmp_path / "set").mkdir()
+    for name in ("a.zip", "set/a.zip", "set/b.rar"):
+        (tmp_path / name).write_bytes(b"PK")
+    assert error_of(capsys, ["info", str(tmp_path / "a.zip")]).endswith("unpack it, and name the folder")
+    message = error_of(capsys, ["info", str(tmp_path / "set")])
+    assert "2 files passed over: 1 .zip, 1 .rar" in message
+    assert message.endswith(".webp: unpack them")
+
+
+def test_a_file_of_several_arrays_is_no_picture(capsys, tmp_path):
+    np.savez(tmp_path / "a.npz", train_images=np.zeros((2, 8, 8)), train_labels=np.zeros((2, 1)))
+    message = error_of(capsys, ["info", str(tmp_path / "a.npz")])
+    assert "holds 2 arrays (train_images, train_labels); expected one of (height, width, channels)" in message

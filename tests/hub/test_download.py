@@ -1,9 +1,13 @@
 """Files of a plain web server; the stand-in of the hub plays that server."""
 
+import socket
+from urllib.error import URLError
+
 import pytest
 from huggingface_hub import constants
 
 from beit.errors import CheckpointError, StorageError
+from beit.hub import download
 from beit.hub.download import fetch_url
 from beit.hub.repository import HubOptions
 from tests.fake_hub import FakeHub
@@ -186,6 +190,16 @@ class TestErrors:
         with pytest.raises(CheckpointError, match=r"HTTP 404 Not Found.*check the address") as caught:
             fetch_url(server.address("releases", "other.pth"), options)
         assert type(caught.value.__cause__).__name__ == "HTTPError"
+
+    def test_the_host_is_not_known(self, options, monkeypatch):
+        def unknown(*_, **__):
+            raise URLError(socket.gaierror(-2, "Name or service not known"))
+
+        monkeypatch.setattr(download, "_request", unknown)
+        with pytest.raises(
+            CheckpointError, match=r"^the host of https://x/a\.pth cannot be resolved; check the network"
+        ):
+            fetch_url("https://x/a.pth", options)
 
     def test_nobody_answers(self, options):
         with pytest.raises(CheckpointError, match=r"refused.*check the network"):

@@ -1,5 +1,7 @@
 """Patience with servers: which errors are met again, and what is said of them."""
 
+import socket
+
 import pytest
 
 from beit.errors import ConnectionLostError, DataError
@@ -70,6 +72,24 @@ def test_what_lasts_is_said_at_once(tries, error, words):
     with pytest.raises(DataError, match=rf"s3://bucket/a\.tar cannot be read: {words}"):
         tries(error, error)
     assert tries.left == 1
+
+
+def unresolved():
+    error = FileNotFoundError("https://nowhere.example/a.tar")
+    error.__cause__ = socket.gaierror(-2, "Name or service not known")
+    return error
+
+
+def test_a_host_that_is_not_known_is_said_at_once(tries, monkeypatch):
+    monkeypatch.setattr(persistence, "_answered", set())
+    with pytest.raises(DataError, match=r"a\.tar cannot be read: its host cannot be resolved; check the address"):
+        tries(unresolved())
+
+
+def test_a_running_job_waits_for_its_network(tries, monkeypatch):
+    monkeypatch.setattr(persistence, "_answered", set())
+    tries()
+    tries(unresolved(), unresolved())
 
 
 def test_an_error_of_ours_comes_through(tries):

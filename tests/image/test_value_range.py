@@ -142,3 +142,22 @@ def test_complex_numbers_are_refused_whatever_the_range():
     for asked in (None, (0.0, 1.0), "bits"):
         with pytest.raises(DataError, match="holds complex64; expected whole or real numbers"):
             value_range.cut_to_range(np.ones((2, 2), np.complex64), "a.tif", asked)
+
+
+def test_numbers_that_take_a_small_part_of_16_bits_are_said_once(caplog, monkeypatch):
+    monkeypatch.setattr(value_range, "_dark_said", set())
+    dim = np.array([0, 1000, 4094], np.uint16)
+    for name in ("a", "b"):
+        value_range.in_unit_range(dim, name, None)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a holds values up to 4094, and 65535 is taken as white")
+    assert record.getMessage().endswith("with data.value_range, such as [0, 4095]")
+    monkeypatch.setattr(value_range, "_dark_said", set())
+    caplog.clear()
+    for values, asked, declared in (
+        (dim, (0, 4095), None), (dim, "bits", None), (dim, None, (0, 4095)), (dim * 3, None, None),
+        (np.zeros(3, np.uint16), None, None), (np.array([0.0, 0.01], np.float32), None, None),
+        (np.array([0, 9], np.uint8), None, None),
+    ):  # fmt: skip
+        value_range.in_unit_range(values, "c", asked, declared)
+    assert not caplog.records

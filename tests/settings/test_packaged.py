@@ -74,6 +74,8 @@ def test_classes_are_found_by_name_unless_a_file_is_called_so(elsewhere):
     assert class_file("ade20k") == class_file("recipes/classes/ade20k.txt") == str(FOLDER / "classes/ade20k.txt")
     assert class_file("mine.txt") == "mine.txt"
     assert class_file("other/ade20k.txt") == "other/ade20k.txt"
+    Path("cityscapes").mkdir()  # as the pictures of that name are often kept
+    assert class_file("cityscapes") == str(FOLDER / "classes/cityscapes.txt")
     Path("ade20k").write_text("a\nb\n")
     assert class_file("ade20k") == "ade20k"
 

@@ -53,6 +53,9 @@ def test_names_of_nothing(name):
 def test_a_folder_without_weights(tmp_path):
     with pytest.raises(CheckpointError, match=r"does not hold weights; expected one of \['model.safetensors'"):
         locate(tmp_path, NO_NETWORK)
+    (tmp_path / "last.ckpt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r": name the file, such as .*last\.ckpt$"):
+        locate(tmp_path, NO_NETWORK)
 
 
 def test_a_run_in_the_place_of_its_model(tmp_path):

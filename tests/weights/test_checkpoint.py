@@ -24,7 +24,7 @@ def opened(tmp_path, content, **options):
 
 
 @pytest.mark.parametrize("key", ["model", "module", "state_dict", "params"])
-@pytest.mark.parametrize("wrapper", ["", "module.", "params."])
+@pytest.mark.parametrize("wrapper", ["", "module.", "params.", "student.", "encoder.model.", "model.ema.module.net."])
 def test_wrappers_of_training_scripts_are_taken_off(tmp_path, weights, key, wrapper):
     expected = open_checkpoint(RELEASED)
     found = opened(tmp_path, {key: {f"{wrapper}{name}": tensor for name, tensor in weights.items()}, "epoch": 3})
@@ -33,6 +33,12 @@ def test_wrappers_of_training_scripts_are_taken_off(tmp_path, weights, key, wrap
     assert set(found.tensors) == set(expected.tensors)
     for name, entry in expected.tensors.items():
         np.testing.assert_array_equal(found.tensors[name].read(), entry.read())
+
+
+def test_two_models_in_one_file_are_refused(tmp_path, weights):
+    both = {f"{who}.{name}": tensor for name, tensor in weights.items() for who in ("student", "teacher")}
+    with pytest.raises(CheckpointError, match=r"holds \d+ tensors such as \['student\."):
+        opened(tmp_path, {"model": both})
 
 
 def test_what_is_no_tensor_is_named_with_its_kind_and_place(tmp_path, weights):

@@ -10,6 +10,7 @@ from beit.cli.about_files import command_of
 from beit.engine.run_folder import RunFolder
 from beit.reports.units import in_words, shown
 
+_SHOWN = 3  # files of labels
 _MODEL = "microsoft/beit-base-patch16-224-pt22k"
 
 
@@ -78,7 +79,7 @@ def about_picture(path: str) -> About:
 
 def about_pictures(path: str) -> About:
     """Return the account of a collection of pictures, split by split."""
-    from beit.data import open_source, splits_of
+    from beit.data import label_files, open_source, split_kind, splits_of
 
     splits = splits_of(path)
     if splits is None:
@@ -86,8 +87,13 @@ def about_pictures(path: str) -> About:
     else:
         sources = {f"split {name}": open_source(path, split=name) for name in splits.places}
     rows: Rows = [(name, f"{len(source):,}{_files(source)}") for name, source in sources.items()]
-    classes = next((source.classes for source in sources.values() if source.classes), None)
-    rows.append(("classes", "none; labels may stand in a file (data.labels)" if classes is None else listed(classes)))
+    learnt = sorted(sources, key=lambda name: split_kind(name.removeprefix("split ")) != "train")  # stable
+    classes = next((sources[name].classes for name in learnt if sources[name].classes), None)
+    if classes is not None and len(classes) == 1:  # a folder around all pictures, as it seems
+        classes = None
+    beside = label_files(path)
+    where = f"in {', '.join(beside[:_SHOWN])}: data.labels" if beside else "in a file: data.labels"
+    rows.append(("classes", f"none; labels may stand {where}" if classes is None else listed(classes)))
     trained = [f"beit finetune --checkpoint {_MODEL} --data.path {path}"] * (classes is not None)
     unlabelled = [f"beit pretrain --data.path {path}", f"beit predict {path} --task embed --output embeddings.parquet"]
     maps = f"beit segment --data.path {path} --label_maps.path LABEL_MAPS --label_maps.classes CLASSES.txt"

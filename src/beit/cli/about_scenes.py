@@ -23,8 +23,8 @@ _CLASSES = "--label_maps.classes CLASSES.txt"
 
 def about_scenes(path: str) -> About | None:
     """Return the account of a folder of pictures and of their label maps, split by split; None for other folders."""
-    pairs = dict(_pairs(Path(path)))
-    if not pairs:
+    pairs = {name: (pictures, maps) for name, (pictures, maps) in _pairs(Path(path)) if _count(maps)}
+    if not pairs:  # or `labels` holds boxes, in text
         return None
     rows = [
         (name or "pictures", f"{_count(pictures):,} in {pictures}, {_count(maps):,} label maps in {maps}")
@@ -121,4 +121,12 @@ def _array(file: Path) -> np.ndarray:
     """Return the array in a file; nothing is unpickled."""
     with explained(file):
         found = np.load(file, mmap_mode="r", allow_pickle=False)
-        return found if isinstance(found, np.ndarray) else found[found.files[0]]
+        if isinstance(found, np.ndarray):
+            return found
+        if len(found.files) != 1:
+            names = ", ".join(found.files[:_LOOKED_AT])
+            raise DataError(
+                f"{file} holds {len(found.files)} arrays ({names}); expected one of (height, width, channels): save "
+                "every picture to a .npy or .png of its own, in the folder of its class"
+            )
+        return found[found.files[0]]

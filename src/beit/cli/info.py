@@ -17,7 +17,7 @@ from beit.cli.parser import parse_job
 from beit.cli.recipe_origin import RECIPES
 from beit.config import CONFIG_NAME
 from beit.errors import DataError, UnavailableError
-from beit.image import ARRAYS, EXTENSIONS
+from beit.image import ARRAYS, EXTENSIONS, PACKED
 from beit.inference.jobs.frames import FILMS
 from beit.settings.packaged import recipes
 from beit.settings.published import InfoJob
@@ -122,4 +122,6 @@ def _about_file(path: str) -> About:
         return about_model(path)
     if ending in _SHARDS:
         return about_pictures(path)
+    if ending in PACKED:
+        raise DataError(f"{path} is a {ending} file; expected {_KNOWN}: unpack it, and name the folder")
     raise DataError(f"{path} is {f'a {ending} file' if ending else 'a file'} that no command takes; expected {_KNOWN}")

@@ -2,20 +2,21 @@
 
 from beit.data.broken import BrokenPicture, BrokenPictures, check_shards, list_shards, require_usable
 from beit.data.channels import ChannelStatistics, measure_channels
+from beit.data.class_file import NamedClasses, read_classes
 from beit.data.class_names import composed
 from beit.data.dataset import ViewDataset
-from beit.data.label_file import LabelTable, read_label_table, with_labels
+from beit.data.label_file import LabelTable, label_files, read_label_table, splits_of_labels, with_labels
 from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
-from beit.data.opening import ALL, open_source, splits_of
+from beit.data.opening import open_source, splits_of
 from beit.data.rng import Purpose, generator
 from beit.data.sampler import BatchOrder, check_shared_batch
 from beit.data.selection import few_per_class, sample, split, spread, with_classes
 from beit.data.sources.kept import KeptPictures, decoded_bytes
-from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds, NamedClasses, read_classes
+from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
 from beit.data.sources.split_names import named_split, pictures_and_maps, split_kind
-from beit.data.splits import Splits
+from beit.data.splits import ALL, Splits
 from beit.data.tokens import (
     FINISHED,
     LOCK_NAME,
@@ -83,6 +84,7 @@ __all__ = [
     "few_per_class",
     "fingerprint",
     "generator",
+    "label_files",
     "list_shards",
     "loading_workers",
     "measure_channels",
@@ -98,6 +100,7 @@ __all__ = [
     "split",
     "split_kind",
     "splits_of",
+    "splits_of_labels",
     "spread",
     "training_batches",
     "with_classes",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -13,18 +11,16 @@ import numpy as np
 
 from beit.data.label_columns import LabelColumns, switch
 from beit.data.label_rows import Row
+from beit.data.sources.label_text import listed_labels, separator_between
 from beit.data.sources.source import LabelKind
 from beit.errors import DataError, shortened
 from beit.files import first_twice
 
-_STRONG = (";", "|")  # hardly part of a name
 _LARGEST = float(np.finfo(np.float32).max)  # numbers are kept as float32
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-_BARE = re.compile(r"(['\"])\s+(?=['\"])")  # between the names of an array of numpy
-_MOST_LISTED = 10_000  # characters of a list in a cell
 _EXPECTED = {
-    "class": "the name of a class",
+    "class": "the name of a class: fill it in, or remove the row",
     "labels": "names separated by ;, or a list",
     "value": f"a number up to {_LARGEST:.3g}",
 }
@@ -43,7 +39,8 @@ def label_contents(file: str, rows: Sequence[Row], columns: LabelColumns) -> tup
     if kind == "value":
         return "value", [_number(file, row, column, cell) for row, cell in zip(rows, cells, strict=True)], ""
     several = kind == "labels" or any(isinstance(cell, list) for cell in cells)
-    separator = _separator(file, column, [cell for cell in cells if isinstance(cell, str)], several)
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    separator = separator_between(f"the column {column!r} of {file}", texts, several)
     if not several and separator is None:
         classes = [_name(file, row, column, cell) for row, cell in zip(rows, cells, strict=True)]
         _refuse_real(file, column, classes)
@@ -60,23 +57,10 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, int | float):
         return str(int(cell)) if math.isfinite(cell) and cell == int(cell) else str(cell)
     if isinstance(cell, str):
-        if cell[:1] + cell[-1:] == "[]" and (names := _listed(cell)) is not None:
-            return names
+        if (names := listed_labels(cell)) is not None:
+            return [_plain(name) for name in names]
         return cell.partition(".")[0] if _WHOLE.fullmatch(cell) else cell
     return [_plain(one) for one in cast("list[Any]", cell)] if isinstance(cell, list) else cell
-
-
-def _listed(cell: str) -> list[Any] | None:
-    """Return the names in a cell that holds a list, as Python, numpy and JSON write it; None of other text."""
-    if len(cell) > _MOST_LISTED:
-        return None
-    try:
-        found: Any = ast.literal_eval(_BARE.sub(r"\1, ", cell))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    names = cast("list[Any]", found) if isinstance(found, list) else []
-    plain = all(isinstance(name, str | int | float) for name in names)
-    return [_plain(name) for name in names] if plain else None
 
 
 def _refuse_real(file: str, column: str, classes: Sequence[str]) -> None:
@@ -92,37 +76,6 @@ def _refuse_real(file: str, column: str, classes: Sequence[str]) -> None:
             f"the column {column!r} of {file} holds numbers such as {fractions[0]}; expected names of classes: call "
             "the column value to learn numbers, or write names such as '0.5 mg'"
         )
-
-
-def _separator(file: str, column: str, cells: Sequence[str], several: bool) -> str | None:
-    """Return what stands between labels, None if every cell is one.
-
-    Names may hold commas and spaces, as "tench, Tinca tinca" does: these divide labels where their parts stand alone
-    elsewhere, or fewer parts than cells make up all of them.
-
-    Raises:
-        DataError: If it is not clear.
-    """
-    distinct = set(filter(None, cells))
-    strong = [sign for sign in _STRONG if any(sign in cell for cell in distinct)]
-    tight = any(re.search(r",\S", cell) for cell in distinct)
-    if len(strong) > 1 or (strong and tight):
-        raise DataError(
-            f"the column {column!r} of {file} has {' and '.join([*strong, *([','] if tight else [])])} in its cells; "
-            "expected one of them between labels"
-        )
-    if strong:
-        return strong[0]
-    if any("," in cell for cell in distinct) and (tight or _made_of_parts(distinct, ",", several)):
-        return ","
-    return " " if any(" " in cell for cell in distinct) and _made_of_parts(distinct, " ", several) else None
-
-
-def _made_of_parts(distinct: set[str], sign: str, several: bool) -> bool:
-    joined = [cell for cell in distinct if sign in cell]
-    counts = Counter(part.strip() for cell in distinct for part in set(cell.split(sign)) if part.strip())
-    parts = {part.strip() for cell in joined for part in cell.split(sign) if part.strip()}
-    return parts <= distinct or (several and len(counts) < len(distinct))
 
 
 def _names(file: str, row: Row, column: str, cell: Any, separator: str | None) -> list[str]:
@@ -170,13 +123,14 @@ def _wrong(file: str, row: Row, column: str, kind: str) -> DataError:
 
 def _one_hot(file: str, rows: Sequence[Row], columns: Sequence[str]) -> tuple[LabelKind, list[Any], str]:
     """Return the labels of rows with a column of 0 or 1 for each: classes, if every row has a single 1."""
+    _refuse_unsure(file, rows, columns)
     found: list[list[str]] = []
     for row in rows:
         answers = {name: switch(row.cells.get(name)) for name in columns}
         if (strange := next((name for name, answer in answers.items() if answer is None), None)) is not None:
             raise DataError(
                 f"{file}, line {row.line} has {strange} {row.cells.get(strange)!r}; expected 0 or 1 in the "
-                "column of a label"
+                "column of a label: fill it in, or remove the row"
             )
         found.append([name for name, answer in answers.items() if answer])
     single = all(len(names) == 1 for names in found)
@@ -184,3 +138,21 @@ def _one_hot(file: str, rows: Sequence[Row], columns: Sequence[str]) -> tuple[La
     if unused := [name for name in columns if not any(name in names for names in found)]:
         remark += f"; {', '.join(unused[:5])}{', ...' * (len(unused) > 5)} left out, because no picture has it"
     return ("class", [names[0] for names in found], remark) if single else ("labels", found, remark)
+
+
+def _refuse_unsure(file: str, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Refuse columns of -1, 0 and 1: alone -1 or 0 says no, and beside each other one of them says that it is unknown.
+
+    Raises:
+        DataError: Naming the first -1.
+    """
+    kinds = {str(row.cells.get(name)).removesuffix(".0") for row in rows for name in columns}
+    if not {"-1", "0"} <= kinds:
+        return
+    row, name = next(
+        (row, name) for row in rows for name in columns if str(row.cells.get(name)).removesuffix(".0") == "-1"
+    )
+    raise DataError(
+        f"{file}, line {row.line} has {name} -1, and others have 0; expected 0 or 1 in the column of a label, as -1 "
+        "beside 0 may say that it is not known: write 0 or 1, or remove the row"
+    )

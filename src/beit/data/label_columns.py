@@ -8,13 +8,13 @@ from typing import Any
 
 from beit.data.label_rows import IMAGE_NAMES, Row, plain_name
 from beit.data.sources.source import LabelKind
-from beit.data.sources.split_names import are_splits, split_kind
+from beit.data.sources.split_names import rows_of_splits
 from beit.errors import DataError
+from beit.image import EXTENSIONS
 
 _KINDS: dict[str, LabelKind] = {"label": "class", "labels": "labels", "value": "value", "class": "class"}
 _SIMPLE = ("label", "labels", "value")  # in messages
-_SPLIT_SWITCHES = ("is_valid", "is_val", "is_test", "is_train")
-_SHOWN = 5  # values in a message
+_SHOWN = 20  # columns in a message
 _SWITCHES = {0: False, 1: True, -1: False}
 
 
@@ -57,8 +57,8 @@ def find_columns(file: str, rows: Sequence[Row], wanted: Sequence[str]) -> Label
     images = [known[name] for name in IMAGE_NAMES if name in known]
     if not images:
         raise DataError(
-            f"{file} has the columns {there}, and none of {list(IMAGE_NAMES)} for the pictures; rename it, or name the "
-            "columns with data.columns, such as [image, label]"
+            f"{file} has the columns {there[:_SHOWN]}{' and more' * (len(there) > _SHOWN)}, and none of "
+            f"{list(IMAGE_NAMES)} for the pictures; {_remedy(rows, there)}"
         )
     labels = [known[name] for name in _KINDS if name in known]
     if not labels and (switches := _switches(rows, [name for name in there if name != images[0]])):
@@ -71,21 +71,30 @@ def find_columns(file: str, rows: Sequence[Row], wanted: Sequence[str]) -> Label
     return LabelColumns(images[0], (labels[0],), _KINDS[plain_name(labels[0])])
 
 
+def _remedy(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """Return what helps where no column is one of pictures."""
+    if any(isinstance(cell, dict | list) for row in rows[:_SHOWN] for cell in row.cells.values()):
+        return (
+            "it holds objects inside of objects, as COCO, Label Studio and labelme write them: export it as CSV, with "
+            "a row for each picture"
+        )
+    if any(column.lower().endswith(tuple(EXTENSIONS)) for column in columns):
+        return "its first line seems to name a picture: write the names of columns above it, such as file_name,label"
+    return "rename it, or name the columns with data.columns, such as [image, label]"
+
+
 def _switches(rows: Sequence[Row], columns: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that hold nothing but 0 and 1, or -1 and 1, if all of several do."""
     on = [all(switch(row.cells.get(name)) is not None for row in rows) for name in columns]
     return tuple(columns) if len(columns) > 1 and all(on) else ()
 
 
-def split_remark(rows: Sequence[Row], used: Sequence[str]) -> str:
-    """Return a line about a column that divides rows into splits, which are used together; "" without one."""
+def split_column(rows: Sequence[Row], used: Sequence[str]) -> tuple[str, list[str]] | None:
+    """Return the column that divides rows into splits, and the split of every row; None if no column does."""
     for name in dict.fromkeys(name for row in rows for name in row.cells):
-        values = set() if name in used else {str(row.cells.get(name, "")) for row in rows}
-        yes_or_no = plain_name(name) in _SPLIT_SWITCHES and {switch(value) for value in values} == {True, False}
-        if yes_or_no or (are_splits(values) and all(map(split_kind, values))):
-            shown = ", ".join(sorted(values)[:_SHOWN])
-            return f"the column {name!r} has {shown}, and all rows are used; write the rows of each split to a file"
-    return ""
+        if name not in used and (splits := rows_of_splits(name, [row.cells.get(name, "") for row in rows])) is not None:
+            return name, splits
+    return None
 
 
 def switch(value: Any) -> bool | None:

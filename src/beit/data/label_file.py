@@ -18,16 +18,25 @@ import numpy as np
 
 from beit.data.class_names import check_class_names, in_spelling_of
 from beit.data.label_cells import label_contents
-from beit.data.label_columns import find_columns, split_remark
+from beit.data.label_columns import find_columns, split_column
 from beit.data.label_names import FileNames
 from beit.data.label_rows import Row, read_rows
 from beit.data.sources.folder import FolderSource
 from beit.data.sources.source import ImageSource, LabelKind, Subset, check_name
+from beit.data.splits import ALL, Splits, chosen_split
 from beit.errors import DataError
+from beit.image import visible_folders
+
+_OF_LABELS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
 def with_labels(
-    source: ImageSource, folder: str, file: str, classes: Sequence[str] | None = None, columns: Sequence[str] = ()
+    source: ImageSource,
+    folder: str,
+    file: str,
+    classes: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+    split: str | None = None,
 ) -> ImageSource:
     """Return the pictures of a folder that a file has a row for, with the labels that stand there.
 
@@ -37,26 +46,42 @@ def with_labels(
         file: CSV or JSON lines.
         classes: Names of the classes, if they are known from the pictures to train on; others are then an error.
         columns: Names of the columns: of the pictures, then of the labels; empty: the usual ones.
+        split: Split to take, where a column divides the rows into some; "all": all rows.
 
     Raises:
-        DataError: If the file cannot be read, names no picture, or has a row that makes no sense.
+        DataError: If the file cannot be read, names no picture, has a row that makes no sense, or splits of which none
+            is named.
     """
     if not isinstance(source, FolderSource):
         raise DataError(f"data.labels {file} needs a folder of pictures; {folder} is none")
     rows = read_rows(Path(file))
     found = find_columns(file, rows, columns)
+    if split != ALL and (divided := split_column(rows, (found.image, *found.labels))) is not None:
+        name = chosen_split(file, dict.fromkeys(divided[1]), split)
+        rows = [row for row, of_row in zip(rows, divided[1], strict=True) if of_row == name]
     indices = _indices(source, folder, file, rows, found.image)
     kind, contents, remark = label_contents(file, rows, found)
     missing = len(source) - len(indices)
     if missing:
         print(f"{missing} of {len(source)} pictures in {folder} have no row in {file} and are left out")  # noqa: T201
-    for line in filter(None, (remark, split_remark(rows, (found.image, *found.labels)))):
-        if os.environ.get("RANK", "0") == "0":
-            print(f"{file}: {line}", file=sys.stderr)  # noqa: T201
+    if remark and os.environ.get("RANK", "0") == "0":
+        print(f"{file}: {remark}", file=sys.stderr)  # noqa: T201
     order = np.argsort(indices, kind="stable")
     chosen = Subset(source, np.array(indices, dtype=np.int64)[order])
     _label(chosen, file, kind, [contents[place] for place in order], classes)
     return chosen
+
+
+def splits_of_labels(file: str, columns: Sequence[str] = ()) -> Splits | None:
+    """Return the splits into which a column divides the rows of a file of labels; None if no column does.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    rows = read_rows(Path(file))
+    found = find_columns(file, rows, columns)
+    divided = split_column(rows, (found.image, *found.labels))
+    return None if divided is None else Splits(file, {name: [] for name in dict.fromkeys(divided[1])})
 
 
 @dataclass(frozen=True)
@@ -87,6 +112,14 @@ def read_label_table(file: str) -> LabelTable:
     kind, contents, _ = label_contents(file, rows, found)
     several = [] if kind == "value" else [[one] if kind == "class" else one for one in contents]
     return LabelTable(len(rows), found.image, kind, _sorted({name for names in several for name in names}))
+
+
+def label_files(folder: str) -> list[str]:
+    """Return the tables in a folder, and in those directly inside it, that may be files of labels."""
+    place = Path(folder)
+    inner = [place, *(place / name for name in visible_folders(place))] if place.is_dir() else []
+    found = sorted(path for one in inner for path in one.iterdir() if path.suffix.lower() in _OF_LABELS)
+    return [str(path) for path in found if path.name[0] != "." and path.is_file()]
 
 
 def _indices(source: ImageSource, folder: str, file: str, rows: Sequence[Row], column: str) -> list[int]:

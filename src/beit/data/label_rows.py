@@ -149,9 +149,14 @@ def _mapped(text: str) -> list[tuple[int, Any]] | None:
     except (ValueError, RecursionError):
         return None
     labels = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-    if not labels or _has_image(list(labels)) or any(isinstance(label, dict | list) for label in labels.values()):
+    if not labels or _has_image(list(labels)) or any(map(_is_nested, labels.values())):
         return None
     return [(line, {"file_name": name, "label": label}) for line, (name, label) in enumerate(labels.items(), start=1)]
+
+
+def _is_nested(label: Any) -> bool:
+    items = cast("list[Any]", label) if isinstance(label, list) else [label]
+    return any(isinstance(item, dict | list) for item in items)
 
 
 def _line(path: Path, line: int, content: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -16,29 +16,29 @@ from beit.data.sources.hub.shards import open_hub
 from beit.data.sources.parquet.file import ParquetSource
 from beit.data.sources.parquet.saved import SavedSource, is_saved
 from beit.data.sources.parquet.shards import ParquetFolder
+from beit.data.sources.parquet.split_column import divided_rows
 from beit.data.sources.shard_file import ShardFile
-from beit.data.sources.source import ImageSource
-from beit.data.sources.split_names import are_scenes, named_split
+from beit.data.sources.source import ImageSource, Subset
+from beit.data.sources.split_names import are_scenes
 from beit.data.sources.tar.shards import TarSource
-from beit.data.splits import SHARDS, Splits, find_splits, shards_below
+from beit.data.splits import ALL, SHARDS, Splits, chosen_split, find_splits, shards_below
 from beit.errors import DataError, missing_data
 from beit.files import check_path
 from beit.files.patterns import expanded, is_pattern
 from beit.hub import RemoteFile, is_remote, remote_matches
 from beit.image import BandOptions, PassedOver, say_passed_over
 
-ALL = "all"  # splits
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """Reading of a collection, see `open_source`; `mixed` is a split of all."""
+    """Reading of a collection, see `open_source`."""
 
     min_side: int
     columns: Sequence[str]
     known: Sequence[str] | None
-    mixed: bool
+    split: str | None
     bands: BandOptions | None
 
 
@@ -58,8 +58,8 @@ def open_source(
             also on `s3://`, `gs://` and `https://`; a folder that `save_to_disk` wrote; or a folder of pictures, in
             which folders are classes.
         min_side: Pictures with a shorter side, in pixels, count as broken.
-        split: Split to open of a folder that holds several, such as train and val; "all": the pictures of all of them,
-            as if they were none.
+        split: Split to open of a folder that holds several, such as train and val, or of the rows of parquet files that
+            a column divides; "all": the pictures of all of them, as if they were none.
         known: Classes that are known, one of which may be all that a folder has.
         columns: Names of the columns of pictures and of labels in parquet files; empty: the usual ones.
         bands: Reading of pictures of other than three channels, in folders and tar files also of arrays; None: as RGB.
@@ -70,61 +70,81 @@ def open_source(
     """
     if not is_remote(path):
         check_path(path, "a folder of pictures, parquet or tar files, or hub:owner/name", DataError)
-    source = _open_path(path, split, _Reading(min_side, columns, known, split == ALL, bands))
+    source = _open_path(path, _Reading(min_side, columns, known, split, bands))
     source.bands = bands
     check_class_names(source.classes or (), path)
     return source
 
 
-def _open_path(path: str, split: str | None, reading: _Reading) -> ImageSource:
+def _open_path(path: str, reading: _Reading) -> ImageSource:
     if path in DIGITS:
+        _refuse_split(path, reading)
         return DigitsSource(path)
     if path.partition(":")[0] == "digits" and not Path(path).exists():
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
     if path.startswith(PREFIX):
+        if reading.split not in (None, ALL):
+            raise DataError(
+                f"data.split is {reading.split!r} and data.path {path!r}; expected the split of a data set of the hub "
+                "in its path, such as hub:owner/name:test: leave data.split out"
+            )
         return open_hub(path, reading.min_side, reading.columns)
-    if is_remote(path):
-        return _open_shards(_matching_elsewhere(path), path, reading)
-    if is_pattern(path):
-        return _open_shards(_matching(path), path, reading)
     place = Path(path)
+    if is_remote(path) or is_pattern(path) or place.is_file():
+        return _open_shards(_shards_of(path), path, reading)
     if not place.exists():
         raise missing_data(path)
     if not place.is_dir():
         return _open_shards([place], path, reading)
-    if split != ALL and (found := find_splits(place)) is not None:
-        return _open_split(found, split, reading)
-    if split not in (None, ALL):
-        raise DataError(f"data path {path!r} holds no splits, and {split!r} is asked for; leave data.split out")
+    if reading.split != ALL and (found := find_splits(place)) is not None:
+        return _open_split(found, reading)
     return _open_folder(place, path, reading)
 
 
 def splits_of(path: str) -> Splits | None:
-    """Return the splits of a folder, such as train and val; None of one without, and of anything else.
+    """Return the splits of a folder, or of the rows of parquet files; None of what has none.
 
     Raises:
         DataError: If classes hold splits, rather than splits classes.
     """
-    return find_splits(Path(path)) if Path(path).is_dir() else None
+    if Path(path).is_dir() and (found := find_splits(Path(path))) is not None:
+        return found
+    shards = _shards_of(path)
+    if not shards or {PurePosixPath(shard.name).suffix.lower() for shard in shards} != {".parquet"}:
+        return None
+    rows = divided_rows(shards)
+    return None if rows is None else Splits(path, {name: [] for name in rows.splits})
 
 
-def _open_split(splits: Splits, split: str | None, reading: _Reading) -> ImageSource:
-    name = None if split is None else named_split(split, splits.places)
-    if name is None:
-        asked = "" if split is None else f", and not one of {split!r}"
-        raise DataError(
-            f"{splits.folder} holds the splits {', '.join(splits.places)}{asked}; name one with data.split, or set it "
-            "to all to mix them"
-        )
-    places = splits.places[name]
+def _shards_of(path: str) -> Sequence[ShardFile]:
+    """Return the files of many pictures that a path means; none of digits, the hub, pictures, or nothing."""
+    if path in DIGITS or path.startswith(PREFIX):
+        return []
+    if is_remote(path):
+        return _matching_elsewhere(path)
+    if is_pattern(path):
+        return _matching(path)
+    place = Path(path)
+    return shards_below(place) if place.is_dir() else [place] if place.is_file() else []
+
+
+def _refuse_split(path: str, reading: _Reading) -> None:
+    """Refuse a split of a collection that has none."""
+    if reading.split not in (None, ALL):
+        raise DataError(f"data path {path!r} holds no splits, and {reading.split!r} is asked for; leave data.split out")
+
+
+def _open_split(splits: Splits, reading: _Reading) -> ImageSource:
+    places = splits.places[chosen_split(splits.folder, splits.places, reading.split)]
     if places[0].is_file():
         _say_beside(Path(splits.folder), [place for found in splits.places.values() for place in found])
-        return _open_shards(places, splits.folder, reading)
-    return _open_folder(places[0], str(places[0]), reading)
+        return _open_shards(places, splits.folder, replace(reading, split=ALL))
+    return _open_folder(places[0], str(places[0]), replace(reading, split=None))
 
 
 def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if is_saved(folder):
+        _refuse_split(path, reading)
         return SavedSource(folder, reading.min_side, reading.columns)
     shards = shards_below(folder)
     beside = bool(shards) and holds_pictures(folder)
@@ -138,13 +158,14 @@ def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if shards:
         _say_beside(folder, shards)
         return _open_shards(shards, path, reading)
+    _refuse_split(path, reading)
     try:
         source = FolderSource(folder, reading.min_side, reading.known, bands=reading.bands)
     except DataError:
         for compressed in sorted(entry for entry in folder.iterdir() if entry.name.endswith(_COMPRESSED)):
             _refuse_compressed(compressed)
         raise
-    if not reading.mixed and are_scenes(source.classes or ()):
+    if reading.split != ALL and are_scenes(source.classes or ()):
         raise DataError(
             f"{folder} holds pictures and their label maps ({', '.join(source.classes or ())}), which are no classes; "
             "name the folder of the pictures, and in beit segment that of the others with label_maps.path, or set "
@@ -169,17 +190,29 @@ def _open_shards(shards: Sequence[ShardFile], path: str, reading: _Reading) -> I
     if shards[0].name.endswith(_COMPRESSED):
         _refuse_compressed(shards[0])
     if kinds == [".parquet"]:
-        options = (reading.min_side, reading.columns)
-        only = shards[0] if len(shards) == 1 else None
-        return ParquetSource(only, *options) if isinstance(only, Path) else ParquetFolder(shards, *options)
+        return _open_parquet(shards, path, reading)
     if kinds == [".tar"]:
-        return TarSource(shards, reading.min_side, reading.mixed, reading.bands)
+        _refuse_split(path, reading)
+        return TarSource(shards, reading.min_side, reading.split == ALL, reading.bands)
     if kinds == [".zip"]:
         raise DataError(
             f"{shards[0]} is a zip file; expected a folder or a .tar: unpack it (unzip), and name the folder"
         )
     one = f"is a {kinds[0]} file" if len(shards) == 1 else f"means {' and '.join(kinds)} files"
     raise DataError(f"data path {path!r} {one}; expected a folder, parquet files, or tar files")
+
+
+def _open_parquet(shards: Sequence[ShardFile], path: str, reading: _Reading) -> ImageSource:
+    """Open parquet files, of one split alone where a column divides their rows."""
+    options = (reading.min_side, reading.columns)
+    only = shards[0] if len(shards) == 1 else None
+    source = ParquetSource(only, *options) if isinstance(only, Path) else ParquetFolder(shards, *options)
+    rows = None if reading.split == ALL else divided_rows(shards)
+    if rows is None:
+        _refuse_split(path, reading)
+        return source
+    broken = [shard.name for shard in source.broken_shards]
+    return Subset(source, rows.rows(chosen_split(path, rows.splits, reading.split), broken, len(source)))
 
 
 def _refuse_compressed(path: ShardFile) -> NoReturn:

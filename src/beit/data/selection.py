@@ -132,7 +132,7 @@ def with_classes(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     if strange := sorted(set(present) - set(classes)):
         raise DataError(
             f"the classes to train and to validate on differ in {strange[:5]}, of which no picture to train on "
-            "is; name the class folders alike, or take these pictures out"
+            "is; name the class folders alike, take these pictures out, or name a file of labels with data.val_labels"
         )
     place = {name: number for number, name in enumerate(classes)}
     numbers = np.array([place.get(name, -1) for name in names], dtype=np.int64)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from beit.data.sources.folder import holds_pictures
 from beit.data.sources.parquet.saved import saved_splits
-from beit.data.sources.split_names import are_splits, split_kind, subset_and_split
+from beit.data.sources.split_names import are_splits, named_split, split_kind, subset_and_split
 from beit.errors import DataError
 from beit.image import pictures_in, visible_folders
 
 SHARDS = (".parquet", ".tar")
+ALL = "all"  # splits
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Splits of a folder.
+    """Splits of a folder, or of the rows of a table.
 
     Attributes:
-        folder: The folder that was named.
-        places: For each split by name, its folder, or its files.
+        folder: The folder, or the table, that was named.
+        places: For each split by name, its folder, or its files; of rows none.
         others: What lies beside them with pictures and is no split: folders by name, and the number of pictures.
     """
 
@@ -32,6 +33,21 @@ class Splits:
     def names(self, kind: str) -> list[str]:
         """Return the splits of a kind: "train", "validation" or "test"."""
         return [name for name in self.places if split_kind(name.rpartition("/")[2]) == kind]
+
+
+def chosen_split(path: str, names: Collection[str], split: str | None) -> str:
+    """Return the split that is meant.
+
+    Raises:
+        DataError: If none is named, or one that is not there.
+    """
+    name = None if split is None else named_split(split, names)
+    if name is None:
+        asked = "" if split is None else f", and not one of {split!r}"
+        raise DataError(
+            f"{path} holds the splits {', '.join(names)}{asked}; name one with data.split, or set it to all to mix them"
+        )
+    return name
 
 
 def find_splits(folder: Path) -> Splits | None:

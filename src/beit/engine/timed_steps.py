@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from beit.data import training_batches
+from beit.data import require_usable, training_batches
 from beit.engine.backend import Backend
 from beit.engine.loop import batch_order, make_backend
 from beit.engine.metrics import RunProgress
@@ -39,6 +39,7 @@ def timed_steps(task: Task[Any, Any], folder: RunFolder, prefix: str = "") -> li
 
     Raises:
         BeitError: If a step needs more memory than there is; `prefix` stands before the names of the settings.
+        DataError: If no picture of a step is usable.
     """
     with _enough_memory(task.settings.train, task.accelerator.device, task.world, prefix):
         return _seconds(task, make_backend(task, folder))[_WARM_STEPS:]
@@ -55,6 +56,7 @@ def _seconds(task: Task[Any, Any], backend: Backend) -> list[Seconds]:
         for batch in training_batches(
             task.dataset, order, task.collate, task.workers, device.type == "cuda"
         ):  # fmt: skip
+            require_usable(len(batch.indices), len(batch.broken), batch.broken)
             loaded = time.perf_counter()
             tensors = task.prepare(task.on_device(batch), len(seconds))
             wait_for(device)

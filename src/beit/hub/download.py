@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from http import HTTPStatus
@@ -169,6 +170,11 @@ def _explained_errors(url: str) -> Generator[None]:
             f"the server refuses {url} (HTTP {error.code} {error.reason}); check the address, or try again later"
         ) from error
     except (OSError, HTTPException) as error:
+        if isinstance(getattr(error, "reason", None), socket.gaierror):
+            raise CheckpointError(
+                f"the host of {url} cannot be resolved; check the network, or fetch the file elsewhere and name it by "
+                "its path"
+            ) from error
         raise _cut(url, str(error) or type(error).__name__) from error
 
 

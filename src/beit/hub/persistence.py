@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 from beit.errors import BeitError, ConnectionLostError, DataError
 
 Result = TypeVar("Result")
+_answered = set[bool]()  # holds True once a server has answered this process
 _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds between tries
 _TOO_BUSY = {408, 425, 429}  # HTTP's ways to say: later
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError"}
@@ -16,6 +18,8 @@ _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCred
 
 def persist(name: str, call: Callable[[], Result]) -> Result:
     """Return what a call to a server gives; one that fails for a reason that may pass is tried again for half a minute.
+
+    A host whose name cannot be resolved is no such reason until one has answered: a running job waits for its network.
 
     Args:
         name: Of what is asked for, for messages.
@@ -27,7 +31,9 @@ def persist(name: str, call: Callable[[], Result]) -> Result:
     """
     for wait in (*_WAITS, None):
         try:
-            return call()
+            result = call()
+            _answered.add(True)
+            return result
         except BeitError:
             raise
         except Exception as error:  # every store has errors of its own
@@ -37,6 +43,11 @@ def persist(name: str, call: Callable[[], Result]) -> Result:
                 raise no_ranges(name) from None
             if (reason := _lasting(error)) is not None:
                 raise DataError(f"{name} cannot be read: {reason}") from error
+            if not _answered and any(isinstance(cause, socket.gaierror) for cause in _causes(error)):
+                raise DataError(
+                    f"{name} cannot be read: its host cannot be resolved; check the address and the network, or name a "
+                    "folder or files on this machine"
+                ) from error
             if wait is None:
                 said = next(iter(str(error).splitlines()), "") or type(error).__name__
                 raise ConnectionLostError(

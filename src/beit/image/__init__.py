@@ -20,6 +20,7 @@ from beit.image.lazy_picture import (
     reduces,
 )
 from beit.image.listing import (
+    PACKED,
     FolderState,
     PassedOver,
     folder_state,
@@ -46,6 +47,7 @@ __all__ = [
     "HALF",
     "IGNORED",
     "MOST_BYTES",
+    "PACKED",
     "AnyPicture",
     "AutoFeatureExtractor",
     "AutoImageProcessor",

@@ -19,6 +19,7 @@ SYSTEM_FOLDERS = frozenset(
 )
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _EXTRAS = {".heic": "heic", ".heif": "heic", ".hif": "heic", ".dcm": "dicom", ".dicom": "dicom"}
+PACKED = frozenset({".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})  # endings of archives
 _SHOWN, _ENDINGS_SHOWN = 5, 20  # folders and endings in a message
 
 FolderState = tuple[int, int, int]
@@ -83,7 +84,10 @@ def picture_files(folder: str | Path, endings: frozenset[str] = EXTENSIONS) -> l
 def no_pictures(folder: str | Path, passed_over: PassedOver, endings: frozenset[str] = EXTENSIONS) -> DataError:
     """Return the error for a folder in which nothing is read."""
     line = f" ({passed_over})" if str(passed_over) else ""
-    return DataError(f"there are no pictures in {folder}{line}; expected endings such as {', '.join(sorted(endings))}")
+    remedy = ": unpack them" if passed_over.endings.keys() & PACKED else ""
+    return DataError(
+        f"there are no pictures in {folder}{line}; expected endings such as {', '.join(sorted(endings))}{remedy}"
+    )
 
 
 def walk_pictures(

@@ -18,6 +18,7 @@ logger = logging.getLogger("beit")
 _TAGS = ((280, 281), (340, 341))  # the least and the greatest sample, as whole numbers and in the samples' own type
 _BITS = 258  # the tag of the bits per sample
 _DEEP = (0, 65535)  # of 16 bits without a sign
+_DARK = 8  # times the highest value: 12 bits and less in a file of 16
 _PNG, _SIGNIFICANT = b"\x89PNG\r\n\x1a\n", b"sBIT"
 Span = tuple[float, float]  # the values that become black and white
 Asked = Span | Literal["bits"]  # these, or all that the numbers of a file can hold
@@ -98,6 +99,8 @@ def cut_to_range(
     if not np.isfinite(values).all():
         raise DataError(f"{name} holds values that are no numbers (NaN or infinite); expected all finite: fill them in")
     low, high = _range_of(values, name, asked, declared)
+    if asked is None and declared is None and kind == "u" and 0 < values.max(initial=0) < high / _DARK:
+        _say_dark(str(name), float(values.max()), high)
     shares = values.astype(np.float64)
     shares -= low  # in place: large pictures fill the memory otherwise
     shares /= high - low
@@ -118,6 +121,20 @@ def _range_of(values: Values, name: object, asked: Asked | None, declared: Span 
             "sign, or real numbers from 0 to 1: say with data.value_range which values are 0 and 1"
         )
     return span or (0.0, 1.0)
+
+
+_dark_said = set[float]()
+
+
+def _say_dark(name: str, highest: float, high: float) -> None:
+    """Say once that the values of a picture take a small part of the range that is taken for want of another."""
+    if high not in _dark_said:
+        _dark_said.add(high)
+        logger.warning(
+            "%s holds values up to %g, and %g is taken as white, as nothing else is declared; if all pictures are "
+            "so, name the range with data.value_range, such as [0, %g]", name, highest, high,
+            2 ** np.ceil(np.log2(highest + 1)) - 1,
+        )  # fmt: skip
 
 
 _said = set[Span | None]()  # None: ranges that files declare, which may all differ

@@ -18,6 +18,7 @@ from beit.data import (
     open_source,
     split,
     splits_of,
+    splits_of_labels,
     with_classes,
     with_labels,
 )
@@ -63,11 +64,12 @@ def _open(
     path: str, data: PictureSettings, labels: str | None, classes: list[str] | None = None, split: str | None = None
 ) -> ImageSource:
     allow_pixels(data.max_pixels)
-    split = ALL if labels is not None and split is None else split  # the file says which pictures are meant
+    divided = labels is not None and (split is None or splits_of_labels(labels, data.columns) is not None)
+    of_folder = ALL if divided else split  # the file says which pictures are meant
     columns = data.columns if labels is None else ()
-    source = open_source(path, data.min_side, split, classes, columns, band_options(data))
+    source = open_source(path, data.min_side, of_folder, classes, columns, band_options(data))
     check_shards(source, data.max_broken)
-    return source if labels is None else with_labels(source, path, labels, classes, data.columns)
+    return source if labels is None else with_labels(source, path, labels, classes, data.columns, split)
 
 
 def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sources:
@@ -80,7 +82,8 @@ def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sou
     source = _open(data.path, data, data.labels, split=learnt)
     if data.val_path is not None or measured is not None:
         place = data.val_path or data.path
-        train, val = source, _open(place, data, data.val_labels, source.classes, measured)
+        labels = data.labels if data.val_path is None else data.val_labels
+        train, val = source, _open(place, data, labels, source.classes, measured)
         if stratified and val.label_kind == "class" and source.classes is not None:
             val = with_classes(val, source.classes)
     else:
@@ -99,7 +102,7 @@ def training_splits(data: DataSettings) -> tuple[str | None, str | None]:
     found = _splits(data)
     learnt = _learnt_split(data, found)
     if data.val_path is not None:
-        return learnt, _validation_split(data.val_path)
+        return learnt, _validation_split(data)
     if found is None:
         return learnt, None
     named = found.names("validation")
@@ -113,17 +116,20 @@ def training_splits(data: DataSettings) -> tuple[str | None, str | None]:
 
 
 def _splits(data: PictureSettings) -> Splits | None:
-    """Return the splits of `data.path`; None if there are none, or all pictures are wanted, or a file lists them."""
-    return None if data.labels is not None or data.split == ALL else splits_of(data.path)
+    """Return the splits of `data.path`, or of the file of its labels; None if there are none, or all are wanted."""
+    if data.split == ALL:
+        return None
+    return splits_of(data.path) if data.labels is None else splits_of_labels(data.labels, data.columns)
 
 
 def _learnt_split(data: PictureSettings, found: Splits | None) -> str | None:
     return data.split if found is None or data.split is not None else _only(found, "train", "data.split")
 
 
-def _validation_split(path: str) -> str | None:
-    """Return the split to validate on of a folder that holds several; None of one without."""
-    found = splits_of(path)
+def _validation_split(data: DataSettings) -> str | None:
+    """Return the split to validate on of pictures, or of their file of labels, that has several; None of others."""
+    found = splits_of_labels(data.val_labels, data.columns) if data.val_labels is not None else None
+    found = found or (splits_of(data.val_path) if data.val_path is not None else None)
     return None if found is None else _only(found, "validation", "data.val_path")
 
 

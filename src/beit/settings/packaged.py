@@ -86,4 +86,4 @@ def class_file(name: str) -> str:
     """Return the file of a list of classes: one on this machine, or the one that the package has, such as "ade20k"."""
     own = FOLDER / "classes" / f"{Path(name).stem}.txt"
     listed = Path(name).parent in (Path(), Path("recipes/classes")) and own.is_file()
-    return str(own) if listed and not Path(name).exists() else name
+    return str(own) if listed and not Path(name).is_file() else name

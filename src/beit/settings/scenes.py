@@ -96,6 +96,11 @@ def open_scene_folder(
             raise DataError(
                 f"{name} {place!r} is no folder; expected one of pictures, and one with a label map for each"
             )
+    if not settings.suffix and Path(pictures).resolve() == Path(label_maps).resolve():
+        raise ConfigError(
+            f"data.path and label_maps.path are both {pictures!r}, so that pictures would be their own label maps; "
+            "name two folders, or what the names of label maps end in with label_maps.suffix, such as _mask"
+        )
     mapping = CITYSCAPES if settings.mapping == "cityscapes" else settings.mapping
     wrong = [value for value in (mapping or {}).values() if not 0 <= value < len(classes.names)]
     if wrong:

@@ -155,7 +155,9 @@ def _in_folder(folder: Path, files: Sequence[str]) -> Located:
         read_json(config, BeitConfig.EXPECTED)  # a damaged one is the clearer message
     if (folder / "model" / CONFIG_NAME).is_file():
         raise UnavailableError(f"{folder} is a run, whose model lies in a folder of its own; name {folder / 'model'}")
-    raise UnavailableError(f"{folder} does not hold weights; expected one of {list(files)}")
+    others = sorted(place.name for place in folder.iterdir() if place.suffix in FILE_SUFFIXES[:-1] and place.is_file())
+    named = f": name the file, such as {folder / others[0]}" if others else ""
+    raise UnavailableError(f"{folder} does not hold weights; expected one of {list(files)}{named}")
 
 
 def _on_hub(repository: str, public: PublicCheckpoint | None, options: HubOptions, files: Sequence[str]) -> Located:

@@ -25,7 +25,7 @@ from beit.weights.msgpack_file import open_msgpack
 from beit.weights.original import ORIGINAL_CLASSIFICATION, TIMM
 from beit.weights.pickles import open_pickled
 from beit.weights.rules import Entry, Layout, entry_of
-from beit.weights.state_dict import CONFIG_KEY, unwrapped, without_wrappers
+from beit.weights.state_dict import CONFIG_KEY, unwrapped, with_shorter_names
 from beit.weights.storage.held_tensor import HeldTensor
 from beit.weights.storage.lazy_tensor import LazyTensor, WeightFile, open_safetensors
 from beit.weights.timm_config import timm_hints
@@ -227,14 +227,16 @@ def _canonical(
     plain, changes = _with_beit_root(stored), list[str]()
     layout = _layout_of(plain)
     if layout is None:
-        unwrapped, wrappers = without_wrappers(stored)
-        plain = _with_beit_root(unwrapped)
-        layout = _layout_of(plain)
-        changes = [f"the prefix {wrappers!r} of all names was taken off"]
+        for unwrapped, prefix in with_shorter_names(stored):
+            plain = _with_beit_root(unwrapped)
+            if (layout := _layout_of(plain)) is not None:
+                changes = [f"the prefix {prefix!r} of all names was taken off"]
+                break
     if layout is None:
         raise CheckpointError(
-            f"{source} holds {len(plain)} tensors such as {sorted(plain)[:3]}; expected a BEiT in one of the layouts "
-            f"{[layout.name for layout in LAYOUTS]}"
+            f"{source} holds {len(stored)} tensors such as {sorted(stored)[:3]}; expected a BEiT in one of the layouts "
+            f"{[layout.name for layout in LAYOUTS]}: if the model is a part of what was saved, pass its tensors, as "
+            "from_pretrained(None, config=..., state_dict=...)"
         )
     return layout, with_root(layout.to_canonical(plain, entry_of), wanted=True), changes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +57,20 @@ def without_wrappers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
         taken += found
         plain = {name.removeprefix(found): tensor for name, tensor in plain.items()}
     return plain, taken
+
+
+def with_shorter_names(tensors: Mapping[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], str]]:
+    """Yield tensors without what wrappers put before all names, and that prefix, the shortest one first.
+
+    Wrappers that are known go at once; then, one by one, other words that all names begin with, such as `student.`.
+    """
+    plain, taken = without_wrappers(tensors)
+    yield plain, taken
+    while len({name.partition(".")[0] for name in plain}) == 1 and all("." in name for name in plain):
+        word = f"{next(iter(plain)).partition('.')[0]}."
+        plain, inner = without_wrappers({name.removeprefix(word): tensor for name, tensor in plain.items()})
+        taken += word + inner
+        yield plain, taken
 
 
 def _notes(content: Mapping[str, Any]) -> dict[str, Any]:

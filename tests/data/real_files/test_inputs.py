@@ -19,7 +19,7 @@ from beit.settings.inputs import open_sources
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
 from tests.conftest import TINY_MODEL
 from tests.data.real_files.pictures import save
-from tests.shards import picture_bytes
+from tests.shards import picture_bytes, write_tar
 
 
 def test_open_files_and_members_of_archives_are_pictures(tmp_path):
@@ -131,3 +131,18 @@ def test_tokenizers_refuse_values_out_of_range(scale, shift, remedy):
             ask(pixels * scale + shift)
     with pytest.raises(ConfigError, match="go from nan"):
         tokenizer.encode(pixels * float("nan"))
+
+
+def test_a_folder_of_folders_of_shards_is_predicted(tmp_path):
+    for name in ("cat", "dog"):
+        folder = tmp_path / "set" / "split=train" / f"label={name}"
+        folder.mkdir(parents=True)
+        write_tar(folder / "0.tar", [(f"{number}.png", picture_bytes(number)) for number in range(2)])
+    (collection,) = open_inputs([str(tmp_path / "set")])
+    assert [collection.name(index).rpartition("label=")[2] for index in (0, 2)] == [
+        "cat/0.tar/0.png",
+        "dog/0.tar/0.png",
+    ]
+    save(tmp_path / "set" / "1.png")
+    (collection,) = open_inputs([str(tmp_path / "set")])
+    assert len(collection.stems) == 1

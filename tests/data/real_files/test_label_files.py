@@ -9,8 +9,8 @@ import pytest
 from beit.data import open_source, with_labels
 from beit.data.sources.parquet.columns import cell_bytes
 from beit.errors import DataError
-from beit.settings.groups import PictureSettings
-from beit.settings.inputs import open_pictures
+from beit.settings.groups import DataSettings, PictureSettings
+from beit.settings.inputs import open_pictures, open_sources, open_to_train
 from tests.data.real_files.pictures import save
 from tests.shards import picture_bytes
 
@@ -353,6 +353,58 @@ def test_numbers_of_rows_are_no_label(folder):
     assert meaning(labelled(folder, rows)) == {"1.png": ["cat"], "2.jpg": ["cat", "dog"]}
 
 
+def test_choices_of_label_studio(folder):
+    cells = '"{""choices"": [""cat"", ""dog""]}"'
+    found = labelled(folder, f"image,choice\n/data/upload/cat/1.png,cat\n2.jpg,{cells}\n", columns=("image", "choice"))
+    assert (found.label_kind, meaning(found)) == ("labels", {"1.png": ["cat"], "2.jpg": ["cat", "dog"]})
+    boxes = '"{""x"": 1, ""y"": 2}"'
+    with pytest.raises(DataError, match="holds the object"):
+        labelled(folder, f"image,choice\ncat/1.png,cat\n2.jpg,{boxes}\n", columns=("image", "choice"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        (
+            "a.csv",
+            "cat/1.png,cat\ndog/2.jpg,dog\n",
+            "its first line seems to name a picture: write the names of columns",
+        ),
+        ("a.txt", "1 cat/1.PNG\n2 dog/2.jpg\n", "its first line seems to name a picture: write the names of columns"),
+        (
+            "a.json",
+            '{"images": [{"id": 1}], "annotations": [], "categories": []}',
+            "objects inside of objects, as COCO",
+        ),
+        (
+            "a.json",
+            '[{"id": 1, "data": {"image": "1.png"}, "annotations": []}]',
+            "export it as CSV, with a row for each",
+        ),
+        ("a.csv", "id,diagnosis\n1,cat\n", "rename it, or name the columns with data.columns"),
+    ],
+)
+def test_files_without_a_column_of_pictures(folder, name, content, remedy):
+    with pytest.raises(DataError, match=r"and none of .* for the pictures") as error:
+        labelled(folder, content, name)
+    assert remedy in str(error.value)
+
+
+def test_several_labels_by_the_name_of_a_picture(folder):
+    found = labelled(folder, '{"cat/1.png": ["cat"], "2.jpg": ["dog", "cat"]}', "a.json")
+    assert (found.label_kind, meaning(found)) == ("labels", {"1.png": ["cat"], "2.jpg": ["cat", "dog"]})
+
+
+def test_minus_one_beside_zero_is_no_answer(folder):
+    columns = ("Path", "Edema", "No Finding")
+    signs = labelled(folder, "Path,No Finding,Edema\ncat/1.png,-1,1\n2.jpg,1,-1\n", columns=columns)
+    assert meaning(signs) == {"1.png": "Edema", "2.jpg": "No Finding"}
+    with pytest.raises(DataError, match="line 3 has Edema -1, and others have 0; expected 0 or 1 in the column"):
+        labelled(folder, "Path,No Finding,Edema\ncat/1.png,0.0,1.0\n2.jpg,1.0,-1.0\n", columns=columns)
+    with pytest.raises(DataError, match=r"line 3 has Edema ''; expected 0 or 1 .*: fill it in, or remove the row"):
+        labelled(folder, "Path,No Finding,Edema\ncat/1.png,0.0,1.0\n2.jpg,1.0,\n", columns=columns)
+
+
 def test_a_label_that_no_picture_has_is_named(folder, capsys):
     found = labelled(folder, "file_name,cat,dog,hen\ncat/1.png,1,0,0\ndog/2.jpg,1,1,0\n")
     assert found.classes == ["cat", "dog"]
@@ -360,21 +412,43 @@ def test_a_label_that_no_picture_has_is_named(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("column", "cells", "said"),
+    ("column", "cells", "split"),
     [
-        ("split", ("train", "test"), "the column 'split' has test, train, and all rows are used"),
-        ("set", ("Training", "val"), "the column 'set' has Training, val, and all rows are used"),
-        ("is_valid", ("True", "False"), "the column 'is_valid' has False, True, and all rows are used"),
-        ("split", ("train", "train"), ""),
-        ("kind", ("train", "bus"), ""),
+        ("split", ("train", "test"), "test"),
+        ("set", ("Training", "val"), "val"),
+        ("subset", ("train", "Validation"), "val"),
+        ("is_valid", ("False", "True"), "validation"),
+        ("is_train", ("1", "0"), "test"),
     ],
 )
-def test_a_column_of_splits_is_named(folder, capsys, column, cells, said):
+def test_a_column_of_splits_divides_the_rows(folder, column, cells, split):
+    rows = f"file_name,label,{column}\ncat/1.png,cat,{cells[0]}\ndog/2.jpg,dog,{cells[1]}\n"
+    assert meaning(labelled(folder, rows, split="train")) == {"1.png": "cat"}
+    assert meaning(labelled(folder, rows, split=split)) == {"2.jpg": "dog"}
+    assert meaning(labelled(folder, rows, split="all")) == TWO
+    with pytest.raises(DataError, match=r"labels\.csv holds the splits .*; name one with data\.split"):
+        labelled(folder, rows)
+
+
+@pytest.mark.parametrize(("column", "cells"), [("split", ("train", "train")), ("kind", ("train", "bus"))])
+def test_columns_that_divide_nothing(folder, capsys, column, cells):
     rows = f"file_name,label,{column}\ncat/1.png,cat,{cells[0]}\ndog/2.jpg,dog,{cells[1]}\n"
     assert meaning(labelled(folder, rows)) == TWO
-    err = capsys.readouterr().err
-    assert said in err
-    assert bool(err) == bool(said)
+    assert not capsys.readouterr().err
+
+
+def test_a_training_takes_the_rows_of_its_split_and_validates_on_those_of_the_other(folder, caplog):
+    table = folder.parent / "labels.csv"
+    table.write_text("file_name,label,split\ncat/1.png,cat,train\ndog/1.png,dog,train\ndog/2.jpg,dog,val\n3,,test\n")
+    settings = DataSettings(str(folder), labels=str(table))
+    sources = open_sources(settings, 0, stratified=True)
+    assert meaning(sources.train) == {"1.png": "dog"} | {"1.png": "dog"}
+    assert (len(sources.train), meaning(sources.val)) == (2, {"2.jpg": "dog"})
+    assert f"{table} holds splits: training on train, validating on val; left out: test" in caplog.text
+    held_out = DataSettings(str(folder), labels=str(table), split="val", val_path=str(folder), val_labels=str(table))
+    assert [meaning(one) for one in (open_sources(held_out, 0).train, open_to_train(held_out))] == [
+        {"2.jpg": "dog"}
+    ] * 2
 
 
 def test_labels_that_differ_in_kind_between_files_are_one_line(tmp_path):

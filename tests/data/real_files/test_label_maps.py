@@ -194,3 +194,29 @@ def test_label_maps_are_turned_with_deep_pictures(tmp_path, orientation, kind):
     places = tmp_path / "pictures", tmp_path / "maps"
     scene = SceneFolder(*places, ["a", "b"], LabelIds(2), bands=bands).open(0)
     assert np.array_equal(scene.decode().picture.unit_array()[0] > 0.5, scene.label_map() == 1)
+
+
+def test_label_maps_beside_their_pictures_are_found_by_their_suffix(tmp_path, caplog):
+    for number in range(3):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / f"{number} (1).png")
+        Image.fromarray(np.full((16, 16), number % 2, np.uint8)).save(tmp_path / f"{number} (1)_mask.png")
+    source = SceneFolder(tmp_path, tmp_path, ["road", "sky"], LabelIds(2), map_suffix="_mask")
+    assert [source.open(index).label_map()[0, 0] for index in range(len(source))] == [0, 1, 0]
+    assert len(list(source.contents())) == 3
+    assert not caplog.text
+    (tmp_path / "classes.txt").write_text("road\nsky\n")
+    settings = TrainingLabelMapSettings(str(tmp_path), str(tmp_path / "classes.txt"))
+    with pytest.raises(ConfigError, match=r"are both .* their own label maps; name two folders, or what the names"):
+        open_scenes(DataSettings(str(tmp_path)), settings, 0)
+
+
+def test_files_of_other_suffixes_are_no_label_maps(tmp_path, caplog):
+    for folder in ("pictures", "maps"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "pictures" / "a.png")
+    for kind in ("labelIds", "instanceIds", "color"):
+        Image.new("L", (16, 16)).save(tmp_path / "maps" / f"a_{kind}.png")
+    source = SceneFolder(tmp_path / "pictures", tmp_path / "maps", ["a", "b"], LabelIds(2), map_suffix="_labelIds")
+    assert source.open(0).map_path.name == "a_labelIds.png"
+    assert "2 of 3 label maps" in caplog.text
+    assert "left out: a_color, a_instanceIds" in caplog.text

@@ -162,3 +162,32 @@ def test_what_lies_beside_shards_is_counted(tmp_path, capsys):
     write_tar((tmp_path / "a.tar").rename(tmp_path / "test-0.tar"), [("1.png", picture_bytes(1))])
     open_source(str(tmp_path), split="train")
     assert "1 .tar.gz, 1 .txt" in capsys.readouterr().err
+
+
+def test_names_with_backslashes_are_no_folders(tmp_path, capsys):
+    for name in ("cat\\1.png", "dog\\1.png"):
+        save(tmp_path / name)
+    assert open_source(str(tmp_path)).classes is None
+    said = capsys.readouterr().err
+    assert "names such as cat\\1.png hold backslashes, which are no folders here" in said
+    assert "unpack it again" in said
+
+
+def test_label_maps_beside_pictures_are_named(tmp_path, capsys):
+    for name in ("benign", "malignant"):
+        for number in range(2):
+            save(tmp_path / name / f"{name} ({number}).png")
+            save(tmp_path / name / f"{name} ({number})_mask.png")
+    assert len(open_source(str(tmp_path))) == 8
+    assert "files such as benign/benign (0)_mask.png are called like another picture" in capsys.readouterr().err
+    for path in tmp_path.rglob("*).png"):
+        path.unlink()
+    open_source(str(tmp_path))
+    assert not capsys.readouterr().err
+
+
+def test_classes_of_a_single_picture_may_be_cases(tmp_path, capsys):
+    for number in range(12):
+        save(tmp_path / f"patient{number:03}" / "study1" / "frontal.png")
+    assert len(open_source(str(tmp_path)).classes) == 12
+    assert "12 of 12 classes have a single picture; if folders are cases, such as patients" in capsys.readouterr().err

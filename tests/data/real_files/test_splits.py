@@ -130,6 +130,17 @@ def test_a_tar_of_class_folders_has_these_classes(tmp_path):
     assert two.exists()
 
 
+def test_a_tar_that_a_program_on_windows_wrote(tmp_path):
+    names = [f"set\\{name}\\{number}.png" for name in ("dog", "cat") for number in (1, 2)]
+    files = [*((name, picture_bytes(1)) for name in names), ("__MACOSX\\set\\._1.png", b"x"), ("set\\", b"")]
+    source = open_source(str(write_tar(tmp_path / "x.tar", files)))
+    assert (source.classes, source.labels.tolist()) == (["cat", "dog"], [1, 1, 0, 0])
+    assert source.name(0).endswith("x.tar/set\\dog\\1.png")
+    splits = write_tar(tmp_path / "y.tar", [(f"{split}\\cat\\1.png", picture_bytes(1)) for split in ("train", "val")])
+    with pytest.raises(DataError, match="a tar file holds the splits train, val"):
+        open_source(str(splits))
+
+
 def test_a_tar_of_splits_is_refused(tmp_path):
     path = write_tar(tmp_path / "x.tar", [(f"{split}/cat/1.png", picture_bytes(1)) for split in ("train", "val")])
     with pytest.raises(DataError, match="a tar file holds the splits train, val"):
@@ -194,7 +205,10 @@ def test_classes_that_hold_the_same_folders_are_named(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("names", [("images", "masks"), ("JPEGImages", "SegmentationClass"), ("img", "ground truth")])
+@pytest.mark.parametrize(
+    "names",
+    [("images", "masks"), ("JPEGImages", "SegmentationClass"), ("img", "ground truth"), ("train", "train_masks")],
+)
 def test_pictures_and_their_label_maps_are_no_classes(tmp_path, names):
     folder = folder_of(tmp_path / "set", "", classes=names)
     for open_it in (open_source, lambda path: open_to_train(DataSettings(path))):
@@ -210,3 +224,80 @@ def test_classes_that_may_be_splits_are_named(tmp_path, capsys, names):
     path = folder_of(tmp_path / "set", "", classes=names)
     assert open_source(path).classes == sorted(names)
     assert "are taken as the classes; if they are splits, name one with data.path" in capsys.readouterr().err
+
+
+def table_of(path, **columns):
+    pq = pytest.importorskip("pyarrow.parquet")
+    import pyarrow as pa
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = len(next(iter(columns.values()), range(4)))
+    pq.write_table(pa.table({"image": [picture_bytes(number) for number in range(count)], **columns}), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [("split", ["train", "val", "train", "test"]), ("Subset", ["Training", "dev", "Training", "Test"]),
+     ("is_valid", [False, True, False, False])],
+)  # fmt: skip
+def test_a_column_of_parquet_files_divides_their_rows(tmp_path, caplog, files, column, cells):
+    for number in range(files):
+        path = table_of(tmp_path / "set" / f"{number}.parquet", label=["cat", "dog", "dog", "cat"], **{column: cells})
+    path = path if files == 1 else str(tmp_path / "set")
+    sources = open_sources(DataSettings(path), 0)
+    assert [sources.train.load(row).getpixel((0, 0))[0] for row in (0, 1)] == [0, 2]
+    assert sources.val.load(0).getpixel((0, 0))[0] == 1
+    assert sources.val.labels.tolist() == [1] * files
+    assert f"{path} holds splits: training on" in caplog.text
+    assert len(open_to_train(DataSettings(path))) == len(sources.train)
+    assert len(open_source(path, split="all")) == 4 * files
+    with pytest.raises(DataError, match=r"holds the splits .*; name one with data\.split"):
+        open_source(path)
+    with pytest.raises(DataError, match="and not one of 'extra'"):
+        open_source(path, split="extra")
+
+
+def test_rows_of_damaged_files_are_of_no_split(tmp_path):
+    for number in range(3):
+        table_of(tmp_path / f"{number}.parquet", label=[0, 1], split=["train", "test"])
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 and no more")
+    source = open_source(str(tmp_path), split="test")
+    assert (len(source), source.labels.tolist()) == (2, [1, 1])
+    assert "2.parquet, row 1" in source.name(1)
+
+
+@pytest.mark.parametrize("path", ["digits:test", "x.parquet", "x.tar"])
+def test_a_split_of_what_has_none_is_refused(tmp_path, path):
+    if path == "x.parquet":
+        path = table_of(tmp_path / path, label=[0, 1])
+    elif path == "x.tar":
+        path = str(write_tar(tmp_path / path, [("1.png", picture_bytes(1))]))
+    with pytest.raises(DataError, match="holds no splits, and 'val' is asked for"):
+        open_source(path, split="val")
+    with pytest.raises(DataError, match="expected the split of a data set of the hub in its path"):
+        open_source("hub:owner/name", split="val")
+
+
+def test_folders_of_keys_and_values(tmp_path):
+    for split in ("train", "val"):
+        for name in ("cat", "big%20dog"):
+            folder = tmp_path / "pictures" / f"split={split}" / f"label={name}"
+            save(folder / "1.png")
+            table_of(tmp_path / "tables" / folder.relative_to(tmp_path / "pictures") / "part-0.parquet")
+            tar = tmp_path / "tars" / folder.relative_to(tmp_path / "pictures") / "0.tar"
+            tar.parent.mkdir(parents=True)
+            write_tar(tar, [(f"{number}.png", picture_bytes(number)) for number in range(3)])
+    for kind, count in (("pictures", 2), ("tables", 8), ("tars", 6)):
+        sources = open_sources(DataSettings(str(tmp_path / kind)), 0, stratified=True)
+        assert sources.train.classes == ["big dog", "cat"], kind
+        assert (len(sources.train), len(sources.val)) == (count, count), kind
+        assert sources.train.labels.tolist() == [0] * (count // 2) + [1] * (count // 2), kind
+    for year in (2020, 2021):
+        save(tmp_path / "years" / f"year={year}" / "class=cat" / f"{year}.png")
+        save(tmp_path / "years" / f"year={year}" / "class=hen" / f"{year}.png")
+    source = open_source(str(tmp_path / "years"))
+    assert (source.classes, source.labels.tolist()) == (["cat", "hen"], [0, 1, 0, 1])
+    save(tmp_path / "years" / "stray.png")
+    assert open_source(str(tmp_path / "years")).classes is None

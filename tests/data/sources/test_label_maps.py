@@ -1,4 +1,4 @@
-"""Label maps: numbers and colours to classes, and files of classes."""
+"""Label maps: numbers and colours to classes."""
 
 import numpy as np
 import pytest
@@ -36,21 +36,6 @@ def test_colours_are_looked_up(tmp_path):
         ids.classes_of(Image.fromarray(colours), "m")
     with pytest.raises(DataError, match="their classes are unknown"):
         LabelIds(2).classes_of(Image.fromarray(colours), "m")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a\n", "names 1 classes; expected 2 to 255"),
-        ("a\nb\na\n", "names 'a' twice"),
-        ("a 1 2 3\nb\n", "gives colours, but none for 'b'"),
-        ("a 1 2 3\nb 1 2 3\n", "one colour to two classes"),
-    ],
-)
-def test_class_files_that_make_no_sense(tmp_path, text, message):
-    (tmp_path / "classes.txt").write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_classes(str(tmp_path / "classes.txt"))
 
 
 def test_numbers_out_of_range_are_named():

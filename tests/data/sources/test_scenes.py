@@ -19,7 +19,9 @@ def test_pictures_without_a_label_map_are_named(scenes):
     (scenes / "masks/town/1_ids.png").unlink()
     with pytest.raises(DataError, match=r"1 of 3 pictures of .* have no label map in .*: town/1;"):
         opened(scenes)
-    with pytest.raises(DataError, match=r"3 of 3 pictures .* label_maps.picture_suffix"):
+    with pytest.raises(
+        DataError, match=r"3 of 3 pictures .* label_maps.suffix, of which 'town/0_ids' would have '_ids'"
+    ):
         opened(scenes, map_suffix="")
 
 

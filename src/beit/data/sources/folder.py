@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from beit.data.sources.folder_index import listed
+from beit.data.sources.key_folders import place_of_label, value_of
 from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
 from beit.data.sources.split_names import almost_splits
@@ -31,6 +34,11 @@ from beit.image import (
 )
 
 _SHOWN = 5  # names in a message
+_LOOKED_AT = 1000  # names that are looked at
+_MANY = 10  # classes
+_MAP = re.compile(
+    r"(.+?)[-_. ]+(masks?|labels?|labelids|gt|seg|anno|annotation|groundtruth|segmentation)", re.IGNORECASE
+)
 
 
 class FolderSource(ImageSource):
@@ -91,15 +99,24 @@ class FolderSource(ImageSource):
 
     def _remarks(self, around: str) -> Iterator[str]:
         """Yield lines about what is taken as classes, and about folders of which nothing is read."""
+        yield from _strange_names(list(islice(self._paths, _LOOKED_AT)))
         if around:
             yield f"it holds one folder, {around}, whose folders are taken as the classes"
         if self.classes is None:
             yield from _outside(self._paths)
             return
+        if place_of_label(self._paths[0].split(os.sep)[:-1]) is not None:  # they are parts of the names of folders
+            return
         known = set(self.classes)
         empty = [name for name in visible_folders(self._folder / around) if name not in known]
         if empty:
             yield f"no class, because nothing is read of it: {_listed(empty)}"
+        alone = int((np.bincount(self.labels) == 1).sum()) if self.labels is not None else 0
+        if len(self.classes) >= _MANY and 2 * alone > len(self.classes):
+            yield (
+                f"{alone:,} of {len(self.classes):,} classes have a single picture; if folders are cases, such as "
+                "patients, name a file of labels with data.labels"
+            )
         if almost_splits(self.classes):
             yield f"{_listed(self.classes)} are taken as the classes; if they are splits, name one with data.path"
         if shared := _shared_folders(self._folder / around, self.classes):
@@ -128,20 +145,52 @@ def _agree(first: Sequence[str], second: Sequence[str]) -> int:
     )
 
 
-def _classes(paths: Iterable[str], around: str) -> tuple[list[str] | None, Labels | None]:
+def _classes(paths: PathList, around: str) -> tuple[list[str] | None, Labels | None]:
     """Return the names of the classes and the class of every picture; nothing if a picture lies in none."""
+    first = next(iter(paths)).split(os.sep)[:-1]
+    if (place := place_of_label(first)) is not None:
+        return _numbered(_keyed(paths, place, first[place].partition("=")[0]))
     skipped = len(around) + len(os.sep) if around else 0
+    ends = ((path, path.find(os.sep, skipped)) for path in paths)
+    return _numbered(path[skipped:end] if end >= 0 else None for path, end in ends)
+
+
+def _keyed(paths: Iterable[str], place: int, key: str) -> Iterator[str | None]:
+    """Yield the class of every picture by the folder `key=value` at one place of its path."""
+    for path in paths:
+        folders = path.split(os.sep)[:-1]
+        name = folders[place] if place < len(folders) else ""
+        yield value_of(name) if name.partition("=")[0] == key and "=" in name else None
+
+
+def _numbered(names: Iterable[str | None]) -> tuple[list[str] | None, Labels | None]:
+    """Return the distinct names in order and the number of each; nothing if one is None."""
     numbers: dict[str, int] = {}
     labels = array("i")
-    for path in paths:
-        end = path.find(os.sep, skipped)
-        if end < 0:
+    for name in names:
+        if name is None:
             return None, None
-        labels.append(numbers.setdefault(path[skipped:end], len(numbers)))
+        labels.append(numbers.setdefault(name, len(numbers)))
     classes = sorted(numbers)
     place = np.empty(len(classes), np.int64)  # what torch takes for classes
     place[[numbers[name] for name in classes]] = np.arange(len(classes))
     return classes, place[np.frombuffer(labels, np.int32)]
+
+
+def _strange_names(paths: Sequence[str]) -> Iterator[str]:
+    """Yield lines about names that programs on Windows wrote, and about label maps beside pictures."""
+    if slashed := [path for path in paths if "\\" in path]:
+        yield (
+            f"names such as {slashed[0]} hold backslashes, which are no folders here; if an archive of Windows was "
+            "unpacked, unpack it again (7z x), or move these files into folders"
+        )
+    stems = {os.path.splitext(path)[0] for path in paths}
+    found = [path for path in paths if (map_of := _MAP.fullmatch(os.path.splitext(path)[0])) and map_of[1] in stems]
+    if found:
+        yield (
+            f"files such as {found[0]} are called like another picture, and are taken as pictures; if they are label "
+            "maps, move them to a folder of their own"
+        )
 
 
 def _outside(paths: PathList) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Label maps: files with the class of every pixel, and text files that name the classes."""
+"""Label maps: files with the class of every pixel."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from beit.errors import DataError, shortened
-from beit.files import first_twice, read_regular
+from beit.errors import DataError
+from beit.files import read_regular
 from beit.image import (
     IGNORED,
     MOST_BYTES,
@@ -28,9 +28,7 @@ from beit.image import (
 ClassMap = NDArray[np.uint8]  # (height, width): the class of every pixel, or IGNORED
 Colour = tuple[int, int, int]
 MOST_CLASSES = IGNORED
-IGNORED_NAME = "ignored"  # of a colour that stands for no class
 _UNKNOWN = -1
-_MOST_BYTES = 2**20  # of a file of classes
 MOST_NUMBERS = 2**16  # label maps have 8 or 16 bits
 _LOSSY = ("JPEG", "MPO")
 
@@ -176,58 +174,3 @@ def _packed(colours: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _listed(values: list[object] | list[int] | list[Colour]) -> str:
     return ", ".join(map(str, values[:5])) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
-
-
-@dataclass(frozen=True)
-class NamedClasses:
-    """Content of a file of classes.
-
-    Attributes:
-        names: Of the classes, in order.
-        colours: The class that each colour stands for, IGNORED for none; None if no colours are given.
-    """
-
-    names: list[str]
-    colours: dict[Colour, int] | None
-
-
-def read_classes(path: str) -> NamedClasses:
-    """Read a file with a class per line: a name, or a name and a colour such as `road 128 64 128`.
-
-    The name `ignored` stands for no class.
-
-    Raises:
-        DataError: If it cannot be read, has fewer than two classes or too many, or names or colours occur twice.
-    """
-    try:
-        lines = [line.strip() for line in read_regular(path, _MOST_BYTES).decode("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read: {error}; expected a text file with a class per line, or one of ade20k, camvid and "
-            "cityscapes"
-        ) from None
-    entries = [_entry(line) for line in lines if line]
-    coloured = [colour is not None for _, colour in entries]
-    if any(coloured) and not all(coloured):
-        bare = entries[coloured.index(False)][0]
-        raise DataError(
-            f"{path} gives colours, but none for {shortened(bare)}; write 'red green blue' behind every name"
-        )
-    names = [name for name, _ in entries if name != IGNORED_NAME]
-    if (twice := first_twice(names)) is not None:
-        raise DataError(f"{path} names {shortened(twice)} twice; expected a line for each class")
-    if not 2 <= len(names) <= MOST_CLASSES:
-        raise DataError(f"{path} names {len(names)} classes; expected 2 to {MOST_CLASSES}")
-    number = {name: index for index, name in enumerate(names)} | {IGNORED_NAME: IGNORED}
-    colours = {colour: number[name] for name, colour in entries if colour is not None}
-    if len(colours) < sum(coloured):
-        raise DataError(f"{path} gives one colour to two classes; expected a colour of its own for each")
-    return NamedClasses(names, colours or None)
-
-
-def _entry(line: str) -> tuple[str, Colour | None]:
-    words = line.split()
-    levels = [int(word) for word in words[-3:] if word.isdecimal() and len(word) <= 3 and int(word) < 256]
-    if len(words) < 4 or len(levels) < 3:
-        return line, None
-    return " ".join(words[:-3]), (levels[0], levels[1], levels[2])

@@ -6,8 +6,9 @@ Legend: H x W pixels.
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from beit.data.sources.folder import FolderSource
 from beit.data.sources.label_maps import ClassMap, LabelIds
-from beit.data.sources.source import ImageSource
+from beit.data.sources.source import ImageSource, Subset
 from beit.errors import DataError
 from beit.files import size_of
 from beit.image import BandOptions, Decoded, LazyPicture
@@ -113,6 +114,8 @@ def _say_turned(folder: str, name: str, orientation: int) -> None:
 class SceneFolder(ImageSource):
     """Pictures below one folder, each with a label map of the same relative path, but for its ending, below another.
 
+    Both may be one folder, in which label maps are those whose names end in their suffix.
+
     Args:
         pictures: Folder of pictures.
         label_maps: Folder of label maps.
@@ -141,24 +144,20 @@ class SceneFolder(ImageSource):
         bands: BandOptions | None = None,
     ) -> None:
         found = FolderSource(label_maps, 1, labelled=False)
-        self._pictures = FolderSource(pictures, min_side, labelled=False, bands=bands)
-        map_stems = [_stem(found.name(index), label_maps, map_suffix) for index in range(len(found))]
-        _refuse_twice(map_stems, label_maps)
-        by_stem = {stem: found.name(index) for index, stem in enumerate(map_stems)}
+        self._folder = pictures
+        self._pictures: ImageSource = FolderSource(pictures, min_side, labelled=False, bands=bands)
+        by_stem, others = _with_suffix(found, label_maps, map_suffix)
+        if map_suffix and pictures.resolve() == label_maps.resolve():  # side by side: a.png and a_mask.png
+            chosen = [at for at in range(len(self._pictures)) if not _has(self._pictures.name(at), map_suffix)]
+            self._pictures, others = Subset(self._pictures, np.array(chosen, np.int64)), []
         stems = [_stem(self._pictures.name(index), pictures, picture_suffix) for index in range(len(self._pictures))]
-        missing = [stem for stem in stems if stem not in by_stem]
-        if missing:
-            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-            raise DataError(
-                f"{len(missing)} of {len(stems)} pictures of {pictures} have no label map in {label_maps}: "
-                f"{', '.join(missing[:_SHOWN])}{more}; expected the same names, but for the ending: add them, or name "
-                "what else differs with label_maps.picture_suffix and label_maps.suffix"
-            )
-        if unused := sorted(by_stem.keys() - set(stems)):
+        if missing := [stem for stem in stems if stem not in by_stem]:
+            raise _no_label_map(pictures, label_maps, missing, len(stems), [*by_stem, *others])
+        if unused := sorted([*(by_stem.keys() - set(stems)), *others]):
             more = ", ..." * (len(unused) > _SHOWN)
             logger.warning(
-                "%d of %d label maps in %s have no picture in %s and are left out: %s%s", len(unused), len(by_stem),
-                label_maps, pictures, ", ".join(unused[:_SHOWN]), more,
+                "%d of %d label maps in %s have no picture in %s and are left out: %s%s", len(unused),
+                len(by_stem) + len(others), label_maps, pictures, ", ".join(unused[:_SHOWN]), more,
             )  # fmt: skip
         self._label_maps = [Path(by_stem[stem]) for stem in stems]
         self._ids = ids
@@ -178,15 +177,43 @@ class SceneFolder(ImageSource):
 
     def contents(self) -> Iterator[str]:
         """Yield the relative path and the size of every picture, and the size of its label map."""
-        for line, label_map in zip(self._pictures.contents(), self._label_maps, strict=True):
-            yield f"{line} {size_of(label_map)}"
+        for index, label_map in enumerate(self._label_maps):
+            picture = self.name(index)
+            yield f"{os.path.relpath(picture, self._folder)} {size_of(Path(picture))} {size_of(label_map)}"
+
+
+def _with_suffix(source: ImageSource, folder: Path, suffix: str) -> tuple[dict[str, str], list[str]]:
+    """Return the files whose names end in a suffix by what stands before it, and the others' names.
+
+    Raises:
+        DataError: If two are of one name.
+    """
+    files = [source.name(index) for index in range(len(source))]
+    named = [(_stem(file, folder, suffix), file) for file in files if _has(file, suffix)]
+    stem, times = Counter(stem for stem, _ in named).most_common(1)[0] if named else ("", 0)
+    if times > 1:
+        raise DataError(f"{folder} holds {times} label maps called {stem!r}; expected one for each picture: remove one")
+    return dict(named), [_stem(file, folder, "") for file in files if not _has(file, suffix)]
+
+
+def _no_label_map(
+    pictures: Path, label_maps: Path, missing: Sequence[str], count: int, there: Sequence[str]
+) -> DataError:
+    """Return the error for pictures without a label map, with the suffix that would find one for the first of them."""
+    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    longer = sorted((stem for stem in there if stem.startswith(missing[0]) and stem != missing[0]), key=len)
+    suffix = f", of which {longer[0]!r} would have {longer[0].removeprefix(missing[0])!r}" if longer else ""
+    return DataError(
+        f"{len(missing)} of {count} pictures of {pictures} have no label map in {label_maps}: "
+        f"{', '.join(missing[:_SHOWN])}{more}; expected the same names, but for the ending: name what else differs "
+        f"with label_maps.picture_suffix and label_maps.suffix{suffix}, add them, or name a folder without these "
+        "pictures"
+    )
+
+
+def _has(path: str, suffix: str) -> bool:
+    return os.path.splitext(path)[0].endswith(suffix)
 
 
 def _stem(path: str, folder: Path, suffix: str) -> str:
     return str(Path(path).relative_to(folder).with_suffix("")).removesuffix(suffix)
-
-
-def _refuse_twice(stems: list[str], folder: Path) -> None:
-    stem, times = Counter(stems).most_common(1)[0]
-    if times > 1:
-        raise DataError(f"{folder} holds {times} label maps called {stem!r}; expected one for each picture: remove one")

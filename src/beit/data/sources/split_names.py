@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from beit.errors import DataError
+
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "trn", "trainset"),
     "validation": ("validation", "valid", "val", "dev", "eval", "evaluation", "valset", "devset", "holdout", "heldout"),
@@ -17,6 +19,15 @@ _MAPS = frozenset(
     {"masks", "mask", "labels", "label", "labelmaps", "annotations", "annotation", "annots", "segmentation", "gt"}
     | {"segmentations", "segmentationclass", "segmentationobject", "groundtruth", "gtfine", "gtcoarse", "targets"}
 )
+_COLUMNS = frozenset({"split", "subset", "set", "partition", "phase", "part", "datasplit", "datasetsplit", "splitname"})
+_YES_OR_NO = {  # columns of true and false, and the splits that these stand for
+    "istrain": ("train", "test"),
+    "istest": ("test", "train"),
+    "isval": ("val", "train"),
+    "isvalid": ("val", "train"),
+    "isvalidation": ("val", "train"),
+}
+_YES, _NO = ("true", "1", "1.0"), ("false", "0", "0.0")
 _WORDS = re.compile(r"[a-z]+")
 _NUMBERED = re.compile(r"(?P<split>\w+(?:\.\w+)*)-\d+-of-\d+")
 _BETWEEN = re.compile(r"[-_. ]")
@@ -36,6 +47,32 @@ def are_splits(names: Iterable[str]) -> bool:
     return len({kind for name in names if (kind := split_kind(name)) is not None}) > 1
 
 
+def is_split_column(name: str) -> bool:
+    """Return whether a column of this name may divide the rows of a table into splits."""
+    return _plain(name) in _COLUMNS or _plain(name) in _YES_OR_NO
+
+
+def rows_of_splits(column: str, cells: Sequence[object]) -> list[str] | None:
+    """Return the split of every row by its cell in a column; None if the column does not divide them.
+
+    Raises:
+        DataError: If it does, and some cells are empty.
+    """
+    values = ["" if cell is None else str(cell).strip() for cell in cells]
+    empty = values.count("")
+    if empty and rows_of_splits(column, [value for value in values if value]) is not None:
+        raise DataError(
+            f"the column {column!r} divides the rows into splits, and {empty} of {len(values)} are of none; expected "
+            "one for each: fill them in, or set data.split to all"
+        )
+    names = {value: value for value in values}
+    if (two := _YES_OR_NO.get(_plain(column))) is not None:
+        names = {name: two[name.lower() in _NO] for name in names if name.lower() in (*_YES, *_NO)}
+    if not are_splits(names.values()) or not all(value in names and split_kind(names[value]) for value in set(values)):
+        return None
+    return [names[value] for value in values]
+
+
 def almost_splits(names: Iterable[str]) -> bool:
     """Return whether some names may be those of splits in other words: `xtrain` and `xtest`, `tr` and `te`."""
     plain = [name.lower() for name in names]
@@ -48,13 +85,31 @@ def almost_splits(names: Iterable[str]) -> bool:
 
 def are_scenes(names: Iterable[str]) -> bool:
     """Return whether some names are those of folders of pictures and of their label maps, and of nothing else."""
-    plain = {_plain(name) for name in names}
-    return plain <= _PICTURES | _MAPS and bool(plain & _PICTURES) and bool(plain & _MAPS)
+    kinds = {_scene_kind(name) for name in names}
+    return "maps" in kinds and len(kinds) > 1 and None not in kinds
+
+
+def _scene_kind(name: str) -> str | None:
+    """Return "pictures" for names such as `images` and `train`, "maps" for `masks` and `train_masks`, else None."""
+    plain = _plain(name)
+    split, rest = _of_split(plain)
+    if plain in _MAPS or (split and rest in _MAPS):
+        return "maps"
+    return "pictures" if plain in _PICTURES or (split and rest in _PICTURES | {""}) else None
+
+
+def _of_split(plain: str) -> tuple[bool, str]:
+    """Return whether a name begins or ends in that of a split, and the rest of it."""
+    words = [word for word in _KIND_OF if plain.startswith(word) or plain.endswith(word)]
+    if not words:
+        return False, plain
+    word = max(words, key=len)
+    return True, plain.removeprefix(word) if plain.startswith(word) else plain.removesuffix(word)
 
 
 def pictures_and_maps(names: Iterable[str]) -> tuple[str, str] | None:
     """Return the folder of pictures and that of their label maps, where some names are one of each and nothing else."""
-    names = sorted(names, key=lambda name: _plain(name) in _MAPS)
+    names = sorted(names, key=lambda name: _scene_kind(name) == "maps")
     return (names[0], names[1]) if len(names) == 2 and are_scenes(names) else None
 
 
@@ -80,9 +135,9 @@ def subset_and_split(file: str) -> tuple[str, ...]:
     if numbered is not None:
         return (*_subset(folders), numbered["split"])
     for depth in range(len(folders), -1, -1):  # the file first, then its folders from the innermost
-        name = [*folders, stem][depth]
-        if _BETWEEN.split(name)[0].lower() in _KIND_OF:
-            return (*_subset(folders[:depth]), _BETWEEN.split(name)[0])
+        name = _BETWEEN.split([*folders, stem][depth].removeprefix("split="))[0]
+        if name.lower() in _KIND_OF:
+            return (*_subset(folders[:depth]), name)
     return (*_subset(folders), "train")
 
 

@@ -14,7 +14,7 @@ from beit.data import ALL, BrokenShard, ImageSource, open_source
 from beit.errors import DataError
 from beit.files import size_of
 from beit.files.patterns import is_pattern
-from beit.image import EXTENSIONS, AnyPicture, BandOptions
+from beit.image import EXTENSIONS, AnyPicture, BandOptions, walk_pictures
 from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
 from beit.inference.pictures import to_input
 
@@ -212,4 +212,7 @@ def _is_shards(place: str) -> bool:
     endings = {entry.suffix.lower() for entry in path.iterdir()}
     if endings & {*_SHARDS} and endings & (EXTENSIONS | FILMS):
         raise DataError(f"{place} holds shards and pictures; name the shards as {place.rstrip('/')}/*.tar or *.parquet")
-    return bool(endings & {*_SHARDS})
+    if endings & {*_SHARDS}:
+        return True
+    nested = next(walk_pictures(path, frozenset(_SHARDS)), None) is not None
+    return nested and next(walk_pictures(path, EXTENSIONS | frozenset(FILMS)), None) is None

@@ -7,12 +7,14 @@ import hashlib
 import numpy as np
 
 from beit.config import ProblemType
-from beit.data import PAIR, ImageSource, check_shared_batch
+from beit.data import PAIR, ImageSource, check_shared_batch, label_files
 from beit.errors import ConfigError, DataError
 from beit.evaluation.classification.problem_type import PROBLEMS
 from beit.settings.channels import check_rgb
 from beit.settings.finetune import FinetuneJob
 from beit.settings.inputs import Sources
+
+_SHOWN = 3  # files in a message
 
 
 def check_labels(sources: Sources, job: FinetuneJob) -> tuple[list[str], ProblemType]:
@@ -21,11 +23,13 @@ def check_labels(sources: Sources, job: FinetuneJob) -> tuple[list[str], Problem
     Raises:
         DataError: If there are no labels, too few classes, or labels that are none of them.
     """
-    for source, place in ((sources.train, job.data.path), (sources.val, job.data.val_path or job.data.path)):
+    held_out = job.data.val_path or job.data.path
+    validated = " of the pictures to validate on"
+    for source, place, which in ((sources.train, job.data.path, ""), (sources.val, held_out, validated)):
         if source.classes is None or source.labels is None:
             raise DataError(
-                f"{place} has no labels; put every picture into the folder of its class, and none beside them, or name "
-                "a file of labels with data.labels and data.val_labels"
+                f"{place} has no labels{which}; put every picture into the folder of its class, and none beside them, "
+                f"or name a file of labels with data.labels and data.val_labels{_found(place)}"
             )
         if source.label_kind != sources.train.label_kind:
             raise DataError(
@@ -39,9 +43,15 @@ def check_labels(sources: Sources, job: FinetuneJob) -> tuple[list[str], Problem
         if len(seen) < 2:
             raise DataError(
                 f"all pictures of {job.data.path} are {classes[int(seen[0])]!r}; expected at least 2 classes: add "
-                "folders of others"
+                f"folders of others, or name a file of labels with data.labels{_found(job.data.path)}"
             )
     return classes, PROBLEMS[sources.train.label_kind]
+
+
+def _found(place: str) -> str:
+    """Return a remark on tables beside the pictures, or ""."""
+    files = label_files(place)
+    return f", such as {', '.join(files[:_SHOWN])}" if files else ""
 
 
 def _check_range(source: ImageSource, place: str) -> None:

@@ -30,9 +30,9 @@ def test_what_is_no_parquet_file():
 
 
 def test_labels_of_several_files_are_one_list():
-    classes, labels = joined_labels([footer(label=["b", "c"]), footer(label=["a", "c"])], "here")
-    assert classes == ["a", "b", "c"]
-    assert np.array_equal(labels, [1, 2, 0, 2])
-    assert joined_labels([footer(label=["b", "c"]), footer()], "here") == (None, None)
+    found = joined_labels([footer(label=["b", "c"]), footer(label=["a", "c"])], "here")
+    assert found.classes == ["a", "b", "c"]
+    assert np.array_equal(found.labels, [1, 2, 0, 2])
+    assert joined_labels([footer(label=["b", "c"]), footer()], "here") is None
     with pytest.raises(DataError, match="the labels of here differ in kind between its files"):
         joined_labels([footer(label=["b", "c"]), footer(label=[1, 2])], "here")

@@ -121,3 +121,13 @@ def test_every_cut_is_noticed(tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(DataError, match=r"damaged|cut off"):
             read_index(path)
+
+
+def test_pictures_of_which_numbers_differ_are_samples_of_their_own(tmp_path):
+    names = ["a/cat.0.jpg", "a/cat.1.jpg", "a/dog_jpg.rf.3f2.jpg", "a/dog_jpg.rf.4a1.jpg"]
+    index = read_index(write_tar(tmp_path / "x.tar", [(name, b"x") for name in names]))
+    assert (len(index.sizes), index.passed_over) == (4, {})
+    views = [("1.cls", b"3"), ("1.view0.jpg", b"x"), ("1.view1.jpg", b"x"), ("2.left.jpg", b"x"), ("2.right.jpg", b"x")]
+    index = read_index(write_tar(tmp_path / "y.tar", views))
+    assert len(index.sizes) == 2
+    assert index.passed_over[".jpg of samples that have a picture already"] == 2

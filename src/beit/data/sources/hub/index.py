@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from beit.data.sources.hub.files import HubName, choose_files
 from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
 from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
+from beit.data.sources.parquet.labels import TableLabels
 from beit.data.sources.progress import progress
-from beit.data.sources.source import BrokenShard, Labels
+from beit.data.sources.source import BrokenShard
 from beit.errors import DataError
 from beit.hub import HubDataset, hub_address, list_dataset, network_is_off
 
-_LAYOUT = 1  # of a cached index; another number makes them all anew
+_LAYOUT = 2  # of a cached index; another number makes them all anew
 _BLOCK = 1 << 16  # bytes to fetch at a time: a footer is small
 _AT_ONCE = 8
 
@@ -32,16 +33,14 @@ class HubIndex:
         dataset: The data set at one commit.
         files: Names of the shards.
         rows: Pictures in each; empty for tar files, which are indexed where they lie.
-        classes: Class names, or None.
-        labels: Class of every picture, or None.
+        labels: Labels of all pictures, or None.
         broken: Shards that cannot be read.
     """
 
     dataset: HubDataset
     files: list[str]
     rows: NDArray[np.int64]
-    classes: list[str] | None
-    labels: Labels | None
+    labels: TableLabels | None
     broken: list[BrokenShard]
 
 
@@ -72,7 +71,7 @@ def hub_index(name: HubName, columns: Sequence[str] = ()) -> HubIndex:
 
 def _read_index(dataset: HubDataset, files: Sequence[str], columns: Sequence[str]) -> HubIndex:
     if files[0].endswith(".tar"):
-        return HubIndex(dataset, list(files), np.empty(0, np.int64), None, None, [])
+        return HubIndex(dataset, list(files), np.empty(0, np.int64), None, [])
 
     def look(file: str) -> ParquetFooter | str:
         with dataset.remote(file, _BLOCK) as content:
@@ -89,8 +88,8 @@ def _read_index(dataset: HubDataset, files: Sequence[str], columns: Sequence[str
     if not good:
         raise DataError(f"{dataset.repo_id} on the hub cannot be read; first: {broken[0].name}: {broken[0].reason}")
     rows = np.array([footer.rows for _, footer in good], dtype=np.int64)
-    classes, labels = joined_labels([footer for _, footer in good], dataset.repo_id, columns)
-    return HubIndex(dataset, [file for file, _ in good], rows, classes, labels, broken)
+    labels = joined_labels([footer for _, footer in good], dataset.repo_id, columns)
+    return HubIndex(dataset, [file for file, _ in good], rows, labels, broken)
 
 
 def _load(cached: Path, repo_id: str) -> HubIndex | None:
@@ -98,12 +97,15 @@ def _load(cached: Path, repo_id: str) -> HubIndex | None:
     description = json.loads(str(stored["description"])) if stored is not None else {}
     if stored is None or description.get("layout") != _LAYOUT:
         return None
-    labels = stored["labels"] if description["classes"] is not None else None
+    classes, kind = description["classes"], description["kind"]
+    labels = TableLabels(classes, stored["labels"], kind) if classes is not None else None
     dataset = HubDataset(repo_id, description["commit"])
-    return HubIndex(dataset, description["files"], stored["rows"], description["classes"], labels, [])
+    return HubIndex(dataset, description["files"], stored["rows"], labels, [])
 
 
 def _save(cached: Path, index: HubIndex) -> None:
-    description = {"layout": _LAYOUT, "commit": index.dataset.commit, "files": index.files, "classes": index.classes}
-    labels = index.labels if index.labels is not None else np.empty(0, np.int64)
+    found = index.labels
+    description = {"layout": _LAYOUT, "commit": index.dataset.commit, "files": index.files}
+    description |= {"classes": found and found.classes, "kind": found and found.kind}
+    labels = found.labels if found is not None else np.empty(0, np.int64)
     save_arrays(cached, {"description": np.array(json.dumps(description)), "rows": index.rows, "labels": labels})

@@ -51,8 +51,9 @@ class HubSource(ParquetShards):
             if missing.all():
                 raise DataError(f"no shard of {index.dataset.repo_id} can be read; first: {reason}; unset it")
         self._files = [file for file, absent in zip(index.files, missing, strict=True) if not absent]
-        self.classes = index.classes
-        self.labels = index.labels[np.repeat(~missing, index.rows)] if index.labels is not None else None
+        if (found := index.labels) is not None:
+            self.classes, self.label_kind = found.classes, found.kind
+            self.labels = found.labels[np.repeat(~missing, index.rows)]
         super().__init__(index.rows[~missing], min_side, columns)
 
     def shard_name(self, shard: int) -> str:

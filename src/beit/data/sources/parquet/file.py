@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from beit.data.sources.parquet.columns import cell_bytes, classes_and_labels, image_column, no_pictures_in
+from beit.data.sources.parquet.columns import cell_bytes, image_column, no_pictures_in
+from beit.data.sources.parquet.labels import table_labels
 from beit.data.sources.shard_file import ShardFile, open_shard
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError, StorageError, missing_extra
@@ -50,7 +51,8 @@ class TableSource(ImageSource):
             raise DataError(f"{place} has no rows; expected pictures")
         if isinstance(table.features[self._image_column], datasets.Image):
             table = table.cast_column(self._image_column, datasets.Image(decode=False))
-        self.classes, self.labels = classes_and_labels(table, columns)
+        if (found := table_labels(table, columns)) is not None:
+            self.classes, self.labels, self.label_kind = found.classes, found.labels, found.kind
         self._table = table
         self.shard_sizes = np.array([len(table)], dtype=np.int64)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from beit.data.sources.parquet.columns import classes_and_labels, image_column, label_column
-from beit.data.sources.source import Labels
+from beit.data.sources.parquet.columns import image_column, label_columns
+from beit.data.sources.parquet.labels import TableLabels, table_labels
 from beit.errors import DataError
 
 # What pyarrow raises for damaged files (its own errors are among these), and no connection does.
@@ -45,8 +45,8 @@ def read_footer(content: Any, first_picture: bool = False, wanted: Sequence[str]
         if (rows := int(parquet.metadata.num_rows)) > content.seek(0, os.SEEK_END):
             return f"it names {rows} rows in {content.tell()} bytes; expected a byte or more for each picture"
         columns: list[str] = parquet.schema_arrow.names
-        label = label_column(columns, wanted)
-        labels = parquet.read(columns=[label]) if label is not None else None
+        held = label_columns(columns, wanted)
+        labels = parquet.read(columns=held) if held else None
         image = image_column(columns, wanted)
         if first_picture and image is not None:
             next(parquet.iter_batches(batch_size=1, columns=[image], use_threads=False), None)
@@ -55,10 +55,8 @@ def read_footer(content: Any, first_picture: bool = False, wanted: Sequence[str]
         return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def joined_labels(
-    footers: Sequence[ParquetFooter], place: str, wanted: Sequence[str] = ()
-) -> tuple[list[str] | None, Labels | None]:
-    """Return the classes of the labels of all files, or nothing if some have none.
+def joined_labels(footers: Sequence[ParquetFooter], place: str, wanted: Sequence[str] = ()) -> TableLabels | None:
+    """Return the labels of all files, None if some have none.
 
     Raises:
         DataError: If they are not of one kind, or something else than classes.
@@ -67,11 +65,11 @@ def joined_labels(
     import pyarrow as pa
 
     if any(footer.labels is None for footer in footers):
-        return None, None
+        return None
     untyped: Any = pa
     try:
         joined = datasets.Dataset(untyped.concat_tables([footer.labels for footer in footers]))
-        return classes_and_labels(joined, wanted)
+        return table_labels(joined, wanted)
     except untyped.ArrowInvalid as error:
         said = " ".join(str(error).split())  # of several lines
         raise DataError(f"the labels of {place} differ in kind between its files: {said}") from None

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beit.data.sources.key_folders import labels_of_files
 from beit.data.sources.parquet.columns import image_column, no_pictures_in
 from beit.data.sources.parquet.file import FOOTER, ParquetSource, file_line, require_datasets
 from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
@@ -160,7 +161,10 @@ class ParquetFolder(ParquetShards):
         rows = np.array([footer.rows for footer in footers], dtype=np.int64)
         if not rows.sum():
             raise DataError(f"{place} has no rows; expected pictures")
-        self.classes, self.labels = joined_labels(footers, place, columns)
+        if (found := joined_labels(footers, place, columns)) is not None:
+            self.classes, self.labels, self.label_kind = found.classes, found.labels, found.kind
+        else:
+            self.classes, self.labels = labels_of_files([str(path) for path in self._paths], rows.tolist())
         super().__init__(rows, min_side, columns)
 
     def shard_name(self, shard: int) -> str:

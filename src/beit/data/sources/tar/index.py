@@ -1,7 +1,8 @@
 """Index of the pictures in a tar shard: read from its headers once, then cached.
 
 Samples are grouped as WebDataset does: neighbours whose names agree up to the first dot of the base name are one
-sample, and what follows the dot names a part of it, such as `jpg`, `cls` or `json`.
+sample, and what follows the dot names a part of it, such as `jpg`, `cls` or `json`. Pictures of which numbers differ,
+such as `cat.0.jpg` and `cat.1.jpg`, are samples of their own, unless a label stands before them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from beit.files import strict_json
 from beit.image import EXTENSIONS
 from beit.image.listing import SYSTEM_FOLDERS
 
-_LAYOUT = 4  # of a cached index; another number makes them all anew
+_LAYOUT = 6  # of a cached index; another number makes them all anew
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _AHEAD, _AHEAD_OF_ONE = 8 << 20, 1 << 13  # bytes to fetch at once of a shard elsewhere: all headers, or those of one
 _NUMBER = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
@@ -136,7 +137,12 @@ def read_index(path: ShardFile, endings: frozenset[str] = EXTENSIONS) -> TarInde
 
 
 def _folder(name: str) -> str:
-    return posixpath.normpath(posixpath.dirname(name))
+    return posixpath.normpath(posixpath.dirname(_with_slashes(name)))
+
+
+def _with_slashes(name: str) -> str:
+    """Return the name of an entry with "/" between folders, where a program on Windows has written backslashes."""
+    return name if "/" in name else name.replace("\\", "/")
 
 
 def member_name(path: ShardFile, header: int) -> str:
@@ -166,6 +172,9 @@ def _samples(file: IO[bytes], endings: frozenset[str]) -> Iterator[_Sample]:
     for _, members in groupby(_files(entries, others), key=lambda member: member[0]):
         sample = _Sample()
         for _, part, member in members:
+            if sample.picture is not None and not sample.plain and sample.label is None and _numbered(part, endings):
+                yield sample
+                sample = _Sample()
             _add(sample, part, member, entries, endings)
         yield sample
     yield _Sample(endings=list(others.elements()))
@@ -179,13 +188,19 @@ def _samples(file: IO[bytes], endings: frozenset[str]) -> Iterator[_Sample]:
         )
 
 
+def _numbered(part: str, endings: frozenset[str]) -> bool:
+    """Return whether a part is a picture of its own: `0.jpg` of `cat.0.jpg` and `cat.1.jpg`, and not `mask.jpg`."""
+    name, _, ending = part.rpartition(".")
+    return f".{ending}" in endings and any(character.isdecimal() for character in name)
+
+
 def _files(entries: TarEntries, others: Counter[str]) -> Generator[tuple[str, str, tarfile.TarInfo]]:
     """Yield (key of the sample, name of the part, entry) of every file but for hidden ones.
 
     What is none, and what systems and programs have put in, is counted in `others`.
     """
     for member in entries:
-        folder, _, base = member.name.rpartition("/")
+        folder, _, base = _with_slashes(member.name).rpartition("/")
         key, _, part = base.partition(".")
         ending = f".{part.rpartition('.')[2].lower()}" if part else ""
         if not key or member.isdir():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beit.data.sources.key_folders import labels_of_files
 from beit.data.sources.progress import progress
 from beit.data.sources.shard_file import ShardFile, folder_of, located
 from beit.data.sources.source import BrokenShard, ImageSource, Labels
@@ -79,7 +80,9 @@ class TarSource(ImageSource):
         self.classes, self.labels = _classes([index.labels for _, index in indexed])
         unlabelled = sum(index.labels is None for _, index in indexed)
         if unlabelled == len(indexed):
-            self.classes, self.labels = folder_classes([(path.stem, index) for path, index in indexed], mixed)
+            self.classes, self.labels = labels_of_files([str(path) for path, _ in indexed], self.shard_sizes.tolist())
+            if self.labels is None:
+                self.classes, self.labels = folder_classes([(path.stem, index) for path, index in indexed], mixed)
         passed_over = PassedOver(sum((Counter(index.passed_over) for _, index in indexed), Counter()))
         remark = f"labels are left out, because {unlabelled:,} of {len(indexed):,} shards have none"
         remarks = [remark] if 0 < unlabelled < len(indexed) else []
