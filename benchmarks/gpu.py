@@ -4,13 +4,16 @@
     python benchmarks/gpu.py --parts heads,pretraining     # some of them
     python benchmarks/gpu.py --tiny                        # every branch in small, also on a CPU
 
-Every part is a process of its own: what fails, hangs or runs out of memory is noted, and the next one begins. The parts
+Every part is a process of its own: what fails or runs out of memory is noted, and the next one begins; what hangs is
+ended when half of the time that was left is over. The parts
 and what they measure are listed in gpu_parts.py.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,13 +36,25 @@ def measure(name, tiny, seconds):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     began = time.monotonic()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        ) as part:
+            try:
+                said, errors = part.communicate(timeout=seconds)
+            finally:
+                end_session(part)
     except subprocess.TimeoutExpired:
         return {"failed": f"not finished after {seconds:.0f} s"}
-    results = [line.removeprefix(MARK) for line in done.stdout.splitlines() if line.startswith(MARK)]
-    if done.returncode or not results:
-        return {"failed": done.stderr.strip()[-TAIL:] or f"exit status {done.returncode}"}
+    results = [line.removeprefix(MARK) for line in said.splitlines() if line.startswith(MARK)]
+    if part.returncode or not results:
+        return {"failed": errors.strip()[-TAIL:] or f"exit status {part.returncode}"}
     return {**json.loads(results[-1]), "seconds": round(time.monotonic() - began, 1)}
+
+
+def end_session(part):
+    """End a part and what it started, which would hold the GPU while the next one is measured."""
+    with contextlib.suppress(ProcessLookupError):  # all have ended
+        os.killpg(part.pid, signal.SIGKILL)
 
 
 def device_name():
@@ -52,7 +67,8 @@ def run(parts, tiny, minutes, result):
     ends, found = time.monotonic() + 60 * minutes, {}
     for name in parts:
         left = ends - time.monotonic()
-        found[name] = measure(name, tiny, left) if left > 0 else {"failed": f"the {minutes:g} minutes are over"}
+        seconds = left if name == parts[-1] else left / 2  # one that hangs leaves time for the others
+        found[name] = measure(name, tiny, seconds) if left > 0 else {"failed": f"the {minutes:g} minutes are over"}
         write_result(result, {"gpu": device_name(), "tiny": tiny, "parts": found}, "torch", "numpy")
         print(name, json.dumps(found[name]), flush=True)
     return [name for name in parts if "failed" in found[name]]
@@ -62,7 +78,7 @@ def options():
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", default=",".join(gpu_parts.PARTS), help="some of %(default)s")
-    parser.add_argument("--minutes", type=float, default=8.0, help="no part runs longer; default: %(default)s")
+    parser.add_argument("--minutes", type=float, default=8.0, help="for all parts; default: %(default)s")
     parser.add_argument("--tiny", action="store_true", help="all in small, also without a GPU")
     parser.add_argument("--out", type=Path, default=RESULT, help="default: %(default)s")
     parser.add_argument("--part", help=argparse.SUPPRESS)  # measured in this process

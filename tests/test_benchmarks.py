@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -355,14 +356,16 @@ def test_the_card_of_the_classifier_has_the_result_with_all_labels():
 def test_every_part_of_the_gpu_program_fails_alone(program, tmp_path, monkeypatch, capsys):
     gpu, result = program("gpu"), tmp_path / "gpu.json"
     answers = {"heads": {"relative_error": 0.0}, "answers": {"failed": "out of memory"}, "tokenizer": {"ms": 1.0}}
-    states = []
+    states, limits = [], []
 
     def measure(name, tiny, seconds):
         states.append(len(json.loads(result.read_text())["parts"]) if result.exists() else 0)
+        limits.append(seconds)
         return answers[name]
 
     monkeypatch.setattr(gpu, "measure", measure)
     assert gpu.run(list(answers), True, 8, result) == ["answers"]
+    assert limits == pytest.approx([240, 240, 480], abs=10), "a part that hangs leaves time for the others"
     assert json.loads(result.read_text())["parts"] == answers
     assert states == [0, 1, 2], "written after every part"
     assert gpu.run(["heads"], True, 0, result) == ["heads"]
@@ -374,6 +377,18 @@ def test_a_part_that_crashes_or_hangs_is_a_failure(program):
     gpu = program("gpu")
     assert "nothing" in gpu.measure("nothing", True, 60)["failed"]
     assert gpu.measure("heads", True, 0.01) == {"failed": "not finished after 0 s"}
+
+
+@pytest.mark.e2e
+def test_what_a_part_started_ends_with_it(program, monkeypatch, tmp_path):
+    gpu, mark = program("gpu"), tmp_path / "alive"
+    started = f"import time; time.sleep(4); open({str(mark)!r}, 'w')"
+    hangs = tmp_path / "hangs.py"
+    hangs.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {started!r}])\n")
+    monkeypatch.setattr(gpu, "__file__", str(hangs))
+    assert gpu.measure("heads", True, 2) == {"failed": "not finished after 2 s"}
+    time.sleep(4)
+    assert not mark.exists()
 
 
 @pytest.mark.e2e

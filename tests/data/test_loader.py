@@ -1,5 +1,8 @@
 """Batches are bitwise the same whatever loads them, wherever the pictures lie; the run decides when a worker stops."""
 
+import multiprocessing
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +117,24 @@ def test_batches_are_pinned_for_a_gpu(pictures, monkeypatch):
     assert pinned.tensors.keys() == batch.tensors.keys()
     assert all(torch.equal(tensor, batch.tensors[name] + 1) for name, tensor in pinned.tensors.items())
     assert (pinned.indices, pinned.broken) == (batch.indices, batch.broken)
+
+
+@pytest.fixture
+def python_3_14():
+    """Begin processes as that version does where nothing else is said."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("forkserver", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a forked process may not do what is needed")
+@pytest.mark.usefixtures("python_3_14")
+def test_workers_share_what_the_run_holds(pictures, monkeypatch):
+    """None gets a copy of millions of paths, or of the pictures that are kept decoded."""
+    dataset = ViewDataset(open_source(str(pictures)), Views(Preprocessing((8, 8), 8)), 0, True)
+    monkeypatch.setattr(ViewDataset, "__reduce_ex__", lambda *_: pytest.fail("copied"))
+    for workers in (0, 1):
+        [batch] = training_batches(dataset, [[(0, 0), (0, 1)]], Collate(0), workers)
+        assert batch.indices == [0, 1]

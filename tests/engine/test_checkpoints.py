@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from beit.engine import checkpoints
+from beit.engine import checkpoints, processes
 from beit.engine.checkpoints import latest_checkpoint, restore_module, save_checkpoint, shared_checkpoint
 from beit.engine.optimiser import optimiser_tensors, restore_optimiser
 from beit.errors import CheckpointError
@@ -92,7 +92,7 @@ class TestManyProcesses:
                 values[:] = sent or values
                 sent[:] = values
 
-            monkeypatch.setattr(checkpoints, "broadcast_object_list", broadcast)
+            monkeypatch.setattr(processes, "broadcast_object_list", broadcast)
             for rank in range(3):
                 if rank == 1 and not there:
                     shutil.rmtree(folder)

@@ -48,6 +48,11 @@ def test_a_scale_changes_nothing():
     assert "loss_scale" not in without[0]
 
 
+def test_the_scale_is_no_number_that_is_waited_for(monkeypatch):
+    monkeypatch.setattr(GradScaler, "get_scale", lambda self: pytest.fail("waits for the GPU"))
+    assert trained(scaler_of(1024.0))[1][0]["loss_scale"] == 1024
+
+
 def test_an_overflow_is_left_out_and_halves_the_scale():
     before, _ = trained(None, steps=0)
     after, said = trained(scaler_of(2.0**127), factor=1e3, steps=2)

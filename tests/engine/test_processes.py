@@ -9,7 +9,8 @@ from accelerate import Accelerator
 
 from beit.engine import processes
 from beit.engine.failure_detection import allow_files
-from beit.engine.processes import make_accelerator
+from beit.engine.processes import found_by_first, make_accelerator
+from beit.errors import BeitError, DataError
 from beit.settings.groups import RunSettings
 
 
@@ -35,6 +36,46 @@ def test_auto_of_the_first_run_is_timed(monkeypatch, tmp_path, faster):
     monkeypatch.setattr(processes, "pick_training_precision", lambda *_: faster)
     run = RunSettings(output=str(tmp_path), device="cpu")
     assert processes._picked_precision(run, torch.device("cpu"), 192) == faster
+
+
+class TestFoundByFirst:
+    @pytest.fixture
+    def found(self, monkeypatch):
+        """Return a call that gives what each of three ranks gets, and how often it was looked for."""
+
+        def of(find):
+            sent, looked, got = [], [], []
+
+            def broadcast(values):
+                values[:] = sent or values
+                sent[:] = values
+
+            def looking():
+                looked.append(1)
+                return find()
+
+            monkeypatch.setattr(processes, "broadcast_object_list", broadcast)
+            for rank in range(3):
+                try:
+                    got.append(found_by_first(SimpleNamespace(num_processes=3, is_main_process=rank == 0), looking))
+                except BeitError as error:
+                    got.append((type(error), str(error)))
+            return got, len(looked)
+
+        return of
+
+    def test_one_looks_for_all(self, found):
+        assert found(lambda: "hash") == (["hash"] * 3, 1)
+        assert found(lambda: None) == ([None] * 3, 1)
+
+    def test_all_learn_why_it_found_nothing(self, found):
+        def find():
+            raise DataError("gone")
+
+        assert found(find) == ([(DataError, "gone")] * 3, 1)
+
+    def test_a_process_alone_looks_itself(self):
+        assert found_by_first(SimpleNamespace(num_processes=1, is_main_process=True), lambda: 3) == 3
 
 
 class TestFailureDetection:

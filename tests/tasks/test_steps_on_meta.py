@@ -1,21 +1,29 @@
 """Training steps on the device "meta", which has shapes and no values: nothing waits for a number, or adds up anyhow.
 
 Whatever asks for a value (`item`, a condition on a tensor, a boolean mask as an index) raises on such a device, as it
-would make the host wait for a GPU. It takes the kernels of a GPU too; those that PyTorch has in no fixed order, and
-those that stand in for them by sorting or writing every number by its index, may not be among them.
+would make the host wait for a GPU. So would a list or a number that becomes a tensor there, since it is copied from the
+host. Such a device takes the kernels of a GPU too; those that PyTorch has in no fixed order, and those that stand in
+for them by sorting or writing every number by its index, may not be among them.
 """
+
+from contextlib import nullcontext
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from beit import BeitConfig, BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation
+from beit.data import Mixing
 from beit.engine.exactness import computing
+from beit.image import Preprocessing
 from beit.models_torch.masked_patch_decoder import MaskedPatchDecoder
 from beit.models_torch.patch_aggregation import PatchAggregation
+from beit.settings.distill import TeacherSettings
 from beit.settings.segment import HardPixelSettings
 from beit.settings.tokenizer import CodebookLossSettings, QuantiserSettings
-from beit.tasks.finetune.loss import FinetuneLoss
+from beit.tasks.distill import DistillLoss, TeacherOutputs
+from beit.tasks.finetune.loss import FinetuneLoss, Targets
 from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tasks.segment.loss import SegmentLoss
 from beit.tasks.tokenizer.dvae import DiscreteVAELoss
@@ -28,7 +36,7 @@ ABSOLUTE = TINY | {"use_absolute_position_embeddings": True}
 CODEBOOK = DiscreteVAEConfig(32, 8, 1, 2, 8)
 FORBIDDEN = (
     "nonzero", "_local_scalar_dense", "index_put", "_unsafe_index_put", "upsample_bi", "_adaptive_avg_pool2d_backward",
-    "nll_loss2d_forward.sum", "gather_backward", "scatter_add.float", "put", "masked_select",
+    "nll_loss2d_forward.sum", "gather_backward", "scatter_add.float", "put", "masked_select", "from the host",
 )  # fmt: skip
 
 
@@ -43,9 +51,26 @@ class Recorded(TorchDispatchMode):
         name = function.overloadpacket.__name__
         if name in ("scatter_add", "scatter_add_") and arguments[0].is_floating_point():
             name = "scatter_add.float"
+        if name in ("_to_copy", "copy_") and any(one.is_cpu for one in arguments if isinstance(one, torch.Tensor)):
+            name = "from the host"
         # forward of `upsample` is of a matrix without gradients: what matters is the way back
         if not (name.startswith("upsample") and "backward" not in name):
             self.names.add(name)
+        return function(*arguments, **(named or {}))
+
+
+class FromHost(TorchFunctionMode):
+    """Records what makes a tensor of numbers or lists, which a dispatch mode does not see."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.names = names
+
+    def __torch_function__(self, function, types, arguments=(), named=None):
+        index = arguments[1] if function is torch.Tensor.__getitem__ else ()
+        listed = any(isinstance(one, list) for one in (index if isinstance(index, tuple) else (index,)))
+        if listed or function in (torch.tensor, torch.as_tensor):
+            self.names.add("from the host")
         return function(*arguments, **(named or {}))
 
 
@@ -64,7 +89,7 @@ def pretraining(options=RELATIVE, size=16, aggregation=False, decoder=False):
         encoder = TokenEncoder(DiscreteVAE(CODEBOOK))  # not asked: tokens are stored
     parts = PatchAggregation(model, 2) if aggregation else None, MaskedPatchDecoder(model) if decoder else None
     loss = PretrainLoss(model, encoder, 6, *parts)
-    return loss, loss.prepare(masked(size))
+    return loss, masked(size), loss.prepare
 
 
 def classification(size=16):
@@ -74,6 +99,29 @@ def classification(size=16):
         "targets": torch.empty(2, 5),
         "labels": torch.empty(2, dtype=torch.long),
     }
+
+
+def labelled():
+    return {"pixel_values": torch.empty(2, 3, 16, 16), "labels": torch.empty(2, dtype=torch.long)}
+
+
+def mixed(mixing):
+    loss, _ = classification()
+    targets = Targets("single_label_classification", 5, 0.1, mixing)
+    return loss, labelled(), lambda tensors: targets(tensors, 0)
+
+
+def distillation():
+    loss, tensors, prepare = mixed(Mixing(mixup=0.8))
+    student, wanted = loss.model, TeacherSettings(path="x", features=1.0, attention=1.0)
+    teacher, view = mixed(Mixing())[0].model, Preprocessing((16, 16), (16, 16))
+    asked = TeacherOutputs(teacher, view, view, [4, 3, 2, 1, 0], wanted)
+
+    def prepared(batch):
+        batch = prepare(batch)
+        return {**batch, **asked(batch["pixel_values"])}
+
+    return DistillLoss(student, None, False, wanted), tensors, prepared
 
 
 def segmentation(hard=None):
@@ -107,6 +155,9 @@ STEPS = {
     "of visible patches": lambda: pretraining(ABSOLUTE, decoder=True),
     "classification": classification,
     "classification of another size": lambda: classification(24),
+    "classification, mixup": lambda: mixed(Mixing(mixup=0.8)),
+    "classification, cutmix": lambda: mixed(Mixing(cutmix=1.0)),
+    "distillation": distillation,
     "segmentation": segmentation,
     "segmentation, hard pixels": lambda: segmentation(0.7),
     "discrete VAE": discrete_vae,
@@ -119,14 +170,13 @@ STEPS = {
 @pytest.mark.e2e
 def test_nothing_waits_or_has_no_order(step, mode):
     with torch.device("meta"):
-        loss, tensors = STEPS[step]()
+        loss, tensors, *prepare = STEPS[step]()
         loss.train()
-        with Recorded() as recorded:
-            if mode == "deterministic":
-                with computing(exact=True, device=torch.device("cpu")):
-                    loss(tensors, 0.5)["loss"].backward()
-            else:
-                loss(tensors, 0.5)["loss"].backward()
+        exact = computing(exact=True, device=torch.device("cpu")) if mode == "deterministic" else nullcontext()
+        with Recorded() as recorded, FromHost(recorded.names), exact:
+            for prepared in prepare:
+                tensors = prepared(tensors)
+            loss(tensors, 0.5)["loss"].backward()
     assert sum(parameter.grad is not None for parameter in loss.parameters()) > 20
     assert len(recorded.names) > 20
     assert sorted(name for name in recorded.names if name.startswith(FORBIDDEN)) == []

@@ -14,13 +14,14 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
+from beit.engine.processes import found_by_first
 from beit.errors import CheckpointError, shortened
 from beit.files import atomic_folder, read_json, write_json
 from beit.models_torch.loading import read_safetensors, write_safetensors
@@ -56,25 +57,13 @@ def shared_checkpoint(folder: Path, accelerator: Accelerator) -> Path | None:
     Raises:
         CheckpointError: If there are checkpoints and none is sound, or this process does not see it.
     """
-    if accelerator.num_processes == 1:
-        return latest_checkpoint(folder)
-    answer: list[str | None] = [None, None]  # path, reason
-    if accelerator.is_main_process:
-        try:
-            path = latest_checkpoint(folder)
-            answer[0] = None if path is None else str(path)
-        except CheckpointError as error:  # the others would wait
-            answer[1] = str(error)
-    broadcast_object_list(answer)
-    found, reason = answer
-    if reason is not None:
-        raise CheckpointError(reason)
-    if found is not None and not Path(found).is_dir():
+    found = found_by_first(accelerator, partial(latest_checkpoint, folder))
+    if found is not None and not found.is_dir():
         raise CheckpointError(
             f"process 0 continues from {found}, which process {accelerator.process_index} does not see; expected a "
             "run.output that all machines share"
         )
-    return None if found is None else Path(found)
+    return found
 
 
 def _damage(path: Path) -> str | None:

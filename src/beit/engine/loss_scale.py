@@ -38,7 +38,7 @@ class LossScale:
 
         The norm of a step that is left out is 0, unless the scale has come to its end: then the run has diverged.
         """
-        scale = torch.tensor(self._scaler.get_scale(), device=norm.device)
+        scale = self._scaler.scale(norm.new_ones(()))  # as a tensor: to ask for the number would wait for the GPU
         self._scaler.step(optimiser)
         self._scaler.update()
         left_out = ~torch.isfinite(norm) & (scale >= _LEAST)

@@ -6,17 +6,17 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, is_initialized
-from accelerate.utils import InitProcessGroupKwargs, gather_object
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
 from beit.data import ImageSource, list_shards
 from beit.engine.failure_detection import Outcome, Peers
@@ -137,6 +137,30 @@ def _picked_precision(run: RunSettings, device: torch.device, width: int | None)
     if run.precision == "auto" and is_initialized():
         return precision_of(AcceleratorState())
     return pick_training_precision(run.precision, device, width)
+
+
+Found = TypeVar("Found")
+
+
+def found_by_first(accelerator: Accelerator, find: Callable[[], Found]) -> Found:
+    """Return what the first process finds, which reads for all; the others wait for it.
+
+    Raises:
+        BeitError: What the first process cannot find it for, in all of them.
+    """
+    if accelerator.num_processes == 1:
+        return find()
+    answer: list[Any] = [None, None]  # what was found, and the reason why nothing was
+    if accelerator.is_main_process:
+        try:
+            answer[0] = find()
+        except BeitError as error:  # the others would wait
+            answer[1] = error
+    broadcast_object_list(answer)
+    found, reason = answer
+    if reason is not None:
+        raise reason
+    return found
 
 
 def note_shards(accelerator: Accelerator, listing: Path, *sources: ImageSource) -> None:

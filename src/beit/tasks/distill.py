@@ -110,13 +110,15 @@ class TeacherOutputs(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(requires_grad=False)
-        self._order, self._wanted = order, wanted
+        self._wanted = wanted
         values = [torch.tensor(numbers).view(-1, 1, 1) for numbers in (student.mean, student.std, own.mean, own.std)]
         scale, shift = values[1] / values[3], (values[0] - values[2]) / values[3]
         self.register_buffer("scale_C11", scale)
         self.register_buffer("shift_C11", shift)
+        self.register_buffer("order_K", torch.tensor(order))  # a list would be copied, and waited for, in every step
         self.scale_C11: Tensor
         self.shift_C11: Tensor
+        self.order_K: Tensor
 
     @torch.no_grad()
     def forward(self, pixels_BCHW: Tensor) -> dict[str, Tensor]:
@@ -126,7 +128,7 @@ class TeacherOutputs(nn.Module):
             own_BCHW = functional.interpolate(own_BCHW, self.model.config.image_hw, mode="bicubic", antialias=True)
         found = outputs_of(self.model, own_BCHW, self._wanted)
         return {f"teacher_{name}": value for name, value in found.items()} | {
-            "teacher_logits": found["logits"][:, self._order]
+            "teacher_logits": found["logits"].index_select(1, self.order_K)
         }
 
 

@@ -157,7 +157,8 @@ class TokenEncoder:
         device: Where to compute.
         precision: "bf16" and, on a GPU that supports it, "auto" run under autocast; a few tokens in a hundred then
             differ from those of "fp32".
-        compiled: Compile the encoder at the first batch; "auto" on a GPU that has a compiler.
+        compiled: Compile the encoder for whole batches, at the first one; "auto" on a GPU that has a compiler. A batch
+            with fewer pictures than one before it, as the last of a pass has, is encoded without a program of its own.
     """
 
     def __init__(
@@ -177,7 +178,8 @@ class TokenEncoder:
         self._own_precision = computing_in(self.precision, self.device)
         if compiled == "auto":
             compiled = isinstance(tokenizer, nn.Module) and why_not_compiled(self.device) is None
-        self._encode = torch.compile(tokenizer.encode) if compiled else tokenizer.encode
+        self._program = torch.compile(tokenizer.encode, dynamic=False) if compiled else None
+        self._whole = 0  # pictures of the largest batch so far
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -188,4 +190,8 @@ class TokenEncoder:
         """
         pixels_BCHW = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)
         with self._own_precision:
-            return self._encode(pixels_BCHW)
+            if self._program is None or len(pixels_BCHW) < self._whole:
+                return self.tokenizer.encode(pixels_BCHW)
+            self._whole = len(pixels_BCHW)
+            with torch.inference_mode(False), torch.no_grad():  # a program belongs to the mode that it was made in
+                return self._program(pixels_BCHW.clone() if pixels_BCHW.is_inference() else pixels_BCHW)

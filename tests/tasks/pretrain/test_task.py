@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate import Accelerator
 
+from beit.engine import processes
 from beit.errors import CheckpointError, ConfigError
+from beit.geometry import Grid
 from beit.models_torch import BeitForMaskedImageModeling
 from beit.settings.groups import DataSettings, ModelSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.pretrain import (
@@ -17,7 +20,8 @@ from beit.settings.pretrain import (
     PretrainJob,
     PretrainTokenizerSettings,
 )
-from beit.tasks.pretrain.start import check_lengths
+from beit.tasks.pretrain import start
+from beit.tasks.pretrain.start import check_lengths, stored_tokens
 from beit.tasks.pretrain.task import PretrainTask
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 
@@ -166,3 +170,17 @@ def test_a_decoder_is_kept_with_the_best_model(tmp_path):
     other = built(replace(SPLIT, decoder=DecoderSettings(layers=1)))
     with pytest.raises(CheckpointError, match=r"decoder\.safetensors"):
         other.load(tmp_path / "best")
+
+
+def test_stored_tokens_are_compared_without_reading_the_collection_again(monkeypatch):
+    """Another process than the first takes the hash that the first has made of millions of files."""
+    compared = []
+    monkeypatch.setattr(start, "StoredTokens", lambda *_: SimpleNamespace(identity="stored"))
+    monkeypatch.setattr(start, "open_to_train", lambda data: pytest.fail("reads"))
+    monkeypatch.setattr(start, "check_identity", lambda folder, found, expected, remedy: compared.append(expected))
+    monkeypatch.setattr(processes, "broadcast_object_list", lambda answer: answer.__setitem__(0, "hash of the first"))
+    settings = PretrainTokenizerSettings(tokens="tokens")
+    job = PretrainJob(DATA, model=MODEL, tokenizer=settings, fixed_views=2)
+    second = SimpleNamespace(num_processes=2, is_main_process=False)
+    assert stored_tokens(job, Bright(), Grid(4, 4), second).identity == "stored"
+    assert "hash of the first" in compared[0].values()

@@ -6,8 +6,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
+
 from beit.config import BeitConfig
 from beit.data import StoredTokens, check_identity, fingerprint
+from beit.engine.processes import found_by_first
 from beit.engine.schedule import Schedule, check_batches
 from beit.errors import ConfigError
 from beit.geometry import Grid, MaskPlan
@@ -210,8 +213,12 @@ def check_tokenizer(job: PretrainJob, tokenizer: VisualTokenizer | None, config:
         )
 
 
-def stored_tokens(job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Grid) -> StoredTokens | None:
+def stored_tokens(
+    job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Grid, accelerator: Accelerator
+) -> StoredTokens | None:
     """Return the stored tokens that a job names, None if it names none; they must be of its tokenizer, data and views.
+
+    The first process alone asks every file for its size.
 
     Raises:
         ConfigError: Naming what differs.
@@ -227,7 +234,7 @@ def stored_tokens(job: PretrainJob, tokenizer: VisualTokenizer | None, grid: Gri
     stored = StoredTokens(folder, tokenizer.vocab_size)
     expected = token_identity(
         tokenizer_fingerprint(tokenizer),
-        fingerprint(open_to_train(job.data)),
+        found_by_first(accelerator, lambda: fingerprint(open_to_train(job.data))),
         image_hw,
         job.fixed_views,
         job.augment,

@@ -112,7 +112,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         check_keep_best(self.settings)
         _ = self._view  # refused here if it does not fit the channels
         check_lengths(self.settings, self.tokenizer, len(self.sources.train), self.world)
-        self._stored = stored_tokens(self.settings, self.tokenizer, self.mask.grid)
+        self._stored = stored_tokens(self.settings, self.tokenizer, self.mask.grid, self.accelerator)
 
     def first(self, folder: Path) -> Stage | None:
         """Return the training of a tokenizer on the same pictures, unless there is one."""
