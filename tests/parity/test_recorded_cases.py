@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import beit
-from beit.models_torch.kernels import products
+from beit.models_torch.kernels import choice, products
 from beit.models_torch.kernels.fastest import FastestWays
 from beit.weights import HUGGING_FACE, HUGGING_FACE_NATIVE
 from tests.parity.cases import CASES, numbered, recorded, unilm_config
@@ -68,7 +68,7 @@ def library(request, monkeypatch, tmp_path):
     """What computes the products, however small they are."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(products, "FASTEST", FastestWays(request.param))
-    monkeypatch.setattr(products, "LEAST_PRODUCTS", 1)
+    monkeypatch.setattr(choice, "LEAST_PRODUCTS", 1)
     yield request.param
     assert products.FASTEST.choices()
 

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from beit.models_torch import kernels
 from beit.models_torch.kernels import fastest, products
+from beit.models_torch.kernels.choice import HAS_ONEDNN
 from beit.models_torch.kernels.linear import gelu_of_product, product, product_of_gelu
-from beit.models_torch.kernels.products import HAS_ONEDNN
 from beit.models_torch.layers import Intermediate, Output, feed_forward
 
 

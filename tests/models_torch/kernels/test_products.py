@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from beit.models_torch.kernels import fastest, products
+from beit.models_torch.kernels import choice, fastest, products
 
 SHAPES = {"wider": (512, 128, 256), "narrower": (512, 256, 128), "square": (512, 128, 128)}  # tokens, inputs, outputs
 
@@ -35,7 +35,7 @@ def test_every_library_computes_the_same(ways, shape):
     assert len(ways.choices()) == 4
 
 
-@pytest.mark.skipif(not products.HAS_ONEDNN, reason="PyTorch was built without oneDNN")
+@pytest.mark.skipif(not choice.HAS_ONEDNN, reason="PyTorch was built without oneDNN")
 def test_the_mode_names_the_library(ways):
     with torch.no_grad():
         products.outputs(torch.ones(512, 128), torch.ones(128, 128), None)

@@ -11,6 +11,8 @@ from torch.autograd import forward_ad
 from torch.nn.modules import module as modules
 
 Kind = TypeVar("Kind", bound=nn.Module)
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
+LEAST_PRODUCTS = 2**22  # multiplications from which the preparations of oneDNN no longer show
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
 
 
@@ -52,6 +54,18 @@ def eager_float32(*tensors: Tensor | None) -> bool:
         if tensor.dtype != torch.float32:
             return False
     return not autocasts(present[0].device)
+
+
+def suits_onednn(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
+    """Return whether a product of matrices is one that oneDNN may compute, and large enough for it."""
+    return (
+        eager_float32(inputs, weight_OI, bias_O)  # first: what follows would stop a compiler
+        and inputs.device.type == "cpu"
+        and HAS_ONEDNN
+        and torch.backends.mkldnn.enabled
+        and inputs.dim() > 1
+        and inputs.numel() * weight_OI.shape[0] >= LEAST_PRODUCTS
+    )
 
 
 def eager(*tensors: Tensor | None) -> bool:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.models_torch.kernels.choice import eager_float32, is_plain
+from beit.models_torch.kernels.choice import HAS_ONEDNN, eager_float32, is_plain, suits_onednn
 from beit.models_torch.kernels.gradients import plain_gradients
-from beit.models_torch.kernels.products import HAS_ONEDNN, input_gradient, outputs, suits, weight_gradient
+from beit.models_torch.kernels.products import input_gradient, outputs, weight_gradient
 
 _LEAST_WEIGHTS = 2**18  # of a compiled product of an open number of tokens; they are hundreds
 _LEAST_RECOMPUTED = 512  # outputs: below, GELU takes as long as a tenth of the products around it, and keeps little
@@ -52,7 +52,7 @@ def product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> 
     """Return inputs (..., I) times weight plus bias, (..., O), as `torch.nn.functional.linear` does."""
     if torch.compiler.is_compiling() and _suits_compiled(inputs, weight_OI, bias_O):
         return _compiled_product(inputs, weight_OI, bias_O, gelu=False)
-    if not suits(inputs, weight_OI, bias_O):
+    if not suits_onednn(inputs, weight_OI, bias_O):
         return functional.linear(inputs, weight_OI, bias_O)
     if torch.is_grad_enabled():
         result: Any = _Product.apply(inputs, weight_OI, bias_O)
@@ -64,7 +64,7 @@ def gelu_of_product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = N
     """Return gelu(product(inputs)), (..., O); oneDNN computes both in one pass where no gradient is wanted."""
     if torch.compiler.is_compiling() and _suits_compiled(inputs, weight_OI, bias_O):
         return _compiled_product(inputs, weight_OI, bias_O, gelu=True)
-    if torch.is_grad_enabled() or not suits(inputs, weight_OI, bias_O):
+    if torch.is_grad_enabled() or not suits_onednn(inputs, weight_OI, bias_O):
         return functional.gelu(product(inputs, weight_OI, bias_O))
     return outputs(inputs, weight_OI, bias_O, gelu=True)
 

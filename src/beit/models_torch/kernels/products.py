@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from beit.models_torch.kernels.choice import eager_float32
+from beit.models_torch.kernels.choice import suits_onednn
 from beit.models_torch.kernels.fastest import FASTEST, Ways
 
-LEAST_PRODUCTS = 2**22  # multiplications from which the preparations of oneDNN no longer show
-HAS_ONEDNN = torch.backends.mkldnn.is_available()
 _MOST_ROWS = 1024  # that are timed: more take longer, and the same way
 
 
@@ -76,29 +74,17 @@ def outputs(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None, gelu: bool
 
 def input_gradient(grad: Tensor, weight_OI: Tensor) -> Tensor:
     """Return the gradient (..., I) of the inputs from that of the outputs (..., O)."""
-    if torch.is_grad_enabled() or not suits(grad, weight_OI.T, None):  # a double backward was asked for
+    if torch.is_grad_enabled() or not suits_onednn(grad, weight_OI.T, None):  # a double backward was asked for
         return grad @ weight_OI
     return _fastest("gradient of inputs", _INPUT_GRADIENT, _rows(grad), *weight_OI.shape)(grad, weight_OI)
 
 
 def weight_gradient(grad_TO: Tensor, inputs_TI: Tensor) -> Tensor:
     """Return the gradient (O, I) of the weight from that of the outputs (T, O) and the inputs (T, I)."""
-    if torch.is_grad_enabled() or not suits(grad_TO.T, inputs_TI.T, None):
+    if torch.is_grad_enabled() or not suits_onednn(grad_TO.T, inputs_TI.T, None):
         return grad_TO.T @ inputs_TI
     rows, high, wide = len(grad_TO), grad_TO.shape[1], inputs_TI.shape[1]
     return _fastest("gradient of weights", _WEIGHT_GRADIENT, rows, high, wide)(grad_TO, inputs_TI)
-
-
-def suits(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> bool:
-    """Return whether a product is one that oneDNN may compute, and large enough for it."""
-    return (
-        eager_float32(inputs, weight_OI, bias_O)  # first: what follows would stop a compiler
-        and inputs.device.type == "cpu"
-        and HAS_ONEDNN
-        and torch.backends.mkldnn.enabled
-        and inputs.dim() > 1
-        and inputs.numel() * weight_OI.shape[0] >= LEAST_PRODUCTS
-    )
 
 
 def _rows(inputs: Tensor) -> int:
