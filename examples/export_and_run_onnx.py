@@ -7,11 +7,11 @@ does the same, for all sizes and tasks. The export needs beit with its extras `t
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 
@@ -22,6 +22,9 @@ def export_model(model, folder):
 
 
 def classify(folder, picture):
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: it reports its use to its makers otherwise
+    import onnxruntime
+
     shown = json.loads((folder / "preprocessor_config.json").read_text())
     names = json.loads((folder / "config.json").read_text())["id2label"]
     size, crop = shown["size"], shown["crop_size"]
