@@ -321,6 +321,8 @@ def test_a_tab_may_be_chosen_before_the_models_are_known(visit, address, magpie)
     page.locator("#tab-segment").click()
     expect(page.locator("#panel-segment")).to_be_visible()
     expect(page.locator("#progress")).to_have_text("Asking for models …")
+    while not held:  # the browser has asked, but word of it may still be under way
+        page.wait_for_timeout(20)
     held.pop().continue_()
     expect(page.locator("#panel-segment .result")).to_be_visible()
     assert page.locator("#model").input_value() == "streets"

@@ -69,7 +69,7 @@ def outputs(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None, gelu: bool
     """Return inputs (..., I) times weight plus bias, (..., O), or the GELU of that."""
     ways = _GELU if gelu else _OUTPUTS
     name = "linear and GELU" if gelu else "linear"
-    return _fastest(name, ways, _rows(inputs), *weight_OI.shape)(inputs, weight_OI, bias_O)
+    return _fastest(name, ways, _rows(inputs), *weight_OI.shape, bias_O is not None)(inputs, weight_OI, bias_O)
 
 
 def input_gradient(grad: Tensor, weight_OI: Tensor) -> Tensor:
@@ -91,8 +91,11 @@ def _rows(inputs: Tensor) -> int:
     return inputs.numel() // inputs.shape[-1]
 
 
-def _fastest(kind: str, ways: Ways, rows: int, high: int, wide: int) -> Any:
-    """Return the way that is fastest for this kind of product, number of rows (to a power of two) and weight."""
+def _fastest(kind: str, ways: Ways, rows: int, high: int, wide: int, with_bias: bool = False) -> Any:
+    """Return the way that is fastest for this kind of product, number of rows (to a power of two) and weight.
+
+    A bias counts: MKL adds to what stands in the result, so that PyTorch writes the bias there in a pass before.
+    """
     rows = min(1 << (rows - 1).bit_length(), _MOST_ROWS)
 
     def operands() -> list[Tensor | None]:
@@ -100,6 +103,9 @@ def _fastest(kind: str, ways: Ways, rows: int, high: int, wide: int) -> Any:
         grad_TO, inputs_TI, weight_OI = (torch.full(shape, 0.01) for shape in shapes)
         if ways is _INPUT_GRADIENT:
             return [grad_TO, weight_OI]
-        return [grad_TO, inputs_TI] if ways is _WEIGHT_GRADIENT else [inputs_TI, weight_OI, None]
+        if ways is _WEIGHT_GRADIENT:
+            return [grad_TO, inputs_TI]
+        return [inputs_TI, weight_OI, torch.full((high,), 0.01) if with_bias else None]
 
-    return ways[FASTEST.way(f"{kind} {rows} x {wide} -> {high}", ways, operands)]
+    bias = ", with a bias" if with_bias else ""
+    return ways[FASTEST.way(f"{kind} {rows} x {wide} -> {high}{bias}", ways, operands)]
