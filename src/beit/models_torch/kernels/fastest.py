@@ -81,8 +81,10 @@ class FastestWays:
         return seconds if seconds.keys() >= ways.keys() else None
 
     def _time(self, key: str, ways: Ways, operands: Callable[[], Sequence[Any]]) -> dict[str, float]:
-        """Time every way in turn, and keep the seconds in the file of this machine."""
-        found = _fastest_times(ways, operands())
+        """Time every way in turn, and keep the seconds in the file of this machine, unless it was too busy to tell."""
+        found, settled = _fastest_times(ways, operands())
+        if not settled:
+            return found
         file = cache_file()
         # another process may have been faster: all on one machine choose alike
         self._seconds = {**self._seconds, key: found, **_read(file)}
@@ -103,18 +105,24 @@ class FastestWays:
         return _read(cache_file())
 
 
-def _fastest_times(ways: Ways, given: Sequence[Any]) -> dict[str, float]:
-    """Return the least seconds of every way, timed in turn until the two least of each agree, after one to warm up."""
+def _fastest_times(ways: Ways, given: Sequence[Any]) -> tuple[dict[str, float], bool]:
+    """Time the ways in turn until the two least seconds of each agree, after one turn to warm up.
+
+    Returns:
+        The least seconds of every way, and whether the two least of all agreed before it took too long.
+    """
     times: dict[str, list[float]] = {way: [] for way in ways}
+    settled = False
     with torch.no_grad():
         for done in range(-1, MOST_ROUNDS):
-            if done >= ROUNDS and all(sorted(found)[1] <= _AGREE * min(found) for found in times.values()):
+            settled = done >= ROUNDS and all(sorted(found)[1] <= _AGREE * min(found) for found in times.values())
+            if settled:
                 break
             for way, compute in ways.items():
                 seconds = _seconds(compute, given)
                 if done >= 0:
                     times[way].append(seconds)
-    return {way: min(found) for way, found in times.items()}
+    return {way: min(found) for way, found in times.items()}, settled
 
 
 def _seconds(compute: Callable[..., Any], given: Sequence[Any]) -> float:
