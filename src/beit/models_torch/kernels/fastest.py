@@ -81,7 +81,7 @@ class FastestWays:
         return seconds if seconds.keys() >= ways.keys() else None
 
     def _time(self, key: str, ways: Ways, operands: Callable[[], Sequence[Any]]) -> dict[str, float]:
-        """Time every way in turn, and keep the seconds in the file of this machine, unless it was too busy to tell."""
+        """Time every way in turn, and keep the seconds in the file of this machine, unless they did not settle."""
         found, settled = _fastest_times(ways, operands())
         if not settled:
             return found
