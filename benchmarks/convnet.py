@@ -85,11 +85,17 @@ class ConvTask(FinetuneTask):
     def measure(self, model, source):
         model.eval()
         dataset = ViewDataset(source, Views(self.view), seed=0, replace_broken=False)
-        right = []
+        scores, labels = [], []
         for batch in evaluation_batches(dataset, self.collate, 250, workers=0):
-            right.append(model(batch.tensors["pixel_values"]).argmax(dim=1) == batch.tensors["labels"])
-        right = torch.cat(right).float()
-        return Measured({"accuracy": float(right.mean()), "pictures": len(right)})
+            scores.append(model(batch.tensors["pixel_values"]))
+            labels.append(batch.tensors["labels"])
+        scores_BK, labels_B = torch.cat(scores), torch.cat(labels)
+        numbers = {
+            "accuracy": float((scores_BK.argmax(dim=1) == labels_B).float().mean()),
+            "loss": float(functional.cross_entropy(scores_BK, labels_B)),
+            "pictures": len(labels_B),
+        }
+        return Measured(numbers)
 
     def flops(self):
         return training_flops()

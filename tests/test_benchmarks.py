@@ -265,6 +265,24 @@ def test_the_compute_of_the_convolutions_is_what_torch_counts(program):
     assert convnet.training_flops() == 3 * counter.get_total_flops()
 
 
+@pytest.mark.e2e
+@pytest.mark.parametrize("stop_on", ["loss", "accuracy"])
+def test_the_convolutions_train_validate_and_keep_their_best(program, tmp_path, monkeypatch, stop_on):
+    recipe = BENCHMARKS.parent / "recipes" / "finetune_cifar10_tiny.yaml"
+    options = ["--data.path=digits:train", "--data.per_class=20", "--checkpoint=null", "--data.workers=0",
+               "--train.max_steps=4", "--train.batch_size=16", "--optim.warmup_steps=1", "--optim.layer_decay=1",
+               "--validation.every=2", f"--stop_on={stop_on}", "--run.report=false", f"--run.output={tmp_path}/run",
+               "--run.log_every=1", "--data.val_share=0.3"]  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["convnet.py", str(recipe), *options])
+    convnet = program("convnet")
+    convnet.main()
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert 0 <= result["accuracy"] <= 1
+    assert result["loss"] > 0
+    network = convnet.load(tmp_path / "run" / "model")
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
 def test_the_compute_of_pretraining_includes_its_tokens(program, tmp_path):
     (tmp_path / "model").mkdir()
     sizes = {
