@@ -93,7 +93,8 @@ def test_parts_of_a_tar_that_are_no_pictures_are_counted(tmp_path, capsys, monke
     for _ in range(2):  # read, and from the cache
         assert len(open_source(str(path))) == 2
         line = capsys.readouterr().err
-        assert "4 files passed over" in line and "1 .json without a label" in line
+        assert "4 files passed over" in line
+        assert "1 .json without a label" in line
         assert all(words in line for words in ("1 .psd", "1 without an ending", "1 .png of samples that have"))
 
 
