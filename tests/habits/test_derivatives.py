@@ -66,7 +66,7 @@ def test_an_ensemble_of_models_learns_in_one_call(name):
     together = torch.vmap(one)(parameters, buffers)
     assert_close(together, torch.stack([values(model(pixels())) for model in models]))
     table = "relative_position_bias_table"
-    given = [parameter for key, parameter in parameters.items() if key.endswith(table)][0]
+    given = next(parameter for key, parameter in parameters.items() if key.endswith(table))
     (found,) = torch.autograd.grad(together.square().sum(), given)
     for place, model in enumerate(models):
         own = next(parameter for key, parameter in model.named_parameters() if key.endswith(table))
