@@ -120,7 +120,7 @@ def splits_of(path: str, columns: Sequence[str] = ()) -> Splits | None:
     if path.startswith(PREFIX):
         rows = hub_rows(path, columns)
         return None if rows is None else Splits(path, {name: [] for name in rows.splits})
-    if is_saved(Path(path)):
+    if Path(path).is_dir() and is_saved(Path(path)):
         rows = SavedSource(Path(path), columns=columns).divided()
         return None if rows is None else Splits(path, {name: [] for name in rows.splits})
     shards = _shards_of(path)
