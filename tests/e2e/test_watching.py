@@ -106,6 +106,12 @@ def test_watch_shows_a_paused_run(run, tmp_path, capsys, seconds):
     assert "left:" not in shown
 
 
+def test_a_clock_that_was_set_back_makes_no_times_before_now(run, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 5.0)
+    state = read_state(RunFolder(run))
+    assert (state.checkpoint_age, state.quiet) == (0, 0)
+
+
 def test_watch_shows_a_run_that_was_killed_and_one_that_diverged(run, tmp_path, capsys):
     part = part_of(run, tmp_path, "checkpoints")
     keep_until(part, step=2)

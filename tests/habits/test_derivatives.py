@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch.autograd import forward_ad
-from torch.func import functional_call, hessian, jvp
+from torch.func import functional_call, hessian, jvp, stack_module_state
 
 import beit
 from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels
@@ -51,3 +51,23 @@ def test_forward_mode_leaves_other_calls_alone(library):
         if library is beit:
             jvp(lambda x: model(x).logits, (pixels(),), (pixels(),))
         assert_close(model(pixels()).logits, before, 0)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_ensemble_of_models_learns_in_one_call(name):
+    models = [made(beit, name, initializer_range=0.2) for _ in range(2)]
+    for parameter in models[1].parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    parameters, buffers = stack_module_state(models)
+
+    def one(parameters, buffers):
+        return values(functional_call(models[0], (parameters, buffers), (pixels(),)))
+
+    together = torch.vmap(one)(parameters, buffers)
+    assert_close(together, torch.stack([values(model(pixels())) for model in models]))
+    table = "relative_position_bias_table"
+    given = next(parameter for key, parameter in parameters.items() if key.endswith(table))
+    (found,) = torch.autograd.grad(together.square().sum(), given)
+    for place, model in enumerate(models):
+        own = next(parameter for key, parameter in model.named_parameters() if key.endswith(table))
+        assert_close(found[place], torch.autograd.grad(values(model(pixels())).square().sum(), own)[0], 1e-3)

@@ -9,11 +9,14 @@ import yaml
 
 from beit.cli.main import COMMANDS, main
 from beit.cli.parser import SettingsParser, parse_job
+from beit.cli.pretrain import DESCRIPTION
 from beit.cli.tokenizer import ACTIONS
+from beit.cli.training import parse_training
 from beit.errors import ConfigError
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.export import ExportJob
 from beit.settings.predict import PredictJob
+from beit.settings.pretrain import PretrainJob
 from beit.settings.serve import ServeJob
 from beit.settings.tokenizer import EncodeJob, EvaluateTokenizerJob, ReconstructJob
 
@@ -179,3 +182,9 @@ def test_a_parser_can_leave_fields_out():
     parser = SettingsParser(PredictJob, "beit predict", "", ("model", "pictures"), skip=("options",))
     assert "options" not in parser.values(["m", "a"])
     assert json.dumps(parser.job(["m", "a"]).options) == "{}"
+
+
+def test_what_is_missing_is_said_in_one_line():
+    with pytest.raises(ConfigError, match=r"data\.path is missing; name it: folder of pictures") as failed:
+        parse_training(PretrainJob, "beit pretrain", DESCRIPTION, [])
+    assert "\n" not in str(failed.value)

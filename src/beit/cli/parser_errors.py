@@ -94,7 +94,7 @@ def _cut(message: str) -> str:
 
 def _about(key: str, parser: ArgumentParser) -> str:
     """Return the first sentence of the help about a setting."""
-    about = next(str(action.help) for action in parser._actions if action.dest == key)
+    about = " ".join(next(str(action.help) for action in parser._actions if action.dest == key).split())
     return f"{about[0].lower()}{about[1:]}".split(". ")[0].rstrip(".")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from beit.data.label_rows import IMAGE_NAMES, Row, plain_name
 from beit.data.sources.source import LabelKind
-from beit.data.sources.split_names import rows_of_splits
+from beit.data.sources.split_names import is_split_column, rows_of_splits
 from beit.errors import DataError
 from beit.image import EXTENSIONS
 
@@ -61,7 +61,7 @@ def find_columns(file: str, rows: Sequence[Row], wanted: Sequence[str]) -> Label
             f"{list(IMAGE_NAMES)} for the pictures; {_remedy(rows, there)}"
         )
     labels = [known[name] for name in _KINDS if name in known]
-    if not labels and (switches := _switches(rows, [name for name in there if name != images[0]])):
+    if not labels and (switches := _switches(rows, _unused(there, images[0]))):
         return LabelColumns(images[0], switches, None)
     if len(labels) != 1:
         raise DataError(
@@ -71,6 +71,11 @@ def find_columns(file: str, rows: Sequence[Row], wanted: Sequence[str]) -> Label
     return LabelColumns(images[0], (labels[0],), _KINDS[plain_name(labels[0])])
 
 
+def _unused(columns: Sequence[str], image: str) -> list[str]:
+    """Return the columns but for that of pictures, and those of 0 and 1 that divide the rows into splits."""
+    return [name for name in columns if name != image and not is_split_column(name)]
+
+
 def _remedy(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """Return what helps where no column is one of pictures."""
     if any(isinstance(cell, dict | list) for row in rows[:_SHOWN] for cell in row.cells.values()):
@@ -78,7 +83,7 @@ def _remedy(rows: Sequence[Row], columns: Sequence[str]) -> str:
             "it holds objects inside of objects, as COCO, Label Studio and labelme write them: export it as CSV, with "
             "a row for each picture"
         )
-    if any(column.lower().endswith(tuple(EXTENSIONS)) for column in columns):
+    if any(word.lower().endswith(tuple(EXTENSIONS)) for column in columns for word in column.split()):
         return "its first line seems to name a picture: write the names of columns above it, such as file_name,label"
     return "rename it, or name the columns with data.columns, such as [image, label]"
 

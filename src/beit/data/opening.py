@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -12,12 +13,12 @@ from beit.data.class_names import check_class_names
 from beit.data.sources.digits import DIGITS, DigitsSource
 from beit.data.sources.folder import FolderSource, holds_pictures
 from beit.data.sources.hub.files import PREFIX
-from beit.data.sources.hub.shards import open_hub
+from beit.data.sources.hub.shards import HubSource, hub_rows, open_hub
 from beit.data.sources.parquet.file import ParquetSource
 from beit.data.sources.parquet.saved import SavedSource, is_saved
 from beit.data.sources.parquet.shards import ParquetFolder
-from beit.data.sources.parquet.split_column import divided_rows
-from beit.data.sources.shard_file import ShardFile
+from beit.data.sources.parquet.split_column import DividedRows, divided_rows
+from beit.data.sources.shard_file import ShardFile, folder_of
 from beit.data.sources.source import ImageSource, Subset
 from beit.data.sources.split_names import are_scenes
 from beit.data.sources.tar.shards import TarSource
@@ -28,6 +29,7 @@ from beit.files.patterns import expanded, is_pattern
 from beit.hub import RemoteFile, is_remote, remote_matches
 from beit.image import BandOptions, PassedOver, say_passed_over
 
+_SHOWN = 5  # names in a message
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
@@ -83,12 +85,14 @@ def _open_path(path: str, reading: _Reading) -> ImageSource:
     if path.partition(":")[0] == "digits" and not Path(path).exists():
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
     if path.startswith(PREFIX):
-        if reading.split not in (None, ALL):
+        found = open_hub(path, reading.min_side, reading.columns)
+        rows = found.divided if isinstance(found, HubSource) and reading.split != ALL else None
+        if rows is None and reading.split not in (None, ALL):
             raise DataError(
                 f"data.split is {reading.split!r} and data.path {path!r}; expected the split of a data set of the hub "
                 "in its path, such as hub:owner/name:test: leave data.split out"
             )
-        return open_hub(path, reading.min_side, reading.columns)
+        return _of_split(found, path, reading, rows)
     place = Path(path)
     if is_remote(path) or is_pattern(path) or place.is_file():
         return _open_shards(_shards_of(path), path, reading)
@@ -101,14 +105,24 @@ def _open_path(path: str, reading: _Reading) -> ImageSource:
     return _open_folder(place, path, reading)
 
 
-def splits_of(path: str) -> Splits | None:
-    """Return the splits of a folder, or of the rows of parquet files; None of what has none.
+def splits_of(path: str, columns: Sequence[str] = ()) -> Splits | None:
+    """Return the splits of a folder, or of the rows of a table; None of what has none.
+
+    Args:
+        path: See `open_source`.
+        columns: Names of the columns of pictures and of labels in a table; empty: the usual ones.
 
     Raises:
         DataError: If classes hold splits, rather than splits classes.
     """
     if Path(path).is_dir() and (found := find_splits(Path(path))) is not None:
         return found
+    if path.startswith(PREFIX):
+        rows = hub_rows(path, columns)
+        return None if rows is None else Splits(path, {name: [] for name in rows.splits})
+    if Path(path).is_dir() and is_saved(Path(path)):
+        rows = SavedSource(Path(path), columns=columns).divided()
+        return None if rows is None else Splits(path, {name: [] for name in rows.splits})
     shards = _shards_of(path)
     if not shards or {PurePosixPath(shard.name).suffix.lower() for shard in shards} != {".parquet"}:
         return None
@@ -139,13 +153,14 @@ def _open_split(splits: Splits, reading: _Reading) -> ImageSource:
     if places[0].is_file():
         _say_beside(Path(splits.folder), [place for found in splits.places.values() for place in found])
         return _open_shards(places, splits.folder, replace(reading, split=ALL))
-    return _open_folder(places[0], str(places[0]), replace(reading, split=None))
+    split = ALL if is_saved(places[0]) else None  # which a column may divide further
+    return _open_folder(places[0], str(places[0]), replace(reading, split=split))
 
 
 def _open_folder(folder: Path, path: str, reading: _Reading) -> ImageSource:
     if is_saved(folder):
-        _refuse_split(path, reading)
-        return SavedSource(folder, reading.min_side, reading.columns)
+        saved = SavedSource(folder, reading.min_side, reading.columns)
+        return _of_split(saved, path, reading, None if reading.split == ALL else saved.divided())
     shards = shards_below(folder)
     beside = bool(shards) and holds_pictures(folder)
     if beside and any(shard.suffix.lower() == ".tar" for shard in shards):
@@ -190,10 +205,10 @@ def _open_shards(shards: Sequence[ShardFile], path: str, reading: _Reading) -> I
     if shards[0].name.endswith(_COMPRESSED):
         _refuse_compressed(shards[0])
     if kinds == [".parquet"]:
-        return _open_parquet(shards, path, reading)
+        return _of_shards(_open_parquet(shards, path, reading), shards)
     if kinds == [".tar"]:
         _refuse_split(path, reading)
-        return TarSource(shards, reading.min_side, reading.split == ALL, reading.bands)
+        return _of_shards(TarSource(shards, reading.min_side, reading.split == ALL, reading.bands), shards)
     if kinds == [".zip"]:
         raise DataError(
             f"{shards[0]} is a zip file; expected a folder or a .tar: unpack it (unzip), and name the folder"
@@ -202,12 +217,26 @@ def _open_shards(shards: Sequence[ShardFile], path: str, reading: _Reading) -> I
     raise DataError(f"data path {path!r} {one}; expected a folder, parquet files, or tar files")
 
 
+def _of_shards(source: ImageSource, shards: Sequence[ShardFile]) -> ImageSource:
+    """Return a collection; print that files without labels may be classes, unless they are numbered."""
+    stems = [PurePosixPath(shard.name).stem for shard in shards]
+    if source.labels is None and len({re.sub(r"\d+", "", stem) for stem in stems}) > 1:
+        named = ", ".join(stems[:_SHOWN]) + ", ..." * (len(stems) > _SHOWN)
+        remark = f"{named} are taken as parts of one collection without labels; if they are its classes, unpack each"
+        say_passed_over(folder_of(shards[0]), PassedOver(), f"{remark} into a folder of its name")
+    return source
+
+
 def _open_parquet(shards: Sequence[ShardFile], path: str, reading: _Reading) -> ImageSource:
     """Open parquet files, of one split alone where a column divides their rows."""
     options = (reading.min_side, reading.columns)
     only = shards[0] if len(shards) == 1 else None
     source = ParquetSource(only, *options) if isinstance(only, Path) else ParquetFolder(shards, *options)
-    rows = None if reading.split == ALL else divided_rows(shards)
+    return _of_split(source, path, reading, None if reading.split == ALL else divided_rows(shards))
+
+
+def _of_split(source: ImageSource, path: str, reading: _Reading, rows: DividedRows | None) -> ImageSource:
+    """Return the rows of the split that is meant, where a column divides them."""
     if rows is None:
         _refuse_split(path, reading)
         return source

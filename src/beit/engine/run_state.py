@@ -99,7 +99,7 @@ def _read_state(folder: RunFolder, recipe: Any) -> RunState:
     lines = read_metrics(folder.metrics)
     step = max((line["step"] for line in lines), default=0)
     writes = (folder.recipe, folder.metrics, folder.checkpoints, folder.result)
-    quiet = time.time() - max(_written(path) for path in writes)
+    quiet = _since(max(_written(path) for path in writes))
     saved = sorted(folder.checkpoints.glob("step_*"))
     checkpoint = int(saved[-1].name.removeprefix("step_")) if saved else None
     step, steps = max(step, checkpoint or 0), _steps(recipe, lines)
@@ -113,7 +113,7 @@ def _read_state(folder: RunFolder, recipe: Any) -> RunState:
             doing = "at its end: measuring on held-out pictures, then the report"
     left = (steps - step) * step_seconds if working and steps is not None and step_seconds is not None else None
     broken = len(folder.broken.read_bytes().splitlines()) if folder.broken.exists() else 0
-    age = time.time() - _written(saved[-1]) if saved else 0.0
+    age = _since(_written(saved[-1])) if saved else 0.0
     return RunState(folder, lines, step, steps, quiet, checkpoint, age, broken, doing, working, left)
 
 
@@ -176,6 +176,11 @@ def _steps(recipe: Any, lines: list[Line]) -> int | None:
         return train["max_steps"]
     newest = next((line for line in reversed(lines) if line.get("epoch")), None)
     return None if newest is None else max(1, round(train["epochs"] * newest["step"] / newest["epoch"]))
+
+
+def _since(moment: float) -> float:
+    """Return the seconds since a moment, by a clock that may have been set back since."""
+    return max(0.0, time.time() - moment)
 
 
 def _written(path: Path) -> float:

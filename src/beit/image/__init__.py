@@ -3,7 +3,7 @@
 from beit.image.band_reading import ARRAYS, endings_of
 from beit.image.bands import COLOURS, AnyPicture, BandOptions, Bands, Box, as_rgb
 from beit.image.batch import BatchFeature
-from beit.image.depth import is_deep
+from beit.image.depth import is_deep, nodata_in
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.label_numbers import check_opacity, check_plain, deep_numbers
 from beit.image.labels import IGNORED
@@ -79,6 +79,7 @@ __all__ = [
     "is_deep",
     "is_several",
     "no_pictures",
+    "nodata_in",
     "normalise",
     "open_image",
     "opened_picture",

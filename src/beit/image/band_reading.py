@@ -22,7 +22,7 @@ from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
 from beit.image.large import is_one_with_overviews, most_pixels, too_large
 from beit.image.reading import choose_frame, explained, frames_of
 from beit.image.tiff import is_beyond_pillow, is_tiff, read_tiff
-from beit.image.value_range import Values, cut_to_range
+from beit.image.value_range import Values, cut_to_range, is_absent, say_absent
 
 ARRAYS = frozenset({".npy", ".npz"})  # endings
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"  # what such files begin with
@@ -50,10 +50,22 @@ def read_bands(content: bytes, name: object, options: BandOptions) -> tuple[Band
         stored = _stored(content, name, options)
     values_HWC = fitted(stored, name, options.channels)
     distinct_HWC = values_HWC[..., :1] if is_repeated(values_HWC) else values_HWC
-    shares_HWC, cut = cut_to_range(distinct_HWC, name, options.value_range, stored.span)
-    if stored.inverted:
-        shares_HWC = 1 - shares_HWC
+    shares_HWC, cut = _shares(distinct_HWC, stored, name, options)
     return Bands.of_array(np.broadcast_to(shares_HWC, values_HWC.shape), cut), stored.orientation
+
+
+def _shares(values_HWC: Values, stored: Stored, name: object, options: BandOptions) -> tuple[Values, float]:
+    """Return values in [0, 1], 0 where there is no measurement, and the share that lay beyond the range."""
+    absent = is_absent(values_HWC, stored.nodata)
+    if stored.nodata is None or not absent.any():
+        shares_HWC, cut = cut_to_range(values_HWC, name, options.value_range, stored.span)
+        return 1 - shares_HWC if stored.inverted else shares_HWC, cut
+    say_absent(name, stored.nodata, float(absent.mean()))
+    shares_HWC, cut = np.zeros(values_HWC.shape, np.float32), 0.0
+    if len(measured := values_HWC[~absent]):
+        found, cut = cut_to_range(measured, name, options.value_range, stored.span)
+        shares_HWC[~absent] = 1 - found if stored.inverted else found
+    return shares_HWC, cut * float((~absent).mean())
 
 
 def is_for_bands(content: bytes) -> bool:

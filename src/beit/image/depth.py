@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from beit.image.formats import opened_picture
-from beit.image.value_range import Span, Values, range_of_png, range_of_tags
+from beit.image.value_range import Span, Values, nodata_of_tags, range_of_png, range_of_tags
 
 _OTHER = "16B" if sys.byteorder == "little" else "16L"  # the order of bytes that is not this machine's
 # How a decoder is asked for the lower bytes of 16-bit colours; of grey with opacity for all four bytes at once.
@@ -45,6 +45,7 @@ class Stored:
         inverted: Whether low values are bright.
         mode: What its channels are, in messages.
         orientation: EXIF orientation that it was turned upright from: 1 for none.
+        nodata: The value that stands for no measurement.
     """
 
     values: Values
@@ -53,6 +54,7 @@ class Stored:
     inverted: bool = False
     mode: str = ""
     orientation: int = 1
+    nodata: float | None = None
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -82,14 +84,20 @@ def stored_in(image: Image.Image, content: bytes) -> Stored | None:
     lower, deep = _LOWER.get(_decoder_mode(image)), is_deep(image)
     orientation = image.getexif().get(_ORIENTATION, 1)  # which decodes a PNG
     if lower is not None:
-        return replace(_of_halves(image, content, lower), orientation=orientation)
+        return replace(_of_halves(image, content, lower), orientation=orientation, nodata=nodata_in(image))
     if image.mode not in _OPAQUE + _CLEAR:
         return None
     span = _declared(image) if deep else None
     values = _channels(_as_stored(np.asarray(ImageOps.exif_transpose(image)), image))
     if span is None and image.format == "PNG" and image.mode.startswith("I;16"):
         span = range_of_png(content, values)
-    return Stored(values, span, opacity, _is_white_zero(image), image.mode, orientation)
+    return Stored(values, span, opacity, _is_white_zero(image), image.mode, orientation, nodata_in(image))
+
+
+def nodata_in(image: Image.Image) -> float | None:
+    """Return the value that stands for no measurement in an opened TIFF; None without one, and of other formats."""
+    tags: Any = getattr(image, "tag_v2", None)
+    return None if tags is None else nodata_of_tags(tags)
 
 
 def _of_halves(image: Image.Image, content: bytes, lower: str) -> Stored:

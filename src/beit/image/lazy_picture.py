@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from beit.errors import DataError
 from beit.files import read_regular
 from beit.image.band_reading import is_for_bands, read_bands
 from beit.image.bands import COLOURS, AnyPicture, BandOptions, Box, as_rgb
-from beit.image.depth import is_deep
+from beit.image.depth import is_deep, nodata_in
 from beit.image.formats import MOST_BYTES, opened_picture
 from beit.image.jpeg_2000 import halvings
 from beit.image.large import most_pixels, too_large
 from beit.image.reading import check_side, check_single, choose_frame, explained, upright_rgb
 from beit.image.tiff import is_tiff
 from beit.image.tiff_pyramid import Level, level_content, levels_of
+from beit.image.value_range import is_absent, say_absent
 
 _COLOURS = BandOptions(COLOURS)
+_NUMBERS = ("L", "LA", "RGB", "RGBA")  # modes whose channels are the numbers in the file
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 _TURNED = {5, 6, 7, 8}  # height and width change places
 # A decoder rounds up at the right and at the bottom of the picture as stored: upright, that may be left or top.
@@ -229,7 +232,20 @@ def _open_plain(content: bytes, name: object, options: BandOptions) -> LazyPictu
             return LoadedPicture(*read_bands(content, name, options))
         if image.format == "JPEG2000" and _is_upright(image):
             return Jpeg2000Picture(content, image, name)
-        return LoadedPicture(upright_rgb(image), image.getexif().get(_ORIENTATION, 1))
+        return LoadedPicture(_measured(image, name), image.getexif().get(_ORIENTATION, 1))
+
+
+def _measured(image: Image.Image, name: object) -> Image.Image:
+    """Return an opened picture as RGB, upright, and black where there is no measurement, as a TIFF of maps may say."""
+    nodata = nodata_in(image) if image.mode in _NUMBERS else None
+    picture = upright_rgb(image)
+    if not nodata:  # 0 is black already
+        return picture
+    values_HWC = np.asarray(picture)
+    if not (absent_HWC := is_absent(values_HWC, nodata)).any():
+        return picture
+    say_absent(name, nodata, float(absent_HWC.mean()))
+    return Image.fromarray(np.where(absent_HWC, np.uint8(0), values_HWC))
 
 
 def _is_upright(image: Image.Image) -> bool:

@@ -27,7 +27,7 @@ from beit.image.large import (
     planes_declared,
     several,
 )
-from beit.image.value_range import Values, range_of_tags
+from beit.image.value_range import Values, nodata_of_tags, range_of_tags
 
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of BigTIFF
 _BITS, _COMPRESSION, _ORIENTATION, _SAMPLES, _PLANAR, _FORMAT = 258, 259, 274, 277, 284, 339  # tags
@@ -147,6 +147,7 @@ def _page(page: Any, name: object) -> Stored:
         page.photometric == _WHITE_IS_ZERO,
         f"TIFF of {values.dtype}",
         orientation,
+        nodata_of_tags(tags),
     )
 
 

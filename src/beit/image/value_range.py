@@ -17,6 +17,7 @@ logger = logging.getLogger("beit")
 
 _TAGS = ((280, 281), (340, 341))  # the least and the greatest sample, as whole numbers and in the samples' own type
 _BITS = 258  # the tag of the bits per sample
+_NODATA = 42113  # GDAL's
 _DEEP = (0, 65535)  # of 16 bits without a sign
 _DARK = 8  # times the highest value: 12 bits and less in a file of 16
 _PNG, _SIGNIFICANT = b"\x89PNG\r\n\x1a\n", b"sBIT"
@@ -34,6 +35,42 @@ def range_of_tags(tags: Any) -> Span | None:
             return low, high
     bits = _number(tags.get(_BITS))
     return (0.0, 2**bits - 1) if bits is not None and 8 < bits < 16 else None
+
+
+def nodata_of_tags(tags: Any) -> float | None:
+    """Return the value that stands for no measurement in a TIFF, as GDAL notes it in text; None without one."""
+    text = tags.get(_NODATA)
+    try:
+        return float(str(text).strip("\0 ")) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def is_absent(values_HWC: Values, nodata: float | None) -> NDArray[np.bool_]:
+    """Return where there is no measurement: of whole numbers without a sign where all channels say so.
+
+    They may hold the same number as a value, as white is 255 in one of three colours.
+    """
+    if nodata is None:
+        return np.zeros(values_HWC.shape, bool)
+    if np.isnan(nodata):
+        return np.isnan(values_HWC)
+    with np.errstate(over="ignore"):
+        absent = values_HWC == (np.asarray(nodata, values_HWC.dtype) if values_HWC.dtype.kind == "f" else nodata)
+    return np.broadcast_to(absent.all(-1, keepdims=True), absent.shape) if values_HWC.dtype.kind == "u" else absent
+
+
+def say_absent(name: object, nodata: float, share: float) -> None:
+    """Say once of a value that it stands for no measurement, and what becomes of it."""
+    if (key := repr(nodata)) not in _nodata_said:
+        _nodata_said.add(key)
+        logger.warning(
+            "%s declares that %g stands for no measurement (GDAL_NODATA), %.3g %% of its values: they are read as "
+            "black, like the low end of the range", name, nodata, 100 * share,
+        )  # fmt: skip
+
+
+_nodata_said = set[str]()
 
 
 def _number(value: Any) -> float | None:

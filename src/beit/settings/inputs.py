@@ -119,7 +119,7 @@ def _splits(data: PictureSettings) -> Splits | None:
     """Return the splits of `data.path`, or of the file of its labels; None if there are none, or all are wanted."""
     if data.split == ALL:
         return None
-    return splits_of(data.path) if data.labels is None else splits_of_labels(data.labels, data.columns)
+    return splits_of(data.path, data.columns) if data.labels is None else splits_of_labels(data.labels, data.columns)
 
 
 def _learnt_split(data: PictureSettings, found: Splits | None) -> str | None:
@@ -129,7 +129,7 @@ def _learnt_split(data: PictureSettings, found: Splits | None) -> str | None:
 def _validation_split(data: DataSettings) -> str | None:
     """Return the split to validate on of pictures, or of their file of labels, that has several; None of others."""
     found = splits_of_labels(data.val_labels, data.columns) if data.val_labels is not None else None
-    found = found or (splits_of(data.val_path) if data.val_path is not None else None)
+    found = found or (splits_of(data.val_path, data.columns) if data.val_path is not None else None)
     return None if found is None else _only(found, "validation", "data.val_path")
 
 

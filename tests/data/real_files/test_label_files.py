@@ -118,6 +118,13 @@ def test_labels_that_are_said_to_be_several_are_divided_by_spaces_too(folder):
     assert labelled(folder, "image,labels\ncat/1.png,sea lion\ndog/1.png,dog\n").classes == ["dog", "sea lion"]
 
 
+@pytest.mark.parametrize("cell", ["outdoor sunny", "outdoor/sunny", "outdoor + sunny"])
+def test_labels_that_may_be_several_are_named(folder, capsys, cell):
+    found = labelled(folder, f"file_name,labels\ncat/1.png,{cell}\ndog/2.jpg,indoor\n")
+    assert sorted(found.classes) == ["indoor", cell]
+    assert f"the column 'labels' has no ; between labels, and {cell!r} is taken as one label" in capsys.readouterr().err
+
+
 def test_unquoted_commas_are_no_further_columns(folder):
     source = labelled(folder, "file_name,label\ncat/1.png,cat,dog\ndog/1.png,dog\n")
     assert (source.label_kind, source.labels.tolist()) == ("labels", [[1, 1], [0, 1]])
@@ -390,6 +397,11 @@ def test_files_without_a_column_of_pictures(folder, name, content, remedy):
     assert remedy in str(error.value)
 
 
+def test_lists_of_pictures_without_a_header_are_refused(folder):
+    with pytest.raises(DataError, match="its first line seems to name a picture: write the names of columns above it"):
+        labelled(folder, "cat/1.png 0\ndog/2.jpg 1\n", "labels.txt")
+
+
 def test_several_labels_by_the_name_of_a_picture(folder):
     found = labelled(folder, '{"cat/1.png": ["cat"], "2.jpg": ["dog", "cat"]}', "a.json")
     assert (found.label_kind, meaning(found)) == ("labels", {"1.png": ["cat"], "2.jpg": ["cat", "dog"]})
@@ -419,6 +431,8 @@ def test_a_label_that_no_picture_has_is_named(folder, capsys):
         ("subset", ("train", "Validation"), "val"),
         ("is_valid", ("False", "True"), "validation"),
         ("is_train", ("1", "0"), "test"),
+        ("is_training_image", ("1", "0"), "test"),
+        ("in_test_set", ("no", "yes"), "test"),
     ],
 )
 def test_a_column_of_splits_divides_the_rows(folder, column, cells, split):
@@ -435,6 +449,13 @@ def test_columns_that_divide_nothing(folder, capsys, column, cells):
     rows = f"file_name,label,{column}\ncat/1.png,cat,{cells[0]}\ndog/2.jpg,dog,{cells[1]}\n"
     assert meaning(labelled(folder, rows)) == TWO
     assert not capsys.readouterr().err
+
+
+def test_columns_of_0_and_1_that_divide_the_rows_are_no_labels(folder):
+    rows = "file_name,cat,dog,is_training\ncat/1.png,1,0,1\ndog/2.jpg,0,1,0\n"
+    assert meaning(labelled(folder, rows, split="train")) == {"1.png": "cat"}
+    with pytest.raises(DataError, match="the column 'partition' holds 0, 1, and does not say which splits these are"):
+        labelled(folder, "file_name,label,partition\ncat/1.png,cat,0\ndog/2.jpg,dog,1\n")
 
 
 def test_a_training_takes_the_rows_of_its_split_and_validates_on_those_of_the_other(folder, caplog):

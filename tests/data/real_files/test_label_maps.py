@@ -220,3 +220,14 @@ def test_files_of_other_suffixes_are_no_label_maps(tmp_path, caplog):
     assert source.open(0).map_path.name == "a_labelIds.png"
     assert "2 of 3 label maps" in caplog.text
     assert "left out: a_color, a_instanceIds" in caplog.text
+
+
+@pytest.mark.parametrize(("nodata", "expected"), [(-9999, [0, 1, IGNORED]), (7, [0, 1, IGNORED]), (1, [0, 1, 1])])
+def test_what_stands_for_no_measurement_is_no_class(tmp_path, caplog, nodata, expected):
+    path = tmp_path / "1.tif"
+    numbers = np.tile(np.array([0, 1, nodata], np.int16), (8, 1))
+    path.write_bytes(tiff(numbers, photometric="minisblack", extratags=[(42113, "s", 0, str(nodata), True)]))
+    assert LabelIds(2).read(path)[0].tolist() == expected
+    assert ("and it is class 1; if it is none, set label_maps.ignored to [1]" in caplog.text) == (nodata == 1)
+    if nodata == 1:
+        assert LabelIds(2, ignored=frozenset({1})).read(path)[0].tolist() == [0, IGNORED, IGNORED]

@@ -93,7 +93,8 @@ def test_parts_of_a_tar_that_are_no_pictures_are_counted(tmp_path, capsys, monke
     for _ in range(2):  # read, and from the cache
         assert len(open_source(str(path))) == 2
         line = capsys.readouterr().err
-        assert "3 files passed over" in line
+        assert "4 files passed over" in line
+        assert "1 .json without a label" in line
         assert all(words in line for words in ("1 .psd", "1 without an ending", "1 .png of samples that have"))
 
 
@@ -191,3 +192,36 @@ def test_classes_of_a_single_picture_may_be_cases(tmp_path, capsys):
         save(tmp_path / f"patient{number:03}" / "study1" / "frontal.png")
     assert len(open_source(str(tmp_path)).classes) == 12
     assert "12 of 12 classes have a single picture; if folders are cases, such as patients" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("S2_1_B02.tif", "S2_1_B03.tif", "S2_1_B8A.tif"), ("1/B1.png", "1/B2.png", "1/B3.png", "2/B1.png"),
+     ("a_red.png", "a_green.png", "a-nir.png", "a_nir.png"), ("x-band_1.png", "x-band_2.png", "x-band_3.png")],
+)  # fmt: skip
+def test_files_of_single_bands_are_named(tmp_path, capsys, names):
+    for name in names:
+        save(tmp_path / name)
+    assert len(open_source(str(tmp_path))) == len(names)
+    assert "if they are bands of one, stack them into one file" in capsys.readouterr().err
+
+
+def test_other_names_are_no_bands(tmp_path, capsys):
+    for name in ("B1.png", "B2.png", "blueberry_1.png", "blueberry_2.png", "blueberry_3.png", "red_car.png"):
+        save(tmp_path / name)
+    open_source(str(tmp_path))
+    assert "bands" not in capsys.readouterr().err
+
+
+def test_shards_that_may_be_classes_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = tmp_path / "shards"
+    place.mkdir()
+    for name in ("cat", "dog"):
+        write_tar(place / f"{name}.tar", [("1.png", picture_bytes(1))])
+    assert open_source(str(place)).labels is None
+    assert "cat, dog are taken as parts of one collection without labels" in capsys.readouterr().err
+    (place / "cat.tar").rename(place / "part-2.tar")
+    (place / "dog.tar").rename(place / "part-11.tar")
+    open_source(str(place))
+    assert "taken as parts" not in capsys.readouterr().err

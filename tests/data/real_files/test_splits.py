@@ -240,7 +240,7 @@ def table_of(path, **columns):
 @pytest.mark.parametrize(
     ("column", "cells"),
     [("split", ["train", "val", "train", "test"]), ("Subset", ["Training", "dev", "Training", "Test"]),
-     ("is_valid", [False, True, False, False])],
+     ("is_valid", [False, True, False, False]), ("is_validation_image", [0, 1, 0, 0])],
 )  # fmt: skip
 def test_a_column_of_parquet_files_divides_their_rows(tmp_path, caplog, files, column, cells):
     for number in range(files):
@@ -257,6 +257,33 @@ def test_a_column_of_parquet_files_divides_their_rows(tmp_path, caplog, files, c
         open_source(path)
     with pytest.raises(DataError, match="and not one of 'extra'"):
         open_source(path, split="extra")
+
+
+def test_numbers_that_do_not_say_which_split_they_mean_are_refused(tmp_path):
+    path = table_of(tmp_path / "1.parquet", label=["cat", "dog", "dog", "cat"], split=[0, 1, 2, 0])
+    for open_it in (lambda: open_source(path), lambda: open_sources(DataSettings(path), 0)):
+        with pytest.raises(DataError, match="the column 'split' holds 0, 1, 2, and does not say which splits"):
+            open_it()
+    assert len(open_source(path, split="all")) == 4
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_column_divides_what_save_to_disk_wrote(tmp_path, inside):
+    datasets = pytest.importorskip("datasets")
+    cells = {"image": [{"bytes": picture_bytes(number), "path": None} for number in range(4)], "label": [0, 1, 1, 0],
+             "split": ["train", "val", "train", "test"]}  # fmt: skip
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"]),
+                "split": datasets.Value("string")}  # fmt: skip
+    table = datasets.Dataset.from_dict(cells, datasets.Features(features))
+    saved = tmp_path / "saved"
+    (datasets.DatasetDict({"train": table}) if inside else table).save_to_disk(str(saved))
+    path = str(saved / "train" if inside else saved)
+    sources = open_sources(DataSettings(path), 0)
+    assert [sources.train.load(row).getpixel((0, 0))[0] for row in (0, 1)] == [0, 2]
+    assert (len(sources.val), sources.val.labels.tolist()) == (1, [1])
+    assert len(open_source(path, split="all")) == 4
+    with pytest.raises(DataError, match=r"holds the splits train, val, test; name one with data\.split"):
+        open_source(path)
 
 
 def test_rows_of_damaged_files_are_of_no_split(tmp_path):
@@ -276,8 +303,6 @@ def test_a_split_of_what_has_none_is_refused(tmp_path, path):
         path = str(write_tar(tmp_path / path, [("1.png", picture_bytes(1))]))
     with pytest.raises(DataError, match="holds no splits, and 'val' is asked for"):
         open_source(path, split="val")
-    with pytest.raises(DataError, match="expected the split of a data set of the hub in its path"):
-        open_source("hub:owner/name", split="val")
 
 
 def test_folders_of_keys_and_values(tmp_path):

@@ -53,3 +53,41 @@ def _with_tag(number, value):
     content = buffer.getvalue()
     at = content.index(number.to_bytes(2, "little") + b"\3\0\1\0\0\0") + 8
     return content[:at] + value.to_bytes(2, "little") + content[at + 2 :]
+
+
+def nodata(text):
+    return {"extratags": [(42113, "s", 0, text, True)]}
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "span", "expected"),
+    [
+        (np.array([[0.25, -9999]], np.float32), "-9999", None, [0.25, 0]),
+        (np.array([[0.25, np.nan]], np.float32), "nan", None, [0.25, 0]),
+        (np.array([[0.25, -3.4028234663852886e38]], np.float32), "-3.4028234663852886e+38", None, [0.25, 0]),
+        (np.array([[500, -32768]], np.int16), "-32768", (0, 1000), [0.5, 0]),
+        (np.array([[500, 65535]], np.uint16), "65535", (0, 1000), [0.5, 0]),
+        (np.array([[500, 999]], np.uint16), "-9999", (0, 1000), [0.5, 0.999]),
+        (np.array([[500, 0]], np.uint16), "none", (0, 1000), [0.5, 0]),
+        (np.array([[255, 255]], np.uint8), "255", None, [0, 0]),
+    ],
+)
+def test_what_stands_for_no_measurement_is_no_value(caplog, monkeypatch, values, text, span, expected):
+    monkeypatch.setattr("beit.image.value_range._nodata_said", set())
+    content = tiff(np.tile(values, (8, 4)), photometric="minisblack", **nodata(text))
+    for channels in (1, 3):
+        picture = read(content, channels, span)
+        np.testing.assert_allclose(picture[0, 0, :2], expected, atol=1e-6)
+    assert ("stands for no measurement" in caplog.text) == (0 in expected and text != "none")
+    assert "are cut off" not in caplog.text
+
+
+def test_a_colour_is_absent_where_all_its_channels_say_so():
+    values = np.zeros((8, 8, 3), np.uint8)
+    values[0, :3] = (255, 255, 255), (255, 10, 20), (255, 255, 0)
+    content = tiff(values, photometric="rgb", **nodata("255"))
+    assert np.asarray(read_image(content))[0, :3].tolist() == [[0, 0, 0], [255, 10, 20], [255, 255, 0]]
+    bands = np.full((8, 8, 5), 0.5, np.float32)
+    bands[0, 0, 2] = -1  # no share, and in one band alone
+    content = tiff(bands, photometric="minisblack", planarconfig="contig", **nodata("-1"))
+    assert read(content, 5)[:, 0, 0].tolist() == [0.5, 0.5, 0, 0.5, 0.5]

@@ -2,10 +2,13 @@
 
 import json
 import time
+from importlib import import_module
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from beit import BeitConfig, BeitForImageClassification
 from beit.errors import ConfigError
 from beit.models_torch.kernels import fastest
 from beit.models_torch.kernels.fastest import MOST_ROUNDS, ROUNDS, FastestWays, cache_file
@@ -133,3 +136,35 @@ def test_processors_differ(monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert cache_file() != before
     assert fastest.processor()
+
+
+def small_model():
+    options = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    config = BeitConfig(**options, image_size=32, patch_size=8, use_relative_position_bias=True)
+    return BeitForImageClassification(config).train(), torch.zeros(4, 3, 32, 32)
+
+
+@pytest.fixture
+def nothing_timed(monkeypatch, tmp_path):
+    """A machine on which nothing was timed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(import_module("beit.models_torch.kernels.attention"), "FASTEST", ways := FastestWays())
+    yield
+    assert ways.choices(), "something was timed"
+
+
+def test_activation_checkpointing_does_not_miss_what_is_timed(nothing_timed):
+    model, pixels = small_model()
+    model.gradient_checkpointing_enable()
+    model(pixels, labels=torch.zeros(4, dtype=torch.long)).loss.backward()
+
+
+def test_what_is_timed_is_not_counted(nothing_timed):
+    model, pixels = small_model()
+    counts, saved = [], []
+    for _ in range(2):
+        with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(saved.append, id):
+            model(pixels)
+        counts.append((counter.get_total_flops(), len(saved)))
+        saved.clear()
+    assert counts[0] == counts[1]

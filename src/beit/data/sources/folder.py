@@ -36,6 +36,11 @@ from beit.image import (
 _SHOWN = 5  # names in a message
 _LOOKED_AT = 1000  # names that are looked at
 _MANY = 10  # classes
+_BAND = re.compile(
+    r"(?<![a-z0-9])(B\d{1,2}A?|band[-_ ]?\d{1,2}|red|green|blue|nir\d?|swir\d?|red[-_]?edge\d?|pan)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+_BANDS = 3  # of one name, that two other words hardly are
 _MAP = re.compile(
     r"(.+?)[-_. ]+(masks?|labels?|labelids|gt|seg|anno|annotation|groundtruth|segmentation)", re.IGNORECASE
 )
@@ -178,7 +183,7 @@ def _numbered(names: Iterable[str | None]) -> tuple[list[str] | None, Labels | N
 
 
 def _strange_names(paths: Sequence[str]) -> Iterator[str]:
-    """Yield lines about names that programs on Windows wrote, and about label maps beside pictures."""
+    """Yield lines about names that programs on Windows wrote, label maps beside pictures, and files of single bands."""
     if slashed := [path for path in paths if "\\" in path]:
         yield (
             f"names such as {slashed[0]} hold backslashes, which are no folders here; if an archive of Windows was "
@@ -190,6 +195,16 @@ def _strange_names(paths: Sequence[str]) -> Iterator[str]:
         yield (
             f"files such as {found[0]} are called like another picture, and are taken as pictures; if they are label "
             "maps, move them to a folder of their own"
+        )
+    bands: dict[str, list[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition(os.sep)
+        if (rest := _BAND.sub("", os.path.splitext(name)[0], count=1)) != os.path.splitext(name)[0]:
+            bands.setdefault(f"{folder}{os.sep}{rest}", []).append(path)
+    if several := next((found for found in bands.values() if len(found) >= _BANDS), None):
+        yield (
+            f"files such as {_listed(several)} are taken as a picture each; if they are bands of one, stack them into "
+            "one file (gdal_merge.py -separate, or a .npy), and set data.channels"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,8 +23,11 @@ from beit.image import (
     explained,
     is_deep,
     is_several,
+    nodata_in,
     opened_picture,
 )
+
+logger = logging.getLogger("beit")
 
 ClassMap = NDArray[np.uint8]  # (height, width): the class of every pixel, or IGNORED
 Colour = tuple[int, int, int]
@@ -78,10 +82,15 @@ class LabelIds:
             if is_deep(image) and len(image.getbands()) > 1:  # of which Pillow keeps the upper 8 bits
                 return self.classes_of(deep_numbers(image, content, path), path)
             image.load()
-            return self.classes_of(ImageOps.exif_transpose(image), path)
+            return self.classes_of(ImageOps.exif_transpose(image), path, nodata_in(image))
 
-    def classes_of(self, image: Image.Image, name: object) -> ClassMap:
-        """Return the classes in an opened label map; `name` stands for it in messages.
+    def classes_of(self, image: Image.Image, name: object, nodata: float | None = None) -> ClassMap:
+        """Return the classes in an opened label map.
+
+        Args:
+            image: The label map.
+            name: What it is called in messages.
+            nodata: The number that it declares for no measurement: no class, unless it is the number of one.
 
         Raises:
             DataError: If it has numbers or colours that stand for nothing.
@@ -97,6 +106,8 @@ class LabelIds:
                 "with 8 bits"
             )
         raw = np.asarray(image).astype(np.int64)
+        if nodata is not None:
+            raw = self._without(raw, nodata, name)
         if raw.size and not 0 <= raw.min() <= raw.max() < MOST_NUMBERS:
             raise DataError(f"{name} has numbers from {raw.min()} to {raw.max()}; expected 0 to {MOST_NUMBERS - 1}")
         found = self._table[raw]
@@ -120,6 +131,15 @@ class LabelIds:
         """Return whether the levels of grey of a label map are looked up as colours."""
         grey = self.colours is not None and all(red == green == blue for red, green, blue in self.colours)
         return grey and image.mode in ("1", "L", "LA")
+
+    def _without(self, raw: NDArray[np.int64], nodata: float, name: object) -> NDArray[np.int64]:
+        """Return numbers with that of what is ignored for another, unless this is the number of a class."""
+        if self.mapping is not None or not (absent := raw == nodata).any():
+            return raw
+        if 0 <= nodata < MOST_NUMBERS and self._table[int(nodata)] not in (_UNKNOWN, IGNORED):
+            _say_nodata(str(name), int(nodata), int(self._table[int(nodata)]))
+            return raw
+        return np.where(absent, IGNORED, raw)
 
     @cached_property
     def _table(self) -> NDArray[np.int16]:
@@ -160,6 +180,19 @@ class LabelIds:
                 f"{_listed(list(self.colours))}: add it to the file of classes, with the name 'ignored' for none"
             )
         return np.array([known[value] for value in values.tolist()], np.uint8)[places].reshape(packed.shape)
+
+
+_said = set[int]()  # numbers
+
+
+def _say_nodata(name: str, nodata: int, number: int) -> None:
+    """Say once of a number that it is a class, although a label map declares that it stands for no measurement."""
+    if nodata not in _said:
+        _said.add(nodata)
+        logger.warning(
+            "%s declares that %d stands for no measurement (GDAL_NODATA), and it is class %d; if it is none, set "
+            "label_maps.ignored to [%d]", name, nodata, number, nodata,
+        )  # fmt: skip
 
 
 def _is_grey(colours: NDArray[np.uint8]) -> bool:

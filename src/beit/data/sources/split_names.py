@@ -20,14 +20,11 @@ _MAPS = frozenset(
     | {"segmentations", "segmentationclass", "segmentationobject", "groundtruth", "gtfine", "gtcoarse", "targets"}
 )
 _COLUMNS = frozenset({"split", "subset", "set", "partition", "phase", "part", "datasplit", "datasetsplit", "splitname"})
-_YES_OR_NO = {  # columns of true and false, and the splits that these stand for
-    "istrain": ("train", "test"),
-    "istest": ("test", "train"),
-    "isval": ("val", "train"),
-    "isvalid": ("val", "train"),
-    "isvalidation": ("val", "train"),
-}
-_YES, _NO = ("true", "1", "1.0"), ("false", "0", "0.0")
+_NUMBERED_COLUMNS = _COLUMNS - {"set", "phase", "part"}  # numbers in the others are hardly splits
+_YES_OR_NO = re.compile(r"i[sn](?P<split>[a-z]+?)(set|split|data|image|images|img|sample|samples)?")
+_SAID_BY = {"train": ("train", "test"), "test": ("test", "train"), "validation": ("val", "train")}
+_YES, _NO = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no")
+_NUMBERS = {"0", "1", "2", "0.0", "1.0", "2.0"}
 _WORDS = re.compile(r"[a-z]+")
 _NUMBERED = re.compile(r"(?P<split>\w+(?:\.\w+)*)-\d+-of-\d+")
 _BETWEEN = re.compile(r"[-_. ]")
@@ -49,14 +46,21 @@ def are_splits(names: Iterable[str]) -> bool:
 
 def is_split_column(name: str) -> bool:
     """Return whether a column of this name may divide the rows of a table into splits."""
-    return _plain(name) in _COLUMNS or _plain(name) in _YES_OR_NO
+    return _plain(name) in _COLUMNS or _yes_and_no(name) is not None
+
+
+def _yes_and_no(column: str) -> tuple[str, str] | None:
+    """Return the splits that true and false stand for in a column such as `is_training_image`; None for others."""
+    match = _YES_OR_NO.fullmatch(_plain(column))
+    kind = _KIND_OF.get(match["split"] if match is not None else "")
+    return None if kind is None else _SAID_BY[kind]
 
 
 def rows_of_splits(column: str, cells: Sequence[object]) -> list[str] | None:
     """Return the split of every row by its cell in a column; None if the column does not divide them.
 
     Raises:
-        DataError: If it does, and some cells are empty.
+        DataError: If it does, and some cells are empty, or hold numbers, which do not say which split they mean.
     """
     values = ["" if cell is None else str(cell).strip() for cell in cells]
     empty = values.count("")
@@ -66,7 +70,12 @@ def rows_of_splits(column: str, cells: Sequence[object]) -> list[str] | None:
             "one for each: fill them in, or set data.split to all"
         )
     names = {value: value for value in values}
-    if (two := _YES_OR_NO.get(_plain(column))) is not None:
+    if _plain(column) in _NUMBERED_COLUMNS and len(found := set(values)) > 1 and found <= _NUMBERS:
+        raise DataError(
+            f"the column {column!r} holds {', '.join(sorted(found))}, and does not say which splits these are; "
+            "expected train, val and test: write these, or set data.split to all to take all rows"
+        )
+    if (two := _yes_and_no(column)) is not None:
         names = {name: two[name.lower() in _NO] for name in names if name.lower() in (*_YES, *_NO)}
     if not are_splits(names.values()) or not all(value in names and split_kind(names[value]) for value in set(values)):
         return None

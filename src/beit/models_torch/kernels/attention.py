@@ -2,7 +2,8 @@
 
 | way        | keeps for the backward pass | where it is taken                                                     |
 |------------|-----------------------------|-----------------------------------------------------------------------|
-| explicit   | scores and maps             | maps or a head mask are asked for, dropout is hooked, forward mode    |
+| explicit   | scores and maps             | maps or a head mask are asked for, dropout is hooked, forward mode,   |
+|            |                             | and a bias under transforms of functions (`torch.func`)               |
 | fused      | the context                 | no gradient is wanted, or PyTorch's own is the fastest                |
 | table      | the context                 | on a GPU, of many tokens, where it is faster than a bias of all pairs |
 | recomputed | the context                 | on a CPU where it is the fastest, or the bias needs a gradient        |
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from beit.models_torch.kernels.choice import eager, in_forward_mode
+from beit.models_torch.kernels.choice import eager, hides_gradients, in_forward_mode
 from beit.models_torch.kernels.fastest import FASTEST, Ways
 from beit.models_torch.kernels.gradients import plain_gradients
 from beit.models_torch.kernels.table_attention import TableBias, table_attention
@@ -61,7 +62,8 @@ def attention(
     if isinstance(bias_1HSS, TableBias):
         return table_attention(query_BSD, key_BSD, value_BSD, heads, bias_1HSS), None
     bias_1HSS = bias_1HSS.to(query_BSD.dtype) if bias_1HSS is not None else None
-    if output_attentions or head_mask_H is not None or on_maps is not None or in_forward_mode():
+    unfused = in_forward_mode() or (bias_1HSS is not None and hides_gradients())
+    if output_attentions or head_mask_H is not None or on_maps is not None or unfused:
         drop = on_maps or partial(functional.dropout, p=dropout)
         query_BHSd, key_BHSd, value_BHSd = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))
         context_BHSd, maps_BHSS = _explicit(query_BHSd, key_BHSd, value_BHSd, bias_1HSS, head_mask_H, drop)

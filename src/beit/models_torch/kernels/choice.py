@@ -91,6 +91,13 @@ def in_forward_mode() -> bool:
     return not torch.compiler.is_compiling() and forward_ad._current_level >= 0  # pyright: ignore
 
 
+def hides_gradients() -> bool:
+    """Return whether a transform of functions (`torch.func.vmap`) may hide from a kernel which gradients are wanted."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch.is_grad_enabled() and torch._C._are_functorch_transforms_active()  # pyright: ignore
+
+
 def autocasts(device: torch.device) -> bool:
     """Return whether autocast is on for a device; torch refuses to answer for those that have none, such as "meta"."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from beit.geometry import Grid, num_relative_positions
 from beit.models_torch.kernels.choice import eager
-from beit.models_torch.kernels.fastest import FASTEST
+from beit.models_torch.kernels.fastest import FASTEST, unobserved
 
 _LEAST_TOKENS = 512  # below, biases are small, and not worth the seconds that the kernel is compiled for
 _TIMED_PICTURES = 2
@@ -76,7 +76,8 @@ def _works(name: str, operands: Callable[[], list[Any]]) -> bool:
     """Return whether the kernel can be compiled and run here; tried once."""
     if name not in _BROKEN:
         try:
-            _time_table(*operands())
+            with unobserved():
+                _time_table(*operands())
             _BROKEN[name] = False
         except Exception as error:  # of the compiler, of Triton, or of a GPU that it does not know
             logging.getLogger(__name__).warning("%s is not read from its table: %s", name, str(error).split("\n")[0])

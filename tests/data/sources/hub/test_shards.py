@@ -258,3 +258,32 @@ answers["error"] = attempt(lambda: record(source, 2))
     assert kind == "DataError"
     assert "worker" not in text
     assert "run again to continue" in text
+
+
+def test_a_column_divides_the_rows_of_a_data_set(pics, hub, ask, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for number, path in enumerate(write_parquet(tmp_path / "divided" / "data", 20, 2)):
+        table = pq.read_table(path)
+        names = ["train", "train", "val", "test"] * (len(table) // 4) + ["train"] * (len(table) % 4)
+        pq.write_table(table.append_column("split", pa.array(names)), path)
+        assert number < 2
+    hub.add("datasets/owner/divided", tmp_path / "divided")
+    undivided = ask('answers["said"] = attempt(lambda: open_source("hub:owner/pics", split="val"))')
+    assert "expected the split of a data set of the hub in its path" in undivided["said"][1]
+    code = """
+from beit.settings.groups import DataSettings
+from beit.settings.inputs import open_sources
+sources = open_sources(DataSettings("hub:owner/divided"), 0)
+answers["train"], answers["val"] = numbers(sources.train), numbers(sources.val)
+answers["test"] = numbers(open_source("hub:owner/divided", split="test"))
+answers["all"] = len(open_source("hub:owner/divided", split="all"))
+answers["none"] = attempt(lambda: open_source("hub:owner/divided"))
+"""
+    rows = {"train": [0, 1, 4, 5, 8, 9, 10, 11, 14, 15, 18, 19], "val": [2, 6, 12, 16], "test": [3, 7, 13, 17]}
+    for _ in range(2):  # the second time by the index that is kept
+        answers = ask(code)
+        assert {name: answers[name] for name in rows} == rows
+        assert answers["all"] == 20
+        assert "holds the splits train, val, test; name one with data.split" in answers["none"][1]

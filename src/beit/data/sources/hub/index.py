@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from beit.data.sources.hub.files import HubName, choose_files
 from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
 from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
 from beit.data.sources.parquet.labels import TableLabels
+from beit.data.sources.parquet.split_column import DividedRows, rows_of_cells
 from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard
 from beit.errors import DataError
 from beit.hub import HubDataset, hub_address, list_dataset, network_is_off
 
-_LAYOUT = 2  # of a cached index; another number makes them all anew
+_LAYOUT = 3  # of a cached index; another number makes them all anew
 _BLOCK = 1 << 16  # bytes to fetch at a time: a footer is small
 _AT_ONCE = 8
 
@@ -35,6 +37,7 @@ class HubIndex:
         rows: Pictures in each; empty for tar files, which are indexed where they lie.
         labels: Labels of all pictures, or None.
         broken: Shards that cannot be read.
+        divided: The splits into which a column divides the rows, or None.
     """
 
     dataset: HubDataset
@@ -42,6 +45,7 @@ class HubIndex:
     rows: NDArray[np.int64]
     labels: TableLabels | None
     broken: list[BrokenShard]
+    divided: DividedRows | None = None
 
 
 def hub_index(name: HubName, columns: Sequence[str] = ()) -> HubIndex:
@@ -75,7 +79,7 @@ def _read_index(dataset: HubDataset, files: Sequence[str], columns: Sequence[str
 
     def look(file: str) -> ParquetFooter | str:
         with dataset.remote(file, _BLOCK) as content:
-            return read_footer(content, wanted=columns)
+            return read_footer(content, wanted=columns, dividing=True)
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         found = list(progress(threads.map(look, files), len(files), "reading the footers of the shards"))
@@ -89,7 +93,8 @@ def _read_index(dataset: HubDataset, files: Sequence[str], columns: Sequence[str
         raise DataError(f"{dataset.repo_id} on the hub cannot be read; first: {broken[0].name}: {broken[0].reason}")
     rows = np.array([footer.rows for _, footer in good], dtype=np.int64)
     labels = joined_labels([footer for _, footer in good], dataset.repo_id, columns)
-    return HubIndex(dataset, [file for file, _ in good], rows, labels, broken)
+    divided = rows_of_cells({f"{dataset.repo_id}/{file}": footer.dividing for file, footer in good})
+    return HubIndex(dataset, [file for file, _ in good], rows, labels, broken, divided)
 
 
 def _load(cached: Path, repo_id: str) -> HubIndex | None:
@@ -100,12 +105,15 @@ def _load(cached: Path, repo_id: str) -> HubIndex | None:
     classes, kind = description["classes"], description["kind"]
     labels = TableLabels(classes, stored["labels"], kind) if classes is not None else None
     dataset = HubDataset(repo_id, description["commit"])
-    return HubIndex(dataset, description["files"], stored["rows"], labels, [])
+    files: list[str] = description["files"]
+    divided = description["divided"] and DividedRows(**description["divided"])
+    return HubIndex(dataset, files, stored["rows"], labels, [], divided or None)
 
 
 def _save(cached: Path, index: HubIndex) -> None:
     found = index.labels
-    description = {"layout": _LAYOUT, "commit": index.dataset.commit, "files": index.files}
+    description: dict[str, Any] = {"layout": _LAYOUT, "commit": index.dataset.commit, "files": index.files}
     description |= {"classes": found and found.classes, "kind": found and found.kind}
+    description["divided"] = index.divided and asdict(index.divided)
     labels = found.labels if found is not None else np.empty(0, np.int64)
     save_arrays(cached, {"description": np.array(json.dumps(description)), "rows": index.rows, "labels": labels})

@@ -10,6 +10,7 @@ import numpy as np
 from beit.data.sources.hub.files import hub_name
 from beit.data.sources.hub.index import HubIndex, hub_index
 from beit.data.sources.parquet.shards import ParquetShards
+from beit.data.sources.parquet.split_column import DividedRows
 from beit.data.sources.progress import progress
 from beit.data.sources.source import BrokenShard, ImageSource
 from beit.data.sources.tar.shards import TarSource
@@ -31,13 +32,25 @@ def open_hub(path: str, min_side: int = 8, columns: Sequence[str] = ()) -> Image
     return TarSource([index.dataset.file(name) for name in names], min_side)
 
 
+def hub_rows(path: str, columns: Sequence[str] = ()) -> DividedRows | None:
+    """Return the splits into which a column of a data set of the hub divides its rows; None if none does.
+
+    Raises:
+        DataError: See `open_hub`.
+    """
+    return hub_index(hub_name(path), columns).divided
+
+
 class HubSource(ParquetShards):
-    """The rows of a split's parquet files, each of which is fetched into the cache of the hub when it is needed."""
+    """The rows of a split's parquet files, each of which is fetched into the cache of the hub when it is needed.
+
+    `divided` are the splits into which a column divides them, None if none does.
+    """
 
     exact_contents = True
 
     def __init__(self, index: HubIndex, min_side: int = 8, columns: Sequence[str] = ()) -> None:
-        self._dataset = index.dataset
+        self._dataset, self.divided = index.dataset, index.divided
         self.broken_shards = list(index.broken)
         missing = np.zeros(len(index.files), dtype=bool)
         if network_is_off():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from beit.data.sources.parquet.columns import image_column, label_columns
 from beit.data.sources.parquet.labels import TableLabels, table_labels
+from beit.data.sources.parquet.split_column import dividing_cells
 from beit.errors import DataError
 
 # What pyarrow raises for damaged files (its own errors are among these), and no connection does.
@@ -23,20 +24,25 @@ class ParquetFooter:
         columns: Their names.
         rows: Their number.
         labels: The table of its labels, None if it has none.
+        dividing: The cells of columns that may divide its rows into splits, if they were asked for.
     """
 
     columns: list[str]
     rows: int
     labels: Any
+    dividing: dict[str, list[Any]] = field(default_factory=dict[str, "list[Any]"])
 
 
-def read_footer(content: Any, first_picture: bool = False, wanted: Sequence[str] = ()) -> ParquetFooter | str:
+def read_footer(
+    content: Any, first_picture: bool = False, wanted: Sequence[str] = (), dividing: bool = False
+) -> ParquetFooter | str:
     """Return the footer and the labels of a file, or what is wrong with it.
 
     Args:
         content: The open file.
         first_picture: Also read a first picture, which finds some of the files that are damaged before their end.
         wanted: Names of the columns of pictures and of labels; empty: the usual ones.
+        dividing: Also read the columns that may divide the rows into splits.
     """
     import pyarrow.parquet as pq
 
@@ -50,7 +56,7 @@ def read_footer(content: Any, first_picture: bool = False, wanted: Sequence[str]
         image = image_column(columns, wanted)
         if first_picture and image is not None:
             next(parquet.iter_batches(batch_size=1, columns=[image], use_threads=False), None)
-        return ParquetFooter(columns, rows, labels)
+        return ParquetFooter(columns, rows, labels, dividing_cells(parquet) if dividing else {})
     except _OF_DAMAGE as error:
         return next(iter(str(error).splitlines()), type(error).__name__)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from beit.data.sources.parquet.file import TableSource, file_line, require_datasets
+from beit.data.sources.parquet.split_column import DividedRows, rows_of_cells
+from beit.data.sources.split_names import is_split_column
 from beit.errors import DataError
 from beit.files import read_json
 
@@ -19,6 +21,11 @@ class SavedSource(TableSource):
     def __init__(self, folder: Path, min_side: int = 8, columns: Sequence[str] = ()) -> None:
         require_datasets()
         super().__init__(folder, _load(folder), min_side, columns)
+
+    def divided(self) -> DividedRows | None:
+        """Return the splits into which a column divides the rows; None if none does."""
+        names = [name for name in self._table.column_names if is_split_column(name)]
+        return rows_of_cells({str(self._path): {name: list(self._table[name]) for name in names}})
 
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of every file of rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -54,6 +54,11 @@ def divided_rows(files: Sequence[ShardFile]) -> DividedRows | None:
         if not found:  # all files have the same columns
             return None
         columns[str(file)] = found
+    return rows_of_cells(columns)
+
+
+def rows_of_cells(columns: Mapping[str, Mapping[str, list[Any]]]) -> DividedRows | None:
+    """Return the splits of rows by the cells of columns that may divide them, for each file by its name."""
     for column in next(iter(columns.values()), {}):
         cells = {name: found.get(column, []) for name, found in columns.items()}
         splits = rows_of_splits(column, list(chain.from_iterable(cells.values())))
@@ -71,8 +76,12 @@ def _read(file: ShardFile) -> dict[str, list[Any]] | None:
     untyped: Any = pq
     try:
         with open_shard(located(file), FOOTER) as content:
-            parquet = untyped.ParquetFile(content)
-            names = [name for name in parquet.schema_arrow.names if is_split_column(name)]
-            return {name: parquet.read(columns=[name])[name].to_pylist() for name in names}
+            return dividing_cells(untyped.ParquetFile(content))
     except Exception:  # a damaged file makes pyarrow raise nearly anything
         return None
+
+
+def dividing_cells(parquet: Any) -> dict[str, list[Any]]:
+    """Return the cells of the columns of an open file that may divide its rows."""
+    names = [name for name in parquet.schema_arrow.names if is_split_column(name)]
+    return {name: parquet.read(columns=[name])[name].to_pylist() for name in names}

@@ -32,7 +32,7 @@ from beit.files import strict_json
 from beit.image import EXTENSIONS
 from beit.image.listing import SYSTEM_FOLDERS
 
-_LAYOUT = 6  # of a cached index; another number makes them all anew
+_LAYOUT = 7  # of a cached index; another number makes them all anew
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _AHEAD, _AHEAD_OF_ONE = 8 << 20, 1 << 13  # bytes to fetch at once of a shard elsewhere: all headers, or those of one
 _NUMBER = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
@@ -70,7 +70,7 @@ class _Sample:
     plain: bool = False  # the picture's part is named by its format alone: `jpg`, not `mask.jpg`
     label: str | int | None = field(default=None)
     endings: list[str] = field(default_factory=list[str])
-    beside: list[str] = field(default_factory=list[str])  # pictures that are not used
+    beside: list[str] = field(default_factory=list[str])  # what is not read of a sample with a picture
 
 
 def shard_index(path: ShardFile, endings: frozenset[str] = EXTENSIONS) -> TarIndex:
@@ -215,15 +215,18 @@ def _files(entries: TarEntries, others: Counter[str]) -> Generator[tuple[str, st
 
 def _add(sample: _Sample, part: str, member: tarfile.TarInfo, entries: TarEntries, endings: frozenset[str]) -> None:
     """Take a part into a sample; of several pictures the first whose part is named by its format alone."""
-    sample.endings.append(f".{part.rpartition('.')[2]}" if part else "")
-    if part in ("cls", "json"):
-        label = _label(part, entries.content(member))
+    ending = f".{part.rpartition('.')[2]}" if part else ""
+    sample.endings.append(ending)
+    label = _label(part, entries.content(member)) if part in ("cls", "json") else None
+    if label is not None:
         sample.label = label if sample.label is None else sample.label
         return
     plain = f".{part}" in endings
-    picture = plain or f".{part.rpartition('.')[2]}" in endings
+    picture = plain or ending in endings
+    if not picture:
+        sample.beside.append(f"{ending} without a label" if part in ("cls", "json") else ending)
     if picture and sample.picture is not None:
-        sample.beside.append(f".{part.rpartition('.')[2]} of samples that have a picture already")
+        sample.beside.append(f"{ending} of samples that have a picture already")
     if picture and (sample.picture is None or (plain and not sample.plain)):
         sample.picture, sample.plain = member, plain
 
