@@ -46,7 +46,6 @@ HELD_ELSEWHERE = [
     ("inference/runners", "wanted", "service/test_bounds.py", "a service gives computations up"),
     ("data/sources/hub", "index", "data/sources/hub/test_shards.py", "an index is what its shards are found by"),
     ("engine", "backend loop run task", "tasks/test_new_task.py", "seen through a task that runs"),
-    ("engine", "continuation", "e2e/test_training_on.py", "what is done with a finished run"),
     ("engine", "interruption", "e2e/test_run_safety.py", "seen in runs that go wrong"),
     ("engine", "failure_detection", "e2e/test_lost_process.py", "needs several processes"),
     ("engine", "forecast timed_steps", "cli/test_forecast.py", "a forecast is what a dry run prints"),

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from beit.cli.parser import SettingsParser
 from beit.errors import ConfigError
-from beit.settings.base import STRICT, Settings
+from beit.settings.base import STRICT, Settings, resolved_recipe
 from beit.settings.benchmark import BenchmarkJob
 from beit.settings.convert import ConvertJob
 from beit.settings.demo import DemoJob
@@ -30,7 +30,6 @@ from beit.settings.groups import DataSettings, OptimSettings, RunSettings, Train
 from beit.settings.predict import PredictJob
 from beit.settings.pretrain import PretrainJob, PretrainTokenizerSettings
 from beit.settings.published import DoctorJob, ModelsJob
-from beit.settings.recipe import resolved_recipe
 from beit.settings.segment import SegmentJob
 from beit.settings.serve import ServeJob
 from beit.settings.tokenizer import (
@@ -182,3 +181,10 @@ def test_jobs_of_others_inherit_too():
         train: TrainSettings = TrainSettings(batch_size=7)
 
     assert Job(DATA, train=TrainSettings(epochs=2)).train == TrainSettings(batch_size=7, epochs=2)
+
+
+def test_recipes_are_plain_yaml_and_complete():
+    recipe = resolved_recipe(PretrainJob(DataSettings("pictures")))
+    assert "!!" not in recipe
+    assert "  lr: auto\n" in recipe
+    assert next(iter(recipe.splitlines())) == "data:"

@@ -15,11 +15,10 @@ from torch.nn import functional
 from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.models_torch.loading import fill
-from beit.tokenizer.base import TokenizerBase
+from beit.tokenizer.base import TokenizerBase, load_tensors
 from beit.tokenizer.coders import Decoder, Encoder
 from beit.tokenizer.dvae_config import DiscreteVAEConfig
 from beit.tokenizer.encoding import check_pixels, check_tokens
-from beit.tokenizer.files import load_tensors
 from beit.weights import WEIGHTS_NAME, check_shapes, dalle_options, locate_dalle, open_dalle
 
 # Pixels in [0, 1] are moved into [0.1, 0.9], where logit-Laplace has no infinite likelihood (arXiv 2102.12092, A.3).

@@ -15,9 +15,8 @@ from torch.nn import functional
 
 from beit.errors import ConfigError
 from beit.models_torch import kernels
-from beit.tokenizer.base import TokenizerBase
+from beit.tokenizer.base import TokenizerBase, load_tensors
 from beit.tokenizer.encoding import check_pixels, check_tokens
-from beit.tokenizer.files import load_tensors
 from beit.tokenizer.kmeans_config import KMeansConfig
 
 _WHITE = 255.0  # the scale on which the variance of a window is regularised

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beit.engine.schedule import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE
 from beit.errors import ConfigError
 from beit.settings.groups import DataSettings
-from beit.settings.rates import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE
 from beit.settings.segment import SegmentJob, TrainingLabelMapSettings
 from beit.tasks.segment.model import starting_segmenter
 from beit.tasks.segment.task import SegmentTask

@@ -15,10 +15,9 @@ from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenize
 from beit.files import write_json
 from beit.geometry import Grid
 from beit.models_torch.device import busy_cpus
-from beit.reports.origin import since
-from beit.reports.report import Section, numbers_table, write_report
+from beit.reports.report import Section, numbers_table, since, write_report
+from beit.settings.base import resolved_recipe
 from beit.settings.inputs import open_pictures
-from beit.settings.recipe import resolved_recipe
 from beit.settings.tokenizer import EvaluateTokenizerJob
 from beit.tokenizer import VQKD
 from beit.tokenizer.teacher import BeitTeacher, feature_size

@@ -16,14 +16,13 @@ import torch
 from torch import Tensor, distributed, nn
 
 from beit.data import ImageSource, Views
-from beit.engine.schedule import check_batches
+from beit.engine.schedule import Rate, check_batches
 from beit.engine.task import M, Measured, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.drawings import reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import augmentation
-from beit.settings.rates import Rate
 from beit.settings.tokenizer import DistillJob, TokenizerJob
 from beit.tasks.tokenizer.collapse import CollapseWatch
 from beit.tokenizer import TokenEncoder, Tokenizer
