@@ -27,9 +27,9 @@ from beit.settings.evaluate import EvaluateJob
 from beit.settings.export import ExportJob
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.inspection import DoctorJob, ModelsJob, WatchJob
 from beit.settings.predict import PredictJob
 from beit.settings.pretrain import PretrainJob, PretrainTokenizerSettings
-from beit.settings.published import DoctorJob, ModelsJob
 from beit.settings.segment import SegmentJob
 from beit.settings.serve import ServeJob
 from beit.settings.tokenizer import (
@@ -41,7 +41,6 @@ from beit.settings.tokenizer import (
     ReconstructJob,
     TokenizerJob,
 )
-from beit.settings.watch import WatchJob
 
 JOBS = [
     BenchmarkJob, ClusterJob, ConvertJob, ConvertTokenizerJob, DemoJob, DistillJob, DoctorJob, EncodeJob, EvaluateJob,

@@ -6,8 +6,7 @@ from PIL import Image
 
 from beit.errors import ConfigError
 from beit.image import Preprocessing
-from beit.image.model_view import evaluation_view, published_crop
-from beit.image.statistics import IMAGENET
+from beit.image.model_view import IMAGENET, evaluation_view, published_crop
 from tests.conftest import GOLDEN
 
 PLAIN = GOLDEN / "hf_v4" / "classify_single"  # without a preprocessor of its own

@@ -28,11 +28,9 @@ from beit.settings.inputs import Sources, preprocessing
 from beit.settings.model import hidden_width
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import SegmentJob
-from beit.tasks.segment.checks import check_batch_norms
-from beit.tasks.segment.class_weights import check_weights, class_weights
 from beit.tasks.segment.loss import SegmentLoss
-from beit.tasks.segment.model import scene_inference, share_batch_norms, starting_segmenter
-from beit.tasks.segment.pixel_counts import PixelCounts, count_pixels
+from beit.tasks.segment.model import check_batch_norms, scene_inference, share_batch_norms, starting_segmenter
+from beit.tasks.segment.pixel_counts import PixelCounts, check_weights, class_weights, count_pixels
 
 
 class SegmentTask(Task[SegmentJob, SegmentLoss]):

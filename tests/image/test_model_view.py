@@ -7,9 +7,7 @@ import pytest
 from beit.errors import CheckpointError
 from beit.hub import HubOptions
 from beit.image import Preprocessing
-from beit.image.model_files import model_file, preprocessor_file
-from beit.image.model_view import evaluation_view, saved_view
-from beit.image.statistics import checkpoint_statistics
+from beit.image.model_view import checkpoint_statistics, evaluation_view, model_file, preprocessor_file, saved_view
 from tests.conftest import GOLDEN
 
 NAME = "preprocessor_config.json"
