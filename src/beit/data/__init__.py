@@ -31,7 +31,7 @@ from beit.data.transforms.device_views import LONGEST_SIDE, DeviceViews, only_on
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
 from beit.data.transforms.scene_views import SceneViews
-from beit.data.transforms.views import Augmentation, Views
+from beit.data.transforms.views import Augmentation, ExactView, Views
 from beit.geometry import MaskPlan
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "ChannelStatistics",
     "Collate",
     "DeviceViews",
+    "ExactView",
     "ImageSource",
     "KeptPictures",
     "LabelIds",
