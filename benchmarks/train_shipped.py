@@ -3,7 +3,7 @@
     python benchmarks/train_shipped.py                    # train what is missing, three hours of one core, and write
     python benchmarks/train_shipped.py --pretrained RUN   # take a finished pre-training and its tokenizer
     python benchmarks/train_shipped.py --classifier RUN   # take a finished fine-tuning of it
-    python benchmarks/train_shipped.py --streets INCLUDED   # take what benchmarks/camvid.py has trained there
+    python benchmarks/train_shipped.py --streets FOLDER   # take what benchmarks/camvid.py has trained there
 
 A k-means tokenizer by recipes/kmeans_cifar10.yaml, a BEiT by recipes/pretrain_cifar10_nano.yaml, a classifier that is
 the headline's fine-tuning with all labels, seed 0, and the segmentation model of benchmarks/camvid.py that was
