@@ -15,10 +15,9 @@ from beit.engine.compilation import compile_layers
 from beit.engine.exactness import computing, placed
 from beit.engine.throughput import gemm_rate
 from beit.models_torch.device import wait_for
-from beit.tasks.pretrain.cost import training_flops
+from beit.tasks.pretrain.cost import encoding_flops, training_flops
 from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
-from beit.tokenizer.cost import encoding_flops
 
 WARM, KERNELS = 3, 8
 PRETRAINING = {"use_mask_token": True, "use_shared_relative_position_bias": True, "layer_norm_eps": 1e-6}

@@ -15,7 +15,7 @@ import yaml
 import convnet
 from beit import BeitConfig
 from beit.tasks.pretrain.cost import forward_flops, training_flops
-from beit.tokenizer.kmeans_config import KMeansConfig
+from beit.tokenizer.kmeans import KMeansConfig
 from cifar10 import HELD_OUT, PER_CLASS, TRAIN
 from peers import ROOT
 from trainings import lines, train

@@ -24,7 +24,7 @@ from beit import (
     BeitForSemanticSegmentation,
     load_tokenizer,
 )
-from beit.hub.included import FOLDER
+from beit.hub.repository import INCLUDED
 from beit.models_torch.masked_patch_decoder import DECODER_NAME, MaskedPatchDecoder
 from headline_trainings import CANDIDATES, arguments, pretraining
 from peers import ROOT
@@ -49,7 +49,7 @@ def segmenter(runs):
 
 def ship(kind, source, name):
     """Write a model in bf16 into the package, with what lies beside it."""
-    target = FOLDER / name
+    target = INCLUDED / name
     model = kind.from_pretrained(source).to(torch.bfloat16)
     model.save_pretrained(target)
     if model.config.mask_tokens_in_decoder:
@@ -73,9 +73,9 @@ def main():
     ship(BeitForMaskedImageModeling, before.model, "nano-cifar10")
     ship(BeitForImageClassification, tuned, "nano-cifar10-classifier")
     ship(BeitForSemanticSegmentation, streets, "nano-camvid-segmenter")
-    load_tokenizer(ROOT / before.recipe["tokenizer"]["path"]).save_pretrained(FOLDER / "nano-cifar10-tokens")
-    for file in sorted(FOLDER.rglob("*.*")):
-        print(f"{file.stat().st_size:>10,}  {file.relative_to(FOLDER)}")
+    load_tokenizer(ROOT / before.recipe["tokenizer"]["path"]).save_pretrained(INCLUDED / "nano-cifar10-tokens")
+    for file in sorted(INCLUDED.rglob("*.*")):
+        print(f"{file.stat().st_size:>10,}  {file.relative_to(INCLUDED)}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,7 @@ import pytest
 from beit.catalog import public_checkpoint
 from beit.cli.parser import parse_job
 from beit.data import read_classes
-from beit.geometry import patch_grid
-from beit.settings.finetune import FinetuneJob
-from beit.settings.model import model_config
-from beit.settings.pretrain import PretrainJob
-from beit.settings.rates import (
+from beit.engine.schedule import (
     FINETUNED_BEFORE,
     FINETUNING,
     FINETUNING_LARGE,
@@ -22,6 +18,10 @@ from beit.settings.rates import (
     SEGMENTATION,
     SEGMENTATION_FINETUNED_BEFORE,
 )
+from beit.geometry import patch_grid
+from beit.settings.finetune import FinetuneJob
+from beit.settings.model import model_config
+from beit.settings.pretrain import PretrainJob
 from beit.settings.segment import SegmentJob
 from beit.settings.tokenizer import ClusterJob, DistillJob, TokenizerJob
 from beit.tasks.pretrain.cost import training_flops

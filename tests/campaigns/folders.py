@@ -22,7 +22,7 @@ from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
 from beit.evaluation.features.kept_features import ModelFeatures, SetFeatures, read_features, write_features
 from beit.hub import HubDataset
-from beit.hub.included import included_folder
+from beit.hub.repository import included_folder
 from beit.inference.exported import load_exported
 from beit.models_torch.scene import SceneInference
 from beit.settings.pretrain import PretrainJob

@@ -15,7 +15,7 @@ from PIL import Image
 
 from beit import BeitConfig, BeitForImageClassification, BeitForMaskedImageModeling
 from beit.evaluation.features.kept_features import read_attentive, write_attentive
-from beit.hub.included import included_folder
+from beit.hub.repository import included_folder
 from beit.inference.predictor import Predictor
 from beit.models_torch import MaskedPatchDecoder
 from beit.models_torch.masked_patch_decoder import DECODER_NAME

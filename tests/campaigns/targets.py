@@ -23,7 +23,7 @@ from beit.files import read_json, read_yaml
 from beit.image import BandOptions, open_image, read_image
 from beit.inference.jobs.state import JobState
 from beit.models_torch.loading import read_safetensors
-from beit.service.decoding import decode
+from beit.service.uploads import decode
 from beit.weights import open_checkpoint
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.pickles import open_pickled

@@ -18,6 +18,7 @@ from beit.data import (
     RandAugment,
     ViewDataset,
     Views,
+    loading_workers,
     open_source,
     split,
     training_batches,
@@ -138,3 +139,12 @@ def test_workers_share_what_the_run_holds(pictures, monkeypatch):
     for workers in (0, 1):
         [batch] = training_batches(dataset, [[(0, 0), (0, 1)]], Collate(0), workers)
         assert batch.indices == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("share", "busy", "workers"), [(8, 1, 7), (8, 4, 4), (8, 8, 1), (1, 1, 1), (64, 1, 16), (4, 0, 4)]
+)
+def test_what_computing_leaves_loads_pictures(monkeypatch, share, busy, workers):
+    monkeypatch.setattr("beit.data.loader.cpu_share", lambda: share)
+    assert loading_workers("auto", busy) == workers
+    assert loading_workers(3, busy) == 3

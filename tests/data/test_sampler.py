@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from beit.data import (
     PAIR,
     BatchOrder,
+    Purpose,
+    generator,
 )
 from beit.data.sampler import WindowShuffle
 from beit.errors import ConfigError
@@ -112,3 +114,11 @@ def test_a_hundred_million_pictures():
 def test_ranks_that_would_share_a_pair():
     with pytest.raises(ConfigError, match=r"batch_size 6 is not a multiple of 4: pictures are mixed in pairs.*; use 4"):
         BatchOrder(17, 6, 1, seed=0, world=2, together=PAIR)
+
+
+def test_streams_are_apart():
+    draws = {generator(seed, purpose, epoch, index).random() for seed in range(3) for purpose in Purpose
+             for epoch in range(3) for index in range(3)}  # fmt: skip
+    assert len(draws) == 3 * len(Purpose) * 9
+    assert generator(1, Purpose.MASK, 2, 3).random() == generator(1, Purpose.MASK, 2, 3).random()
+    assert isinstance(generator(0, Purpose.VIEW), np.random.Generator)

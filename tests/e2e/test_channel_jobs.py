@@ -9,9 +9,9 @@ from PIL import Image
 
 from beit import BeitForSemanticSegmentation
 from beit.inference.predictor import Predictor
-from beit.service.decoding import decode
 from beit.service.errors import ServiceError
 from beit.service.loading import load_predictors
+from beit.service.uploads import decode
 from beit.settings.serve import ServeJob
 from beit.tokenizer import load_tokenizer
 from tests.e2e.small import MODEL, beit, losses

@@ -6,10 +6,10 @@ from accelerate import Accelerator
 
 from beit.engine.run_folder import open_run_folder
 from beit.errors import ConfigError
+from beit.settings.base import changed_settings
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import DataSettings, OptimSettings
 from beit.settings.pretrain import PretrainJob
-from beit.settings.recipe import changed_settings
 
 DATA = DataSettings("pictures")
 

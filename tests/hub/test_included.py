@@ -14,7 +14,7 @@ from beit.evaluation.features.neighbours import knn_accuracy
 from beit.evaluation.features.ridge import fit_ridge
 from beit.evaluation.segmentation.scores import SegmentationScores
 from beit.hub import included_folder, included_names
-from beit.hub.included import FOLDER
+from beit.hub.repository import INCLUDED
 from beit.image import IGNORED
 from tests.conftest import REAL_DATA
 
@@ -30,7 +30,7 @@ def no_network(monkeypatch):
 def test_the_catalog_names_what_there_is():
     assert [known.name for known in INCLUDED_MODELS] == included_names() == [SEGMENTER, MODEL, CLASSIFIER, TOKENS]
     assert all((included_folder(name) / "README.md").is_file() for name in included_names())
-    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 16 * 2**20
+    assert sum(file.stat().st_size for file in INCLUDED.rglob("*") if file.is_file()) < 16 * 2**20
 
 
 @pytest.mark.parametrize("name", ["beit", "beit/", "beit/..", "beit/../hub", "beit/unknown", "other/nano-cifar10", "/"])

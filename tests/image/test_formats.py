@@ -22,7 +22,7 @@ from beit.image import open_image, read_image
 from beit.inference.jobs.frames import film_frames
 from beit.inference.jobs.inputs import open_inputs
 from beit.inference.pictures import to_rgb
-from beit.service.decoding import decode
+from beit.service.uploads import decode
 
 SOURCE = Path(beit.__file__).parent
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"

@@ -2,13 +2,16 @@
 
 import base64
 import io
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from beit.reports.report import Section, curves_section, figure, numbers_table, write_report
+import beit
+from beit.reports.report import Section, curves_section, figure, numbers_table, origin, since, write_report
 from tests.browser import started_chromium
 
 
@@ -99,3 +102,20 @@ def test_shares_are_in_percent_in_tables_and_charts():
     curves = curves_section(lines, {"Accuracy": ["accuracy"], "Loss": ["loss"]})
     charts = [base64.b64decode(chart.source.partition(",")[2]) for chart in curves.charts]
     assert [b"%" in chart.partition(b"</metadata>")[2].replace(b"100%", b"") for chart in charts] == [True, False]
+
+
+def test_it_has_date_duration_machine_and_versions():
+    date, duration, machine, versions = origin("12 minutes").split("; ")
+    assert date.startswith(time.strftime("%Y-%m-"))
+    assert duration == "12 minutes"
+    assert machine.endswith("CPUs") or torch.cuda.is_initialized()
+    assert f"beit {beit.__version__}, Python 3." in versions
+    assert f"torch {torch.__version__.partition('+')[0]}" in versions
+    assert len(origin().split("; ")) == 3
+
+
+def test_a_duration_is_in_the_unit_that_suits_it():
+    now = time.perf_counter()
+    assert [since(now - seconds) for seconds in (0, 100, 600, 9000)] == [
+        "0 seconds", "100 seconds", "10 minutes", "2.5 hours",
+    ]  # fmt: skip

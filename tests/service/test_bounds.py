@@ -11,9 +11,9 @@ from PIL import Image
 from beit.inference.runners.wanted import AbandonedError, check_wanted, given_up_when
 from beit.models_torch.scene import SceneInference, segment_scene
 from beit.models_torch.sliding_window import Windows
+from beit.service.admission import return_memory
 from beit.service.app import create_app
 from beit.service.batcher import Batcher
-from beit.service.memory import return_memory
 from beit.settings.serve import ServiceSettings
 from tests.service.test_service import ask, fake_app, predictors, refusal
 from tests.service.uploads import picture

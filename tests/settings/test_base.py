@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from beit.cli.parser import SettingsParser
 from beit.errors import ConfigError
-from beit.settings.base import STRICT, Settings
+from beit.settings.base import STRICT, Settings, resolved_recipe
 from beit.settings.benchmark import BenchmarkJob
 from beit.settings.convert import ConvertJob
 from beit.settings.demo import DemoJob
@@ -27,10 +27,9 @@ from beit.settings.evaluate import EvaluateJob
 from beit.settings.export import ExportJob
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
+from beit.settings.inspection import DoctorJob, ModelsJob, WatchJob
 from beit.settings.predict import PredictJob
 from beit.settings.pretrain import PretrainJob, PretrainTokenizerSettings
-from beit.settings.published import DoctorJob, ModelsJob
-from beit.settings.recipe import resolved_recipe
 from beit.settings.segment import SegmentJob
 from beit.settings.serve import ServeJob
 from beit.settings.tokenizer import (
@@ -42,7 +41,6 @@ from beit.settings.tokenizer import (
     ReconstructJob,
     TokenizerJob,
 )
-from beit.settings.watch import WatchJob
 
 JOBS = [
     BenchmarkJob, ClusterJob, ConvertJob, ConvertTokenizerJob, DemoJob, DistillJob, DoctorJob, EncodeJob, EvaluateJob,
@@ -182,3 +180,10 @@ def test_jobs_of_others_inherit_too():
         train: TrainSettings = TrainSettings(batch_size=7)
 
     assert Job(DATA, train=TrainSettings(epochs=2)).train == TrainSettings(batch_size=7, epochs=2)
+
+
+def test_recipes_are_plain_yaml_and_complete():
+    recipe = resolved_recipe(PretrainJob(DataSettings("pictures")))
+    assert "!!" not in recipe
+    assert "  lr: auto\n" in recipe
+    assert next(iter(recipe.splitlines())) == "data:"

@@ -52,7 +52,7 @@ def _measured(job: BenchmarkJob, began: float) -> int:
         to_json,
         write_benchmark,
     )
-    from beit.reports.origin import since
+    from beit.reports.report import since
 
     result = benchmark(job, _show, _note)
     if job.finetune.steps is not None:

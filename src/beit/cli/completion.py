@@ -15,8 +15,8 @@ from beit.catalog import published_names
 from beit.cli.main import COMMANDS
 from beit.cli.parser import OPTIONS_FOR_PROGRAMS, parse_job
 from beit.errors import missing_extra
+from beit.settings.inspection import CompletionJob
 from beit.settings.packaged import recipes
-from beit.settings.published import CompletionJob
 
 _MODELS = "models"  # what takes the name of a published model
 DESCRIPTION = (

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from beit import __version__
 from beit.cli.parser import parse_job
-from beit.settings.published import DoctorJob
+from beit.settings.inspection import DoctorJob
 
 DESCRIPTION = (
     "Show what this machine and installation have: versions, extras, processor, threads, GPU, the way to the hub, the "

@@ -19,8 +19,8 @@ from beit.config import CONFIG_NAME
 from beit.errors import DataError, UnavailableError
 from beit.image import ARRAYS, EXTENSIONS, PACKED
 from beit.inference.jobs.frames import FILMS
+from beit.settings.inspection import InfoJob
 from beit.settings.packaged import recipes
-from beit.settings.published import InfoJob
 
 DESCRIPTION = (
     "Say what a path holds, how large it is and which commands take it: a model in any layout, a run or a folder of "

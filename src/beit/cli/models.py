@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from beit.catalog import INCLUDED_MODELS, PUBLIC_CHECKPOINTS, PUBLIC_TOKENIZERS, RELATED_CHECKPOINTS
 from beit.cli.parser import parse_job
-from beit.settings.published import ModelsJob
+from beit.settings.inspection import ModelsJob
 
 DESCRIPTION = (
     "List the published checkpoints with every name they are loaded by, and the models in the package. A result is "

@@ -16,7 +16,7 @@ def say(*lines: str) -> None:
 
 def say_settings(job: Any) -> None:
     """Print the settings of a job that are not the defaults."""
-    from beit.settings.recipe import changed_settings
+    from beit.settings.base import changed_settings
 
     lines = changed_settings(job).splitlines()
     say("settings (the others are the defaults; --print_config prints all):", *(f"  {line}" for line in lines))

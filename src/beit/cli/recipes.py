@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from beit.cli.parser import parse_job
+from beit.settings.inspection import RecipesJob
 from beit.settings.packaged import recipe_named, recipes
-from beit.settings.published import RecipesJob
 
 DESCRIPTION = (
     "List the recipes of the package, which a command takes by name (`beit pretrain pretrain_tiny`), or print one, to "

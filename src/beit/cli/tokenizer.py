@@ -131,8 +131,8 @@ def _encode(job: EncodeJob) -> int:
 
 
 def _reconstruct(job: ReconstructJob) -> int:
+    from beit.evaluation.tokenizer.evaluate import reconstruct_pictures
     from beit.evaluation.tokenizer.quality import quality_line
-    from beit.evaluation.tokenizer.reconstruct import reconstruct_pictures
 
     say(quality_line(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from beit.cli.parser import parse_job
-from beit.settings.watch import WatchJob
+from beit.settings.inspection import WatchJob
 
 DESCRIPTION = (
     "Look at a run while it works: how far it is, its newest numbers and how they went, the last checkpoint, broken "

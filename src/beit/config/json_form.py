@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,27 @@ class JsonConfig(SavedOptions):
     COMMIT_MESSAGE = "Upload config"
     hidden_act: str | Callable[..., Any]
     _unknown: dict[str, Any]
+
+    @property
+    def torch_dtype(self) -> Any:
+        """Type of the parameters in the file, or that was asked for, as PyTorch has it; None if no one said it."""
+        name: str | None = self._unknown.get("torch_dtype")
+        return name if name is None or find_spec("torch") is None else getattr(import_module("torch"), name, name)
+
+    @torch_dtype.setter
+    def torch_dtype(self, value: Any) -> None:
+        self._unknown.pop("torch_dtype", None)
+        if value is not None:
+            self._unknown["torch_dtype"] = str(value).removeprefix("torch.")
+
+    @property
+    def dtype(self) -> Any:
+        """The name of `torch_dtype` in transformers 5."""
+        return self.torch_dtype
+
+    @dtype.setter
+    def dtype(self, value: Any) -> None:
+        self.torch_dtype = value
 
     def to_dict(self) -> dict[str, Any]:
         """Return every option, those left at their default too, as a copy; classes have whole numbers for keys."""

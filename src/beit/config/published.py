@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, ClassVar, Self
 
 from beit.config.checks import check_options, shown
@@ -24,27 +22,6 @@ class PublishedConfig(JsonConfig):
     attribute_map: ClassVar[dict[str, str]] = {}  # other names of options
     is_composition: ClassVar[bool] = False
     sub_configs: ClassVar[dict[str, Any]] = {}  # of models that are made of several
-
-    @property
-    def torch_dtype(self) -> Any:
-        """Type of the parameters in the file, or that was asked for, as PyTorch has it; None if no one said it."""
-        name: str | None = self._unknown.get("torch_dtype")
-        return name if name is None or find_spec("torch") is None else getattr(import_module("torch"), name, name)
-
-    @torch_dtype.setter
-    def torch_dtype(self, value: Any) -> None:
-        self._unknown.pop("torch_dtype", None)
-        if value is not None:
-            self._unknown["torch_dtype"] = str(value).removeprefix("torch.")
-
-    @property
-    def dtype(self) -> Any:
-        """The name of `torch_dtype` in transformers 5."""
-        return self.torch_dtype
-
-    @dtype.setter
-    def dtype(self, value: Any) -> None:
-        self.torch_dtype = value
 
     def get_text_config(self, *_: Any, **__: Any) -> Self:
         """Return the config: there is no other."""

@@ -6,10 +6,9 @@ from beit.data.class_file import NamedClasses, read_classes
 from beit.data.class_names import composed
 from beit.data.dataset import ViewDataset
 from beit.data.label_file import LabelTable, label_files, read_label_table, splits_of_labels, with_labels
-from beit.data.loader import Batch, Collate, evaluation_batches, training_batches
+from beit.data.loader import Batch, Collate, evaluation_batches, loading_workers, training_batches
 from beit.data.opening import open_source, splits_of
-from beit.data.rng import Purpose, generator
-from beit.data.sampler import BatchOrder, check_shared_batch
+from beit.data.sampler import BatchOrder, Purpose, check_shared_batch, generator
 from beit.data.selection import few_per_class, sample, split, spread, with_classes
 from beit.data.sources.kept import KeptPictures, decoded_bytes
 from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds
@@ -32,8 +31,7 @@ from beit.data.transforms.device_views import LONGEST_SIDE, DeviceViews, only_on
 from beit.data.transforms.mixing import PAIR, Mix, Mixing
 from beit.data.transforms.rand_augment import RandAugment
 from beit.data.transforms.scene_views import SceneViews
-from beit.data.transforms.views import Augmentation, Views
-from beit.data.workers import loading_workers
+from beit.data.transforms.views import Augmentation, ExactView, Views
 from beit.geometry import MaskPlan
 
 __all__ = [
@@ -55,6 +53,7 @@ __all__ = [
     "ChannelStatistics",
     "Collate",
     "DeviceViews",
+    "ExactView",
     "ImageSource",
     "KeptPictures",
     "LabelIds",

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from beit.data.broken import BrokenPicture
-from beit.data.rng import Purpose, generator
-from beit.data.sampler import Position
+from beit.data.sampler import Position, Purpose, generator
 from beit.data.sources.source import ImageSource
 from beit.data.tokens import StoredTokens
 from beit.errors import DataError

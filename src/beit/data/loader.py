@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,10 +21,12 @@ from torch.utils.data import DataLoader
 
 from beit.data.broken import BrokenPicture
 from beit.data.dataset import Sample, ViewDataset
-from beit.data.rng import Purpose, generator
-from beit.data.sampler import Position
+from beit.data.sampler import Position, Purpose, generator
 from beit.data.sources.source import ImageSource
 from beit.geometry import MaskPlan
+from beit.image.cpus import cpu_share
+
+MOST_WORKERS = 16  # beyond it memory grows, and hardly the speed
 
 
 @dataclass
@@ -166,3 +168,13 @@ def _end_on_signal_from(run: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:
         pass
     os._exit(0)
+
+
+def loading_workers(wanted: int | Literal["auto"], busy: int) -> int:
+    """Return the processes that load pictures; "auto": one for each CPU that is left, at least one.
+
+    Args:
+        wanted: Their number, or "auto".
+        busy: CPUs that this process keeps busy itself.
+    """
+    return min(max(1, cpu_share() - busy), MOST_WORKERS) if wanted == "auto" else wanted

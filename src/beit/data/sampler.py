@@ -1,21 +1,44 @@
-"""Batch sampler: the pictures of every batch of a run, shuffled over everything or in windows of shards."""
+"""Batch sampler: the pictures of every batch of a run, shuffled over everything or in windows of shards.
+
+Its random numbers, and those of the views and masks, are a function of (seed, epoch, sample index), whatever the
+workers, ranks, or draws before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum
 from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.data.rng import Purpose, generator
 from beit.errors import ConfigError
 
 Position = tuple[int, int]  # (epoch, index of the picture)
 Indices = NDArray[np.int64]
 _CHUNKS = 16  # of a collection without shards that meet in a window
 _KEPT_WINDOWS = 4
+
+
+class Purpose(IntEnum):
+    """Purpose of random numbers; every purpose draws from its own stream."""
+
+    ORDER = 0
+    VIEW = 1
+    MASK = 2
+    SPLIT = 3
+    MODEL = 4
+    WINDOW = 5
+    MIX = 6
+    CLUSTER = 7
+    SAMPLE = 8
+
+
+def generator(seed: int, purpose: Purpose, *position: int) -> np.random.Generator:
+    """Return the generator of one purpose at one position, such as (epoch, index)."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, int(purpose), *position))))
 
 
 def check_shared_batch(batch_size: int, world: int, together: int = 1) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.data.class_names import in_spelling_of
-from beit.data.rng import Purpose, generator
+from beit.data.sampler import Purpose, generator
 from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
 from beit.data.sources.source import ImageSource, Labels, Subset
 from beit.errors import DataError

@@ -13,25 +13,23 @@ import torch
 from torch import nn
 
 from beit.data import BrokenPictures
-from beit.engine.automatic import choose
-from beit.engine.continuation import trains_on
-from beit.engine.hooks import GalleryHook, Hook, Validation, check_early_stop
+from beit.engine.automatic import choose, choose_for_small_pictures
+from beit.engine.hooks import GalleryHook, Hook, Patience, Validation, check_early_stop
 from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.monitor import MonitorHook, monitor_of
 from beit.engine.muon import check_muon
 from beit.engine.processes import make_accelerator, note_shards, one_run
 from beit.engine.recorded import as_before, chosen
-from beit.engine.run_folder import RunFolder, hold_run_folder, open_run_folder
-from beit.engine.small_pictures import choose_for_small_pictures
+from beit.engine.run_folder import RunFolder, changed_since, hold_run_folder, open_run_folder
 from beit.engine.task import Measured, S, Task
 from beit.engine.trackers import Trackers, begun_trackers, check_trackers
+from beit.errors import ConfigError
 from beit.files import atomic_folder
 from beit.reports.model_card import write_model_card
-from beit.reports.origin import since
 from beit.reports.quality import quality_sections, result_numbers
-from beit.reports.report import Section, curves_section, numbers_table, write_report
-from beit.settings.recipe import changed_settings, resolved_recipe
+from beit.reports.report import Section, curves_section, numbers_table, since, write_report
+from beit.settings.base import changed_settings, resolved_recipe
 
 _ROWS = 10  # of a gallery, unless gallery.every says otherwise
 _AVERAGE = "average_"  # begins the names of the numbers of the moving average
@@ -205,3 +203,39 @@ def _list_broken(measured: Measured, folder: RunFolder) -> None:
     listed.add(measured.broken)
     if len(listed) > before:
         print(f"{len(listed) - before} broken validation pictures were left out, listed in {folder.broken}")  # noqa: T201
+
+
+def trains_on(task: Task[Any, Any], folder: RunFolder) -> bool:
+    """Return whether a finished run has other settings now, with which it is longer, and print its schedule.
+
+    Raises:
+        ConfigError: If its settings differ and leave nothing to train.
+    """
+    if not folder.begun:
+        return False
+    done, schedule = folder.last_step, task.schedule
+    changed = changed_since(folder, task.settings)
+    if not changed or done is None:
+        return False
+    if schedule.steps <= done:
+        raise ConfigError(
+            f"{folder.path} has taken {done} steps already, and with the settings of now a run has {schedule.steps}, "
+            f"so nothing is left to train ({'; '.join(changed)}): raise train.max_steps or train.epochs, or choose "
+            "another run.output"
+        )
+    if not folder.finished:
+        return False
+    patience = Patience(task.settings.early_stop, task.watched)
+    patience.recall([line for line in read_metrics(folder.metrics) if line["step"] <= done])
+    if patience.reached:
+        raise ConfigError(
+            f"{folder.path} stopped itself after step {done}, for early_stop.patience is {patience.settings.patience}, "
+            "and its measurements brought no gain; raise it too, or set it to null, to train on"
+        )
+    if task.accelerator.is_main_process:
+        print(  # noqa: T201
+            f"training on after step {done}, the end of the run so far, to step {schedule.steps}: the learning rate "
+            f"goes on at {schedule.rate(done):.3g}, where a run of {schedule.steps} steps has it, and ends at "
+            f"{schedule.rate(schedule.steps - 1):.3g}"
+        )
+    return True

@@ -32,8 +32,8 @@ import yaml
 
 from beit.errors import ConfigError, shortened
 from beit.files import discard_leftovers, locked, read_json, read_yaml, write_json, write_text
+from beit.settings.base import defaults, plain, resolved_recipe
 from beit.settings.groups import FolderSettings
-from beit.settings.recipe import defaults, plain, resolved_recipe
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # imports torch, and what is wrong with a folder is said before that

@@ -27,7 +27,7 @@ from beit.data import (
 )
 from beit.engine.optimiser import parameter_groups
 from beit.engine.recorded import Choice
-from beit.engine.schedule import Schedule
+from beit.engine.schedule import SCRATCH, Rate, Schedule
 from beit.errors import ConfigError
 from beit.evaluation.features.layers import Layers, Shown
 from beit.models_torch.device import busy_cpus
@@ -46,7 +46,6 @@ from beit.settings.groups import (
     ValidationSettings,
 )
 from beit.settings.inputs import Sources, open_sources
-from beit.settings.rates import SCRATCH, Rate
 
 
 class TrainingSettings(Protocol):

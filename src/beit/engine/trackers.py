@@ -13,8 +13,8 @@ from typing import Any
 from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError, MissingExtraError
 from beit.files import read_json, write_json
+from beit.settings.base import plain
 from beit.settings.groups import RunSettings
-from beit.settings.recipe import plain
 from beit.telemetry import keep_telemetry_off
 
 logger = logging.getLogger("beit")

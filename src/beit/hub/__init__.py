@@ -4,11 +4,18 @@ from beit.hub.card import push_model
 from beit.hub.dataset import HubDataset, hub_address, list_dataset, network_is_off
 from beit.hub.download import fetch_url
 from beit.hub.hub_errors import DISK_FULL
-from beit.hub.included import included_folder, included_names
 from beit.hub.kept import kept_copy
 from beit.hub.push import push_folder, push_saved
 from beit.hub.remote import RemoteFile, RemoteFiles, is_remote, remote_matches
-from beit.hub.repository import HubOptions, file_beside, hub_file, is_hub_name, is_local
+from beit.hub.repository import (
+    HubOptions,
+    file_beside,
+    hub_file,
+    included_folder,
+    included_names,
+    is_hub_name,
+    is_local,
+)
 from beit.hub.saved_options import SavedOptions
 
 __all__ = [

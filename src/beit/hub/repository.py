@@ -1,4 +1,7 @@
-"""Files of the Hugging Face hub, fetched into its ordinary cache, and files that lie beside a model anywhere."""
+"""Files of the Hugging Face hub, fetched into its ordinary cache, and files that lie beside a model anywhere.
+
+Models and tokenizers that the package brings have names like those of the hub; no network is needed for them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import Any
 
 from beit.errors import CheckpointError
 from beit.hub.hub_errors import explained_errors
-from beit.hub.included import included_folder
 from beit.hub.network import lost_hub, not_found
+
+_OWNER = "beit"
+INCLUDED = Path(__file__).parents[1] / "included"  # models and tokenizers of the package
 
 # huggingface_hub is imported inside the functions: whoever only reads local folders should not pay for loading it.
 
@@ -180,3 +185,17 @@ def _known_absent(repo_id: str, filename: str, options: HubOptions) -> bool:
         return False
     # A download that broke off leaves empty folders, which say nothing about the repository.
     return any(file.is_file() for file in Path(snapshot).rglob("*"))
+
+
+def included_names() -> list[str]:
+    """Return the names of all of them, such as "beit/nano-cifar10"."""
+    return [f"{_OWNER}/{folder.name}" for folder in sorted(INCLUDED.iterdir()) if folder.is_dir()]
+
+
+def included_folder(name: str | Path) -> Path | None:
+    """Return the folder of what the package brings under a name; None for any other, and where a path is called so."""
+    owner, slash, rest = str(name).partition("/")
+    if owner != _OWNER or not slash or not rest or "/" in rest or rest.startswith(".") or Path(name).exists():
+        return None
+    folder = INCLUDED / rest
+    return folder if folder.is_dir() else None

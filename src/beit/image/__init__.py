@@ -5,8 +5,7 @@ from beit.image.bands import COLOURS, AnyPicture, BandOptions, Bands, Box, as_rg
 from beit.image.batch import BatchFeature
 from beit.image.depth import is_deep, nodata_in
 from beit.image.formats import EXTENSIONS, MOST_BYTES, opened_picture
-from beit.image.label_numbers import check_opacity, check_plain, deep_numbers
-from beit.image.labels import IGNORED
+from beit.image.labels import IGNORED, check_opacity, check_plain, deep_numbers
 from beit.image.large import allow_pixels
 from beit.image.lazy_picture import (
     Decoded,

@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from PIL import Image, UnidentifiedImageError, features
 
+from beit.errors import missing_extra
 from beit.files import open_regular
-from beit.image.extra_formats import EXTRA_ENDINGS, register_heif
 
 MOST_BYTES = 2**30  # of a picture file, read whole
 ENDINGS = {  # MPO, of cameras, is opened as JPEG
@@ -33,6 +34,13 @@ if features.check("avif"):  # as this Pillow was built
 if features.check("jpg_2000"):
     ENDINGS["JPEG2000"] = (".j2c", ".j2k", ".jp2", ".jpf", ".jpx")
 FORMATS = tuple(ENDINGS)
+# Those that extras bring to folders: HEIC of phones (`heic`), and DICOM of medicine (`dicom`).
+HEIC, DICOM = (".heic", ".heif", ".hif"), (".dcm", ".dicom")
+EXTRA_ENDINGS = frozenset(  # of those whose library is installed
+    (HEIC if find_spec("pillow_heif") is not None else ()) + (DICOM if find_spec("pydicom") is not None else ())
+)
+_HEAD = 12  # bytes that show a HEIC
+_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 EXTENSIONS = EXTRA_ENDINGS | {ending for endings in ENDINGS.values() for ending in endings}
 
 
@@ -59,3 +67,21 @@ def _opened(stream: BinaryIO) -> Image.Image:
         if not register_heif(stream):
             raise
         return Image.open(stream, formats=["HEIF"])
+
+
+def register_heif(stream: BinaryIO) -> bool:
+    """Return whether an open file is a HEIC, which Pillow then can open; it stands at its beginning afterwards.
+
+    Raises:
+        MissingExtraError: If what reads it is not installed.
+    """
+    head = stream.read(_HEAD)
+    stream.seek(0)
+    if head[4:8] != b"ftyp" or head[8:12] not in _BRANDS:
+        return False
+    try:
+        import pillow_heif
+    except ModuleNotFoundError:
+        raise missing_extra("pillow_heif", "heic") from None
+    cast("Any", pillow_heif).register_heif_opener()
+    return True

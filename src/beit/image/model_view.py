@@ -1,20 +1,23 @@
-"""Preprocessing for evaluation: the model's own, else that of timm's config or of the published evaluation."""
+"""Preprocessing of a model, from what lies beside its weights.
+
+For evaluation it is the model's own, else that of timm's config or of the published evaluation.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from beit.catalog import public_checkpoint
 from beit.config import CONFIG_NAME
-from beit.hub import HubOptions, is_local
-from beit.image.model_files import model_file, preprocessor_file
+from beit.hub import HubOptions, file_beside, is_local
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import PREPROCESSOR_NAME
-from beit.image.statistics import checkpoint_statistics
 from beit.image.steps import HALF
-from beit.image.timm_view import timm_options, timm_statistics, timm_view
+from beit.image.timm_view import Statistics, timm_options, timm_statistics, timm_view
 
 # Source: the evaluation of microsoft/unilm (beit/datasets.py): 256 for 224, the whole picture from 384 pixels.
 _SMALL_CROP, _FROM_SIDE = 0.875, 384
+IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def published_crop(image_hw: tuple[int, int]) -> float:
@@ -65,3 +68,67 @@ def saved_view(model: str | Path) -> Preprocessing | None:
     """
     file = preprocessor_file(model) if is_local(model) else None
     return None if file is None else Preprocessing.from_pretrained(file)
+
+
+def model_file(model: str | Path, name: str, hub: HubOptions | None = None) -> Path | None:
+    """Return a file beside the weights of a model; None if there is none.
+
+    Args:
+        model: A folder, a file of weights, or a name on the hub, of the package or of a published checkpoint.
+        name: Name of the file.
+        hub: How the hub is used.
+
+    Raises:
+        CheckpointError: If the hub cannot be reached.
+    """
+    public = None if Path(model).exists() else public_checkpoint(str(model))
+    place = model if public is None else public.hub
+    return None if place is None else file_beside(place, name, hub or HubOptions())
+
+
+def preprocessor_file(model: str | Path, hub: HubOptions | None = None) -> Path | None:
+    """Return the `preprocessor_config.json` of a model; without a config, the one beside a file is of something else.
+
+    Args:
+        model: As for `model_file`.
+        hub: How the hub is used.
+
+    Raises:
+        CheckpointError: If the hub cannot be reached.
+    """
+    if Path(model).is_file() and model_file(model, CONFIG_NAME) is None:
+        return None
+    return model_file(model, PREPROCESSOR_NAME, hub)
+
+
+def checkpoint_statistics(checkpoint: str, hub: HubOptions | None = None) -> Statistics | None:
+    """Return (mean, std) per channel of the pictures that a checkpoint was trained on.
+
+    They are those of the processor beside it; else of timm's config beside it; else of the published checkpoint by that
+    name: BEiT was trained with 0.5, BEiT v2 with ImageNet's. None if none of these has them. For a published name the
+    hub is not asked.
+
+    Args:
+        checkpoint: A folder, a file of weights, or a name.
+        hub: How the hub is used.
+
+    Raises:
+        ConfigError: If what lies beside it is not understood.
+        CheckpointError: If the hub cannot be reached.
+    """
+    place = Path(checkpoint)
+    public = public_checkpoint(place.name if place.exists() else checkpoint)
+    if public is None or is_local(checkpoint):
+        found = _beside(checkpoint, hub)
+        if found is not None or public is None:
+            return found
+    return IMAGENET if public.original.startswith("beitv2") else (HALF, HALF)
+
+
+def _beside(checkpoint: str, hub: HubOptions | None) -> Statistics | None:
+    """Return what the processor beside a checkpoint says, or timm's config there."""
+    if (file := preprocessor_file(checkpoint, hub)) is not None:
+        view = Preprocessing.from_pretrained(file)
+        return view.mean, view.std
+    config = model_file(checkpoint, CONFIG_NAME, hub)
+    return None if config is None else timm_statistics(timm_options(config))

@@ -11,10 +11,8 @@ from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import CheckpointError, ConfigError
 from beit.hub import HubOptions, file_beside, is_local
 from beit.image import Preprocessing
-from beit.image.model_files import model_file, preprocessor_file
-from beit.image.model_view import evaluation_view
+from beit.image.model_view import checkpoint_statistics, evaluation_view, model_file, preprocessor_file
 from beit.image.processor import PREPROCESSOR_NAME
-from beit.image.statistics import checkpoint_statistics
 from beit.image.timm_view import timm_options
 from beit.inference.exported import is_exported, load_exported
 from beit.inference.runners.runner import Runner

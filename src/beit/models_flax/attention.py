@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from beit.geometry import Grid, bias_offsets, num_relative_positions, relative_position_index
 from beit.geometry.resampling import bias_weights
 from beit.models_flax import kernels
-from beit.models_flax.layers import Projection
-from beit.models_flax.uninitialised import UNSET, Linear
+from beit.models_flax.layers import UNSET, Linear, Projection
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,7 @@ from jax import Array
 from beit.config import BeitConfig
 from beit.geometry import Grid
 from beit.geometry.resampling import position_weights
-from beit.models_flax.uninitialised import UNSET
+from beit.models_flax.layers import UNSET
 
 
 class PatchProjection(nn.Module):

@@ -18,8 +18,7 @@ from jax import Array
 from beit.config import BeitConfig
 from beit.geometry import Grid
 from beit.models_flax.attention import Attention, RelativePositionBias
-from beit.models_flax.layers import drop_path, feed_forward
-from beit.models_flax.uninitialised import UNSET, LayerNorm
+from beit.models_flax.layers import UNSET, LayerNorm, drop_path, feed_forward
 
 
 class Encoded(NamedTuple):

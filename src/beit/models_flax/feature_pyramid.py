@@ -14,8 +14,7 @@ from flax import linen as nn
 from jax import Array
 
 from beit.geometry import Grid
-from beit.models_flax.layers import BatchNorm
-from beit.models_flax.uninitialised import Upsample2
+from beit.models_flax.layers import BatchNorm, Upsample2
 
 
 class Up4(nn.Module):

@@ -1,4 +1,4 @@
-"""Small layers shared by all models: activation, drop path, feed-forward network, batch norm.
+"""Small layers shared by all models: those of Flax, activation, drop path, feed-forward network, batch norm.
 
 Legend: B batch, S = 1 + N tokens, D hidden, C channels; y x rows and columns of a map.
 """
@@ -15,11 +15,26 @@ from flax import linen as nn
 from jax import Array
 
 from beit.models_flax import kernels
-from beit.models_flax.uninitialised import UNSET, Linear
+
+# `initialisation.py` fills parameters by name; one that is not filled is NaN, so that it cannot go unnoticed
+UNSET = nn.initializers.constant(jnp.nan)
+
+Linear = partial(nn.Dense, kernel_init=UNSET, bias_init=UNSET)
+Conv = partial(nn.Conv, padding="SAME", kernel_init=UNSET, bias_init=UNSET)
+# the kernel is kept as PyTorch's layers turn it, (height, width, out, in)
+Upsample2 = partial(
+    nn.ConvTranspose,
+    kernel_size=(2, 2),
+    strides=(2, 2),
+    padding="VALID",
+    transpose_kernel=True,
+    kernel_init=UNSET,
+    bias_init=UNSET,
+)
+# statistics in float32 whatever the type of the tokens; the fast variance loses the digits of small activations
+LayerNorm = partial(nn.LayerNorm, use_fast_variance=False, scale_init=UNSET, bias_init=UNSET)
 
 Activation = Callable[[Array], Array]
-
-
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": kernels.gelu,
     "relu": jax.nn.relu,

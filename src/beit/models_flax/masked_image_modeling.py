@@ -13,9 +13,9 @@ from flax import linen as nn
 from jax import Array
 
 from beit.config import BeitConfig
+from beit.models_flax.layers import LayerNorm, Linear
 from beit.models_flax.model import BeitModule
 from beit.models_flax.pretrained import FlaxBeitPreTrainedModel
-from beit.models_flax.uninitialised import LayerNorm, Linear
 from beit.outputs import FlaxMaskedLMOutput
 
 

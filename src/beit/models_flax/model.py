@@ -16,8 +16,8 @@ from beit.config import BeitConfig
 from beit.geometry import patch_grid
 from beit.models_flax.embeddings import Embeddings
 from beit.models_flax.encoder import Encoder
+from beit.models_flax.layers import LayerNorm
 from beit.models_flax.pretrained import FlaxBeitPreTrainedModel
-from beit.models_flax.uninitialised import LayerNorm
 from beit.outputs import FlaxBeitModelOutputWithPooling
 
 

@@ -17,8 +17,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from beit.config import check_auxiliary_width
-from beit.models_flax.layers import BatchNorm
-from beit.models_flax.uninitialised import Conv
+from beit.models_flax.layers import BatchNorm, Conv
 
 
 class ConvBlock(nn.Module):

@@ -183,7 +183,9 @@ def _complete_trainer() -> None:
     """Have a `Trainer` of transformers that is around save our models whole; it moves a model before it saves it."""
     module = sys.modules.get("transformers.trainer")
     if module is not None:
-        from beit.models_torch.trainer import complete_trainer_folders  # never imported where there is no Trainer
+        from beit.models_torch.with_transformers import (
+            complete_trainer_folders,  # never imported where there is no Trainer
+        )
 
         complete_trainer_folders(module)
 
@@ -194,7 +196,7 @@ def _keep_outputs_in_pipelines() -> None:
         return
     module = sys.modules.get("transformers.pipelines.base")
     if module is not None:
-        from beit.models_torch.pipelines import keep_outputs  # never imported where there is no Pipeline
+        from beit.models_torch.with_transformers import keep_outputs  # never imported where there is no Pipeline
 
         keep_outputs(module)
 

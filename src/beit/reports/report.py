@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page with the curves and pictures of a run.
+"""`report.html`: one self-contained page with the origin, curves and pictures of a run.
 
 Legend: C channels, H x W pixels, K classes.
 """
@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import platform
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +23,18 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
+from beit import __version__
 from beit.errors import printable
 from beit.files import write_text
 from beit.image.bands import visible
 from beit.reports.charts import Level, Line, confusion_chart, curve_chart, has_curve
-from beit.reports.origin import origin
 from beit.reports.units import in_words, is_share, shown
 
 Picture = NDArray[np.float32]  # (C, H, W) in [0, 1]
 _SHOWN_SIDE = 128  # small pictures are enlarged to about this many pixels, without smoothing
+_LIBRARIES = ("torch", "numpy", "Pillow")
+_MINUTE, _HOUR = 60, 3600
+_FEW = 2  # of a unit, below which the smaller one is more exact
 
 
 @dataclass(frozen=True)
@@ -131,3 +140,30 @@ def numbers_table(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def origin(duration: str | None = None) -> str:
+    """Return the line that stands at the top of a report, such as "2026-01-31 12:00 UTC; 12 minutes; Linux x86_64".
+
+    Args:
+        duration: The time that it took, in words; None leaves it out.
+    """
+    date = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    versions = [f"beit {__version__}", f"Python {platform.python_version()}"]
+    versions += [f"{library} {version(library)}" for library in _LIBRARIES]
+    return "; ".join([date, *([duration] if duration else []), _machine(), ", ".join(versions)])
+
+
+def since(began: float) -> str:
+    """Return the time since a value of `time.perf_counter`, in words."""
+    seconds = time.perf_counter() - began
+    if seconds < _FEW * _MINUTE:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / _MINUTE:.0f} minutes" if seconds < _FEW * _HOUR else f"{seconds / _HOUR:.1f} hours"
+
+
+def _machine() -> str:
+    """Return system, processor, and the GPU of a process that has one open."""
+    words = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)  # a report alone is no reason to load torch
+    return f"{words}, {cuda.get_device_name()}" if cuda is not None and cuda.is_initialized() else words

@@ -1,9 +1,15 @@
-"""Admission of requests: limits on those under way and on their memory."""
+"""Admission of requests: limits on those under way and on their memory.
+
+What large pictures took is given back to the system, which glibc keeps otherwise.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 from beit.service.errors import too_busy
 from beit.settings.serve import ServiceSettings
@@ -69,3 +75,17 @@ class Admission:
         if size > 0 and self._bytes + size > self._most_bytes:
             raise too_busy(f"uploads of {self._bytes} bytes are being read already; try again in a second")
         self._bytes += size
+
+
+def return_memory() -> None:
+    """Give free memory back to the system, where the C library can."""
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Any:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return None

@@ -15,14 +15,13 @@ from starlette.types import Receive
 from beit.inference.predictor import Predictor
 from beit.inference.tasks.options import TaskOptions
 from beit.inference.tasks.task import PredictorTask
-from beit.service.admission import Admission
+from beit.service.admission import Admission, return_memory
 from beit.service.batcher import Batcher
-from beit.service.decoding import decode
 from beit.service.errors import CLIENT_GONE, ServiceError, overloaded
-from beit.service.memory import return_memory
 from beit.service.metrics import Metrics
 from beit.service.pace import Pace, Turn
 from beit.service.served_model import Asked, ServedModel
+from beit.service.uploads import decode
 from beit.settings.serve import ServiceSettings
 
 Result = TypeVar("Result")

@@ -24,7 +24,7 @@ from beit.data import (
 )
 from beit.errors import ConfigError, DataError
 from beit.image import COLOURS, BandOptions, Preprocessing, allow_pixels
-from beit.image.statistics import checkpoint_statistics
+from beit.image.model_view import checkpoint_statistics
 from beit.settings.channels import band_options, check_range, colour_jitter
 from beit.settings.groups import AugmentSettings, DataSettings, ModelSettings, PictureSettings
 

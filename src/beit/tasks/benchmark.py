@@ -14,6 +14,7 @@ import numpy as np
 
 from beit.data import Subset
 from beit.engine.run import run
+from beit.engine.schedule import SCRATCH, Rate
 from beit.evaluation.features.benchmark import Benchmark, Finetuned, Measured
 from beit.evaluation.features.benchmark_inputs import labelled_sources
 from beit.evaluation.features.few_labels import draw_share
@@ -25,7 +26,6 @@ from beit.settings.benchmark import BenchmarkJob
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import ModelSettings, OptimSettings, RunSettings, TrainSettings, ValidationSettings
 from beit.settings.inputs import Sources
-from beit.settings.rates import SCRATCH, Rate
 from beit.tasks.finetune.task import FinetuneTask
 
 FOLDER = "finetuned"  # in the output folder: a run folder for each training

@@ -26,6 +26,7 @@ from beit.models_torch import BeitForImageClassification, BeitForMaskedImageMode
 from beit.reports.gallery import scene_section
 from beit.reports.quality import quality_sections
 from beit.reports.report import Section, numbers_table, write_report
+from beit.settings.base import resolved_recipe
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import (
     AugmentSettings,
@@ -37,7 +38,6 @@ from beit.settings.groups import (
     ValidationSettings,
 )
 from beit.settings.pretrain import MaskSettings, PretrainJob, PretrainTokenizerSettings
-from beit.settings.recipe import resolved_recipe
 from beit.settings.tokenizer import (
     ClusteredTokenizerSettings,
     ClusteringRunSettings,

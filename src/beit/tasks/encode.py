@@ -30,7 +30,7 @@ from beit.data import (
     write_labels_and_names,
 )
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.encoder import encoder_side, load_encoder
+from beit.evaluation.tokenizer.evaluate import encoder_side, load_encoder
 from beit.evaluation.tokenizer.quality import tokenizer_views
 from beit.files import locked
 from beit.models_torch.device import busy_cpus

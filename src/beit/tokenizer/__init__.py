@@ -1,7 +1,6 @@
 """Visual tokenizers: images to visual tokens, and back where pixels are painted (discrete VAE, VQ-KD, k-means)."""
 
-from beit.tokenizer.dvae import DiscreteVAE, map_pixels, unmap_pixels
-from beit.tokenizer.dvae_config import DiscreteVAEConfig
+from beit.tokenizer.dvae import DiscreteVAE, DiscreteVAEConfig, map_pixels, unmap_pixels
 from beit.tokenizer.encoding import (
     CodebookUsage,
     TokenEncoder,
@@ -10,8 +9,7 @@ from beit.tokenizer.encoding import (
     count_tokens,
     hide_patches,
 )
-from beit.tokenizer.kmeans import KMeansTokenizer, picture_windows
-from beit.tokenizer.kmeans_config import KMeansConfig
+from beit.tokenizer.kmeans import KMeansConfig, KMeansTokenizer, picture_windows
 from beit.tokenizer.kmeans_fit import fit_kmeans
 from beit.tokenizer.loading import Tokenizer, load_tokenizer, tokenizer_fingerprint
 from beit.tokenizer.protocol import VisualTokenizer

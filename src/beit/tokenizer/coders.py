@@ -5,11 +5,14 @@ Legend: B batch, C colour channels, V codebook size, h x w tokens, H x W pixels.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.tokenizer.dvae_config import DiscreteVAEConfig
+if TYPE_CHECKING:
+    from beit.tokenizer.dvae import DiscreteVAEConfig
 
 
 class ResidualBlock(nn.Module):

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from beit.errors import ConfigError, DataError, missing_extra
-from beit.tokenizer.kmeans import KMeansTokenizer, normalised
-from beit.tokenizer.kmeans_config import KMeansConfig
+from beit.tokenizer.kmeans import KMeansConfig, KMeansTokenizer, normalised
 
 _AT_ONCE = 4096  # windows that are compared at a time
 _STEPS = 1000  # per unit of contrast; smaller differences are no pattern

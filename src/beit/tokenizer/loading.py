@@ -16,11 +16,9 @@ from beit.config import CONFIG_NAME
 from beit.errors import ConfigError
 from beit.files import check_path
 from beit.hub import HubOptions, included_folder
-from beit.tokenizer.dvae import DiscreteVAE
-from beit.tokenizer.dvae_config import DiscreteVAEConfig
-from beit.tokenizer.files import read_model_type
-from beit.tokenizer.kmeans import KMeansTokenizer
-from beit.tokenizer.kmeans_config import KMeansConfig
+from beit.tokenizer.base import read_model_type
+from beit.tokenizer.dvae import DiscreteVAE, DiscreteVAEConfig
+from beit.tokenizer.kmeans import KMeansConfig, KMeansTokenizer
 from beit.tokenizer.protocol import VisualTokenizer
 from beit.tokenizer.vq_kd import VQKD
 from beit.tokenizer.vq_kd_config import VQKDConfig

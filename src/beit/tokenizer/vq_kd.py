@@ -19,9 +19,8 @@ from beit.models_torch import kernels
 from beit.models_torch.initialisation import initialise
 from beit.models_torch.loading import fill, give_memory
 from beit.models_torch.model import BeitModel
-from beit.tokenizer.base import TokenizerBase
+from beit.tokenizer.base import TokenizerBase, load_tensors
 from beit.tokenizer.encoding import check_pixels, check_tokens
-from beit.tokenizer.files import load_tensors
 from beit.tokenizer.quantiser import Quantiser
 from beit.tokenizer.vq_kd_config import VQKDConfig
 from beit.weights import VQ_KD_FOLDER, check_shapes, locate_vqkd, open_vqkd, vqkd_options

@@ -1,6 +1,6 @@
 """Adaptation of a checkpoint to a model: place of the encoder, shared bias, channels, size of the pictures.
 
-All names are canonical.
+All names are canonical. Legend: C channels, D hidden, h x w pixels of a patch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from beit.config import BeitConfig
 from beit.geometry import Grid, num_relative_positions, patch_grid, resize_bias_table, resize_positions
-from beit.weights.inflation import COLOURS, inflated, inflation_in_words
 from beit.weights.rules import Entry
 
 Tensor = TypeVar("Tensor")
@@ -24,6 +26,8 @@ _METHODS = {
     "linear": "timm's linear method",
     "bilinear": "bilinear interpolation",
 }
+_PROJECTION = "embeddings.patch_embeddings.projection.weight"
+COLOURS = 3  # channels of a checkpoint that can be inflated
 
 
 def with_root(tensors: Mapping[str, Tensor], wanted: bool) -> dict[str, Tensor]:
@@ -117,3 +121,34 @@ def adapt_tensors(
     if any(name.endswith(_POSITIONS) for name in names):
         done.append(f"the absolute positions were resized {sizes} by bicubic interpolation")
     return adapted, done, sorted(names)
+
+
+def inflated(tensors: Mapping[str, Entry], channels: int) -> dict[str, Entry]:
+    """Return the tensors of a checkpoint of three channels, under canonical names, for another number of channels."""
+    change = partial(inflate_patches, channels=channels)
+    return {
+        name: entry.changed((entry.shape[0], channels, *entry.shape[2:]), change)
+        if name.endswith(_PROJECTION) and len(entry.shape) == 4
+        else entry
+        for name, entry in tensors.items()
+    }
+
+
+def inflation_in_words(channels: int) -> str:
+    """Return what was done to the patch embedding, for the report of a loading."""
+    how = "repeated, each copy with its share" if channels > COLOURS else "summed"
+    return f"the patch embedding was inflated from 3 to {channels} channels: the weights of colours were {how}"
+
+
+def inflate_patches(weight_D3hw: NDArray[np.floating], channels: int) -> NDArray[np.floating]:
+    """Return the weights (D, C, h, w) of a patch embedding for other than three channels.
+
+    Colours are repeated in turn (red, green, blue, red, ...), and the copies of one share its weight, so that a picture
+    whose channels are repeated in this way gives what its three channels gave. One or two channels share the sum, which
+    is for grey what all three gave.
+    """
+    if channels < COLOURS:
+        return np.repeat(weight_D3hw.sum(axis=1, keepdims=True) / channels, channels, axis=1)
+    colours_C = np.arange(channels) % COLOURS
+    copies_C = np.bincount(colours_C)[colours_C].astype(weight_D3hw.dtype)
+    return weight_D3hw[:, colours_C] / copies_C[:, None, None]

@@ -1,16 +1,19 @@
 """A large folder is listed once, until something in it changes."""
 
 import os
+import pickle
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from beit.data.sources import folder_index
-from beit.data.sources.folder_index import listed
+from beit.data.sources.folder_index import PathList, listed
 from beit.image import EXTENSIONS, PassedOver
 
 OLD = 60 * 10**9  # ns
+NAMES = ["a/1.png", "ä/日本.png", "", "broken\udcff.png", "z"]
 
 
 @pytest.fixture
@@ -95,3 +98,22 @@ def test_a_damaged_index_is_made_again(large):
     (index,) = (large.parent / "cache").rglob("*.npz")
     index.write_bytes(index.read_bytes()[:100])
     assert [look(large)[2] for _ in range(2)] == [1, 0]
+
+
+def test_it_holds_what_it_was_given():
+    paths = PathList(iter(NAMES))
+    assert list(paths) == [paths[index] for index in range(len(paths))] == NAMES
+    assert paths[-1] == "z"
+    assert list(pickle.loads(pickle.dumps(paths))) == NAMES  # noqa: S301  # our own
+    with pytest.raises(IndexError):
+        paths[5]
+    assert list(PathList([])) == []
+
+
+def test_a_path_takes_its_bytes_and_four_more():
+    tracemalloc.start()
+    paths = PathList(f"class_{number % 7}/{number:08d}.jpg" for number in range(100_000))
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(paths) == 100_000
+    assert used < 100_000 * (len("class_0/00000000.jpg") + 5)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from beit.data import Subset, open_source
+from beit.data import ExactView, Subset, open_source
 from beit.errors import DataError
-from beit.evaluation.classification.view import ExactView
 from beit.evaluation.features.frozen import Frozen
 from beit.evaluation.features.layers import PictureSet, features_of
 from beit.evaluation.features.passes import ModelPasses, keeping

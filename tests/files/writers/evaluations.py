@@ -17,8 +17,7 @@ from beit.evaluation.features.frozen import raw_pixels
 from beit.evaluation.features.kept_features import ModelFeatures, SetFeatures, write_attentive, write_features
 from beit.evaluation.features.probes import LayerScores, ModelScores
 from beit.evaluation.segmentation.evaluate import evaluate_scenes
-from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer
-from beit.evaluation.tokenizer.reconstruct import reconstruct_pictures
+from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer, reconstruct_pictures
 from beit.settings.benchmark import BenchmarkJob
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.groups import DataSettings, PictureSettings
@@ -94,7 +93,7 @@ def tokenizer_numbers(folder):
     )
 
 
-@writer("evaluation/tokenizer/reconstruct.py")
+@writer("evaluation/tokenizer/evaluate.py")
 def reconstructions(folder):
     DiscreteVAE(CODEBOOK).save_pretrained(folder / "tokenizer")
     data, tokenizer = drawn(folder), str(folder / "tokenizer")

@@ -67,18 +67,18 @@ def scene_inference(_):
     return SceneInference().save_pretrained
 
 
-@writer("tokenizer/files.py")
+@writer("tokenizer/base.py")
 def discrete_vae(_):
     return DiscreteVAE(CODEBOOK).save_pretrained
 
 
-@writer("tokenizer/files.py")
+@writer("tokenizer/base.py")
 def vq_kd(_):
     small = {"vocab_size": 16, "code_size": 4, "image_size": 16, "patch_size": 8, "hidden_size": 64}
     layers = {"num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 64, "decoder_layers": 1}
     return VQKD(VQKDConfig(**small, **layers, teacher_size=8)).save_pretrained
 
 
-@writer("tokenizer/files.py")
+@writer("tokenizer/base.py")
 def kmeans(_):
     return KMeansTokenizer(KMeansConfig(vocab_size=16, patch_size=8, window=8, image_size=16)).save_pretrained

@@ -40,7 +40,7 @@ for form in ("jsonl", "csv", "parquet", *ARRAYS):
     writer("inference/jobs/writers.py", "inference/jobs/arrays.py")(rows(form))
 
 
-@writer("inference/export/job.py", "inference/export/card.py", "inference/export/torch_file.py")
+@writer("inference/export/job.py", "inference/export/card.py", "inference/export/program.py")
 def exported(folder):
     BeitForImageClassification(CONFIG).save_pretrained(folder / "model")
     BeitImageProcessor(size=32).save_pretrained(folder / "model")

@@ -6,13 +6,13 @@ import torch
 from safetensors.torch import load_file
 
 from beit import BeitConfig, BeitForImageClassification
+from beit.engine.schedule import FINETUNED_BEFORE, FINETUNING, FINETUNING_LARGE, PROBE, SCRATCH
 from beit.errors import ConfigError
 from beit.geometry import Grid, resize_bias_table
-from beit.image.statistics import IMAGENET, checkpoint_statistics
+from beit.image.model_view import IMAGENET, checkpoint_statistics
 from beit.settings.finetune import FinetuneJob, LoraSettings, MixingSettings, ProbeSettings
 from beit.settings.groups import DataSettings, ModelSettings
 from beit.settings.inputs import Sources, preprocessing
-from beit.settings.rates import FINETUNED_BEFORE, FINETUNING, FINETUNING_LARGE, PROBE, SCRATCH
 from beit.tasks.finetune.model import starting_model
 from beit.tasks.finetune.task import FinetuneTask
 from beit.weights import open_checkpoint

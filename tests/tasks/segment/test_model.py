@@ -6,15 +6,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from beit.config import BeitConfig
+from beit.engine.schedule import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE
 from beit.errors import ConfigError
-from beit.settings.groups import DataSettings
-from beit.settings.rates import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE
+from beit.models_torch import BeitForSemanticSegmentation
+from beit.settings.groups import DataSettings, TrainSettings
 from beit.settings.segment import SegmentJob, TrainingLabelMapSettings
-from beit.tasks.segment.model import starting_segmenter
+from beit.tasks.segment.model import check_batch_norms, starting_segmenter
 from beit.tasks.segment.task import SegmentTask
 from beit.weights import open_checkpoint
 from beit.weights.match import LoadReport
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, TINY_MODEL
 
 DATA = DataSettings("pictures")
 MAPS = TrainingLabelMapSettings("maps", "classes.txt")
@@ -91,3 +93,39 @@ def test_auto_is_the_rate_for_what_the_checkpoint_was_trained_for(report, rate):
     task = SegmentTask(SegmentJob(DATA, MAPS))
     task._model = SimpleNamespace(load_report=report)
     assert task.rate() == rate
+
+
+def config(**options):
+    return BeitConfig(**{**TINY_MODEL, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], **options})
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "world", "shared", "fits"),
+    [(1, 1, 1, False, False), (4, 4, 1, False, False), (5, 4, 1, False, False), (8, 4, 1, False, True),
+     (2, 1, 1, False, True), (2, 1, 2, False, False), (2, 1, 2, True, True), (4, 2, 2, True, True)],
+)  # fmt: skip
+def test_one_picture_at_a_time(batch_size, accumulate, world, shared, fits):
+    train = TrainSettings(batch_size=batch_size, accumulate=accumulate)
+    if fits:
+        check_batch_norms(train, config(), world, shared)
+    else:
+        with pytest.raises(ConfigError, match=rf"raise train\.batch_size to {2 * world * accumulate}"):
+            check_batch_norms(train, config(), world, shared)
+
+
+@pytest.mark.parametrize(
+    ("options", "fits"),
+    [({}, False), ({"pool_scales": [2, 3]}, True), ({"pool_scales": [2], "image_size": 16, "patch_size": 8}, False)],
+)
+def test_what_is_refused_is_what_torch_cannot_do(options, fits):
+    model = BeitForSemanticSegmentation(config(**options)).train()
+    side = model.config.image_hw[0]
+    train = TrainSettings(batch_size=1)
+    if fits:
+        model.both_logits(torch.rand(1, 3, side, side))
+        check_batch_norms(train, model.config, 1, shared=False)
+        return
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        model.both_logits(torch.rand(1, 3, side, side))
+    with pytest.raises(ConfigError, match="is one picture at a time"):
+        check_batch_norms(train, model.config, 1, shared=False)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError
-from beit.hub.included import FOLDER
+from beit.hub.repository import INCLUDED
 from beit.image import COLOURS, Bands, LazyPicture, LoadedPicture
 
 TRAINING_PICTURES = 1297
@@ -26,7 +26,7 @@ class DigitsSource(ImageSource):
 
     def __init__(self, part: str) -> None:
         rows = DIGITS[part]
-        with np.load(FOLDER / "digits.npz", allow_pickle=False) as file:
+        with np.load(INCLUDED / "digits.npz", allow_pickle=False) as file:
             levels, labels = file["pictures"][rows], file["labels"][rows]
         self._part = part
         self._images = np.rint(levels * (_WHITE / _BRIGHTEST)).astype(np.uint8)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from beit.data.sources.folder_index import listed
+from beit.data.sources.folder_index import PathList, listed
 from beit.data.sources.key_folders import place_of_label, value_of
-from beit.data.sources.path_list import PathList
 from beit.data.sources.source import ImageSource, Labels
 from beit.data.sources.split_names import almost_splits
 from beit.files import read_regular, size_of

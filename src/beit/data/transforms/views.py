@@ -190,3 +190,11 @@ class Views:
 
 def _cut(picture: AnyPicture, box: Box, size_hw: tuple[int, int], resample: Image.Resampling) -> AnyPicture:
     return picture.resize((size_hw[1], size_hw[0]), resample, box=box)
+
+
+class ExactView(Views):
+    """View that is equal to the image processor's output, to the bit: resize and crop in two steps, by its filter."""
+
+    def __call__(self, stored: LazyPicture, rng: np.random.Generator) -> dict[str, Floats]:
+        """Return pixel_values (C, H, W); nothing is random, so `rng` is not used."""
+        return {"pixel_values": self.preprocessing(stored.decode().picture)}

@@ -19,12 +19,11 @@ from beit.image import COLOURS, Preprocessing
 from beit.image.model_view import evaluation_view
 from beit.models_torch import BeitForImageClassification
 from beit.models_torch.device import busy_cpus, pick_device, pick_precision
-from beit.reports.origin import since
-from beit.reports.report import write_report
+from beit.reports.report import since, write_report
+from beit.settings.base import resolved_recipe
 from beit.settings.channels import check_channels, check_range
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.inputs import open_pictures
-from beit.settings.recipe import resolved_recipe
 
 
 def evaluate(job: EvaluateJob) -> Evaluation:

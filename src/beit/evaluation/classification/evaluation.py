@@ -15,6 +15,12 @@ from beit.data import BrokenPicture, ImageSource
 from beit.evaluation.result import Speed
 from beit.image import Preprocessing
 
+_NOUNS = {
+    "single_label_classification": "classes",
+    "multi_label_classification": "labels",
+    "regression": "numbers per picture",
+}
+
 
 @dataclass(frozen=True)
 class Evaluation(ABC):
@@ -87,3 +93,22 @@ class EvaluatedModel:
                 "std": list(view.std),
             },
         }
+
+    def table(self, evaluation: Evaluation) -> list[tuple[str, str]]:
+        """Return what the report of an evaluation says of the model."""
+        view = evaluation.view
+        resize = view.resize if isinstance(view.resize, int) else f"{view.resize[0]} x {view.resize[1]}"
+        to = "shorter side" if isinstance(view.resize, int) else "all"
+        return [
+            ("model", self.name),
+            ("parameters", f"{evaluation.parameters:,}"),
+            (_NOUNS[evaluation.problem], f"{len(evaluation.classes):,}, matched by {self.matched}"),
+            (
+                "what it sees",
+                f"{to} resized to {resize}, centre {view.image_hw[0]} x {view.image_hw[1]}, "
+                f"{view.resample.name.lower()}; from {self.view_from}",
+            ),
+            ("computed on", f"{self.device}, {self.precision}"),
+            ("pictures per second, model alone", f"{evaluation.speed.model:,.1f}"),
+            ("pictures per second, with reading them", f"{evaluation.speed.whole:,.1f}"),
+        ]

@@ -15,9 +15,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from beit.data import Batch, BrokenPicture, Collate, ImageSource, ViewDataset, evaluation_batches, require_usable
+from beit.data import (
+    Batch,
+    BrokenPicture,
+    Collate,
+    ExactView,
+    ImageSource,
+    ViewDataset,
+    evaluation_batches,
+    require_usable,
+)
 from beit.errors import CheckpointError
-from beit.evaluation.classification.view import ExactView
 from beit.evaluation.result import Speed
 from beit.image import Preprocessing
 from beit.models_torch import BeitForImageClassification

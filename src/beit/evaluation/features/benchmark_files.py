@@ -14,8 +14,8 @@ from beit.evaluation.result import SCHEMA, versions
 from beit.files import make_folder, write_json
 from beit.reports.charts import layer_chart
 from beit.reports.report import Section, chart_figure, write_report
+from beit.settings.base import plain, resolved_recipe
 from beit.settings.benchmark import BenchmarkJob
-from beit.settings.recipe import plain, resolved_recipe
 
 RESULT_NAME, REPORT_NAME = "result.json", "report.html"
 _ABOUT = (

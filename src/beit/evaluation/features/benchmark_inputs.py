@@ -12,10 +12,10 @@ from beit.data import ImageSource, sample
 from beit.errors import ConfigError, DataError
 from beit.evaluation.features.checks import Labels
 from beit.evaluation.features.probes import plan_for
+from beit.settings.base import plain
 from beit.settings.benchmark import RANDOM, BenchmarkJob, BenchmarkLabelMapSettings
 from beit.settings.groups import ModelSettings
 from beit.settings.inputs import Sources, open_sources
-from beit.settings.recipe import plain
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import TrainingLabelMapSettings
 

@@ -22,9 +22,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from beit.data import BrokenPictures, ImageSource, Subset, loading_workers
+from beit.data import BrokenPictures, ExactView, ImageSource, Subset, loading_workers
 from beit.errors import CheckpointError
-from beit.evaluation.classification.view import ExactView
 from beit.evaluation.features.attentive import AttentiveScores, attentive_split, score_attentive
 from beit.evaluation.features.frozen import Frozen
 from beit.evaluation.features.kept_features import (

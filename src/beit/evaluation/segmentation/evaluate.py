@@ -19,13 +19,12 @@ from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.device import pick_device, pick_precision
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
-from beit.reports.origin import since
-from beit.reports.report import Section, confusion_section, write_report
+from beit.reports.report import Section, confusion_section, since, write_report
 from beit.reports.units import percent
+from beit.settings.base import resolved_recipe
 from beit.settings.channels import band_options, check_channels, check_range
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.packaged import class_file
-from beit.settings.recipe import resolved_recipe
 from beit.settings.scenes import open_scene_folder
 from beit.settings.segment import SceneUseSettings
 

@@ -17,8 +17,7 @@ from beit.inference.export.examples import Examples
 from beit.inference.export.model import ExportModel, load_export_model
 from beit.inference.export.onnx_file import write_onnx
 from beit.inference.export.openvino_file import write_openvino
-from beit.inference.export.program import trace
-from beit.inference.export.torch_file import write_torch
+from beit.inference.export.program import trace, write_torch
 from beit.inference.export.web import check_view, export_page
 from beit.inference.exported import FILES, load_exported
 from beit.inference.runners.runner import Floats

@@ -1,4 +1,4 @@
-"""Tracing of a model to a program of torch operations, from which every target is made.
+"""Tracing of a model to a program of torch operations, from which every target is made, and torch's archive of it.
 
 Legend: B batch, C channels; h w pixels.
 """
@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch._dynamo.exc import UserError
 from torch.export import Dim, ExportedProgram
 
 from beit.errors import ConfigError
+from beit.files import atomic_stream
 from beit.inference.export.model import ExportModel
 from beit.inference.export.prepared import PreparedModel, prepare
 from beit.settings.export import DYNAMIC, ExportJob
@@ -77,3 +79,9 @@ def quiet() -> Generator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def write_torch(program: ExportedProgram, file: Path) -> None:
+    """Write a program as torch's own archive."""
+    with quiet(), atomic_stream(file) as stream:
+        torch.export.save(program, stream)

@@ -10,11 +10,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from beit.config import BeitConfig
+from beit.config import FEATURES_NAME, BeitConfig
 from beit.errors import ConfigError
+from beit.files import read_json
 from beit.geometry import Grid, patch_grid
 from beit.image import Preprocessing
-from beit.inference.runners.best_layer import read_best_layer
 from beit.inference.runners.runner import Floats, Runner
 from beit.inference.runners.torch_runner import TorchRunner
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from beit.tokenizer import VisualTokenizer
 
 Made = TypeVar("Made")
+_REMEDY = "name a layer by its number, or measure the layers with beit benchmark"
 
 
 class LoadedModel:
@@ -124,3 +125,24 @@ class LoadedModel:
             if key not in self._made:
                 self._made[key] = make()
             return self._made[key]
+
+
+def read_best_layer(file: Path | None, layers: int) -> int:
+    """Return the best layer, counted from 1.
+
+    Args:
+        file: The `features.json` of the model; None where there is none.
+        layers: Layers of the model.
+
+    Raises:
+        ConfigError: If no layer was measured, or the file is of another model.
+    """
+    if file is None:
+        raise ConfigError(
+            f"layer is 'best', and no {FEATURES_NAME} lies beside the model; expected what a quality monitor measured: "
+            f"{_REMEDY}"
+        )
+    best = read_json(file, "the features.json of a pre-training", _REMEDY).get("best_layer")
+    if not isinstance(best, int) or not 1 <= best <= layers:
+        raise ConfigError(f"{file} has best_layer {best!r}; expected 1 to {layers}, a layer of the model: {_REMEDY}")
+    return best

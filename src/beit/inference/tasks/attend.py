@@ -16,10 +16,9 @@ from PIL import Image
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.image import AnyPicture
-from beit.image.heat_map import heat_overlay
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.torch_runner import TorchRunner
-from beit.inference.tasks.drawing import PNG, png_text
+from beit.inference.tasks.drawing import PNG, heat_overlay, png_text
 from beit.inference.tasks.options import Place, TaskOptions
 from beit.inference.tasks.task import PredictorTask, Tab
 

@@ -16,11 +16,10 @@ from PIL import Image
 from beit.errors import ConfigError
 from beit.geometry import Grid
 from beit.image import AnyPicture
-from beit.image.heat_map import heat_overlay
 from beit.image.patch_colours import Map, PatchColours, enlarged, fit_colours, similarity
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.torch_runner import TorchRunner
-from beit.inference.tasks.drawing import PNG, png_text
+from beit.inference.tasks.drawing import PNG, heat_overlay, png_text
 from beit.inference.tasks.folder import AMONG, contents_of, pictures_in
 from beit.inference.tasks.layers import LayerOptions
 from beit.inference.tasks.options import Local, Place

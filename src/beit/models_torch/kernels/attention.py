@@ -24,9 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from beit.models_torch.kernels.choice import eager, hides_gradients, in_forward_mode
+from beit.models_torch.kernels.choice import eager, hides_gradients, in_forward_mode, plain_gradients
 from beit.models_torch.kernels.fastest import FASTEST, Ways
-from beit.models_torch.kernels.gradients import plain_gradients
 from beit.models_torch.kernels.table_attention import TableBias, table_attention
 
 _SCORES_AT_ONCE = 2**18  # a thread: 1 MB of float32, which stays in a processor's cache between the passes over it

@@ -1,7 +1,8 @@
-"""Conditions under which a kernel may stand in for PyTorch's plain operations."""
+"""Conditions under which a kernel may stand in for PyTorch's plain operations, and its double backward."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeGuard, TypeVar
 
@@ -106,3 +107,19 @@ def autocasts(device: torch.device) -> bool:
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Return a context in which results have the types of their operands."""
     return torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext()
+
+
+def plain_gradients(
+    plain: Callable[..., Tensor], inputs: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of a plain formulation, which have gradients themselves.
+
+    Args:
+        plain: The formulation, in PyTorch's operations.
+        inputs: Its arguments.
+        needed: Which of them need a gradient.
+        grad: The gradient of its result.
+    """
+    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need and tensor is not None]
+    found = iter(torch.autograd.grad(plain(*inputs), wanted, grad, create_graph=True))
+    return tuple(next(found) if need else None for need in needed)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.models_torch.kernels.choice import HAS_ONEDNN, eager_float32, is_plain, suits_onednn
-from beit.models_torch.kernels.gradients import plain_gradients
+from beit.models_torch.kernels.choice import HAS_ONEDNN, eager_float32, is_plain, plain_gradients, suits_onednn
 from beit.models_torch.kernels.products import input_gradient, outputs, weight_gradient
 
 _LEAST_WEIGHTS = 2**18  # of a compiled product of an open number of tokens; they are hundreds

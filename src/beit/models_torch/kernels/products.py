@@ -69,7 +69,8 @@ def outputs(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None, gelu: bool
     """Return inputs (..., I) times weight plus bias, (..., O), or the GELU of that."""
     ways = _GELU if gelu else _OUTPUTS
     name = "linear and GELU" if gelu else "linear"
-    return _fastest(name, ways, _rows(inputs), *weight_OI.shape, bias_O is not None)(inputs, weight_OI, bias_O)
+    way = _fastest(name, ways, _rows(inputs), *weight_OI.shape, with_bias=bias_O is not None)
+    return way(inputs, weight_OI, bias_O)
 
 
 def input_gradient(grad: Tensor, weight_OI: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ def _rows(inputs: Tensor) -> int:
     return inputs.numel() // inputs.shape[-1]
 
 
-def _fastest(kind: str, ways: Ways, rows: int, high: int, wide: int, with_bias: bool = False) -> Any:
+def _fastest(kind: str, ways: Ways, rows: int, high: int, wide: int, *, with_bias: bool = False) -> Any:
     """Return the way that is fastest for this kind of product, number of rows (to a power of two) and weight.
 
     A bias counts: MKL adds to what stands in the result, so that PyTorch writes the bias there in a pass before.

@@ -18,6 +18,7 @@ from beit.catalog import SIZES
 from beit.data import PAIR, ImageSource, Mixing, RandAugment, Views
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
+from beit.engine.schedule import FINETUNED_BEFORE, FINETUNING, FINETUNING_LARGE, PROBE, SCRATCH, Rate
 from beit.engine.task import Measured, Task
 from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
@@ -28,7 +29,6 @@ from beit.settings.channels import band_options
 from beit.settings.finetune import FinetuneJob
 from beit.settings.inputs import Sources, augmentation, open_sources, preprocessing
 from beit.settings.model import hidden_width
-from beit.settings.rates import FINETUNED_BEFORE, FINETUNING, FINETUNING_LARGE, PROBE, SCRATCH, Rate
 from beit.tasks.finetune.checks import check_labels, check_settings, label_identity
 from beit.tasks.finetune.lora import adapt, load_adapter, merged_state, save_adapter
 from beit.tasks.finetune.loss import FinetuneLoss, Targets, balanced_weights

@@ -1,12 +1,19 @@
-"""Floating-point operations and memory of a training step.
+"""Floating-point operations and memory of a training step, and the operations of its visual tokens.
 
 Legend: B batch, N patches, M masked patches of a picture, S = 1 + N tokens, D hidden, I intermediate, V codebook size.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
 from beit.config import BeitConfig
 from beit.geometry import patch_grid
+from beit.tokenizer.protocol import VisualTokenizer
 
 _BACKWARD = 2  # the backward pass costs two forward passes: gradients of inputs and of weights
 _KEPT_PER_LAYER = 10  # activations of width D that a layer keeps per token for the backward pass: inputs and outputs of
@@ -70,3 +77,26 @@ def activation_bytes(
         "activations": float(pictures * tokens * kept * bytes_per_number),
         "logits": 4.0 * _LOGITS * pictures * masked * config.vocab_size,
     }
+
+
+def encoding_flops(tokenizer: VisualTokenizer, channels: int, height: int, width: int) -> float:
+    """Return the operations of the visual tokens of one picture, those of convolutions and matrix products.
+
+    They are counted on tensors without values. A tokenizer that is no torch module, or that looks at values, has none
+    that could be counted: 0.
+
+    Args:
+        tokenizer: Any.
+        channels: Of the picture.
+        height: In pixels.
+        width: In pixels.
+    """
+    if not isinstance(tokenizer, nn.Module):
+        return 0.0
+    shapes = deepcopy(tokenizer).to("meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        try:
+            shapes.encode(torch.empty(1, channels, height, width, device="meta"))
+        except (NotImplementedError, RuntimeError):
+            return 0.0
+    return float(counter.get_total_flops())

@@ -18,6 +18,7 @@ from beit.engine.exactness import is_exact
 from beit.engine.recorded import Choice
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
+from beit.engine.schedule import PRETRAINING, PRETRAINING_MUON, Rate
 from beit.engine.task import Measured, Monitored, ShownScene, Stage, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.quality import quality_line, says_little
@@ -31,8 +32,7 @@ from beit.settings.channels import band_options
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
-from beit.settings.rates import PRETRAINING, PRETRAINING_MUON, Rate
-from beit.tasks.pretrain.cost import activation_bytes, training_flops
+from beit.tasks.pretrain.cost import activation_bytes, encoding_flops, training_flops
 from beit.tasks.pretrain.feature_colours import colours_section
 from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
 from beit.tasks.pretrain.loss import PretrainLoss, objection_to, token_counts
@@ -58,7 +58,6 @@ from beit.tokenizer import (
     load_tokenizer,
     tokenizer_fingerprint,
 )
-from beit.tokenizer.cost import encoding_flops
 
 _MOST_ENCODED = 256  # training pictures whose tokens are looked at before the first step
 _MOST_MEASURED = 10_000  # held-out pictures in the end, at even distances: one process measures, the others wait

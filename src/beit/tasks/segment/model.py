@@ -1,4 +1,7 @@
-"""Model of a segmentation training: UperNet on a new encoder or any checkpoint, and its inference on whole scenes."""
+"""Model of a segmentation training: UperNet on a new encoder or any checkpoint, and its inference on whole scenes.
+
+Batches that its batch norms cannot take are refused before any label map is read.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from torch import nn
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
+from beit.geometry import patch_grid
 from beit.image import Preprocessing
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.scene import SceneInference
 from beit.models_torch.sliding_window import Windows
+from beit.settings.groups import TrainSettings
 from beit.settings.model import check_channels_of, model_config, task_config, task_options
 from beit.settings.segment import InferenceSettings, SegmentJob
 from beit.weights import open_checkpoint
@@ -95,3 +100,29 @@ def scene_inference(settings: InferenceSettings, shorter_side: int | None, view:
         steps = [settings.stride or max(1, side * 2 // 3) for side in (height, width)]
         windows = Windows((height, width), (steps[0], steps[1]))
     return SceneInference(windows, shorter_side, settings.scales, settings.flip, view.mean, view.std)
+
+
+def check_batch_norms(train: TrainSettings, config: BeitConfig, world: int, shared: bool) -> None:
+    """Refuse batches of which one picture at a time goes through a batch norm that sees it as one pixel.
+
+    The pool of scale 1 makes one pixel of a picture, whose deviation from itself is nothing.
+
+    Args:
+        train: Length and batches.
+        config: The model.
+        world: Processes that share a batch.
+        shared: Whether the batch norms see the pictures of all processes.
+
+    Raises:
+        ConfigError: Naming what to change.
+    """
+    at_once = train.batch_size // world // train.accumulate * (world if shared else 1)
+    height, width = patch_grid(config.image_size, config.patch_size)
+    coarse = max(1, height // 2) * max(1, width // 2)  # patches of the coarsest map
+    if at_once > 1 or min(coarse, *(scale * scale for scale in config.pool_scales)) > 1:
+        return
+    raise ConfigError(
+        f"train.batch_size {train.batch_size} in train.accumulate {train.accumulate} parts, over {world} processes, is "
+        "one picture at a time, and the batch norms of UperNet need two: raise train.batch_size to "
+        f"{2 * world * train.accumulate}, or lower train.accumulate; train.recompute saves memory too"
+    )

@@ -1,4 +1,4 @@
-"""Pixels of each class in the label maps of a training, which are read before the first step.
+"""Pixels of each class in the label maps of a training, counted before the first step, and the class weights of them.
 
 Legend: K classes.
 """
@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from beit.data import ImageSource, Scene, spread
-from beit.errors import DataError
+from beit.errors import ConfigError, DataError
 from beit.image import IGNORED
 from beit.image.cpus import cpu_share
+from beit.settings.segment import SegmentJob
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,30 @@ def _counted(source: ImageSource, index: int) -> NDArray[np.int64] | str:
         return np.bincount(scene.label_map().ravel(), minlength=IGNORED + 1)
     except DataError as error:
         return str(error)
+
+
+def check_weights(job: SegmentJob, classes: int) -> None:
+    """Refuse weights for other classes.
+
+    Raises:
+        ConfigError: Naming them.
+    """
+    weights = job.class_weights
+    if isinstance(weights, tuple) and (len(weights) != classes or min(weights) < 0):
+        raise ConfigError(
+            f"class_weights has {len(weights)} numbers, {list(weights[:5])}; expected one for each of the {classes} "
+            "classes, none below 0"
+        )
+
+
+def class_weights(job: SegmentJob, counts: PixelCounts | None) -> Tensor | None:
+    """Return the factors (K,) on the loss of each class, or None for none; balanced ones are 1 for the mean pixel."""
+    if job.class_weights is None:
+        return None
+    if job.class_weights != "balanced":
+        return torch.tensor(job.class_weights)
+    if counts is None:
+        return None
+    pixels_K = counts.pixels_K.astype(np.float64)
+    weights_K = np.where(pixels_K > 0, 1 / np.sqrt(np.maximum(pixels_K, 1)), 0)
+    return torch.from_numpy(weights_K * pixels_K.sum() / (weights_K * pixels_K).sum()).float()

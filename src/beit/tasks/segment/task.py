@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from beit.data import ImageSource, SceneViews
 from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
+from beit.engine.schedule import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE, Rate
 from beit.engine.task import Measured, Task
 from beit.evaluation.segmentation.measure import measure_scenes, overlay_section, score_sections
 from beit.image import IGNORED, Preprocessing
@@ -25,14 +26,11 @@ from beit.reports.report import Section
 from beit.settings.channels import band_options, distortion
 from beit.settings.inputs import Sources, preprocessing
 from beit.settings.model import hidden_width
-from beit.settings.rates import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE, Rate
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import SegmentJob
-from beit.tasks.segment.checks import check_batch_norms
-from beit.tasks.segment.class_weights import check_weights, class_weights
 from beit.tasks.segment.loss import SegmentLoss
-from beit.tasks.segment.model import scene_inference, share_batch_norms, starting_segmenter
-from beit.tasks.segment.pixel_counts import PixelCounts, count_pixels
+from beit.tasks.segment.model import check_batch_norms, scene_inference, share_batch_norms, starting_segmenter
+from beit.tasks.segment.pixel_counts import PixelCounts, check_weights, class_weights, count_pixels
 
 
 class SegmentTask(Task[SegmentJob, SegmentLoss]):

@@ -35,10 +35,9 @@ from beit.evaluation.tokenizer.drawings import ONE_PER_PATCH, reconstruction_sec
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.files import atomic_folder
 from beit.models_torch.device import pick_device
-from beit.reports.origin import since
-from beit.reports.report import Section, numbers_table, write_report
+from beit.reports.report import Section, numbers_table, since, write_report
+from beit.settings.base import resolved_recipe
 from beit.settings.inputs import Sources, augmentation, check_device, open_sources
-from beit.settings.recipe import resolved_recipe
 from beit.settings.tokenizer import ClusterJob
 from beit.tokenizer import KMeansConfig, KMeansTokenizer, TokenEncoder, fit_kmeans, picture_windows
 

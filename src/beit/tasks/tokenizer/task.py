@@ -1,4 +1,4 @@
-"""Common part of the tokenizer trainings: views, use of the codebook, measurement, report.
+"""Common part of the tokenizer trainings: views, use of the codebook and its collapse, measurement, report.
 
 Legend: V codebook size.
 """
@@ -16,19 +16,20 @@ import torch
 from torch import Tensor, distributed, nn
 
 from beit.data import ImageSource, Views
-from beit.engine.schedule import check_batches
+from beit.engine.schedule import Rate, check_batches
 from beit.engine.task import M, Measured, Task
 from beit.errors import ConfigError
 from beit.evaluation.tokenizer.drawings import reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.reports.report import Section, numbers_table
 from beit.settings.inputs import augmentation
-from beit.settings.rates import Rate
 from beit.settings.tokenizer import DistillJob, TokenizerJob
-from beit.tasks.tokenizer.collapse import CollapseWatch
 from beit.tokenizer import TokenEncoder, Tokenizer
 from beit.tokenizer.encoding import count_tokens, least_perplexity, perplexity
 from beit.tokenizer.teacher import Teacher
+
+_WARM_UP = 0.25  # share of the run in which codes may gather, and part again as the loss changes
+_STEPS, _LOOKS = 100, 4  # for which, and at which, a codebook looks collapsed before a run stops
 
 
 class CodebookWatch(nn.Module):
@@ -125,3 +126,34 @@ class TokenizerTask(Task[Job, M]):
         model: Any = self.model
         kind: type[Tokenizer] = type(model)
         model.load_state_dict(kind.from_pretrained(folder).state_dict())
+
+
+class CollapseWatch:
+    """Watch of the perplexity of the codes in a step, from a quarter of the run on.
+
+    Args:
+        least: Perplexity below which there is next to nothing to predict.
+        steps: Steps of the run.
+        remedy: What to change, for the reason.
+    """
+
+    def __init__(self, least: float, steps: int, remedy: str) -> None:
+        self._least, self._begins, self._remedy = least, _WARM_UP * steps, remedy
+        self._since: int | None = None
+        self._looks = 0
+        self._said = False
+
+    def note(self, step: int, perplexity: float) -> str | None:
+        """Take note of the perplexity after `step` finished steps; return why to stop, once, if that is so."""
+        if self._said or step < self._begins or perplexity >= self._least:
+            self._since, self._looks = None, 0
+            return None
+        self._since, self._looks = self._since or step, self._looks + 1
+        if step - self._since < _STEPS or self._looks < _LOOKS:
+            return None
+        self._said = True
+        return (
+            f"the codes of a step have a perplexity of {perplexity:.2f} after step {step}, and have been below "
+            f"{self._least:.2f} since step {self._since}: nearly every patch gets the same one, so the codebook has "
+            f"collapsed; {self._remedy}, and start again in another run.output"
+        )

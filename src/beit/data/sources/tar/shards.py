@@ -1,4 +1,4 @@
-"""Tar shards as a collection, as WebDataset packs them."""
+"""Tar shards as a collection, as WebDataset packs them, or with a folder for every class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from beit.data.sources.key_folders import labels_of_files
 from beit.data.sources.progress import progress
 from beit.data.sources.shard_file import ShardFile, folder_of, located
 from beit.data.sources.source import BrokenShard, ImageSource, Labels
-from beit.data.sources.tar.folders import folder_classes
+from beit.data.sources.split_names import are_splits
 from beit.data.sources.tar.index import TarIndex, member_name, shard_index
 from beit.errors import DataError
 from beit.files import regular_descriptor
@@ -190,3 +190,45 @@ def _classes(parts: list[NDArray[Any] | None]) -> tuple[list[str] | None, Labels
         np.concatenate(known if numbers else [part.astype(str) for part in known]), return_inverse=True
     )
     return [str(value) for value in distinct], labels.astype(np.int64)
+
+
+def folder_classes(shards: Sequence[tuple[str, TarIndex]], mixed: bool) -> tuple[list[str] | None, Labels | None]:
+    """Return the names of the classes and the class of every picture; nothing if they do not lie in several folders.
+
+    Folders around all pictures, and one around those of a shard that is called like it, are no classes.
+
+    Args:
+        shards: Name and index of each.
+        mixed: Whether folders called train and val are taken as classes, rather than refused.
+
+    Raises:
+        DataError: If the folders are splits.
+    """
+    folders = [[_parts(folder, stem) for folder in index.folders.tolist()] for stem, index in shards]
+    every = [parts for of_shard in folders for parts in of_shard]
+    depth = _common(every)
+    if any(len(parts) <= depth for parts in every):
+        return None, None
+    names = sorted({parts[depth] for parts in every})
+    if not mixed and are_splits(names):
+        raise DataError(
+            f"a tar file holds the splits {', '.join(names)}; expected one split a file: pack each by itself, and name "
+            "them with data.path and data.val_path, or set data.split to all to mix them"
+        )
+    number = {name: index for index, name in enumerate(names)}
+    labels = [
+        np.array([number[parts[depth]] for parts in of_shard], np.int64)[index.folder_of]
+        for of_shard, (_, index) in zip(folders, shards, strict=True)
+    ]
+    return names, np.concatenate(labels)
+
+
+def _parts(folder: str, stem: str) -> list[str]:
+    parts = [part for part in folder.split("/") if part not in ("", ".")]
+    return parts[1:] if parts[:1] == [stem] else parts
+
+
+def _common(every: Sequence[list[str]]) -> int:
+    """Return how many folders all paths begin with in common."""
+    first, last = min(every), max(every)
+    return next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))

@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from beit.inference.page import BROWSER, FOLDER
-from beit.service.page import mount_page
+from beit.service.app import mount_page
 
 PARTS = sorted(path.name for path in FOLDER.iterdir())
 SOURCES = [path for path in FOLDER.iterdir() if path.suffix in {".css", ".html", ".js"}]

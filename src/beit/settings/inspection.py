@@ -1,9 +1,10 @@
-"""Settings of the commands that only show something: checkpoints, recipes, a path, completion, this machine."""
+"""Settings of the commands that only show something: checkpoints, recipes, a path, a run, completion, a machine."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from beit.settings.base import STRICT, Settings
@@ -52,3 +53,15 @@ class DoctorJob(Settings):
     """Time matrix products, which takes some seconds."""
     ways: bool = False
     """List the times of every computation of the models so far, the fastest way first."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class WatchJob(Settings):
+    """Look at a run while it works."""
+
+    run: str
+    """Run folder: the run.output of a training."""
+    every: float = Field(default=2.0, ge=0.1)
+    """Seconds between two looks."""
+    once: bool = False
+    """Look once and end."""

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
+from beit.cli.help import COMMON
 from beit.cli.main import main
-from beit.cli.short_help import COMMON
 from tests.settings.test_settings import EVERY, settings_in, shown
 
 

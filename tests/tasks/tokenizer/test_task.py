@@ -7,8 +7,8 @@ from beit.engine.run import run
 from beit.errors import BeitError
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.tokenizer import CodebookSettings, TokenizerJob
-from beit.tasks.tokenizer.collapse import CollapseWatch
 from beit.tasks.tokenizer.dvae import DiscreteVAETask
+from beit.tasks.tokenizer.task import CollapseWatch
 from beit.tokenizer.encoding import least_perplexity
 
 
