@@ -15,7 +15,7 @@ from PIL import Image
 
 from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor
 from beit.data import BrokenPictures, LabelIds, StoredTokens, open_source, read_classes, with_labels
-from beit.data.sources.index_cache import load_arrays
+from beit.data.sources.index_cache import load_index
 from beit.data.sources.parquet.shards import _look
 from beit.engine.metrics import read_metrics
 from beit.engine.run_folder import RunFolder
@@ -168,7 +168,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "upload": Target("upload", pictures(), lambda path: decode(path.read_bytes(), 1_000_000)),
         "array": Target("a.npy", arrays()[:1], lambda path: open_image(path.read_bytes(), "a", bands=FOUR).decode()),
         "archive": Target("a.npz", arrays()[1:], lambda path: open_image(path.read_bytes(), "a", bands=FOUR).decode()),
-        "cached index": Target("a.npz", arrays()[1:], lambda path: load_arrays(path, ("arr_0",))),
+        "cached index": Target("a.npz", arrays()[1:], lambda path: load_index(path, ("arr_0",), dict)),
         "label map": Target("a.png", [picture("PNG", "L"), picture("PNG", "P")], LabelIds(256).read),
         "tar": Target("a.tar", tars(), shard),
         "parquet": Target("a.parquet", [parquet()], lambda path: _look(path, ())),

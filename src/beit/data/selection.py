@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from beit.data.class_names import in_spelling_of
 from beit.data.sampler import Purpose, generator
-from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
+from beit.data.sources.index_cache import Arrays, cache_file, load_index, save_arrays
 from beit.data.sources.source import ImageSource, Labels, Subset
 from beit.errors import DataError
 
@@ -31,11 +31,14 @@ def split(source: ImageSource, share: float, seed: int, stratified: bool = False
         is_held_out = _held_out(source, share, seed, stratified)
     else:
         cached = cache_file("splits", _identity(source, share, seed, stratified))
-        stored = load_arrays(cached, ("held_out",))
-        if stored is None:
-            stored = {"held_out": np.packbits(_held_out(source, share, seed, stratified))}
-            save_arrays(cached, stored)
-        is_held_out = np.unpackbits(stored["held_out"], count=len(source)).view(np.bool_)
+
+        def kept(stored: Arrays) -> NDArray[np.bool_]:
+            return np.unpackbits(stored["held_out"]).view(np.bool_)[: len(source)]
+
+        is_held_out = load_index(cached, ("held_out",), kept)
+        if is_held_out is None or len(is_held_out) != len(source):
+            is_held_out = _held_out(source, share, seed, stratified)
+            save_arrays(cached, {"held_out": np.packbits(is_held_out)})
     return Subset(source, np.flatnonzero(~is_held_out)), Subset(source, np.flatnonzero(is_held_out))
 
 

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from beit.data.sources import folder_index
@@ -98,6 +99,16 @@ def test_a_damaged_index_is_made_again(large):
     (index,) = (large.parent / "cache").rglob("*.npz")
     index.write_bytes(index.read_bytes()[:100])
     assert [look(large)[2] for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"folders": 3}', '{"folders": [], "passed_over": [1]}'])
+def test_an_index_of_anything_else_is_made_again(large, content):
+    before = look(large)[0]
+    (index,) = (large.parent / "cache").rglob("*.npz")
+    with np.load(index) as stored:
+        arrays = {**stored, "described": np.array(content)}
+    np.savez(index, **arrays)
+    assert look(large)[::2] == (before, 1)
 
 
 def test_it_holds_what_it_was_given():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
+from beit.data.sources.index_cache import Arrays, cache_file, load_index, save_arrays
 from beit.image import FolderState, PassedOver, folder_state, walk_pictures
 
 LARGE = 100_000  # pictures; fewer are listed in less than a second
@@ -79,12 +79,19 @@ def listed(folder: Path, endings: frozenset[str], passed_over: PassedOver) -> Pa
     """
     key = json.dumps([os.path.realpath(folder), sorted(endings)])
     cached = cache_file("folders", key.encode())
-    stored = load_arrays(cached, ("content", "ends", "described"))
-    if stored is not None and _unchanged((described := json.loads(str(stored["described"])))["folders"]):
+
+    def index(stored: Arrays) -> tuple[PathList, dict[str, int], list[str]] | None:
+        described = json.loads(str(stored["described"]))
+        if not _unchanged(described["folders"]):
+            return None
         kinds, folders = described["passed_over"]
+        return PathList.from_arrays(stored["content"], stored["ends"]), dict(kinds), list(folders)
+
+    if (kept := load_index(cached, ("content", "ends", "described"), index)) is not None:
+        known, kinds, folders = kept
         passed_over.endings.update(kinds)
         passed_over.folders.extend(folders)
-        return PathList.from_arrays(stored["content"], stored["ends"])
+        return known
     began, walked = time.time_ns(), dict[str, FolderState]()
     paths = PathList(walk_pictures(folder, endings, passed_over, walked))
     if len(paths) >= LARGE and max(changed for _, _, changed in walked.values()) < began - _SETTLED:

@@ -106,6 +106,17 @@ def test_a_damaged_index_is_made_anew(tmp_path, cache, damage):
     assert kept.stat().st_size == len(content)
 
 
+@pytest.mark.parametrize("name", ["places", "passed_over", "labels"])
+def test_an_index_of_anything_else_is_made_anew(tmp_path, cache, name):
+    (path,) = write_shards(tmp_path / "shards", shards=1, pictures=5)
+    first = shard_index(path)
+    (kept,) = cache.iterdir()
+    with np.load(kept) as stored:
+        arrays = {**stored, name: np.array("[1")}
+    np.savez(kept, **arrays)
+    assert np.array_equal(shard_index(path).offsets, first.offsets)
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

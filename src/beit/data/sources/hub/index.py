@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beit.data.sources.hub.files import HubName, choose_files
-from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
+from beit.data.sources.index_cache import Arrays, cache_file, load_index, save_arrays
 from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
 from beit.data.sources.parquet.labels import TableLabels
 from beit.data.sources.parquet.split_column import DividedRows, rows_of_cells
@@ -98,16 +98,18 @@ def _read_index(dataset: HubDataset, files: Sequence[str], columns: Sequence[str
 
 
 def _load(cached: Path, repo_id: str) -> HubIndex | None:
-    stored = load_arrays(cached, ("description", "rows", "labels"))
-    description = json.loads(str(stored["description"])) if stored is not None else {}
-    if stored is None or description.get("layout") != _LAYOUT:
-        return None
-    classes, kind = description["classes"], description["kind"]
-    labels = TableLabels(classes, stored["labels"], kind) if classes is not None else None
-    dataset = HubDataset(repo_id, description["commit"])
-    files: list[str] = description["files"]
-    divided = description["divided"] and DividedRows(**description["divided"])
-    return HubIndex(dataset, files, stored["rows"], labels, [], divided or None)
+    def index(stored: Arrays) -> HubIndex | None:
+        description = json.loads(str(stored["description"]))
+        if description["layout"] != _LAYOUT:
+            return None
+        classes, kind = description["classes"], description["kind"]
+        labels = TableLabels(classes, stored["labels"], kind) if classes is not None else None
+        dataset = HubDataset(repo_id, description["commit"])
+        files: list[str] = description["files"]
+        divided = description["divided"] and DividedRows(**description["divided"])
+        return HubIndex(dataset, files, stored["rows"], labels, [], divided or None)
+
+    return load_index(cached, ("description", "rows", "labels"), index)
 
 
 def _save(cached: Path, index: HubIndex) -> None:

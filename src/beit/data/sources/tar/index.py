@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.data.sources.index_cache import cache_file, load_arrays, save_arrays
+from beit.data.sources.index_cache import Arrays, cache_file, load_index, save_arrays
 from beit.data.sources.shard_file import ShardFile, open_shard, state_of
 from beit.data.sources.source import check_name
 from beit.data.sources.tar.entries import TarEntries
@@ -267,13 +267,16 @@ def _as_array(labels: list[str | int | None]) -> NDArray[Any] | None:
 
 def _load(cached: Path, known: NDArray[np.str_]) -> TarIndex | None:
     """Return the cached index, None if there is none of the file as it is."""
-    stored = load_arrays(cached, ("known", "places", "labels", "folders", "folder_of", "passed_over", "digest"))
-    if stored is None or not np.array_equal(stored["known"], known):
-        return None
-    headers, offsets, sizes = stored["places"]
-    labels = stored["labels"] if len(stored["labels"]) else None
-    folders, passed_over = (stored["folders"], stored["folder_of"]), json.loads(str(stored["passed_over"]))
-    return TarIndex(headers, offsets, sizes, labels, *folders, passed_over, str(stored["digest"]))
+
+    def index(stored: Arrays) -> TarIndex | None:
+        if not np.array_equal(stored["known"], known):
+            return None
+        headers, offsets, sizes = stored["places"]
+        labels = stored["labels"] if len(stored["labels"]) else None
+        folders, passed_over = (stored["folders"], stored["folder_of"]), dict(json.loads(str(stored["passed_over"])))
+        return TarIndex(headers, offsets, sizes, labels, *folders, passed_over, str(stored["digest"]))
+
+    return load_index(cached, ("known", "places", "labels", "folders", "folder_of", "passed_over", "digest"), index)
 
 
 def _save(cached: Path, known: NDArray[np.str_], index: TarIndex) -> None:
