@@ -1,5 +1,6 @@
-"""Warnings; the errors are classes without code, and the command line shows every kind in cli/test_main.py."""
+"""Warnings, and errors as one line; the command line shows every kind in cli/test_main.py."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 import beit
-from beit.errors import warn
+from beit.errors import CheckpointError, ConfigError, DataError, UnavailableError, warn
 
 TINY = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8, "patch_size": 8}
 PICTURE = np.zeros((9, 9, 3), dtype=np.uint8)
@@ -43,3 +44,15 @@ def test_a_warning_of_the_caller_itself():
     assert caught[0].filename == __file__
     with warnings.catch_warnings(action="error"), pytest.raises(UserWarning):
         warn("now")
+
+
+@pytest.mark.parametrize("kind", [CheckpointError, ConfigError, DataError, UnavailableError])
+def test_a_message_is_one_line_whatever_is_quoted(kind):
+    error = kind("a\n is\r\n no \x1b[31m name\n")
+    assert str(error) == "a  is  no \ufffd[31m name"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301  # our own
+
+
+def test_torchs_traceback_before_a_message_is_left_out():
+    wrapped = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  x\n"
+    assert str(DataError(f"{wrapped}beit.errors.DataError: it is gone; look: there\n")) == "it is gone; look: there"

@@ -6,6 +6,7 @@ alone, without a traceback; everything else that escapes is a bug. Warnings are 
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,7 +17,10 @@ _BETWEEN = ("beit", "torch")  # whose lines lie between a user's and a warning; 
 
 
 class BeitError(Exception):
-    """Base class of every error that a user can cause and fix."""
+    """Base class of every error that a user can cause and fix; its message is one line, whatever is quoted in it."""
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(*(_in_a_line(part) if isinstance(part, str) else part for part in message))
 
 
 class ConfigError(BeitError, ValueError):
@@ -48,11 +52,6 @@ class StorageError(BeitError, OSError):
 
 class ConnectionLostError(BeitError):
     """Pictures on another machine cannot be reached any more; what was going on can be continued."""
-
-    def __init__(self, message: str) -> None:
-        # torch puts the traceback of a loading process before it, and makes the error anew of the whole
-        last = message.rstrip().rpartition("\n")[2]
-        super().__init__(last.removeprefix(f"{type(self).__module__}.{type(self).__name__}: "))
 
 
 class RunPaused(Exception):  # noqa: N818  # nothing went wrong
@@ -87,11 +86,12 @@ def missing_data(path: str) -> DataError:
     """Return the error for pictures that are not where they are looked for."""
     if "://" in path:
         return DataError(
-            f"data path {path!r} is an address that nothing is fetched from; expected tar or parquet files on s3://, "
-            "gs:// or https://, or hub:owner/name; or download it, and name the folder"
+            f"data path {shortened(path)} is an address that nothing is fetched from; expected tar or parquet files on "
+            "s3://, gs:// or https://, or hub:owner/name; or download it, and name the folder"
         )
     return DataError(
-        f"data path {path!r} does not exist; expected a folder of pictures, parquet or tar files, or hub:owner/name"
+        f"data path {shortened(path)} does not exist; expected a folder of pictures, parquet or tar files, or "
+        "hub:owner/name"
     )
 
 
@@ -112,6 +112,16 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep or category(c) == "Zs" else "\ufffd" for c in text)
+
+
+def _in_a_line(message: str) -> str:
+    """Return a message without line breaks.
+
+    torch puts the traceback of a loading process before one, and makes the error anew of the whole.
+    """
+    if re.match(r"Caught \w+ in ", message):
+        message = re.sub(r"^beit\.errors\.\w+: ", "", message.rstrip().rpartition("\n")[2])
+    return printable(" ".join(message.splitlines()))
 
 
 def as_text(name: str) -> str:

@@ -1,7 +1,9 @@
 """Damage to files: by chance, and as who knows the formats would do it."""
 
+import json
 import random
 import struct
+from typing import Any
 
 NUMBERS = [
     0,
@@ -24,6 +26,10 @@ WORDS = [
     b"&x ",
     b"null", b"true", b"../../../etc/passwd", b"%!PS", b"#EXTM3U\n", b"\r\n", b'"', b",", b"cos\nsystem\n(S'x'\ntR.",
     b"\x80\x04\x95", b"PK\x03\x04", b"a" * 3000, b"!!python/object/apply:os.system ", b"<!--", b"$a_{$",
+]  # fmt: skip
+VALUES = [
+    None, True, -1, 0, 1.5, 1e308, "", "x" * 300, "\u00e9\n", "../../x", "nan", [], {}, [[]], {"a": {}}, 2**70,
+    [1, "a"],
 ]  # fmt: skip
 
 
@@ -84,9 +90,28 @@ def _splice(draw: random.Random, content: bytearray, sound: list[bytes]) -> byte
     return content[: draw.randrange(len(content) + 1)] + other[draw.randrange(len(other) + 1) :]
 
 
+def _value(draw: random.Random, content: bytearray, _: list[bytes]) -> bytearray:
+    """Put another value, or none, into a sound JSON: what a reader trusts because its syntax is right."""
+    try:
+        tree = json.loads(content)
+    except ValueError:
+        return content
+    holders = [tree] if isinstance(tree, dict | list) else []
+    for holder in holders:
+        inside = holder.values() if isinstance(holder, dict) else holder
+        holders += [value for value in inside if isinstance(value, dict | list)]
+    holder: Any = draw.choice([holder for holder in holders if holder] or [[0]])
+    place = draw.choice([*holder] if isinstance(holder, dict) else range(len(holder)))
+    if draw.random() < 0.2:
+        del holder[place]
+    else:
+        holder[place] = draw.choice(VALUES)
+    return bytearray(json.dumps(tree).encode())
+
+
 def _place(draw: random.Random, content: bytearray) -> int:
     """Return a place, half of the time near the beginning, where headers are."""
     return draw.randrange(max(1, min(len(content), 600) if draw.random() < 0.5 else len(content)))
 
 
-KINDS = (_bit, _byte, _number, _cut, _remove, _repeat, _word, _splice)
+KINDS = (_bit, _byte, _number, _cut, _remove, _repeat, _word, _splice, _value, _value)

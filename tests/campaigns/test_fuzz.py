@@ -1,5 +1,6 @@
 """The fuzzing campaign: clean for some seconds, the same for a seed, and not blind."""
 
+import json
 import os
 import random
 import signal
@@ -42,6 +43,21 @@ def test_a_seed_gives_the_same_inputs():
     once, again = ([mutated(random.Random(f"3-{n}"), [b"abc" * 50]) for n in range(50)] for _ in range(2))  # noqa: S311
     assert once == again
     assert len(set(once)) > 40
+
+
+def test_values_in_sound_json_are_changed():
+    sound = b'{"a": {"b": [1, 2]}, "c": "d"}'
+    found = [mutated(random.Random(n), [sound]) for n in range(300)]  # noqa: S311
+    trees = {json.dumps(tree) for content in found if (tree := read(content)) is not None}
+    assert len(trees) > 20
+    assert any('"b"' not in tree and '"c"' in tree for tree in trees), "a value deep inside"
+
+
+def read(content):
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
 
 
 DEFECTS = {

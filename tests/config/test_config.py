@@ -114,6 +114,7 @@ def test_stages_are_aligned():
         ({"id2label": {"a": "x"}}, "expected {index: name}"),
         ({"id2label": {1: "a", 5: "b"}}, "id2label has the indices [1, 5]; expected 0 to 1"),
         ({"out_indices": 3}, "out_indices is 3; expected a list"),
+        ({"out_indices": [1], "out_features": True}, "out_features is True; expected a list"),
         ({"out_indices": ["a"]}, "out_indices holds 'a'"),
         ({"pool_scales": 3}, "pool_scales is 3; expected a list"),
         ({"use_mask_token": "false"}, "use_mask_token is 'false'; expected true or false"),

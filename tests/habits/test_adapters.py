@@ -1,6 +1,7 @@
 """Adapters of peft put into a model: `add_adapter`, `load_adapter` and what switches them."""
 
 import copy
+import json
 import sys
 
 import peft
@@ -157,6 +158,21 @@ def test_what_is_refused(tmp_path):
     model.set_adapter(["default", "second"])
     with pytest.raises(ConfigError, match="choose by set_adapter and save one by one"):
         model.save_pretrained(tmp_path / "two")
+
+
+def test_a_config_that_peft_half_obeys_leaves_the_model_as_it_was(tmp_path):
+    """`modules_to_save` as a text is a list of letters, and some end the names of modules inside of one another."""
+    model = made(beit)
+    model.add_adapter(settings())
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "modules_to_save": "nan"}))
+    whole = made(beit)
+    names = list(dict(whole.named_modules()))
+    with pytest.raises(CheckpointError, match="expected an adapter of this model"):
+        whole.load_adapter(tmp_path)
+    assert list(dict(whole.named_modules())) == names
+    assert not whole.has_adapters
 
 
 def test_without_peft(monkeypatch):

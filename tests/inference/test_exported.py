@@ -190,6 +190,29 @@ def test_damaged_files_are_named(copied):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image_height", None),
+        ("image_width", "../../x"),
+        ("image_height", 0),
+        ("batch", {"a": {}}),
+        ("batch", 0),
+        ("batch", 2**70),
+        ("batch", 1.5),
+        ("any_size", 1),
+        ("precision", "fp8"),
+        ("task", []),
+        ("sha256", []),
+    ],
+)
+def test_a_description_with_a_value_that_cannot_be(copied, name, value):
+    description = json.loads((copied / "export.json").read_text())
+    (copied / "export.json").write_text(json.dumps({**description, name: value}))
+    with pytest.raises(CheckpointError, match=f"export.json has {name} .*; expected .*: export the model again"):
+        load_exported(copied)
+
+
+@pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"export_version": 2}', '{"export_version": 1, "format": "onnx"}']
 )
 def test_a_description_that_is_not_understood(copied, content):

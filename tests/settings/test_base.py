@@ -167,6 +167,13 @@ def test_the_group_of_a_job_keeps_all_of_its_settings_in_another():
     assert FinetuneJob(DATA, optim=replace(OptimSettings(), lr=1e-3)).optim == OptimSettings(lr=1e-3)
 
 
+@pytest.mark.parametrize("output", ["x" * 231, "runs/" + "\u00e9" * 116 + "/model", "a\0b"])
+def test_what_is_no_path_to_write_is_refused_at_once(output):
+    with pytest.raises(ValidationError, match=r"output is '.*; expected (at most 230: shorten it|text without NUL)"):
+        PretrainJob(DATA, run=RunSettings(output=output))
+    assert RunSettings(output="/".join(["x" * 230] * 9)).output
+
+
 def test_settings_survive_pickle():
     job = FinetuneJob(DATA, optim=OptimSettings(lr=1e-3))
     assert pickle.loads(pickle.dumps(job)) == job  # noqa: S301  # our own

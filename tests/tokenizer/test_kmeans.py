@@ -120,6 +120,9 @@ def test_saved_and_loaded(tokenizer, pixels, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError):
         load_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": [1, "a"]}')
+    with pytest.raises(ConfigError, match="model of type"):
+        load_tokenizer(tmp_path)
 
 
 def test_pictures_of_other_sizes(tokenizer):

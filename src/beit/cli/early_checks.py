@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,8 @@ def are_pictures(place: str) -> bool:
 
 
 def _is_missing(path: str) -> bool:
-    named = path.startswith(_ELSEWHERE) or is_pattern(path)
-    return not (named or (is_remote(path) and Path(path).suffix in _SHARDS) or Path(path).exists())
+    named = path.startswith(_ELSEWHERE) or is_pattern(path) or (is_remote(path) and Path(path).suffix in _SHARDS)
+    return not (named or os.path.exists(path))  # that of pathlib raises for what is no path
 
 
 def _check_gpu() -> None:

@@ -21,7 +21,7 @@ from importlib import import_module
 from types import FrameType
 
 from beit import __version__
-from beit.errors import BeitError, MissingExtraError, RunPaused, missing_extra, printable
+from beit.errors import BeitError, MissingExtraError, RunPaused, missing_extra, printable, shortened
 
 COMMANDS = {
     "demo": "the whole job in minutes, on embedded pictures of handwritten digits",
@@ -132,6 +132,8 @@ def _guarded(arguments: list[str]) -> int:
             return _fail(f"cannot write {place}: {error.strerror}; free space or choose another folder")
         if error.errno in _OF_THE_MACHINE:
             return _fail(f"cannot use {place}: {error.strerror}; see to the disk, the network or the machine's limits")
+        if error.errno == errno.ENAMETOOLONG:
+            return _fail(f"{shortened(place)} is no path: {error.strerror}; shorten it")
         if error.errno in (errno.EACCES, errno.EPERM):
             return _fail(f"no right to use {place}: {error.strerror}; change its permissions or choose another place")
         raise

@@ -110,7 +110,7 @@ def aligned_stages(
                 f"{sorted(set(places))}"
             )
         named = [stages[index] for index in out_indices]
-        if out_features is not None and list(out_features) != named:
+        if out_features is not None and list_of("out_features", out_features) != named:
             raise ConfigError(
                 f"out_features {list(out_features)} and out_indices {list(out_indices)} disagree ({named})"
             )

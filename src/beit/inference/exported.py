@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from beit.config import BeitConfig
-from beit.errors import CheckpointError, ConfigError
+from beit.errors import CheckpointError, ConfigError, shortened
 from beit.files import read_json
 from beit.inference.exported_engines import ENGINES
 from beit.inference.runners.runner import Floats, TaskName
@@ -132,12 +132,29 @@ def read_description(place: Path) -> dict[str, Any]:
     file, remedy = place / EXPORT_NAME, "export the model again"
     description = read_json(file, "the export.json of a folder that beit export wrote", remedy, CheckpointError)
     known = description.get("export_version") == EXPORT_VERSION and description.get("format") in [*FILES]
-    if not known or not all(name in description for name in _NEEDED) or not isinstance(description["sha256"], dict):
+    if not known or not all(name in description for name in _NEEDED):
         raise CheckpointError(f"{file} is of another version or incomplete; {remedy}")
+    for name, (fits, expected) in _NEEDED.items():
+        if not fits(description[name]):
+            raise CheckpointError(f"{file} has {name} {shortened(description[name])}; expected {expected}: {remedy}")
     return description
 
 
-_NEEDED = ("task", "image_height", "image_width", "any_size", "batch", "precision", "sha256")
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _MOST
+
+
+_MOST = 2**16  # pixels of a side, and pictures at once
+_PRECISIONS = ["fp32", "fp16", "int8"]
+_NEEDED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "task": (lambda value: isinstance(value, str), "the name of a task"),
+    "image_height": (_is_size, "pixels"),
+    "image_width": (_is_size, "pixels"),
+    "any_size": (lambda value: isinstance(value, bool), "true or false"),
+    "batch": (lambda value: value is None or _is_size(value), "null or a number of pictures"),
+    "precision": (lambda value: value in _PRECISIONS, f"one of {', '.join(_PRECISIONS)}"),
+    "sha256": (lambda value: isinstance(value, dict), "a mapping of files to sums"),
+}
 
 
 def _check_file(file: Path, digest: str | None) -> None:

@@ -246,7 +246,7 @@ class AdapterMethods(TimmMethods):
 
     def _take_out_layers(self) -> None:
         trained = _trained_modules()
-        for name, module in list(self.named_modules()):
+        for name, module in reversed(list(self.named_modules())):  # what lies inside of another first
             parent, _, own = name.rpartition(".")
             if isinstance(module, trained):
                 setattr(self.get_submodule(parent), own, cast(Any, module).original_module)

@@ -14,7 +14,11 @@ from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from beit.errors import shortened
+
 STRICT = ConfigDict(extra="forbid")
+_WRITTEN = ("output", "destination", "predictions", "report")  # settings with the path of what a job writes
+_MOST_BYTES = 230  # of a name; file systems take 255, and names of unfinished files are longer
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,6 +37,7 @@ class Settings:
     def _complete(cls, value: Any, make: Callable[[Any], Self]) -> Self:
         """Make the settings, note which were given, and complete the groups among them."""
         made, kind = make(value), cast("Any", cls)
+        _check_texts({name: getattr(made, name) for name in kind.__pydantic_fields__})
         if not isinstance(value, ArgsKwargs | dict):  # settings that were made before
             return made
         object.__setattr__(made, "_noted", _given(cls, value))
@@ -53,6 +58,24 @@ class Settings:
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings alone: frozen instances cannot be given slots by pickle."""
         return self.__dict__
+
+
+def _check_texts(values: dict[str, Any]) -> None:
+    """Refuse texts that no file system takes, before hours of work have nowhere to go.
+
+    Raises:
+        ValueError: If one holds a NUL, or names what is written by more bytes than there may be.
+    """
+    for name, value in values.items():
+        if not isinstance(value, str):
+            continue
+        if "\0" in value:
+            raise ValueError(f"{name} is {shortened(value)}; expected text without NUL")
+        longest = max(len(part.encode("utf-8", "surrogatepass")) for part in value.replace("\\", "/").split("/"))
+        if name in _WRITTEN and longest > _MOST_BYTES:
+            raise ValueError(
+                f"{name} is {shortened(value)}, a name of {longest} bytes; expected at most {_MOST_BYTES}: shorten it"
+            )
 
 
 def _given(kind: type[Settings], value: ArgsKwargs | dict[str, Any]) -> frozenset[str]:

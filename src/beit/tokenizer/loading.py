@@ -53,7 +53,7 @@ def load_tokenizer(source: str | Path, hub: HubOptions | None = None) -> Tokeniz
     check_path(source, "a tokenizer's folder, a file or a published name", ConfigError)
     if not Path(source).exists():
         source = included_folder(source) or source
-    if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in KINDS:
+    if (Path(source) / CONFIG_NAME).is_file() and (kind := read_model_type(source)) in [*KINDS]:
         return KINDS[kind].from_pretrained(source)
     if locate_dalle(source, hub) is not None:
         return DiscreteVAE.from_pretrained(source, hub)
