@@ -30,6 +30,7 @@ from beit.hub import RemoteFile, is_remote, remote_matches
 from beit.image import BandOptions, PassedOver, say_passed_over
 
 _SHOWN = 5  # names in a message
+_WORDNET = re.compile(r"n\d{8}")  # names of ImageNet's classes
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 
@@ -220,7 +221,8 @@ def _open_shards(shards: Sequence[ShardFile], path: str, reading: _Reading) -> I
 def _of_shards(source: ImageSource, shards: Sequence[ShardFile]) -> ImageSource:
     """Return a collection; print that files without labels may be classes, unless they are numbered."""
     stems = [PurePosixPath(shard.name).stem for shard in shards]
-    if source.labels is None and len({re.sub(r"\d+", "", stem) for stem in stems}) > 1:
+    numbered = len({re.sub(r"\d+", "", stem) for stem in stems}) == 1 and not all(map(_WORDNET.fullmatch, stems))
+    if source.labels is None and len(stems) > 1 and not numbered:
         named = ", ".join(stems[:_SHOWN]) + ", ..." * (len(stems) > _SHOWN)
         remark = f"{named} are taken as parts of one collection without labels; if they are its classes, unpack each"
         say_passed_over(folder_of(shards[0]), PassedOver(), f"{remark} into a folder of its name")

@@ -225,3 +225,7 @@ def test_shards_that_may_be_classes_are_named(tmp_path, monkeypatch, capsys):
     (place / "dog.tar").rename(place / "part-11.tar")
     open_source(str(place))
     assert "taken as parts" not in capsys.readouterr().err
+    (place / "part-2.tar").rename(place / "n01440764.tar")  # as ImageNet's archives are called
+    (place / "part-11.tar").rename(place / "n01443537.tar")
+    open_source(str(place))
+    assert "n01440764, n01443537 are taken as parts of one collection" in capsys.readouterr().err
