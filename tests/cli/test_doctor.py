@@ -12,6 +12,7 @@ import torch
 
 from beit.cli import doctor
 from beit.cli.main import WAITING, main
+from beit.files import write_json
 from beit.models_torch.kernels import fastest
 
 
@@ -69,8 +70,7 @@ def test_products_are_timed(shown):
 
 
 def test_the_fastest_way_stands_first(shown):
-    ways = {"torch": lambda: sum(range(200_000)), "onednn": lambda: None}
-    fastest.FastestWays().way("linear 8 x 8 -> 8", ways, list)
+    write_json(fastest.cache_file(), {"linear 8 x 8 -> 8, 1 threads": {"torch": 0.002, "onednn": 0.001}})
     listed = shown("--time=false", "--ways")
     assert re.search(r"linear 8 x 8 -> 8, 1 threads +onednn [\d.]+ ms, torch [\d.]+ ms", listed)
     assert re.search(r"timed +1 computations; --ways lists them\n", shown("--time=false"))

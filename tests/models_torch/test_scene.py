@@ -74,7 +74,7 @@ def test_the_mirror_image_of_a_picture_gives_the_mirror_image(model, picture):
 @pytest.mark.parametrize("place", ["folder", "file", "package"])
 def test_saved_settings_are_found_beside_the_model(place, tmp_path, monkeypatch):
     saved = SceneInference(Windows((24, 24), (8, 8)), 96, (0.5, 1.5), True)
-    monkeypatch.setattr("beit.hub.repository.FOLDER", tmp_path)
+    monkeypatch.setattr("beit.hub.repository.INCLUDED", tmp_path)
     folder = tmp_path / "streets"
     folder.mkdir()
     saved.save_pretrained(folder)

@@ -49,6 +49,7 @@ class FastestWays:
         self.mode = mode
         self._chosen: dict[str, str] = {}
         self._seconds: dict[str, dict[str, float]] = {}  # all that was timed here, as it stands in the file
+        self._unsettled: dict[str, dict[str, float]] = {}  # by this process alone
         self._read: Path | None = None
         self._lock = threading.RLock()
 
@@ -86,6 +87,7 @@ class FastestWays:
         """Time every way in turn, and keep the seconds in the file of this machine, unless they did not settle."""
         found, settled = _fastest_times(ways, operands())
         if not settled:
+            self._unsettled[key] = found
             return found
         file = cache_file()
         # another process may have been faster: all on one machine choose alike
@@ -104,7 +106,7 @@ class FastestWays:
 
     def timed(self) -> dict[str, dict[str, float]]:
         """Return the seconds of every way by what it computes: all that is known of this machine."""
-        return _read(cache_file())
+        return {**self._unsettled, **_read(cache_file())}
 
 
 def _fastest_times(ways: Ways, given: Sequence[Any]) -> tuple[dict[str, float], bool]:
