@@ -116,14 +116,16 @@ def _fastest_times(ways: Ways, given: Sequence[Any]) -> tuple[dict[str, float], 
         The least seconds of every way, and whether the two least of all agreed before it took too long.
     """
     times: dict[str, list[float]] = {way: [] for way in ways}
-    settled = False
+    clock, settled = _clock(given), False
     with torch.no_grad(), unobserved():
         for done in range(-1, MOST_ROUNDS):
             settled = done >= ROUNDS and all(sorted(found)[1] <= _AGREE * min(found) for found in times.values())
             if settled:
                 break
             for way, compute in ways.items():
-                seconds = _seconds(compute, given)
+                start = clock()
+                compute(*given)
+                seconds = clock() - start
                 if done >= 0:
                     times[way].append(seconds)
     return {way: min(found) for way, found in times.items()}, settled
@@ -142,13 +144,6 @@ def unobserved() -> Generator[None]:
 
 def _itself(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
-
-
-def _seconds(compute: Callable[..., Any], given: Sequence[Any]) -> float:
-    clock = _clock(given)
-    start = clock()
-    compute(*given)
-    return clock() - start
 
 
 def _clock(given: Sequence[Any]) -> Callable[[], float]:
