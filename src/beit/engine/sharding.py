@@ -91,11 +91,11 @@ def full_tensor(tensor: Tensor) -> Tensor:
 
 def placed_like(tensor: Tensor, like: Tensor) -> Tensor:
     """Return a whole tensor, which all processes have, on the device of another one and sharded like it."""
-    tensor = tensor.to(like.device)
     if not isinstance(like, DTensor):
-        return tensor
+        # in its memory format too: a fused optimiser goes through weights and moments as they lie in memory
+        return torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
     # no process has to be asked: all have read the same file
-    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
 def gathered(tensors: Mapping[str, Tensor], keeps: bool, copies: HostCopies | None = None) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from beit.engine.run import run
@@ -75,7 +76,9 @@ class DiscreteVAETask(TokenizerTask[TokenizerJob, DiscreteVAELoss]):
 
     def build(self) -> DiscreteVAELoss:
         """Return the loss over a tokenizer with random weights."""
-        return DiscreteVAELoss(DiscreteVAE(self._config), self.settings.loss)
+        model = DiscreteVAE(self._config)
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
+        return DiscreteVAELoss(model, self.settings.loss)
 
 
 def dvae_config(job: TokenizerJob) -> DiscreteVAEConfig:
