@@ -131,7 +131,7 @@ HELD_ELSEWHERE = [
         "products are compared with their gradients, as they are chosen",
     ),
     ("models_torch", "data2vec", "parity/test_data2vec.py", "compared with recorded outputs"),
-    ("models_torch", "placement saving", "habits/test_saving.py", "what users of transformers pass, both ways"),
+    ("models_torch", "placement", "habits/test_saving.py", "what users of transformers pass, both ways"),
     ("models_torch", "adapters", "habits/test_adapters.py", "the methods of transformers, on both"),
     ("models_torch", "derived", "habits/test_derived.py", "classes that users derive"),
     ("models_torch", "published_methods timm_methods", "habits/test_methods.py", "what users of other libraries call"),
