@@ -38,7 +38,7 @@ HELD_ELSEWHERE = [
         "data/test_label_file.py",
         "parts of one file",
     ),
-    ("data/sources/parquet", "columns", "data/real_files/test_label_files.py", "columns as people have them"),
+    ("data/sources/parquet", "columns", "data/real_files/test_label_tables.py", "columns as people have them"),
     ("data/sources/parquet", "split_column", "data/real_files/test_splits.py", "splits as people have them"),
     ("data/sources/parquet", "saved", "data/real_files/test_splits.py", "a folder of save_to_disk may hold splits"),
     ("inference/runners", "wanted", "service/test_bounds.py", "a service gives computations up"),
