@@ -10,7 +10,8 @@ import torch
 from beit.errors import CheckpointError
 from beit.hub import HubOptions
 from beit.weights import VQ_KD, locate_vqkd, open_vqkd, vqkd_options
-from tests.tokenizer.test_vq_kd import SMALL, published_state
+from tests.tokenizer.small import SMALL
+from tests.tokenizer.test_vq_kd_published import published_state
 
 BESIDE = ("quantize.embedding.cluster_size", "quantize.embedding.embed_avg", "quantize.embedding.initted")
 
