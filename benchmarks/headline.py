@@ -26,7 +26,7 @@ not run again. Arms may run on several machines: what has no run folder here kee
 import argparse
 import json
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -142,16 +142,24 @@ def choose(runs, arm, shares, before, scale):
 
 
 def run_training(runs, arm, share, before, scale):
-    """Train an arm with all seeds, and measure it; what is finished is not run again."""
+    """Train an arm with all seeds, and measure each when it is finished; what is finished is not run again."""
     number = chosen_settings(runs, arm, share)
-    chosen = SEEDS[share] if scale == 1 else SEEDS[share][:1]
-    seeds = {seed: folder_of(runs, arm, share, seed, number) for seed in chosen}
+    seeds = SEEDS[share] if scale == 1 else SEEDS[share][:1]
     settings = CANDIDATES[arm][number]
-    results = train((folder, arguments(arm, share, seed, settings, before, scale)) for seed, folder in seeds.items())
-    for folder, result in zip(seeds.values(), results, strict=True):
-        if scale == 1:
-            measure_on_test(folder, judge_of(arm, folder / "model"))
-        say(folder, {"held_out_accuracy": result["accuracy"]})
+    train(
+        (
+            (folder_of(runs, arm, share, seed, number), arguments(arm, share, seed, settings, before, scale))
+            for seed in seeds
+        ),
+        then=partial(finish_training, arm, scale),
+    )
+
+
+def finish_training(arm, scale, folder, result):
+    """Measure a finished training, unless it was a trial."""
+    if scale == 1:
+        measure_on_test(folder, judge_of(arm, folder / "model"))
+    say(folder, {"held_out_accuracy": result["accuracy"]})
 
 
 def judge_of(arm, folder):
@@ -180,12 +188,13 @@ def say(folder, chosen):
 
 
 def cell(runs, name, share, before):
-    """Return accuracies, compute and run folders of a row and a share; None if a seed is not measured."""
+    """Return accuracies, compute and run folders of a row and a share, of the seeds that are measured, or None."""
     trained = name in CANDIDATES
     number = chosen_settings(runs, name, share) if trained else 0
-    folders = [folder_of(runs, name, share, seed, number) for seed in SEEDS[share]]
+    every = [folder_of(runs, name, share, seed, number) for seed in SEEDS[share]]
+    folders = [folder for folder in every if (folder / "test.json").exists()]
     needs_model = name not in PIXEL_PROBES
-    if not all((folder / "test.json").exists() for folder in folders) or (needs_model and before is None):
+    if not folders or (needs_model and before is None):
         return None
     accuracies = [json.loads((folder / "test.json").read_text())["accuracy"] for folder in folders]
     if trained:
@@ -216,7 +225,10 @@ def report(runs, before, record=None):
     """Return the numbers of all that is measured, here or as it is recorded; what is missing is None."""
     names = (*CANDIDATES, *PROBES)
     known = record["labels"] if record else {share: dict.fromkeys(names) for share in SEEDS}
-    labels = {share: {name: cell(runs, name, share, before) or known[share][name] for name in names} for share in SEEDS}
+    labels = {
+        share: {name: of_more_seeds(cell(runs, name, share, before), known[share][name]) for name in names}
+        for share in SEEDS
+    }
     settings = {
         "recipes": list(RECIPES.values()),
         "seeds": SEEDS,
@@ -229,6 +241,11 @@ def report(runs, before, record=None):
     if before and not isinstance(before, Packaged):
         pretrained = {"run": before.folder.name, "pflop": before.pflop, "pictures_seen": before.pictures_seen}
     return {"labels": labels, "pretraining": pretrained, "settings": settings}
+
+
+def of_more_seeds(found, known):
+    """Return what is measured here, unless more seeds are recorded of it."""
+    return known if found is None or (known and len(known["seeds"]) > len(found["seeds"])) else found
 
 
 def recorded():

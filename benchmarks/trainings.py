@@ -9,19 +9,27 @@ from concurrent.futures import ThreadPoolExecutor
 from peers import ROOT
 
 
-def train(runs):
+def train(runs, then=None):
     """Run trainings side by side and return what each measured in the end, in the order given.
 
     Args:
         runs: For each a run folder and the arguments of Python, such as -m beit pretrain and its recipe. One whose
             folder is finished is not run again.
+        then: What to do with the folder of each and what it measured, once it is finished; others may still run.
     """
+
+    def one(run):
+        folder, arguments = run
+        result = _train(folder, arguments)
+        if then is not None:
+            then(folder, result)
+        return result
+
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(_train, runs))
+        return list(pool.map(one, runs))
 
 
-def _train(run):
-    folder, arguments = run
+def _train(folder, arguments):
     if not (folder / "result.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_name(f"{folder.name}.log").open("w") as log:

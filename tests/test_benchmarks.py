@@ -350,6 +350,13 @@ def test_what_ran_elsewhere_keeps_its_place_in_the_record(program, tmp_path):
     new = headline.report(tmp_path, before, record)["labels"]
     assert new["100%"]["ridge"]["mean"] == 0.25
     assert new["10%"] == record["labels"]["10%"]
+    for seed in (0, 1):  # of three that are recorded
+        (tmp_path / f"ridge_1_{seed}").mkdir()
+        (tmp_path / f"ridge_1_{seed}" / "test.json").write_text('{"accuracy": 0.25, "accesses": 1}')
+    assert headline.report(tmp_path, before, record)["labels"]["1%"]["ridge"] == record["labels"]["1%"]["ridge"]
+    nothing = {share: dict.fromkeys(arms) for share, arms in record["labels"].items()}
+    new = headline.report(tmp_path, before, {**record, "labels": nothing})["labels"]
+    assert new["1%"]["ridge"]["seeds"] == [0.25, 0.25]
 
 
 @pytest.mark.parametrize(
