@@ -109,14 +109,15 @@ def _cluster(arguments: Sequence[str]) -> int:
 
 
 def _say_trained(folder: RunFolder) -> int:
-    from beit.evaluation.tokenizer.quality import quality_line
+    from beit.evaluation.tokenizer.quality import quality_lines
 
-    say(quality_line(folder.read_result()))
+    say(*quality_lines(folder.read_result()))
     say_results(folder, "tokenizer")
     return 0
 
 
 def _encode(job: EncodeJob) -> int:
+    from beit.evaluation.tokenizer.quality import says_little
     from beit.tasks.encode import encode_pictures
 
     encoded = encode_pictures(job)
@@ -124,25 +125,27 @@ def _encode(job: EncodeJob) -> int:
     broken = f", {encoded.broken} broken ones left out" if encoded.broken else ""
     say(
         f"{encoded.pictures:,} pictures{views} as {encoded.height} x {encoded.width} tokens{broken}; "
-        f"{encoded.used_codes} of {encoded.vocab_size} codes used, perplexity {encoded.perplexity:.1f}\n"
-        f"tokens  {job.output}"
+        f"{encoded.used_codes} of {encoded.vocab_size} codes used, perplexity {encoded.perplexity:.1f}"
     )
+    if warning := says_little({"perplexity": encoded.perplexity, "vocab_size": encoded.vocab_size}):
+        say(warning)
+    say(f"tokens  {job.output}")
     return 0
 
 
 def _reconstruct(job: ReconstructJob) -> int:
     from beit.evaluation.tokenizer.evaluate import reconstruct_pictures
-    from beit.evaluation.tokenizer.quality import quality_line
+    from beit.evaluation.tokenizer.quality import quality_lines
 
-    say(quality_line(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
+    say(*quality_lines(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0
 
 
 def _evaluate(job: EvaluateTokenizerJob) -> int:
     from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer
-    from beit.evaluation.tokenizer.quality import quality_line
+    from beit.evaluation.tokenizer.quality import quality_lines
 
-    say(quality_line(evaluate_tokenizer(job).numbers()))
+    say(*quality_lines(evaluate_tokenizer(job).numbers()))
     for name, path in (("numbers", job.output), ("report", job.report)):
         if path is not None:
             say(f"{name:<7}  {path}")

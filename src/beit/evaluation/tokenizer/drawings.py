@@ -5,7 +5,7 @@ Legend: B batch, C channels, V codebook size, s pixels per token, h x w tokens, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from beit.data import Collate, ImageSource, ViewDataset, evaluation_batches, require_usable, spread
-from beit.evaluation.tokenizer.quality import tokenizer_views
+from beit.evaluation.tokenizer.quality import says_little, tokenizer_views
 from beit.image import COLOURS, to_unit_array
-from beit.reports.report import Section, figure
+from beit.reports.report import Section, figure, numbers_table
+from beit.reports.units import sentence
 from beit.settings.inputs import first_pictures
 from beit.tokenizer import TokenEncoder
 
@@ -26,6 +27,12 @@ _AVERAGED = 1024  # pictures behind the mean patch of every code
 _GREY = 0.5
 
 Painter = Callable[[Tensor], Tensor]  # tokens (B, h, w) -> pixels (B, C, H, W)
+
+
+def numbers_section(title: str, measured_with: str, numbers: Mapping[str, float]) -> Section:
+    """Return the report section of the numbers of a `TokenizerQuality`, which says if its tokens say little."""
+    words = (measured_with, sentence(says_little(numbers)))
+    return Section(title, " ".join(filter(None, words)), table=numbers_table(numbers))
 
 
 @torch.inference_mode()

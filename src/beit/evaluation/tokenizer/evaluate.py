@@ -12,13 +12,13 @@ from PIL import Image
 
 from beit.data import BrokenPictures, loading_workers
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.drawings import ONE_PER_PATCH, reconstruction_section, sample_pixels
+from beit.evaluation.tokenizer.drawings import ONE_PER_PATCH, numbers_section, reconstruction_section, sample_pixels
 from beit.evaluation.tokenizer.quality import TokenizerQuality, measure_tokenizer, predicted_features
 from beit.files import atomic_file, write_json
 from beit.geometry import Grid
 from beit.image.bands import visible
 from beit.models_torch.device import busy_cpus, pick_device
-from beit.reports.report import Section, numbers_table, since, write_report
+from beit.reports.report import since, write_report
 from beit.settings.base import resolved_recipe
 from beit.settings.channels import check_channels
 from beit.settings.inputs import open_pictures
@@ -62,7 +62,7 @@ def evaluate_tokenizer(job: EvaluateTokenizerJob) -> TokenizerQuality:
         write_json(job.output, numbers)
     if job.report is not None:
         sections = [
-            Section("What the tokens keep", ONE_PER_PATCH, table=numbers_table(numbers)),
+            numbers_section("What the tokens keep", ONE_PER_PATCH, numbers),
             reconstruction_section(encoder, source, side),
         ]
         write_report(Path(job.report), f"Evaluation of {job.tokenizer}", sections, resolved_recipe(job), since(began))

@@ -118,6 +118,12 @@ def measure_tokenizer(
     return TokenizerQuality(usage.used, tokenizer.vocab_size, usage.perplexity, pictures, **errors.means()), broken
 
 
+def quality_lines(quality: Mapping[str, float]) -> list[str]:
+    """Return the numbers of a `TokenizerQuality` as a line of text, and a warning if its tokens say little."""
+    warning = says_little(quality)
+    return [quality_line(quality), *([] if warning is None else [warning])]
+
+
 def quality_line(quality: Mapping[str, float]) -> str:
     """Return the numbers of a `TokenizerQuality` as a line of text."""
     parts: list[str] = []
@@ -138,8 +144,8 @@ def says_little(quality: Mapping[str, float]) -> str | None:
         return None
     return (
         f"the tokens say little about a picture: perplexity {quality['perplexity']:.1f} of at most "
-        f"{quality['vocab_size']:.0f}. What predicts them learns little; train the tokenizer longer "
-        "(tokenizer.train.max_steps) or on more pictures, or name a published one (tokenizer.path; `beit models`)"
+        f"{quality['vocab_size']:.0f}. What predicts them learns little; train the tokenizer longer, on more pictures "
+        "or at a lower rate, or name a published one (tokenizer.path of a pre-training; `beit models`)"
     )
 
 

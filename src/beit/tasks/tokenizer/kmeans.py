@@ -31,11 +31,11 @@ from beit.engine.metrics import MetricsLog
 from beit.engine.run_folder import RunFolder, hold_run_folder, prepare_run_folder
 from beit.engine.throughput import gemm_rate
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.drawings import ONE_PER_PATCH, reconstruction_section
+from beit.evaluation.tokenizer.drawings import ONE_PER_PATCH, numbers_section, reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
 from beit.files import atomic_folder
 from beit.models_torch.device import pick_device
-from beit.reports.report import Section, numbers_table, since, write_report
+from beit.reports.report import since, write_report
 from beit.settings.base import resolved_recipe
 from beit.settings.inputs import Sources, augmentation, check_device, open_sources
 from beit.settings.tokenizer import ClusterJob
@@ -204,7 +204,7 @@ def _conclude(
         metrics.write(0, "val", numbers)
     if job.run.report:
         sections = [
-            Section("Held-out pictures", ONE_PER_PATCH, table=numbers_table(numbers)),
+            numbers_section("Held-out pictures", ONE_PER_PATCH, numbers),
             reconstruction_section(encoder, source, job.image_size),
         ]
         heading = f"K-means tokenizer: {folder.path.name}"

@@ -19,9 +19,9 @@ from beit.data import ImageSource, Views
 from beit.engine.schedule import Rate, check_batches
 from beit.engine.task import M, Measured, Task
 from beit.errors import ConfigError
-from beit.evaluation.tokenizer.drawings import reconstruction_section
+from beit.evaluation.tokenizer.drawings import numbers_section, reconstruction_section
 from beit.evaluation.tokenizer.quality import measure_tokenizer, tokenizer_views
-from beit.reports.report import Section, numbers_table
+from beit.reports.report import Section
 from beit.settings.inputs import augmentation
 from beit.settings.tokenizer import DistillJob, TokenizerJob
 from beit.tokenizer import TokenEncoder, Tokenizer
@@ -106,7 +106,7 @@ class TokenizerTask(Task[Job, M]):
 
         def sections() -> Sequence[Section]:
             return [
-                Section("Held-out pictures", self.measured_with, table=numbers_table(numbers)),
+                numbers_section("Held-out pictures", self.measured_with, numbers),
                 reconstruction_section(encoder, source, side),
             ]
 
