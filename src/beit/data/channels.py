@@ -8,6 +8,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,15 @@ from beit.image.cpus import cpu_share
 _WHITE = 255
 _AT_ONCE = 256  # pictures
 
-Sums = tuple[NDArray[np.float64], NDArray[np.float64], int, float]
+
+class _Sums(NamedTuple):
+    """Sums of the values and of their squares and the measured pixels, of each channel; values cut off, and absent."""
+
+    values_C: NDArray[np.float64]
+    squares_C: NDArray[np.float64]
+    pixels_C: NDArray[np.int64]
+    cut: float
+    absent: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class ChannelStatistics:
         pictures: How many were measured.
         broken: Those that could not be.
         cut: Number of pictures with values beyond their range, which are cut off, and their share of all values.
+        absent: Number of pictures with values that stand for no measurement, which are left out, and their share.
     """
 
     mean: list[float]
@@ -42,46 +52,60 @@ class ChannelStatistics:
     pictures: int
     broken: list[BrokenPicture]
     cut: tuple[int, float] = (0, 0.0)
+    absent: tuple[int, float] = (0, 0.0)
 
 
 def measure_channels(source: ImageSource, max_broken: float) -> ChannelStatistics:
-    """Return the statistics of a collection; every pixel of its pictures counts alike.
+    """Return the statistics of a collection; every measured pixel of its pictures counts alike.
 
     Raises:
-        DataError: If no picture is usable, or more than a share of them are broken.
+        DataError: If no picture is usable, more than a share of them are broken, or a channel has no measurement.
     """
-    channels = COLOURS if source.bands is None else source.bands.channels
-    sums_C, squares_C, pixels, pictures = np.zeros(channels), np.zeros(channels), 0, 0
-    cut_pictures, cut_pixels = 0, 0.0
+    found: list[_Sums] = []
     broken, listed = list[BrokenPicture](), BrokenPictures(None, len(source), max_broken)
     with ThreadPoolExecutor(cpu_share()) as threads:
         for start in progress(range(0, len(source), _AT_ONCE), -(-len(source) // _AT_ONCE), "measuring pictures"):
             indices = range(start, min(start + _AT_ONCE, len(source)))
             source.fetch(indices, ())
-            for found in threads.map(_sums, repeat(source), indices):
-                if isinstance(found, BrokenPicture):
-                    broken.append(found)
-                    listed.add([found])
-                    continue
-                sums_C, squares_C, pixels = sums_C + found[0], squares_C + found[1], pixels + found[2]
-                pictures += 1
-                cut_pictures, cut_pixels = cut_pictures + (found[3] > 0), cut_pixels + found[3] * found[2]
-    require_usable(pictures, len(source), broken)
-    mean_C = sums_C / pixels
-    cut = (cut_pictures, cut_pixels / pixels)
-    variance_C = np.maximum(squares_C / pixels - mean_C**2, 0)
-    return ChannelStatistics(mean_C.tolist(), np.sqrt(variance_C).tolist(), pictures, broken, cut)
+            for one in threads.map(_sums, repeat(source), indices):
+                if isinstance(one, BrokenPicture):
+                    broken.append(one)
+                    listed.add([one])
+                else:
+                    found.append(one)
+    require_usable(len(found), len(source), broken)
+    pixels_C = _total([one.pixels_C for one in found])
+    if not pixels_C.all():
+        raise DataError(
+            f"channel {int(pixels_C.argmin())} has no measurement in any of {len(found):,} pictures (GDAL_NODATA); "
+            "expected some: leave the channel out, or mend what the files declare"
+        )
+    mean_C = _total([one.values_C for one in found]) / pixels_C
+    variance_C = np.maximum(_total([one.squares_C for one in found]) / pixels_C - mean_C**2, 0)
+    values = int(pixels_C.sum()) + sum(one.absent for one in found)
+    cut, absent = (
+        (sum(count > 0 for count in counts), sum(counts) / values)
+        for counts in ([one.cut for one in found], [one.absent for one in found])
+    )
+    return ChannelStatistics(mean_C.tolist(), np.sqrt(variance_C).tolist(), len(found), broken, cut, absent)
 
 
-def _sums(source: ImageSource, index: int) -> Sums | BrokenPicture:
-    """Return the sums of the values and of their squares, the number of pixels, and the share that was cut off."""
+def _total(of_channels: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.sum(of_channels, axis=0)
+
+
+def _sums(source: ImageSource, index: int) -> _Sums | BrokenPicture:
+    """Return the sums of a picture."""
     try:
-        picture = source.open(index).decode().picture
+        decoded = source.open(index).decode()
     except DataError as error:
         return BrokenPicture(source.name(index), str(error))
-    values_PC = _values(picture)
-    cut = picture.cut if isinstance(picture, Bands) else 0.0
-    return values_PC.sum(axis=0), (values_PC**2).sum(axis=0), len(values_PC), cut
+    picture, absent_HWC = decoded.picture, decoded.absent_HWC
+    values_PC = _values(picture)  # those that are absent are 0, which changes no sum
+    absent_C = np.zeros(values_PC.shape[1], np.int64) if absent_HWC is None else absent_HWC.sum(axis=(0, 1))
+    cut = picture.cut * values_PC.size if isinstance(picture, Bands) else 0.0
+    pixels_C = len(values_PC) - absent_C
+    return _Sums(values_PC.sum(axis=0), (values_PC**2).sum(axis=0), pixels_C, cut, int(absent_C.sum()))
 
 
 def _values(picture: AnyPicture) -> NDArray[np.float64]:
