@@ -5,14 +5,15 @@
     python benchmarks/gpu.py --tiny                        # every branch in small, also on a CPU
 
 Every part is a process of its own: what fails or runs out of memory is noted, and the next one begins; what hangs is
-ended when half of the time that was left is over. The parts
-and what they measure are listed in gpu_parts.py.
+ended when half of the time that was left is over. The headline has minutes of its own, which the others leave to it.
+The parts and what they measure are listed in gpu_parts.py. In the end the numbers stand beside what is hoped for.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,16 +24,20 @@ import torch
 
 import gpu_parts
 from about import write_result
+from beit.engine.paper import gpu_named
+from beit.errors import ConfigError
 from peers import ROOT
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
+HOPED = {"utilisation": 0.45, "times transformers": 1.3, "memory of attention": 0.5}  # the last is at most so much
 TAIL = 600  # characters of an error that are kept
 MARK = "result: "
+HEADLINE = "headline"
 
 
 def measure(name, tiny, seconds):
     """Return what a part measured within some seconds, or why it failed."""
-    command = [sys.executable, __file__, "--part", name, *(["--tiny"] if tiny else [])]
+    command = [sys.executable, __file__, "--part", name, f"--seconds={seconds}", *(["--tiny"] if tiny else [])]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     began = time.monotonic()
     try:
@@ -62,16 +67,50 @@ def device_name():
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
-def run(parts, tiny, minutes, result):
-    """Measure parts one after the other, write what is known after every one, and return those that failed."""
+def run(parts, tiny, minutes, result, of_headline=0.0):
+    """Measure parts one after the other, write what is known after every one, and return those that failed.
+
+    The headline comes last: it has `of_headline` minutes at least, and what the others leave.
+    """
+    others = [name for name in parts if name != HEADLINE]
+    parts = [*others, *([HEADLINE] if HEADLINE in parts else [])]
     ends, found = time.monotonic() + 60 * minutes, {}
     for name in parts:
-        left = ends - time.monotonic()
-        seconds = left if name == parts[-1] else left / 2  # one that hangs leaves time for the others
+        kept = 60 * of_headline if parts[-1] == HEADLINE != name else 0.0
+        left = ends - kept - time.monotonic()
+        seconds = left if name in (*others[-1:], HEADLINE) else left / 2  # one that hangs leaves time for the others
         found[name] = measure(name, tiny, seconds) if left > 0 else {"failed": f"the {minutes:g} minutes are over"}
-        write_result(result, {"gpu": device_name(), "tiny": tiny, "parts": found}, "torch", "numpy")
+        numbers = {"gpu": device_name(), "tiny": tiny, "parts": found, "hoped": beside_hopes(found, device_name())}
+        write_result(result, numbers, "torch", "numpy")
         print(name, json.dumps(found[name]), flush=True)
     return [name for name in parts if "failed" in found[name]]
+
+
+def beside_hopes(found, gpu):
+    """Return the numbers of which something is hoped, each the best that was measured, with what that is."""
+    steps = {name: step for name, step in found.get("pretraining", {}).items() if "with stored tokens" in step}
+    own = {name: step["with stored tokens"] for name, step in steps.items()}
+    theirs = {batch: step for batch, step in found.get("peers", {}).items() if "images_per_second" in step}
+    attention = found.get("attention", {})
+    numbers = {
+        "utilisation": [1e12 * step["tflops"] / peak for step in own.values() for peak in peak_of(gpu)],
+        "times transformers": [
+            step["images_per_second"] / theirs[name.split()[0]]["images_per_second"]
+            for name, step in own.items()
+            if name.split()[0] in theirs
+        ],
+        "memory of attention": [attention["memory_ratio"]] if "memory_ratio" in attention else [],
+    }
+    return {name: {"measured": round(max(some), 3), "hoped": HOPED[name]} for name, some in numbers.items() if some}
+
+
+def peak_of(gpu):
+    """Return the peak in bf16, in operations a second, of a GPU whose data sheet is known; else nothing."""
+    peaks = []
+    for word in re.split(r"[\s-]", gpu):
+        with contextlib.suppress(ConfigError):  # "NVIDIA", and those that are not known
+            peaks.append(gpu_named(word).bf16)
+    return peaks
 
 
 def options():
@@ -79,9 +118,13 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", default=",".join(gpu_parts.PARTS), help="some of %(default)s")
     parser.add_argument("--minutes", type=float, default=8.0, help="for all parts; default: %(default)s")
+    parser.add_argument(
+        "--headline-minutes", type=float, default=2.5, help="of them for the headline; default: %(default)s"
+    )
     parser.add_argument("--tiny", action="store_true", help="all in small, also without a GPU")
     parser.add_argument("--out", type=Path, default=RESULT, help="default: %(default)s")
     parser.add_argument("--part", help=argparse.SUPPRESS)  # measured in this process
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)  # that it has
     given = parser.parse_args()
     given.parts = given.parts.split(",")
     if unknown := set(given.parts) - set(gpu_parts.PARTS):
@@ -94,9 +137,9 @@ def options():
 def main():
     given = options()
     if given.part:
-        print(MARK + json.dumps(gpu_parts.PARTS[given.part](gpu_parts.sizes(given.tiny))))
+        print(MARK + json.dumps(gpu_parts.PARTS[given.part](gpu_parts.sizes(given.tiny, given.seconds))))
         return None
-    failed = run(given.parts, given.tiny, given.minutes, given.out)
+    failed = run(given.parts, given.tiny, given.minutes, given.out, given.headline_minutes)
     return f"failed: {', '.join(failed)}" if failed else None
 
 

@@ -7,9 +7,11 @@
 | pretraining  | a step of the base model at 224 pixels: plain, compiled, exact                         |
 | peers        | the same step in transformers                                                          |
 | segmentation | a step of the base model with UperNet at 640 pixels                                    |
+| attention    | attention of a layer at 640 pixels: its bias from the table, and of all pairs of tokens |
 | tokenizer    | visual tokens of OpenAI's encoder in float32, bf16, and compiled                       |
 | answers      | answers of the base classifier, one at a time and many, plain and compiled             |
 | continuation | `beit pretrain` continued from its middle, beside one that was not interrupted         |
+| headline     | headline_gpu.py in a minute, and probes on held-out training pictures of CIFAR-10      |
 """
 
 import copy
@@ -18,6 +20,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +31,20 @@ from torch import nn
 from beit import BeitConfig, BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation
 from beit.engine.compilation import compile_layers
 from beit.engine.exactness import computing
+from beit.geometry import Grid
+from beit.models_torch.device import pick_device
 from beit.models_torch.loading import read_safetensors
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
-from gpu_steps import PRETRAINING, Pretraining, measure_pretraining, pretraining_batch, step_of, timed
+from gpu_steps import (
+    PRETRAINING,
+    Pretraining,
+    attention_ways,
+    extra_memory,
+    measure_pretraining,
+    pretraining_batch,
+    step_of,
+    timed,
+)
 from peers import ROOT
 
 
@@ -53,19 +68,21 @@ class Sizes:
     steps: int = 40
     backend: str = "inductor"
     compiles_whole: bool = True
+    tiny: bool = False
+    seconds: float = 180.0  # for the headline
 
 
-def sizes(tiny):
-    """Return the sizes of the base model, or tiny ones."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def sizes(tiny, seconds=Sizes.seconds):
+    """Return the sizes of the base model, or tiny ones, for a part that has some seconds."""
+    device = pick_device("auto")
     if not tiny:
-        return Sizes(device)
+        return Sizes(device, seconds=seconds)
     small = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
     model = {**small, "num_hidden_layers": 2, "image_size": 32, "patch_size": 8}
     tokenizer = {"vocab_size": 16, "hidden_size": 8, "blocks_per_group": 1, "groups": 2, "decoder_input_size": 8}
     scenes = {**model, "num_hidden_layers": 4, "image_size": 64, "out_indices": [1, 2, 3, 4], "pool_scales": [1, 2]}
     return Sizes(
-        device, model, tokenizer, 32, 8, 2, 6, (2,), 2, scenes, 2, (1, 2), 2, 8, "aot_eager", compiles_whole=False
+        device, model, tokenizer, 32, 8, 2, 6, (2,), 2, scenes, 2, (1, 2), 2, 8, "aot_eager", False, True, seconds
     )  # fmt: skip
 
 
@@ -175,6 +192,20 @@ def segmentation(given):
     return found
 
 
+def attention(given):
+    """Time the attention of a layer at the size of a scene, and measure the memory that it takes meanwhile."""
+    config = BeitConfig(**given.model)
+    side = given.scenes["image_size"] // given.patch
+    found = {"backward": given.device.type == "cuda"}  # on a CPU PyTorch's kernel has none
+    for name, step in attention_ways(config, Grid(side, side), given.scene_batch, given.device).items():
+        with computing(False, given.device):
+            found[name] = timed(step, given.device, given.rounds, given.scene_batch)
+            found[name] |= extra_memory(step, given.device)
+    if found["backward"]:
+        found["memory_ratio"] = round(found["table"]["extra_mib"] / found["all pairs"]["extra_mib"], 3)
+    return found
+
+
 def tokenizer(given):
     """Time the encoder of a tokenizer, and count the tokens that differ from those of float32."""
     side, found, tokens = given.side // given.patch * given.stride, {}, {}
@@ -246,7 +277,43 @@ def _pretrain(given, run, steps, interrupted=False):
         raise SystemExit(f"beit pretrain ended with status {done.returncode}: {done.stderr[-1000:]}")
 
 
+PRETRAINING_SHARE = 0.4  # of the time of the headline; its compilation, a first trial and the probes take the rest
+LABELS = "10%"
+
+
+def headline(given):
+    """Pre-train on CIFAR-10 for a part of the time, and probe the features; no test picture is read."""
+    import headline_gpu  # with what only this part needs
+    from cifar10 import labelled
+    from headline_probes import Frozen, Pixels, fit_knn, fit_linear
+
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        options = Namespace(
+            size="9x256", minutes=PRETRAINING_SHARE * given.seconds / 60, runs=Path(folder), tiny=given.tiny,
+            tokenizer="beit/nano-cifar10-tokens",
+        )  # fmt: skip
+        run = headline_gpu.pretrained(options)
+        line, step = headline_gpu.last_line(run)
+        trained = BeitForMaskedImageModeling.from_pretrained(run / "model")
+    found = {"steps": step, "images_per_second": line["images_per_second"], "loss": line["loss"]}
+    found["pretrained_after"] = round(time.monotonic() - began, 1)
+    pixels, labels = labelled(LABELS, 0)
+    if given.tiny:
+        pixels, labels = pixels[:: len(pixels) // 100], labels[:: len(labels) // 100]
+    torch.manual_seed(0)
+    sources = {"pretrained": trained, "random": BeitForMaskedImageModeling(trained.config)}
+    features = {name: Frozen(model) for name, model in sources.items()}
+    for name, source in features.items():
+        found[f"{name} ridge"] = fit_linear(source, pixels, labels)[0]["held_out_accuracy"]
+    for name, source in {**features, "pixels": Pixels()}.items():
+        found[f"{name} knn"] = fit_knn(source, pixels, labels)[0]["held_out_accuracy"]
+    return found
+
+
 PARTS = {
     part.__name__: part
-    for part in (heads, repeatability, pretraining, peers, segmentation, tokenizer, answers, continuation)
-}
+    for part in (
+        heads, repeatability, pretraining, peers, segmentation, attention, tokenizer, answers, continuation, headline,
+    )
+}  # fmt: skip

@@ -1,6 +1,6 @@
 """Steps of a GPU, timed: milliseconds, pictures a second, utilisation, peak memory, and the kernels that take longest.
 
-Legend: B batch, N patches.
+Legend: B batch, N patches, S = 1 + N tokens, D hidden, H heads.
 """
 
 import time
@@ -8,13 +8,16 @@ from statistics import median
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from beit import BeitConfig, BeitForMaskedImageModeling
 from beit.engine.compilation import compile_layers
 from beit.engine.exactness import computing, placed
 from beit.engine.throughput import gemm_rate
+from beit.geometry import num_relative_positions
 from beit.models_torch.device import wait_for
+from beit.models_torch.kernels.table_attention import TableBias, table_attention, whole_bias
 from beit.tasks.pretrain.cost import encoding_flops, training_flops
 from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
@@ -41,6 +44,48 @@ def timed(step, device, rounds, picture_count):
     if device.type == "cuda":
         found["peak_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
     return {name: round(value, 3) for name, value in found.items()}
+
+
+def extra_memory(step, device):
+    """Return the memory of a GPU that a step takes at its peak beyond what is held before; nothing on a CPU."""
+    if device.type != "cuda":
+        return {}
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    step()
+    wait_for(device)
+    return {"extra_mib": round((torch.cuda.max_memory_allocated(device) - before) / 2**20, 1)}
+
+
+def attention_ways(config, grid, batch, device):
+    """Return steps of the attention of one layer in bf16 by name, with gradients on a GPU; they return the context."""
+    torch.manual_seed(0)
+    wanted = device.type == "cuda"
+    heads, shape_BSD = config.num_attention_heads, (batch, 1 + grid.patches, config.hidden_size)
+    parts_BSD = [torch.randn(shape_BSD, device=device).bfloat16().requires_grad_(wanted) for _ in range(3)]
+    table_RH = torch.randn(num_relative_positions(grid), heads, device=device, requires_grad=wanted)
+    bias = TableBias(table_RH, grid)
+
+    def by_table():
+        return table_attention(*parts_BSD, heads, bias)
+
+    def by_all_pairs():
+        parts_BHSd = (part_BSD.unflatten(2, (heads, -1)).transpose(1, 2) for part_BSD in parts_BSD)
+        bias_HSS = whole_bias(bias).bfloat16()
+        context_BHSd = functional.scaled_dot_product_attention(*parts_BHSd, attn_mask=bias_HSS.unsqueeze(0))
+        return context_BHSd.transpose(1, 2).flatten(2)
+
+    def step_of_way(way):
+        def step():
+            with torch.set_grad_enabled(wanted):
+                context_BSD = way()
+            if wanted:
+                torch.autograd.grad(context_BSD, [*parts_BSD, table_RH], torch.ones_like(context_BSD))
+            return context_BSD.detach()
+
+        return step
+
+    return {"table": step_of_way(by_table), "all pairs": step_of_way(by_all_pairs)}
 
 
 def top_kernels(step, device):

@@ -64,17 +64,24 @@ def arguments(size, tokenizer, steps, tiny):
 
 def pretrained(given):
     """Return the run folder of the pre-training, after running what is missing."""
-    place = given.runs / given.size
-    clustering = ["-m", "beit", "tokenizer", "cluster", RECIPES["tokenizer"], f"--data.path={TRAIN}"]
-    train([(place / "tokenizer", [*clustering, *(TINY_TOKENIZER if given.tiny else [])])])
-    tokenizer = place / "tokenizer" / "model"
+    place, tokenizer = given.runs / given.size, given.tokenizer
+    if tokenizer is None:
+        clustering = ["-m", "beit", "tokenizer", "cluster", RECIPES["tokenizer"], f"--data.path={TRAIN}"]
+        train([(place / "tokenizer", [*clustering, *(TINY_TOKENIZER if given.tiny else [])])])
+        tokenizer = place / "tokenizer" / "model"
     pilot = TINY_STEPS if given.tiny else PILOT_STEPS
     train([(place / "pilot", arguments(given.size, tokenizer, pilot, given.tiny))])
-    rate = lines(place / "pilot", "train")[-1]["images_per_second"]
+    rate = last_line(place / "pilot")[0]["images_per_second"]
     steps = TINY_STEPS if given.tiny else max(1, round(60 * given.minutes * rate / BATCH))
     print(f"{rate:,.0f} pictures a second: {steps:,} steps in {given.minutes:g} minutes", flush=True)
     train([(place / "pretraining", arguments(given.size, tokenizer, steps, given.tiny))])
     return place / "pretraining"
+
+
+def last_line(run):
+    """Return the last line of a training's metrics, and its step."""
+    line = lines(run, "train")[-1]
+    return line, line["step"]
 
 
 def options():
@@ -82,6 +89,7 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="9x256", help="layers x width; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=10.0, help="of pre-training; default: %(default)s")
+    parser.add_argument("--tokenizer", help="folder or name of the tokenizer; default: one is fitted first")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "headline_gpu", help="where everything is kept")
     parser.add_argument("--tiny", action="store_true", help="all in small, also without a GPU; no test pictures")
     given, rest = parser.parse_known_args()

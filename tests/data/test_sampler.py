@@ -1,5 +1,6 @@
 """The order of a run: complete, resumable, the same for any number of ranks, with and without a window."""
 
+import threading
 import time
 import tracemalloc
 
@@ -13,8 +14,9 @@ from beit.data import (
     BatchOrder,
     Purpose,
     generator,
+    sampler,
 )
-from beit.data.sampler import WindowShuffle
+from beit.data.sampler import WholeShuffle, WindowShuffle
 from beit.errors import ConfigError
 
 
@@ -109,6 +111,30 @@ def test_a_hundred_million_pictures():
     assert len({position for batch in batches for position in batch}) == 3 * 4096
     assert seconds < 5
     assert peak < 50e6
+
+
+@pytest.mark.parametrize("start", [0, 5, 8])
+def test_the_next_order_is_made_beside_the_steps(monkeypatch, start):
+    expected = list(BatchOrder(17, 5, 10, seed=3, start=start))
+    made, new = [], WholeShuffle._new_permutation
+
+    def noted(self, epoch):
+        made.append((epoch, threading.current_thread() is threading.main_thread()))
+        return new(self, epoch)
+
+    monkeypatch.setattr(sampler, "_LARGE", 0)
+    monkeypatch.setattr(WholeShuffle, "_new_permutation", noted)
+    assert list(BatchOrder(17, 5, 10, seed=3, start=start)) == expected
+    here = {0: 0, 5: 1, 8: 2}[start]  # the epoch that it begins in; there are three
+    assert sorted(made) == [(here, True), *((epoch, False) for epoch in range(here + 1, 3))]
+    for thread in [thread for thread in threading.enumerate() if thread.name.startswith("order")]:
+        thread.join(10)
+        assert not thread.is_alive(), "it ends with its order"
+
+
+def test_few_pictures_need_no_thread(monkeypatch):
+    monkeypatch.setattr(sampler, "ThreadPoolExecutor", lambda *given: pytest.fail("not needed"))
+    assert len(list(BatchOrder(17, 5, 10, seed=3))) == 10
 
 
 def test_ranks_that_would_share_a_pair():

@@ -34,9 +34,15 @@ def run(arguments: Sequence[str]) -> int:
             f"{100 * found.cut[1]:.2g} % of the values, in {found.cut[0]:,} pictures, lie beyond their range and are "
             "cut off; data.value_range takes a wider one"
         )
+    if found.absent[0]:
+        say(
+            f"{100 * found.absent[1]:.2g} % of the values, in {found.absent[0]:,} pictures, stand for no measurement "
+            "(GDAL_NODATA) and are left out; a training sees them as black"
+        )
     say(f"mean  {mean}", f"std   {std}", f'--model.image_mean "{mean}" --model.image_std "{std}"')
     if job.output is not None:
-        write_json(Path(job.output), {"mean": found.mean, "std": found.std, "pictures": found.pictures}, indent=1)
+        numbers = {"mean": found.mean, "std": found.std, "pictures": found.pictures, "absent_values": found.absent[1]}
+        write_json(Path(job.output), numbers, indent=1)
     return 0
 
 

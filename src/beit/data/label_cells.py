@@ -19,7 +19,7 @@ from beit.files import first_twice
 _LARGEST = float(np.finfo(np.float32).max)  # numbers are kept as float32
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-_BETWEEN = re.compile(r"[\s,/+#&]")  # what may stand between labels, and in their names
+_SIGNS = re.compile(r"[,/+#&]")  # what may stand between labels, and in their names
 _EXPECTED = {
     "class": "the name of a class: fill it in, or remove the row",
     "labels": "names separated by ;, or a list",
@@ -48,9 +48,18 @@ def label_contents(file: str, rows: Sequence[Row], columns: LabelColumns) -> tup
         return "class", classes, ""
     remark = f"the column {column!r} holds several labels, separated by {separator!r}" if separator else ""
     lists = [_names(file, row, column, cell, separator) for row, cell in zip(rows, cells, strict=True)]
-    if separator is None and (whole := next((text for text in texts if _BETWEEN.search(text)), None)) is not None:
+    if separator is None and (whole := _whole_of_labels(texts)) is not None:
         remark = f"the column {column!r} has no ; between labels, and {shortened(whole)} is taken as one label"
     return "labels", lists, "" if kind == "labels" and separator == ";" else remark
+
+
+def _whole_of_labels(texts: Sequence[str]) -> str | None:
+    """Return the first text that may hold several labels; None without one.
+
+    Ordinary names hold spaces, so of these a word has to be the label of another row.
+    """
+    labels = set(texts)
+    return next((text for text in texts if _SIGNS.search(text) or labels.intersection(text.split()) - {text}), None)
 
 
 def _plain(cell: Any) -> Any:

@@ -7,6 +7,7 @@ workers, ranks, or draws before.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import IntEnum
 from functools import lru_cache
 from typing import Protocol
@@ -20,6 +21,7 @@ Position = tuple[int, int]  # (epoch, index of the picture)
 Indices = NDArray[np.int64]
 _CHUNKS = 16  # of a collection without shards that meet in a window
 _KEPT_WINDOWS = 4
+_LARGE = 10**6  # pictures whose order takes a tenth of a second and more
 
 
 class Purpose(IntEnum):
@@ -105,6 +107,9 @@ class BatchOrder:
 
     def __iter__(self) -> Iterator[list[Position]]:
         for step in range(self._start, self._steps):
+            epoch, place = divmod(step * self._batch_size, self._size)
+            if 2 * place >= self._size and (epoch + 1) * self._size < self._steps * self._batch_size:
+                self._shuffle.prepare(epoch + 1)
             yield self.batch(step)
 
     def batch(self, step: int) -> list[Position]:
@@ -122,17 +127,37 @@ class Shuffle(Protocol):
         """Return the picture at a place of an epoch."""
         ...
 
+    def prepare(self, epoch: int) -> None:
+        """Begin to make the order of an epoch that is needed soon, if that takes long."""
+        ...
+
 
 class WholeShuffle:
-    """Shuffle over everything: every order of all pictures is equally likely."""
+    """Shuffle over everything: every order of all pictures is equally likely.
+
+    That of ten million takes a second, which a step would wait for: a thread makes the next one meanwhile.
+    """
 
     def __init__(self, size: int, seed: int) -> None:
         self._size, self._seed = size, seed
-        self._permutation = lru_cache(maxsize=2)(self._new_permutation)
+        self._permutation = lru_cache(maxsize=2)(self._made_permutation)
+        self._coming: dict[int, Future[Indices]] = {}
 
     def __call__(self, epoch: int, place: int) -> int:
         """Return the picture at a place of an epoch."""
         return int(self._permutation(epoch)[place])
+
+    def prepare(self, epoch: int) -> None:
+        """Begin to make the order of an epoch of many pictures; it is the one that would be made when it is needed."""
+        if self._size < _LARGE or epoch in self._coming:
+            return
+        thread = ThreadPoolExecutor(1, "order")
+        self._coming = {epoch: thread.submit(self._new_permutation, epoch)}
+        thread.shutdown(wait=False)  # it ends with the order, so that no thread is left when measurements fork
+
+    def _made_permutation(self, epoch: int) -> Indices:
+        coming = self._coming.get(epoch)
+        return self._new_permutation(epoch) if coming is None else coming.result()
 
     def _new_permutation(self, epoch: int) -> Indices:
         return generator(self._seed, Purpose.ORDER, epoch).permutation(self._size)
@@ -161,6 +186,9 @@ class WindowShuffle:
         """Return the picture at a place of an epoch."""
         window, within = divmod(place, self._window)
         return int(self._pictures(epoch, window)[within])
+
+    def prepare(self, epoch: int) -> None:
+        """Do nothing: a window is worked out in milliseconds."""
 
     def _new_layout(self, epoch: int) -> tuple[Indices, Indices]:
         """Return the shards in the order of an epoch, and the place at which each of them ends."""

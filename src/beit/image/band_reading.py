@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 from PIL import Image
 
 from beit.errors import DataError
@@ -35,8 +36,12 @@ def endings_of(bands: BandOptions | None) -> frozenset[str]:
     return EXTENSIONS if bands is None else EXTENSIONS | ARRAYS
 
 
-def read_bands(content: bytes, name: object, options: BandOptions) -> tuple[Bands, int]:
-    """Return the picture in the bytes of a file, in all bits of its numbers, and the EXIF orientation that it had.
+def read_bands(
+    content: bytes, name: object, options: BandOptions
+) -> tuple[Bands, int, NDArray[np.bool_] | None]:  # fmt: skip
+    """Return the picture in the bytes of a file, in all bits of its numbers, its EXIF orientation, and what it lacks.
+
+    The last is where (H, W, C) it has no measurement and is black; None: nowhere.
 
     Args:
         content: The bytes.
@@ -50,13 +55,16 @@ def read_bands(content: bytes, name: object, options: BandOptions) -> tuple[Band
         stored = _stored(content, name, options)
     values_HWC = fitted(stored, name, options.channels)
     distinct_HWC = values_HWC[..., :1] if is_repeated(values_HWC) else values_HWC
-    shares_HWC, cut = _shares(distinct_HWC, stored, name, options)
-    return Bands.of_array(np.broadcast_to(shares_HWC, values_HWC.shape), cut), stored.orientation
+    absent_HWC = is_absent(distinct_HWC, stored.nodata)
+    shares_HWC, cut = _shares(distinct_HWC, absent_HWC, stored, name, options)
+    picture = Bands.of_array(np.broadcast_to(shares_HWC, values_HWC.shape), cut)
+    return picture, stored.orientation, np.broadcast_to(absent_HWC, values_HWC.shape) if absent_HWC.any() else None
 
 
-def _shares(values_HWC: Values, stored: Stored, name: object, options: BandOptions) -> tuple[Values, float]:
+def _shares(
+    values_HWC: Values, absent: NDArray[np.bool_], stored: Stored, name: object, options: BandOptions
+) -> tuple[Values, float]:
     """Return values in [0, 1], 0 where there is no measurement, and the share that lay beyond the range."""
-    absent = is_absent(values_HWC, stored.nodata)
     if stored.nodata is None or not absent.any():
         shares_HWC, cut = cut_to_range(values_HWC, name, options.value_range, stored.span)
         return 1 - shares_HWC if stored.inverted else shares_HWC, cut

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from beit.errors import DataError
@@ -38,10 +39,16 @@ class Decoded:
     """Decoded upright picture, with the place of its edges in the pixels of the whole picture.
 
     A reduced picture of 63 pixels covers 504 at one eighth, four of which a picture of 500 does not have.
+
+    Attributes:
+        picture: The pixels.
+        extent: Left, top, right and bottom edge.
+        absent_HWC: Where it has no measurement and is black; None: nowhere, or mirrored since.
     """
 
     picture: AnyPicture
     extent: Box
+    absent_HWC: NDArray[np.bool_] | None = None
 
     def mirrored(self, width: int) -> Decoded:
         """Return the picture flipped from left to right; `width` is that of the whole picture."""
@@ -93,13 +100,15 @@ class LazyPicture(Protocol):
 class LoadedPicture:
     """Lazy picture that is decoded already."""
 
-    def __init__(self, picture: AnyPicture, orientation: int = 1) -> None:
-        self._picture, self.orientation = picture, orientation
+    def __init__(
+        self, picture: AnyPicture, orientation: int = 1, absent_HWC: NDArray[np.bool_] | None = None
+    ) -> None:  # fmt: skip
+        self._picture, self.orientation, self._absent_HWC = picture, orientation, absent_HWC
         self.height, self.width = picture.height, picture.width
 
     def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
         """Return the whole picture."""
-        return Decoded(self._picture, (0, 0, self.width, self.height))
+        return Decoded(self._picture, (0, 0, self.width, self.height), self._absent_HWC)
 
 
 class JpegPicture:
@@ -192,8 +201,8 @@ class PyramidPicture:
         ]
         level = min(enough, key=lambda level: (level.width, level.height))
         content = self._content if level is self._levels[0] else level_content(self._content, level)
-        picture = _open_plain(content, self._name, self._bands).decode().picture
-        return Decoded(picture, (0, 0, self.width, self.height))
+        decoded = _open_plain(content, self._name, self._bands).decode()
+        return replace(decoded, extent=(0, 0, self.width, self.height))
 
 
 def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptions | None = None) -> LazyPicture:
@@ -232,20 +241,23 @@ def _open_plain(content: bytes, name: object, options: BandOptions) -> LazyPictu
             return LoadedPicture(*read_bands(content, name, options))
         if image.format == "JPEG2000" and _is_upright(image):
             return Jpeg2000Picture(content, image, name)
-        return LoadedPicture(_measured(image, name), image.getexif().get(_ORIENTATION, 1))
+        picture, absent_HWC = _measured(image, name)
+        return LoadedPicture(picture, image.getexif().get(_ORIENTATION, 1), absent_HWC)
 
 
-def _measured(image: Image.Image, name: object) -> Image.Image:
-    """Return an opened picture as RGB, upright, and black where there is no measurement, as a TIFF of maps may say."""
+def _measured(image: Image.Image, name: object) -> tuple[Image.Image, NDArray[np.bool_] | None]:
+    """Return an opened picture as RGB, upright, and where it is black as there is no measurement (a TIFF may say)."""
     nodata = nodata_in(image) if image.mode in _NUMBERS else None
     picture = upright_rgb(image)
-    if not nodata:  # 0 is black already
-        return picture
+    if nodata is None:
+        return picture, None
     values_HWC = np.asarray(picture)
     if not (absent_HWC := is_absent(values_HWC, nodata)).any():
-        return picture
+        return picture, None
+    if nodata == 0:  # black already
+        return picture, absent_HWC
     say_absent(name, nodata, float(absent_HWC.mean()))
-    return Image.fromarray(np.where(absent_HWC, np.uint8(0), values_HWC))
+    return Image.fromarray(np.where(absent_HWC, np.uint8(0), values_HWC)), absent_HWC
 
 
 def _is_upright(image: Image.Image) -> bool:
