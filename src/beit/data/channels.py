@@ -5,11 +5,10 @@ Legend: C channels, P pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +49,7 @@ class _Sums(NamedTuple):
 
     def with_more(self, others: _Sums) -> _Sums:
         """Return the sums over these pictures and others."""
-        pairs: Iterable[tuple[Any, Any]] = zip(self, others, strict=True)
-        return _Sums(*(own + other for own, other in pairs))
+        return _Sums._make(own + other for own, other in zip(self, others, strict=True))
 
 
 @dataclass(frozen=True)
