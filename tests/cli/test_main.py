@@ -216,3 +216,13 @@ def test_faults_of_disks_and_networks_are_one_line(capsys, monkeypatch, number):
 
     monkeypatch.setattr("beit.cli.info.run", failing)
     assert error_of(capsys, ["info"]).startswith(f"beit: cannot use /mnt/pictures/1.png: {os.strerror(number)}; see to")
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST])
+def test_what_lies_in_the_place_of_a_file_is_named_in_one_line(capsys, monkeypatch, number):
+    def failing(arguments):
+        raise OSError(number, os.strerror(number), "runs/mine/metrics.jsonl")
+
+    monkeypatch.setattr("beit.cli.info.run", failing)
+    expected = f"beit: cannot use runs/mine/metrics.jsonl: {os.strerror(number)}; see what lies there, and put the file"
+    assert error_of(capsys, ["info"]).startswith(expected)

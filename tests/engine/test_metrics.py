@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import shutil
+import threading
 from contextlib import suppress
 
 import pytest
@@ -27,8 +29,34 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     assert all(json.loads(text) for text in folder.metrics.read_text().splitlines())
 
 
-# TensorBoard writes in a thread of its own, which may meet the full disk as well
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nothing_is_written_where_a_run_folder_was(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    hook = threading.excepthook
+    with suppress(StorageError), MetricsLog(folder, 0) as log:
+        log.write(1, "train", {"loss": 1.0})
+        folder.path.rename(tmp_path / "moved")
+        with pytest.raises(StorageError, match=r"the run folder .*run has gone while .*; give it back its name, and"):
+            log.write(2, "train", {"loss": 1.0})
+    assert os.listdir(tmp_path) == ["moved"]
+    assert threading.excepthook is hook
+
+
+def test_the_thread_of_tensorboard_prints_no_traceback(tmp_path, capsys, monkeypatch):
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: printed.append(str(failed.exc_value)))
+    folder = RunFolder(tmp_path / "run")
+    log = MetricsLog(folder, 0)
+    log.write(1, "train", {"loss": 1.0})
+    shutil.rmtree(folder.path)
+    other = threading.Thread(target=lambda: 1 / 0)
+    other.start()
+    other.join()
+    with pytest.raises(StorageError, match=r"cannot write .*tensorboard: No such file or directory; its folder has"):
+        log.close()
+    assert printed == ["division by zero"]
+    assert capsys.readouterr().err == ""
+
+
 def test_a_full_disk_leaves_no_partial_line(tmp_path):
     folder = RunFolder(tmp_path)
     with suppress(StorageError), MetricsLog(folder, 0) as log:

@@ -70,3 +70,19 @@ def test_leftovers_of_one_output(tmp_path):
     (tmp_path / ".model[1].15.old").mkdir()
     discard_leftovers_of(output)
     assert {path.name for path in tmp_path.iterdir()} == left
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free space or choose another folder"),
+        (errno.ENOENT, "its folder has gone: give it back its name"),
+        (errno.EISDIR, "something else lies there: remove or rename it"),
+        (errno.EACCES, "change its permissions"),
+        (errno.EROFS, "it cannot be written at all: choose another folder"),
+    ],
+)
+def test_the_remedy_follows_the_error(tmp_path, number, remedy):
+    with pytest.raises(StorageError, match=f"cannot write .*file: {os.strerror(number)}; {remedy}"):  # noqa: SIM117
+        with atomic_file(tmp_path / "file"):
+            raise OSError(number, os.strerror(number))

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from beit import BeitForImageClassification, BeitImageProcessor
 from beit.hub.card import CARD_NAME, NAME_MARK, card_text
@@ -109,3 +110,25 @@ def test_flax_models(push):
     _, files = push('FlaxBeitForImageClassification.from_pretrained(folder).push_to_hub("me/model", token="hf_any")')
     assert {"config.json", "flax_model.msgpack", CARD_NAME} <= files.keys()
     assert 'FlaxBeitForImageClassification.from_pretrained("me/model")' in files[CARD_NAME]
+
+
+PUBLISHED = """
+given = dict(
+    commit_message=None, private=None, token=None, max_shard_size="5GB", create_pr=False, safe_serialization=True,
+    revision=None, commit_description="More about it", tags=["mine", "small"],
+)
+processor = BeitImageProcessor.from_pretrained(folder)
+flax = FlaxBeitForImageClassification.from_pretrained(folder)
+for name, one in {"model": model, "config": model.config, "processor": processor, "flax": flax}.items():
+    repository = f"me/{name}"
+    one.push_to_hub(repository, use_temp_dir=True, **given)
+    one.push_to_hub(repository, False, "A message", tags="more", use_auth_token="hf_any")
+"""
+
+
+@pytest.mark.parametrize("name", ["model", "config", "processor", "flax"])
+def test_every_published_argument_is_taken(push, name):
+    _, files = push(PUBLISHED, f"me/{name}")
+    metadata = yaml.safe_load(files[CARD_NAME].split("---")[1])
+    assert metadata["library_name"] == "beit"
+    assert metadata["tags"][-3:] == ["mine", "small", "more"]

@@ -40,6 +40,7 @@ answer = {
     "before": before,
     "config": [isinstance(config, beit.BeitConfig), config.num_labels, rest],
     "made": [type(one).__module__ + "." + type(one).__name__ for one in made],
+    "attends": transformers.AutoModel.from_pretrained(folder, output_attentions=True).config.output_attentions,
     "new_head": made[2].classifier.out_features,
     "best": classify(picture)[0]["label"],
     "ours": beit.Predictor.from_pretrained(folder, device="cpu").classify([picture])[0].label,
@@ -70,6 +71,7 @@ def test_their_auto_classes_give_ours(tmp_path):
         "beit.models_torch.classification.BeitForImageClassification",
         "beit.models_torch.data2vec.Data2VecVisionForSemanticSegmentation",
     ]
+    assert answer["attends"] is True
     assert answer["new_head"] == 2
     assert answer["best"] == answer["ours"]
     assert answer["features"][0] == 1

@@ -203,6 +203,29 @@ def test_stopped_under_load_it_loses_no_accepted_request():
         assert errors == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("load_seconds", [0, 5])
+def test_a_second_signal_ends_it_at_once_and_quietly(number, load_seconds):
+    service = Running("tests.service.fake_predictor", "seconds=5", f"load_seconds={load_seconds}")
+    try:
+        with service.connect() as connection:
+            if load_seconds:
+                assert httpx.get(f"{service.address}/healthz").status_code == 200
+            else:
+                service.until_ready()
+                connection.sendall(head(len(form(picture()))) + form(picture()))
+                while service.metric("beit_queue_depth") < 1:
+                    time.sleep(0.01)
+            service.process.send_signal(number)
+            time.sleep(0.05)
+            service.process.send_signal(number)
+            _, errors = service.process.communicate(timeout=2)
+    finally:
+        service.process.kill()
+        service.process.communicate()
+    assert (service.process.returncode, errors) == (-number, "")
+
+
 def test_stopped_under_64_clients_no_connection_ends_empty():
     """Every connection that was open when the service was asked to stop gets the answers to what it still sends."""
     with fake(seconds=0.02, batch_size=8, queue=128) as service:
@@ -332,3 +355,68 @@ def test_what_is_no_http_does_no_harm():
                 connection.shutdown(socket.SHUT_WR)
                 assert b"200 OK" not in received(connection)
         assert service.classify().status_code == 200
+
+
+def resident(process):
+    """Return the memory of a process in bytes."""
+    pages = Path(f"/proc/{process}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def endless(connection, piece, most):
+    """Send until the other side has had enough, and return what it answered."""
+    with contextlib.suppress(ConnectionError):
+        for _ in range(most // len(piece)):
+            connection.sendall(piece)
+        pytest.fail(f"{most} bytes were taken")
+    return received(connection)
+
+
+@pytest.mark.parametrize("piece", [b"a" * 10_000, b"X: a\r\n" * 2_000], ids=["one field", "many fields"])
+def test_a_head_without_end_is_cut_off(piece):
+    with fake(seconds=0.0) as service:
+        before = resident(service.process.pid)
+        with service.connect() as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
+            endless(connection, piece, 40_000_000)
+        with service.connect() as connection:  # as much as is read before the answer, so that it is seen
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 66_000)
+            answer = received(connection)
+        assert answer.startswith(b"HTTP/1.1 431")
+        assert b"more than 65536 bytes; send fewer" in answer
+        assert resident(service.process.pid) - before < 20e6
+        assert httpx.get(f"{service.address}/healthz", headers={"X": "a" * 60_000}).status_code == 200
+
+
+def test_chunks_and_last_fields_without_end_are_cut_off():
+    with fake(seconds=0.0) as service:
+        body = form(picture())
+        chunk = b"%x" % len(body)
+        for begun in (head() + chunk + b";", head() + chunk + b"\r\n" + body + b"\r\n0\r\nX: "):
+            with service.connect() as connection:
+                connection.sendall(begun)
+                endless(connection, b"a" * 10_000, 40_000_000)
+        assert service.classify().status_code == 200
+        assert service.metric("beit_requests_open") == 0
+
+
+def test_requests_that_do_not_wait_for_their_answers_are_cut_off():
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with fake(seconds=0.0) as service:
+        with service.connect() as connection:
+            endless(connection, one * 1_000, 40_000_000)
+        with service.connect() as connection:  # some may
+            connection.sendall(one * 8)
+            content = b""
+            while content.count(b"200 OK") < 8:
+                content += connection.recv(65536)
+        assert service.classify().status_code == 200
+
+
+def test_head_is_answered_as_get_is_without_a_body():
+    with fake(seconds=0.0) as service:
+        for path in ("/", "/healthz", "/readyz", "/v1/models", "/openapi.json"):
+            asked = httpx.head(f"{service.address}{path}")
+            assert (asked.status_code, asked.content) == (200, b"")
+            assert asked.headers["content-length"] == httpx.get(f"{service.address}{path}").headers["content-length"]
+        assert httpx.head(f"{service.address}/v1/classify").status_code == 405

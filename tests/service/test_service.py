@@ -237,6 +237,9 @@ def test_formats(kind):
         (b"file=/etc/passwd", "application/x-www-form-urlencoded", 415),
         (b"x", "", 415),
         (b"x", "multi\x00\x1b[31mpart", 415),
+        (b"--x--\r\n", "multipart/form-data; boundary=x; charset=undefined", 415),  # a codec of Python, which fails
+        (b"--x--\r\n", "multipart/form-data; boundary=x; charset=utf-16", 415),
+        (b"--x--\r\n", "multipart/form-data; boundary=x; charset=UTF-8", 422),
     ],
 )
 def test_bodies_that_are_no_form(content, kind, status):

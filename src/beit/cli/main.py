@@ -56,6 +56,7 @@ CONTINUED = (
 _CONTINUES = "; the same command goes on from what was saved, if anything was"
 # Faults of disks and networks, and limits of a process, which no command can do anything about.
 _OF_THE_MACHINE = (errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EFBIG)
+_NOT_AS_EXPECTED = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
 HELP_WORDS = ("-h", "--help", "--help-all", "help")
 # Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well
 # is the time that the other one would need. Both are read when torch is loaded.
@@ -136,6 +137,8 @@ def _guarded(arguments: list[str]) -> int:
             return _fail(f"{shortened(place)} is no path: {error.strerror}; shorten it")
         if error.errno in (errno.EACCES, errno.EPERM):
             return _fail(f"no right to use {place}: {error.strerror}; change its permissions or choose another place")
+        if error.filename is not None and error.errno in _NOT_AS_EXPECTED:
+            return _fail(f"cannot use {place}: {error.strerror}; see what lies there, and put the file back")
         raise
 
 

@@ -162,6 +162,7 @@ class _Loop:
             self._look(finished, last, metrics)
             self.backend.check()
             if saves or pauses or self._stopped:
+                self.folder.check_present()
                 self.backend.save(finished)
             if self._stopped:
                 break

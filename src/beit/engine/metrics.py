@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -46,22 +47,24 @@ class MetricsLog:
         events: bool = True,
         trackers: Trackers | None = None,
     ) -> None:
-        self._path, self._folder, self._active = folder.metrics, folder.tensorboard, active
+        self._path, self._folder, self._active = folder.metrics, folder, active
         self._trackers = trackers or Trackers()
         self._events: SummaryWriter | None = None
         if active:
             _rewind(self._path, step, concluding)
             if events:
                 self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1 if step else 0)
+                self._excepthook, threading.excepthook = threading.excepthook, self._leave_to_the_later_call
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Append one line: {"step": ..., "split": "train" or "val", ...}.
 
         Raises:
-            StorageError: If the disk is full; no partial line is left.
+            StorageError: If the disk is full, or the run folder gone; no partial line is left.
         """
         if not self._active:
             return
+        self._folder.check_present()
         line = json.dumps({"step": step, "split": split, **values}) + "\n"
         with AppendedFile(self._path, remedy=_REMEDY) as file:
             file.append(line.encode())
@@ -88,8 +91,11 @@ class MetricsLog:
             StorageError: If the disk is full.
         """
         if self._events is not None:
-            with self._explained():
-                self._events.close()
+            try:
+                with self._explained():
+                    self._events.close()
+            finally:
+                threading.excepthook = self._excepthook
 
     @contextmanager
     def _explained(self) -> Generator[None]:
@@ -97,7 +103,15 @@ class MetricsLog:
         try:
             yield
         except OSError as error:
-            raise storage_error(self._folder, error, _REMEDY) from error
+            raise storage_error(self._folder.tensorboard, error, _REMEDY) from error
+
+    def _leave_to_the_later_call(self, failed: threading.ExceptHookArgs) -> None:
+        """Print no traceback for TensorBoard's thread, whose error is explained where it comes out."""
+        explained_later = issubclass(failed.exc_type, OSError) and type(failed.thread).__module__.startswith(
+            "tensorboard"
+        )
+        if not explained_later:
+            self._excepthook(failed)
 
     def __enter__(self) -> Self:
         return self

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from beit.errors import ConfigError, shortened
+from beit.errors import ConfigError, StorageError, shortened
 from beit.files import discard_leftovers, locked, read_json, read_yaml, write_json, write_text
 from beit.settings.base import defaults, plain, resolved_recipe
 from beit.settings.groups import FolderSettings
@@ -104,6 +104,18 @@ class RunFolder:
         """Finished steps at the newest checkpoint, by its name; None if there is none."""
         names = sorted(path.name for path in self.checkpoints.glob("step_*"))
         return int(names[-1].removeprefix("step_")) if names else None
+
+    def check_present(self) -> None:
+        """Refuse to write where a run folder was: half of one would take the name of the one that was moved.
+
+        Raises:
+            StorageError: If it has gone.
+        """
+        if not self.path.is_dir():
+            raise StorageError(
+                f"the run folder {self.path} has gone while the run wrote it; give it back its name, and the same "
+                "command continues the run"
+            )
 
     def reopen(self) -> None:
         """Take back that the run is finished, before it is trained on."""

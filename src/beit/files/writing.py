@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,6 +18,17 @@ from beit.errors import BeitError, StorageError
 
 REMEDY = "free space or choose another folder"
 _PROBE = bytes(2**16)
+_IN_ITS_PLACE = "something else lies there: remove or rename it, or choose another folder"
+_NO_RIGHT = "change its permissions or choose another folder"
+_REMEDIES = {
+    errno.ENOENT: "its folder has gone: give it back its name, or choose another one",
+    errno.ENOTDIR: _IN_ITS_PLACE,
+    errno.EISDIR: _IN_ITS_PLACE,
+    errno.EEXIST: _IN_ITS_PLACE,
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EROFS: "it cannot be written at all: choose another folder",
+}
 
 
 @contextmanager
@@ -177,7 +189,8 @@ def move_into_place(finished: Path, path: Path) -> None:
 
 
 def storage_error(path: Path, error: BaseException, remedy: str) -> StorageError:
-    """Return the error for a file that cannot be written."""
+    """Return the error for a file that cannot be written; the remedy is for a full disk, others follow the error."""
+    remedy = _REMEDIES.get(error.errno, remedy) if isinstance(error, OSError) and error.errno else remedy
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().split("\n")[0]
     return StorageError(f"cannot write {path}: {reason}; {remedy}")
 

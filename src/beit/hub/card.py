@@ -10,9 +10,9 @@ from typing import Any
 
 from beit.files import write_bytes, write_text
 from beit.hub.hub_errors import explained_errors
-from beit.hub.push import push_folder
+from beit.hub.push import CARD_NAME, push_folder
 
-CARD_NAME, CURVES_NAME = "README.md", "curves.svg"
+CURVES_NAME = "curves.svg"
 NAME_MARK = "NAME_OF_THIS_MODEL"  # in a card until it is known what the model is called
 LICENCE_MARK = "Licence: not stated."
 _TASKS = {

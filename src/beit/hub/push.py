@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beit.errors import CheckpointError
 from beit.hub.hub_errors import explained_errors
 from beit.hub.network import need_hub
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+CARD_NAME = "README.md"
 # huggingface_hub is imported inside the functions: whoever only saves into folders should not pay for loading it.
 
 
@@ -22,7 +26,9 @@ def push_folder(
     private: bool | None = None,
     revision: str | None = None,
     commit_message: str = "Upload model",
+    commit_description: str | None = None,
     create_pr: bool = False,
+    tags: str | Sequence[str] | None = None,
 ) -> str:
     """Upload a folder to the hub, creating the repository and branch if needed; return the address of the result.
 
@@ -33,7 +39,9 @@ def push_folder(
         private: Visibility of a repository that is created; the default of its owner if None.
         revision: Branch to write to; the default branch if None.
         commit_message: First line of the commit.
+        commit_description: What follows that line.
         create_pr: Open a pull request (against the default branch) instead of writing to the branch.
+        tags: What the repository is found by, beside the tags that its card has.
 
     Raises:
         CheckpointError: If the folder does not exist or the hub refuses it.
@@ -56,14 +64,33 @@ def push_folder(
         repo = api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None and not revision.startswith("refs/"):  # refs/pr/7 exists once its request was opened
             api.create_branch(repo.repo_id, branch=revision, exist_ok=True)
+        if tags:
+            _tag(api, folder, repo.repo_id, revision, [tags] if isinstance(tags, str) else tags)
         commit = api.upload_folder(
             repo_id=repo.repo_id,
             folder_path=folder,
             revision=revision,
             commit_message=commit_message,
+            commit_description=commit_description,
             create_pr=create_pr,
         )
     return commit.pr_url or str(repo)
+
+
+def _tag(api: HfApi, folder: Path, repo_id: str, revision: str | None, tags: Sequence[str]) -> None:
+    """Write tags into the model card that is pushed; where none is, into that of the repository, or a new one."""
+    from huggingface_hub import ModelCard
+
+    path = folder / CARD_NAME
+    if path.exists():
+        card = ModelCard.load(path)
+    elif api.file_exists(repo_id, CARD_NAME, revision=revision):
+        card = ModelCard.load(api.hf_hub_download(repo_id, CARD_NAME, revision=revision))
+    else:
+        card = ModelCard("---\nlibrary_name: beit\n---\n")
+    data: Any = card.data
+    data.tags = list(dict.fromkeys([*(data.get("tags") or []), *tags]))
+    card.save(path)
 
 
 def push_saved(save: Callable[[Path], object], repo_id: str, **options: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, overload
 
@@ -202,12 +202,37 @@ class SavedOptions:
             self.push_to_hub(options.pop("repo_id", Path(save_directory).name), **options)
         return [str(path)]
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+    def push_to_hub(
+        self,
+        repo_id: str,
+        use_temp_dir: bool | None = None,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        max_shard_size: int | str | None = None,
+        create_pr: bool = False,
+        safe_serialization: bool = True,
+        revision: str | None = None,
+        commit_description: str | None = None,
+        tags: str | Sequence[str] | None = None,
+        use_auth_token: str | bool | None = None,
+    ) -> str:
         """Upload the file to the hub; the repository is created if needed, and other files of it stay.
 
         Args:
             repo_id: "owner/name", or "name" for a repository of the logged-in user.
-            **options: `token`, `private`, `revision`, `commit_message` and `create_pr`, as for models.
+            use_temp_dir: Accepted for the published API, as `max_shard_size` and `safe_serialization` are: there is
+                always such a folder, and one small file.
+            commit_message: First line of the commit.
+            private: Visibility of a repository that is created; the default of its owner if None.
+            token: Access token with the right to write; the saved login if None.
+            max_shard_size: Accepted.
+            create_pr: Open a pull request instead of writing to the branch.
+            safe_serialization: Accepted.
+            revision: Branch to write to; the default branch if None.
+            commit_description: What follows the first line of the commit.
+            tags: What the repository is found by, beside the tags that its card has.
+            use_auth_token: The old name of `token`.
 
         Returns:
             The address of the repository or pull request.
@@ -215,4 +240,14 @@ class SavedOptions:
         Raises:
             CheckpointError: If the hub cannot be reached or refuses.
         """
-        return push_saved(self.save_pretrained, repo_id, **{"commit_message": self.COMMIT_MESSAGE, **options})
+        return push_saved(
+            self.save_pretrained,
+            repo_id,
+            commit_message=commit_message or self.COMMIT_MESSAGE,
+            private=private,
+            token=use_auth_token if token is None else token,
+            create_pr=create_pr,
+            revision=revision,
+            commit_description=commit_description,
+            tags=tags,
+        )

@@ -176,16 +176,32 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
             self.push_to_hub(kwargs.pop("repo_id", folder.name), **how, **kwargs)
 
     def push_to_hub(
-        self, repo_id: str, *, params: Mapping[str, Any] | None = None, safe_serialization: bool = False, **kwargs: Any
+        self,
+        repo_id: str,
+        use_temp_dir: bool | None = None,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        max_shard_size: int | str | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        safe_serialization: bool = False,
+        use_auth_token: str | bool | None = None,
+        **kwargs: Any,
     ) -> str:
         """Upload what `save_pretrained` writes and a model card; the repository is created if needed.
 
         Args:
             repo_id: "owner/name", or "name" for a repository of the logged-in user.
+            use_temp_dir: Accepted for the published API; there is always such a folder.
+            commit_message: First line of the commit; "Upload model" if None.
+            private: Visibility of a repository that is created; the default of its owner if None.
+            token: Access token with the right to write; the saved login if None.
+            max_shard_size: Accepted for the published API; there is always one file.
             params: Write these parameters instead of the model's own.
             safe_serialization: Write `model.safetensors` rather than `flax_model.msgpack`.
-            **kwargs: As for models in PyTorch: `license`, `private`, `token`, `revision`, `commit_message` and
-                `create_pr`.
+            use_auth_token: The old name of `token`.
+            **kwargs: As for models in PyTorch: `license`, `revision`, `commit_description`, `create_pr` and `tags`.
 
         Returns:
             The address of the repository or pull request.
@@ -198,5 +214,8 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
             repo_id,
             self.config.name_or_path,
             type(self).__name__,
+            commit_message=commit_message or "Upload model",
+            private=private,
+            token=use_auth_token if token is None else token,
             **kwargs,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -15,6 +14,7 @@ from beit.image.recognised import recognise
 from beit.models_torch.auto import AUTO_MODELS
 
 _OF_THE_FILE = {"name_or_path", "_commit_hash", "_from_auto"}  # given by the Auto classes beside options
+_OF_THE_MODEL = {"torch_dtype", "dtype", "attn_implementation"}  # arguments of `from_pretrained` of the model too
 
 
 def register_with_transformers() -> None:
@@ -36,7 +36,8 @@ def register_with_transformers() -> None:
         for auto, classes in AUTO_MODELS.items():
             if kind.model_type in classes and (theirs := getattr(transformers, auto, None)) is not None:
                 for made in (config, kind):  # from a folder, and by hand
-                    theirs.register(made, getattr(models, classes[kind.model_type]), exist_ok=True)
+                    # the method `register` of 4.x takes one class of configs for a model; the mapping takes several
+                    theirs._model_mapping.register(made, getattr(models, classes[kind.model_type]), exist_ok=True)
         _register_processor(transformers, config)
     import_module("transformers.pipelines")
     recognise(BeitImageProcessor)
@@ -57,10 +58,11 @@ def _config_for_transformers(kind: type[BeitConfig]) -> type[BeitConfig]:
         @classmethod
         def from_dict(cls, options: Mapping[str, Any], **given: Any) -> Any:
             """Build a config; with `return_unused_kwargs` return also what of the arguments is no option."""
-            known = inspect.signature(kind.__init__).parameters.keys() | {"num_labels", "id2label", "label2id"}
             wants_rest = given.pop("return_unused_kwargs", False)
-            config = super().from_dict(options, **{key: given[key] for key in given.keys() & known})
-            rest = {key: value for key, value in given.items() if key not in known | _OF_THE_FILE}
+            given = {key: value for key, value in given.items() if key not in _OF_THE_FILE}
+            unused = kind.unused_names(options, given) | _OF_THE_MODEL
+            config = super().from_dict(options, **{key: given[key] for key in given.keys() - unused})
+            rest = {key: given[key] for key in given.keys() & unused}
             return (config, rest) if wants_rest else config
 
     Config.__name__ = Config.__qualname__ = kind.__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +111,17 @@ class SavedModel(AdapterMethods):
     def push_to_hub(
         self,
         repo_id: str,
-        *,
-        commit_message: str = "Upload model",
+        use_temp_dir: bool | None = None,
+        commit_message: str | None = None,
         private: bool | None = None,
         token: str | bool | None = None,
-        revision: str | None = None,
+        max_shard_size: int | str | None = None,
         create_pr: bool = False,
+        safe_serialization: bool = True,
+        revision: str | None = None,
+        commit_description: str | None = None,
+        tags: str | Sequence[str] | None = None,
+        *,
         license: str | None = None,  # noqa: A002  # as the hub calls it
         **how: Any,
     ) -> str:
@@ -127,13 +132,18 @@ class SavedModel(AdapterMethods):
 
         Args:
             repo_id: "owner/name", or "name" for a repository of the logged-in user.
-            commit_message: First line of the commit.
+            use_temp_dir: Accepted for the published API; there is always such a folder.
+            commit_message: First line of the commit; "Upload model" if None.
             private: Visibility of a repository that is created; the default of its owner if None.
             token: Access token with the right to write; the saved login if None.
-            revision: Branch to write to; the default branch if None.
+            max_shard_size: As for `save_pretrained`.
             create_pr: Open a pull request instead of writing to the branch.
+            safe_serialization: As for `save_pretrained`.
+            revision: Branch to write to; the default branch if None.
+            commit_description: What follows the first line of the commit.
+            tags: What the repository is found by, beside the tags that its card has.
             license: Licence that the card states, such as "apache-2.0".
-            **how: Arguments of `save_pretrained`, such as `max_shard_size` and `variant`.
+            **how: Other arguments of `save_pretrained`, such as `variant`; `use_auth_token`, the old name of `token`.
 
         Returns:
             The address of the repository or pull request.
@@ -142,18 +152,22 @@ class SavedModel(AdapterMethods):
             CheckpointError: If the hub cannot be reached or refuses.
             ConfigError: If an argument is unknown.
         """
-        how.pop("use_temp_dir", None)  # always, as published
+        old_token = how.pop("use_auth_token", None)
+        how |= {"safe_serialization": safe_serialization}
+        how |= {} if max_shard_size is None else {"max_shard_size": max_shard_size}
         return push_model(
             lambda folder: self.save_pretrained(folder, **how),
             repo_id,
             self.name_or_path,
             type(self).__name__,
             license=license,
-            token=token,
+            token=old_token if token is None else token,
             private=private,
             revision=revision,
-            commit_message=commit_message,
+            commit_message=commit_message or "Upload model",
+            commit_description=commit_description,
             create_pr=create_pr,
+            tags=tags,
         )
 
 

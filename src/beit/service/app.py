@@ -100,5 +100,5 @@ def mount_page(app: FastAPI) -> None:
     def home() -> FileResponse:
         return part("index.html")
 
-    app.add_api_route("/", home, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
-    app.add_api_route("/page/{name}", part, methods=["GET", "HEAD"], include_in_schema=False, response_model=None)
+    app.add_api_route("/", home, methods=["GET"], include_in_schema=False, response_model=None)
+    app.add_api_route("/page/{name}", part, methods=["GET"], include_in_schema=False, response_model=None)

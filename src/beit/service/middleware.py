@@ -60,6 +60,8 @@ class ServiceMiddleware:
         """Answer one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        if scope["method"] == "HEAD":  # what GET answers, whose body the server leaves out
+            scope = {**scope, "method": "GET"}
         began = time.perf_counter()
         body = _Body(scope, receive, self._admission, self._settings)
         answer = _Answer(send, body, lambda: self._admission.stopping)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -20,12 +22,16 @@ _UNREAD_SECONDS = 30  # after which a client that takes no byte of its answer is
 _LAST_SECONDS = 1.0  # in which requests that are on their way when the last one is answered arrive
 _IDLE_SECONDS = 8  # between requests: longer than clients keep a connection (httpx: 5), who would meet its end else
 _CLOSING_SECONDS = 5  # for connections that stay open though their request is answered
+_MOST_HEAD_BYTES = 64 * 1024  # of the head of a request, of a chunk, or of the fields after the last one
+_MOST_WAITING = 16  # requests of one connection that wait for the answer to the one before
+_PIECE_BYTES = 4096  # after which these are compared with what came
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 with timeouts for clients that do not finish the head of a request, or do not read its answer."""
+    """HTTP/1.1 for clients that do not finish the head of a request, make it endless, or do not read its answer."""
 
     _late: asyncio.TimerHandle | None = None
+    _head_bytes = 0  # since a request, or a part of its body, was passed on
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for a request."""
@@ -37,7 +43,13 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Stop waiting once the head is there; begin again with the next one."""
-        super().data_received(data)
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            self._head_bytes += len(piece)
+            super().data_received(piece)
+            self._check_bounds()
+            if self.transport.is_closing():
+                break
         cycle: Any = self.cycle  # None before the first request
         waits = not self.transport.is_closing() and (cycle is None or cycle.response_complete)
         if waits and self._late is None:
@@ -45,10 +57,40 @@ class Protocol(HttpToolsProtocol):
         elif not waits:
             self._stop_waiting()
 
+    def on_headers_complete(self) -> None:
+        """Begin to count anew."""
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Begin to count anew: the middleware bounds the body."""
+        self._head_bytes = 0
+        super().on_body(body)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def _check_bounds(self) -> None:
+        if self._head_bytes > _MOST_HEAD_BYTES:
+            self._refuse(
+                f"the head of the request has more than {_MOST_HEAD_BYTES} bytes; send fewer or shorter fields"
+            )
+        elif len(self.pipeline) > _MOST_WAITING:
+            self._refuse(f"more than {_MOST_WAITING} requests wait on this connection; read the answers first")
+
+    def _refuse(self, message: str) -> None:
+        """Close the connection, with the reason unless another answer is on its way."""
+        cycle: Any = self.cycle
+        if not self.transport.is_closing() and (cycle is None or cycle.response_complete):
+            body = json.dumps({"error": {"message": message}}).encode()
+            head = (
+                "HTTP/1.1 431 Request Header Fields Too Large\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def _begin_waiting(self) -> None:
         app: Any = self.config.app
@@ -79,9 +121,10 @@ class Server(uvicorn.Server):
         self._on_ready: Callable[[], None] | None = on_ready
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop, or end."""
+        """Begin to stop, or end as the signal does by itself: nothing on a disk is half done."""
         if self._service.admission.stopping:
-            self.should_exit = self.force_exit = True
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
         self._service.admission.stopping = True
 
     async def on_tick(self, counter: int) -> bool:
@@ -98,7 +141,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         deadline = asyncio.get_running_loop().time() + _LAST_SECONDS
-        while self.server_state.connections and asyncio.get_running_loop().time() < deadline and not self.force_exit:
+        while self.server_state.connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
 

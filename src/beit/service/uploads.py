@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ValidationError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -23,6 +24,7 @@ _MOST_FIELD_BYTES = 64 * 1024  # the mask of 64 x 64 patches has half of it
 _LONGEST_VALUE = 40  # characters of a wrong value that its error repeats
 _MOST_TIMES = 20  # of the longer side to the shorter
 _NAME = "the file"  # as the form calls it
+_ENCODING = b"utf-8"
 
 
 class _InMemory(MultiPartParser):
@@ -50,9 +52,14 @@ def documented(form: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]
 
 
 async def _fields(request: Request) -> dict[str, str | bytes]:
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    parsed, options = parse_options_header(request.headers.get("content-type", ""))
+    kind = parsed.decode("latin-1")
     if kind != "multipart/form-data":
         raise ServiceError(415, f"the request is {kind or 'of no type'}; expected multipart/form-data with a file")
+    encoding = options.get(b"charset", _ENCODING).lower()
+    if encoding != _ENCODING:  # the parser would look for a codec of this name, and Python has strange ones
+        shown = encoding.decode("latin-1")[:_LONGEST_VALUE]
+        raise ServiceError(415, f"the form is in the encoding {shown!r}; expected UTF-8, or none named")
     parser = _InMemory(
         request.headers,
         request.stream(),

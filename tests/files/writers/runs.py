@@ -42,6 +42,7 @@ def result(_):
 def metrics(_):
     def write(place):
         with patch("beit.engine.metrics.SummaryWriter"):  # which writes in a thread of its own
+            place.mkdir(exist_ok=True)
             MetricsLog(RunFolder(place), 0).write(1, "train", {"loss": 1.0})
 
     return write
