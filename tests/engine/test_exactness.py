@@ -48,6 +48,25 @@ def test_they_are_as_before_after_an_error_too():
     assert modes() == before
 
 
+NEWER = (torch.backends, torch.backends.cuda.matmul, cudnn.conv, torch.backends.mkldnn.matmul)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="this PyTorch has the older settings alone")
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize(("exact", "device"), [(True, GPU), (False, GPU), (True, CPU), (False, CPU)])
+def test_a_program_that_uses_the_newer_settings_of_float32(place, exact, device):
+    unused, NEWER[place].fp32_precision = NEWER[place].fp32_precision, "tf32"
+    try:
+        before = [backend.fp32_precision for backend in NEWER]
+        with computing(exact, device):
+            if exact or device == GPU:
+                older = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+                assert older == (("highest", False) if exact else ("high", True))
+        assert [backend.fp32_precision for backend in NEWER] == before
+    finally:
+        NEWER[place].fp32_precision = unused
+
+
 def test_exact_is_for_gpus_that_are_asked():
     assert [is_exact(RunSettings(output="x", exact=wanted), GPU) for wanted in ("auto", True, False)] == [0, 1, 0]
     assert [is_exact(RunSettings(output="x", exact=wanted), CPU) for wanted in ("auto", True, False)] == [1, 1, 0]

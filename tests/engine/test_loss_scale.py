@@ -9,7 +9,10 @@ from torch.amp import GradScaler
 
 from beit.engine.loss_scale import FILE_NAME, LossScale
 from beit.engine.muon import adamw
+from beit.engine.optimiser import FILE_NAME as MOMENTS_NAME
+from beit.engine.optimiser import build_optimiser, optimiser_tensors, restore_optimiser
 from beit.errors import CheckpointError
+from beit.models_torch.loading import write_safetensors
 from beit.settings.groups import OptimSettings
 
 
@@ -65,6 +68,33 @@ def test_gradients_that_are_never_finite_are_a_divergence():
     _, said = trained(scaler_of(1.0), factor=float("inf"), steps=2)
     assert said[0]["grad_norm"] == 0
     assert not said[1]["grad_norm"] < float("inf")
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_run_whose_first_steps_overflow_goes_on(tmp_path, name):
+    layer = nn.Linear(4, 4)
+
+    def new():
+        groups = [
+            {"params": [part], "lr_scale": 1.0, "decays": False, "weight_decay": 0.0, "hidden": part.dim() == 2}
+            for part in layer.parameters()
+        ]
+        return build_optimiser(groups, OptimSettings(lr=1e-2, name=name))
+
+    optimiser, scale = new(), LossScale(scaler := scaler_of(2.0**127))
+    scaler.scale(layer(torch.ones(2, 4)).square().mean() * 1e3).backward()
+    scale.unscale(optimiser)
+    scale.step(optimiser, nn.utils.clip_grad_norm_(layer.parameters(), 0.5))
+    write_safetensors(tmp_path / MOMENTS_NAME, optimiser_tensors(layer, optimiser))
+    with_scale = tmp_path / FILE_NAME
+    with_scale.write_text(json.dumps(scale.state()))
+    again = new()
+    restore_optimiser(tmp_path, layer, again)
+    assert all(float(state["step"]) == 0 for state in again.state.values() if "step" in state)
+    with_scale.unlink()
+    if name == "muon":  # nothing explains that there are no moments
+        with pytest.raises(CheckpointError, match="has no state for weight"):
+            restore_optimiser(tmp_path, layer, new())
 
 
 def test_a_run_goes_on_with_its_scale(tmp_path):

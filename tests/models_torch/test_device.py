@@ -1,6 +1,7 @@
 """Devices and precisions by name; on a CPU the precision of a training is timed."""
 
 import logging
+import os
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from beit.models_torch import device as module
 from beit.models_torch.device import pick_device, pick_precision, pick_training_precision
 from beit.models_torch.kernels.fastest import FastestWays
 
+ORDER = "CUBLAS_WORKSPACE_CONFIG"
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
@@ -54,6 +56,40 @@ def test_both_precisions_are_really_timed(monkeypatch, tmp_path):
     assert "width 64" in name
     assert chosen == min(seconds, key=seconds.get)
     assert min(seconds.values()) > 0
+
+
+@pytest.mark.parametrize("given", [None, ":16:8"])
+def test_products_of_a_gpu_may_be_exact_later(monkeypatch, given):
+    monkeypatch.delenv(ORDER, raising=False)
+    pick_device("cpu")
+    assert ORDER not in os.environ, "a CPU needs none"
+    if given is not None:
+        monkeypatch.setenv(ORDER, given)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    try:
+        assert pick_device("auto") == GPU
+        assert os.environ[ORDER] == (given or ":4096:8")
+    finally:
+        os.environ.pop(ORDER, None)
+
+
+def test_bf16_is_asked_of_the_gpu_that_computes(monkeypatch):
+    current = [0]
+
+    class Current:
+        def __init__(self, device):
+            self.index = device.index or 0
+
+        def __enter__(self):
+            self.before, current[0] = current[0], self.index
+
+        def __exit__(self, *_):
+            current[0] = self.before
+
+    monkeypatch.setattr(torch.cuda, "device", Current)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: current[0] == 1)
+    assert [pick_precision("auto", torch.device("cuda", index)) for index in (0, 1)] == ["fp32", "bf16"]
+    assert current == [0]
 
 
 def test_names_that_are_none():

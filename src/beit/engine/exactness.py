@@ -5,8 +5,7 @@ A CPU computes the same bits whatever is asked for.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from torch import nn
 from torch.backends import cudnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from beit.models_torch.device import ready_for_exactness
 from beit.settings.groups import RunSettings
 
 _debugging: Any = torch.utils.deterministic
@@ -95,14 +95,52 @@ def computing(exact: bool, device: torch.device) -> Generator[None]:
         exact: Whether every run has to have the same bits.
         device: Of the run.
     """
-    on_gpu, before = device.type == "cuda", _Modes.now()
-    if exact:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-        _EXACT.set()
-    elif on_gpu:
-        _FAST.set()
+    on_gpu = ready_for_exactness(device).type == "cuda"
+    if not exact and not on_gpu:
+        yield
+        return
+    with _without_newer_settings():
+        before = _Modes.now()
+        (_EXACT if exact else _FAST).set()
+        try:
+            with sdpa_kernel(_REPEATABLE) if exact and on_gpu else nullcontext():
+                yield
+        finally:
+            before.set()
+
+
+@contextmanager
+def _without_newer_settings() -> Generator[None]:
+    """Put PyTorch's newer settings of float32 (`torch.backends.fp32_precision`) aside where a program has used them.
+
+    Beside them it refuses to answer for the older ones, which every version has.
+    """
+    backends: Any = torch.backends
+    for_all: list[Any] = [backends, cudnn, backends.mkldnn]
+    if _older_settings_suffice(for_all):
+        yield
+        return
+    newer = [*for_all, backends.cuda.matmul, backends.mkldnn.matmul, backends.mkldnn.conv, cudnn.conv, cudnn.rnn]  # pyright: ignore
+    before = [backend.fp32_precision for backend in newer]
+    _set_newer(for_all, ["none"] * len(for_all))
+    torch.set_float32_matmul_precision("highest")  # the defaults; each sets the newer ones of its own too
+    cudnn.allow_tf32 = True
     try:
-        with sdpa_kernel(_REPEATABLE) if exact and on_gpu else nullcontext():
-            yield
+        yield
     finally:
-        before.set()
+        _set_newer(newer, before)
+
+
+def _older_settings_suffice(for_all: Sequence[Any]) -> bool:
+    """Return whether PyTorch answers for its older settings, and no newer ones reach kernels beside them."""
+    try:
+        _Modes.now()
+    except RuntimeError:
+        return False
+    return all(getattr(backend, "fp32_precision", "none") == "none" for backend in for_all)
+
+
+def _set_newer(backends: Sequence[Any], precisions: Sequence[str]) -> None:
+    for backend, precision in zip(backends, precisions, strict=True):  # those for all first, which others may inherit
+        if backend.fp32_precision != precision:
+            backend.fp32_precision = precision

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from beit.engine.background import HostCopies
+from beit.engine.loss_scale import FILE_NAME as SCALE_NAME
 from beit.engine.muon import MuonAdamW, adamw, is_hidden_matrix
 from beit.engine.sharding import gathered, placed_like, without_gradient_sync
 from beit.errors import CheckpointError
@@ -123,6 +124,8 @@ def restore_optimiser(path: Path, module: nn.Module, optimiser: Optimiser) -> No
         CheckpointError: If the state is missing, damaged, or that of another model or optimiser.
     """
     tensors, wanted = read_safetensors(path / FILE_NAME), _wanted(optimiser)
+    if not tensors and (path / SCALE_NAME).exists():
+        return  # of scaled losses the first steps may overflow: no update has been made yet
     for name, parameter in module.named_parameters():
         prefix = name + "/"
         moments = {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}

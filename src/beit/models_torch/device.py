@@ -34,7 +34,18 @@ def pick_device(wanted: str) -> torch.device:
     has_gpu = torch.cuda.is_available()
     if wanted == "cuda" and not has_gpu:
         raise ConfigError("device is 'cuda' but there is no usable GPU; use 'cpu' or 'auto'")
-    return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
+    return ready_for_exactness(torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu"))
+
+
+def ready_for_exactness(device: torch.device) -> torch.device:
+    """Return a device of which products can be exact later on in this process.
+
+    PyTorch looks once, at the first product on a GPU, whether cuBLAS shall keep an order, and refuses all exact
+    ones after that if it shall not: those of a training after a prediction in the same notebook.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return device
 
 
 def busy_cpus(device: torch.device) -> int:
@@ -62,14 +73,18 @@ def pick_precision(wanted: str, device: torch.device) -> Precision:
         ConfigError: If there is none of that name, or the device does not compute in it.
     """
     if wanted == "auto":
-        # older cards emulate bf16, which is slower than fp32
-        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if on_gpu else "fp32"
+        return "bf16" if device.type == "cuda" and _has_bf16(device) else "fp32"
     if wanted not in DTYPES:
         raise ConfigError(f"precision is {wanted!r}; expected one of auto, {', '.join(DTYPES)}")
     if wanted == "fp16" and device.type == "cpu":
         raise ConfigError("precision is 'fp16' on the CPU; expected fp32 or bf16 there, or a GPU")
     return cast(Precision, wanted)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Return whether a GPU, which may be another than the current one, computes in bf16."""
+    with torch.cuda.device(device):  # PyTorch answers for the current one
+        return torch.cuda.is_bf16_supported(including_emulation=False)  # older ones emulate it, slower than fp32
 
 
 def pick_training_precision(wanted: str, device: torch.device, width: int | None) -> Precision:

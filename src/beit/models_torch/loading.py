@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from beit.errors import ConfigError
 from beit.files import atomic_file
-from beit.models_torch.device import pick_device
+from beit.models_torch.device import pick_device, ready_for_exactness
 from beit.weights import (
     Entry,
     HeldTensor,
@@ -42,7 +42,7 @@ def as_device(wanted: torch.device | str | int) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).split("\n")[0]
         raise ConfigError(f"device is {wanted!r} ({reason}); expected cpu, cuda, cuda:N or auto") from None
-    return device
+    return ready_for_exactness(device) if device.type == "cuda" else device
 
 
 def torch_dtype(wanted: torch.dtype | str | None, stored: str) -> torch.dtype:

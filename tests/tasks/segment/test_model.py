@@ -12,7 +12,8 @@ from beit.errors import ConfigError
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.settings.groups import DataSettings, TrainSettings
 from beit.settings.segment import SegmentJob, TrainingLabelMapSettings
-from beit.tasks.segment.model import check_batch_norms, starting_segmenter
+from beit.tasks.segment.loss import SegmentLoss
+from beit.tasks.segment.model import check_batch_norms, freeze_unread_layers, starting_segmenter
 from beit.tasks.segment.task import SegmentTask
 from beit.weights import open_checkpoint
 from beit.weights.match import LoadReport
@@ -31,6 +32,21 @@ def place(name):
 
 def stored(name, tensor):
     return torch.from_numpy(open_checkpoint(place(name)).tensors[tensor].read())
+
+
+@pytest.mark.parametrize(
+    ("indices", "meaning", "unread"),
+    [([1, 2, 3, 4], "huggingface", 2), ([0, 1, 2, 3], "original", 1), ([1, 2, 3, 4], "original", 0)],
+)
+def test_every_parameter_that_learns_has_a_gradient(indices, meaning, unread):
+    sizes = {**TINY_MODEL, "num_hidden_layers": 5, "drop_path_rate": 0.0, "num_labels": 3}
+    model = BeitForSemanticSegmentation(BeitConfig(**sizes, out_indices=indices, out_indices_meaning=meaning))
+    assert freeze_unread_layers(model) == unread
+    pixels = torch.randn(2, 3, *model.config.image_hw)
+    SegmentLoss(model)({"pixel_values": pixels, "labels": torch.zeros(2, 8, 8, dtype=torch.long)})["loss"].backward()
+    learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert learning == [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+    assert any(name.startswith(f"beit.encoder.layer.{4 - unread}.") for name in learning)
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from beit.config import BeitConfig
+from beit.config import BeitConfig, tapped_hidden_states
 from beit.errors import ConfigError
 from beit.geometry import patch_grid
 from beit.image import Preprocessing
@@ -77,6 +77,17 @@ def _tapped(config: BeitConfig, layers: tuple[int, ...] | None) -> BeitConfig:
     meaning, shift = ("huggingface", 1) if max(wanted) < depth else ("original", -1)
     indices = [layer + shift for layer in wanted]
     return BeitConfig.from_dict(config.to_dict(), out_indices=indices, out_indices_meaning=meaning)
+
+
+def freeze_unread_layers(model: BeitForSemanticSegmentation) -> int:
+    """Freeze the encoder layers above the last one that the heads read, and return how many there are.
+
+    No gradient reaches them: several processes would wait for it, and a run that continues would miss their moments.
+    """
+    unread = [*model.beit.encoder.layer][max(tapped_hidden_states(model.config)) :]
+    for layer in unread:
+        layer.requires_grad_(requires_grad=False)
+    return len(unread)
 
 
 def share_batch_norms(model: BeitForSemanticSegmentation) -> None:

@@ -29,7 +29,13 @@ from beit.settings.model import hidden_width
 from beit.settings.scenes import open_scenes
 from beit.settings.segment import SegmentJob
 from beit.tasks.segment.loss import SegmentLoss
-from beit.tasks.segment.model import check_batch_norms, scene_inference, share_batch_norms, starting_segmenter
+from beit.tasks.segment.model import (
+    check_batch_norms,
+    freeze_unread_layers,
+    scene_inference,
+    share_batch_norms,
+    starting_segmenter,
+)
 from beit.tasks.segment.pixel_counts import PixelCounts, check_weights, class_weights, count_pixels
 
 
@@ -88,6 +94,12 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
         """Return the loss over the model."""
         if self._shares_norms:
             share_batch_norms(self._model)
+        if (unread := freeze_unread_layers(self._model)) and self.accelerator.is_main_process:
+            depth = self._model.config.num_hidden_layers
+            line = (
+                f"the heads read {depth - unread} of {depth} layers, the others stay as they are; --layers names others"
+            )
+            print(line)  # noqa: T201  # a person has to know
         return SegmentLoss(self._model, class_weights(self.settings, self._counts), self.settings.hard_pixels)
 
     @property
