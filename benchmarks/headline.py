@@ -244,8 +244,11 @@ def report(runs, before, record=None):
 
 
 def of_more_seeds(found, known):
-    """Return what is measured here, unless more seeds are recorded of it."""
-    return known if found is None or (known and len(known["seeds"]) > len(found["seeds"])) else found
+    """Return what is measured here, unless the same, or more seeds, are recorded with their machine and commit."""
+    if found is None or known is None:
+        return found or known
+    same = len(found["runs"]) == len(known["runs"]) and found["seeds"] == known["seeds"]
+    return known if same or len(known["seeds"]) > len(found["seeds"]) else found
 
 
 def recorded():

@@ -3,7 +3,7 @@
 This is the only file that names them. They are given to a function `measure_on_test` of a program, once what it
 measures is finished: the run folder holds the result of its training, or the settings that were chosen for a probe.
 Every access is recorded in the run folder, and an accuracy that is there is not measured again.
-`tests/test_benchmarks.py` reads the sources and holds the programs to this.
+`tests/benchmarks/test_test_pictures.py` reads the sources and holds the programs to this.
 """
 
 import json
