@@ -4,6 +4,8 @@ import pytest
 
 from beit.errors import CheckpointError
 from beit.hub import push_folder
+from beit.hub.card import push_model
+from beit.hub.push import push_saved
 
 pytestmark = pytest.mark.e2e
 
@@ -51,3 +53,13 @@ def test_what_cannot_be_pushed(tmp_path):
         push_folder(tmp_path, "me/new", revision="next", create_pr=True)
     with pytest.raises(CheckpointError, match="neither a folder nor a name"):
         push_folder(tmp_path, "not a name", token=True)
+
+
+@pytest.mark.parametrize("repo_id", [None, 5, "", "a/b/c"])
+def test_names_that_are_none_are_refused_before_anything_is_saved(repo_id):
+    def save(_):
+        raise AssertionError("it is saved")
+
+    for push in (lambda: push_saved(save, repo_id), lambda: push_model(save, repo_id, "", "BeitModel")):
+        with pytest.raises(CheckpointError, match="is neither a folder nor a name on the hub; expected an existing"):
+            push()

@@ -10,7 +10,7 @@ from typing import Any
 
 from beit.files import write_bytes, write_text
 from beit.hub.hub_errors import explained_errors
-from beit.hub.push import CARD_NAME, push_folder
+from beit.hub.push import CARD_NAME, check_repo_id, push_folder
 
 CURVES_NAME = "curves.svg"
 NAME_MARK = "NAME_OF_THIS_MODEL"  # in a card until it is known what the model is called
@@ -65,6 +65,7 @@ def push_model(
     Raises:
         CheckpointError: If the hub cannot be reached or refuses.
     """
+    check_repo_id(repo_id)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         save(folder)

@@ -18,6 +18,18 @@ CARD_NAME = "README.md"
 # huggingface_hub is imported inside the functions: whoever only saves into folders should not pay for loading it.
 
 
+def check_repo_id(repo_id: str) -> None:
+    """Refuse what is no name of a repository, before anything is written for it.
+
+    Raises:
+        CheckpointError: Saying what was expected.
+    """
+    from huggingface_hub.utils import validate_repo_id
+
+    with explained_errors(repo_id, None):
+        validate_repo_id(repo_id or "")  # it lets None pass
+
+
 def push_folder(
     folder: Path,
     repo_id: str,
@@ -47,7 +59,6 @@ def push_folder(
         CheckpointError: If the folder does not exist or the hub refuses it.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import validate_repo_id
 
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; expected the folder of a saved model, save the model first")
@@ -56,8 +67,7 @@ def push_folder(
             f"revision '{revision}' cannot be combined with create_pr=True, because a pull request goes to the default "
             "branch; drop one of the two"
         )
-    with explained_errors(repo_id, revision):
-        validate_repo_id(repo_id)
+    check_repo_id(repo_id)
     need_hub(repo_id)
     with explained_errors(repo_id, revision):
         api = HfApi(token=token)
@@ -104,6 +114,7 @@ def push_saved(save: Callable[[Path], object], repo_id: str, **options: Any) -> 
     Raises:
         CheckpointError: If the hub cannot be reached or refuses.
     """
+    check_repo_id(repo_id)
     with TemporaryDirectory() as folder:
         save(Path(folder))
         return push_folder(Path(folder), repo_id, **options)
