@@ -63,6 +63,7 @@ def library(request, tmp_path, monkeypatch):
 def test_a_tracker_gets_the_settings_and_every_number(library, tmp_path):
     name, calls = library
     folder, run = RunFolder(tmp_path / "mine"), RunSettings(trackers=(name,))
+    folder.path.mkdir()
     check_trackers(run)
     with begun_trackers(folder, run, SETTINGS, active=True) as trackers:
         with MetricsLog(folder, 0, events=False, trackers=trackers) as log:
