@@ -15,10 +15,8 @@ from beit.service.admission import return_memory
 from beit.service.app import create_app
 from beit.service.batcher import Batcher
 from beit.settings.serve import ServiceSettings
-from tests.service.test_service import ask, fake_app, predictors, refusal
+from tests.service.asking import ask, fake_app, refusal
 from tests.service.uploads import picture
-
-__all__ = ["predictors"]
 
 
 def test_windows_are_counted_before_they_are_computed(predictors):

@@ -14,8 +14,8 @@ import yaml
 from beit.cli.parser import parse_job
 from beit.settings.serve import ServeJob
 from tests.conftest import GOLDEN
+from tests.service.asking import ask, fake_app, talk
 from tests.service.test_server import running
-from tests.service.test_service import ask, fake_app, talk
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "containers"

@@ -7,7 +7,7 @@ import pytest
 
 from beit.service.app import create_app
 from beit.settings.serve import ServiceSettings
-from tests.service.test_service import fake_app
+from tests.service.asking import fake_app
 from tests.service.uploads import picture
 
 

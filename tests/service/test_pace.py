@@ -6,7 +6,7 @@ from time import perf_counter
 import pytest
 
 from beit.service.pace import Pace, Turn
-from tests.service.test_service import ask, fake_app, post, refusal, talk
+from tests.service.asking import ask, fake_app, post, refusal, talk
 
 CLASSIFY, SEGMENT = ("pets", "classify"), ("streets", "segment")
 
