@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
 	@echo "make test-fast  the unit tests (about 1.5 minutes)"
-	@echo "make test    unit tests, parity and whole jobs (about 16 minutes)"
-	@echo "make test-docs  every code block of the documents, examples, notebooks, and the site (about 6 minutes)"
+	@echo "make test    unit tests, parity and whole jobs (about 22 minutes)"
+	@echo "make test-docs  every code block of the documents, examples, notebooks, and the site (about 14 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
 	@echo "make coverage  all tests, with the lines and branches of src/beit that they run (about 30 minutes)"
@@ -63,11 +63,11 @@ test-fast: $(VENV)/.setup
 	$(PYTEST) -m unit $(SLOWER:%=--ignore tests/%)
 
 test: $(VENV)/.setup
-	@echo "Running unit tests, parity and whole jobs (usually 16 minutes on 2 cores) ..."
+	@echo "Running unit tests, parity and whole jobs (usually 22 minutes on 2 cores) ..."
 	$(PYTEST)
 
 test-docs: $(VENV)/.setup
-	@echo "Running every code block of the documents, examples and notebooks (usually 8 minutes on 2 cores) ..."
+	@echo "Running every code block of the documents, examples and notebooks (usually 14 minutes on 2 cores) ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal -m docs tests/docs
 
 # The peers of test-interop: what they read and write is compared, so their versions are fixed.
