@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 from datetime import date
 from importlib.metadata import version
@@ -15,14 +16,21 @@ LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY"
 
 def about(*packages):
     """Return the machine, the date, the versions of Python and some packages, and the commit."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     return {
         "machine": f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores",
         "kind": kind(),
         "date": date.today().isoformat(),
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
-        "commit": commit,
+        "commit": _commit(),
     }
+
+
+def _commit():
+    """Return the commit, or that it is not known: a copy of the files alone may run on a lent machine without Git."""
+    if shutil.which("git") is None:
+        return "unknown"
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return asked.stdout.strip() or "unknown"
 
 
 def write_result(path, numbers, *packages):

@@ -88,9 +88,9 @@ def run(parts, tiny, minutes, result, of_headline=0.0):
 
 def beside_hopes(found, gpu):
     """Return the numbers of which something is hoped, each the best that was measured, with what that is."""
-    steps = {name: step for name, step in found.get("pretraining", {}).items() if "with stored tokens" in step}
-    own = {name: step["with stored tokens"] for name, step in steps.items()}
-    theirs = {batch: step for batch, step in found.get("peers", {}).items() if "images_per_second" in step}
+    steps, peers = measured(found.get("pretraining", {})), measured(found.get("peers", {}))
+    own = {name: step["with stored tokens"] for name, step in steps.items() if "with stored tokens" in step}
+    theirs = {batch: step for batch, step in peers.items() if "images_per_second" in step}
     attention = found.get("attention", {})
     numbers = {
         "utilisation": [1e12 * step["tflops"] / peak for step in own.values() for peak in peak_of(gpu)],
@@ -102,6 +102,11 @@ def beside_hopes(found, gpu):
         "memory of attention": [attention["memory_ratio"]] if "memory_ratio" in attention else [],
     }
     return {name: {"measured": round(max(some), 3), "hoped": HOPED[name]} for name, some in numbers.items() if some}
+
+
+def measured(part):
+    """Return what a part has measured, without its seconds and versions."""
+    return {name: numbers for name, numbers in part.items() if isinstance(numbers, dict)}
 
 
 def peak_of(gpu):

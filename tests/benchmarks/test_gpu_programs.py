@@ -2,6 +2,7 @@
 
 import json
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,9 @@ def test_numbers_of_the_gpu_program_beside_what_is_hoped_for(program):
     gpu = program("gpu")
     step = {"with stored tokens": {"images_per_second": 900.0, "tflops": 400.0}}
     found = {
-        "pretraining": {"128 plain": step, "256 plain": {"failed": "out of memory"}},
-        "peers": {"transformers": "5.0", "128": {"images_per_second": 600.0}},
-        "attention": {"memory_ratio": 0.31},
+        "pretraining": {"128 plain": step, "256 plain": {"failed": "out of memory"}, "seconds": 61.5},
+        "peers": {"transformers": "5.0", "128": {"images_per_second": 600.0}, "seconds": 20.0},
+        "attention": {"memory_ratio": 0.31, "seconds": 9.0},
     }
     beside = gpu.beside_hopes(found, "NVIDIA H100 80GB HBM3")
     assert {name: pair["measured"] for name, pair in beside.items()} == {
@@ -130,4 +131,22 @@ def test_the_gpu_headline_is_of_the_recipe(program):
     assert {"--model.num_hidden_layers=12", "--model.hidden_size=192", "--train.batch_size=1024",
             "--train.max_steps=2000", "--optim.warmup_steps=100", "--train.compile=true", "--data.keep_decoded=true",
             "--augment.device=model"} <= set(line)  # fmt: skip
-    assert made.arguments("9x256", Path("tokens"), 4, tiny=True)[-len(made.TINY) :] == made.TINY
+    tiny = made.arguments("9x256", Path("tokens"), 4, tiny=True)
+    assert tiny[-len(made.TINY) - len(made.TINY_MODEL) :] == [*made.TINY, *made.TINY_MODEL]
+
+
+def test_from_scratch_on_a_gpu_has_the_compute_of_pretraining_and_fine_tuning(program):
+    made = program("headline_gpu")
+    given = Namespace(size="9x256", epochs=100, fine_tuning_epochs=90, tiny=False)
+    tuned, scratch = made.steps_of("pretrained", given), made.steps_of("scratch", given)
+    assert tuned == round(90 * 48_000 / 1024)
+    # 40 of 64 patches are hidden from an encoder of nine layers, and a decoder of one layer sees all
+    assert 0.4 < (scratch - tuned) / (100 * 48_000 / 1024) < 0.6
+    lines = made.fine_tuning("scratch", 0, given), made.fine_tuning("pretrained", 0, given, "runs/p/model")
+    assert [next(one for one in line if one.startswith("--checkpoint")) for line in lines] == [
+        "--checkpoint=null", "--checkpoint=runs/p/model",
+    ]  # fmt: skip
+    assert set(lines[1]) - set(lines[0]) < {
+        "--checkpoint=runs/p/model", "--data.workers=7", f"--train.max_steps={tuned}", "--optim.layer_decay=0.9",
+        f"--optim.warmup_steps={int(made.WARMUP * tuned)}",
+    }  # fmt: skip
