@@ -4,20 +4,22 @@
     python benchmarks/gpu.py --parts heads,pretraining     # some of them
     python benchmarks/gpu.py --tiny                        # every branch in small, also on a CPU
 
-Every part is a process of its own: what fails or runs out of memory is noted, and the next one begins; what hangs is
-ended when half of the time that was left is over. The headline has minutes of its own, which the others leave to it.
+Every part is a process of its own, which begins with everything imported: what fails or runs out of memory is noted,
+and the next one begins; what hangs is ended when half of the time that was left is over. The headline has minutes of
+its own, which the others leave to it.
 The parts and what they measure are listed in gpu_parts.py. In the end the numbers stand beside what is hoped for.
 """
 
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import torch
@@ -26,40 +28,48 @@ import gpu_parts
 from about import write_result
 from beit.engine.paper import gpu_named
 from beit.errors import ConfigError
-from peers import ROOT
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
 HOPED = {"utilisation": 0.45, "times transformers": 1.3, "memory of attention": 0.5}  # the last is at most so much
 TAIL = 600  # characters of an error that are kept
-MARK = "result: "
 HEADLINE = "headline"
 
 
 def measure(name, tiny, seconds):
     """Return what a part measured within some seconds, or why it failed."""
-    command = [sys.executable, __file__, "--part", name, f"--seconds={seconds}", *(["--tiny"] if tiny else [])]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     began = time.monotonic()
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["gpu_parts"])  # whose imports take longer than some parts
+    here, there = processes.Pipe(duplex=False)
+    part = processes.Process(target=answer, args=(there, gpu_parts.PARTS[name], tiny, seconds))
+    part.start()
+    there.close()
     try:
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-        ) as part:
-            try:
-                said, errors = part.communicate(timeout=seconds)
-            finally:
-                end_session(part)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not finished after {seconds:.0f} s"}
-    results = [line.removeprefix(MARK) for line in said.splitlines() if line.startswith(MARK)]
-    if part.returncode or not results:
-        return {"failed": errors.strip()[-TAIL:] or f"exit status {part.returncode}"}
-    return {**json.loads(results[-1]), "seconds": round(time.monotonic() - began, 1)}
+        found = here.recv() if here.poll(seconds) else {"failed": f"not finished after {seconds:.0f} s"}
+    except EOFError:  # it ended without an answer
+        part.join()
+        found = {"failed": f"exit status {part.exitcode}"}
+    finally:
+        end_session(part)
+    return found if "failed" in found else {**found, "seconds": round(time.monotonic() - began, 1)}
+
+
+def answer(there, part, tiny, seconds):
+    """Measure a part, in a session of its own, and send what it measured or the end of its error."""
+    os.setsid()
+    try:
+        found = part(gpu_parts.sizes(tiny, seconds))
+    except Exception:
+        found = {"failed": traceback.format_exc().strip()[-TAIL:]}
+    there.send(found)
 
 
 def end_session(part):
     """End a part and what it started, which would hold the GPU while the next one is measured."""
-    with contextlib.suppress(ProcessLookupError):  # all have ended
+    with contextlib.suppress(ProcessLookupError):  # all have ended, or the part has no session yet
         os.killpg(part.pid, signal.SIGKILL)
+    part.kill()
+    part.join()
 
 
 def device_name():
@@ -128,8 +138,6 @@ def options():
     )
     parser.add_argument("--tiny", action="store_true", help="all in small, also without a GPU")
     parser.add_argument("--out", type=Path, default=RESULT, help="default: %(default)s")
-    parser.add_argument("--part", help=argparse.SUPPRESS)  # measured in this process
-    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)  # that it has
     given = parser.parse_args()
     given.parts = given.parts.split(",")
     if unknown := set(given.parts) - set(gpu_parts.PARTS):
@@ -141,9 +149,6 @@ def options():
 
 def main():
     given = options()
-    if given.part:
-        print(MARK + json.dumps(gpu_parts.PARTS[given.part](gpu_parts.sizes(given.tiny, given.seconds))))
-        return None
     failed = run(given.parts, given.tiny, given.minutes, given.out, given.headline_minutes)
     return f"failed: {', '.join(failed)}" if failed else None
 

@@ -16,7 +16,6 @@
 
 import copy
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from beit.engine.compilation import compile_layers
 from beit.engine.exactness import computing
 from beit.geometry import Grid
 from beit.models_torch.device import pick_device
+from beit.models_torch.kernels import table_attention
 from beit.models_torch.loading import read_safetensors
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 from gpu_steps import (
@@ -45,7 +45,7 @@ from gpu_steps import (
     step_of,
     timed,
 )
-from peers import ROOT
+from peers import with_source
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Sizes:
     masked: int = 75
     batches: tuple = (128, 256)
     rounds: int = 10
-    scenes: dict = field(default_factory=lambda: {"image_size": 640})
+    scenes: dict = field(default_factory=lambda: {"image_size": 640, "out_indices": [3, 5, 7, 11]})
     scene_batch: int = 4
     answers: tuple = (1, 8, 256)
     tokens_batch: int = 256
@@ -193,15 +193,31 @@ def segmentation(given):
 
 
 def attention(given):
-    """Time the attention of a layer at the size of a scene, and measure the memory that it takes meanwhile."""
+    """Time the attention of a layer at the size of a scene, and measure the memory that it takes meanwhile.
+
+    The kernel that reads the bias from its table is tried with all tiles, of which a GPU may not have room for some;
+    then as training chooses.
+    """
     config = BeitConfig(**given.model)
-    side = given.scenes["image_size"] // given.patch
-    found = {"backward": given.device.type == "cuda"}  # on a CPU PyTorch's kernel has none
-    for name, step in attention_ways(config, Grid(side, side), given.scene_batch, given.device).items():
-        with computing(False, given.device):
-            found[name] = timed(step, given.device, given.rounds, given.scene_batch)
-            found[name] |= extra_memory(step, given.device)
-    if found["backward"]:
+    side, on_gpu = given.scenes["image_size"] // given.patch, given.device.type == "cuda"
+    grid, kind = Grid(side, side), (torch.bfloat16, config.hidden_size // config.num_attention_heads)
+    found = {"backward": on_gpu}  # on a CPU PyTorch's kernel has none
+    ways = attention_ways(config, grid, given.scene_batch, given.device)
+    every = {f"table, tiles {tiles}": (tiles, ways["table"]) for tiles in range(len(table_attention._TILES))}
+    for name, (tiles, step) in {**(every if on_gpu else {}), **{way: (0, ways[way]) for way in ways}}.items():
+        table_attention._FITTING[kind] = tiles
+        if name == "table" and on_gpu:
+            table_attention._FITTING.clear()
+            shape = (given.scene_batch, 1 + grid.patches, config.hidden_size)
+            chosen = table_attention.fastest_reads_table(shape, config.num_attention_heads, grid, kind[0], given.device)
+            found |= {"chosen": "table" if chosen else "all pairs", "tiles": table_attention._FITTING.get(kind, 0)}
+        try:
+            with computing(False, given.device):
+                found[name] = timed(step, given.device, given.rounds, given.scene_batch)
+                found[name] |= extra_memory(step, given.device)
+        except Exception as error:  # of a compiler
+            found[name] = {"failed": str(error)[:200]}
+    if on_gpu and "extra_mib" in found["table"]:
         found["memory_ratio"] = round(found["table"]["extra_mib"] / found["all pairs"]["extra_mib"], 3)
     return found
 
@@ -271,8 +287,7 @@ def _pretrain(given, run, steps, interrupted=False):
                "--run.exact=true", "--run.report=false", "--gallery.pictures=0", "--monitor.every=0",
                "--validation.every=0", f"--run.output={run}"]  # fmt: skip
     start = ["-c", _INTERRUPTED, str(run / f"checkpoints/step_{steps // 2:08d}")] if interrupted else ["-m", "beit"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([sys.executable, *start, *options], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *start, *options], env=with_source(), capture_output=True, text=True)
     if done.returncode != (-9 if interrupted else 0):
         raise SystemExit(f"beit pretrain ended with status {done.returncode}: {done.stderr[-1000:]}")
 

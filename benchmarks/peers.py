@@ -22,10 +22,15 @@ def python_of(version):
     return python
 
 
+def with_source():
+    """Return this process's environment, with our package before everything else that Python finds."""
+    path = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
 def ask(python, worker, *arguments):
     """Run a script in an environment, with our package beside it, and return the JSON that it prints last."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([python, worker, *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run([python, worker, *arguments], env=with_source(), capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"the worker failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -1,8 +1,13 @@
 """The programs for a GPU, in small on a CPU: every part runs, and fails alone."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,23 +97,38 @@ def test_the_headline_of_the_gpu_program_probes_what_it_pretrained(program, monk
     assert all(0 <= found[name] <= 1 for name in probed)
 
 
-@pytest.mark.e2e
-def test_a_part_that_crashes_or_hangs_is_a_failure(program):
-    gpu = program("gpu")
-    assert "nothing" in gpu.measure("nothing", True, 60)["failed"]
-    assert gpu.measure("heads", True, 0.01) == {"failed": "not finished after 0 s"}
+def crashes(given):
+    raise ValueError(f"nothing of {given.side} pixels")
+
+
+def is_killed(given):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hangs(mark, given):
+    """Start a process that would leave a mark, and wait for it."""
+    subprocess.run([sys.executable, "-c", f"import time; time.sleep(6); open({mark!r}, 'w')"])
 
 
 @pytest.mark.e2e
-def test_what_a_part_started_ends_with_it(program, monkeypatch, tmp_path):
-    gpu, mark = program("gpu"), tmp_path / "alive"
-    started = f"import time; time.sleep(4); open({str(mark)!r}, 'w')"
-    hangs = tmp_path / "hangs.py"
-    hangs.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {started!r}])\n")
-    monkeypatch.setattr(gpu, "__file__", str(hangs))
-    assert gpu.measure("heads", True, 2) == {"failed": "not finished after 2 s"}
-    time.sleep(4)
-    assert not mark.exists()
+def test_a_part_that_crashes_or_hangs_is_a_failure_and_leaves_nothing_behind(program, monkeypatch, tmp_path):
+    gpu, parts = (
+        program("gpu"),
+        {"crashes": crashes, "is killed": is_killed, "hangs": partial(hangs, str(tmp_path / "mark"))},
+    )
+    monkeypatch.setattr(program("gpu_parts"), "PARTS", parts)
+    assert gpu.measure("crashes", True, 60)["failed"].endswith("ValueError: nothing of 32 pixels")
+    assert gpu.measure("is killed", True, 60) == {"failed": "exit status -9"}
+    assert gpu.measure("hangs", True, 2) == {"failed": "not finished after 2 s"}
+    time.sleep(6)
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.e2e
+def test_a_part_is_measured_in_a_process_of_its_own(program):
+    found = program("gpu").measure("heads", True, 100)
+    assert found["relative_error"]["tokens fp32"] == 0
+    assert found["seconds"] > 0
 
 
 @pytest.mark.e2e

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
+from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder, load_tokenizer
 
 
 @pytest.fixture
@@ -29,3 +29,15 @@ def test_one_program_for_steps_and_measurements(programs):
     assert programs.frame_count == 1
     assert compiled(torch.rand(9, 3, 16, 16)).shape == (9, 8, 8)
     assert programs.frame_count == 2
+
+
+@pytest.mark.e2e
+def test_one_program_beside_a_training_in_half_precision(programs):
+    """Under autocast an operation that a compiler cannot trace would make a new program in every call."""
+    tokenizer = load_tokenizer("beit/nano-cifar10-tokens")
+    plain, compiled = TokenEncoder(tokenizer), TokenEncoder(tokenizer, precision="bf16", compiled=True)
+    for _ in range(3):
+        pixels = torch.rand(4, 3, 32, 32)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(compiled(pixels), plain(pixels))
+    assert programs.frame_count == 1

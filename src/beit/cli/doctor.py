@@ -49,7 +49,11 @@ def _missing(extra: str) -> str:
     from packaging.requirements import Requirement  # of huggingface_hub
 
     missing: list[str] = []
-    for line in requires("beit") or ():
+    try:
+        wanted = requires("beit") or ()
+    except PackageNotFoundError:
+        return "unknown: the package is used from its source, without an installation"
+    for line in wanted:
         requirement = Requirement(line)
         if requirement.marker is not None and requirement.marker.evaluate({"extra": extra}):
             try:

@@ -125,6 +125,7 @@ def timed(monkeypatch):
 
     monkeypatch.setattr(module.FASTEST, "way", way)
     monkeypatch.setattr(module, "_BROKEN", {})
+    monkeypatch.setattr(module, "_FITTING", {})
     return seconds
 
 
@@ -147,3 +148,39 @@ def test_a_kernel_that_does_not_work_is_tried_once_and_left_out(timed, caplog):
         assert not choose()
     [record] = caplog.records
     assert "is not read from its table: FlexAttention does not support backward on CPU" in record.getMessage()
+
+
+def test_smaller_tiles_are_tried_where_a_gpu_has_no_room_for_larger_ones(timed, monkeypatch, caplog):
+    """As on an H200: 245,760 bytes of shared memory are required, and 232,448 are there."""
+    timed.update(torch=1.0, table=0.5)
+    asked = []
+
+    def time_table(query, key, value, heads, bias):
+        asked.append(module._FITTING.get((query.dtype, 16), 0))
+        if asked[-1] < 2:
+            raise RuntimeError("No valid triton configs. OutOfMemoryError: out of resource: triton_tem_fused")
+
+    monkeypatch.setattr(module, "_time_table", time_table)
+    assert choose()
+    assert choose()
+    assert asked == [0, 1, 2]
+    assert not caplog.records
+
+
+def test_no_tiles_fit(timed, monkeypatch, caplog):
+    def time_table(*given):
+        raise RuntimeError("out of resource: shared memory")
+
+    monkeypatch.setattr(module, "_time_table", time_table)
+    assert not choose()
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("tiles", range(len(module._TILES)))
+def test_tiles_change_no_value(tiles, monkeypatch):
+    torch.manual_seed(0)
+    parts = [torch.randn(2, 16, WIDTH) for _ in range(3)]
+    bias = TableBias(torch.randn(num_relative_positions(GRIDS[1]), HEADS), GRIDS[1])
+    wanted = table_attention(*parts, HEADS, bias)
+    monkeypatch.setattr(module, "_FITTING", {(torch.float32, WIDTH // HEADS): tiles})
+    assert torch.equal(table_attention(*parts, HEADS, bias), wanted)

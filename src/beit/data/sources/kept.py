@@ -89,11 +89,8 @@ class KeptPictures(ImageSource):
             return self._source.open(index)
         start = int(self._starts[index])
         pixels: NDArray[np.uint8] = np.frombuffer(self._pixels, np.uint8, height * width * COLOURS, start)
-        picture = Image.fromarray(pixels.reshape(height, width, COLOURS))
-        orientation = int(self._orientations[index])
-        if self._reducible[index]:
-            return _KeptPicture(picture, orientation, self._source, index)
-        return LoadedPicture(picture, orientation)
+        source = self._source if self._reducible[index] else None
+        return KeptPicture(pixels.reshape(height, width, COLOURS), int(self._orientations[index]), source, index)
 
     def origin(self, index: int) -> int:
         """Return the picture's number in the collection that was opened."""
@@ -107,18 +104,32 @@ class KeptPictures(ImageSource):
         """Return at once: all pictures are at hand."""
 
 
-class _KeptPicture(LoadedPicture):
-    """Decoded JPEG, of either kind, which gives the pixels that its source would give."""
+class KeptPicture:
+    """Lazy picture that is decoded already, of which Pillow's picture is made when it is asked for.
 
-    def __init__(self, picture: Image.Image, orientation: int, source: ImageSource, index: int) -> None:
-        super().__init__(picture, orientation)
+    Args:
+        pixels_HWC: Its pixels.
+        orientation: EXIF orientation that it was turned upright from.
+        source: Source of a JPEG, of either kind, which decodes it smaller where that is enough; None of other formats.
+        index: Its number there.
+    """
+
+    def __init__(self, pixels_HWC: NDArray[np.uint8], orientation: int, source: ImageSource | None, index: int) -> None:
+        self._pixels_HWC, self.orientation = pixels_HWC, orientation
         self._source, self._index = source, index
+        self.height, self.width = pixels_HWC.shape[:2]
+
+    def whole(self, pixels_per_pixel: float) -> NDArray[np.uint8] | None:
+        """Return all pixels (H, W, C), None where `decode` would give fewer."""
+        if self._source is not None and reduces(pixels_per_pixel, self.height, self.width):
+            return None
+        return self._pixels_HWC
 
     def decode(self, pixels_per_pixel: float = 1.0) -> Decoded:
         """Return the picture; where it is shown at half its size or less, its source decodes it smaller."""
-        if reduces(pixels_per_pixel, self.height, self.width):
+        if self._source is not None and self.whole(pixels_per_pixel) is None:
             return self._source.open(self._index).decode(pixels_per_pixel)
-        return super().decode()
+        return Decoded(Image.fromarray(self._pixels_HWC), (0, 0, self.width, self.height))
 
 
 def decoded_bytes(source: ImageSource) -> int:

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from PIL import ImageEnhance
 from torch import Tensor
 
+from beit.data.sources.kept import KeptPicture
 from beit.data.transforms.jitter import ENHANCERS, in_eight_bits
-from beit.data.transforms.views import Augmentation, Views
+from beit.data.transforms.views import Augmentation, Changes, Views
 from beit.errors import ConfigError
-from beit.image import LazyPicture, columns_first
+from beit.image import Box, LazyPicture, columns_first
 
 LONGEST_SIDE = 128  # of pictures, in pixels: of larger ones a crop is far less to move than the picture
 _PICTURES, _BOXES, _TURNED, _JITTER = "pictures", "boxes", "turned", "jitter"  # what a loading process hands out
@@ -57,11 +58,11 @@ class DeviceViews:
     def __call__(self, stored: LazyPicture, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Return a picture, padded, and what is to be done with it."""
         changes = _augmentation(self.views).draw(stored.height, stored.width, rng)
-        decoded = stored.decode(self.views.spare_pixels(changes.box))
-        picture, box = replace(changes, jitter=())(decoded, stored.width)
+        shown_HWC, box = _flipped(stored, changes, self.views.spare_pixels(changes.box))
+        height, width = shown_HWC.shape[:2]
         pixels = np.zeros((self.side, self.side, 3), np.uint8)
-        pixels[: picture.height, : picture.width] = np.asarray(in_eight_bits(picture))
-        size = picture.size
+        pixels[:height, :width] = shown_HWC
+        size = width, height
         jitter = [(ENHANCERS.index(enhancer), factor) for enhancer, factor in changes.jitter]
         found: dict[str, NDArray[Any]] = {
             _PICTURES: pixels,
@@ -93,6 +94,15 @@ class DeviceViews:
         mean_C11, std_C11 = (_per_channel(tuple(numbers), pixels_BCSS.device) for numbers in values)
         views["pixel_values"] = (views["pixel_values"] - mean_C11) / std_C11
         return {**views, **others}
+
+
+def _flipped(stored: LazyPicture, changes: Changes, spare: float) -> tuple[NDArray[np.uint8], Box]:
+    """Return the pixels (H, W, C) of a picture, flipped if it is to be, and the box to cut from them."""
+    whole_HWC = stored.whole(spare) if isinstance(stored, KeptPicture) else None
+    if whole_HWC is not None:  # at once: of small pictures Pillow would take longer than all else
+        return (whole_HWC[:, ::-1] if changes.flip else whole_HWC), changes.box
+    picture, box = replace(changes, jitter=())(stored.decode(spare), stored.width)
+    return np.asarray(in_eight_bits(picture)), box
 
 
 def only_on_cpu(views: Views) -> str | None:

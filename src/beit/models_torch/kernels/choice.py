@@ -99,9 +99,15 @@ def hides_gradients() -> bool:
     return torch.is_grad_enabled() and torch._C._are_functorch_transforms_active()  # pyright: ignore
 
 
+# asked here, since a compiler cannot trace the question, and would make a new program in every call instead
+_WITH_AUTOCAST = frozenset(
+    kind for kind in ("cpu", "cuda", "hpu", "mps", "mtia", "xla", "xpu") if torch.amp.is_autocast_available(kind)
+)
+
+
 def autocasts(device: torch.device) -> bool:
     """Return whether autocast is on for a device; torch refuses to answer for those that have none, such as "meta"."""
-    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    return device.type in _WITH_AUTOCAST and torch.is_autocast_enabled(device.type)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:

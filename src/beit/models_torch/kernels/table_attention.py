@@ -25,6 +25,15 @@ from beit.models_torch.kernels.fastest import FASTEST, unobserved
 _LEAST_TOKENS = 512  # below, biases are small, and not worth the seconds that the kernel is compiled for
 _TIMED_PICTURES = 2
 _TO_PATCHES, _TO_CLS, _CLS_ITSELF = -3, -2, -1  # rows of [CLS] at the end of a table
+# What FlexAttention is asked for, in this order, until a GPU can do it. It reads some tiles ahead, and does not count
+# that one of the bias comes with each: an H200 has 227 KiB of shared memory, and its own choice would need 240.
+_TILES: tuple[dict[str, int], ...] = (
+    {},
+    {"num_stages": 2},
+    {"num_stages": 1},
+    {"num_stages": 1, "BLOCK_M": 64, "BLOCK_N": 64},
+)
+_TOO_LARGE = "out of resource"  # as Triton says it
 
 
 class TableBias(NamedTuple):
@@ -70,19 +79,33 @@ def fastest_reads_table(
 
 
 _BROKEN: dict[str, bool] = {}  # whether reading the table fails, by what it was tried with
+_FITTING: dict[tuple[torch.dtype, int], int] = {}  # the first tiles that fit, by type and width of a head
 
 
 def _works(name: str, operands: Callable[[], list[Any]]) -> bool:
-    """Return whether the kernel can be compiled and run here; tried once."""
+    """Return whether the kernel can be compiled and run here, with tiles that fit; tried once."""
     if name not in _BROKEN:
+        error = _failure(operands)
+        if error is not None:
+            logging.getLogger(__name__).warning("%s is not read from its table: %s", name, error.split("\n")[0])
+        _BROKEN[name] = error is not None
+    return not _BROKEN[name]
+
+
+def _failure(operands: Callable[[], list[Any]]) -> str | None:
+    """Return what the kernel fails with, None if it works; smaller tiles are tried where others are too large."""
+    while True:
+        query_BSD, _, _, heads, _ = given = operands()
         try:
             with unobserved():
-                _time_table(*operands())
-            _BROKEN[name] = False
+                _time_table(*given)
         except Exception as error:  # of the compiler, of Triton, or of a GPU that it does not know
-            logging.getLogger(__name__).warning("%s is not read from its table: %s", name, str(error).split("\n")[0])
-            _BROKEN[name] = True
-    return not _BROKEN[name]
+            kind = query_BSD.dtype, query_BSD.shape[2] // heads
+            if _TOO_LARGE not in str(error) or _FITTING.get(kind, 0) + 1 == len(_TILES):
+                return str(error)
+            _FITTING[kind] = _FITTING.get(kind, 0) + 1
+        else:
+            return None
 
 
 def _time_whole(query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, heads: int, bias: TableBias) -> None:
@@ -110,7 +133,8 @@ def table_attention(query_BSD: Tensor, key_BSD: Tensor, value_BSD: Tensor, heads
     """Return the context (B, S, D), without a bias of all pairs of tokens."""
     compute: Any = _flex() if query_BSD.device.type == "cuda" else _by_flex
     parts = (_by_head(part, heads) for part in (query_BSD, key_BSD, value_BSD))
-    return compute(*parts, bias.table_RH, *bias.grid).transpose(1, 2).flatten(2)
+    tiles = _FITTING.get((query_BSD.dtype, query_BSD.shape[2] // heads), 0)
+    return compute(*parts, bias.table_RH, *bias.grid, tiles).transpose(1, 2).flatten(2)
 
 
 @cache
@@ -120,14 +144,15 @@ def _flex() -> Any:
 
 
 def _by_flex(
-    query_BHSd: Tensor, key_BHSd: Tensor, value_BHSd: Tensor, table_RH: Tensor, height: int, width: int
+    query_BHSd: Tensor, key_BHSd: Tensor, value_BHSd: Tensor, table_RH: Tensor, height: int, width: int, tiles: int = 0
 ) -> Tensor:
     from torch.nn.attention.flex_attention import flex_attention  # a second of imports
 
     def biased(score: Tensor, picture: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return score + table_RH[table_row(query, key, height, width), head]
 
-    result: Any = flex_attention(query_BHSd, key_BHSd, value_BHSd, score_mod=biased)
+    options: Any = _TILES[tiles] or None
+    result: Any = flex_attention(query_BHSd, key_BHSd, value_BHSd, score_mod=biased, kernel_options=options)
     return result
 
 
