@@ -10,7 +10,8 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -88,7 +89,7 @@ def training_batches(
     dataset: ViewDataset, order: Iterable[list[Position]], collate: Collate, workers: int, pin: bool = False
 ) -> DataLoader[Batch]:
     """Return the batches of a run, loaded by some worker processes."""
-    loader: Any = DataLoader(
+    loader: Any = _Loader(
         dataset,
         batch_sampler=Prefetch(order, dataset.source) if dataset.source.look_ahead else order,
         collate_fn=collate,
@@ -98,6 +99,31 @@ def training_batches(
         multiprocessing_context=_start_method(workers),
     )
     return loader
+
+
+class _Loader(DataLoader[Any]):
+    """torch's loader, whose processes have SIGTERM blocked from their first moment.
+
+    They may start threads before `ignore_stop_signals` is called, and a signal to a process goes to any thread that
+    does not block it.
+    """
+
+    def __iter__(self) -> Any:
+        with _sigterm_blocked():
+            return super().__iter__()
+
+
+@contextmanager
+def _sigterm_blocked() -> Generator[None]:
+    """Block SIGTERM in this thread, and in processes and threads that it starts; one that comes meanwhile waits."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_method(workers: int) -> str | None:
