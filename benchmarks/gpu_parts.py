@@ -149,7 +149,7 @@ def peers(given):
         def __init__(self):
             super().__init__()
             torch.manual_seed(0)
-            config = transformers.BeitConfig(**given.model, **PRETRAINING, drop_path_rate=0.0)
+            config = transformers.BeitConfig(**given.model, **PRETRAINING)
             kind = transformers.BeitForMaskedImageModeling
             self.model = kind._from_config(config, attn_implementation="sdpa").to(given.device).train()
 

@@ -23,7 +23,8 @@ from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
 
 WARM, KERNELS = 3, 8
-PRETRAINING = {"use_mask_token": True, "use_shared_relative_position_bias": True, "layer_norm_eps": 1e-6}
+PRETRAINING = {"use_mask_token": True, "use_shared_relative_position_bias": True, "layer_norm_eps": 1e-6,
+               "drop_path_rate": 0.0}  # fmt: skip  # which implementations draw in their own ways
 CLIP = 3.0
 
 

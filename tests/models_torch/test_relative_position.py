@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch.nn import functional
 
-from beit import BeitForImageClassification
+from beit import BeitConfig, BeitForImageClassification, BeitModel
 from beit.models_torch import attention
 from beit.models_torch.attention import RelativePositionBias
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, TINY_MODEL
 
 
 @pytest.fixture
@@ -173,3 +174,20 @@ def test_a_model_made_without_memory_and_filled_later(model):
         empty = BeitForImageClassification(model.config)
     empty.to_empty(device="cpu").load_state_dict(model.state_dict())
     assert torch.equal(logits(empty.eval()), logits(model))
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("side", [32, 48])
+@pytest.mark.parametrize("kind", ["use_relative_position_bias", "use_shared_relative_position_bias"])
+def test_fused_kernels_get_what_they_take_on_a_gpu(kind, side, mode, monkeypatch):
+    """They want the last axis side by side in memory, of the bias too; else scores and maps of a layer are kept."""
+    asked, fused = [], functional.scaled_dot_product_attention
+
+    def watched(*parts, attn_mask, dropout_p):
+        asked.extend(part.stride(-1) for part in (*parts, attn_mask))
+        return fused(*parts, attn_mask=attn_mask, dropout_p=dropout_p)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", watched)
+    model = BeitModel(BeitConfig(**TINY_MODEL, **{kind: True})).to("meta").train(mode == "train")
+    model(torch.empty(2, 3, side, side, device="meta"), interpolate_pos_encoding=True)
+    assert asked == [1] * 4 * TINY_MODEL["num_hidden_layers"]

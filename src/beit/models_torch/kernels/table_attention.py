@@ -167,10 +167,10 @@ def table_row(query: Tensor, key: Tensor, height: int, width: int) -> Tensor:
 
 
 def whole_bias(bias: TableBias) -> Tensor:
-    """Return the bias of all pairs of tokens (H, S, S)."""
+    """Return the bias of all pairs of tokens (H, S, S), keys side by side, as fused kernels of a GPU want them."""
     tokens_S = torch.arange(1 + bias.grid.patches, device=bias.table_RH.device)
     index_SS = table_row(tokens_S[:, None], tokens_S[None, :], *bias.grid)
-    return functional.embedding(index_SS, bias.table_RH).permute(2, 0, 1)
+    return functional.embedding(index_SS, bias.table_RH).permute(2, 0, 1).contiguous()
 
 
 def _by_head(part_BSD: Tensor, heads: int) -> Tensor:
