@@ -160,3 +160,19 @@ def test_a_folder_is_listed_as_fast_as_is_said():
     assert f"take {files['listing']:.1f} s the first time and {files['listing_again']:.1f} s again" in text_of(
         "docs/benchmarks.md"
     )
+
+
+def test_what_a_gpu_was_measured_to_do():
+    parts, said = result("gpu")["parts"], text_of("docs/benchmarks.md")
+    errors = parts["heads"]["relative_error"]
+    for kind, digits in (("fp32", 0), ("bf16", 3)):
+        found = [error for name, error in errors.items() if name.endswith(kind)]
+        low, high = (f"{error:.{digits}{'e' if kind == 'fp32' else 'f'}}" for error in (min(found), max(found)))
+        assert f"to a relative {low} to {high} |".replace("e-0", "e-") in said
+    assert parts["repeatability"]["exact"] is True
+    shares = [f"{100 * parts['tokenizer'][how]['differing']:.1f}" for how in ("bf16", "compiled")]
+    assert f"| {shares[0]} and {shares[1]} % differ" in said
+    ours, theirs = parts["pretraining"]["256 plain"]["with stored tokens"], parts["peers"]["256"]
+    assert f"**{ours['ms']:.0f} ms and {ours['peak_gib']:.1f} GiB, where transformers" in said
+    assert f"takes {theirs['ms']:.0f} ms and {theirs['peak_gib']:.1f} GiB**" in said
+    assert f"took {ours['ms']:.0f} ms on an H200 where tf 5 takes {theirs['ms']:.0f}" in text_of("docs/comparison.md")

@@ -7,7 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from beit.data import AffineRange, Augmentation, Collate, DeviceViews, RandAugment, ViewDataset, Views
+from beit.data import (
+    AffineRange,
+    Augmentation,
+    Collate,
+    DeviceViews,
+    KeptPictures,
+    RandAugment,
+    ViewDataset,
+    Views,
+    open_source,
+)
 from beit.data.sources.source import ImageSource
 from beit.data.transforms.device_views import jittered
 from beit.errors import ConfigError
@@ -47,6 +57,30 @@ def levels(tensors, view=VIEWS):
     """Both views as they are in 8 bits."""
     std, mean = (torch.tensor(values).view(-1, 1, 1) for values in (view.preprocessing.std, view.preprocessing.mean))
     return tensors["pixel_values"] * std * 255 + mean * 255, tensors["tokenizer_pixels"] * 255
+
+
+def test_pictures_that_are_kept_are_handed_out_as_others():
+    made, kept = DeviceViews(VIEWS, SIDE), KeptPictures(Noise(), 2**20)
+    wanted, dataset = batch(made), ViewDataset(kept, made, seed=3, replace_broken=True)
+    found = Collate(3)([dataset[1, index] for index in range(64)]).tensors
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_kept_jpeg_that_is_shown_small_is_decoded_small(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        pixels = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.jpg")
+    source = open_source(str(tmp_path))
+    small = replace(VIEWS, preprocessing=Preprocessing((8, 8), (8, 8)), tokenizer_hw=None)
+    made = DeviceViews(small, SIDE)
+    found, wanted = (
+        Collate(3)([ViewDataset(one, made, 3, replace_broken=True)[1, index] for index in range(8)]).tensors
+        for one in (KeptPictures(source, 2**20), source)
+    )
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert int(wanted["boxes"][:, 4].min()) < 48, "some are reduced"
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.4, 1.5])
