@@ -5,7 +5,8 @@
     python benchmarks/gpu.py --tiny                        # every branch in small, also on a CPU
 
 Every part is a process of its own, which begins with everything imported: what fails or runs out of memory is noted,
-and the next one begins; what hangs is ended when half of the time that was left is over. The headline has minutes of
+and the next one begins; what hangs is ended when half of the time that was left is over, and leaves what it has
+measured until then. The headline has minutes of
 its own, which the others leave to it.
 The parts and what they measure are listed in gpu_parts.py. In the end the numbers stand beside what is hoped for.
 """
@@ -20,6 +21,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -28,40 +30,69 @@ import gpu_parts
 from about import write_result
 from beit.engine.paper import gpu_named
 from beit.errors import ConfigError
+from peers import with_source
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
 HOPED = {"utilisation": 0.45, "times transformers": 1.3, "memory of attention": 0.5}  # the last is at most so much
 TAIL = 600  # characters of an error that are kept
 HEADLINE = "headline"
+STARTED = 120  # seconds in which everything should be imported
 
 
 def measure(name, tiny, seconds):
-    """Return what a part measured within some seconds, or why it failed."""
-    began = time.monotonic()
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["gpu_parts"])  # whose imports take longer than some parts
+    """Return what a part measured within some seconds of its beginning, or why it failed."""
+    processes = begun_with_imports()
     here, there = processes.Pipe(duplex=False)
     part = processes.Process(target=answer, args=(there, gpu_parts.PARTS[name], tiny, seconds))
     part.start()
     there.close()
+    here.poll(STARTED)  # for its first word, which says no number
+    began = time.monotonic()
     try:
-        found = here.recv() if here.poll(seconds) else {"failed": f"not finished after {seconds:.0f} s"}
-    except EOFError:  # it ended without an answer
-        part.join()
-        found = {"failed": f"exit status {part.exitcode}"}
+        found = received(here, seconds)
+        if "failed" in found and not found["failed"]:
+            part.join()
+            found["failed"] = f"exit status {part.exitcode}"
     finally:
         end_session(part)
-    return found if "failed" in found else {**found, "seconds": round(time.monotonic() - began, 1)}
+    return {**found, "seconds": round(time.monotonic() - began, 1)}
+
+
+@cache
+def begun_with_imports():
+    """Return the kind of processes that begin with the parts imported, which takes longer than some of them do."""
+    path = [str(Path(__file__).parent), with_source()["PYTHONPATH"]]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)  # Python before 3.12.4 forgets sys.path there, and imports nothing
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["gpu_parts"])
+    return processes
+
+
+def received(here, seconds):
+    """Return what a part sends within some seconds, with why it failed if it did: "" where it ended without a word."""
+    found, ends = {}, time.monotonic() + seconds
+    while "failed" not in found:
+        try:
+            in_time = here.poll(max(0.0, ends - time.monotonic()))
+            message = here.recv() if in_time else {"failed": f"not finished after {seconds:.0f} s"}
+        except EOFError:
+            message = {"failed": ""}
+        if message is None:  # it is finished
+            break
+        found |= message
+    return found
 
 
 def answer(there, part, tiny, seconds):
-    """Measure a part, in a session of its own, and send what it measured or the end of its error."""
+    """Measure a part, in a session of its own, and send what it has measured after every number of it, or its error."""
     os.setsid()
+    there.send({})  # all is imported
     try:
-        found = part(gpu_parts.sizes(tiny, seconds))
+        for found in gpu_parts.numbers_of(part, gpu_parts.sizes(tiny, seconds)):
+            there.send(found)
+        there.send(None)
     except Exception:
-        found = {"failed": traceback.format_exc().strip()[-TAIL:]}
-    there.send(found)
+        there.send({"failed": traceback.format_exc().strip()[-TAIL:]})
 
 
 def end_session(part):

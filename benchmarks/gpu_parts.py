@@ -1,4 +1,4 @@
-"""The parts of gpu.py: each takes the sizes and returns its numbers.
+"""The parts of gpu.py: each takes the sizes and returns its numbers, or yields those that it has so far.
 
 | part         | measures                                                                               |
 |--------------|----------------------------------------------------------------------------------------|
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def heads(given):
                 with computing(True, given.device), half:
                     logits = model(pixels.to(given.device)).logits.float().cpu()
                 found[f"{name} {kind}"] = float((logits - expected).norm() / expected.norm())
-    return {"relative_error": found}
+                yield {"relative_error": found}
 
 
 def repeatability(given):
@@ -138,7 +139,7 @@ def pretraining(given):
                 found[f"{batch} {name}"] = measure_pretraining(given, batch, exact, compiled)
             except torch.OutOfMemoryError as error:
                 found[f"{batch} {name}"] = {"failed": str(error)[:200]}
-    return found
+            yield found
 
 
 def peers(given):
@@ -163,7 +164,7 @@ def peers(given):
         tensors["tokens"] = torch.zeros_like(tensors["bool_masked_pos"], dtype=torch.int64)
         with computing(False, given.device):
             found[str(batch)] = timed(step_of(Theirs(), tensors, dict, given.device), given.device, given.rounds, batch)
-    return found
+        yield found
 
 
 class Segmentation(nn.Module):
@@ -189,7 +190,7 @@ def segmentation(given):
         with computing(False, given.device):
             step = step_of(Segmentation(given, name == "compiled"), tensors, dict, given.device)
             found[name] = timed(step, given.device, given.rounds, batch)
-    return found
+        yield found
 
 
 def attention(given):
@@ -217,9 +218,10 @@ def attention(given):
                 found[name] |= extra_memory(step, given.device)
         except Exception as error:  # of a compiler
             found[name] = {"failed": str(error)[:200]}
+        yield found
     if on_gpu and "extra_mib" in found["table"]:
         found["memory_ratio"] = round(found["table"]["extra_mib"] / found["all pairs"]["extra_mib"], 3)
-    return found
+        yield found
 
 
 def tokenizer(given):
@@ -234,7 +236,7 @@ def tokenizer(given):
             found[name] = timed(lambda: encoder(pixels), given.device, given.rounds, len(pixels))  # noqa: B023
             tokens[name] = encoder(pixels)
         found[name]["differing"] = float((tokens[name] != tokens["fp32"]).float().mean())
-    return found
+        yield found
 
 
 def answers(given):
@@ -248,7 +250,7 @@ def answers(given):
         for name, model in (("plain", plain), ("compiled", compiled)):
             with torch.no_grad(), torch.autocast(given.device.type, torch.bfloat16):
                 found[f"{batch} {name}"] = timed(lambda: model(pixels), given.device, given.rounds, batch)  # noqa: B023
-    return found
+            yield found
 
 
 def continuation(given):
@@ -313,6 +315,7 @@ def headline(given):
         trained = BeitForMaskedImageModeling.from_pretrained(run / "model")
     found = {"steps": step, "images_per_second": line["images_per_second"], "loss": line["loss"]}
     found["pretrained_after"] = round(time.monotonic() - began, 1)
+    yield found
     pixels, labels = labelled(LABELS, 0)
     if given.tiny:
         pixels, labels = pixels[:: len(pixels) // 100], labels[:: len(labels) // 100]
@@ -321,9 +324,10 @@ def headline(given):
     features = {name: Frozen(model) for name, model in sources.items()}
     for name, source in features.items():
         found[f"{name} ridge"] = fit_linear(source, pixels, labels)[0]["held_out_accuracy"]
+        yield found
     for name, source in {**features, "pixels": Pixels()}.items():
         found[f"{name} knn"] = fit_knn(source, pixels, labels)[0]["held_out_accuracy"]
-    return found
+        yield found
 
 
 PARTS = {
@@ -332,3 +336,9 @@ PARTS = {
         heads, repeatability, pretraining, peers, segmentation, attention, tokenizer, answers, continuation, headline,
     )
 }  # fmt: skip
+
+
+def numbers_of(part, given):
+    """Yield what a part has measured after every number of it."""
+    numbers = part(given)
+    yield from numbers if isinstance(numbers, Generator) else [numbers]

@@ -46,7 +46,7 @@ def test_capitals_and_spaces_are_named(tmp_path, caplog):
     assert f"the classes 'tea' and 'tea\\u200b' {said}" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["-1", "NaN", "<NA>", "null", "None"])
+@pytest.mark.parametrize("name", ["-1", "NaN", "NA", "<NA>", "null", "None", "?", "unlabeled"])
 def test_a_class_that_reads_like_a_missing_label_is_named(tmp_path, caplog, name):
     assert name in open_source(folder(tmp_path, name, "tea")).classes
     assert f"the class {name!r} reads like a missing label, and is taken as a class" in caplog.text

@@ -10,7 +10,10 @@ from beit.errors import DataError, as_text, printable
 
 logger = logging.getLogger("beit")
 
-_MISSING = frozenset({"-1", "nan", "nat", "#n/a", "n/a", "<na>", "null", "none"})  # as programs write what is missing
+# as programs write what is missing; R has NA
+_MISSING = frozenset(
+    {"-1", "?", "nan", "nat", "na", "#n/a", "n/a", "<na>", "null", "none", "missing", "unlabeled", "unlabelled"}
+)
 
 
 def composed(name: str) -> str:
