@@ -191,3 +191,8 @@ def test_fused_kernels_get_what_they_take_on_a_gpu(kind, side, mode, monkeypatch
     model = BeitModel(BeitConfig(**TINY_MODEL, **{kind: True})).to("meta").train(mode == "train")
     model(torch.empty(2, 3, side, side, device="meta"), interpolate_pos_encoding=True)
     assert asked == [1] * 4 * TINY_MODEL["num_hidden_layers"]
+    asked.clear()
+    layer, tokens = model.encoder.layer[0].attention, model.encoder.grid.patches + 1
+    of_caller = torch.empty(tokens, tokens, TINY_MODEL["num_attention_heads"], device="meta").permute(2, 0, 1)
+    layer(torch.empty(2, tokens, TINY_MODEL["hidden_size"], device="meta"), relative_position_bias=of_caller)
+    assert asked == [1] * 4

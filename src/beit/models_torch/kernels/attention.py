@@ -60,7 +60,8 @@ def attention(
     """
     if isinstance(bias_1HSS, TableBias):
         return table_attention(query_BSD, key_BSD, value_BSD, heads, bias_1HSS), None
-    bias_1HSS = bias_1HSS.to(query_BSD.dtype) if bias_1HSS is not None else None
+    if bias_1HSS is not None:  # keys side by side, also in what a caller brings: no kernel of a GPU takes another order
+        bias_1HSS = bias_1HSS.to(query_BSD.dtype).contiguous()
     unfused = in_forward_mode() or (bias_1HSS is not None and hides_gradients())
     if output_attentions or head_mask_H is not None or on_maps is not None or unfused:
         drop = on_maps or partial(functional.dropout, p=dropout)
