@@ -4,6 +4,7 @@ import os
 import pickle
 import time
 import tracemalloc
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,14 @@ def test_a_path_takes_its_bytes_and_four_more():
     tracemalloc.stop()
     assert len(paths) == 100_000
     assert used < 100_000 * (len("class_0/00000000.jpg") + 5)
+
+
+def test_paths_of_more_bytes_than_small_numbers_count(monkeypatch):
+    """Of 4 GiB of paths the ends take eight bytes each; here of 64 KiB."""
+    small = {"I": "H", "Q": "Q"}
+    monkeypatch.setattr(folder_index, "array", lambda kind, *given: array(small[kind], *given))
+    names = [f"class_{number % 7}/picture_{number:05}.jpeg" for number in range(4000)]
+    paths = PathList(names)
+    assert list(paths) == names
+    assert (paths[0], paths[3999], paths[-2]) == (names[0], names[3999], names[-2])
+    assert paths.arrays()[1].dtype == np.uint64

@@ -155,8 +155,7 @@ def _classes(paths: PathList, around: str) -> tuple[list[str] | None, Labels | N
     if (place := place_of_label(first)) is not None:
         return _numbered(_keyed(paths, place, first[place].partition("=")[0]))
     skipped = len(around) + len(os.sep) if around else 0
-    ends = ((path, path.find(os.sep, skipped)) for path in paths)
-    return _numbered(path[skipped:end] if end >= 0 else None for path, end in ends)
+    return _numbered(path[skipped:end] if (end := path.find(os.sep, skipped)) >= 0 else None for path in paths)
 
 
 def _keyed(paths: Iterable[str], place: int, key: str) -> Iterator[str | None]:

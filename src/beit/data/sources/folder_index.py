@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ from beit.data.sources.index_cache import Arrays, cache_file, load_index, save_a
 from beit.image import FolderState, PassedOver, folder_state, walk_pictures
 
 LARGE = 100_000  # pictures; fewer are listed in less than a second
+_NAMES = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode has them, which asks each time
+_AT_ONCE = 2**14  # ends
 _SETTLED = 2 * 10**9  # ns: file systems that note times in seconds could hide a change that is younger
 
 
@@ -30,10 +33,12 @@ class PathList:
     def __init__(self, paths: Iterable[str]) -> None:
         content, ends = bytearray(), array("I")
         for path in paths:
-            content += os.fsencode(path)
-            if ends.typecode == "I" and len(content) >= 2**32:
+            content += path.encode(*_NAMES)
+            try:
+                ends.append(len(content))
+            except OverflowError:
                 ends = array("Q", ends)
-            ends.append(len(content))
+                ends.append(len(content))
         self._ends = np.frombuffer(ends, ends.typecode)
         self._content = bytes(content)
 
@@ -54,13 +59,14 @@ class PathList:
     def __getitem__(self, index: int) -> str:
         index = range(len(self))[index]
         start = int(self._ends[index - 1]) if index else 0
-        return os.fsdecode(self._content[start : int(self._ends[index])])
+        return self._content[start : int(self._ends[index])].decode(*_NAMES)
 
     def __iter__(self) -> Iterator[str]:
         start = 0
-        for end in map(int, self._ends):  # a list of them would be as large as what is saved
-            yield os.fsdecode(self._content[start:end])
-            start = end
+        for first in range(0, len(self), _AT_ONCE):  # a list of all ends would be as large as what is saved
+            for end in self._ends[first : first + _AT_ONCE].tolist():
+                yield self._content[start:end].decode(*_NAMES)
+                start = end
 
 
 def listed(folder: Path, endings: frozenset[str], passed_over: PassedOver) -> PathList:
