@@ -14,6 +14,7 @@ from beit.data.sources.digits import DIGITS, DigitsSource
 from beit.data.sources.folder import FolderSource, holds_pictures
 from beit.data.sources.hub.files import PREFIX
 from beit.data.sources.hub.shards import HubSource, hub_rows, open_hub
+from beit.data.sources.parquet.columns import say_other_labels
 from beit.data.sources.parquet.file import ParquetSource
 from beit.data.sources.parquet.saved import SavedSource, is_saved
 from beit.data.sources.parquet.shards import ParquetFolder
@@ -234,6 +235,8 @@ def _open_parquet(shards: Sequence[ShardFile], path: str, reading: _Reading) -> 
     options = (reading.min_side, reading.columns)
     only = shards[0] if len(shards) == 1 else None
     source = ParquetSource(only, *options) if isinstance(only, Path) else ParquetFolder(shards, *options)
+    if isinstance(source, ParquetSource):
+        say_other_labels(path, source.columns, reading.columns)
     return _of_split(source, path, reading, None if reading.split == ALL else divided_rows(shards))
 
 

@@ -102,3 +102,16 @@ def test_a_column_value_is_learnt_as_numbers(tmp_path):
 def test_lists_that_make_no_sense(tmp_path, cells, message):
     with pytest.raises(DataError, match=message):
         opened(tmp_path, label=cells)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_other_columns_that_may_be_the_labels_are_named_once(tmp_path, capsys, files):
+    table = {"fine_label": [0, 1, 2], "coarse_label": [0, 0, 1], "text": ["a", "b", "c"]}
+    source = opened(tmp_path, files=files, **table)
+    assert source.classes == ["0", "1", "2"]
+    source.open(len(source) - 1)
+    said = capsys.readouterr().err
+    assert said.count("the column 'fine_label' is taken for the labels, and not 'coarse_label'; data.columns") == 1
+    chosen = opened(tmp_path, ("image", "coarse_label"), files=files, **table)
+    assert chosen.classes == ["0", "1"]
+    assert "is taken for the labels" not in capsys.readouterr().err

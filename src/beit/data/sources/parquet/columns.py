@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -29,6 +31,16 @@ def label_columns(there: Sequence[str], columns: Sequence[str]) -> list[str]:
     if missing := [name for name in columns[1:] if name not in there]:
         raise DataError(f"data.columns names {missing[0]!r} for the labels; expected some of the columns {list(there)}")
     return list(columns[1:]) if columns else [name for name in LABEL_COLUMNS if name in there][:1]
+
+
+def say_other_labels(place: object, there: Sequence[str], columns: Sequence[str]) -> None:
+    """Say, where nobody has chosen, that other columns than the one that is taken may be the labels."""
+    taken = label_columns(there, columns)
+    others = [name for name in there if name in LABEL_COLUMNS or name.lower().endswith(("_label", "_labels", "_class"))]
+    others = [name for name in others if name not in taken]
+    if taken and others and not columns and os.environ.get("RANK", "0") == "0":
+        line = f"{place}: the column {taken[0]!r} is taken for the labels, and not {', '.join(map(repr, others))}"
+        print(f"{line}; data.columns chooses another", file=sys.stderr)  # noqa: T201
 
 
 def cell_bytes(cell: Any, name: str) -> bytes:

@@ -35,6 +35,9 @@ class TableSource(ImageSource):
         min_side: Pictures with a shorter side, in pixels, count as broken.
         columns: Names of the columns of pictures and of labels; empty: the usual ones.
 
+    Attributes:
+        columns: Names of all columns that are there.
+
     Raises:
         DataError: If it has no rows or no pictures.
     """
@@ -44,6 +47,7 @@ class TableSource(ImageSource):
 
         self._min_side = min_side
         self._path = place
+        self.columns: list[str] = table.column_names
         self._image_column = image_column(table.column_names, columns)
         if self._image_column is None:
             raise no_pictures_in(place, table.column_names, columns)

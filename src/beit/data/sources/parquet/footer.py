@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from beit.data.sources.parquet.columns import image_column, label_columns
+from beit.data.sources.parquet.columns import image_column, label_columns, say_other_labels
 from beit.data.sources.parquet.labels import TableLabels, table_labels
 from beit.data.sources.parquet.split_column import dividing_cells
 from beit.errors import DataError
@@ -73,6 +73,7 @@ def joined_labels(footers: Sequence[ParquetFooter], place: str, wanted: Sequence
     if any(footer.labels is None for footer in footers):
         return None
     untyped: Any = pa
+    say_other_labels(place, footers[0].columns, wanted)
     try:
         joined = datasets.Dataset(untyped.concat_tables([footer.labels for footer in footers]))
         return table_labels(joined, wanted)
