@@ -6,8 +6,7 @@
 
 Every part is a process of its own, which begins with everything imported: what fails or runs out of memory is noted,
 and the next one begins; what hangs is ended when half of the time that was left is over, and leaves what it has
-measured until then. The headline has minutes of
-its own, which the others leave to it.
+measured until then. The headline has minutes of its own, which the others leave to it.
 The parts and what they measure are listed in gpu_parts.py. In the end the numbers stand beside what is hoped for.
 """
 

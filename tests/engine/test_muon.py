@@ -7,17 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from beit import BeitForImageClassification, preset
-from beit.engine.muon import (
-    _COEFFICIENTS as COEFFICIENTS,
-)
-from beit.engine.muon import (
-    MuonAdamW,
-    _iterated,
-    _of_one_shape,
-    check_muon,
-    is_hidden_matrix,
-    orthogonalised,
-)
+from beit.engine import muon
+from beit.engine.muon import MuonAdamW, _iterated, _of_one_shape, check_muon, is_hidden_matrix, orthogonalised
 from beit.engine.optimiser import (
     FILE_NAME,
     build_optimiser,
@@ -167,7 +158,9 @@ def test_matrices_of_a_shape_are_orthogonalised_together_as_each_alone(shape, dt
     together = _iterated(many)
     alone = torch.stack([_iterated(one) for one in many])
     torch.testing.assert_close(together, alone, atol=2e-2 if dtype == torch.bfloat16 else 1e-5, rtol=0)
-    of_torch = torch.stack([torch.optim._muon._zeropower_via_newtonschulz(one, COEFFICIENTS, 5, 1e-7) for one in many])
+    of_torch = torch.stack(
+        [torch.optim._muon._zeropower_via_newtonschulz(one, muon._COEFFICIENTS, 5, 1e-7) for one in many]
+    )
     torch.testing.assert_close(together, of_torch.to(dtype), atol=6e-2, rtol=0)
     sizes = torch.linalg.svdvals(together.float())
     assert float(sizes.min()) > 0.3
@@ -183,6 +176,17 @@ def test_a_gpu_gets_all_matrices_of_a_shape_at_once():
     on_cpu = [torch.nn.Parameter(torch.empty(8, 8)) for _ in range(3)]
     assert [len(group) for group in _of_one_shape(on_cpu)] == [1, 1, 1]
     assert orthogonalised([torch.eye(8)])[0].dtype == torch.float32
+
+
+def test_matrices_of_a_shape_go_together_whatever_their_rates(monkeypatch):
+    asked = []
+    monkeypatch.setattr(muon, "orthogonalised", lambda matrices: asked.append(len(matrices)) or matrices)
+    model = classifier().to("meta")
+    optimiser = optimiser_of(model, layer_decay=0.5)
+    for name, parameter in model.named_parameters():
+        parameter.grad = torch.empty_like(parameter) if is_hidden_matrix(name, parameter) else None
+    optimiser.step()
+    assert sorted(asked) == [2, 2, 8], "of two layers four square matrices each, and one of either other shape"
 
 
 def test_a_matrix_without_a_gradient_stays():

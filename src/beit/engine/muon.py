@@ -69,14 +69,14 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Update all matrices from their gradients."""
-        for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            for members in _of_one_shape(parameters):
-                updates = orthogonalised([self._direction(parameter, group["momentum"]) for parameter in members])
-                rate = group["lr"] * _SCALE * sqrt(max(members[0].shape))
-                for parameter, update in zip(members, updates, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update, alpha=-rate)
+        learning = ((group, part) for group in self.param_groups for part in group["params"] if part.grad is not None)
+        groups = {parameter: group for group, parameter in learning}
+        for members in _of_one_shape(groups):  # whatever their rates, which count afterwards
+            directions = [self._direction(parameter, groups[parameter]["momentum"]) for parameter in members]
+            for parameter, update in zip(members, orthogonalised(directions), strict=True):
+                group = groups[parameter]
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update, alpha=-group["lr"] * _SCALE * sqrt(max(parameter.shape)))
 
     def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
         """Return the gradient, moved towards its running mean (Nesterov)."""
