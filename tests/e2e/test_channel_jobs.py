@@ -18,7 +18,7 @@ from tests.e2e.small import MODEL, beit, losses
 from tests.image.deep_files import tiff
 
 RUN = ["--optim.warmup_steps=0", "--optim.lr=1e-3", "--train.batch_size=8", "--run.log_every=1", "--run.device=cpu"]
-RUN += ["--run.save_every=2", "--train.max_steps=4"]
+RUN += ["--run.save_every=2", "--train.max_steps=4", "--run.report=false"]
 
 
 def done(*arguments):

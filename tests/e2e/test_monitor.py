@@ -18,6 +18,7 @@ STEPS = 30
 COMMON = [
     "pretrain", *PRETRAIN, f"--train.max_steps={STEPS}", "--run.device=cpu", "--run.log_every=5", "--run.save_every=10",
     "--gallery.pictures=0", "--model.drop_path_rate=0", "--monitor.every=10", "--monitor.pictures=200",
+    "--run.report=false",
 ]  # fmt: skip
 SIZES = {"image_size": 16, "patch_size": 4, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
          "intermediate_size": 64}  # fmt: skip
@@ -47,7 +48,7 @@ def weights(folder):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     run = tmp_path_factory.mktemp("monitor") / "run"
-    process = done(*COMMON, "--keep_best.on=knn", f"--run.output={run}")
+    process = done(*COMMON, "--keep_best.on=knn", "--run.report=true", f"--run.output={run}")
     return run, process.stdout
 
 

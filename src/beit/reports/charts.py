@@ -5,16 +5,17 @@ Legend: K classes, P pictures.
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, Protocol
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ from beit.errors import printable
 from beit.reports.units import in_words
 
 _SIZE = (5.2, 3.0)  # inches
+# Margins of curves, as shares: a chart that finds them by itself takes twice as long to draw.
+_MARGINS = {"left": 0.15, "right": 0.94, "bottom": 0.17, "top": 0.89}
 _RELIABILITY_SIZE = (4.6, 4.4)
 _LARGEST_MATRIX = 11.0
 _MOST_DRAWN_DOTS = 2000  # more become pixels, or the page would have a line for each
@@ -31,6 +34,7 @@ _LONGEST_NAME = 24
 _PERCENT = PercentFormatter(1.0, symbol=" %")  # of shares in [0, 1]
 
 Line = Mapping[str, Any]  # of a metrics file: step, split and numbers
+_P = ParamSpec("_P")
 Level = tuple[str, float]  # a name, and the value of a horizontal line
 
 
@@ -63,15 +67,35 @@ class Bin(Protocol):
         ...
 
 
+def _as_svg(draw: Callable[_P, Figure]) -> Callable[_P, bytes]:
+    """Make a function that draws a chart return it as SVG, in which text is text, no formula and no document of TeX.
+
+    The letters are drawn by whoever shows the chart, whose fonts have more of them than the one that comes with
+    matplotlib, which measures them and warns of those that it lacks.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
+        as_text = rc_context({"svg.fonttype": "none", "text.parse_math": False, "text.usetex": False})
+        with as_text, warnings.catch_warnings():  # texts keep how they are read from the moment when they are made
+            warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+            buffer = io.BytesIO()
+            draw(*args, **kwargs).savefig(buffer, format="svg", metadata={"Date": None})
+        return buffer.getvalue()
+
+    return drawn
+
+
 def has_curve(lines: Sequence[Line], names: Sequence[str]) -> bool:
     """Return whether one of some metrics was measured twice, in training or on held-out pictures."""
     points = Counter((name, line.get("split")) for line in lines for name in names if name in line)
     return max(points.values(), default=0) > 1
 
 
+@_as_svg
 def curve_chart(
     lines: Sequence[Line], title: str, names: Sequence[str], levels: Sequence[Level] = (), percent: bool = False
-) -> bytes:
+) -> Figure:
     """Return metrics over steps; training as a line, validation as dots, values to compare with as dashed lines.
 
     Args:
@@ -81,8 +105,7 @@ def curve_chart(
         levels: Values to compare with.
         percent: Whether they are shares, which are shown in percent.
     """
-    chart = Figure(figsize=_SIZE, layout="constrained")
-    axes = chart.subplots()
+    chart, axes = _one_chart()
     drawn = {name for name in names if any(name in line for line in lines)}
     for name in names:
         for split, whose, style in (("train", "training", "-"), ("val", "held out", "o--")):
@@ -93,39 +116,44 @@ def curve_chart(
                 label = in_words(name) if name.startswith("held_out") else f"{in_words(name)}, {whose}"
                 style = style if len(points) > 1 else "o"  # of one point there is no line
                 axes.plot(*zip(*points, strict=True), style, label=label, linewidth=1.3, markersize=4)
+    if not any(line.get(name) for line in lines for name in names):  # nothing but zeros, below which there is nothing
+        axes.set_ylim(0, 1)
+    _describe(axes, title, "step", levels, percent)
+    if len(axes.lines) > 1:  # a single one is what the title says
+        axes.legend(fontsize=8)
+    return chart
+
+
+@_as_svg
+def layer_chart(curves: Mapping[str, Sequence[float]], title: str, levels: Sequence[Level] = ()) -> Figure:
+    """Return a share of every layer, from 1, as a curve per model; values to compare with as dashed lines."""
+    chart, axes = _one_chart()
+    for name, values in curves.items():
+        axes.plot(range(1, len(values) + 1), values, "o-", label=_short(name), linewidth=1.3, markersize=4)
+    _describe(axes, title, "layer", levels, percent=True)
+    axes.legend(fontsize=8)
+    return chart
+
+
+def _one_chart() -> tuple[Figure, Axes]:
+    chart = Figure(figsize=_SIZE)
+    return chart, chart.subplots(gridspec_kw=_MARGINS)
+
+
+def _describe(axes: Axes, title: str, over: str, levels: Sequence[Level], percent: bool) -> None:
+    """Add what the curves are compared with, and the words around them."""
     for (words, value), style in zip(levels, ("--", ":"), strict=False):
         axes.axhline(value, color="grey", linestyle=style, linewidth=1, label=words)
     axes.set_title(title, fontsize=10)
-    axes.set_xlabel("step")
+    axes.set_xlabel(over)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if percent:
         axes.yaxis.set_major_formatter(_PERCENT)
-    if not any(line.get(name) for line in lines for name in names):  # nothing but zeros, below which there is nothing
-        axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)
-    if len(axes.lines) > 1:  # a single one is what the title says
-        axes.legend(fontsize=8)
-    return _svg(chart)
 
 
-def layer_chart(curves: Mapping[str, Sequence[float]], title: str, levels: Sequence[Level] = ()) -> bytes:
-    """Return a share of every layer, from 1, as a curve per model; values to compare with as dashed lines."""
-    chart = Figure(figsize=_SIZE, layout="constrained")
-    axes = chart.subplots()
-    for name, values in curves.items():
-        axes.plot(range(1, len(values) + 1), values, "o-", label=_short(name), linewidth=1.3, markersize=4)
-    for (words, value), style in zip(levels, ("--", ":"), strict=False):
-        axes.axhline(value, color="grey", linestyle=style, linewidth=1, label=words)
-    axes.set_title(title, fontsize=10)
-    axes.set_xlabel("layer")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(_PERCENT)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    return _svg(chart)
-
-
-def confusion_chart(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> bytes:
+@_as_svg
+def confusion_chart(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """Return a confusion matrix: counts in the cells of a few classes, names beside them while these can be read."""
     side = min(_LARGEST_MATRIX, 2.5 + 0.35 * len(classes))
     chart = Figure(figsize=(side, side), layout="constrained")
@@ -145,10 +173,11 @@ def confusion_chart(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> byt
             if count:
                 color = "white" if share_KK[row, column] > 0.3 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
-    return _svg(chart)
+    return chart
 
 
-def reliability_chart(bins: Sequence[Bin]) -> bytes:
+@_as_svg
+def reliability_chart(bins: Sequence[Bin]) -> Figure:
     """Return accuracy over confidence, and below it how many pictures are how sure."""
     chart = Figure(figsize=_RELIABILITY_SIZE, layout="constrained")
     above, below = chart.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -174,10 +203,11 @@ def reliability_chart(bins: Sequence[Bin]) -> bytes:
     below.set_xlabel("confidence (dots: its mean in the bin)")
     below.xaxis.set_major_formatter(_PERCENT)
     below.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
-    return _svg(chart)
+    return chart
 
 
-def scatter_chart(true_P: NDArray[np.float32], said_P: NDArray[np.float32], name: str) -> bytes:
+@_as_svg
+def scatter_chart(true_P: NDArray[np.float32], said_P: NDArray[np.float32], name: str) -> Figure:
     """Return predicted over true values, a dot per picture."""
     chart = Figure(figsize=_RELIABILITY_SIZE, layout="constrained")
     axes = chart.subplots()
@@ -188,26 +218,10 @@ def scatter_chart(true_P: NDArray[np.float32], said_P: NDArray[np.float32], name
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     axes.grid(alpha=0.3)
-    return _svg(chart)
+    return chart
 
 
 def _short(name: str) -> str:
     """Return a name for an axis or a legend, which would leave out one that begins with an underscore."""
     name = printable(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")
     return f" {name}" if name.startswith("_") else name
-
-
-def _svg(chart: Figure) -> bytes:
-    """Return a chart as SVG; what stands in it is text, and neither a formula nor a document of TeX.
-
-    The letters are drawn by whoever shows the chart, whose fonts have more of them than the one that comes with
-    matplotlib, which measures them and warns of those that it lacks.
-    """
-    for text in chart.findobj(Text):
-        text.set_parse_math(False)
-    buffer = io.BytesIO()
-    as_text = rc_context({"svg.fonttype": "none", "text.parse_math": False, "text.usetex": False})
-    with as_text, warnings.catch_warnings():  # labels of axes are made while it is drawn
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        chart.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
