@@ -6,6 +6,7 @@ from beit.hub.download import fetch_url
 from beit.hub.hub_errors import DISK_FULL
 from beit.hub.kept import kept_copy
 from beit.hub.push import push_folder, push_saved
+from beit.hub.push_arguments import push_target
 from beit.hub.remote import RemoteFile, RemoteFiles, is_remote, remote_matches
 from beit.hub.repository import (
     HubOptions,
@@ -40,5 +41,6 @@ __all__ = [
     "push_folder",
     "push_model",
     "push_saved",
+    "push_target",
     "remote_matches",
 ]

@@ -28,6 +28,8 @@ def explained_errors(repo_id: str, revision: str | None) -> Generator[None]:
     http_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
         yield
+    except BeitError:
+        raise
     except (http_error, OSError, ValueError, RuntimeError) as error:
         explained = _explained(error, repo_id, revision)
         raise explained if isinstance(explained, StorageError) else UnavailableError(str(explained)) from error

@@ -12,7 +12,7 @@ from beit.hub.hub_errors import explained_errors
 from beit.hub.network import need_hub
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, ModelCard
 
 CARD_NAME = "README.md"
 # huggingface_hub is imported inside the functions: whoever only saves into folders should not pay for loading it.
@@ -41,6 +41,8 @@ def push_folder(
     commit_description: str | None = None,
     create_pr: bool = False,
     tags: str | Sequence[str] | None = None,
+    language: str | None = None,
+    ignore_metadata_errors: bool = False,
 ) -> str:
     """Upload a folder to the hub, creating the repository and branch if needed; return the address of the result.
 
@@ -54,6 +56,9 @@ def push_folder(
         commit_description: What follows that line.
         create_pr: Open a pull request (against the default branch) instead of writing to the branch.
         tags: What the repository is found by, beside the tags that its card has.
+        language: Language of what the model was made for, which its card states, such as "en".
+        ignore_metadata_errors: Drop the results of a card (its `model-index`) that tags or language are written into,
+            where they cannot be read.
 
     Raises:
         CheckpointError: If the folder does not exist or the hub refuses it.
@@ -74,8 +79,11 @@ def push_folder(
         repo = api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None and not revision.startswith("refs/"):  # refs/pr/7 exists once its request was opened
             api.create_branch(repo.repo_id, branch=revision, exist_ok=True)
-        if tags:
-            _tag(api, folder, repo.repo_id, revision, [tags] if isinstance(tags, str) else tags)
+        if tags or language:
+            words = [tags] if isinstance(tags, str) else tags or ()
+            card = _card(api, folder, repo.repo_id, revision, ignore_metadata_errors)
+            _state(card, words, language)
+            card.save(folder / CARD_NAME)
         commit = api.upload_folder(
             repo_id=repo.repo_id,
             folder_path=folder,
@@ -87,20 +95,36 @@ def push_folder(
     return commit.pr_url or str(repo)
 
 
-def _tag(api: HfApi, folder: Path, repo_id: str, revision: str | None, tags: Sequence[str]) -> None:
-    """Write tags into the model card that is pushed; where none is, into that of the repository, or a new one."""
+def _card(api: HfApi, folder: Path, repo_id: str, revision: str | None, ignore_metadata_errors: bool) -> ModelCard:
+    """Return the model card that is pushed; where none is, that of the repository, or a new one.
+
+    Raises:
+        CheckpointError: If its metadata cannot be read.
+    """
     from huggingface_hub import ModelCard
+    from yaml import YAMLError
 
     path = folder / CARD_NAME
-    if path.exists():
-        card = ModelCard.load(path)
-    elif api.file_exists(repo_id, CARD_NAME, revision=revision):
-        card = ModelCard.load(api.hf_hub_download(repo_id, CARD_NAME, revision=revision))
-    else:
-        card = ModelCard("---\nlibrary_name: beit\n---\n")
+    if not path.exists() and api.file_exists(repo_id, CARD_NAME, revision=revision):
+        path = Path(api.hf_hub_download(repo_id, CARD_NAME, revision=revision))
+    if not path.exists():
+        return ModelCard("---\nlibrary_name: beit\n---\n")
+    try:
+        return ModelCard.load(path, ignore_metadata_errors=ignore_metadata_errors)
+    except (ValueError, YAMLError) as error:
+        raise CheckpointError(
+            f"the metadata of {CARD_NAME} of {repo_id} cannot be read ({error}); expected YAML between two lines "
+            "of ---: correct it, or push without tags and language, which leaves it as it is"
+        ) from error
+
+
+def _state(card: ModelCard, tags: Sequence[str], language: str | None) -> None:
+    """Write tags, beside those that it has, and the language into a model card."""
     data: Any = card.data
-    data.tags = list(dict.fromkeys([*(data.get("tags") or []), *tags]))
-    card.save(path)
+    if tags:
+        data.tags = list(dict.fromkeys([*(data.get("tags") or []), *tags]))
+    if language:
+        data.language = language
 
 
 def push_saved(save: Callable[[Path], object], repo_id: str, **options: Any) -> str:

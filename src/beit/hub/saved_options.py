@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, overload
 from beit.errors import ConfigError, UnavailableError
 from beit.files import check_path, read_json, write_text
 from beit.hub.push import push_saved
+from beit.hub.push_arguments import push_target
 from beit.hub.repository import HubOptions, hub_file, is_hub_name
 
 # Arguments of the published `from_pretrained` that say how a file is fetched or by which class it is read. They are no
@@ -204,7 +205,7 @@ class SavedOptions:
 
     def push_to_hub(
         self,
-        repo_id: str,
+        repo_id: str | None = None,
         use_temp_dir: bool | None = None,
         commit_message: str | None = None,
         private: bool | None = None,
@@ -215,14 +216,14 @@ class SavedOptions:
         revision: str | None = None,
         commit_description: str | None = None,
         tags: str | Sequence[str] | None = None,
-        use_auth_token: str | bool | None = None,
+        **how: Any,
     ) -> str:
         """Upload the file to the hub; the repository is created if needed, and other files of it stay.
 
         Args:
             repo_id: "owner/name", or "name" for a repository of the logged-in user.
             use_temp_dir: Accepted for the published API, as `max_shard_size` and `safe_serialization` are: there is
-                always such a folder, and one small file.
+                always such a folder, which a warning says, and one small file.
             commit_message: First line of the commit.
             private: Visibility of a repository that is created; the default of its owner if None.
             token: Access token with the right to write; the saved login if None.
@@ -232,22 +233,26 @@ class SavedOptions:
             revision: Branch to write to; the default branch if None.
             commit_description: What follows the first line of the commit.
             tags: What the repository is found by, beside the tags that its card has.
-            use_auth_token: The old name of `token`.
+            **how: `language` and `ignore_metadata_errors` of the card, and earlier names: `use_auth_token` for `token`,
+                `organization`, `repo_path_or_name` and `repo_url` for `repo_id`.
 
         Returns:
             The address of the repository or pull request.
 
         Raises:
             CheckpointError: If the hub cannot be reached or refuses.
+            ConfigError: If an argument is unknown.
         """
+        repository, token = push_target(repo_id, token, use_temp_dir, how)
         return push_saved(
             self.save_pretrained,
-            repo_id,
+            repository,
             commit_message=commit_message or self.COMMIT_MESSAGE,
             private=private,
-            token=use_auth_token if token is None else token,
+            token=token,
             create_pr=create_pr,
             revision=revision,
             commit_description=commit_description,
             tags=tags,
+            **how,
         )

@@ -10,8 +10,8 @@ from typing import Any, Self
 import jax.numpy as jnp
 
 from beit.config import BeitConfig
-from beit.errors import ConfigError
-from beit.hub import HubOptions, push_model
+from beit.errors import ConfigError, warn
+from beit.hub import HubOptions, push_model, push_target
 from beit.models_flax.base import FlaxBeitBase
 from beit.models_flax.checks import check_params, float_dtype
 from beit.models_flax.loading import canonical_shapes, flax_name, read_arrays, write_model
@@ -30,6 +30,7 @@ from beit.weights import (
 )
 
 logger = logging.getLogger("beit")
+_OF_PUSHING = ("commit_description", "create_pr", "license", "revision", "tags")
 _TORCH_FILES = tuple(name for name in WEIGHT_FILES if name != FLAX_FILE)
 
 
@@ -154,7 +155,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
             save_directory: The folder; it is made if needed.
             params: Write these parameters instead of the model's own.
             push_to_hub: Also upload it, to `repo_id` or the name of the folder.
-            max_shard_size: Accepted for the published API; there is always one file.
+            max_shard_size: Accepted for the published API; there is always one file, which a warning says.
             token: Access token for the hub.
             safe_serialization: Write `model.safetensors`, under the names that PyTorch programs read.
             **kwargs: Arguments of `push_to_hub`.
@@ -166,6 +167,10 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         """
         if kwargs and not push_to_hub:
             raise ConfigError(f"save_pretrained does not know {sorted(kwargs)}; push_to_hub=True takes more")
+        if max_shard_size is not None:
+            warn(
+                f"max_shard_size {max_shard_size!r} has no effect; weights of Flax are written as one file of any size"
+            )
         leaves = joined(self.params if params is None else params)
         check_params(leaves, self.shapes)
         folder = Path(save_directory)
@@ -177,7 +182,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
 
     def push_to_hub(
         self,
-        repo_id: str,
+        repo_id: str | None = None,
         use_temp_dir: bool | None = None,
         commit_message: str | None = None,
         private: bool | None = None,
@@ -186,22 +191,21 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         *,
         params: Mapping[str, Any] | None = None,
         safe_serialization: bool = False,
-        use_auth_token: str | bool | None = None,
         **kwargs: Any,
     ) -> str:
         """Upload what `save_pretrained` writes and a model card; the repository is created if needed.
 
         Args:
             repo_id: "owner/name", or "name" for a repository of the logged-in user.
-            use_temp_dir: Accepted for the published API; there is always such a folder.
+            use_temp_dir: Accepted for the published API; there is always such a folder, which a warning says.
             commit_message: First line of the commit; "Upload model" if None.
             private: Visibility of a repository that is created; the default of its owner if None.
             token: Access token with the right to write; the saved login if None.
-            max_shard_size: Accepted for the published API; there is always one file.
+            max_shard_size: Accepted for the published API; there is always one file, which a warning says.
             params: Write these parameters instead of the model's own.
             safe_serialization: Write `model.safetensors` rather than `flax_model.msgpack`.
-            use_auth_token: The old name of `token`.
-            **kwargs: As for models in PyTorch: `license`, `revision`, `commit_description`, `create_pr` and `tags`.
+            **kwargs: As for models in PyTorch: `license`, `revision`, `commit_description`, `create_pr`, `tags`,
+                `language`, `ignore_metadata_errors` and earlier names.
 
         Returns:
             The address of the repository or pull request.
@@ -209,13 +213,16 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         Raises:
             CheckpointError: If the hub cannot be reached or refuses.
         """
+        repository, token = push_target(repo_id, token, use_temp_dir, kwargs, _OF_PUSHING)
         return push_model(
-            lambda folder: self.save_pretrained(folder, params, safe_serialization=safe_serialization),
-            repo_id,
+            lambda folder: self.save_pretrained(
+                folder, params, max_shard_size=max_shard_size, safe_serialization=safe_serialization
+            ),
+            repository,
             self.config.name_or_path,
             type(self).__name__,
             commit_message=commit_message or "Upload model",
             private=private,
-            token=use_auth_token if token is None else token,
+            token=token,
             **kwargs,
         )

@@ -12,13 +12,14 @@ from torch import Tensor
 from beit.config import CONFIG_NAME
 from beit.errors import ConfigError, warn
 from beit.files import write_json, write_text
-from beit.hub import push_model
+from beit.hub import push_model, push_target
 from beit.models_torch.adapters import AdapterMethods
 from beit.models_torch.loading import dtype_name, outputs_of, state_of, write_safetensors
 from beit.weights import WEIGHTS_NAME, check_heads, file_metadata, without_wrappers
 from beit.weights.arguments import INDEX_NAME, with_variant
 
 _WITHOUT_EFFECT = ("save_original_format", "save_config")  # one layout is written, which every version reads
+_OF_SAVING = ("save_function", "save_peft_format", "state_dict", "variant", *_WITHOUT_EFFECT)  # known to push_to_hub
 
 
 class SavedModel(AdapterMethods):
@@ -110,7 +111,7 @@ class SavedModel(AdapterMethods):
 
     def push_to_hub(
         self,
-        repo_id: str,
+        repo_id: str | None = None,
         use_temp_dir: bool | None = None,
         commit_message: str | None = None,
         private: bool | None = None,
@@ -132,7 +133,7 @@ class SavedModel(AdapterMethods):
 
         Args:
             repo_id: "owner/name", or "name" for a repository of the logged-in user.
-            use_temp_dir: Accepted for the published API; there is always such a folder.
+            use_temp_dir: Accepted for the published API; there is always such a folder, which a warning says.
             commit_message: First line of the commit; "Upload model" if None.
             private: Visibility of a repository that is created; the default of its owner if None.
             token: Access token with the right to write; the saved login if None.
@@ -143,7 +144,9 @@ class SavedModel(AdapterMethods):
             commit_description: What follows the first line of the commit.
             tags: What the repository is found by, beside the tags that its card has.
             license: Licence that the card states, such as "apache-2.0".
-            **how: Other arguments of `save_pretrained`, such as `variant`; `use_auth_token`, the old name of `token`.
+            **how: Other arguments of `save_pretrained`, such as `variant`; `language` and `ignore_metadata_errors` of
+                the card; earlier names: `use_auth_token` for `token`, `organization`, `repo_path_or_name` and
+                `repo_url` for `repo_id`.
 
         Returns:
             The address of the repository or pull request.
@@ -152,22 +155,24 @@ class SavedModel(AdapterMethods):
             CheckpointError: If the hub cannot be reached or refuses.
             ConfigError: If an argument is unknown.
         """
-        old_token = how.pop("use_auth_token", None)
+        repository, token = push_target(repo_id, token, use_temp_dir, how, _OF_SAVING)
+        of_card = {name: how.pop(name) for name in ("language", "ignore_metadata_errors") if name in how}
         how |= {"safe_serialization": safe_serialization}
         how |= {} if max_shard_size is None else {"max_shard_size": max_shard_size}
         return push_model(
             lambda folder: self.save_pretrained(folder, **how),
-            repo_id,
+            repository,
             self.name_or_path,
             type(self).__name__,
             license=license,
-            token=old_token if token is None else token,
+            token=token,
             private=private,
             revision=revision,
             commit_message=commit_message or "Upload model",
             commit_description=commit_description,
             create_pr=create_pr,
             tags=tags,
+            **of_card,
         )
 
 
