@@ -47,3 +47,12 @@ def test_a_command_says_it(recipe, capsys):
     said = capsys.readouterr().err
     assert said.startswith("beit: data path '/nowhere/pictures' does not exist; expected a folder")
     assert said.endswith("hub:owner/name (data.path of other.yaml)\n")
+
+
+def test_a_recipe_of_another_command_is_named(capsys):
+    assert main(["pretrain", "finetune_cifar10_tiny", "--data.path", "pictures"]) == 1
+    said = capsys.readouterr().err
+    assert "there is no setting" in said
+    assert said.endswith(" (finetune_cifar10_tiny is a recipe of `beit finetune`)\n")
+    assert main(["finetune", "finetune_cifar10_tiny", "--speling", "1"]) == 1
+    assert "is a recipe of" not in capsys.readouterr().err

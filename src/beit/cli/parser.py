@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from beit.cli.help import WHOLE_HELP, HelpFormatter, arrange_help, name_own_settings, options_of, print_short_help
 from beit.cli.parser_errors import failed_check, one_line
-from beit.cli.recipe_origin import RECIPES
+from beit.cli.recipe_origin import RECIPES, other_command
 from beit.errors import ConfigError, as_text, shortened
 from beit.files import read_yaml
 from beit.settings.packaged import recipe_file
@@ -125,7 +125,8 @@ class SettingsParser(Generic[Job]):
         try:
             settings = self._parser.parse_args(named)
         except ArgumentError as error:
-            raise ConfigError(one_line(str(error), self._parser)) from None
+            remark = other_command(named, self._parser.prog)
+            raise ConfigError(one_line(str(error), self._parser) + remark) from None
         except UnicodeDecodeError as error:
             raise ConfigError(f"the recipe is not UTF-8 text ({error}); save it as such") from None
         with self._checked(settings):

@@ -29,6 +29,20 @@ def origin_of(message: str, arguments: Sequence[str]) -> str:
     return ""
 
 
+def other_command(arguments: Sequence[str], command: str) -> str:
+    """Return a remark such as ` (r is a recipe of beit finetune)` about a recipe of the package for another command.
+
+    Args:
+        arguments: The command line, with recipes as `--recipe`.
+        command: What the user typed, such as "beit pretrain".
+    """
+    from beit.settings.packaged import recipes
+
+    given = [Path(path) for path in _recipes_among(arguments)]
+    others = [recipe for recipe in recipes() if recipe.path in given and recipe.command != command]
+    return "".join(f" ({recipe.name} is a recipe of `{recipe.command}`)" for recipe in others)
+
+
 def _recipes_among(arguments: Sequence[str]) -> Iterator[str]:
     from beit.settings.packaged import recipe_file
 
