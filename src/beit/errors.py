@@ -35,8 +35,15 @@ class CheckpointError(BeitError, RuntimeError):
     """A file of weights is missing, damaged, or does not fit the model."""
 
 
+class MismatchError(CheckpointError, ValueError):
+    """Weights do not fit the model.
+
+    It is a `RuntimeError`, as torch raises, and a `ValueError`, which transformers raises for models of Flax.
+    """
+
+
 class UnavailableError(CheckpointError, ConfigError, OSError):
-    """A model, its config or its processor is not where it is looked for, or cannot be reached.
+    """A model, its config or its processor is not where it is looked for, cannot be reached, or is no JSON.
 
     It is an `OSError` too, as code that is written for transformers expects.
     """

@@ -11,7 +11,7 @@ from beit.config.checks import (
     tapped_hidden_states,
 )
 from beit.config.json_form import CONFIG_NAME, DATA2VEC, ORIGINAL_SEGMENTERS, UNUSED
-from beit.config.kinds import AutoConfig, Data2VecVisionConfig
+from beit.config.kinds import AutoConfig, Data2VecVisionConfig, require_config
 
 FEATURES_NAME = "features.json"  # beside the model of a pre-training: how good the features of its layers are
 
@@ -30,6 +30,7 @@ __all__ = [
     "check_divisible",
     "check_pyramid",
     "pair",
+    "require_config",
     "shown",
     "tapped_hidden_states",
 ]

@@ -90,7 +90,7 @@ class SavedOptions:
         Raises:
             ConfigError: If the file is missing, is not a JSON object, or describes another kind of model.
         """
-        options = read_json(path, cls.EXPECTED)
+        options = read_json(path, cls.EXPECTED, error=UnavailableError)
         cls.check_kind(options, str(path))
         return cls.from_dict(options, **overrides)
 
@@ -164,7 +164,7 @@ class SavedOptions:
             path = found
         elif not path.is_file():
             path = path / subfolder / cls.FILE_NAME
-        options = read_json(path, cls.EXPECTED, error=ConfigError if path.exists() else UnavailableError)
+        options = read_json(path, cls.EXPECTED, error=UnavailableError)
         cls.check_kind(options, str(path))
         return options, {key: value for key, value in kwargs.items() if key not in _OF_LOADING}
 

@@ -16,7 +16,7 @@ import numpy as np
 from flax import linen as nn
 from jax import Array
 
-from beit.config import BeitConfig
+from beit.config import BeitConfig, require_config
 from beit.errors import ConfigError
 from beit.models_flax.checks import (
     check_dropout_rng,
@@ -72,6 +72,7 @@ class FlaxBeitBase:
         *,
         scan_layers: bool = False,
     ) -> None:
+        require_config(config)
         if config.pruned_heads:
             raise ConfigError(
                 f"pruned_heads is {config.pruned_heads}; models in JAX have all heads, load it in PyTorch"

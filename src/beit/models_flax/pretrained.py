@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import jax.numpy as jnp
 
-from beit.config import BeitConfig
+from beit.config import BeitConfig, require_config
 from beit.errors import ConfigError, warn
 from beit.hub import HubOptions, push_model, push_target
 from beit.models_flax.base import FlaxBeitBase
@@ -104,6 +104,8 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
             config = cls.config_class.from_pretrained(config)
+        elif config is not None:
+            require_config(config)
         files = _TORCH_FILES if from_pt or asked.use_safetensors is not None else (FLAX_FILE, *_TORCH_FILES)
         checkpoint = open_checkpoint(pretrained_model_name_or_path, hub, config, overrides, files)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config

@@ -6,8 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from beit.config import DATA2VEC, BeitConfig
-from beit.errors import ConfigError
+from beit.config import DATA2VEC, BeitConfig, require_config
+from beit.errors import ConfigError, UnavailableError
 from beit.files import read_json
 from beit.hub import HubOptions
 from beit.models_torch.pretrained import BeitPreTrainedModel
@@ -61,6 +61,7 @@ class _AutoClass:
         Raises:
             ConfigError: If there is no such class for the type of the config.
         """
+        require_config(config)
         return cls._class_for(config.model_type)._from_config(config, **kwargs)  # pyright: ignore[reportPrivateUsage]
 
     @classmethod
@@ -76,7 +77,8 @@ class _AutoClass:
 def _model_type(name: str | Path, hub: HubOptions) -> str:
     """Return the type in the config of a checkpoint; BEiT where it has no config of transformers."""
     config = locate(name, hub).config
-    return "beit" if config is None else read_json(config, BeitConfig.EXPECTED).get("model_type", "beit")
+    options = {} if config is None else read_json(config, BeitConfig.EXPECTED, error=UnavailableError)
+    return options.get("model_type", "beit")
 
 
 class AutoModel(_AutoClass):

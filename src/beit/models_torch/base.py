@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beit.config import BeitConfig
+from beit.config import BeitConfig, require_config
 from beit.errors import ConfigError, warn
 from beit.outputs import ModelOutput
 from beit.weights import LoadReport
@@ -33,6 +33,7 @@ class BeitBase(nn.Module):
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
 
     def __init__(self, config: BeitConfig) -> None:
+        require_config(config)
         super().__init__()
         self.config = config
         self.name_or_path = config.name_or_path  # an attribute, where peft looks for the base of an adapter

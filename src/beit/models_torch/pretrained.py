@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, cast, overload
 import torch
 from torch import Tensor
 
-from beit.config import BeitConfig
+from beit.config import BeitConfig, require_config
 from beit.errors import ConfigError
 from beit.hub import HubOptions
 from beit.models_torch.derived import own_names
@@ -126,6 +126,8 @@ class BeitPreTrainedModel(SavedModel):
         hub = HubOptions(revision, token, cache_dir, local_files_only, force_download, subfolder)
         if isinstance(config, str | Path):
             config = cls.config_class.from_pretrained(config)
+        elif config is not None:
+            require_config(config)
         device = as_device(device if asked.device is None else asked.device)
         name = pretrained_model_name_or_path
         if state_dict is not None:

@@ -152,7 +152,7 @@ def _in_folder(folder: Path, files: Sequence[str]) -> Located:
         if (folder / name).is_file():
             return Located(str(folder), folder / name, config if config.is_file() else None)
     if config.is_file():
-        read_json(config, BeitConfig.EXPECTED)  # a damaged one is the clearer message
+        read_json(config, BeitConfig.EXPECTED, error=UnavailableError)  # a damaged one is the clearer message
     if (folder / "model" / CONFIG_NAME).is_file():
         raise UnavailableError(f"{folder} is a run, whose model lies in a folder of its own; name {folder / 'model'}")
     others = sorted(place.name for place in folder.iterdir() if place.suffix in FILE_SUFFIXES[:-1] and place.is_file())

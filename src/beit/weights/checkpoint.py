@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from beit.config import ORIGINAL_SEGMENTERS, BeitConfig
-from beit.errors import CheckpointError, ConfigError, shortened
+from beit.errors import CheckpointError, MismatchError, UnavailableError, shortened
 from beit.files import read_json
 from beit.geometry import num_relative_positions, patch_grid
 from beit.hub import HubOptions
@@ -88,7 +88,7 @@ class Checkpoint:
             ("rows in a relative position bias table", rows, num_relative_positions(grid)),
         ):
             if held and held != {said}:
-                raise CheckpointError(
+                raise MismatchError(
                     f"{self.source} does not fit the model: it holds {sorted(held)} {what}, its config has {said}. "
                     "Check that the checkpoint belongs to this config"
                 )
@@ -185,7 +185,7 @@ def _adapter_tensors(located: Located) -> dict[str, LazyTensor]:
 def _opened(located: Located, config: BeitConfig | None, overrides: Mapping[str, Any] | None) -> Checkpoint:
     """Open the files of a model."""
     # read first: a damaged config is the clearer message where weights are damaged too
-    found = None if located.config is None else read_json(located.config, BeitConfig.EXPECTED)
+    found = None if located.config is None else read_json(located.config, BeitConfig.EXPECTED, error=UnavailableError)
     stored, notes = _stored_tensors(located)
     layout, tensors, changes = _canonical(located.source, stored)
     check_total(located.source, tensors)
@@ -198,7 +198,7 @@ def _opened(located: Located, config: BeitConfig | None, overrides: Mapping[str,
     elif layout in _WITH_CONFIG and found is not None:
         read = found
     elif layout in _WITH_CONFIG and config is None:
-        raise ConfigError(f"{located.source} has no config.json beside it; pass config=BeitConfig(...)")
+        raise UnavailableError(f"{located.source} has no config.json beside it; pass config=BeitConfig(...)")
     else:
         known = dict(overrides or {})
         if config is not None:

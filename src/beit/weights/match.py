@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beit.config import BeitConfig
-from beit.errors import CheckpointError, ConfigError, printable
+from beit.errors import CheckpointError, ConfigError, MismatchError, printable
 from beit.weights.adaptation import ENCODER
 from beit.weights.rules import Entry
 
@@ -234,7 +234,7 @@ def check_shapes(
         f"{len(names)} {kind}: {listed.get(kind, _folded)(sorted(names))}" for kind, names in refused.items() if names
     ]
     if problems:
-        raise CheckpointError(
+        raise MismatchError(
             f"{source} does not fit the model, {'; '.join(problems)}. Check that the checkpoint belongs to this config"
         )
     return LoadReport(sorted(missing), sorted(unexpected), sorted(missing | reshaped))
