@@ -1,6 +1,6 @@
 """Options of a model: validated, read from `config.json` and written there."""
 
-from beit.config.beit_config import BeitConfig, ProblemType
+from beit.config.beit_config import BeitConfig, ProblemType, require_config
 from beit.config.checks import (
     Size,
     check_auxiliary_width,
@@ -11,7 +11,7 @@ from beit.config.checks import (
     tapped_hidden_states,
 )
 from beit.config.json_form import CONFIG_NAME, DATA2VEC, ORIGINAL_SEGMENTERS, UNUSED
-from beit.config.kinds import AutoConfig, Data2VecVisionConfig, require_config
+from beit.config.kinds import AutoConfig, Data2VecVisionConfig
 
 FEATURES_NAME = "features.json"  # beside the model of a pre-training: how good the features of its layers are
 

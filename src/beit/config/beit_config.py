@@ -18,6 +18,7 @@ from beit.config.checks import Size, check_options, pair
 from beit.config.conversions import aligned_stages, json_size, labels_of, list_of, pruned_of
 from beit.config.json_form import UNUSED
 from beit.config.published import PublishedConfig
+from beit.errors import ConfigError
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 OutIndicesMeaning = Literal["huggingface", "original"]
@@ -262,3 +263,17 @@ class BeitConfig(PublishedConfig):
 
     def __repr__(self) -> str:
         return f"BeitConfig {json.dumps(self.to_diff_dict(), indent=2, sort_keys=True, default=str)}"
+
+
+def require_config(config: object) -> None:
+    """Refuse what is no config of this package, such as one of transformers or a mapping.
+
+    Raises:
+        ConfigError: Saying how one is made.
+    """
+    if isinstance(config, BeitConfig):
+        return
+    kind = f"{type(config).__module__.partition('.')[0]}.{type(config).__name__}"
+    given = "None" if config is None else kind.removeprefix("builtins.")
+    remedy = "pass BeitConfig.from_dict(config.to_dict())" if hasattr(config, "to_dict") else "pass BeitConfig(...)"
+    raise ConfigError(f"config is {given}; expected a beit.BeitConfig: {remedy}")

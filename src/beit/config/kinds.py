@@ -37,20 +37,6 @@ class Data2VecVisionConfig(BeitConfig):
         return {name: value for name, value in super().to_dict().items() if name not in _BEIT_ONLY}
 
 
-def require_config(config: object) -> None:
-    """Refuse what is no config of this package, such as one of transformers or a mapping.
-
-    Raises:
-        ConfigError: Saying how one is made.
-    """
-    if isinstance(config, BeitConfig):
-        return
-    kind = f"{type(config).__module__.partition('.')[0]}.{type(config).__name__}"
-    given = "None" if config is None else kind.removeprefix("builtins.")
-    remedy = "pass BeitConfig.from_dict(config.to_dict())" if hasattr(config, "to_dict") else "pass BeitConfig(...)"
-    raise ConfigError(f"config is {given}; expected a beit.BeitConfig: {remedy}")
-
-
 class AutoConfig(BeitConfig):
     """Chooser of the config class by the type in a `config.json`; it has no instances."""
 
