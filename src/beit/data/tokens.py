@@ -180,15 +180,19 @@ class StoredTokens:
         return counts_V, broken
 
     def _read(self, first: int, count: int) -> NDArray[np.uint16]:
-        """Return some rows (R, h, w)."""
+        """Return some rows (R, h, w).
+
+        Raises:
+            DataError: Naming the first picture of them: broken pictures are counted by what is said of each.
+        """
         file = self._file or self._open()
-        size = 2 * prod(self.shape[2:])
+        size, damaged = 2 * prod(self.shape[2:]), f"picture {first // self.shape[1]} has no tokens in {self._folder}"
         try:
             content = os.pread(file.fileno(), count * size, self._begin + first * size)
         except OSError as error:
-            raise DataError(f"{self._folder / TOKENS_NAME} cannot be read: {error.strerror}; {_AGAIN}") from None
+            raise DataError(f"{damaged}: {TOKENS_NAME} cannot be read ({error.strerror}); {_AGAIN}") from None
         if len(content) < count * size:
-            raise DataError(f"{self._folder / TOKENS_NAME} has become shorter since it was opened; {_AGAIN}")
+            raise DataError(f"{damaged}: {TOKENS_NAME} has become shorter since it was opened; {_AGAIN}")
         return np.frombuffer(content, np.uint16).reshape(count, *self.shape[2:])
 
     def _open(self) -> BinaryIO:
