@@ -56,3 +56,10 @@ def test_a_message_is_one_line_whatever_is_quoted(kind):
 def test_torchs_traceback_before_a_message_is_left_out():
     wrapped = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  x\n"
     assert str(DataError(f"{wrapped}beit.errors.DataError: it is gone; look: there\n")) == "it is gone; look: there"
+
+
+def test_a_client_does_not_read_what_only_the_operator_can_do():
+    error = DataError("the file is large; expected a smaller one: cut it", otherwise="raise data.max_pixels")
+    for same in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301  # our own
+        assert str(same) == "the file is large; expected a smaller one: cut it, or raise data.max_pixels"
+        assert same.for_clients == "the file is large; expected a smaller one: cut it"

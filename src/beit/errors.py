@@ -28,7 +28,21 @@ class ConfigError(BeitError, ValueError):
 
 
 class DataError(BeitError, ValueError):
-    """Pictures or labels are missing, broken or unusable."""
+    """Pictures or labels are missing, broken or unusable.
+
+    Args:
+        message: The value, the expectation and the remedy.
+        otherwise: Another remedy, for who runs the program: a setting, or a library to install. It ends the message.
+
+    Attributes:
+        for_clients: The message without that, for who only sends pictures to a service.
+    """
+
+    def __init__(self, *message: object, otherwise: str = "") -> None:
+        super().__init__(*message)
+        self.for_clients = str(self)
+        if otherwise:
+            super().__init__(f"{self.for_clients}, or {otherwise}")
 
 
 class CheckpointError(BeitError, RuntimeError):

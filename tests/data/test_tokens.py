@@ -1,6 +1,7 @@
 """Visual tokens on disk."""
 
 import json
+import os
 import pickle
 
 import numpy as np
@@ -146,3 +147,13 @@ def test_a_damaged_header_of_the_rows_is_named(tmp_path, content):
     (written(tmp_path) / "tokens.npy").write_bytes(content)
     with pytest.raises(DataError, match=r"tokens\.npy cannot be read .* made it again"):
         StoredTokens(tmp_path)
+
+
+def test_a_file_that_is_cut_off_while_it_is_read_is_named(tmp_path):
+    """A memory map of it would end the process by a signal."""
+    stored = StoredTokens(written(tmp_path / "t"))
+    os.truncate(tmp_path / "t/tokens.npy", 200)
+    with pytest.raises(DataError, match=r"picture 4 has no tokens in .*: tokens\.npy has become shorter since"):
+        stored(4, 1)
+    with pytest.raises(DataError, match="has become shorter"):
+        stored.counts(1000)

@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from beit.cli.main import main
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
+from beit.files import locked
 from beit.tasks.pretrain.task import PretrainTask
 from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, beit
 
@@ -198,6 +199,22 @@ def test_a_run_that_was_continued_is_at_work_again(run, tmp_path):
     later = time.time() + 5
     os.utime(part / "recipe.yaml", (later, later))
     assert read_state(RunFolder(part)).working
+
+
+def test_no_clock_that_was_set_back_or_ahead_hides_what_a_run_does(run, tmp_path):
+    """What an earlier start left behind seems to be newer than the recipe, or why the run stopped seems to be older."""
+    part, later = part_of(run, tmp_path), time.time() + 86_400
+    (part / "checkpoints/step_00000008").rename(part / "checkpoints/step_00000005")
+    keep_until(part, step=5)
+    (part / "not_finite.json").write_text('{"step": 6, "pictures": []}')
+    for path in (part / "not_finite.json", part / "checkpoints"):
+        os.utime(path, (later, later))
+    assert not read_state(RunFolder(part)).working
+    with locked(part / ".lock", part, "wait"):
+        assert read_state(RunFolder(part)).working
+    RunFolder(part).write_stopped("nothing can be learnt")
+    os.utime(part / "recipe.yaml", (later, later))
+    assert read_state(RunFolder(part)).doing == "stopped itself: nothing can be learnt"
 
 
 def test_without_a_terminal_it_looks_once(run, tmp_path, monkeypatch, capsys):

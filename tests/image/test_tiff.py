@@ -46,7 +46,7 @@ def test_another_number_of_bands_is_named():
     for channels in (1, 3, 4, 12):
         with pytest.raises(
             DataError,
-            match=rf"scene has 13 channels \(TIFF of uint16\); expected {channels} .*set data\.channels to 13",
+            match=rf"scene has 13 channels \(TIFF of uint16\); expected {channels}: .*set data\.channels to 13",
         ):
             read(content, channels)
     with pytest.raises(DataError, match=r"int16 from .* data\.value_range"):
@@ -63,7 +63,9 @@ def test_opacity_beside_bands_is_left_out_or_kept():
 def test_without_the_extra_the_way_is_named(monkeypatch):
     content = tiff(bands(5, "u1")[0], photometric="minisblack", planarconfig="contig")
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    with pytest.raises(DataError, match=r"scene cannot be read: the library 'tifffile' .* pip install -e '\.\[tiff\]'"):
+    with pytest.raises(
+        DataError, match=r"scene cannot be read here; .* the library 'tifffile' .* pip install -e '\.\[tiff\]'"
+    ):
         read(content, 5)
 
 

@@ -1,5 +1,7 @@
 """Whole pictures: one scale, several, the mirror image; in memory and in a file."""
 
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,12 @@ from PIL import Image
 from torch.nn import functional
 
 from beit import BeitConfig, BeitForSemanticSegmentation
-from beit.errors import ConfigError
+from beit.errors import ConfigError, StorageError
 from beit.models_torch import scene
 from beit.models_torch.scene import SceneInference, segment_scene
 from beit.models_torch.sliding_window import Windows
 from tests.conftest import TINY_MODEL
+from tests.full_disk import full_disk
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,17 @@ def test_scales_and_mirror_image(model, picture, in_file, monkeypatch):
     found = segment_scene(model, picture, how)
     expected = plain(model, picture, [(24, 36), (48, 72), (84, 126)], flip=True)
     assert (found == expected).float().mean() > 0.999
+
+
+def test_a_disk_without_room_for_the_scores_is_named(model, picture, tmp_path, monkeypatch):
+    """Their file has its room before it is mapped: writing to a map without would end the process by a signal."""
+    monkeypatch.setattr(scene, "_MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    how = SceneInference(windows=Windows((32, 32), (32, 32)), scales=(1.0,), flip=True)
+    with full_disk(1000), pytest.raises(StorageError, match=r"cannot write .*: .*; the scores .* take 122,880 bytes"):
+        segment_scene(model, picture, how)
+    scores = scene._zeros(5, 64, 96)
+    assert (scores.shape, scores.sum()) == ((5, 64, 96), 0)
 
 
 def test_the_mirror_image_of_a_picture_gives_the_mirror_image(model, picture):

@@ -1,5 +1,7 @@
 """Uploads to the HTTP service: formats, hostile files, forms that are none."""
 
+import sys
+
 import pytest
 from PIL import Image
 
@@ -74,6 +76,24 @@ def test_forms_with_other_fields(files, fields, message):
     answer = talk(app, lambda client: client.post("/v1/classify", files=files, data=fields))
     assert answer.status_code in (400, 422)
     assert message in refusal(answer)
+
+
+@pytest.mark.parametrize(
+    ("upload", "missing", "message"),
+    [
+        (encoded(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 255)]), None,
+         "the file holds several pictures (GIF); expected one, save the one you mean by itself"),
+        (b"\0\0\0\x18ftypheic" + bytes(99), "pillow_heif", "the file cannot be read here; use PNG, JPEG"),
+        (bytes(128) + b"DICM" + bytes(99), "pydicom", "the file cannot be read here; use PNG, JPEG"),
+    ],
+)  # fmt: skip
+def test_remedies_are_those_of_a_client(monkeypatch, upload, missing, message):
+    """A client has no settings and installs nothing: what only the operator can do is left to the operator."""
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    answer = ask(fake_app()[0], "classify", upload)
+    assert answer.status_code == 400
+    assert refusal(answer).startswith(message)
 
 
 def test_no_upload_touches_a_disk(monkeypatch):

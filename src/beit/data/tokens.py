@@ -1,7 +1,7 @@
 """Token folders: visual tokens on disk, computed once and read by many epochs.
 
 A token folder holds
-  tokens.npy    uint16 (pictures, views, h, w), memory-mapped by its readers; MISSING where a picture was broken
+  tokens.npy    uint16 (pictures, views, h, w), read row by row; MISSING where a picture was broken
   labels.npy    int64 (pictures,), if the pictures have labels
   names.txt     the name of every picture, one per line
   facts.json    their identity (tokenizer, data and views), and the number of finished rows
@@ -12,16 +12,17 @@ Legend: P pictures, R rows of a batch (picture-major, view-minor), h x w tokens.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from beit.errors import ConfigError, DataError
-from beit.files import AppendedFile, atomic_file, read_json, write_json, write_text
+from beit.files import AppendedFile, atomic_file, open_regular, read_json, write_json, write_text
 
 TOKENS_NAME, IDENTITY_NAME, LABELS_NAME, NAMES_NAME = "tokens.npy", "facts.json", "labels.npy", "names.txt"
 LOCK_NAME = ".lock"  # of the process that writes, while one does
@@ -29,6 +30,7 @@ MISSING = np.iinfo(np.uint16).max  # no token: codebooks are smaller
 FINISHED, _SHAPE = "finished_rows", "shape"
 _BATCHES_BETWEEN_SYNCS = 32
 _PICTURES_AT_ONCE = 4096
+_AGAIN = "give the `beit tokenizer encode` that made it again"
 
 Identity = dict[str, Any]
 
@@ -112,7 +114,9 @@ class TokenWriter:
 
 
 class StoredTokens:
-    """The tokens of a folder, memory-mapped where they are read: worker processes share the pages.
+    """The tokens of a folder, read where they are asked for: worker processes share the pages of the system.
+
+    They are not memory-mapped: reading a map of a file that was cut off meanwhile ends the process by a signal.
 
     Args:
         folder: The token folder.
@@ -123,7 +127,8 @@ class StoredTokens:
         self._folder = folder = Path(folder)
         self._vocab_size = vocab_size
         self.identity = read_identity(folder)
-        self._rows: NDArray[np.uint16] | None = None
+        self._file: BinaryIO | None = None
+        self._begin = 0  # of the rows in the file, after its header
         self.shape: tuple[int, ...] = tuple(self.identity.get(_SHAPE, ()))
         finished, rows = self.identity.get(FINISHED), prod(self.shape[:2])
         if len(self.shape) != 4 or finished != rows:
@@ -131,11 +136,10 @@ class StoredTokens:
                 f"{folder} holds {finished} of {rows} rows; give the `beit tokenizer encode` that made it again: it "
                 "continues"
             )
-        if self._open().shape != self.shape:
-            raise DataError(f"{folder / TOKENS_NAME} has another shape than {IDENTITY_NAME} says; encode again")
+        self._open()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": None}  # a process opens the file for itself
+        return {**self.__dict__, "_file": None}  # a process opens the file for itself
 
     def __call__(self, picture: int, view: int) -> NDArray[np.int64]:
         """Return the tokens (h, w) of one view of a picture.
@@ -143,7 +147,7 @@ class StoredTokens:
         Raises:
             DataError: If the picture was broken when it was encoded, or the file is damaged.
         """
-        tokens_hw = self._open()[picture, view]
+        tokens_hw = self._read(picture * self.shape[1] + view, 1)[0]
         if tokens_hw.flat[0] == MISSING:
             raise DataError(f"picture {picture} has no tokens in {self._folder}: it was broken when they were made")
         if tokens_hw.max() >= self._vocab_size:
@@ -159,10 +163,11 @@ class StoredTokens:
         Raises:
             DataError: If a token is not below `vocab_size`.
         """
-        rows = self._open()
         counts_V, broken = np.zeros(vocab_size, np.int64), 0
-        for first in range(0, len(rows), _PICTURES_AT_ONCE):
-            some = rows[first : first + _PICTURES_AT_ONCE]
+        pictures, views = self.shape[:2]
+        for first in range(0, pictures, _PICTURES_AT_ONCE):
+            count = min(_PICTURES_AT_ONCE, pictures - first)
+            some = self._read(first * views, count * views).reshape(count, *self.shape[1:])
             usable = some[:, 0, 0, 0] != MISSING
             broken += int((~usable).sum())
             codes = some[usable].ravel()
@@ -174,22 +179,37 @@ class StoredTokens:
             counts_V += np.bincount(codes, minlength=vocab_size)
         return counts_V, broken
 
-    def _open(self) -> NDArray[np.uint16]:
-        if self._rows is not None:
-            return self._rows
+    def _read(self, first: int, count: int) -> NDArray[np.uint16]:
+        """Return some rows (R, h, w).
+
+        Raises:
+            DataError: Naming the first picture of them: broken pictures are counted by what is said of each.
+        """
+        file = self._file or self._open()
+        size, damaged = 2 * prod(self.shape[2:]), f"picture {first // self.shape[1]} has no tokens in {self._folder}"
+        try:
+            content = os.pread(file.fileno(), count * size, self._begin + first * size)
+        except OSError as error:
+            raise DataError(f"{damaged}: {TOKENS_NAME} cannot be read ({error.strerror}); {_AGAIN}") from None
+        if len(content) < count * size:
+            raise DataError(f"{damaged}: {TOKENS_NAME} has become shorter since it was opened; {_AGAIN}")
+        return np.frombuffer(content, np.uint16).reshape(count, *self.shape[2:])
+
+    def _open(self) -> BinaryIO:
         path = self._folder / TOKENS_NAME
         try:
-            rows: NDArray[np.uint16] = np.load(path, mmap_mode="r", allow_pickle=False)
+            rows: np.memmap[Any, np.dtype[np.uint16]] = np.load(path, mmap_mode="r", allow_pickle=False)
+            file = open_regular(path)
         except (
             Exception
         ) as error:  # a damaged header makes numpy raise many kinds of errors, those of Python's tokens too
-            raise DataError(
-                f"{path} cannot be read ({error}); give the `beit tokenizer encode` that made it again"
-            ) from None
+            raise DataError(f"{path} cannot be read ({error}); {_AGAIN}") from None
         if rows.dtype != np.uint16:
             raise DataError(f"{path} holds {rows.dtype}; expected uint16; encode again into another folder")
-        self._rows = rows
-        return rows
+        if rows.shape != self.shape or not rows.flags.c_contiguous:
+            raise DataError(f"{path} has another shape than {IDENTITY_NAME} says; encode again")
+        self._file, self._begin = file, rows.offset
+        return file
 
 
 def read_identity(folder: str | Path) -> Identity:

@@ -11,7 +11,7 @@ from beit.engine.interruption import FILE_NAME as NOT_FINITE
 from beit.engine.metrics import Line, duration, read_metrics
 from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError
-from beit.files import killed_holder, read_json
+from beit.files import is_held, killed_holder, read_json
 
 _QUIET_SECONDS = 60.0  # a run that has written nothing for so long, and for ten lines' time, is not at work
 _QUIET_LINES = 10
@@ -148,16 +148,19 @@ def _stopped(
         early, patience = steps is not None and step < steps, recipe.get("early_stop", {}).get("patience")
         return f"finished by its early stop: no gain in the last {patience} measurements" if early else "finished"
     started = _written(folder.recipe) - 1.0  # every start writes it; clocks of file systems are coarse
-    if _written(folder.stopped) >= started:
+    if folder.stopped.exists():  # every start removes it
         return f"stopped itself: {read_json(folder.stopped, 'why a run stopped', 'remove it')['reason']}"
-    if (listing := folder.path / NOT_FINITE).exists() and _written(listing) >= started:
+    held = is_held(folder.lock)  # then it goes on, whatever times files have: clocks are set back, too
+    if not held and (listing := folder.path / NOT_FINITE).exists() and _written(listing) >= started:
         diverged = read_json(listing, "the pictures of a step", "remove it")["step"]
         if diverged > max((line["step"] for line in lines), default=0):
             return f"stopped: the loss was not finite at step {diverged:,}; its pictures are in {listing}"
     again = (
         f"the same command continues it after step {checkpoint:,}" if checkpoint else "the same command starts it again"
     )
-    stopped_there = checkpoint is not None and checkpoint == step and _written(folder.checkpoints) >= started
+    stopped_there = (
+        not held and checkpoint is not None and checkpoint == step and _written(folder.checkpoints) >= started
+    )
     if stopped_there and step % recipe["run"]["save_every"] and step != steps:
         return f"paused; {again}"  # only a run that is asked to stop saves at such a step
     if (holder := killed_holder(folder.lock)) is not None:

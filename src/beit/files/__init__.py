@@ -5,7 +5,7 @@ Everything of ours that reaches a disk goes through here, and every small file o
 """
 
 from beit.files.appended import AppendedFile
-from beit.files.lock import killed_holder, locked, locked_output
+from beit.files.lock import is_held, killed_holder, locked, locked_output
 from beit.files.patterns import expanded, is_pattern
 from beit.files.reading import (
     check_path,
@@ -45,6 +45,7 @@ __all__ = [
     "discard_leftovers_of",
     "expanded",
     "first_twice",
+    "is_held",
     "is_pattern",
     "killed_holder",
     "locked",

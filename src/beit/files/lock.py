@@ -127,6 +127,12 @@ def killed_holder(path: Path) -> Holder | None:
     return found if found is not None and found.is_gone else None
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process that this machine knows holds a lock, and lives."""
+    found = _read(path)
+    return found is not None and found.is_gone is False
+
+
 def _take(path: Path, mine: Holder, output: str | Path, remedy: str) -> None:
     """Put a lock in its place, that of a holder who is gone included."""
     while not _put(path, mine):

@@ -160,11 +160,10 @@ def fitted(stored: Stored, name: object, channels: int) -> Values:
     grey = channels == 1 and found == COLOURS
     if grey and (plain_HWC == plain_HWC[..., :1]).all():  # saved as colours
         return plain_HWC[..., :1]
-    other = f"pass one of {channels}, such as a .npy of the channels that you mean, or set data.channels to {found}"
-    remedy = "save it in grey" if grey else f"{other} for a training"
+    remedy = "save it in grey" if grey else f"pass one of {channels}, such as a .npy of the channels that you mean"
     raise DataError(
-        f"{name} has {found} channel{'s' * (found != 1)} ({stored.mode}); expected {channels} (data.channels of the "
-        f"training): {remedy}"
+        f"{name} has {found} channel{'s' * (found != 1)} ({stored.mode}); expected {channels}: {remedy}",
+        otherwise=f"set data.channels to {found} for a training",
     )
 
 
@@ -215,11 +214,12 @@ def with_channels(values: Values, name: object, channels: int) -> Values:
         values = values[..., None]
     if values.ndim != 3 or values.shape[-1] != channels or 0 in values.shape:
         first = values.ndim == 3 and values.shape[0] == channels
-        remedy = "numpy.moveaxis(array, 0, -1) puts channels last" if first else "set data.channels, or save it so"
+        remedy = "numpy.moveaxis(array, 0, -1) puts channels last" if first else "save it so"
         raise DataError(
             f"{name} is an array of shape {values.shape}; expected (height, width, {channels}), of which the last is "
-            f"data.channels: {remedy}"
+            f"the number of channels: {remedy}",
+            otherwise="" if first else "set data.channels for a training",
         )
     if prod(values.shape[:2]) > most_pixels():
-        raise DataError(too_large(name))
+        raise too_large(name)
     return values

@@ -64,7 +64,7 @@ def read_dicom(content: bytes, name: object, channels: int, frame: int | None, s
     _check_compression(file, name)
     if frame is None and frames > 1:
         if frames != channels or channels == COLOURS or _is_colour(file):
-            raise DataError(several(name, f"{frames} frames of DICOM"))
+            raise several(name, f"{frames} frames of DICOM")
         scans = [_scan(file, number, shown) for number in range(frames)]
         return Stored(np.concatenate([scan.values for scan in scans], -1), scans[0].span, False, scans[0].inverted)
     return _colours(file, frame or 0) if _is_colour(file) else _scan(file, frame or 0, shown)
@@ -112,8 +112,8 @@ def _check_compression(file: Any, name: object) -> None:
         ) from None
     if missing:
         raise DataError(
-            f"{name} is DICOM in {syntax.name}; expected none, RLE, JPEG or JPEG 2000: install what reads the others "
-            "(pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg), or save it uncompressed"
+            f"{name} is DICOM in {syntax.name}; expected none, RLE, JPEG or JPEG 2000: save it uncompressed",
+            otherwise="install what reads the others (pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg)",
         )
 
 

@@ -134,7 +134,7 @@ def load_upright(image: Image.Image, kind: str) -> Image.Image:
     except DataError:
         raise
     except Image.DecompressionBombError:
-        raise DataError(too_large(f"the {kind}")) from None
+        raise too_large(f"the {kind}") from None
     except Exception as error:  # damaged files make Pillow raise many kinds of errors
         raise DataError(f"the {kind} is broken: {error or type(error).__name__}; fetch or save it again") from None
     if min(image.size) == 0:

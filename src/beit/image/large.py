@@ -31,11 +31,11 @@ def most_pixels() -> int:
     return _LIMIT if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
 
 
-def too_large(name: object) -> str:
-    """Return the message for a picture of more pixels than are allowed."""
-    return (
-        f"{name} is large, not broken: it has more than {most_pixels():,} pixels; expected fewer: raise "
-        "data.max_pixels if you trust the file, or cut it into tiles"
+def too_large(name: object) -> DataError:
+    """Return the error for a picture of more pixels than are allowed."""
+    return DataError(
+        f"{name} is large, not broken: it has more than {most_pixels():,} pixels; expected fewer: cut it into tiles",
+        otherwise="raise data.max_pixels if you trust the file",
     )
 
 
@@ -68,11 +68,11 @@ def has_planes_behind(image: Image.Image) -> bool:
     return image.format == "TIFF" and planes_declared(pages.tag_v2.get(_DESCRIPTION)) > pages.n_frames
 
 
-def several(name: object, kind: str | None) -> str:
-    """Return the message for a file of several pictures."""
-    return (
-        f"{name} holds several pictures ({kind}); expected one, save the one you mean by itself, or name it by its "
-        "number, from 0, with data.frame"
+def several(name: object, kind: str | None) -> DataError:
+    """Return the error for a file of several pictures."""
+    return DataError(
+        f"{name} holds several pictures ({kind}); expected one, save the one you mean by itself",
+        otherwise="name it by its number, from 0, with data.frame",
     )
 
 

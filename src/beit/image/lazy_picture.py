@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from beit.errors import DataError
 from beit.files import read_regular
 from beit.image.band_reading import is_for_bands, read_bands
 from beit.image.bands import COLOURS, AnyPicture, BandOptions, Box, as_rgb
@@ -221,7 +220,7 @@ def open_image(content: bytes, name: object, min_side: int = 1, bands: BandOptio
     options = bands or _COLOURS
     levels = levels_of(content) if is_tiff(content) and options.frame is None else []
     if levels and levels[0].width * levels[0].height > most_pixels():
-        raise DataError(too_large(name))
+        raise too_large(name)
     picture = PyramidPicture(content, levels, name, options) if levels else _open_plain(content, name, options)
     check_side(picture.height, picture.width, name, min_side)
     return picture

@@ -30,7 +30,7 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
     except (DataError, *but):
         raise
     except MissingExtraError as error:
-        raise DataError(f"{name} cannot be read: {error}") from None
+        raise DataError(f"{name} cannot be read here; {_ADVICE}", otherwise=f"install what reads it: {error}") from None
     except FileNotFoundError:
         raise DataError(absent_picture(str(name))) from None
     except UnidentifiedImageError:
@@ -40,7 +40,7 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
             raise DataError(f"{name} is broken: {_said(error)}; fetch or save it again") from None
         raise DataError(f"{name} cannot be read: {error.strerror}") from None
     except Image.DecompressionBombError:
-        raise DataError(too_large(name)) from None
+        raise too_large(name) from None
     except Exception as error:  # damaged files make Pillow raise many kinds of errors
         raise DataError(f"{name} is broken: {_said(error)}; fetch or save it again") from None
 
@@ -103,7 +103,7 @@ def check_single(image: Image.Image, name: object) -> None:
         DataError: If there is more than one picture.
     """
     if is_several(image):
-        raise DataError(several(name, image.format))
+        raise several(name, image.format)
 
 
 def is_several(image: Image.Image) -> bool:

@@ -98,7 +98,7 @@ def read_tiff(content: bytes, name: object, channels: int, frame: int | None) ->
         if len(pages) == 1:
             return _page(pages[0], name)
         if len(pages) != channels or channels == COLOURS:
-            raise DataError(several(name, "TIFF"))
+            raise several(name, "TIFF")
         stored = [_page(page, name) for page in pages]
     if len({one.values.shape for one in stored}) != 1 or stored[0].values.shape[-1] != 1:
         raise DataError(f"{name} has pages of several sizes or of several bands; expected one band each, of one size")
@@ -109,7 +109,7 @@ def _plane(page: Any, content: bytes, planes: int, name: object, channels: int, 
     """Return the numbers of one plane of a stack of ImageJ, which lies behind a single page, or of one per channel."""
     check_frame(frame, planes, name)
     if frame is None and (planes != channels or channels == COLOURS or page.samplesperpixel != 1):
-        raise DataError(several(name, "TIFF of ImageJ"))
+        raise several(name, "TIFF of ImageJ")
     first = _page(page, name)
     of_one = prod(page.shape)
     dtype = page.dtype.newbyteorder(page.parent.byteorder)
@@ -168,7 +168,8 @@ def _decoded(page: Any, name: object) -> Values:
         else:
             how = f"bands that are compressed ({page.compression.name}); expected none, deflate or PackBits"
         raise DataError(
-            f"{name} has {how}: install what reads the others (pip install imagecodecs), or save it in one of these"
+            f"{name} has {how}: save it in one of these",
+            otherwise="install what reads the others (pip install imagecodecs)",
         ) from None
     if not values.size or values.shape != tuple(page.shape):
         raise OSError("its page is without pixels")

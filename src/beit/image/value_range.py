@@ -155,7 +155,8 @@ def _range_of(values: Values, name: object, asked: Asked | None, declared: Span 
     if span is None and (kind != "f" or values.min() < 0 or values.max() > 1):
         raise DataError(
             f"{name} holds {values.dtype} from {values.min():g} to {values.max():g}; expected 8 or 16 bits without a "
-            "sign, or real numbers from 0 to 1: say with data.value_range which values are 0 and 1"
+            "sign, or real numbers from 0 to 1: convert it",
+            otherwise="say with data.value_range which values are 0 and 1",
         )
     return span or (0.0, 1.0)
 

@@ -5,6 +5,7 @@ Legend: C channels, K classes, H x W pixels of the picture, h x w pixels of the 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from beit.catalog import public_checkpoint
 from beit.errors import ConfigError
-from beit.files import read_json, write_json
+from beit.files import read_json, storage_error, write_json
 from beit.hub import HubOptions, file_beside
 from beit.image import HALF, AnyPicture, normalise, to_unit_array
 from beit.image.post_processing import enlarged_bands
@@ -199,6 +200,23 @@ def _zeros(*shape: int) -> Tensor:
     """Return float32 zeros; many of them lie in a temporary file that is deleted with the tensor."""
     if 4 * np.prod(shape, dtype=np.int64) <= _MOST_IN_MEMORY:
         return torch.zeros(shape)
-    with tempfile.TemporaryFile() as file:
-        file.truncate(4 * int(np.prod(shape, dtype=np.int64)))
-        return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
+    size = 4 * int(np.prod(shape, dtype=np.int64))
+    try:
+        with tempfile.TemporaryFile() as file:
+            _reserve(file.fileno(), size)
+            return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
+    except OSError as error:
+        raise storage_error(
+            Path(tempfile.gettempdir()),
+            error,
+            f"the scores of this picture take {size:,} bytes there: free space, or "
+            "set TMPDIR to a folder on another disk",
+        ) from error
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take the room of a file on its disk: writing to a map of one that finds none ends the process by a signal."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.ftruncate(file, size)

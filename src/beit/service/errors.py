@@ -68,7 +68,7 @@ async def _on_beit_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ServiceError):
         return error_response(error)
     if isinstance(error, DataError):  # of the picture
-        return error_response(ServiceError(400, str(error)))
+        return error_response(ServiceError(400, error.for_clients))
     if isinstance(error, ConfigError) and not isinstance(error, CheckpointError):
         # of an option, such as a layer that the model has not
         return error_response(ServiceError(422, str(error)))

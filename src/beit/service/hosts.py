@@ -36,13 +36,17 @@ def check_hosts(headers: Headers, allowed: Sequence[str]) -> None:
     known = {_LOOPBACK, *(name.lower() for name in allowed)}
     if host and not _is_known(_name(host), known):
         raise ServiceError(
-            421, f"the service is not reached as {host[:100]!r}; start it with --allowed_hosts if that is its name"
+            421,
+            f"the service has no name {host[:100]!r}; ask it by its address in numbers, or ask its operator to start "
+            "it with --allowed_hosts",
         )
     if origin is not None and origin != f"http://{host}" and origin != f"https://{host}":
         name = _name(origin.partition("://")[2])
         if name not in known:
             raise ServiceError(
-                403, f"a page of {origin[:100]!r} asks; start the service with --allowed_hosts if that is its own page"
+                403,
+                f"a page of {origin[:100]!r} asks, which is another site; open the service's own page, or ask its "
+                "operator to start it with --allowed_hosts",
             )
 
 

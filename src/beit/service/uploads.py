@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from beit.image import AnyPicture, BandOptions, explained, opened_picture, read_picture
+from beit.image.large import most_pixels
 from beit.service.errors import ServiceError
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -121,7 +122,7 @@ def decode(upload: bytes, max_pixels: int, bands: BandOptions | None = None) -> 
         with explained(_NAME, *known), opened_picture(upload) as image:
             _check_size(image.height, image.width, max_pixels)
     except Image.DecompressionBombError:
-        raise _too_large(f"more pixels than Pillow opens ({Image.MAX_IMAGE_PIXELS} twice)", max_pixels) from None
+        raise _too_large(f"more than {most_pixels()} pixels", max_pixels) from None
     except UnidentifiedImageError:  # other libraries may know it
         pass
     picture = read_picture(upload, _NAME, bands=bands)

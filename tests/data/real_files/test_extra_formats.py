@@ -62,11 +62,11 @@ def test_without_the_extra_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "open", _unknown)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(
-        DataError, match=r"a\.heic cannot be read: the library 'pillow_heif' .* pip install -e '\.\[heic\]'"
+        DataError, match=r"a\.heic cannot be read here; .* the library 'pillow_heif' .* pip install -e '\.\[heic\]'"
     ):
         read_image(path)
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(DataError, match=r"b cannot be read: .* pip install -e '\.\[dicom\]'"):
+    with pytest.raises(DataError, match=r"b cannot be read here; .* pip install -e '\.\[dicom\]'"):
         open_image(bytes(128) + b"DICM", "b")
 
 
