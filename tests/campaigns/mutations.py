@@ -93,9 +93,12 @@ def _splice(draw: random.Random, content: bytearray, sound: list[bytes]) -> byte
 def _value(draw: random.Random, content: bytearray, _: list[bytes]) -> bytearray:
     """Put another value, or none, into a sound JSON: what a reader trusts because its syntax is right."""
     try:
-        tree = json.loads(content)
-    except ValueError:
+        return bytearray(json.dumps(_changed(draw, json.loads(content))).encode())
+    except (ValueError, RecursionError):  # no JSON, or one that is deeper than Python goes
         return content
+
+
+def _changed(draw: random.Random, tree: Any) -> Any:
     holders = [tree] if isinstance(tree, dict | list) else []
     for holder in holders:
         inside = holder.values() if isinstance(holder, dict) else holder
@@ -106,7 +109,7 @@ def _value(draw: random.Random, content: bytearray, _: list[bytes]) -> bytearray
         del holder[place]
     else:
         holder[place] = draw.choice(VALUES)
-    return bytearray(json.dumps(tree).encode())
+    return tree
 
 
 def _place(draw: random.Random, content: bytearray) -> int:

@@ -53,6 +53,11 @@ def test_values_in_sound_json_are_changed():
     assert any('"b"' not in tree and '"c"' in tree for tree in trees), "a value deep inside"
 
 
+def test_json_that_is_too_deep_to_change_is_an_input_too():
+    for sound in (b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 990 + b"1" + b"}" * 990):
+        assert all(mutated(random.Random(n), [sound]) for n in range(100))  # noqa: S311
+
+
 def read(content):
     try:
         return json.loads(content)
