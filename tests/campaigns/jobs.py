@@ -71,7 +71,7 @@ def jobs(place: Path) -> dict[str, Job]:
         "predict a table": Job([*predict, "embed", "--output={output}.parquet"], (".parquet",)),
         "predict pictures": Job([*predict, "attend", "--output={output}"], ("0_attention.png", "39_attention.png")),
         "evaluate": Job(evaluate, (".csv",), needs="finetune"),
-        "convert": Job(["convert", MODEL_NAME, "{output}", "--to=timm"], ("model.safetensors",)),
+        "convert": Job(["convert", f"{MODEL_NAME}-classifier", "{output}", "--to=timm"], ("model.safetensors",)),
         "convert to a pickle": Job(["convert", MODEL_NAME, "{output}.pth", "--to=unilm"], (".pth",)),
     }  # fmt: skip
 

@@ -7,7 +7,7 @@ import pytest
 
 from beit.cli.main import CONTINUED
 from tests.campaigns import endurance
-from tests.campaigns.endurance import References, _at_once, _damage, _different, _signalled, endure
+from tests.campaigns.endurance import References, _at_once, _below, _damage, _different, _signalled, endure
 from tests.campaigns.jobs import Job, jobs
 
 pytestmark = pytest.mark.e2e
@@ -16,6 +16,14 @@ pytestmark = pytest.mark.e2e
 def test_every_command_that_continues_is_among_them(tmp_path):
     commands = {job.command[0] for job in jobs(tmp_path).values()}
     assert set(CONTINUED) - {"demo"} <= commands  # a demo is a row of trainings
+
+
+@pytest.mark.parametrize("name", ["convert", "convert to a pickle", "predict", "predict a table", "predict pictures"])
+def test_a_job_that_trains_nothing_makes_what_is_compared(tmp_path, name):
+    kinds = jobs(tmp_path / "needed")
+    output, _ = References(kinds, tmp_path).of(name)
+    for compared in kinds[name].compared:
+        assert _below(output, compared).is_file(), compared
 
 
 class Fake:
