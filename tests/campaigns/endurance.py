@@ -70,6 +70,7 @@ class References:
 def endure(kinds: dict[str, Job], seed: int, seconds: float, place: Path, only: Collection[str] = ()) -> Campaign:
     """Disturb jobs until the time is over."""
     draw, campaign, deadline = random.Random(seed), Campaign(0, 0, []), time.monotonic() + seconds  # noqa: S311
+    shutil.rmtree(place / "whole", ignore_errors=True)  # of the same seed before, with pictures elsewhere
     references, names = References(kinds, place / "whole"), [name for name in kinds if not only or name in only]
     while time.monotonic() < deadline:
         name = names[campaign.jobs % len(names)]

@@ -226,3 +226,45 @@ def test_what_lies_in_the_place_of_a_file_is_named_in_one_line(capsys, monkeypat
     monkeypatch.setattr("beit.cli.info.run", failing)
     expected = f"beit: cannot use runs/mine/metrics.jsonl: {os.strerror(number)}; see what lies there, and put the file"
     assert error_of(capsys, ["info"]).startswith(expected)
+
+
+SWALLOWING = {
+    "a callback of the collector": """
+import gc
+sent = []
+def callback(phase, _):
+    if not sent:
+        sent.append(phase)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return None
+gc.callbacks.append(callback)
+def begin():
+    gc.collect()
+""",
+    "__del__": """
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return None
+def begin():
+    Last()
+""",
+}
+
+
+@pytest.mark.parametrize("where", SWALLOWING)
+def test_sigterm_is_not_lost_where_python_ignores_what_is_raised(where):
+    program = f"""
+import os, signal, sys, time
+from beit.cli import main
+{SWALLOWING[where]}
+class Command:
+    def run(arguments):
+        begin()
+        time.sleep(20)
+        return 0
+main.import_module = lambda name: Command
+sys.exit(main.main(["doctor"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (143, "beit: terminated\n")

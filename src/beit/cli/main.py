@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import gc
 import io
 import logging
 import os
@@ -57,6 +58,7 @@ _CONTINUES = "; the same command goes on from what was saved, if anything was"
 # Faults of disks and networks, and limits of a process, which no command can do anything about.
 _OF_THE_MACHINE = (errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EFBIG)
 _NOT_AS_EXPECTED = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
+_AGAIN = 0.01  # seconds after which SIGTERM is looked at again, where what it raises would be lost
 HELP_WORDS = ("-h", "--help", "--help-all", "help")
 # Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well
 # is the time that the other one would need. Both are read when torch is loaded.
@@ -158,13 +160,29 @@ def _tidied_at_sigterm() -> Generator[None]:
         if os.getpid() != command:  # a process that it has forked
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        raise _Terminated
+        if not _is_ignored_in(frame):
+            raise _Terminated
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+    def again(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _is_ignored_in(frame: FrameType | None) -> bool:
+    """Return whether Python only prints what is raised here: in `__del__` and in callbacks of its collector."""
+    of_collector = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code in of_collector:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _fail(message: str, status: int = 1) -> int:
