@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from beit.cli import doctor
-from beit.cli.main import WAITING, main
+from beit.cli.main import main
+from beit.cli.process import WAITING
 from beit.files import write_json
 from beit.models_torch.kernels import fastest
 

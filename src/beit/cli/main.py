@@ -22,6 +22,7 @@ from importlib import import_module
 from types import FrameType
 
 from beit import __version__
+from beit.cli.process import prepare
 from beit.errors import BeitError, MissingExtraError, RunPaused, missing_extra, printable, shortened
 
 COMMANDS = {
@@ -60,9 +61,6 @@ _OF_THE_MACHINE = (errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ET
 _NOT_AS_EXPECTED = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
 _AGAIN = 0.01  # seconds after which SIGTERM is looked at again, where what it raises would be lost
 HELP_WORDS = ("-h", "--help", "--help-all", "help")
-# Threads of OpenMP that wait for another one spin for milliseconds by default, which on cores that others use as well
-# is the time that the other one would need. Both are read when torch is loaded.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,8 +101,7 @@ def nearest(word: str, known: Sequence[str] | dict[str, str], least: float = 0.5
 
 def _guarded(arguments: list[str]) -> int:
     """Run one command; what a user can fix becomes one line, everything else keeps its traceback."""
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.update(WAITING)
+    prepare(arguments[0])
     try:
         with _tidied_at_sigterm():
             return import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
