@@ -119,7 +119,7 @@ HELD_ELSEWHERE = [
     ("models_flax", "tree", "models_flax/test_loading.py", "trees are what is loaded"),
     (
         "models_torch",
-        "backbone base classification embeddings encoder feature_pyramid labels layers "
+        "backbone base classification embeddings encoder feature_pyramid labels "
         "masked_image_modeling model pretrained segmentation upernet",
         "test_all_models.py",
         "one body over every model of both frameworks, beside the recorded cases of parity",

@@ -236,10 +236,11 @@ class SelfAttention(nn.Module):
         if head_mask_H is not None and head_mask_H.shape[0] != self.heads:
             head_mask_H = head_mask_H[self.kept]
         # one after the other, which is as fast as one product of all three
+        query_BSD, key_BSD, value_BSD = kernels.linear_each((self.query, self.key, self.value), tokens_BSD)
         return kernels.attention(
-            kernels.linear(self.query, tokens_BSD),
-            kernels.linear(self.key, tokens_BSD),
-            kernels.linear(self.value, tokens_BSD),
+            query_BSD,
+            key_BSD,
+            value_BSD,
             self.heads,
             bias_1HSS,
             head_mask_H,

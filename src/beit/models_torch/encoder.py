@@ -16,7 +16,7 @@ from beit.config import BeitConfig
 from beit.geometry import Grid
 from beit.models_torch import kernels
 from beit.models_torch.attention import Attention, Positions, RelativePositionBias, position_index
-from beit.models_torch.layers import DropPath, Intermediate, Output, feed_forward, scaled
+from beit.models_torch.layers import DropPath, Intermediate, Output, feed_forward, with_branch
 from beit.outputs import BaseModelOutput
 
 
@@ -52,9 +52,9 @@ class EncoderLayer(nn.Module):
         branch_BSD, maps_BHSS = self.attention(
             self.layernorm_before(hidden_states), head_mask, output_attentions, relative_position_bias, positions
         )
-        tokens_BSD = hidden_states + self.drop_path(scaled(branch_BSD, self.lambda_1))
+        tokens_BSD = with_branch(hidden_states, branch_BSD, self.lambda_1, self.drop_path)
         branch_BSD = feed_forward(self.intermediate, self.output, self.layernorm_after(tokens_BSD))
-        return tokens_BSD + self.drop_path(scaled(branch_BSD, self.lambda_2)), maps_BHSS
+        return with_branch(tokens_BSD, branch_BSD, self.lambda_2, self.drop_path), maps_BHSS
 
 
 class Encoder(nn.Module):

@@ -57,30 +57,45 @@ class DropPath(nn.Module):
 
     def forward(self, branch_BSD: Tensor) -> Tensor:
         """Return the branch, zero for dropped samples; unchanged in evaluation."""
+        factor_B11 = self.factors(branch_BSD, branch_BSD.dtype)
+        return branch_BSD if factor_B11 is None else branch_BSD * factor_B11
+
+    def factors(self, branch_BSD: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """Draw the factor of each sample, zero for dropped ones, or return None where nothing is dropped."""
         if not self._drops or not self.training:
-            return branch_BSD
+            return None
         place, count, together = self.rows
         samples = branch_BSD.shape[0]
-        drawn = torch.empty(
-            (-(-samples // together), count, together), dtype=branch_BSD.dtype, device=branch_BSD.device
-        )
+        drawn = torch.empty((-(-samples // together), count, together), dtype=dtype, device=branch_BSD.device)
         if torch.compiler.is_compiling():
             factors = torch.rand_like(drawn, dtype=torch.float32).lt(self._keep) / self._keep.clamp(min=1e-12)
-            factors = factors.to(branch_BSD.dtype)
+            factors = factors.to(dtype)
         else:
             keep = 1.0 - self._rate
             factors = drawn.bernoulli_(keep).div_(max(keep, 1e-12))
-        own_B = factors[:, place].flatten()[:samples]
-        return branch_BSD * own_B[:, None, None]
+        return factors[:, place].flatten()[:samples, None, None]
 
     def extra_repr(self) -> str:
         """Show the rate when the module is printed."""
         return f"rate={self.rate:.3f}"
 
 
-def scaled(branch_BSD: Tensor, factor_D: Tensor | None) -> Tensor:
-    """Multiply each channel by a learned factor, if there is one (layer scale, arXiv 2103.17239)."""
-    return branch_BSD if factor_D is None else branch_BSD * factor_D
+def with_branch(tokens_BSD: Tensor, branch_BSD: Tensor, factor_D: Tensor | None, drop_path: nn.Module) -> Tensor:
+    """Add a residual branch, of which samples may be dropped.
+
+    Args:
+        tokens_BSD: The residual stream.
+        branch_BSD: Output of attention or of the feed-forward network.
+        factor_D: Learned factor of each channel, if there is one (layer scale, arXiv 2103.17239).
+        drop_path: Drops the branch of some samples.
+    """
+    if factor_D is None:
+        return tokens_BSD + drop_path(branch_BSD)
+    if not kernels.is_plain(drop_path, DropPath):
+        return tokens_BSD + drop_path(branch_BSD * factor_D)
+    dropped_B11 = drop_path.factors(branch_BSD, factor_D.dtype)
+    factor = factor_D if dropped_B11 is None else factor_D * dropped_B11
+    return torch.addcmul(tokens_BSD, branch_BSD, factor)  # product and sum in one pass over the tokens
 
 
 class Intermediate(nn.Module):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from beit.models_torch import kernels
 from beit.models_torch.kernels import fastest, products
@@ -204,3 +205,30 @@ def test_a_hooked_or_other_activation_is_called(gradients):
         layer.intermediate.intermediate_act_fn = nn.ReLU()
         expected = layer.output.dense(torch.relu(layer.intermediate.dense(tokens)))
         torch.testing.assert_close(layer(tokens), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_are_cast_once_for_layers_that_share_them():
+    class Casts(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            whole = func is torch.ops.aten._to_copy.default and args[0].shape == tokens.shape
+            self.count += whole and args[0].dtype == torch.float32
+            return func(*args, **(kwargs or {}))
+
+    tokens = drawn([(2, 5, 8)])[0] * 1  # autocast keeps what it casts of leaves
+    layers = [nn.Linear(8, 6) for _ in range(3)]
+    hooked = [nn.Linear(8, 6) for _ in range(3)]
+    hooked[1].register_forward_hook(lambda *_: None)
+    for one, other in zip(layers, hooked, strict=True):
+        other.load_state_dict(one.state_dict())
+    found = []
+    for several, casts in ((layers, 1), (hooked, 3)):
+        with torch.autocast("cpu", torch.bfloat16), Casts() as counted:
+            found.append(torch.stack(kernels.linear_each(several, tokens)))
+        assert counted.count == casts
+    assert torch.equal(*found)
+    assert found[0].dtype == torch.bfloat16
+    assert torch.equal(
+        torch.stack(kernels.linear_each(layers, tokens)), torch.stack([layer(tokens) for layer in layers])
+    )

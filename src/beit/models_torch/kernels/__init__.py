@@ -7,6 +7,7 @@
 |               |                                  | read from its table or fused, as `FASTEST` timed them; fused     |
 | `linear`      | layer(x)                         | in float32 on a CPU by MKL or oneDNN, as `FASTEST` timed them;   |
 |               |                                  | PyTorch's product elsewhere                                      |
+| `linear_each` | layers' products of the same x   | each by `linear`; under autocast x is cast once for all          |
 | `linear_gelu` | gelu(layer(x))                   | in one pass of oneDNN without gradients                          |
 | `gelu_linear` | layer(gelu(x))                   | with a backward pass that keeps x alone                          |
 | `merge_maps`  | conv(cat(enlarged maps))         | without building the enlarged maps                               |
@@ -22,7 +23,7 @@ from beit.models_torch.kernels.attention import attention
 from beit.models_torch.kernels.choice import autocasts, is_plain, is_untouched, without_autocast
 from beit.models_torch.kernels.convolution import average_pool, merge_maps, norm_relu, resize
 from beit.models_torch.kernels.fastest import FASTEST
-from beit.models_torch.kernels.linear import gelu_linear, linear, linear_gelu, product, recomputes_gelu
+from beit.models_torch.kernels.linear import gelu_linear, linear, linear_each, linear_gelu, product, recomputes_gelu
 from beit.models_torch.kernels.table_attention import TableBias, reads_table
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "is_plain",
     "is_untouched",
     "linear",
+    "linear_each",
     "linear_gelu",
     "merge_maps",
     "norm_relu",

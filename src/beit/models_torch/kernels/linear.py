@@ -5,13 +5,22 @@ Legend: I inputs, O outputs, T tokens, E hidden of the feed-forward network, D h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from beit.models_torch.kernels.choice import HAS_ONEDNN, eager_float32, is_plain, plain_gradients, suits_onednn
+from beit.models_torch.kernels.choice import (
+    HAS_ONEDNN,
+    autocasts,
+    eager,
+    eager_float32,
+    is_plain,
+    plain_gradients,
+    suits_onednn,
+)
 from beit.models_torch.kernels.products import input_gradient, outputs, weight_gradient
 
 _LEAST_WEIGHTS = 2**18  # of a compiled product of an open number of tokens; they are hundreds
@@ -21,6 +30,14 @@ _LEAST_RECOMPUTED = 512  # outputs: below, GELU takes as long as a tenth of the 
 def linear(layer: nn.Module, inputs: Tensor) -> Tensor:
     """Return layer(inputs): (..., I) to (..., O)."""
     return product(inputs, layer.weight, layer.bias) if is_plain(layer, nn.Linear) else layer(inputs)
+
+
+def linear_each(layers: Sequence[nn.Module], inputs: Tensor) -> list[Tensor]:
+    """Return layer(inputs) for each layer; under autocast the inputs are cast once for all of them."""
+    cast = inputs.dtype == torch.float32 and autocasts(inputs.device) and eager(inputs)
+    if cast and all(is_plain(layer, nn.Linear) for layer in layers):
+        inputs = inputs.to(torch.get_autocast_dtype(inputs.device.type))
+    return [linear(layer, inputs) for layer in layers]
 
 
 def linear_gelu(layer: nn.Module, inputs: Tensor) -> Tensor:
