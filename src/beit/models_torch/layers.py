@@ -95,7 +95,7 @@ def with_branch(tokens_BSD: Tensor, branch_BSD: Tensor, factor_D: Tensor | None,
         return tokens_BSD + drop_path(branch_BSD * factor_D)
     dropped_B11 = drop_path.factors(branch_BSD, factor_D.dtype)
     factor = factor_D if dropped_B11 is None else factor_D * dropped_B11
-    return torch.addcmul(tokens_BSD, branch_BSD, factor)  # product and sum in one pass over the tokens
+    return kernels.add_scaled(tokens_BSD, branch_BSD, factor)
 
 
 class Intermediate(nn.Module):

@@ -10,6 +10,7 @@
 | `linear_each` | layers' products of the same x   | each by `linear`; under autocast x is cast once for all          |
 | `linear_gelu` | gelu(layer(x))                   | in one pass of oneDNN without gradients                          |
 | `gelu_linear` | layer(gelu(x))                   | with a backward pass that keeps x alone                          |
+| `add_scaled`  | x + branch * factor              | in one pass                                                      |
 | `merge_maps`  | conv(cat(enlarged maps))         | without building the enlarged maps                               |
 | `norm_relu`   | relu(norm(x))                    | in place                                                         |
 | `resize`      | interpolate(map)                 | by two products off the CPU                                      |
@@ -24,11 +25,13 @@ from beit.models_torch.kernels.choice import autocasts, is_plain, is_untouched, 
 from beit.models_torch.kernels.convolution import average_pool, merge_maps, norm_relu, resize
 from beit.models_torch.kernels.fastest import FASTEST
 from beit.models_torch.kernels.linear import gelu_linear, linear, linear_each, linear_gelu, product, recomputes_gelu
+from beit.models_torch.kernels.residual import add_scaled
 from beit.models_torch.kernels.table_attention import TableBias, reads_table
 
 __all__ = [
     "FASTEST",
     "TableBias",
+    "add_scaled",
     "attention",
     "autocasts",
     "average_pool",
