@@ -20,9 +20,11 @@ from beit.data import (
     Views,
     loading_workers,
     open_source,
+    require_whole,
     split,
     training_batches,
 )
+from beit.errors import DataError
 from beit.geometry import Grid
 from beit.image import Preprocessing
 from tests.shards import write_parquet, write_shards
@@ -148,3 +150,17 @@ def test_what_computing_leaves_loads_pictures(monkeypatch, share, busy, workers)
     monkeypatch.setattr("beit.data.loader.cpu_share", lambda: share)
     assert loading_workers("auto", busy) == workers
     assert loading_workers(3, busy) == 3
+
+
+def test_a_batch_that_lacks_pictures_is_not_trained_on(pictures, monkeypatch):
+    """Others take the place of broken ones, as long as there are any."""
+    monkeypatch.setattr("beit.data.dataset.MOST_REPLACEMENTS", 2)
+    source = open_source(str(pictures))
+    dataset = ViewDataset(source, VIEWS, seed=0, replace_broken=True)
+    (batch,) = training_batches(dataset, [[(0, 0), (0, 3)]], Collate(0), 0)
+    require_whole(batch)
+    for number in (3, 4):
+        (pictures / "cat" / f"{number}.png").unlink()
+    (batch,) = training_batches(dataset, [[(0, 0), (0, 3)]], Collate(0), 0)
+    with pytest.raises(DataError, match=r"1 of the 2 pictures of a batch cannot be used, .*3\.png does not exist"):
+        require_whole(batch)

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from beit.data.broken import BrokenPicture
+from beit.data.broken import BrokenPicture, require_usable
 from beit.data.dataset import Sample, ViewDataset
 from beit.data.sampler import Position, Purpose, generator
 from beit.data.sources.source import ImageSource
+from beit.errors import DataError
 from beit.geometry import MaskPlan
 from beit.image.cpus import cpu_share
 
@@ -39,16 +40,18 @@ class Batch:
             visual_tokens (B, rows, columns), bool_masked_pos (B, N) and labels (B,) or (B, K).
         indices: Numbers of the pictures in their source.
         broken: Broken pictures met.
+        lacking: Number of pictures that are asked for and not there, because no other one could take their place.
     """
 
     tensors: dict[str, Tensor]
     indices: list[int]
     broken: list[BrokenPicture] = field(default_factory=list[BrokenPicture])
+    lacking: int = 0
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on a device."""
         moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
-        return Batch(moved, self.indices, self.broken)
+        return replace(self, tensors=moved)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, from which alone a copy to a GPU goes on beside the computing.
@@ -56,7 +59,22 @@ class Batch:
         torch's loader asks for it by this name, and hands out a batch without it as it is.
         """
         pinned = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
-        return Batch(pinned, self.indices, self.broken)
+        return replace(self, tensors=pinned)
+
+
+def require_whole(batch: Batch) -> None:
+    """Refuse to train on a batch that has become smaller: a part of it would count for the whole.
+
+    Raises:
+        DataError: If it has.
+    """
+    require_usable(len(batch.indices), len(batch.broken), batch.broken)
+    if batch.lacking:
+        total = len(batch.indices) + batch.lacking
+        raise DataError(
+            f"{batch.lacking} of the {total} pictures of a batch cannot be used, nor can others take their place; "
+            f"first: {batch.broken[0].reason}. Put them back or repair them, and the same command continues"
+        )
 
 
 class Collate:
@@ -78,7 +96,8 @@ class Collate:
             tensors["labels"] = torch.from_numpy(np.stack(labels))
         if self._mask is not None and samples:
             tensors["bool_masked_pos"] = self._masks(self._mask, samples)
-        return Batch(tensors, [sample.position[1] for sample in samples], broken)
+        indices = [sample.position[1] for sample in samples]
+        return Batch(tensors, indices, broken, lacking=len(items) - len(samples))
 
     def _masks(self, plan: MaskPlan, samples: Sequence[Sample]) -> Tensor:
         rngs = [generator(self._seed, Purpose.MASK, *sample.position) for sample in samples]
