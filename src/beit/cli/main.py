@@ -171,7 +171,7 @@ def _printed(text: str, status: int) -> int:
 
 def _write_out() -> None:
     """Write out what is buffered, where there is an output at all."""
-    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]  # it is where the descriptor was closed
+    if sys.stdout is not None:  # as where the descriptor was closed
         sys.stdout.flush()
 
 

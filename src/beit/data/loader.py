@@ -5,6 +5,7 @@ Legend: B batch, C channels, H x W pixels, N patches.
 
 from __future__ import annotations
 
+import multiprocessing.queues
 import os
 import signal
 import sys
@@ -24,7 +25,7 @@ from beit.data.broken import BrokenPicture, require_usable
 from beit.data.dataset import Sample, ViewDataset
 from beit.data.sampler import Position, Purpose, generator
 from beit.data.sources.source import ImageSource
-from beit.errors import DataError
+from beit.errors import BeitError, DataError, printable
 from beit.geometry import MaskPlan
 from beit.image.cpus import cpu_share
 
@@ -129,7 +130,25 @@ class _Loader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         with _sigterm_blocked():
-            return super().__iter__()
+            batches = super().__iter__()
+        return _explained(batches)
+
+
+def _explained(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches; that a process which loads them was lost, as one is that takes too much memory, is one line.
+
+    Raises:
+        BeitError: Naming what helps.
+    """
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise BeitError(
+            f"a process that loads pictures was lost ({str(error).splitlines()[0]}), most likely for want of memory; "
+            "lower data.workers or the batch size, or give more (docker run --shm-size), and the same command continues"
+        ) from None
 
 
 @contextmanager
@@ -203,10 +222,23 @@ def ignore_stop_signals(worker: int) -> None:
     Args:
         worker: Number of the worker.
     """
+    _end_where_a_batch_is_lost()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads started from here on block it too
         threading.Thread(target=_end_on_signal_from, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_where_a_batch_is_lost() -> None:
+    """End this worker where its batch cannot be handed over: Python only prints why, and the run would wait forever."""
+
+    def end(error: Exception, item: Any) -> None:
+        reason = printable(" ".join(str(error).split()))
+        advice = "give /dev/shm more room (docker run --shm-size), or lower train.batch_size or data.workers"
+        os.write(2, f"a loading process cannot hand over its batch: {reason}; {advice}\n".encode())
+        os._exit(1)
+
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(end)  # pyright: ignore
 
 
 def _end_on_signal_from(run: int) -> None:
