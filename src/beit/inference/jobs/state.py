@@ -16,6 +16,7 @@ from beit.errors import ConfigError, StorageError
 from beit.files import (
     discard_leftovers,
     discard_leftovers_of,
+    identity_of,
     locked,
     make_folder,
     parse_json,
@@ -60,6 +61,7 @@ class JobState:
         self._output, self._is_folder = output, is_folder
         self._folder = output / ".predict" if is_folder else output.with_name(f".{output.name}.predict")
         self._record, self._chunks = self._folder / "job.json", self._folder / "chunks"
+        self._begun: tuple[int, int] | None = None  # identity of the folder of a job that has begun
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -97,6 +99,7 @@ class JobState:
             shutil.rmtree(self._chunks, ignore_errors=True)
             return Summary(ended["pictures"], [(name, reason) for name, reason in ended["broken"]])
         make_folder(self._chunks)
+        self._begun = identity_of(self._folder)
         self._tidy()
         return None
 
@@ -136,7 +139,7 @@ class JobState:
         Raises:
             StorageError: If it has gone.
         """
-        if not self._record.is_file():
+        if self._begun is not None and identity_of(self._folder) != self._begun:
             gone = self._output if self._is_folder else self._folder
             raise StorageError(
                 f"{gone} has gone while the job wrote it; remove what has its name now, give it that name back, and "
