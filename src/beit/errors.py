@@ -45,6 +45,10 @@ class DataError(BeitError, ValueError):
             super().__init__(f"{self.for_clients}, or {otherwise}")
 
 
+class AbsentPictureError(DataError):
+    """A picture is not where it is looked for; one that was listed has gone since."""
+
+
 class CheckpointError(BeitError, RuntimeError):
     """A file of weights is missing, damaged, or does not fit the model."""
 

@@ -4,9 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 import pytest
 
+from beit.cli import serve
 from beit.cli.main import COMMANDS, main
 from beit.files import atomic_folder
 from tests.conftest import GOLDEN
@@ -268,3 +271,38 @@ sys.exit(main.main(["doctor"]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (143, "beit: terminated\n")
+
+
+@contextmanager
+def full_output():
+    """A disk without room under what is printed; what is still buffered must not come up at the end of Python."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("w") as full, redirect_stdout(full):
+        yield
+        full.flush()  # goes nowhere by now
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["--version"], ["--help"], ["recipes"], ["tokenizer"], ["recipes", "--help"]], ids=" ".join
+)
+def test_what_cannot_be_printed_is_one_line(capsys, command):
+    with full_output():
+        assert main(command) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("beit: cannot ")
+    assert "No space left on device; free space" in said
+    assert said.count("\n") == 1
+
+
+def test_a_service_answers_though_it_cannot_print():
+    with full_output():
+        serve._say("a model on http://127.0.0.1:1")
+
+
+def test_a_folder_that_has_gone_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["recipes"]) == 1
+    assert "the folder that this command runs in has gone; change to one that exists" in capsys.readouterr().err

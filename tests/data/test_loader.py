@@ -1,7 +1,9 @@
 """Batches are bitwise the same whatever loads them, wherever the pictures lie; the run decides when a worker stops."""
 
 import multiprocessing
+import os
 import sys
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -20,9 +22,11 @@ from beit.data import (
     Views,
     loading_workers,
     open_source,
+    require_whole,
     split,
     training_batches,
 )
+from beit.errors import BeitError, DataError
 from beit.geometry import Grid
 from beit.image import Preprocessing
 from tests.shards import write_parquet, write_shards
@@ -148,3 +152,45 @@ def test_what_computing_leaves_loads_pictures(monkeypatch, share, busy, workers)
     monkeypatch.setattr("beit.data.loader.cpu_share", lambda: share)
     assert loading_workers("auto", busy) == workers
     assert loading_workers(3, busy) == 3
+
+
+def test_a_batch_that_lacks_pictures_is_not_trained_on(pictures, monkeypatch):
+    """Others take the place of broken ones, as long as there are any."""
+    monkeypatch.setattr("beit.data.dataset.MOST_REPLACEMENTS", 2)
+    source = open_source(str(pictures))
+    dataset = ViewDataset(source, VIEWS, seed=0, replace_broken=True)
+    (batch,) = training_batches(dataset, [[(0, 0), (0, 3)]], Collate(0), 0)
+    require_whole(batch)
+    for number in (3, 4):
+        (pictures / "cat" / f"{number}.png").unlink()
+    (batch,) = training_batches(dataset, [[(0, 0), (0, 3)]], Collate(0), 0)
+    with pytest.raises(DataError, match=r"1 of the 2 pictures of a batch cannot be used, .*3\.png does not exist"):
+        require_whole(batch)
+
+
+def test_a_loading_process_that_is_killed_is_named(pictures):
+    dataset = ViewDataset(open_source(str(pictures)), VIEWS, seed=0, replace_broken=True)
+    batches = iter(training_batches(dataset, [[(epoch, 0)] for epoch in range(500)], Collate(0), 1))
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    with pytest.raises(BeitError, match=r"a process that loads pictures was lost .*; lower data\.workers or"):
+        list(batches)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes that are forked")
+def test_a_batch_that_cannot_be_handed_over_ends_the_run(pictures, monkeypatch):
+    """Where /dev/shm is full the run would wait for it forever."""
+
+    run, dumps = os.getpid(), ForkingPickler.dumps
+
+    def full(*given):
+        if os.getpid() == run:
+            return dumps(*given)
+        raise RuntimeError("unable to allocate shared memory: No space left on device")
+
+    monkeypatch.setattr(ForkingPickler, "dumps", full)
+    dataset = ViewDataset(open_source(str(pictures)), VIEWS, seed=0, replace_broken=True)
+    batches = training_batches(dataset, [[(0, 0)]], Collate(0), 1)
+    with pytest.raises(BeitError, match="a process that loads pictures was lost"):
+        list(batches)

@@ -157,3 +157,12 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_named(tmp_path):
         stored(4, 1)
     with pytest.raises(DataError, match="has become shorter"):
         stored.counts(1000)
+
+
+def test_a_folder_that_is_moved_while_it_is_written_is_named(tmp_path):
+    writer = TokenWriter(tmp_path / "t", IDENTITY, SHAPE)
+    writer.append(rows(0, 4))
+    (tmp_path / "t").rename(tmp_path / "moved")
+    with pytest.raises(StorageError, match=r"the token folder .*t has gone while it was written; give it back"):
+        writer.close()
+    assert os.listdir(tmp_path) == ["moved"]

@@ -17,7 +17,7 @@ from PIL import Image
 from beit import BeitForImageClassification, BeitForMaskedImageModeling, DiscreteVAE, DiscreteVAEConfig, preset
 from beit.cli.main import main
 from beit.image import Preprocessing
-from beit.inference.jobs import inputs, job, pipeline
+from beit.inference.jobs import inputs, job, pipeline, state
 from beit.inference.predictor import Predictor
 from tests.conftest import TINY_MODEL
 from tests.e2e.small import start
@@ -120,6 +120,54 @@ def test_broken_pictures_and_shards_are_named_and_the_rest_is_done(model, pictur
     said = capsys.readouterr()
     assert "train-001.tar cannot be read" in said.err
     assert "6 pictures in" in said.out
+
+
+@pytest.mark.usefixtures("chunks_of_five")
+def test_pictures_that_go_meanwhile_are_done_when_they_are_back(model, pictures, tmp_path, monkeypatch, capsys):
+    whole, output, away = tmp_path / "whole.jsonl", tmp_path / "a.jsonl", tmp_path / "away"
+    assert predict(model, pictures, "--output", whole, "--workers=1", "--batch_size=1") == 0
+    with monkeypatch.context() as patched:
+        after_first_chunk(patched, lambda: pictures.rename(away))
+        assert predict(model, pictures, "--output", output, "--workers=1", "--batch_size=1") == 1
+    said = capsys.readouterr().err
+    assert "does not exist" in said
+    assert "have gone while they were read; put them back, and the same command does the rest" in said
+    assert 5 <= len(rows(output)) < len(rows(whole))
+    away.rename(pictures)
+    assert predict(model, pictures, "--output", output, "--workers=1", "--batch_size=1") == 0
+    assert output.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / ".a.jsonl.predict" / "chunks").exists()
+
+
+@pytest.mark.usefixtures("chunks_of_five")
+@pytest.mark.parametrize(("output", "task", "beside"), [("a.jsonl", "embed", ".a.jsonl.predict"), ("a", "attend", "a")])
+def test_a_job_whose_state_is_moved_does_not_end_with_the_rest(
+    model, pictures, tmp_path, monkeypatch, capsys, output, task, beside
+):
+    command = (model, pictures, "--task", task, "--output", tmp_path / output)
+    with monkeypatch.context() as patched:
+        after_first_chunk(patched, lambda: (tmp_path / beside).rename(tmp_path / "moved"))
+        assert predict(*command) == 1
+    assert f"{beside} has gone while the job wrote it; remove what has its name now" in capsys.readouterr().err
+    assert not (tmp_path / output).exists()
+    (tmp_path / "moved").rename(tmp_path / beside)
+    for lock in (tmp_path / beside).rglob("lock"):
+        lock.unlink()  # whose process would have ended
+    assert predict(*command) == 0
+    assert "12 pictures in" in capsys.readouterr().out
+
+
+def after_first_chunk(patched, act):
+    """Let something happen once the first chunk of a job is on the disk."""
+    keep, kept = state.JobState.keep, []
+
+    def keep_and_act(self, chunk):
+        keep(self, chunk)
+        kept.append(chunk)
+        if len(kept) == 1:
+            act()
+
+    patched.setattr(state.JobState, "keep", keep_and_act)
 
 
 def test_a_killed_job_continues_to_the_same_file(model, tmp_path):

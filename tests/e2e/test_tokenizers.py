@@ -11,7 +11,7 @@ import torch
 
 from beit import BeitForMaskedImageModeling, preset
 from beit.cli.main import main
-from beit.data import StoredTokens
+from beit.data import StoredTokens, TokenWriter
 from beit.engine.throughput import MACHINE
 from beit.errors import ConfigError
 from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, RunSettings, TrainSettings
@@ -431,3 +431,24 @@ def test_a_compiled_encoder_gives_the_same_tokens(discrete):
     pixels = torch.rand(5, 3, 8, 8)
     plain, compiled = (TokenEncoder(load_tokenizer(discrete / "model"), compiled=flag) for flag in (False, True))
     assert torch.equal(compiled(pixels), plain(pixels))
+
+
+def test_pictures_that_go_while_they_are_encoded_stop_it(discrete, pictures, tmp_path, monkeypatch, capsys):
+    """They are not stored as broken: once they are back, the same command continues to the same tokens."""
+    away, append, appended = tmp_path / "away", TokenWriter.append, []
+    command = ["tokenizer", "encode", f"--tokenizer={discrete}/model", f"--data.path={pictures}", "--data.workers=0",
+               "--image_size=8", "--batch_size=1", "--data.max_broken=1"]  # fmt: skip
+    assert main([*command, f"--output={tmp_path}/whole"]) == 0
+
+    def append_and_move(self, tokens_Rhw):
+        append(self, tokens_Rhw)
+        appended.append(len(tokens_Rhw))
+        if len(appended) == 2:
+            pictures.rename(away)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TokenWriter, "append", append_and_move)
+        assert "has gone since it was listed; expected" in fails(capsys, *command, f"--output={tmp_path}/t")
+    away.rename(pictures)
+    assert main([*command, f"--output={tmp_path}/t"]) == 0
+    assert (tmp_path / "t/tokens.npy").read_bytes() == (tmp_path / "whole/tokens.npy").read_bytes()

@@ -86,3 +86,13 @@ def test_a_full_disk_under_tensorboard_is_explained(tmp_path, monkeypatch):
         log.close()
     with pytest.raises(ValueError, match="the first error"), log:
         raise ValueError("the first error")
+
+
+def test_a_disk_that_is_full_from_the_start_is_explained(tmp_path, monkeypatch):
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    hook = threading.excepthook
+    with full_disk(0), pytest.raises(StorageError, match=r"cannot write .*tensorboard: File too large; free space and"):
+        MetricsLog(RunFolder(tmp_path / "run"), 0).close()
+    assert printed == []
+    assert threading.excepthook is hook

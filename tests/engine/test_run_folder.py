@@ -4,8 +4,8 @@ import pytest
 import yaml
 from accelerate import Accelerator
 
-from beit.engine.run_folder import open_run_folder
-from beit.errors import ConfigError
+from beit.engine.run_folder import RunFolder, open_run_folder
+from beit.errors import ConfigError, StorageError
 from beit.settings.base import changed_settings
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import DataSettings, OptimSettings
@@ -66,3 +66,13 @@ def test_files_of_others_are_left_alone(opened, tmp_path, name):
     with pytest.raises(ConfigError, match="is not empty and holds no run"):
         opened()
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_another_folder_of_its_name_is_not_the_run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.check_present()
+    folder.path.rename(tmp_path / "moved")
+    folder.path.mkdir()  # as a writer that makes missing folders leaves one
+    with pytest.raises(StorageError, match=r"run has gone while the run wrote it; .*give it back its name, and"):
+        folder.check_present()

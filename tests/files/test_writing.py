@@ -4,7 +4,14 @@ import os
 import pytest
 
 from beit.errors import StorageError
-from beit.files import atomic_file, atomic_folder, discard_leftovers, discard_leftovers_of, locked_output
+from beit.files import (
+    atomic_file,
+    atomic_folder,
+    discard_leftovers,
+    discard_leftovers_of,
+    locked_output,
+    write_text,
+)
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -44,6 +51,21 @@ def test_a_folder_is_replaced(tmp_path):
             (temporary / "file").write_text(content)
     assert (tmp_path / "x" / "file").read_text() == "two"
     assert os.listdir(tmp_path) == ["x"]
+
+
+def move_meanwhile(place, elsewhere):
+    with atomic_folder(place) as temporary:
+        (temporary / "weights").write_text("whole")
+        place.parent.rename(elsewhere)
+        write_text(temporary / "sums", "of nothing")
+
+
+def test_a_folder_that_is_moved_while_it_is_written_is_none(tmp_path):
+    """What is written afterwards makes another folder of the name, which holds the rest alone."""
+    place = tmp_path / "run" / "x"
+    with pytest.raises(StorageError, match=r"cannot write .*x: No such file or directory; its folder has gone"):
+        move_meanwhile(place, tmp_path / "moved")
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_leftovers_of_a_killed_process(tmp_path):

@@ -23,7 +23,7 @@ from types import FrameType
 
 from beit import __version__
 from beit.cli.process import prepare
-from beit.errors import BeitError, MissingExtraError, RunPaused, missing_extra, printable, shortened
+from beit.errors import BeitError, ConfigError, MissingExtraError, RunPaused, missing_extra, printable, shortened
 
 COMMANDS = {
     "demo": "the whole job in minutes, on embedded pictures of handwritten digits",
@@ -58,6 +58,7 @@ CONTINUED = (
 _CONTINUES = "; the same command goes on from what was saved, if anything was"
 # Faults of disks and networks, and limits of a process, which no command can do anything about.
 _OF_THE_MACHINE = (errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_AS_EXPECTED = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
 _AGAIN = 0.01  # seconds after which SIGTERM is looked at again, where what it raises would be lost
 HELP_WORDS = ("-h", "--help", "--help-all", "help")
@@ -73,11 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.environ.get("RANK", "0") != "0":  # of several processes the first one speaks; what ends one is said by each
         logging.getLogger("beit").setLevel(logging.ERROR)
     if not arguments or arguments[0] in HELP_WORDS:
-        print(_help())
-        return 0 if arguments else 2
+        return _printed(_help(), 0 if arguments else 2)
     if arguments[0] == "--version":
-        print(f"beit {__version__}")
-        return 0
+        return _printed(f"beit {__version__}", 0)
     if arguments[0] not in COMMANDS:
         return _fail(f"there is no command {arguments[0]!r}{nearest(arguments[0], COMMANDS)}; see beit --help", 2)
     return _guarded(arguments)
@@ -104,7 +103,8 @@ def _guarded(arguments: list[str]) -> int:
     prepare(arguments[0])
     try:
         with _tidied_at_sigterm():
-            return import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
+            _check_folder()
+            return _run(arguments)
     except RunPaused as pause:
         if os.environ.get("RANK", "0") == "0":
             print(pause)
@@ -123,12 +123,13 @@ def _guarded(arguments: list[str]) -> int:
         continues = _CONTINUES if arguments[0] in CONTINUED else ""
         ended = isinstance(stop, _Terminated)
         return _fail(f"{'terminated' if ended else 'interrupted'}{continues}", 143 if ended else 130)
-    except BrokenPipeError:  # as from `| head`: what is still buffered must have somewhere to go, or Python complains
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:  # as from `| head`
+        return dropped_output()
     except OSError as error:
         place = error.filename or "a file"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.filename is None and error.errno in _FULL:  # most likely what is printed to
+            dropped_output()
+        if error.errno in (*_FULL, errno.EROFS):
             return _fail(f"cannot write {place}: {error.strerror}; free space or choose another folder")
         if error.errno in _OF_THE_MACHINE:
             return _fail(f"cannot use {place}: {error.strerror}; see to the disk, the network or the machine's limits")
@@ -139,6 +140,56 @@ def _guarded(arguments: list[str]) -> int:
         if error.filename is not None and error.errno in _NOT_AS_EXPECTED:
             return _fail(f"cannot use {place}: {error.strerror}; see what lies there, and put the file back")
         raise
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command, and write out what it printed: what fails later is a traceback of Python's."""
+    try:
+        status = import_module(f"beit.cli.{arguments[0]}").run(arguments[1:])
+    except SystemExit:  # after its help
+        _write_out()
+        raise
+    _write_out()
+    return status
+
+
+def _printed(text: str, status: int) -> int:
+    """Print a text, and return the exit status."""
+    try:
+        print(text)
+        _write_out()
+    except BrokenPipeError:
+        return dropped_output()
+    except OSError as error:
+        dropped_output()
+        return _fail(f"cannot print: {error.strerror}; free space, or print to another place")
+    return status
+
+
+def _write_out() -> None:
+    """Write out what is buffered, where there is an output at all."""
+    if sys.stdout is not None:  # as where the descriptor was closed
+        sys.stdout.flush()
+
+
+def dropped_output() -> int:
+    """Let what is still buffered go nowhere, or Python complains at its end; return the status of an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _check_folder() -> None:
+    """Refuse to work in a folder that has gone: libraries do not find themselves, and end in errors of all kinds.
+
+    Raises:
+        ConfigError: Naming what to do.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the folder that this command runs in has gone; change to one that exists (cd), and give it again"
+        ) from None
 
 
 class _Terminated(KeyboardInterrupt):

@@ -114,4 +114,7 @@ def _run(job: PredictJob) -> int:
     if job.output is not None and not job.json:
         counted = f"{summary.pictures:,} picture{'s' * (summary.pictures != 1)} in {job.output}"
         say(counted + (f"; {len(summary.broken):,} broken" if summary.broken else ""))
+    if summary.gone:
+        again = "put them back, and the same command does the rest"
+        print(f"beit: pictures have gone while they were read; {again}", file=sys.stderr)
     return 1 if summary.broken else 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
 from beit.cli.early_checks import check_models
+from beit.cli.main import dropped_output
 from beit.cli.parser import parse_job
 from beit.errors import ConfigError, missing_extra
 from beit.inference.tasks.registry import served_tasks
@@ -44,10 +46,24 @@ def run(arguments: Sequence[str]) -> int:
         job.host,
         job.port,
         # Not where the address goes: a program that waits for it reads one line, and may ask at once.
-        on_listening=lambda _: print(f"loading {sources}", file=sys.stderr, flush=True),
-        on_ready=lambda address: print(f"{', '.join(places)} on {address}", flush=True),
+        on_listening=lambda _: _log(f"loading {sources}"),
+        on_ready=lambda address: _say(f"{', '.join(places)} on {address}"),
     )
     return 0
+
+
+def _say(line: str) -> None:
+    """Print a line at once; a full disk under what is printed is no reason to stop answering."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        dropped_output()
+
+
+def _log(line: str) -> None:
+    """Do the same where errors go; what finds no room there is written with the next line."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _with_token(job: ServeJob) -> ServeJob:

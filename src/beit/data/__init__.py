@@ -6,7 +6,7 @@ from beit.data.class_file import NamedClasses, read_classes
 from beit.data.class_names import composed
 from beit.data.dataset import ViewDataset
 from beit.data.label_file import LabelTable, label_files, read_label_table, splits_of_labels, with_labels
-from beit.data.loader import Batch, Collate, evaluation_batches, loading_workers, training_batches
+from beit.data.loader import Batch, Collate, evaluation_batches, loading_workers, require_whole, training_batches
 from beit.data.opening import open_source, splits_of
 from beit.data.sampler import BatchOrder, Purpose, check_shared_batch, generator
 from beit.data.selection import few_per_class, sample, split, spread, with_classes
@@ -95,6 +95,7 @@ __all__ = [
     "read_identity",
     "read_label_table",
     "require_usable",
+    "require_whole",
     "sample",
     "split",
     "split_kind",

@@ -17,10 +17,11 @@ _SHARD = "shard "  # begins the lines of broken.txt that are not about a single 
 
 @dataclass(frozen=True)
 class BrokenPicture:
-    """A picture that could not be used, and the reason."""
+    """A picture that could not be used, the reason, and whether it has only gone since it was listed."""
 
     name: str
     reason: str
+    gone: bool = False
 
     def to_json(self) -> dict[str, str]:
         """Return name and reason as text that JSON can hold, whatever the name of the file is."""
@@ -70,7 +71,9 @@ def _write(listing: Path, lines: Iterable[str]) -> None:
 
 
 class BrokenPictures:
-    """All distinct broken pictures met so far, also before a resume.
+    """All distinct broken pictures met so far, also before a resume; those that are met again count as too many.
+
+    What stopped a run may have been repaired since, or was a disk that was away.
 
     Args:
         listing: File that lists them, or None.
@@ -83,6 +86,7 @@ class BrokenPictures:
         known = [] if listing is None else _listed(listing)
         self._shards = [line for line in known if line.startswith(_SHARD)]
         self._reasons = dict.fromkeys(line for line in known if not line.startswith(_SHARD))  # keeps the order
+        self._met: dict[str, None] = {}  # since the run was begun or continued
 
     def __len__(self) -> int:
         return len(self._reasons)
@@ -94,16 +98,17 @@ class BrokenPictures:
             DataError: If their share of all pictures is past the allowed one.
         """
         new = {" ".join(picture.reason.split()): None for picture in broken}
-        if not new.keys() - self._reasons.keys():
+        if not new.keys() - self._met.keys():
             return
-        self._reasons |= new
-        if self._listing is not None:
+        unlisted = new.keys() - self._reasons.keys()
+        self._met, self._reasons = self._met | new, self._reasons | new
+        if unlisted and self._listing is not None:
             _write(self._listing, [*self._shards, *self._reasons])
-        if self._max_share < 1 and len(self) > self._max_share * self._pictures:
+        if self._max_share < 1 and (met := len(self._met)) > self._max_share * self._pictures:
             raise DataError(
-                f"{len(self)} of {self._pictures} pictures {'is' if len(self) == 1 else 'are'} broken, more than "
-                f"data.max_broken allows ({self._max_share:.0%}); first: {next(iter(self._reasons))}. Remove or repair "
-                "them, or raise data.max_broken"
+                f"{met} of {self._pictures} pictures {'is' if met == 1 else 'are'} broken, more than data.max_broken "
+                f"allows ({self._max_share:.0%}); first: {next(iter(self._met))}. Remove or repair them, or raise "
+                "data.max_broken"
             )
 
     def summary(self) -> str | None:

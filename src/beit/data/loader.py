@@ -5,6 +5,7 @@ Legend: B batch, C channels, H x W pixels, N patches.
 
 from __future__ import annotations
 
+import multiprocessing.queues
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +21,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from beit.data.broken import BrokenPicture
+from beit.data.broken import BrokenPicture, require_usable
 from beit.data.dataset import Sample, ViewDataset
 from beit.data.sampler import Position, Purpose, generator
 from beit.data.sources.source import ImageSource
+from beit.errors import BeitError, DataError, printable
 from beit.geometry import MaskPlan
 from beit.image.cpus import cpu_share
 
@@ -39,16 +41,18 @@ class Batch:
             visual_tokens (B, rows, columns), bool_masked_pos (B, N) and labels (B,) or (B, K).
         indices: Numbers of the pictures in their source.
         broken: Broken pictures met.
+        lacking: Number of pictures that are asked for and not there, because no other one could take their place.
     """
 
     tensors: dict[str, Tensor]
     indices: list[int]
     broken: list[BrokenPicture] = field(default_factory=list[BrokenPicture])
+    lacking: int = 0
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on a device."""
         moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
-        return Batch(moved, self.indices, self.broken)
+        return replace(self, tensors=moved)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, from which alone a copy to a GPU goes on beside the computing.
@@ -56,7 +60,22 @@ class Batch:
         torch's loader asks for it by this name, and hands out a batch without it as it is.
         """
         pinned = {name: tensor.pin_memory() for name, tensor in self.tensors.items()}
-        return Batch(pinned, self.indices, self.broken)
+        return replace(self, tensors=pinned)
+
+
+def require_whole(batch: Batch) -> None:
+    """Refuse to train on a batch that has become smaller: a part of it would count for the whole.
+
+    Raises:
+        DataError: If it has.
+    """
+    require_usable(len(batch.indices), len(batch.broken), batch.broken)
+    if batch.lacking:
+        total = len(batch.indices) + batch.lacking
+        raise DataError(
+            f"{batch.lacking} of the {total} pictures of a batch cannot be used, nor can others take their place; "
+            f"first: {batch.broken[0].reason}. Put them back or repair them, and the same command continues"
+        )
 
 
 class Collate:
@@ -78,7 +97,8 @@ class Collate:
             tensors["labels"] = torch.from_numpy(np.stack(labels))
         if self._mask is not None and samples:
             tensors["bool_masked_pos"] = self._masks(self._mask, samples)
-        return Batch(tensors, [sample.position[1] for sample in samples], broken)
+        indices = [sample.position[1] for sample in samples]
+        return Batch(tensors, indices, broken, lacking=len(items) - len(samples))
 
     def _masks(self, plan: MaskPlan, samples: Sequence[Sample]) -> Tensor:
         rngs = [generator(self._seed, Purpose.MASK, *sample.position) for sample in samples]
@@ -110,7 +130,25 @@ class _Loader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         with _sigterm_blocked():
-            return super().__iter__()
+            batches = super().__iter__()
+        return _explained(batches)
+
+
+def _explained(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches; that a process which loads them was lost, as one is that takes too much memory, is one line.
+
+    Raises:
+        BeitError: Naming what helps.
+    """
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise BeitError(
+            f"a process that loads pictures was lost ({str(error).splitlines()[0]}), most likely for want of memory; "
+            "lower data.workers or the batch size, or give more (docker run --shm-size), and the same command continues"
+        ) from None
 
 
 @contextmanager
@@ -184,10 +222,23 @@ def ignore_stop_signals(worker: int) -> None:
     Args:
         worker: Number of the worker.
     """
+    _end_where_a_batch_is_lost()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads started from here on block it too
         threading.Thread(target=_end_on_signal_from, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_where_a_batch_is_lost() -> None:
+    """End this worker where its batch cannot be handed over: Python only prints why, and the run would wait forever."""
+
+    def end(error: Exception, item: Any) -> None:
+        reason = printable(" ".join(str(error).split()))
+        advice = "give /dev/shm more room (docker run --shm-size), or lower train.batch_size or data.workers"
+        os.write(2, f"a loading process cannot hand over its batch: {reason}; {advice}\n".encode())
+        os._exit(1)
+
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(end)  # pyright: ignore
 
 
 def _end_on_signal_from(run: int) -> None:

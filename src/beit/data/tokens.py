@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from beit.errors import ConfigError, DataError
+from beit.errors import ConfigError, DataError, StorageError
 from beit.files import AppendedFile, atomic_file, open_regular, read_json, write_json, write_text
 
 TOKENS_NAME, IDENTITY_NAME, LABELS_NAME, NAMES_NAME = "tokens.npy", "facts.json", "labels.npy", "names.txt"
@@ -79,8 +79,8 @@ class TokenWriter:
     def close(self) -> None:
         """Store the number of finished rows, and close the file."""
         if not self._file.closed:
-            self._sync()
-            self._file.close()
+            with self._file:
+                self._sync()
 
     def _prepare(self) -> int:
         """Return the number of finished rows, after checking that they are of the same tokens."""
@@ -105,7 +105,17 @@ class TokenWriter:
         return file
 
     def _sync(self) -> None:
+        """Make the rows survive a power cut, then say how many there are.
+
+        Raises:
+            StorageError: If they cannot be written, or the folder has gone: half of one would take its name.
+        """
         self._file.sync()
+        if not (self._folder / TOKENS_NAME).is_file():
+            raise StorageError(
+                f"the token folder {self._folder} has gone while it was written; give it back its name, and the same "
+                "command continues"
+            )
         self._write_identity(self.finished)  # after the rows themselves: it never promises more than there is
         self._unsynced = 0
 

@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_usable, training_batches
+from beit.data import BatchOrder, BrokenPicture, BrokenPictures, require_whole, training_batches
 from beit.engine.backend import Backend
 from beit.engine.exactness import computing, is_exact
 from beit.engine.hooks import Hook
@@ -140,7 +140,7 @@ class _Loop:
         throughput = Throughput(self.accelerator, settings.train.batch_size, flops)
         for step, batch in enumerate(throughput.batches(self._batches()), start=self.start):
             self.new_broken += batch.broken
-            require_usable(len(batch.indices), len(batch.broken), batch.broken)
+            require_whole(batch)
             values = self._step(step, self.task.on_device(batch))
             finished, last = step + 1, step + 1 == steps
             for hook in self.hooks:

@@ -53,8 +53,21 @@ class MetricsLog:
         if active:
             _rewind(self._path, step, concluding)
             if events:
-                self._events = SummaryWriter(str(folder.tensorboard), purge_step=step + 1 if step else 0)
-                self._excepthook, threading.excepthook = threading.excepthook, self._leave_to_the_later_call
+                self._open_events(step)
+
+    def _open_events(self, step: int) -> None:
+        """Begin a file of TensorBoard's, whose thread writes its head at once.
+
+        Raises:
+            StorageError: If the disk is full.
+        """
+        self._excepthook, threading.excepthook = threading.excepthook, self._leave_to_the_later_call
+        try:
+            with self._explained():
+                self._events = SummaryWriter(str(self._folder.tensorboard), purge_step=step + 1 if step else 0)
+        except StorageError:
+            threading.excepthook = self._excepthook
+            raise
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Append one line: {"step": ..., "split": "train" or "val", ...}.

@@ -114,6 +114,7 @@ def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
     with begun_trackers(folder, task.settings.run, asdict(task.settings), active=main) as trackers:
         trained = train(task, folder, hooks, trackers)
         if main:
+            folder.check_present()
             best_step = validation.patience.best_step if validation.patience.keeps_best else None
             _save(task, folder.model, task.model, monitor, trained.steps if best_step is None else best_step)
             if trained.average is not None:
@@ -162,6 +163,7 @@ def _conclude(
         numbers |= {f"{_AVERAGE}{name}": value for name, value in average.numbers.items() if name != "pictures"}
     _list_broken(measured, folder)
     events = "tensorboard" in task.settings.run.trackers
+    folder.check_present()  # measuring takes long
     with MetricsLog(folder, trained.steps, concluding=True, events=events, trackers=trackers) as metrics:
         metrics.write(trained.steps, "val", numbers)
     lines = read_metrics(folder.metrics)
@@ -187,6 +189,7 @@ def _conclude(
         lines,
         task.curves,
     )
+    folder.check_present()
     folder.write_result(numbers | result_numbers(lines))
 
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from beit.errors import ConfigError, StorageError, shortened
-from beit.files import discard_leftovers, locked, read_json, read_yaml, write_json, write_text
+from beit.files import discard_leftovers, identity_of, locked, read_json, read_yaml, write_json, write_text
 from beit.settings.base import defaults, plain, resolved_recipe
 from beit.settings.groups import FolderSettings
 
@@ -88,6 +88,7 @@ class RunFolder:
         self.result = self.path / "result.json"
         self.broken = self.path / "broken.txt"
         self.report = self.path / "report.html"
+        self._seen: tuple[int, int] | None = None
 
     @property
     def finished(self) -> bool:
@@ -109,13 +110,16 @@ class RunFolder:
         """Refuse to write where a run folder was: half of one would take the name of the one that was moved.
 
         Raises:
-            StorageError: If it has gone.
+            StorageError: If it has gone, or is another one than when this was first asked.
         """
-        if not self.path.is_dir():
+        seen = identity_of(self.path)
+        if seen is None or seen != (self._seen or seen):
+            first = "" if seen is None else "remove what has its name now, "
             raise StorageError(
-                f"the run folder {self.path} has gone while the run wrote it; give it back its name, and the same "
-                "command continues the run"
+                f"the run folder {self.path} has gone while the run wrote it; {first}give it back its name, and the "
+                "same command continues the run"
             )
+        self._seen = seen
 
     def reopen(self) -> None:
         """Take back that the run is finished, before it is trained on."""
@@ -186,6 +190,7 @@ def open_run_folder(job: Any, run: FolderSettings, accelerator: Accelerator, tra
                 f"process {accelerator.process_index} does not see {folder.recipe.absolute()}, which process 0 has "
                 "written; run.output has to be a folder that all processes share, best given from the root"
             )
+    folder.check_present()
     return folder
 
 

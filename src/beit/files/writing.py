@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -81,8 +82,10 @@ def atomic_folder(path: str | Path, remedy: str = REMEDY) -> Generator[Path]:
         make_folder(path.parent, remedy)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        mode = temporary.stat().st_mode & 0o666
+        mode, made = temporary.stat().st_mode & 0o666, identity_of(temporary)
         yield temporary
+        if identity_of(temporary) != made:  # moved meanwhile; what was written since has made another one
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(temporary))
         for file in temporary.rglob("*"):
             settle(file, file.stat().st_mode if file.is_dir() else mode)
         sync(temporary)
@@ -193,6 +196,15 @@ def storage_error(path: Path, error: BaseException, remedy: str) -> StorageError
     remedy = _REMEDIES.get(error.errno, remedy) if isinstance(error, OSError) and error.errno else remedy
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip().split("\n")[0]
     return StorageError(f"cannot write {path}: {reason}; {remedy}")
+
+
+def identity_of(folder: Path) -> tuple[int, int] | None:
+    """Return the identity of a folder, whatever its name; None if there is no such folder."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
 
 def settle(path: Path, mode: int) -> None:

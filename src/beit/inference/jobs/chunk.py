@@ -20,6 +20,7 @@ class Chunk:
         rows: An object for every result, with the name of its picture.
         files: Contents of the files that are made, by their names.
         broken: (name, reason) of the pictures that could not be read.
+        gone: Whether some of them have gone since the job began, so that the same job tries the chunk again.
     """
 
     unit: int
@@ -29,6 +30,7 @@ class Chunk:
     rows: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     broken: list[tuple[str, str]] = field(default_factory=list)
+    gone: bool = False
 
     def to_bytes(self) -> bytes:
         """Return the chunk as JSON."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -35,6 +37,7 @@ class _Prepared:
 class _Broken:
     name: str
     reason: str
+    gone: bool
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Pipeline:
                     waiting.append(item)
                 elif isinstance(item, _Broken):
                     chunk.broken.append((item.name, item.reason))
+                    chunk.gone |= item.gone
                 if waiting and (len(waiting) == self._batch_size or isinstance(item, _End)):
                     self._answer(waiting, chunk)
                     waiting = []
@@ -132,7 +136,7 @@ class Pipeline:
         try:
             content = self._task.prepare(self._model, collection.load(index), self._options, collection.path(index))
         except DataError as error:
-            return _Broken(as_text(collection.name(index)), as_text(str(error)))
+            return _Broken(as_text(collection.name(index)), as_text(str(error)), _has_gone(collection.path(index)))
         return _Prepared(as_text(collection.name(index)), collection.stem(index), content)
 
     def _film(self, number: int, film: Named, first: int) -> Iterator[_Item]:
@@ -147,8 +151,13 @@ class Pipeline:
                 content = self._task.prepare(self._model, picture, self._options)
                 yield _Prepared(f"{name}#{digits}", f"{stem}_{digits}", content)
         except DataError as error:
-            yield _Broken(name, as_text(str(error)))
+            yield _Broken(name, as_text(str(error)), _has_gone(film.path))
         yield _End(number, chunk, True)
+
+
+def _has_gone(path: Path | None) -> bool:
+    """Return whether a file that was listed is not there any more; of pictures inside shards nobody asks."""
+    return path is not None and not os.path.exists(path)  # that of pathlib raises where a disk does not answer
 
 
 def _next(items: Iterator[_Item], ended: list[bool]) -> _Item | None:

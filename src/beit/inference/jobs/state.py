@@ -12,10 +12,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
-from beit.errors import ConfigError
+from beit.errors import ConfigError, StorageError
 from beit.files import (
     discard_leftovers,
     discard_leftovers_of,
+    identity_of,
     locked,
     make_folder,
     parse_json,
@@ -30,6 +31,7 @@ from beit.inference.jobs.pipeline import Todo
 
 _UNFINISHED = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
 _CHUNK = re.compile(r"(\d+)-(\d+)(-last)?\.jsonl")
+_GONE = "-gone.jsonl"  # ends the name of a chunk whose pictures went meanwhile: it counts as missing
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,12 @@ class Summary:
     Attributes:
         pictures: Pictures that have a result.
         broken: (name, reason) of those that could not be read.
+        gone: Whether some of these have gone since the job began: once they are back, the same job does them.
     """
 
     pictures: int
     broken: list[tuple[str, str]]
+    gone: bool = False
 
 
 class JobState:
@@ -57,6 +61,7 @@ class JobState:
         self._output, self._is_folder = output, is_folder
         self._folder = output / ".predict" if is_folder else output.with_name(f".{output.name}.predict")
         self._record, self._chunks = self._folder / "job.json", self._folder / "chunks"
+        self._begun: tuple[int, int] | None = None  # identity of the folder of a job that has begun
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -88,10 +93,13 @@ class JobState:
         else:
             self._write(arguments, None)
         ended = before.get("ended")  # a job that failed before it had any result may begin with other arguments
-        if ended is not None and (self._is_folder or self._output.exists()):
+        if ended is not None and self._lacks_pictures():  # all are back: else the arguments were others
+            self._write(arguments, None)
+        elif ended is not None and (self._is_folder or self._output.exists()):
             shutil.rmtree(self._chunks, ignore_errors=True)
             return Summary(ended["pictures"], [(name, reason) for name, reason in ended["broken"]])
         make_folder(self._chunks)
+        self._begun = identity_of(self._folder)
         self._tidy()
         return None
 
@@ -114,16 +122,37 @@ class JobState:
         """Write a chunk, after the files that it made.
 
         Raises:
-            StorageError: If it cannot be written.
+            StorageError: If it cannot be written, or the state of the job has gone.
         """
+        self._check_present()
         for name, content in chunk.files.items():
             write_bytes(self._output / name, content)
-        name = f"{chunk.unit:08d}-{chunk.number:08d}{'-last' if chunk.last else ''}.jsonl"
+        begin = f"{chunk.unit:08d}-{chunk.number:08d}"
+        name = f"{begin}{_GONE}" if chunk.gone else f"{begin}{'-last' if chunk.last else ''}.jsonl"
+        (self._chunks / f"{begin}{_GONE}").unlink(missing_ok=True)  # before, so that no picture has two rows
         lines = [{"columns": chunk.columns, "broken": chunk.broken}, *chunk.rows]
         write_text(self._chunks / name, "".join(json.dumps(line) + "\n" for line in lines))
 
+    def _check_present(self) -> None:
+        """Refuse to write where the state was: the chunks that are done went with it, and the rest would pass for all.
+
+        Raises:
+            StorageError: If it has gone.
+        """
+        if self._begun is not None and identity_of(self._folder) != self._begun:
+            gone = self._output if self._is_folder else self._folder
+            raise StorageError(
+                f"{gone} has gone while the job wrote it; remove what has its name now, give it that name back, and "
+                "the same command continues"
+            )
+
     def columns(self) -> list[str]:
-        """Return the columns of a table of the results."""
+        """Return the columns of a table of the results.
+
+        Raises:
+            StorageError: If the state of the job has gone.
+        """
+        self._check_present()
         first = min(self._chunks.iterdir())
         with first.open(encoding="utf-8") as file:
             return _head(first, file.readline())["columns"]
@@ -136,16 +165,26 @@ class JobState:
                 yield from file
 
     def end(self, arguments: dict[str, Any], lost: list[tuple[str, str]]) -> Summary:
-        """Record the end of the job, with the shards that were `lost` as a whole, and remove the chunks."""
+        """Record the end of the job, with the shards that were `lost` as a whole; chunks to try again are kept.
+
+        Raises:
+            StorageError: If the state of the job has gone.
+        """
+        self._check_present()
         pictures, broken = 0, [*lost]
         for path in sorted(self._chunks.iterdir()):
             with path.open(encoding="utf-8") as file:
                 broken += [(name, reason) for name, reason in _head(path, file.readline())["broken"]]
                 pictures += sum(1 for _ in file)
-        summary = Summary(pictures, broken)
+        summary = Summary(pictures, broken, self._lacks_pictures())
         self._write(arguments, {"pictures": pictures, "broken": broken})
-        shutil.rmtree(self._chunks)
+        if not summary.gone:
+            shutil.rmtree(self._chunks)
         return summary
+
+    def _lacks_pictures(self) -> bool:
+        """Return whether pictures of a chunk went while the job read them."""
+        return self._chunks.is_dir() and any(path.name.endswith(_GONE) for path in self._chunks.iterdir())
 
     def _refuse_kind(self) -> NoReturn:
         raise ConfigError(

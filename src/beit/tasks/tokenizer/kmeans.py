@@ -60,6 +60,7 @@ def cluster_tokenizer(job: ClusterJob) -> RunFolder:
     job = replace(job, data=replace(job.data, workers=_workers(job)))
     with hold_run_folder(job, job.run):
         folder = prepare_run_folder(job, job.run)
+        folder.check_present()
         if not folder.finished:
             _fit(job, config, sources, folder)
         return folder
@@ -78,6 +79,7 @@ def _fit(job: ClusterJob, config: KMeansConfig, sources: Sources, folder: RunFol
     tokenizer = fit_kmeans(
         windows_RF, config, settings.whitening_eps, settings.epochs, settings.batch_size, seed
     )  # fmt: skip
+    folder.check_present()
     with atomic_folder(folder.model) as temporary:
         tokenizer.save_pretrained(temporary)
     _conclude(job, tokenizer, sources.val, folder, began)
@@ -200,6 +202,7 @@ def _conclude(
     quality, broken = measure_tokenizer(encoder, source, job.image_size, _PICTURES_AT_ONCE, _workers(job))
     BrokenPictures(folder.broken, len(source), max_share=1.0).add(broken)
     numbers = quality.numbers()
+    folder.check_present()
     with MetricsLog(folder, step=0, concluding=True) as metrics:
         metrics.write(0, "val", numbers)
     if job.run.report:
@@ -209,4 +212,5 @@ def _conclude(
         ]
         heading = f"K-means tokenizer: {folder.path.name}"
         write_report(folder.report, heading, sections, resolved_recipe(job), since(began))
+    folder.check_present()
     folder.write_result(numbers)
