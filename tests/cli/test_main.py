@@ -240,8 +240,8 @@ def callback(phase, _):
         sent.append(phase)
         os.kill(os.getpid(), signal.SIGTERM)
     return None
-gc.callbacks.append(callback)
 def begin():
+    gc.callbacks.append(callback)
     gc.collect()
 """,
     "__del__": """

@@ -100,9 +100,9 @@ def nearest(word: str, known: Sequence[str] | dict[str, str], least: float = 0.5
 
 def _guarded(arguments: list[str]) -> int:
     """Run one command; what a user can fix becomes one line, everything else keeps its traceback."""
-    prepare(arguments[0])
     try:
         with _tidied_at_sigterm():
+            prepare(arguments[0])
             _check_folder()
             return _run(arguments)
     except RunPaused as pause:

@@ -24,8 +24,15 @@ from beit.models_torch.kernels.attention import attention
 from beit.models_torch.kernels.choice import autocasts, is_plain, is_untouched, without_autocast
 from beit.models_torch.kernels.convolution import average_pool, merge_maps, norm_relu, resize
 from beit.models_torch.kernels.fastest import FASTEST
-from beit.models_torch.kernels.linear import gelu_linear, linear, linear_each, linear_gelu, product, recomputes_gelu
-from beit.models_torch.kernels.residual import add_scaled
+from beit.models_torch.kernels.linear import (
+    add_scaled,
+    gelu_linear,
+    linear,
+    linear_each,
+    linear_gelu,
+    product,
+    recomputes_gelu,
+)
 from beit.models_torch.kernels.table_attention import TableBias, reads_table
 
 __all__ = [

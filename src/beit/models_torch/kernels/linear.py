@@ -1,6 +1,7 @@
-"""Linear layers, alone and fused with GELU, with backward passes of their own.
+"""Linear layers, alone and fused with GELU, and the scaled sum of a residual branch, with backward passes of their own.
 
-Legend: I inputs, O outputs, T tokens, E hidden of the feed-forward network, D hidden.
+Legend: B batch, S = 1 + N tokens, T tokens of all pictures, I inputs, O outputs, E hidden of the feed-forward network,
+D hidden.
 """
 
 from __future__ import annotations
@@ -62,6 +63,20 @@ def recomputes_gelu(layer: nn.Module, inputs: Tensor) -> bool:
     if not torch.is_grad_enabled() or not is_plain(layer, nn.Linear) or layer.out_features < _LEAST_RECOMPUTED:
         return False
     return eager_float32(inputs, layer.weight, layer.bias)
+
+
+def add_scaled(tokens_BSD: Tensor, branch_BSD: Tensor, factor: Tensor) -> Tensor:
+    """Return tokens + branch * factor, (B, S, D).
+
+    Args:
+        tokens_BSD: The residual stream.
+        branch_BSD: What is added, of any floating type.
+        factor: Of each channel (D), or of each channel of a sample (B, 1, D).
+    """
+    if torch.is_grad_enabled() and eager(tokens_BSD, branch_BSD, factor):
+        result: Any = _AddScaled.apply(tokens_BSD, branch_BSD, factor)
+        return result
+    return torch.addcmul(tokens_BSD, branch_BSD, factor)
 
 
 def product(inputs: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
@@ -164,3 +179,23 @@ class _ProductOfGelu(torch.autograd.Function):
 
 def _plain_product_of_gelu(hidden_BSE: Tensor, weight_DE: Tensor, bias_D: Tensor | None) -> Tensor:
     return functional.linear(functional.gelu(hidden_BSE), weight_DE, bias_D)
+
+
+class _AddScaled(torch.autograd.Function):
+    """Autograd's own backward pass of addcmul multiplies the branch by 1, a pass more."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens_BSD: Tensor, branch_BSD: Tensor, factor: Tensor) -> Tensor:
+        ctx.dtype = tokens_BSD.dtype
+        ctx.save_for_backward(branch_BSD, factor)
+        return torch.addcmul(tokens_BSD, branch_BSD, factor)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (branch_BSD, factor), grad_BSD = ctx.saved_tensors, grads[0]
+        of_tokens, of_branch, of_factor = ctx.needs_input_grad
+        return (
+            grad_BSD.to(ctx.dtype) if of_tokens else None,
+            (grad_BSD * factor).to(branch_BSD.dtype) if of_branch else None,
+            (grad_BSD * branch_BSD).sum_to_size(factor.shape).to(factor.dtype) if of_factor else None,
+        )
