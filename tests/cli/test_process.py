@@ -8,8 +8,9 @@ from beit.cli import process
 
 BLOCK = 64 * 2**20  # bytes, far above what malloc keeps by itself
 CODE = f"""
-import resource, sys
+import ctypes, resource, sys
 import numpy
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: else a page may be 2 MiB
 from beit.cli.process import prepare
 
 prepare(sys.argv[1])
@@ -23,7 +24,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def page_faults(command, **environment):
     """Return the page faults of a block as large as one that was freed just before."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    kept["NUMPY_MADVISE_HUGEPAGE"] = "0"  # else a page is 2 MiB
     done = subprocess.run(
         [sys.executable, "-c", CODE, command], env={**kept, **environment}, capture_output=True, text=True, timeout=60
     )
