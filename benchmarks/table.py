@@ -35,7 +35,7 @@ def bench_rows(found):
     Those that fall shortest of what is wanted come first; a median in bold falls short.
     """
     kinds = [one["kind"] for one in found]
-    rows = [("what", "against", "wanted", *kinds)]
+    rows = [("what", "against", "wanted", *(kind.replace(" ", "<br>") for kind in kinds))]
     for (what, against), measured in comparisons(found).items():
         goal = next(iter(measured.values())).goal
         rows.append((what, against, goal, *(_median(measured.get(kind)) for kind in kinds)))
@@ -52,7 +52,7 @@ def _median(ratio):
         return ""
     _, _, _, _, median, spread, *_ = ratio.columns()
     median = median if ratio.met else f"**{median}**"
-    return f"{median} ({spread})" if len(ratio.rounds) > 1 else median
+    return f"{median}<br>{spread}" if len(ratio.rounds) > 1 else median
 
 
 def _machines(found):
