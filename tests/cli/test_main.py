@@ -279,7 +279,7 @@ def full_output():
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with Path("/dev/full").open("w") as full, redirect_stdout(full):
-        yield
+        yield full
         full.flush()  # goes nowhere by now
 
 
@@ -296,8 +296,9 @@ def test_what_cannot_be_printed_is_one_line(capsys, command):
 
 
 def test_a_service_answers_though_it_cannot_print():
-    with full_output():
+    with full_output() as output:
         serve._say("a model on http://127.0.0.1:1")
+        assert os.path.samestat(os.fstat(output.fileno()), os.stat(os.devnull))
 
 
 def test_a_folder_that_has_gone_is_named(tmp_path, monkeypatch, capsys):
