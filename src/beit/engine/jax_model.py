@@ -42,8 +42,7 @@ def flax_model(model: nn.Module, bf16: bool, recompute: bool) -> FlaxBeitPreTrai
             f"{type(model).__name__}; set run.framework to torch"
         )
     config: Any = model.config
-    # a loop over the layers keeps XLA from computing sums of gradients again in every layer below
-    flax = kind(config, dtype=jnp.bfloat16 if bf16 else jnp.float32, _do_init=False, scan_layers=True)
+    flax = kind(config, dtype=jnp.bfloat16 if bf16 else jnp.float32, _do_init=False)
     if recompute:
         flax.enable_gradient_checkpointing()
     return flax

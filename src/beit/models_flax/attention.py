@@ -116,6 +116,8 @@ class Attention(nn.Module):
         tokens_BSD: Array,
         grid: Grid,
         shared_bias_1HSS: Array | None = None,
+        gamma_D: Array | None = None,
+        kept_B11: Array | None = None,
         output_attentions: bool = False,
         train: bool = False,
     ) -> tuple[Array, Array | None]:
@@ -125,10 +127,13 @@ class Attention(nn.Module):
             tokens_BSD: Normalised tokens.
             grid: The patch grid.
             shared_bias_1HSS: A bias that all layers share, added to this layer's own.
+            gamma_D: Layer scale of the branch.
+            kept_B11: Drop path of the branch.
             output_attentions: Whether to return the maps, which costs the fused form.
             train: Whether dropout is on.
         """
         attend = SelfAttention(self.heads, self.grid, self.dropout, self.dtype, name="attention")
         context_BSD, maps_BHSS = attend(tokens_BSD, grid, shared_bias_1HSS, output_attentions, train)
-        branch_BSD = Projection(tokens_BSD.shape[-1], self.dtype, name="output")(context_BSD)
+        output = Projection(tokens_BSD.shape[-1], self.dtype, name="output")
+        branch_BSD = output(context_BSD, gamma_D, kept_B11, train)
         return nn.Dropout(self.out_dropout)(branch_BSD, deterministic=not train), maps_BHSS

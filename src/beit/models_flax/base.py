@@ -45,8 +45,8 @@ class FlaxBeitBase:
         seed: Seed of the initial values.
         dtype: Type of the computation, a type or its name. Parameters are float32 whatever it is; see `to_bf16`.
         _do_init: Whether the model holds parameters; without them they are passed to every call.
-        scan_layers: Compile one encoder layer and loop over all: a quicker compilation, a slower forward pass and, on
-            CPUs at least, a faster training step. Parameters keep their published names.
+        scan_layers: Compile one encoder layer and loop over all: a smaller program, and a slower forward pass and
+            training step. Parameters keep their published names.
 
     Attributes:
         config: All options.

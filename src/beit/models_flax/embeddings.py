@@ -15,6 +15,7 @@ from jax import Array
 from beit.config import BeitConfig
 from beit.geometry import Grid
 from beit.geometry.resampling import position_weights
+from beit.models_flax import kernels
 from beit.models_flax.layers import UNSET
 
 
@@ -35,7 +36,7 @@ class PatchProjection(nn.Module):
         windows_BypxqC = whole_BhwC.reshape(B, grid.height, p, grid.width, q, C)
         windows_BNF = windows_BypxqC.transpose(0, 1, 3, 2, 4, 5).reshape(B, grid.patches, p * q * C)
         kernel_FD = kernel_pqCD.reshape(-1, self.dim).astype(self.dtype)
-        return windows_BNF.astype(self.dtype) @ kernel_FD + bias_D.astype(self.dtype)
+        return kernels.product(windows_BNF.astype(self.dtype), kernel_FD) + bias_D.astype(self.dtype)
 
 
 class PatchEmbeddings(nn.Module):

@@ -1,12 +1,10 @@
 """The transformer encoder.
 
-Legend: B batch, S = 1 + N tokens, D hidden, H heads, L layers.
+Legend: B batch, S = 1 + N tokens, T = B S rows, D hidden, H heads, L layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import Array
+from numpy.typing import NDArray
 
 from beit.config import BeitConfig
 from beit.geometry import Grid
@@ -48,7 +47,7 @@ class EncoderLayer(nn.Module):
     ) -> tuple[Array, Array | None]:
         """Return the tokens (B, S, D), and the attention maps (B, H, S, S) if asked for; `rate` is of drop path."""
         config, dtype = self.config, self.dtype
-        dropout, eps = config.hidden_dropout_prob, config.layer_norm_eps
+        dropout, eps, (B, S, D) = config.hidden_dropout_prob, config.layer_norm_eps, tokens_BSD.shape
         attention = Attention(
             config.num_attention_heads,
             self.grid if config.use_relative_position_bias else None,
@@ -57,19 +56,25 @@ class EncoderLayer(nn.Module):
             dtype,
             name="attention",
         )
-        normed_BSD = LayerNorm(epsilon=eps, dtype=dtype, name="layernorm_before")(tokens_BSD)
-        branch_BSD, maps_BHSS = attention(normed_BSD, grid, shared_bias_1HSS, output_attentions, train)
-        tokens_BSD = tokens_BSD + drop_path(self, self._scaled("lambda_1", branch_BSD), rate, train)
-        normed_BSD = LayerNorm(epsilon=eps, dtype=dtype, name="layernorm_after")(tokens_BSD)
-        branch_BSD = feed_forward(normed_BSD, config.intermediate_size, config.hidden_act, dropout, dtype, train)
-        return tokens_BSD + drop_path(self, self._scaled("lambda_2", branch_BSD), rate, train), maps_BHSS
+        rows_TD = tokens_BSD.reshape(B * S, D)  # as the products have them: XLA keeps their gradient, once
+        normed_TD = LayerNorm(epsilon=eps, dtype=dtype, name="layernorm_before")(rows_TD)
+        scales = self._gamma("lambda_1", D), drop_path(self, B, rate, train)
+        branch_BSD, maps_BHSS = attention(
+            normed_TD.reshape(B, S, D), grid, shared_bias_1HSS, *scales, output_attentions, train
+        )
+        rows_TD = rows_TD + branch_BSD.reshape(B * S, D)
+        normed_TD = LayerNorm(epsilon=eps, dtype=dtype, name="layernorm_after")(rows_TD)
+        scales = self._gamma("lambda_2", D), drop_path(self, B, rate, train)
+        hidden, act = config.intermediate_size, config.hidden_act
+        branch_BSD = feed_forward(normed_TD.reshape(B, S, D), hidden, act, dropout, dtype, *scales, train)
+        return (rows_TD + branch_BSD.reshape(B * S, D)).reshape(B, S, D), maps_BHSS
 
-    def _scaled(self, name: str, branch_BSD: Array) -> Array:
-        """Multiply each channel by a learned factor, if the model has layer scale (arXiv 2103.17239)."""
-        if self.config.layer_scale_init_value <= 0:
-            return branch_BSD
-        gamma_D: Any = self.param(name, UNSET, (branch_BSD.shape[-1],))
-        return branch_BSD * gamma_D.astype(branch_BSD.dtype)
+    def _gamma(self, name: str, channels: int) -> Array | None:
+        """Return the learned factor of each channel, if the model has layer scale (arXiv 2103.17239)."""
+        gamma_D: Any = None
+        if self.config.layer_scale_init_value > 0:
+            gamma_D = self.param(name, UNSET, (channels,))
+        return gamma_D
 
 
 class EncoderLayers(nn.Module):
@@ -80,7 +85,8 @@ class EncoderLayers(nn.Module):
         grid: The grid of the weights.
         dtype: Type of the computation.
         scan_layers: Compile one layer and loop over all, with parameters that are stacked in every call.
-        gradient_checkpointing: Compute a layer's activations again in the backward pass instead of keeping them.
+        gradient_checkpointing: Compute a layer's activations again in the backward pass instead of keeping them; in a
+            loop, since XLA's CPU compiler finds equal computations outside of one, and keeps the first.
     """
 
     config: BeitConfig
@@ -102,51 +108,46 @@ class EncoderLayers(nn.Module):
         """Return the tokens after every layer, and the attention maps of every layer."""
         rates = np.linspace(0, self.config.drop_path_rate, len(self.layers))
         # parameters are created layer by layer, however they are used later
-        if self.is_initializing() or not (self.scan_layers or self.gradient_checkpointing):
-            options = {"output_attentions": output_attentions, "train": train}
-            steps = [
-                partial(layer, grid=grid, shared_bias_1HSS=shared_bias_1HSS, rate=float(rate), **options)
-                for layer, rate in zip(self.layers, rates, strict=True)
-            ]
-            return _in_turn(steps, tokens_BSD)
-        layer = EncoderLayer(self.config, self.grid, self.dtype, parent=None)
+        if not self.is_initializing() and (self.scan_layers or self.gradient_checkpointing):
+            return self._looped(rates, tokens_BSD, grid, shared_bias_1HSS, output_attentions, train)
+        states, maps = list[Array](), list[Array | None]()
+        for layer, rate in zip(self.layers, rates, strict=True):
+            tokens_BSD, maps_BHSS = layer(tokens_BSD, grid, shared_bias_1HSS, float(rate), output_attentions, train)
+            states.append(tokens_BSD)
+            maps.append(maps_BHSS)
+        return states, maps
 
-        def apply(tokens_BSD: Array, given: tuple[Any, Any, Any], bias_1HSS: Array | None) -> Any:
-            parameters, rate, key = given
+    def _looped(
+        self,
+        rates: NDArray[np.float64],
+        tokens_BSD: Array,
+        grid: Grid,
+        shared_bias_1HSS: Array | None,
+        output_attentions: bool,
+        train: bool,
+    ) -> tuple[list[Array], list[Array | None]]:
+        """Return the same from a loop over the layers."""
+        layer, depth = EncoderLayer(self.config, self.grid, self.dtype, parent=None), len(self.layers)
+
+        def apply(tokens_BSD: Array, parameters: Any, rate: Any, key: Array | None, bias_1HSS: Array | None) -> Any:
             rate = rate if self.config.drop_path_rate else 0.0  # a constant 0, so that no random numbers are drawn
             rngs = {} if key is None else {"dropout": key}
             arguments = (tokens_BSD, grid, bias_1HSS, rate, output_attentions, train)
             return layer.apply({"params": parameters}, *arguments, rngs=rngs)
 
         step = jax.checkpoint(apply) if self.gradient_checkpointing else apply
-        depth = len(self.layers)
-        parameters = [self.variables["params"][str(index)] for index in range(depth)]
-        keys = jax.random.split(self.make_rng("dropout"), depth) if train and self.has_rng("dropout") else None
-        if not self.scan_layers:
-            steps = []
-            for index in range(depth):
-                given = (parameters[index], rates[index], None if keys is None else keys[index])
-                steps.append(partial(step, given=given, bias_1HSS=shared_bias_1HSS))
-            return _in_turn(steps, tokens_BSD)
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parameters)
 
         def scanned(tokens_BSD: Array, given: Any) -> Any:
-            tokens_BSD, maps_BHSS = step(tokens_BSD, given, shared_bias_1HSS)
+            parameters, rate, key = given
+            tokens_BSD, maps_BHSS = step(tokens_BSD, parameters, rate, key, shared_bias_1HSS)
             return tokens_BSD, (tokens_BSD, maps_BHSS)
 
-        rates_L = jnp.asarray(rates, jnp.float32)
-        _, (states_LBSD, maps_LBHSS) = jax.lax.scan(scanned, tokens_BSD, (stacked, rates_L, keys))
+        parameters = [self.variables["params"][str(index)] for index in range(depth)]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parameters)
+        keys = jax.random.split(self.make_rng("dropout"), depth) if train and self.has_rng("dropout") else None
+        given = (stacked, jnp.asarray(rates, jnp.float32), keys)
+        _, (states_LBSD, maps_LBHSS) = jax.lax.scan(scanned, tokens_BSD, given)
         return list(states_LBSD), list(maps_LBHSS) if output_attentions else [None] * depth
-
-
-def _in_turn(steps: list[Callable[[Array], Any]], tokens_BSD: Array) -> tuple[list[Array], list[Array | None]]:
-    """Run steps one after the other, and return the tokens and the maps of each."""
-    states, maps = list[Array](), list[Array | None]()
-    for step in steps:
-        tokens_BSD, maps_BHSS = step(tokens_BSD)
-        states.append(tokens_BSD)
-        maps.append(maps_BHSS)
-    return states, maps
 
 
 class Encoder(nn.Module):

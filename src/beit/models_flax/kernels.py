@@ -1,4 +1,4 @@
-"""Attention and GELU in the form that is fastest on the platform.
+"""Matrix products, attention and GELU in the form that is fastest on the platform.
 
 Legend: B batch, S = 1 + N tokens, D hidden, H heads, d = D / H.
 """
@@ -8,6 +8,15 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+
+def product(tokens: Array, kernel: Array) -> Array:
+    """Return tokens (..., D) times a kernel (D, E), as one product of two matrices.
+
+    Of tokens in more dimensions, XLA's CPU compiler computes the kernel's gradient from a transposed copy, into which
+    it fuses the sum of the gradients of all layers above: a step's work then grows by the square of the depth.
+    """
+    return (tokens.reshape(-1, tokens.shape[-1]) @ kernel).reshape(*tokens.shape[:-1], kernel.shape[-1])
 
 
 def attention(query_BSHd: Array, key_BSHd: Array, value_BSHd: Array, bias_1HSS: Array | None) -> Array:

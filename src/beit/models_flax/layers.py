@@ -19,7 +19,6 @@ from beit.models_flax import kernels
 # `initialisation.py` fills parameters by name; one that is not filled is NaN, so that it cannot go unnoticed
 UNSET = nn.initializers.constant(jnp.nan)
 
-Linear = partial(nn.Dense, kernel_init=UNSET, bias_init=UNSET)
 Conv = partial(nn.Conv, padding="SAME", kernel_init=UNSET, bias_init=UNSET)
 # the kernel is kept as PyTorch's layers turn it, (height, width, out, in)
 Upsample2 = partial(
@@ -50,41 +49,85 @@ def activation(name: str | Activation) -> Activation:
     return ACTIVATIONS[name] if isinstance(name, str) else name
 
 
-def drop_path(module: nn.Module, branch_BSD: Array, rate: Any, train: bool) -> Array:
-    """Drop a residual branch for whole samples, and scale the kept ones up (stochastic depth, arXiv 1603.09382).
+class Linear(nn.Module):
+    """Linear layer over the last axis, `nn.Dense` with the product of `kernels`."""
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens_BSD: Array, gamma_D: Array | None = None, kept_B11: Array | None = None) -> Array:
+        """Return (B, S, features), each channel and each sample times its factor, if there are any.
+
+        The factors are taken to the kernel, the bias and the tokens. So the gradient of the result goes into the
+        products as it is, and XLA keeps it, where it would compute it again for each pass that multiplies it first.
+        """
+        kernel_DE: Any = self.param("kernel", UNSET, (tokens_BSD.shape[-1], self.features))
+        bias_E: Any = self.param("bias", UNSET, (self.features,)) if self.use_bias else None
+        if gamma_D is not None:
+            kernel_DE, bias_E = kernel_DE * gamma_D, None if bias_E is None else bias_E * gamma_D
+        tokens_BSD = tokens_BSD.astype(self.dtype)
+        if kept_B11 is not None:
+            tokens_BSD = tokens_BSD * kept_B11.astype(self.dtype)
+        product_BSE = kernels.product(tokens_BSD, kernel_DE.astype(self.dtype))
+        if bias_E is None:
+            return product_BSE
+        bias_E = bias_E.astype(self.dtype)
+        return product_BSE + (bias_E if kept_B11 is None else bias_E * kept_B11.astype(self.dtype))
+
+
+def drop_path(module: nn.Module, samples: int, rate: Any, train: bool) -> Array | None:
+    """Return the factor of each sample's branch, (B, 1, 1), 0 or at least 1 (stochastic depth, arXiv 1603.09382).
 
     Args:
         module: The module whose rng is used.
-        branch_BSD: The branch that is added to the residual stream.
+        samples: How many there are, B.
         rate: Share of the samples that lose the branch; an array where a scan goes over the layers.
-        train: Whether the model is trained; off in evaluation.
+        train: Whether the model is trained; there are no factors in evaluation.
     """
     if not train or (isinstance(rate, float) and rate == 0.0):
-        return branch_BSD
+        return None
     keep = 1.0 - rate
-    kept_B11 = jax.random.bernoulli(module.make_rng("dropout"), keep, (branch_BSD.shape[0], 1, 1))
-    return branch_BSD * (kept_B11 / jnp.maximum(keep, 1e-12)).astype(branch_BSD.dtype)
+    kept_B11 = jax.random.bernoulli(module.make_rng("dropout"), keep, (samples, 1, 1))
+    return kept_B11 / jnp.maximum(keep, 1e-12)
 
 
 class Projection(nn.Module):
-    """Linear layer under its published name, "dense"."""
+    """Linear layer under its published name, "dense", that may end a residual branch."""
 
     features: int
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, tokens_BSD: Array) -> Array:
-        """Return (B, S, features)."""
-        return Linear(self.features, dtype=self.dtype, name="dense")(tokens_BSD)
+    def __call__(
+        self,
+        tokens_BSD: Array,
+        gamma_D: Array | None = None,
+        kept_B11: Array | None = None,
+        train: bool = False,
+    ) -> Array:
+        """Return (B, S, features), times layer scale and drop path; in an answer the fewer numbers are multiplied."""
+        linear = Linear(self.features, dtype=self.dtype, name="dense")
+        if train or gamma_D is None:
+            return linear(tokens_BSD, gamma_D, kept_B11)
+        return linear(tokens_BSD) * gamma_D.astype(self.dtype)
 
 
 def feed_forward(
-    tokens_BSD: Array, hidden: int, act: str | Activation, dropout: float, dtype: Any, train: bool
+    tokens_BSD: Array,
+    hidden: int,
+    act: str | Activation,
+    dropout: float,
+    dtype: Any,
+    gamma_D: Array | None,
+    kept_B11: Array | None,
+    train: bool,
 ) -> Array:
     """Two linear layers with an activation between them; "intermediate" and "output" of the module that calls."""
     hidden_BSE = activation(act)(Projection(hidden, dtype, name="intermediate")(tokens_BSD))
-    branch_BSD = Projection(tokens_BSD.shape[-1], dtype, name="output")(hidden_BSE)
-    return nn.Dropout(dropout)(branch_BSD, deterministic=not train)
+    output = Projection(tokens_BSD.shape[-1], dtype, name="output")
+    return nn.Dropout(dropout)(output(hidden_BSE, gamma_D, kept_B11, train), deterministic=not train)
 
 
 class BatchNorm(nn.Module):
