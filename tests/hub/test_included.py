@@ -6,10 +6,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 from beit import BeitForMaskedImageModeling, BeitImageProcessor, KMeansTokenizer, Predictor, load_tokenizer
 from beit.catalog import INCLUDED_MODELS
+from beit.errors import CheckpointError
 from beit.evaluation.features.neighbours import knn_accuracy
 from beit.evaluation.features.ridge import fit_ridge
 from beit.evaluation.segmentation.scores import SegmentationScores
@@ -36,6 +38,18 @@ def test_the_catalog_names_what_there_is():
 @pytest.mark.parametrize("name", ["beit", "beit/", "beit/..", "beit/../hub", "beit/unknown", "other/nano-cifar10", "/"])
 def test_other_names_are_not_among_them(name):
     assert included_folder(name) is None
+
+
+def test_an_unknown_name_of_ours_is_answered_with_the_known_ones(monkeypatch):
+    def absent(*_, **__):
+        raise LocalEntryNotFoundError("absent")
+
+    monkeypatch.setattr("beit.hub.repository.lost_hub", lambda: "hub.invalid")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
+    with pytest.raises(CheckpointError, match=f"'beit/nano-camvid' is not on .* brings {SEGMENTER}, {MODEL}, "):
+        Predictor.from_pretrained("beit/nano-camvid")
+    with pytest.raises(CheckpointError, match=r"'other/nano-camvid' is not on(?!.* brings)"):
+        Predictor.from_pretrained("other/nano-camvid")
 
 
 def test_a_folder_of_that_name_wins(tmp_path, monkeypatch):

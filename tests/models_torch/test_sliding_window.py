@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from beit import BeitConfig, BeitForSemanticSegmentation
 from beit.errors import ConfigError
+from beit.models_torch import sliding_window
 from beit.models_torch.sliding_window import Windows, windowed_logits
 from tests.conftest import TINY_MODEL
 
@@ -68,3 +69,19 @@ def test_windows_end_with_the_picture():
     assert Windows((640, 640), (426, 426)).starts(2048, 1) == [0, 426, 852, 1278, 1408]
     assert Windows((640, 640), (426, 426)).starts(640, 0) == [0]
     assert Windows((640, 640), (320, 320)).starts(1280, 0) == [0, 320, 640]
+
+
+@pytest.mark.parametrize("hw", [(70, 45), (33, 100)])
+def test_small_windows_are_seen_together(model, hw, monkeypatch):
+    """With equal results, and fewer calls of the model."""
+    pixels, windows = torch.randn(3, *hw, generator=torch.Generator().manual_seed(3)), Windows((32, 32), (16, 16))
+    calls = []
+    handle = model.register_forward_pre_hook(lambda _, given: calls.append(len(given[0])))
+    together, counts = joined(model, pixels, windows), calls.copy()
+    monkeypatch.setattr(sliding_window, "_PIXELS_AT_ONCE", 1)
+    calls.clear()
+    one_by_one = joined(model, pixels, windows)
+    handle.remove()
+    torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-5)
+    assert set(calls) == {1}
+    assert sum(counts) == len(calls) > len(counts)

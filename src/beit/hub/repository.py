@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from beit.errors import CheckpointError
+from beit.errors import CheckpointError, UnavailableError
 from beit.hub.hub_errors import explained_errors
 from beit.hub.network import lost_hub, not_found
 
@@ -76,6 +76,15 @@ def hub_file(repo_id: str, filename: str, options: HubOptions) -> Path | None:
     if (folder := included_folder(repo_id)) is not None:
         path = folder / options.subfolder / filename
         return path if path.is_file() else None
+    try:
+        return _on_the_hub(repo_id, filename, options)
+    except UnavailableError as error:
+        if not repo_id.startswith(f"{_OWNER}/"):
+            raise
+        raise UnavailableError(f"{error}; the package itself brings {', '.join(included_names())}") from error.__cause__
+
+
+def _on_the_hub(repo_id: str, filename: str, options: HubOptions) -> Path | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 

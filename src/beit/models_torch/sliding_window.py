@@ -1,9 +1,9 @@
 """Sliding-window inference: scores for every pixel of a picture of any size, in bounded memory.
 
-Windows are taken row by row along the longer side. Their scores are kept at the resolution of the model, and enlarged
-a few rows of pixels at a time, as soon as no further window covers those.
+Windows are taken row by row along the longer side, small ones several at a time. Their scores are kept at the
+resolution of the model, and enlarged a few rows of pixels at a time, as soon as no further window covers those.
 
-Legend: C channels, K classes; H x W pixels of the picture, h x w pixels of a window, y x x a map of scores.
+Legend: B windows, C channels, K classes; H x W pixels of the picture, h x w pixels of a window, y x x a map of scores.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from beit.image.post_processing import enlarged_rows
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
 
 _ROWS_AT_ONCE = 64  # of the picture, enlarged together
+_PIXELS_AT_ONCE = 2**18  # of windows that the model sees together: one of 512 x 512, 256 of 32 x 32
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def windowed_logits(
         model: A segmentation model, in evaluation mode.
         pixels_CHW: A normalised picture of any size. What is missing to a multiple of the patch size is filled with 0.
         windows: How to divide it; None: one window of the picture's size.
-        before_each: Called before every window; what it raises ends the computation.
+        before_each: Called before every group of windows; what it raises ends the computation.
 
     Source: "slide" and "whole" inference of the published segmentation runs.
     """
@@ -116,12 +117,15 @@ def _strips(
     downs, acrosses = windows.starts(height, 0), windows.starts(width, 1)
     size_h, size_w = min(windows.size_hw[0], height), min(windows.size_hw[1], width)
     across_W, down_H = _covers(acrosses, size_w, width), _covers(downs, size_h, height)
+    together = max(1, _PIXELS_AT_ONCE // (size_h * size_w))
     seen: list[_Scored] = []
     for top, following in zip(downs, [*downs[1:], height], strict=True):
-        for left in acrosses:
+        for first in range(0, len(acrosses), together):
             before_each()
-            window_Chw = pixels_CHW[:, top : top + size_h, left : left + size_w]
-            seen.append(_Scored(top, left, *_scores(model, window_Chw, turned)))
+            lefts = acrosses[first : first + together]
+            windows_BChw = torch.stack([pixels_CHW[:, top : top + size_h, left : left + size_w] for left in lefts])
+            logits_BKyx, padded_hw = _scores(model, windows_BChw, turned)
+            seen += [_Scored(top, left, logits, padded_hw) for left, logits in zip(lefts, logits_BKyx, strict=True)]
         for first in range(top, following, _ROWS_AT_ONCE):
             rows = slice(first, min(first + _ROWS_AT_ONCE, following))
             sums_KrW = _sums(seen, rows, (size_h, size_w), width)
@@ -152,13 +156,13 @@ def _covers(starts: list[int], size: int, length: int) -> Tensor:
     return counts
 
 
-def _scores(model: BeitForSemanticSegmentation, window_Chw: Tensor, turned: bool) -> tuple[Tensor, tuple[int, int]]:
-    """Return the model's scores (K, y, x) of a window, and the size of the window that they are of."""
-    upright = window_Chw.transpose(1, 2) if turned else window_Chw
+def _scores(model: BeitForSemanticSegmentation, windows_BChw: Tensor, turned: bool) -> tuple[Tensor, tuple[int, int]]:
+    """Return the model's scores (B, K, y, x) of windows, and the size of a window that they are of."""
+    upright = windows_BChw.transpose(2, 3) if turned else windows_BChw
     patch_height, patch_width = model.config.patch_hw
-    missing = -upright.shape[1] % patch_height, -upright.shape[2] % patch_width
+    missing = -upright.shape[2] % patch_height, -upright.shape[3] % patch_width
     padded = functional.pad(upright, (0, missing[1], 0, missing[0]))
-    logits_Kyx = model(padded[None], return_dict=True).logits[0].float()
+    logits_BKyx = model(padded, return_dict=True).logits.float()
     if turned:
-        return logits_Kyx.transpose(1, 2), (padded.shape[2], padded.shape[1])
-    return logits_Kyx, (padded.shape[1], padded.shape[2])
+        return logits_BKyx.transpose(2, 3), (padded.shape[3], padded.shape[2])
+    return logits_BKyx, (padded.shape[2], padded.shape[3])
