@@ -448,7 +448,7 @@ def test_pictures_that_go_while_they_are_encoded_stop_it(discrete, pictures, tmp
 
     with monkeypatch.context() as patched:
         patched.setattr(TokenWriter, "append", append_and_move)
-        assert "has gone since it was listed; expected" in fails(capsys, *command, f"--output={tmp_path}/t")
+        assert "was there when it was listed and cannot be read" in fails(capsys, *command, f"--output={tmp_path}/t")
     away.rename(pictures)
     assert main([*command, f"--output={tmp_path}/t"]) == 0
     assert (tmp_path / "t/tokens.npy").read_bytes() == (tmp_path / "whole/tokens.npy").read_bytes()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from beit.errors import DataError
+from beit.errors import DataError, GoneError
 from tests.data.scenes import mask_image, opened
 
 
@@ -23,6 +23,13 @@ def test_pictures_without_a_label_map_are_named(scenes):
         DataError, match=r"3 of 3 pictures .* label_maps.suffix, of which 'town/0_ids' would have '_ids'"
     ):
         opened(scenes, map_suffix="")
+
+
+def test_a_label_map_that_has_gone_since_is_no_broken_one(scenes):
+    scene = opened(scenes).open(0)
+    (scenes / "masks/town").rename(scenes / "masks/away")
+    with pytest.raises(GoneError, match=r"0_ids\.png was there when it was listed and cannot be read any more"):
+        scene.label_map()
 
 
 def test_a_label_map_of_another_size_is_named(scenes):

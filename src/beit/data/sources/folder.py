@@ -13,8 +13,9 @@ import numpy as np
 
 from beit.data.sources.folder_index import PathList, listed
 from beit.data.sources.key_folders import place_of_label, value_of
-from beit.data.sources.source import ImageSource, Labels
+from beit.data.sources.source import ImageSource, Labels, still_there
 from beit.data.sources.split_names import almost_splits
+from beit.errors import GoneError
 from beit.files import read_regular, size_of
 from beit.image import (
     ARRAYS,
@@ -92,7 +93,7 @@ class FolderSource(ImageSource):
     def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         name = self.name(index)
-        with explained(name):
+        with explained(name, GoneError), still_there(name):
             content = read_regular(name, MOST_BYTES)
         return open_image(content, name, self._min_side, self.bands)
 
