@@ -9,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 from beit.cli.main import main
@@ -319,3 +320,24 @@ def test_pictures_that_go_stop_a_run_and_it_continues_to_the_same_model(job, pic
     assert main([*command, f"--run.output={tmp_path}/run"]) == 0
     weights = [tmp_path / run / "model/model.safetensors" for run in ("whole", "run")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_run_does_not_continue_with_other_pictures(pictures, tmp_path, capsys):
+    """Of equal number, names and labels. One that was repaired meanwhile is no reason to begin again."""
+    command = ["finetune", *FINETUNE, f"--data.path={pictures}", "--data.val_share=0.2", "--train.batch_size=4",
+               "--optim.warmup_steps=0", "--run.save_every=1", "--run.report=false", "--run.force=true",
+               f"--run.output={tmp_path}/run"]  # fmt: skip
+    assert main([*command, "--train.max_steps=1"]) == 0
+    checkpoint = tmp_path / "run/checkpoints/step_00000001/state.json"
+    before = checkpoint.read_bytes()
+    files = sorted(pictures.rglob("*.png"))
+    Image.new("RGB", (48, 40), "red").save(files[0])
+    assert main([*command, "--train.max_steps=2"]) == 0
+    for number, file in enumerate(files):
+        Image.new("RGB", (48, 40), (number, 0, 99)).save(file)
+    assert main([*command, "--train.max_steps=3"]) == 1
+    assert (
+        "was made with other pictures, or other label maps: of 12 that were compared 12 are" in capsys.readouterr().err
+    )
+    assert (tmp_path / "run/model").is_dir()
+    assert len(before) < 2000

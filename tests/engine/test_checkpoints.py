@@ -70,6 +70,30 @@ def test_damaged_checkpoints_are_named(tmp_path):
         restore_module(path, model, {})
 
 
+def test_other_pictures_are_refused_and_a_few_that_were_repaired_are_not(tmp_path):
+    sample, alone = [f"{number}" for number in range(40)], ["all shards"]
+    path = save_checkpoint(tmp_path, 1, writes({}), nn.Linear(1, 1), 1, {"pictures": 99, "sampled": [sample, alone]})
+
+    def restored(*now):
+        return restore_module(path, nn.Linear(1, 1), {"pictures": 99, "sampled": list(now)})
+
+    assert restored(sample, alone) == restored(["x"] * 4 + sample[4:], alone) == 1
+    with pytest.raises(
+        CheckpointError, match=r"was made with other pictures, or other label maps: of 40 that were .* 5"
+    ):
+        restored(["x"] * 5 + sample[5:], alone)
+    with pytest.raises(CheckpointError, match="of 1 that were compared 1 are not as they were; bring the former back"):
+        restored(sample, ["others"])
+    with pytest.raises(CheckpointError, match="of 3 that were compared 40 are not"):
+        restored(sample[::-1][:3], alone)
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({**state, "sampled": [1]}))
+    with pytest.raises(CheckpointError, match="is damaged"):
+        restored(sample, alone)
+    (path / "state.json").write_text(json.dumps({**state, "sampled": None}))
+    assert restored(["of an earlier version"]) == 1
+
+
 def test_a_checkpoint_of_another_version_is_refused_in_one_line(tmp_path):
     path = save_checkpoint(tmp_path, 1, writes({}), nn.Linear(1, 1), keep=1, identity={})
     state = json.loads((path / "state.json").read_text())

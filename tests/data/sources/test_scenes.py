@@ -36,3 +36,10 @@ def test_a_label_map_of_another_size_is_named(scenes):
     mask_image(np.zeros((64, 90))).save(scenes / "masks/town/0_ids.png")
     with pytest.raises(DataError, match=r"0_ids.png is 64 x 90 pixels and its picture 64 x 96"):
         opened(scenes).open(0).label_map()
+
+
+def test_a_sample_follows_the_label_maps(scenes):
+    before = opened(scenes).sampled(9)
+    assert len(before) == 3
+    mask_image(np.zeros((64, 96))).save(scenes / "masks/town/0_ids.png")
+    assert [one == other for one, other in zip(opened(scenes).sampled(9), before, strict=True)] == [False, True, True]

@@ -132,6 +132,11 @@ class ImageSource(ABC):
     def contents(self) -> Iterator[str]:
         """Yield lines that identify the collection: one for every file."""
 
+    def sampled(self, most: int) -> list[str]:
+        """Return lines that identify up to so many files, evenly spaced; unlike `contents` it looks at no others."""
+        lines = list(self.contents())
+        return [lines[index] for index in spaced(len(lines), most)]
+
     def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:  # noqa: B027  # most collections are at hand
         """Wait until the shards of some pictures are at hand, and begin to fetch those of others in the background.
 
@@ -174,6 +179,10 @@ class Subset(ImageSource):
         """Yield the lines of the whole source."""
         return self._source.contents()
 
+    def sampled(self, most: int) -> list[str]:
+        """Return lines of the whole source."""
+        return self._source.sampled(most)
+
     def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
         """Wait until the shards of some pictures are at hand, and begin to fetch those of others."""
         self._source.fetch(self._indices[list(now)].tolist(), self._indices[list(soon)].tolist())
@@ -185,6 +194,11 @@ def _chosen_per_shard(sizes: NDArray[np.int64] | None, indices: NDArray[np.int64
         return None
     ends = np.searchsorted(indices, np.cumsum(sizes))
     return np.diff(ends, prepend=0).astype(np.int64)
+
+
+def spaced(count: int, most: int) -> list[int]:
+    """Return up to so many numbers below a count, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int)).tolist()
 
 
 def fingerprint(source: ImageSource) -> str:
@@ -199,9 +213,9 @@ def fingerprint(source: ImageSource) -> str:
         digest.update(line.encode("utf-8", "surrogateescape") + b"\0")
     if source.exact_contents:
         return digest.hexdigest()
-    for index in np.unique(np.linspace(0, len(source) - 1, min(_SAMPLED, len(source))).astype(int)):
+    for index in spaced(len(source), _SAMPLED):
         try:
-            picture = source.open(int(index)).decode().picture
+            picture = source.open(index).decode().picture
         except DataError:
             digest.update(b"broken")
             continue

@@ -139,6 +139,16 @@ def test_a_file_that_goes_or_is_written_anew_is_no_broken_one(tmp_path, kept):
     assert number_of(source.load(4)) == 4
 
 
+def test_a_sample_looks_at_no_other_files(tmp_path, kept, monkeypatch):
+    write_parquet(tmp_path / "shards")
+    source = open_source(str(tmp_path / "shards"))
+    lines = list(source.contents())
+    monkeypatch.setattr("beit.data.sources.parquet.shards.file_line", str)
+    assert [lines[at].partition(" ")[0] in path for at, path in zip((0, 3), source.sampled(2), strict=True)] == [
+        True
+    ] * 2
+
+
 def test_waiting_for_many_files_is_said(tmp_path, kept, capsys):
     write_parquet(tmp_path / "shards", 36, 12)
     source = open_source(str(tmp_path / "shards"))

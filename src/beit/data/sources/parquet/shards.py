@@ -28,7 +28,7 @@ from beit.data.sources.shard_file import (
     state_of,
     unchanged,
 )
-from beit.data.sources.source import BrokenShard, ImageSource, still_there
+from beit.data.sources.source import BrokenShard, ImageSource, spaced, still_there
 from beit.errors import DataError, GoneError
 from beit.hub import kept_copy
 from beit.image import LazyPicture
@@ -201,6 +201,10 @@ class ParquetFolder(ParquetShards):
         """Yield the name, the size and the end of every file: the end holds the statistics of its pages."""
         for path in self._paths:
             yield file_line(path)
+
+    def sampled(self, most: int) -> list[str]:
+        """Return the lines of some files."""
+        return [file_line(self._paths[index]) for index in spaced(len(self._paths), most)]
 
 
 def _look(path: ShardFile, columns: Sequence[str]) -> tuple[ShardFile, ParquetFooter, ShardState] | str:
