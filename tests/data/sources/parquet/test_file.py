@@ -6,7 +6,7 @@ import pytest
 
 from beit.data import open_source
 from beit.data.sources.parquet.file import file_line
-from beit.errors import DataError, GoneError
+from beit.errors import DataError, GoneError, StorageError
 from tests.shards import number_of, picture_bytes
 
 
@@ -87,6 +87,20 @@ def test_a_file_that_goes_while_it_is_opened_is_named(tmp_path, pictures, monkey
     with pytest.raises(DataError, match=r"x\.parquet cannot be read as parquet: it has gone since it was opened"):
         open_source(str(path))
     assert file_line(path) == "x.parquet missing"
+
+
+def test_a_disk_that_datasets_finds_full_is_named(tmp_path, monkeypatch):
+    """It looks before it writes, and says so by an error without a number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": [picture_bytes(1)]}), tmp_path / "x.parquet")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr("datasets.builder.has_sufficient_disk_space", lambda *_, **__: False)
+    with pytest.raises(
+        StorageError, match=r"cannot keep the rows of .*x\.parquet: No space left on device; free space"
+    ):
+        open_source(str(tmp_path / "x.parquet"))
 
 
 def test_a_mapped_file_that_is_cut_off_is_an_error_and_no_signal(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Generator, Iterator, Sequence
@@ -157,16 +158,21 @@ def _read_table(path: Path) -> Any:
             return datasets.Dataset.from_parquet(str(path))
     except FileNotFoundError:
         raise DataError(f"{path} cannot be read as parquet: it has gone since it was opened") from None
-    except OSError:
-        raise  # of the disk: not the fault of the file
+    except OSError as error:  # of the disk: not the fault of the file
+        if error.errno is None and "disk space" in str(error):  # datasets has looked before it writes
+            raise _no_room(path, os.strerror(errno.ENOSPC)) from error
+        raise
     except Exception as error:  # datasets wraps whatever pyarrow raises
         cause = error.__cause__ or error
         if isinstance(cause, OSError) and cause.errno in DISK_FULL:
-            raise StorageError(
-                f"cannot keep the rows of {path}: {cause.strerror}; free space or choose another folder with "
-                "HF_DATASETS_CACHE"
-            ) from error
+            raise _no_room(path, cause.strerror or str(cause)) from error
         raise DataError(f"{path} cannot be read as parquet: {str(cause).splitlines()[0]}") from None
+
+
+def _no_room(path: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"cannot keep the rows of {path}: {reason}; free space or choose another folder with HF_DATASETS_CACHE"
+    )
 
 
 def _unreadable_footer(path: Path) -> str | None:

@@ -139,10 +139,11 @@ class ParquetShards(ImageSource):
         try:
             table = ParquetSource(path, self._min_side, self._columns)
             table.bands = self.bands
-            self.shard_file(shard)  # it may have changed while it was read
+            self.shard_file(shard)  # it may have gone or changed while it was read
             if len(table) != self._rows[shard]:
                 raise DataError(f"{path} has {len(table)} rows; expected the {self._rows[shard]} that its footer says")
         except DataError as error:
+            self.shard_file(shard)
             self._damaged[shard] = str(error)
             raise
         return table
