@@ -12,6 +12,7 @@ from torch import nn
 from beit.engine import checkpoints, processes
 from beit.engine.checkpoints import latest_checkpoint, restore_module, save_checkpoint, shared_checkpoint
 from beit.engine.optimiser import optimiser_tensors, restore_optimiser
+from beit.engine.run_folder import RunFolder
 from beit.errors import CheckpointError
 
 
@@ -51,6 +52,21 @@ def test_only_the_newest_checkpoints_stay(tmp_path):
         save_checkpoint(tmp_path, step, writes({}), model, keep=2, identity={})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step_00000010", "step_00000100"]
     assert latest_checkpoint(tmp_path).name == "step_00000100"
+
+
+def test_copies_of_checkpoints_are_nobodys(tmp_path):
+    """Someone keeps one under a name of their own: it is not continued, counted or removed."""
+    run, model = RunFolder(tmp_path), nn.Linear(1, 1)
+    save_checkpoint(run.checkpoints, 5, writes({}), model, keep=1, identity={})
+    for name in ("step_00000005.bak", "step_00000009 (copy)", "step_old", "step_"):
+        shutil.copytree(run.checkpoints / "step_00000005", run.checkpoints / name)
+    assert (run.last_step, latest_checkpoint(run.checkpoints).name) == (5, "step_00000005")
+    save_checkpoint(run.checkpoints, 100_000_000, writes({}), model, keep=1, identity={})
+    assert run.last_step == 100_000_000
+    kept = {"step_00000005.bak", "step_00000009 (copy)", "step_old", "step_", "step_100000000"}
+    assert {path.name for path in run.checkpoints.iterdir()} == kept
+    save_checkpoint(run.checkpoints, 99, writes({}), model, keep=1, identity={})
+    assert run.last_step == 100_000_000, "later ones are left alone"
 
 
 def test_damaged_checkpoints_are_named(tmp_path):

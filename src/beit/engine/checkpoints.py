@@ -23,6 +23,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from beit.engine.processes import found_by_first
+from beit.engine.run_folder import saved_steps
 from beit.engine.task import SAMPLED
 from beit.errors import CheckpointError, shortened
 from beit.files import atomic_folder, read_json, write_json
@@ -42,7 +43,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
     Raises:
         CheckpointError: If all of them are damaged, or the newest has the format of another version.
     """
-    found = sorted(folder.glob("step_*"), reverse=True) if folder.is_dir() else []
+    found = saved_steps(folder)[::-1]
     for path in found:
         damage = _damage(path)
         if damage is None:
@@ -140,7 +141,7 @@ def discard_old(newest: Path, keep: int) -> None:
 
     A run does so after writing one, and where it continues, since it may have been killed in between.
     """
-    upto = sorted(path for path in newest.parent.glob("step_*") if path.name <= newest.name)
+    upto = [path for path in saved_steps(newest.parent) if int(path.name[5:]) <= int(newest.name[5:])]
     for old in upto[:-keep]:
         shutil.rmtree(old)
 
