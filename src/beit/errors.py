@@ -45,10 +45,6 @@ class DataError(BeitError, ValueError):
             super().__init__(f"{self.for_clients}, or {otherwise}")
 
 
-class AbsentPictureError(DataError):
-    """A picture is not where it is looked for; one that was listed has gone since."""
-
-
 class CheckpointError(BeitError, RuntimeError):
     """A file of weights is missing, damaged, or does not fit the model."""
 
@@ -77,6 +73,10 @@ class StorageError(BeitError, OSError):
 
 class ConnectionLostError(BeitError):
     """Pictures on another machine cannot be reached any more; what was going on can be continued."""
+
+
+class GoneError(BeitError):
+    """Pictures that were listed have gone, or are others now: none counts as broken, and the job can be continued."""
 
 
 class RunPaused(Exception):  # noqa: N818  # nothing went wrong

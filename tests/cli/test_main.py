@@ -125,6 +125,9 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["predict", str(MIM), "x.png", "--device=tpu"], "device: expected one of ['auto', 'cpu', 'cuda'], got tpu"),
         (["pretrain", "--optim.betas=[0.9, 1.5]"], "betas is [0.9, 1.5]; expected two numbers"),
         (["pretrain", "--model.image_std=[0, 1, 1]"], "image_std is [0.0, 1.0, 1.0]; expected numbers above 0"),
+        (["pretrain", "--optim.lr=1e400"], "optim.lr: input should be a finite number, got inf"),
+        (["pretrain", "--optim.weight_decay=.inf"], "optim.weight_decay: input should be a finite number, got inf"),
+        (["pretrain", "--augment.crop_scale=[.nan, 1.0]"], "crop_scale: input should be a finite number, got nan"),
         (["pretrain", "--train.max_steps=3"], "warm-up of 96 steps is not shorter than the run of 3"),
         (
             ["evaluate", f"--model={GOLDEN / 'bad/wrong_shape'}"],

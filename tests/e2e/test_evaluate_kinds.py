@@ -2,10 +2,13 @@
 
 import csv
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from beit import BeitConfig, BeitForSemanticSegmentation, BeitImageProcessor
 from beit.cli.main import main
 from beit.data import open_source
 from tests.e2e.small import MODEL
@@ -112,3 +115,39 @@ def test_the_other_kind_is_refused_in_one_line(place, run, capsys):
     (line,) = capsys.readouterr().err.strip().splitlines()
     needed = {"labels": "expected several labels: name", "value": "expected a number: name"}
     assert needed[kind] in line
+
+
+@pytest.mark.parametrize("kind", ["classes", "scenes", "tokenizer"])
+def test_pictures_that_go_before_the_report_cost_no_number(kind, tmp_path, monkeypatch, capsys):
+    """They were measured: the report says why it does not show them."""
+    pictures, maps = tmp_path / "pictures", tmp_path / "maps"
+    for number in range(4):
+        for place in (pictures / ("cat", "dog")[number % 2], maps / ("cat", "dog")[number % 2]):
+            place.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (32, 32), number % 2).save(place / f"{number}.png")
+    command, written = {
+        "classes": (["evaluate", "--model=beit/nano-cifar10-classifier", f"--data.path={pictures}"],
+                    "beit.evaluation.classification.evaluate.write_result"),
+        "scenes": (["evaluate", f"--model={tmp_path}/model", f"--data.path={pictures}", f"--label_maps.path={maps}"],
+                   "beit.evaluation.segmentation.evaluate.write_result"),
+        "tokenizer": (["tokenizer", "evaluate", "--tokenizer=beit/nano-cifar10-tokens", f"--data.path={pictures}"],
+                      "beit.evaluation.tokenizer.evaluate.write_json"),
+    }[kind]  # fmt: skip
+    if kind == "scenes":
+        sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
+        config = BeitConfig(**sizes, image_size=32, patch_size=16, out_indices=[1, 2, 3, 4], id2label={0: "a", 1: "b"})
+        BeitForSemanticSegmentation(config).save_pretrained(tmp_path / "model")
+        BeitImageProcessor(size=32, crop_size=32).save_pretrained(tmp_path / "model")
+    measured = [*command, "--data.workers=0", f"--output={tmp_path}/numbers.json"]
+    write = import_module(written.rpartition(".")[0]).__dict__[written.rpartition(".")[2]]
+
+    def write_and_move(*given):
+        write(*given)
+        pictures.rename(tmp_path / "away")
+
+    monkeypatch.setattr(written, write_and_move)
+    assert main([*measured, f"--report={tmp_path}/report.html"]) == 0, capsys.readouterr().err
+    page = (tmp_path / "report.html").read_text()
+    assert "Some cannot be shown: " in page
+    assert "was there when it was listed and cannot be read any more" in page
+    assert (tmp_path / "numbers.json").exists()

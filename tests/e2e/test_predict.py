@@ -123,6 +123,22 @@ def test_broken_pictures_and_shards_are_named_and_the_rest_is_done(model, pictur
 
 
 @pytest.mark.usefixtures("chunks_of_five")
+def test_other_pictures_of_equal_names_and_sizes_are_not_continued_with(model, pictures, tmp_path, monkeypatch, capsys):
+    for path in pictures.rglob("*.png"):
+        Image.new("RGB", (40, 30), "red").save(path.with_suffix(".bmp"))
+        path.unlink()
+    output = tmp_path / "a.jsonl"
+    with monkeypatch.context() as patched:
+        after_first_chunk(patched, lambda: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            predict(model, pictures, "--output", output)
+    for path in pictures.rglob("*.bmp"):
+        Image.new("RGB", (40, 30), "blue").save(path)
+    assert predict(model, pictures, "--output", output) == 1
+    assert "was begun with other pictures" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("chunks_of_five")
 def test_pictures_that_go_meanwhile_are_done_when_they_are_back(model, pictures, tmp_path, monkeypatch, capsys):
     whole, output, away = tmp_path / "whole.jsonl", tmp_path / "a.jsonl", tmp_path / "away"
     assert predict(model, pictures, "--output", whole, "--workers=1", "--batch_size=1") == 0

@@ -9,8 +9,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
+from beit.cli.main import main
+from beit.engine import loop
 from beit.engine.interruption import LossWatch, stop_on_request
 from beit.models_torch.loading import read_safetensors
 from tests.e2e.small import FEW, FINETUNE, PRETRAIN, UNWATCHED, assert_stops_and_saves, losses, start
@@ -287,3 +290,54 @@ def test_other_settings_are_named_unless_forced(fork_server, whole, tmp_path):
     forced = fork_server.run(*command, *changed, "--force")
     assert forced.statuses == [0], forced.errors
     assert "continues with other settings: model.drop_path_rate was 0.2 and is now 0.1" in forced.errors[0]
+
+
+@pytest.mark.parametrize(
+    "job", [["finetune", *FINETUNE], ["pretrain", *PRETRAIN, *UNWATCHED]], ids=["finetune", "pretrain"]
+)
+def test_pictures_that_go_stop_a_run_and_it_continues_to_the_same_model(job, pictures, tmp_path, monkeypatch, capsys):
+    """None counts as broken, whatever share of them may be: others in their place would make it another run."""
+    step, away = loop._Loop._step, tmp_path / "away"
+    command = [*job, f"--data.path={pictures}", "--data.keep_decoded=false", "--data.max_broken=1",
+               "--data.val_share=0.2", "--train.batch_size=4", "--train.max_steps=6", "--optim.warmup_steps=2",
+               "--run.save_every=1", "--run.report=false"]  # fmt: skip
+    tokenizer = ["--tokenizer.path=beit/nano-cifar10-tokens"] if job[0] == "pretrain" else []
+    command = [option for option in command if not option.startswith("--tokenizer.")] + tokenizer
+    assert main([*command, f"--run.output={tmp_path}/whole"]) == 0
+
+    def step_and_move(self, number, tensors):
+        if number == 2:
+            (pictures / "cat").rename(away)
+        return step(self, number, tensors)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop._Loop, "_step", step_and_move)
+        assert main([*command, f"--run.output={tmp_path}/run"]) == 1
+    assert "was there when it was listed and cannot be read any more" in capsys.readouterr().err
+    assert not (tmp_path / "run/broken.txt").exists()
+    assert not (tmp_path / "run/model").exists()
+    away.rename(pictures / "cat")
+    assert main([*command, f"--run.output={tmp_path}/run"]) == 0
+    weights = [tmp_path / run / "model/model.safetensors" for run in ("whole", "run")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_run_does_not_continue_with_other_pictures(pictures, tmp_path, capsys):
+    """Of equal number, names and labels. One that was repaired meanwhile is no reason to begin again."""
+    command = ["finetune", *FINETUNE, f"--data.path={pictures}", "--data.val_share=0.2", "--train.batch_size=4",
+               "--optim.warmup_steps=0", "--run.save_every=1", "--run.report=false", "--run.force=true",
+               f"--run.output={tmp_path}/run"]  # fmt: skip
+    assert main([*command, "--train.max_steps=1"]) == 0
+    checkpoint = tmp_path / "run/checkpoints/step_00000001/state.json"
+    before = checkpoint.read_bytes()
+    files = sorted(pictures.rglob("*.png"))
+    Image.new("RGB", (48, 40), "red").save(files[0])
+    assert main([*command, "--train.max_steps=2"]) == 0
+    for number, file in enumerate(files):
+        Image.new("RGB", (48, 40), (number, 0, 99)).save(file)
+    assert main([*command, "--train.max_steps=3"]) == 1
+    assert (
+        "was made with other pictures, or other label maps: of 12 that were compared 12 are" in capsys.readouterr().err
+    )
+    assert (tmp_path / "run/model").is_dir()
+    assert len(before) < 2000

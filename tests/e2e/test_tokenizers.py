@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, R
 from beit.settings.tokenizer import DistilledTokenizerSettings, DistillJob
 from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tasks.tokenizer.token_identity import token_identity
-from beit.tasks.tokenizer.vq_kd import distill_tokenizer
+from beit.tasks.tokenizer.vq_kd import VQKDTask, distill_tokenizer
 from beit.tokenizer import (
     VQKD,
     DiscreteVAE,
@@ -448,7 +449,18 @@ def test_pictures_that_go_while_they_are_encoded_stop_it(discrete, pictures, tmp
 
     with monkeypatch.context() as patched:
         patched.setattr(TokenWriter, "append", append_and_move)
-        assert "has gone since it was listed; expected" in fails(capsys, *command, f"--output={tmp_path}/t")
+        assert "was there when it was listed and cannot be read" in fails(capsys, *command, f"--output={tmp_path}/t")
     away.rename(pictures)
     assert main([*command, f"--output={tmp_path}/t"]) == 0
     assert (tmp_path / "t/tokens.npy").read_bytes() == (tmp_path / "whole/tokens.npy").read_bytes()
+
+
+def test_a_teacher_without_a_trained_head_is_the_same_when_a_run_continues(tmp_path):
+    """A pre-trained model is one: its head is drawn anew by every process, and no feature depends on it."""
+    identities = []
+    for seed, teacher in enumerate(("beit/nano-cifar10", "beit/nano-cifar10", "beit/nano-cifar10-classifier")):
+        torch.manual_seed(seed)
+        task = VQKDTask(replace(distill_job(tmp_path / "run"), teacher=teacher))
+        identities.append(task.identity()["teacher"])
+    assert identities[0] == identities[1]
+    assert identities[0] != identities[2]

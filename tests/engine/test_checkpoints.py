@@ -12,6 +12,7 @@ from torch import nn
 from beit.engine import checkpoints, processes
 from beit.engine.checkpoints import latest_checkpoint, restore_module, save_checkpoint, shared_checkpoint
 from beit.engine.optimiser import optimiser_tensors, restore_optimiser
+from beit.engine.run_folder import RunFolder
 from beit.errors import CheckpointError
 
 
@@ -53,6 +54,21 @@ def test_only_the_newest_checkpoints_stay(tmp_path):
     assert latest_checkpoint(tmp_path).name == "step_00000100"
 
 
+def test_copies_of_checkpoints_are_nobodys(tmp_path):
+    """Someone keeps one under a name of their own: it is not continued, counted or removed."""
+    run, model = RunFolder(tmp_path), nn.Linear(1, 1)
+    save_checkpoint(run.checkpoints, 5, writes({}), model, keep=1, identity={})
+    for name in ("step_00000005.bak", "step_00000009 (copy)", "step_old", "step_"):
+        shutil.copytree(run.checkpoints / "step_00000005", run.checkpoints / name)
+    assert (run.last_step, latest_checkpoint(run.checkpoints).name) == (5, "step_00000005")
+    save_checkpoint(run.checkpoints, 100_000_000, writes({}), model, keep=1, identity={})
+    assert run.last_step == 100_000_000
+    kept = {"step_00000005.bak", "step_00000009 (copy)", "step_old", "step_", "step_100000000"}
+    assert {path.name for path in run.checkpoints.iterdir()} == kept
+    save_checkpoint(run.checkpoints, 99, writes({}), model, keep=1, identity={})
+    assert run.last_step == 100_000_000, "later ones are left alone"
+
+
 def test_damaged_checkpoints_are_named(tmp_path):
     model = nn.Linear(3, 2)
     optimiser = torch.optim.AdamW(model.parameters())
@@ -68,6 +84,30 @@ def test_damaged_checkpoints_are_named(tmp_path):
     (path / "state.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
         restore_module(path, model, {})
+
+
+def test_other_pictures_are_refused_and_a_few_that_were_repaired_are_not(tmp_path):
+    sample, alone = [f"{number}" for number in range(40)], ["all shards"]
+    path = save_checkpoint(tmp_path, 1, writes({}), nn.Linear(1, 1), 1, {"pictures": 99, "sampled": [sample, alone]})
+
+    def restored(*now):
+        return restore_module(path, nn.Linear(1, 1), {"pictures": 99, "sampled": list(now)})
+
+    assert restored(sample, alone) == restored(["x"] * 4 + sample[4:], alone) == 1
+    with pytest.raises(
+        CheckpointError, match=r"was made with other pictures, or other label maps: of 40 that were .* 5"
+    ):
+        restored(["x"] * 5 + sample[5:], alone)
+    with pytest.raises(CheckpointError, match="of 1 that were compared 1 are not as they were; bring the former back"):
+        restored(sample, ["others"])
+    with pytest.raises(CheckpointError, match="of 3 that were compared 40 are not"):
+        restored(sample[::-1][:3], alone)
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({**state, "sampled": [1]}))
+    with pytest.raises(CheckpointError, match="is damaged"):
+        restored(sample, alone)
+    (path / "state.json").write_text(json.dumps({**state, "sampled": None}))
+    assert restored(["of an earlier version"]) == 1
 
 
 def test_a_checkpoint_of_another_version_is_refused_in_one_line(tmp_path):

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from beit.errors import BeitError, ConfigError
+from beit.errors import BeitError, ConfigError, StorageError
 from beit.files import lock as locks
 from beit.files import locked
 
@@ -134,3 +134,16 @@ def test_a_file_system_without_links(place, monkeypatch):
         hold(place).__enter__()
     with hold(place):
         pass
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_in_its_place_is_named_at_once(place, make, monkeypatch):
+    """A named pipe would have blocked it for ever."""
+    monkeypatch.setattr(locks, "_SETTLED", 0.05)
+    place.parent.mkdir()
+    make(place)
+    began = time.monotonic()
+    assert locks.killed_holder(place) is None
+    with pytest.raises(StorageError, match=r"cannot write .*\.lock: .*; .*remove"), hold(place):
+        pass
+    assert time.monotonic() - began < 10

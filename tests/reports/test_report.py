@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 import beit
-from beit.reports.report import Section, curves_section, figure, numbers_table, origin, since, write_report
+from beit.errors import ConfigError, DataError, GoneError
+from beit.reports.report import Section, curves_section, figure, numbers_table, origin, showing, since, write_report
 from tests.browser import started_chromium
 
 
@@ -22,6 +23,17 @@ def test_the_report_escapes_names(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
     assert "&lt;b&gt;&amp;" in page
+
+
+@pytest.mark.parametrize("error", [DataError, GoneError])
+def test_pictures_that_cannot_be_shown_cost_no_report(error):
+    section = Section("Mistakes", "The worst first.")
+    with showing(section):
+        section.names.append("a.png")
+        raise error("b.png has gone")
+    assert (section.text, section.names) == ("The worst first. Some cannot be shown: b.png has gone.", ["a.png"])
+    with pytest.raises(ConfigError), showing(section):
+        raise ConfigError("of ours")
 
 
 def test_spaces_that_keep_words_together_are_shown_as_they_are(tmp_path):

@@ -13,7 +13,7 @@ from beit.data.selection import few_per_class, sample, split, spread, with_class
 from beit.data.sources.kept import KeptPictures, decoded_bytes
 from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds
 from beit.data.sources.scenes import Scene, SceneFolder
-from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint
+from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint, spaced, still_there
 from beit.data.sources.split_names import named_split, pictures_and_maps, split_kind
 from beit.data.splits import ALL, Splits
 from beit.data.tokens import (
@@ -97,11 +97,13 @@ __all__ = [
     "require_usable",
     "require_whole",
     "sample",
+    "spaced",
     "split",
     "split_kind",
     "splits_of",
     "splits_of_labels",
     "spread",
+    "still_there",
     "training_batches",
     "with_classes",
     "with_labels",

@@ -17,11 +17,10 @@ _SHARD = "shard "  # begins the lines of broken.txt that are not about a single 
 
 @dataclass(frozen=True)
 class BrokenPicture:
-    """A picture that could not be used, the reason, and whether it has only gone since it was listed."""
+    """A picture that could not be used, and the reason."""
 
     name: str
     reason: str
-    gone: bool = False
 
     def to_json(self) -> dict[str, str]:
         """Return name and reason as text that JSON can hold, whatever the name of the file is."""

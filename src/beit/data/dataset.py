@@ -14,7 +14,7 @@ from beit.data.broken import BrokenPicture
 from beit.data.sampler import Position, Purpose, generator
 from beit.data.sources.source import ImageSource
 from beit.data.tokens import StoredTokens
-from beit.errors import AbsentPictureError, DataError
+from beit.errors import DataError
 
 MOST_REPLACEMENTS = 100  # neighbours to try in place of a broken picture
 
@@ -33,7 +33,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
     """The views of pictures at (epoch, index).
 
     In training a broken picture is replaced by the next good one, so that batches keep their size; in evaluation it is
-    left out. Both report it.
+    left out. Both report it. One that has gone since it was listed ends what reads it.
 
     Args:
         source: The pictures; also an attribute.
@@ -75,7 +75,7 @@ class ViewDataset(Dataset[Sample | BrokenPicture]):
             try:
                 views = self._view(epoch, index)
             except DataError as error:
-                broken.append(BrokenPicture(self.source.name(index), str(error), isinstance(error, AbsentPictureError)))
+                broken.append(BrokenPicture(self.source.name(index), str(error)))
                 index = (index + 1) % len(self.source)
                 continue
             return Sample((epoch, index), views, self._label(index), tuple(broken))

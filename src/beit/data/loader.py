@@ -129,7 +129,7 @@ class _Loader(DataLoader[Any]):
     """
 
     def __iter__(self) -> Any:
-        with _sigterm_blocked():
+        with _sigterm_blocked(), _lost_in_turn():
             batches = super().__iter__()
         return _explained(batches)
 
@@ -162,6 +162,15 @@ def _sigterm_blocked() -> Generator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _lost_in_turn() -> Generator[None]:
+    """Have the next batch say that a loading process was lost: torch's handler raises it wherever a program is then."""
+    chosen = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    yield
+    if chosen is not None and signal.getsignal(signal.SIGCHLD) is not chosen:
+        signal.signal(signal.SIGCHLD, chosen)
 
 
 def _start_method(workers: int) -> str | None:

@@ -15,13 +15,16 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from beit.engine.processes import found_by_first
+from beit.engine.run_folder import saved_steps
+from beit.engine.task import SAMPLED
 from beit.errors import CheckpointError, shortened
 from beit.files import atomic_folder, read_json, write_json
 from beit.models_torch.loading import read_safetensors, write_safetensors
@@ -30,6 +33,7 @@ from beit.weights import check_shapes
 STATE_NAME = "state.json"
 MODULE_NAME = "objective.safetensors"
 _FORMAT = 3  # of checkpoints; raised when names or files in them change, and no other format is continued
+_REPAIRED = 0.1  # share of the pictures of a sample that may be others, as broken ones that were repaired are
 _EXPORTED = "model."  # prefix of the exported model among the tensors of a task's module
 
 
@@ -39,7 +43,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
     Raises:
         CheckpointError: If all of them are damaged, or the newest has the format of another version.
     """
-    found = sorted(folder.glob("step_*"), reverse=True) if folder.is_dir() else []
+    found = saved_steps(folder)[::-1]
     for path in found:
         damage = _damage(path)
         if damage is None:
@@ -105,7 +109,7 @@ def save_checkpoint(
     write: Callable[[Path], None],
     module: nn.Module,
     keep: int,
-    identity: Mapping[str, int | str],
+    identity: Mapping[str, Any],
 ) -> Path:
     """Write the checkpoint after `step` finished steps, and remove all but the `keep` newest.
 
@@ -137,12 +141,12 @@ def discard_old(newest: Path, keep: int) -> None:
 
     A run does so after writing one, and where it continues, since it may have been killed in between.
     """
-    upto = sorted(path for path in newest.parent.glob("step_*") if path.name <= newest.name)
+    upto = [path for path in saved_steps(newest.parent) if int(path.name[5:]) <= int(newest.name[5:])]
     for old in upto[:-keep]:
         shutil.rmtree(old)
 
 
-def restore_module(path: Path, module: nn.Module, identity: Mapping[str, int | str]) -> int:
+def restore_module(path: Path, module: nn.Module, identity: Mapping[str, Any]) -> int:
     """Load the tensors beside the model from a checkpoint, and return the finished steps; the task loads the model.
 
     Raises:
@@ -153,14 +157,34 @@ def restore_module(path: Path, module: nn.Module, identity: Mapping[str, int | s
         step = int(state["step"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path / STATE_NAME} is damaged ({error!r}); remove the folder {path}") from None
+    _check_sample(path, state.get(SAMPLED), identity.get(SAMPLED))
     for name, value in identity.items():
-        if state.get(name) != value:
+        if name != SAMPLED and state.get(name) != value:
             raise CheckpointError(
                 f"{path} was made with {_short(state.get(name))} {name} and now there is {_short(value)}; bring the "
                 "former back, or start again in another run.output"
             )
     _restore_module(path, module)
     return step
+
+
+def _check_sample(path: Path, before: Any, now: Any) -> None:
+    """Refuse other pictures than those of a checkpoint; a few of a sample may have been repaired since.
+
+    Raises:
+        CheckpointError: If more are others.
+    """
+    if not isinstance(before, list) or now is None:  # of an earlier version
+        return
+    for was, sample in zip(cast("list[Any]", before), now, strict=False):
+        if not isinstance(was, list):
+            raise CheckpointError(f"{path / STATE_NAME} is damaged ({SAMPLED} holds no list); remove the folder {path}")
+        others = sum(one != other for one, other in zip_longest(was, sample))
+        if others > max(1, _REPAIRED * len(sample)) or (others and len(sample) == 1):
+            raise CheckpointError(
+                f"{path} was made with other pictures, or other label maps: of {len(sample)} that were compared "
+                f"{others} are not as they were; bring the former back, or start again in another run.output"
+            )
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class JaxBackend:
         self._task, self._folder, self._schedule = task, folder, task.schedule
         accelerator, settings = task.accelerator, task.settings
         self._device = accelerator.device
-        self._identity = {"pictures": len(task.dataset), **task.identity()}
+        self._identity = task.continued_by()
         model = task.model
         flax = flax_model(model, accelerator.mixed_precision == "bf16", settings.train.recompute)
         self._steps = Steps(

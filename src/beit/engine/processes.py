@@ -20,7 +20,7 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gath
 
 from beit.data import ImageSource, list_shards
 from beit.engine.failure_detection import Outcome, Peers
-from beit.engine.run_folder import RunFolder
+from beit.engine.run_folder import RunFolder, saved_steps
 from beit.errors import BeitError, ConfigError, DataError, RunPaused
 from beit.image.cpus import cpu_share
 from beit.models_torch.device import Precision, pick_device, pick_training_precision
@@ -39,7 +39,7 @@ class _Run:
         world = self.peers.world if self.peers is not None else os.environ["WORLD_SIZE"]
         if not outcome.lost:
             return f"process {outcome.process} of {world} ended the run: {outcome.error}"
-        found = sorted(self._folder.checkpoints.glob("step_*"))
+        found = saved_steps(self._folder.checkpoints)
         kept = f"checkpoints are sound, the newest is {found[-1]}" if found else "there is no checkpoint yet"
         return (
             f"process {outcome.process} of {world} was lost; {kept}. The same command continues the run, also with "

@@ -21,6 +21,7 @@ report.html         curves and pictures
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator  # imports torch, and what is wrong with a folder is said before that
 
 _SEEN_WITHIN = 10.0  # seconds
+_STEP = re.compile(r"step_([0-9]{8,})")
 
 # Settings that do not change the numbers, so that a run may continue under others.
 _FREE = {
@@ -66,6 +68,12 @@ _FREE = {
     ("data", "max_broken"),
     ("data", "max_pixels"),
 }
+
+
+def saved_steps(checkpoints: Path) -> list[Path]:
+    """Return the checkpoints in their folder, the oldest first; a copy of one that has another name is nobody's."""
+    found = [(int(match[1]), path) for path in checkpoints.glob("step_*") if (match := _STEP.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
 
 
 class RunFolder:
@@ -98,13 +106,13 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Return whether there is something to continue; before that there is nothing to lose."""
-        return self.recipe.exists() and (self.finished or any(self.checkpoints.glob("step_*")))
+        return self.recipe.exists() and (self.finished or bool(saved_steps(self.checkpoints)))
 
     @property
     def last_step(self) -> int | None:
         """Finished steps at the newest checkpoint, by its name; None if there is none."""
-        names = sorted(path.name for path in self.checkpoints.glob("step_*"))
-        return int(names[-1].removeprefix("step_")) if names else None
+        saved = saved_steps(self.checkpoints)
+        return int(saved[-1].name.removeprefix("step_")) if saved else None
 
     def check_present(self) -> None:
         """Refuse to write where a run folder was: half of one would take the name of the one that was moved.

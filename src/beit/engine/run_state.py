@@ -9,7 +9,7 @@ from typing import Any
 
 from beit.engine.interruption import FILE_NAME as NOT_FINITE
 from beit.engine.metrics import Line, duration, read_metrics
-from beit.engine.run_folder import RunFolder
+from beit.engine.run_folder import RunFolder, saved_steps
 from beit.errors import ConfigError
 from beit.files import is_held, killed_holder, read_json
 
@@ -100,7 +100,7 @@ def _read_state(folder: RunFolder, recipe: Any) -> RunState:
     step = max((line["step"] for line in lines), default=0)
     writes = (folder.recipe, folder.metrics, folder.checkpoints, folder.result)
     quiet = _since(max(_written(path) for path in writes))
-    saved = sorted(folder.checkpoints.glob("step_*"))
+    saved = saved_steps(folder.checkpoints)
     checkpoint = int(saved[-1].name.removeprefix("step_")) if saved else None
     step, steps = max(step, checkpoint or 0), _steps(recipe, lines)
     rate = next((line["images_per_second"] for line in reversed(lines) if line.get("images_per_second")), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from beit.data import (
     loading_workers,
 )
 from beit.engine.optimiser import parameter_groups
+from beit.engine.processes import found_by_first
 from beit.engine.recorded import Choice
 from beit.engine.schedule import SCRATCH, Rate, Schedule
 from beit.errors import ConfigError
@@ -46,6 +48,16 @@ from beit.settings.groups import (
     ValidationSettings,
 )
 from beit.settings.inputs import Sources, open_sources
+
+SAMPLED = "sampled"  # name of the hashes of some pictures in the state of a checkpoint
+_COMPARED = 128  # files, when a run continues
+
+
+def _sample(source: ImageSource) -> list[str]:
+    """Return hashes of some files of a collection; one of all where each holds many pictures: nobody repairs those."""
+    lines = source.sampled(_COMPARED)
+    lines = lines if source.shard_sizes is None else ["\n".join(lines)]
+    return [hashlib.sha256(line.encode("utf-8", "surrogateescape")).hexdigest()[:12] for line in lines]
 
 
 class TrainingSettings(Protocol):
@@ -322,6 +334,13 @@ class Task(ABC, Generic[S, M]):
     def monitor(self) -> Monitored | None:
         """Return what the quality monitor measures while the model learns; usually nothing."""
         return None
+
+    def continued_by(self) -> dict[str, Any]:
+        """Return what has to be the same when the run continues: number and sample of its pictures, and `identity`."""
+        apart = self.settings.data.val_path is not None
+        sources = (self.sources.train, self.sources.val) if apart else (self.sources.train,)
+        sample = found_by_first(self.accelerator, lambda: [_sample(source) for source in sources])
+        return {"pictures": len(self.dataset), **self.identity(), SAMPLED: sample}
 
     def identity(self) -> Mapping[str, str]:
         """Return the values that must be the same when the run continues, beside settings and pictures."""

@@ -73,7 +73,7 @@ class TorchBackend:
         self._task, self._folder, self._accelerator = task, folder, task.accelerator
         accelerator, settings, self._schedule = task.accelerator, task.settings, task.schedule
         self._main = accelerator.is_main_process
-        self._identity = {"pictures": len(task.dataset), **task.identity()}
+        self._identity = task.continued_by()
         self._divided = settings.run.sharding == "fsdp" and accelerator.num_processes > 1
         if settings.train.recompute:
             _recompute(task.model)

@@ -9,6 +9,8 @@ from beit.files.lock import is_held, killed_holder, locked, locked_output
 from beit.files.patterns import expanded, is_pattern
 from beit.files.reading import (
     check_path,
+    end_of,
+    file_lines,
     open_regular,
     parse_json,
     read_json,
@@ -44,7 +46,9 @@ __all__ = [
     "check_path",
     "discard_leftovers",
     "discard_leftovers_of",
+    "end_of",
     "expanded",
+    "file_lines",
     "first_twice",
     "identity_of",
     "is_held",

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from beit.errors import ConfigError
+from beit.files.reading import open_regular
 from beit.files.writing import discard_leftovers_of, make_folder, storage_error
 
 BEAT = 5.0  # seconds between two touches
@@ -191,10 +192,12 @@ def _keeps_still(path: Path, seconds: float) -> bool:
 
 def _touched(path: Path) -> tuple[int, int] | None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
     except FileNotFoundError:
         return None
+    except OSError as error:  # a named pipe, a folder
+        raise storage_error(path, error, "remove it") from error
     return status.st_ino, status.st_mtime_ns
 
 
@@ -211,7 +214,7 @@ def _remove_stale(path: Path, found: Holder | None) -> None:
 def _read(path: Path) -> Holder | None:
     """Return the holder that a lock names; None if there is no lock, or it names none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fields = json.loads(file.read(_MOST_BYTES))
         values: dict[str, Any] = {name: kind(fields[name]) for name, kind in _FIELDS.items()}
         holder = Holder(**values)

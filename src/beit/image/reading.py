@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from beit.errors import AbsentPictureError, DataError, MissingExtraError
+from beit.errors import DataError, MissingExtraError
 from beit.image.large import check_frame, has_planes_behind, is_one_with_overviews, several, too_large
 
 _MOST_SAID = 200  # characters of the message of a library
@@ -32,7 +32,7 @@ def explained(name: object, *but: type[Exception]) -> Generator[None]:
     except MissingExtraError as error:
         raise DataError(f"{name} cannot be read here; {_ADVICE}", otherwise=f"install what reads it: {error}") from None
     except FileNotFoundError:
-        raise AbsentPictureError(absent_picture(str(name))) from None
+        raise DataError(absent_picture(str(name))) from None
     except UnidentifiedImageError:
         raise DataError(f"{name} is not a picture that can be read; {_ADVICE}") from None
     except OSError as error:

@@ -98,7 +98,8 @@ class Gallery:
         return Section("Reconstructions", f"{TEXT} {_named(self._scene.names)}", strips=strips)
 
     def _steps(self) -> Sequence[Path]:
-        return sorted(self.folder.glob("step_*.png"))
+        found = self.folder.glob("step_*.png")
+        return sorted(path for path in found if path.stem.removeprefix("step_").isdecimal())
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.png"

@@ -11,7 +11,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit import __version__
-from beit.errors import printable
+from beit.errors import DataError, GoneError, printable
 from beit.files import write_text
 from beit.image.bands import visible
 from beit.reports.charts import Level, Line, confusion_chart, curve_chart, has_curve
@@ -58,6 +59,15 @@ class Section:
     gallery: list[list[Figure]] = field(default_factory=list[list[Figure]])  # each a stack, top to bottom
     names: list[str] = field(default_factory=list[str])  # of the pictures of the gallery, one under each stack
     strips: list[Figure] = field(default_factory=list[Figure])  # wide pictures, each with its caption beside it
+
+
+@contextmanager
+def showing(section: Section) -> Generator[None]:
+    """Keep what was measured where pictures cannot be read any more: the section says why it does not show them."""
+    try:
+        yield
+    except (DataError, GoneError) as error:
+        section.text = f"{section.text} Some cannot be shown: {error}.".strip()
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section], recipe: str, duration: str | None = None) -> None:

@@ -16,7 +16,7 @@ from pydantic_core import ArgsKwargs
 
 from beit.errors import shortened
 
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _WRITTEN = ("output", "destination", "predictions", "report")  # settings with the path of what a job writes
 _MOST_BYTES = 230  # of a name; file systems take 255, and names of unfinished files are longer
 

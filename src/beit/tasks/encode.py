@@ -6,7 +6,6 @@ Legend: R rows of a batch, h x w tokens, V codebook size.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from rich.progress import Progress
 from beit.data import (
     LOCK_NAME,
     MISSING,
-    BrokenPicture,
     BrokenPictures,
     Collate,
     ImageSource,
@@ -31,7 +29,7 @@ from beit.data import (
     training_batches,
     write_labels_and_names,
 )
-from beit.errors import ConfigError, DataError
+from beit.errors import ConfigError
 from beit.evaluation.tokenizer.evaluate import encoder_side, load_encoder
 from beit.evaluation.tokenizer.quality import tokenizer_views
 from beit.files import locked
@@ -105,7 +103,6 @@ def _encode_rows(
     with Progress(transient=True) as progress:
         task = progress.add_task("encoding", completed=writer.finished, total=len(source) * count)
         for places_R, batch in zip(batches, training_batches(dataset, batches, Collate(0), workers), strict=True):
-            _refuse_gone(batch.broken)
             broken.add(batch.broken)
             shape = (len(places_R), *(side // encoder.tokenizer.stride for side in views.tokenizer_hw or ()))
             tokens_Rhw = np.full(shape, MISSING, dtype=np.int64)
@@ -114,19 +111,6 @@ def _encode_rows(
                 tokens_Rhw[usable] = encoder(batch.tensors["tokenizer_pixels"]).cpu().numpy()
             writer.append(tokens_Rhw)
             progress.update(task, completed=writer.finished)
-
-
-def _refuse_gone(broken: Sequence[BrokenPicture]) -> None:
-    """Refuse to store that a picture has no tokens which may be back in a moment: its disk was away, or its folder.
-
-    Raises:
-        DataError: Naming it.
-    """
-    if gone := next((picture for picture in broken if picture.gone), None):
-        raise DataError(
-            f"{gone.name} has gone since it was listed; expected every picture to stay until it is encoded: put it "
-            "back, and the same command continues"
-        )
 
 
 def _summary(stored: StoredTokens, vocab_size: int) -> Encoded:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from beit.errors import DataError
+from beit.errors import DataError, GoneError
 from tests.data.scenes import mask_image, opened
 
 
@@ -25,7 +25,21 @@ def test_pictures_without_a_label_map_are_named(scenes):
         opened(scenes, map_suffix="")
 
 
+def test_a_label_map_that_has_gone_since_is_no_broken_one(scenes):
+    scene = opened(scenes).open(0)
+    (scenes / "masks/town").rename(scenes / "masks/away")
+    with pytest.raises(GoneError, match=r"0_ids\.png was there when it was listed and cannot be read any more"):
+        scene.label_map()
+
+
 def test_a_label_map_of_another_size_is_named(scenes):
     mask_image(np.zeros((64, 90))).save(scenes / "masks/town/0_ids.png")
     with pytest.raises(DataError, match=r"0_ids.png is 64 x 90 pixels and its picture 64 x 96"):
         opened(scenes).open(0).label_map()
+
+
+def test_a_sample_follows_the_label_maps(scenes):
+    before = opened(scenes).sampled(9)
+    assert len(before) == 3
+    mask_image(np.zeros((64, 96))).save(scenes / "masks/town/0_ids.png")
+    assert [one == other for one, other in zip(opened(scenes).sampled(9), before, strict=True)] == [False, True, True]

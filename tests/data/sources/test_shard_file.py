@@ -1,13 +1,14 @@
 """Shards on an object store and on a web server are those on the disk: pictures, labels, hash and batches."""
 
 import os
+import pickle
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from beit.data import Augmentation, BatchOrder, Collate, ViewDataset, Views, fingerprint, open_source, training_batches
-from beit.errors import ConnectionLostError, DataError
+from beit.errors import ConnectionLostError, DataError, GoneError
 from beit.hub import persistence
 from beit.image import Preprocessing
 from tests.e2e.small import CODEBOOK, MODEL, beit
@@ -166,6 +167,21 @@ def test_a_lost_network_is_no_broken_picture(site, shards):
             ViewDataset(source, VIEWS, 0, replace_broken=True)[0, 1]
     finally:
         site.busy = 0
+
+
+@pytest.mark.parametrize("name", ["tar/train-000.tar", "parquet/train-{00000..00002}-of-00003.parquet"])
+def test_what_changes_or_goes_there_is_no_broken_picture(site, name):
+    source = open_source(f"{site.url}/{name}")
+    pickled = pickle.dumps(source)
+    path = min((site.folder / name.split("/")[0]).iterdir())
+    content = path.read_bytes()
+    try:
+        for change in (lambda: path.write_bytes(content[::-1]), path.unlink):
+            change()
+            with pytest.raises(GoneError, match=r"has changed since it was listed|there is no such file"):
+                pickle.loads(pickled).load(0)  # noqa: S301  # as a worker process that is not forked gets it
+    finally:
+        path.write_bytes(content)
 
 
 def test_a_copy_of_a_parquet_file_is_fetched_when_it_is_needed(site, tmp_path):

@@ -1,10 +1,12 @@
 """Parts of a collection, and the fingerprint of one."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from beit.data import Subset, fingerprint, open_source, spread
+from beit.data import KeptPictures, Subset, fingerprint, open_source, spread
 
 
 @pytest.fixture
@@ -38,3 +40,23 @@ def test_a_part_knows_its_place_in_the_whole():
 def test_a_broken_picture_does_not_stop_the_fingerprint(pictures):
     (pictures / "e.png").write_text("no picture")
     assert len(fingerprint(open_source(str(pictures)))) == 64
+
+
+def test_a_sample_of_the_files_follows_their_content_and_not_their_time_or_place(pictures):
+    before = open_source(str(pictures)).sampled(2)
+    assert [line.split()[0] for line in before] == ["a.png", "c.png"]
+    os.utime(pictures / "a.png", (1, 1))
+    moved = pictures.rename(pictures.with_name("elsewhere"))
+    assert open_source(str(moved)).sampled(2) == before
+    content = bytearray((moved / "c.png").read_bytes())
+    content[-20] ^= 1
+    (moved / "c.png").write_bytes(content)
+    assert [one == other for one, other in zip(open_source(str(moved)).sampled(2), before, strict=True)] == [
+        True,
+        False,
+    ]
+    source = open_source(str(moved))
+    (moved / "c.png").unlink()
+    assert source.sampled(9)[-1] == "c.png missing"
+    assert Subset(source, np.array([1])).sampled(9) == KeptPictures(Subset(source, np.array([1])), 10**6).sampled(9)
+    assert open_source("digits:train").sampled(9) == ["digits:train"]

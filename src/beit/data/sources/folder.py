@@ -13,9 +13,10 @@ import numpy as np
 
 from beit.data.sources.folder_index import PathList, listed
 from beit.data.sources.key_folders import place_of_label, value_of
-from beit.data.sources.source import ImageSource, Labels
+from beit.data.sources.source import ImageSource, Labels, spaced, still_there
 from beit.data.sources.split_names import almost_splits
-from beit.files import read_regular, size_of
+from beit.errors import GoneError
+from beit.files import end_of, read_regular, size_of
 from beit.image import (
     ARRAYS,
     EXTENSIONS,
@@ -92,7 +93,7 @@ class FolderSource(ImageSource):
     def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
         name = self.name(index)
-        with explained(name):
+        with explained(name, GoneError), still_there(name):
             content = read_regular(name, MOST_BYTES)
         return open_image(content, name, self._min_side, self.bands)
 
@@ -100,6 +101,11 @@ class FolderSource(ImageSource):
         """Yield the relative path and the size of every file."""
         for path in self._paths:
             yield f"{path} {size_of(self._folder / path)}"
+
+    def sampled(self, most: int) -> list[str]:
+        """Return path, size and a hash of the end of some files."""
+        paths = [self._paths[index] for index in spaced(len(self._paths), most)]
+        return [f"{path} {end_of(self._folder / path)}" for path in paths]
 
     def _remarks(self, around: str) -> Iterator[str]:
         """Yield lines about what is taken as classes, and about folders of which nothing is read."""

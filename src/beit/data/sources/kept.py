@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beit.data.sources.progress import progress
-from beit.data.sources.source import ImageSource
+from beit.data.sources.source import ImageSource, spaced
 from beit.errors import DataError
 from beit.image import COLOURS, Decoded, Jpeg2000Picture, JpegPicture, LazyPicture, LoadedPicture, reduces
 
@@ -100,6 +100,10 @@ class KeptPictures(ImageSource):
         """Yield the lines that identify the collection."""
         return self._source.contents()
 
+    def sampled(self, most: int) -> list[str]:
+        """Return lines of some files of the collection."""
+        return self._source.sampled(most)
+
     def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
         """Return at once: all pictures are at hand."""
 
@@ -135,9 +139,9 @@ class KeptPicture:
 def decoded_bytes(source: ImageSource) -> int:
     """Return the estimated memory of all pictures of a source, decoded, from the sizes of a few."""
     sampled: list[int] = []
-    for index in np.unique(np.linspace(0, len(source) - 1, min(_SAMPLED, len(source))).astype(int)):
+    for index in spaced(len(source), _SAMPLED):
         try:
-            picture = source.open(int(index))
+            picture = source.open(index)
         except DataError:
             continue
         sampled.append(picture.height * picture.width * COLOURS)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from beit.errors import DataError
+from beit.data.sources.source import still_there
+from beit.errors import DataError, GoneError
 from beit.files import read_regular
 from beit.image import (
     IGNORED,
@@ -63,8 +64,9 @@ class LabelIds:
 
         Raises:
             DataError: If it is no picture, is compressed with losses, or has numbers or colours that stand for nothing.
+            GoneError: If it has gone since it was listed.
         """
-        with explained(path):
+        with explained(path, GoneError), still_there(path):
             content = read_regular(path, MOST_BYTES)
         with explained(path), opened_picture(content) as image:
             if image.format in _LOSSY:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from beit.data.sources.folder import FolderSource
 from beit.data.sources.label_maps import ClassMap, LabelIds
-from beit.data.sources.source import ImageSource, Subset
+from beit.data.sources.source import ImageSource, Subset, spaced
 from beit.errors import DataError
-from beit.files import size_of
+from beit.files import end_of, size_of
 from beit.image import BandOptions, Decoded, LazyPicture
 
 _SHOWN = 5  # names in a message
@@ -180,6 +180,11 @@ class SceneFolder(ImageSource):
         for index, label_map in enumerate(self._label_maps):
             picture = self.name(index)
             yield f"{os.path.relpath(picture, self._folder)} {size_of(Path(picture))} {size_of(label_map)}"
+
+    def sampled(self, most: int) -> list[str]:
+        """Return the relative path of some pictures, and size and a hash of the end of each and of its label map."""
+        chosen = [(Path(self.name(index)), self._label_maps[index]) for index in spaced(len(self), most)]
+        return [f"{os.path.relpath(one, self._folder)} {end_of(one)} {end_of(other)}" for one, other in chosen]
 
 
 def _with_suffix(source: ImageSource, folder: Path, suffix: str) -> tuple[dict[str, str], list[str]]:

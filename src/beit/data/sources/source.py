@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from beit.errors import DataError, shortened
+from beit.errors import DataError, GoneError, shortened
 from beit.image import BandOptions, LazyPicture, as_rgb
 
 Labels = NDArray[Any]  # int64 (P,) classes, or float32 (P, K): 0 and 1 for several labels, or numbers
 LabelKind = Literal["class", "labels", "value"]
 _MOST_NAME = 1000  # characters of a class: an array gives every picture room for the longest
 _SAMPLED = 256  # pictures whose pixels go into the fingerprint
+_BACK = "bring it back, and the same command does the rest"
+_GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), _BACK)
+_AWAY = dict.fromkeys((errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT), _BACK)
+_FULL = dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)")
+_REMEDIES = _GONE | _AWAY | _FULL  # for what is no fault of a picture
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,27 @@ class BrokenShard:
 
     name: str
     reason: str
+
+
+@contextmanager
+def still_there(path: str | Path) -> Generator[None]:
+    """Keep a file that has gone since it was listed, or whose disk is away, from counting as a broken picture.
+
+    Another would take its place, and the results would be those of other pictures.
+
+    Raises:
+        GoneError: Naming it.
+    """
+    try:
+        yield
+    except OSError as error:
+        # a link to nothing may have been one when it was listed
+        if error.errno not in _REMEDIES or (error.errno in _GONE and os.path.islink(path)):
+            raise
+        raise GoneError(
+            f"{path} was there when it was listed and cannot be read any more ({error.strerror}); expected all "
+            f"pictures to stay: {_REMEDIES[error.errno]}"
+        ) from None
 
 
 def check_name(name: str) -> None:
@@ -83,6 +113,7 @@ class ImageSource(ABC):
 
         Raises:
             DataError: If it is broken or too small.
+            GoneError: If it has gone since it was listed.
         """
 
     def load(self, index: int) -> Image.Image:
@@ -100,6 +131,11 @@ class ImageSource(ABC):
     @abstractmethod
     def contents(self) -> Iterator[str]:
         """Yield lines that identify the collection: one for every file."""
+
+    def sampled(self, most: int) -> list[str]:
+        """Return lines that identify up to so many files, evenly spaced; unlike `contents` it looks at no others."""
+        lines = list(self.contents())
+        return [lines[index] for index in spaced(len(lines), most)]
 
     def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:  # noqa: B027  # most collections are at hand
         """Wait until the shards of some pictures are at hand, and begin to fetch those of others in the background.
@@ -143,6 +179,10 @@ class Subset(ImageSource):
         """Yield the lines of the whole source."""
         return self._source.contents()
 
+    def sampled(self, most: int) -> list[str]:
+        """Return lines of the whole source."""
+        return self._source.sampled(most)
+
     def fetch(self, now: Iterable[int], soon: Iterable[int]) -> None:
         """Wait until the shards of some pictures are at hand, and begin to fetch those of others."""
         self._source.fetch(self._indices[list(now)].tolist(), self._indices[list(soon)].tolist())
@@ -154,6 +194,11 @@ def _chosen_per_shard(sizes: NDArray[np.int64] | None, indices: NDArray[np.int64
         return None
     ends = np.searchsorted(indices, np.cumsum(sizes))
     return np.diff(ends, prepend=0).astype(np.int64)
+
+
+def spaced(count: int, most: int) -> list[int]:
+    """Return up to so many numbers below a count, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int)).tolist()
 
 
 def fingerprint(source: ImageSource) -> str:
@@ -168,9 +213,9 @@ def fingerprint(source: ImageSource) -> str:
         digest.update(line.encode("utf-8", "surrogateescape") + b"\0")
     if source.exact_contents:
         return digest.hexdigest()
-    for index in np.unique(np.linspace(0, len(source) - 1, min(_SAMPLED, len(source))).astype(int)):
+    for index in spaced(len(source), _SAMPLED):
         try:
-            picture = source.open(int(index)).decode().picture
+            picture = source.open(index).decode().picture
         except DataError:
             digest.update(b"broken")
             continue

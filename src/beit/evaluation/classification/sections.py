@@ -18,7 +18,7 @@ from beit.evaluation.classification.label_evaluation import LabelEvaluation
 from beit.evaluation.classification.value_evaluation import ValueEvaluation
 from beit.image import to_unit_array
 from beit.reports.charts import MOST_NUMBERED_CLASSES, reliability_chart, scatter_chart
-from beit.reports.report import Section, chart_figure, confusion_section, figure, numbers_table
+from beit.reports.report import Section, chart_figure, confusion_section, figure, numbers_table, showing
 from beit.reports.units import percent
 
 Result = TypeVar("Result")
@@ -76,10 +76,11 @@ def _mistakes_section(
         caption: What to write below a picture, from its place.
     """
     section = Section(title, text)
-    for place in order_P[:_SHOWN_MISTAKES].tolist():
-        picture = evaluation.view.crop(evaluation.source.load(evaluation.indices[place]))
-        section.gallery.append([figure(to_unit_array(picture), caption(place))])
-        section.names.append(Path(evaluation.source.name(evaluation.indices[place])).name)
+    with showing(section):
+        for place in order_P[:_SHOWN_MISTAKES].tolist():
+            picture = evaluation.view.crop(evaluation.source.load(evaluation.indices[place]))
+            section.gallery.append([figure(to_unit_array(picture), caption(place))])
+            section.names.append(Path(evaluation.source.name(evaluation.indices[place])).name)
     return section
 
 

@@ -154,4 +154,4 @@ def _part(tensors: dict[str, Tensor], name: str, broken: list[dict[str, Any]]) -
         raise ValueError(f"{count} layers do not fit {len(labels_P)} labels")
     if len(pictures_P) != len(labels_P):
         raise ValueError(f"{len(pictures_P)} pictures do not fit {len(labels_P)} labels")
-    return SetFeatures(layers, labels_P, pictures_P, [BrokenPicture(**picture) for picture in broken])
+    return SetFeatures(layers, labels_P, pictures_P, [BrokenPicture(some["name"], some["reason"]) for some in broken])

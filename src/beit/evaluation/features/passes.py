@@ -119,8 +119,7 @@ class ModelPasses:
         usable = len(sources.train) + len(sources.val) - len(train.broken) - len(val.broken)
         computed = ModelFeatures(train, val, usable / max(time.perf_counter() - began, 1e-9))
         self._check_broken(computed)
-        gone = any(picture.gone for picture in (*train.broken, *val.broken))  # and may be back the next time
-        if self._kept is not None and not gone:
+        if self._kept is not None:
             write_features(self._kept, computed)
         return computed
 

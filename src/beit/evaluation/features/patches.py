@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from beit.data import ImageSource, Scene, require_usable
+from beit.data import ImageSource, Scene, require_usable, still_there
 from beit.errors import DataError
 from beit.evaluation.features.checks import Labels
 from beit.evaluation.features.kept_features import SetFeatures
@@ -108,8 +108,10 @@ def label_maps_identity(*sources: ImageSource) -> str:
         for index in range(len(source)):
             try:
                 scene: Any = source.open(index)
-            except DataError:
+                with still_there(scene.map_path):
+                    content = scene.map_path.read_bytes()
+            except (DataError, OSError):
                 digest.update(b"broken")
                 continue
-            digest.update(repr(scene.ids).encode() + scene.map_path.read_bytes())
+            digest.update(repr(scene.ids).encode() + content)
     return digest.hexdigest()

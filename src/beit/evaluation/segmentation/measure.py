@@ -21,7 +21,7 @@ from beit.image.palette import coloured, legend, overlaid
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.models_torch.device import Precision, computing_in
 from beit.models_torch.scene import SceneInference, segment_scene
-from beit.reports.report import Figure, Section, numbers_table, picture_figure
+from beit.reports.report import Figure, Section, numbers_table, picture_figure, showing
 from beit.reports.units import percent
 
 SHOWN = 8  # scenes in a report
@@ -129,18 +129,19 @@ def overlay_section(model: BeitForSemanticSegmentation, how: SceneInference, sou
     section = Section("Scenes", "From top to bottom: predicted classes over the picture, its label map, the picture.")
     present = set[int]()
     some = spread(source, SHOWN)
-    for index in range(len(some)):
-        try:
-            scene = opened(some, index)
-            whole, true_HW = scene.decode().picture, scene.label_map().astype(np.int64)
-        except DataError:
-            continue
-        found_HW, picture = segment_scene(model, whole, how).numpy(), as_rgb(whole)
-        present |= {int(label) for label in np.union1d(found_HW, true_HW) if label != IGNORED}
-        shown = (overlaid(picture, found_HW, len(names)), coloured(true_HW, len(names)), picture)
-        size = (_WIDTH, max(1, round(_WIDTH * picture.height / picture.width)))
-        section.names.append(Path(some.name(index)).name)
-        section.gallery.append([Figure(picture_figure(image.resize(size)).source) for image in shown])
+    with showing(section):
+        for index in range(len(some)):
+            try:
+                scene = opened(some, index)
+                whole, true_HW = scene.decode().picture, scene.label_map().astype(np.int64)
+            except DataError:
+                continue
+            found_HW, picture = segment_scene(model, whole, how).numpy(), as_rgb(whole)
+            present |= {int(label) for label in np.union1d(found_HW, true_HW) if label != IGNORED}
+            shown = (overlaid(picture, found_HW, len(names)), coloured(true_HW, len(names)), picture)
+            size = (_WIDTH, max(1, round(_WIDTH * picture.height / picture.width)))
+            section.names.append(Path(some.name(index)).name)
+            section.gallery.append([Figure(picture_figure(image.resize(size)).source) for image in shown])
     section.strips.append(picture_figure(legend(names, sorted(present)), "classes"))
     return section
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from beit.data import Collate, ImageSource, ViewDataset, evaluation_batches, require_usable, spread
 from beit.evaluation.tokenizer.quality import says_little, tokenizer_views
 from beit.image import COLOURS, to_unit_array
-from beit.reports.report import Section, figure, numbers_table
+from beit.reports.report import Section, figure, numbers_table, showing
 from beit.reports.units import sentence
 from beit.settings.inputs import first_pictures
 from beit.tokenizer import TokenEncoder
@@ -38,20 +38,20 @@ def numbers_section(title: str, measured_with: str, numbers: Mapping[str, float]
 @torch.inference_mode()
 def reconstruction_section(encoder: TokenEncoder, source: ImageSource, side: int) -> Section:
     """Return the report section of some pictures above the drawings of their tokens."""
-    if encoder.tokenizer.decodes_pixels:
-        paint: Painter = encoder.tokenizer.decode
-        text = "Above: the picture. Below: decoded from its visual tokens."
-    else:
-        paint = mean_patches(encoder, source, side)
-        text = (
-            "Above: the picture. Below: every visual token drawn as the mean of the patches that it stands for; this "
-            "tokenizer keeps what its teacher sees, not pixels."
-        )
-    pixels, names = sample_pixels(source, side, _SHOWN)
-    painted = paint(encoder(pixels)).cpu()
+    decodes = encoder.tokenizer.decodes_pixels
+    text = (
+        "Above: the picture. Below: decoded from its visual tokens."
+        if decodes
+        else "Above: the picture. Below: every visual token drawn as the mean of the patches that it stands for; this "
+        "tokenizer keeps what its teacher sees, not pixels."
+    )
     section = Section("Reconstructions", text)
-    section.names = names
-    section.gallery = [[figure(one.numpy()), figure(other.numpy())] for one, other in zip(pixels, painted, strict=True)]
+    with showing(section):
+        paint: Painter = encoder.tokenizer.decode if decodes else mean_patches(encoder, source, side)
+        pixels, names = sample_pixels(source, side, _SHOWN)
+        pairs = zip(pixels, paint(encoder(pixels)).cpu(), strict=True)
+        section.names = names
+        section.gallery = [[figure(one.numpy()), figure(other.numpy())] for one, other in pairs]
     return section
 
 

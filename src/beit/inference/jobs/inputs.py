@@ -12,7 +12,7 @@ from threading import Lock
 
 from beit.data import ALL, BrokenShard, ImageSource, open_source
 from beit.errors import DataError
-from beit.files import size_of
+from beit.files import file_lines
 from beit.files.patterns import is_pattern
 from beit.image import EXTENSIONS, AnyPicture, BandOptions, walk_pictures
 from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
@@ -121,9 +121,8 @@ class Files(Collection):
         return self._files[index].stem
 
     def contents(self) -> Iterator[str]:
-        """Yield the path and size of every file."""
-        for named in self._files:
-            yield f"{named.path} {size_of(named.path)}"
+        """Yield the path and size of every file, and a hash of the end of some."""
+        return file_lines([named.path for named in self._files])
 
 
 class Shards(Collection):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beit.errors import DataError
-from beit.files import size_of
+from beit.files import file_lines
 from beit.image import COLOURS, AnyPicture, BandOptions, endings_of, picture_files, read_picture
 
 AMONG = "Folder of pictures: those in which neighbours are searched, or whose patches share the colours of one PCA."
@@ -46,6 +46,5 @@ def pictures_in(folder: str, bands: BandOptions | None = None) -> Iterator[tuple
 
 
 def contents_of(folder: str) -> Iterator[str]:
-    """Yield a line for every picture, which identifies it; arrays may be some."""
-    for path in files_in(folder, BandOptions(COLOURS)):
-        yield f"{path} {size_of(path)}"
+    """Return a line for every picture, which identifies it; arrays may be some."""
+    return file_lines(files_in(folder, BandOptions(COLOURS)))

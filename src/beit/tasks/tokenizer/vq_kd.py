@@ -114,10 +114,13 @@ class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
         return 1 - self.measure(self.model, source).numbers["similarity"]
 
     def identity(self) -> dict[str, str]:
-        """Return the teacher's fingerprint, if it is a module."""
+        """Return the teacher's fingerprint, if it is a module, without a random head that its checkpoint lacks."""
         if not isinstance(self._teacher, nn.Module):
             return {}
-        return {"teacher": tensors_fingerprint(self._teacher.state_dict())}
+        report = self._teacher.model.load_report if isinstance(self._teacher, BeitTeacher) else None
+        new = {f"model.{name}" for name in report.new} if report is not None else set[str]()
+        tensors = {name: tensor for name, tensor in self._teacher.state_dict().items() if name not in new}
+        return {"teacher": tensors_fingerprint(tensors)}
 
 
 def distill_tokenizer(job: DistillJob, teacher: Teacher | None = None) -> RunFolder:

@@ -1,10 +1,13 @@
 """One parquet file of pictures."""
 
+import os
+
 import pytest
 
 from beit.data import open_source
 from beit.data.sources.parquet.file import file_line
-from beit.errors import DataError
+from beit.errors import DataError, GoneError, StorageError
+from tests.shards import number_of, picture_bytes
 
 
 def test_cifar10_parquet(real_data):
@@ -84,3 +87,33 @@ def test_a_file_that_goes_while_it_is_opened_is_named(tmp_path, pictures, monkey
     with pytest.raises(DataError, match=r"x\.parquet cannot be read as parquet: it has gone since it was opened"):
         open_source(str(path))
     assert file_line(path) == "x.parquet missing"
+
+
+def test_a_disk_that_datasets_finds_full_is_named(tmp_path, monkeypatch):
+    """It looks before it writes, and says so by an error without a number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": [picture_bytes(1)]}), tmp_path / "x.parquet")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr("datasets.builder.has_sufficient_disk_space", lambda *_, **__: False)
+    with pytest.raises(
+        StorageError, match=r"cannot keep the rows of .*x\.parquet: No space left on device; free space"
+    ):
+        open_source(str(tmp_path / "x.parquet"))
+
+
+def test_a_mapped_file_that_is_cut_off_is_an_error_and_no_signal(tmp_path):
+    import datasets
+
+    pictures = [{"bytes": picture_bytes(number), "path": None} for number in range(200)]
+    features = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict({"image": pictures}, features=features).save_to_disk(str(tmp_path / "s"), num_shards=2)
+    source = open_source(str(tmp_path / "s"))
+    first, second = sorted((tmp_path / "s").glob("*.arrow"))
+    os.truncate(second, 100)
+    assert number_of(source.load(0)) == 0
+    with pytest.raises(GoneError, match=r"00001-of-00002\.arrow was written since it was opened \(100 bytes, "):
+        source.load(199)
+    first.unlink()
+    assert number_of(source.load(99)) == 99, "what was removed is mapped still"

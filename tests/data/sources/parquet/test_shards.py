@@ -18,7 +18,7 @@ from beit.data import (
     split,
     training_batches,
 )
-from beit.errors import DataError
+from beit.errors import DataError, GoneError
 from beit.image import Preprocessing
 from tests.shards import number_of, picture_bytes, write_parquet
 
@@ -121,6 +121,32 @@ def test_damage_behind_the_first_picture_is_reported_by_its_pictures_and_read_on
         with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet cannot be read as parquet"):
             source.load(40)
         monkeypatch.setattr("beit.data.sources.parquet.shards.ParquetSource", lambda *_: pytest.fail("read again"))
+
+
+def test_a_file_that_goes_or_is_written_anew_is_no_broken_one(tmp_path, kept):
+    """What is open stays as it was; the numbers and labels of others are those that were read at the beginning."""
+    paths = write_parquet(tmp_path / "shards")
+    source = open_source(str(tmp_path / "shards"))
+    assert number_of(source.load(3)) == 3
+    write(paths[1], range(20, 30), label=[0] * 10)
+    for read in (source.load, lambda index: source.fetch([index], [])):
+        with pytest.raises(GoneError, match=r"train-00001-of-00004\.parquet was written since it was opened"):
+            read(15)
+    paths[1].unlink()
+    paths[0].unlink()
+    with pytest.raises(GoneError, match=r"00001-of-00004\.parquet was there when it was listed and cannot be read any"):
+        source.load(15)
+    assert number_of(source.load(4)) == 4
+
+
+def test_a_sample_looks_at_no_other_files(tmp_path, kept, monkeypatch):
+    write_parquet(tmp_path / "shards")
+    source = open_source(str(tmp_path / "shards"))
+    lines = list(source.contents())
+    monkeypatch.setattr("beit.data.sources.parquet.shards.file_line", str)
+    assert [lines[at].partition(" ")[0] in path for at, path in zip((0, 3), source.sampled(2), strict=True)] == [
+        True
+    ] * 2
 
 
 def test_waiting_for_many_files_is_said(tmp_path, kept, capsys):

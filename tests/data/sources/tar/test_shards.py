@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from beit.data import fingerprint, open_source
+from beit.data import ViewDataset, fingerprint, open_source
 from beit.data.sources.tar.shards import OpenFiles
-from beit.errors import DataError
+from beit.errors import DataError, GoneError
 from beit.image import BandOptions
 from tests.shards import number_of, picture_bytes, write_shards, write_tar
 
@@ -77,11 +77,26 @@ def test_pictures_that_break_later_are_named(tmp_path):
     with pytest.raises(DataError, match=r"x\.tar/b\.jpg is broken"):
         source.load(1)
     cut(path, 600)
-    with pytest.raises(DataError, match=r"x\.tar.* is cut off.*fetch it again"):
+    with pytest.raises(GoneError, match=r"x\.tar was written since it was opened \(600 bytes, "):
         source.load(1)
+
+
+def test_a_shard_that_goes_or_is_written_anew_is_no_broken_picture(tmp_path):
+    """Open files are read on as they were; of one that is opened anew the places are those of another."""
+    parts = [(f"{number}.png", picture_bytes(number)) for number in range(3)]
+    path = write_tar(tmp_path / "x.tar", parts)
+    source = open_source(str(path))
+    assert number_of(source.load(0)) == 0
+    write_tar(tmp_path / "y.tar", parts[::-1]).rename(path)
+    assert number_of(source.load(1)) == 1
+    for number in range(2):
+        reopened = pickle.loads(pickle.dumps(source))  # noqa: S301  # as a worker process that is not forked gets it
+        views = ViewDataset(reopened, lambda *_: pytest.fail("it is read"), 0, replace_broken=number == 0)
+        with pytest.raises(GoneError, match=r"x\.tar was written since it was opened .* bring the former back"):
+            views[0, 1]
     path.unlink()
-    reopened = pickle.loads(pickle.dumps(source))  # noqa: S301  # as a worker process that is not forked gets it
-    with pytest.raises(DataError, match=r"x\.tar.*cannot be read: No such file"):
+    reopened = pickle.loads(pickle.dumps(source))  # noqa: S301
+    with pytest.raises(GoneError, match=r"x\.tar was there when it was listed and cannot be read any more \(No such"):
         reopened.load(1)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from beit.data.sources.parquet.columns import cell_bytes, image_column, no_pictures_in
 from beit.data.sources.parquet.labels import table_labels
-from beit.data.sources.shard_file import ShardFile, open_shard
+from beit.data.sources.shard_file import ShardFile, ShardState, open_shard, state_of, unchanged
 from beit.data.sources.source import ImageSource
 from beit.errors import DataError, StorageError, missing_extra
 from beit.files import open_regular
@@ -57,7 +58,7 @@ class TableSource(ImageSource):
             table = table.cast_column(self._image_column, datasets.Image(decode=False))
         if (found := table_labels(table, columns)) is not None:
             self.classes, self.labels, self.label_kind = found.classes, found.labels, found.kind
-        self._table = table
+        self._table, self._mapped = table, MappedFiles(table)
         self.shard_sizes = np.array([len(table)], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -69,8 +70,42 @@ class TableSource(ImageSource):
 
     def open(self, index: int) -> LazyPicture:
         """Return the picture, as yet undecoded."""
+        self._mapped.check(index)
         content = cell_bytes(self._table[index][self._image_column], self.name(index))
         return open_image(content, self.name(index), self._min_side, self.bands)
+
+
+class MappedFiles:
+    """Files that the rows of a table are mapped from: one that is cut off would end the process by a signal.
+
+    Args:
+        table: The table.
+    """
+
+    def __init__(self, table: Any) -> None:
+        blocks = [row[0] for row in getattr(table.data, "blocks", [[table.data]])]
+        self._ends = None if table._indices is not None else np.cumsum([block.num_rows for block in blocks])
+        self._files = [_mapped(getattr(block, "path", None)) for block in blocks]
+
+    def check(self, row: int) -> None:
+        """Refuse a row whose file was written since it was opened; one that was removed or replaced is mapped still.
+
+        Raises:
+            GoneError: Naming the file.
+        """
+        number = None if self._ends is None else int(np.searchsorted(self._ends, row, side="right"))
+        for file in self._files if number is None else self._files[number : number + 1]:
+            if file is None:
+                continue
+            path, before, state = file
+            with suppress(FileNotFoundError, NotADirectoryError):
+                if (now := path.stat()).st_ino == before:
+                    unchanged(path, state, now)
+
+
+def _mapped(path: str | None) -> tuple[Path, int, ShardState] | None:
+    """Return a file with its number on its disk and its state; None of a part that is in memory."""
+    return None if path is None else (Path(path), Path(path).stat().st_ino, state_of(Path(path)))
 
 
 class ParquetSource(TableSource):
@@ -123,16 +158,21 @@ def _read_table(path: Path) -> Any:
             return datasets.Dataset.from_parquet(str(path))
     except FileNotFoundError:
         raise DataError(f"{path} cannot be read as parquet: it has gone since it was opened") from None
-    except OSError:
-        raise  # of the disk: not the fault of the file
+    except OSError as error:  # of the disk: not the fault of the file
+        if error.errno is None and "disk space" in str(error):  # datasets has looked before it writes
+            raise _no_room(path, os.strerror(errno.ENOSPC)) from error
+        raise
     except Exception as error:  # datasets wraps whatever pyarrow raises
         cause = error.__cause__ or error
         if isinstance(cause, OSError) and cause.errno in DISK_FULL:
-            raise StorageError(
-                f"cannot keep the rows of {path}: {cause.strerror}; free space or choose another folder with "
-                "HF_DATASETS_CACHE"
-            ) from error
+            raise _no_room(path, cause.strerror or str(cause)) from error
         raise DataError(f"{path} cannot be read as parquet: {str(cause).splitlines()[0]}") from None
+
+
+def _no_room(path: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"cannot keep the rows of {path}: {reason}; free space or choose another folder with HF_DATASETS_CACHE"
+    )
 
 
 def _unreadable_footer(path: Path) -> str | None:

@@ -19,9 +19,17 @@ from beit.data.sources.parquet.columns import image_column, no_pictures_in
 from beit.data.sources.parquet.file import FOOTER, ParquetSource, file_line, require_datasets
 from beit.data.sources.parquet.footer import ParquetFooter, joined_labels, read_footer
 from beit.data.sources.progress import progress
-from beit.data.sources.shard_file import ShardFile, folder_of, located, open_shard
-from beit.data.sources.source import BrokenShard, ImageSource
-from beit.errors import DataError
+from beit.data.sources.shard_file import (
+    ShardFile,
+    ShardState,
+    folder_of,
+    located,
+    open_shard,
+    state_of,
+    unchanged,
+)
+from beit.data.sources.source import BrokenShard, ImageSource, spaced, still_there
+from beit.errors import DataError, GoneError
 from beit.hub import kept_copy
 from beit.image import LazyPicture
 
@@ -131,9 +139,11 @@ class ParquetShards(ImageSource):
         try:
             table = ParquetSource(path, self._min_side, self._columns)
             table.bands = self.bands
+            self.shard_file(shard)  # it may have gone or changed while it was read
             if len(table) != self._rows[shard]:
                 raise DataError(f"{path} has {len(table)} rows; expected the {self._rows[shard]} that its footer says")
         except DataError as error:
+            self.shard_file(shard)
             self._damaged[shard] = str(error)
             raise
         return table
@@ -156,7 +166,8 @@ class ParquetFolder(ParquetShards):
         good = [footer for _, footer in found if not isinstance(footer, str)]
         if not good:
             raise DataError(f"{place} cannot be read as parquet: {self.broken_shards[0].reason}")
-        self._paths, footers = [path for path, _ in good], [footer for _, footer in good]
+        self._paths, footers = [path for path, _, _ in good], [footer for _, footer, _ in good]
+        self._states = [state for _, _, state in good]
         _check_columns(self._paths, footers, place, columns)
         rows = np.array([footer.rows for footer in footers], dtype=np.int64)
         if not rows.sum():
@@ -172,23 +183,39 @@ class ParquetFolder(ParquetShards):
         return str(self._paths[shard])
 
     def shard_file(self, shard: int) -> Path:
-        """Return the path, of a copy if the file lies elsewhere."""
+        """Return the path, of a copy if the file lies elsewhere.
+
+        Raises:
+            GoneError: If the file is not as it was when its footer and labels were read.
+        """
         path = self._paths[shard]
-        return path if isinstance(path, Path) else kept_copy(path)
+        if isinstance(path, Path):
+            with still_there(path):
+                unchanged(path, self._states[shard], path.stat())
+            return path
+        try:
+            return kept_copy(path)
+        except DataError as error:  # it was there when it was listed
+            raise GoneError(str(error)) from None
 
     def contents(self) -> Iterator[str]:
         """Yield the name, the size and the end of every file: the end holds the statistics of its pages."""
         for path in self._paths:
             yield file_line(path)
 
+    def sampled(self, most: int) -> list[str]:
+        """Return the lines of some files."""
+        return [file_line(self._paths[index]) for index in spaced(len(self._paths), most)]
 
-def _look(path: ShardFile, columns: Sequence[str]) -> tuple[ShardFile, ParquetFooter] | str:
+
+def _look(path: ShardFile, columns: Sequence[str]) -> tuple[ShardFile, ParquetFooter, ShardState] | str:
     """Return a file that can be opened and its footer, or what is wrong with it."""
     try:
         file = located(path)
+        state = state_of(file)
         with open_shard(file, FOOTER) as content:
             footer = read_footer(content, first_picture=isinstance(file, Path), wanted=columns)
-        return footer if isinstance(footer, str) else (file, footer)
+        return footer if isinstance(footer, str) else (file, footer, state)
     except DataError as error:
         return str(error)
     except OSError as error:

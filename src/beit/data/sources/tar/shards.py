@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from beit.data.sources.key_folders import labels_of_files
 from beit.data.sources.progress import progress
-from beit.data.sources.shard_file import ShardFile, folder_of, located
-from beit.data.sources.source import BrokenShard, ImageSource, Labels
+from beit.data.sources.shard_file import ShardFile, ShardState, folder_of, located, state_of, unchanged
+from beit.data.sources.source import BrokenShard, ImageSource, Labels, still_there
 from beit.data.sources.split_names import are_splits
 from beit.data.sources.tar.index import TarIndex, member_name, shard_index
-from beit.errors import DataError
+from beit.errors import DataError, GoneError
 from beit.files import regular_descriptor
 from beit.hub import RemoteFiles
 from beit.image import (
@@ -57,13 +57,17 @@ class TarSource(ImageSource):
         self._min_side = min_side
         broken: list[BrokenShard] = []
         indexed: list[tuple[ShardFile, TarIndex]] = []
+        states: dict[Path, ShardState] = {}
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             results = threads.map(_index_or_reason, paths, repeat(endings_of(bands)))
             for path, result in zip(paths, progress(results, len(paths), "indexing shards"), strict=True):
                 if isinstance(result, str):
                     broken.append(BrokenShard(str(path), result))
-                else:
-                    indexed.append(result)
+                    continue
+                file, index, state = result
+                indexed.append((file, index))
+                if isinstance(file, Path):
+                    states[file] = state
         if not indexed:
             raise DataError(
                 f"none of the {len(paths)} tar files can be read; first: {broken[0].name}: {broken[0].reason}"
@@ -87,7 +91,7 @@ class TarSource(ImageSource):
         remark = f"labels are left out, because {unlabelled:,} of {len(indexed):,} shards have none"
         remarks = [remark] if 0 < unlabelled < len(indexed) else []
         say_passed_over(str(paths[0]) if len(paths) == 1 else folder_of(paths[0]), passed_over, *remarks)
-        self._files, self._remote = OpenFiles(), RemoteFiles()
+        self._files, self._remote = OpenFiles(states), RemoteFiles()
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -106,18 +110,29 @@ class TarSource(ImageSource):
         if size > MOST_BYTES:
             raise DataError(f"{self.name(index)} has {size} bytes; expected a picture of at most {MOST_BYTES}")
         try:
-            files: Any = self._files if isinstance(path, Path) else self._remote
-            content: bytes = files.read(path, int(self._offsets[index]), size)
+            content = self._read(path, int(self._offsets[index]), size)
         except OSError as error:
             raise DataError(f"{self.name(index)} cannot be read: {error.strerror or error}") from None
-        if len(content) < size:
-            raise DataError(f"{self.name(index)} is cut off: {path} has become shorter; fetch it again")
         return open_image(content, _Name(self, index), self._min_side, self.bands)
 
     def contents(self) -> Iterator[str]:
         """Yield the name of every shard, and the hash of the names, places and sizes of its pictures."""
         for path, digest in self._shards:
             yield f"{path.name} {digest}"
+
+    def _read(self, path: ShardFile, offset: int, size: int) -> bytes:
+        """Return a part of a shard, which is as it was when it was indexed.
+
+        Raises:
+            GoneError: If it is not, or cannot be had any more.
+        """
+        if isinstance(path, Path):
+            with still_there(path):
+                return self._files.read(path, offset, size)
+        try:
+            return self._remote.read(path, offset, size)
+        except DataError as error:  # of the shard: it was there when it was listed
+            raise GoneError(str(error)) from None
 
     def _path(self, index: int) -> ShardFile:
         return self._shards[int(np.searchsorted(self._ends, index, side="right"))][0]
@@ -127,9 +142,13 @@ class OpenFiles:
     """Parts of files, read while the files used last stay open.
 
     Reading does not move the position of a file, which forked processes share.
+
+    Args:
+        states: Of the files when they were listed; others are not compared.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, states: Mapping[Path, ShardState] | None = None) -> None:
+        self._states = states or {}
         self._handles: OrderedDict[Path, int] = OrderedDict()
 
     def read(self, path: Path, offset: int, size: int) -> bytes:
@@ -137,11 +156,13 @@ class OpenFiles:
 
         Raises:
             OSError: If it cannot be read.
+            GoneError: If it is not as it was: what is read would be of other pictures.
         """
         handle = self._handle(path)
         content = os.pread(handle, size, offset)
         while len(content) < size and (more := os.pread(handle, size - len(content), offset + len(content))):
             content += more
+        unchanged(path, self._states.get(path), os.fstat(handle))  # after it was read
         return content
 
     def _handle(self, path: Path) -> int:
@@ -152,9 +173,9 @@ class OpenFiles:
         self._handles.move_to_end(path)
         return self._handles[path]
 
-    def __reduce__(self) -> tuple[type[OpenFiles], tuple[()]]:
+    def __reduce__(self) -> tuple[type[OpenFiles], tuple[Mapping[Path, ShardState]]]:
         """Drop the handles, which have no meaning in another process."""
-        return OpenFiles, ()
+        return OpenFiles, (self._states,)
 
     def __del__(self) -> None:
         for handle in self._handles.values():
@@ -172,10 +193,11 @@ class _Name:
         return self.source.name(self.index)
 
 
-def _index_or_reason(path: ShardFile, endings: frozenset[str]) -> tuple[ShardFile, TarIndex] | str:
+def _index_or_reason(path: ShardFile, endings: frozenset[str]) -> tuple[ShardFile, TarIndex, ShardState] | str:
     try:
         file = located(path)
-        return file, shard_index(file, endings)
+        state = state_of(file)  # before it is read
+        return file, shard_index(file, endings), state
     except DataError as error:
         return str(error)
 
