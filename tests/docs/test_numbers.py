@@ -21,7 +21,8 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "ridge regression on raw pixels {ridge at 1%} %",
         "it has {pretrained at 10%} % (from scratch {scratch at 10%} %, ridge {ridge at 10%} %)",
         ", with all {pretrained at 100%} % (from scratch {scratch at 100%} %, ridge {ridge at 100%} %; one seed)",
-        "small convolutional network of equal compute has {convnet at 1%} % with 1 % and {convnet at 10%} % with 10 % (one seed):",
+        "small convolutional network of equal compute has {convnet at 1%} % with 1 %",
+        "and {convnet at 10%} % with 10 % (one seed):",
     ],
     "docs/why.md": [
         "| {pretrained at 1%} % ± {± pretrained at 1%} | {pretrained at 10%} % ± {± pretrained at 10%} |",
@@ -57,7 +58,8 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "same total compute has {scratch at 1%} % ± {± scratch at 1%}, ridge regression on raw pixels {ridge at 1%} %",
         "a small convolutional network with that compute {convnet at 1%} %.",
         "10 % of the labels {pretrained at 10%} % ± {± pretrained at 10%} (from scratch {scratch at 10%} %",
-        "± {± scratch at 10%}; the convolutional network {convnet at 10%} %, one seed), with all {pretrained at 100%} % (one seed; from scratch {scratch at 100%} %)",
+        "± {± scratch at 10%}; the convolutional network {convnet at 10%} %, one seed),",
+        "with all {pretrained at 100%} % (one seed; from scratch {scratch at 100%} %)",
     ],
     "src/beit/included/nano-cifar10-classifier/README.md": [
         "**Results**: {pretrained at 100%} % of 5,000 test pictures",
