@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
+import torch
+
 from beit.errors import BeitError
 from tests.campaigns.mutations import mutated
 from tests.campaigns.target import Target
@@ -153,6 +155,7 @@ def main() -> int:
     parser.add_argument("--findings", type=Path, default=Path("runs/fuzz"))
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    torch.set_num_threads(1)  # a forked process waits forever for threads of OpenMP that only its parent has
     with tempfile.TemporaryDirectory() as folder:
         kinds = {name: one for name, one in targets(Path(folder)).items() if not given.only or name in given.only}
         print(f"fuzz: seed {given.seed}, {len(kinds)} kinds of files, {given.seconds:g} s", flush=True)  # noqa: T201

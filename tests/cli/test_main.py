@@ -215,6 +215,23 @@ def test_a_terminated_command_leaves_nothing_half_done(capsys, monkeypatch, tmp_
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_threads_that_serve_ended_processes_say_nothing_after_it(capsys, monkeypatch):
+    """Such as that of multiprocessing which hands over files; what else fails is still shown."""
+
+    def terminated(arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    monkeypatch.setattr("beit.cli.convert.run", terminated)
+    assert main(["convert"]) == 143
+    for error in (BrokenPipeError(32, "Broken pipe"), EOFError()):
+        sys.excepthook(type(error), error, None)
+    assert capsys.readouterr().err == "beit: terminated\n"
+    sys.excepthook(ValueError, ValueError("a fault"), None)
+    assert capsys.readouterr().err == "ValueError: a fault\n"
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
 def test_faults_of_disks_and_networks_are_one_line(capsys, monkeypatch, number):
     def failing(arguments):

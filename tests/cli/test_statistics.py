@@ -13,7 +13,9 @@ from tests.image.deep_files import tiff
 def test_the_numbers_are_the_settings_of_a_training(tmp_path, capsys):
     for number, value in enumerate((0, 255)):
         save(tmp_path / "set" / f"{number}.png", value)
+    (tmp_path / ".numbers.json.99999999.tmp").touch()  # of a command that was killed
     assert main(["statistics", f"--data.path={tmp_path}/set", f"--output={tmp_path}/numbers.json"]) == 0
+    assert not list(tmp_path.glob(".*.tmp"))
     said = capsys.readouterr().out
     assert said.splitlines()[0] == "2 pictures"
     assert '--model.image_mean "[0.5, 0.5, 0.5]" --model.image_std "[0.5, 0.5, 0.5]"' in said

@@ -146,8 +146,11 @@ def test_pictures_that_go_before_the_report_cost_no_number(kind, tmp_path, monke
         pictures.rename(tmp_path / "away")
 
     monkeypatch.setattr(written, write_and_move)
+    for name in ("numbers.json", "report.html"):
+        (tmp_path / f".{name}.99999999.tmp").touch()  # of a command that was killed
     assert main([*measured, f"--report={tmp_path}/report.html"]) == 0, capsys.readouterr().err
     page = (tmp_path / "report.html").read_text()
     assert "Some cannot be shown: " in page
     assert "was there when it was listed and cannot be read any more" in page
     assert (tmp_path / "numbers.json").exists()
+    assert not list(tmp_path.glob(".*.tmp"))

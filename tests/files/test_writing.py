@@ -88,10 +88,13 @@ def test_leftovers_of_one_output(tmp_path):
         assert (output / "weights").read_text() == ".model[1].13.old"  # a half-done replacement is taken back
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"model[1]", ".model[1].x.tmp", ".model1.12.tmp", ".model[1].b.12.tmp"}
+    (output / ".weights.14.tmp").touch()  # of a file of the folder
+    (output / ".weights.tmp").touch()  # anyone's
     (tmp_path / ".model[1].14.tmp").touch()
     (tmp_path / ".model[1].15.old").mkdir()
     discard_leftovers_of(output)
     assert {path.name for path in tmp_path.iterdir()} == left
+    assert {path.name for path in output.iterdir()} == {"weights", ".weights.tmp"}
 
 
 @pytest.mark.parametrize(

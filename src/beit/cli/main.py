@@ -19,7 +19,7 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType
+from types import FrameType, TracebackType
 
 from beit import __version__
 from beit.cli.process import prepare
@@ -120,6 +120,7 @@ def _guarded(arguments: list[str]) -> int:
 
         return _fail(f"{error}{origin_of(str(error), arguments)}")
     except KeyboardInterrupt as stop:
+        _leave_quietly()
         continues = _CONTINUES if arguments[0] in CONTINUED else ""
         ended = isinstance(stop, _Terminated)
         return _fail(f"{'terminated' if ended else 'interrupted'}{continues}", 143 if ended else 130)
@@ -208,6 +209,7 @@ def _tidied_at_sigterm() -> Generator[None]:
         if os.getpid() != command:  # a process that it has forked
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        _leave_quietly()
         if not _is_ignored_in(frame):
             raise _Terminated
         signal.signal(signal.SIGALRM, again)
@@ -221,6 +223,17 @@ def _tidied_at_sigterm() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _leave_quietly() -> None:
+    """Have threads that serve other processes say nothing of those that end too; Python prints a traceback of each."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, (ConnectionError, EOFError)):
+            before(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _is_ignored_in(frame: FrameType | None) -> bool:

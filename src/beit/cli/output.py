@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from beit.errors import printable
+from beit.files import discard_leftovers_of
 
 
 def say(*lines: str) -> None:
@@ -25,3 +26,10 @@ def say_settings(job: Any) -> None:
 def gib(amount: float) -> str:
     """Return an amount of bytes in GiB."""
     return f"{amount / 2**30:,.2f} GiB"
+
+
+def tidy_up(*outputs: str | None) -> None:
+    """Remove what a killed command left half-written beside its outputs, for commands that hold no lock on them."""
+    for output in outputs:
+        if output is not None:
+            discard_leftovers_of(output)

@@ -19,6 +19,7 @@ from beit.errors import BeitError, StorageError
 
 REMEDY = "free space or choose another folder"
 _PROBE = bytes(2**16)
+_LEFTOVER = re.compile(r"\..+\.[0-9]+\.(tmp|old)", re.DOTALL)
 _IN_ITS_PLACE = "something else lies there: remove or rename it, or choose another folder"
 _NO_RIGHT = "change its permissions or choose another folder"
 _REMEDIES = {
@@ -133,13 +134,13 @@ def discard_leftovers(folder: str | Path) -> None:
 
 
 def discard_leftovers_of(path: str | Path) -> None:
-    """Do the same for one file or folder: tidy up what a killed process that wrote it left beside it."""
+    """Do the same for one file or folder: tidy up what a killed process that wrote it left beside it, or inside."""
     path = Path(path)
     named = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.(tmp|old)", re.DOTALL)
-    beside = [entry for entry in path.parent.glob(f".{escape(path.name)}.*") if named.fullmatch(entry.name)]
-    _discard(
-        [entry for entry in beside if entry.suffix == ".tmp"], [entry for entry in beside if entry.suffix == ".old"]
-    )
+    found = [entry for entry in path.parent.glob(f".{escape(path.name)}.*") if named.fullmatch(entry.name)]
+    if path.is_dir():
+        found += [entry for entry in path.glob(".*") if _LEFTOVER.fullmatch(entry.name)]
+    _discard([entry for entry in found if entry.suffix == ".tmp"], [entry for entry in found if entry.suffix == ".old"])
 
 
 def _discard(unfinished: Iterable[Path], outgoing: Iterable[Path]) -> None:
