@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from beit.data.class_names import in_spelling_of
 from beit.data.sampler import Purpose, generator
 from beit.data.sources.index_cache import Arrays, cache_file, load_index, save_arrays
-from beit.data.sources.source import ImageSource, Labels, Subset
+from beit.data.sources.source import ImageSource, Labels, Subset, spaced
 from beit.errors import DataError
 
 LARGE = 1_000_000  # pictures; fewer are divided in a quarter of a second
@@ -106,7 +106,7 @@ def spread(source: ImageSource, count: int) -> ImageSource:
     """Return `count` pictures at even distances (folders are sorted by class), or all if there are no more."""
     if len(source) <= count:
         return source
-    return Subset(source, np.linspace(0, len(source) - 1, count).astype(np.int64))
+    return Subset(source, np.array(spaced(len(source), count), np.int64))
 
 
 def sample(source: ImageSource, count: int, seed: int) -> ImageSource:
