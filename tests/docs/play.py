@@ -1,9 +1,12 @@
 """Run the blocks of one page in order, in this process and this folder: `python play.py PAGE`."""
 
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -11,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.docs.blocks import read_page
 from tests.docs.programs import LIMITS, PARSE_ONLY
 from tests.docs.published import RELEASE, use_release
+from tests.docs.warm import SOCKET
 
 
 def play(page):
@@ -40,7 +44,24 @@ def run_shell(block):
     subprocess.run(["bash", "-euo", "pipefail", "-c", block.text], env=environment, check=True)
 
 
+@contextmanager
+def warmed():
+    """Have the process beside that the programs of shell blocks are forked from."""
+    with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX) as listener:
+        os.environ[SOCKET] = f"{place}/warm"
+        listener.bind(os.environ[SOCKET])
+        listener.listen()  # who calls before the imports are done waits
+        number = listener.fileno()
+        command = [sys.executable, Path(__file__).with_name("warm.py"), str(number)]
+        with subprocess.Popen(command, pass_fds=[number]) as beside:
+            try:
+                yield
+            finally:
+                beside.kill()
+
+
 if __name__ == "__main__":
     if RELEASE in os.environ:
         use_release(os.environ[RELEASE])
-    raise SystemExit(play(read_page(Path(sys.argv[1]))))
+    with warmed():
+        raise SystemExit(play(read_page(Path(sys.argv[1]))))

@@ -26,13 +26,12 @@ def main(name, *arguments):
     arguments = list(arguments)
     if name == "pip":
         return check_pip(arguments)
-    parse_only = PARSE_ONLY in os.environ
     inner = arguments if name == "beit" else launched(name, arguments)
     limited = arguments + (os.environ.get(LIMITS, "").splitlines() if is_training(inner) else [])
-    if parse_only:
-        return parse_beit(inner)
+    if PARSE_ONLY in os.environ:
+        return run(parse_beit, inner)
     if name == "beit":
-        return run_beit(limited)
+        return run(run_beit, limited)
     return subprocess.run([*WORKED_OUT[name], *limited], check=False).returncode
 
 
@@ -55,6 +54,13 @@ def launched(name, arguments):
     assert given.module, f"{name} {arguments}: expected -m beit"
     assert given.training_script == "beit", given.training_script
     return list(given.training_script_args)
+
+
+def run(function, arguments):
+    """Call a function of this file, in a process that is forked from a warm one if there is one; return its status."""
+    from tests.docs.warm import SOCKET, called
+
+    return called(function.__name__, arguments) if SOCKET in os.environ else function(arguments)
 
 
 def run_beit(arguments):

@@ -341,6 +341,21 @@ def test_pictures_of_attention_and_of_reconstructions(model, pictures, tmp_path,
     assert 1 <= len(json.loads((painted / "3.json").read_text())["mask"]) <= 8
 
 
+def test_pictures_of_long_names_are_drawn_under_shorter_ones(model, pictures, tmp_path, capsys):
+    named = tmp_path / "named"
+    deep = named.joinpath(*(letter * 60 for letter in "abcde"))
+    deep.mkdir(parents=True)
+    places = [deep / "0.png", deep / "1.png", named / f"{'n' * 251}.png"]
+    for place, picture in zip(places, sorted((pictures / "cat").iterdir()), strict=False):
+        place.write_bytes(picture.read_bytes())
+    assert predict(model, named, "--task=attend", "--output", tmp_path / "looked", "--json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["picture"] for row in rows] == [str(place) for place in places]
+    assert len({row["name"] for row in rows}) == 3, "the two whose names begin alike do not share one"
+    for row in rows:
+        assert Image.open(tmp_path / "looked" / f"{row['name']}_attention.png").size == (32, 32)
+
+
 def test_a_ray_cluster_writes_the_same_file(model, tmp_path, capsys):
     """A local cluster of two workers; one shard has a broken picture."""
     write_shards(tmp_path / "tar", pictures=600, shards=2)

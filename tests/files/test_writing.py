@@ -105,6 +105,7 @@ def test_leftovers_of_one_output(tmp_path):
         (errno.EISDIR, "something else lies there: remove or rename it"),
         (errno.EACCES, "change its permissions"),
         (errno.EROFS, "it cannot be written at all: choose another folder"),
+        (errno.ENAMETOOLONG, "choose a shorter name"),
     ],
 )
 def test_the_remedy_follows_the_error(tmp_path, number, remedy):

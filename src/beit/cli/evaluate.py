@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from beit.cli.early_checks import check_models, check_paths
-from beit.cli.output import tidy_up
+from beit.cli.output import prepare_outputs
 from beit.cli.parser import parse_job
 from beit.errors import printable
 from beit.reports.units import percent, shown
@@ -28,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     job = parse_job(EvaluateJob, "beit evaluate", DESCRIPTION, arguments)
     check_models(job.model)
     check_paths(job.data.path)
-    tidy_up(job.output, job.report, job.predictions)
+    prepare_outputs(job.output, job.report, job.predictions)
     if job.label_maps.path is not None:
         return _scenes(job)
     from beit.evaluation.classification.evaluate import evaluate

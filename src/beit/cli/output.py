@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from beit.errors import printable
-from beit.files import discard_leftovers_of
+from beit.files import check_output, discard_leftovers_of
 
 
 def say(*lines: str) -> None:
@@ -28,8 +28,15 @@ def gib(amount: float) -> str:
     return f"{amount / 2**30:,.2f} GiB"
 
 
-def tidy_up(*outputs: str | None) -> None:
-    """Remove what a killed command left half-written beside its outputs, for commands that hold no lock on them."""
+def prepare_outputs(*outputs: str | None) -> None:
+    """Before the work, refuse files that could not be written, and remove what a killed command left of them.
+
+    For commands that hold no lock on their outputs.
+
+    Raises:
+        StorageError: Naming the first that could not be written.
+    """
     for output in outputs:
         if output is not None:
+            check_output(output)
             discard_leftovers_of(output)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beit.cli.early_checks import check_paths
-from beit.cli.output import say, tidy_up
+from beit.cli.output import prepare_outputs, say
 from beit.cli.parser import parse_job
 from beit.settings.statistics import StatisticsJob
 
@@ -21,6 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, measure, print."""
     job = parse_job(StatisticsJob, "beit statistics", DESCRIPTION, arguments)
     check_paths(job.data.path)
+    prepare_outputs(job.output)
     from beit.data import measure_channels, sample
     from beit.files import write_json
     from beit.settings.inputs import open_to_train
@@ -41,7 +42,6 @@ def run(arguments: Sequence[str]) -> int:
         )
     say(f"mean  {mean}", f"std   {std}", f'--model.image_mean "{mean}" --model.image_std "{std}"')
     if job.output is not None:
-        tidy_up(job.output)
         numbers = {"mean": found.mean, "std": found.std, "pictures": found.pictures, "absent_values": found.absent[1]}
         write_json(Path(job.output), numbers, indent=1)
     return 0

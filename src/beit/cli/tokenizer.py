@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from beit.cli.early_checks import check_paths
 from beit.cli.forecast import say_forecast
 from beit.cli.main import HELP_WORDS, listed, nearest
-from beit.cli.output import gib, say, tidy_up
+from beit.cli.output import gib, prepare_outputs, say
 from beit.cli.parser import parse_job
 from beit.cli.training import parse_training, say_results
 from beit.errors import ConfigError
@@ -137,6 +137,7 @@ def _reconstruct(job: ReconstructJob) -> int:
     from beit.evaluation.tokenizer.evaluate import reconstruct_pictures
     from beit.evaluation.tokenizer.quality import quality_lines
 
+    prepare_outputs(job.output)
     say(*quality_lines(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0
 
@@ -145,7 +146,7 @@ def _evaluate(job: EvaluateTokenizerJob) -> int:
     from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer
     from beit.evaluation.tokenizer.quality import quality_lines
 
-    tidy_up(job.output, job.report)
+    prepare_outputs(job.output, job.report)
     say(*quality_lines(evaluate_tokenizer(job).numbers()))
     for name, path in (("numbers", job.output), ("report", job.report)):
         if path is not None:

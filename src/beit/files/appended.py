@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from beit.files.places import check_file_place
 from beit.files.writing import REMEDY, make_folder, storage_error
 
 
@@ -26,6 +27,7 @@ class AppendedFile:
 
     def __init__(self, path: str | Path, keep: int | None = None, remedy: str = REMEDY) -> None:
         self._path, self._remedy = Path(path), remedy
+        check_file_place(self._path)  # a named pipe would be waited for
         with self._explained():
             make_folder(self._path.parent, remedy)
             self._file = self._path.open("ab", buffering=0)

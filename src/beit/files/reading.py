@@ -15,17 +15,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from beit.errors import BeitError, CheckpointError, ConfigError, shortened
+from beit.files.places import KINDS
 from beit.files.strict import MOST_BYTES, MOST_YAML_BYTES, strict_json, strict_yaml
 
 _MOST_PART, _MOST_PATH = 255, 4000  # bytes of a name, characters of a path
 _END, _COMPARED = 2**14, 128  # bytes, files
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFDIR: "a folder",
-}
 
 
 def size_of(path: Path) -> int | str:
@@ -177,7 +171,7 @@ def regular_descriptor(path: str | Path) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer opens at once
     if not stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        kind = _KINDS.get(stat.S_IFMT(mode), "no file of bytes")
+        kind = KINDS.get(stat.S_IFMT(mode), "no file of bytes")
         raise OSError(errno.EINVAL, f"it is {kind}; expected a regular file", str(path))
     return descriptor
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from beit.errors import BeitError, StorageError
+from beit.files.places import check_file_place, check_folder_place
 
 REMEDY = "free space or choose another folder"
 _PROBE = bytes(2**16)
@@ -30,6 +31,7 @@ _REMEDIES = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,
     errno.EROFS: "it cannot be written at all: choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }
 
 
@@ -37,10 +39,14 @@ _REMEDIES = {
 def atomic_file(path: str | Path, remedy: str = REMEDY) -> Generator[Path]:
     """Yield a temporary, empty file next to `path`; on success sync it and give it the real name, else remove it.
 
+    A link of that name is replaced, and what it leads to is untouched.
+
     Raises:
-        StorageError: If writing fails, for example on a full disk. What stood at `path` is untouched.
+        StorageError: If writing fails, for example on a full disk, or something else than a file has the name. What
+            stood at `path` is untouched.
     """
     path = Path(path)
+    check_file_place(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _cleaned_up(path, temporary, remedy):
         make_folder(path.parent, remedy)
@@ -72,12 +78,14 @@ def atomic_stream(path: str | Path, remedy: str = REMEDY) -> Generator[BinaryIO]
 def atomic_folder(path: str | Path, remedy: str = REMEDY) -> Generator[Path]:
     """Yield a temporary folder next to `path`; on success sync all of it and give it the real name.
 
-    A folder that stood at `path` is replaced.
+    A folder that stood at `path` is replaced; behind a link, the one that the link leads to.
 
     Raises:
-        StorageError: If writing fails, for example on a full disk. What stood at `path` is untouched.
+        StorageError: If writing fails, for example on a full disk, or something else than a folder has the name. What
+            stood at `path` is untouched.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+    check_folder_place(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _cleaned_up(path, temporary, remedy):
         make_folder(path.parent, remedy)

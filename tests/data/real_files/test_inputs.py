@@ -61,6 +61,9 @@ def test_names_keep_their_ending_where_they_must(tmp_path):
     with pytest.raises(DataError, match=r"two files are called 'a\.png'"):
         open_inputs(both, writes_files=True)
     assert len(open_inputs(both[:2], writes_files=True)) == 1
+    save(tmp_path / ("é" * 120 + ".png"))
+    long = [named.stem for named in named_files([str(tmp_path / ("é" * 120 + ".png"))])]
+    assert [len(stem.encode()) for stem in long] == [199], "whole letters, and a hash of all of them"
 
 
 def test_class_names_that_occur_twice_get_their_index():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from beit.image.large import most_pixels
 FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
 _MOST_SAID = 200  # characters of the message of a library
+_LONGEST_STEM = 200  # bytes; a file system takes names of 255, and some are added at the end and during writing
 # No playlists, whatever a file is called: they name other files and addresses, which would be read.
 _CAREFUL = {"format_whitelist": "avi,matroska,mov,mp4,mpeg,mpegts,mpegvideo,webm", "protocol_whitelist": "file"}
 
@@ -30,7 +32,7 @@ class Named:
     Attributes:
         path: The file.
         stem: Name of the files that are made of it: its path inside the folder that was named, without its ending
-            unless another would be called the same.
+            unless another would be called the same. One of more than 200 bytes is cut, and ends in a hash of the whole.
     """
 
     path: Path
@@ -60,9 +62,18 @@ def named_files(places: Sequence[str], bands: BandOptions | None = None) -> list
     stems = [str(name.with_suffix("")).replace(os.sep, "_") for _, name in found]
     uses = Counter(stems)
     return [
-        Named(path, stem if uses[stem] == 1 else str(name).replace(os.sep, "_"))
+        Named(path, _fitted(stem if uses[stem] == 1 else str(name).replace(os.sep, "_")))
         for (path, name), stem in zip(found, stems, strict=True)
     ]
+
+
+def _fitted(stem: str) -> str:
+    """Return a stem that leaves room for what is added to it: pictures in a tree of folders can have long ones."""
+    content = os.fsencode(stem)
+    if len(content) <= _LONGEST_STEM:
+        return stem
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    return f"{content[: _LONGEST_STEM - 9].decode(errors='ignore')}_{digest}"
 
 
 def refuse_twice(stems: Iterable[str]) -> None:
