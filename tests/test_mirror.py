@@ -24,7 +24,7 @@ HELD_ELSEWHERE = [
     ("cli", "evaluate", "e2e/test_evaluate.py", "the command is its whole job"),
     ("cli", "export", "inference/test_exported.py", "the command is its whole job"),
     ("cli", "finetune", "e2e/test_finetune.py", "the command is its whole job"),
-    ("cli", "output parser parser_errors", "cli/test_main.py", "every command parses and prints through them"),
+    ("cli", "parser parser_errors", "cli/test_main.py", "every command parses through them"),
     ("cli", "predict", "e2e/test_predict.py", "the command is its whole job"),
     ("cli", "pretrain", "e2e/test_whole_job.py", "the command is its whole job"),
     ("cli", "segment", "e2e/test_segment.py", "the command is its whole job"),
