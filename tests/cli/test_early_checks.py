@@ -45,7 +45,7 @@ def ended(*arguments):
         ),
         (["--data.path={here}", "--train.epochs=9"], "the warm-up of 10 epochs is not shorter than the run of 9"),
         (["--data.path={here}", "--run.output={other}"], "optim.lr was 0.5 and is now 0.25"),
-        (["--data.path={here}", "--run.output={here}"], "is not empty and holds no run"),
+        (["--data.path={here}", "--run.output={here}"], "here, all of which is read"),
     ],
 )
 def test_cheap_mistakes_end_before_a_framework_is_imported(tmp_path, arguments, message):

@@ -352,6 +352,8 @@ def test_pictures_of_long_names_are_drawn_under_shorter_ones(model, pictures, tm
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["picture"] for row in rows] == [str(place) for place in places]
     assert len({row["name"] for row in rows}) == 3, "the two whose names begin alike do not share one"
+    assert predict(model, named, "--task=attend", "--output", named / "looked") == 1
+    assert "looked lies inside" in capsys.readouterr().err
     for row in rows:
         assert Image.open(tmp_path / "looked" / f"{row['name']}_attention.png").size == (32, 32)
 

@@ -68,6 +68,16 @@ def test_files_of_others_are_left_alone(opened, tmp_path, name):
     assert (tmp_path / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize("setting", ["path", "val_path"])
+def test_a_run_inside_its_pictures_does_not_begin(tmp_path, setting):
+    """The pictures that it shows of itself would count as some to train on, and it could not continue."""
+    job = PretrainJob(DataSettings(**{"path": "elsewhere", setting: str(tmp_path)}))
+    run = SimpleNamespace(output=str(tmp_path / "run"), resume=True, force=False)
+    with pytest.raises(ConfigError, match=r"run\.output .*run lies inside .*; name a folder outside"):
+        open_run_folder(job, run, Accelerator(cpu=True))
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_folder_of_its_name_is_not_the_run(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()

@@ -3,8 +3,8 @@ import socket
 
 import pytest
 
-from beit.errors import StorageError
-from beit.files import atomic_file, atomic_folder, check_output, write_text
+from beit.errors import ConfigError, StorageError
+from beit.files import atomic_file, atomic_folder, check_apart, check_output, write_text
 
 
 def nodes(folder):
@@ -74,3 +74,14 @@ def test_an_output_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda folder, mode: folder != tmp_path / "folder")  # a superuser may write it
     with pytest.raises(StorageError, match=r"folder may not be written; change its permissions"):
         check_output(tmp_path / "folder/report")
+
+
+def test_a_folder_inside_one_that_is_read(tmp_path):
+    """By whatever path; one beside it whose name begins alike is no matter."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (tmp_path / "link").symlink_to("pictures")
+    for output in (pictures, pictures / "run", tmp_path / "link/run", tmp_path / "beside/../pictures/run"):
+        with pytest.raises(ConfigError, match=r"run\.output .* lies inside .*pictures, all of which is read"):
+            check_apart(output, "run.output", [None, "digits:train", str(pictures)])
+    check_apart(tmp_path / "pictures_run", "run.output", [str(pictures), str(tmp_path / "gone")])

@@ -32,7 +32,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from beit.errors import ConfigError, StorageError, shortened
-from beit.files import discard_leftovers, identity_of, locked, read_json, read_yaml, write_json, write_text
+from beit.files import (
+    check_apart,
+    discard_leftovers,
+    identity_of,
+    locked,
+    read_json,
+    read_yaml,
+    write_json,
+    write_text,
+)
 from beit.settings.base import defaults, plain, resolved_recipe
 from beit.settings.groups import FolderSettings
 
@@ -240,8 +249,9 @@ def check_run_folder(job: Any, run: FolderSettings) -> RunFolder:
     """Return the folder of a run, in which nothing is written yet.
 
     Raises:
-        ConfigError: If the folder holds another run, or one that may not be continued.
+        ConfigError: If the folder holds another run, or one that may not be continued, or lies inside the pictures.
     """
+    check_apart(run.output, "run.output", (job.data.path, job.data.val_path))
     folder = RunFolder(run.output)
     if folder.recipe.exists():
         if not run.resume:

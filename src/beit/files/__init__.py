@@ -7,7 +7,7 @@ Everything of ours that reaches a disk goes through here, and every small file o
 from beit.files.appended import AppendedFile
 from beit.files.lock import is_held, killed_holder, locked, locked_output
 from beit.files.patterns import expanded, is_pattern
-from beit.files.places import check_output
+from beit.files.places import check_apart, check_output
 from beit.files.reading import (
     check_path,
     end_of,
@@ -44,6 +44,7 @@ __all__ = [
     "atomic_folder",
     "atomic_stream",
     "cache_folder",
+    "check_apart",
     "check_output",
     "check_path",
     "discard_leftovers",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
-from beit.errors import StorageError
+from beit.errors import ConfigError, StorageError
 
 KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -52,6 +53,26 @@ def check_output(path: str | Path) -> None:
         raise StorageError(f"cannot write {path}: {above} is no folder; name another place")
     if not os.access(above, os.W_OK | os.X_OK):
         raise StorageError(f"cannot write {path}: {above} may not be written; change its permissions or name another")
+
+
+def check_apart(output: str | Path, setting: str, inputs: Iterable[str | None]) -> None:
+    """Refuse a folder that is written inside one that is read: its pictures would be among those read next time.
+
+    Args:
+        output: The folder that is written.
+        setting: Its name for users.
+        inputs: Paths that are read; those that are no folders have nothing inside.
+
+    Raises:
+        ConfigError: Naming both.
+    """
+    place = os.path.join(os.path.realpath(output), "")
+    for given in inputs:
+        if given is not None and os.path.isdir(given) and place.startswith(os.path.join(os.path.realpath(given), "")):
+            raise ConfigError(
+                f"{setting} {output} lies inside {given}, all of which is read: pictures in it would be among the "
+                "others when the same command goes on; name a folder outside"
+            )
 
 
 def _mode(path: Path) -> int | None:

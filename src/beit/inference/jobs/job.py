@@ -11,6 +11,7 @@ from typing import Any
 
 from beit import __version__
 from beit.errors import ConfigError, as_text
+from beit.files import check_apart
 from beit.image.model_view import saved_view
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inputs
@@ -109,6 +110,8 @@ def run_job(job: PredictJob, begun: Callable[[int | None], None], done: Callable
     if job.output is None:
         return _run_unwritten(work, begun, done)
     output, form = Path(job.output), work.format
+    if form == "pictures":
+        check_apart(output, "--output", job.pictures)
     state, arguments = JobState(output, form == "pictures"), _arguments(work)
     with state.held():
         ended = state.begin(arguments)
