@@ -194,3 +194,12 @@ def test_recipes_are_plain_yaml_and_complete():
     assert "!!" not in recipe
     assert "  lr: auto\n" in recipe
     assert next(iter(recipe.splitlines())) == "data:"
+
+
+def test_the_home_folder_has_its_place_in_paths(monkeypatch):
+    """A shell leaves it to the program in `--run.output=~/runs`, and a recipe always does."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert PretrainJob(DATA, run={"output": "~/runs"}).run.output == "/home/ada/runs"
+    assert DataSettings("~/pictures").path == "/home/ada/pictures"
+    assert PredictJob(["~/a.png", "b.png"]).pictures == ("/home/ada/a.png", "b.png")
+    assert [DataSettings(path).path for path in ("~ada/x", "./~/x", "a~/x")] == ["~ada/x", "./~/x", "a~/x"]

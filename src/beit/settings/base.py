@@ -5,6 +5,7 @@ What a group leaves out is the default of its job, in Python as in a recipe.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any, Self, cast
@@ -37,6 +38,8 @@ class Settings:
     def _complete(cls, value: Any, make: Callable[[Any], Self]) -> Self:
         """Make the settings, note which were given, and complete the groups among them."""
         made, kind = make(value), cast("Any", cls)
+        for name in kind.__pydantic_fields__:
+            object.__setattr__(made, name, _from_home(getattr(made, name)))
         _check_texts({name: getattr(made, name) for name in kind.__pydantic_fields__})
         if not isinstance(value, ArgsKwargs | dict):  # settings that were made before
             return made
@@ -58,6 +61,16 @@ class Settings:
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings alone: frozen instances cannot be given slots by pickle."""
         return self.__dict__
+
+
+def _from_home(value: Any) -> Any:
+    """Return a path, or each of a list, with the home folder in the place of its `~`, which shells leave in `--a=~/b`.
+
+    Left as it is, it would be the name of a folder, made in the current one.
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(map(_from_home, value))
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def _check_texts(values: dict[str, Any]) -> None:
