@@ -28,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     job = parse_job(EvaluateJob, "beit evaluate", DESCRIPTION, arguments)
     check_models(job.model)
     check_paths(job.data.path)
-    prepare_outputs(job.output, job.report, job.predictions)
+    prepare_outputs(job, "output", "report", "predictions")
     if job.label_maps.path is not None:
         return _scenes(job)
     from beit.evaluation.classification.evaluate import evaluate

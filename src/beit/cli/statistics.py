@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, measure, print."""
     job = parse_job(StatisticsJob, "beit statistics", DESCRIPTION, arguments)
     check_paths(job.data.path)
-    prepare_outputs(job.output)
+    prepare_outputs(job, "output")
     from beit.data import measure_channels, sample
     from beit.files import write_json
     from beit.settings.inputs import open_to_train

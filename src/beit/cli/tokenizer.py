@@ -137,7 +137,7 @@ def _reconstruct(job: ReconstructJob) -> int:
     from beit.evaluation.tokenizer.evaluate import reconstruct_pictures
     from beit.evaluation.tokenizer.quality import quality_lines
 
-    prepare_outputs(job.output)
+    prepare_outputs(job, "output")
     say(*quality_lines(reconstruct_pictures(job).numbers()), f"pictures  {job.output}")
     return 0
 
@@ -146,7 +146,7 @@ def _evaluate(job: EvaluateTokenizerJob) -> int:
     from beit.evaluation.tokenizer.evaluate import evaluate_tokenizer
     from beit.evaluation.tokenizer.quality import quality_lines
 
-    prepare_outputs(job.output, job.report)
+    prepare_outputs(job, "output", "report")
     say(*quality_lines(evaluate_tokenizer(job).numbers()))
     for name, path in (("numbers", job.output), ("report", job.report)):
         if path is not None:
