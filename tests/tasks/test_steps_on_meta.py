@@ -192,7 +192,9 @@ def test_nothing_waits_or_has_no_order(step, mode, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "task", [PretrainTask, FinetuneTask, DistillTask, SegmentTask, DiscreteVAETask, VQKDTask], ids=lambda task: task.title
+    "task",
+    [PretrainTask, FinetuneTask, DistillTask, SegmentTask, DiscreteVAETask, VQKDTask],
+    ids=lambda task: task.title,
 )
 def test_no_step_waits_for_the_number_of_its_terms(task):
     """Every step weighs its loss by it: a number that is copied to a GPU waits for the steps before."""
