@@ -25,16 +25,23 @@ from beit import BeitConfig, BeitForImageClassification, BeitForMaskedImageModel
 from beit.engine.interruption import Divergence
 from beit.engine.moving_average import MovingAverage
 from beit.engine.optimiser import build_optimiser, micro_batches, parameter_groups
+from beit.engine.task import Task
+from beit.geometry import Grid
+from beit.image import Preprocessing
 from beit.models_torch import MaskedPatchDecoder, PatchAggregation
+from beit.settings.distill import TeacherSettings
 from beit.settings.groups import OptimSettings
 from beit.settings.segment import HardPixelSettings
-from beit.settings.tokenizer import CodebookLossSettings
+from beit.settings.tokenizer import CodebookLossSettings, QuantiserSettings
+from beit.tasks.distill import DistillLoss, TeacherOutputs
 from beit.tasks.finetune.loss import FinetuneLoss, Targets
 from beit.tasks.pretrain.loss import PretrainLoss
 from beit.tasks.segment.loss import SegmentLoss
 from beit.tasks.segment.model import freeze_unread_layers
 from beit.tasks.tokenizer.dvae import DiscreteVAELoss
-from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder
+from beit.tasks.tokenizer.vq_kd import DistillationLoss
+from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, TokenEncoder, VQKDConfig
+from beit.tokenizer.teacher import BeitTeacher
 
 SMALL = dict(hidden_size=32, num_attention_heads=4, intermediate_size=64, num_hidden_layers=4, image_size=32,
              patch_size=8, layer_norm_eps=1e-6, drop_path_rate=0.1)
@@ -67,7 +74,7 @@ def step(name, module, tensors, prepare=lambda tensors: tensors, optimiser="adam
         for number in range(2):
             for part in micro_batches(prepare(tensors), accumulate):
                 values = module(part, 0.5)
-                values["loss"].backward()
+                (values["loss"] * Task.count(None, part)).backward()
             divergence.note(number, nn.utils.clip_grad_norm_(module.parameters(), 1.0), values["loss"])
             update.step()
             learnt = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -112,6 +119,33 @@ for name, hard in (("scenes", None), ("hard pixels", HardPixelSettings(confidenc
     freeze_unread_layers(model)
     step(name, SegmentLoss(model, torch.ones(5), hard), scenes)
 
+def distilled(name, optimiser="adamw"):
+    teacher = BeitForImageClassification(BeitConfig(**SMALL, **OWN, num_labels=5))
+    student = BeitForImageClassification(BeitConfig(**SMALL, **OWN, num_labels=5))
+    view, wanted = Preprocessing((32, 32), (32, 32)), TeacherSettings(path="", features=1.0, attention=1.0)
+    asked = moved(TeacherOutputs(teacher, view, view, [4, 3, 2, 1, 0], wanted))
+    step(name, DistillLoss(student, torch.ones(5), False, wanted), labels,
+         lambda tensors: {**targets(tensors, 0), **asked(tensors["pixel_values"])}, optimiser)
+
+
+distilled("distillation")
+distilled("distillation, Muon", "muon")
+
+
+def vq_kd(name, optimiser="adamw", teacher_side=32):
+    sizes = {**SMALL, "image_size": teacher_side, "patch_size": teacher_side // 4}
+    teacher = BeitForImageClassification(BeitConfig(**sizes, **OWN, num_labels=5))
+    asked = moved(BeitTeacher(teacher, (0.5,) * 3, (0.5,) * 3, Grid(4, 4)))
+    config = VQKDConfig(vocab_size=16, code_size=8, image_size=32, patch_size=8, hidden_size=32, num_hidden_layers=2,
+                        num_attention_heads=4, intermediate_size=64, decoder_layers=1, teacher_size=32)
+    loss = DistillationLoss(VQKD(config), asked, QuantiserSettings())
+    loss.model.quantiser._started = True  # as after the first step, which looks at the codebook
+    step(name, loss, {"tokenizer_pixels": pixels}, optimiser=optimiser)
+
+
+vq_kd("VQ-KD")
+vq_kd("VQ-KD, Muon", "muon")
+vq_kd("VQ-KD of a smaller teacher", teacher_side=16)
 step("discrete VAE", DiscreteVAELoss(DiscreteVAE(CODEBOOK), CodebookLossSettings()), pictures)
 """
 

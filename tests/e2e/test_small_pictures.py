@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.e2e.small import FEW, FINETUNE, PRETRAIN, beit, losses
+from tests.e2e.small import FEW, FINETUNE, PICTURES, PRETRAIN, TOKENIZER, beit, losses
 
 pytestmark = pytest.mark.e2e
 COMMON = ["--run.log_every=1", "--run.save_every=4", "--run.report=false", "--train.max_steps=8",
@@ -58,6 +58,17 @@ def test_fine_tuning_has_both_and_says_what_it_chose(tmp_path):
     assert "data.keep_decoded True: 1,234 pictures, decoded once, take 0.2 MiB" in ended.stdout
     assert yaml.safe_load((runs["model"] / "recipe.yaml").read_text())["data"]["keep_decoded"] is True
     assert losses(runs["model"]) == pytest.approx(losses(runs["plain"]), rel=1e-2)
+
+
+def test_a_tokenizer_has_both(tmp_path):
+    """Its view has one mean and one deviation for any number of channels, and pictures their three colours."""
+    options = [*PICTURES, *TOKENIZER, *FEW, "--run.log_every=1", "--run.report=false", "--train.max_steps=6",
+               "--train.batch_size=32", "--run.device=cpu", "--augment.color_jitter=0.4"]  # fmt: skip
+    runs = {"plain": tmp_path / "plain", "model": tmp_path / "model"}
+    for name, chosen in (("plain", ["--data.keep_decoded=false"]), ("model", MODEL)):
+        ended = beit("tokenizer", "train", *options, *chosen, f"--run.output={runs[name]}")
+        assert ended.returncode == 0, ended.stderr
+    assert losses(runs["model"]) == pytest.approx(losses(runs["plain"]), rel=1e-5)
 
 
 def test_what_trains_nothing_refuses_it(tmp_path, plain):

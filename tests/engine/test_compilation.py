@@ -10,12 +10,14 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from beit import BeitConfig, BeitForMaskedImageModeling
 from beit.engine.automatic import choose
 from beit.engine.compilation import choose_compilation, compile_layers
+from beit.engine.exactness import computing
 from beit.models_torch import device
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.tokenizer import CodebookLossSettings
 from beit.tasks.tokenizer.dvae import DiscreteVAELoss
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig
+from beit.tokenizer.coders import Decoder
 from tests.conftest import TINY_MODEL
 
 GPU = torch.device("cuda")
@@ -113,6 +115,24 @@ def test_a_discrete_vae_is_compiled_once_for_all_temperatures(programs):
     for progress in (0.0, 0.1, 0.2, 0.3):
         loss({"tokenizer_pixels": torch.rand(2, 3, 8, 8)}, progress)["loss"].backward()
     assert programs.frame_count == 2  # encoder and decoder
+
+
+@pytest.mark.e2e
+def test_a_discrete_vae_learns_in_half_precision_and_deterministic_mode():
+    """With the program that is really made: it lost every gradient above the nearest neighbours of the decoder."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    plain = Decoder(DiscreteVAEConfig(vocab_size=16, hidden_size=8, blocks_per_group=1, groups=2, decoder_input_size=8))
+    compiled, found = deepcopy(plain.train()), []
+    compile_layers(compiled)
+    codes = torch.rand(4, 16, 4, 4)
+    with computing(exact=True, device=torch.device("cpu")):
+        for decoder in (plain, compiled):
+            with torch.autocast("cpu", torch.bfloat16):
+                decoder(codes).float().square().mean().backward()
+            found.append({name: parameter.grad for name, parameter in decoder.named_parameters()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=0.05, atol=0.02 * float(gradient.abs().max()))
 
 
 @pytest.mark.parametrize(

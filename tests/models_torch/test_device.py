@@ -8,7 +8,7 @@ import torch
 
 from beit.errors import ConfigError
 from beit.models_torch import device as module
-from beit.models_torch.device import pick_device, pick_precision, pick_training_precision
+from beit.models_torch.device import pick_device, pick_precision, pick_training_precision, sent
 from beit.models_torch.kernels.fastest import FastestWays
 
 ORDER = "CUBLAS_WORKSPACE_CONFIG"
@@ -97,3 +97,13 @@ def test_names_that_are_none():
         pick_training_precision("half", CPU, 192)
     with pytest.raises(ConfigError, match="device is 'gpu'; expected auto, cpu or cuda"):
         pick_device("gpu")
+
+
+def test_what_is_sent_to_a_gpu_is_fetched_from_page_locked_memory(monkeypatch):
+    """A copy from other memory waits for what the GPU was asked before."""
+    order, done = torch.arange(3), []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: done.append("pinned") or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, non_blocking: done.append((device, non_blocking)))
+    for place in (CPU, GPU):
+        sent(order, place)
+    assert done == [(CPU, True), "pinned", (GPU, True)]

@@ -1,6 +1,7 @@
 """Distillation: what the student learns of the teacher, and that it is refused where the two do not fit."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from beit.data import open_source
 from beit.image import Preprocessing
 from beit.settings.distill import StudentJob, TeacherSettings
 from beit.settings.groups import DataSettings
-from beit.tasks.distill import DistillLoss, TeacherOutputs, outputs_of
+from beit.tasks.distill import DistillLoss, DistillTask, TeacherOutputs, outputs_of
 from tests.conftest import TINY_MODEL
 from tests.e2e.small import FINETUNE, beit, losses
 
@@ -53,6 +54,27 @@ def test_the_teacher_sees_pictures_as_it_was_trained_and_classes_in_the_students
     assert seen["teacher_similarities"].shape == (2, 16, 16)
     assert seen["teacher_attention"].shape == (2, 17, 17)
     torch.testing.assert_close(seen["teacher_attention"].sum(-1), torch.ones(2, 17))
+
+
+@torch.no_grad()
+def test_in_half_precision_patches_are_compared_in_float32():
+    """Patches of a layer are alike, and bf16 has three numbers from 0.99 to 1."""
+    model = classifier().eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        similarities = outputs_of(model, pixels(), ALL)["similarities"]
+    diagonal = similarities.diagonal(dim1=1, dim2=2)
+    assert similarities.dtype == torch.float32
+    torch.testing.assert_close(diagonal, torch.ones_like(diagonal), atol=1e-6, rtol=0)
+    assert len(similarities.unique()) > similarities.numel() / 4
+
+
+def test_the_teacher_computes_in_the_precision_of_the_run():
+    task, precisions = DistillTask.__new__(DistillTask), []
+    task.accelerator = SimpleNamespace(autocast=lambda: torch.autocast("cpu", torch.bfloat16))
+    task._targets = lambda tensors, step: tensors
+    task._teacher = lambda pixels: precisions.append(torch.is_autocast_enabled("cpu")) or {"teacher_logits": pixels}
+    assert task.prepare({"pixel_values": pixels()}, 0).keys() == {"pixel_values", "teacher_logits"}
+    assert precisions == [True]
 
 
 def test_only_what_has_a_weight_is_computed():

@@ -3,7 +3,8 @@
 Whatever asks for a value (`item`, a condition on a tensor, a boolean mask as an index) raises on such a device, as it
 would make the host wait for a GPU. So would a list or a number that becomes a tensor there, since it is copied from the
 host. Such a device takes the kernels of a GPU too; those that PyTorch has in no fixed order, and those that stand in
-for them by sorting or writing every number by its index, may not be among them.
+for them by sorting or writing every number by its index, may not be among them. Models are made there, but steps are
+taken with the CPU as the default, as those of a run are: what is drawn without a device lies on the host.
 """
 
 from contextlib import nullcontext
@@ -16,19 +17,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from beit import BeitConfig, BeitForImageClassification, BeitForMaskedImageModeling, BeitForSemanticSegmentation
 from beit.data import Mixing
 from beit.engine.exactness import computing
+from beit.geometry import Grid
 from beit.image import Preprocessing
 from beit.models_torch.masked_patch_decoder import MaskedPatchDecoder
 from beit.models_torch.patch_aggregation import PatchAggregation
 from beit.settings.distill import TeacherSettings
 from beit.settings.segment import HardPixelSettings
 from beit.settings.tokenizer import CodebookLossSettings, QuantiserSettings
-from beit.tasks.distill import DistillLoss, TeacherOutputs
+from beit.tasks.distill import DistillLoss, DistillTask, TeacherOutputs
 from beit.tasks.finetune.loss import FinetuneLoss, Targets
+from beit.tasks.finetune.task import FinetuneTask
 from beit.tasks.pretrain.loss import PretrainLoss
+from beit.tasks.pretrain.task import PretrainTask
 from beit.tasks.segment.loss import SegmentLoss
-from beit.tasks.tokenizer.dvae import DiscreteVAELoss
-from beit.tasks.tokenizer.vq_kd import DistillationLoss
-from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, TokenEncoder, VQKDConfig
+from beit.tasks.segment.task import SegmentTask
+from beit.tasks.tokenizer.dvae import DiscreteVAELoss, DiscreteVAETask
+from beit.tasks.tokenizer.vq_kd import DistillationLoss, VQKDTask
+from beit.tokenizer import VQKD, DiscreteVAE, DiscreteVAEConfig, TokenEncoder, VQKDConfig, quantiser
+from beit.tokenizer.teacher import BeitTeacher
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64, "patch_size": 4}
 RELATIVE = TINY | {"use_relative_position_bias": True}
@@ -69,7 +75,7 @@ class FromHost(TorchFunctionMode):
     def __torch_function__(self, function, types, arguments=(), named=None):
         index = arguments[1] if function is torch.Tensor.__getitem__ else ()
         listed = any(isinstance(one, list) for one in (index if isinstance(index, tuple) else (index,)))
-        if listed or function in (torch.tensor, torch.as_tensor):
+        if listed or function in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor):
             self.names.add("from the host")
         return function(*arguments, **(named or {}))
 
@@ -141,9 +147,10 @@ def discrete_vae():
 
 def vq_kd():
     sizes = TINY | {"num_hidden_layers": 1, "decoder_layers": 1, "image_size": 16, "vocab_size": 32, "code_size": 8}
-    model = VQKD(VQKDConfig(**sizes, teacher_size=12))
+    model = VQKD(VQKDConfig(**sizes, teacher_size=32))
     model.quantiser._started = True  # as after the first step, which looks at the codebook
-    loss = DistillationLoss(model, lambda pixels: torch.empty(len(pixels), 16, 12), QuantiserSettings())
+    teacher = BeitTeacher(mixed(Mixing())[0].model, (0.5,) * 3, (0.5,) * 3, Grid(4, 4))
+    loss = DistillationLoss(model, teacher, QuantiserSettings())
     return loss, {"tokenizer_pixels": torch.empty(2, 3, 16, 16)}
 
 
@@ -168,15 +175,32 @@ STEPS = {
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("mode", ["deterministic", "any order"])
 @pytest.mark.e2e
-def test_nothing_waits_or_has_no_order(step, mode):
+def test_nothing_waits_or_has_no_order(step, mode, monkeypatch):
+    # through page-locked memory, as `test_what_is_sent_to_a_gpu_is_fetched_from_page_locked_memory` holds it
+    monkeypatch.setattr(quantiser, "sent", lambda tensor, device: torch.empty_like(tensor, device=device))
     with torch.device("meta"):
         loss, tensors, *prepare = STEPS[step]()
-        loss.train()
-        exact = computing(exact=True, device=torch.device("cpu")) if mode == "deterministic" else nullcontext()
-        with Recorded() as recorded, FromHost(recorded.names), exact:
-            for prepared in prepare:
-                tensors = prepared(tensors)
-            loss(tensors, 0.5)["loss"].backward()
+    loss.train()
+    exact = computing(exact=True, device=torch.device("cpu")) if mode == "deterministic" else nullcontext()
+    with Recorded() as recorded, FromHost(recorded.names), exact:
+        for prepared in prepare:
+            tensors = prepared(tensors)
+        loss(tensors, 0.5)["loss"].backward()
     assert sum(parameter.grad is not None for parameter in loss.parameters()) > 20
     assert len(recorded.names) > 20
     assert sorted(name for name in recorded.names if name.startswith(FORBIDDEN)) == []
+
+
+@pytest.mark.parametrize(
+    "task",
+    [PretrainTask, FinetuneTask, DistillTask, SegmentTask, DiscreteVAETask, VQKDTask],
+    ids=lambda task: task.title,
+)
+def test_no_step_waits_for_the_number_of_its_terms(task):
+    """Every step weighs its loss by it: a number that is copied to a GPU waits for the steps before."""
+    with torch.device("meta"):
+        tensors = masked(16) | labelled()
+    with Recorded() as recorded, FromHost(recorded.names):
+        count = task.count(None, tensors)
+    assert (count.shape, count.dtype, count.device.type) == ((), torch.float32, "meta")
+    assert "from the host" not in recorded.names

@@ -1,9 +1,14 @@
 """Encoding by a compiled program: one for whole batches, whatever else is encoded between them."""
 
+import json
+
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from beit.settings.groups import PictureSettings
+from beit.settings.tokenizer import EncodeJob
+from beit.tasks.encode import encode_pictures
 from beit.tokenizer import DiscreteVAE, DiscreteVAEConfig, TokenEncoder, load_tokenizer
 
 
@@ -29,6 +34,37 @@ def test_one_program_for_steps_and_measurements(programs):
     assert programs.frame_count == 1
     assert compiled(torch.rand(9, 3, 16, 16)).shape == (9, 8, 8)
     assert programs.frame_count == 2
+
+
+@pytest.mark.e2e
+def test_what_comes_before_the_first_whole_batch_has_no_program(programs):
+    """Pictures of a gallery, and the rest that an encoding goes on with after a stop: minutes on a GPU for each."""
+    torch.manual_seed(0)
+    tokenizer = DiscreteVAE(DiscreteVAEConfig(32, 8, 1, 2, 8))
+    plain, compiled = TokenEncoder(tokenizer), TokenEncoder(tokenizer, compiled=True, whole=8)
+    pixels = torch.rand(12, 3, 16, 16)
+    for pictures, expected in ((4, 0), (8, 1), (12, 1), (8, 1), (3, 1)):
+        assert torch.equal(compiled(pixels[:pictures]), plain(pixels[:pictures]))
+        assert programs.frame_count == expected
+
+
+@pytest.mark.e2e
+def test_the_rest_of_an_encoding_has_no_program_after_a_stop_either(programs, tmp_path):
+    """So its tokens are those of an encoding that was not stopped, however near two codes are."""
+    torch.manual_seed(0)
+    DiscreteVAE(DiscreteVAEConfig(32, 8, 1, 2, 8, image_size=8)).save_pretrained(tmp_path / "tokenizer")
+    job = EncodeJob(
+        str(tmp_path / "tokenizer"), PictureSettings("digits:test", workers=0), "cpu", "fp32", batch_size=64,
+        compile=True, output=str(tmp_path / "tokens"),
+    )  # fmt: skip
+    encode_pictures(job)
+    assert programs.frame_count == 1
+    facts = tmp_path / "tokens/facts.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"finished_rows": 448}))  # of 500
+    programs.clear()
+    encode_pictures(job)
+    assert json.loads(facts.read_text())["finished_rows"] == 500
+    assert programs.frame_count == 0
 
 
 @pytest.mark.e2e

@@ -273,7 +273,7 @@ class Task(ABC, Generic[S, M]):
     def count(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the number of terms that the loss of a batch is the mean of, a scalar; usually its pictures."""
         some = next(iter(tensors.values()))
-        return some.new_tensor(len(some), dtype=torch.float32)
+        return some.new_full((), len(some), dtype=torch.float32)  # `new_tensor` copies from the host, and waits for it
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Return groups of parameters, each with `weight_decay`, `decays` and `lr_scale`."""

@@ -17,7 +17,7 @@ from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError
 from beit.geometry import patch_grid
 from beit.image import Preprocessing
-from beit.models_torch import BeitForImageClassification
+from beit.models_torch import BeitForImageClassification, kernels
 from beit.settings.distill import StudentJob, TeacherSettings
 from beit.tasks.finetune.loss import FinetuneLoss
 from beit.tasks.finetune.task import FinetuneTask
@@ -73,7 +73,8 @@ class DistillTask(FinetuneTask):
     def prepare(self, tensors: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor]:
         """Return the pictures of a step, mixed, with their targets, and what the teacher makes of them."""
         mixed = super().prepare(tensors, step)
-        return {**mixed, **self._teacher(mixed["pixel_values"])}
+        with self.accelerator.autocast():  # a teacher in float32 would take longer than its student
+            return {**mixed, **self._teacher(mixed["pixel_values"])}
 
     def identity(self) -> Mapping[str, str]:
         """Return the hashes of the labels and of the teacher."""
@@ -174,7 +175,8 @@ def outputs_of(model: BeitForImageClassification, pixels_BCHW: Tensor, wanted: T
     found = {"logits": output.logits.float()}
     if wanted.features:
         unit_BND = functional.normalize(output.hidden_states[-1][:, 1:].float(), dim=-1)
-        found["similarities"] = unit_BND @ unit_BND.transpose(1, 2)
+        with kernels.without_autocast(unit_BND.device):  # bf16 has three numbers from 0.99 to 1
+            found["similarities"] = unit_BND @ unit_BND.transpose(1, 2)
     if wanted.attention:
         found["attention"] = output.attentions[-1].float().mean(1)
     return found

@@ -128,8 +128,18 @@ class Decoder(nn.Module):
         for index, group in enumerate(self.groups):
             x = group(x)
             if index < len(self.groups) - 1:
-                x = functional.interpolate(x, scale_factor=2, mode="nearest")
+                x = self._doubled(x)
         return self.head(functional.relu(x))
+
+    def _doubled(self, x: Tensor) -> Tensor:
+        """Return (B, channels, 2 h, 2 w): every number four times."""
+        if not (self.training and torch.compiler.is_compiling()):
+            return functional.interpolate(x, scale_factor=2, mode="nearest")
+        # a compiler looks the numbers up by index: on a GPU their gradients have no order, and in bf16 and
+        # deterministic mode torch 2.13 loses them on a CPU
+        batch, channels, height, width = x.shape
+        apart = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
+        return apart.reshape(batch, channels, 2 * height, 2 * width)
 
 
 def _group(before: int, width: int, blocks: int, kernels: tuple[int, int, int, int], gain: float) -> nn.Sequential:

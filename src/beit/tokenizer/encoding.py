@@ -157,8 +157,9 @@ class TokenEncoder:
         device: Where to compute.
         precision: "bf16" and, on a GPU that supports it, "auto" run under autocast; a few tokens in a hundred then
             differ from those of "fp32".
-        compiled: Compile the encoder for whole batches, at the first one; "auto" on a GPU that has a compiler. A batch
-            with fewer pictures than one before it, as the last of a pass has, is encoded without a program of its own.
+        compiled: Compile the encoder for whole batches, at the first one; "auto" on a GPU that has a compiler. Any
+            other batch, such as the last of a pass, is encoded without a program of its own.
+        whole: Pictures of a whole batch; None: of the largest one so far.
     """
 
     def __init__(
@@ -167,6 +168,7 @@ class TokenEncoder:
         device: torch.device | str = "cpu",
         precision: str = "auto",
         compiled: bool | str = False,
+        whole: int | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.tokenizer = tokenizer
@@ -179,7 +181,7 @@ class TokenEncoder:
         if compiled == "auto":
             compiled = isinstance(tokenizer, nn.Module) and why_not_compiled(self.device) is None
         self._program = torch.compile(tokenizer.encode, dynamic=False) if compiled else None
-        self._whole = 0  # pictures of the largest batch so far
+        self._whole, self._most = whole, 0
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -190,8 +192,11 @@ class TokenEncoder:
         """
         pixels_BCHW = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)
         with self._own_precision:
-            if self._program is None or len(pixels_BCHW) < self._whole:
+            if self._program is None or not self._is_whole(len(pixels_BCHW)):
                 return self.tokenizer.encode(pixels_BCHW)
-            self._whole = len(pixels_BCHW)
             with torch.inference_mode(False), torch.no_grad():  # a program belongs to the mode that it was made in
                 return self._program(pixels_BCHW.clone() if pixels_BCHW.is_inference() else pixels_BCHW)
+
+    def _is_whole(self, pictures: int) -> bool:
+        self._most = max(self._most, pictures)
+        return pictures == (self._most if self._whole is None else self._whole)

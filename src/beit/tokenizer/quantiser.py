@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from beit.models_torch import kernels
+from beit.models_torch.device import sent
 
 KMEANS_STEPS = 10
 _CHUNK = 4096  # features compared with the codebook at once: their V cosines each are the largest tensor here
@@ -179,7 +180,7 @@ def _kmeans(unit_TE: Tensor, vocab_size: int) -> Tensor:
 
 def _shuffled(unit_TE: Tensor) -> Tensor:
     """Return the features in random order, by the generator of the CPU whatever the device."""
-    return unit_TE[torch.randperm(len(unit_TE)).to(unit_TE.device, non_blocking=True)]
+    return unit_TE[sent(torch.randperm(len(unit_TE)), unit_TE.device)]
 
 
 def _several_processes() -> bool:

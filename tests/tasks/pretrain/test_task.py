@@ -62,7 +62,7 @@ def test_it_makes_the_tokens_of_the_run():
     task = PretrainTask(job, tokenizer)
     assert task.tokenizer is tokenizer
     assert task.first(Path("runs")) is None
-    task.accelerator = Accelerator(cpu=True)
+    task.accelerator, task.world = Accelerator(cpu=True), 1
     assert task.build().model.config.vocab_size == 2
 
 
@@ -108,7 +108,7 @@ SPLIT = PretrainJob(
 
 def built(job):
     task = PretrainTask(job, Bright())
-    task.accelerator = Accelerator(cpu=True)
+    task.accelerator, task.world = Accelerator(cpu=True), 1
     task.module = task.build()
     return task
 

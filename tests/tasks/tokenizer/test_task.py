@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from beit.data import only_on_cpu
 from beit.engine.run import run
 from beit.errors import BeitError
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
@@ -40,6 +41,11 @@ def test_few_looks_are_not_enough():
 @pytest.mark.parametrize(("codes", "least"), [(8192, 2.0), (11, 2.0), (2, 1.1)])
 def test_the_least_perplexity_follows_the_codebook(codes, least):
     assert least_perplexity(codes) == pytest.approx(least)
+
+
+@pytest.mark.parametrize(("channels", "objection"), [(3, None), (4, "pictures have 4 channels")])
+def test_the_device_of_the_model_makes_views_of_colours(channels, objection):
+    assert only_on_cpu(DiscreteVAETask(TokenizerJob(DataSettings("pictures", channels=channels))).views()) == objection
 
 
 class Collapsed(DiscreteVAETask):

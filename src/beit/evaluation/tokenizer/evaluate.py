@@ -73,7 +73,7 @@ def load_encoder(job: TokenizerUse) -> tuple[Tokenizer, TokenEncoder, int]:
     """Return the tokenizer of a job, the same ready to encode, and the side of its input in pixels."""
     tokenizer, device = load_tokenizer(job.tokenizer), pick_device(job.device)
     check_channels(job.data, tokenizer.config.channels, job.tokenizer)
-    encoder = TokenEncoder(tokenizer, device, job.precision, job.compile)
+    encoder = TokenEncoder(tokenizer, device, job.precision, job.compile, whole=job.batch_size)
     return tokenizer, encoder, encoder_side(encoder, job.image_size)
 
 

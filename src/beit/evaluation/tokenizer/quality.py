@@ -64,9 +64,9 @@ class TokenizerQuality:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-def tokenizer_views(side: int) -> Views:
-    """Return the deterministic view of a square tokenizer input."""
-    half = (0.5,)  # of any number of channels
+def tokenizer_views(side: int, channels: int = 1) -> Views:
+    """Return the deterministic view of a square tokenizer input; one channel stands for any number of them."""
+    half = (0.5,) * channels
     return Views(Preprocessing((side, side), (side, side), half, half), None, (side, side))
 
 

@@ -175,7 +175,8 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         compiled = encoding.compile
         if compiled == "auto" and is_exact(self.settings.run, device):
             compiled = False
-        return TokenEncoder(self._found_tokenizer, device, encoding.precision, compiled)
+        whole = self.settings.train.batch_size // self.world
+        return TokenEncoder(self._found_tokenizer, device, encoding.precision, compiled, whole)
 
     def views(self) -> Views:
         """Return the random views: one crop for the model and for the tokenizer."""

@@ -93,8 +93,9 @@ class TokenizerTask(Task[Job, M]):
 
     def views(self) -> Views:
         """Return the random views of the tokenizer's input."""
-        random = augmentation(self.settings.augment, self.settings.data.channels)
-        return replace(tokenizer_views(self.settings.image_size), augmentation=random)
+        settings, channels = self.settings, self.settings.data.channels
+        plain = tokenizer_views(settings.image_size, channels)  # by their number the device of the model knows colours
+        return replace(plain, augmentation=augmentation(settings.augment, channels))
 
     def measure(self, model: nn.Module, source: ImageSource) -> Measured:
         """Measure a copy of the tokenizer, which goes on learning meanwhile."""
