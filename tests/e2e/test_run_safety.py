@@ -76,6 +76,15 @@ def test_ctrl_c_twice_stops_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_handler_that_is_not_of_python_is_no_traceback(monkeypatch):
+    """As where a program in another language has Python inside: what was there cannot be brought back."""
+    chosen = []
+    monkeypatch.setattr(signal, "signal", lambda number, handler: chosen.append(handler))
+    with stop_on_request(SimpleNamespace(num_processes=1, is_main_process=True)) as stop:
+        pass
+    assert chosen == [stop.note, stop.note, signal.SIG_DFL, signal.SIG_DFL]
+
+
 def test_a_process_that_was_just_forked_ends_when_asked_to():
     """It has the handler of its run until it chooses its own."""
     with stop_on_request(SimpleNamespace(num_processes=1, is_main_process=True)) as stop:

@@ -1,6 +1,7 @@
 """Processes of a run: one precision in each, and whether they listen to each other."""
 
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -9,17 +10,17 @@ from accelerate import Accelerator
 
 from beit.engine import processes
 from beit.engine.failure_detection import allow_files
-from beit.engine.processes import found_by_first, make_accelerator
-from beit.errors import BeitError, DataError
+from beit.engine.processes import found_by_first, make_accelerator, one_run
+from beit.errors import BeitError, ConfigError, DataError
 from beit.settings.groups import RunSettings
 
 
-def test_auto_is_the_precision_of_an_earlier_run(monkeypatch, tmp_path):
-    first = Accelerator(cpu=True)
-    faster = {"no": "bf16", "bf16": "fp32"}[first.mixed_precision]
-    monkeypatch.setattr(processes, "pick_training_precision", lambda *_: faster)
+def test_auto_is_chosen_for_every_run(monkeypatch, tmp_path):
     run = RunSettings(output=str(tmp_path), device="cpu")
-    assert make_accelerator(run, 192).mixed_precision == first.mixed_precision
+    for faster, theirs in (("bf16", "bf16"), ("fp32", "no"), ("bf16", "bf16")):
+        monkeypatch.setattr(processes, "pick_training_precision", lambda *_, faster=faster: faster)
+        with one_run(run.output):
+            assert make_accelerator(run, 192).mixed_precision == theirs
 
 
 def test_a_later_run_may_have_another_precision(tmp_path):
@@ -30,12 +31,29 @@ def test_a_later_run_may_have_another_precision(tmp_path):
     make_accelerator(RunSettings(output=str(tmp_path), device="cpu", precision={"no": "fp32"}.get(first, first)), 192)
 
 
-@pytest.mark.parametrize("faster", ["fp32", "bf16"])
-def test_auto_of_the_first_run_is_timed(monkeypatch, tmp_path, faster):
-    monkeypatch.setattr(processes, "is_initialized", lambda: False)
-    monkeypatch.setattr(processes, "pick_training_precision", lambda *_: faster)
-    run = RunSettings(output=str(tmp_path), device="cpu")
-    assert processes._picked_precision(run, torch.device("cpu"), 192) == faster
+def test_processes_that_have_met_keep_their_device(monkeypatch, tmp_path):
+    monkeypatch.setattr(processes, "pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(processes, "Accelerator", lambda **_: SimpleNamespace(device=torch.device("cpu")))
+    with pytest.raises(ConfigError, match=r"run\.device is auto, which is cuda here, and an earlier run of these proc"):
+        make_accelerator(RunSettings(output=str(tmp_path), precision="fp32"), None)
+
+
+class TestRunsOfThreads:
+    def test_a_second_thread_does_not_train_beside_the_first(self, tmp_path):
+        with one_run(str(tmp_path / "a")), ThreadPoolExecutor(1) as threads:
+            beside = threads.submit(one_run(str(tmp_path / "b")).__enter__)
+            with pytest.raises(ConfigError, match="another thread of this program trains already"):
+                beside.result()
+
+    def test_after_it_any_thread_trains(self, tmp_path):
+        def train():
+            with one_run(str(tmp_path / "b")), one_run(str(tmp_path / "c")):
+                return "trained"
+
+        with one_run(str(tmp_path / "a")):
+            pass
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(train).result() == "trained"
 
 
 class TestFoundByFirst:

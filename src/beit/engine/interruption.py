@@ -179,4 +179,4 @@ def stop_on_request(accelerator: Accelerator) -> Generator[StopRequest]:
         yield request
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not of Python's

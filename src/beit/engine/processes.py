@@ -21,6 +21,7 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gath
 from beit.data import ImageSource, list_shards
 from beit.engine.failure_detection import Outcome, Peers
 from beit.engine.run_folder import RunFolder, saved_steps
+from beit.engine.surroundings import own_surroundings
 from beit.errors import BeitError, ConfigError, DataError, RunPaused
 from beit.image.cpus import cpu_share
 from beit.models_torch.device import Precision, pick_device, pick_training_precision
@@ -31,7 +32,7 @@ class _Run:
     """The run that this process takes part in."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
+        self._folder, self.thread = folder, threading.get_ident()
         self.peers: Peers | None = None
 
     def describe(self, outcome: Outcome) -> str:
@@ -62,14 +63,19 @@ def join(accelerator: Accelerator, detects: bool | Literal["auto"] = "auto") -> 
 
 @contextmanager
 def one_run(output: str) -> Generator[None]:
-    """Join all processes into one run in the folder `output` for the block; a run inside the block is part of it."""
-    if _current:
+    """Join all processes into one run in the folder `output` for the block; a run inside the block is part of it.
+
+    Raises:
+        ConfigError: If another thread trains: both would draw from the same random stream.
+    """
+    if _is_part():
         yield
         return
     run = _Run(RunFolder(output))
     _current.append(run)
     try:
-        yield
+        with own_surroundings():
+            yield
     except BaseException as error:
         if run.peers is None:
             raise
@@ -85,6 +91,20 @@ def one_run(output: str) -> Generator[None]:
             run.peers.leave()
     finally:
         _current.clear()
+
+
+def _is_part() -> bool:
+    """Return whether a run that begins now is part of another one.
+
+    Raises:
+        ConfigError: If a run of another thread is at work.
+    """
+    if _current and _current[0].thread != threading.get_ident():
+        raise ConfigError(
+            "another thread of this program trains already, and both would draw from the same random stream; train "
+            "after it, or in a process of its own"
+        )
+    return bool(_current)
 
 
 def _ignore_sigterm() -> None:
@@ -114,29 +134,27 @@ def make_accelerator(run: RunSettings, width: int | None) -> Accelerator:
         ConfigError: If a GPU or precision is asked for that is not there, or processes cannot reach each other.
     """
     device = pick_device(run.device)
-    on_cpu, precision = device.type == "cpu", _picked_precision(run, device, width)
+    on_cpu, precision = device.type == "cpu", pick_training_precision(run.precision, device, width)
     patience = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
     made = partial(Accelerator, cpu=on_cpu, mixed_precision=_ACCELERATE[precision], kwargs_handlers=[patience])
     try:
         accelerator = made()
-    except ValueError as error:  # accelerate keeps one state per process, of which an earlier run had another
+    except ValueError as error:  # accelerate keeps one state, of which the run that this one is part of had another
         if not is_initialized() or AcceleratorState().num_processes > 1:
             raise ConfigError(f"run.device and run.precision cannot change within one process ({error})") from None
         AcceleratorState._reset_state(reset_partial_state=True)  # pyright: ignore[reportPrivateUsage]
         accelerator = made()
+    if accelerator.device.type != device.type:  # processes that have found each other keep to what they met on
+        raise ConfigError(
+            f"run.device is {run.device}, which is {device.type} here, and an earlier run of these processes had "
+            f"{accelerator.device.type}; start them anew for another device"
+        )
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != expected:  # accelerate then lets every process train alone, silently
         raise ConfigError(f"started as one of {expected} processes but {accelerator.num_processes} found each other")
     join(accelerator, run.failure_detection)
     torch.set_num_threads(min(torch.get_num_threads(), cpu_share()))  # several processes would fight for the CPUs
     return accelerator
-
-
-def _picked_precision(run: RunSettings, device: torch.device, width: int | None) -> Precision:
-    """Return the precision of a run; "auto" is that of an earlier run in this process, which accelerate keeps to."""
-    if run.precision == "auto" and is_initialized():
-        return precision_of(AcceleratorState())
-    return pick_training_precision(run.precision, device, width)
 
 
 Found = TypeVar("Found")
