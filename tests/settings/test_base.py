@@ -174,6 +174,33 @@ def test_what_is_no_path_to_write_is_refused_at_once(output):
     assert RunSettings(output="/".join(["x" * 230] * 9)).output
 
 
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("", "names nothing"),
+        (" ", "names nothing"),
+        ("runs/mine\r", "without white space or a line end"),
+        ("runs/mine\n", "without white space or a line end"),
+        (" runs", "without white space or a line end"),
+        ("$BEIT_RUNS/mine", "BEIT_RUNS is replaced by shells alone"),
+        ("${BEIT_RUNS}", "BEIT_RUNS} is replaced by shells alone"),
+    ],
+)
+def test_what_a_shell_or_a_file_left_of_a_path_to_write_is_refused(monkeypatch, output, reason):
+    monkeypatch.setenv("BEIT_RUNS", "/data/runs")
+    with pytest.raises(ValidationError, match=reason):
+        RunSettings(output=output)
+    with pytest.raises(ValidationError, match=reason):
+        PredictJob(["a.png"], output=output)
+    assert [RunSettings(output=path).output for path in (".", "a b", "$5", "$NO_SUCH/x")] == [
+        ".",
+        "a b",
+        "$5",
+        "$NO_SUCH/x",
+    ]
+    assert DataSettings("pictures ").path == "pictures "  # it is there, or missed
+
+
 def test_settings_survive_pickle():
     job = FinetuneJob(DATA, optim=OptimSettings(lr=1e-3))
     assert pickle.loads(pickle.dumps(job)) == job  # noqa: S301  # our own

@@ -6,6 +6,7 @@ What a group leaves out is the default of its job, in Python as in a recipe.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any, Self, cast
@@ -19,6 +20,7 @@ from beit.errors import shortened
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _WRITTEN = ("output", "destination", "predictions", "report")  # settings with the path of what a job writes
+_VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)\})")
 _MOST_BYTES = 230  # of a name; file systems take 255, and names of unfinished files are longer
 
 
@@ -74,21 +76,46 @@ def _from_home(value: Any) -> Any:
 
 
 def _check_texts(values: dict[str, Any]) -> None:
-    """Refuse texts that no file system takes, before hours of work have nowhere to go.
+    """Refuse texts that no file system takes, before hours of work have nowhere to go, or where nobody looks for it.
 
     Raises:
-        ValueError: If one holds a NUL, or names what is written by more bytes than there may be.
+        ValueError: If one holds a NUL, or what is written has no name, one that its shell or its file has spoilt, or
+            one of more bytes than there may be.
     """
     for name, value in values.items():
         if not isinstance(value, str):
             continue
         if "\0" in value:
             raise ValueError(f"{name} is {shortened(value)}; expected text without NUL")
+        if name in _WRITTEN:
+            _check_written(name, value)
         longest = max(len(part.encode("utf-8", "surrogatepass")) for part in value.replace("\\", "/").split("/"))
         if name in _WRITTEN and longest > _MOST_BYTES:
             raise ValueError(
                 f"{name} is {shortened(value)}, a name of {longest} bytes; expected at most {_MOST_BYTES}: shorten it"
             )
+
+
+def _check_written(name: str, value: str) -> None:
+    """Refuse what a shell or a file leaves of a name: it would be taken for one, beside the folder that was meant.
+
+    Raises:
+        ValueError: If it is empty, as `$OUT` is where it is not set, ends in a line end, as lines of scripts from
+            Windows do, or begins with a variable, which no shell replaces in a recipe.
+    """
+    if not value.strip():
+        raise ValueError(f"{name} is {value!r}, which names nothing; expected a path, or . for the current folder")
+    if value != value.strip():
+        raise ValueError(
+            f"{name} is {value!r}; expected a path without white space or a line end around it: take it away, and save "
+            "scripts with the line ends of this system"
+        )
+    variable = _VARIABLE.match(value)
+    if variable is not None and (variable["name"] or variable["braced"]) in os.environ:
+        raise ValueError(
+            f"{name} is {shortened(value)}, and {variable[0]} is replaced by shells alone; write the path out, or give "
+            "it on the command line without single quotes"
+        )
 
 
 def _given(kind: type[Settings], value: ArgsKwargs | dict[str, Any]) -> frozenset[str]:
