@@ -327,3 +327,17 @@ def test_a_folder_that_has_gone_is_named(tmp_path, monkeypatch, capsys):
     (tmp_path / "gone").rmdir()
     assert main(["recipes"]) == 1
     assert "the folder that this command runs in has gone; change to one that exists" in capsys.readouterr().err
+
+
+def test_print_config_that_failed_is_forgotten(tmp_path, monkeypatch, capsys):
+    """A parser is made once for all commands of a process: one after it ended in 'key'."""
+    wrong, sound = tmp_path / "wrong.yaml", tmp_path / "sound.yaml"
+    wrong.write_text("optim: {warmup-steps: 2}\n")
+    sound.write_text("run: {seed: 1}\n")
+    assert main(["pretrain", str(wrong), "--data.path=digits:train", "--print_config"]) == 1
+    assert "there is no setting 'optim.warmup-steps'" in capsys.readouterr().err
+    begun = []
+    monkeypatch.setattr("beit.cli.training.check_early", lambda *_, **__: begun.append(1))
+    monkeypatch.setattr("beit.cli.pretrain.say_forecast", lambda *_: None)
+    assert main(["pretrain", str(sound), "--data.path=digits:train", "--dry-run"]) == 0
+    assert begun

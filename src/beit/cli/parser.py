@@ -129,6 +129,8 @@ class SettingsParser(Generic[Job]):
             raise ConfigError(one_line(str(error), self._parser) + remark) from None
         except UnicodeDecodeError as error:
             raise ConfigError(f"the recipe is not UTF-8 text ({error}); save it as such") from None
+        finally:
+            vars(self._parser).pop("print_config", None)  # asked for in vain, it would be done by the next command
         with self._checked(settings):
             return {name: value for name, value in vars(self._parser.instantiate(settings)).items() if name != "recipe"}
 
