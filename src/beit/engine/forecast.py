@@ -111,20 +111,20 @@ def forecast(
             timed = timed_steps(task, RunFolder(nowhere))
             held = peak_memory(task.accelerator.device)
             first_seconds = None if stage is None else _stage_seconds(stage, task, RunFolder(nowhere))
-    step, flops = median(one.step for one in timed), known.flops_per_picture
-    total, pictures = sum(one.step for one in timed), settings.train.batch_size // task.world
-    rate = None if flops is None else (flops + known.preparing_flops) * pictures / step
-    reached = None if rate is None else rate / gemm_rate(task.accelerator.device, _dtype(task))
-    return Speed(
-        seconds_per_step=step,
-        preparing_share=sum(one.preparing for one in timed) / total,
-        data_share=sum(one.data for one in timed) / total,
-        flops_utilisation=reached,
-        peak_memory=held,
-        communicates=task.accelerator.num_processes > 1,
-        monitor_share=_monitor_share(task),
-        first_seconds=first_seconds,
-    )
+        step, flops = median(one.step for one in timed), known.flops_per_picture
+        total, pictures = sum(one.step for one in timed), settings.train.batch_size // task.world
+        rate = None if flops is None else (flops + known.preparing_flops) * pictures / step
+        reached = None if rate is None else rate / gemm_rate(task.accelerator.device, _dtype(task))
+        return Speed(
+            seconds_per_step=step,
+            preparing_share=sum(one.preparing for one in timed) / total,
+            data_share=sum(one.data for one in timed) / total,
+            flops_utilisation=reached,
+            peak_memory=held,
+            communicates=task.accelerator.num_processes > 1,
+            monitor_share=_monitor_share(task),
+            first_seconds=first_seconds,
+        )
 
 
 def cost_of(task: Task[Any, Any]) -> Cost:

@@ -137,7 +137,7 @@ def on_paper(kind: Callable[..., Task[S, Any]], settings: S, gpu: Gpu, processes
         build(task)
         cost = cost_of(task)
         model, preparing = counted_flops(task)
-    return _estimate(task, cost, gpu, model, preparing, stage is not None)
+        return _estimate(task, cost, gpu, model, preparing, stage is not None)
 
 
 def counted_flops(task: Task[Any, Any]) -> tuple[float, float]:
