@@ -59,11 +59,11 @@ def test_the_rest_of_an_encoding_has_no_program_after_a_stop_either(programs, tm
     )  # fmt: skip
     encode_pictures(job)
     assert programs.frame_count == 1
-    facts = tmp_path / "tokens/facts.json"
-    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"finished_rows": 448}))  # of 500
+    header = tmp_path / "tokens/facts.json"
+    header.write_text(json.dumps(json.loads(header.read_text()) | {"finished_rows": 448}))  # of 500
     programs.clear()
     encode_pictures(job)
-    assert json.loads(facts.read_text())["finished_rows"] == 500
+    assert json.loads(header.read_text())["finished_rows"] == 500
     assert programs.frame_count == 0
 
 

@@ -82,7 +82,7 @@ def _class_names(id2label: Any) -> dict[int, str]:
         raise ConfigError(f"id2label is {shown(id2label)}; expected {{index: name}}") from None
     if sorted(names) != list(range(len(names))):
         raise ConfigError(
-            f"id2label has the indices {sorted(names)[:20]}; expected 0 to {len(names) - 1}, none left out"
+            f"id2label has the indices {shown(sorted(names))}; expected 0 to {len(names) - 1}, none left out"
         )
     return dict(sorted(names.items()))
 
@@ -106,13 +106,14 @@ def aligned_stages(
         places = [index % len(stages) for index in out_indices]
         if places != sorted(set(places)):
             raise ConfigError(
-                f"out_indices is {list(out_indices)}; expected each stage once, in the order of the layers: "
-                f"{sorted(set(places))}"
+                f"out_indices is {shown(list(out_indices))}; expected each stage once, in the order of the "
+                f"layers: {shown(sorted(set(places)))}"
             )
         named = [stages[index] for index in out_indices]
         if out_features is not None and list_of("out_features", out_features) != named:
             raise ConfigError(
-                f"out_features {list(out_features)} and out_indices {list(out_indices)} disagree ({named})"
+                f"out_features {shown(list(out_features))} and out_indices {shown(list(out_indices))} disagree "
+                f"({shown(named)})"
             )
         return named, list(out_indices)
     features = list_of("out_features", out_features)

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
-from beit.errors import ConfigError, StorageError
+from beit.errors import ConfigError, StorageError, shortened
 from beit.files import (
     discard_leftovers,
     discard_leftovers_of,
@@ -220,7 +220,9 @@ class JobState:
         ended = before.get("ended", ...)
         whole = isinstance(before.get("arguments"), dict) and (ended is None or _is_summary(ended))
         if not whole:
-            raise ConfigError(f"{self._record} holds {sorted(before)}; expected arguments and ended; {remedy}")
+            raise ConfigError(
+                f"{self._record} holds {shortened(sorted(before))}; expected arguments and ended; {remedy}"
+            )
         return before
 
     def _refuse_others(self, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -252,5 +254,7 @@ def _head(path: Path, line: str) -> dict[str, Any]:
     expected, remedy = "a chunk of results", "remove it, and the same command makes it again"
     head = parse_json(line, str(path), expected, remedy)
     if not isinstance(head.get("columns"), list) or not _is_summary({"pictures": 0, **head}):
-        raise ConfigError(f"{path} holds {sorted(head)}; expected {expected}, columns and broken first; {remedy}")
+        raise ConfigError(
+            f"{path} holds {shortened(sorted(head))}; expected {expected}, columns and broken first; {remedy}"
+        )
     return head
