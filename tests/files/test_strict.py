@@ -56,6 +56,14 @@ def test_sound_yaml():
         "c": {"b": 1},
         "d": {"b": 1, "e": 2},
     }
+    assert strict_yaml("[10, -0, 0, 0x1f, 1_000, .5, 0.5, '010', 089]") == [10, 0, 0, 31, 1000, 0.5, 0.5, "010", "089"]
+
+
+@pytest.mark.parametrize(("text", "number"), [("010", "8"), ("-017", "-15"), ("1:30", "90"), ("1:30.5", "90.5")])
+def test_numbers_that_few_mean_as_yaml_reads_them(text, number):
+    """Steps of a recipe became others, and so did names of classes that begin with a nought."""
+    with pytest.raises(ValueError, match=rf"'{text}' is {number} in YAML; write that, or a name in quotes"):
+        strict_yaml(f"a: {text}")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ _MOST_DIGITS = 25  # of a number: any of 64 bits has fewer
 _MOST_DEPTH = 100
 _MOST_ALIASES = 16  # of YAML: each may double what the ones before stand for
 _MOST_CELL = 2**17  # characters
+_OCTAL = re.compile(r"[-+]?0[0-7_]+")
 
 
 def strict_json(text: str, finite: bool = True) -> Any:
@@ -71,6 +73,16 @@ def strict_yaml(text: str) -> Any:
                 raise ValueError(f"the name {shortened(twice)} stands twice; keep one of the two")
             return super().construct_mapping(node, deep)
 
+        def construct_plain_number(self, node: Any) -> int | float:
+            """Refuse numbers that few mean as YAML 1.1 reads them: 010 as 8, 1:30 as 90."""
+            text = self.construct_scalar(node)
+            number = self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
+            if ":" in text or _OCTAL.fullmatch(text):
+                raise ValueError(f"{shortened(text)} is {shortened(number)} in YAML; write that, or a name in quotes")
+            return number
+
+    for kind in ("int", "float"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.construct_plain_number)
     try:
         value = yaml.load(text, Loader)  # noqa: S506  # a safe one
     except yaml.YAMLError as error:
