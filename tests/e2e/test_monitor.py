@@ -156,9 +156,10 @@ def test_the_interval_is_chosen_and_recorded(tokens, tmp_path):
 
 
 def test_without_labels(tokens, tmp_path):
+    (tmp_path / "set").mkdir()
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (60, 4, 4, 3), dtype=np.uint8)):
-        Image.fromarray(pixels).resize((16, 16)).save(tmp_path / f"{number}.png")
-    data = [f"--data.path={tmp_path}", "--data.val_share=0.3", "--train.batch_size=16"]
+        Image.fromarray(pixels).resize((16, 16)).save(tmp_path / f"set/{number}.png")
+    data = [f"--data.path={tmp_path}/set", "--data.val_share=0.3", "--train.batch_size=16"]
     process = done(*COMMON, *data, tokens, "--keep_best.on=retrieval", f"--run.output={tmp_path}/run")
     assert "monitor: no kNN and no ridge probe: the pictures have no label of one class each" in process.stdout
     assert all({"retrieval", "rankme", "position_spread"} <= line.keys() for line in monitored(tmp_path / "run"))

@@ -1,5 +1,7 @@
 """A run in the middle of a program: it computes as in a process of its own, and leaves all modes as they were."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -34,6 +36,21 @@ def test_modes_of_a_program_are_not_those_of_a_run():
         torch.set_default_device(None)
     with torch.no_grad(), own_surroundings():
         assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("outside", [True, False], ids=["inside an autocast", "alone"])
+def test_weights_are_cast_anew_in_every_step(outside):
+    """Those that are kept for an autocast inside another one are kept until the outer one ends."""
+    layer, tokens = torch.nn.Linear(2, 1, bias=False), torch.ones(1, 2)
+    with torch.autocast("cpu", torch.bfloat16) if outside else nullcontext(), own_surroundings():
+        for weight in (1.0, 2.0):
+            with torch.no_grad():
+                layer.weight.fill_(weight)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert layer(tokens).item() == 2 * weight
+    assert not torch.is_autocast_enabled("cpu")
+    assert torch.autocast_increment_nesting() == 1
+    torch.autocast_decrement_nesting()
 
 
 def test_random_stream_and_threads_are_as_before():

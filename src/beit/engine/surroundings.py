@@ -24,13 +24,35 @@ def own_surroundings() -> Generator[None]:
     with ExitStack() as inside:
         inside.enter_context(torch.inference_mode(False))  # first: it decides about gradients as well
         inside.enter_context(torch.enable_grad())
-        for device in _DEVICES:
-            inside.enter_context(torch.autocast(device, enabled=False))
+        inside.enter_context(_no_autocast())
         inside.enter_context(_defaults())
         inside.enter_context(_random_streams())
         inside.enter_context(_accelerate())
         inside.enter_context(FASTEST.apart())
         yield
+
+
+@contextmanager
+def _no_autocast() -> Generator[None]:
+    """Leave all autocasts of the program, and enter them again afterwards.
+
+    One more inside them would not do: weights that were cast are kept until the outermost ends, and would be those of
+    the first step in every other.
+    """
+    depth = torch.autocast_increment_nesting() - 1
+    for _ in range(depth + 1):
+        torch.autocast_decrement_nesting()
+    before = {device: torch.is_autocast_enabled(device) for device in _DEVICES}
+    for device in _DEVICES:
+        torch.set_autocast_enabled(device, False)
+    torch.clear_autocast_cache()
+    try:
+        yield
+    finally:
+        for device, enabled in before.items():
+            torch.set_autocast_enabled(device, enabled)
+        for _ in range(depth):
+            torch.autocast_increment_nesting()
 
 
 @contextmanager
