@@ -13,6 +13,7 @@ from beit.cli.about_weights import TOKENIZERS
 from beit.cli.main import main
 from beit.data import TokenWriter
 from beit.engine.run_folder import RunFolder
+from beit.files import locked
 from beit.tokenizer.loading import KINDS
 from tests.cli.test_main import error_of
 from tests.conftest import GOLDEN
@@ -276,8 +277,9 @@ def test_runs(info, tmp_path):
 def test_a_run_that_was_killed_is_said_at_once(info, tmp_path):
     recipe = "{data: {path: x}, mask: {}, train: {max_steps: 9, batch_size: 2}, run: {save_every: 5, log_every: 1}}"
     (tmp_path / "recipe.yaml").write_text(recipe)
-    assert info(tmp_path)[1]["state"] == "at work, no finished steps yet"
     lock = RunFolder(tmp_path).lock
+    with locked(lock, tmp_path, "wait"):
+        assert info(tmp_path)[1]["state"] == "at work, no finished steps yet"
     script = (
         "import pathlib, sys, os; from beit.files import locked\n"
         "with locked(pathlib.Path(sys.argv[1]), 'x', 'y'): os._exit(1)"

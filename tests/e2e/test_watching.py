@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from beit.cli.main import main
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
+from beit.files import lock as locks
 from beit.files import locked
 from beit.tasks.pretrain.task import PretrainTask
 from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, beit
@@ -84,9 +86,22 @@ def keep_until(part, step):
     (part / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
 
 
-def test_watch_shows_a_run_at_work(run, tmp_path, capsys):
+def lock_elsewhere(part):
+    """Leave the lock of a process on another machine, whose life this one cannot know."""
+    holder = {"host": "elsewhere", "space": "", "process": 1, "begun": "", "since": "", "token": ""}
+    (part / ".lock").write_text(json.dumps(holder))
+
+
+def at_work(run, tmp_path):
+    """Return a copy of a run after four of its steps, which a process on another machine takes."""
     part = part_of(run, tmp_path, "checkpoints")
     keep_until(part, step=4)
+    lock_elsewhere(part)
+    return part
+
+
+def test_watch_shows_a_run_at_work(run, tmp_path, capsys):
+    part = at_work(run, tmp_path)
     (part / "broken.txt").write_text("one is broken\ntwo is broken\n")
     shown = watched(part, capsys)
     assert "step 4 of 8 (epoch 0.1), about" in shown
@@ -114,7 +129,7 @@ def test_a_clock_that_was_set_back_makes_no_times_before_now(run, monkeypatch):
 
 
 def test_watch_shows_a_run_that_was_killed_and_one_that_diverged(run, tmp_path, capsys):
-    part = part_of(run, tmp_path, "checkpoints")
+    part = at_work(run, tmp_path)
     keep_until(part, step=2)
     for path in (part, *part.rglob("*")):
         os.utime(path, (time.time() - 3000,) * 2)
@@ -123,6 +138,28 @@ def test_watch_shows_a_run_that_was_killed_and_one_that_diverged(run, tmp_path, 
     assert "stopped: the loss was not finite at step 5" in watched(part, capsys)
     RunFolder(part).write_stopped("nothing can be learnt")
     assert "stopped itself: nothing can be learnt" in watched(part, capsys)
+
+
+@pytest.mark.parametrize("last", [4, 8])
+def test_watch_shows_a_run_that_ended_in_an_error(run, tmp_path, capsys, last):
+    """At once: on a full disk, say, during its steps or while it was measured after the last."""
+    part = part_of(run, tmp_path, "checkpoints")
+    keep_until(part, step=last)
+    expected = "not at work: it was stopped, or ended in an error that its output has; the same command starts it again"
+    assert expected in watched(part, capsys)
+
+
+def test_watch_shows_a_run_that_ended_in_an_error_after_its_tokenizer(run, tmp_path, capsys):
+    part = part_of(run, tmp_path, "checkpoints", "metrics.jsonl", "pictures")
+    os.utime(part / "tokenizer/result.json")
+    expected = (
+        "finished; the pre-training was stopped, or ended in an error that its output has; the same command starts it"
+    )
+    assert expected in watched(part, capsys)
+    here = {"host": socket.gethostname(), "space": locks._space(), "process": os.getpid(), "begun": "another life"}
+    (part / ".lock").write_text(json.dumps({**here, "since": "", "token": ""}))
+    expected = f"the pre-training is not at work: its process ({os.getpid()}) was killed; the same command starts it"
+    assert expected in watched(part, capsys)
 
 
 def test_watch_shows_the_tokenizer_that_is_trained_first(run, tmp_path, capsys):
@@ -138,13 +175,6 @@ def looks(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("beit.cli.watch.time.sleep", lambda _: events.pop(0)())
     return events
-
-
-def at_work(run, tmp_path):
-    """Return a copy of a run after four of its steps."""
-    part = part_of(run, tmp_path, "checkpoints")
-    keep_until(part, step=4)
-    return part
 
 
 def test_watching_ends_with_the_run(run, tmp_path, looks, capsys):
@@ -184,6 +214,7 @@ def test_watching_ends_when_the_run_was_killed(run, tmp_path, looks, capsys):
 
 def test_watching_goes_on_from_the_tokenizer_to_the_model(run, tmp_path, looks, capsys):
     part = part_of(run, tmp_path, "checkpoints", "metrics.jsonl", "pictures")
+    lock_elsewhere(part)
     os.utime(part / "tokenizer/result.json")
     looks += [lambda: None, lambda: shutil.copy(run / "result.json", part)]
     assert main(["watch", str(part)]) == 0

@@ -123,14 +123,15 @@ def state_now(folder: RunFolder) -> RunState:
     state = read_state(at_work)
     if at_work is folder or not at_work.finished:
         return state
-    if state.quiet <= _FIRST_LINE_SECONDS:
+    if not folder.lock.exists():
+        why = "was stopped, or ended in an error that its output has"
+    elif (holder := killed_holder(folder.lock)) is not None:
+        why = f"is not at work: its process ({holder.process}) was killed"
+    elif state.quiet > _FIRST_LINE_SECONDS:
+        why = f"is not at work, as it seems: nothing new for {duration(state.quiet)}"
+    else:
         return replace(state, doing=f"{state.doing}; the pre-training begins", working=True)
-    quiet = duration(state.quiet)
-    return replace(
-        state,
-        doing=f"{state.doing}; the pre-training is not at work, as it seems: nothing new for {quiet}; the same command "
-        "starts it",
-    )
+    return replace(state, doing=f"{state.doing}; the pre-training {why}; the same command starts it")
 
 
 def _stopped(
@@ -144,6 +145,7 @@ def _stopped(
     step_seconds: float | None,
 ) -> str | None:
     """Return why a run is not at work, None if it is."""
+    released = not folder.lock.exists()  # asked first: the result is written before the lock is released
     if folder.finished:
         early, patience = steps is not None and step < steps, recipe.get("early_stop", {}).get("patience")
         return f"finished by its early stop: no gain in the last {patience} measurements" if early else "finished"
@@ -165,6 +167,8 @@ def _stopped(
         return f"paused; {again}"  # only a run that is asked to stop saves at such a step
     if (holder := killed_holder(folder.lock)) is not None:
         return f"not at work: its process ({holder.process}) was killed; {again}"
+    if released:
+        return f"not at work: it was stopped, or ended in an error that its output has; {again}"
     line_seconds = step_seconds * recipe["run"]["log_every"] if step_seconds is not None else 0.0
     allowed = max(_QUIET_SECONDS, _QUIET_LINES * line_seconds)
     if _written(folder.metrics) <= started + 1.0 or step == steps:
