@@ -35,8 +35,8 @@ def classifier():
     return BeitForImageClassification(preset("tiny", **TINY_MODEL, use_relative_position_bias=True))
 
 
-def optimiser_of(model, settings=MUON, layer_decay=1.0):
-    return build_optimiser(parameter_groups(model, settings.weight_decay, layer_decay, 2), settings)
+def optimiser_of(model, settings=MUON, layer_decay=1.0, precision="fp32"):
+    return build_optimiser(parameter_groups(model, settings.weight_decay, layer_decay, 2), settings, precision)
 
 
 def give_gradients(model, step):
@@ -59,14 +59,16 @@ def test_muon_takes_the_matrices_of_the_layers_and_adamw_the_rest():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_every_update_is_that_of_torch(monkeypatch):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_update_is_that_of_torch(monkeypatch, precision):
     """Each parameter beside an optimiser of its own, with layer-wise rates and the group's weight decay.
 
-    torch's Muon iterates in bfloat16; here in the precision of ours on a CPU.
+    torch's Muon iterates in bfloat16, as ours in a run of that precision; else here in float32 as ours on a CPU.
     """
-    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    if precision == "fp32":
+        monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
     model, twin = classifier(), classifier()
-    optimiser = optimiser_of(model, layer_decay=0.5)
+    optimiser = optimiser_of(model, layer_decay=0.5, precision=precision)
     set_learning_rate(optimiser, 1e-2)
     set_weight_decay(optimiser, 0.2)
     groups = {id(parameter): group for group in optimiser.param_groups for parameter in group["params"]}
@@ -172,15 +174,15 @@ def test_a_gpu_gets_all_matrices_of_a_shape_at_once():
     matrices = [torch.nn.Parameter(torch.empty(shape, device="meta")) for shape in ((8, 8), (16, 8), (8, 8), (8, 8))]
     groups = _of_one_shape(matrices)
     assert [len(group) for group in groups] == [3, 1]
-    assert orthogonalised(groups[0])[2].dtype == torch.bfloat16
+    assert orthogonalised(groups[0], torch.float32)[2].dtype == torch.bfloat16
     on_cpu = [torch.nn.Parameter(torch.empty(8, 8)) for _ in range(3)]
     assert [len(group) for group in _of_one_shape(on_cpu)] == [1, 1, 1]
-    assert orthogonalised([torch.eye(8)])[0].dtype == torch.float32
+    assert orthogonalised([torch.eye(8)], torch.float32)[0].dtype == torch.float32
 
 
 def test_matrices_of_a_shape_go_together_whatever_their_rates(monkeypatch):
     asked = []
-    monkeypatch.setattr(muon, "orthogonalised", lambda matrices: asked.append(len(matrices)) or matrices)
+    monkeypatch.setattr(muon, "orthogonalised", lambda matrices, _: asked.append(len(matrices)) or matrices)
     model = classifier().to("meta")
     optimiser = optimiser_of(model, layer_decay=0.5)
     for name, parameter in model.named_parameters():

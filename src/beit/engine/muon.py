@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from beit.errors import ConfigError
-from beit.settings.groups import OptimSettings, RunSettings
+from beit.settings.groups import OptimSettings, RunSettings, TrainingPrecision
 
 _HIDDEN_WEIGHT = re.compile(r"(^|\.)encoder\.layer\.\d+\.(.+\.)?weight$")
 # as published
@@ -52,19 +52,21 @@ class Muon(torch.optim.Optimizer):
 
     torch's own iterates in bfloat16, one matrix after the other. Without instructions for bfloat16 a CPU takes four
     times as long for that as in float32, half of the step of a small model; and a GPU is done with a small matrix
-    before the next one reaches it. So this one iterates in float32 on CPUs, and elsewhere in bfloat16 over all matrices
-    of a shape at once.
+    before the next one reaches it. So this one iterates in float32 on CPUs unless the run computes in bfloat16, and
+    elsewhere in bfloat16 over all matrices of a shape at once.
 
     Args:
         groups: Parameter groups of matrices, each with its weight decay.
         lr: Learning rate.
+        precision: Of the run.
 
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the scale is that of arXiv
     2502.16982, section 2.2.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, precision: TrainingPrecision) -> None:
         super().__init__(groups, {"lr": lr, "weight_decay": 0.0, "momentum": _MOMENTUM})
+        self._on_cpu = torch.bfloat16 if precision == "bf16" else torch.float32
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -73,7 +75,7 @@ class Muon(torch.optim.Optimizer):
         groups = {parameter: group for group, parameter in learning}
         for members in _of_one_shape(groups):  # whatever their rates, which count afterwards
             directions = [self._direction(parameter, groups[parameter]["momentum"]) for parameter in members]
-            for parameter, update in zip(members, orthogonalised(directions), strict=True):
+            for parameter, update in zip(members, orthogonalised(directions, self._on_cpu), strict=True):
                 group = groups[parameter]
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update, alpha=-group["lr"] * _SCALE * sqrt(max(parameter.shape)))
@@ -100,9 +102,14 @@ def _of_one_shape(matrices: Iterable[Tensor]) -> list[list[Tensor]]:
     return list(found.values())
 
 
-def orthogonalised(matrices: list[Tensor]) -> list[Tensor]:
-    """Return matrices of one shape with all their singular values between about 0.7 and 1.2."""
-    dtype = torch.float32 if matrices[0].device.type == "cpu" else torch.bfloat16
+def orthogonalised(matrices: list[Tensor], on_cpu: torch.dtype) -> list[Tensor]:
+    """Return matrices of one shape with all their singular values between about 0.7 and 1.2.
+
+    Args:
+        matrices: On one device.
+        on_cpu: Data type of the iterations if that is a CPU.
+    """
+    dtype = on_cpu if matrices[0].device.type == "cpu" else torch.bfloat16
     if len(matrices) == 1:
         return [_iterated(matrices[0].to(dtype))]
     return list(_iterated(torch.stack(matrices).to(dtype)).unbind())
@@ -131,6 +138,7 @@ class MuonAdamW:
     Args:
         groups: Parameter groups; those that are `hidden` hold matrices only.
         optim: Learning rate, and the options of AdamW.
+        precision: Of the run, in which Muon iterates on CPUs.
 
     Attributes:
         param_groups: The groups of both.
@@ -141,7 +149,9 @@ class MuonAdamW:
         ConfigError: If no group is `hidden`.
     """
 
-    def __init__(self, groups: Iterable[dict[str, object]], optim: OptimSettings) -> None:
+    def __init__(
+        self, groups: Iterable[dict[str, object]], optim: OptimSettings, precision: TrainingPrecision = "fp32"
+    ) -> None:
         groups = list(groups)
         hidden = [group for group in groups if group.get("hidden")]
         if not hidden:
@@ -149,7 +159,7 @@ class MuonAdamW:
                 "optim.name is muon, and no weight matrix of an encoder layer learns here, so there is nothing for it; "
                 "set optim.name to adamw"
             )
-        muon = Muon(hidden, optim.peak)
+        muon = Muon(hidden, optim.peak, precision)
         others = adamw([group for group in groups if not group.get("hidden")], optim)
         muon.state = others.state
         self._both = (muon, others)

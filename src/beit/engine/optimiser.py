@@ -18,7 +18,7 @@ from beit.engine.muon import MuonAdamW, adamw, is_hidden_matrix
 from beit.engine.sharding import gathered, placed_like, without_gradient_sync
 from beit.errors import CheckpointError
 from beit.models_torch.loading import read_safetensors
-from beit.settings.groups import OptimSettings
+from beit.settings.groups import OptimSettings, TrainingPrecision
 
 Optimiser = torch.optim.Optimizer | MuonAdamW
 
@@ -62,13 +62,20 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float, 
     return list(groups.values())
 
 
-def build_optimiser(groups: Iterable[dict[str, object]], optim: OptimSettings) -> Optimiser:
+def build_optimiser(
+    groups: Iterable[dict[str, object]], optim: OptimSettings, precision: TrainingPrecision = "fp32"
+) -> Optimiser:
     """Return the optimiser that the settings name, over parameter groups.
+
+    Args:
+        groups: As `parameter_groups` returns them.
+        optim: The settings.
+        precision: Of the run.
 
     Raises:
         ConfigError: If it is Muon and there is nothing for it.
     """
-    return MuonAdamW(groups, optim) if optim.name == "muon" else adamw(groups, optim)
+    return MuonAdamW(groups, optim, precision) if optim.name == "muon" else adamw(groups, optim)
 
 
 def set_learning_rate(optimiser: Optimiser, rate: float) -> None:

@@ -85,7 +85,7 @@ class TorchBackend:
         self._own = self._placed()
         own = dict(self._own.named_parameters())
         groups = [{**group, "params": [own[name] for name in names]} for group, names in named_groups]
-        self.optimiser: Any = build_optimiser(groups, settings.optim)
+        self.optimiser: Any = build_optimiser(groups, settings.optim, settings.run.precision)
         model, decay = self._own.get_submodule("model"), settings.train.ema_decay
         self.average = MovingAverage(model, decay) if decay is not None else None
         self.scale = LossScale(accelerator.scaler) if accelerator.scaler is not None else None
