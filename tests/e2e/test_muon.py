@@ -14,6 +14,7 @@ COMMON = [
     "--optim.weight_decay_end=0.2",
 ]  # fmt: skip
 FSDP = "--run.sharding=fsdp"
+HALF = "--run.precision=bf16"  # also of Muon's iterations
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def weights(run):
     return (run / "model/model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize(("ranks", "how"), [(1, []), (2, []), (2, [FSDP])], ids=["one", "two", "divided"])
+@pytest.mark.parametrize(("ranks", "how"), [(1, []), (2, []), (2, [FSDP, HALF])], ids=["one", "two", "divided"])
 def test_killed_it_continues_bit_for_bit(fork_server, whole, tmp_path, ranks, how):
     undisturbed, tokenizer = whole
     command = ["pretrain", *COMMON, tokenizer, *how]
@@ -37,7 +38,8 @@ def test_killed_it_continues_bit_for_bit(fork_server, whole, tmp_path, ranks, ho
         undisturbed = tmp_path / "undisturbed"
         ended = fork_server.run(*command, f"--run.output={undisturbed}", ranks=ranks)
         assert not any(ended.statuses), ended.errors
-        assert list(losses(undisturbed).values()) == pytest.approx(list(losses(whole[0]).values()), rel=1e-3)
+        near = 2e-2 if HALF in how else 1e-3
+        assert list(losses(undisturbed).values()) == pytest.approx(list(losses(whole[0]).values()), rel=near)
     run = tmp_path / "run"
     command = [*command, f"--run.output={run}"]
     ended = fork_server.run(*command, ranks=ranks, kill_after=run / "checkpoints/step_00000004")
