@@ -55,8 +55,8 @@ IMAGENET, HALF = (0.485, 0.456, 0.406), None
 PUBLISHED = {
     "base_in1k": ("base", 3.0, 0.1, (10, None), 800, IMAGENET),
     "large_in1k": ("large", 1.0, 1e-5, (10, None), 800, IMAGENET),
-    "base_in22k": ("base", 3.0, 0.1, (10, 10000), 150, HALF),
-    "large_in22k": ("large", 1.0, 1e-5, (10, 10000), 150, HALF),
+    "base_in22k": ("base", 3.0, 0.1, ("auto", 10000), 150, HALF),
+    "large_in22k": ("large", 1.0, 1e-5, ("auto", 10000), 150, HALF),
 }
 
 

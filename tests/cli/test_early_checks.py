@@ -43,7 +43,10 @@ def ended(*arguments):
             ["--data.path={here}", "--train.max_steps=5", "--optim.warmup_steps=5"],
             "the warm-up of 5 steps is not shorter than the run of 5; lower optim.warmup_steps or train longer",
         ),
-        (["--data.path={here}", "--train.epochs=9"], "the warm-up of 10 epochs is not shorter than the run of 9"),
+        (
+            ["--data.path={here}", "--train.epochs=9", "--optim.warmup_epochs=10"],
+            "the warm-up of 10 epochs is not shorter than the run of 9",
+        ),
         (["--data.path={here}", "--run.output={other}"], "optim.lr was 0.5 and is now 0.25"),
         (["--data.path={here}", "--run.output={here}"], "here, all of which is read"),
     ],

@@ -128,7 +128,10 @@ def test_print_config_is_a_complete_recipe(capsys, tmp_path):
         (["pretrain", "--optim.lr=1e400"], "optim.lr: input should be a finite number, got inf"),
         (["pretrain", "--optim.weight_decay=.inf"], "optim.weight_decay: input should be a finite number, got inf"),
         (["pretrain", "--augment.crop_scale=[.nan, 1.0]"], "crop_scale: input should be a finite number, got nan"),
-        (["pretrain", "--train.max_steps=3"], "warm-up of 96 steps is not shorter than the run of 3"),
+        (
+            ["pretrain", "--train.max_steps=3", "--optim.warmup_epochs=10"],
+            "warm-up of 96 steps is not shorter than the run of 3",
+        ),
         (
             ["evaluate", f"--model={GOLDEN / 'bad/wrong_shape'}"],
             "wrong_shape does not fit the model, 1 of another shape",

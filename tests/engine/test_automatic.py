@@ -11,7 +11,7 @@ from beit.engine import automatic
 from beit.engine.automatic import choose, choose_for_small_pictures
 from beit.engine.recorded import as_before, chosen
 from beit.engine.run_folder import RunFolder, prepare_run_folder
-from beit.engine.schedule import PRETRAINING
+from beit.engine.schedule import PRETRAINING, Schedule
 from beit.errors import ConfigError
 from beit.image import Preprocessing
 from beit.settings.groups import AugmentSettings, DataSettings, OptimSettings, RunSettings, TrainSettings
@@ -24,7 +24,10 @@ MEMORY = 1297 * 8 * 8 * 3  # of the digits to train on
 
 def task(job, precision="no", device="cpu"):
     accelerator = SimpleNamespace(mixed_precision=precision, device=torch.device(device))
-    return SimpleNamespace(settings=job, accelerator=accelerator, rate=lambda: PRETRAINING, workers=3)
+    schedule = Schedule(job.optim, job.train, pictures=1000)
+    return SimpleNamespace(
+        settings=job, accelerator=accelerator, rate=lambda: PRETRAINING, schedule=schedule, workers=3
+    )
 
 
 def job_in(place, **groups):
@@ -34,19 +37,22 @@ def job_in(place, **groups):
 @pytest.mark.parametrize(("precision", "named"), [("no", "fp32"), ("bf16", "bf16")])
 def test_what_is_auto_is_chosen_with_a_reason(precision, named):
     job = PretrainJob(DATA, train=TrainSettings(batch_size=128))
-    rate, kind, loading = choose(task(job, precision))
+    rate, warmup, kind, loading = choose(task(job, precision))
     assert rate[:2] == ("optim.lr", 3.75e-4)
     assert rate.reason.startswith("by the square root of the batch from 0.0015 at 2,048 pictures per step")
+    assert warmup == ("optim.warmup_epochs", 10, "the longest that is chosen")
     assert kind == ("run.precision", named, "the faster one here")
     assert loading[:2] == ("data.workers", 3)
     assert "CPUs for this process 1 compute" in loading.reason
-    assert choose(task(job, device="cuda"))[1].reason == "what the GPU supports"
+    assert choose(task(job, device="cuda"))[2].reason == "what the GPU supports"
 
 
 def test_what_is_given_is_not_chosen():
     data = DataSettings("pictures", workers=0)
-    job = PretrainJob(data, run=RunSettings(precision="fp32"), optim=OptimSettings(lr=1e-3))
+    job = PretrainJob(data, run=RunSettings(precision="fp32"), optim=OptimSettings(lr=1e-3, warmup_epochs=1))
     assert choose(task(job)) == []
+    in_steps = replace(job, optim=OptimSettings(lr=1e-3, warmup_steps=5))
+    assert choose(task(in_steps)) == []
     assert chosen(job, choose(task(PretrainJob(DATA)))) == job
 
 
@@ -61,8 +67,10 @@ def test_a_run_goes_on_with_what_was_chosen(tmp_path, precision):
     assert replace(again, data=begun.data) == begun
     assert again.data.workers == "auto", "chosen for the machine of the day"
     assert as_before(replace(job, train=replace(job.train, batch_size=8))).optim.lr == begun.optim.lr
-    other = job_in(tmp_path, optim=OptimSettings(lr=1e-3))
-    assert as_before(other).optim.lr == 1e-3
+    longer = as_before(replace(job, train=replace(job.train, epochs=20)))
+    assert longer.optim.warmup_epochs == begun.optim.warmup_epochs == 10
+    other = job_in(tmp_path, optim=OptimSettings(lr=1e-3, warmup_epochs=1))
+    assert (as_before(other).optim.lr, as_before(other).optim.warmup_epochs) == (1e-3, 1)
 
 
 def task_of_digits(keep="auto", device="auto", on="cuda", free=2**33, steps=100, **changes):

@@ -169,7 +169,7 @@ def test_what_is_chosen(monkeypatch, kind, framework, wanted, expected):
     job = PretrainJob(
         DataSettings("pictures", workers=0),
         run=RunSettings(framework=framework, precision="bf16", exact=False),
-        optim=OptimSettings(lr=1e-3),
+        optim=OptimSettings(lr=1e-3, warmup_steps=0),
         train=TrainSettings(compile=wanted),
     )
     task = SimpleNamespace(settings=job, accelerator=SimpleNamespace(device=torch.device(kind)))

@@ -41,6 +41,23 @@ def test_steps_follow_from_epochs():
     assert (schedule.steps, schedule.warmup) == (31, 6)
 
 
+@pytest.mark.parametrize(
+    ("length", "epochs", "steps"),
+    [
+        ({"epochs": 100}, 10, 31), ({"epochs": 800}, 10, 31), ({"epochs": 20}, 2, 6), ({"epochs": 0.5}, 0.05, 0),
+        ({"max_steps": 40}, 1.28, 4), ({"max_steps": 3}, 0.096, 0), ({"max_steps": 1}, 0.032, 0),
+        ({"max_steps": 3200}, 10, 31),
+    ],
+)  # fmt: skip
+def test_the_warm_up_is_a_tenth_of_the_run_and_ten_epochs_at_most(length, epochs, steps):
+    schedule = Schedule(OptimSettings(), TrainSettings(batch_size=32, **length), pictures=100)
+    schedule.check()
+    assert (schedule.warmup_epochs, schedule.warmup) == (epochs, steps)
+    resolved = Schedule(OptimSettings(warmup_epochs=epochs), schedule.train, pictures=100)
+    assert resolved.warmup == steps
+    assert Schedule(OptimSettings(warmup_steps=2), schedule.train, pictures=100).warmup == 2
+
+
 def test_the_authors_rate_for_a_smaller_batch():
     assert PRETRAINING.at(2048) == 1.5e-3
     assert PRETRAINING.at(512) == 7.5e-4  # unilm 383

@@ -54,9 +54,9 @@ def check_warmup(optim: OptimSettings, train: TrainSettings) -> None:
     by_steps = (optim.warmup_steps, train.max_steps)
     if by_steps[0] is not None and by_steps[1] is not None:
         warmup, whole, unit = by_steps[0], by_steps[1], "steps"
-    elif by_steps == (None, None):
+    elif by_steps == (None, None) and optim.warmup_epochs != "auto":
         warmup, whole, unit = optim.warmup_epochs, train.epochs, "epochs"
-    else:  # the number of pictures decides
+    else:  # the number of pictures decides, or the length of the run
         return
     if warmup >= whole > 1:
         raise ConfigError(

@@ -18,6 +18,7 @@ from beit.engine.compilation import choose_compilation
 from beit.engine.exactness import FAST
 from beit.engine.processes import precision_of
 from beit.engine.recorded import AUTO, Choice
+from beit.engine.schedule import LONGEST_WARMUP
 from beit.engine.task import Task
 from beit.errors import ConfigError
 from beit.image import COLOURS
@@ -36,6 +37,10 @@ def choose(task: Task[Any, Any]) -> list[Choice]:
     if settings.optim.lr == AUTO:
         rate, pictures = task.rate(), settings.train.batch_size
         choices.append(Choice("optim.lr", rate.at(pictures), rate.reason(pictures)))
+    if settings.optim.warmup_epochs == AUTO and settings.optim.warmup_steps is None:
+        epochs = task.schedule.warmup_epochs
+        reason = "the longest that is chosen" if epochs == LONGEST_WARMUP else "a tenth of the run"
+        choices.append(Choice("optim.warmup_epochs", epochs, reason))
     if settings.run.precision == AUTO:
         value = precision_of(task.accelerator)
         choices.append(Choice("run.precision", value, _precision(value, task.accelerator.device)))

@@ -11,7 +11,8 @@ from beit.engine.run_folder import RunFolder
 AUTO = "auto"
 # chosen once for a run, because its numbers depend on them; loading processes are chosen for the machine of the day
 _KEPT = (
-    "optim.lr", "run.precision", "run.exact", "train.compile", "augment.device", "mask.count", "mask.min_block",
+    "optim.lr", "optim.warmup_epochs", "run.precision", "run.exact", "train.compile", "augment.device", "mask.count",
+    "mask.min_block",
 )  # fmt: skip
 
 Job = TypeVar("Job", bound=Any)

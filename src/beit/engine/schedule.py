@@ -17,6 +17,9 @@ from beit.data import check_shared_batch
 from beit.errors import ConfigError
 from beit.settings.groups import OptimSettings, TrainSettings
 
+LONGEST_WARMUP = 10.0  # epochs: that of the published pre-training, and of a hundred epochs a tenth
+_WARMUP_SHARE = 0.1
+
 
 def cosine(start: float, end: float, progress: float) -> float:
     """Return the value at `progress` in [0, 1] on the half cosine from `start` to `end`; constant outside."""
@@ -55,7 +58,17 @@ class Schedule:
         """Steps of the warm-up."""
         if self.optim.warmup_steps is not None:
             return self.optim.warmup_steps
-        return round(self.optim.warmup_epochs * self.pictures / self.train.batch_size)
+        return round(self.warmup_epochs * self.pictures / self.train.batch_size)
+
+    @property
+    def warmup_epochs(self) -> float:
+        """Length of the warm-up in epochs, unless it is given in steps; `auto` as the number that it stands for."""
+        given = self.optim.warmup_epochs
+        if given != "auto":
+            return given
+        train = self.train
+        epochs = train.epochs if train.max_steps is None else train.max_steps * train.batch_size / self.pictures
+        return min(LONGEST_WARMUP, float(f"{epochs * _WARMUP_SHARE:.3g}"))
 
     @cached_property
     def peak(self) -> float:

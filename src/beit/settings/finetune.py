@@ -104,9 +104,7 @@ class FinetuneJob(Settings):
     class_weights: Literal["balanced"] | tuple[float, ...] | None = None
     """Factor on the loss of each class, in the order of their names; balanced: every class counts alike; null: 1."""
     optim: OptimSettings = field(
-        default_factory=lambda: OptimSettings(
-            min_lr=1e-6, warmup_epochs=20, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65
-        )
+        default_factory=lambda: OptimSettings(min_lr=1e-6, betas=(0.9, 0.999), clip_grad=None, layer_decay=0.65)
     )
     """Optimiser"""
     train: TrainSettings = field(default_factory=TrainSettings)

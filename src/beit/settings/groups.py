@@ -215,8 +215,8 @@ class OptimSettings(Settings):
     """Learning rate at the end."""
     decline: Literal["cosine", "linear"] = "cosine"
     """Decline of the learning rate after the warm-up; linear is "poly" with a power of 1."""
-    warmup_epochs: float = Field(default=10, ge=0)
-    """Length of the warm-up, in epochs."""
+    warmup_epochs: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """Length of the warm-up, in epochs; auto: a tenth of the run, at most 10 epochs."""
     warmup_steps: int | None = Field(default=None, ge=0)
     """Length of the warm-up, in steps; wins over epochs."""
     weight_decay: float = Field(default=0.05, ge=0)

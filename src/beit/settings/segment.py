@@ -156,7 +156,6 @@ class SegmentJob(Settings):
     optim: OptimSettings = field(
         default_factory=lambda: OptimSettings(
             min_lr=0.0,
-            warmup_steps=1500,
             betas=(0.9, 0.999),
             clip_grad=None,
             layer_decay=0.9,
