@@ -39,7 +39,11 @@ def choose(task: Task[Any, Any]) -> list[Choice]:
         choices.append(Choice("optim.lr", rate.at(pictures), rate.reason(pictures)))
     if settings.optim.warmup_epochs == AUTO and settings.optim.warmup_steps is None:
         epochs = task.schedule.warmup_epochs
-        reason = "the longest that is chosen" if epochs == LONGEST_WARMUP else "a tenth of the run"
+        reason = (
+            "that of the published pre-training; a tenth of the run is longer"
+            if epochs == LONGEST_WARMUP
+            else "a tenth of the run"
+        )
         choices.append(Choice("optim.warmup_epochs", epochs, reason))
     if settings.run.precision == AUTO:
         value = precision_of(task.accelerator)
