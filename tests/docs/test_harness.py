@@ -62,6 +62,7 @@ def test_a_page_is_read(tmp_path):
 def test_trainings_are_known():
     assert is_training(["pretrain", "--data.path", "x"])
     assert is_training(["tokenizer", "distill"])
+    assert is_training(["distill", "--teacher.path", "x"])
     assert not is_training(["tokenizer", "encode"])
     assert not is_training(["predict", "pretrain"])
     assert not is_training(["pretrain", "--help"])
@@ -83,6 +84,7 @@ def program(*words, **variables):
         ("beit finetune --optim.lrr 3", 1, "did you mean optim.lr?"),
         ("beit predict model picture --task clasify", 1, "clasify"),
         ("beit serve a=b --port 1", 0, ""),
+        ("beit finetune --data.path x --train.epochs 20", 1, "the warm-up of 20 epochs is not shorter than the run"),
         ("torchrun --nproc-per-node 8 -m beit finetune --data.path x --optim.lr 1", 0, ""),
         ("torchrun --nproc-per-node 8 -m beit segment --optim.lr x", 1, "optim.lr"),
         ("torchrun --nproc-per-nod 8 -m bait segment", 1, "bait"),
@@ -101,9 +103,17 @@ def test_commands_are_parsed_where_they_cannot_run(words, status, said):
 
 def test_limits_shorten_a_training():
     limits = "\n".join(["--train.max_steps", "7", "--print_config"])
-    status, said = program("beit", "finetune", "--train.max_steps", "900", **{LIMITS: limits})
+    words = ("beit", "finetune", "--data.path", "x", "--train.max_steps", "900")
+    status, said = program(*words, **{LIMITS: limits})
     assert status == 0
     assert "max_steps: 7\n" in said
+
+
+def test_limits_hide_no_mistake():
+    limits = "\n".join(["--train.max_steps", "4", "--optim.warmup_steps", "2"])
+    status, said = program("beit", "finetune", "--data.path", "x", "--train.epochs", "20", **{LIMITS: limits})
+    assert status == 1
+    assert "the warm-up of 20 epochs is not shorter than the run of 20" in said
 
 
 def test_limits_leave_other_commands_alone():
