@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.docs.blocks import ROOT, Block, read_page
+from tests.docs.play import play
 from tests.docs.programs import LIMITS, PARSE_ONLY, is_training
 
 pytestmark = pytest.mark.docs
@@ -16,6 +17,11 @@ PAGE = """<!-- stage: digits -->
 
 ```python
 x = 1
+print(x)
+```
+
+```text
+1
 ```
 
 <!-- needs the hub -->
@@ -51,12 +57,21 @@ def test_a_page_is_read(tmp_path):
     assert page.needs_hub
     limits = ("--train.max_steps", "4", "--augment.crop_scale", "[0.5, 1.0]")
     assert page.blocks == (
-        Block(5, "python", "x = 1\n"),
-        Block(11, "bash", "beit pretrain\n", ("the hub",), limits),
-        Block(17, "bash", "if true; then\n  echo\nfi\n"),
-        Block(24, "bash", "torchrun -m beit pretrain\n", ("many GPUs",)),
+        Block(5, "python", "x = 1\nprint(x)\n", printed="1\n"),
+        Block(16, "bash", "beit pretrain\n", ("the hub",), limits),
+        Block(22, "bash", "if true; then\n  echo\nfi\n"),
+        Block(29, "bash", "torchrun -m beit pretrain\n", ("many GPUs",)),
     )
     assert [block.only_parsed for block in page.blocks] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("shown", "status"), [("1 2", 0), ("1 3", 1)])
+def test_what_python_prints_is_what_the_page_shows(tmp_path, shown, status):
+    path = tmp_path / "page.md"
+    path.write_text(f"```python\nprint(1, 2)\n```\n\n```text\n{shown}\n```\n")
+    assert play(read_page(path)) == status
+    path.write_text(f"{path.read_text()}\n<!-- limits: --train.max_steps 4 -->\n```bash\ntrue\n```\n")
+    assert play(read_page(path)) == 0
 
 
 def test_trainings_are_known():
