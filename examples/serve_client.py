@@ -3,7 +3,7 @@
     beit serve pets=runs/classes/model
     python examples/serve_client.py http://127.0.0.1:8000 picture.jpg
 
-Other tasks are /v1/segment, /v1/embed, /v1/attend and /v1/reconstruct; /openapi.json describes them.
+Other tasks are /v1/segment, /v1/embed, /v1/attend, /v1/features and /v1/reconstruct; /openapi.json describes them.
 """
 
 import json

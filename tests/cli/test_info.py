@@ -18,6 +18,7 @@ from beit.tokenizer.loading import KINDS
 from tests.cli.test_main import error_of
 from tests.conftest import GOLDEN
 from tests.e2e.small import FINETUNE, beit
+from tests.image.deep_files import tiff
 from tests.inference.exports import model_of
 
 
@@ -225,6 +226,20 @@ def test_arrays_of_many_channels(info, tmp_path):
     assert rows["its values"] == "900 to 900"
     assert next_steps[0].startswith(f"beit statistics --data.path {tmp_path / 'scenes'} --data.channels 4")
     assert info(tmp_path / "scenes" / "field" / "0.npy")[0] == "a picture as an array"
+
+
+def test_tiff_of_many_bands(info, tmp_path):
+    place = _made(tmp_path / "scenes" / "field") / "0.tif"
+    place.write_bytes(tiff(np.full((8, 6, 12), 900, np.uint16), photometric="minisblack", planarconfig="contig"))
+    what, rows, next_steps = info(tmp_path / "scenes")
+    assert (what, rows) == (
+        "pictures of many bands",
+        {"pictures": "1", "the first": "8 x 6 pixels, 12 bands of uint16"},
+    )
+    assert next_steps[0].startswith(f"beit statistics --data.path {tmp_path / 'scenes'} --data.channels 12")
+    assert info(place)[::2] == ("a picture of many bands", [f"beit predict MODEL {place}"])
+    place.write_bytes(place.read_bytes()[:40])
+    assert info(tmp_path / "scenes")[0] == "pictures", "as of any broken file"
 
 
 def test_a_page(info, tmp_path):

@@ -4,6 +4,8 @@
 <!-- needs the hub -->                        before a block: small checkpoints stand in for the published ones
 <!-- limits: --train.max_steps 4 -->          before a block: appended to each training in it
 <!-- needs many GPUs -->, or anything else    before a block: it is not run, but its commands are parsed
+
+A `text` block behind a Python block is what that prints, unless the page has limits: trainings end elsewhere with them.
 """
 
 import re
@@ -17,7 +19,8 @@ STAGE = re.compile(r"\A(?:---\n.*?\n---\n)?\s*<!-- stage: (\w+) -->", re.DOTALL)
 MARK = r"[ ]*<!-- (?:needs|limits:) [^\n]* -->\n"
 BLOCK = re.compile(
     rf"^(?P<marks>(?:{MARK})*)(?P<indent>[ ]*)```(?P<kind>python|bash)[^\n]*\n"
-    r"(?P<text>.*?)^(?P=indent)```",
+    r"(?P<text>.*?)^(?P=indent)```"
+    r"(?:(?=\n\n```text\n(?P<printed>.*?)^```))?",
     re.MULTILINE | re.DOTALL,
 )
 HUB = "the hub"
@@ -33,6 +36,7 @@ class Block:
         text: The code.
         needs: What stands after `needs`: "the hub", or why it cannot be run here.
         limits: Options for each training in it.
+        printed: Of Python, what the page shows as printed.
     """
 
     line: int
@@ -40,6 +44,7 @@ class Block:
     text: str
     needs: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    printed: str | None = None
 
     @property
     def only_parsed(self) -> bool:
@@ -53,6 +58,10 @@ class Page:
     path: Path
     stage: str | None
     blocks: tuple[Block, ...]
+
+    @property
+    def shortened(self) -> bool:
+        return any(block.limits for block in self.blocks)
 
     @property
     def needs_hub(self) -> bool:
@@ -75,4 +84,5 @@ def _block(text, match):
         text=textwrap.dedent(match["text"]),
         needs=tuple(needs),
         limits=tuple(shlex.split(" ".join(limits))),
+        printed=match["printed"] if match["kind"] == "python" else None,
     )

@@ -1,12 +1,13 @@
 """Run the blocks of one page in order, in this process and this folder: `python play.py PAGE`."""
 
+import io
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -28,12 +29,22 @@ def play(page):
             else:
                 code = compile("\n" * (block.line - 1) + block.text, str(page.path), "exec")
                 if not block.only_parsed:
-                    exec(code, names)  # noqa: S102  # our own documents
+                    run_python(code, names, None if page.shortened else block.printed)
         except (Exception, SystemExit):
             traceback.print_exc()
             print(f"{page.path}:{block.line}: this block failed", file=sys.stderr)
             return 1
     return 0
+
+
+def run_python(code, names, expected):
+    """Run a Python block, and compare what it prints with what the page shows."""
+    said = io.StringIO()
+    with redirect_stdout(said) if expected is not None else nullcontext():
+        exec(code, names)  # noqa: S102  # our own documents
+    print(said.getvalue(), end="")
+    if expected is not None and said.getvalue().split() != expected.split():
+        raise AssertionError(f"it prints {said.getvalue()!r}, and the page shows {expected!r}")
 
 
 def run_shell(block):

@@ -1,7 +1,8 @@
 """The programs that the shell blocks of the documents call: beit and its launchers, shortened or only parsed.
 
-`python programs.py NAME ARGUMENTS...` is what NAME means in a block. Training commands get the block's limits. Where
-the block cannot be run here, the program parses what it is given, as the real one would, and ends.
+`python programs.py NAME ARGUMENTS...` is what NAME means in a block. Training commands get the block's limits, after
+what is printed was parsed without them. Where the block cannot be run here, the program parses what it is given, as the
+real one would, and ends.
 """
 
 import os
@@ -16,7 +17,9 @@ sys.path.insert(0, str(ROOT))
 
 LIMITS = "BEIT_DOCS_LIMITS"  # one option or value per line
 PARSE_ONLY = "BEIT_DOCS_PARSE_ONLY"
-TRAININGS = (("pretrain",), ("finetune",), ("segment",), ("tokenizer", "train"), ("tokenizer", "distill"))
+TRAININGS = (
+    ("pretrain",), ("finetune",), ("distill",), ("segment",), ("tokenizer", "train"), ("tokenizer", "distill")
+)  # fmt: skip
 WORKED_OUT = {"beit": [sys.executable, "-m", "beit"], "torchrun": [sys.executable, "-m", "torch.distributed.run"],
               "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"]}  # fmt: skip
 
@@ -30,6 +33,8 @@ def main(name, *arguments):
     limited = arguments + (os.environ.get(LIMITS, "").splitlines() if is_training(inner) else [])
     if PARSE_ONLY in os.environ:
         return run(parse_beit, inner)
+    if limited != arguments and (status := run(parse_beit, inner)):  # limits must not hide what fails for a reader
+        return status
     if name == "beit":
         return run(run_beit, limited)
     return subprocess.run([*WORKED_OUT[name], *limited], check=False).returncode
@@ -78,11 +83,14 @@ def parse_beit(arguments):
     from beit.cli.main import main as beit
     from beit.cli.parser import SettingsParser
 
-    SettingsParser.build = _then_stop(SettingsParser.build)  # every command makes its job there
+    build = SettingsParser.build
+    SettingsParser.build = _then_stop(build)  # every command makes its job there
     try:
         return beit(arguments)
     except Parsed:
         return 0
+    finally:
+        SettingsParser.build = build
 
 
 class Parsed(BaseException):
@@ -90,8 +98,12 @@ class Parsed(BaseException):
 
 
 def _then_stop(parse):
+    from beit.cli.early_checks import check_warmup
+
     def stopping(*arguments, **options):
-        parse(*arguments, **options)
+        job = parse(*arguments, **options)
+        if hasattr(job, "optim"):
+            check_warmup(job.optim, job.train)
         raise Parsed
 
     return stopping

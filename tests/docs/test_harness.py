@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.docs.blocks import ROOT, Block, read_page
+from tests.docs.play import play
 from tests.docs.programs import LIMITS, PARSE_ONLY, is_training
 
 pytestmark = pytest.mark.docs
@@ -16,6 +17,11 @@ PAGE = """<!-- stage: digits -->
 
 ```python
 x = 1
+print(x)
+```
+
+```text
+1
 ```
 
 <!-- needs the hub -->
@@ -51,17 +57,27 @@ def test_a_page_is_read(tmp_path):
     assert page.needs_hub
     limits = ("--train.max_steps", "4", "--augment.crop_scale", "[0.5, 1.0]")
     assert page.blocks == (
-        Block(5, "python", "x = 1\n"),
-        Block(11, "bash", "beit pretrain\n", ("the hub",), limits),
-        Block(17, "bash", "if true; then\n  echo\nfi\n"),
-        Block(24, "bash", "torchrun -m beit pretrain\n", ("many GPUs",)),
+        Block(5, "python", "x = 1\nprint(x)\n", printed="1\n"),
+        Block(16, "bash", "beit pretrain\n", ("the hub",), limits),
+        Block(22, "bash", "if true; then\n  echo\nfi\n"),
+        Block(29, "bash", "torchrun -m beit pretrain\n", ("many GPUs",)),
     )
     assert [block.only_parsed for block in page.blocks] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("shown", "status"), [("1 2", 0), ("1 3", 1)])
+def test_what_python_prints_is_what_the_page_shows(tmp_path, shown, status):
+    path = tmp_path / "page.md"
+    path.write_text(f"```python\nprint(1, 2)\n```\n\n```text\n{shown}\n```\n")
+    assert play(read_page(path)) == status
+    path.write_text(f"{path.read_text()}\n<!-- limits: --train.max_steps 4 -->\n```bash\ntrue\n```\n")
+    assert play(read_page(path)) == 0
 
 
 def test_trainings_are_known():
     assert is_training(["pretrain", "--data.path", "x"])
     assert is_training(["tokenizer", "distill"])
+    assert is_training(["distill", "--teacher.path", "x"])
     assert not is_training(["tokenizer", "encode"])
     assert not is_training(["predict", "pretrain"])
     assert not is_training(["pretrain", "--help"])
@@ -83,6 +99,11 @@ def program(*words, **variables):
         ("beit finetune --optim.lrr 3", 1, "did you mean optim.lr?"),
         ("beit predict model picture --task clasify", 1, "clasify"),
         ("beit serve a=b --port 1", 0, ""),
+        (
+            "beit finetune --data.path x --train.epochs 20 --optim.warmup_epochs 20",
+            1,
+            "the warm-up of 20 epochs is not shorter than the run",
+        ),
         ("torchrun --nproc-per-node 8 -m beit finetune --data.path x --optim.lr 1", 0, ""),
         ("torchrun --nproc-per-node 8 -m beit segment --optim.lr x", 1, "optim.lr"),
         ("torchrun --nproc-per-nod 8 -m bait segment", 1, "bait"),
@@ -101,9 +122,18 @@ def test_commands_are_parsed_where_they_cannot_run(words, status, said):
 
 def test_limits_shorten_a_training():
     limits = "\n".join(["--train.max_steps", "7", "--print_config"])
-    status, said = program("beit", "finetune", "--train.max_steps", "900", **{LIMITS: limits})
+    words = ("beit", "finetune", "--data.path", "x", "--train.max_steps", "900")
+    status, said = program(*words, **{LIMITS: limits})
     assert status == 0
     assert "max_steps: 7\n" in said
+
+
+def test_limits_hide_no_mistake():
+    limits = "\n".join(["--train.max_steps", "4", "--optim.warmup_steps", "2"])
+    words = ("beit", "finetune", "--data.path", "x", "--train.epochs", "20", "--optim.warmup_epochs", "20")
+    status, said = program(*words, **{LIMITS: limits})
+    assert status == 1
+    assert "the warm-up of 20 epochs is not shorter than the run of 20" in said
 
 
 def test_limits_leave_other_commands_alone():

@@ -1,5 +1,6 @@
 """Links of the documents lead somewhere, the navigation knows every page, and the reference every command."""
 
+import importlib
 import importlib.util
 import re
 from functools import cache
@@ -88,6 +89,15 @@ def test_every_command_is_in_the_reference():
     page = (DOCS / "reference/cli.md").read_text()
     commands = ["", *COMMANDS, *(f"tokenizer {action}" for action in ACTIONS)]
     assert sorted(re.findall(r"<!-- help:([ \w]*) -->", page)) == sorted(f" {name}".rstrip() for name in commands)
+
+
+def test_the_reference_has_the_jobs_of_its_functions():
+    page = (DOCS / "reference/training.md").read_text()
+    listed = re.findall(r"^::: (\S+)\.(\w+)$", page, flags=re.MULTILINE)
+    objects = [getattr(importlib.import_module(module), name) for module, name in listed if "settings" not in module]
+    jobs = {annotations["job"] for one in objects if "job" in (annotations := getattr(one, "__annotations__", {}))}
+    assert len(jobs) > 8
+    assert jobs - {name for _, name in listed} == set()
 
 
 def test_the_reference_holds_what_the_command_prints(capsys):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from beit.errors import DataError
+from beit.image import bands_beyond_pillow
 from tests.image.deep_files import read, tiff
 from tests.watchdog import assert_within
 
@@ -51,6 +52,18 @@ def test_another_number_of_bands_is_named():
             read(content, channels)
     with pytest.raises(DataError, match=r"int16 from .* data\.value_range"):
         read(tiff(values.astype(np.int16), photometric="minisblack", planarconfig="contig"), 13)
+
+
+def test_the_header_says_how_many_bands_there_are(tmp_path, monkeypatch):
+    file = tmp_path / "scene.tif"
+    for count, expected in ((13, (20, 30, 13, "uint16")), (4, None), (3, None)):
+        file.write_bytes(tiff(bands(count, "u2")[0], photometric="minisblack", planarconfig="contig", bigtiff=True))
+        assert bands_beyond_pillow(file) == expected
+    file.write_bytes(b"no picture")
+    assert bands_beyond_pillow(file) is None
+    file.write_bytes(tiff(bands(13, "u2")[0], photometric="minisblack", planarconfig="contig"))
+    monkeypatch.setattr("beit.image.tiff.find_spec", lambda name: None)
+    assert bands_beyond_pillow(file) is None
 
 
 def test_opacity_beside_bands_is_left_out_or_kept():

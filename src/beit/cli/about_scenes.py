@@ -1,4 +1,4 @@
-"""Accounts of pictures that are not photographs alone: label maps, pictures beside their label maps, and arrays.
+"""Accounts of pictures that are not photographs alone: label maps, pictures beside theirs, arrays, and many bands.
 
 Legend: H x W pixels, C channels.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from beit.cli.about import About, listed
 from beit.data import pictures_and_maps, split_kind
 from beit.errors import DataError
-from beit.image import ARRAYS, explained, opened_picture, visible_folders, walk_pictures
+from beit.image import ARRAYS, bands_beyond_pillow, explained, opened_picture, visible_folders, walk_pictures
 
 _LOOKED_AT = 8  # files of a folder
 _FLAT = 0.9  # share of equal neighbours: regions have such, photographs do not
@@ -79,11 +79,33 @@ def about_arrays(path: str) -> About | None:
         ("the first", f"{first_HWC.shape[0]} x {first_HWC.shape[1]} pixels, {channels} channels of {first_HWC.dtype}"),
         ("its values", f"{first_HWC.min():g} to {first_HWC.max():g}"),
     ]
-    read = f"{path} --data.channels {channels} --data.value_range '[LOWEST, HIGHEST]'"
+    return About("a picture as an array" if place.is_file() else "pictures as arrays", rows, _steps(place, channels))
+
+
+def about_bands(path: str) -> About | None:
+    """Return the account of TIFF files of more bands than Pillow reads, of a file or a folder; None of others."""
+    place = Path(path)
+    first = place if place.is_file() else next((place / name for name in walk_pictures(place)), None)
+    try:
+        with explained(first):
+            found = None if first is None else bands_beyond_pillow(first)
+    except DataError:  # a broken one
+        return None
+    if found is None:
+        return None
+    height, width, bands, dtype = found
+    rows = [("the first", f"{height} x {width} pixels, {bands} bands of {dtype}")]
     if place.is_file():
-        return About("a picture as an array", rows, [f"beit predict MODEL {path}"])
-    steps = [f"beit statistics --data.path {read}", f"beit pretrain --data.path {read} --tokenizer.path TOKENIZER"]
-    return About("pictures as arrays", rows, steps)
+        return About("a picture of many bands", rows, _steps(place, bands))
+    return About("pictures of many bands", [("pictures", f"{_count(place):,}"), *rows], _steps(place, bands))
+
+
+def _steps(place: Path, channels: int) -> list[str]:
+    """Return commands that take a file, or a folder, of pictures of other than three channels."""
+    if place.is_file():
+        return [f"beit predict MODEL {place}"]
+    read = f"{place} --data.channels {channels} --data.value_range '[LOWEST, HIGHEST]'"
+    return [f"beit statistics --data.path {read}", f"beit pretrain --data.path {read} --tokenizer.path TOKENIZER"]
 
 
 def _pairs(folder: Path) -> Iterator[tuple[str, tuple[Path, Path]]]:

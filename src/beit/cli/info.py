@@ -8,7 +8,7 @@ from pathlib import Path
 from beit.cli.about import About
 from beit.cli.about_data import about_picture, about_pictures, about_run, about_runs, about_tokens
 from beit.cli.about_files import LABELS, ONNX, about_film, about_labels, about_onnx, about_page, about_recipe
-from beit.cli.about_scenes import about_arrays, about_label_maps, about_scenes
+from beit.cli.about_scenes import about_arrays, about_bands, about_label_maps, about_scenes
 from beit.cli.about_weights import about_exported, about_model, about_tokenizer, is_model, is_tokenizer
 from beit.cli.early_checks import check_paths
 from beit.cli.main import nearest
@@ -96,7 +96,7 @@ def _about_folder(path: str) -> About:
         if (arrays := about_arrays(path)) is None:
             raise
         return arrays
-    return about_label_maps(path) or pictures
+    return about_label_maps(path) or about_bands(path) or pictures
 
 
 def _about_file(path: str) -> About:
@@ -115,7 +115,7 @@ def _about_file(path: str) -> About:
     if ending == ONNX:
         return about_onnx(path)
     if ending in EXTENSIONS:
-        return about_label_maps(path) or about_picture(path)
+        return about_label_maps(path) or about_bands(path) or about_picture(path)
     if ending in ARRAYS and (arrays := about_arrays(path)) is not None:
         return arrays
     if is_model(path) and (ending != ".json" or path.endswith(".index.json")):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Ask a model about pictures: files, folders, films, tar or parquet shards. Where pictures come first, a "
     "small model of the package is asked. Without --output the results are printed. With it they are written to a "
-    "file (.jsonl, .csv or .parquet) or a folder of pictures; started again after a stop, the same command continues. "
-    "A broken picture is named, and the others are still done."
+    "file (.jsonl, .csv or .parquet; embeddings .npy or .safetensors too) or a folder of pictures; started again after "
+    "a stop, the same command continues. A broken picture is named, and the others are still done."
 )
 
 

@@ -56,14 +56,16 @@ def with_labels(
         raise DataError(f"data.labels {file} needs a folder of pictures; {folder} is none")
     rows = read_rows(Path(file))
     found = find_columns(file, rows, columns)
+    without = f"no row in {file}"
     if split != ALL and (divided := split_column(rows, (found.image, *found.labels))) is not None:
         name = chosen_split(file, dict.fromkeys(divided[1]), split)
         rows = [row for row, of_row in zip(rows, divided[1], strict=True) if of_row == name]
+        without = f"no row of the split {name!r} in {file}"
     indices = _indices(source, folder, file, rows, found.image)
     kind, contents, remark = label_contents(file, rows, found)
     missing = len(source) - len(indices)
     if missing:
-        print(f"{missing} of {len(source)} pictures in {folder} have no row in {file} and are left out")  # noqa: T201
+        print(f"{missing} of {len(source)} pictures in {folder} have {without} and are left out")  # noqa: T201
     if remark and os.environ.get("RANK", "0") == "0":
         print(f"{file}: {remark}", file=sys.stderr)  # noqa: T201
     order = np.argsort(indices, kind="stable")

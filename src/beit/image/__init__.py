@@ -34,6 +34,7 @@ from beit.image.preprocessing import Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
 from beit.image.reading import explained, is_several
 from beit.image.steps import HALF, columns_first, normalise, to_unit_array
+from beit.image.tiff import bands_beyond_pillow
 
 AutoImageProcessor = BeitImageProcessor  # the names that the published examples use
 AutoFeatureExtractor = BeitFeatureExtractor
@@ -68,6 +69,7 @@ __all__ = [
     "Preprocessing",
     "allow_pixels",
     "as_rgb",
+    "bands_beyond_pillow",
     "check_opacity",
     "check_plain",
     "columns_first",

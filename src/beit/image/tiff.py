@@ -8,13 +8,16 @@ from __future__ import annotations
 import io
 import logging
 from dataclasses import replace
+from importlib.util import find_spec
 from math import prod
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from beit.errors import DataError, missing_extra
+from beit.files import open_regular
 from beit.image.bands import COLOURS
 from beit.image.depth import Stored
 from beit.image.formats import MOST_BYTES, opened_picture
@@ -70,6 +73,27 @@ def has_signed_bytes(image: Image.Image) -> bool:
     """Return whether an opened picture is a TIFF of 8 bits with a sign, which Pillow would read as without one."""
     tags: Any = getattr(image, "tag_v2", {})
     return tags.get(_FORMAT, (1,))[0] == _SIGNED and max(tags.get(_BITS, (1,))) == 8
+
+
+def bands_beyond_pillow(file: Path) -> tuple[int, int, int, str] | None:
+    """Return height, width, bands and type of a TIFF of more bands than Pillow reads, by the header of its first page.
+
+    None of other files, and where what reads them is not installed.
+
+    Raises:
+        OSError: If it is no regular file.
+        TiffFileError: If it is damaged.
+    """
+    with open_regular(file) as stream:
+        if not is_tiff(stream.read(4)) or find_spec("tifffile") is None:
+            return None
+        import tifffile
+
+        stream.seek(0)
+        with cast("Any", tifffile).TiffFile(stream, name=file.name) as opened:
+            page = opened.pages[0].aspage()
+            found = int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel), str(page.dtype)
+    return found if found[2] > _MOST_SAMPLES else None
 
 
 def read_tiff(content: bytes, name: object, channels: int, frame: int | None) -> Stored:

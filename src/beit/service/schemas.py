@@ -20,7 +20,8 @@ class PictureForm(BaseModel):
     """A picture, and the model that is asked."""
 
     file: bytes = Field(
-        description="The picture: JPEG, PNG, WebP, BMP, TIFF, PPM or a GIF of one frame.",
+        description="The picture: JPEG, PNG, WebP, BMP, TIFF, PPM or a GIF of one frame; for a model of other than "
+        "three channels also a .npy, or TIFF and DICOM of its channels.",
         json_schema_extra={"contentMediaType": "image/*"},
     )
     model: str | SkipJsonSchema[None] = Field(

@@ -209,8 +209,8 @@ class OptimSettings(Settings):
     name: Literal["adamw", "muon"] = "adamw"
     """Optimiser; muon takes the weight matrices of the encoder's layers, AdamW everything else, at the same rates."""
     lr: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
-    """Peak learning rate. auto: the published one for what learns and what it starts from, by the square root of the
-    batch (docs/recipes.md); resolved when a run begins, and then kept."""
+    """Peak learning rate. auto: the published one for what learns and what it starts from, scaled by the square root of
+    the batch size (docs/recipes.md); resolved when a run begins, and then kept."""
     min_lr: float = Field(default=1e-5, ge=0)
     """Learning rate at the end."""
     decline: Literal["cosine", "linear"] = "cosine"

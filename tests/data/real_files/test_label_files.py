@@ -185,6 +185,14 @@ def test_a_column_of_splits_divides_the_rows(folder, column, cells, split):
         labelled(folder, rows)
 
 
+def test_pictures_of_another_split_are_not_said_to_have_no_row(folder, capsys):
+    rows = "file_name,label,split\ncat/1.png,cat,train\ndog/2.jpg,dog,test\n"
+    labelled(folder, rows, split="test")
+    assert f"have no row of the split 'test' in {folder.parent / 'labels.csv'}" in capsys.readouterr().out
+    labelled(folder, rows, split="all")
+    assert f"have no row in {folder.parent / 'labels.csv'}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("column", "cells"), [("split", ("train", "train")), ("kind", ("train", "bus"))])
 def test_columns_that_divide_nothing(folder, capsys, column, cells):
     rows = f"file_name,label,{column}\ncat/1.png,cat,{cells[0]}\ndog/2.jpg,dog,{cells[1]}\n"
