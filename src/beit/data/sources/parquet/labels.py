@@ -100,7 +100,7 @@ def _texts(column: str, values: NDArray[Any]) -> TableLabels:
     separator = separator_between(f"the column {column!r}", plain, several)
     if not several and separator is None:
         return TableLabels(*_distinct(column, "text", values))
-    rows = [cell if isinstance(cell, list) else cell.split(separator) for cell in cells]
+    rows = [cell if isinstance(cell, list) else cell.split(separator) if separator else [cell] for cell in cells]
     names = [[str(name).strip() for name in cast("list[Any]", row) if str(name).strip()] for row in rows]
     if separator is not None and os.environ.get("RANK", "0") == "0":
         print(f"the column {column!r} holds several labels, separated by {separator!r}", file=sys.stderr)  # noqa: T201
