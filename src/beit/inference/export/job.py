@@ -10,7 +10,6 @@ from typing import Any
 from beit.config import BeitConfig
 from beit.errors import ConfigError, missing_extra
 from beit.files import atomic_folder, locked_output
-from beit.image.model_view import saved_view
 from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
 from beit.inference.export.examples import Examples
@@ -20,6 +19,7 @@ from beit.inference.export.openvino_file import write_openvino
 from beit.inference.export.program import trace, write_torch
 from beit.inference.export.web import check_view, export_page
 from beit.inference.exported import FILES, load_exported
+from beit.inference.loading import saved_view_of
 from beit.inference.runners.runner import Floats
 from beit.inference.tasks.registry import exported_outputs
 from beit.models_torch.scene import SceneInference, scene_file
@@ -55,7 +55,7 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
 
 def _exported(job: ExportJob, on_stage: Callable[[str], None]) -> dict[str, Any]:
     """Write the folder, and return its description."""
-    saved = saved_view(job.model)
+    saved = saved_view_of(job.model)
     if job.to == "web" and saved is not None:
         check_view(saved)  # before the model is loaded, which may take minutes
     bands = None if saved is None else saved.bands
