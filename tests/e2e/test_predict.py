@@ -52,6 +52,18 @@ def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def test_pictures_for_a_model_of_the_hub_are_read_as_it_has_learnt(model, tmp_path, monkeypatch):
+    place = shutil.copytree(model, tmp_path / "model")
+    Preprocessing((32, 32), (36, 36), value_range=(0, 1000)).save_pretrained(place)
+    found = {path.name: path for path in place.iterdir()}
+    monkeypatch.setattr("beit.hub.repository._on_the_hub", lambda repository, name, options: found.get(name))
+    values = np.random.default_rng(0).integers(0, 1000, (40, 40)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    assert predict("owner/model", tmp_path / "deep.png", "--output", tmp_path / "a.jsonl") == 0
+    (expected,) = Predictor.from_pretrained(place).classify(str(tmp_path / "deep.png"))
+    assert rows(tmp_path / "a.jsonl")[0]["predictions"] == expected.to_json()["predictions"]
+
+
 @pytest.mark.usefixtures("chunks_of_five")
 def test_rows_are_what_the_predictor_says_in_every_format(model, pictures, tmp_path):
     """Also of pictures divided into chunks, in the order of their paths."""

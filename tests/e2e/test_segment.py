@@ -3,14 +3,20 @@
 import json
 import signal
 import time
+from math import nan
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 from safetensors.numpy import load_file
 
 from beit.cli.main import main
+from beit.evaluation.result import Speed
+from beit.evaluation.segmentation.evaluate import SceneEvaluation, scene_sections
+from beit.evaluation.segmentation.measure import MeasuredScenes, SceneScore
+from beit.evaluation.segmentation.scores import SegmentationScores
 from tests.e2e.small import MODEL, assert_stops_and_saves, beit, losses, start
 
 CLASSES = ["ground", "square", "disc"]
@@ -132,6 +138,16 @@ def test_evaluate_gives_what_training_measured(whole, scenes, tmp_path, capsys):
     more = ["--flips", "--scene.scales=[0.75, 1.0]", "--scene.window=48", "--limit=2"]
     assert main(["evaluate", f"--model={whole / 'model'}", *place, *more]) == 0
     assert "pictures" in capsys.readouterr().out
+
+
+def test_scenes_without_a_pixel_that_counts_are_not_among_the_worst():
+    scores = SegmentationScores(2)
+    scores.add(torch.zeros(8, 8), torch.zeros(8, 8))
+    ious = {"good": 0.9, "ignored": nan, "bad": 0.1, "fair": 0.5}
+    scenes = [SceneScore(name, iou, iou) for name, iou in ious.items()]
+    measured = MeasuredScenes(scores, scenes, Speed(1.0, 1.0), [])
+    worst = scene_sections(SceneEvaluation(measured, ["a", "b"], 1))[-1]
+    assert [row[0] for row in worst.rows] == ["bad", "fair", "good"]
 
 
 def test_evaluate_refuses_what_does_not_fit(whole, scenes, tmp_path, capsys):

@@ -90,6 +90,15 @@ def test_folders_of_adapters_are_loaded(tmp_path, library, targets, rslora):
     assert any("the adapter was added to the weights of" in line for line in loaded.load_report.adapted)
 
 
+def test_an_adapter_of_the_patch_embedding_is_inflated_with_it(tmp_path):
+    pair(tmp_path)
+    base = beit.BeitForImageClassification.from_pretrained(tmp_path / "pair")
+    adapted(base, ["projection"]).save_pretrained(tmp_path / "adapter")
+    models = [beit.BeitModel.from_pretrained(tmp_path / "adapter", num_channels=channels) for channels in (3, 6)]
+    kept, inflated = (model.get_input_embeddings().projection.weight for model in models)
+    assert_close(inflated[:, :3] + inflated[:, 3:], kept)
+
+
 def test_an_adapter_with_a_head_of_its_own(tmp_path):
     made(beit, "BeitForMaskedImageModeling").save_pretrained(tmp_path / "base")
     model = beit.BeitForImageClassification.from_pretrained(tmp_path / "base", num_labels=7)
@@ -108,6 +117,8 @@ def test_an_adapter_with_a_head_of_its_own(tmp_path):
     [
         ({"peft_type": "IA3"}, "is an adapter of type 'IA3'; expected 'LORA': load the model itself"),
         ({"use_dora": True}, r"is an adapter with \['use_dora'\]; expected plain LoRA"),
+        ({"init_lora_weights": "pissa_niter_4"}, "has init_lora_weights 'pissa_niter_4', for which weights of its"),
+        ({"init_lora_weights": "olora"}, "has init_lora_weights 'olora', for which weights of its model"),
         ({"base_model_name_or_path": None}, "holds an adapter and does not name its model"),
         ({"base_model_name_or_path": "adapter"}, "adapts adapter, an adapter itself"),
         ({"base_model_name_or_path": "other"}, r"adapts \['beit.encoder.layer.1.* which the model has not"),

@@ -89,8 +89,10 @@ def test_names_on_the_hub_are_asked_with_the_callers_options(folder, repositorie
     repositories["owner/model", NAME] = folder / NAME
     assert checkpoint_statistics("owner/model", hub) == (OWN.mean, OWN.std)
     assert repositories["asked"] == [("owner/model", NAME, hub)]
-    assert saved_view("owner/model") is None, "which asks nobody"
-    assert len(repositories["asked"]) == 1
+    assert saved_view("owner/model") == OWN
+    assert len(repositories["asked"]) == 2
+    assert saved_view("microsoft/beit-base-patch16-224") is None, "which asks nobody"
+    assert len(repositories["asked"]) == 2
 
 
 def test_timms_config_on_the_hub_is_read_for_the_statistics(repositories):

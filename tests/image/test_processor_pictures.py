@@ -6,7 +6,9 @@ import torch
 from PIL import Image
 
 from beit.errors import DataError
+from beit.image import BandOptions
 from beit.image.processor import BeitImageProcessor
+from beit.inference.pictures import to_input
 from tests.image.noise import MODES, PLAIN, SMALL, file_bytes, noise, picture_of_mode
 
 
@@ -120,6 +122,22 @@ def test_exif_orientation_is_applied_to_files_and_pictures(tmp_path):
     image.save(tmp_path / "turned.jpg", exif=exif)
     for form in (tmp_path / "turned.jpg", Image.open(tmp_path / "turned.jpg"), (tmp_path / "turned.jpg").read_bytes()):
         assert BeitImageProcessor(**PLAIN)(form).pixel_values[0].shape == (3, 20, 10)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("tags", [{262: 0}, {42113: "7"}, {262: 0, 42113: "7"}])
+def test_what_a_tiff_declares_holds_for_the_opened_picture_too(tmp_path, depth, tags):
+    values = np.random.default_rng(0).integers(0, 256, (30, 40)).astype(depth)
+    values[:8] = 7
+    values *= 1 if depth == np.uint8 else 200
+    tags = {tag: str(int(values[0, 0])) if tag == 42113 else value for tag, value in tags.items()}
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo=tags)
+    processor = BeitImageProcessor(**SMALL)
+    file, opened = processor([str(tmp_path / "a.tif"), Image.open(tmp_path / "a.tif")])["pixel_values"]
+    np.testing.assert_array_equal(opened, file)
+    bands = BandOptions(1, (0, 60_000))
+    file, opened = (to_input(one, bands) for one in (tmp_path / "a.tif", Image.open(tmp_path / "a.tif")))
+    np.testing.assert_array_equal(opened.unit_array(), file.unit_array())
 
 
 def test_one_unread_picture_many_times(tmp_path):

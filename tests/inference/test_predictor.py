@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from beit import VQKD, DiscreteVAE, Predictor, VQKDConfig, load_tokenizer
+from beit import VQKD, BeitForImageClassification, DiscreteVAE, Predictor, VQKDConfig, load_tokenizer, preset
 from beit.errors import ConfigError, DataError
-from beit.image import BeitImageProcessor
-from tests.conftest import GOLDEN
+from beit.image import BeitImageProcessor, Preprocessing
+from beit.inference.runners.torch_runner import TorchRunner
+from beit.models_torch.sliding_window import Windows
+from tests.conftest import GOLDEN, TINY_MODEL
 
 GRID = (4, 4)
 
@@ -133,8 +135,9 @@ class Recorded:
 
     task = "segment"
 
-    def __init__(self, runner):
-        self._runner, self.config, self.image_hw = runner, runner.config, runner.image_hw
+    def __init__(self, runner, config=None):
+        self._runner, self.config = runner, config or runner.config
+        self.image_hw = self.config.image_hw
 
     def __call__(self, pixels_BCHW):
         assert pixels_BCHW.shape[2:] == self.image_hw
@@ -153,6 +156,23 @@ def test_a_runner_of_one_size_segments_as_the_model_does(segmenter, hw):
     other = dataclasses.replace(torch_one.preprocessing, image_hw=(48, 48))
     with pytest.raises(ConfigError, match="expected the same size: export it again"):
         Predictor(Recorded(torch_one.runner), other, torch_one.scene)
+
+
+def bright(pixels_BCHW):
+    """Scores of two classes, dark and bright, of every patch of 8 x 8 pixels."""
+    means_Byx = pixels_BCHW.reshape(len(pixels_BCHW), 3, 4, 8, 4, 8).mean(axis=(1, 3, 5))
+    return np.stack((-means_Byx, means_Byx), axis=1)
+
+
+def test_a_runner_of_one_size_sees_whole_pictures_in_windows(segmenter):
+    torch_one = loaded(segmenter)
+    runner, view = Recorded(bright, torch_one.config), torch_one.preprocessing
+    picture = np.zeros((96, 64, 3), np.uint8)
+    picture[64:] = 255
+    whole = Predictor(runner, view, dataclasses.replace(torch_one.scene, windows=None, shorter_side=None))
+    assert np.array_equal(whole.segment(picture)[0].labels, picture[..., 0] == 255)
+    with pytest.raises(ConfigError, match="windows of 48 x 32 pixels, and is exported for 32 x 32; expected windows"):
+        Predictor(runner, view, dataclasses.replace(torch_one.scene, windows=Windows((48, 32), (8, 8))))
 
 
 def test_attention_is_that_of_the_layer_and_the_patch(classifier):
@@ -219,6 +239,14 @@ def test_a_model_without_classes_says_how_to_get_them(pretrained, task, command)
     assert (
         str(caught.value) == f"this model cannot {task}: {remedy}; expected one of: embed, neighbours, attend, features"
     )
+
+
+@pytest.mark.parametrize("problem", [None, "regression"])
+def test_a_model_of_one_number_has_no_classes(tmp_path, problem):
+    model = BeitForImageClassification(preset("tiny", **TINY_MODEL, num_labels=1, problem_type=problem))
+    predictor = Predictor(TorchRunner(model), Preprocessing((32, 32), (36, 36)))
+    with pytest.raises(ConfigError, match="it gives numbers, not classes"):
+        predictor.classify(noise())
 
 
 def test_tokenizers_that_do_not_fit(classifier, pretrained, tokenizer, tmp_path):

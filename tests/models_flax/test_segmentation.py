@@ -57,6 +57,21 @@ def test_training_is_that_of_torch(model, trained):
         np.testing.assert_allclose(converted[name], reference, atol=2e-4 * max(1, abs(reference).max()), err_msg=name)
 
 
+def test_options_of_the_loss_are_read_in_every_call(model):
+    """As in PyTorch, where nothing is compiled."""
+    theirs = BeitForSemanticSegmentation.from_pretrained(SEGMENT)
+    kept = model.config.auxiliary_loss_weight, model.config.semantic_loss_ignore_index
+    losses, labels = list[float](), np.where(kept[1] == LABELS, 0, LABELS)
+    for weight, ignored in (kept, (5.0, kept[1]), (5.0, 2)):
+        for one in (model, theirs):
+            one.config.auxiliary_loss_weight, one.config.semantic_loss_ignore_index = weight, ignored
+        loss = theirs(torch.from_numpy(PIXELS), labels=torch.from_numpy(labels)).loss.item()
+        losses.append(float(model(PIXELS, labels).loss))
+        assert losses[-1] == pytest.approx(loss, abs=1e-3)
+    model.config.auxiliary_loss_weight, model.config.semantic_loss_ignore_index = kept
+    assert len({round(loss, 3) for loss in losses}) == 3
+
+
 def test_statistics_are_not_learned(model, trained):
     _, gradients = trained
     learned = joined(model.learned(model.params))

@@ -1,10 +1,14 @@
 """Every recorded case, from its own layout to every layout that can hold it and back: the identity, bit by bit."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from beit.errors import CheckpointError
+from beit.image import Preprocessing
+from beit.image.model_view import checkpoint_statistics
 from beit.models_torch.conversion import WRITERS, convert
 from beit.weights import HUGGING_FACE, HUGGING_FACE_NATIVE, open_checkpoint
 from tests.parity.cases import CASES, recorded, unilm_config
@@ -112,3 +116,12 @@ def test_a_config_is_inferred_from_the_tensors(name):
                    "patch_size", "use_mask_token", "use_relative_position_bias", "use_shared_relative_position_bias",
                    "use_absolute_position_embeddings", "use_mean_pooling", "layer_norm_eps", "num_labels"):  # fmt: skip
         assert getattr(found, option) == getattr(known, option), option
+
+
+def test_timms_config_says_how_pictures_are_seen(tmp_path):
+    source = recorded("hf_v4/classify_single").folder
+    model = shutil.copytree(source, tmp_path / "model")
+    Preprocessing((32, 32), (36, 36), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).save_pretrained(model)
+    for one, statistics in ((model, ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))), (source, ((0.5,) * 3,) * 2)):
+        convert(one, tmp_path / "timm", "timm")
+        assert checkpoint_statistics(str(tmp_path / "timm")) == statistics

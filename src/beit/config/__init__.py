@@ -1,6 +1,6 @@
 """Options of a model: validated, read from `config.json` and written there."""
 
-from beit.config.beit_config import BeitConfig, ProblemType, require_config
+from beit.config.beit_config import BeitConfig, ProblemType, problem_of, require_config
 from beit.config.checks import (
     Size,
     check_auxiliary_width,
@@ -30,6 +30,7 @@ __all__ = [
     "check_divisible",
     "check_pyramid",
     "pair",
+    "problem_of",
     "require_config",
     "shown",
     "tapped_hidden_states",

@@ -265,6 +265,13 @@ class BeitConfig(PublishedConfig):
         return f"BeitConfig {json.dumps(self.to_diff_dict(), indent=2, sort_keys=True, default=str)}"
 
 
+def problem_of(config: BeitConfig) -> ProblemType:
+    """Return the problem type of a classifier; without one in its config: regression for one output, else one class."""
+    if config.problem_type is not None:
+        return config.problem_type
+    return "regression" if config.num_labels == 1 else "single_label_classification"
+
+
 def require_config(config: object) -> None:
     """Refuse what is no config of this package, such as one of transformers or a mapping.
 

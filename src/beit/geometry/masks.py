@@ -181,10 +181,22 @@ class _Draws:
     def next(self, growing_A: NDArray[np.int64]) -> Floats:
         """Return the four numbers of the next attempt for the masks that still grow, (A, 4)."""
         if self._step == _STEPS_PER_DRAW:
-            self._chunk = self.uniform(4 * _STEPS_PER_DRAW).reshape(self.batch, _STEPS_PER_DRAW, 4)
+            self._chunk = self._attempts(growing_A).reshape(self.batch, _STEPS_PER_DRAW, 4)
             self._step = 0
         self._step += 1
         return self._chunk[growing_A, self._step - 1]
+
+    def _attempts(self, growing_A: NDArray[np.int64]) -> Floats:
+        """Return fresh numbers for some attempts.
+
+        Generators of masks that are done give none: what comes out of them later must not depend on other masks.
+        """
+        if isinstance(self._rng, np.random.Generator):
+            return self.uniform(4 * _STEPS_PER_DRAW)
+        drawn = np.zeros((self.batch, 4 * _STEPS_PER_DRAW))
+        for mask in growing_A.tolist():
+            drawn[mask] = self._rng[mask].random(4 * _STEPS_PER_DRAW)
+        return drawn
 
 
 def random_masks(grid: Grid, count: int, rngs: Sequence[np.random.Generator]) -> Bools:

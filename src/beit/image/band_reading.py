@@ -53,12 +53,22 @@ def read_bands(
     """
     with explained(name):
         stored = _stored(content, name, options)
+    picture, absent_HWC = bands_of(stored, name, options)
+    return picture, stored.orientation, absent_HWC
+
+
+def bands_of(stored: Stored, name: object, options: BandOptions) -> tuple[Bands, NDArray[np.bool_] | None]:
+    """Return the picture that numbers are, and where (H, W, C) it has no measurement and is black; None: nowhere.
+
+    Raises:
+        DataError: If it has other channels or values than expected.
+    """
     values_HWC = fitted(stored, name, options.channels)
     distinct_HWC = values_HWC[..., :1] if is_repeated(values_HWC) else values_HWC
     absent_HWC = is_absent(distinct_HWC, stored.nodata)
     shares_HWC, cut = _shares(distinct_HWC, absent_HWC, stored, name, options)
     picture = Bands.of_array(np.broadcast_to(shares_HWC, values_HWC.shape), cut)
-    return picture, stored.orientation, np.broadcast_to(absent_HWC, values_HWC.shape) if absent_HWC.any() else None
+    return picture, np.broadcast_to(absent_HWC, values_HWC.shape) if absent_HWC.any() else None
 
 
 def _shares(

@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from beit.errors import ConfigError, DataError, warn
-from beit.image.bands import COLOURS, AnyPicture, Bands
+from beit.image.band_reading import bands_of, numbers_of
+from beit.image.bands import COLOURS, AnyPicture, BandOptions, Bands
+from beit.image.depth import nodata_in
 from beit.image.large import too_large
-from beit.image.lazy_picture import read_picture
+from beit.image.lazy_picture import NUMBERS, measured, read_picture
 from beit.image.options import FIRST, LAST, NONE
 from beit.image.reading import check_single
-from beit.image.value_range import in_unit_range, range_of_tags
+from beit.image.value_range import range_of_tags
 
 Pixels = NDArray[Any]
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+_NAME = "the picture"  # in messages
 
 
 @dataclass(frozen=True)
@@ -146,11 +149,12 @@ def _to_rgb(image: Image.Image) -> AnyPicture:
     tags: Any = getattr(image, "tag_v2", None)
     span = None if tags is None or image.mode not in _DEEP else range_of_tags(tags)
     image = load_upright(image, "picture")
+    if nodata_in(image) is not None and image.mode in NUMBERS:
+        return measured(image, _NAME)[0]
     if image.mode == "RGB":
         return image
     if span is not None or image.mode.startswith("I;16"):
-        unit_HW = in_unit_range(np.asarray(image), "the picture", span)
-        return Bands.of_array(np.repeat(unit_HW[..., None], COLOURS, axis=-1))
+        return bands_of(numbers_of(image, b"", _NAME), _NAME, BandOptions(COLOURS))[0]
     if image.mode in ("I", "F"):
         image = Image.fromarray(_grey_of_unknown_range(np.asarray(image), image.mode))
     elif image.mode in ("La", "RGBa"):  # Pillow converts colours multiplied with their opacity only back

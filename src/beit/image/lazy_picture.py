@@ -24,7 +24,7 @@ from beit.image.tiff_pyramid import Level, level_content, levels_of
 from beit.image.value_range import is_absent, say_absent
 
 _COLOURS = BandOptions(COLOURS)
-_NUMBERS = ("L", "LA", "RGB", "RGBA")  # modes whose channels are the numbers in the file
+NUMBERS = ("L", "LA", "RGB", "RGBA")  # modes whose channels are the numbers in the file
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 _TURNED = {5, 6, 7, 8}  # height and width change places
 # A decoder rounds up at the right and at the bottom of the picture as stored: upright, that may be left or top.
@@ -240,13 +240,13 @@ def _open_plain(content: bytes, name: object, options: BandOptions) -> LazyPictu
             return LoadedPicture(*read_bands(content, name, options))
         if image.format == "JPEG2000" and _is_upright(image):
             return Jpeg2000Picture(content, image, name)
-        picture, absent_HWC = _measured(image, name)
+        picture, absent_HWC = measured(image, name)
         return LoadedPicture(picture, image.getexif().get(_ORIENTATION, 1), absent_HWC)
 
 
-def _measured(image: Image.Image, name: object) -> tuple[Image.Image, NDArray[np.bool_] | None]:
+def measured(image: Image.Image, name: object) -> tuple[Image.Image, NDArray[np.bool_] | None]:
     """Return an opened picture as RGB, upright, and where it is black as there is no measurement (a TIFF may say)."""
-    nodata = nodata_in(image) if image.mode in _NUMBERS else None
+    nodata = nodata_in(image) if image.mode in NUMBERS else None
     picture = upright_rgb(image)
     if nodata is None:
         return picture, None

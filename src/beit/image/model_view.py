@@ -61,12 +61,16 @@ def evaluation_view(
 
 
 def saved_view(model: str | Path) -> Preprocessing | None:
-    """Return the preprocessing that is saved beside a model on this machine; None where there is none.
+    """Return the preprocessing that is saved beside a model, on this machine or the hub; None where there is none.
+
+    For a published name the hub is not asked: such models see colours of 8 bits.
 
     Raises:
         ConfigError: If it is not understood.
+        CheckpointError: If the hub cannot be reached.
     """
-    file = preprocessor_file(model) if is_local(model) else None
+    is_asked = is_local(model) or public_checkpoint(str(model)) is None
+    file = preprocessor_file(model) if is_asked else None
     return None if file is None else Preprocessing.from_pretrained(file)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from beit.catalog import PACKAGED_CLASSIFIER, PACKAGED_ENCODER, PACKAGED_SEGMENTER
 from beit.config import CONFIG_NAME, FEATURES_NAME
-from beit.errors import CheckpointError, ConfigError
+from beit.errors import CheckpointError, ConfigError, UnavailableError
 from beit.hub import HubOptions, file_beside, is_local
 from beit.image import Preprocessing
-from beit.image.model_view import checkpoint_statistics, evaluation_view, model_file, preprocessor_file
+from beit.image.model_view import checkpoint_statistics, evaluation_view, model_file, preprocessor_file, saved_view
 from beit.image.processor import PREPROCESSOR_NAME
 from beit.image.timm_view import timm_options
 from beit.inference.exported import is_exported, load_exported
@@ -126,6 +126,22 @@ def load_view(name: str | Path, image_hw: tuple[int, int], hub: HubOptions | Non
             name,
         )
     return view
+
+
+def saved_view_of(name: str) -> Preprocessing | None:
+    """Return the preprocessing that is saved beside a model, by which its pictures are read; None where there is none.
+
+    Raises:
+        ConfigError: If it is not understood.
+        CheckpointError: If there is no such model on the hub, naming the nearest, or it cannot be reached.
+    """
+    try:
+        return saved_view(name)
+    except UnavailableError:
+        from beit.weights import locate
+
+        locate(name, HubOptions())  # which knows names that are nearly this one
+        raise
 
 
 def load_scene_inference(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from beit.errors import BeitError, DataError
 from beit.image import AnyPicture, BandOptions, Bands, as_rgb, endings_of, picture_files, read_picture
-from beit.image.band_reading import fitted, numbers_of, with_channels
+from beit.image.band_reading import bands_of, numbers_of, with_channels
 from beit.image.input_types import content_of, load_upright, to_array, to_picture
 from beit.image.steps import to_eight_bits
 from beit.image.value_range import in_unit_range
@@ -78,9 +78,8 @@ def to_bands(picture: Picture, options: BandOptions) -> AnyPicture:
     if hasattr(picture, "read") and not isinstance(picture, Image.Image):
         return read_picture(content_of(picture), _PICTURE, bands=options)
     if isinstance(picture, Image.Image):
-        values = fitted(numbers_of(load_upright(picture, "picture"), b"", _PICTURE), _PICTURE, options.channels)
-    else:
-        values = with_channels(to_array(picture, "picture"), _PICTURE, options.channels)
+        return bands_of(numbers_of(load_upright(picture, "picture"), b"", _PICTURE), _PICTURE, options)[0]
+    values = with_channels(to_array(picture, "picture"), _PICTURE, options.channels)
     return Bands.of_array(in_unit_range(values, _PICTURE, options.value_range))
 
 

@@ -33,6 +33,7 @@ from beit.weights import LoadReport, flax_tree
 from beit.weights.match import Shape, check_shapes
 
 Output = TypeVar("Output", bound=FlaxOutput)
+_NAMES = ("id2label", "label2id", "_name_or_path", "_unknown")  # of a config, which no call reads
 
 
 class FlaxBeitBase:
@@ -207,8 +208,8 @@ class FlaxBeitBase:
 
     @cached_property
     def _compiled(self) -> Any:
-        """The call, compiled once for every shape and choice of outputs."""
-        return jax.jit(partial(_apply, self.module), static_argnames=("train", "options"))
+        """The call, compiled once for every shape, choice of outputs, and state of the config."""
+        return jax.jit(partial(_apply, self.module), static_argnames=("train", "options", "state"))
 
     def __getstate__(self) -> dict[str, Any]:  # copies and pickles hold no compiled program
         return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
@@ -234,12 +235,18 @@ class FlaxBeitBase:
         else:
             check_params(joined(params), self.shapes)
         given = {name: getattr(self.config, name) if value is None else value for name, value in options.items()}
-        return self._compiled(params, pixel_values, others, dropout_rng, train=train, options=tuple(given.items()))
+        chosen = {"train": train, "options": tuple(given.items()), "state": _state(self.config)}
+        return self._compiled(params, pixel_values, others, dropout_rng, **chosen)
 
     def _as_requested(self, output: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
         """Return the output object, or its tuple when `return_dict` (default: the config's) is False."""
         wanted = self.config.use_return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
+
+
+def _state(config: BeitConfig) -> str:
+    """Return the options of a config that a compiled call may have been made with; names of classes are none."""
+    return repr([pair for pair in vars(config).items() if pair[0] not in _NAMES])
 
 
 def _apply(
@@ -250,7 +257,9 @@ def _apply(
     dropout_rng: Array | None,
     train: bool,
     options: tuple[tuple[str, bool], ...],
+    state: str,
 ) -> Any:
+    del state  # another one has the call compiled anew, which then reads the config
     variables = variables_of(params)
     arguments: dict[str, Any] = {**others, "deterministic": not train, **dict(options)}
     rngs = {} if dropout_rng is None or not train else {"dropout": dropout_rng}

@@ -19,6 +19,8 @@ from beit.errors import CheckpointError, ConfigError
 from beit.files import atomic_stream, locked_output, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
+from beit.image.model_view import checkpoint_statistics
+from beit.image.timm_view import Statistics
 from beit.models_torch.device import DTYPES
 from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, write_safetensors
 from beit.weights import (
@@ -98,8 +100,9 @@ def convert(
     if precision != "auto":
         wanted = DTYPES[precision]
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
+    seen = (checkpoint_statistics(str(source), hub),) if to == "timm" else ()  # which timm keeps in its config
     with locked_output(destination):
-        WRITERS[to](Path(destination), config, tensors)
+        WRITERS[to](Path(destination), config, tensors, *seen)
     if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:
         adapted.append(
             f"layer_norm_eps is {config.layer_norm_eps:g}; the code that reads this layout uses {ORIGINAL_EPS:g}"
@@ -126,9 +129,12 @@ def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> N
     write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 
-def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
+def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors, seen: Statistics | None = None) -> None:
+    if seen is None or len(seen[0]) != config.num_channels:  # of colours, from which it was inflated
+        half = (0.5,) * config.num_channels
+        seen = half, half
     write_safetensors(folder / WEIGHTS_NAME, TIMM.from_canonical(tensors), kind=None)
-    write_json(folder / CONFIG_NAME, timm_config(config))
+    write_json(folder / CONFIG_NAME, timm_config(config, *seen))
 
 
 def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
@@ -166,7 +172,7 @@ def _write_flax(folder: Path, config: BeitConfig, tensors: Tensors) -> None:
     write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 
-WRITERS: dict[str, Callable[[Path, BeitConfig, Tensors], None]] = {
+WRITERS: dict[str, Callable[..., None]] = {
     "hf": _write_hugging_face,
     "timm": _write_timm,
     "unilm": _write_original,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -77,9 +77,7 @@ class SceneInference:
             ConfigError: If the file is damaged.
             CheckpointError: If the hub cannot be reached.
         """
-        is_published = public_checkpoint(str(name)) is not None  # which have no such file
-        file = None if is_published else file_beside(name, FILE_NAME, hub or HubOptions())
-        if file is None:
+        if (file := scene_file(name, hub)) is None:
             return cls.published(image_hw, **options)
         saved = read_json(file, _EXPECTED, _REMEDY)
         try:
@@ -98,6 +96,20 @@ class SceneInference:
         strides = max(1, image_hw[0] * 2 // 3), max(1, image_hw[1] * 2 // 3)
         settings: dict[str, Any] = {"windows": Windows(image_hw, strides), "shorter_side": min(image_hw)}
         return cls(**{**settings, **options})
+
+    def within(self, hw: tuple[int, int]) -> Self:
+        """Return the settings for a model that sees pictures of one size, in pixels: a whole one in windows of it.
+
+        Raises:
+            ConfigError: If windows are larger.
+        """
+        windows = self.windows or Windows(hw, hw)
+        if any(size > most for size, most in zip(windows.size_hw, hw, strict=True)):
+            raise ConfigError(
+                f"the model sees windows of {windows.size_hw[0]} x {windows.size_hw[1]} pixels, and is exported for "
+                f"{hw[0]} x {hw[1]}; expected windows that fit: export it with another image_size"
+            )
+        return replace(self, windows=windows)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write it into the folder of a model.
@@ -125,6 +137,16 @@ class SceneInference:
         size = hw[1], hw[0]
         shown = picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
         return torch.from_numpy(normalise(to_unit_array(shown), self.mean, self.std))
+
+
+def scene_file(name: str | Path, hub: HubOptions | None = None) -> Path | None:
+    """Return the file of the settings that lies beside a model; None of others, published ones among them.
+
+    Raises:
+        CheckpointError: If the hub cannot be reached.
+    """
+    is_published = public_checkpoint(str(name)) is not None  # which have no such file
+    return None if is_published else file_beside(name, FILE_NAME, hub or HubOptions())
 
 
 def _fields(saved: dict[str, Any]) -> dict[str, Any]:

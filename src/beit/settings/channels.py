@@ -60,6 +60,7 @@ def check_range(bands: BandOptions | None, model: str) -> None:
 
     Raises:
         ConfigError: Naming both.
+        CheckpointError: If the model is one of the hub, which cannot be reached.
     """
     before = saved_view(model)
     if before is None or before.bands is None:

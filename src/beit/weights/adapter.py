@@ -29,6 +29,7 @@ ADAPTER_FILES = (ADAPTER_WEIGHTS, "adapter_model.bin")
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _PART = re.compile(r"(.+?)(\.lora_.+)")  # a layer, and what an adapter has put into it
 _VARIANTS = ("use_dora", "alpha_pattern", "fan_in_fan_out", "layer_replication", "use_qalora", "lora_bias")
+_CHANGING = ("pissa", "olora", "corda", "loftq")  # init_lora_weights that take something off the model's own weights
 _MOST_ALPHA = 1e6  # no trained adapter is near; beyond float32 its products are infinite
 _REMEDY = "load the model itself, and the adapter by model.load_adapter(folder)"
 
@@ -121,6 +122,12 @@ def _check_kind(settings: Mapping[str, Any], source: str) -> None:
         )
     if used := [name for name in _VARIANTS if settings.get(name)]:
         raise CheckpointError(f"{source} is an adapter with {used}; expected plain LoRA: {_REMEDY}")
+    if isinstance(first := settings.get("init_lora_weights"), str) and first.lower().startswith(_CHANGING):
+        raise CheckpointError(
+            f"{source} has init_lora_weights {shortened(first)}, for which weights of its model were changed too; "
+            "expected an adapter to the model as it is: convert it with save_pretrained of peft "
+            f"(path_initial_model_for_weight_conversion), or {_REMEDY}"
+        )
 
 
 def _canonical_names(names: set[str]) -> dict[str, str]:

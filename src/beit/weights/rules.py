@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -198,8 +198,12 @@ class Entry:
         return "float32" if self.change is not None and self.dtype == "bfloat16" else self.dtype
 
     def changed(self, shape: tuple[int, ...], change: Change) -> Entry:
-        """Return this tensor with its values changed when it is read."""
-        return replace(self, shape=shape, change=change)
+        """Return this tensor with its values changed when it is read, after the changes that it has already."""
+        return replace(self, shape=shape, change=change if self.change is None else partial(_both, self.change, change))
+
+
+def _both(first: Change, second: Change, array: NDArray[np.floating]) -> NDArray[np.floating]:
+    return second(first(array))
 
 
 def entry_of(stored: LazyTensor | HeldTensor, axes: Axes | None = None, index: int = 0, count: int = 1) -> Entry:

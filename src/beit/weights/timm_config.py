@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beit.config import BeitConfig
@@ -40,8 +40,15 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def timm_config(config: BeitConfig) -> dict[str, Any]:
+def timm_config(
+    config: BeitConfig, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+) -> dict[str, Any]:
     """Return the `config.json` that timm's `load_model_config_from_hf` reads.
+
+    Args:
+        config: The model.
+        mean: Of the pictures that it has learnt from, one number per channel; None: 0.5, as of BEiT.
+        std: Their standard deviation.
 
     Raises:
         ConfigError: If the model has an option that timm's BEiT does not have.
@@ -52,6 +59,7 @@ def timm_config(config: BeitConfig) -> dict[str, Any]:
     pool = "avg" if config.use_mean_pooling else "token"
     classes = config.num_labels if config.architectures == ["BeitForImageClassification"] else 0
     patch_height, patch_width = config.patch_hw
+    half = [0.5] * config.num_channels
     return {
         "architecture": _REGISTERED.get((config.hidden_size, height), "beit_base_patch16_224"),
         "num_classes": classes,
@@ -76,8 +84,8 @@ def timm_config(config: BeitConfig) -> dict[str, Any]:
             "input_size": [config.num_channels, height, width],
             "fixed_input_size": True,
             "interpolation": "bicubic",
-            "mean": [0.5] * config.num_channels,
-            "std": [0.5] * config.num_channels,
+            "mean": list(mean or half),
+            "std": list(std or half),
             "num_classes": classes,
             "first_conv": "patch_embed.proj",
             "classifier": "head",

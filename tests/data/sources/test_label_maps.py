@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from beit.data import CITYSCAPES, LabelIds, read_classes
-from beit.errors import DataError
+from beit.errors import ConfigError, DataError
 from tests.data.scenes import mask_image
 
 
@@ -43,6 +43,12 @@ def test_numbers_out_of_range_are_named():
         DataError, match="m has the number 4, 9; expected 0 to 3, one for each of the 4 classes, or 255"
     ):
         LabelIds(4).classes_of(mask_image([[0, 4], [9, 255]]), "m")
+
+
+def test_no_more_classes_than_label_maps_hold():
+    assert LabelIds(255).classes_of(mask_image([[0, 254]]), "m").tolist() == [[0, 254]]
+    with pytest.raises(ConfigError, match="there are 256 classes of pixels; expected at most 255"):
+        LabelIds(256)
 
 
 def test_files_of_several_label_maps_are_refused(tmp_path):

@@ -61,6 +61,13 @@ def test_numbers_by_hand():
     assert numbers["pictures"] == 3
 
 
+def test_scores_that_are_all_sure_are_ranked_all_the_same():
+    targets, scores = np.array([[0], [1], [0], [1]]), np.array([[40.0], [60.0], [50.0], [45.0]])
+    found = evaluation(scores, targets).numbers()["mean_average_precision"]
+    assert found == pytest.approx(average_precision_score(targets, scores))
+    assert found == pytest.approx((1 + 2 / 3) / 2)
+
+
 def test_labels_worst_first_by_hand():
     assert evaluation(*BY_HAND).per_label == [
         LabelResult(1, "b", 2, 2, pytest.approx(5 / 6), pytest.approx(1 / 2)),

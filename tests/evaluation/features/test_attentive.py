@@ -127,3 +127,11 @@ def test_scores_of_a_pass_are_those_of_its_arrays():
 def test_features_beyond_half_precision_are_refused():
     with pytest.raises(DataError, match="patch features of layer 2 are not finite in half precision; expected numbers"):
         score_attentive(lambda tensors: [1e6 * layer for layer in rows(tensors)], 2, digits(0, 1), 1, digits(2), 0, CPU)
+
+
+def test_validation_pictures_beyond_it_are_refused_too():
+    def layers(tensors):
+        return [layer * (1e6 if len(layer) == 3 else 1) for layer in rows(tensors)]
+
+    with pytest.raises(DataError, match="patch features of layer 2 are not finite in half precision"):
+        score_attentive(layers, 2, digits(*range(40)), 30, digits(50, 51, 52), 0, CPU)

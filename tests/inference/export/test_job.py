@@ -1,6 +1,7 @@
 """Every target and task on tiny models, through the file and back."""
 
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 import torch
 
 from beit import BeitForImageClassification, BeitForSemanticSegmentation, preset
+from beit.catalog import PACKAGED_SEGMENTER
 from beit.image import Preprocessing
 from beit.inference.export import job
 from beit.inference.exported import is_exported, load_exported
 from beit.inference.predictor import Predictor
 from beit.inference.runners.runner import Runner
 from beit.inference.runners.torch_runner import TorchRunner
+from beit.models_torch.scene import SceneInference
+from beit.models_torch.sliding_window import Windows
 from beit.settings.export import ExportJob
 from tests.inference.exports import SEGMENTER, TARGETS, model_of, pixels_of, save_models
 
@@ -152,6 +156,18 @@ def test_int8_of_a_segmenter_with_all_its_pools(folders, tmp_path):
     found = load_exported(tmp_path / "out")(pixels_of(1, 112, 112))
     assert found.shape == expected.shape
     assert not np.array_equal(found, expected)
+
+
+def test_scenes_are_seen_as_by_the_model_wherever_it_lies(folders, tmp_path):
+    job.export(ExportJob(PACKAGED_SEGMENTER.name, "torch", str(tmp_path / "packaged")))
+    hw = (PACKAGED_SEGMENTER.image_size,) * 2
+    own = SceneInference.from_pretrained(PACKAGED_SEGMENTER.name, hw)
+    assert SceneInference.from_pretrained(tmp_path / "packaged", hw) == own != SceneInference.published(hw)
+    shutil.copytree(folders / "segment", tmp_path / "segment")
+    SceneInference(None, 48).save_pretrained(tmp_path / "segment")
+    job.export(ExportJob(str(tmp_path / "segment" / "model.safetensors"), "torch", str(tmp_path / "whole")))
+    windows = SceneInference.from_pretrained(tmp_path / "whole", (32, 32)).windows
+    assert windows == Windows((32, 32), (32, 32))
 
 
 @pytest.mark.parametrize(("to", "checked_on"), [("onnx", "scenes"), ("torch", None)])

@@ -57,6 +57,10 @@ def test_weighted_classes_by_hand():
     assert loss_of(SINGLE, targets, weights, logits)["loss"] == pytest.approx(float(expected), abs=1e-6)
 
 
+def test_a_class_that_no_picture_is_of_changes_no_other():
+    assert balanced_weights([0, 0, 0, 2], 3).tolist() == pytest.approx([4 / 6, 0, 2])
+
+
 def test_several_labels_and_numbers():
     hot = torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])
     kind = "multi_label_classification"

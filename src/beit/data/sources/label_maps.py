@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from beit.data.sources.source import still_there
-from beit.errors import DataError, GoneError
+from beit.errors import ConfigError, DataError, GoneError
 from beit.files import read_regular
 from beit.image import (
     IGNORED,
@@ -51,6 +51,9 @@ class LabelIds:
         mapping: Class of each number, 255 too if it is there, others are ignored; None: numbers are classes.
         ignored: Numbers, besides 255, that stand for no class.
         colours: Class of each colour, for label maps in RGB, or in grey if all are grey; others are refused.
+
+    Raises:
+        ConfigError: If there are more classes than 8 bits hold beside 255.
     """
 
     classes: int
@@ -58,6 +61,14 @@ class LabelIds:
     mapping: Mapping[int, int] | None = None
     ignored: frozenset[int] = field(default_factory=frozenset[int])
     colours: Mapping[Colour, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse classes whose numbers would be those of others."""
+        if self.classes > MOST_CLASSES:
+            raise ConfigError(
+                f"there are {self.classes} classes of pixels; expected at most {MOST_CLASSES}, as 255 in a label map "
+                "stands for no class: name a model of fewer"
+            )
 
     def read(self, path: Path) -> ClassMap:
         """Return the classes in the file of a label map, turned by its own EXIF orientation if it has one.

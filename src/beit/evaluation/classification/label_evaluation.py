@@ -91,7 +91,7 @@ class LabelEvaluation(Evaluation):
         from torchmetrics.functional.classification import binary_average_precision  # brings scipy: seconds
 
         truth_P = torch.from_numpy(self.targets[:, label].astype(np.int64))
-        return float(binary_average_precision(_probabilities(self.scores[:, label]), truth_P))
+        return float(binary_average_precision(_places(self.scores[:, label]), truth_P))
 
     def numbers(self) -> dict[str, float]:
         """Return the loss, means over the labels that occur, and F1 over all at a probability of one half."""
@@ -127,5 +127,11 @@ class LabelEvaluation(Evaluation):
 
 
 def _probabilities(scores: NDArray[np.float32]) -> Tensor:
-    """Return probabilities in double precision, in which large scores still differ."""
+    """Return probabilities in double precision."""
     return torch.from_numpy(scores.astype(np.float64)).sigmoid()
+
+
+def _places(scores_P: NDArray[np.float32]) -> Tensor:
+    """Return the place of every score among those that differ, from 0 to 1; probabilities are all 1 above 37."""
+    places_P = np.unique(scores_P, return_inverse=True)[1]
+    return torch.from_numpy(places_P / max(1, int(places_P.max())))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from beit.config import BeitConfig, ProblemType
+from beit.config import BeitConfig, ProblemType, problem_of
 from beit.data import ImageSource, LabelKind
 from beit.errors import ConfigError, DataError
 
@@ -19,13 +19,6 @@ _PLACES: dict[LabelKind, str] = {
     "labels": "name in data.labels a file with the columns `file_name` and `labels`",
     "value": "name in data.labels a file with the columns `file_name` and `value`",
 }
-
-
-def problem_of(config: BeitConfig) -> ProblemType:
-    """Return the problem type of a model; without one in its config: regression for one output, else one class."""
-    if config.problem_type is not None:
-        return config.problem_type
-    return "regression" if config.num_labels == 1 else "single_label_classification"
 
 
 def check_problem(config: BeitConfig, source: ImageSource) -> ProblemType:

@@ -198,11 +198,6 @@ def score_attentive(
     parts = list(_patches(layers, layer, known))
     patches_PND = torch.cat([patches_BND for patches_BND, _ in parts])
     indices_P = np.concatenate([indices for _, indices in parts])
-    if not patches_PND.isfinite().all():
-        raise DataError(
-            f"patch features of layer {layer} are not finite in half precision; expected numbers up to 65,504: leave "
-            "the attentive probe out with --attentive_pictures 0"
-        )
     known_P, asked_Q = np.asarray(known.source.labels)[indices_P], np.asarray(asked.source.labels)
     usable = int((indices_P < fitted).sum())
     probe, epochs, held_out = fit_attentive(patches_PND, known_P, usable, seed, device)
@@ -215,6 +210,16 @@ def score_attentive(
 
 @torch.inference_mode()
 def _patches(layers: Layers, layer: int, pictures: PictureSet) -> Iterator[tuple[Tensor, list[int]]]:
-    """Yield the patch features (B, N, D) of one layer in half precision, and the numbers of their pictures."""
+    """Yield the patch features (B, N, D) of one layer in half precision, and the numbers of their pictures.
+
+    Raises:
+        DataError: If they are beyond it.
+    """
     for batch in pictures.batches():
-        yield layers(batch.tensors)[layer - 1].half().cpu(), batch.indices
+        patches_BND = layers(batch.tensors)[layer - 1].half().cpu()
+        if not patches_BND.isfinite().all():
+            raise DataError(
+                f"patch features of layer {layer} are not finite in half precision; expected numbers up to 65,504: "
+                "leave the attentive probe out with --attentive_pictures 0"
+            )
+        yield patches_BND, batch.indices

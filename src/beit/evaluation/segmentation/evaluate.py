@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
     if job.predictions is not None:
         write_predictions(Path(job.predictions), evaluation)
     if job.report is not None:
-        sections = [*_sections(evaluation), overlay_section(model, how, some)]
+        sections = [*scene_sections(evaluation), overlay_section(model, how, some)]
         write_report(Path(job.report), f"Evaluation of {job.model}", sections, resolved_recipe(job), since(began))
     return evaluation
 
@@ -178,8 +179,10 @@ def _windows(use: SceneUseSettings, saved: SceneInference) -> Windows | None:
     return saved.windows
 
 
-def _sections(evaluation: SceneEvaluation) -> list[Section]:
-    worst = sorted(evaluation.measured.scenes, key=lambda scene: scene.mean_iou)[:_WORST]
+def scene_sections(evaluation: SceneEvaluation) -> list[Section]:
+    """Return the numbers of a report, the confusion matrix, and the scenes that are segmented worst."""
+    scored = [scene for scene in evaluation.measured.scenes if not isnan(scene.mean_iou)]  # else every pixel is ignored
+    worst = sorted(scored, key=lambda scene: scene.mean_iou)[:_WORST]
     rows = [[Path(scene.name).name, percent(scene.mean_iou), percent(scene.pixel_accuracy)] for scene in worst]
     return [
         *score_sections(evaluation.measured, evaluation.names),

@@ -9,8 +9,7 @@ from typing import Any
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError, missing_extra
-from beit.files import atomic_folder, locked_output, write_bytes
-from beit.image.model_view import saved_view
+from beit.files import atomic_folder, locked_output
 from beit.inference.export.card import description_of, write_card, write_description
 from beit.inference.export.check import checked
 from beit.inference.export.examples import Examples
@@ -20,9 +19,10 @@ from beit.inference.export.openvino_file import write_openvino
 from beit.inference.export.program import trace, write_torch
 from beit.inference.export.web import check_view, export_page
 from beit.inference.exported import FILES, load_exported
+from beit.inference.loading import saved_view_of
 from beit.inference.runners.runner import Floats
 from beit.inference.tasks.registry import exported_outputs
-from beit.models_torch.scene import FILE_NAME as SCENE_NAME
+from beit.models_torch.scene import SceneInference, scene_file
 from beit.settings.export import AUTO, DYNAMIC, ExportJob
 
 CHECK_PICTURES = 32
@@ -55,7 +55,7 @@ def export(job: ExportJob, on_stage: Callable[[str], None] = lambda stage: None)
 
 def _exported(job: ExportJob, on_stage: Callable[[str], None]) -> dict[str, Any]:
     """Write the folder, and return its description."""
-    saved = saved_view(job.model)
+    saved = saved_view_of(job.model)
     if job.to == "web" and saved is not None:
         check_view(saved)  # before the model is loaded, which may take minutes
     bands = None if saved is None else saved.bands
@@ -65,9 +65,12 @@ def _exported(job: ExportJob, on_stage: Callable[[str], None]) -> dict[str, Any]
     model = load_export_model(job)
     if job.to == "web":
         return export_page(model, job, examples, on_stage)
+    scene = _scene_of(model, job)
     with atomic_folder(Path(job.output)) as folder:
         _write_model(model, job, folder, calibration, on_stage)
-        _write_beside(model, job, folder)
+        _write_beside(model, folder)
+        if scene is not None:
+            scene.save_pretrained(folder)
         description = description_of(model, job, folder)
         write_description(description, folder)
         on_stage(f"checking it on {len(examples)} pictures")
@@ -125,11 +128,20 @@ def _whole_batches(calibration: Examples, model: ExportModel, job: ExportJob) ->
     return [pixels_BCHW for pixels_BCHW in calibration.batches(model.view, size) if len(pixels_BCHW) == size]
 
 
-def _write_beside(model: ExportModel, job: ExportJob, folder: Path) -> None:
-    """Write the files beside the model: preprocessing, config and scene inference."""
+def _write_beside(model: ExportModel, folder: Path) -> None:
+    """Write the files beside the model: preprocessing and config."""
     config = BeitConfig.from_dict({**model.config.to_dict(), "image_size": list(model.view.image_hw)})
     config.save_pretrained(folder)
     model.view.save_pretrained(folder)
-    scene = Path(job.model) / SCENE_NAME
-    if model.output.windows and scene.is_file() and job.image_size is None:  # windows of the same size
-        write_bytes(folder / scene.name, scene.read_bytes())
+
+
+def _scene_of(model: ExportModel, job: ExportJob) -> SceneInference | None:
+    """Return the scene inference that was saved beside a model, in windows of its input; None: the published one.
+
+    Raises:
+        ConfigError: If its windows are larger than the input.
+    """
+    is_kept = model.output.windows and job.image_size is None  # windows of the same size
+    if not is_kept or scene_file(job.model) is None:
+        return None
+    return SceneInference.from_pretrained(job.model, model.view.image_hw).within(model.view.image_hw)

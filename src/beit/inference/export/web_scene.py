@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from beit.errors import ConfigError
@@ -11,7 +10,6 @@ from beit.image.palette import palette
 from beit.inference.export.model import ExportModel
 from beit.inference.loading import load_scene_inference
 from beit.models_torch.scene import SceneInference
-from beit.models_torch.sliding_window import Windows
 from beit.settings.export import ExportJob
 
 
@@ -36,13 +34,7 @@ def page_scene(model: ExportModel, job: ExportJob) -> SceneInference | None:
         )
     if job.image_size is not None:
         scene = SceneInference.published(hw, mean=view.mean, std=view.std)
-    windows = scene.windows or Windows(hw, hw)
-    if any(size > most for size, most in zip(windows.size_hw, hw, strict=True)):
-        raise ConfigError(
-            f"the model sees windows of {windows.size_hw[0]} x {windows.size_hw[1]} pixels, and is exported for "
-            f"{hw[0]} x {hw[1]}; expected windows that fit: set image_size"
-        )
-    return replace(scene, windows=windows)
+    return scene.within(hw)
 
 
 def described_scene(scene: SceneInference | None, classes: int) -> dict[str, Any] | None:

@@ -12,13 +12,12 @@ from typing import Any
 from beit import __version__
 from beit.errors import ConfigError, as_text
 from beit.files import check_apart
-from beit.image.model_view import saved_view
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inputs
 from beit.inference.jobs.pipeline import Pipeline, Todo
 from beit.inference.jobs.state import JobState, Summary
 from beit.inference.jobs.writers import Format, chosen_format, write_rows
-from beit.inference.loading import packaged_model
+from beit.inference.loading import packaged_model, saved_view_of
 from beit.inference.predictor import Predictor
 from beit.inference.tasks.registry import task_named
 from beit.settings.predict import PredictJob
@@ -62,7 +61,7 @@ class Prediction:
     @cached_property
     def collections(self) -> list[Collection]:
         """The pictures, opened."""
-        view = None if self.job.model is None else saved_view(self.job.model)
+        view = None if self.job.model is None else saved_view_of(self.job.model)
         return open_inputs(self.job.pictures, self.format == "pictures", None if view is None else view.bands)
 
     def units(self) -> list[Unit]:

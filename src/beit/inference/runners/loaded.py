@@ -40,7 +40,7 @@ class LoadedModel:
     Attributes:
         runner: The model: torch or an exported file.
         preprocessing: Preprocessing of pictures.
-        scene: Scene inference of a segmentation model.
+        scene: Scene inference of a segmentation model; an exported one sees whole pictures in windows of its size.
         grid: Patches of a picture, (height, width).
         reconstructor: Paints hidden patches; None without a tokenizer.
         features_file: `features.json` of a pre-training, which names the best layer; None without one.
@@ -69,7 +69,7 @@ class LoadedModel:
             )
         self.runner: Runner = runner
         self.preprocessing: Preprocessing = preprocessing
-        self.scene = scene
+        self.scene = scene if scene is None or isinstance(runner, TorchRunner) else scene.within(runner.image_hw)
         self.grid: Grid = patch_grid(preprocessing.image_hw, runner.config.patch_size)
         self.features_file = features_file
         self._made: dict[Hashable, Any] = {}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypedDict
 
 import numpy as np
 
+from beit.config import problem_of
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.runner import Floats
 from beit.inference.runners.torch_runner import TorchRunner
@@ -87,12 +88,13 @@ class Classify(PredictorTask[ClassifyOptions, Classification]):
 
     def possible(self, model: LoadedModel) -> bool:
         """Return whether a model has classes for pictures; one that was trained on numbers has none."""
-        return model.runner.task == self.name and model.config.problem_type != "regression"
+        return model.runner.task == self.name and problem_of(model.config) != "regression"
 
     def remedy(self, model: LoadedModel) -> str:
         """Return the way to get classes."""
-        if model.config.problem_type == "regression":
-            return "it gives numbers, not classes; "
+        if model.runner.task == self.name and problem_of(model.config) == "regression":
+            said = "" if model.config.problem_type else " (one output, and no problem_type in its config.json)"
+            return f"it gives numbers, not classes{said}; "
         return no_classes(model, "beit finetune")
 
     def results(

@@ -108,11 +108,12 @@ class Targets:
 
 
 def balanced_weights(labels: Any, classes: int) -> Tensor:
-    """Return weights (K,) with which every class counts alike, and the mean picture 1.
+    """Return weights (K,) with which every class counts alike, and the mean picture 1; 0 of one without pictures.
 
     Args:
         labels: (P,) class of every training picture.
-        classes: Number of classes K; each has pictures.
+        classes: Number of classes K, of which a table may name some that no picture is of.
     """
     counts_K = torch.bincount(torch.as_tensor(labels), minlength=classes).float()
-    return counts_K.sum() / (classes * counts_K)
+    weights_K = counts_K.sum() / ((counts_K > 0).sum() * counts_K)
+    return weights_K.where(counts_K > 0, 0.0)

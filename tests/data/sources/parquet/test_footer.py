@@ -2,6 +2,7 @@
 
 import io
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,3 +37,29 @@ def test_labels_of_several_files_are_one_list():
     assert joined_labels([footer(label=["b", "c"]), footer()], "here") is None
     with pytest.raises(DataError, match="the labels of here differ in kind between its files"):
         joined_labels([footer(label=["b", "c"]), footer(label=[1, 2])], "here")
+
+
+def named(names, rows, several=False):
+    """The footer of a file of `datasets` whose classes have these names."""
+    label = datasets.ClassLabel(names=names)
+    features = datasets.Features(
+        {"image": datasets.Value("binary"), "label": datasets.List(label) if several else label}
+    )
+    file = io.BytesIO()
+    datasets.Dataset.from_dict({"image": [b"no picture"] * len(rows), "label": rows}, features).to_parquet(file)
+    return read_footer(file)
+
+
+def test_classes_that_files_number_in_their_own_way_are_known_by_name():
+    files = [named(["cat", "dog"], ["cat", "dog"]), named(["eel", "dog", "cat"], ["dog", "eel", "cat"])]
+    found = joined_labels(files, "here")
+    assert (found.classes, found.kind) == (["cat", "dog", "eel"], "class")
+    assert found.labels.tolist() == [0, 1, 1, 2, 0]
+    alike = joined_labels([files[1], files[1]], "here")
+    assert (alike.classes, alike.labels.tolist()) == (["eel", "dog", "cat"], [1, 0, 2] * 2)
+    lists = [named(["cat", "dog"], [["cat"], []], True), named(["dog", "cat"], [["cat"], ["cat", "dog"]], True)]
+    found = joined_labels(lists, "here")
+    assert (found.classes, found.kind) == (["cat", "dog"], "labels")
+    assert found.labels.tolist() == [[1, 0], [0, 0], [1, 0], [1, 1]]
+    with pytest.raises(DataError, match="the labels of here differ in kind between its files"):
+        joined_labels([files[0], lists[1]], "here")

@@ -49,6 +49,12 @@ def test_several_labels_of_a_row(tmp_path, files, column, cells):
     assert source.labels.dtype == np.float32
 
 
+def test_a_name_of_several_words_beside_lists_is_one_label(tmp_path):
+    source = opened(tmp_path, label=["['cat', 'barn owl']", "traffic light", "[]"])
+    assert (source.label_kind, source.classes) == ("labels", ["barn owl", "cat", "traffic light"])
+    assert rows(source) == [["barn owl", "cat"], ["traffic light"], []]
+
+
 def test_numbers_of_several_labels(tmp_path):
     source = opened(tmp_path, labels=[[3], [10, 3], [7]])
     assert (source.label_kind, source.classes, rows(source)) == (

@@ -22,7 +22,7 @@ from beit.data.sources.source import BrokenShard
 from beit.errors import DataError
 from beit.hub import HubDataset, hub_address, list_dataset, network_is_off
 
-_LAYOUT = 3  # of a cached index; another number makes them all anew
+_LAYOUT = 4  # of a cached index; another number makes them all anew
 _BLOCK = 1 << 16  # bytes to fetch at a time: a footer is small
 _AT_ONCE = 8
 

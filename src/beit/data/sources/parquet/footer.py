@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beit.data.sources.parquet.columns import image_column, label_columns, say_other_labels
-from beit.data.sources.parquet.labels import TableLabels, table_labels
+from beit.data.sources.parquet.labels import TableLabels, class_names, joined_by_name, table_labels
 from beit.data.sources.parquet.split_column import dividing_cells
 from beit.errors import DataError
 
 # What pyarrow raises for damaged files (its own errors are among these), and no connection does.
 _OF_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, NotImplementedError, MemoryError)
+
+_NAMES = b"huggingface"  # the part of a file's metadata in which `datasets` writes the names of classes
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,28 @@ def joined_labels(footers: Sequence[ParquetFooter], place: str, wanted: Sequence
         return None
     untyped: Any = pa
     say_other_labels(place, footers[0].columns, wanted)
+    if (parts := _apart(footers, wanted)) is not None:
+        return joined_by_name(parts)
     try:
         joined = datasets.Dataset(untyped.concat_tables([footer.labels for footer in footers]))
         return table_labels(joined, wanted)
     except untyped.ArrowInvalid as error:
         said = " ".join(str(error).split())  # of several lines
         raise DataError(f"the labels of {place} differ in kind between its files: {said}") from None
+
+
+def _apart(footers: Sequence[ParquetFooter], wanted: Sequence[str]) -> list[TableLabels] | None:
+    """Return the labels of every file, where all name their classes and not all alike; None of others.
+
+    A number is then that of a class of its own file alone.
+    """
+    import datasets
+
+    if len({(footer.labels.schema.metadata or {}).get(_NAMES) for footer in footers}) == 1:
+        return None
+    tables = [datasets.Dataset(footer.labels) for footer in footers]
+    names = [class_names(table, wanted) for table in tables]
+    if None in names or all(one == names[0] for one in names):
+        return None
+    parts = [part for table in tables if (part := table_labels(table, wanted)) is not None]
+    return parts if len({part.kind for part in parts}) == 1 else None

@@ -75,6 +75,37 @@ def table_labels(table: Any, columns: Sequence[str] = ()) -> TableLabels | None:
     return TableLabels(classes, labels)
 
 
+def class_names(table: Any, columns: Sequence[str] = ()) -> list[str] | None:
+    """Return the names of the classes in a table whose column of labels knows them, in their order; None of others.
+
+    Args:
+        table: The table.
+        columns: See `table_labels`.
+    """
+    names = label_columns(table.column_names, columns)
+    feature: Any = table.features[names[0]] if len(names) == 1 else None
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
+
+def joined_by_name(parts: Sequence[TableLabels]) -> TableLabels:
+    """Return the labels of several tables, of one kind, whose classes are known by their names.
+
+    Classes are in the order in which the tables name them.
+    """
+    classes = list(dict.fromkeys(name for part in parts for name in part.classes))
+    place = {name: number for number, name in enumerate(classes)}
+    joined: list[Labels] = []
+    for part in parts:
+        own_K = np.array([place[name] for name in part.classes], np.int64)
+        if part.kind == "class":
+            joined.append(own_K[part.labels])
+            continue
+        hot_PK = np.zeros((len(part.labels), len(classes)), np.float32)
+        hot_PK[:, own_K] = part.labels
+        joined.append(hot_PK)
+    return TableLabels(classes, np.concatenate(joined), parts[0].kind)
+
+
 def _cells(table: Any, column: str) -> Any:
     """Return the cells of a column, of which none is empty.
 
@@ -100,7 +131,7 @@ def _texts(column: str, values: NDArray[Any]) -> TableLabels:
     separator = separator_between(f"the column {column!r}", plain, several)
     if not several and separator is None:
         return TableLabels(*_distinct(column, "text", values))
-    rows = [cell if isinstance(cell, list) else cell.split(separator) for cell in cells]
+    rows = [cell if isinstance(cell, list) else cell.split(separator) if separator else [cell] for cell in cells]
     names = [[str(name).strip() for name in cast("list[Any]", row) if str(name).strip()] for row in rows]
     if separator is not None and os.environ.get("RANK", "0") == "0":
         print(f"the column {column!r} holds several labels, separated by {separator!r}", file=sys.stderr)  # noqa: T201
