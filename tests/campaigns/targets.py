@@ -169,7 +169,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "array": Target("a.npy", arrays()[:1], lambda path: open_image(path.read_bytes(), "a", bands=FOUR).decode()),
         "archive": Target("a.npz", arrays()[1:], lambda path: open_image(path.read_bytes(), "a", bands=FOUR).decode()),
         "cached index": Target("a.npz", arrays()[1:], lambda path: load_index(path, ("arr_0",), dict)),
-        "label map": Target("a.png", [picture("PNG", "L"), picture("PNG", "P")], LabelIds(256).read),
+        "label map": Target("a.png", [picture("PNG", "L"), picture("PNG", "P")], LabelIds(255).read),
         "tar": Target("a.tar", tars(), shard),
         "parquet": Target("a.parquet", [parquet()], lambda path: _look(path, ())),
         "safetensors": Target("model.safetensors", [files["model.safetensors"]], read_safetensors),
