@@ -40,7 +40,7 @@ def test_what_is_auto_is_chosen_with_a_reason(precision, named):
     rate, warmup, kind, loading = choose(task(job, precision))
     assert rate[:2] == ("optim.lr", 3.75e-4)
     assert rate.reason.startswith("by the square root of the batch from 0.0015 at 2,048 pictures per step")
-    assert warmup == ("optim.warmup_epochs", 10, "that of the published pre-training; a tenth of the run is longer")
+    assert warmup == ("optim.warmup_epochs", 10, "a tenth of the run, at most 10")
     assert kind == ("run.precision", named, "the faster one here")
     assert loading[:2] == ("data.workers", 3)
     assert "CPUs for this process 1 compute" in loading.reason

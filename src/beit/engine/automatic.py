@@ -38,13 +38,8 @@ def choose(task: Task[Any, Any]) -> list[Choice]:
         rate, pictures = task.rate(), settings.train.batch_size
         choices.append(Choice("optim.lr", rate.at(pictures), rate.reason(pictures)))
     if settings.optim.warmup_epochs == AUTO and settings.optim.warmup_steps is None:
-        epochs = task.schedule.warmup_epochs
-        reason = (
-            "that of the published pre-training; a tenth of the run is longer"
-            if epochs == LONGEST_WARMUP
-            else "a tenth of the run"
-        )
-        choices.append(Choice("optim.warmup_epochs", epochs, reason))
+        reason = f"a tenth of the run, at most {LONGEST_WARMUP:g}"
+        choices.append(Choice("optim.warmup_epochs", task.schedule.warmup_epochs, reason))
     if settings.run.precision == AUTO:
         value = precision_of(task.accelerator)
         choices.append(Choice("run.precision", value, _precision(value, task.accelerator.device)))

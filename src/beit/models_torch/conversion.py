@@ -130,11 +130,10 @@ def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> N
 
 
 def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors, seen: Statistics | None = None) -> None:
-    if seen is None or len(seen[0]) != config.num_channels:  # of colours, from which it was inflated
-        half = (0.5,) * config.num_channels
-        seen = half, half
+    if seen is not None and len(seen[0]) != config.num_channels:  # of colours, from which it was inflated
+        seen = None
     write_safetensors(folder / WEIGHTS_NAME, TIMM.from_canonical(tensors), kind=None)
-    write_json(folder / CONFIG_NAME, timm_config(config, *seen))
+    write_json(folder / CONFIG_NAME, timm_config(config, *(seen or ())))
 
 
 def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:
