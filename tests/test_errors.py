@@ -53,6 +53,15 @@ def test_a_message_is_one_line_whatever_is_quoted(kind):
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301  # our own
 
 
+def test_a_message_has_a_bounded_length_and_keeps_both_ends():
+    error = ConfigError(f"windo{'[' * 5000} is unknown; expected window")
+    assert str(error).startswith("windo[[")
+    assert str(error).endswith("[ is unknown; expected window")
+    assert "[1,133 characters left out]" in str(error)
+    assert len(str(error)) < 4000
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301  # our own
+
+
 def test_torchs_traceback_before_a_message_is_left_out():
     wrapped = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  x\n"
     assert str(DataError(f"{wrapped}beit.errors.DataError: it is gone; look: there\n")) == "it is gone; look: there"

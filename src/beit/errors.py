@@ -14,13 +14,17 @@ from typing import cast
 from unicodedata import category
 
 _BETWEEN = ("beit", "torch")  # whose lines lie between a user's and a warning; torch calls what its modules override
+_BEGINNING, _END = 2500, 1400  # characters of a message that is too long: the values met and the remedy
 
 
 class BeitError(Exception):
-    """Base class of every error that a user can cause and fix; its message is one line, whatever is quoted in it."""
+    """Base class of every error that a user can cause and fix.
+
+    Its message is one line of at most 4,000 characters, whatever is quoted in it.
+    """
 
     def __init__(self, *message: object) -> None:
-        super().__init__(*(_in_a_line(part) if isinstance(part, str) else part for part in message))
+        super().__init__(*(_cut(_in_a_line(part)) if isinstance(part, str) else part for part in message))
 
 
 class ConfigError(BeitError, ValueError):
@@ -147,6 +151,14 @@ def _in_a_line(message: str) -> str:
     if re.match(r"Caught \w+ in ", message):
         message = re.sub(r"^beit\.errors\.\w+: ", "", message.rstrip().rpartition("\n")[2])
     return printable(" ".join(message.splitlines()))
+
+
+def _cut(message: str) -> str:
+    """Return a message without its middle where it is too long: a file may hold a name of any length."""
+    left_out = len(message) - _BEGINNING - _END
+    if left_out <= 100:  # more than what stands in its place
+        return message
+    return f"{message[:_BEGINNING]} [{left_out:,} characters left out] {message[-_END:]}"
 
 
 def as_text(name: str) -> str:

@@ -122,7 +122,7 @@ def _outcome(target: Target, path: Path) -> tuple[str, str]:
             target.read(path)
     except BeitError as error:
         said = str(error)
-        return ("error", "") if said and len(said) < 5000 and "\n" not in said.strip() else ("message", said)
+        return ("error", "") if said and len(said) <= 4000 and "\n" not in said.strip() else ("message", said)
     except TooLongError:
         return "hang", traceback.format_exc()
     except MemoryError:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from torch import Tensor, nn
 
 from beit.config import CONFIG_NAME
-from beit.errors import ConfigError
+from beit.errors import ConfigError, shortened
 from beit.files import read_json, write_json
 from beit.hub import included_folder
 from beit.models_torch.loading import check_tensors, read_safetensors, write_safetensors
@@ -44,9 +44,9 @@ def read_config(folder: str | Path, model_type: str, known: Collection[str]) -> 
     options = read_json(path, _EXPECTED)
     found = options.pop("model_type", None)
     if found != model_type:
-        raise ConfigError(f"{path} describes a model of type {found!r}; expected a tokenizer ({model_type!r})")
+        raise ConfigError(f"{path} describes a model of type {shortened(found)}; expected a tokenizer ({model_type!r})")
     if unknown := options.keys() - set(known):
-        raise ConfigError(f"{path} has unknown keys {sorted(unknown)}; expected {list(known)}")
+        raise ConfigError(f"{path} has unknown keys {shortened(sorted(unknown))}; expected {list(known)}")
     return options
 
 
