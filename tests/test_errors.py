@@ -46,6 +46,12 @@ def test_a_warning_of_the_caller_itself():
         warn("now")
 
 
+def test_a_warning_has_a_bounded_length():
+    with pytest.warns(UserWarning) as caught:
+        warn(f"option {'x' * 10**5} is unknown")
+    assert len(str(caught[0].message)) < 4000
+
+
 @pytest.mark.parametrize("kind", [CheckpointError, ConfigError, DataError, UnavailableError])
 def test_a_message_is_one_line_whatever_is_quoted(kind):
     error = kind("a\n is\r\n no \x1b[31m name\n")
