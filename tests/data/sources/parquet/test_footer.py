@@ -63,3 +63,16 @@ def test_classes_that_files_number_in_their_own_way_are_known_by_name():
     assert found.labels.tolist() == [[1, 0], [0, 0], [1, 0], [1, 1]]
     with pytest.raises(DataError, match="the labels of here differ in kind between its files"):
         joined_labels([files[0], lists[1]], "here")
+
+
+def test_numbers_without_names_are_of_the_classes_that_other_files_name():
+    plain, other = footer(label=[1, 0]), named(["cat", "dog"], ["dog", "cat"])
+    for files in ([plain, other], [other, plain]):
+        found = joined_labels(files, "here")
+        assert (found.classes, found.labels.tolist()) == (["cat", "dog"], [1, 0, 1, 0])
+    with pytest.raises(DataError, match="holds 2 in row 2, and others than its 2 named classes"):
+        joined_labels([other, footer(label=[2, 0])], "here")
+    with pytest.raises(DataError, match="file 2 holds numbers without names, which may be of any; expected names"):
+        joined_labels([other, plain, named(["dog", "cat"], ["cat"])], "here")
+    with pytest.raises(DataError, match="the labels of here differ in kind between its files"):
+        joined_labels([other, footer(label=["cat", "dog"])], "here")

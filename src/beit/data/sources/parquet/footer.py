@@ -76,28 +76,54 @@ def joined_labels(footers: Sequence[ParquetFooter], place: str, wanted: Sequence
         return None
     untyped: Any = pa
     say_other_labels(place, footers[0].columns, wanted)
-    if (parts := _apart(footers, wanted)) is not None:
+    tables, names = [footer.labels for footer in footers], _class_names(footers, wanted)
+    if None in names and any(names):
+        tables = _named_by_others(tables, names, place)
+    elif (parts := _apart(tables, names, wanted)) is not None:
         return joined_by_name(parts)
     try:
-        joined = datasets.Dataset(untyped.concat_tables([footer.labels for footer in footers]))
-        return table_labels(joined, wanted)
+        return table_labels(datasets.Dataset(untyped.concat_tables(tables)), wanted)
     except untyped.ArrowInvalid as error:
         said = " ".join(str(error).split())  # of several lines
         raise DataError(f"the labels of {place} differ in kind between its files: {said}") from None
 
 
-def _apart(footers: Sequence[ParquetFooter], wanted: Sequence[str]) -> list[TableLabels] | None:
+def _class_names(footers: Sequence[ParquetFooter], wanted: Sequence[str]) -> list[list[str] | None]:
+    """Return the names of the classes that every file knows, None of one that names none."""
+    import datasets
+
+    metadata = {(footer.labels.schema.metadata or {}).get(_NAMES) for footer in footers}
+    if len(metadata) == 1:  # as those of most collections, of which one is as good as all
+        return [class_names(datasets.Dataset(footers[0].labels), wanted)] * len(footers)
+    return [class_names(datasets.Dataset(footer.labels), wanted) for footer in footers]
+
+
+def _named_by_others(tables: Sequence[Any], names: Sequence[list[str] | None], place: str) -> list[Any]:
+    """Return the labels of files of which some name their classes and others hold plain numbers: of the same classes.
+
+    Raises:
+        DataError: If those with names differ, so that a plain number may be of any.
+    """
+    known = [number for number, one in enumerate(names) if one is not None]
+    if any(names[number] != names[known[0]] for number in known):
+        raise DataError(
+            f"of the {len(tables)} files of {place} {len(known)} name their classes, in different orders, and file "
+            f"{names.index(None) + 1} holds numbers without names, which may be of any; expected names in all of them "
+            "or in none: write that one with `datasets` and its names"
+        )
+    schema = tables[known[0]].schema
+    return [table.replace_schema_metadata(schema.metadata) for table in tables]
+
+
+def _apart(tables: Sequence[Any], names: Sequence[list[str] | None], wanted: Sequence[str]) -> list[TableLabels] | None:
     """Return the labels of every file, where all name their classes and not all alike; None of others.
 
     A number is then that of a class of its own file alone.
     """
     import datasets
 
-    if len({(footer.labels.schema.metadata or {}).get(_NAMES) for footer in footers}) == 1:
+    if all(one == names[0] for one in names):
         return None
-    tables = [datasets.Dataset(footer.labels) for footer in footers]
-    names = [class_names(table, wanted) for table in tables]
-    if None in names or all(one == names[0] for one in names):
-        return None
-    parts = [part for table in tables if (part := table_labels(table, wanted)) is not None]
+    found = [table_labels(datasets.Dataset(table), wanted) for table in tables]
+    parts = [part for part in found if part is not None]
     return parts if len({part.kind for part in parts}) == 1 else None
