@@ -18,6 +18,7 @@ from beit.image.model_view import (
     published_crop,
     saved_view,
 )
+from beit.image.timm_view import options_for_timm, timm_view
 from tests.conftest import GOLDEN
 
 NAME = "preprocessor_config.json"
@@ -256,3 +257,31 @@ def test_a_preprocessor_that_is_not_understood_is_named(with_preprocessor):
     (folder / "preprocessor_config.json").write_text("[]")
     with pytest.raises(ConfigError, match="expected the options of a BeitImageProcessor"):
         evaluation_view(str(folder), (32, 32))
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "resize", "crop"),
+    [
+        ((224, 224), 248, {"crop_pct": 0.9, "crop_mode": "center"}),
+        ((224, 224), 256, {"crop_pct": 0.875, "crop_mode": "center"}),
+        ((224, 224), (224, 224), {"crop_pct": 1.0, "crop_mode": "squash"}),
+        ((32, 48), 53, {"crop_pct": 0.9, "crop_mode": "center"}),
+        ((32, 48), (64, 96), {"crop_pct": 0.5, "crop_mode": "squash"}),
+        ((32, 48), (64, 48), {}),  # timm has one share for both sides
+        ((32, 32), 24, {}),  # and pads nothing
+    ],
+)
+def test_a_view_in_timms_words(image_hw, resize, crop):
+    view = Preprocessing(image_hw, resize, resample=Image.Resampling.BILINEAR)
+    options = options_for_timm(view)
+    said = {"interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert options == said | crop
+    if crop:
+        assert timm_view(options, image_hw, (view.mean, view.std)) == view
+
+
+def test_every_size_is_one_that_timm_makes():
+    for side in (32, 224, 384):
+        for resize in range(side, 2 * side):
+            view = Preprocessing((side, side), resize)
+            assert timm_view(options_for_timm(view), (side, side), (view.mean, view.std)) == view

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from beit import BeitForImageClassification
 from beit.errors import CheckpointError
 from beit.image import Preprocessing
-from beit.image.model_view import checkpoint_statistics
+from beit.image.model_view import checkpoint_statistics, evaluation_view
 from beit.models_torch.conversion import WRITERS, convert
 from beit.weights import HUGGING_FACE, HUGGING_FACE_NATIVE, open_checkpoint
 from tests.parity.cases import CASES, recorded, unilm_config
@@ -125,3 +126,17 @@ def test_timms_config_says_how_pictures_are_seen(tmp_path):
     for one, statistics in ((model, ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))), (source, ((0.5,) * 3,) * 2)):
         convert(one, tmp_path / "timm", "timm")
         assert checkpoint_statistics(str(tmp_path / "timm")) == statistics
+        seen, kept = (evaluation_view(str(folder), (32, 32))[0] for folder in (one, tmp_path / "timm"))
+        assert kept == seen
+
+
+def test_names_of_classes_go_through_timm(tmp_path):
+    source = recorded("hf_v4/classify_single").folder
+    model = BeitForImageClassification.from_pretrained(source)
+    names = {index: f"name {index}" for index in range(model.config.num_labels)}
+    model.config.id2label = names
+    model.save_pretrained(tmp_path / "model")
+    convert(tmp_path / "model", tmp_path / "timm", "timm")
+    assert BeitForImageClassification.from_pretrained(tmp_path / "timm").config.id2label == names
+    (tmp_path / "timm" / "config.json").write_text('{"architecture": "beit", "label_names": ["one"]}')
+    assert BeitForImageClassification.from_pretrained(tmp_path / "timm").config.num_labels == len(names)

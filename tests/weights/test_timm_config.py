@@ -72,6 +72,20 @@ def test_what_is_written_is_read(image_size):
     assert timm_hints(timm_config(config)) == {"image_size": size, "num_attention_heads": 4}
 
 
+def test_names_of_classes_are_kept():
+    config = BeitConfig(id2label={0: "cat", 1: "dog"}, architectures=["BeitForImageClassification"])
+    written = timm_config(config)
+    assert written["label_names"] == ["cat", "dog"]
+    assert timm_hints(written)["id2label"] == {0: "cat", 1: "dog"}
+    assert "label_names" not in timm_config(BeitConfig(num_labels=2, architectures=["BeitForImageClassification"]))
+    assert "label_names" not in timm_config(BeitConfig(id2label={0: "cat", 1: "dog"}, architectures=["BeitModel"]))
+
+
+def test_what_pictures_are_shown_as_is_kept():
+    written = timm_config(BeitConfig(), {"mean": [0.1, 0.2, 0.3], "crop_pct": 0.9})["pretrained_cfg"]
+    assert (written["mean"], written["std"], written["crop_pct"]) == ([0.1, 0.2, 0.3], [0.5] * 3, 0.9)
+
+
 @pytest.mark.parametrize(
     ("found", "hints"),
     [
@@ -86,6 +100,10 @@ def test_what_is_written_is_read(image_size):
         ({"architecture": "beit", "model_args": {"img_size": "large", "num_heads": "many"}}, {}),
         ({"architecture": "beit", "model_args": {"img_size": [64, "x"]}}, {}),
         ({"architecture": "beit", "model_args": {"img_size": [64]}}, {}),
+        ({"architecture": "beit", "label_names": ["a", "b"]}, {"id2label": {0: "a", 1: "b"}}),
+        ({"architecture": "beit", "pretrained_cfg": {"label_names": ["a"]}}, {"id2label": {0: "a"}}),
+        ({"architecture": "beit", "label_names": "imagenet"}, {}),
+        ({"architecture": "beit", "label_names": ["a", 1]}, {}),
     ],
 )  # fmt: skip
 def test_configs_of_timm(found, hints):

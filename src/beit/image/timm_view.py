@@ -1,4 +1,4 @@
-"""Evaluation preprocessing in timm's config."""
+"""Evaluation preprocessing in timm's config, read and written."""
 
 from __future__ import annotations
 
@@ -64,3 +64,29 @@ def timm_view(options: Mapping[str, Any], image_hw: tuple[int, int], statistics:
     mean, std = statistics
     resize = (height, width) if mode == "squash" else max(height, width)
     return Preprocessing(image_hw, resize, mean, std, Image.Resampling[filter_name.upper()])
+
+
+def options_for_timm(view: Preprocessing) -> dict[str, Any]:
+    """Return what `pretrained_cfg` says of a preprocessing, without the crop where timm has none like it."""
+    crop: dict[str, Any] = {}
+    if isinstance(view.resize, tuple):
+        mode, (height, width) = (
+            "squash",
+            (_crop_share(*sides) for sides in zip(view.image_hw, view.resize, strict=True)),
+        )
+        share = height if height == width else None
+    else:
+        mode, share = "center", _crop_share(max(view.image_hw), view.resize)
+    if share is not None:
+        crop = {"crop_pct": share, "crop_mode": mode}
+    statistics = {"mean": list(view.mean), "std": list(view.std)}
+    return {"interpolation": view.resample.name.lower(), **crop, **statistics}
+
+
+def _crop_share(side: int, resized: int) -> float | None:
+    """Return a share of which timm makes this resized side, with as few digits as there can be; None of a padding."""
+    if resized < side:
+        return None
+    exact, middle = side / resized, side / (resized + 0.5)
+    shares = (round(share, digits) for digits in range(1, 7) for share in (exact, middle))
+    return next((share for share in shares if 0 < share <= 1 and math.floor(side / share) == resized), middle)

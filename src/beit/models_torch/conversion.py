@@ -19,8 +19,8 @@ from beit.errors import CheckpointError, ConfigError
 from beit.files import atomic_stream, locked_output, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.image.model_view import checkpoint_statistics
-from beit.image.timm_view import Statistics
+from beit.image.model_view import evaluation_view
+from beit.image.timm_view import options_for_timm
 from beit.models_torch.device import DTYPES
 from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, write_safetensors
 from beit.weights import (
@@ -100,7 +100,8 @@ def convert(
     if precision != "auto":
         wanted = DTYPES[precision]
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
-    seen = (checkpoint_statistics(str(source), hub),) if to == "timm" else ()  # which timm keeps in its config
+    # timm keeps in its config how a model is shown pictures
+    seen = (options_for_timm(evaluation_view(str(source), before.image_hw, hub=hub)[0]),) if to == "timm" else ()
     with locked_output(destination):
         WRITERS[to](Path(destination), config, tensors, *seen)
     if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:
@@ -129,11 +130,11 @@ def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> N
     write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 
-def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors, seen: Statistics | None = None) -> None:
-    if seen is not None and len(seen[0]) != config.num_channels:  # of colours, from which it was inflated
-        seen = None
+def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors, seen: Mapping[str, Any]) -> None:
+    if len(seen["mean"]) != config.num_channels:  # of colours, from which it was inflated
+        seen = {name: value for name, value in seen.items() if name not in ("mean", "std")}
     write_safetensors(folder / WEIGHTS_NAME, TIMM.from_canonical(tensors), kind=None)
-    write_json(folder / CONFIG_NAME, timm_config(config, *(seen or ())))
+    write_json(folder / CONFIG_NAME, timm_config(config, seen))
 
 
 def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:

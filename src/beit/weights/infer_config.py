@@ -13,6 +13,7 @@ from beit.errors import CheckpointError
 Shape = tuple[int, ...]
 _LAYER = r"beit\.encoder\.layer\.(\d+)\."
 _TABLE = "relative_position_bias.relative_position_bias_table"
+_CLASSIFIERS = ("classifier.weight", "decode_head.classifier.weight")
 # The blocks that the original segmentation reads, by depth; counted from 0.
 _SEGMENTATION_BLOCKS = {12: [3, 5, 7, 11], 24: [7, 11, 15, 23]}
 
@@ -34,7 +35,8 @@ def inferred_options(
     known = known or {}
     if "num_attention_heads" in known:
         hints = {"num_attention_heads": known["num_attention_heads"], **hints}
-    if hints.get("id2label") and len(hints["id2label"]) != shapes.get("decode_head.classifier.weight", (0,))[0]:
+    classes = next((shapes[name][0] for name in _CLASSIFIERS if name in shapes), 0)
+    if "id2label" in hints and len(hints["id2label"]) != classes:
         hints = {name: value for name, value in hints.items() if name != "id2label"}
     try:
         options = _options(source, shapes, hints)
@@ -95,7 +97,7 @@ def _head_options(shapes: Mapping[str, Shape], depth: int) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if (codebook := shapes.get("lm_head.weight")) is not None:
         options["vocab_size"] = codebook[0]
-    for name in ("classifier.weight", "decode_head.classifier.weight"):
+    for name in _CLASSIFIERS:
         if name in shapes:
             options["num_labels"] = shapes[name][0]
     if "decode_head.classifier.weight" not in shapes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from beit.config import BeitConfig
 from beit.errors import ConfigError
@@ -33,6 +33,9 @@ def timm_hints(found: Mapping[str, Any] | None) -> dict[str, Any]:
         hints["image_size"] = size[0] if size[0] == size[1] else size
     if isinstance(arguments.get("num_heads"), int):
         hints["num_attention_heads"] = arguments["num_heads"]
+    names = found.get("label_names") or pretrained.get("label_names")
+    if isinstance(names, list) and all(isinstance(name, str) for name in cast("list[Any]", names)):
+        hints["id2label"] = dict(enumerate(cast("list[str]", names)))
     return hints
 
 
@@ -40,15 +43,13 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def timm_config(
-    config: BeitConfig, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
-) -> dict[str, Any]:
+def timm_config(config: BeitConfig, seen: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the `config.json` that timm's `load_model_config_from_hf` reads.
 
     Args:
         config: The model.
-        mean: Of the pictures that it has learnt from, one number per channel; None: 0.5, as of BEiT.
-        std: Their standard deviation.
+        seen: How it is shown pictures, under the names of timm's `pretrained_cfg`: `mean` and `std` (one number per
+            channel), `interpolation`, `crop_pct`, `crop_mode`; what is left out is as of BEiT.
 
     Raises:
         ConfigError: If the model has an option that timm's BEiT does not have.
@@ -60,9 +61,12 @@ def timm_config(
     classes = config.num_labels if config.architectures == ["BeitForImageClassification"] else 0
     patch_height, patch_width = config.patch_hw
     half = [0.5] * config.num_channels
+    names = config.class_names if classes else []
+    named = any(name != f"LABEL_{index}" for index, name in enumerate(names))
     return {
         "architecture": _REGISTERED.get((config.hidden_size, height), "beit_base_patch16_224"),
         "num_classes": classes,
+        **({"label_names": names} if named else {}),
         "num_features": config.hidden_size,
         "global_pool": pool,
         "model_args": {
@@ -84,8 +88,9 @@ def timm_config(
             "input_size": [config.num_channels, height, width],
             "fixed_input_size": True,
             "interpolation": "bicubic",
-            "mean": list(mean or half),
-            "std": list(std or half),
+            "mean": half,
+            "std": half,
+            **(seen or {}),
             "num_classes": classes,
             "first_conv": "patch_embed.proj",
             "classifier": "head",
