@@ -92,9 +92,9 @@ class SegmentationScores:
 def boundary_f1(predicted_HW: Tensor, true_HW: Tensor, classes: int) -> Tensor:
     """Return the F1 of each class's outline (K,), float64; nan for a class that has none in either map.
 
-    A pixel is on the outline of its class if one of the four beside it is of another; it is right if the other map has
-    one of that class's outline within a square that reaches TOLERANCE of the diagonal to each side. Pixels that are
-    IGNORED in the true map are no part of either.
+    A pixel is on the outline of its class if one of the four beside it is of another, or IGNORED in the true map; it is
+    right if the other map has one of that class's outline within a square that reaches TOLERANCE of the diagonal to
+    each side. Pixels that are IGNORED are no part of either, so a border to them is found by who finds its class.
 
     Source: Csurka et al., "What is a good evaluation measure for semantic segmentation?" (BMVC 2013), with the
     tolerance of its section 3; a square in place of its disc.
