@@ -22,6 +22,7 @@ from beit.engine.processes import one_run
 from beit.engine.run import build, start
 from beit.engine.sharding import without_values
 from beit.engine.task import S, Task
+from beit.engine.torch_backend import recompute_layers
 from beit.errors import ConfigError
 from beit.files import read_json
 
@@ -135,7 +136,9 @@ def on_paper(kind: Callable[..., Task[S, Any]], settings: S, gpu: Gpu, processes
         if stage is not None:
             task.receive(None)
         build(task)
-        cost = cost_of(task)
+        cost = cost_of(task, on_cpu=False)
+        if settings.train.recompute:
+            recompute_layers(task.model)  # whose operations are counted too
         model, preparing = counted_flops(task)
         return _estimate(task, cost, gpu, model, preparing, stage is not None)
 

@@ -354,10 +354,10 @@ class Task(ABC, Generic[S, M]):
         """Return the operations per picture of the preparation of a batch."""
         return 0.0
 
-    def activations(self, pictures: int) -> Mapping[str, float]:
+    def activations(self, pictures: int, on_cpu: bool) -> Mapping[str, float]:
         """Return the bytes that a step with so many pictures at once keeps, estimated, by what they are for.
 
-        Weights, gradients and optimiser are not part of it.
+        Weights, gradients and optimiser are not part of it. A forecast for GPUs asks a CPU for those of a GPU.
         """
         return {}
 
