@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,7 +20,7 @@ from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.monitor import MonitorHook, monitor_of
 from beit.engine.muon import check_muon
-from beit.engine.processes import make_accelerator, note_shards, one_run
+from beit.engine.processes import found_by_first, make_accelerator, note_shards, one_run
 from beit.engine.recorded import as_before, chosen
 from beit.engine.run_folder import RunFolder, changed_since, hold_run_folder, open_run_folder
 from beit.engine.task import Measured, S, Task
@@ -102,8 +103,16 @@ def _say(task: Task[Any, Any], line: str) -> None:
 
 def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
     """Run the training that has to come first, if there is one."""
-    if (stage := task.first(folder.path)) is not None:
-        task.receive(run(stage.task, stage.settings).model)
+    if (stage := task.first(folder.path)) is None:
+        return
+    done = RunFolder(stage.settings.run.output)
+    if task.settings.run.force and found_by_first(task.accelerator, lambda: done.finished):
+        changed = changed_since(done, stage.settings)  # which alone would be refused: nothing is left to train
+        if changed and task.accelerator.is_main_process:
+            logging.getLogger(__name__).warning("%s stays as it is: %s", done.path, "; ".join(changed))
+    else:
+        done = run(stage.task, stage.settings)
+    task.receive(done.model)
 
 
 def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
