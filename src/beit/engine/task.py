@@ -173,7 +173,7 @@ class Task(ABC, Generic[S, M]):
         world: Processes of the run.
         sources: Pictures to train and to validate on.
         module: The module with the loss, from `build`: called with (prepared tensors, progress in [0, 1]), it returns
-            scalars, "loss" among them. Its `model` is what is exported.
+            scalars, "loss" among them, and frequencies (V,), whose perplexity is logged. Its `model` is exported.
     """
 
     title: ClassVar[str]
