@@ -46,6 +46,7 @@ from beit.tasks.pretrain.start import (
     check_tokenizer,
     check_tokenizer_training,
     checkpoint_model,
+    decoder_of,
     starting_config,
     stored_tokens,
     tokenizer_job,
@@ -145,11 +146,13 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def _decoder(self, model: BeitForMaskedImageModeling) -> MaskedPatchDecoder | None:
         """Return the decoder of masked patches if asked for, and note in the model's config whether there is one."""
-        layers = self.settings.decoder.layers
+        layers, checkpoint = self.settings.decoder.layers, self.settings.checkpoint
+        before = checkpoint if model.config.mask_tokens_in_decoder else None
         model.config.mask_tokens_in_decoder = layers is not None
         if layers is None:
             return None
-        decoder = MaskedPatchDecoder(model, layers)
+        decoder = None if before is None else decoder_of(before, model, layers)
+        decoder = MaskedPatchDecoder(model, layers) if decoder is None else decoder
         decoder.encoder.gradient_checkpointing = self.settings.train.recompute
         return decoder
 
