@@ -1,6 +1,7 @@
 """Costs on paper: the table of GPUs, counted operations, and the arithmetic of steps, memory and money."""
 
 import json
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from beit.cli.main import main
 from beit.cli.training import Machines, parse_training
 from beit.engine import paper
+from beit.engine.muon import iteration_flops
 from beit.engine.paper import Gpu, gpu_named, on_paper
 from beit.errors import ConfigError
 from beit.models_torch import device
@@ -116,3 +118,16 @@ def test_what_is_computed_again_takes_longer_and_less_memory(tmp_path):
     )
     assert 1.15 * plain.model_flops < again.model_flops < 1.34 * plain.model_flops
     assert again.memory < plain.memory
+
+
+@pytest.mark.e2e
+def test_muon_orthogonalises_and_keeps_one_moment(tmp_path):
+    words = [*PRETRAIN, *DRY, f"--run.output={tmp_path}/run", "--train.batch_size=64"]
+    by_adam, by_muon = (
+        on_paper(PretrainTask, parse_training(PretrainJob, "beit pretrain", "", [*words, *more]).job, GPU, 1)
+        for more in ([], ["--optim.name=muon"])
+    )
+    matrices = [(32, 32)] * 8 + [(64, 32)] * 4
+    flops, numbers = (sum(one(*shape) for shape in matrices) for one in (iteration_flops, lambda *shape: prod(shape)))
+    more = flops / (paper.SHARE * GPU.bf16) - 8 * numbers / GPU.bandwidth
+    assert by_muon.updating == pytest.approx(by_adam.updating + more)
