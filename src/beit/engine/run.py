@@ -31,6 +31,7 @@ from beit.reports.model_card import write_model_card
 from beit.reports.quality import quality_sections, result_numbers
 from beit.reports.report import Section, curves_section, numbers_table, since, write_report
 from beit.settings.base import changed_settings, resolved_recipe
+from beit.settings.groups import DataSettings
 
 _ROWS = 10  # of a gallery, unless gallery.every says otherwise
 _AVERAGE = "average_"  # begins the names of the numbers of the moving average
@@ -192,7 +193,7 @@ def _conclude(
     write_model_card(
         folder.model,
         f"{folder.path.name}: {task.title}",
-        _data(task.settings),
+        data_of(task.settings.data, len(task.sources.train), measured.numbers.get("pictures", len(task.sources.val))),
         changed_settings(task.settings),
         measured.numbers,
         lines,
@@ -202,10 +203,10 @@ def _conclude(
     folder.write_result(numbers | result_numbers(lines))
 
 
-def _data(settings: Any) -> str:
-    """Return what a run was trained and measured on."""
-    held_out = settings.data.val_path or f"a share of {settings.data.val_share:g} of them"
-    return f"Trained on `{settings.data.path}`, measured on `{held_out}`."
+def data_of(data: DataSettings, pictures: int, measured: float) -> str:
+    """Return what a run was trained and measured on; held out may be a split of the pictures, or a share of them."""
+    held_out = "others of them" if data.val_path is None else f"of `{data.val_path}`"
+    return f"Trained on {pictures:,} pictures of `{data.path}`, measured on {measured:,.0f} {held_out}."
 
 
 def _list_broken(measured: Measured, folder: RunFolder) -> None:

@@ -24,7 +24,7 @@ _LOGITS = 3  # the logits, their logarithm of probabilities, and the gradient
 
 @dataclass(frozen=True)
 class Kept:
-    """How the activations of a step are kept.
+    """Form in which the activations of a step are kept.
 
     Attributes:
         bytes_per_number: Of an activation; 2 under autocast.
