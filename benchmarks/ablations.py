@@ -1,4 +1,4 @@
-"""Ablations of the paper's choices, one at a time, in short pre-trainings on CIFAR-10 of equal compute.
+"""Ablations of the paper's choices, one at a time, in short pre-trainings on CIFAR-10 of about equal compute.
 
     python benchmarks/ablations.py                       # a quarter of the headline's compute: many hours of one core
     python benchmarks/ablations.py --budget 0.0625       # a sixteenth
@@ -8,8 +8,9 @@
 Every variant is recipes/pretrain_cifar10_nano.yaml but for one choice, with three seeds, which draw the labelled
 pictures too. Its features are judged with 10 % of the labels by the probes of headline.py, and by fine-tuning as there.
 Relative positions are those of whole grids, so they stand beside a model whose encoder sees mask tokens, as the paper's
-does; its steps cost more and are fewer. Stopped, it continues. The test pictures are read when all trainings are
-finished.
+does; its steps cost more and are fewer. Tokens, and the size of the head, are no part of that: pixels, which need no
+tokens and a smaller head, have as many steps as the recipe. Stopped, it continues. The test pictures are read when all
+trainings are finished.
 """
 
 import argparse

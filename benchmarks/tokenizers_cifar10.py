@@ -37,14 +37,14 @@ def beit(*arguments):
 
 
 def trained(command, name, train, *more):
-    """Train by a recipe and return the seconds it took; those of an earlier start, if it was finished then."""
+    """Train by a recipe and return the seconds it took, also in an earlier start; None if it was stopped in between."""
     run = RUNS / name
-    finished = (run / "result.json").exists()
+    finished, begun = (run / "result.json").exists(), (run / "recipe.yaml").exists()
     seconds = beit(*command, f"recipes/{name}.yaml", "--data.path", train, "--run.output", run, *more)
     clock = run.with_name(f"{name}.seconds")
     if not finished:
-        clock.write_text(str(seconds))
-    return float(clock.read_text())
+        clock.write_text(json.dumps(None if begun else seconds))
+    return json.loads(clock.read_text())
 
 
 def histograms(name, split, pictures):
@@ -77,10 +77,11 @@ def measure_on_test(folder, probe, name, teacher=None):
     return json.loads((run / "test.json").read_text()), float(probe.score(*histograms(name, "test", test)))
 
 
-def print_results(discrete, distilled, probes, minutes):
+def print_results(discrete, distilled, probes, seconds):
     """Print the results."""
     used = {name: one["used_codes"] / one["vocab_size"] for name, one in (("dvae", discrete), ("vq_kd", distilled))}
-    print(f"discrete VAE, {minutes:.1f} minutes, {discrete['pictures']:,} test pictures:")
+    took = "stopped and continued" if seconds is None else f"{seconds / 60:.1f} minutes"
+    print(f"discrete VAE, {took}, {discrete['pictures']:,} test pictures:")
     print(f"  PSNR {discrete['psnr']:.2f} dB (wanted {LEAST_PSNR}), {used['dvae']:.0%} of its codes used", end=" ")
     print(f"(wanted {LEAST_USED:.0%})")
     print(
@@ -107,10 +108,10 @@ def main():
     discrete, probes["tokenizer_cifar10"] = measure_on_test(folder, fitted["tokenizer_cifar10"], "tokenizer_cifar10")
     distilled, probes["vq_kd_cifar10"] = measure_on_test(folder, fitted["vq_kd_cifar10"], "vq_kd_cifar10", teacher)
 
-    print_results(discrete, distilled, probes, seconds["tokenizer_cifar10"] / 60)
+    print_results(discrete, distilled, probes, seconds["tokenizer_cifar10"])
     numbers = {"test_pictures": {"discrete_vae": discrete, "vq_kd": distilled}, "linear_probe_accuracy": {
         "discrete_vae": probes["tokenizer_cifar10"], "vq_kd": probes["vq_kd_cifar10"]},
-        "training_seconds": {name: round(value) for name, value in seconds.items()}}  # fmt: skip
+        "training_seconds": {name: value and round(value) for name, value in seconds.items()}}  # fmt: skip
     write_result(RESULT, numbers, "torch", "scikit-learn")
 
 

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from beit.cli import forecast as cli_forecast
 from beit.cli.main import main
 from beit.config import BeitConfig
-from beit.engine import timed_steps
+from beit.engine import forecast, timed_steps
 from beit.engine import torch_backend as trainee
 from beit.image import Preprocessing
 from beit.models_torch import BeitForMaskedImageModeling
@@ -178,3 +178,23 @@ def test_a_moving_average_clipping_and_compilers_are_those_of_the_run(monkeypatc
 def test_stored_tokens_are_recommended_from_a_fifth_of_a_step(share, hinted):
     speed = SimpleNamespace(preparing_share=share, data_share=0.0)
     assert any("beit tokenizer encode" in line for line in cli_forecast._hints(PretrainTask, speed)) == hinted
+
+
+def test_a_step_is_compared_with_a_product_computed_as_it_is(monkeypatch, capsys):
+    modes = []
+
+    def gemm_rate(*_):
+        modes.append(torch.are_deterministic_algorithms_enabled())
+        return 1e12
+
+    monkeypatch.setattr(forecast, "gemm_rate", gemm_rate)
+    assert run_forecast(capsys)[0] == 0
+    assert modes == [True], "exact as on every CPU, rather than as the program was"
+
+
+def test_all_that_learns_takes_memory(capsys):
+    decoder = ["--decoder.layers=2", "--model.positions=absolute", "--mask.kind=random"]
+    _, plain, _ = run_forecast(capsys, "--model.hidden_size=384", *decoder[1:])
+    _, split, _ = run_forecast(capsys, "--model.hidden_size=384", *decoder)
+    least, most = (float(re.search(r"weights and optimiser (\S+) GiB", shown)[1]) for shown in (plain, split))
+    assert most > 1.5 * least

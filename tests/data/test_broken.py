@@ -2,7 +2,7 @@
 
 import pytest
 
-from beit.data import BrokenPicture, BrokenPictures
+from beit.data import BrokenPicture, BrokenPictures, list_shards, open_source
 from beit.errors import DataError
 
 
@@ -28,3 +28,12 @@ def test_what_was_repaired_before_a_resume_does_not_count(tmp_path):
     assert (tmp_path / "broken.txt").read_text().splitlines()[-2:] == ["a is broken", "b is broken"]
     with pytest.raises(DataError, match=r"3 of 100 pictures are broken, .* first: a is broken"):
         continued.add(away[:1])
+
+
+def test_of_a_list_that_has_become_empty_nothing_is_counted(tmp_path):
+    """As of shards that were repaired before the run continued."""
+    (tmp_path / "broken.txt").write_text("shard a.tar: it is cut off\n")
+    list_shards(tmp_path / "broken.txt", open_source("digits:train"))
+    assert (tmp_path / "broken.txt").read_text() == ""
+    broken = BrokenPictures(tmp_path / "broken.txt", pictures=100, max_share=0.02)
+    assert (len(broken), broken.summary()) == (0, None)

@@ -54,6 +54,15 @@ def assert_stops_and_saves(arguments, run, number, status):
 
 def losses(run):
     """Return {step: loss} of a run's training lines."""
+    return {line["step"]: line["loss"] for line in _training(run)}
+
+
+def metric(run, name):
+    """Return a number of every training line of a run."""
+    return [line[name] for line in _training(run)]
+
+
+def _training(run):
     path = Path(run) / "metrics.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
-    return {line["step"]: line["loss"] for line in lines if line["split"] == "train"}
+    return [line for line in lines if line["split"] == "train"]

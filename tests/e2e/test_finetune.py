@@ -10,9 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from beit import BeitForImageClassification
+from beit import BeitForImageClassification, preset
 from beit.cli.main import main
-from tests.conftest import GOLDEN
+from beit.errors import CheckpointError
+from beit.image import Preprocessing
+from beit.settings.finetune import FinetuneJob, LoraSettings
+from beit.settings.groups import DataSettings
+from beit.tasks.finetune.lora import adapt, load_adapter
+from beit.tasks.finetune.task import FinetuneTask
+from tests.conftest import GOLDEN, TINY_MODEL
 from tests.e2e.small import FINETUNE, beit, losses, start
 from tests.fake_hub import FakeHub
 from tests.fork_server import fork_server
@@ -137,3 +143,23 @@ def test_a_published_name(tmp_path):
     config = json.loads((tmp_path / "run/model/config.json").read_text())
     assert config["id2label"]["3"] == "3"
     assert config["label2id"]["3"] == 3
+
+
+def test_an_adaptation_goes_on_beside_the_weights_that_it_was_trained_beside(tmp_path):
+    """The checkpoint may have been trained on meanwhile, under the same name."""
+
+    def adapted(seed):
+        torch.manual_seed(seed)
+        model = BeitForImageClassification(preset("tiny", **TINY_MODEL, num_labels=3, initializer_range=0.2))
+        adapt(model, LoraSettings(rank=2))
+        return model
+
+    first, task = adapted(0), FinetuneTask.__new__(FinetuneTask)
+    task.settings = FinetuneJob(DataSettings("pictures"), lora=LoraSettings(rank=2))
+    task.view = Preprocessing((32, 32), (32, 32))
+    task.save(tmp_path, first)
+    same, other = adapted(0), adapted(1)
+    load_adapter(same, tmp_path)
+    torch.testing.assert_close(same.state_dict(), first.state_dict())
+    with pytest.raises(CheckpointError, match="was trained beside other weights than the checkpoint has now"):
+        load_adapter(other, tmp_path)

@@ -16,7 +16,7 @@ from beit.cli.main import main
 from beit.engine import loop
 from beit.engine.interruption import LossWatch, stop_on_request
 from beit.models_torch.loading import read_safetensors
-from tests.e2e.small import FEW, FINETUNE, PRETRAIN, UNWATCHED, assert_stops_and_saves, losses, start
+from tests.e2e.small import FEW, FINETUNE, PRETRAIN, UNWATCHED, assert_stops_and_saves, losses, metric, start
 
 COMMON = [
     *PRETRAIN, *FEW, *UNWATCHED, "--run.log_every=1", "--run.save_every=5", "--run.report=false",
@@ -197,6 +197,8 @@ def test_parts_of_a_batch_add_up_to_it(fork_server, whole, tmp_path):
         assert done.returncode == 0, done.stderr
     one, four = losses(tmp_path / "1"), losses(tmp_path / "4")
     assert list(four.values()) == pytest.approx(list(one.values()), rel=1e-5)
+    one, four = (metric(tmp_path / parts, "target_perplexity") for parts in ("1", "4"))
+    assert four == pytest.approx(one, rel=1e-5), "of all its pictures, rather than the mean of the parts'"
 
 
 def test_weight_decay_follows_its_schedule(fork_server, whole, tmp_path):
@@ -299,6 +301,16 @@ def test_other_settings_are_named_unless_forced(fork_server, whole, tmp_path):
     forced = fork_server.run(*command, *changed, "--force")
     assert forced.statuses == [0], forced.errors
     assert "continues with other settings: model.drop_path_rate was 0.2 and is now 0.1" in forced.errors[0]
+
+
+def test_settings_that_its_tokenizer_shares_are_forced_too(fork_server, whole, tmp_path):
+    """It is trained, and stays as it is: on its own it has nothing left to train, and ended the run that was forced."""
+    run = shutil.copytree(whole, tmp_path / "run")
+    more = ["--train.ema_decay=0.9", "--train.max_steps=26", "--augment.rotation=5", "--force"]
+    forced = fork_server.run("pretrain", *COMMON, *more, f"--run.output={run}")
+    assert forced.statuses == [0], forced.errors
+    assert f"{run / 'tokenizer'} stays as it is: augment.rotation was 0.0 and is now 5.0" in forced.errors[0]
+    assert max(losses(run)) == 26
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, UNWATCHED, beit, losses
+from tests.e2e.small import FINETUNE, PICTURES, PRETRAIN, UNWATCHED, beit, losses, metric
 
 EXTRA = [
     *UNWATCHED,
@@ -40,6 +40,8 @@ def test_torchrun_gives_the_losses_of_one_process(tokenizer, tmp_path):
     one, two = losses(tmp_path / "single"), losses(tmp_path / "two")
     assert list(one) == list(two) == list(range(1, 9))
     assert list(two.values()) == pytest.approx(list(one.values()), rel=1e-5)
+    one, two = (metric(tmp_path / name, "target_perplexity") for name in ("single", "two"))
+    assert two == pytest.approx(one, rel=1e-5), "of the pictures of both"
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

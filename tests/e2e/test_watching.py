@@ -14,8 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from beit.cli.main import main
 from beit.engine.run_folder import RunFolder
 from beit.engine.run_state import read_state
+from beit.engine.schedule import Schedule
 from beit.files import lock as locks
 from beit.files import locked
+from beit.settings.groups import OptimSettings, TrainSettings
 from beit.tasks.pretrain.task import PretrainTask
 from tests.e2e.small import FINETUNE, PRETRAIN, UNWATCHED, beit
 
@@ -330,3 +332,27 @@ def test_a_run_of_a_version_without_a_setting_had_its_default(run, tmp_path):
     assert "mask.kind was 'block' and is now 'random'." in done.stderr
     done = beit(*command)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("pictures", "batch"), [(50, 4), (215, 2), (333, 6)])
+def test_the_length_of_a_run_is_that_of_its_schedule(run, tmp_path, pictures, batch):
+    """Also where its epochs end in the middle of a batch: half a step more would look like an early stop."""
+    part = shutil.copytree(run, tmp_path / "part")
+    recipe = yaml.safe_load((part / "recipe.yaml").read_text())
+    recipe["train"] |= {"max_steps": None, "epochs": 1, "batch_size": batch}
+    (part / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    train, optim = TrainSettings(batch_size=batch, epochs=1), OptimSettings(lr=1e-3)
+    steps = Schedule(optim, train, pictures).steps
+    shutil.rmtree(part / "checkpoints")
+    for step in range(1, steps + 1):
+        line = {"step": step, "split": "train", "loss": 1.0, "epoch": step * batch / pictures}
+        (part / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        state = read_state(RunFolder(part))
+        assert state.steps == steps, step
+    assert state.doing == "finished"
+
+
+def test_shards_are_no_broken_pictures(run, tmp_path, capsys):
+    part = at_work(run, tmp_path)
+    (part / "broken.txt").write_text("shard a.tar: it is cut off\none is broken\n")
+    assert "broken pictures: 1, listed in" in watched(part, capsys)

@@ -106,6 +106,13 @@ def test_the_report_is_self_contained_and_holds_pictures(pretrained, finetuned):
         assert "https://" not in page
 
 
+def test_the_cards_say_what_was_measured_on(pretrained, finetuned):
+    """The share that is held out may be another than the setting, and of a path with splits it is none."""
+    cards = [(run / "model/README.md").read_text() for run in (pretrained, finetuned)]
+    assert "Trained on 1,232 pictures of `digits:train`, measured on 65 others of them." in cards[0]
+    assert "Trained on 1,297 pictures of `digits:train`, measured on 500 of `digits:test`." in cards[1]
+
+
 def test_finetuning_beats_chance(finetuned):
     assert result(finetuned)["accuracy"] > 0.3
     assert losses(finetuned)[240] < losses(finetuned)[10]

@@ -4,19 +4,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from beit.engine.monitor import _pictures
+from beit.engine.monitor import _as_before, _pictures
+from beit.engine.run_folder import RunFolder
 from beit.settings.groups import MonitorSettings
 
 
-def taken(steps, batch_size=64, classes=10, asked=None):
-    """The training pictures that the monitor of a run takes; classes: None without labels."""
+def run_of(steps, batch_size=64, classes=10):
+    """A task with a run of so many steps; classes: None without labels."""
     names = None if classes is None else [str(number) for number in range(classes)]
-    task = SimpleNamespace(
+    return SimpleNamespace(
         schedule=SimpleNamespace(steps=steps),
         settings=SimpleNamespace(train=SimpleNamespace(batch_size=batch_size)),
         sources=SimpleNamespace(train=SimpleNamespace(classes=names)),
     )
-    return _pictures(task, MonitorSettings(pictures=asked))
+
+
+def taken(steps, batch_size=64, classes=10, asked=None):
+    """The training pictures that the monitor of a run takes."""
+    return _pictures(run_of(steps, batch_size, classes), MonitorSettings(pictures=asked))
 
 
 @pytest.mark.parametrize(
@@ -51,3 +56,10 @@ def test_many_classes_do_not_make_a_short_run_wait():
 @pytest.mark.parametrize("asked", [2, 200, 50_000])
 def test_a_number_that_is_given_is_taken(asked):
     assert taken(10, asked=asked) == taken(100_000, classes=1000, asked=asked) == asked
+
+
+@pytest.mark.parametrize(("recorded", "pictures"), [('{"every": 7, "pictures": 384}', 384), ('{"every": 7}', 1504)])
+def test_a_run_that_is_trained_on_looks_at_the_pictures_of_before(tmp_path, recorded, pictures):
+    """More of them would be compared with what raw pixels and random weights reach by fewer."""
+    (tmp_path / "monitor.json").write_text(recorded)
+    assert _as_before(run_of(4700), RunFolder(tmp_path), SimpleNamespace(settings=MonitorSettings())) == pictures

@@ -29,7 +29,7 @@ def test_all_measurements_together_stay_within_the_share(steps, step, measuremen
 
 def interval(path, steps=200, **settings):
     task = SimpleNamespace(accelerator=Accelerator(cpu=True), schedule=SimpleNamespace(steps=steps))
-    return Interval(task, path, MonitorSettings(**settings))
+    return Interval(task, path, MonitorSettings(**settings), pictures=300)
 
 
 def taken(made, first, last):
@@ -56,7 +56,8 @@ def test_a_continued_run_measures_at_the_same_steps(tmp_path):
     whole = taken(first, 1, 200)
     recorded = json.loads(path.read_text())
     assert recorded["every"] == first.every == 5  # 50 measurements are enough
-    assert recorded.keys() == {"every", "step_seconds", "measurement_seconds", "spent_seconds"}
+    assert recorded.keys() == {"every", "step_seconds", "measurement_seconds", "spent_seconds", "pictures"}
+    assert recorded["pictures"] == 300
     assert whole[0] >= 12
     again = interval(path)
     again.begin(100)

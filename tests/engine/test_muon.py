@@ -5,10 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
 
 from beit import BeitForImageClassification, preset
 from beit.engine import muon
-from beit.engine.muon import MuonAdamW, _iterated, _of_one_shape, check_muon, is_hidden_matrix, orthogonalised
+from beit.engine.muon import (
+    MuonAdamW,
+    _iterated,
+    _of_one_shape,
+    check_muon,
+    is_hidden_matrix,
+    iteration_flops,
+    orthogonalised,
+)
 from beit.engine.optimiser import (
     FILE_NAME,
     build_optimiser,
@@ -200,3 +209,10 @@ def test_a_matrix_without_a_gradient_stays():
     optimiser.step()
     assert torch.equal(frozen, before)
     assert frozen not in optimiser.state
+
+
+@pytest.mark.parametrize("shape", [(32, 64), (64, 32), (48, 48)])
+def test_its_operations_are_those_that_torch_counts(shape):
+    with FlopCounterMode(display=False) as counter:
+        _iterated(torch.randn(shape))
+    assert iteration_flops(*shape) == counter.get_total_flops()

@@ -1,6 +1,7 @@
 """Costs on paper: the table of GPUs, counted operations, and the arithmetic of steps, memory and money."""
 
 import json
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from beit.cli.main import main
 from beit.cli.training import Machines, parse_training
 from beit.engine import paper
+from beit.engine.muon import iteration_flops
 from beit.engine.paper import Gpu, gpu_named, on_paper
 from beit.errors import ConfigError
 from beit.models_torch import device
@@ -76,6 +78,7 @@ def test_the_command_says_time_memory_and_money(command, tmp_path, capsys):
     said = capsys.readouterr().out
     for part in ("estimated per process", "device       h100: ", "on paper     ", "on 16 x h100: ", "at $2.5 an hour"):
         assert part in said
+    assert ("activations are not in it, and grow" in said) == (command[0] != "pretrain")
     assert not (tmp_path / "run").exists()
     assert "kernels that do so little take longer to start" in said
 
@@ -104,3 +107,27 @@ def test_what_is_refused(words, said):
 def test_the_words_may_be_written_in_both_ways():
     words = [*PRETRAIN, "--dry-run", "--processes=8", "--device", "L4", "--price=0.5"]
     assert parse_training(PretrainJob, "beit pretrain", "", words).machines == Machines(8, "L4", 0.5)
+
+
+@pytest.mark.e2e
+def test_what_is_computed_again_takes_longer_and_less_memory(tmp_path):
+    words = [*PRETRAIN, *DRY, f"--run.output={tmp_path}/run", "--train.batch_size=64", "--run.precision=fp32"]
+    plain, again = (
+        on_paper(PretrainTask, parse_training(PretrainJob, "beit pretrain", "", [*words, *more]).job, GPU, 1)
+        for more in ([], ["--train.recompute=true"])
+    )
+    assert 1.15 * plain.model_flops < again.model_flops < 1.34 * plain.model_flops
+    assert again.memory < plain.memory
+
+
+@pytest.mark.e2e
+def test_muon_orthogonalises_and_keeps_one_moment(tmp_path):
+    words = [*PRETRAIN, *DRY, f"--run.output={tmp_path}/run", "--train.batch_size=64"]
+    by_adam, by_muon = (
+        on_paper(PretrainTask, parse_training(PretrainJob, "beit pretrain", "", [*words, *more]).job, GPU, 1)
+        for more in ([], ["--optim.name=muon"])
+    )
+    matrices = [(32, 32)] * 8 + [(64, 32)] * 4
+    flops, numbers = (sum(one(*shape) for shape in matrices) for one in (iteration_flops, lambda *shape: prod(shape)))
+    more = flops / (paper.SHARE * GPU.bf16) - 8 * numbers / GPU.bandwidth
+    assert by_muon.updating == pytest.approx(by_adam.updating + more)

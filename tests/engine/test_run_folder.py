@@ -86,3 +86,13 @@ def test_another_folder_of_its_name_is_not_the_run(tmp_path):
     folder.path.mkdir()  # as a writer that makes missing folders leaves one
     with pytest.raises(StorageError, match=r"run has gone while the run wrote it; .*give it back its name, and"):
         folder.check_present()
+
+
+def test_broken_pictures_of_an_attempt_without_a_checkpoint_are_forgotten(opened, tmp_path):
+    """They may be those of other pictures, for such an attempt begins again with any settings."""
+    folder = opened()
+    folder.broken.write_text("a is broken\n")
+    (folder.checkpoints / "step_00000005").mkdir(parents=True)
+    assert opened().broken.exists(), "it continues"
+    (folder.checkpoints / "step_00000005").rmdir()
+    assert not opened().broken.exists()

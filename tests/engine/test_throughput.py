@@ -1,4 +1,6 @@
-from beit.engine.throughput import WaitWatch
+from torch import nn
+
+from beit.engine.throughput import WaitWatch, state_bytes
 
 
 def said(*waits, seconds=2.0):
@@ -15,3 +17,10 @@ def test_waiting_for_pictures_is_said_once_when_it_lasts():
     assert lines[-1].startswith(
         "50% of the time is spent waiting for pictures, which 2 processes load: raise data.workers"
     )
+
+
+def test_what_is_frozen_has_weights_and_nothing_else():
+    module = nn.Sequential(nn.Linear(10, 10, bias=False), nn.Linear(10, 1, bias=False))
+    assert state_bytes(module) == 110 * 16
+    module[0].requires_grad_(requires_grad=False)
+    assert state_bytes(module) == 100 * 4 + 10 * 16

@@ -1,6 +1,7 @@
 """Distillation: what the student learns of the teacher, and that it is refused where the two do not fit."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +10,11 @@ import torch
 from beit import BeitForImageClassification, preset
 from beit.cli.main import main
 from beit.data import open_source
+from beit.errors import ConfigError
 from beit.image import Preprocessing
 from beit.settings.distill import StudentJob, TeacherSettings
 from beit.settings.groups import DataSettings
-from beit.tasks.distill import DistillLoss, DistillTask, TeacherOutputs, outputs_of
+from beit.tasks.distill import DistillLoss, DistillTask, TeacherOutputs, _check_pictures, outputs_of
 from tests.conftest import TINY_MODEL
 from tests.e2e.small import FINETUNE, beit, losses
 
@@ -162,3 +164,21 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path, capsys):
     assert main(["distill", *command]) == 1
     assert "knows 3 classes (LABEL_0, LABEL_1, LABEL_2, ...), the pictures have 10" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "data", "message"),
+    [
+        (3, {"value_range": (0.0, 4000.0)}, {}, r"data.value_range is auto, and .* has learnt from \[0, 4000\]"),
+        (3, {"frame": 2}, {}, "data.frame is None, and .* has learnt from 2"),
+        (3, {}, {"channels": 4}, "data.channels is 4, and the teacher .* takes 3 channels"),
+        (1, {}, {}, "data.channels is 3, and the teacher .* takes 1 channels"),
+        (3, {}, {"channels": 1}, None),
+    ],
+)
+def test_a_teacher_that_pictures_are_read_otherwise_for_is_refused(tmp_path, channels, options, data, message):
+    half = (0.5,) * channels
+    Preprocessing.cropping((32, 32), 1.0, mean=half, std=half, **options).save_pretrained(tmp_path)
+    settings, model = DataSettings("digits:train", **data), classifier(num_channels=channels)
+    with nullcontext() if message is None else pytest.raises(ConfigError, match=message):
+        _check_pictures(model, settings, str(tmp_path))

@@ -53,13 +53,14 @@ def _cost_lines(job: Any, cost: Cost, operations: bool = True) -> list[str]:
     """Return the lines on what is known before the first step."""
     memory = ", ".join(f"{use} {gib(amount)}" for use, amount in cost.memory.items())
     each = f", {job.train.batch_size // cost.processes} on each of {cost.processes} processes"
+    known = "" if "activations" in cost.memory else "are not in it, and "
     flops = cost.flops_per_picture
     tokens = f", and {cost.preparing_flops / 1e9:,.2f} of its visual tokens" if cost.preparing_flops else ""
     counted = f"operations   {(flops or 0) / 1e9:,.2f} GFLOP per picture, forward and backward{tokens}"
     return [
         f"parameters   {cost.parameters:,}",
         f"memory       {gib(sum(cost.memory.values()))} estimated per process: {memory}",
-        f"{_INDENT}activations grow with train.batch_size; train.accumulate and train.recompute lower them",
+        f"{_INDENT}activations {known}grow with train.batch_size; train.accumulate and train.recompute lower them",
         *([counted] if flops is not None and operations else []),
         f"steps        {cost.steps:,} of {job.train.batch_size} pictures{each if cost.processes > 1 else ''}, out "
         f"of {cost.pictures:,}",

@@ -62,7 +62,8 @@ def _listed(listing: Path) -> list[str]:
     """Return the lines of a list; names of files need be of no encoding."""
     if not listing.exists():
         return []
-    return listing.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n").split("\n")
+    lines = listing.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    return [line for line in lines if line]  # of an empty list there are none
 
 
 def _write(listing: Path, lines: Iterable[str]) -> None:

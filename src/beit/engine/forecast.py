@@ -104,17 +104,15 @@ def forecast(
         if stage is not None:
             task.receive(None)
         build(task)
-        known = cost_of(task)
-        announce(known)
         device = task.accelerator.device
+        known = cost_of(task, device.type == "cpu")
+        announce(known)
         with computing(is_exact(task.settings.run, device), device):
             timed = timed_steps(task, RunFolder(nowhere))
             held = peak_memory(task.accelerator.device)
             first_seconds = None if stage is None else _stage_seconds(stage, task, RunFolder(nowhere))
-        step, flops = median(one.step for one in timed), known.flops_per_picture
-        total, pictures = sum(one.step for one in timed), settings.train.batch_size // task.world
-        rate = None if flops is None else (flops + known.preparing_flops) * pictures / step
-        reached = None if rate is None else rate / gemm_rate(task.accelerator.device, _dtype(task))
+            reached = _reached(task, known, median(one.step for one in timed))
+        step, total = median(one.step for one in timed), sum(one.step for one in timed)
         return Speed(
             seconds_per_step=step,
             preparing_share=sum(one.preparing for one in timed) / total,
@@ -127,10 +125,15 @@ def forecast(
         )
 
 
-def cost_of(task: Task[Any, Any]) -> Cost:
-    """Return the cost that is known before the first step."""
+def cost_of(task: Task[Any, Any], on_cpu: bool) -> Cost:
+    """Return the cost that is known before the first step.
+
+    Args:
+        task: The task, built.
+        on_cpu: Whether the run would compute on a CPU.
+    """
     settings, model = task.settings, task.model
-    state = {"weights and optimiser": float(state_bytes(model, settings.optim.name == "muon"))}
+    state = {"weights and optimiser": float(state_bytes(task.module, settings.optim.name == "muon"))}
     if settings.train.ema_decay is not None:
         state["moving average"] = float(sum(tensor.nbytes for tensor in model.state_dict().values()))
     if settings.run.sharding == "fsdp":
@@ -143,8 +146,20 @@ def cost_of(task: Task[Any, Any]) -> Cost:
         processes=task.world,
         flops_per_picture=task.flops(),
         preparing_flops=task.preparing_flops(),
-        memory={**state, **task.activations(at_once)},
+        memory={**state, **task.activations(at_once, on_cpu)},
     )
+
+
+def _reached(task: Task[Any, Any], known: Cost, step: float) -> float | None:
+    """Return the share of the rate of a matrix product that a step of so many seconds reached; None: not known.
+
+    Asked where the steps are timed: a product in TF32 is several times as fast as one in float32.
+    """
+    if known.flops_per_picture is None:
+        return None
+    pictures = task.settings.train.batch_size // task.world
+    flops = (known.flops_per_picture + known.preparing_flops) * pictures
+    return flops / step / gemm_rate(task.accelerator.device, _dtype(task))
 
 
 def _monitor_share(task: Task[Any, Any]) -> float:

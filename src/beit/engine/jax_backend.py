@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,8 @@ class JaxBackend:
             values = scalars if not values else {name: values[name] + value for name, value in scalars.items()}
         rate, decay = jnp.float32(schedule.rate(step)), jnp.float32(schedule.weight_decay(step))
         self._state, values["grad_norm"] = steps.update(self._state, gradients, rate, decay, jnp.bool_(step == 0))
-        return {name: torch.tensor(float(value), device=self._device) for name, value in values.items()}
+        arrays = {name: np.array(value, dtype=np.float32) for name, value in values.items()}
+        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
 
     @contextmanager
     def gathered(self) -> Generator[None]:

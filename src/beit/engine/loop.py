@@ -25,6 +25,7 @@ from beit.engine.throughput import Throughput, WaitWatch
 from beit.engine.torch_backend import TorchBackend
 from beit.engine.trackers import Trackers
 from beit.errors import RunPaused
+from beit.tokenizer.encoding import perplexity
 
 
 class Trained(NamedTuple):
@@ -266,6 +267,7 @@ class _Loop:
         return [{"epoch": epoch, "index": index, "name": name(index)} for epoch, index in order.batch(step)]
 
     def _mean(self, value: Tensor) -> float:
+        """Return the mean of a scalar over the processes; of frequencies (V,) the perplexity of theirs together."""
         value = value.detach().float()
         reduced: Any = self.accelerator.reduce(value, "mean") if self.accelerator.num_processes > 1 else value
-        return float(reduced)
+        return float(perplexity(reduced) if reduced.dim() else reduced)

@@ -20,7 +20,7 @@ from beit.data import sample
 from beit.engine.hooks import Hook
 from beit.engine.interruption import stop_itself
 from beit.engine.metrics import Line, MetricsLog, read_metrics
-from beit.engine.monitor_interval import Interval
+from beit.engine.monitor_interval import Interval, recorded
 from beit.engine.run_folder import RunFolder
 from beit.engine.task import Monitored, Task
 from beit.errors import ConfigError
@@ -52,9 +52,9 @@ class MonitorHook(Hook):
     def __init__(self, task: Task[Any, Any], folder: RunFolder, monitored: Monitored) -> None:
         self._task, self._folder, self._monitored = task, folder, monitored
         self._main = task.accelerator.is_main_process
-        self._interval = Interval(task, folder.monitor, monitored.settings)
+        count = _pictures(task, monitored.settings) if folder.last_step is None else _as_before(task, folder, monitored)
+        self._interval = Interval(task, folder.monitor, monitored.settings, count)
         self._history: list[Line] = []
-        count = _pictures(task, monitored.settings)
         seed, workers = task.settings.run.seed, task.workers
         self._quality = FeatureQuality(
             sample(task.sources.train, count, seed),
@@ -216,6 +216,14 @@ def monitor_of(task: Task[Any, Any], folder: RunFolder) -> MonitorHook | None:
     if monitored is None or monitored.settings.every == 0:
         return None
     return MonitorHook(task, folder, monitored)
+
+
+def _as_before(task: Task[Any, Any], folder: RunFolder, monitored: Monitored) -> int:
+    """Return the number of training pictures of an earlier part of the run.
+
+    A run that is trained on would look at more of them, and be compared with raw pixels by fewer.
+    """
+    return int(recorded(folder.monitor).get("pictures", 0)) or _pictures(task, monitored.settings)
 
 
 def _pictures(task: Task[Any, Any], settings: MonitorSettings) -> int:

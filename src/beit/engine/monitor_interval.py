@@ -50,6 +50,18 @@ def early_steps(steps: int, every: int) -> set[int]:
     return {every // part for part in _EARLY} - {0} if (steps - 1) // every >= _LEAST_WITH_EARLY else set()
 
 
+def recorded(path: Path) -> dict[str, float]:
+    """Return what the monitor of an earlier part of a run has recorded, nothing if there is none.
+
+    Raises:
+        ConfigError: If the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    found = read_json(path, "how often the monitor measures", "remove it")
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
 class Interval:
     """The interval of a run, the same on all of its processes.
 
@@ -58,15 +70,17 @@ class Interval:
 
     Attributes:
         every: Steps between two measurements; 0 as long as that is not decided.
+        pictures: Training pictures that are looked at.
 
     Args:
         task: The task.
         path: The file.
         settings: What is asked for.
+        pictures: Training pictures that are looked at, for the record.
     """
 
-    def __init__(self, task: Task[Any, Any], path: Path, settings: MonitorSettings) -> None:
-        self._task, self._path, self._settings = task, path, settings
+    def __init__(self, task: Task[Any, Any], path: Path, settings: MonitorSettings, pictures: int) -> None:
+        self._task, self._path, self._settings, self.pictures = task, path, settings, pictures
         self._accelerator = task.accelerator
         self.every = settings.every if settings.every != "auto" else _UNDECIDED
         self._times: dict[str, float] = {}
@@ -77,15 +91,15 @@ class Interval:
         self._first = step
         if self._accelerator.is_main_process and step == 0:
             self._path.unlink(missing_ok=True)
-        if self._accelerator.is_main_process and self._path.exists():
-            times = read_json(self._path, "how often the monitor measures", "remove it")
-            self._times = {name: value for name, value in times.items() if isinstance(value, int | float)}
+        if self._accelerator.is_main_process:
+            self._times = recorded(self._path)
         if self._settings.every == "auto":
             self.every = self._shared(int(self._times.get("every", _UNDECIDED)))
 
     def record(self, measurement_seconds: float, spent_seconds: float) -> None:
         """Record the time of the first measurement, and of all that was done before the first step."""
-        self._times = {"measurement_seconds": measurement_seconds, "spent_seconds": spent_seconds}
+        times = {"measurement_seconds": measurement_seconds, "spent_seconds": spent_seconds}
+        self._times = {**times, "pictures": self.pictures}
         write_json(self._path, self._times, indent=1)
 
     def after_step(self, step: int) -> None:

@@ -115,6 +115,12 @@ def orthogonalised(matrices: list[Tensor], on_cpu: torch.dtype) -> list[Tensor]:
     return list(_iterated(torch.stack(matrices).to(dtype)).unbind())
 
 
+def iteration_flops(rows: int, columns: int) -> float:
+    """Return the operations of orthogonalising a matrix, two for each multiplication and addition of its products."""
+    short, long = sorted((rows, columns))
+    return 2.0 * _ITERATIONS * (2 * short**2 * long + short**3)
+
+
 def _iterated(matrices: Tensor) -> Tensor:
     """Return one matrix or several (..., rows, columns) after five Newton-Schulz iterations."""
     is_tall = matrices.shape[-2] > matrices.shape[-1]

@@ -13,25 +13,26 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from beit.data import training_batches
 from beit.engine.forecast import Cost, check_processes, cost_of
 from beit.engine.loop import batch_order
+from beit.engine.muon import is_hidden_matrix, iteration_flops
 from beit.engine.processes import one_run
 from beit.engine.run import build, start
 from beit.engine.sharding import without_values
 from beit.engine.task import S, Task
+from beit.engine.torch_backend import recompute_layers
 from beit.errors import ConfigError
 from beit.files import read_json
 
 SHARE = 0.4  # of the peak: what well-fed vision transformers reach
 ON_A_MACHINE = 8  # GPUs; more are connected by a network
 _FEW_PICTURES = 2  # counted; an even number, for those that are mixed in pairs
-_UPDATE, _AVERAGE = (
-    28,
-    12,
-)  # bytes moved per parameter: weight, gradient and two moments are read, all but the gradient written
+# bytes moved per parameter: weight, gradient and two moments (Muon has one) are read, all but the gradient written
+_UPDATE, _MOMENT, _AVERAGE = 28, 8, 12
 _GRADIENT = 4  # bytes
 _REDUCED = {"ddp": 2, "fsdp": 3}  # times that the gradients' bytes travel: FSDP also gathers the weights, twice
 
@@ -135,7 +136,9 @@ def on_paper(kind: Callable[..., Task[S, Any]], settings: S, gpu: Gpu, processes
         if stage is not None:
             task.receive(None)
         build(task)
-        cost = cost_of(task)
+        cost = cost_of(task, on_cpu=False)
+        if settings.train.recompute:
+            recompute_layers(task.model)  # whose operations are counted too
         model, preparing = counted_flops(task)
         return _estimate(task, cost, gpu, model, preparing, stage is not None)
 
@@ -153,6 +156,14 @@ def counted_flops(task: Task[Any, Any]) -> tuple[float, float]:
     return model.get_total_flops() / pictures, preparing.get_total_flops() / pictures
 
 
+def _muons_matrices(task: Task[Any, Any]) -> list[nn.Parameter]:
+    """Return the matrices that Muon orthogonalises in every step, in bf16 on a GPU; none where AdamW has all."""
+    if task.settings.optim.name != "muon":
+        return []
+    named = [(name, one) for name, one in task.module.named_parameters() if one.requires_grad]
+    return [one for name, one in named if is_hidden_matrix(name, one)]
+
+
 def _estimate(task: Task[Any, Any], cost: Cost, gpu: Gpu, model: float, preparing: float, comes_first: bool) -> Paper:
     settings, world = task.settings, cost.processes
     half = task.accelerator.mixed_precision == "bf16"
@@ -160,7 +171,10 @@ def _estimate(task: Task[Any, Any], cost: Cost, gpu: Gpu, model: float, preparin
     pictures = settings.train.batch_size / world
     learnt = sum(parameter.numel() for parameter in task.module.parameters() if parameter.requires_grad)
     held = learnt / world if settings.run.sharding == "fsdp" else learnt
+    matrices = _muons_matrices(task)
     moved = held * (_UPDATE + (_AVERAGE if settings.train.ema_decay is not None else 0))
+    moved -= _MOMENT * sum(matrix.numel() for matrix in matrices) * held / learnt
+    orthogonalising = sum(iteration_flops(*matrix.shape) for matrix in matrices) / (SHARE * gpu.bf16)
     travelling = _REDUCED[settings.run.sharding] * _GRADIENT * learnt * (world - 1) / world
     return Paper(
         cost=cost,
@@ -170,6 +184,6 @@ def _estimate(task: Task[Any, Any], cost: Cost, gpu: Gpu, model: float, preparin
         preparing_flops=preparing,
         computing=pictures * (model + preparing) / (SHARE * getattr(gpu, precision)),
         communicating=travelling / (gpu.link if world <= ON_A_MACHINE else gpu.network),
-        updating=moved / gpu.bandwidth,
+        updating=moved / gpu.bandwidth + orthogonalising,
         comes_first=comes_first,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,7 +20,7 @@ from beit.engine.loop import Trained, train
 from beit.engine.metrics import MetricsLog, read_metrics
 from beit.engine.monitor import MonitorHook, monitor_of
 from beit.engine.muon import check_muon
-from beit.engine.processes import make_accelerator, note_shards, one_run
+from beit.engine.processes import found_by_first, make_accelerator, note_shards, one_run
 from beit.engine.recorded import as_before, chosen
 from beit.engine.run_folder import RunFolder, changed_since, hold_run_folder, open_run_folder
 from beit.engine.task import Measured, S, Task
@@ -30,6 +31,7 @@ from beit.reports.model_card import write_model_card
 from beit.reports.quality import quality_sections, result_numbers
 from beit.reports.report import Section, curves_section, numbers_table, since, write_report
 from beit.settings.base import changed_settings, resolved_recipe
+from beit.settings.groups import DataSettings
 
 _ROWS = 10  # of a gallery, unless gallery.every says otherwise
 _AVERAGE = "average_"  # begins the names of the numbers of the moving average
@@ -102,8 +104,16 @@ def _say(task: Task[Any, Any], line: str) -> None:
 
 def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
     """Run the training that has to come first, if there is one."""
-    if (stage := task.first(folder.path)) is not None:
-        task.receive(run(stage.task, stage.settings).model)
+    if (stage := task.first(folder.path)) is None:
+        return
+    done = RunFolder(stage.settings.run.output)
+    if task.settings.run.force and found_by_first(task.accelerator, lambda: done.finished):
+        changed = changed_since(done, stage.settings)  # which alone would be refused: nothing is left to train
+        if changed and task.accelerator.is_main_process:
+            logging.getLogger(__name__).warning("%s stays as it is: %s", done.path, "; ".join(changed))
+    else:
+        done = run(stage.task, stage.settings)
+    task.receive(done.model)
 
 
 def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
@@ -183,7 +193,7 @@ def _conclude(
     write_model_card(
         folder.model,
         f"{folder.path.name}: {task.title}",
-        _data(task.settings),
+        data_of(task.settings.data, len(task.sources.train), measured.numbers.get("pictures", len(task.sources.val))),
         changed_settings(task.settings),
         measured.numbers,
         lines,
@@ -193,10 +203,10 @@ def _conclude(
     folder.write_result(numbers | result_numbers(lines))
 
 
-def _data(settings: Any) -> str:
-    """Return what a run was trained and measured on."""
-    held_out = settings.data.val_path or f"a share of {settings.data.val_share:g} of them"
-    return f"Trained on `{settings.data.path}`, measured on `{held_out}`."
+def data_of(data: DataSettings, pictures: int, measured: float) -> str:
+    """Return what a run was trained and measured on; held out may be a split of the pictures, or a share of them."""
+    held_out = "others of them" if data.val_path is None else f"of `{data.val_path}`"
+    return f"Trained on {pictures:,} pictures of `{data.path}`, measured on {measured:,.0f} {held_out}."
 
 
 def _list_broken(measured: Measured, folder: RunFolder) -> None:

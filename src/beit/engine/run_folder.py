@@ -239,6 +239,8 @@ def prepare_run_folder(job: Any, run: FolderSettings, trains_on: bool = False) -
             )
         return folder
     folder.reopen()
+    if not folder.begun:  # those of an attempt that reached no checkpoint, maybe with other pictures
+        folder.broken.unlink(missing_ok=True)
     discard_leftovers(folder.path)
     discard_leftovers(folder.checkpoints)
     write_text(folder.recipe, resolved_recipe(job))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from beit.data import BrokenPictures
 from beit.engine.interruption import FILE_NAME as NOT_FINITE
 from beit.engine.metrics import Line, duration, read_metrics
 from beit.engine.run_folder import RunFolder, saved_steps
@@ -112,7 +113,7 @@ def _read_state(folder: RunFolder, recipe: Any) -> RunState:
         if steps is not None and step >= steps:
             doing = "at its end: measuring on held-out pictures, then the report"
     left = (steps - step) * step_seconds if working and steps is not None and step_seconds is not None else None
-    broken = len(folder.broken.read_bytes().splitlines()) if folder.broken.exists() else 0
+    broken = len(BrokenPictures(folder.broken, 0, max_share=1.0))  # the list has shards as well
     age = _since(_written(saved[-1])) if saved else 0.0
     return RunState(folder, lines, step, steps, quiet, checkpoint, age, broken, doing, working, left)
 
@@ -182,7 +183,10 @@ def _steps(recipe: Any, lines: list[Line]) -> int | None:
     if train.get("max_steps"):
         return train["max_steps"]
     newest = next((line for line in reversed(lines) if line.get("epoch")), None)
-    return None if newest is None else max(1, round(train["epochs"] * newest["step"] / newest["epoch"]))
+    if newest is None:
+        return None
+    pictures = round(newest["step"] * train["batch_size"] / newest["epoch"])
+    return max(1, round(train["epochs"] * pictures / train["batch_size"]))  # as the schedule does, halves included
 
 
 def _since(moment: float) -> float:

@@ -173,7 +173,7 @@ class Task(ABC, Generic[S, M]):
         world: Processes of the run.
         sources: Pictures to train and to validate on.
         module: The module with the loss, from `build`: called with (prepared tensors, progress in [0, 1]), it returns
-            scalars, "loss" among them. Its `model` is what is exported.
+            scalars, "loss" among them, and frequencies (V,), whose perplexity is logged. Its `model` is exported.
     """
 
     title: ClassVar[str]
@@ -354,10 +354,10 @@ class Task(ABC, Generic[S, M]):
         """Return the operations per picture of the preparation of a batch."""
         return 0.0
 
-    def activations(self, pictures: int) -> Mapping[str, float]:
+    def activations(self, pictures: int, on_cpu: bool) -> Mapping[str, float]:
         """Return the bytes that a step with so many pictures at once keeps, estimated, by what they are for.
 
-        Weights, gradients and optimiser are not part of it.
+        Weights, gradients and optimiser are not part of it. A forecast for GPUs asks a CPU for those of a GPU.
         """
         return {}
 

@@ -18,8 +18,8 @@ from beit.models_torch.device import DTYPES, wait_for
 
 _GEMM_SIDE = {"cpu": 1024, "cuda": 8192}
 _GEMM_ROUNDS = 5
-# bytes per trained parameter, in float32: the weight, its gradient, and two moments, or one
-_ADAMW, _MUON = 4 * 4, 3 * 4
+# bytes per parameter, in float32: the weight, and where it learns its gradient and two moments, or one
+_FROZEN, _ADAMW, _MUON = 4, 4 * 4, 3 * 4
 
 
 def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -52,18 +52,20 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def state_bytes(model: nn.Module, muon: bool = False) -> int:
-    """Return the bytes that the weights of a model, their gradients and the moments of its optimiser take.
+def state_bytes(module: nn.Module, muon: bool = False) -> int:
+    """Return the bytes that the weights of a module, their gradients and the moments of its optimiser take.
 
     Args:
-        model: Any.
+        module: Any; what is frozen has weights alone.
         muon: Whether its hidden matrices are Muon's, which keeps one moment instead of two.
     """
-    learnt = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    return sum(
-        parameter.numel() * (_MUON if muon and is_hidden_matrix(name, parameter) else _ADAMW)
-        for name, parameter in learnt
-    )
+
+    def each(name: str, parameter: nn.Parameter) -> int:
+        if not parameter.requires_grad:
+            return _FROZEN
+        return _MUON if muon and is_hidden_matrix(name, parameter) else _ADAMW
+
+    return sum(parameter.numel() * each(name, parameter) for name, parameter in module.named_parameters())
 
 
 Item = TypeVar("Item")

@@ -76,7 +76,7 @@ class TorchBackend:
         self._identity = task.continued_by()
         self._divided = settings.run.sharding == "fsdp" and accelerator.num_processes > 1
         if settings.train.recompute:
-            _recompute(task.model)
+            recompute_layers(task.model)
         checkpoint = shared_checkpoint(folder.checkpoints, accelerator)
         self.start = self._read(checkpoint) if checkpoint is not None else 0
         named_groups = self._named_groups()  # before anything moves
@@ -236,7 +236,7 @@ class TorchBackend:
         return found
 
 
-def _recompute(model: nn.Module) -> None:
+def recompute_layers(model: nn.Module) -> None:
     """Turn on gradient checkpointing: the inside of layers is computed again in the backward pass.
 
     Raises:

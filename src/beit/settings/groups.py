@@ -261,7 +261,7 @@ class TrainSettings(Settings):
     """Length of the run, in steps; wins over epochs."""
     accumulate: int = Field(default=1, ge=1)
     """Parts that the pictures of a process go through the model in, one after the other, to save memory. Gradients are
-    those of the whole; the codebook of VQ-KD moves with every part."""
+    those of the whole; batch norms and hard pixels of a segmentation, and the codebook of VQ-KD, see one part each."""
     recompute: bool = False
     """Keep only what goes into each layer, and compute the rest again in the backward pass: less memory, more time."""
     compile: bool | Literal["auto"] = "auto"

@@ -57,7 +57,8 @@ class TrainingLabelMapSettings(LabelMapSettings):
     val_path: str | None = None
     """The same for data.val_path."""
     checked: int | None = Field(default=None, ge=1)
-    """Label maps to read before the first step, at even distances; null: all."""
+    """Label maps to read before the first step, at even distances; null: all. class_weights: balanced reads all where
+    these lack a class."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -16,9 +16,11 @@ from beit.engine.run import run
 from beit.engine.run_folder import RunFolder
 from beit.errors import ConfigError
 from beit.geometry import patch_grid
-from beit.image import Preprocessing
+from beit.image import COLOURS, Preprocessing
 from beit.models_torch import BeitForImageClassification, kernels
+from beit.settings.channels import band_options, check_channels, check_range
 from beit.settings.distill import StudentJob, TeacherSettings
+from beit.settings.groups import DataSettings
 from beit.tasks.finetune.loss import FinetuneLoss
 from beit.tasks.finetune.task import FinetuneTask
 from beit.tokenizer.loading import tensors_fingerprint
@@ -45,7 +47,7 @@ class DistillTask(FinetuneTask):
             CheckpointError: If the teacher cannot be found or read.
         """
         super().start()
-        teacher, path = self.settings.teacher, self.settings.teacher.path
+        settings, teacher, path = self.settings, self.settings.teacher, self.settings.teacher.path
         if self._kind != "single_label_classification":
             raise ConfigError(f"the pictures have labels of {self._kind}; a distillation takes one class per picture")
         model = BeitForImageClassification.from_pretrained(path)
@@ -54,6 +56,7 @@ class DistillTask(FinetuneTask):
                 f"{path} knows {model.config.num_labels} classes ({', '.join(model.config.class_names[:3])}, ...), the "
                 f"pictures have {len(self._classes)} ({', '.join(self._classes[:3])}, ...); fine-tune it on them first"
             )
+        _check_pictures(model, settings.data, path)
         grids = [patch_grid(config.image_hw, config.patch_hw) for config in (model.config, self._model.config)]
         if grids[0] != grids[1] and (teacher.features or teacher.attention):
             sizes = [f"{grid.height} x {grid.width}" for grid in grids]
@@ -162,6 +165,20 @@ class DistillLoss(FinetuneLoss):
         soft = self._weights.temperature
         own, other = (own_BK / soft).log_softmax(-1), (other_BK / soft).log_softmax(-1)
         return functional.kl_div(own, other, reduction="batchmean", log_target=True) * soft**2
+
+
+def _check_pictures(teacher: BeitForImageClassification, data: DataSettings, path: str) -> None:
+    """Refuse pictures that are not read as those that the teacher has learnt from.
+
+    A teacher of three channels sees a grey picture as a student of one does: its only channel thrice.
+
+    Raises:
+        ConfigError: Naming what differs.
+    """
+    channels = teacher.config.num_channels
+    if (data.channels, channels) != (1, COLOURS):
+        check_channels(data, channels, f"the teacher {path}")
+    check_range(band_options(data), path)
 
 
 def outputs_of(model: BeitForImageClassification, pixels_BCHW: Tensor, wanted: TeacherSettings) -> dict[str, Tensor]:

@@ -231,3 +231,19 @@ def test_what_stands_for_no_measurement_is_no_class(tmp_path, caplog, nodata, ex
     assert ("and it is class 1; if it is none, set label_maps.ignored to [1]" in caplog.text) == (nodata == 1)
     if nodata == 1:
         assert LabelIds(2, ignored=frozenset({1})).read(path)[0].tolist() == [0, IGNORED, IGNORED]
+
+
+def test_where_some_label_maps_lack_a_class_all_are_read(tmp_path):
+    """Balanced weights would leave out a class that is in others, and a sample of one class refused the training."""
+    names = [f"{number}" for number in range(9)]
+    source = folders(tmp_path, names, names, values=(0, 0))
+    rare = np.zeros((16, 16), np.uint8)
+    rare[0, 0] = 1
+    Image.fromarray(rare).save(tmp_path / "maps" / "1.png")
+    assert count_pixels(source, 2).label_maps == 9, "one class is not enough"
+    three = SceneFolder(tmp_path / "pictures", tmp_path / "maps", ["road", "sky", "tree"], LabelIds(3))
+    Image.fromarray(rare * 2).save(tmp_path / "maps" / "0.png")
+    few = count_pixels(three, 2)
+    assert (few.label_maps, few.pixels_K.tolist()[1]) == (2, 0)
+    every = count_pixels(three, 2, every_class=True)
+    assert (every.label_maps, every.pixels_K.tolist()) == (9, [9 * 256 - 2, 1, 1])

@@ -184,3 +184,30 @@ def test_stored_tokens_are_compared_without_reading_the_collection_again(monkeyp
     second = SimpleNamespace(num_processes=2, is_main_process=False)
     assert stored_tokens(job, Bright(), Grid(4, 4), second).identity == "stored"
     assert "hash of the first" in compared[0].values()
+
+
+def test_a_pretraining_goes_on_with_the_decoder_of_its_checkpoint(tmp_path, caplog):
+    first = built(SPLIT)
+    first.save(tmp_path)
+    further = replace(SPLIT, checkpoint=str(tmp_path), model=ModelSettings())
+    torch.testing.assert_close(built(further).module.state_dict(), first.module.state_dict())
+    assert not caplog.text
+    assert len(built(replace(further, decoder=DecoderSettings(layers=1))).module.decoder.encoder.layer) == 1
+    assert "has a decoder of 2 layers, and decoder.layers is 1: a new decoder is trained" in caplog.text
+    (tmp_path / "decoder.safetensors").unlink()
+    built(further)
+    assert "has no decoder.safetensors beside it, and decoder.layers is 2" in caplog.text
+
+
+def test_the_estimated_memory_follows_the_settings_and_the_device():
+    def kept(on_cpu, **changes):
+        return sum(built(replace(SPLIT, **changes)).activations(8, on_cpu).values())
+
+    plain = kept(True)
+    assert kept(True, train=TrainSettings(recompute=True)) < plain / 2, "as the hint of a dry run promises"
+    assert kept(False) > plain, "the kernels of a GPU keep more of a feed-forward network"
+    second = {"decoder": DecoderSettings(), "aggregation": AggregationSettings(early_layer=6), "mask": SPLIT.mask}
+    without = built(replace(SPLIT, decoder=DecoderSettings()))
+    aggregated = built(replace(SPLIT, **second))
+    assert aggregated.flops() > 1.1 * without.flops()
+    assert sum(aggregated.activations(8, True).values()) > 1.1 * sum(without.activations(8, True).values())

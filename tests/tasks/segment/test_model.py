@@ -11,7 +11,7 @@ from beit.engine.schedule import SEGMENTATION, SEGMENTATION_FINETUNED_BEFORE
 from beit.errors import ConfigError
 from beit.models_torch import BeitForSemanticSegmentation
 from beit.settings.groups import DataSettings, TrainSettings
-from beit.settings.segment import SegmentJob, TrainingLabelMapSettings
+from beit.settings.segment import HardPixelSettings, SegmentJob, TrainingLabelMapSettings
 from beit.tasks.segment.loss import SegmentLoss
 from beit.tasks.segment.model import check_batch_norms, freeze_unread_layers, starting_segmenter
 from beit.tasks.segment.task import SegmentTask
@@ -145,3 +145,13 @@ def test_what_is_refused_is_what_torch_cannot_do(options, fits):
         model.both_logits(torch.rand(1, 3, side, side))
     with pytest.raises(ConfigError, match="is one picture at a time"):
         check_batch_norms(train, model.config, 1, shared=False)
+
+
+def test_hard_pixels_of_a_batch_are_shared_by_its_parts():
+    settings = SegmentJob(
+        DATA, MAPS, train=TrainSettings(batch_size=8, accumulate=4), hard_pixels=HardPixelSettings(0.7, least=1001)
+    )
+    task = SegmentTask(settings)
+    task.accelerator, task.world = SimpleNamespace(num_processes=1, is_main_process=False), 2
+    task._model = BeitForSemanticSegmentation(config(num_labels=3))
+    assert task.build()._hard.least == 126  # of an eighth of the pictures

@@ -10,8 +10,14 @@ def test_a_code_is_dead_after_some_steps_without_use():
     watch = CodebookWatch(4, dead_after=3)
     seen = [watch(torch.tensor([[0, 1], [1, 0]])) for _ in range(4)]
     assert [float(values["dead_codes"]) for values in seen] == [0, 0, 2, 2]
-    assert float(seen[0]["perplexity"]) == 2
+    assert seen[0]["perplexity"].tolist() == [0.5, 0.5, 0, 0], "frequencies, of which the run makes a perplexity"
     assert float(watch(torch.tensor([2]))["dead_codes"]) == 1, "it is used again"
+
+
+def test_parts_of_a_batch_are_one_step():
+    watch = CodebookWatch(4, dead_after=3, parts=2)
+    seen = [watch(torch.tensor([part, part])) for _ in range(4) for part in (0, 1)]
+    assert [float(values["dead_codes"]) for values in seen] == [0, 0, 0, 0, 0, 2, 2, 2]
 
 
 def test_evaluation_counts_nothing():

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from beit.errors import CheckpointError
 from beit.models_torch import BeitForImageClassification
-from beit.models_torch.loading import check_tensors, read_safetensors, write_safetensors
+from beit.models_torch.loading import check_tensors, read_safetensors, read_tensor, write_safetensors
 from beit.settings.finetune import LoraSettings
+from beit.weights import WEIGHTS_NAME, open_safetensors
 
 FILE_NAME = "adapter.safetensors"
 # the linear layers of an encoder layer
@@ -83,12 +85,32 @@ def load_adapter(model: nn.Module, folder: Path) -> None:
     Raises:
         CheckpointError: If it is missing or belongs to another model.
     """
+    _check_frozen(model, folder)
     found: Any = read_safetensors(folder / FILE_NAME)
     own = _trained(model)
     check_tensors(str(folder / FILE_NAME), found, own)
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(found[name])
+
+
+def _check_frozen(model: nn.Module, folder: Path) -> None:
+    """Refuse a model whose frozen weights are not those that the products were trained beside.
+
+    The merged model in the folder has those that nothing is added to as they were.
+
+    Raises:
+        CheckpointError: Naming what to do.
+    """
+    stored = open_safetensors(folder / WEIGHTS_NAME)
+    for name, own in model.named_parameters():
+        if own.requires_grad or name not in stored:  # of adapted weights there is the sum alone
+            continue
+        if not torch.equal(read_tensor(stored[name]), own.detach().cpu()):
+            raise CheckpointError(
+                f"{folder} was trained beside other weights than the checkpoint has now ({name} is not what it was); "
+                "bring the former back, or start again in another run.output"
+            )
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -19,7 +18,7 @@ from beit.tasks.pretrain.loss import NOTHING
 
 
 def masked_image_modeling_loss(flax: FlaxBeitPreTrainedModel) -> Loss:
-    """Return cross-entropy and accuracy of the tokens of masked patches, and the perplexities of true and predicted."""
+    """Return cross-entropy and accuracy of the tokens of masked patches, and frequencies of true and predicted ones."""
 
     def scalars(params: Mapping[str, Array], batch: Batch, key: Array) -> dict[str, Array]:
         mask_BN = batch["bool_masked_pos"].reshape(len(batch["places"]), -1)
@@ -29,18 +28,14 @@ def masked_image_modeling_loss(flax: FlaxBeitPreTrainedModel) -> Loss:
         asked_M = labels_M != NOTHING
         losses_M = optax.softmax_cross_entropy_with_integer_labels(logits_MV, jnp.where(asked_M, labels_M, 0))
         predicted_M, count = logits_MV.argmax(axis=-1), asked_M.sum()
-        perplexities = {
-            f"{name}_perplexity": _perplexity(jnp.zeros(vocab_size).at[codes_M].add(asked_M) / count)
+        frequencies = {
+            f"{name}_perplexity": jnp.zeros(vocab_size).at[codes_M].add(asked_M) / count
             for name, codes_M in (("prediction", predicted_M), ("target", jnp.where(asked_M, labels_M, 0)))
         }
         return {
             "loss": jnp.where(asked_M, losses_M, 0).sum() / count,
             "accuracy": (predicted_M == labels_M).sum() / count,
-            **perplexities,
+            **frequencies,
         }
 
     return scalars
-
-
-def _perplexity(share_V: Array) -> Array:
-    return jnp.exp(-jax.scipy.special.xlogy(share_V, share_V).sum())

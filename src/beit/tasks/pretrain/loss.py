@@ -70,8 +70,8 @@ class PretrainLoss(nn.Module):
 
         Returns:
             loss: mean cross-entropy in nats; accuracy: share of masked patches whose token is predicted right;
-            prediction_perplexity and target_perplexity: exp of the entropy of the frequencies of the predicted tokens,
-            and of the true ones, from 1 (always the same) to V.
+            prediction_perplexity and target_perplexity: the frequencies (V,) of the predicted tokens, and of the true
+            ones. Those of a whole batch are the mean of those of its parts, which is not so of their perplexity.
         """
         inputs = (tensors["pixel_values"], tensors["bool_masked_pos"], tensors["places"])
         labels_M = tensors["labels"].flatten()
@@ -87,7 +87,7 @@ class PretrainLoss(nn.Module):
         predicted_M, asked_M = logits_MV.detach().argmax(dim=-1), labels_M != NOTHING
         for name, codes_M in (("prediction", predicted_M), ("target", labels_M.clamp(min=0))):
             counts_V = torch.zeros(logits_MV.shape[1], dtype=torch.int64, device=labels_M.device)
-            parts[f"{name}_perplexity"] = perplexity(counts_V.scatter_add(0, codes_M, asked_M.long())).float()
+            parts[f"{name}_perplexity"] = counts_V.scatter_add(0, codes_M, asked_M.long()) / asked_M.sum()
         # no prediction is NOTHING, so what is not asked for is never right
         return {"loss": loss, "accuracy": (predicted_M == labels_M).sum() / asked_M.sum(), **parts}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from beit.engine.processes import found_by_first
 from beit.engine.schedule import Schedule, check_batches
 from beit.errors import ConfigError
 from beit.geometry import Grid, MaskPlan
-from beit.models_torch import BeitForMaskedImageModeling
-from beit.models_torch.masked_patch_decoder import check_positions
+from beit.hub import HubOptions, file_beside
+from beit.models_torch import BeitForMaskedImageModeling, MaskedPatchDecoder
+from beit.models_torch.masked_patch_decoder import DECODER_NAME, check_positions
 from beit.settings.channels import check_channels
 from beit.settings.inputs import open_to_train
 from beit.settings.model import check_channels_of, check_same_shape, model_config, training_options
@@ -25,6 +27,8 @@ from beit.tasks.tokenizer.dvae import check_optimiser
 from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer import DiscreteVAEConfig, VisualTokenizer, tokenizer_fingerprint
 from beit.tokenizer.base import check_side
+
+logger = logging.getLogger("beit")
 
 
 def starting_config(job: PretrainJob) -> BeitConfig:
@@ -56,6 +60,22 @@ def checkpoint_model(job: PretrainJob) -> BeitForMaskedImageModeling | None:
         return None
     options: dict[str, Any] = {**training_options(job.model), "num_channels": job.data.channels}
     return BeitForMaskedImageModeling.from_pretrained(job.checkpoint, output_loading_info=False, **options)
+
+
+def decoder_of(checkpoint: str, model: BeitForMaskedImageModeling, layers: int) -> MaskedPatchDecoder | None:
+    """Return the decoder that lies beside a checkpoint; None where there is none of so many layers, which is said.
+
+    Raises:
+        CheckpointError: If it is damaged, or of another model.
+    """
+    path = file_beside(checkpoint, DECODER_NAME, HubOptions())
+    decoder = None if path is None else MaskedPatchDecoder.from_file(model, path)
+    found = 0 if decoder is None else len(decoder.encoder.layer)
+    if found == layers:
+        return decoder
+    held = f"a decoder of {found} layers" if found else f"no {DECODER_NAME} beside it"
+    logger.warning("%s has %s, and decoder.layers is %d: a new decoder is trained", checkpoint, held, layers)
+    return None
 
 
 def tokenizer_job(job: PretrainJob, grid: Grid, output: Path) -> TokenizerJob:

@@ -32,7 +32,7 @@ from beit.settings.channels import band_options
 from beit.settings.inputs import Sources, augmentation, preprocessing
 from beit.settings.model import model_config
 from beit.settings.pretrain import PretrainJob
-from beit.tasks.pretrain.cost import activation_bytes, encoding_flops, training_flops
+from beit.tasks.pretrain.cost import Kept, activation_bytes, encoding_flops, training_flops
 from beit.tasks.pretrain.feature_colours import colours_section
 from beit.tasks.pretrain.held_out import HiddenPatches, held_out_loss, measure_pretraining, verdict
 from beit.tasks.pretrain.loss import PretrainLoss, objection_to, token_counts
@@ -46,6 +46,7 @@ from beit.tasks.pretrain.start import (
     check_tokenizer,
     check_tokenizer_training,
     checkpoint_model,
+    decoder_of,
     starting_config,
     stored_tokens,
     tokenizer_job,
@@ -145,11 +146,13 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def _decoder(self, model: BeitForMaskedImageModeling) -> MaskedPatchDecoder | None:
         """Return the decoder of masked patches if asked for, and note in the model's config whether there is one."""
-        layers = self.settings.decoder.layers
+        layers, checkpoint = self.settings.decoder.layers, self.settings.checkpoint
+        before = checkpoint if model.config.mask_tokens_in_decoder else None
         model.config.mask_tokens_in_decoder = layers is not None
         if layers is None:
             return None
-        decoder = MaskedPatchDecoder(model, layers)
+        decoder = None if before is None else decoder_of(before, model, layers)
+        decoder = MaskedPatchDecoder(model, layers) if decoder is None else decoder
         decoder.encoder.gradient_checkpointing = self.settings.train.recompute
         return decoder
 
@@ -308,7 +311,7 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
 
     def flops(self) -> float:
         """Return the operations of one picture in a training step, without the tokenizer."""
-        return training_flops(self.model.config, self.mask.count, self.settings.decoder.layers or 0)
+        return training_flops(self.model.config, self.mask.count, *self._layers_beside)
 
     def preparing_flops(self) -> float:
         """Return the operations of the visual tokens of one picture; 0 where they are stored."""
@@ -317,12 +320,17 @@ class PretrainTask(Task[PretrainJob, PretrainLoss]):
         (rows, columns), stride = self.mask.grid, self._found_tokenizer.stride
         return encoding_flops(self._found_tokenizer, self.settings.data.channels, rows * stride, columns * stride)
 
-    def activations(self, pictures: int) -> Mapping[str, float]:
+    def activations(self, pictures: int, on_cpu: bool) -> Mapping[str, float]:
         """Return the bytes that a step keeps, estimated."""
         half = self.accelerator.mixed_precision != "no"
-        gelu_once = self.accelerator.device.type == "cpu" and not half
-        layers = self.settings.decoder.layers or 0
-        return activation_bytes(self.model.config, pictures, self.mask.count, 2 if half else 4, gelu_once, layers)
+        kept = Kept(2 if half else 4, on_cpu and not half, self.settings.train.recompute)
+        return activation_bytes(self.model.config, pictures, self.mask.count, kept, *self._layers_beside)
+
+    @property
+    def _layers_beside(self) -> tuple[int, int]:
+        """Layers of the decoder of masked patches, and of the patch aggregation."""
+        aggregation = self.settings.aggregation
+        return self.settings.decoder.layers or 0, 0 if aggregation.early_layer is None else aggregation.layers
 
     def save(self, folder: Path, model: Any = None) -> None:
         """Write the model, or another such as its moving average, and its preprocessing into a folder.

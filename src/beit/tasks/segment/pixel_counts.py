@@ -54,13 +54,16 @@ class PixelCounts:
         return "\n".join([f"pixels in {self.label_maps:,} label maps:", *lines])
 
 
-def count_pixels(source: ImageSource, most: int | None, visible: bool = False) -> PixelCounts:
+def count_pixels(
+    source: ImageSource, most: int | None, visible: bool = False, every_class: bool = False
+) -> PixelCounts:
     """Read label maps, and count the pixels of each class.
 
     Args:
         source: Scenes.
-        most: Label maps to read, at even distances; None: all.
+        most: Label maps to read, at even distances; None: all. Where they lack what is needed, all are read too.
         visible: Whether to show the progress.
+        every_class: Whether every class is needed rather than two, because they are weighed by their pixels.
 
     Raises:
         DataError: Naming the first label map of another size than its picture, or with what stands for no class, and
@@ -80,6 +83,8 @@ def count_pixels(source: ImageSource, most: int | None, visible: bool = False) -
         more = f" ({len(wrong) - 1} more of {len(some)} label maps are wrong)" if len(wrong) > 1 else ""
         raise DataError(wrong[0] + more)
     pixels_K = counts[: len(names)]
+    if (pixels_K > 0).sum() < (len(names) if every_class else 2) and len(some) < len(source):
+        return count_pixels(source, None, visible)
     if (pixels_K > 0).sum() < 2:
         present = [name for name, pixels in zip(names, pixels_K.tolist(), strict=True) if pixels]
         none = int(counts[IGNORED])

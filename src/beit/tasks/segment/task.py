@@ -85,7 +85,8 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
             DataError: Naming the first one.
         """
         main, checked = self.accelerator.is_main_process, self.settings.label_maps.checked
-        self._counts = count_pixels(self.sources.train, checked, visible=main)
+        balanced = self.settings.class_weights == "balanced"
+        self._counts = count_pixels(self.sources.train, checked, visible=main, every_class=balanced)
         count_pixels(self.sources.val, checked, visible=main)
         if main:
             print(self._counts)  # noqa: T201
@@ -100,7 +101,9 @@ class SegmentTask(Task[SegmentJob, SegmentLoss]):
                 f"the heads read {depth - unread} of {depth} layers, the others stay as they are; --layers names others"
             )
             print(line)  # noqa: T201  # a person has to know
-        return SegmentLoss(self._model, class_weights(self.settings, self._counts), self.settings.hard_pixels)
+        hard, parts = self.settings.hard_pixels, self.world * self.settings.train.accumulate
+        hard = replace(hard, least=-(-hard.least // parts))  # of a batch, of which the loss sees a part at a time
+        return SegmentLoss(self._model, class_weights(self.settings, self._counts), hard)
 
     @property
     def _shares_norms(self) -> bool:

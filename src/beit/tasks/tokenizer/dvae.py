@@ -32,10 +32,10 @@ class DiscreteVAELoss(nn.Module):
     summed over the tokens of a picture, is weighed against the reconstruction summed over its pixels.
     """
 
-    def __init__(self, model: DiscreteVAE, settings: CodebookLossSettings) -> None:
+    def __init__(self, model: DiscreteVAE, settings: CodebookLossSettings, parts: int = 1) -> None:
         super().__init__()
         self.model = model
-        self.codebook = CodebookWatch(model.vocab_size, settings.dead_after)
+        self.codebook = CodebookWatch(model.vocab_size, settings.dead_after, parts)
         self._settings = settings
 
     def forward(self, tensors: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
@@ -78,7 +78,7 @@ class DiscreteVAETask(TokenizerTask[TokenizerJob, DiscreteVAELoss]):
         """Return the loss over a tokenizer with random weights."""
         model = DiscreteVAE(self._config)
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stubs forget it
-        return DiscreteVAELoss(model, self.settings.loss)
+        return DiscreteVAELoss(model, self.settings.loss, self.settings.train.accumulate)
 
 
 def dvae_config(job: TokenizerJob) -> DiscreteVAEConfig:

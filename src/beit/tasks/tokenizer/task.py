@@ -25,7 +25,7 @@ from beit.reports.report import Section
 from beit.settings.inputs import augmentation
 from beit.settings.tokenizer import DistillJob, TokenizerJob
 from beit.tokenizer import TokenEncoder, Tokenizer
-from beit.tokenizer.encoding import count_tokens, least_perplexity, perplexity
+from beit.tokenizer.encoding import count_tokens, least_perplexity
 from beit.tokenizer.teacher import Teacher
 
 _WARM_UP = 0.25  # share of the run in which codes may gather, and part again as the loss changes
@@ -33,29 +33,30 @@ _STEPS, _LOOKS = 100, 4  # for which, and at which, a codebook looks collapsed b
 
 
 class CodebookWatch(nn.Module):
-    """Counter of the steps since each code was last used; part of the checkpoint, so that it survives a kill.
+    """Counter of the calls since each code was last used; part of the checkpoint, so that it survives a kill.
 
     Args:
         vocab_size: Codebook size V.
         dead_after: Steps without a single use, over all processes, after which a code counts as dead.
+        parts: Calls in a step: the parts of its batch.
     """
 
-    def __init__(self, vocab_size: int, dead_after: int) -> None:
+    def __init__(self, vocab_size: int, dead_after: int, parts: int = 1) -> None:
         super().__init__()
-        self._dead_after = dead_after
+        self._dead_after = dead_after * parts
         self.register_buffer("unused_steps", torch.zeros(vocab_size, dtype=torch.int64))
         self.unused_steps: Tensor
 
     @torch.no_grad()
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Take note of the tokens of a step; return `perplexity` (1 to V, of this step) and `dead_codes` (0 to V)."""
+        """Take note of tokens; return their frequencies (V,), as which `perplexity` is given, and `dead_codes`."""
         counts_V = count_tokens(tokens, len(self.unused_steps))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(counts_V)
         if self.training:
             self.unused_steps.add_(1).masked_fill_(counts_V > 0, 0)
         dead = (self.unused_steps >= self._dead_after).sum()
-        return {"perplexity": perplexity(counts_V).float(), "dead_codes": dead.float()}
+        return {"perplexity": counts_V / counts_V.sum(), "dead_codes": dead.float()}
 
 
 Job = TypeVar("Job", TokenizerJob, DistillJob)

@@ -28,10 +28,10 @@ from beit.tokenizer.teacher import BeitTeacher, Teacher, feature_size
 class DistillationLoss(nn.Module):
     """1 - cosine similarity of predicted and true features, and the commitment of features to codes (equation 4)."""
 
-    def __init__(self, model: VQKD, teacher: Teacher, settings: QuantiserSettings) -> None:
+    def __init__(self, model: VQKD, teacher: Teacher, settings: QuantiserSettings, parts: int = 1) -> None:
         super().__init__()
         self.model = model
-        self.codebook = CodebookWatch(model.vocab_size, settings.dead_after)
+        self.codebook = CodebookWatch(model.vocab_size, settings.dead_after, parts)
         self.register_buffer("revived", torch.zeros((), dtype=torch.int64))  # since the beginning of the run
         self.revived: Tensor
         self._teacher = (teacher,)  # in a tuple: neither trained, nor saved, nor wrapped with the model
@@ -107,7 +107,8 @@ class VQKDTask(TokenizerTask[DistillJob, DistillationLoss]):
 
     def build(self) -> DistillationLoss:
         """Return the loss over a tokenizer with random weights."""
-        return DistillationLoss(VQKD(self._config), self._teacher, self.settings.quantiser)
+        settings = self.settings
+        return DistillationLoss(VQKD(self._config), self._teacher, settings.quantiser, settings.train.accumulate)
 
     def held_out(self, source: ImageSource) -> float:
         """Return 1 - the mean cosine similarity of predicted and true features."""
