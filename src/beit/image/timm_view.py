@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,17 @@ def timm_view(options: Mapping[str, Any], image_hw: tuple[int, int], statistics:
     mean, std = statistics
     resize = (height, width) if mode == "squash" else max(height, width)
     return Preprocessing(image_hw, resize, mean, std, Image.Resampling[filter_name.upper()])
+
+
+def timm_crop(view: Preprocessing) -> dict[str, Any]:
+    """Return the options of a `pretrained_cfg` by which `timm_view` makes a preprocessing; empty if none do."""
+    squashes = isinstance(view.resize, tuple)
+    resized = view.resize[0] if isinstance(view.resize, tuple) else view.resize
+    side = view.image_hw[0] if squashes else max(view.image_hw)
+    plain = replace(view, value_range=None, frame=None)  # which timm does not know
+    for share in (round(side / resized, 6), side / (resized + 0.5)):  # the first may be rounded down to a pixel less
+        mode, name = "squash" if squashes else "center", view.resample.name.lower()
+        options = {"crop_pct": share, "crop_mode": mode, "interpolation": name}
+        if share <= 1 and timm_view(options, view.image_hw, (view.mean, view.std)) == plain:
+            return options
+    return {}

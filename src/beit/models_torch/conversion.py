@@ -16,13 +16,17 @@ from torch import Tensor
 import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig, check_divisible, shown
 from beit.errors import CheckpointError, ConfigError
-from beit.files import atomic_stream, locked_output, write_json, write_text
+from beit.files import atomic_stream, locked_output, write_bytes, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.image.model_view import checkpoint_statistics
-from beit.image.timm_view import Statistics
+from beit.image import Preprocessing
+from beit.image.model_view import checkpoint_statistics, evaluation_view, model_file, preprocessor_file
+from beit.image.processor import PREPROCESSOR_NAME
+from beit.image.timm_view import Statistics, timm_crop, timm_options
 from beit.models_torch.device import DTYPES
 from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, write_safetensors
+from beit.models_torch.scene import FILE_NAME as SCENE_NAME
+from beit.models_torch.scene import scene_file
 from beit.weights import (
     CONFIG_KEY,
     FLAX,
@@ -100,9 +104,11 @@ def convert(
     if precision != "auto":
         wanted = DTYPES[precision]
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
-    seen = (checkpoint_statistics(str(source), hub),) if to == "timm" else ()  # which timm keeps in its config
+    seen = _seen(str(source), before.image_hw, config.image_hw, hub) if to == "timm" else ()
     with locked_output(destination):
         WRITERS[to](Path(destination), config, tensors, *seen)
+        if to in ("hf", "flax"):
+            adapted += _write_use(Path(destination), str(source), before.image_hw, config.image_hw, hub)
     if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:
         adapted.append(
             f"layer_norm_eps is {config.layer_norm_eps:g}; the code that reads this layout uses {ORIGINAL_EPS:g}"
@@ -110,6 +116,44 @@ def convert(
     if to == "hf" and config.out_indices_meaning == "original":
         adapted.append("transformers does not know out_indices_meaning and reads other layers for this model")
     return LoadReport(unexpected=sorted(unexpected), resized=resized, adapted=adapted)
+
+
+def _write_use(
+    folder: Path, source: str, before_hw: tuple[int, int], image_hw: tuple[int, int], hub: HubOptions | None
+) -> list[str]:
+    """Write how a model is shown pictures, and scenes, where that lies beside the source; return what was changed.
+
+    Without it an evaluation of the copy takes the published way, and says so in its JSON alone.
+    """
+    changed: list[str] = []
+    file, scene = preprocessor_file(source, hub), scene_file(source, hub)
+    if file is not None and image_hw == before_hw:
+        write_bytes(folder / PREPROCESSOR_NAME, file.read_bytes())
+    elif (view := _view(source, before_hw, hub)) is not None:
+        view.at_size(image_hw).save_pretrained(folder)
+    if scene is not None and image_hw == before_hw:
+        write_bytes(folder / SCENE_NAME, scene.read_bytes())
+    elif scene is not None:
+        changed.append(f"{SCENE_NAME} is left out, whose windows are of another size: the published ones stand in")
+    return changed
+
+
+def _seen(
+    source: str, before_hw: tuple[int, int], image_hw: tuple[int, int], hub: HubOptions | None
+) -> tuple[Statistics | None, Mapping[str, Any]]:
+    """Return what timm keeps in its config: mean and deviation of the pictures, and the crop, where they are known."""
+    view = _view(source, before_hw, hub)
+    return checkpoint_statistics(source, hub), {} if view is None else timm_crop(view.at_size(image_hw))
+
+
+def _view(source: str, image_hw: tuple[int, int], hub: HubOptions | None) -> Preprocessing | None:
+    """Return the preprocessing that lies beside a model, in timm's config too; None where there is none."""
+    if (file := preprocessor_file(source, hub)) is not None:
+        return Preprocessing.from_pretrained(file)
+    config = model_file(source, CONFIG_NAME, hub)
+    if config is None or not timm_options(config):
+        return None
+    return evaluation_view(source, image_hw, hub=hub)[0]
 
 
 def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) -> None:
@@ -129,11 +173,14 @@ def _write_hugging_face(folder: Path, config: BeitConfig, tensors: Tensors) -> N
     write_text(folder / CONFIG_NAME, config.to_json_string(**_file_metadata(tensors)))
 
 
-def _write_timm(folder: Path, config: BeitConfig, tensors: Tensors, seen: Statistics | None = None) -> None:
+def _write_timm(
+    folder: Path, config: BeitConfig, tensors: Tensors, seen: Statistics | None, crop: Mapping[str, Any]
+) -> None:
     if seen is not None and len(seen[0]) != config.num_channels:  # of colours, from which it was inflated
         seen = None
+    mean, std = seen or (None, None)
     write_safetensors(folder / WEIGHTS_NAME, TIMM.from_canonical(tensors), kind=None)
-    write_json(folder / CONFIG_NAME, timm_config(config, *(seen or ())))
+    write_json(folder / CONFIG_NAME, timm_config(config, mean, std, crop))
 
 
 def _write_original(file: Path, config: BeitConfig, tensors: Tensors) -> None:

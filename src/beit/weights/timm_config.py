@@ -41,7 +41,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def timm_config(
-    config: BeitConfig, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    config: BeitConfig,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    crop: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the `config.json` that timm's `load_model_config_from_hf` reads.
 
@@ -49,6 +52,7 @@ def timm_config(
         config: The model.
         mean: Of the pictures that it has learnt from, one number per channel; None: 0.5, as of BEiT.
         std: Their standard deviation.
+        crop: How much of a picture is seen, in timm's names; None: what it takes by default.
 
     Raises:
         ConfigError: If the model has an option that timm's BEiT does not have.
@@ -89,5 +93,6 @@ def timm_config(
             "num_classes": classes,
             "first_conv": "patch_embed.proj",
             "classifier": "head",
+            **(crop or {}),
         },
     }
