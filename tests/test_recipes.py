@@ -138,6 +138,13 @@ def test_auto_stands_for_the_rates_of_the_published_runs(rate, name):
     assert rate.at(job.train.batch_size) == job.optim.lr
 
 
+def test_the_schedules_of_the_published_tokenizer_take_as_many_updates():
+    job = recipe(FOLDER / "tokenizer_dalle_112.yaml")
+    steps, loss = job.train.max_steps, job.loss
+    assert (steps, loss.anneal_share * steps) == (3_000_000, 150_000)
+    assert loss.kl_ramp_share * steps == pytest.approx(5_000, abs=1)
+
+
 def test_the_linear_probe_reads_the_published_layer():
     job = recipe(FOLDER / "linear_probe.yaml")
     assert (job.freeze, job.probe.layer, job.pooling, job.mixing.mixup) == ("encoder", 9, "mean", 0)

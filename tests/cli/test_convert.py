@@ -1,11 +1,17 @@
 """`beit convert`."""
 
+from dataclasses import replace
+
 import pytest
+import torch
+from PIL import Image
 from safetensors import safe_open
 
-from beit import BeitForImageClassification
+from beit import BeitForImageClassification, BeitForSemanticSegmentation, preset
 from beit.cli.main import main
-from tests.conftest import GOLDEN
+from beit.image import Preprocessing
+from beit.models_torch.scene import SceneInference
+from tests.conftest import GOLDEN, TINY_MODEL
 
 SOURCE = str(GOLDEN / "unilm/finetune/checkpoint.pth")
 
@@ -29,6 +35,38 @@ def test_convert_to_another_size_and_type(tmp_path, capsys):
 def test_convert_to_a_size_that_is_no_square(tmp_path, capsys):
     assert main(["convert", SOURCE, str(tmp_path), "--to", "hf", "--image_size", "48x32"]) == 0
     assert "from 4 x 4 to 6 x 4 patches" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("to", ["hf", "flax"])
+def test_what_lies_beside_a_model_goes_along(to, tmp_path, capsys):
+    torch.manual_seed(0)
+    options = {**TINY_MODEL, "num_hidden_layers": 4, "pool_scales": [2], "out_indices": [1, 2, 3, 4]}
+    model = BeitForSemanticSegmentation(preset("tiny", **options, num_labels=3, use_auxiliary_head=False))
+    source, same, larger = (tmp_path / name for name in ("source", "same", "larger"))
+    model.save_pretrained(source)
+    view = Preprocessing((32, 32), 36, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), Image.Resampling.BILINEAR)
+    view.save_pretrained(source)
+    scene = SceneInference(None, 48, (1.0, 1.5), True, view.mean, view.std)
+    scene.save_pretrained(source)
+    assert main(["convert", str(source), str(same), "--to", to]) == 0
+    assert Preprocessing.from_pretrained(same) == view
+    assert SceneInference.from_pretrained(same, (32, 32)) == scene
+    capsys.readouterr()
+    assert main(["convert", str(source), str(larger), "--to", to, "--image_size", "64"]) == 0
+    assert Preprocessing.from_pretrained(larger) == replace(view, image_hw=(64, 64), resize=72)
+    assert "scene_inference.json is left out, whose windows are of another size" in capsys.readouterr().out
+    assert SceneInference.from_pretrained(larger, (64, 64)) == SceneInference.published((64, 64))
+
+
+@pytest.mark.parametrize("resize", [32, 36, 37, (32, 32), (36, 36)])
+def test_timm_shows_the_same_part_of_pictures(resize, tmp_path):
+    model = BeitForImageClassification(preset("tiny", **TINY_MODEL, num_labels=3))
+    model.save_pretrained(tmp_path / "source")
+    view = Preprocessing((32, 32), resize, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
+    view.save_pretrained(tmp_path / "source")
+    assert main(["convert", str(tmp_path / "source"), str(tmp_path / "timm"), "--to", "timm"]) == 0
+    assert main(["convert", str(tmp_path / "timm"), str(tmp_path / "back"), "--to", "hf"]) == 0
+    assert Preprocessing.from_pretrained(tmp_path / "back") == view
 
 
 @pytest.mark.parametrize(

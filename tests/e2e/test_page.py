@@ -158,6 +158,25 @@ def test_features_are_colours_and_from_a_patch_similarities(visit, address, mode
     expect(said).to_contain_text("principal components of layer 4")
 
 
+def test_a_patch_that_was_chosen_just_before_another_model_is_not_asked_of_it(visit, address, magpie):
+    page = visit(address)
+    page.set_input_files("#file", magpie)
+    open_tab(page, "attend")
+    page.select_option("#model", "pets")
+    said = page.locator("#panel-attend .summary")
+    expect(said).to_contain_text("The whole picture")
+    with page.expect_response("**/v1/attend"):
+        cells(page, "attend").nth(3 * COLS + 5).evaluate("""cell => {
+            cell.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowDown", bubbles: true}))
+            const model = document.querySelector("#model")
+            model.value = "streets"
+            model.dispatchEvent(new Event("change", {bubbles: true}))
+        }""")
+    page.wait_for_timeout(1000)  # well beyond the pause in which several choices of a patch are one request
+    expect(page.locator("#progress")).to_be_empty()
+    expect(said).to_contain_text("The whole picture")
+
+
 def test_a_painted_mask_is_what_the_model_is_given(visit, address, models, magpie):
     page = visit(address)
     page.set_input_files("#file", magpie)

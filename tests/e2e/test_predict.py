@@ -350,6 +350,9 @@ def test_pictures_of_attention_and_of_reconstructions(model, pictures, tmp_path,
     assert predict(*arguments, "--tokenizer", tokenizer, "--share=0.5") == 0, "nothing was begun by what could not"
     for what in ("picture", "masked", "reconstruction"):
         assert Image.open(painted / f"3_{what}.png").size == (32, 32)
+    DiscreteVAE(config).save_pretrained(tokenizer)
+    assert predict(*arguments, "--tokenizer", tokenizer, "--share=0.5") == 1
+    assert "was begun with another tokenizer; expected the same arguments" in capsys.readouterr().err
     assert 1 <= len(json.loads((painted / "3.json").read_text())["mask"]) <= 8
 
 
@@ -368,6 +371,29 @@ def test_pictures_of_long_names_are_drawn_under_shorter_ones(model, pictures, tm
     assert "looked lies inside" in capsys.readouterr().err
     for row in rows:
         assert Image.open(tmp_path / "looked" / f"{row['name']}_attention.png").size == (32, 32)
+
+
+def test_rows_that_an_earlier_command_printed_are_counted(model, pictures, tmp_path, capsys):
+    arguments = [model, pictures / "cat", "--output", tmp_path / "a.jsonl", "--json"]
+    assert predict(*arguments) == 0
+    shown = capsys.readouterr()
+    assert (len(shown.out.splitlines()), shown.err) == (6, "")
+    assert predict(*arguments) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "6 pictures done before by this command, printed then; " in shown.err
+
+
+def test_frames_do_not_take_the_place_of_pictures_that_were_made_of_them(model, pictures, tmp_path, capsys):
+    picture = sorted((pictures / "cat").iterdir())[0].read_bytes()
+    for name in ("ride_000001.png", "ride_later.png", "other_000001.png"):
+        (tmp_path / name).write_bytes(picture)
+    (tmp_path / "ride.mp4").write_bytes(b"a film")
+    places = [tmp_path / name for name in ("ride.mp4", "ride_later.png", "ride_000001.png", "other_000001.png")]
+    assert predict(model, *places, "--task=attend", "--output", tmp_path / "looked") == 1
+    said = capsys.readouterr().err
+    assert "'ride_000001' is called like a frame of 'ride'; the results of one would replace the other's" in said
+    assert not (tmp_path / "looked").exists()
 
 
 def test_a_ray_cluster_writes_the_same_file(model, tmp_path, capsys):

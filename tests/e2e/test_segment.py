@@ -1,8 +1,10 @@
 """Segmentation through the command line: training, measuring, predicting, and masks that are wrong."""
 
 import json
+import shutil
 import signal
 import time
+from dataclasses import replace
 from math import nan
 
 import av
@@ -17,6 +19,7 @@ from beit.evaluation.result import Speed
 from beit.evaluation.segmentation.evaluate import SceneEvaluation, scene_sections
 from beit.evaluation.segmentation.measure import MeasuredScenes, SceneScore
 from beit.evaluation.segmentation.scores import SegmentationScores
+from beit.models_torch.scene import SceneInference
 from tests.e2e.small import MODEL, assert_stops_and_saves, beit, losses, start
 
 CLASSES = ["ground", "square", "disc"]
@@ -138,6 +141,28 @@ def test_evaluate_gives_what_training_measured(whole, scenes, tmp_path, capsys):
     more = ["--flips", "--scene.scales=[0.75, 1.0]", "--scene.window=48", "--limit=2"]
     assert main(["evaluate", f"--model={whole / 'model'}", *place, *more]) == 0
     assert "pictures" in capsys.readouterr().out
+
+
+def test_evaluate_sees_scenes_as_the_training_did_unless_it_is_asked_otherwise(whole, scenes, tmp_path, capsys):
+    size, place = 32, [f"--data.path={scenes}/val/pictures", f"--label_maps.path={scenes}/val/masks"]
+
+    def confusion(model, *more):
+        output = tmp_path / "output.json"
+        settings = [f"--model={model}", *place, "--label_maps.ignored=[9]", f"--output={output}", *more]
+        assert main(["evaluate", *settings]) == 0, capsys.readouterr().err
+        return json.loads(output.read_text())["confusion"]
+
+    model = shutil.copytree(whole / "model", tmp_path / "model")
+    plain, flipped = confusion(model), confusion(model, "--flips")
+    assert plain == confusion(model, "--flips=false") != flipped
+    own = SceneInference.from_pretrained(model, (size, size))
+    replace(own, flip=True).save_pretrained(model)
+    assert confusion(model) == flipped
+    assert confusion(model, "--flips=false") == plain
+    replace(own, windows=None).save_pretrained(model)
+    at_once = confusion(model)
+    assert at_once == confusion(model, "--scene.mode=whole") != plain
+    assert confusion(model, "--scene.mode=slide") == plain
 
 
 def test_scenes_without_a_pixel_that_counts_are_not_among_the_worst():

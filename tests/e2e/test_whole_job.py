@@ -109,7 +109,7 @@ def test_the_report_is_self_contained_and_holds_pictures(pretrained, finetuned):
 def test_the_cards_say_what_was_measured_on(pretrained, finetuned):
     """The share that is held out may be another than the setting, and of a path with splits it is none."""
     cards = [(run / "model/README.md").read_text() for run in (pretrained, finetuned)]
-    assert "Trained on 1,232 pictures of `digits:train`, measured on 65 others of them." in cards[0]
+    assert "Trained on 1,232 pictures of `digits:train`, measured on 65 others of it." in cards[0]
     assert "Trained on 1,297 pictures of `digits:train`, measured on 500 of `digits:test`." in cards[1]
 
 

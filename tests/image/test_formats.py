@@ -137,6 +137,31 @@ def film(tmp_path):
     return tmp_path / "a.avi"
 
 
+@pytest.mark.parametrize(
+    ("matrix", "size", "first"),
+    [((0, 1, -1, 0), (32, 48), "top"), ((-1, 0, 0, -1), (48, 32), "right"), ((0, -1, 1, 0), (32, 48), "bottom")],
+)
+def test_frames_are_upright_however_a_phone_was_held(tmp_path, matrix, size, first):
+    """The matrix is that of the film's track: x' = a x + c y, y' = b x + d y, to the right and down."""
+    place = tmp_path / "a.mp4"
+    with av.open(str(place), "w") as out:
+        stream = out.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        stored = Image.new("RGB", (48, 32), "blue")
+        stored.paste("red", (0, 0, 24, 32))
+        out.mux([*stream.encode(av.VideoFrame.from_image(stored)), *stream.encode()])
+    content = place.read_bytes()
+    at = content.index(b"tkhd") + 44  # behind times, numbers and the duration of a track of version 0
+    numbers = (matrix[0], matrix[1], 0, matrix[2], matrix[3], 0, 0, 0)
+    written = b"".join((number << 16).to_bytes(4, "big", signed=True) for number in numbers)
+    place.write_bytes(content[:at] + written + content[at + len(written) :])
+    ((_, frame),) = film_frames(place)
+    assert frame.size == size
+    middle = {"top": (16, 8), "bottom": (16, 40), "right": (40, 16)}[first]
+    red, _, blue = frame.getpixel(middle)
+    assert red > 200 > 50 > blue, "the left half of what is stored"
+
+
 def test_frames_of_too_many_pixels_are_refused(film, monkeypatch):
     assert [frame.size for _, frame in film_frames(film)] == [(32, 32)]
     monkeypatch.setattr("beit.inference.jobs.frames.most_pixels", lambda: 1000)

@@ -85,17 +85,23 @@ def test_what_is_cancelled_before_it_began_is_never_computed():
     assert (computed, sizes) == ([0, 2], [1, 1])
 
 
-def test_an_error_reaches_every_request_of_its_batch_and_no_other():
-    def fails(values):
-        raise ValueError(f"no {values}")
+def test_an_error_reaches_the_request_that_it_is_of_and_no_other():
+    computed = []
+
+    def fails_for_two(values):
+        computed.append(values)
+        if 2 in values:
+            raise ValueError(f"no {values}")
+        return values
 
     async def held(batcher):
-        asked = [batcher.submit(fails, 1), batcher.submit(fails, 2), batcher.submit(double, 3)]
+        asked = [*(batcher.submit(fails_for_two, value) for value in (1, 2, 3)), batcher.submit(double, 3)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     results, sizes = batched(held)
-    assert [str(result) for result in results] == ["no [1, 2]", "no [1, 2]", "6"]
-    assert sizes == [2, 1]
+    assert [str(result) for result in results] == ["1", "no [2]", "3", "6"]
+    assert computed == [[1, 2, 3], [1], [2], [3]]
+    assert sizes == [3, 1], "what is computed again is counted once"
 
 
 def test_what_is_computed_alone_keeps_its_turn():

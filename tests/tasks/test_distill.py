@@ -121,6 +121,12 @@ def test_a_run_continues_bit_for_bit_and_leaves_a_small_classifier(teacher, tmp_
 @pytest.mark.e2e
 def test_a_student_beside_the_same_one_without_a_teacher(teacher, tmp_path, capsys):
     command = [*STUDENT, "--train.max_steps=3", f"--teacher.path={teacher}", f"--run.output={tmp_path / 'run'}"]
+    assert main(["distill", *command, "--dry-run"]) == 0
+    assert capsys.readouterr().out.count("whole run ") == 1
+    assert main(["distill", *command, "--dry-run", "--compare"]) == 0
+    both = capsys.readouterr().out
+    assert both.count("whole run ") == 2, "what is compared with is trained too"
+    assert "the same student without its teacher, which --compare trains after it:" in both
     assert main(["distill", *command, "--compare"]) == 0
     heads, taught, alone = capsys.readouterr().out.splitlines()[-3:]
     assert heads.split() == ["held-out", "pictures", "accuracy", "mean", "class", "accuracy", "loss", "run"]

@@ -1,6 +1,7 @@
 """A task that is one file gets everything else from the engine: folder, resume, forecast, report, processes, hooks."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_a_run_leaves_a_folder_like_every_other(whole):
     page = (whole / "report.html").read_text()
     assert "Rotation: run" in page
     assert "Curves" in page
+    assert "after step" not in page
+    card = (whole / "model/README.md").read_text()
+    assert re.search(
+        rf"Trained on 1,\d\d\d pictures of `[^`]+`, measured on {result['pictures']} others of it\.", card
+    ), card
 
 
 def test_killed_it_continues_bit_for_bit(fork_server, whole, tmp_path):
@@ -56,6 +62,7 @@ def test_killed_it_continues_bit_for_bit(fork_server, whole, tmp_path):
     assert "continuing" in ended.stdout
     assert losses(run) == losses(whole)
     assert (run / "model/model.safetensors").read_bytes() == (whole / "model/model.safetensors").read_bytes()
+    assert "after step 4" in (run / "report.html").read_text()  # what this command took is not the whole run's time
 
 
 def test_two_processes_train_the_same_model(fork_server, tmp_path):

@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, distill, print."""
     words = [word for word in arguments if word != _COMPARE]
     compare = len(words) < len(arguments)
-    job, dry, processes = parse_training(StudentJob, "beit distill", DESCRIPTION, words, f"{FLAGS} [{_COMPARE}]")
+    job, dry, machines = parse_training(StudentJob, "beit distill", DESCRIPTION, words, f"{FLAGS} [{_COMPARE}]")
     check_models(job.teacher.path)
     alone = job.without_teacher()
     if compare:
@@ -38,7 +38,12 @@ def run(arguments: Sequence[str]) -> int:
     from beit.tasks.distill import DistillTask, distill
 
     if dry:
-        say_forecast(DistillTask, job, processes)
+        say_forecast(DistillTask, job, machines)
+        if compare:
+            from beit.tasks.finetune.task import FinetuneTask
+
+            say("", "the same student without its teacher, which --compare trains after it:")
+            say_forecast(FinetuneTask, alone, machines)
         return 0
     student = distill(job)
     say_classifier(student)

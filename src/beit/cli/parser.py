@@ -27,6 +27,7 @@ _SHORT_HELP = ("-h", "--help")
 OPTIONS_FOR_PROGRAMS = "--print_options"
 _WITHOUT_VALUE = (*_SHORT_HELP, WHOLE_HELP, OPTIONS_FOR_PROGRAMS, "--print_config")
 _TRUTHS = ("true", "false", "True", "False")
+_TRUTH_KINDS = (bool, bool | None)  # of settings that may stand alone, which is true
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ class SettingsParser(Generic[Job]):
 
     def _named(self, arguments: Sequence[str]) -> list[str]:
         """Return arguments in which everything has its name: the recipe, words, and what may stand alone as true."""
-        truths = {f"--{action.dest}" for action in self._parser._actions if getattr(action, "_typehint", None) is bool}
+        kinds = {f"--{action.dest}": getattr(action, "_typehint", None) for action in self._parser._actions}
+        truths = {name for name, kind in kinds.items() if kind in _TRUTH_KINDS}
         rest, options, words = deque(arguments), list[str](), list[str]()
         while rest:
             word = rest.popleft()

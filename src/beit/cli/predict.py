@@ -99,12 +99,15 @@ def _run(job: PredictJob) -> int:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(f"beit predict: {job.task}", total=None)
+        printed = 0
 
         def show(chunk: Chunk) -> None:
+            nonlocal printed
             progress.update(bar, advance=len(chunk.rows) + len(chunk.broken))
             for _, reason in chunk.broken:
                 print(f"beit: {printable(reason)}", file=sys.stderr)
             if job.json or job.output is None:
+                printed += len(chunk.rows)
                 for row in chunk.rows:
                     print(
                         json.dumps(row) if job.json else printable(TASKS[job.task].line(row), keep="\n\t"), flush=True
@@ -114,6 +117,9 @@ def _run(job: PredictJob) -> int:
     if job.output is not None and not job.json:
         counted = f"{summary.pictures:,} picture{'s' * (summary.pictures != 1)} in {job.output}"
         say(counted + (f"; {len(summary.broken):,} broken" if summary.broken else ""))
+    if job.json and (before := summary.pictures - printed):
+        pictures = f"{before:,} picture{'s' * (before != 1)}"
+        print(f"beit: {pictures} done before by this command, printed then; {job.output} has them", file=sys.stderr)
     if summary.gone:
         again = "put them back, and the same command does the rest"
         print(f"beit: pictures have gone while they were read; {again}", file=sys.stderr)

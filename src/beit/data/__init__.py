@@ -15,7 +15,7 @@ from beit.data.sources.label_maps import CITYSCAPES, MOST_NUMBERS, LabelIds
 from beit.data.sources.scenes import Scene, SceneFolder
 from beit.data.sources.source import BrokenShard, ImageSource, LabelKind, Subset, fingerprint, spaced, still_there
 from beit.data.sources.split_names import named_split, pictures_and_maps, split_kind
-from beit.data.splits import ALL, Splits
+from beit.data.splits import ALL, Splits, chosen_split
 from beit.data.tokens import (
     FINISHED,
     LOCK_NAME,
@@ -77,6 +77,7 @@ __all__ = [
     "check_identity",
     "check_shards",
     "check_shared_batch",
+    "chosen_split",
     "composed",
     "decoded_bytes",
     "evaluation_batches",

@@ -117,7 +117,7 @@ def _first_stage(task: Task[Any, Any], folder: RunFolder) -> None:
 
 
 def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
-    began = time.perf_counter()
+    began, before = time.perf_counter(), folder.last_step
     validation, monitor, gallery = Validation(task, folder), monitor_of(task, folder), _gallery(task, folder)
     hooks: list[Hook] = [validation, *(hook for hook in (monitor, gallery) if hook is not None)]
     main = task.accelerator.is_main_process
@@ -131,7 +131,7 @@ def _train_and_conclude(task: Task[Any, Any], folder: RunFolder) -> None:
                 _save(task, folder.average, trained.average)
             if gallery is not None and best_step is not None:
                 gallery.gallery.add(best_step)  # the model that is kept
-            _conclude(task, folder, trained, gallery, trackers, began)
+            _conclude(task, folder, trained, gallery, trackers, lambda: _lasted(began, before))
     task.accelerator.wait_for_everyone()
 
 
@@ -163,7 +163,7 @@ def _conclude(
     trained: Trained,
     gallery: GalleryHook | None,
     trackers: Trackers,
-    began: float,
+    lasted: Callable[[], str],
 ) -> None:
     """Measure the model, and its moving average if one was kept; write metrics, report and result."""
     measured = task.measure(task.model, task.sources.val)
@@ -189,7 +189,7 @@ def _conclude(
         if gallery is not None:
             sections.append(gallery.gallery.section())
         heading = f"{task.title[0].upper()}{task.title[1:]}: {folder.path.name}"
-        write_report(folder.report, heading, sections, resolved_recipe(task.settings), since(began))
+        write_report(folder.report, heading, sections, resolved_recipe(task.settings), lasted())
     write_model_card(
         folder.model,
         f"{folder.path.name}: {task.title}",
@@ -203,10 +203,16 @@ def _conclude(
     folder.write_result(numbers | result_numbers(lines))
 
 
+def _lasted(began: float, before: int | None) -> str:
+    """Return the time since a run began; of one that continues, after which step it did: nobody timed the earlier."""
+    return since(began) + (f" after step {before:,}" if before else "")
+
+
 def data_of(data: DataSettings, pictures: int, measured: float) -> str:
     """Return what a run was trained and measured on; held out may be a split of the pictures, or a share of them."""
-    held_out = "others of them" if data.val_path is None else f"of `{data.val_path}`"
-    return f"Trained on {pictures:,} pictures of `{data.path}`, measured on {measured:,.0f} {held_out}."
+    learnt = f"{pictures:,} picture{'s' * (pictures != 1)} of `{data.path}`"
+    held_out = f"other{'s' * (measured != 1)} of it" if data.val_path is None else f"of `{data.val_path}`"
+    return f"Trained on {learnt}, measured on {measured:,.0f} {held_out}."
 
 
 def _list_broken(measured: Measured, folder: RunFolder) -> None:

@@ -5,7 +5,7 @@ It equals `BeitImageProcessor` with such a file, for one picture at a time, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -53,6 +53,13 @@ class Preprocessing:
     def cropping(cls, image_hw: tuple[int, int], crop_share: float, **options: Any) -> Self:
         """Return the view that keeps a picture's shape and crops about `crop_share` of its shorter side."""
         return cls(image_hw, round(max(image_hw) / crop_share), **options)
+
+    def at_size(self, hw: tuple[int, int]) -> Self:
+        """Return the view of another size that shows the same part of pictures."""
+        down, across = hw[0] / self.image_hw[0], hw[1] / self.image_hw[1]
+        if isinstance(self.resize, int):
+            return replace(self, image_hw=hw, resize=round(self.resize * max(down, across)))
+        return replace(self, image_hw=hw, resize=(round(self.resize[0] * down), round(self.resize[1] * across)))
 
     @cached_property
     def steps(self) -> Steps:

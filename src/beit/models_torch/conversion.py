@@ -16,13 +16,17 @@ from torch import Tensor
 import beit.models_torch as models
 from beit.config import CONFIG_NAME, BeitConfig, check_divisible, shown
 from beit.errors import CheckpointError, ConfigError
-from beit.files import atomic_stream, locked_output, write_json, write_text
+from beit.files import atomic_stream, locked_output, write_bytes, write_json, write_text
 from beit.geometry import patch_grid, relative_position_index
 from beit.hub import HubOptions
-from beit.image.model_view import evaluation_view
-from beit.image.timm_view import options_for_timm
+from beit.image import Preprocessing
+from beit.image.model_view import evaluation_view, model_file, preprocessor_file
+from beit.image.processor import PREPROCESSOR_NAME
+from beit.image.timm_view import options_for_timm, timm_options
 from beit.models_torch.device import DTYPES
 from beit.models_torch.loading import dtype_name, read_tensor, shapes_of, state_of, write_safetensors
+from beit.models_torch.scene import FILE_NAME as SCENE_NAME
+from beit.models_torch.scene import scene_file
 from beit.weights import (
     CONFIG_KEY,
     FLAX,
@@ -100,10 +104,11 @@ def convert(
     if precision != "auto":
         wanted = DTYPES[precision]
         tensors = {name: t.to(wanted) if t.is_floating_point() else t for name, t in tensors.items()}
-    # timm keeps in its config how a model is shown pictures
-    seen = (options_for_timm(evaluation_view(str(source), before.image_hw, hub=hub)[0]),) if to == "timm" else ()
+    seen = _seen_by_timm(str(source), before.image_hw, config.image_hw, hub) if to == "timm" else ()
     with locked_output(destination):
         WRITERS[to](Path(destination), config, tensors, *seen)
+        if to in ("hf", "flax"):
+            adapted += _write_use(Path(destination), str(source), before.image_hw, config.image_hw, hub)
     if to in ("timm", "unilm") and config.layer_norm_eps != ORIGINAL_EPS:
         adapted.append(
             f"layer_norm_eps is {config.layer_norm_eps:g}; the code that reads this layout uses {ORIGINAL_EPS:g}"
@@ -111,6 +116,43 @@ def convert(
     if to == "hf" and config.out_indices_meaning == "original":
         adapted.append("transformers does not know out_indices_meaning and reads other layers for this model")
     return LoadReport(unexpected=sorted(unexpected), resized=resized, adapted=adapted)
+
+
+def _write_use(
+    folder: Path, source: str, before_hw: tuple[int, int], image_hw: tuple[int, int], hub: HubOptions | None
+) -> list[str]:
+    """Write how a model is shown pictures, and scenes, where that lies beside the source; return what was changed.
+
+    Without it an evaluation of the copy takes the published way, and says so in its JSON alone.
+    """
+    changed: list[str] = []
+    file, scene = preprocessor_file(source, hub), scene_file(source, hub)
+    if file is not None and image_hw == before_hw:
+        write_bytes(folder / PREPROCESSOR_NAME, file.read_bytes())
+    elif (view := _view(source, before_hw, hub)) is not None:
+        view.at_size(image_hw).save_pretrained(folder)
+    if scene is not None and image_hw == before_hw:
+        write_bytes(folder / SCENE_NAME, scene.read_bytes())
+    elif scene is not None:
+        changed.append(f"{SCENE_NAME} is left out, whose windows are of another size: the published ones stand in")
+    return changed
+
+
+def _seen_by_timm(
+    source: str, before_hw: tuple[int, int], image_hw: tuple[int, int], hub: HubOptions | None
+) -> tuple[Mapping[str, Any]]:
+    """Return what timm keeps in its config of how a model is shown pictures."""
+    return (options_for_timm(evaluation_view(source, before_hw, hub=hub)[0].at_size(image_hw)),)
+
+
+def _view(source: str, image_hw: tuple[int, int], hub: HubOptions | None) -> Preprocessing | None:
+    """Return the preprocessing that lies beside a model, in timm's config too; None where there is none."""
+    if (file := preprocessor_file(source, hub)) is not None:
+        return Preprocessing.from_pretrained(file)
+    config = model_file(source, CONFIG_NAME, hub)
+    if config is None or not timm_options(config):
+        return None
+    return evaluation_view(source, image_hw, hub=hub)[0]
 
 
 def _check_whole(config: BeitConfig, entries: Mapping[str, Any], source: str) -> None:

@@ -98,6 +98,7 @@ class Batcher:
                 await self._arrival(left)
                 continue
             self._waiting = deque(work for work in self._waiting if work not in batch)
+            self._on_batch(len(batch))
             await self._compute(batch)
 
     def _next_batch(self) -> list[_Work]:
@@ -112,7 +113,6 @@ class Batcher:
             pass
 
     async def _compute(self, batch: list[_Work]) -> None:
-        self._on_batch(len(batch))
         payloads = [work.payload for work in batch]
 
         def compute() -> Sequence[Any]:
@@ -122,11 +122,22 @@ class Batcher:
         try:
             results = await asyncio.get_running_loop().run_in_executor(self._thread, compute)
             answers = list(zip(batch, results, strict=True))
-        except Exception as error:  # given to every request of the batch
-            for work in batch:
-                if not work.answer.done():
-                    work.answer.set_exception(error)
+        except Exception as error:
+            await self._fail(batch, error)
             return
         for work, result in answers:
             if not work.answer.done():
                 work.answer.set_result(result)
+
+    async def _fail(self, batch: list[_Work], error: Exception) -> None:
+        """Give an error to the request that it is of: of several, each is computed again, alone.
+
+        One client's option that does not fit the model, or its picture that takes too much memory, is no other's fault.
+        """
+        for work in batch:
+            if work.answer.done():
+                continue
+            if len(batch) > 1:
+                await self._compute([work])
+            else:
+                work.answer.set_exception(error)

@@ -35,8 +35,8 @@ class EvaluateJob(Settings):
     crop_share: float | None = Field(default=None, gt=0, le=1)
     """Crop this share of a picture's shorter side; null: as the model's preprocessor or timm's config says, else as
     published, 0.875 below 384 pixels and 1.0 from there."""
-    flips: bool = False
-    """Average the scores of each picture and its mirror image."""
+    flips: bool | None = None
+    """Average the scores of each picture and its mirror image; null: not, or with label maps as scene says."""
     label_maps: LabelMapSettings = field(default_factory=LabelMapSettings)
     """Label maps, for models that predict the class of every pixel"""
     scene: SceneUseSettings = field(default_factory=SceneUseSettings)

@@ -129,6 +129,15 @@ class DataSettings(PictureSettings):
     shuffle_window: int | None = Field(default=None, ge=1)
     """Read nearly in order: shuffle the files of a collection, then their pictures within so many; null: over all."""
 
+    def __post_init__(self) -> None:
+        """Check that labels to validate with have pictures."""
+        super().__post_init__()
+        if self.val_labels is not None and self.val_path is None:
+            raise ValueError(
+                f"val_labels is {self.val_labels!r} without val_path, so that no picture would have these labels; name "
+                f"their folder with data.val_path, which may be that of data.path, {self.path}"
+            )
+
 
 @dataclass(frozen=True, config=STRICT)
 class AugmentSettings(Settings):

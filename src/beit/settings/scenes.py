@@ -12,6 +12,8 @@ from beit.data import (
     LabelIds,
     NamedClasses,
     SceneFolder,
+    Splits,
+    chosen_split,
     named_split,
     read_classes,
     splits_of,
@@ -23,6 +25,8 @@ from beit.settings.groups import DataSettings, PictureSettings
 from beit.settings.inputs import Sources, hold_out, training_splits
 from beit.settings.packaged import class_file
 from beit.settings.segment import LabelMapSettings, TrainingLabelMapSettings
+
+Folders = tuple[str, str]  # of pictures, and of label maps
 
 
 def open_scenes(data: DataSettings, label_maps: TrainingLabelMapSettings, seed: int) -> Sources:
@@ -49,37 +53,67 @@ def open_scenes(data: DataSettings, label_maps: TrainingLabelMapSettings, seed: 
     return Sources(source, open_scene_folder(*measured, data, label_maps, classes))
 
 
-def _places(data: DataSettings, label_maps: TrainingLabelMapSettings) -> tuple[tuple[str, str], tuple[str, str] | None]:
+def _places(data: DataSettings, label_maps: TrainingLabelMapSettings) -> tuple[Folders, Folders | None]:
     """Return the folders of pictures and of label maps to train on, and those to validate on if there are any.
 
     Raises:
-        DataError: If the pictures are divided into splits, and the label maps are not.
+        DataError: If the pictures are divided into splits, and the label maps are not, or a split is asked for where
+            there is none.
     """
-    pictures = splits_of(data.path) if data.split != ALL else None
-    own = (data.path, label_maps.path)
+    found = _splits_of(data.path, data.split)
+    validation = None
     if data.val_path is not None and label_maps.val_path is not None:
-        validation = (data.val_path, label_maps.val_path)
-    else:
-        validation = None
-    if pictures is None:
-        return own, validation
-    maps = splits_of(label_maps.path)
+        validation = data.val_path, label_maps.val_path
+    if found is None and validation is None:
+        return (data.path, label_maps.path), None
     learnt, measured = training_splits(data)
+    own = (data.path, label_maps.path) if found is None or learnt is None else _both(found, label_maps.path, learnt)
+    if validation is not None:
+        inner = splits_of(validation[0])
+        return own, validation if inner is None or measured is None else _both(inner, validation[1], measured)
+    return own, None if found is None or measured is None else _both(found, label_maps.path, measured)
 
-    def both(split: str) -> tuple[str, str]:
-        name = None if maps is None else named_split(split, maps.places)
-        seen = named_split(split, pictures.places)
-        if maps is None or name is None or seen is None:
-            raise DataError(
-                f"{data.path} holds the splits {', '.join(pictures.places)}, and {label_maps.path} has none called "
-                f"{split!r}; name folders of one split with data.path, label_maps.path, data.val_path and "
-                "label_maps.val_path"
-            )
-        return str(pictures.places[seen][0]), str(maps.places[name][0])
 
-    if learnt is None:
-        return own, validation
-    return both(learnt), validation or (None if measured is None else both(measured))
+def scene_folders(data: PictureSettings, label_maps: str) -> Folders:
+    """Return the folders of the pictures and of the label maps that are meant: of a split, if there are several.
+
+    Raises:
+        DataError: If there are several splits and none is named, or one that is not there.
+    """
+    found = _splits_of(data.path, data.split)
+    if found is None:
+        return data.path, label_maps
+    return _both(found, label_maps, chosen_split(found.folder, found.places, data.split))
+
+
+def _splits_of(pictures: str, split: str | None) -> Splits | None:
+    """Return the splits of the pictures, None if there are none or all are wanted.
+
+    Raises:
+        DataError: If a split is asked for where there is none.
+    """
+    found = splits_of(pictures) if split != ALL else None
+    if found is None and split not in (None, ALL):
+        raise DataError(f"data path {pictures!r} holds no splits, and {split!r} is asked for; leave data.split out")
+    return found
+
+
+def _both(pictures: Splits, label_maps: str, split: str) -> Folders:
+    """Return the folders of a split of the pictures and of its label maps.
+
+    Raises:
+        DataError: If one of them does not have it.
+    """
+    maps = splits_of(label_maps)
+    name = None if maps is None else named_split(split, maps.places)
+    seen = named_split(split, pictures.places)
+    if maps is None or name is None or seen is None:
+        raise DataError(
+            f"{pictures.folder} holds the splits {', '.join(pictures.places)}, and {label_maps} has none called "
+            f"{split!r}; name folders of one split with data.path, label_maps.path, data.val_path and "
+            "label_maps.val_path"
+        )
+    return str(pictures.places[seen][0]), str(maps.places[name][0])
 
 
 def open_scene_folder(

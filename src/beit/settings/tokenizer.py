@@ -264,6 +264,15 @@ class EncodeJob(TokenizerUse):
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     """Random views: augment of the pre-training"""
 
+    def __post_init__(self) -> None:
+        """Check that random views are asked for where something is said of them."""
+        if self.views is None and (self.seed != 0 or self.augment != AugmentSettings()):
+            name = "seed" if self.seed != 0 else "augment"
+            raise ValueError(
+                f"{name} is set without views, and what evaluation sees of a picture has nothing random; set views to "
+                f"the fixed_views of the pre-training, or leave {name} out"
+            )
+
 
 @dataclass(frozen=True, config=STRICT)
 class ReconstructJob(TokenizerUse):

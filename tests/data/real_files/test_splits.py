@@ -8,9 +8,9 @@ from PIL import Image
 
 from beit.data import open_source, splits_of
 from beit.errors import DataError
-from beit.settings.groups import DataSettings
+from beit.settings.groups import DataSettings, PictureSettings
 from beit.settings.inputs import open_sources, open_to_train
-from beit.settings.scenes import open_scenes
+from beit.settings.scenes import open_scenes, scene_folders
 from beit.settings.segment import TrainingLabelMapSettings
 from tests.data.real_files.pictures import names, save
 from tests.shards import picture_bytes, write_parquet, write_tar
@@ -183,6 +183,38 @@ def test_pictures_and_label_maps_in_splits(tmp_path):
     (tmp_path / "masks" / "val").rename(tmp_path / "masks" / "later")
     with pytest.raises(DataError, match="has none called 'train'; name folders of one split"):
         open_scenes(DataSettings(str(tmp_path / "images")), settings, 0)
+
+
+def scenes_of(place):
+    """Write pictures and label maps, which are not read here, of two splits; return their folders."""
+    for kind in ("images", "masks"):
+        for split in ("train", "val"):
+            for number in range(2):
+                save(place / kind / split / f"{split}{number}.png")
+    (place / "classes.txt").write_text("a\nb\n")
+    return str(place / "images"), str(place / "masks")
+
+
+def test_scenes_of_one_split_alone_are_measured(tmp_path):
+    images, masks = scenes_of(tmp_path)
+    for asked in ("val", "validation"):
+        assert scene_folders(PictureSettings(images, split=asked), masks) == (f"{images}/val", f"{masks}/val")
+    assert scene_folders(PictureSettings(images, split="all"), masks) == (images, masks)
+    assert scene_folders(PictureSettings(f"{images}/val"), f"{masks}/val") == (f"{images}/val", f"{masks}/val")
+    with pytest.raises(DataError, match=r"holds the splits train, val; name one with data\.split"):
+        scene_folders(PictureSettings(images), masks)
+    settings = TrainingLabelMapSettings(f"{masks}/train", str(tmp_path / "classes.txt"))
+    for function in (scene_folders, lambda data, _: open_scenes(data, settings, 0)):
+        with pytest.raises(DataError, match="holds no splits, and 'val' is asked for"):
+            function(DataSettings(f"{images}/train", split="val"), f"{masks}/train")
+
+
+def test_scenes_to_validate_on_are_of_their_own_split(tmp_path):
+    images, masks = scenes_of(tmp_path)
+    settings = TrainingLabelMapSettings(masks, str(tmp_path / "classes.txt"), val_path=masks)
+    sources = open_scenes(DataSettings(images, val_path=images), settings, 0)
+    assert names(sources.train) == ["train0.png", "train1.png"]
+    assert names(sources.val) == ["val0.png", "val1.png"], "none that is trained on"
 
 
 def test_splits_of_arrays_are_splits(tmp_path):

@@ -163,6 +163,8 @@ def test_scenes_are_seen_as_by_the_model_wherever_it_lies(folders, tmp_path):
     hw = (PACKAGED_SEGMENTER.image_size,) * 2
     own = SceneInference.from_pretrained(PACKAGED_SEGMENTER.name, hw)
     assert SceneInference.from_pretrained(tmp_path / "packaged", hw) == own != SceneInference.published(hw)
+    job.export(ExportJob(PACKAGED_SEGMENTER.name, "torch", str(tmp_path / "named"), image_size=hw))
+    assert SceneInference.from_pretrained(tmp_path / "named", hw) == own, "its own size, which is named"
     shutil.copytree(folders / "segment", tmp_path / "segment")
     SceneInference(None, 48).save_pretrained(tmp_path / "segment")
     job.export(ExportJob(str(tmp_path / "segment" / "model.safetensors"), "torch", str(tmp_path / "whole")))
@@ -186,6 +188,9 @@ def test_models_of_many_bands(tmp_path, to, checked_on):
     check = None if checked_on is None else str(tmp_path / checked_on)
     description = job.export(ExportJob(str(tmp_path / "model"), to, str(tmp_path / "out"), check=check))
     assert description["check"]["pictures"] == (3 if checked_on else 32)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "5 channels, values from 0 to 4000 (of 8 bits from 0 to 255) brought to 0 to 1, less the mean" in card
+    assert "RGB" not in card
     scenes = sorted((tmp_path / "scenes").iterdir())
     theirs = Predictor.from_pretrained(tmp_path / "model").classify(scenes)
     if to == "onnx":

@@ -52,7 +52,7 @@ def evaluate(job: EvaluateJob) -> Evaluation:
     if job.limit is not None:
         source = spread(source, job.limit)
     workers = loading_workers(job.data.workers, busy_cpus(device))
-    options = PassOptions(job.batch_size, workers, job.flips, precision, bar=True)
+    options = PassOptions(job.batch_size, workers, bool(job.flips), precision, bar=True)
     evaluation = evaluate_model(model, view, source, options, indices)
     BrokenPictures(None, len(source), job.data.max_broken).add(evaluation.broken)
     described = EvaluatedModel(job.model, matched, view_from, str(device), precision)

@@ -26,7 +26,7 @@ from beit.settings.base import resolved_recipe
 from beit.settings.channels import band_options, check_channels, check_range
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.packaged import class_file
-from beit.settings.scenes import open_scene_folder
+from beit.settings.scenes import open_scene_folder, scene_folders
 from beit.settings.segment import SceneUseSettings
 
 _WORST = 20  # scenes listed in the report
@@ -109,7 +109,8 @@ def evaluate_scenes(job: EvaluateJob) -> SceneEvaluation:
     names = model.config.class_names
     classes = _named(job, names)
     allow_pixels(job.data.max_pixels)
-    source = open_scene_folder(job.data.path, job.label_maps.path, job.data, job.label_maps, classes)
+    pictures, label_maps = scene_folders(job.data, job.label_maps.path)
+    source = open_scene_folder(pictures, label_maps, job.data, job.label_maps, classes)
     view, _ = evaluation_view(job.model, model.config.image_hw, None)
     how = _inference(job, model.config.image_hw, view)
     some = spread(source, job.limit) if job.limit is not None else source
@@ -155,16 +156,18 @@ def _named(job: EvaluateJob, names: list[str]) -> NamedClasses:
 
 def _inference(job: EvaluateJob, image_hw: tuple[int, int], view: Preprocessing) -> SceneInference:
     use = job.scene
-    options: dict[str, Any] = {"mean": view.mean, "std": view.std, "flip": job.flips}
+    options: dict[str, Any] = {"mean": view.mean, "std": view.std}
+    if job.flips is not None:
+        options["flip"] = job.flips
     if use.shorter_side is not None:
         options["shorter_side"] = use.shorter_side
     if use.scales is not None:
         options["scales"] = use.scales
     saved = SceneInference.from_pretrained(job.model, image_hw, **options)
-    return replace(saved, windows=_windows(use, saved))
+    return replace(saved, windows=_windows(use, saved, image_hw))
 
 
-def _windows(use: SceneUseSettings, saved: SceneInference) -> Windows | None:
+def _windows(use: SceneUseSettings, saved: SceneInference, image_hw: tuple[int, int]) -> Windows | None:
     if use.mode == "whole":
         if use.window is not None or use.stride is not None:
             raise ConfigError("scene.window or scene.stride is set, and scene.mode is whole; choose one")
@@ -172,11 +175,14 @@ def _windows(use: SceneUseSettings, saved: SceneInference) -> Windows | None:
     if use.window is not None:
         stride = use.stride or max(1, use.window * 2 // 3)
         return Windows((use.window, use.window), (stride, stride))
+    windows = saved.windows
+    if windows is None and use.mode == "slide":
+        windows = SceneInference.published(image_hw).windows
     if use.stride is not None:
-        if saved.windows is None:
+        if windows is None:
             raise ConfigError(f"scene.stride is {use.stride}, and the model takes pictures at once; set scene.window")
-        return Windows(saved.windows.size_hw, (use.stride, use.stride))
-    return saved.windows
+        return Windows(windows.size_hw, (use.stride, use.stride))
+    return windows
 
 
 def scene_sections(evaluation: SceneEvaluation) -> list[Section]:

@@ -10,6 +10,8 @@ from typing import Any
 from beit import __version__
 from beit.errors import printable
 from beit.files import write_json, write_text
+from beit.image import COLOURS, Preprocessing
+from beit.image.value_range import BITS
 from beit.inference.export.check import Check
 from beit.inference.export.model import ExportModel
 from beit.inference.export.program import INPUT
@@ -73,7 +75,7 @@ A BEiT that was made to {model.task}{classes}, in {description["precision"]}: {_
 |---|---|
 | source | {source} |
 | parameters | {model.torch_model.num_parameters():,} |
-| input | `{INPUT}`: float32 ({shape}), RGB, divided by 255, less the mean {mean}, divided by the deviation {std} |
+| input | `{INPUT}`: float32 ({shape}), {_values(model.view)}, less the mean {mean}, divided by the deviation {std} |
 | output | `{model.output.name}`: float32, {model.output.about} |
 | written with | {", ".join(f"{name} {version}" for name, version in description["versions"].items())} |
 
@@ -99,6 +101,20 @@ Without this package:
 {files}
 """
     write_text(folder / "README.md", text)
+
+
+def _values(view: Preprocessing) -> str:
+    """Return what the values of a pixel are before its mean is taken off, in words."""
+    channels = len(view.mean)
+    named = "RGB" if channels == COLOURS else f"{channels} channel{'s' * (channels != 1)}"
+    if view.value_range is None and channels == COLOURS:
+        return f"{named}, divided by 255"
+    span = "the range that a file declares, or its numbers have (255 of 8 bits),"
+    if view.value_range == BITS:
+        span = "all that the numbers of a file can hold"
+    elif view.value_range is not None:
+        span = f"values from {view.value_range[0]:g} to {view.value_range[1]:g} (of 8 bits from 0 to 255)"
+    return f"{named}, {span} brought to 0 to 1"
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from beit.errors import CheckpointError
 from beit.inference.export.examples import Examples
-from beit.inference.export.model import ExportModel, at_size
+from beit.inference.export.model import ExportModel
 from beit.inference.runners.runner import Floats, Runner
 from beit.settings.export import ExportPrecision
 
@@ -121,7 +121,7 @@ def _outputs(runner: Runner, model: ExportModel, examples: Examples) -> Iterator
         yield model.reference(pixels_BCHW), runner(pixels_BCHW)
     if model.any_size:
         (height, width), patch_hw = model.view.image_hw, model.config.patch_hw
-        pixels_BCHW = next(examples.batches(at_size(model.view, (height + patch_hw[0], width + 3 * patch_hw[1])), 1))
+        pixels_BCHW = next(examples.batches(model.view.at_size((height + patch_hw[0], width + 3 * patch_hw[1])), 1))
         yield model.reference(pixels_BCHW), runner(pixels_BCHW)
 
 

@@ -141,7 +141,7 @@ def _scene_of(model: ExportModel, job: ExportJob) -> SceneInference | None:
     Raises:
         ConfigError: If its windows are larger than the input.
     """
-    is_kept = model.output.windows and job.image_size is None  # windows of the same size
+    is_kept = model.output.windows and not model.resized  # its windows are of the size that it has learnt with
     if not is_kept or scene_file(job.model) is None:
         return None
     return SceneInference.from_pretrained(job.model, model.view.image_hw).within(model.view.image_hw)

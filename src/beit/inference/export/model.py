@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from beit.config import BeitConfig, check_divisible, pair
@@ -29,6 +29,7 @@ class ExportModel:
         task: The task that the outputs belong to.
         view: Preprocessing of pictures; their size is the model's.
         any_size: Whether pictures of other sizes are welcome too.
+        resized: Whether the size is another than the model's own.
     """
 
     source: str
@@ -36,6 +37,7 @@ class ExportModel:
     task: TaskName
     view: Preprocessing
     any_size: bool
+    resized: bool
 
     @property
     def torch_model(self) -> BeitPreTrainedModel:
@@ -70,15 +72,16 @@ def load_export_model(job: ExportJob) -> ExportModel:
     kind, checkpoint = open_model(name, None)
     runner = TorchRunner(kind.from_checkpoint(checkpoint), "cpu")
     view = load_view(name, runner.image_hw, None)
-    any_size = size == DYNAMIC
+    any_size, resized = size == DYNAMIC, False
     if size is not None and size != DYNAMIC:
         hw = pair(size)
         check_divisible(hw, runner.config.patch_hw)
-        if hw != runner.image_hw:
+        resized = hw != runner.image_hw
+        if resized:
             runner = TorchRunner(kind.from_checkpoint(checkpoint, image_size=hw), "cpu")
-        view = at_size(view, hw)
+        view = view.at_size(hw)
     elif view.image_hw != runner.image_hw:
-        view = at_size(view, runner.image_hw)
+        view = view.at_size(runner.image_hw)
     task = _task(job, LoadedModel(runner, view))
     if exported_outputs()[task].windows and any_size:
         raise ConfigError(
@@ -86,7 +89,7 @@ def load_export_model(job: ExportJob) -> ExportModel:
             "larger pictures are cut into windows of it"
         )
     place = Path(name)
-    return ExportModel(place.resolve().name if place.exists() else name, runner, task, view, any_size)
+    return ExportModel(place.resolve().name if place.exists() else name, runner, task, view, any_size, resized)
 
 
 def _task(job: ExportJob, model: LoadedModel) -> TaskName:
@@ -100,11 +103,3 @@ def _task(job: ExportJob, model: LoadedModel) -> TaskName:
             f"task is {job.task!r}, but {job.model} was made to {own}; expected {', or '.join(['that', *others])}"
         )
     return job.task
-
-
-def at_size(view: Preprocessing, hw: tuple[int, int]) -> Preprocessing:
-    """Return a view of another size that shows the same part of pictures."""
-    down, across = hw[0] / view.image_hw[0], hw[1] / view.image_hw[1]
-    if isinstance(view.resize, int):
-        return replace(view, image_hw=hw, resize=round(view.resize * max(down, across)))
-    return replace(view, image_hw=hw, resize=(round(view.resize[0] * down), round(view.resize[1] * across)))

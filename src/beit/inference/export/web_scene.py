@@ -32,7 +32,7 @@ def page_scene(model: ExportModel, job: ExportJob) -> SceneInference | None:
             f"the model has {model.config.num_labels} classes of pixels for web; expected at most {IGNORED}, the limit "
             "of label maps of 8 bits: export it to onnx"
         )
-    if job.image_size is not None:
+    if model.resized:
         scene = SceneInference.published(hw, mean=view.mean, std=view.std)
     return scene.within(hw)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ FILMS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".we
 
 _MOST_SAID = 200  # characters of the message of a library
 _LONGEST_STEM = 200  # bytes; a file system takes names of 255, and some are added at the end and during writing
+_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 # No playlists, whatever a file is called: they name other files and addresses, which would be read.
 _CAREFUL = {"format_whitelist": "avi,matroska,mov,mp4,mpeg,mpegts,mpegvideo,webm", "protocol_whitelist": "file"}
 
@@ -87,8 +89,24 @@ def refuse_twice(stems: Iterable[str]) -> None:
         raise DataError(f"two files are called {stem!r}; the results of one would replace the other's: rename it")
 
 
+def refuse_frames(films: Iterable[str], stems: Iterable[str]) -> None:
+    """Refuse files that are called like a frame of a film, as programs that cut one into pictures call them.
+
+    Raises:
+        DataError: Naming the first.
+    """
+    names = set(stems)
+    for film in films:
+        frame = re.compile(rf"{re.escape(film)}_[0-9]{{6,}}")
+        if (like := next(filter(frame.fullmatch, sorted(names)), None)) is not None:
+            raise DataError(
+                f"{like!r} is called like a frame of {film!r}; the results of one would replace the other's: rename "
+                "it, or name one of the two"
+            )
+
+
 def film_frames(film: Path, first: int = 0) -> Iterator[tuple[int, Image.Image]]:
-    """Yield the frames of a film from one on, with their numbers, which count from 0.
+    """Yield the frames of a film from one on, upright, with their numbers, which count from 0.
 
     Raises:
         DataError: If it is broken.
@@ -104,7 +122,13 @@ def film_frames(film: Path, first: int = 0) -> Iterator[tuple[int, Image.Image]]
             opened.streams.video[0].codec_context.options = {"max_pixels": str(most_pixels())}
             for number, frame in enumerate(opened.decode(video=0)):
                 if number >= first:
-                    yield number, frame.to_image().convert("RGB")
+                    yield number, _upright(frame)
     except Exception as error:  # damaged films make PyAV raise many kinds of errors, of what it decodes or quotes
         said = " ".join(str(error).split())[:_MOST_SAID] or type(error).__name__
         raise DataError(f"{film} is no film that can be read: {said}; expected one of {sorted(FILMS)}") from None
+
+
+def _upright(frame: Any) -> Image.Image:
+    """Return a frame as players show it: a camera stores them as its sensor lies, and how it was held."""
+    picture, turn = frame.to_image().convert("RGB"), _TURNS.get(90 * round(frame.rotation / 90) % 360)
+    return picture if turn is None else picture.transpose(turn)

@@ -15,7 +15,7 @@ from beit.errors import DataError
 from beit.files import file_lines
 from beit.files.patterns import is_pattern
 from beit.image import EXTENSIONS, AnyPicture, BandOptions, walk_pictures
-from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_twice
+from beit.inference.jobs.frames import FILMS, Named, named_files, refuse_frames, refuse_twice
 from beit.inference.pictures import to_input
 
 CHUNK = 256  # pictures whose results are written together: what a killed job computes again at most
@@ -28,10 +28,12 @@ class Collection(ABC):
 
     Attributes:
         stems: Names of the files that are made of them: one for each file or shard.
+        films: Those of films, of whose frames files are made.
         broken_shards: Files of many pictures that could not be opened.
     """
 
     stems: Sequence[str]
+    films: Sequence[str] = ()
     broken_shards: Sequence[BrokenShard] = ()
 
     @abstractmethod
@@ -89,6 +91,7 @@ class Files(Collection):
     def __init__(self, places: Sequence[str], bands: BandOptions | None = None) -> None:
         self._files, self._bands = named_files(places, bands), bands
         self.stems = [named.stem for named in self._files]
+        self.films = [named.stem for named in self._files if named.is_film]
 
     def units(self, collection: int, size: int) -> Iterator[Unit]:
         """Yield runs of pictures, and films."""
@@ -192,7 +195,9 @@ def open_inputs(
     if plain:
         found.append(Files(plain, bands))
     if writes_files:
-        refuse_twice(stem for collection in found for stem in collection.stems)
+        stems = [stem for collection in found for stem in collection.stems]
+        refuse_twice(stems)
+        refuse_frames([film for collection in found for film in collection.films], stems)
     return found
 
 

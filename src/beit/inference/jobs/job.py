@@ -184,6 +184,7 @@ def _arguments(work: Prediction) -> dict[str, Any]:
         "device": job.device,
         "precision": job.precision,
         "weights": _files(job.model),
+        "tokenizer_weights": _files(job.tokenizer),
         "contents": digest(work.collections, work.task.contents(work.options)),
     }
 

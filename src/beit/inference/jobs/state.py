@@ -31,6 +31,7 @@ from beit.inference.jobs.pipeline import Todo
 
 _UNFINISHED = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
 _CHUNK = re.compile(r"(\d+)-(\d+)(-last)?\.jsonl")
+_OTHERS = {"contents": "other pictures", "weights": "another model", "tokenizer_weights": "another tokenizer"}  # hashes
 _GONE = "-gone.jsonl"  # ends the name of a chunk whose pictures went meanwhile: it counts as missing
 
 
@@ -229,9 +230,7 @@ class JobState:
         same = json.loads(json.dumps(now))
         for name in dict.fromkeys([*before, *same]):
             if before.get(name) != same.get(name):
-                what = {"contents": "other pictures", "weights": "another model"}.get(
-                    name, f"{name} {before.get(name)!r}, now {same.get(name)!r}"
-                )
+                what = _OTHERS.get(name, f"{name} {before.get(name)!r}, now {same.get(name)!r}")
                 raise ConfigError(
                     f"{self._output} was begun with {what}; expected the same arguments to continue: name another "
                     f"output, or remove it and {self._folder} to start afresh"

@@ -89,7 +89,9 @@ class Embed(PredictorTask[FeatureOptions, Embedding]):
         return gives_vectors(model)
 
     def prepare(self, model: LoadedModel, picture: Any, options: FeatureOptions, path: Path | None = None) -> Any:
-        """Return the pixels of a picture, of the size that is asked for."""
+        """Return the pixels of a picture, of the size that is asked for; layers that are not there are refused here."""
+        if not options.own:
+            options.numbers(model)
         return options.view(model)(picture)
 
     def results(

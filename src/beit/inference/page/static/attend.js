@@ -28,6 +28,7 @@ export class Attention {
 
   /** @param {import("./app.js").Job} job */
   async show(job) {
+    clearTimeout(this.#timer); // a patch that was chosen just before is one of another picture or model
     this.#job = job;
     await this.#ask({});
   }

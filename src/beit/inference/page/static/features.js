@@ -33,6 +33,7 @@ export class Features {
 
   /** @param {import("./app.js").Job} job */
   async show(job) {
+    clearTimeout(this.#timer);
     const other = job.model !== this.#job?.model;
     this.#job = job;
     this.#patch = null;
