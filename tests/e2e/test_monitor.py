@@ -206,7 +206,7 @@ def test_features_that_have_collapsed_stop_a_run(tokens, tmp_path):
     torch.nn.init.zeros_(model.get_parameter("beit.embeddings.patch_embeddings.projection.weight"))  # all look alike
     model.save_pretrained(tmp_path / "blind")
     means = ["--model.image_mean=[0.5, 0.5, 0.5]", "--model.image_std=[0.5, 0.5, 0.5]"]
-    options = [f"--checkpoint={tmp_path}/blind", *means, "--optim.lr=1e-12", "--monitor.every=2"]
+    options = [f"--checkpoint={tmp_path}/blind", *means, "--optim.lr=1e-12", "--optim.min_lr=0", "--monitor.every=2"]
     stopped = beit(*COMMON, *options, tokens, f"--run.output={tmp_path}/run")
     assert stopped.returncode == 1
     assert "effective rank (RankMe) below 1.05 in 3 measurements" in stopped.stderr

@@ -62,4 +62,6 @@ def test_a_number_that_is_given_is_taken(asked):
 def test_a_run_that_is_trained_on_looks_at_the_pictures_of_before(tmp_path, recorded, pictures):
     """More of them would be compared with what raw pixels and random weights reach by fewer."""
     (tmp_path / "monitor.json").write_text(recorded)
-    assert _as_before(run_of(4700), RunFolder(tmp_path), SimpleNamespace(settings=MonitorSettings())) == pictures
+    for asked, expected in ((None, pictures), (50, 50)):
+        monitored = SimpleNamespace(settings=MonitorSettings(pictures=asked))
+        assert _as_before(run_of(4700), RunFolder(tmp_path), monitored) == expected

@@ -10,6 +10,7 @@ from beit.settings.base import changed_settings
 from beit.settings.finetune import FinetuneJob
 from beit.settings.groups import DataSettings, OptimSettings
 from beit.settings.pretrain import PretrainJob
+from beit.settings.tokenizer import ClusteringSettings, ClusterJob
 
 DATA = DataSettings("pictures")
 
@@ -96,3 +97,13 @@ def test_broken_pictures_of_an_attempt_without_a_checkpoint_are_forgotten(opened
     assert opened().broken.exists(), "it continues"
     (folder.checkpoints / "step_00000005").rmdir()
     assert not opened().broken.exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_fit_without_steps_is_not_continued_with_other_settings(tmp_path, force):
+    """Nor is it said that force would do so."""
+    jobs = [ClusterJob(DATA, clustering=ClusteringSettings(epochs=epochs)) for epochs in (1, 2)]
+    run = SimpleNamespace(output=str(tmp_path), resume=True, force=force)
+    open_run_folder(jobs[0], run, Accelerator(cpu=True)).write_result({"l2": 0.5})
+    with pytest.raises(ConfigError, match=r"epochs was 1 and is now 2\. Use the same settings, or choose another run"):
+        open_run_folder(jobs[1], run, Accelerator(cpu=True))

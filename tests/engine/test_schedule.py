@@ -36,6 +36,20 @@ def test_impossible_warm_up():
         Schedule(OptimSettings(warmup_steps=10), TrainSettings(max_steps=10), pictures=100).check()
 
 
+def test_a_decline_that_would_rise_is_refused():
+    """As of a pre-training that goes on at a lower rate than the least one of other runs."""
+
+    def check(optim, prefix=""):
+        Schedule(optim, TrainSettings(max_steps=100), pictures=100).check(1, prefix)
+
+    with pytest.raises(
+        ConfigError, match=r"tokenizer\.optim\.min_lr is 1e-05 and tokenizer\.optim\.lr 2e-06, .* 2e-08"
+    ):
+        check(OptimSettings(lr=2e-6), "tokenizer.")
+    check(OptimSettings(lr=1e-5))
+    check(OptimSettings())  # auto: once it is known
+
+
 def test_steps_follow_from_epochs():
     schedule = Schedule(OptimSettings(warmup_epochs=2), TrainSettings(batch_size=32, epochs=10), pictures=100)
     assert (schedule.steps, schedule.warmup) == (31, 6)

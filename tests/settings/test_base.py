@@ -230,3 +230,9 @@ def test_the_home_folder_has_its_place_in_paths(monkeypatch):
     assert DataSettings("~/pictures").path == "/home/ada/pictures"
     assert PredictJob(["~/a.png", "b.png"]).pictures == ("/home/ada/a.png", "b.png")
     assert [DataSettings(path).path for path in ("~ada/x", "./~/x", "a~/x")] == ["~ada/x", "./~/x", "a~/x"]
+
+
+def test_a_seed_beyond_what_random_streams_take_is_refused():
+    assert RunSettings(seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(ValueError, match="less than 9223372036854775808"):
+        RunSettings(seed=2**63)

@@ -45,6 +45,12 @@ def tokenizer(windows):
     return fit_kmeans(windows, CONFIG, batch_size=128)
 
 
+def test_a_single_step_is_enough(windows):
+    """As of one pass over few windows: scikit-learn ends in a TypeError where it has no mean error of steps yet."""
+    tokenizer = fit_kmeans(windows, CONFIG, epochs=1, batch_size=4096)
+    assert tokenizer.centroids.isfinite().all()
+
+
 def test_windows_are_centred_on_their_patches(pixels):
     windows_BNF = picture_windows(pixels, CONFIG)
     assert windows_BNF.shape == (64, 16, 3 * 8 * 8)

@@ -219,11 +219,12 @@ def monitor_of(task: Task[Any, Any], folder: RunFolder) -> MonitorHook | None:
 
 
 def _as_before(task: Task[Any, Any], folder: RunFolder, monitored: Monitored) -> int:
-    """Return the number of training pictures of an earlier part of the run.
+    """Return the number of training pictures of an earlier part of the run, unless one is given.
 
     A run that is trained on would look at more of them, and be compared with raw pixels by fewer.
     """
-    return int(recorded(folder.monitor).get("pictures", 0)) or _pictures(task, monitored.settings)
+    settings, before = monitored.settings, int(recorded(folder.monitor).get("pictures", 0))
+    return before if before and settings.pictures is None else _pictures(task, settings)
 
 
 def _pictures(task: Task[Any, Any], settings: MonitorSettings) -> int:

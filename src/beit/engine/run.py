@@ -84,6 +84,7 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
     task.start()
     choices = [*choose(task), *task.choices(), *choose_for_small_pictures(task)]
     task.settings = chosen(settings, choices)
+    task.schedule.check(task.world)  # again, for the rate may have been auto
     for setting, value, reason in choices:
         _say(task, f"{setting} {value}: {reason}")
     return task

@@ -278,6 +278,11 @@ def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
             "wrote it, whose runs this one does not continue; choose another run.output; its models load as ever"
         )
     changed = changed_since(folder, job)
+    if changed and not hasattr(job, "train"):  # a fit without steps is finished, and has none to go on with
+        raise ConfigError(
+            f"{folder.path} holds a finished run with other settings: {'; '.join(changed)}. Use the same settings, or "
+            "choose another run.output"
+        )
     if changed and force:
         logging.getLogger(__name__).warning("%s continues with other settings: %s", folder.path, "; ".join(changed))
     elif changed:

@@ -92,7 +92,7 @@ class Schedule:
         return first if last is None else cosine(first, last, step / self.steps)
 
     def check(self, world: int = 1, prefix: str = "") -> None:
-        """Refuse a warm-up that is not shorter than the run, and batches that cannot be.
+        """Refuse a warm-up that is not shorter than the run, a decline that would rise, and batches that cannot be.
 
         Args:
             world: Processes that share a batch.
@@ -112,6 +112,12 @@ class Schedule:
             raise ConfigError(
                 f"the warm-up of {self.warmup} steps is not shorter than the run of {self.steps}; "
                 f"lower {prefix}optim.warmup_steps (or {prefix}optim.warmup_epochs) or train longer"
+            )
+        rate, least = self.optim.lr, self.optim.min_lr
+        if rate != "auto" and least > rate:
+            raise ConfigError(
+                f"{prefix}optim.min_lr is {least:g} and {prefix}optim.lr {rate:g}, so that the rate would rise to the "
+                f"end; set {prefix}optim.min_lr to less, such as {rate / 100:g}"
             )
 
 

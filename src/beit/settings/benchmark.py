@@ -74,7 +74,7 @@ class BenchmarkJob(Settings):
     out."""
     finetune: BenchmarkFinetuneSettings = field(default_factory=BenchmarkFinetuneSettings)
     """Fine-tuning: with steps, of every model, beside the probes of its frozen features"""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random: the pictures, the random weights, the draws of few labels."""
     device: Device = "auto"
     """Device to compute on; auto takes a GPU if there is one."""

@@ -28,7 +28,7 @@ class FolderSettings(Settings):
     """Continue the run found in the folder; false refuses a folder that holds one."""
     force: bool = False
     """Continue although settings differ from those the run was started with; they are named."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random."""
 
 

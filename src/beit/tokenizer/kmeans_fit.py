@@ -80,8 +80,9 @@ def fit_kmeans(
     _check_enough(values_RF, config.vocab_size)
     whitening = zca_whitening(values_RF, eps)
     whitened_RF = (values_RF - whitening.mean) @ whitening.forward
+    alone = epochs * len(windows) < 2 * min(batch_size, len(windows))  # a step, which has no mean error without labels
     clusters: Any = MiniBatchKMeans(
-        config.vocab_size, max_iter=epochs, batch_size=batch_size, compute_labels=False, random_state=seed
+        config.vocab_size, max_iter=epochs, batch_size=batch_size, compute_labels=alone, random_state=seed
     )
     centroids_VF = torch.from_numpy(clusters.fit(whitened_RF.numpy()).cluster_centers_).float()
     drawn_VF = (centroids_VF @ whitening.backward + whitening.mean) * contrast_R1.mean() + brightness_R1.mean()

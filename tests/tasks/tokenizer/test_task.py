@@ -67,7 +67,7 @@ def test_a_training_of_a_tokenizer_stops_with_its_reason(tmp_path, caplog):
             run=RunSettings(str(tmp_path / name), report=False, trackers=(), **options),
             image_size=8,
             codebook=CodebookSettings(vocab_size=32, hidden_size=8, blocks_per_group=1, groups=2, decoder_input_size=8),
-            optim=OptimSettings(lr=1e-12, warmup_epochs=0),
+            optim=OptimSettings(lr=1e-12, min_lr=0, warmup_epochs=0),
             train=TrainSettings(batch_size=4, max_steps=150),
         )
 
