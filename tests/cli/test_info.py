@@ -135,6 +135,8 @@ def test_a_recipe_of_the_package(info, path):
     ("text", "command"),
     [
         ("label_maps: {classes: camvid}", "a recipe of beit segment"),
+        ("{model: run/model, label_maps: {classes: camvid}}", "a recipe of beit evaluate"),
+        ("{models: [run/model], label_maps: {classes: camvid}}", "a recipe of beit benchmark"),
         ("clustering: {windows: 10}", "a recipe of beit tokenizer cluster"),
         ("data: {path: scenes, channels: 4}", "a recipe: settings that several commands take"),
     ],

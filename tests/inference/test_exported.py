@@ -12,6 +12,7 @@ from beit.cli.main import main
 from beit.errors import CheckpointError, ConfigError, DataError
 from beit.inference.export import check, job
 from beit.inference.exported import is_exported, load_exported
+from beit.inference.exported_engines import ENGINES
 from beit.inference.predictor import Predictor
 from beit.settings.export import ExportJob
 from tests.inference.exports import pixels_of, save_models
@@ -260,3 +261,12 @@ def test_a_broken_picture_stops_the_export(folders, tmp_path):
             ExportJob(str(folders / "classify"), "torch", str(tmp_path / "out"), check=str(tmp_path / "pictures"))
         )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("said", "threads"), [("2,1", 2), (" 3 ", 3), ("many", 0), ("", 0)])
+def test_threads_are_taken_as_openmp_takes_them(folders, monkeypatch, said, threads):
+    given = []
+    monkeypatch.setitem(ENGINES, "onnx", lambda file, threads, precision: given.append(threads))
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    load_exported(folders / "onnx")
+    assert given == [threads]

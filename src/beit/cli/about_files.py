@@ -27,6 +27,11 @@ _COMMANDS = {
 
 def command_of(settings: Mapping[str, Any]) -> str | None:
     """Return the command whose settings these are, None where several commands take them."""
+    if "label_maps" in settings:  # of a training, unless it names what is trained already
+        if "models" in settings:
+            return "beit benchmark"
+        if isinstance(settings.get("model"), str):
+            return "beit evaluate"
     return next((name for group, name in _COMMANDS.items() if group in settings), None)
 
 

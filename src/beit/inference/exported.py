@@ -118,13 +118,19 @@ def load_exported(folder: str | Path, threads: int | None = None, trust: bool = 
         )
     for name in FILES[kind]:
         _check_file(place / name, description["sha256"].get(name))
-    threads = threads if threads is not None else int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+    threads = threads if threads is not None else _threads_asked_for()
     try:
         compute = ENGINES[kind](place / FILES[kind][0], threads, description["precision"])
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{place} cannot be loaded ({reason}); export the model again") from None
     return ExportedRunner(description, BeitConfig.from_json_file(place / "config.json"), compute)
+
+
+def _threads_asked_for() -> int:
+    """Return OMP_NUM_THREADS, of a list as OpenMP takes it for nested regions the first; 0 if it is no number."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
 
 
 def read_description(place: Path) -> dict[str, Any]:

@@ -66,6 +66,18 @@ def test_the_search_is_exact():
     assert np.array_equal(alone, found[:1])
 
 
+@pytest.mark.usefixtures("way")
+def test_of_equally_similar_ones_the_first_are_found():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(300, 32)).astype(np.float32)
+    alike = np.sort(rng.choice(300, 40, replace=False))
+    vectors[alike] = vectors[alike[0]]
+    found, similar = Nearest(vectors)(vectors[[alike[0], alike[0]]], 5)
+    assert found.tolist() == [alike[:5].tolist()] * 2
+    assert similar == pytest.approx(np.ones((2, 5)), abs=1e-6)
+    assert Nearest(vectors)(vectors[alike[:1]], 60)[0][0, :40].tolist() == alike.tolist()
+
+
 def test_vectors_of_zeros_are_like_none():
     found, similar = Nearest(np.array([[0, 0], [3, 4], [-1, 0]], np.float32))(np.array([[6, 8]], np.float32), 3)
     assert found.tolist() == [[1, 0, 2]]
