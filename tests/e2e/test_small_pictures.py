@@ -74,7 +74,7 @@ def test_a_tokenizer_has_both(tmp_path):
 def test_what_trains_nothing_refuses_it(tmp_path, plain):
     ended = beit(
         "tokenizer", "encode", f"--tokenizer={plain / 'tokenizer' / 'model'}", "--data.path=digits:train",
-        f"--output={tmp_path / 'tokens'}", "--augment.device=model",
+        f"--output={tmp_path / 'tokens'}", "--views=1", "--augment.device=model",
     )  # fmt: skip
     assert ended.returncode == 1
     assert "augment.device is model, which trainings know alone; set it to cpu, or leave it out" in ended.stderr

@@ -185,13 +185,13 @@ def test_the_last_step_is_measured_and_an_abandoned_best_is_forgotten(tmp_path):
     assert [line["step"] for line in lines if line.keys() == {"step", "split", "l2"}] == [3, 4]
 
 
-def encode(tokenizer, output, *more):
+def encode(tokenizer, output, *more, views=1):
     return ["tokenizer", "encode", f"--tokenizer={tokenizer}", "--data.path=digits:train", "--data.workers=0",
-            *VIEWS, f"--output={output}", "--batch_size=16", *more]  # fmt: skip
+            *VIEWS, f"--views={views}", f"--output={output}", "--batch_size=16", *more]  # fmt: skip
 
 
 def test_stored_tokens_are_those_that_pretraining_would_compute(distilled, tmp_path):
-    assert main(encode(distilled / "model", tmp_path / "tokens", "--views=2")) == 0
+    assert main(encode(distilled / "model", tmp_path / "tokens", views=2)) == 0
     common = [*PRETRAIN, f"--tokenizer.path={distilled}/model", "--fixed_views=2", "--aggregation.early_layer=1"]
     common += ["--run.force"]  # a tokenizer of a few steps has hardly two codes
     for name, more in (("computed", []), ("read", [f"--tokenizer.tokens={tmp_path}/tokens", "--data.workers=1"])):
@@ -241,7 +241,7 @@ def test_what_does_not_fit_is_refused_before_any_work(discrete, distilled, teach
     assert "tokenizer.path is not set" in fails(capsys, *pretrain, f"--tokenizer.tokens={tmp_path}/t")
     assert "facts.json" in fails(capsys, *pretrain, path, "--fixed_views=1", f"--tokenizer.tokens={tmp_path}/t")
 
-    assert main(encode(model, tmp_path / "t", "--views=1", "--image_size=8")) == 0
+    assert main(encode(model, tmp_path / "t", "--image_size=8")) == 0
     stored = [f"--tokenizer.tokens={tmp_path}/t", "--fixed_views=1"]
     other = f"--tokenizer.path={distilled}/model"
     assert "holds other tokens: tokenizer is" in fails(capsys, *pretrain, other, *stored)
