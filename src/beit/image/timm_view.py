@@ -68,17 +68,12 @@ def timm_view(options: Mapping[str, Any], image_hw: tuple[int, int], statistics:
 
 def options_for_timm(view: Preprocessing) -> dict[str, Any]:
     """Return what `pretrained_cfg` says of a preprocessing, without the crop where timm has none like it."""
-    crop: dict[str, Any] = {}
     if isinstance(view.resize, tuple):
-        mode, (height, width) = (
-            "squash",
-            (_crop_share(*sides) for sides in zip(view.image_hw, view.resize, strict=True)),
-        )
-        share = height if height == width else None
+        shares = {_crop_share(*sides) for sides in zip(view.image_hw, view.resize, strict=True)}
+        mode, share = "squash", shares.pop() if len(shares) == 1 else None  # timm has one for both sides
     else:
         mode, share = "center", _crop_share(max(view.image_hw), view.resize)
-    if share is not None:
-        crop = {"crop_pct": share, "crop_mode": mode}
+    crop = {} if share is None else {"crop_pct": share, "crop_mode": mode}
     statistics = {"mean": list(view.mean), "std": list(view.std)}
     return {"interpolation": view.resample.name.lower(), **crop, **statistics}
 
