@@ -28,7 +28,7 @@ from about import about, write_result
 from beit import BeitConfig
 from beit.tasks.pretrain.cost import training_flops
 from cifar10 import HELD_OUT, TRAIN, spread
-from headline_trainings import CANDIDATES, LABELLED, RECIPES, SIZES, Pretraining
+from headline_trainings import CANDIDATES, LABELLED, RECIPES, SIZES, Pretraining, tokenizer_flops
 from headline_trainings import arguments as of_few_labels
 from peers import ROOT
 from table import HEADLINE
@@ -98,14 +98,20 @@ def pretrained(given):
 
     Of a length in minutes a pilot measures the speed first.
     """
-    place, tokenizer = given.runs / given.size, given.tokenizer
-    if tokenizer is None:
-        clustering = ["-m", "beit", "tokenizer", "cluster", RECIPES["tokenizer"], f"--data.path={TRAIN}"]
-        train([(place / "tokenizer", [*clustering, *(TINY_TOKENIZER if given.tiny else [])])])
-        tokenizer = place / "tokenizer" / "model"
+    place, tokenizer = given.runs / given.size, tokenizer_of(given)
     steps = steps_of_pretraining(given, place, tokenizer)
     train([(place / "pretraining", arguments(given.size, tokenizer, steps, given.tiny))])
     return place / "pretraining"
+
+
+def tokenizer_of(given):
+    """Return the folder or the name of the tokenizer, after fitting it where none is given."""
+    if given.tokenizer is not None:
+        return given.tokenizer
+    run = given.runs / given.size / "tokenizer"
+    clustering = ["-m", "beit", "tokenizer", "cluster", RECIPES["tokenizer"], f"--data.path={TRAIN}"]
+    train([(run, [*clustering, *(TINY_TOKENIZER if given.tiny else [])])])
+    return run / "model"
 
 
 def steps_of_pretraining(given, place, tokenizer):
@@ -141,15 +147,17 @@ def model_of(size):
 
 
 def steps_of(arm, given):
-    """Return the steps of a training with all labels; from scratch those of equal compute."""
+    """Return the steps of a training with all labels; from scratch those of equal compute, tokens included."""
     tuning = given.fine_tuning_epochs * LABELLED[ALL] / BATCH
     if arm == "scratch":
         layers, width, heads = MODELS[given.size]
         config = BeitConfig(hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
                             intermediate_size=4 * width, image_size=32, patch_size=4, vocab_size=512)  # fmt: skip
         recipe = yaml.safe_load((ROOT / RECIPES["pretraining"]).read_text())
-        before = training_flops(config, recipe["mask"]["count"], recipe["decoder"]["layers"])
-        tuning += given.epochs * LABELLED[ALL] * before / (BATCH * training_flops(config, 0))
+        step = training_flops(config, recipe["mask"]["count"], recipe["decoder"]["layers"])
+        fit, tokens = tokenizer_flops(Path(tokenizer_of(given)))
+        before = fit + given.epochs * LABELLED[ALL] * (step + tokens)
+        tuning += before / (BATCH * training_flops(config, 0))
     return round(tuning)
 
 
@@ -199,6 +207,8 @@ def train_all(given):
     (place / MACHINE).write_text(json.dumps({"gpu": gpu, **about("torch", "numpy", "Pillow")}) + "\n")
     with ThreadPoolExecutor(1) as pool:
         beside = None
+        given.tokenizer = tokenizer_of(given)
+        tokenizer_flops(Path(given.tokenizer))  # one whose compute is not counted is refused before hours of training
         if ALL in given.shares and "scratch" in given.arms:
             scratch = [(place / f"scratch_100_{seed}", fine_tuning("scratch", seed, given)) for seed in SEEDS[ALL]]
             beside = pool.submit(train, scratch)

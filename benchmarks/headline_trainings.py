@@ -149,13 +149,17 @@ class Packaged:
 
 def tokenizer_flops(folder):
     """Return the operations of fitting a k-means tokenizer, and those of the tokens of one picture."""
-    found = json.loads((folder / "config.json").read_text())
-    if found.pop("model_type") != "beit-kmeans":
-        raise SystemExit(f"{folder} is no k-means tokenizer, whose compute is counted; take {RECIPES['tokenizer']}")
+    files = folder / "config.json", folder.parent / "recipe.yaml"
+    found = json.loads(files[0].read_text()) if all(file.exists() for file in files) else {}
+    if found.pop("model_type", None) != "beit-kmeans":
+        raise SystemExit(
+            f"{folder} is no k-means tokenizer in the folder of the run that fitted it, whose compute is counted; "
+            f"take {RECIPES['tokenizer']}"
+        )
     config = KMeansConfig(**found)
     values = config.channels * config.window**2
     one = 2.0 * values * (values + config.vocab_size)  # whitening of a window, and its distances to all clusters
-    clustering = yaml.safe_load((folder.parent / "recipe.yaml").read_text())["clustering"]
+    clustering = yaml.safe_load(files[1].read_text())["clustering"]
     return clustering["windows"] * clustering["epochs"] * one, (config.image_size // config.patch_size) ** 2 * one
 
 

@@ -163,11 +163,18 @@ def test_the_gpu_headline_is_of_the_recipe(program):
     assert tiny[-len(made.TINY) - len(made.TINY_MODEL) :] == [*made.TINY, *made.TINY_MODEL]
 
 
-def test_from_scratch_on_a_gpu_has_the_compute_of_pretraining_and_fine_tuning(program):
+def test_from_scratch_on_a_gpu_has_the_compute_of_pretraining_and_fine_tuning(program, monkeypatch):
     made = program("headline_gpu")
-    given = Namespace(size="9x256", epochs=100, fine_tuning_epochs=90, tiny=False)
+    given = Namespace(size="9x256", epochs=100, fine_tuning_epochs=90, tiny=False, tokenizer="run/model")
+    step = made.training_flops(BeitConfig(hidden_size=256, num_hidden_layers=9, num_attention_heads=4,
+                                          intermediate_size=1024, image_size=32, patch_size=4), 0)  # fmt: skip
+    costs = [(0.0, 0.0), (7 * 1024 * step, 0.0), (0.0, step)]
+    monkeypatch.setattr(made, "tokenizer_flops", lambda folder: costs[0])
     tuned, scratch = made.steps_of("pretrained", given), made.steps_of("scratch", given)
     assert tuned == round(90 * 48_000 / 1024)
+    for cost, steps in zip(costs, (0, 7, 100 * 48_000 / 1024), strict=True):
+        monkeypatch.setattr(made, "tokenizer_flops", lambda folder, cost=cost: cost)
+        assert made.steps_of("scratch", given) - scratch == pytest.approx(steps, abs=1)
     # 40 of 64 patches are hidden from an encoder of nine layers, and a decoder of one layer sees all
     assert 0.4 < (scratch - tuned) / (100 * 48_000 / 1024) < 0.6
     lines = made.fine_tuning("scratch", 0, given), made.fine_tuning("pretrained", 0, given, "runs/p/model")

@@ -84,7 +84,11 @@ def test_the_compute_of_pretraining_includes_its_tokens(program, tmp_path):
     (tmp_path / "model" / "config.json").write_text(json.dumps(sizes))
     (tmp_path / "recipe.yaml").write_text("clustering: {windows: 100, epochs: 2}")
     one = 2 * 48 * (48 + 16)
-    assert program("headline_trainings").tokenizer_flops(tmp_path / "model") == (200 * one, 64 * one)
+    flops = program("headline_trainings").tokenizer_flops
+    assert flops(tmp_path / "model") == (200 * one, 64 * one)
+    (tmp_path / "recipe.yaml").unlink()
+    with pytest.raises(SystemExit, match="no k-means tokenizer in the folder of the run that fitted it"):
+        flops(tmp_path / "model")
 
 
 def test_a_probe_finds_what_is_there(program):
