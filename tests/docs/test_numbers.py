@@ -148,15 +148,27 @@ def test_what_is_said_of_the_ablations_is_what_they_measured():
         before = variants[variants[title]["compared_with"]]
         return round(100 * (variants[title][probe]["mean"] - before[probe]["mean"]))
 
-    said = re.sub(r"\s+", " ", (ROOT / "docs/why.md").read_text(encoding="utf-8"))
-    biases = {points(title) for title in variants if "relative bias" in title}
-    assert biases == {-2}
-    assert f"tokens gain {-points('pixels instead of visual tokens')} points of a ridge probe" in said
-    assert "relative positions cost 2." in said
-    for title in ("blocks instead of random patches", "with layer scale (0.1)"):
+    why, page = text_of("docs/why.md"), text_of("docs/benchmarks.md")
+    biases = [title for title in variants if "relative bias" in title]
+    assert {points(title) for title in biases} == {-2}
+    assert sorted({-points(title, "fine_tuned") for title in biases}) == [5, 6]
+    assert "relative positions cost 2 and 5 to 6." in why
+    assert "cost 2 points by the ridge probe and 5 to 6 fine-tuned" in page
+    gains = {-points("pixels instead of visual tokens", probe) for probe in ("linear", "fine_tuned")}
+    assert gains == {5}
+    assert "visual tokens gain 5 points over pixels, by a ridge probe and fine-tuned" in why
+    blocks = "blocks instead of random patches"
+    assert points(blocks, "fine_tuned") == -2
+    assert "(fine-tuned, blocks cost 2)" in why
+    assert "cost 2 points fine-tuned and nothing that the two probes agree on" in page
+    for title in (blocks, "with layer scale (0.1)"):
         before = variants["the recipe"]
         gains = [variants[title][probe]["mean"] - before[probe]["mean"] for probe in ("knn", "linear")]
         assert gains[0] > 0 > gains[1], "the probes do not agree"
+    assert points("with layer scale (0.1)", "fine_tuned") == 0
+    hidden = "mask tokens in the encoder"
+    assert points(hidden) / 2 < points(hidden, "fine_tuned") < 0
+    assert "fine-tuning makes up for more than half of the latter" in page
 
 
 def test_a_folder_is_listed_as_fast_as_is_said():
