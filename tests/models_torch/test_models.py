@@ -169,6 +169,7 @@ def test_inputs_that_do_not_fit(mim, call, message):
     [
         (torch.tensor([1, 2]), {"num_labels": 3}, "single_label_classification"),
         (torch.rand(2, 3), {"num_labels": 3}, "multi_label_classification"),
+        (torch.rand(2, 3) > 0.5, {"num_labels": 3}, "multi_label_classification"),
         (torch.rand(2), {"num_labels": 1}, "regression"),
     ],
 )
@@ -176,6 +177,17 @@ def test_labels_decide_the_problem(inputs, labels, options, kind):
     model = BeitForImageClassification(BeitConfig(**TINY_MODEL, **options))
     assert torch.isfinite(model(inputs[0], labels=labels).loss)
     assert model.config.problem_type == kind
+
+
+def test_labels_that_are_refused_decide_nothing(inputs):
+    model = BeitForImageClassification(BeitConfig(**TINY_MODEL, num_labels=3))
+    labels = torch.tensor([[0, 1, 1], [1, 0, 0]])
+    with pytest.raises(ConfigError, match=r"labels have shape \(2, 3\); expected \(2,\), .* 'multi_label_classific"):
+        model(inputs[0], labels=labels)
+    assert model.config.problem_type is None
+    loss = model(inputs[0], labels=labels.float()).loss
+    model.config.problem_type = "multi_label_classification"
+    assert model(inputs[0], labels=labels).loss == loss
 
 
 def test_loading_a_pretrained_model_into_a_classifier_says_what_is_new(mim, inputs, tmp_path):
