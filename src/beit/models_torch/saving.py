@@ -78,7 +78,8 @@ class SavedModel(AdapterMethods):
         else:
             self._save_whole(folder, state_dict, max_shard_size, variant)
         if push_to_hub:
-            how = {"state_dict": state_dict, "max_shard_size": max_shard_size, "variant": variant}
+            how: dict[str, Any] = {"state_dict": state_dict, "max_shard_size": max_shard_size, "variant": variant}
+            how["save_peft_format"] = save_peft_format
             self.push_to_hub(kwargs.pop("repo_id", folder.name), token=token, **how, **kwargs)
 
     def _save_whole(
