@@ -208,3 +208,22 @@ def test_a_model_beside_its_adapter_is_loaded_without_it_and_says_so(tmp_path, c
     assert not loaded.has_adapters
     loaded.load_adapter(tmp_path)
     assert_close(logits(loaded), logits(model))
+
+
+def test_nobody_is_asked_about_the_model_of_an_adapter(tmp_path, monkeypatch):
+    """Whose name in the file of a stranger may be any on the hub."""
+    model = made(beit)
+    model.name_or_path = "someone/elses"
+    model.add_adapter(settings())
+    asked = []
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda *given: asked.append(given))
+    model.save_pretrained(tmp_path)
+    made(beit).load_adapter(tmp_path)
+    assert asked == []
+
+
+def test_an_adapter_of_a_model_with_other_tokens_holds_no_embeddings(tmp_path):
+    made(beit, "BeitForMaskedImageModeling").save_pretrained(tmp_path / "base")
+    model = beit.BeitForMaskedImageModeling.from_pretrained(tmp_path / "base", vocab_size=16)
+    model.add_adapter(settings())
+    assert all(".lora_" in name for name in model.get_adapter_state_dict())
