@@ -144,9 +144,13 @@ def test_gradient_checkpointing_changes_nothing(inputs, shared):
         torch.testing.assert_close(gradient, gradients[1][name], msg=name)
 
 
-def test_outputs_can_be_rebuilt_from_a_mapping(mim, inputs):
+@pytest.mark.parametrize(
+    "form", [dict, lambda given: given.items(), lambda given: list(given.items()), lambda given: iter(given.items())]
+)
+def test_outputs_can_be_rebuilt_from_a_mapping(mim, inputs, form):
+    """Or its items, as `DataParallel` does with those of its devices."""
     output = mim(*inputs, output_hidden_states=True)
-    again = type(output)(dict(output))
+    again = type(output)(form(output))
     assert again.logits is output.logits
     assert again.loss is None
     assert again.hidden_states is output.hidden_states
