@@ -148,6 +148,27 @@ def test_classifiers_are_changed():
     assert model(pixels()).logits.shape == (2, 32)
 
 
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3)])
+def test_between_one_number_and_classes_the_problem_is_open_again(before, after):
+    labels = {1: torch.tensor([0.5, 0.2]), 3: torch.tensor([0, 1])}
+    model = made(beit, num_labels=before)
+    model(pixels(), labels=labels[before])
+    model.reset_classifier(after)
+    assert model(pixels(), labels=labels[after]).loss > 0
+    assert model.config.problem_type == {1: "regression", 3: "single_label_classification"}[after]
+
+
+def test_numbers_for_a_model_of_classes_are_refused_with_a_remedy(tmp_path):
+    model = made(beit)
+    model(pixels(), labels=torch.tensor([0, 1]))
+    model.save_pretrained(tmp_path)
+    other = beit.BeitForImageClassification.from_pretrained(tmp_path, num_labels=1)
+    with pytest.raises(ConfigError, match=r"config.problem_type is 'single_label_.* or config.problem_type = None"):
+        other(pixels(), labels=torch.tensor([0.5, 0.2]))
+    other.config.problem_type = None
+    assert other(pixels(), labels=torch.tensor([0.5, 0.2])).loss > 0
+
+
 def test_sizes_are_changed(tmp_path):
     model = made(beit)
     model.save_pretrained(tmp_path)
@@ -217,3 +238,12 @@ def test_groups_of_parameters(name):
         "0",
         "1",
     }
+
+
+def test_groups_of_parameters_under_another_name():
+    config = beit.Data2VecVisionConfig(**TINY_MODEL, use_relative_position_bias=True)
+    model = beit.Data2VecVisionForImageClassification(config)
+    groups = model.group_matcher()
+    patterns = [groups["stem"], *(pattern for pattern, _ in groups["blocks"])]
+    names = {name for name, _ in model.named_parameters() if not any(re.match(one, name) for one in patterns)}
+    assert names == {"classifier.weight", "classifier.bias"}

@@ -103,6 +103,11 @@ def _loss_of(problem: ProblemType, logits_BK: Tensor, labels: Tensor) -> Tensor:
             f"labels have shape {tuple(labels.shape)}; expected ({images},), one class of each picture: for several "
             "set config.problem_type = 'multi_label_classification'"
         )
+    if labels.is_floating_point():
+        raise ConfigError(
+            f"labels have dtype {labels.dtype}, and config.problem_type is {problem!r}; expected whole numbers from 0 "
+            f"to {classes - 1}, or config.problem_type = None: the labels decide it then"
+        )
     if labels.numel() != images:
         check_label_shape(labels, (images,))
     return functional.cross_entropy(logits_BK, class_labels(labels.flatten(), classes))

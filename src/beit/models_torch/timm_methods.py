@@ -105,8 +105,13 @@ class TimmMethods(DerivedModel):
         return self.get_submodule("classifier")
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Put a new classifier for other classes on, none for 0; pooling stays as the config says."""
+        """Put a new classifier for other classes on, none for 0; pooling stays as the config says.
+
+        Between one number and several classes the problem type is open again: the first labels decide it.
+        """
         old = self.get_classifier()
+        if (num_classes == 1) != (self.config.num_labels == 1):
+            self.config.problem_type = None
         self.config.num_labels = num_classes
         new = nn.Linear(self.config.hidden_size, num_classes) if num_classes else nn.Identity()
         self.classifier = new.to(self.device, self.dtype).train(old.training)
@@ -131,10 +136,10 @@ class TimmMethods(DerivedModel):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Return patterns of names: the stem, and the layers in their order, for learning rates by layer."""
-        layer = r"^(?:beit\.)?encoder\.layer\.(\d+)"
-        last = r"^(?:(?:beit\.)?(?:layernorm|pooler)|layernorm)"
+        root = rf"^(?:{self.base_model_prefix}\.)?"
+        layer, last = rf"{root}encoder\.layer\.(\d+)", rf"{root}(?:layernorm|pooler)"
         return {
-            "stem": r"^(?:beit\.)?(?:embeddings|encoder\.relative_position_bias)",
+            "stem": rf"{root}(?:embeddings|encoder\.relative_position_bias)",
             "blocks": layer if coarse else [(layer, None), (last, (99999,))],
         }
 
