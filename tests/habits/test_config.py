@@ -165,6 +165,15 @@ def test_names_stay_where_their_number_does(library):
     assert config.id2label[0] == "LABEL_0"
 
 
+@both
+def test_names_stay_where_the_number_that_is_asked_for_is_theirs(tmp_path, library):
+    names = {0: "cat", 1: "dog", 2: "cow"}
+    made(library, id2label=names, label2id={name: index for index, name in names.items()}).save_pretrained(tmp_path)
+    same = library.BeitForImageClassification.from_pretrained(tmp_path, num_labels=3).config
+    assert (same.id2label, same.label2id["cow"]) == (names, 2)
+    assert library.BeitConfig.from_pretrained(tmp_path, num_labels=4).id2label[0] == "LABEL_0"
+
+
 def test_fewer_layers_by_an_attribute(tmp_path):
     """The last stage, which a backbone returns by default, is that of the new depth."""
     config = beit.BeitConfig(**TINY_MODEL | {"num_hidden_layers": 6})

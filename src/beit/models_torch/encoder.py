@@ -119,7 +119,9 @@ class Encoder(nn.Module):
     def _reads_tables(self, tokens_BSD: Tensor, grid: Grid) -> bool:
         """Return whether layers shall read their own biases from the tables; one that all share is built once."""
         own = self.biased and self.relative_position_bias is None
-        plain = own and self.training and not any(_changes_maps(layer) for layer in self.layer)
+        if not (own and self.training) or torch.compiler.is_compiling():
+            return False
+        plain = not any(_changes_maps(layer) for layer in self.layer)
         return plain and kernels.reads_table(tokens_BSD, self._heads, grid)
 
     def relative_positions(self, grid: Grid, device: torch.device) -> tuple[Positions | None, Tensor | None]:
