@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def export_model(model, folder):
@@ -28,7 +28,7 @@ def classify(folder, picture):
     shown = json.loads((folder / "preprocessor_config.json").read_text())
     names = json.loads((folder / "config.json").read_text())["id2label"]
     size, crop = shown["size"], shown["crop_size"]
-    image = Image.open(picture).convert("RGB")
+    image = ImageOps.exif_transpose(Image.open(picture)).convert("RGB")
     if "shortest_edge" in size:
         factor = size["shortest_edge"] / min(image.size)
         width, height = (int(side * factor) for side in image.size)

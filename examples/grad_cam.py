@@ -10,9 +10,9 @@ import argparse
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from beit import BeitForImageClassification, BeitImageProcessor
+from beit import Predictor
 
 parser = argparse.ArgumentParser(description="Draw where a class is seen in a picture.")
 parser.add_argument("model")
@@ -22,9 +22,11 @@ parser.add_argument("--label", help="name of a class; default: the most likely o
 parser.add_argument("--layer", type=int, default=-1, help="counted from 0, or from the end: -1 is the last")
 given = parser.parse_args()
 
-model = BeitForImageClassification.from_pretrained(given.model).eval()
-picture = Image.open(given.picture).convert("RGB")
-pixels = BeitImageProcessor.from_pretrained(given.model)(picture, return_tensors="pt").pixel_values
+predictor = Predictor.from_pretrained(given.model)
+model, shown = predictor.runner.model, predictor.preprocessing
+whole = ImageOps.exif_transpose(Image.open(given.picture)).convert("RGB")
+picture = whole.crop([round(side) for side in shown.box(whole.height, whole.width)])  # the part that the model sees
+pixels = torch.from_numpy(shown(whole))[None].to(model.device).requires_grad_()
 
 seen = {}
 norm = model.beit.encoder.layer[given.layer].layernorm_before  # where the tokens enter the layer
@@ -44,10 +46,10 @@ with torch.enable_grad():
 
 tokens, gradients = seen["tokens"][0, 1:], seen["tokens"].grad[0, 1:]  # without [CLS]
 weights = gradients.mean(0)  # what each channel does for the class
-height, width = model.config.image_hw
+height, width = pixels.shape[2:]
 patch_height, patch_width = model.config.patch_hw
 heat = (tokens @ weights).clamp(min=0).detach().reshape(height // patch_height, width // patch_width)
-heat = (heat / heat.max().clamp(min=1e-12)).numpy()
+heat = (heat / heat.max().clamp(min=1e-12)).cpu().numpy()
 
 warm = Image.fromarray((255 * heat).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
 glow = Image.composite(Image.new("RGB", picture.size, (255, 60, 0)), picture, warm)

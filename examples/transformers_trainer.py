@@ -1,6 +1,6 @@
 """Fine-tune a model on your own classes with Trainer of transformers.
 
-    python examples/transformers_trainer.py microsoft/beit-base-patch16-224-pt22k classes/train classes/test mine//
+    python examples/transformers_trainer.py microsoft/beit-base-patch16-224-pt22k classes/train classes/test mine/
 
 A folder has one folder of pictures per class. Needs beit and `pip install 'transformers>=5' accelerate`.
 """
@@ -12,12 +12,12 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from beit import BeitForImageClassification, BeitImageProcessor
-from beit.data import open_source
+from beit.data import open_source, with_classes
 
 
 class Pictures(Dataset):
-    def __init__(self, folder):
-        self.source = open_source(folder)
+    def __init__(self, source):
+        self.source = source
 
     def __len__(self):
         return len(self.source)
@@ -36,7 +36,8 @@ def accuracy(predicted):
 
 
 checkpoint, train, test, output = sys.argv[1:]
-pictures = Pictures(train)
+pictures = Pictures(open_source(train))
+held_out = with_classes(open_source(test), pictures.source.classes)  # numbered alike, also where it lacks some
 processor = BeitImageProcessor.from_pretrained(checkpoint)
 model = BeitForImageClassification.from_pretrained(checkpoint, id2label=dict(enumerate(pictures.source.classes)))
 arguments = TrainingArguments(
@@ -53,7 +54,7 @@ trainer = Trainer(
     arguments,
     data_collator=collate,
     train_dataset=pictures,
-    eval_dataset=Pictures(test),
+    eval_dataset=Pictures(held_out),
     compute_metrics=accuracy,
     processing_class=processor,
 )

@@ -8,9 +8,9 @@ K classes, V codebook size.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 if TYPE_CHECKING:
     from jax import Array
@@ -21,10 +21,10 @@ class ModelOutput(OrderedDict[str, Any]):
     """Base of all outputs; fields that are not None are also the items of an ordered dict."""
 
     def __post_init__(self) -> None:
-        """Accept all fields as one mapping, which is how accelerate and torch rebuild an output."""
+        """Accept all fields as one mapping or its items, which is how accelerate and torch rebuild an output."""
         first, *others = (field.name for field in fields(self))  # type: ignore[arg-type]
-        given = getattr(self, first)
-        if isinstance(given, Mapping) and all(getattr(self, name) is None for name in others):
+        given = _mapping(getattr(self, first))
+        if given is not None and all(getattr(self, name) is None for name in others):
             for name in (first, *others):
                 setattr(self, name, given.get(name))
 
@@ -56,6 +56,16 @@ class ModelOutput(OrderedDict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+
+def _mapping(value: Any) -> Mapping[str, Any] | None:
+    """Return a mapping, or the one of whose items a list, view or iterator is made; None for anything else."""
+    if isinstance(value, Mapping):
+        return cast("Mapping[str, Any]", value)
+    if isinstance(value, Iterator | ItemsView):  # as `torch.nn.DataParallel` gathers those of its devices
+        return dict(cast("Iterable[tuple[str, Any]]", value))
+    pairs = isinstance(value, list) and all(isinstance(one, tuple) for one in cast("list[Any]", value))
+    return dict(cast("list[tuple[str, Any]]", value)) if pairs and value else None
 
 
 @dataclass(eq=False)

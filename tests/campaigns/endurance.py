@@ -30,11 +30,12 @@ HELD = "is being written by process"  # what a second process answers
 
 @dataclass
 class Campaign:
-    """Outcome of a campaign: disturbances, and what went wrong."""
+    """Outcome of a campaign: disturbances, those that found a job at its end already, and what went wrong."""
 
     disturbances: int
     jobs: int
     findings: list[str]
+    late: int = 0
 
 
 class FailedUndisturbedError(Exception):
@@ -90,8 +91,10 @@ def _endured(
     reference, length = references.of(name)
     command, findings = references.command(name, output), list[str]()
     for _ in range(draw.randint(1, MOST)):
-        campaign.disturbances += 1
-        if said := _disturb(draw, command, job.ranks, output, length):
+        said, met = _disturb(draw, command, job.ranks, output, length)
+        campaign.disturbances += met
+        campaign.late += not met
+        if said:
             findings.append(f"{name}: {said}")
     done = beit(*command, ranks=job.ranks)
     if done.returncode:
@@ -103,49 +106,52 @@ def _endured(
     return findings
 
 
-def _disturb(draw: random.Random, command: list[str], ranks: int, output: Path, length: float) -> str:
-    """Start a job and disturb it; return what should not have happened."""
+def _disturb(draw: random.Random, command: list[str], ranks: int, output: Path, length: float) -> tuple[str, bool]:
+    """Start a job and disturb it; return what should not have happened, and whether there was still a job."""
     moment, number = draw.uniform(0, 1.1 * length), draw.choice(SIGNALS)
     twice, damaged = draw.random() < AT_ONCE, draw.random() < DAMAGED
     if ranks > 1:
         done = beit(*command, ranks=ranks, kill_after=moment)
+        met = -signal.SIGKILL in done.statuses
         said = _traceback(f"SIGKILL after {moment:.2f} s", "".join(done.errors), set(done.statuses))
     elif twice:
-        said = _at_once(command, moment)
+        said, met = _at_once(command, moment)
     else:
-        said = _signalled(command, moment, number)
+        said, met = _signalled(command, moment, number)
     if damaged:
-        _damage(draw, output)
-    return said
+        met = _damage(draw, output) or met
+    return said, met
 
 
-def _signalled(command: list[str], moment: float, number: signal.Signals) -> str:
+def _signalled(command: list[str], moment: float, number: signal.Signals) -> tuple[str, bool]:
     process = start(*command, start_new_session=True)
     time.sleep(moment)
+    met = process.poll() is None
     process.send_signal(number)
     what = f"{number.name} after {moment:.2f} s"
     try:
         _, errors = process.communicate(timeout=LONGEST)
     except subprocess.TimeoutExpired:
-        return f"{what} and it does not end"
-    return _traceback(what, errors, {process.returncode})
+        return f"{what} and it does not end", met
+    return _traceback(what, errors, {process.returncode}), met
 
 
-def _at_once(command: list[str], moment: float) -> str:
+def _at_once(command: list[str], moment: float) -> tuple[str, bool]:
     """Run a command twice: one of them is done, and the other too or refused in a line that says who is at it."""
     first = start(*command, start_new_session=True)
     time.sleep(moment)
+    met = first.poll() is None
     second = start(*command, start_new_session=True)
     what = f"twice, {moment:.2f} s apart,"
     try:
         errors = [process.communicate(timeout=LONGEST)[1] for process in (first, second)]
     except subprocess.TimeoutExpired:
-        return f"{what} and it does not end"
+        return f"{what} and it does not end", met
     statuses = [first.returncode, second.returncode]
     refused = [error for error, status in zip(errors, statuses, strict=True) if status]
     if 0 not in statuses or any(HELD not in error for error in refused):
-        return f"{what} ends with {statuses}: {errors}"
-    return _traceback(what, "".join(errors), set(statuses))
+        return f"{what} ends with {statuses}: {errors}", met
+    return _traceback(what, "".join(errors), set(statuses)), met
 
 
 def _traceback(what: str, errors: str, statuses: set[int]) -> str:
@@ -154,8 +160,8 @@ def _traceback(what: str, errors: str, statuses: set[int]) -> str:
     return f"{what} ends in {errors[-2000:]}" if shown else ""
 
 
-def _damage(draw: random.Random, output: Path) -> None:
-    """Cut off or change a file of the newest checkpoint, if there is an older one to go back to."""
+def _damage(draw: random.Random, output: Path) -> bool:
+    """Damage a file of the newest checkpoint, if there is an older one to go back to; return whether one was."""
     found = sorted((output / "checkpoints").glob("step_*"))
     files = sorted(path for path in found[-1].rglob("*") if path.is_file()) if len(found) > 1 else []
     if files:
@@ -166,15 +172,22 @@ def _damage(draw: random.Random, output: Path) -> None:
         else:
             del content[draw.randrange(len(content) + 1) :]
         victim.write_bytes(content)
+    return bool(files)
 
 
 def _different(job: Job, reference: Path, output: Path) -> list[str]:
     pairs = {name: [_below(place, name) for place in (reference, output)] for name in job.compared}
-    different = [name for name, (one, other) in pairs.items() if one.read_bytes() != other.read_bytes()]
+    different = [name for name, (one, other) in pairs.items() if not _same(one, other)]
     if losses(reference) != losses(output):
         different.append("metrics.jsonl")
-    leftovers = [path.name for path in output.rglob(".*.tmp")] if output.is_dir() else []
-    return different + leftovers
+    leftovers = list(output.rglob(".*.tmp")) if output.is_dir() else []
+    leftovers += output.parent.glob(f".{output.name}*.tmp")  # of what is one file
+    return different + [path.name for path in leftovers]
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Return whether both files are there, with the same bytes."""
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _below(place: Path, name: str) -> Path:
@@ -207,7 +220,8 @@ def main() -> int:
     else:
         shutil.rmtree(kept)
     where = f"; they are in {kept}" if found.findings else ""
-    figures = f"{found.disturbances} disturbances of {found.jobs} jobs, seed {given.seed}"
+    late = f" ({found.late} more came after the end)"
+    figures = f"{found.disturbances} disturbances of {found.jobs} jobs{late}, seed {given.seed}"
     print(f"endurance: {figures}; differences and failures: {len(found.findings)}{where}")  # noqa: T201
     return 1 if found.findings else 0
 

@@ -56,8 +56,8 @@ def models(place: Path) -> dict[str, Target]:
     settings = {"base_model_name_or_path": str(place / "base"), "peft_type": "LORA", "lora_alpha": 4, "use_dora": False,
                 "auto_mapping": {"base_model_class": "BeitForImageClassification"}}  # fmt: skip
 
-    def load(path: Path) -> object:
-        return BeitForImageClassification.from_pretrained(path.parent)
+    def load(path: Path) -> object:  # an adapter may name a model of the hub, and nothing else may be asked for
+        return BeitForImageClassification.from_pretrained(path.parent, local_files_only=True)
 
     config, kept = json.dumps(settings).encode(), adapter.getvalue()
     SceneInference.from_pretrained(place / "base", (32, 32)).save_pretrained(place / "base")
@@ -136,7 +136,8 @@ def collections(place: Path) -> dict[str, Target]:
 
     def part(name: str) -> Target:
         beside = {other: content for other, content in files.items() if other != name}
-        return Target(name, [files[name]], lambda path: open_source(str(path.parent)), beside)
+        split = None if "/" in name else "train"  # the folder of all splits, or that of one
+        return Target(name, [files[name]], lambda path: open_source(str(path.parent), split=split), beside)
 
     labels = TableLabels(["x", "y"], np.array([0, 1, 0]))
     index = HubIndex(HubDataset("a/b", "c" * 40), ["a.parquet"], np.array([3]), labels, [])

@@ -26,14 +26,14 @@ MOST_FRAMES = 20  # of a film; a longer one is as sound as its beginning
 
 def format_targets(place: Path) -> dict[str, Target]:
     """Return the targets; `place` is for files that libraries write by name."""
-    deep, grey = BandOptions(1), BandOptions(3)
+    deep, four = BandOptions(1), BandOptions(4)
     return {
         "dicom": Target("a.dcm", scans(place), read_image),
         "deep dicom": Target(
             "a.dcm", scans(place), lambda path: open_image(path.read_bytes(), "a", bands=deep).decode()
         ),
         "heic": Target("a.heic", [heic()], read_image),
-        "pages": Target("a.tif", tiffs(), lambda path: open_image(path.read_bytes(), "a", bands=grey).decode()),
+        "pages": Target("a.tif", tiffs(), lambda path: open_image(path.read_bytes(), "a", bands=four).decode()),
         "film": Target("a.mp4", films(place), frames),
         "request": Target("request", requests(), answered),
     }
@@ -56,11 +56,11 @@ def heic() -> bytes:
 
 
 def tiffs() -> list[bytes]:
-    """Return TIFF files of three grey pages, plain and packed, of 8 and 16 bits and of real numbers."""
+    """Return TIFF files of four grey pages, each a channel, plain and packed, of 8 and 16 bits and of real numbers."""
     found = []
     for mode, packed in (("L", None), ("L", "tiff_adobe_deflate"), ("I;16", "tiff_lzw"), ("F", None)):
         buffer, page = io.BytesIO(), Image.new(mode, (20, 24), 1)
-        page.save(buffer, "TIFF", save_all=True, append_images=[page, page], compression=packed)
+        page.save(buffer, "TIFF", save_all=True, append_images=[page] * 3, compression=packed)
         found.append(buffer.getvalue())
     return found
 

@@ -35,7 +35,9 @@ SECONDS, MEGABYTES = 10, 2048  # of one input; seconds of processors
 PATIENCE = 9  # times as many seconds without an input that ends: more than its watchdog has, so the process is killed
 SORTS = ("crash", "hang", "execution", "exception", "memory", "message")
 BATCH = 100  # inputs of one process
-EXECUTIONS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "socket.connect")
+# names are looked up first, and without a network nothing follows
+EXECUTIONS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "socket.connect",
+              "socket.getaddrinfo", "socket.gethostbyname")  # fmt: skip
 
 
 class ExecutionError(BaseException):

@@ -54,6 +54,7 @@ def jobs(place: Path) -> dict[str, Job]:
     predict = ["predict", MODEL_NAME, str(pictures), "--device=cpu", "--batch_size=8", "--task"]
     evaluate = ["evaluate", "--model={model}", "--data.path=digits:test", "--predictions={output}.csv"]
     finetune = ["finetune", *FINETUNE, *RUN]
+    drawn = tuple(f"{number}_attention.png" for number in range(40))
     return {
         "pretrain": Job(["pretrain", *PRETRAIN, *RUN, output], weights),
         "pretrain on two": Job(["pretrain", *PRETRAIN, *RUN, output], weights, ranks=2),
@@ -69,7 +70,7 @@ def jobs(place: Path) -> dict[str, Job]:
         "encode": Job([*encode, "--batch_size=32", "--output={output}"], ("tokens.npy", "names.txt")),
         "predict": Job([*predict, "embed", "--output={output}.jsonl"], (".jsonl",)),
         "predict a table": Job([*predict, "embed", "--output={output}.parquet"], (".parquet",)),
-        "predict pictures": Job([*predict, "attend", "--output={output}"], ("0_attention.png", "39_attention.png")),
+        "predict pictures": Job([*predict, "attend", "--output={output}"], drawn),
         "evaluate": Job(evaluate, (".csv",), needs="finetune"),
         "convert": Job(["convert", f"{MODEL_NAME}-classifier", "{output}", "--to=timm"], ("model.safetensors",)),
         "convert to a pickle": Job(["convert", MODEL_NAME, "{output}.pth", "--to=unilm"], (".pth",)),

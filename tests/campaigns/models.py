@@ -62,8 +62,8 @@ def adapters(place: Path) -> dict[str, Target]:
     names = ("adapter_config.json", "adapter_model.safetensors")
     config, weights = ((place / "adapter" / name).read_bytes() for name in names)
 
-    def load(path: Path) -> object:
-        return BeitForImageClassification.from_pretrained(path.parent)
+    def load(path: Path) -> object:  # an adapter may name a model of the hub, and nothing else may be asked for
+        return BeitForImageClassification.from_pretrained(path.parent, local_files_only=True)
 
     def add(path: Path) -> object:
         model = BeitForImageClassification.from_pretrained(place / "base")

@@ -1,6 +1,7 @@
 """`make soak`: a service under 64 clients that send pictures of mixed sizes and what is none, or leave meanwhile.
 
-Every answer is a result, a refusal for a fault of the client (4xx), or the announced 503, and memory is returned then.
+Every answer is a result for a picture, a refusal (4xx) of what is none, or the announced 429 or 503, and memory is
+returned then.
 One line of figures ends it: requests by status, p50 and p99 of the latency, and memory before and after.
 """
 
@@ -27,7 +28,7 @@ SIZES = ((32, 32), (48, 40), (224, 224), (640, 480), (1500, 1200), (1900, 120))
 LEAVES = 0.05  # share of the clients' requests that are given up after a moment
 SETTLE = 5.0  # seconds in which memory is returned
 MOST_KEPT = 1.5  # memory after, as a multiple of that after the first requests
-ANNOUNCED = {503}
+BUSY = {429, 503}  # which the service announces
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Load:
     """What the clients saw."""
 
     statuses: Counter[int] = field(default_factory=Counter[int])
+    wrong: Counter[str] = field(default_factory=Counter[str])
     seconds: list[float] = field(default_factory=list[float])
     left: int = 0
     broken: Counter[str] = field(default_factory=Counter[str])
@@ -42,15 +44,20 @@ class Load:
     @property
     def failures(self) -> int:
         """Return how many requests ended in a failure of the service."""
-        return self.broken.total() + sum(
-            n for status, n in self.statuses.items() if status >= 500 and status not in ANNOUNCED
-        )
+        return self.broken.total() + self.wrong.total()
+
+    def judge(self, status: int, is_picture: bool) -> None:
+        """Count an answer: a result for a picture, a refusal of what is none, or that the service is busy."""
+        self.statuses[status] += 1
+        if status not in BUSY and (status != 200 if is_picture else not 400 <= status < 500):
+            self.wrong[f"{status} for {'a picture' if is_picture else 'what is none'}"] += 1
 
 
-def uploads(draw: random.Random) -> list[bytes]:
-    """Return pictures of all sizes, and what is none."""
+def uploads(draw: random.Random) -> list[tuple[bytes, bool]]:
+    """Return pictures of all sizes, and what is none; with each whether it is one."""
     sound = [picture(number, size) for number, size in enumerate(SIZES)]
-    return [*sound, *sound, b"", b"no picture", sound[2][:2000], draw.randbytes(5000)]
+    others = [b"", b"no picture", sound[2][:2000], draw.randbytes(5000)]
+    return [*((one, True) for one in (*sound, *sound)), *((one, False) for one in others)]
 
 
 async def load(address: str, seconds: float, seed: int) -> Load:
@@ -62,12 +69,13 @@ async def load(address: str, seconds: float, seed: int) -> Load:
         draw = random.Random(f"{seed}-{number}")  # noqa: S311
         while time.monotonic() < deadline:
             task, began = draw.choice(("classify", "embed", "attend")), time.monotonic()
-            files = {"file": ("a.jpg", draw.choice(bodies))}
+            body, is_picture = draw.choice(bodies)
+            files = {"file": ("a.jpg", body)}
             patience = draw.uniform(0.0, 0.3) if draw.random() < LEAVES else None
             try:
                 async with asyncio.timeout(patience):
                     answer = await http.post(f"/v1/{task}", files=files)
-                seen.statuses[answer.status_code] += 1
+                seen.judge(answer.status_code, is_picture)
                 seen.seconds.append(time.monotonic() - began)
                 if answer.status_code == 503:
                     await asyncio.sleep(draw.uniform(0.1, 0.5))
@@ -121,7 +129,7 @@ def soak(command: list[str], log: TextIO, seconds: float, seed: int) -> int:
     p50, p99 = np.percentile(seen.seconds, (50, 99))
     kept, tracebacks = after / before, errors.count("Traceback")
     statuses = ", ".join(f"{number} of {status}" for status, number in sorted(seen.statuses.items()))
-    statuses += "".join(f", {number} of {name}" for name, number in seen.broken.items())
+    statuses += "".join(f", {number} of {name}" for name, number in (seen.broken + seen.wrong).items())
     print(  # noqa: T201
         f"soak: {len(seen.seconds)} answers ({statuses}), {seen.left} left, p50 {p50:.2f} s, p99 {p99:.2f} s, memory "
         f"{before} to {after} MiB, seed {seed}; failures: {seen.failures}, tracebacks: {tracebacks}"

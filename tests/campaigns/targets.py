@@ -1,7 +1,6 @@
 """What is fuzzed: sound files of every kind that comes from strangers, and what reads them."""
 
 import io
-import json
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 
 from beit import BeitConfig, BeitForImageClassification, BeitImageProcessor
-from beit.data import BrokenPictures, LabelIds, StoredTokens, open_source, read_classes, with_labels
+from beit.data import BrokenPictures, LabelIds, open_source, read_classes, with_labels
 from beit.data.sources.index_cache import load_index
 from beit.data.sources.parquet.shards import _look
 from beit.engine.metrics import read_metrics
@@ -24,7 +23,6 @@ from beit.image import BandOptions, open_image, read_image
 from beit.inference.jobs.state import JobState
 from beit.models_torch.loading import read_safetensors
 from beit.service.uploads import decode
-from beit.weights import open_checkpoint
 from beit.weights.msgpack_file import open_msgpack
 from beit.weights.pickles import open_pickled
 from tests.campaigns.folders import folder_targets
@@ -153,14 +151,13 @@ def targets(folder: Path) -> dict[str, Target]:
     def job(path: Path) -> object:
         return JobState(path.parent.parent, True).begin({})
 
-    index = json.dumps(
-        {"weight_map": dict.fromkeys(BeitForImageClassification(CONFIG).state_dict(), "model.safetensors")}
-    )
+    BeitForImageClassification(CONFIG).save_pretrained(folder / "shards", max_shard_size="4KB")
+    in_shards = {path.name: path.read_bytes() for path in (folder / "shards").iterdir()}
+    index = in_shards.pop("model.safetensors.index.json")
     processor = files["preprocessor_config.json"]
     recipe = b"data: {path: a, workers: 2}\ntrain: &x {max_steps: 3}\nother: *x\nlist: [1, 2.5, null, true]\n"
     lines = b'{"step": 1, "split": "train", "loss": 2.5}\n{"step": 2, "split": "val", "loss": 1.5}\n'
     record = b'{"arguments": {}, "ended": {"pictures": 1, "broken": [["a", "b"]]}}'
-    identity = {"shape": [3, 1, 2, 2], "finished_rows": 3, "tokenizer": "abc"}
     return {
         "picture": Target("a.png", pictures(), read_image),
         "lazy picture": Target("a.jpg", pictures(), lambda path: open_image(path.read_bytes(), "a").decode(4.0)),
@@ -176,7 +173,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "checkpoint": Target("model.safetensors", [files["model.safetensors"]], beside),
         "pickle": Target("a.pth", [files["new.pth"], files["old.pth"]], open_pickled),
         "msgpack": Target("a.msgpack", [files["flax_model.msgpack"]], open_msgpack),
-        "index": Target("model.safetensors.index.json", [index.encode()], lambda path: open_checkpoint(path.parent)),
+        "index": Target("model.safetensors.index.json", [index], lambda path: weights(path.parent), in_shards),
         "config": Target("config.json", [classifier], BeitConfig.from_json_file),
         "processor": Target("preprocessor_config.json", [processor], BeitImageProcessor.from_json_file),
         "yaml": Target("a.yaml", [recipe], lambda path: read_yaml(path, "a recipe", "correct it")),
@@ -187,7 +184,6 @@ def targets(folder: Path) -> dict[str, Target]:
         "metrics": Target("metrics.jsonl", [lines], read_metrics),
         "result": Target("result.json", [b'{"a": 0.5, "b": 3}'], lambda path: RunFolder(path.parent).read_result()),
         "broken": Target("broken.txt", [b"a.png is broken\n"], lambda path: BrokenPictures(path, 9, 1.0).summary()),
-        "tokens": Target("facts.json", [json.dumps(identity).encode()], lambda path: StoredTokens(path.parent)),
         "job": Target(".predict/job.json", [record], job),
         **format_targets(folder),
         **folder_targets(folder),

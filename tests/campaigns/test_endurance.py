@@ -29,7 +29,10 @@ def test_a_job_that_trains_nothing_makes_what_is_compared(tmp_path, name):
 class Fake:
     """A process that does nothing and ends as it was asked to."""
 
-    pid, returncode, statuses, stderr, errors = 1, 0, [0], "", [""]
+    pid, returncode, statuses, stderr, errors, ended = 1, 0, [0], "", [""], None
+
+    def poll(self):
+        return self.ended
 
     def send_signal(self, number):
         self.returncode = -number if number == signal.SIGKILL else 0
@@ -53,13 +56,24 @@ def test_a_difference_is_found(tmp_path, monkeypatch, same):
     found = endure({"a job": Job(["{output}"], ("made",))}, 1, 0.3, tmp_path)
     assert found.disturbances >= found.jobs > 0
     assert (found.findings == []) == same
+    assert found.late == 0
+
+
+def test_disturbances_that_come_after_the_end_are_counted_apart(tmp_path, monkeypatch):
+    ended = Fake()
+    ended.ended = 0
+    monkeypatch.setattr(endurance, "beit", lambda *_, **__: Fake())
+    monkeypatch.setattr(endurance, "start", lambda *_, **__: ended)
+    found = endure({"a job": Job([], ())}, 1, 0.1, tmp_path)
+    assert found.disturbances == 0
+    assert found.late >= found.jobs > 0
 
 
 def test_a_traceback_is_found(monkeypatch):
     broken = Fake()
     broken.stderr = "Traceback (most recent call last)"
     monkeypatch.setattr(endurance, "start", lambda *_, **__: broken)
-    assert _signalled([], 0.01, signal.SIGTERM).startswith("SIGTERM after")
+    assert _signalled([], 0.01, signal.SIGTERM)[0].startswith("SIGTERM after")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +83,7 @@ def test_of_two_at_once_one_is_done_and_the_other_says_why_not(monkeypatch, seco
     processes = [Fake(), Fake()]
     processes[1].returncode, processes[1].stderr = 1, second
     monkeypatch.setattr(endurance, "start", lambda *_, **__: processes.pop(0))
-    assert _at_once([], 0.0)[: len(said) or None] == said
+    assert _at_once([], 0.0)[0][: len(said) or None] == said
 
 
 def test_what_a_job_needs_is_done_before_it(tmp_path, monkeypatch):
@@ -94,7 +108,8 @@ def test_the_newest_checkpoint_is_damaged_where_there_is_an_older_one(tmp_path):
     for step in (1, 2):
         (tmp_path / "checkpoints" / f"step_{step}").mkdir(parents=True)
         (tmp_path / "checkpoints" / f"step_{step}" / "a").write_bytes(bytes(100))
-    _damage(random.Random(1), tmp_path)  # noqa: S311
+    assert _damage(random.Random(1), tmp_path)  # noqa: S311
+    assert not _damage(random.Random(1), tmp_path / "checkpoints")  # noqa: S311
     assert (tmp_path / "checkpoints/step_1/a").read_bytes() == bytes(100)
     assert (tmp_path / "checkpoints/step_2/a").read_bytes() != bytes(100)
 
@@ -105,3 +120,17 @@ def test_what_is_left_half_written_is_a_difference(tmp_path):
         (tmp_path / name / "made").write_text("x")
     (tmp_path / "two" / ".made.12.tmp").touch()
     assert _different(Job([], ("made",)), tmp_path / "one", tmp_path / "two") == [".made.12.tmp"]
+
+
+def test_a_half_written_file_beside_the_output_is_a_difference(tmp_path):
+    for name in ("one.csv", "two.csv", ".two.csv.12.tmp"):
+        (tmp_path / name).write_text("x")
+    assert _different(Job([], (".csv",)), tmp_path / "one", tmp_path / "two") == [".two.csv.12.tmp"]
+
+
+def test_a_file_that_is_not_made_is_a_difference(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    assert _different(Job([], ("made",)), tmp_path / "one", tmp_path / "two") == ["made"]
+    (tmp_path / "one" / "made").touch()
+    assert _different(Job([], ("made",)), tmp_path / "one", tmp_path / "two") == ["made"]

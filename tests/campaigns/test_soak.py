@@ -7,21 +7,25 @@ from PIL import Image
 from tests.campaigns.soak import SIZES, Load, uploads
 
 
-def test_refusals_are_no_failures():
+def test_what_is_a_failure():
     seen = Load()
-    seen.statuses.update({200: 9, 400: 3, 413: 1, 429: 2, 503: 4})
+    for status, is_picture in ((200, True), (429, True), (503, True), (400, False), (413, False), (503, False)):
+        seen.judge(status, is_picture)
     assert seen.failures == 0
-    seen.statuses.update({500: 1, 504: 2})
+    for status, is_picture in ((500, True), (504, False), (400, True), (200, False)):
+        seen.judge(status, is_picture)
     seen.broken["ReadError"] = 1
-    assert seen.failures == 4
+    assert seen.failures == 5
+    assert seen.statuses.total() == 10
 
 
 def test_pictures_of_all_sizes_and_what_is_none(tmp_path):
     found = uploads(random.Random(1))  # noqa: S311
     sizes = []
-    for number, content in enumerate(found[: len(SIZES)]):
+    for number, (content, _) in enumerate(found[: len(SIZES)]):
         (tmp_path / str(number)).write_bytes(content)
         with Image.open(tmp_path / str(number)) as picture:
             sizes.append(picture.size[::-1])
     assert tuple(sizes) == SIZES
-    assert b"" in found
+    assert (b"", False) in found
+    assert [is_picture for _, is_picture in found] == [True] * 2 * len(SIZES) + [False] * 4

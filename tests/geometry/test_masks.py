@@ -235,3 +235,8 @@ def test_a_planned_mask_depends_on_its_own_generator_alone():
 def test_a_grid_without_room():
     with pytest.raises(ConfigError):
         MaskPlan(GRID, count=49, min_block=4, kind="random").draw([np.random.default_rng(0)])
+
+
+def test_a_kind_that_is_not_there():
+    with pytest.raises(ConfigError, match=r"the kind of masks is 'rand'; expected one of \['block', 'random'\]"):
+        drawn(kind="rand")

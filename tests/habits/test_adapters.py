@@ -7,6 +7,7 @@ import sys
 import peft
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import beit
 from beit.errors import CheckpointError, ConfigError, MissingExtraError, UnavailableError
@@ -180,3 +181,49 @@ def test_without_peft(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match="for adapters run: pip install -U peft"):
         made(beit).add_adapter(None)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_what_is_uploaded_has_the_names_that_are_saved(tmp_path, monkeypatch, plain):
+    model, files = made(beit), []
+    model.add_adapter(settings())
+
+    def push(save, *_, **__):
+        save(tmp_path / "pushed")
+        files.extend(load_file(tmp_path / name / "adapter_model.safetensors").keys() for name in ("pushed", "saved"))
+
+    monkeypatch.setattr("beit.models_torch.saving.push_model", push)
+    model.save_pretrained(tmp_path / "saved", push_to_hub=True, repo_id="me/adapter", save_peft_format=not plain)
+    assert files[0] == files[1]
+    assert all(name.startswith("base_model.model.") != plain for name in files[0])
+
+
+def test_a_model_beside_its_adapter_is_loaded_without_it_and_says_so(tmp_path, caplog):
+    model = made(beit)
+    model.save_pretrained(tmp_path)
+    model.add_adapter(settings())
+    model.save_pretrained(tmp_path)
+    loaded = beit.BeitForImageClassification.from_pretrained(tmp_path)
+    assert "holds an adapter too, which is not loaded: add it by model.load_adapter(" in caplog.text
+    assert not loaded.has_adapters
+    loaded.load_adapter(tmp_path)
+    assert_close(logits(loaded), logits(model))
+
+
+def test_nobody_is_asked_about_the_model_of_an_adapter(tmp_path, monkeypatch):
+    """Whose name in the file of a stranger may be any on the hub."""
+    model = made(beit)
+    model.name_or_path = "someone/elses"
+    model.add_adapter(settings())
+    asked = []
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda *given: asked.append(given))
+    model.save_pretrained(tmp_path)
+    made(beit).load_adapter(tmp_path)
+    assert asked == []
+
+
+def test_an_adapter_of_a_model_with_other_tokens_holds_no_embeddings(tmp_path):
+    made(beit, "BeitForMaskedImageModeling").save_pretrained(tmp_path / "base")
+    model = beit.BeitForMaskedImageModeling.from_pretrained(tmp_path / "base", vocab_size=16)
+    model.add_adapter(settings())
+    assert all(".lora_" in name for name in model.get_adapter_state_dict())

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import beit
+from beit.errors import ConfigError
+from tests.conftest import TINY_MODEL
 from tests.habits.pairs import both, made, transformers
 
 NAMES = ["hidden_size", "out_features", "out_indices", "label2id", "id2label", "num_labels"]
@@ -152,6 +154,59 @@ def test_a_refused_update_leaves_the_type_of_parameters():
     with pytest.raises(beit.BeitError, match="hidden_size 770"):
         config.update({"torch_dtype": "float32", "hidden_size": 770})
     assert config.torch_dtype is torch.float16
+
+
+@both
+def test_names_stay_where_their_number_does(library):
+    config = library.BeitConfig(id2label={0: "cat", 1: "dog", 2: "cow"})
+    config.num_labels = 3
+    assert config.id2label == {0: "cat", 1: "dog", 2: "cow"}
+    config.num_labels = 4
+    assert config.id2label[0] == "LABEL_0"
+
+
+@both
+def test_names_stay_where_the_number_that_is_asked_for_is_theirs(tmp_path, library):
+    names = {0: "cat", 1: "dog", 2: "cow"}
+    made(library, id2label=names, label2id={name: index for index, name in names.items()}).save_pretrained(tmp_path)
+    same = library.BeitForImageClassification.from_pretrained(tmp_path, num_labels=3).config
+    assert (same.id2label, same.label2id["cow"]) == (names, 2)
+    assert library.BeitConfig.from_pretrained(tmp_path, num_labels=4).id2label[0] == "LABEL_0"
+
+
+def test_fewer_layers_by_an_attribute(tmp_path):
+    """The last stage, which a backbone returns by default, is that of the new depth."""
+    config = beit.BeitConfig(**TINY_MODEL | {"num_hidden_layers": 6})
+    config.num_hidden_layers = 2
+    assert (config.out_features, config.out_indices) == (["stage2"], [2])
+    beit.BeitModel(config).save_pretrained(tmp_path)
+    assert len(beit.BeitModel.from_pretrained(tmp_path).encoder.layer) == 2
+    loaded = beit.BeitConfig.from_pretrained(tmp_path)
+    loaded.num_hidden_layers = 1
+    assert len(beit.BeitBackbone(loaded)(torch.randn(1, 3, 32, 32)).feature_maps) == 1
+    assert beit.BeitConfig(out_indices=[12]) == beit.BeitConfig(out_features=["stage12"]) == beit.BeitConfig()
+
+
+def test_stages_that_were_named_do_not_follow():
+    config = beit.BeitConfig(**TINY_MODEL | {"num_hidden_layers": 6}, out_indices=[2, 4])
+    config.num_hidden_layers = 3
+    with pytest.raises(ConfigError, match=r"out_features holds \['stage4'\], and num_hidden_layers is 3; expected"):
+        beit.BeitBackbone(config)
+    config.out_indices = [2, 3]
+    assert beit.BeitBackbone(config).channels == [32, 32]
+
+
+def test_segmentation_reads_the_layers_that_its_config_names(tmp_path):
+    torch.manual_seed(0)
+    options = {"num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], "num_labels": 3, "layer_scale_init_value": 1.0}
+    model = beit.BeitForSemanticSegmentation(beit.BeitConfig(**TINY_MODEL | options, initializer_range=0.2)).eval()
+    pixels = torch.randn(1, 3, 32, 32)
+    before = model(pixels).logits
+    model.config.out_indices_meaning, model.config.out_indices = "original", [0, 1, 2, 3]
+    after = model(pixels).logits
+    assert (after - before).abs().max() > 1e-3
+    model.save_pretrained(tmp_path)
+    assert torch.equal(beit.BeitForSemanticSegmentation.from_pretrained(tmp_path)(pixels).logits, after)
 
 
 def test_labels_by_one_mapping():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch.autograd import forward_ad
-from torch.func import functional_call, hessian, jvp, stack_module_state
+from torch.func import functional_call, grad, hessian, jvp, stack_module_state, vmap
 
 import beit
 from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels
@@ -71,3 +71,38 @@ def test_an_ensemble_of_models_learns_in_one_call(name):
     for place, model in enumerate(models):
         own = next(parameter for key, parameter in model.named_parameters() if key.endswith(table))
         assert_close(found[place], torch.autograd.grad(values(model(pixels())).square().sum(), own)[0], 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("BeitForImageClassification", torch.tensor([0, 2])),
+        ("BeitForMaskedImageModeling", torch.arange(32).view(2, 16) % 5),
+        ("BeitForSemanticSegmentation", torch.arange(2 * 32 * 32).view(2, 32, 32) % 3),
+    ],
+)
+def test_gradients_of_each_sample(name, labels):
+    model = made(beit, name, initializer_range=0.2)
+    parameters = dict(model.named_parameters())
+
+    def loss(parameters, picture, label):
+        return functional_call(model, parameters, (picture[None],), {"labels": label[None]}).loss
+
+    each = vmap(grad(loss), in_dims=(None, 0, 0))
+    found = each(parameters, pixels(), labels)
+    model(pixels()[1:], labels=labels[1:]).loss.backward()
+    for key, parameter in parameters.items():
+        if parameter.grad is not None:
+            assert_close(found[key][1], parameter.grad, 1e-4)
+
+
+@pytest.mark.parametrize("randomness", ["same", "different"])
+def test_each_sample_may_lose_its_own_branches(randomness):
+    model = made(beit, initializer_range=0.2, drop_path_rate=0.5, layer_scale_init_value=1.0, num_hidden_layers=4)
+
+    def features(picture):
+        return model.beit(picture[None]).pooler_output[0]
+
+    model.train()
+    found = vmap(features, randomness=randomness)(pixels()[:1].expand(8, -1, -1, -1))
+    assert ((found - found[0]).abs().max() > 1e-2) == (randomness == "different")

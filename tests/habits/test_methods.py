@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import beit
+from beit.errors import ConfigError
+from tests.conftest import TINY_MODEL
 from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels, transformers
 
 
@@ -112,6 +114,29 @@ def test_features_by_the_names_of_timm_and_dino():
     ((patches, classes),) = model.get_intermediate_layers(x, 1, return_class_token=True, norm=True)
     assert_close(patches, model.beit.layernorm(output.hidden_states[2])[:, 1:])
     assert_close(classes, model.beit.layernorm(output.hidden_states[2])[:, 0])
+    (((maps, prefix),),) = (model.forward_intermediates(x, [0], return_prefix_tokens=True, intermediates_only=True),)
+    assert_close(maps.flatten(2).transpose(1, 2), output.hidden_states[1][:, 1:])
+    assert_close(prefix, output.hidden_states[1][:, :1])
+
+
+def test_features_of_early_layers_alone():
+    model, x = made(beit, num_hidden_layers=4, use_mean_pooling=False), pixels()
+    states = model(x, output_hidden_states=True).hidden_states
+    tokens, maps = model.forward_intermediates(x, [0, 1], stop_early=True, output_fmt="NLC")
+    assert_close(tokens, model.beit.layernorm(states[2]))
+    assert_close(maps[1], states[2][:, 1:])
+
+
+@pytest.mark.parametrize("n", [0, -1, 3, [0, 2], [-3]])
+def test_layers_that_are_not_there_are_refused(n):
+    for call in ("get_intermediate_layers", "forward_intermediates"):
+        with pytest.raises(ConfigError, match=r"asked for; expected [01] to [12]"):
+            getattr(made(beit), call)(pixels(), n)
+
+
+def test_a_format_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match="output_fmt is 'nchw'; expected 'NCHW' or 'NLC'"):
+        made(beit).forward_intermediates(pixels(), output_fmt="nchw")
 
 
 def test_classifiers_are_changed():
@@ -123,6 +148,27 @@ def test_classifiers_are_changed():
     assert model(pixels()).logits.shape == (2, 32)
 
 
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3)])
+def test_between_one_number_and_classes_the_problem_is_open_again(before, after):
+    labels = {1: torch.tensor([0.5, 0.2]), 3: torch.tensor([0, 1])}
+    model = made(beit, num_labels=before)
+    model(pixels(), labels=labels[before])
+    model.reset_classifier(after)
+    assert model(pixels(), labels=labels[after]).loss > 0
+    assert model.config.problem_type == {1: "regression", 3: "single_label_classification"}[after]
+
+
+def test_numbers_for_a_model_of_classes_are_refused_with_a_remedy(tmp_path):
+    model = made(beit)
+    model(pixels(), labels=torch.tensor([0, 1]))
+    model.save_pretrained(tmp_path)
+    other = beit.BeitForImageClassification.from_pretrained(tmp_path, num_labels=1)
+    with pytest.raises(ConfigError, match=r"config.problem_type is 'single_label_.* or config.problem_type = None"):
+        other(pixels(), labels=torch.tensor([0.5, 0.2]))
+    other.config.problem_type = None
+    assert other(pixels(), labels=torch.tensor([0.5, 0.2])).loss > 0
+
+
 def test_sizes_are_changed(tmp_path):
     model = made(beit)
     model.save_pretrained(tmp_path)
@@ -130,6 +176,52 @@ def test_sizes_are_changed(tmp_path):
     other = beit.BeitForImageClassification.from_pretrained(tmp_path, image_size=48)
     assert_close(model(pixels(side=48)).logits, other(pixels(side=48)).logits, 0)
     assert (model.config.image_size, model.training) == (48, False)
+
+
+def test_all_but_the_size_stays():
+    model, seen = made(beit), []
+    model.beit.requires_grad_(False)
+    model.gradient_checkpointing_enable(every_n_layers=2)
+    model.beit.encoder.layer[0].register_forward_hook(lambda *given: seen.append(given))
+    model.name_or_path = model.config.name_or_path = "me/model"
+    model.train().beit.embeddings.eval()
+    kept = model.beit.embeddings.patch_embeddings.projection.weight
+    model.set_input_size((32, 48))
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == {
+        "classifier.weight",
+        "classifier.bias",
+    }
+    assert (model.beit.encoder.gradient_checkpointing, model.beit.encoder.checkpoint_every) == (True, 2)
+    assert (model.training, model.beit.embeddings.training) == (True, False)
+    assert (model.name_or_path, model.config.name_or_path) == ("me/model", "me/model")
+    assert model.beit.embeddings.patch_embeddings.projection.weight is kept
+    assert model.beit.embeddings.patch_embeddings.image_size == (32, 48)
+    assert model.beit.config is model.config
+    assert model(torch.randn(2, 3, 32, 48), interpolate_pos_encoding=False).logits.shape == (2, 3)
+    assert len(seen) == 1
+
+
+def test_a_grid_is_turned(tmp_path):
+    """Whose tables have as many rows as before."""
+    model = made(beit, image_size=(32, 64))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    model.save_pretrained(tmp_path)
+    model.set_input_size((64, 32))
+    other = beit.BeitForImageClassification.from_pretrained(tmp_path, image_size=(64, 32))
+    x = torch.randn(2, 3, 64, 32)
+    assert_close(model(x).logits, other(x).logits, 0)
+
+
+@pytest.mark.parametrize("pools", [True, False])
+@pytest.mark.parametrize(("name", "kind"), [("BeitModel", "beit"), ("Data2VecVisionModel", "data2vec-vision")])
+def test_the_kind_of_a_model_stays(tmp_path, name, kind, pools):
+    config = getattr(beit, name.replace("Model", "Config"))(**TINY_MODEL, use_relative_position_bias=True)
+    model = getattr(beit, name)(config, add_pooling_layer=pools)
+    model.set_input_size(48)
+    assert (type(model.config), model.config.model_type) == (type(config), kind)
+    assert (model(pixels(side=48)).pooler_output is not None) == pools
+    assert any("pooler" in name for name in model.state_dict()) == pools
 
 
 @pytest.mark.parametrize("name", ["BeitForImageClassification", "BeitModel", "BeitForMaskedImageModeling"])
@@ -146,3 +238,12 @@ def test_groups_of_parameters(name):
         "0",
         "1",
     }
+
+
+def test_groups_of_parameters_under_another_name():
+    config = beit.Data2VecVisionConfig(**TINY_MODEL, use_relative_position_bias=True)
+    model = beit.Data2VecVisionForImageClassification(config)
+    groups = model.group_matcher()
+    patterns = [groups["stem"], *(pattern for pattern, _ in groups["blocks"])]
+    names = {name for name, _ in model.named_parameters() if not any(re.match(one, name) for one in patterns)}
+    assert names == {"classifier.weight", "classifier.bias"}

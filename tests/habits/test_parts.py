@@ -64,6 +64,25 @@ def test_the_smaller_parts_by_keywords(model):
     assert_close(patches - 1, model.embeddings.patch_embeddings(pixel_values=pixels())[0])
 
 
+@pytest.mark.parametrize("side", [32, 48])
+def test_positions_of_patches_as_published(side):
+    own = made(beit, "BeitModel").embeddings.patch_embeddings
+    positions = torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(1))
+    found, grid = own(pixels(side=side), positions)
+    as_map = positions.view(1, 4, 4, 32).permute(0, 3, 1, 2)  # the formula of 4.37.2, which 5.x has no more
+    resized = torch.nn.functional.interpolate(as_map, size=tuple(grid), mode="bicubic")
+    assert_close(found, own(pixels(side=side))[0] + resized.flatten(2).transpose(1, 2))
+    assert_close(own(pixels(side=side), resized)[0], found)
+
+
+def test_the_rate_of_a_drop_path_by_its_published_name():
+    drop = made(beit, "BeitModel", drop_path_rate=0.2).train().encoder.layer[1].drop_path
+    assert drop.drop_prob == pytest.approx(0.2)
+    drop.drop_prob = 1.0
+    assert not drop(torch.ones(2, 1, 1)).any()
+    assert drop.rate == 1.0
+
+
 def test_a_shared_bias_is_passed_on():
     model = made(beit, "BeitModel", use_relative_position_bias=False, use_shared_relative_position_bias=True)
     torch.nn.init.normal_(model.encoder.relative_position_bias.relative_position_bias_table)

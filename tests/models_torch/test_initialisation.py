@@ -70,3 +70,20 @@ def test_the_base_model_has_its_published_size():
         model = BeitForMaskedImageModeling(preset("base"))
     # 91,965,776 is the published count; ours has a norm's bias and weight elsewhere but the same number of numbers
     assert sum(parameter.numel() for parameter in model.parameters()) == 91_965_776
+
+
+@pytest.mark.parametrize("kind", [BeitForImageClassification, BeitForMaskedImageModeling])
+def test_memory_without_values_gets_those_of_a_new_model(kind):
+    """Built without memory, given some, and initialised: no parameter keeps what stood there."""
+    config = preset("tiny", num_hidden_layers=2, use_absolute_position_embeddings=True, layer_scale_init_value=0.3)
+    with torch.device("meta"):
+        model = kind(config)
+    model.to_empty(device="cpu")
+    for values in (*model.parameters(), *model.buffers()):
+        values.detach().fill_(7)
+    torch.manual_seed(0)
+    model.init_weights()
+    assert max(values.abs().max() for values in model.parameters()) <= 1
+    layer = model.beit.encoder.layer[1]
+    assert torch.all(layer.lambda_1 == 0.3)
+    assert torch.all(layer.lambda_2 == 0.3)

@@ -159,3 +159,8 @@ def test_the_file_of_another_model_is_refused(model, tmp_path):
         MaskedPatchDecoder.from_file(model, tmp_path / DECODER_NAME)
     with pytest.raises(CheckpointError, match="cannot be read"):
         MaskedPatchDecoder.from_file(model, tmp_path / "missing.safetensors")
+
+
+def test_a_decoder_has_the_heads_that_its_model_has_lost():
+    decoder = MaskedPatchDecoder(made(pruned_heads={0: [1]}))
+    assert decoder.encoder.layer[0].attention.pruned_heads == set()

@@ -144,9 +144,13 @@ def test_gradient_checkpointing_changes_nothing(inputs, shared):
         torch.testing.assert_close(gradient, gradients[1][name], msg=name)
 
 
-def test_outputs_can_be_rebuilt_from_a_mapping(mim, inputs):
+@pytest.mark.parametrize(
+    "form", [dict, lambda given: given.items(), lambda given: list(given.items()), lambda given: iter(given.items())]
+)
+def test_outputs_can_be_rebuilt_from_a_mapping(mim, inputs, form):
+    """Or its items, as `DataParallel` does with those of its devices."""
     output = mim(*inputs, output_hidden_states=True)
-    again = type(output)(dict(output))
+    again = type(output)(form(output))
     assert again.logits is output.logits
     assert again.loss is None
     assert again.hidden_states is output.hidden_states
@@ -169,6 +173,7 @@ def test_inputs_that_do_not_fit(mim, call, message):
     [
         (torch.tensor([1, 2]), {"num_labels": 3}, "single_label_classification"),
         (torch.rand(2, 3), {"num_labels": 3}, "multi_label_classification"),
+        (torch.rand(2, 3) > 0.5, {"num_labels": 3}, "multi_label_classification"),
         (torch.rand(2), {"num_labels": 1}, "regression"),
     ],
 )
@@ -176,6 +181,17 @@ def test_labels_decide_the_problem(inputs, labels, options, kind):
     model = BeitForImageClassification(BeitConfig(**TINY_MODEL, **options))
     assert torch.isfinite(model(inputs[0], labels=labels).loss)
     assert model.config.problem_type == kind
+
+
+def test_labels_that_are_refused_decide_nothing(inputs):
+    model = BeitForImageClassification(BeitConfig(**TINY_MODEL, num_labels=3))
+    labels = torch.tensor([[0, 1, 1], [1, 0, 0]])
+    with pytest.raises(ConfigError, match=r"labels have shape \(2, 3\); expected \(2,\), .* 'multi_label_classific"):
+        model(inputs[0], labels=labels)
+    assert model.config.problem_type is None
+    loss = model(inputs[0], labels=labels.float()).loss
+    model.config.problem_type = "multi_label_classification"
+    assert model(inputs[0], labels=labels).loss == loss
 
 
 def test_loading_a_pretrained_model_into_a_classifier_says_what_is_new(mim, inputs, tmp_path):

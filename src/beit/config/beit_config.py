@@ -148,7 +148,7 @@ class BeitConfig(PublishedConfig):
         self._take_others(kwargs)
         check_options(self)
         self.layer_scale_init_value = float(layer_scale_init_value)  # transformers 5 refuses a whole number
-        self._stages = aligned_stages(self.stage_names, out_features, out_indices)
+        self._set_stages(out_features, out_indices)
 
     def _take_others(self, kwargs: dict[str, Any]) -> None:
         """Take the options that all published models have, and those of this package; keep what is neither."""
@@ -193,20 +193,29 @@ class BeitConfig(PublishedConfig):
     @property
     def out_features(self) -> list[str]:
         """Stages that a backbone returns; setting them sets `out_indices` too, None means the last stage."""
-        return self._stages[0]
+        return self._aligned_stages[0]
 
     @out_features.setter
     def out_features(self, value: Sequence[str] | None) -> None:
-        self._stages = aligned_stages(self.stage_names, value, None)
+        self._set_stages(value, None)
 
     @property
     def out_indices(self) -> list[int]:
         """The same stages as indices; setting them sets `out_features` too, None means the last stage."""
-        return self._stages[1]
+        return self._aligned_stages[1]
 
     @out_indices.setter
     def out_indices(self, value: Sequence[int] | None) -> None:
-        self._stages = aligned_stages(self.stage_names, None, value)
+        self._set_stages(None, value)
+
+    @property
+    def _aligned_stages(self) -> tuple[list[str], list[int]]:
+        return self._stages or aligned_stages(self.stage_names, None, None)
+
+    def _set_stages(self, out_features: Sequence[str] | None, out_indices: Sequence[int] | None) -> None:
+        stages = aligned_stages(self.stage_names, out_features, out_indices)
+        # the last one is kept as such: it is another where `num_hidden_layers` is changed later
+        self._stages = None if stages == aligned_stages(self.stage_names, None, None) else stages
 
     @property
     def num_labels(self) -> int:
@@ -215,7 +224,8 @@ class BeitConfig(PublishedConfig):
 
     @num_labels.setter
     def num_labels(self, value: int) -> None:
-        self.id2label, self.label2id = labels_of(value, None, None)
+        if value != len(self.id2label):  # else the names of the classes stay
+            self.id2label, self.label2id = labels_of(value, None, None)
 
     @property
     def class_names(self) -> list[str]:

@@ -195,6 +195,19 @@ def check_auxiliary_width(dim: int, channels: int, convs: int) -> None:
         )
 
 
+def check_stages(config: Any) -> None:
+    """Refuse stages of a backbone that are not there, since its number of layers was changed.
+
+    Raises:
+        ConfigError: Naming them, and those that are there.
+    """
+    if gone := [name for name in config.out_features if name not in config.stage_names]:
+        raise ConfigError(
+            f"out_features holds {shown(gone)}, and num_hidden_layers is {config.num_hidden_layers}; expected names of "
+            f"{config.stage_names}: set out_features or out_indices after num_hidden_layers"
+        )
+
+
 def check_pyramid(config: Any) -> None:
     """Refuse a backbone's feature pyramid that is not made of four maps.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from beit.config.checks import ACTIVATIONS, shown
 from beit.config.conversions import labels_of
@@ -159,7 +159,10 @@ class JsonConfig(SavedOptions):
         if options.get("model_type") == DATA2VEC and lacks_data2vec_layers(options):
             del options["out_indices"]
         options.pop("auto_map", None)  # names code for others to run, which a model that is saved here must not pass on
-        if {"num_labels", "id2label"} & overrides.keys():  # a new number of classes makes the old names void
+        names: Any = options.get("id2label") or options.get("label2id")
+        same = isinstance(names, Mapping) and overrides.get("num_labels") == len(cast("Mapping[Any, Any]", names))
+        # a new number of classes makes the old names void
+        if "id2label" in overrides or ("num_labels" in overrides and not same):
             options.pop("id2label", None)
             options.pop("label2id", None)
         if {"out_features", "out_indices"} & overrides.keys() or "num_hidden_layers" in overrides:

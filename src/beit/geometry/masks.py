@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ ATTEMPTS_PER_BLOCK = 10
 ATTEMPTS_FOR_THE_FIRST = 1000  # a mask without any block would leave no patch to predict
 _STEPS_PER_DRAW = 32  # attempts whose random numbers are drawn at once
 
+MaskKind = Literal["block", "random"]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
@@ -40,6 +41,9 @@ class MaskPlan:
         min_aspect: Smallest height over width of a block.
         exact: Whether blocks are filled up to `count`.
         kind: Blocks, or single patches.
+
+    Raises:
+        ConfigError: If there is no such kind.
     """
 
     grid: Grid
@@ -47,7 +51,12 @@ class MaskPlan:
     min_block: int
     min_aspect: float = 0.3
     exact: bool = False
-    kind: Literal["block", "random"] = "block"
+    kind: MaskKind = "block"
+
+    def __post_init__(self) -> None:
+        """Check the kind."""
+        if self.kind not in get_args(MaskKind):
+            raise ConfigError(f"the kind of masks is {self.kind!r}; expected one of {list(get_args(MaskKind))}")
 
     def draw(self, rngs: Sequence[np.random.Generator]) -> Bools:
         """Return a mask for each generator, (B, height, width); True = masked.

@@ -158,7 +158,7 @@ class AdapterMethods(TimmMethods):
         """Return the tensors of an adapter, the active one by default, without its name in theirs."""
         name = adapter_name or self.active_adapter()
         self._check_names([name])
-        return _peft().get_peft_model_state_dict(self, state_dict=state_dict, adapter_name=name)
+        return self._stored(_peft(), name, state_dict)
 
     def delete_adapter(self, adapter_names: str | list[str]) -> None:
         """Take adapters out; after the last one, the layers are those that they were."""
@@ -195,6 +195,12 @@ class AdapterMethods(TimmMethods):
             self.peft_config[active[0]].save_pretrained(written)
             write_text(folder / ADAPTER_CONFIG, (Path(written) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
 
+    def _stored(self, peft: Any, name: str, state_dict: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return what is stored of an adapter; no embeddings, for which the hub would be asked about its base model."""
+        return peft.get_peft_model_state_dict(
+            self, state_dict=state_dict, adapter_name=name, save_embedding_layers=False
+        )
+
     def _put_in(self, peft: Any, config: Any, name: str) -> None:
         self._check_new(name)
         peft.inject_adapter_in_model(config, self, name)
@@ -208,7 +214,7 @@ class AdapterMethods(TimmMethods):
         """
         self._put_in(peft, config, name)
         found = peft.set_peft_model_state_dict(self, tensors, name)
-        own: dict[str, Tensor] = peft.get_peft_model_state_dict(self, adapter_name=name)
+        own = self._stored(peft, name)
         missing = [part for part in own.keys() - tensors.keys() if "lora_A." in part or "lora_B." in part]
         if found.unexpected_keys or missing:
             held = bool(found.unexpected_keys)

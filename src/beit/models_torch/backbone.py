@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from beit.config import BeitConfig, check_pyramid
+from beit.config import BeitConfig, check_pyramid, check_stages
 from beit.geometry import patch_grid
 from beit.models_torch.embeddings import Embeddings
 from beit.models_torch.encoder import Encoder
@@ -23,13 +23,15 @@ class BeitBackbone(BeitPreTrainedModel):
     """The BEiT encoder as a backbone: the hidden states of the stages in `config.out_features`.
 
     Raises:
-        ConfigError: If `add_fpn` is set and there are not four stages, or they are not reshaped to maps.
+        ConfigError: If a stage is not there, or `add_fpn` is set and there are not four, or they are not reshaped to
+            maps.
     """
 
     backbone_type: ClassVar[str] = "transformers"  # whose interface it has, rather than timm's
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__(config)
+        check_stages(config)
         check_pyramid(config)
         grid = patch_grid(config.image_size, config.patch_size)
         self.num_features = [config.hidden_size] * (config.num_hidden_layers + 1)

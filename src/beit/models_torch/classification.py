@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from beit.config import BeitConfig, ProblemType
+from beit.errors import ConfigError
 from beit.models_torch import kernels
 from beit.models_torch.initialisation import shrink
 from beit.models_torch.labels import check_label_shape, class_labels
@@ -50,7 +52,8 @@ class BeitForImageClassification(BeitPreTrainedModel):
         Args:
             pixel_values: (B, C, height, width), normalised; any size that the patch size divides.
             head_mask: (heads,) or (layers, heads); 1 = keep the head.
-            labels: (B,) class indices, (B,) numbers when there is one label, or (B, K) 0/1 for several labels at once.
+            labels: (B,) class indices, (B,) numbers when there is one label, or (B, K) 0/1 for several labels at once,
+                floating-point or truth values.
             output_attentions: Also return attention maps; default: the config's.
             output_hidden_states: Also return all hidden states; default: the config's.
             return_dict: Return an output object rather than a tuple; default: the config's.
@@ -73,21 +76,38 @@ class BeitForImageClassification(BeitPreTrainedModel):
         return self.as_requested(output, return_dict)
 
     def _loss(self, logits_BK: Tensor, labels: Tensor) -> Tensor:
-        if self.config.problem_type is None:
-            self.config.problem_type = _problem_type(self.config.num_labels, labels)
-        logits_BK = logits_BK.float()
-        images, classes = logits_BK.shape
-        if self.config.problem_type == "regression":
-            check_label_shape(labels, (images,) if classes == 1 and labels.dim() == 1 else (images, classes))
-            return functional.mse_loss(logits_BK.view(labels.shape), labels.float())
-        if self.config.problem_type == "multi_label_classification":
-            check_label_shape(labels, (images, classes))
-            return functional.binary_cross_entropy_with_logits(logits_BK, labels.float())
-        check_label_shape(labels.flatten(), (images,))
-        return functional.cross_entropy(logits_BK, class_labels(labels.flatten(), classes))
+        problem = self.config.problem_type or _problem_type(self.config.num_labels, labels)
+        loss = _loss_of(problem, logits_BK.float(), labels)
+        if self.config.problem_type is None:  # after the loss: labels that are refused decide nothing
+            self.config.problem_type = problem
+        return loss
 
 
 def _problem_type(num_labels: int, labels: Tensor) -> ProblemType:
     if num_labels == 1:
         return "regression"
-    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+    several = labels.is_floating_point() or (labels.dtype == torch.bool and labels.dim() == 2)
+    return "multi_label_classification" if several else "single_label_classification"
+
+
+def _loss_of(problem: ProblemType, logits_BK: Tensor, labels: Tensor) -> Tensor:
+    images, classes = logits_BK.shape
+    if problem == "regression":
+        check_label_shape(labels, (images,) if classes == 1 and labels.dim() == 1 else (images, classes))
+        return functional.mse_loss(logits_BK.view(labels.shape), labels.float())
+    if problem == "multi_label_classification":
+        check_label_shape(labels, (images, classes))
+        return functional.binary_cross_entropy_with_logits(logits_BK, labels.float())
+    if labels.shape == logits_BK.shape and classes > 1:
+        raise ConfigError(
+            f"labels have shape {tuple(labels.shape)}; expected ({images},), one class of each picture: for several "
+            "set config.problem_type = 'multi_label_classification'"
+        )
+    if labels.is_floating_point():
+        raise ConfigError(
+            f"labels have dtype {labels.dtype}, and config.problem_type is {problem!r}; expected whole numbers from 0 "
+            f"to {classes - 1}, or config.problem_type = None: the labels decide it then"
+        )
+    if labels.numel() != images:
+        check_label_shape(labels, (images,))
+    return functional.cross_entropy(logits_BK, class_labels(labels.flatten(), classes))

@@ -69,7 +69,8 @@ class PatchEmbeddings(nn.Module):
         Args:
             pixel_values: Pictures (B, C, h, w) of any height and width that the patch size divides, or of the model's
                 own size.
-            position_embedding: A map to add to the patches, (1, D, y, x), as the published module takes it.
+            position_embedding: Positions of the model's own patches to add, (1, N, D), resampled where the grid is
+                another, as the published module takes them; or a map of this grid, (1, D, y, x).
             interpolate: Whether pictures may have another size than the model.
 
         Raises:
@@ -78,8 +79,15 @@ class PatchEmbeddings(nn.Module):
         grid = self._grid_of(pixel_values, interpolate)
         patches_BDyx = self.projection(pixel_values)
         if position_embedding is not None:
-            patches_BDyx = patches_BDyx + position_embedding
+            patches_BDyx = patches_BDyx + self._as_map(position_embedding, grid)
         return patches_BDyx.flatten(2).transpose(1, 2), grid
+
+    def _as_map(self, position_embedding: Tensor, grid: Grid) -> Tensor:
+        """Return positions as a map (1, D, y, x) of a grid."""
+        if position_embedding.dim() == 4:
+            return position_embedding
+        own_1Dyx = position_embedding.transpose(1, 2).unflatten(2, self.grid)
+        return kernels.resize(own_1Dyx, (grid[0], grid[1]), "bicubic")
 
     def _grid_of(self, pixels_BChw: Tensor, interpolate: bool) -> Grid:
         """Return the grid that the pictures are cut into."""

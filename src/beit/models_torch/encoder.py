@@ -36,9 +36,9 @@ class EncoderLayer(nn.Module):
         self.layernorm_before = nn.LayerNorm(dim, eps=eps)
         self.drop_path = DropPath(drop_path)
         self.layernorm_after = nn.LayerNorm(dim, eps=eps)
-        scale = config.layer_scale_init_value
-        self.lambda_1 = nn.Parameter(torch.full((dim,), float(scale))) if scale > 0 else None
-        self.lambda_2 = nn.Parameter(torch.full((dim,), float(scale))) if scale > 0 else None
+        scale = self.layer_scale = float(config.layer_scale_init_value)
+        self.lambda_1 = nn.Parameter(torch.full((dim,), scale)) if scale > 0 else None
+        self.lambda_2 = nn.Parameter(torch.full((dim,), scale)) if scale > 0 else None
 
     def forward(
         self,
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         self.gradient_checkpointing = config.gradient_checkpointing
         self.checkpoint_every = 1  # layers
         self.biased = shared or config.use_relative_position_bias
-        self._heads, self._drops_maps = config.num_attention_heads, config.attention_probs_dropout_prob > 0
+        self._heads = config.num_attention_heads
 
     def forward(
         self,
@@ -119,8 +119,10 @@ class Encoder(nn.Module):
     def _reads_tables(self, tokens_BSD: Tensor, grid: Grid) -> bool:
         """Return whether layers shall read their own biases from the tables; one that all share is built once."""
         own = self.biased and self.relative_position_bias is None
-        wanted = own and self.training and not self._drops_maps and kernels.reads_table(tokens_BSD, self._heads, grid)
-        return wanted and not any(_watches_maps(layer) for layer in self.layer)
+        if not (own and self.training) or torch.compiler.is_compiling():
+            return False
+        plain = not any(_changes_maps(layer) for layer in self.layer)
+        return plain and kernels.reads_table(tokens_BSD, self._heads, grid)
 
     def relative_positions(self, grid: Grid, device: torch.device) -> tuple[Positions | None, Tensor | None]:
         """Return the positions on a grid that every layer needs, and the shared bias (1, H, S, S)."""
@@ -130,6 +132,7 @@ class Encoder(nn.Module):
         return positions, shared(positions) if shared is not None else None
 
 
-def _watches_maps(layer: nn.Module) -> bool:
-    """Return whether something hooks or replaces the dropout of attention, which then has to see the maps."""
-    return not kernels.is_untouched(layer.get_submodule("attention.attention.dropout"), nn.Dropout)
+def _changes_maps(layer: nn.Module) -> bool:
+    """Return whether attention has dropout by now, or something hooks or replaces it: it has to see the maps then."""
+    dropout = layer.get_submodule("attention.attention.dropout")
+    return not kernels.is_untouched(dropout, nn.Dropout) or (dropout.training and dropout.p > 0)

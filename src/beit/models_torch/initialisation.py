@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from beit.models_torch.attention import RelativePositionBias, SelfAttention
 from beit.models_torch.embeddings import Embeddings
-from beit.models_torch.encoder import Encoder
+from beit.models_torch.encoder import Encoder, EncoderLayer
 
 CLASSIFIER_SCALE = 0.001
 _WITHIN_ONE = math.erf(math.sqrt(0.5))  # share of a normal distribution within one standard deviation
@@ -70,6 +70,10 @@ def initialise_module(module: nn.Module, std: float) -> None:
         nn.init.zeros_(module.bias)
     elif isinstance(module, RelativePositionBias):
         nn.init.zeros_(module.relative_position_bias_table)
+    elif isinstance(module, EncoderLayer):
+        for parameter in (module.lambda_1, module.lambda_2):
+            if parameter is not None:
+                nn.init.constant_(parameter, module.layer_scale)
     elif isinstance(module, Embeddings):
         for parameter in (module.cls_token, module.mask_token, module.position_embeddings):
             if parameter is not None:

@@ -5,11 +5,11 @@ Legend: B batch, K classes.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from beit.errors import ConfigError
+from beit.models_torch import kernels
 
 IGNORED = -100  # torch's own mark for a label that has no loss
 
@@ -23,8 +23,9 @@ def class_labels(labels: Tensor, classes: int, ignored: int = IGNORED) -> Tensor
     if labels.is_floating_point() or labels.is_complex():
         raise ConfigError(f"labels have dtype {labels.dtype}; expected whole numbers from 0 to {classes - 1}")
     labels = labels.long()
-    # looking at the values would make a GPU wait, and on it the kernel checks them itself
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+    # looking at the values would make a GPU wait, and on it the kernel checks them itself; compilers and transforms of
+    # functions, such as that to the gradients of each sample, cannot look
+    if labels.device.type == "cpu" and kernels.eager(labels):
         real = labels[labels != ignored]
         if real.numel() and not 0 <= int(real.min()) <= int(real.max()) < classes:
             raise ConfigError(

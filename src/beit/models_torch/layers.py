@@ -55,6 +55,15 @@ class DropPath(nn.Module):
         # of one program for all. It is no buffer, which processes would send each other.
         self._keep = torch.tensor(1.0 - rate, device="cpu")
 
+    @property
+    def drop_prob(self) -> float:
+        """The published name of the rate."""
+        return self.rate
+
+    @drop_prob.setter
+    def drop_prob(self, rate: float) -> None:
+        self.rate = rate
+
     def forward(self, branch_BSD: Tensor) -> Tensor:
         """Return the branch, zero for dropped samples; unchanged in evaluation."""
         factor_B11 = self.factors(branch_BSD, branch_BSD.dtype)
@@ -72,7 +81,7 @@ class DropPath(nn.Module):
             factors = factors.to(dtype)
         else:
             keep = 1.0 - self._rate
-            factors = drawn.bernoulli_(keep).div_(max(keep, 1e-12))
+            factors = torch.bernoulli(drawn, keep).div_(max(keep, 1e-12))  # which `torch.func.vmap` can draw per sample
         return factors[:, place].flatten()[:samples, None, None]
 
     def extra_repr(self) -> str:

@@ -67,6 +67,7 @@ class MaskedPatchDecoder(nn.Module):
         check_positions(model.config)
         config = copy(model.config)
         config.num_hidden_layers, config.drop_path_rate = layers, 0.0
+        config.pruned_heads = {}  # of the model's own layers
         self.encoder = Encoder(config, model.beit.embeddings.grid)
         initialise(self, config.initializer_range)
 

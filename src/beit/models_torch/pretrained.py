@@ -230,7 +230,10 @@ class BeitPreTrainedModel(SavedModel):
     def resized_from(cls, model: Self, config: BeitConfig) -> Self:
         """Return a copy of a model for the picture size of a config, its tables of positions resampled."""
         checkpoint = held_checkpoint(held(model.state_dict()), model.config.to_dict())
-        return cls.from_checkpoint(checkpoint, config=config, device=model.device, dtype=model.dtype)
+        options: dict[str, Any] = {"config": config, "device": model.device, "dtype": model.dtype}
+        if "add_pooling_layer" in inspect.signature(cls.__init__).parameters:
+            options["add_pooling_layer"] = getattr(model, "pooler", None) is not None
+        return cls.from_checkpoint(checkpoint, **options)
 
     @classmethod
     def _own_arguments(cls, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from beit.config import CONFIG_NAME
+from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import ConfigError, warn
 from beit.files import write_json, write_text
 from beit.hub import push_model, push_target
@@ -18,6 +18,7 @@ from beit.models_torch.loading import dtype_name, outputs_of, state_of, write_sa
 from beit.weights import WEIGHTS_NAME, check_heads, file_metadata, without_wrappers
 from beit.weights.arguments import INDEX_NAME, with_variant
 
+_LAYER = r"(?:\w+\.)?encoder\.layer\.(\d+)\."
 _WITHOUT_EFFECT = ("save_original_format", "save_config")  # one layout is written, which every version reads
 _OF_SAVING = ("save_function", "save_peft_format", "state_dict", "variant", *_WITHOUT_EFFECT)  # known to push_to_hub
 
@@ -78,7 +79,8 @@ class SavedModel(AdapterMethods):
         else:
             self._save_whole(folder, state_dict, max_shard_size, variant)
         if push_to_hub:
-            how = {"state_dict": state_dict, "max_shard_size": max_shard_size, "variant": variant}
+            how: dict[str, Any] = {"state_dict": state_dict, "max_shard_size": max_shard_size, "variant": variant}
+            how["save_peft_format"] = save_peft_format
             self.push_to_hub(kwargs.pop("repo_id", folder.name), token=token, **how, **kwargs)
 
     def _save_whole(
@@ -93,6 +95,7 @@ class SavedModel(AdapterMethods):
         canonical, _ = without_wrappers({name: tensor.detach() for name, tensor in values.items()})
         if not self._is_derived():  # a class of a user makes heads as it likes
             check_heads(outputs_of(canonical), self.config)
+            _check_layers(canonical, self.config)
         write_weights(folder, canonical, max_shard_size, variant)
         write_text(folder / CONFIG_NAME, options)
 
@@ -207,6 +210,16 @@ def write_weights(
     for file in folder.iterdir():
         if file.name not in written and (file.name in (name, index) or of_shards.fullmatch(file.name)):
             file.unlink()
+
+
+def _check_layers(names: Iterable[str], config: BeitConfig) -> None:
+    """Refuse to save a model of which layers were taken out, and whose config says so not: it could not be loaded."""
+    layers = {found[1] for name in names if (found := re.match(_LAYER, name))}
+    if layers and len(layers) != config.num_hidden_layers:
+        raise ConfigError(
+            f"the encoder has {len(layers)} layers and config.num_hidden_layers is {config.num_hidden_layers}; "
+            f"expected the same, or the model cannot be loaded again: set config.num_hidden_layers = {len(layers)}"
+        )
 
 
 def _split(tensors: Mapping[str, Tensor], name: str, most: int | str) -> dict[str, list[str]]:

@@ -30,7 +30,7 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__(config)
-        self.taps = tapped_hidden_states(config)
+        tapped_hidden_states(config)  # which refuses what cannot work
         dim, classes = config.hidden_size, config.num_labels
         self.beit = BeitModel(config, add_pooling_layer=False)
         self.fpn1, self.fpn2, self.fpn3, self.fpn4 = feature_pyramid(dim)
@@ -48,6 +48,11 @@ class BeitForSemanticSegmentation(BeitPreTrainedModel):
         )
         heads: list[nn.Module] = [self.fpn1, self.fpn2, self.decode_head]
         self.initialise_weights(*heads, *([self.auxiliary_head] if self.auxiliary_head is not None else []))
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """The four hidden states that the heads see; they follow the config, which is what is saved."""
+        return tapped_hidden_states(self.config)
 
     def forward(
         self,

@@ -135,7 +135,11 @@ def open_checkpoint(
     located = locate(name, hub, files)
     if located.weights.name in ADAPTER_FILES:
         return _adapted(located, hub, config, overrides, files)
-    return _opened(located, config, overrides)
+    checkpoint = _opened(located, config, overrides)
+    if Path(name).is_dir() and any((located.weights.parent / file).is_file() for file in ADAPTER_FILES):
+        left = f"{name} holds an adapter too, which is not loaded: add it by model.load_adapter({str(name)!r})"
+        return replace(checkpoint, changes=[*checkpoint.changes, left])
+    return checkpoint
 
 
 def _adapted(

@@ -5,7 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from beit import BeitConfig, BeitForSemanticSegmentation
 from beit.models_torch import kernels
 from beit.models_torch.kernels.convolution import (
     _shifted_enlargements,
@@ -14,6 +16,8 @@ from beit.models_torch.kernels.convolution import (
     resizing,
     windows,
 )
+from beit.models_torch.upernet import ConvBlock
+from tests.conftest import TINY_MODEL
 
 lengths = st.integers(1, 9)
 
@@ -112,3 +116,40 @@ def test_off_the_cpu_types_are_kept():
     with torch.device("meta"):
         assert kernels.resize(torch.empty(1, 2, 4, 4), (8, 8)).dtype == torch.float32
         assert kernels.average_pool(torch.empty(1, 2, 4, 4, dtype=torch.bfloat16), 3).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bias": True},
+        {"padding": 0},
+        {"padding": "same"},
+        {"stride": 2},
+        {"dilation": 2, "padding": 2},
+        {"padding_mode": "circular"},
+        {"kernel_size": (1, 3), "padding": (0, 1)},
+        {"groups": 5},
+    ],
+    ids=str,
+)
+def test_convolutions_that_were_replaced_count_whole(options):
+    """A batch norm that is folded into the convolution before it leaves a bias there."""
+    conv = torch.nn.Conv2d(5, 10, **{"kernel_size": 3, "padding": 1, "bias": False, **options}).double()
+    maps = [torch.randn(2, 3, 6, 5, dtype=torch.float64), torch.randn(2, 2, 3, 3, dtype=torch.float64)]
+    whole = torch.cat((maps[0], functional.interpolate(maps[1], (6, 5), mode="bilinear", align_corners=False)), dim=1)
+    torch.testing.assert_close(kernels.merge_maps(conv, maps), conv(whole))
+
+
+def test_a_segmenter_whose_batch_norms_are_folded_in():
+    torch.manual_seed(0)
+    config = BeitConfig(**TINY_MODEL | {"num_hidden_layers": 4}, out_indices=[1, 2, 3, 4], num_labels=3)
+    model = BeitForSemanticSegmentation(config).eval()
+    for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        for values in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+            torch.nn.init.uniform_(values, 0.5, 1.5)
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        before = model(pixels).logits
+        for block in (module for module in model.modules() if isinstance(module, ConvBlock)):
+            block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), torch.nn.Identity()
+        torch.testing.assert_close(model(pixels).logits, before)

@@ -107,6 +107,15 @@ def test_maps_and_measurements_need_the_whole_bias(monkeypatch):
     model.eval()(pixels)
 
 
+def test_dropout_that_is_set_later_needs_the_whole_bias(monkeypatch):
+    model = BeitForImageClassification(BeitConfig(**TINY_MODEL, use_relative_position_bias=True)).train()
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.1
+    monkeypatch.setattr(kernels, "reads_table", lambda *given: pytest.fail("asked"))
+    model(torch.randn(1, 3, 32, 32))
+
+
 def test_nothing_is_read_from_a_table_on_a_cpu():
     tokens = torch.zeros(1, 1601, WIDTH, requires_grad=True)
     assert not reads_table(tokens, HEADS, Grid(40, 40))

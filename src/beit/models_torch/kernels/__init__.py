@@ -21,7 +21,7 @@ All ways give the same numbers. A module that is hooked, wrapped, parametrised o
 """
 
 from beit.models_torch.kernels.attention import attention
-from beit.models_torch.kernels.choice import autocasts, is_plain, is_untouched, without_autocast
+from beit.models_torch.kernels.choice import autocasts, eager, is_plain, is_untouched, without_autocast
 from beit.models_torch.kernels.convolution import average_pool, merge_maps, norm_relu, resize
 from beit.models_torch.kernels.fastest import FASTEST
 from beit.models_torch.kernels.linear import (
@@ -42,6 +42,7 @@ __all__ = [
     "attention",
     "autocasts",
     "average_pool",
+    "eager",
     "gelu_linear",
     "is_plain",
     "is_untouched",

@@ -50,14 +50,21 @@ def average_pool(map_BCyx: Tensor, scale: int) -> Tensor:
 def merge_maps(conv: nn.Module, maps: Sequence[Tensor]) -> Tensor:
     """Return conv(cat(maps, dim=1)), all of them enlarged to the height and width of the first."""
     size = maps[0].shape[2], maps[0].shape[3]
-    if not is_plain(conv, nn.Conv2d):
+    if not (is_plain(conv, nn.Conv2d) and _keeps_size(conv)):
         enlarged = [resize(level, size) for level in maps[1:]]
         return conv(torch.cat((maps[0], *enlarged), dim=1))
     weights = conv.weight.split([level.shape[1] for level in maps], dim=1)
     merged = convolve_enlarged(maps[0], weights[0], size)
     for level, weight in zip(maps[1:], weights[1:], strict=True):
         merged = merged.add_(convolve_enlarged(level, weight, size))
-    return merged
+    return merged if conv.bias is None else merged.add_(conv.bias[:, None, None])  # of a batch norm that is folded in
+
+
+def _keeps_size(conv: nn.Conv2d) -> bool:
+    """Return whether a convolution is of the kind that `convolve_enlarged` computes; another may be in its place."""
+    side = conv.kernel_size[0]
+    plain = conv.stride == (1, 1) and conv.dilation == (1, 1) and conv.groups == 1 and conv.padding_mode == "zeros"
+    return plain and side % 2 == 1 and conv.kernel_size == (side, side) and conv.padding == (side // 2, side // 2)
 
 
 def norm_relu(norm: nn.Module, activation: nn.Module, map_BCyx: Tensor) -> Tensor:
