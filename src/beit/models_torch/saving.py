@@ -95,7 +95,7 @@ class SavedModel(AdapterMethods):
         canonical, _ = without_wrappers({name: tensor.detach() for name, tensor in values.items()})
         if not self._is_derived():  # a class of a user makes heads as it likes
             check_heads(outputs_of(canonical), self.config)
-            _check_layers(canonical, self.config)
+            _warn_of_lost_layers(canonical, self.config)
         write_weights(folder, canonical, max_shard_size, variant)
         write_text(folder / CONFIG_NAME, options)
 
@@ -212,13 +212,14 @@ def write_weights(
             file.unlink()
 
 
-def _check_layers(names: Iterable[str], config: BeitConfig) -> None:
-    """Refuse to save a model of which layers were taken out, and whose config says so not: it could not be loaded."""
+def _warn_of_lost_layers(names: Iterable[str], config: BeitConfig) -> None:
+    """Warn of layers that were taken out where the config does not say so; the weights are saved all the same."""
     layers = {found[1] for name in names if (found := re.match(_LAYER, name))}
     if layers and len(layers) != config.num_hidden_layers:
-        raise ConfigError(
+        warn(
             f"the encoder has {len(layers)} layers and config.num_hidden_layers is {config.num_hidden_layers}; "
-            f"expected the same, or the model cannot be loaded again: set config.num_hidden_layers = {len(layers)}"
+            f"expected the same: set config.num_hidden_layers = {len(layers)} and save again, or load the folder with "
+            f"from_pretrained(..., num_hidden_layers={len(layers)})"
         )
 
 
