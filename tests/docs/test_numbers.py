@@ -22,13 +22,13 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "it has {pretrained at 10%} % (from scratch {scratch at 10%} %, ridge {ridge at 10%} %)",
         ", with all {pretrained at 100%} % (from scratch {scratch at 100%} %, ridge {ridge at 100%} %; one seed)",
         "small convolutional network of equal compute has {convnet at 1%} % with 1 %",
-        "and {convnet at 10%} % with 10 % (one seed):",
+        "and {convnet at 10%} % with 10 %:",
     ],
     "docs/why.md": [
         "| {pretrained at 1%} % ± {± pretrained at 1%} | {pretrained at 10%} % ± {± pretrained at 10%} |",
         "| {scratch at 1%} % ± {± scratch at 1%} | {scratch at 10%} % ± {± scratch at 10%} |",
         "| {ridge at 1%} % ± {± ridge at 1%} | {ridge at 10%} % ± {± ridge at 10%} |",
-        "network at equal total compute | {convnet at 1%} % ± {± convnet at 1%} | {convnet at 10%} % (one seed) |",
+        "equal total compute | {convnet at 1%} % ± {± convnet at 1%} | {convnet at 10%} % ± {± convnet at 10%} |",
         "pre-trained {pretrained at 100%} %, from scratch at equal compute {scratch at 100%} %.",
     ],
     "docs/recipes.md": [
@@ -37,7 +37,8 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "from random weights at equal compute {scratch at 1%}% ± {± scratch at 1%}%, a small convolutional network",
         "{convnet at 1%}%)",
         "with 500 per class {pretrained at 10%}% ± {± pretrained at 10%}% (from random weights {scratch at 10%}%",
-        "± {± scratch at 10%}%, ridge {ridge at 10%}%; the convolutional network, one seed, {convnet at 10%}%)",
+        "± {± scratch at 10%}%, ridge {ridge at 10%}%; the convolutional network {convnet at 10%}%",
+        "± {± convnet at 10%}%)",
         "with all {pretrained at 100%}% (one seed; from random weights {scratch at 100%}%)",
     ],
     "recipes/finetune_cifar10_nano.yaml": [
@@ -47,7 +48,7 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "network with that compute {convnet at 1%} %",
         "give {pretrained at 10%} % ({± pretrained at 10%}; from random weights {scratch at 10%} %",
         "{± scratch at 10%}; ridge {ridge at 10%} %; the",
-        "convolutional network {convnet at 10%} %, one seed)",
+        "convolutional network {convnet at 10%} %, {± convnet at 10%})",
         "with all of them {pretrained at 100%} % (one seed; from random weights {scratch at 100%} %)",
     ],
     "src/beit/included/nano-cifar10/README.md": [
@@ -58,7 +59,7 @@ CLAIMS = {  # document -> its sentences; {arm at share} is a mean and {± arm at
         "same total compute has {scratch at 1%} % ± {± scratch at 1%}, ridge regression on raw pixels {ridge at 1%} %",
         "a small convolutional network with that compute {convnet at 1%} %.",
         "10 % of the labels {pretrained at 10%} % ± {± pretrained at 10%} (from scratch {scratch at 10%} %",
-        "± {± scratch at 10%}; the convolutional network {convnet at 10%} %, one seed),",
+        "± {± scratch at 10%}; the convolutional network {convnet at 10%} % ± {± convnet at 10%}),",
         "with all {pretrained at 100%} % (one seed; from scratch {scratch at 100%} %)",
     ],
     "src/beit/included/nano-cifar10-classifier/README.md": [
