@@ -47,7 +47,7 @@ def test_one_of_the_pictures_that_a_camera_puts_into_a_file_is_chosen():
         for spare, size in ((1, (160, 96)), (4, (40, 24))):
             picture = stored.decode(spare).picture
             assert (picture.size, picture.getpixel((3, 3))) == (size, expected)
-    with pytest.raises(DataError, match="p holds 2 pictures, and data.frame is 2"):
+    with pytest.raises(DataError, match=r"p holds 2 pictures, and data\.frame is 2"):
         open_image(buffer.getvalue(), "p", bands=BandOptions(3, frame=2))
 
 

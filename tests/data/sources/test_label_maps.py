@@ -1,5 +1,7 @@
 """Label maps: numbers and colours to classes."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +38,32 @@ def test_colours_are_looked_up(tmp_path):
         ids.classes_of(Image.fromarray(colours), "m")
     with pytest.raises(DataError, match="their classes are unknown"):
         LabelIds(2).classes_of(Image.fromarray(colours), "m")
+
+
+VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0] + [7, 8, 9] * 252 + [224, 224, 192]  # the palette: background, two classes, void
+
+
+@pytest.mark.parametrize(
+    ("colours", "rows", "expected"),
+    [
+        # black stands for no class: the file of classes begins with the second number
+        ({(0, 0, 0): 255, (128, 0, 0): 0, (0, 128, 0): 1}, [[0, 1, 2]], [[255, 0, 1]]),
+        ({(0, 0, 0): 255, (128, 0, 0): 0, (0, 128, 0): 1}, [[0, 0, 0]], [[255, 255, 255]]),
+        ({(0, 0, 0): 255, (128, 0, 0): 0, (0, 128, 0): 1}, [[0, 1, 255]], "0 is the colour (0, 0, 0) of another"),
+        # numbers and colours agree, so that what has no colour is read by its number
+        ({(0, 0, 0): 0, (128, 0, 0): 1, (0, 128, 0): 2}, [[0, 1, 255]], [[0, 1, 255]]),
+        # a palette of other colours holds numbers
+        ({(9, 0, 0): 1, (0, 9, 0): 0, (0, 0, 0): 255}, [[0, 1, 255]], [[0, 1, 255]]),
+    ],
+)
+def test_palettes_of_the_classes_are_looked_up_as_a_whole_or_not_at_all(colours, rows, expected):
+    image, ids = mask_image(rows, "P"), LabelIds(3, colours=colours)
+    image.putpalette(VOC)
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=re.escape(expected)):
+            ids.classes_of(image, "m")
+    else:
+        assert ids.classes_of(image, "m").tolist() == expected
 
 
 def test_numbers_out_of_range_are_named():
