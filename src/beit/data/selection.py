@@ -22,7 +22,9 @@ LARGE = 1_000_000  # pictures; fewer are divided in a quarter of a second
 def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:
     """Return (training, validation), the latter holding `share` of the pictures, of every class if `stratified`.
 
-    Of a class that a table names and no picture is of there is nothing to hold out. That of a large collection is kept on disk: all processes of a machine, and later runs, draw it once.
+    Of a class that a table names and no picture is of there is nothing to hold out.
+
+    That of a large collection is kept on disk: all processes of a machine, and later runs, draw it once.
 
     Raises:
         DataError: If the source has fewer than two pictures, or with `stratified` a class a single one.

@@ -41,12 +41,14 @@ def test_a_label_map_of_another_size_is_named(scenes):
 
 @pytest.mark.parametrize("ending", ["tif", "png"])
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_label_maps_are_turned_like_their_pictures_in_any_format(tmp_path, ending, orientation):
-    stored, exif = np.arange(32 * 48).reshape(32, 48) % 4, Image.Exif()
+@pytest.mark.parametrize("both", [False, True])
+def test_label_maps_are_turned_like_their_pictures_in_any_format(tmp_path, ending, orientation, both):
+    """Once: some programs give a label map the orientation of its picture."""
+    stored, exif = np.arange(48 * 48).reshape(48, 48) % 5 % 4, Image.Exif()
     exif[0x0112] = orientation
     for name, image, options in (
         (f"pictures/a.{ending}", mask_image(stored * 60).convert("RGB"), {"exif": exif}),
-        ("masks/a.png", mask_image(stored), {}),
+        ("masks/a.png", mask_image(stored), {"exif": exif} if both else {}),
     ):
         (tmp_path / name).parent.mkdir()
         image.save(tmp_path / name, **options)

@@ -26,6 +26,7 @@ from beit.image import (
     is_several,
     nodata_in,
     opened_picture,
+    orientation_of,
 )
 
 logger = logging.getLogger("beit")
@@ -74,6 +75,15 @@ class LabelIds:
         """Return the classes in the file of a label map, turned by its own EXIF orientation if it has one.
 
         Raises:
+            DataError: See `read_turned`.
+            GoneError: See there.
+        """
+        return self.read_turned(path)[0]
+
+    def read_turned(self, path: Path) -> tuple[ClassMap, int]:
+        """Return the classes in the file of a label map, and the EXIF orientation of its own that it was turned from.
+
+        Raises:
             DataError: If it is no picture, is compressed with losses, or has numbers or colours that stand for nothing.
             GoneError: If it has gone since it was listed.
         """
@@ -93,9 +103,12 @@ class LabelIds:
             if self.mapping is None and not self._in_grey(image):
                 check_plain(image, path)
             if is_deep(image) and len(image.getbands()) > 1:  # of which Pillow keeps the upper 8 bits
-                return self.classes_of(deep_numbers(image, content, path), path)
+                numbers = deep_numbers(image, content, path)
+                with opened_picture(content) as again:
+                    return self.classes_of(numbers, path), orientation_of(again)
+            orientation = orientation_of(image)
             image.load()
-            return self.classes_of(ImageOps.exif_transpose(image), path, nodata_in(image))
+            return self.classes_of(ImageOps.exif_transpose(image), path, nodata_in(image)), orientation
 
     def classes_of(self, image: Image.Image, name: object, nodata: float | None = None) -> ClassMap:
         """Return the classes in an opened label map.
