@@ -40,6 +40,7 @@ from beit.evaluation.features.layers import Layers, PictureSet, Shown, features_
 from beit.evaluation.features.patches import PatchView, label_maps_identity, patch_features
 from beit.models_torch.device import Precision, busy_cpus
 from beit.settings.benchmark import BenchmarkJob
+from beit.settings.channels import band_options
 from beit.settings.inputs import Sources
 
 FOLDER = "features"  # in the output folder
@@ -60,10 +61,16 @@ class Keeping:
 
 
 def keeping(job: BenchmarkJob, sources: Sources) -> Keeping | None:
-    """Return where features are kept; None for a job without an output folder."""
+    """Return where features are kept; None for a job without an output folder.
+
+    They depend on how pictures are read, which the identity of those of the hub, known by their commit, does not hold;
+    that of others has the pixels of some, and one that is too large may be another.
+    """
     if job.output is None:
         return None
-    identity = f"{pictures_identity(sources.train, sources.val)} {job.data.min_side}"
+    data = job.data
+    reading = [data.min_side, data.max_pixels, list(data.columns), repr(band_options(data))]
+    identity = f"{pictures_identity(sources.train, sources.val)} {reading}"
     if job.label_maps.path is not None:
         identity += f" {label_maps_identity(sources.train, sources.val)} {job.patches} {job.seed}"
     return Keeping(Path(job.output) / FOLDER, identity)
