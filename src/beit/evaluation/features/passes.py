@@ -61,19 +61,23 @@ class Keeping:
 
 
 def keeping(job: BenchmarkJob, sources: Sources) -> Keeping | None:
-    """Return where features are kept; None for a job without an output folder.
-
-    They depend on how pictures are read, which the identity of those of the hub, known by their commit, does not hold;
-    that of others has the pixels of some, and one that is too large may be another.
-    """
+    """Return where features are kept; None for a job without an output folder."""
     if job.output is None:
         return None
-    data = job.data
-    reading = [data.min_side, data.max_pixels, list(data.columns), repr(band_options(data))]
-    identity = f"{pictures_identity(sources.train, sources.val)} {reading}"
+    identity = identity_as_read(job, sources)
     if job.label_maps.path is not None:
         identity += f" {label_maps_identity(sources.train, sources.val)} {job.patches} {job.seed}"
     return Keeping(Path(job.output) / FOLDER, identity)
+
+
+def identity_as_read(job: BenchmarkJob, sources: Sources) -> str:
+    """Return a hash of the pictures of a job, and how they are read.
+
+    Not all pictures are looked at for the hash: one that is too large, or too small, may be another.
+    """
+    data = job.data
+    reading = [data.min_side, data.max_pixels, list(data.columns), repr(band_options(data))]
+    return f"{pictures_identity(sources.train, sources.val)} {reading}"
 
 
 class ModelPasses:
