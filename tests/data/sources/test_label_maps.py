@@ -77,6 +77,9 @@ def test_no_more_classes_than_label_maps_hold():
     assert LabelIds(255).classes_of(mask_image([[0, 254]]), "m").tolist() == [[0, 254]]
     with pytest.raises(ConfigError, match="there are 256 classes of pixels; expected at most 255"):
         LabelIds(256)
+    assert LabelIds(254, reduce=True).classes_of(mask_image([[0, 254, 255]]), "m").tolist() == [[255, 253, 255]]
+    with pytest.raises(ConfigError, match="there are 255 classes of pixels; expected at most 254, as 255"):
+        LabelIds(255, reduce=True)  # the last of them would be 255
 
 
 def test_files_of_several_label_maps_are_refused(tmp_path):

@@ -65,9 +65,10 @@ class LabelIds:
 
     def __post_init__(self) -> None:
         """Refuse classes whose numbers would be those of others."""
-        if self.classes > MOST_CLASSES:
+        most = MOST_CLASSES - self.reduce  # which begins at 1, so that the last class would be 255
+        if self.classes > most:
             raise ConfigError(
-                f"there are {self.classes} classes of pixels; expected at most {MOST_CLASSES}, as 255 in a label map "
+                f"there are {self.classes} classes of pixels; expected at most {most}, as 255 in a label map "
                 "stands for no class: name a model of fewer"
             )
 
