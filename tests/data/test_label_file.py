@@ -1,6 +1,7 @@
 """Labels of a folder from a file."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -73,6 +74,33 @@ def test_what_is_wrong_is_said_with_its_line(pictures, rows, message):
 def test_unknown_labels_of_validation_pictures(pictures):
     with pytest.raises(DataError, match=r"has the labels \['b'\], which no picture to train on has"):
         labelled(pictures, ["file_name,labels", "dog/1.png,a;b"], classes=["a"])
+
+
+@pytest.mark.parametrize(
+    ("header", "both", "one", "none"),
+    [("a,b", "1,1", "0,1", "0,0"), ("label", "a;b", "b", ""), ("label", "\"['a', 'b']\"", "b", "[]")],
+)
+def test_all_splits_of_a_file_have_labels_of_one_kind(pictures, header, both, one, none):
+    """Several in one row are several everywhere; a test without answers makes no classes several labels."""
+    file = pictures.parent / "splits.csv"
+    rows = [f"split,{header},file_name", f"train,{both},cat/0.png", f"val,{one},cat/2.png", f"test,{none},dog/1.png"]
+
+    def of_split(name):
+        return with_labels(open_source(str(pictures)), str(pictures), str(file), ["a", "b"], split=name)
+
+    file.write_text("\n".join(rows))
+    assert [of_split(name).labels.tolist() for name in ("train", "val")] == [[[1, 1]], [[0, 1]]]
+    file.write_text("\n".join([rows[0], *rows[2:], f"train,{one},cat/0.png"]))
+    assert [of_split(name).label_kind for name in ("train", "val")] == ["class", "class"]
+
+
+def test_numbers_that_are_written_in_two_ways_are_in_one_order(pictures):
+    """Of a set, whose order is another in every process, as classes have to be one in all of them."""
+    files = [os.path.relpath(file, pictures) for file in sorted(pictures.rglob("*.png"))]
+    names = [f"{zeros}{number}" for number in range(4) for zeros in ("", "0", "00")]
+    found = [labelled(pictures, ["file_name,label", *map(",".join, zip(files, order, strict=True))]).classes
+             for order in (names, names[::-1])]  # fmt: skip
+    assert found[0] == found[1] == sorted(names, key=lambda name: (int(name), name))
 
 
 def test_files_that_are_none(pictures):

@@ -73,6 +73,16 @@ def test_a_class_with_one_picture_cannot_be_split(pictures):
         split(open_source(str(pictures)), 0.3, seed=0, stratified=True)
 
 
+def test_a_class_that_a_table_names_and_no_picture_is_of_is_passed_over(pictures):
+    source = open_source(str(pictures))
+    source.classes, source.labels = ["cat", "cow", "dog"], source.labels * 2
+    train, val = split(source, 0.3, seed=0, stratified=True)
+    assert [np.bincount(part.labels, minlength=3).tolist() for part in (train, val)] == [[4, 0, 4], [2, 0, 2]]
+    assert few_per_class(source, 3, seed=0).labels.tolist() == [0, 0, 0, 2, 2, 2]
+    with pytest.raises(DataError, match="has 0 pictures; expected at least 2"):
+        split(Subset(source, np.arange(0)), 0.3, seed=0, stratified=True)
+
+
 def test_few_per_class():
     source = open_source("digits:train")
     some = few_per_class(source, 10, seed=0)

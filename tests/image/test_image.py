@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beit.errors import ConfigError, DataError
-from beit.image import BeitImageProcessor, Preprocessing, read_image, to_unit_array
+from beit.image import BandOptions, BeitImageProcessor, Preprocessing, open_image, read_image, to_unit_array
 from tests.conftest import GOLDEN
 
 
@@ -23,6 +23,32 @@ def png(image):
 def test_every_mode_becomes_rgb(mode):
     picture = read_image(png(Image.new(mode, (9, 7))))
     assert (picture.mode, picture.size) == ("RGB", (9, 7))
+
+
+@pytest.mark.parametrize(("orientation", "known"), [(0, 1), (1, 1), (3, 3), (6, 6), (9, 1), (300, 1)])
+@pytest.mark.parametrize("format_name", ["TIFF", "PNG", "JPEG", "WEBP"])
+def test_every_format_says_what_it_was_turned_from(format_name, orientation, known):
+    """Label maps are turned by it; Pillow forgets it when it decodes a TIFF."""
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.new("RGB", (12, 8)).save(buffer, format_name, exif=exif)
+    picture = open_image(buffer.getvalue(), "p")
+    assert picture.orientation == known
+    assert (picture.width, picture.height) == ((8, 12) if known == 6 else (12, 8))
+
+
+def test_one_of_the_pictures_that_a_camera_puts_into_a_file_is_chosen():
+    buffer, size_of_all = io.BytesIO(), (160, 96)
+    Image.new("RGB", size_of_all, "red").save(
+        buffer, "MPO", save_all=True, append_images=[Image.new("RGB", size_of_all, "blue")]
+    )
+    for frame, expected in ((None, (254, 0, 0)), (0, (254, 0, 0)), (1, (0, 0, 254))):
+        stored = open_image(buffer.getvalue(), "p", bands=BandOptions(3, frame=frame))
+        for spare, size in ((1, (160, 96)), (4, (40, 24))):
+            picture = stored.decode(spare).picture
+            assert (picture.size, picture.getpixel((3, 3))) == (size, expected)
+    with pytest.raises(DataError, match=r"p holds 2 pictures, and data\.frame is 2"):
+        open_image(buffer.getvalue(), "p", bands=BandOptions(3, frame=2))
 
 
 def test_sixteen_bits_are_scaled_not_clipped():

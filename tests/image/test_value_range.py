@@ -102,6 +102,15 @@ def test_tags_of_tiff_are_a_range_of_colours(planes):
     assert np.allclose(read(content, 3, (0, 8190)), (values / 8190).transpose(2, 0, 1), atol=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "tags"), [("H", (280, 281)), ("H", (340, 341))])
+def test_ranges_of_several_bands_are_one_that_holds_all(kind, tags):
+    """As programs write the least and the greatest value of every band."""
+    values = np.array([[[10, 500, 3], [100, 4000, 7]]], np.uint16)
+    extra = [(tag, kind, 3, tuple(ends), True) for tag, ends in zip(tags, (values[0, 0], values[0, 1]), strict=True)]
+    found = read(written(values, photometric="rgb", extratags=extra))
+    assert np.allclose(found, ((values - 3.0) / 3997).transpose(2, 0, 1), atol=1e-6)
+
+
 def test_all_bits_are_a_range_whatever_the_file_declares():
     values = np.array([[0, 1000], [4095, 65535]], np.uint16)
     declared = written(values, extratags=[(281, "H", 1, 4095, True)])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from beit.data import ImageSource
-from beit.settings.inputs import hold_out
+from beit.settings.groups import DataSettings
+from beit.settings.inputs import hold_out, open_sources
 
 
 class Numbered(ImageSource):
@@ -47,3 +48,27 @@ def test_few_held_out_pictures_are_made_50_or_named(caplog, pictures, share, hel
     assert (len(train), len(val)) == (pictures - held_out, held_out)
     assert bool(caplog.messages) == (line is not None)
     assert line is None or caplog.messages[0].startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("path", "val_path", "labels", "shared"),
+    [
+        ("pictures", "pictures", (), 12),
+        ("pictures", "pictures/../pictures/cat", (), 6),
+        ("pictures", "pictures", ("cat/0.png,cat", "dog/1.png,dog", "dog/2.png,dog"), 2),
+        ("pictures/cat", "pictures/dog", (), 0),
+        ("digits:train", "digits:train", (), 1297),
+        ("digits:train", "digits:test", (), 0),
+    ],
+)
+def test_pictures_to_validate_on_that_are_trained_on_are_counted(pictures, caplog, path, val_path, labels, shared):
+    options = {"path": path, "val_path": val_path}
+    options = {name: str(pictures.parent / one) if "digits" not in one else one for name, one in options.items()}
+    for name, rows in (("labels", labels[:2]), ("val_labels", labels)) if labels else ():
+        options[name] = str(pictures.parent / f"{name}.csv")
+        (pictures.parent / f"{name}.csv").write_text("\n".join(["file_name,label", *rows]))
+    with caplog.at_level(logging.WARNING, "beit"):
+        sources = open_sources(DataSettings(**options), 0)
+    said = [line for line in caplog.messages if "among those to train on" in line]
+    assert len(said) == (shared > 0)
+    assert not said or said[0].startswith(f"{shared:,} of {len(sources.val):,} pictures to validate on are among those")

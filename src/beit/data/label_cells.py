@@ -27,20 +27,29 @@ _EXPECTED = {
 }
 
 
-def label_contents(file: str, rows: Sequence[Row], columns: LabelColumns) -> tuple[LabelKind, list[Any], str]:
+def label_contents(
+    file: str, rows: Sequence[Row], columns: LabelColumns, others: Sequence[Row] = ()
+) -> tuple[LabelKind, list[Any], str]:
     """Return the kind of labels, those of every row (a name, a list of names or a number), and a remark or "".
+
+    Args:
+        file: The file, for messages.
+        rows: The rows.
+        columns: The columns of the file.
+        others: Its rows of other splits, which are of the same kind: several labels in one of them are several in all.
 
     Raises:
         DataError: If a cell makes no sense.
     """
     if len(columns.labels) > 1:
-        return _one_hot(file, rows, columns.labels)
+        return _one_hot(file, rows, columns.labels, others)
     column, kind = columns.labels[0], columns.kind
     cells = [_plain(row.cells.get(column)) for row in rows]
     if kind == "value":
         return "value", [_number(file, row, column, cell) for row, cell in zip(rows, cells, strict=True)], ""
-    several = kind == "labels" or any(isinstance(cell, list) for cell in cells)
-    texts = [cell for cell in cells if isinstance(cell, str)]
+    of_others = [_plain(row.cells.get(column)) for row in others]
+    several = kind == "labels" or any(isinstance(cell, list) for cell in cells) or any(map(_is_several, of_others))
+    texts = [cell for cell in (*cells, *of_others) if isinstance(cell, str)]
     separator = separator_between(f"the column {column!r} of {file}", texts, several)
     if not several and separator is None:
         classes = [_name(file, row, column, cell) for row, cell in zip(rows, cells, strict=True)]
@@ -51,6 +60,10 @@ def label_contents(file: str, rows: Sequence[Row], columns: LabelColumns) -> tup
     if separator is None and (whole := _whole_of_labels(texts)) is not None:
         remark = f"the column {column!r} has no ; between labels, and {shortened(whole)} is taken as one label"
     return "labels", lists, "" if kind == "labels" and separator == ";" else remark
+
+
+def _is_several(cell: Any) -> bool:
+    return isinstance(cell, list) and len(cast("list[Any]", cell)) > 1
 
 
 def _whole_of_labels(texts: Sequence[str]) -> str | None:
@@ -133,8 +146,13 @@ def _wrong(file: str, row: Row, column: str, kind: str) -> DataError:
     return DataError(f"{file}, line {row.line} has {column} {shortened(value)}; expected {_EXPECTED[kind]}")
 
 
-def _one_hot(file: str, rows: Sequence[Row], columns: Sequence[str]) -> tuple[LabelKind, list[Any], str]:
-    """Return the labels of rows with a column of 0 or 1 for each: classes, if every row has a single 1."""
+def _one_hot(
+    file: str, rows: Sequence[Row], columns: Sequence[str], others: Sequence[Row]
+) -> tuple[LabelKind, list[Any], str]:
+    """Return the labels of rows with a column of 0 or 1 for each: classes, if every row has a single 1.
+
+    Other rows of the file count where they have several: those of a test may have no 1 for want of an answer.
+    """
     _refuse_unsure(file, rows, columns)
     found: list[list[str]] = []
     for row in rows:
@@ -145,7 +163,8 @@ def _one_hot(file: str, rows: Sequence[Row], columns: Sequence[str]) -> tuple[La
                 "column of a label: fill it in, or remove the row"
             )
         found.append([name for name, answer in answers.items() if answer])
-    single = all(len(names) == 1 for names in found)
+    several = any(sum(switch(row.cells.get(name)) is True for name in columns) > 1 for row in others)
+    single = not several and all(len(names) == 1 for names in found)
     remark = f"{len(columns)} columns of 0 and 1 are {'classes' if single else 'labels'}: {', '.join(columns[:5])}"
     if unused := [name for name in columns if not any(name in names for names in found)]:
         remark += f"; {', '.join(unused[:5])}{', ...' * (len(unused) > 5)} left out, because no picture has it"

@@ -56,13 +56,14 @@ def with_labels(
         raise DataError(f"data.labels {file} needs a folder of pictures; {folder} is none")
     rows = read_rows(Path(file))
     found = find_columns(file, rows, columns)
-    without = f"no row in {file}"
+    without, others = f"no row in {file}", list[Row]()
     if split != ALL and (divided := split_column(rows, (found.image, *found.labels))) is not None:
         name = chosen_split(file, dict.fromkeys(divided[1]), split)
+        others = [row for row, of_row in zip(rows, divided[1], strict=True) if of_row != name]
         rows = [row for row, of_row in zip(rows, divided[1], strict=True) if of_row == name]
         without = f"no row of the split {name!r} in {file}"
     indices = _indices(source, folder, file, rows, found.image)
-    kind, contents, remark = label_contents(file, rows, found)
+    kind, contents, remark = label_contents(file, rows, found, others)
     missing = len(source) - len(indices)
     if missing:
         print(f"{missing} of {len(source)} pictures in {folder} have {without} and are left out")  # noqa: T201
@@ -181,4 +182,4 @@ def _label(source: Subset, file: str, kind: LabelKind, contents: list[Any], know
 def _sorted(names: set[str]) -> list[str]:
     """Return names in order; numbers as numbers."""
     whole = all(name.isascii() and name.removeprefix("-").isdigit() for name in names)
-    return sorted(names, key=int) if whole else sorted(names)
+    return sorted(names, key=lambda name: (int(name), name)) if whole else sorted(names)  # 1 and 01 in one order

@@ -87,7 +87,7 @@ def _open_path(path: str, reading: _Reading) -> ImageSource:
     if path.partition(":")[0] == "digits" and not Path(path).exists():
         raise DataError(f"there is no embedded data {path!r}; expected one of {list(DIGITS)}")
     if path.startswith(PREFIX):
-        found = open_hub(path, reading.min_side, reading.columns)
+        found = open_hub(path, reading.min_side, reading.columns, reading.split == ALL, reading.bands)
         rows = found.divided if isinstance(found, HubSource) and reading.split != ALL else None
         if rows is None and reading.split not in (None, ALL):
             raise DataError(

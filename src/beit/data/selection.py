@@ -22,10 +22,12 @@ LARGE = 1_000_000  # pictures; fewer are divided in a quarter of a second
 def split(source: ImageSource, share: float, seed: int, stratified: bool = False) -> tuple[Subset, Subset]:
     """Return (training, validation), the latter holding `share` of the pictures, of every class if `stratified`.
 
+    Of a class that a table names and no picture is of there is nothing to hold out.
+
     That of a large collection is kept on disk: all processes of a machine, and later runs, draw it once.
 
     Raises:
-        DataError: If the source, or with `stratified` a class, has fewer than two pictures.
+        DataError: If the source has fewer than two pictures, or with `stratified` a class a single one.
     """
     if len(source) < LARGE:
         is_held_out = _held_out(source, share, seed, stratified)
@@ -64,6 +66,8 @@ def _held_out(source: ImageSource, share: float, seed: int, stratified: bool) ->
     rng = generator(seed, Purpose.SPLIT)
     validation: list[NDArray[np.int64]] = []
     for label, group in enumerate(groups):
+        if not len(group) and len(source):
+            continue
         if len(group) < 2:
             what = f"class {source.classes[label]!r} has" if source.classes and stratified else "there is"
             raise DataError(
@@ -85,7 +89,7 @@ def _by_class(labels: Labels, classes: int) -> list[NDArray[np.int64]]:
 
 
 def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
-    """Return `count` random pictures of every class.
+    """Return `count` random pictures of every class that has some: tables may name others.
 
     Raises:
         DataError: If the source has no labels, or a class has fewer pictures.
@@ -96,7 +100,7 @@ def few_per_class(source: ImageSource, count: int, seed: int) -> Subset:
     rng = generator(seed, Purpose.SPLIT, count)
     chosen: list[NDArray[np.int64]] = []
     for name, group in zip(source.classes, _by_class(labels, len(source.classes)), strict=True):
-        if len(group) < count:
+        if 0 < len(group) < count:
             raise DataError(f"class {name!r} has {len(group)} pictures; data.per_class asks for {count}: lower it")
         chosen.append(rng.permutation(group)[:count])
     return Subset(source, np.sort(np.concatenate(chosen)))

@@ -32,7 +32,7 @@ from beit.image.listing import (
 )
 from beit.image.preprocessing import Preprocessing
 from beit.image.processor import BeitFeatureExtractor, BeitImageProcessor
-from beit.image.reading import explained, is_several
+from beit.image.reading import explained, is_several, orientation_of
 from beit.image.steps import HALF, columns_first, normalise, to_unit_array
 from beit.image.tiff import bands_beyond_pillow
 
@@ -84,6 +84,7 @@ __all__ = [
     "normalise",
     "open_image",
     "opened_picture",
+    "orientation_of",
     "picture_files",
     "pictures_in",
     "read_image",

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from beit.image.formats import opened_picture
+from beit.image.reading import orientation_of
 from beit.image.value_range import Span, Values, nodata_of_tags, range_of_png, range_of_tags
 
 _OTHER = "16B" if sys.byteorder == "little" else "16L"  # the order of bytes that is not this machine's
@@ -30,7 +31,7 @@ _COMMENT = re.compile(rb"#[^\r\n]*")
 _DEEP_GREY = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _OPAQUE, _CLEAR = ("1", "L", "RGB", "RGBX", *_DEEP_GREY), ("LA", "RGBA")  # modes without and with opacity
 _PNM, _MOST = "PPM", 65535
-_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 0x0112, 339  # tags of TIFF and EXIF
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _SIGNED = 2
 
 
@@ -82,7 +83,7 @@ def stored_in(image: Image.Image, content: bytes) -> Stored | None:
     if image.format == _PNM and is_deep(image):
         return Stored(_of_pnm(image, content), (0, _most_of(image)), mode=image.mode)
     lower, deep = _LOWER.get(_decoder_mode(image)), is_deep(image)
-    orientation = image.getexif().get(_ORIENTATION, 1)  # which decodes a PNG
+    orientation = orientation_of(image)
     if lower is not None:
         return replace(_of_halves(image, content, lower), orientation=orientation, nodata=nodata_in(image))
     if image.mode not in _OPAQUE + _CLEAR:

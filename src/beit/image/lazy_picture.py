@@ -18,14 +18,13 @@ from beit.image.depth import is_deep, nodata_in
 from beit.image.formats import MOST_BYTES, opened_picture
 from beit.image.jpeg_2000 import halvings
 from beit.image.large import most_pixels, too_large
-from beit.image.reading import check_side, check_single, choose_frame, explained, upright_rgb
+from beit.image.reading import check_side, check_single, choose_frame, explained, orientation_of, upright_rgb
 from beit.image.tiff import is_tiff
 from beit.image.tiff_pyramid import Level, level_content, levels_of
 from beit.image.value_range import is_absent, say_absent
 
 _COLOURS = BandOptions(COLOURS)
 NUMBERS = ("L", "LA", "RGB", "RGBA")  # modes whose channels are the numbers in the file
-_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 _TURNED = {5, 6, 7, 8}  # height and width change places
 # A decoder rounds up at the right and at the bottom of the picture as stored: upright, that may be left or top.
 _ROUNDED_LEFT = {2, 3, 6, 7}
@@ -111,11 +110,18 @@ class LoadedPicture:
 
 
 class JpegPicture:
-    """Lazy picture in the bytes of a JPEG, whose decoder can leave out the finer parts of each block of 8 x 8."""
+    """Lazy picture in the bytes of a JPEG, whose decoder can leave out the finer parts of each block of 8 x 8.
 
-    def __init__(self, content: bytes, image: Image.Image, name: object) -> None:
-        self._content, self._name = content, name
-        self.orientation = image.getexif().get(_ORIENTATION, 1)
+    Args:
+        content: The bytes.
+        image: The picture, opened, at the frame that is asked for.
+        name: Name of the picture in messages.
+        frame: Which of the pictures that a camera has put into one file; None: the first.
+    """
+
+    def __init__(self, content: bytes, image: Image.Image, name: object, frame: int | None = None) -> None:
+        self._content, self._name, self._frame = content, name, frame
+        self.orientation = orientation_of(image)
         turned = self.orientation in _TURNED
         self.height, self.width = (image.width, image.height) if turned else (image.height, image.width)
 
@@ -123,6 +129,7 @@ class JpegPicture:
         """Return the picture, decoded at 1/8, 1/4 or 1/2 of its size if that is enough."""
         reduction = _reduction(pixels_per_pixel, self.height, self.width)
         with explained(self._name), opened_picture(self._content) as image:
+            image.seek(self._frame or 0)
             if reduction > 1:
                 image.draft(None, (image.width // reduction, image.height // reduction))
             picture = upright_rgb(image)
@@ -235,13 +242,14 @@ def _open_plain(content: bytes, name: object, options: BandOptions) -> LazyPictu
     with explained(name), opened_picture(content) as image:
         choose_frame(image, options.frame, name)
         if image.format in ("JPEG", "MPO"):  # some other formats show their final size only when decoded
-            return JpegPicture(content, image, name)
+            return JpegPicture(content, image, name, options.frame)
         if is_deep(image):
             return LoadedPicture(*read_bands(content, name, options))
-        if image.format == "JPEG2000" and _is_upright(image):
+        orientation = orientation_of(image)
+        if image.format == "JPEG2000" and orientation == 1:
             return Jpeg2000Picture(content, image, name)
         picture, absent_HWC = measured(image, name)
-        return LoadedPicture(picture, image.getexif().get(_ORIENTATION, 1), absent_HWC)
+        return LoadedPicture(picture, orientation, absent_HWC)
 
 
 def measured(image: Image.Image, name: object) -> tuple[Image.Image, NDArray[np.bool_] | None]:
@@ -257,10 +265,6 @@ def measured(image: Image.Image, name: object) -> tuple[Image.Image, NDArray[np.
         return picture, absent_HWC
     say_absent(name, nodata, float(absent_HWC.mean()))
     return Image.fromarray(np.where(absent_HWC, np.uint8(0), values_HWC)), absent_HWC
-
-
-def _is_upright(image: Image.Image) -> bool:
-    return image.getexif().get(_ORIENTATION, 1) == 1
 
 
 def read_picture(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -11,6 +12,8 @@ from beit.errors import DataError, MissingExtraError
 from beit.image.large import check_frame, has_planes_behind, is_one_with_overviews, several, too_large
 
 _MOST_SAID = 200  # characters of the message of a library
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+_LAST_ORIENTATION = 8
 _ADVICE = "use PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, BMP, GIF or PPM"
 
 
@@ -73,6 +76,15 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     if upright.mode == "P":
         upright.info.pop("transparency", None)  # of which Pillow warns, and which is left out
     return upright.convert("RGB")
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation that an opened picture is to be turned from: 1 for none, or for no such number.
+
+    It is asked for before the pixels: a TIFF of Pillow turns while it is decoded, and forgets from what.
+    """
+    found: Any = image.getexif().get(_ORIENTATION, 1)  # which decodes a PNG
+    return found if isinstance(found, int) and 1 <= found <= _LAST_ORIENTATION else 1
 
 
 def frames_of(image: Image.Image) -> int:

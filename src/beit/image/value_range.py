@@ -6,7 +6,8 @@ Legend: C channels, H x W pixels.
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,15 @@ Values = NDArray[Any]
 
 
 def range_of_tags(tags: Any) -> Span | None:
-    """Return the range of the values that the tags of a TIFF declare, or that its 9 to 15 bits hold; else None."""
+    """Return the range of the values that the tags of a TIFF declare, or that its 9 to 15 bits hold; else None.
+
+    Several samples may have one each: theirs is all that these cover, so that no sample is cut off by that of another.
+    """
     for least, greatest in _TAGS:
-        low, high = _number(tags.get(least, 0)), _number(tags.get(greatest))
+        low, high = _number(tags.get(least, 0), min), _number(tags.get(greatest), max)
         if low is not None and high is not None and high > low:
             return low, high
-    bits = _number(tags.get(_BITS))
+    bits = _number(tags.get(_BITS), max)
     return (0.0, 2**bits - 1) if bits is not None and 8 < bits < 16 else None
 
 
@@ -73,10 +77,11 @@ def say_absent(name: object, nodata: float, share: float) -> None:
 _nodata_said = set[str]()
 
 
-def _number(value: Any) -> float | None:
-    """Return the value of a tag, of several samples the first; None for nothing and for what is no number."""
+def _number(value: Any, of_several: Callable[[Iterable[Any]], Any]) -> float | None:
+    """Return the value of a tag, of several samples their minimum or maximum; None for what is no number."""
     if isinstance(value, tuple):
-        value = value[0] if value else None
+        numbers = [one for one in cast("tuple[Any, ...]", value) if isinstance(one, int | float)]
+        value = of_several(numbers) if numbers else None
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 
 from PIL import Image
@@ -32,6 +33,8 @@ logger = logging.getLogger("beit")
 
 _FEW = 50  # held-out pictures, of which one changes an accuracy by two hundredths
 _MOST_HELD_OUT = 0.2  # of the pictures, to have as many
+
+_Place = tuple[str, str | None]  # path and split of pictures
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,38 @@ def open_sources(data: DataSettings, seed: int, stratified: bool = False) -> Sou
         train, val = source, _open(place, data, labels, source.classes, measured)
         if stratified and val.label_kind == "class" and source.classes is not None:
             val = with_classes(val, source.classes)
+        if data.val_path is not None:
+            say_shared(train, val, (data.path, learnt), (place, measured))
     else:
         train, val = hold_out(source, data.val_share, seed, stratified)
     if data.per_class is not None:
         train = few_per_class(train, data.per_class, seed)
     return Sources(train, val)
+
+
+def say_shared(train: ImageSource, val: ImageSource, learnt: _Place, measured: _Place) -> None:
+    """Say how many of the pictures to validate on are trained on too, where their paths may hold the same ones.
+
+    Args:
+        train: Pictures to train on.
+        val: Pictures to validate on.
+        learnt: Path and split of the former.
+        measured: Path and split of the latter.
+    """
+    one, other = (os.path.join(os.path.realpath(path), "") for path, _ in (learnt, measured))
+    if not one.startswith(other) and not other.startswith(one):
+        return
+    if train.shard_sizes is None and val.shard_sizes is None:
+        known = {os.path.abspath(train.name(index)) for index in range(len(train))}
+        shared = sum(os.path.abspath(val.name(index)) in known for index in range(len(val)))
+    else:  # of files of many pictures, whose names take long
+        shared = len(val) if learnt == measured else 0
+    if shared:
+        logger.warning(
+            "%s of %s pictures to validate on are among those to train on (%s and %s): what is measured is in part "
+            "what was learnt by heart; name others with data.val_path or data.val_labels, or leave these out, and a "
+            "share is held out", f"{shared:,}", f"{len(val):,}", learnt[0], measured[0],
+        )  # fmt: skip
 
 
 def training_splits(data: DataSettings) -> tuple[str | None, str | None]:

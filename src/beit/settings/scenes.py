@@ -22,7 +22,7 @@ from beit.errors import ConfigError, DataError
 from beit.image import allow_pixels
 from beit.settings.channels import band_options
 from beit.settings.groups import DataSettings, PictureSettings
-from beit.settings.inputs import Sources, hold_out, training_splits
+from beit.settings.inputs import Sources, hold_out, say_shared, training_splits
 from beit.settings.packaged import class_file
 from beit.settings.segment import LabelMapSettings, TrainingLabelMapSettings
 
@@ -50,7 +50,10 @@ def open_scenes(data: DataSettings, label_maps: TrainingLabelMapSettings, seed: 
     source = open_scene_folder(*learnt, data, label_maps, classes)
     if measured is None:
         return Sources(*hold_out(source, data.val_share, seed))
-    return Sources(source, open_scene_folder(*measured, data, label_maps, classes))
+    val = open_scene_folder(*measured, data, label_maps, classes)
+    if data.val_path is not None:
+        say_shared(source, val, (learnt[0], None), (measured[0], None))
+    return Sources(source, val)
 
 
 def _places(data: DataSettings, label_maps: TrainingLabelMapSettings) -> tuple[Folders, Folders | None]:

@@ -19,7 +19,7 @@ from beit.evaluation.features.benchmark import Benchmark, Finetuned, Measured
 from beit.evaluation.features.benchmark_inputs import labelled_sources
 from beit.evaluation.features.few_labels import draw_share
 from beit.evaluation.features.frozen import Frozen
-from beit.evaluation.features.kept_features import pictures_identity
+from beit.evaluation.features.passes import identity_as_read
 from beit.files import atomic_folder
 from beit.image import Preprocessing
 from beit.settings.benchmark import BenchmarkJob
@@ -110,7 +110,7 @@ class _Trainings:
     ) -> None:
         self._job, self._sources, self._place, self._note = job, sources, place, note
         self._shares = shares
-        self._pictures = pictures_identity(sources.train, sources.val)
+        self._pictures = identity_as_read(job, sources)
 
     def of_row(self, row: Measured) -> Measured:
         """Return a row with its model fine-tuned; raw pixels are no model."""

@@ -1,5 +1,7 @@
 """Label maps: numbers and colours to classes."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,6 +40,32 @@ def test_colours_are_looked_up(tmp_path):
         LabelIds(2).classes_of(Image.fromarray(colours), "m")
 
 
+VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0] + [7, 8, 9] * 252 + [224, 224, 192]  # the palette: background, two classes, void
+
+
+@pytest.mark.parametrize(
+    ("colours", "rows", "expected"),
+    [
+        # black stands for no class: the file of classes begins with the second number
+        ({(0, 0, 0): 255, (128, 0, 0): 0, (0, 128, 0): 1}, [[0, 1, 2]], [[255, 0, 1]]),
+        ({(0, 0, 0): 255, (128, 0, 0): 0, (0, 128, 0): 1}, [[0, 0, 0]], [[255, 255, 255]]),
+        ({(0, 0, 0): 255, (128, 0, 0): 0, (0, 128, 0): 1}, [[0, 1, 255]], "0 is the colour (0, 0, 0) of another"),
+        # numbers and colours agree, so that what has no colour is read by its number
+        ({(0, 0, 0): 0, (128, 0, 0): 1, (0, 128, 0): 2}, [[0, 1, 255]], [[0, 1, 255]]),
+        # a palette of other colours holds numbers
+        ({(9, 0, 0): 1, (0, 9, 0): 0, (0, 0, 0): 255}, [[0, 1, 255]], [[0, 1, 255]]),
+    ],
+)
+def test_palettes_of_the_classes_are_looked_up_as_a_whole_or_not_at_all(colours, rows, expected):
+    image, ids = mask_image(rows, "P"), LabelIds(3, colours=colours)
+    image.putpalette(VOC)
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=re.escape(expected)):
+            ids.classes_of(image, "m")
+    else:
+        assert ids.classes_of(image, "m").tolist() == expected
+
+
 def test_numbers_out_of_range_are_named():
     with pytest.raises(
         DataError, match="m has the number 4, 9; expected 0 to 3, one for each of the 4 classes, or 255"
@@ -49,6 +77,9 @@ def test_no_more_classes_than_label_maps_hold():
     assert LabelIds(255).classes_of(mask_image([[0, 254]]), "m").tolist() == [[0, 254]]
     with pytest.raises(ConfigError, match="there are 256 classes of pixels; expected at most 255"):
         LabelIds(256)
+    assert LabelIds(254, reduce=True).classes_of(mask_image([[0, 254, 255]]), "m").tolist() == [[255, 253, 255]]
+    with pytest.raises(ConfigError, match="there are 255 classes of pixels; expected at most 254, as 255"):
+        LabelIds(255, reduce=True)  # the last of them would be 255
 
 
 def test_files_of_several_label_maps_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from beit.errors import DataError, GoneError
 from tests.data.scenes import mask_image, opened
@@ -36,6 +37,23 @@ def test_a_label_map_of_another_size_is_named(scenes):
     mask_image(np.zeros((64, 90))).save(scenes / "masks/town/0_ids.png")
     with pytest.raises(DataError, match=r"0_ids.png is 64 x 90 pixels and its picture 64 x 96"):
         opened(scenes).open(0).label_map()
+
+
+@pytest.mark.parametrize("ending", ["tif", "png"])
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("both", [False, True])
+def test_label_maps_are_turned_like_their_pictures_in_any_format(tmp_path, ending, orientation, both):
+    """Once: some programs give a label map the orientation of its picture."""
+    stored, exif = np.arange(48 * 48).reshape(48, 48) % 5 % 4, Image.Exif()
+    exif[0x0112] = orientation
+    for name, image, options in (
+        (f"pictures/a.{ending}", mask_image(stored * 60).convert("RGB"), {"exif": exif}),
+        ("masks/a.png", mask_image(stored), {"exif": exif} if both else {}),
+    ):
+        (tmp_path / name).parent.mkdir()
+        image.save(tmp_path / name, **options)
+    scene = opened(tmp_path, picture_suffix="", map_suffix="").open(0)
+    np.testing.assert_array_equal(np.asarray(scene.decode().picture)[..., 0], scene.label_map() * 60)
 
 
 def test_a_sample_follows_the_label_maps(scenes):

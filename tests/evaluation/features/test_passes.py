@@ -167,3 +167,17 @@ def test_broken_pictures_are_counted_when_features_are_read_too(bench, pictures)
     with pytest.raises(DataError, match="1 of 12 pictures is broken, more than"):
         passes(replace(allowed, max_broken=0.0)).features()
     assert bench.opened == 1
+
+
+@pytest.mark.parametrize(
+    "other", [{"min_side": 7}, {"max_pixels": 9}, {"columns": ("b", "label")}, {"value_range": (0, 9)}, {"frame": 1}]
+)
+def test_features_are_kept_for_one_reading_of_the_pictures(tmp_path, other):
+    """Pictures of the hub are known by their commit alone, and of others not all are looked at."""
+    bench = Bench(tmp_path)
+    one, two = (
+        keeping(BenchmarkJob(("a",), DataSettings("digits:train", **options), output=str(tmp_path)), bench.sources)
+        for options in ({}, other)
+    )
+    assert one.folder == two.folder
+    assert one.pictures != two.pictures

@@ -131,6 +131,8 @@ def test_the_identity_of_label_maps_is_their_content_and_meaning(place):
     assert first == label_maps_identity(opened(place))
     assert label_maps_identity(opened(place, ignored=frozenset([2]))) != first
     assert label_maps_identity(Subset(opened(place), np.arange(4))) != first
+    kept = SceneFolder(place / "pictures", place / "masks", list("abc"), LabelIds(3), exif="keep")
+    assert label_maps_identity(kept) != first  # a turned map has other classes
     Image.new("L", (48, 32)).save(place / "masks" / "3.png")
     changed = label_maps_identity(opened(place))
     assert changed != first

@@ -75,6 +75,12 @@ def test_defaults_are_what_the_pictures_allow():
     )
 
 
+def test_classes_that_no_picture_is_of_take_no_measurement_away():
+    labels = np.repeat(np.array([0, 1, 3, 4]), 40)
+    assert plan_for(labels, NAMES, None, None, None, 5, 0) == Plan((1, 5, 10, 20, 50), (1, 5, 10), 5, 0, (0.1,))
+    assert plan_for(labels, NAMES, None, [7], [0.5], 5, 0) == Plan((1, 5, 10, 20, 50), (7,), 5, 0, (0.5,))
+
+
 def test_what_there_are_too_few_pictures_for_is_refused():
     labels = np.repeat(np.arange(5), 8)
     with pytest.raises(DataError, match="k is 31 and there are 30 training pictures to vote, beside 10 to choose with"):

@@ -26,6 +26,7 @@ from beit.image import (
     is_several,
     nodata_in,
     opened_picture,
+    orientation_of,
 )
 
 logger = logging.getLogger("beit")
@@ -64,14 +65,24 @@ class LabelIds:
 
     def __post_init__(self) -> None:
         """Refuse classes whose numbers would be those of others."""
-        if self.classes > MOST_CLASSES:
+        most = MOST_CLASSES - self.reduce  # which begins at 1, so that the last class would be 255
+        if self.classes > most:
             raise ConfigError(
-                f"there are {self.classes} classes of pixels; expected at most {MOST_CLASSES}, as 255 in a label map "
+                f"there are {self.classes} classes of pixels; expected at most {most}, as 255 in a label map "
                 "stands for no class: name a model of fewer"
             )
 
     def read(self, path: Path) -> ClassMap:
         """Return the classes in the file of a label map, turned by its own EXIF orientation if it has one.
+
+        Raises:
+            DataError: See `read_turned`.
+            GoneError: See there.
+        """
+        return self.read_turned(path)[0]
+
+    def read_turned(self, path: Path) -> tuple[ClassMap, int]:
+        """Return the classes in the file of a label map, and the EXIF orientation of its own that it was turned from.
 
         Raises:
             DataError: If it is no picture, is compressed with losses, or has numbers or colours that stand for nothing.
@@ -93,9 +104,12 @@ class LabelIds:
             if self.mapping is None and not self._in_grey(image):
                 check_plain(image, path)
             if is_deep(image) and len(image.getbands()) > 1:  # of which Pillow keeps the upper 8 bits
-                return self.classes_of(deep_numbers(image, content, path), path)
+                numbers = deep_numbers(image, content, path)
+                with opened_picture(content) as again:
+                    return self.classes_of(numbers, path), orientation_of(again)
+            orientation = orientation_of(image)
             image.load()
-            return self.classes_of(ImageOps.exif_transpose(image), path, nodata_in(image))
+            return self.classes_of(ImageOps.exif_transpose(image), path, nodata_in(image)), orientation
 
     def classes_of(self, image: Image.Image, name: object, nodata: float | None = None) -> ClassMap:
         """Return the classes in an opened label map.
@@ -108,7 +122,7 @@ class LabelIds:
         Raises:
             DataError: If it has numbers or colours that stand for nothing.
         """
-        if self._in_colours(image):
+        if self._in_colours(image, name):
             return self._of_colours(np.asarray(image.convert("RGB")), name)
         if image.mode in ("LA", "RGB", "RGBA"):  # grey numbers with opacity, or three times
             check_opacity(image, name)
@@ -129,16 +143,38 @@ class LabelIds:
             raise DataError(f"{name} has the number {_listed(strange.tolist())}; expected {self._expected}")
         return found.astype(np.uint8)
 
-    def _in_colours(self, image: Image.Image) -> bool:
-        """Return whether the colours of a label map are looked up, rather than its numbers."""
+    def _in_colours(self, image: Image.Image, name: object) -> bool:
+        """Return whether the colours of a label map are looked up, rather than its numbers.
+
+        Raises:
+            DataError: If it is not clear.
+        """
         if image.mode in ("RGB", "RGBA"):
             return self.colours is not None or not _is_grey(np.asarray(image.convert("RGB")))
         if self.colours is None:
             return False
-        if image.mode == "P":  # a palette of the classes' own colours
-            palette = np.asarray(image.convert("RGB")).reshape(-1, 3)
-            return not _is_grey(palette) and {*map(tuple, np.unique(palette, axis=0).tolist())} <= {*self.colours}
-        return self._in_grey(image)
+        return self._in_palette(image, self.colours, name) if image.mode == "P" else self._in_grey(image)
+
+    def _in_palette(self, image: Image.Image, colours: Mapping[Colour, int], name: object) -> bool:
+        """Return whether the palette of a label map is of the classes' own colours.
+
+        Raises:
+            DataError: If it is, under other numbers than those of the classes, and has colours of no class too.
+        """
+        palette = [(red, green, blue) for red, green, blue in np.array(image.getpalette("RGB")).reshape(-1, 3).tolist()]
+        if not any(colour in colours and not _is_grey(np.array(colour)) for colour in palette):
+            return False
+        used = [number for number in np.unique(np.asarray(image)).tolist() if number < len(palette)]
+        strange = [palette[number] for number in used if palette[number] not in colours]
+        other = [number for number in used if self._table[number] != colours.get(palette[number], self._table[number])]
+        if strange and other:
+            raise DataError(
+                f"{name} has a palette in which {other[0]} is the colour {palette[other[0]]} of another class than "
+                f"{other[0]}, and {_listed(strange)} is that of no class; expected colours of classes alone, or the "
+                "numbers of classes: add the colours to the file of classes, with the name 'ignored' for none, or "
+                "leave all colours out of it for numbers"
+            )
+        return not strange
 
     def _in_grey(self, image: Image.Image) -> bool:
         """Return whether the levels of grey of a label map are looked up as colours."""

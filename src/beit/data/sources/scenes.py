@@ -52,7 +52,7 @@ class Scene:
         map_path: The file of its label map.
         ids: How to read it.
         exif: Whether it is turned by the EXIF orientation of the picture: "turn", "keep", or "auto", if it has the size
-            of the unturned picture.
+            of the unturned picture and none of its own.
     """
 
     picture: LazyPicture
@@ -82,12 +82,15 @@ class Scene:
     def label_map(self) -> ClassMap:
         """Return the class of every pixel (H, W), turned like the picture where it has the size of the unturned one.
 
+        One with an EXIF orientation of its own has been turned by it, and is not turned once more.
+
         Raises:
             DataError: If it cannot be read, or is of another size than the picture.
         """
-        classes_HW, orientation = self.ids.read(self.map_path), self.orientation
+        (classes_HW, own), orientation = self.ids.read_turned(self.map_path), self.orientation
         unturned = (self.width, self.height) if orientation in SIDEWAYS else (self.height, self.width)
-        if orientation in TURNS and (self.exif == "turn" or (self.exif == "auto" and classes_HW.shape == unturned)):
+        as_stored = own not in TURNS and classes_HW.shape == unturned
+        if orientation in TURNS and (self.exif == "turn" or (self.exif == "auto" and as_stored)):
             _say_turned(str(self.map_path.parent), self.map_path.name, orientation)
             classes_HW = np.ascontiguousarray(TURNS[orientation](classes_HW))
         if classes_HW.shape != (self.height, self.width):

@@ -206,12 +206,14 @@ def fingerprint(source: ImageSource) -> str:
 
     It covers what the collection knows of every file (relative path and size), so that a moved folder keeps its hash
     and an exchanged file changes it, and the pixels of up to 256 evenly spaced pictures. A commit of the hub needs no
-    pixels.
+    pixels, but for how they are read.
     """
     digest = hashlib.sha256(str(len(source)).encode())
     for line in source.contents():
         digest.update(line.encode("utf-8", "surrogateescape") + b"\0")
     if source.exact_contents:
+        if source.bands is not None:
+            digest.update(repr(source.bands).encode())
         return digest.hexdigest()
     for index in spaced(len(source), _SAMPLED):
         try:

@@ -40,6 +40,7 @@ from beit.evaluation.features.layers import Layers, PictureSet, Shown, features_
 from beit.evaluation.features.patches import PatchView, label_maps_identity, patch_features
 from beit.models_torch.device import Precision, busy_cpus
 from beit.settings.benchmark import BenchmarkJob
+from beit.settings.channels import band_options
 from beit.settings.inputs import Sources
 
 FOLDER = "features"  # in the output folder
@@ -63,10 +64,20 @@ def keeping(job: BenchmarkJob, sources: Sources) -> Keeping | None:
     """Return where features are kept; None for a job without an output folder."""
     if job.output is None:
         return None
-    identity = f"{pictures_identity(sources.train, sources.val)} {job.data.min_side}"
+    identity = identity_as_read(job, sources)
     if job.label_maps.path is not None:
         identity += f" {label_maps_identity(sources.train, sources.val)} {job.patches} {job.seed}"
     return Keeping(Path(job.output) / FOLDER, identity)
+
+
+def identity_as_read(job: BenchmarkJob, sources: Sources) -> str:
+    """Return a hash of the pictures of a job, and how they are read.
+
+    Not all pictures are looked at for the hash: one that is too large, or too small, may be another.
+    """
+    data = job.data
+    reading = [data.min_side, data.max_pixels, list(data.columns), repr(band_options(data))]
+    return f"{pictures_identity(sources.train, sources.val)} {reading}"
 
 
 class ModelPasses:

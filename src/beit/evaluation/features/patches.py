@@ -102,7 +102,7 @@ def patch_features(layers: Layers, pictures: PictureSet) -> SetFeatures:
 
 
 def label_maps_identity(*sources: ImageSource) -> str:
-    """Return a hash that changes with the label maps of some scenes, and with the meaning of the numbers in them."""
+    """Return a hash that changes with the label maps of some scenes, and with how they are read."""
     digest = hashlib.sha256()
     for source in sources:
         for index in range(len(source)):
@@ -113,5 +113,5 @@ def label_maps_identity(*sources: ImageSource) -> str:
             except (DataError, OSError):
                 digest.update(b"broken")
                 continue
-            digest.update(repr(scene.ids).encode() + content)
+            digest.update(repr((scene.ids, scene.exif)).encode() + content)
     return digest.hexdigest()

@@ -132,17 +132,19 @@ def plan_for(
             f"k is {max(ks)} and there are {len(fitted)} training pictures to vote, beside "
             f"{len(labels_P) - len(fitted)} to choose with; expected k up to their number: lower --k, or add pictures"
         )
-    fewest = int(counts.argmin())
+    all_counts = np.bincount(labels_P, minlength=len(classes))
+    there = np.flatnonzero(all_counts)  # tables may name classes that no picture is of
+    fewest = int(there[counts[there].argmin()])
     if shots and max(shots) > counts[fewest]:
         raise DataError(
             f"class {classes[fewest]!r} has {counts[fewest]} training pictures to draw from and shots is {max(shots)}; "
             "expected no more than every class has: lower --shots, raise --pictures, or add pictures"
         )
-    rarest = int(np.bincount(labels_P, minlength=len(classes)).min())
+    rarest = int(all_counts[there].min())
     if shares and min(shares) * rarest < 1:
         raise DataError(
             f"label_shares is {list(shares)} and the rarest class has {rarest} training pictures; expected shares that "
-            f"leave it one, from {1 / rarest if rarest else 1:.3g}: raise --label_shares or --pictures, or add pictures"
+            f"leave it one, from {1 / rarest:.3g}: raise --label_shares or --pictures, or add pictures"
         )
     if shares is None:
         shares = [share for share in DEFAULT_LABEL_SHARES if share * rarest >= 1]

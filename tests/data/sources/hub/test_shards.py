@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import tarfile
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from beit.errors import DataError
@@ -136,6 +139,23 @@ for batch in batches(source, 0, window=10):
     assert set(answers["fetched"]) == set(order[:3]), "those in use, and the next ten pictures"
 
 
+def test_pictures_of_a_commit_are_others_in_another_column_or_range(ask, hub, tmp_path):
+    write_parquet(tmp_path / "two" / "data", 4, 1)
+    file = next((tmp_path / "two" / "data").iterdir())
+    table = pq.read_table(file)
+    pq.write_table(table.append_column("depth", table["image"]), file)
+    hub.add("datasets/owner/two", tmp_path / "two")
+    answers = ask("""
+from beit.image import BandOptions
+options = {"none": {}, "image": {"columns": ("image",)}, "depth": {"columns": ("depth",)},
+           "range": {"bands": BandOptions(3, (0, 9))}}
+for name, given in options.items():
+    answers[name] = fingerprint(open_source("hub:owner/two", **given))
+""")
+    assert answers["none"] == answers["image"]
+    assert len(set(answers.values())) == 3
+
+
 def test_splits_and_revisions(pics, ask, hub, tmp_path):
     write_parquet(tmp_path / "small" / "data", 20, 2)
     commit = hub.add("datasets/owner/pics", tmp_path / "small", revision="v2")
@@ -201,6 +221,21 @@ answers["sizes"] = source.shard_sizes.tolist()
     again.pop("stderr", None)
     assert again == expected
     assert len(whole(hub)) == 4
+
+
+def test_arrays_in_tar_shards_are_pictures_as_they_are_on_a_disk(ask, hub, tmp_path):
+    (tmp_path / "arrays").mkdir()
+    with tarfile.open(tmp_path / "arrays" / "train-0.tar", "w") as tar:
+        for number in range(3):
+            np.save(tmp_path / f"{number}.npy", np.full((16, 16, 2), number / 4, np.float32))
+            tar.add(tmp_path / f"{number}.npy", f"{number}.npy")
+    hub.add("datasets/owner/arrays", tmp_path / "arrays")
+    answers = ask("""
+from beit.image import BandOptions
+source = open_source("hub:owner/arrays", bands=BandOptions(2))
+answers["values"] = [float(source.open(number).decode().picture.unit_array().max()) for number in range(len(source))]
+""")
+    assert answers["values"] == [0, 0.25, 0.5]
 
 
 def test_a_damaged_shard_is_named_and_left_out(ask, hub, pics):

@@ -9,6 +9,7 @@ import numpy as np
 
 from beit.data.sources.hub.files import hub_name
 from beit.data.sources.hub.index import HubIndex, hub_index
+from beit.data.sources.parquet.columns import IMAGE_COLUMNS
 from beit.data.sources.parquet.shards import ParquetShards
 from beit.data.sources.parquet.split_column import DividedRows
 from beit.data.sources.progress import progress
@@ -16,10 +17,20 @@ from beit.data.sources.source import BrokenShard, ImageSource
 from beit.data.sources.tar.shards import TarSource
 from beit.errors import DataError
 from beit.hub import network_is_off
+from beit.image import BandOptions
 
 
-def open_hub(path: str, min_side: int = 8, columns: Sequence[str] = ()) -> ImageSource:
+def open_hub(
+    path: str, min_side: int = 8, columns: Sequence[str] = (), mixed: bool = False, bands: BandOptions | None = None
+) -> ImageSource:
     """Open a data set of the hub: parquet files are fetched one at a time, tar files before anything else.
+
+    Args:
+        path: Its name, behind "hub:".
+        min_side: Pictures with a shorter side, in pixels, count as broken.
+        columns: Names of the columns of pictures and of labels in parquet files; empty: the usual ones.
+        mixed: Whether folders called train and val in tar files are taken as classes, rather than refused.
+        bands: Reading of pictures of other than three channels, in tar files also of arrays; None: as RGB.
 
     Raises:
         DataError: If there is no such data set or split, it holds no pictures, or it cannot be reached.
@@ -29,7 +40,7 @@ def open_hub(path: str, min_side: int = 8, columns: Sequence[str] = ()) -> Image
     if len(index.rows):
         return HubSource(index, min_side, columns)
     names = progress(index.files, len(index.files), f"fetching {index.dataset.repo_id}", always=True)
-    return TarSource([index.dataset.file(name) for name in names], min_side)
+    return TarSource([index.dataset.file(name) for name in names], min_side, mixed, bands)
 
 
 def hub_rows(path: str, columns: Sequence[str] = ()) -> DividedRows | None:
@@ -79,6 +90,7 @@ class HubSource(ParquetShards):
         return self._dataset.cached(file) or self._dataset.file(file)
 
     def contents(self) -> Iterator[str]:
-        """Yield the commit, and every shard of it that is used."""
+        """Yield the commit, every shard of it that is used, and the column of pictures if it is none of the usual."""
+        yield from (name for name in self._columns[:1] if name not in IMAGE_COLUMNS)
         for file in self._files:
             yield f"{self._dataset.repo_id} {self._dataset.commit} {file}"
