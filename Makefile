@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 help:
 	@echo "make demo    the whole job on embedded pictures: pre-train, fine-tune, compare, report (about 4 minutes)"
 	@echo "make test-fast  the unit tests (about 1.5 minutes)"
-	@echo "make test    unit tests, parity and whole jobs (about 22 minutes)"
+	@echo "make test    unit tests, parity and whole jobs (14 to 22 minutes on 2 cores)"
 	@echo "make test-docs  every code block of the documents, examples, notebooks, and the site (about 14 minutes)"
 	@echo "make test-interop  models exchanged with two pinned versions of transformers (about 1 minute; makes .interop once)"
 	@echo "make check   style, types, import directions (about 1 minute)"
@@ -63,7 +63,7 @@ test-fast: $(VENV)/.setup
 	$(PYTEST) -m unit $(SLOWER:%=--ignore tests/%)
 
 test: $(VENV)/.setup
-	@echo "Running unit tests, parity and whole jobs (usually 22 minutes on 2 cores) ..."
+	@echo "Running unit tests, parity and whole jobs (14 to 22 minutes on 2 cores) ..."
 	$(PYTEST)
 
 test-docs: $(VENV)/.setup
