@@ -264,6 +264,17 @@ def show(numbers):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def show_origins(numbers):
+    """Print where every number is from: run folders, accuracy of each seed, compute, machine and commit."""
+    for share, cells in numbers["labels"].items():
+        for name, cell in cells.items():
+            if cell is None:
+                continue
+            every = zip(cell["runs"], cell["seeds"], strict=True)
+            runs = ", ".join(f"{run} {accuracy:.2%}" for run, accuracy in every)
+            print(f"{name} at {share}: {runs}; {cell['pflop']:.3f} PFLOP; {cell['machine']}; commit {cell['commit']}")
+
+
 def options():
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -297,6 +308,7 @@ def main():
         before = starting_point(given) if there else None
         numbers = report(given.runs, before, recorded())
         show(numbers)
+        show_origins(numbers)
         if given.record:
             write_result(RESULT, numbers, "torch", "numpy", "Pillow")
         return
