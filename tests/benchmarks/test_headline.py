@@ -149,3 +149,15 @@ def test_what_ran_elsewhere_keeps_its_place_in_the_record(program, tmp_path):
     nothing = {share: dict.fromkeys(arms) for share, arms in record["labels"].items()}
     new = headline.report(tmp_path, before, {**record, "labels": nothing})["labels"]
     assert new["1%"]["ridge"]["seeds"] == [0.25, 0.25]
+
+
+def test_the_report_names_the_origin_of_every_number(program, tmp_path, monkeypatch, capsys):
+    headline = program("headline")
+    monkeypatch.setattr("sys.argv", ["headline.py", "--report", f"--runs={tmp_path}"])
+    headline.main()
+    printed = capsys.readouterr().out
+    for share, cells in json.loads(headline.RESULT.read_text())["labels"].items():
+        for name, cell in cells.items():
+            line = next(line for line in printed.splitlines() if line.startswith(f"{name} at {share}: "))
+            assert all(run in line for run in cell["runs"])
+            assert line.endswith(f"{cell['pflop']:.3f} PFLOP; {cell['machine']}; commit {cell['commit']}")
