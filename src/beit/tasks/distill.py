@@ -71,7 +71,9 @@ class DistillTask(FinetuneTask):
     def build(self) -> DistillLoss:
         """Return the loss over the student."""
         tuned = super().build()
-        return DistillLoss(tuned.model, tuned.class_weights_K, tuned.frozen, self.settings.teacher)
+        return DistillLoss(
+            tuned.model, tuned.class_weights_K, tuned.frozen, self.settings.teacher, tuned.smoothing
+        )  # fmt: skip
 
     def prepare(self, tensors: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor]:
         """Return the pictures of a step, mixed, with their targets, and what the teacher makes of them."""
@@ -140,9 +142,14 @@ class DistillLoss(FinetuneLoss):
     """The loss of fine-tuning, and the distances from the teacher, each times its weight."""
 
     def __init__(
-        self, model: BeitForImageClassification, class_weights: Tensor | None, frozen: bool, weights: TeacherSettings
+        self,
+        model: BeitForImageClassification,
+        class_weights: Tensor | None,
+        frozen: bool,
+        weights: TeacherSettings,
+        smoothing: float = 0.0,
     ) -> None:
-        super().__init__(model, class_weights, frozen)
+        super().__init__(model, class_weights, frozen, smoothing)
         self._weights = weights
 
     def forward(self, tensors: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from torch.nn import functional
 from beit import BeitForImageClassification, preset
 from beit.data import Mixing
 from beit.engine.optimiser import parameter_groups
-from beit.tasks.finetune.loss import FinetuneLoss, Targets, balanced_weights
+from beit.tasks.finetune.loss import FinetuneLoss, Targets, balanced_weights, weighted
 from tests.conftest import TINY_MODEL
 
 
@@ -27,8 +27,8 @@ PIXELS = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 8, 8)
 SINGLE = "single_label_classification"
 
 
-def loss_of(kind, targets, weights=None, logits=LOGITS):
-    return FinetuneLoss(Fixed(logits, kind), weights)({"pixel_values": PIXELS, **targets}, 0.0)
+def loss_of(kind, targets, weights=None, logits=LOGITS, smoothing=0.0):
+    return FinetuneLoss(Fixed(logits, kind), weights, smoothing=smoothing)({"pixel_values": PIXELS, **targets}, 0.0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -55,6 +55,25 @@ def test_weighted_classes_by_hand():
     losses = functional.cross_entropy(logits, labels, reduction="none")
     expected = (losses * weights[labels]).mean()
     assert loss_of(SINGLE, targets, weights, logits)["loss"] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_what_smoothing_gives_to_a_rare_class_counts_as_its_picture_does():
+    weights = balanced_weights([0] * 99 + [1], 2)
+    targets = Targets(SINGLE, 2, 0.1)({"pixel_values": PIXELS, "labels": torch.tensor([0, 0, 0, 1])}, 0)
+    common, rare = weighted(targets["targets"], weights, 0.1)[[0, 3]]
+    assert common.tolist() == pytest.approx([0.95 * 50 / 99, 0.05 * 50 / 99]), "the smoothed target times its factor"
+    assert rare.tolist() == pytest.approx([0.05 * 50, 0.95 * 50])
+    logits = LOGITS[:, :2]
+    losses = functional.cross_entropy(logits, torch.tensor([0, 0, 0, 1]), label_smoothing=0.1, reduction="none")
+    expected = (losses * weights[[0, 0, 0, 1]]).mean()
+    found = loss_of(SINGLE, targets, weights, logits, smoothing=0.1)
+    assert found["loss"] == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_mixed_picture_counts_as_both_of_its_classes():
+    weights, whole = torch.tensor([0.5, 2.0, 7.0]), Targets(SINGLE, 3, 0.1).plain(torch.tensor([0, 2]))
+    mixed = weighted((0.3 * whole[0] + 0.7 * whole[1])[None], weights, 0.1)
+    assert torch.allclose(mixed[0], 0.3 * 0.5 * whole[0] + 0.7 * 7.0 * whole[1], atol=1e-6)
 
 
 def test_a_class_that_no_picture_is_of_changes_no_other():

@@ -6,7 +6,7 @@ Legend: B batch, K classes, labels or numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,25 @@ from torch.nn import functional
 from beit.config import ProblemType
 from beit.data import Mixing, Purpose, generator
 from beit.models_torch import BeitForImageClassification
+
+Array = TypeVar("Array", bound=Any)
+
+
+def weighted(targets_BK: Array, weights_K: Array, smoothing: float) -> Array:
+    """Return the targets of pictures, each times the factor of its own class, of a mixed one of both; of any framework.
+
+    What smoothing gives to the other classes counts as the picture does. With factors of their own, those of rare
+    classes would be more than the whole rest of the target: every picture would be said to be of the rarest class.
+
+    Args:
+        targets_BK: Smoothed, as `Targets` makes them of one class per picture.
+        weights_K: Factors on the loss of each class.
+        smoothing: Share of the targets that is spread over all classes.
+    """
+    classes = targets_BK.shape[1]
+    plain_BK = (targets_BK - smoothing / classes) / (1 - smoothing)
+    counted_BK = plain_BK * weights_K
+    return counted_BK * (1 - smoothing) + counted_BK.sum(1)[:, None] * (smoothing / classes)
 
 
 class FinetuneLoss(nn.Module):
@@ -27,14 +46,19 @@ class FinetuneLoss(nn.Module):
         model: The classifier.
         class_weights: (K,) factors on the loss of each class, or None.
         frozen: Whether the encoder computes as in evaluation, without dropout and drop path.
+        smoothing: Share of the targets that is spread over all classes.
     """
 
     def __init__(
-        self, model: BeitForImageClassification, class_weights: Tensor | None = None, frozen: bool = False
+        self,
+        model: BeitForImageClassification,
+        class_weights: Tensor | None = None,
+        frozen: bool = False,
+        smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
-        self.frozen = frozen
+        self.frozen, self.smoothing = frozen, smoothing
         self._kind = model.config.problem_type
         self.register_buffer("class_weights_K", class_weights, persistent=False)
         self.class_weights_K: Tensor | None
@@ -63,11 +87,13 @@ class FinetuneLoss(nn.Module):
         classes = logits_BK.shape[1]
         if self._kind == "regression":
             return functional.mse_loss(logits_BK, targets_BK, reduction="none") / classes
-        weights_K = 1.0 if self.class_weights_K is None else self.class_weights_K
+        weights_K = self.class_weights_K
         if self._kind == "multi_label_classification":
             losses_BK = functional.binary_cross_entropy_with_logits(logits_BK, targets_BK, reduction="none")
-            return losses_BK * weights_K / classes
-        return -targets_BK * logits_BK.log_softmax(dim=-1) * weights_K
+            return losses_BK * (1.0 if weights_K is None else weights_K) / classes
+        if weights_K is not None:
+            targets_BK = weighted(targets_BK, weights_K, self.smoothing)
+        return -targets_BK * logits_BK.log_softmax(dim=-1)
 
 
 class Targets:

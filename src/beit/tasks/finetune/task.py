@@ -85,7 +85,7 @@ class FinetuneTask(Task[FinetuneJob, FinetuneLoss]):
             adapt(model, settings.lora)
         elif settings.freeze == "encoder":
             model.beit.requires_grad_(requires_grad=False)
-        return FinetuneLoss(model, self._class_weights(), frozen=settings.freeze == "encoder")
+        return FinetuneLoss(model, self._class_weights(), settings.freeze == "encoder", settings.label_smoothing)
 
     @property
     def model(self) -> BeitForImageClassification:
@@ -145,7 +145,7 @@ class FinetuneTask(Task[FinetuneJob, FinetuneLoss]):
 
         weights = self.module.class_weights_K
         factors_K = None if weights is None else jnp.asarray(weights.cpu().numpy())
-        return classification_loss(flax, factors_K, self.module.frozen)
+        return classification_loss(flax, factors_K, self.module.frozen, self.module.smoothing)
 
     @property
     def watched(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
