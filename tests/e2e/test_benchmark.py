@@ -170,6 +170,11 @@ def test_models_are_fine_tuned_with_shares_of_the_labels(place, model, capsys):
     said = capsys.readouterr()
     assert "steps of 16" not in said.err, "finished trainings are read"
     assert [row["finetuned"] for row in json.loads(said.out)["models"]] == [row["finetuned"] for row in first["models"]]
+    before = len(list((place / "tuned/finetuned").iterdir()))
+    # on a machine without a GPU the same, which a run folder does not know
+    assert main([*command, "--k=[3]", "--device=auto"]) == 0
+    trainings = 2 * 2  # of two models, each with two shares
+    assert len(list((place / "tuned/finetuned").iterdir())) == before + trainings
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,10 @@ def test_demo_shows_what_was_measured(tmp_path, capsys):
     assert "Does pre-training help?" in page
     assert demo.NEAREST in page
     assert "Confusion matrix" in page
+    assert main(["demo", f"--output={place}"]) == 1
+    refused = capsys.readouterr().err
+    assert f"{place} holds a demo with --quick" in refused
+    assert "choose another --output, or remove that folder" in refused, "the demo has no run.force and no run.output"
 
 
 def test_both_ways_take_as_many_steps_on_the_same_pictures(tmp_path):

@@ -4,11 +4,11 @@ import pytest
 import yaml
 from accelerate import Accelerator
 
-from beit.engine.run_folder import RunFolder, open_run_folder
+from beit.engine.run_folder import RunFolder, decisive_settings, open_run_folder
 from beit.errors import ConfigError, StorageError
 from beit.settings.base import changed_settings
 from beit.settings.finetune import FinetuneJob
-from beit.settings.groups import DataSettings, OptimSettings
+from beit.settings.groups import DataSettings, OptimSettings, RunSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.tokenizer import ClusteringSettings, ClusterJob
 
@@ -59,6 +59,17 @@ def test_only_settings_that_are_not_the_defaults_are_shown():
     assert yaml.safe_load(changed_settings(job)) == {"data": {"path": "pictures"}, "optim": {"betas": [0.5, 0.6]}}
     needed = FinetuneJob(data=DataSettings(path="pictures"))
     assert yaml.safe_load(changed_settings(needed))["data"] == {"path": "pictures"}
+
+
+def test_what_may_change_the_numbers_is_all_but_where_and_how_a_run_is_written():
+    job = FinetuneJob(DataSettings(path="./pictures/", workers=3), run=RunSettings(output="a", log_every=7))
+    alike = FinetuneJob(DataSettings(path="pictures", workers=4), run=RunSettings(output="b", log_every=9))
+    assert decisive_settings(job) == decisive_settings(alike)
+    assert decisive_settings(job)["data.path"] == "pictures"
+    other = FinetuneJob(DataSettings(path="pictures"), run=RunSettings(device="cpu"))
+    assert {name for name, value in decisive_settings(other).items() if value != decisive_settings(job)[name]} == {
+        "run.device"
+    }
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".recipe.yaml", "recipe.yaml.4711.tmp"])

@@ -293,6 +293,12 @@ def _check_same(folder: RunFolder, job: Any, force: bool) -> None:
         )
 
 
+def decisive_settings(job: Any) -> dict[str, Any]:
+    """Return the settings of a job that may change its numbers, by their dotted names; runs of others are others."""
+    flat = _flat(yaml.safe_load(resolved_recipe(job)))
+    return {".".join(key): _meaning(value) for key, value in flat.items() if key not in _FREE}
+
+
 def changed_since(folder: RunFolder, job: Any) -> list[str]:
     """Return the settings that differ from those of the run in a folder, and may change its numbers.
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from beit.data import Subset
 from beit.engine.run import run
+from beit.engine.run_folder import decisive_settings
 from beit.engine.schedule import SCRATCH, Rate
 from beit.evaluation.features.benchmark import Benchmark, Finetuned, Measured
 from beit.evaluation.features.benchmark_inputs import labelled_sources
@@ -138,14 +139,12 @@ class _Trainings:
     def _settings(self, frozen: Frozen, share: float, pictures: int) -> FinetuneJob:
         """Return the settings of a training, in a folder of its own for each that is different."""
         job, asked = self._job, self._job.finetune
-        decisive = [frozen.content(), repr(frozen.view), self._pictures, share, job.seed, job.precision, asdict(asked)]
-        name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
         assert asked.steps is not None  # noqa: S101  # for the type checker
-        return FinetuneJob(
+        settings = FinetuneJob(
             job.data,
             RunSettings(
-                output=str(self._place / name), device=job.device, precision=job.precision, seed=job.seed,
-                save_every=asked.steps, keep_checkpoints=1, trackers=(),
+                device=job.device, precision=job.precision, seed=job.seed, save_every=asked.steps, keep_checkpoints=1,
+                trackers=(),
             ),
             checkpoint=self._checkpoint(frozen),
             model=ModelSettings(image_mean=frozen.view.mean, image_std=frozen.view.std),
@@ -155,6 +154,10 @@ class _Trainings:
             train=TrainSettings(batch_size=min(asked.batch_size, pictures), max_steps=asked.steps),
             validation=ValidationSettings(every=0),
         )  # fmt: skip
+        # with all that a run folder compares: where it would refuse to go on, the training is another
+        decisive = [frozen.content(), repr(frozen.view), self._pictures, share, decisive_settings(settings)]
+        name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+        return replace(settings, run=replace(settings.run, output=str(self._place / name)))
 
     def _checkpoint(self, frozen: Frozen) -> str:
         """Return the checkpoint of a model, that of random weights written here."""

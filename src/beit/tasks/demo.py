@@ -16,7 +16,9 @@ from typing import TypeVar
 
 from beit.data import Views, few_per_class, open_source
 from beit.engine.metrics import read_metrics
-from beit.engine.run_folder import RunFolder
+from beit.engine.recorded import as_before
+from beit.engine.run_folder import RunFolder, changed_since
+from beit.errors import ConfigError
 from beit.evaluation.classification.measure import evaluate_model
 from beit.evaluation.classification.one_pass import PassOptions
 from beit.evaluation.classification.raw_pixels import raw_pixel_accuracy
@@ -165,8 +167,12 @@ def run_demo(output: str, announce: Callable[[str], None], quick: bool = False) 
         output: Folder for everything the demo makes.
         announce: Called with a line at the beginning of every stage.
         quick: Whether every training takes a twentieth of its steps.
+
+    Raises:
+        ConfigError: If the folder holds a demo of another length.
     """
     place = Path(output)
+    _check_place(place, quick)
     announce("1/4  a tokenizer: clusters of whitened patches of 1,297 pictures without labels")
     tokenizer = cluster_tokenizer(cluster_job(place))
     announce("2/4  pre-training on the same pictures")
@@ -190,6 +196,21 @@ def run_demo(output: str, announce: Callable[[str], None], quick: bool = False) 
     )
     _write_report(result, job, tokenizer, pretrained, tuned[0])
     return result
+
+
+def _check_place(place: Path, quick: bool) -> None:
+    """Refuse the folder of a demo of another length, whose runs would not go on: the demo has no settings of theirs.
+
+    Raises:
+        ConfigError: Naming what to do.
+    """
+    job = pretrain_job(place, place / "tokenizer" / "model")
+    job, folder = shortened(job) if quick else job, RunFolder(job.run.output)
+    if folder.begun and (changed := changed_since(folder, as_before(job))):
+        raise ConfigError(
+            f"{place} holds a demo {'without' if quick else 'with'} --quick, or of another version "
+            f"({'; '.join(changed)}); choose another --output, or remove that folder"
+        )
 
 
 def table(result: DemoResult) -> list[list[str]]:
