@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -11,9 +12,14 @@ from PIL import Image
 
 from beit.cli.about_weights import TOKENIZERS
 from beit.cli.main import main
+from beit.cli.parser import parse_job
 from beit.data import TokenWriter
 from beit.engine.run_folder import RunFolder
 from beit.files import locked
+from beit.settings.groups import AugmentSettings, PictureSettings
+from beit.settings.pretrain import PretrainJob
+from beit.settings.tokenizer import EncodeJob
+from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer.loading import KINDS
 from tests.cli.test_main import error_of
 from tests.conftest import GOLDEN
@@ -83,7 +89,42 @@ def test_stored_tokens(info, tmp_path):
     writer.close()
     what, rows, next_steps = info(tmp_path)
     assert (what, rows["views"]) == ("stored visual tokens", "2 random ones of each")
-    assert next_steps[0].endswith(f"--tokenizer.tokens {tmp_path}")
+    assert next_steps[0].endswith(f"--tokenizer.tokens {tmp_path} --fixed_views 2")
+
+
+@pytest.mark.parametrize(
+    ("job", "options"),
+    [
+        ({"views": 2}, ["--fixed_views=2"]),
+        ({"views": 1, "seed": 3, "augment": AugmentSettings(crop_scale=(0.5, 1.0), flip=0.0)}, ["--fixed_views=1"]),
+    ],
+)
+def test_the_command_for_stored_tokens_takes_them(info, tmp_path, job, options):
+    given = EncodeJob(tokenizer="t", data=PictureSettings("p"), **job)
+    identity = token_identity("abc", "def", (16, 16), given.views, given.augment, given.seed)
+    writer = TokenWriter(tmp_path, identity, (3, given.views, 4, 4))
+    writer.append(np.zeros((3 * given.views, 4, 4), np.int64))
+    writer.close()
+    command = shlex.split(info(tmp_path)[2][0])
+    trained = parse_job(PretrainJob, "beit pretrain", "", command[2:])
+    random = token_identity("abc", "def", (16, 16), trained.fixed_views, trained.augment, trained.run.seed)
+    assert (random, trained.tokenizer.tokens) == (identity, str(tmp_path))
+
+
+def test_tokens_of_what_evaluation_sees_are_not_for_a_pretraining(info, tmp_path):
+    writer = TokenWriter(tmp_path, {"tokenizer": "abc", "random_views": None}, (3, 1, 4, 4))
+    writer.append(np.zeros((3, 4, 4), np.int64))
+    writer.close()
+    assert info(tmp_path)[2][0].startswith(f"numpy.load('{tmp_path}/tokens.npy')")
+
+
+@pytest.mark.parametrize("name", ["my runs", "it's", "a&b"])
+def test_paths_are_one_word_of_the_commands(info, tmp_path, name):
+    place = tmp_path / name / "model"
+    model_of("classify").save_pretrained(place)
+    steps = [shlex.split(step) for step in info(place)[2]]
+    assert steps
+    assert all(str(place) in words for words in steps)
 
 
 def test_pictures(info):

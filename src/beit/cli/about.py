@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,11 @@ class About(NamedTuple):
     what: str
     rows: Rows
     next_steps: list[str]
+
+
+def word(path: object) -> str:
+    """Return a path as one word of a command: quoted where a shell would take it apart."""
+    return shlex.quote(str(path))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from beit.cli.about import About, Rows, listed
+from beit.cli.about import About, Rows, listed, word
 from beit.cli.about_files import command_of
 from beit.engine.run_folder import RunFolder
 from beit.reports.units import in_words, shown
+from beit.settings.base import plain
+from beit.settings.groups import AugmentSettings
 
 _SHOWN = 3  # files of labels
 _MODEL = "microsoft/beit-base-patch16-224-pt22k"
@@ -29,7 +33,7 @@ def about_run(path: str) -> About:
         rows += [(f"held-out {in_words(name)}", shown(name, value)) for name, value in folder.read_result().items()]
     kept = {"model": folder.model, "report": folder.report, "broken pictures": folder.broken}
     rows += [(name, str(place)) for name, place in kept.items() if place.exists()]
-    next_step = f"beit info {folder.model}" if folder.model.exists() else f"beit watch {path}"
+    next_step = f"beit info {word(folder.model)}" if folder.model.exists() else f"beit watch {word(path)}"
     return About(f"a run of {command}", rows, [next_step])
 
 
@@ -46,7 +50,7 @@ def about_runs(path: str) -> About | None:
         doing = state_now(folder).doing if "train" in recipe else "finished" if folder.finished else "not finished"
         rows.append((folder.path.name, f"{command_of(recipe) or 'beit finetune'}: {doing}"))
     newest = max(folders, key=lambda folder: folder.recipe.stat().st_mtime)
-    return About(f"runs ({len(folders):,})", rows, [f"beit info {newest.path}"])
+    return About(f"runs ({len(folders):,})", rows, [f"beit info {word(newest.path)}"])
 
 
 def about_tokens(path: str) -> About:
@@ -64,8 +68,23 @@ def about_tokens(path: str) -> About:
     ]
     if found[FINISHED] < pictures * views:
         return About("visual tokens, not all of them yet", rows, ["the `beit tokenizer encode` that began, again"])
-    use = f"beit pretrain --data.path PICTURES --tokenizer.path TOKENIZER --tokenizer.tokens {path}"
-    return About("stored visual tokens", rows, [use])
+    return About("stored visual tokens", rows, [_use_of_tokens(path, found.get("random_views"))])
+
+
+def _use_of_tokens(path: str, random_views: Any) -> str:
+    """Return the command that takes stored tokens: with the random views that they are of, which it compares."""
+    if not random_views:
+        return (
+            f"numpy.load({str(Path(path) / 'tokens.npy')!r}); a pre-training takes those of `--views`, of random ones"
+        )
+    options = {"tokenizer.tokens": word(path), "fixed_views": random_views["count"]}
+    if seed := random_views.get("seed"):
+        options["run.seed"] = seed
+    usual = plain(asdict(AugmentSettings()))
+    changed = {name: value for name, value in random_views.get("augment", {}).items() if value != usual.get(name)}
+    options |= {f"augment.{name}": word(json.dumps(value)) for name, value in changed.items()}
+    given = " ".join(f"--{name} {value}" for name, value in options.items())
+    return f"beit pretrain --data.path PICTURES --tokenizer.path TOKENIZER {given}"
 
 
 def about_picture(path: str) -> About:
@@ -74,7 +93,7 @@ def about_picture(path: str) -> About:
 
     picture = open_image(Path(path).read_bytes(), path)
     rows = [("height x width", f"{picture.height} x {picture.width} pixels")]
-    return About("a picture", rows, [f"beit predict {path}"])
+    return About("a picture", rows, [f"beit predict {word(path)}"])
 
 
 def about_pictures(path: str) -> About:
@@ -94,9 +113,12 @@ def about_pictures(path: str) -> About:
     beside = label_files(path)
     where = f"in {', '.join(beside[:_SHOWN])}: data.labels" if beside else "in a file: data.labels"
     rows.append(("classes", f"none; labels may stand {where}" if classes is None else listed(classes)))
-    trained = [f"beit finetune --checkpoint {_MODEL} --data.path {path}"] * (classes is not None)
-    unlabelled = [f"beit pretrain --data.path {path}", f"beit predict {path} --task embed --output embeddings.parquet"]
-    maps = f"beit segment --data.path {path} --label_maps.path LABEL_MAPS --label_maps.classes CLASSES.txt"
+    place = word(path)
+    trained = [f"beit finetune --checkpoint {_MODEL} --data.path {place}"] * (classes is not None)
+    unlabelled = [
+        f"beit pretrain --data.path {place}", f"beit predict {place} --task embed --output embeddings.parquet"
+    ]  # fmt: skip
+    maps = f"beit segment --data.path {place} --label_maps.path LABEL_MAPS --label_maps.classes CLASSES.txt"
     return About("pictures", rows, [*trained, *unlabelled, *([maps] if classes is None else [])])
 
 

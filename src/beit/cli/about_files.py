@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from beit.cli.about import About, Rows, listed
+from beit.cli.about import About, Rows, listed, word
 from beit.errors import DataError, missing_extra
 from beit.files import read_json, read_yaml
 from beit.settings.packaged import Recipe, recipe_file, recipes
@@ -45,10 +45,10 @@ def about_recipe(path: str) -> About:
         rows.insert(0, ("about", recipe.about))
     if command is None:
         shared = "settings that several commands take"
-        return About(f"a recipe: {shared}", rows, [f"beit COMMAND {path} --print_config"])
-    steps = [f"{command} {path} --print_config"]
+        return About(f"a recipe: {shared}", rows, [f"beit COMMAND {word(path)} --print_config"])
+    steps = [f"{command} {word(path)} --print_config"]
     if "train" in settings:  # what takes no steps has no forecast
-        steps.insert(0, f"{command} {path} --dry-run")
+        steps.insert(0, f"{command} {word(path)} --dry-run")
     if file.resolve() in [known.path.resolve() for known in recipes()]:
         steps.append(f"beit recipes {file.stem} > mine.yaml")
     return About(f"a recipe of {command}", rows, steps)
@@ -63,7 +63,7 @@ def about_labels(path: str) -> About:
     rows = [("pictures", f"{found.pictures:,}, in the column {found.image!r}"), ("labels", content)]
     if found.names:
         rows.append(("classes", listed(found.names)))
-    given = f"--data.path PICTURES --data.labels {path}"
+    given = f"--data.path PICTURES --data.labels {word(path)}"
     return About("labels of pictures", rows, [f"beit finetune {given}", f"beit evaluate --model MODEL {given}"])
 
 
@@ -96,14 +96,17 @@ def about_page(path: str) -> About:
     ]
     if models[0]["classes"]:
         rows.append(("classes", listed(models[0]["classes"])))
-    steps = [f"python -m http.server --bind localhost --directory {path}", "or copy the folder to any static host"]
+    steps = [
+        f"python -m http.server --bind localhost --directory {word(path)}",
+        "or copy the folder to any static host",
+    ]
     return About("a page that runs a model in the browser", rows, steps)
 
 
 def about_film(path: str) -> About:
     """Return the account of a film, whose frames are pictures to predict."""
     rows = [("size", f"{Path(path).stat().st_size / 2**20:,.1f} MB")]
-    return About("a film", rows, [f"beit predict MODEL {path}"])
+    return About("a film", rows, [f"beit predict MODEL {word(path)}"])
 
 
 def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:

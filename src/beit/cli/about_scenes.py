@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from beit.cli.about import About, listed
+from beit.cli.about import About, listed, word
 from beit.data import pictures_and_maps, split_kind
 from beit.errors import DataError
 from beit.image import ARRAYS, bands_beyond_pillow, explained, opened_picture, visible_folders, walk_pictures
@@ -32,11 +32,11 @@ def about_scenes(path: str) -> About | None:
     ]
     kinds = {split_kind(name): pair for name, pair in pairs.items()}
     pictures, maps = kinds.get("train", next(iter(pairs.values())))
-    words = [f"beit segment --data.path {pictures} --label_maps.path {maps}"]
+    words = [f"beit segment --data.path {word(pictures)} --label_maps.path {word(maps)}"]
     if "train" in kinds and "validation" in kinds:
         held_out, their_maps = kinds["validation"]
-        words.append(f"--data.val_path {held_out} --label_maps.val_path {their_maps}")
-    return About("pictures and their label maps", rows, [" ".join((*words, _CLASSES)), f"beit info {maps}"])
+        words.append(f"--data.val_path {word(held_out)} --label_maps.val_path {word(their_maps)}")
+    return About("pictures and their label maps", rows, [" ".join((*words, _CLASSES)), f"beit info {word(maps)}"])
 
 
 def about_label_maps(path: str) -> About | None:
@@ -56,7 +56,7 @@ def about_label_maps(path: str) -> About | None:
         ("no class", "255; label_maps.ignored adds other numbers, label_maps.reduce takes 0 for it"),
     ]
     folder = place.parent if place.is_file() else path
-    step = f"beit segment --data.path PICTURES --label_maps.path {folder} {_CLASSES}"
+    step = f"beit segment --data.path PICTURES --label_maps.path {word(folder)} {_CLASSES}"
     return About(
         f"{'a label map' if place.is_file() else 'label maps'}, as it seems: the class of every pixel", rows, [step]
     )
@@ -103,8 +103,8 @@ def about_bands(path: str) -> About | None:
 def _steps(place: Path, channels: int) -> list[str]:
     """Return commands that take a file, or a folder, of pictures of other than three channels."""
     if place.is_file():
-        return [f"beit predict MODEL {place}"]
-    read = f"{place} --data.channels {channels} --data.value_range '[LOWEST, HIGHEST]'"
+        return [f"beit predict MODEL {word(place)}"]
+    read = f"{word(place)} --data.channels {channels} --data.value_range '[LOWEST, HIGHEST]'"
     return [f"beit statistics --data.path {read}", f"beit pretrain --data.path {read} --tokenizer.path TOKENIZER"]
 
 

@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 
 from beit.catalog import PUBLIC_TOKENIZERS, public_checkpoint
-from beit.cli.about import About, Rows, listed
+from beit.cli.about import About, Rows, listed, word
 from beit.config import CONFIG_NAME, BeitConfig
 from beit.errors import BeitError, CheckpointError
 from beit.files import read_json
@@ -47,10 +47,10 @@ def about_tokenizer(path: str) -> About:
         ("decoder", "paints pixels" if tokenizer.decodes_pixels else "paints no pixels"),
         ("values", f"{sum(value.numel() for value in tokenizer.state_dict().values()):,}"),
     ]
-    steps = [f"beit tokenizer evaluate --tokenizer {path} --data.path my_pictures/"]
+    steps = [f"beit tokenizer evaluate --tokenizer {word(path)} --data.path my_pictures/"]
     if tokenizer.decodes_pixels:
-        steps.append(f"beit tokenizer reconstruct --tokenizer {path} --data.path my_pictures/")
-    steps.append(f"beit pretrain --data.path my_pictures/ --tokenizer.path {path}")
+        steps.append(f"beit tokenizer reconstruct --tokenizer {word(path)} --data.path my_pictures/")
+    steps.append(f"beit pretrain --data.path my_pictures/ --tokenizer.path {word(path)}")
     return About(f"a tokenizer ({type(tokenizer).__name__})", rows, steps)
 
 
@@ -90,7 +90,7 @@ def about_model(path: str) -> About:
         *_head(kind, config),
         *(("changed", change) for change in checkpoint.changes),
     ]
-    return About(f"a model ({kind})", rows, _uses(kind, path))
+    return About(f"a model ({kind})", rows, _uses(kind, word(path)))
 
 
 def about_exported(path: str) -> About:
@@ -107,7 +107,7 @@ def about_exported(path: str) -> About:
     ]
     if found["task"] in ("classify", "segment"):
         rows.append(("classes", listed(BeitConfig.from_json_file(Path(path) / CONFIG_NAME).class_names)))
-    return About(f"an exported model ({found['format']})", rows, [f"beit predict {path} picture.jpg"])
+    return About(f"an exported model ({found['format']})", rows, [f"beit predict {word(path)} picture.jpg"])
 
 
 def _head(kind: str, config: BeitConfig) -> Rows:
@@ -117,7 +117,7 @@ def _head(kind: str, config: BeitConfig) -> Rows:
 
 
 def _uses(kind: str, path: str) -> list[str]:
-    """Return commands that take a model."""
+    """Return commands that take a model, whose path is a word of them."""
     if kind in _WITH_CLASSES:
         return [
             f"beit predict {path} picture.jpg",
