@@ -283,6 +283,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(tmp_path):
     for word in ("parameters", "memory", "GFLOP per picture", "steps        385 of 32 pictures", "whole run",
                  "of the time makes visual tokens", "before for its tokenizer"):  # fmt: skip
         assert word in done.stdout
+    assert "not counted" not in done.stdout, "it has no validation"
     assert not list(tmp_path.iterdir())
     done = beit("pretrain", *PRETRAIN, "--dry-run", "--mask.count=99", f"--run.output={tmp_path}/run")
     assert done.returncode == 1
@@ -296,6 +297,7 @@ def test_a_fine_tuning_prints_its_cost_too(tmp_path):
     parameters = re.search(r"parameters   ([\d,]+)", done.stdout)[1]
     for word in ("of 32 pictures, out of 1,", "s per step", "whole run", "weights and optimiser"):
         assert word in done.stdout
+    assert re.search(r"\n {13}[23] measurements of \d+ held-out pictures \(validation\) not counted\n", done.stdout)
     assert not list(tmp_path.iterdir())
     command = ["finetune", *FINETUNE, "--train.max_steps=6", "--train.batch_size=32", f"--run.output={tmp_path}/run"]
     done = beit(*command, "--data.val_share=0.02")

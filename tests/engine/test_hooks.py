@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from beit.engine.hooks import Patience, Validation, check_early_stop, validation_interval
+from beit.engine.hooks import Patience, Validation, check_early_stop, validation_count, validation_interval
 from beit.engine.schedule import Schedule
 from beit.errors import ConfigError
 from beit.settings.groups import EarlyStopSettings, OptimSettings, TrainSettings, ValidationSettings
@@ -84,6 +84,7 @@ def test_when_it_measures(tmp_path, every, after, due):
     )
     hook = Validation(task, SimpleNamespace())
     assert [step for step in range(1, 25) if hook.due(step, last=step == 24)] == due
+    assert validation_count(settings.validation, task.schedule) == len(due)
     assert not hook.stops
 
 

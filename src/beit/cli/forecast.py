@@ -94,6 +94,7 @@ def _paper_lines(job: Any, paper: Paper, machines: Machines) -> list[str]:
         *([f"{_INDENT}the training of the tokenizer, which comes first, is not in it"] * paper.comes_first),
         f"whole run    about {duration(steps * paper.step)} on {world} x {machines.device}: {hours:,.1f} GPU hours"
         + price,
+        *_validation(paper.cost),
     ]
 
 
@@ -117,8 +118,18 @@ def _speed_lines(kind: type[Task[Any, Any]], job: Any, cost: Cost, speed: Speed)
         + (f"{world} processes" if world > 1 else "one process like this")
         + (f", and {duration(first)} before for its tokenizer" if first is not None else "")
         + monitor,
+        *_validation(cost),
         *([f"{_INDENT}{_SHORTER}"] if whole + (first or 0.0) > _LONG else []),
     ]
+
+
+def _validation(cost: Cost) -> list[str]:
+    """Return the line on the measurements of held-out pictures, which may take longer than the steps between them."""
+    if not cost.validations:
+        return []
+    times = f"{cost.validations:,} measurement{'s' * (cost.validations != 1)}"
+    pictures = f"{cost.validated:,} held-out picture{'s' * (cost.validated != 1)}"
+    return [f"{_INDENT}{times} of {pictures} (validation) not counted"]
 
 
 def _hints(kind: type[Task[Any, Any]], speed: Speed) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from beit.engine.exactness import computing, is_exact
+from beit.engine.hooks import validation_count
 from beit.engine.processes import one_run, precision_of
 from beit.engine.run import build, start
 from beit.engine.run_folder import RunFolder
@@ -36,6 +37,8 @@ class Cost:
         flops_per_picture: Operations of the model in a training step; None if they are not known.
         preparing_flops: Operations per picture of the preparation (the tokenizer).
         memory: Estimated bytes of one process, by what they are for.
+        validations: Measurements of held-out pictures in the run, whose time nothing here has in it.
+        validated: Pictures in each of them.
     """
 
     parameters: int
@@ -45,6 +48,8 @@ class Cost:
     flops_per_picture: float | None
     preparing_flops: float
     memory: dict[str, float]
+    validations: int
+    validated: int
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,8 @@ def cost_of(task: Task[Any, Any], on_cpu: bool) -> Cost:
         flops_per_picture=task.flops(),
         preparing_flops=task.preparing_flops(),
         memory={**state, **task.activations(at_once, on_cpu)},
+        validations=validation_count(settings.validation, task.schedule),
+        validated=min(settings.validation.pictures, len(task.sources.val)),
     )
 
 

@@ -109,6 +109,12 @@ def validation_interval(settings: ValidationSettings, schedule: Schedule) -> int
     return max(1, round(schedule.pictures / schedule.train.batch_size), -(-schedule.steps // _MOST_VALIDATIONS))
 
 
+def validation_count(settings: ValidationSettings, schedule: Schedule) -> int:
+    """Return how often a whole run measures, the last step included."""
+    every = validation_interval(settings, schedule)
+    return 0 if every == 0 else 1 + max(0, (schedule.steps - 1) // every - settings.after // every)
+
+
 def check_early_stop(settings: TrainingSettings) -> None:
     """Refuse to stop by measurements that are not made.
 
