@@ -167,6 +167,25 @@ def test_what_is_wrong_is_said_in_one_line(arguments, message):
     assert message in str(failed.value)
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--train.epochs", "1:30"], "train.epochs: '1:30' is 90 in YAML"),
+        (["--augment.crop_scale=[010, 1]"], "augment.crop_scale: '010' is 8 in YAML"),
+    ],
+)
+def test_numbers_that_few_mean_are_refused_as_they_are_in_recipes(option, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        parse_job(PretrainJob, "beit pretrain", "", ["--data.path=p", *option])
+
+
+def test_texts_that_look_like_such_numbers_stay_what_they_are():
+    given = ["--data.path=010", "--run.output", "1:30", "--data.columns=['01', b]", "--train.max_steps=1_000"]
+    job = parse_job(PretrainJob, "beit pretrain", "", given)
+    assert (job.data.path, job.run.output, job.data.columns) == ("010", "1:30", ("01", "b"))
+    assert job.train.max_steps == 1000
+
+
 def test_too_many_words_are_refused():
     with pytest.raises(ConfigError, match=r"the word 'b' has no place; expected beit export MODEL --to"):
         parse_job(ExportJob, "beit export", "", ["a", "b"], words=("model",))

@@ -19,7 +19,7 @@ from beit.cli.help import WHOLE_HELP, HelpFormatter, arrange_help, name_own_sett
 from beit.cli.parser_errors import failed_check, one_line
 from beit.cli.recipe_origin import RECIPES, other_command
 from beit.errors import ConfigError, as_text, shortened
-from beit.files import read_yaml
+from beit.files import MisreadNumberError, read_yaml, strict_yaml
 from beit.settings.packaged import recipe_file
 
 Job = TypeVar("Job")
@@ -123,6 +123,7 @@ class SettingsParser(Generic[Job]):
             print(*map(json.dumps, options_of(self._parser, self._words, self._flags)), sep="\n")
             raise SystemExit(0)
         _check_recipes(named, self._groups)
+        _check_numbers(named, self._kinds)
         try:
             settings = self._parser.parse_args(named)
         except ArgumentError as error:
@@ -143,6 +144,11 @@ class SettingsParser(Generic[Job]):
         """
         with self._checked(Namespace(**values)):
             return self._job(**values)
+
+    @property
+    def _kinds(self) -> dict[str, Any]:
+        """The types of the settings, by their options."""
+        return {f"--{action.dest}": getattr(action, "_typehint", None) for action in self._parser._actions}
 
     @property
     def _groups(self) -> frozenset[str]:
@@ -183,8 +189,7 @@ class SettingsParser(Generic[Job]):
 
     def _named(self, arguments: Sequence[str]) -> list[str]:
         """Return arguments in which everything has its name: the recipe, words, and what may stand alone as true."""
-        kinds = {f"--{action.dest}": getattr(action, "_typehint", None) for action in self._parser._actions}
-        truths = {name for name, kind in kinds.items() if kind in _TRUTH_KINDS}
+        truths = {name for name, kind in self._kinds.items() if kind in _TRUTH_KINDS}
         rest, options, words = deque(arguments), list[str](), list[str]()
         while rest:
             word = rest.popleft()
@@ -231,6 +236,26 @@ def _check_text(arguments: Sequence[str]) -> None:
     """
     if strange := next((word for word in arguments if as_text(word) != word), None):
         raise ConfigError(f"{as_text(strange)} is no UTF-8 text; expected text, which a recipe can hold: rename it")
+
+
+def _check_numbers(named: Sequence[str], kinds: Mapping[str, Any]) -> None:
+    """Refuse numbers that the parser would read as YAML 1.1 does, as they are refused in recipes.
+
+    Raises:
+        ConfigError: Naming the first.
+    """
+    for place, word in enumerate(named):
+        option, equals, value = word.partition("=")
+        if not equals and place + 1 < len(named):
+            value = named[place + 1]
+        if kinds.get(option) is None or "str" in str(kinds[option]):  # what is text stays as it is
+            continue
+        try:
+            strict_yaml(value)
+        except MisreadNumberError as error:
+            raise ConfigError(f"{option.removeprefix('--')}: {error}") from None
+        except (ValueError, RecursionError):  # what is no YAML is the parser's to refuse
+            continue
 
 
 def _check_recipes(named: Sequence[str], groups: frozenset[str]) -> None:

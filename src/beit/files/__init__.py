@@ -21,7 +21,7 @@ from beit.files.reading import (
     regular_descriptor,
     size_of,
 )
-from beit.files.strict import first_twice, strict_csv, strict_json, strict_yaml
+from beit.files.strict import MisreadNumberError, first_twice, strict_csv, strict_json, strict_yaml
 from beit.files.writing import (
     atomic_file,
     atomic_folder,
@@ -40,6 +40,7 @@ from beit.files.writing import (
 
 __all__ = [
     "AppendedFile",
+    "MisreadNumberError",
     "atomic_file",
     "atomic_folder",
     "atomic_stream",

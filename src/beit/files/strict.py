@@ -24,6 +24,10 @@ _MOST_CELL = 2**17  # characters
 _OCTAL = re.compile(r"[-+]?0[0-7_]+")
 
 
+class MisreadNumberError(ValueError):
+    """A number that few mean as YAML 1.1 reads it: 010 is 8, 1:30 is 90."""
+
+
 def strict_json(text: str, finite: bool = True) -> Any:
     """Return the content of a JSON text.
 
@@ -78,7 +82,9 @@ def strict_yaml(text: str) -> Any:
             text = self.construct_scalar(node)
             number = self.construct_yaml_int(node) if node.tag.endswith(":int") else self.construct_yaml_float(node)
             if ":" in text or _OCTAL.fullmatch(text):
-                raise ValueError(f"{shortened(text)} is {shortened(number)} in YAML; write that, or a name in quotes")
+                raise MisreadNumberError(
+                    f"{shortened(text)} is {shortened(number)} in YAML; write that, or a name in quotes"
+                )
             return number
 
     for kind in ("int", "float"):
