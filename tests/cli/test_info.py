@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from beit import BeitForImageClassification, BeitForMaskedImageModeling, preset
 from beit.cli.about_weights import TOKENIZERS
 from beit.cli.main import main
 from beit.cli.parser import parse_job
 from beit.data import TokenWriter
 from beit.engine.run_folder import RunFolder
 from beit.files import locked
+from beit.image import Preprocessing
 from beit.settings.groups import AugmentSettings, PictureSettings
 from beit.settings.pretrain import PretrainJob
 from beit.settings.tokenizer import EncodeJob
 from beit.tasks.tokenizer.token_identity import token_identity
 from beit.tokenizer.loading import KINDS
 from tests.cli.test_main import error_of
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, TINY_MODEL
 from tests.e2e.small import FINETUNE, beit
 from tests.image.deep_files import tiff
 from tests.inference.exports import model_of
@@ -116,6 +118,35 @@ def test_tokens_of_what_evaluation_sees_are_not_for_a_pretraining(info, tmp_path
     writer.append(np.zeros((3, 4, 4), np.int64))
     writer.close()
     assert info(tmp_path)[2][0].startswith(f"numpy.load('{tmp_path}/tokens.npy')")
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ({}, "--data.path my_classes/"),
+        ({"num_channels": 1}, "--data.path my_classes/ --data.channels 1"),
+        ({"problem_type": "regression"}, "--data.path my_pictures/ --data.labels LABELS.csv"),
+        ({"problem_type": "multi_label_classification"}, "--data.path my_pictures/ --data.labels LABELS.csv"),
+    ],
+)
+def test_the_evaluation_of_a_model_is_of_pictures_as_it_takes_them(info, tmp_path, options, given):
+    BeitForImageClassification(preset("tiny", **TINY_MODEL, **options)).save_pretrained(tmp_path)
+    assert f"beit evaluate --model {tmp_path} {given}" in info(tmp_path)[2]
+
+
+def test_a_range_of_values_goes_along(info, tmp_path):
+    BeitForMaskedImageModeling(preset("tiny", **TINY_MODEL, num_channels=2)).save_pretrained(tmp_path)
+    Preprocessing(
+        (32, 32), (32, 32), mean=(0.5, 0.5), std=(0.5, 0.5), value_range=(0.0, 4000.0), frame=3
+    ).save_pretrained(tmp_path)
+    words = shlex.split(info(tmp_path)[2][0])
+    assert words[-6:] == ["--data.channels", "2", "--data.value_range", "[0.0, 4000.0]", "--data.frame", "3"]
+
+
+def test_a_preprocessing_that_is_not_understood_does_not_matter(info, tmp_path):
+    model_of("classify").save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text("{")
+    assert info(tmp_path)[0] == "a model (BeitForImageClassification)"
 
 
 @pytest.mark.parametrize("name", ["my runs", "it's", "a&b"])

@@ -67,6 +67,11 @@ def test_without_a_name_the_models_of_the_package_are_served(caplog):
     )
 
 
+def test_the_home_folder_behind_a_name(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert named_models(["pets=~/model", "cats=a~/b"]) == {"pets": "/home/someone/model", "cats": "a~/b"}
+
+
 def test_named_models_are_kept(places):
     job = job_of({"pets": places["pets"]})
     assert with_packaged(job) is job

@@ -7,21 +7,19 @@ from pathlib import Path
 
 from beit.catalog import PUBLIC_TOKENIZERS, public_checkpoint
 from beit.cli.about import About, Rows, listed, word
-from beit.config import CONFIG_NAME, BeitConfig
+from beit.config import CONFIG_NAME, BeitConfig, problem_of
 from beit.errors import BeitError, CheckpointError
 from beit.files import read_json
 from beit.hub import included_folder, is_hub_name
+from beit.image import COLOURS
+from beit.image.model_view import saved_view
 from beit.weights import open_checkpoint
 from beit.weights.adapter import ADAPTER_FILES
 from beit.weights.arguments import FILE_SUFFIXES, WEIGHT_FILES
 
 TOKENIZERS = ("beit-dvae", "beit-kmeans", "beit-vqkd")  # beit.tokenizer.loading.KINDS, which takes torch
-_WITH_CLASSES = {
-    "BeitForImageClassification": "beit evaluate --model {path} --data.path my_classes/",
-    "BeitForSemanticSegmentation": (
-        "beit evaluate --model {path} --data.path pictures/ --label_maps.path label_maps/ --label_maps.classes NAMES"
-    ),
-}
+_SCENES = "--data.path pictures/ --label_maps.path label_maps/ --label_maps.classes NAMES"
+_WITH_CLASSES = ("BeitForImageClassification", "BeitForSemanticSegmentation")
 
 
 def is_tokenizer(path: str) -> bool:
@@ -90,7 +88,7 @@ def about_model(path: str) -> About:
         *_head(kind, config),
         *(("changed", change) for change in checkpoint.changes),
     ]
-    return About(f"a model ({kind})", rows, _uses(kind, word(path)))
+    return About(f"a model ({kind})", rows, _uses(kind, word(path), config, _reading(path, config)))
 
 
 def about_exported(path: str) -> About:
@@ -116,17 +114,41 @@ def _head(kind: str, config: BeitConfig) -> Rows:
     return [("predicts", f"{config.vocab_size:,} visual tokens")] * (kind == "BeitForMaskedImageModeling")
 
 
-def _uses(kind: str, path: str) -> list[str]:
-    """Return commands that take a model, whose path is a word of them."""
+def _labelled(kind: str, config: BeitConfig) -> str:
+    """Return the settings of pictures that a model with classes is measured on."""
+    if kind == "BeitForSemanticSegmentation":
+        return _SCENES
+    if problem_of(config) == "single_label_classification":
+        return "--data.path my_classes/"
+    return "--data.path my_pictures/ --data.labels LABELS.csv"
+
+
+def _reading(path: str, config: BeitConfig) -> str:
+    """Return the settings without which pictures are read otherwise than a model takes them; "" for RGB."""
+    try:
+        view = saved_view(path) if Path(path).exists() else None
+    except BeitError:  # one that is not understood is no reason to say nothing of the weights
+        view = None
+    span, frame = (None, None) if view is None else (view.value_range, view.frame)
+    options = {
+        "channels": config.num_channels if config.num_channels != COLOURS else None,
+        "value_range": span if span is None or isinstance(span, str) else word(list(span)),
+        "frame": frame,
+    }
+    return "".join(f" --data.{name} {value}" for name, value in options.items() if value is not None)
+
+
+def _uses(kind: str, path: str, config: BeitConfig, reading: str) -> list[str]:
+    """Return commands that take a model, whose path is a word of them, and whose pictures are read as it has learnt."""
     if kind in _WITH_CLASSES:
         return [
             f"beit predict {path} picture.jpg",
-            _WITH_CLASSES[kind].format(path=path),
+            f"beit evaluate --model {path} {_labelled(kind, config)}{reading}",
             f"beit serve {path}",
             f"beit export {path} --to onnx --output exported/",
         ]
     return [
-        f"beit finetune --checkpoint {path} --data.path my_classes/",
-        f"beit benchmark {path} --data.path my_classes/",
+        f"beit finetune --checkpoint {path} --data.path my_classes/{reading}",
+        f"beit benchmark {path} --data.path my_classes/{reading}",
         f"beit predict {path} my_pictures/ --task embed --output embeddings.parquet",
     ]

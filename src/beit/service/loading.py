@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ def named_models(models: Sequence[str]) -> dict[str, str]:
         name, equals, place = model.partition("=")
         if not equals or Path(model).exists():
             name, place = Path(model).resolve().name, model
+        place = os.path.expanduser(place) if place.startswith("~/") else place  # few shells do behind an equals sign
         if not name or not place:
             raise ConfigError(f"the model {model!r} has no name or no place; expected MODEL or NAME=MODEL")
         if name in named:
