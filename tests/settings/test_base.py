@@ -19,13 +19,13 @@ from pydantic.dataclasses import dataclass
 
 from beit.cli.parser import SettingsParser
 from beit.errors import ConfigError
-from beit.settings.base import STRICT, Settings, resolved_recipe
+from beit.settings.base import STRICT, Settings, resolved_recipe, without_effect
 from beit.settings.benchmark import BenchmarkJob
 from beit.settings.convert import ConvertJob
 from beit.settings.demo import DemoJob
 from beit.settings.evaluate import EvaluateJob
 from beit.settings.export import ExportJob
-from beit.settings.finetune import FinetuneJob
+from beit.settings.finetune import FinetuneJob, LoraSettings, MixingSettings, RandAugmentSettings
 from beit.settings.groups import DataSettings, OptimSettings, RunSettings, TrainSettings
 from beit.settings.inspection import DoctorJob, ModelsJob, WatchJob
 from beit.settings.predict import PredictJob
@@ -236,3 +236,21 @@ def test_a_seed_beyond_what_random_streams_take_is_refused():
     assert RunSettings(seed=2**63 - 1).seed == 2**63 - 1
     with pytest.raises(ValueError, match="less than 9223372036854775808"):
         RunSettings(seed=2**63)
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ({}, None),
+        ({"lora": LoraSettings(rank=4, alpha=8)}, None),
+        ({"lora": LoraSettings(alpha=8, feed_forward=True)},
+         "lora.alpha, lora.feed_forward have no effect: lora.rank is not set"),
+        ({"rand_augment": RandAugmentSettings(magnitude=5)},
+         "rand_augment.magnitude has no effect: rand_augment.operations is not set"),
+        ({"mixing": MixingSettings(switch=0.1)},
+         "mixing.switch has no effect: mixing.mixup or mixing.cutmix is not set"),
+        ({"mixing": MixingSettings(cutmix=1.0, probability=0.1)}, None),
+    ],
+)  # fmt: skip
+def test_settings_of_what_is_off_are_named(groups, said):
+    assert without_effect(FinetuneJob(DataSettings("p"), **groups)) == said

@@ -30,7 +30,7 @@ from beit.files import atomic_folder
 from beit.reports.model_card import write_model_card
 from beit.reports.quality import quality_sections, result_numbers
 from beit.reports.report import Section, curves_section, numbers_table, since, write_report
-from beit.settings.base import changed_settings, resolved_recipe
+from beit.settings.base import changed_settings, resolved_recipe, without_effect
 from beit.settings.groups import DataSettings
 
 _ROWS = 10  # of a gallery, unless gallery.every says otherwise
@@ -76,6 +76,8 @@ def start(task: Task[S, Any], world: int | None = None) -> Task[S, Any]:
     check_early_stop(settings)
     check_trackers(settings.run)
     task.accelerator = make_accelerator(settings.run, task.width)
+    if task.accelerator.is_main_process and (idle := without_effect(settings)):
+        logging.getLogger(__name__).warning("%s", idle)
     task.world = task.accelerator.num_processes if world is None else world
     _say(task, f"{task.title}: counting pictures")
     with task.accelerator.local_main_process_first():  # it leaves the index of the collection to the others

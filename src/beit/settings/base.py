@@ -21,6 +21,14 @@ from beit.errors import shortened
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _WRITTEN = ("output", "destination", "predictions", "report")  # settings with the path of what a job writes
 _VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)\})")
+# groups of settings of what is off by itself, with those that turn it on
+_SWITCHES = {
+    "lora": ("rank",),
+    "rand_augment": ("operations",),
+    "mixing": ("mixup", "cutmix"),
+    "hard_pixels": ("confidence",),
+    "aggregation": ("early_layer",),
+}
 _MOST_BYTES = 230  # of a name; file systems take 255, and names of unfinished files are longer
 
 
@@ -135,6 +143,23 @@ def changed_settings(job: Any) -> str:
     """Return the settings of a job that are not the defaults, as YAML with a line per group."""
     changed = _without(plain(asdict(job)), plain(defaults(job)))
     return yaml.safe_dump(changed, sort_keys=False, default_flow_style=None, width=110)
+
+
+def without_effect(job: Any) -> str | None:
+    """Return which settings of a job are set and do nothing, because what they are of is off; None if there are none.
+
+    Whoever sets `lora.alpha` and no rank means an adaptation, and would get a training of all weights.
+    """
+    usual = defaults(job)
+    for name, switches in _SWITCHES.items():
+        group: Any = getattr(job, name, None)
+        if group is None or any(getattr(group, switch, True) for switch in switches):  # True: a group of another's task
+            continue
+        idle = [f"{name}.{one}" for one, value in asdict(group).items() if value != usual[name][one]]
+        if idle:
+            needed = " or ".join(f"{name}.{switch}" for switch in switches)
+            return f"{', '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect: {needed} is not set"
+    return None
 
 
 def plain(value: Any) -> Any:
