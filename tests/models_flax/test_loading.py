@@ -118,6 +118,15 @@ def test_a_folder_with_both_kinds(classifier, tmp_path):
                  FlaxBeitForImageClassification.from_pretrained(FLAX_CLASSIFIER).params)  # fmt: skip
 
 
+def test_what_an_earlier_save_left_is_named(classifier, tmp_path):
+    """Weights for PyTorch beside an older file of Flax, which Flax would go on reading."""
+    classifier.save_pretrained(tmp_path)
+    changed = jax.tree.map(lambda leaf: leaf + 1, classifier.params)
+    with pytest.warns(UserWarning, match=r"holds flax_model.msgpack of an earlier save .*use_safetensors=True"):
+        classifier.save_pretrained(tmp_path, changed, safe_serialization=True)
+    assert equal(FlaxBeitForImageClassification.from_pretrained(tmp_path, use_safetensors=True), changed)
+
+
 def test_without_parameters_of_its_own(classifier):
     model, params = FlaxBeitForImageClassification.from_pretrained(CLASSIFIER, _do_init=False)
     assert equal(params, classifier)
