@@ -112,12 +112,28 @@ def test_an_adapter_with_a_head_of_its_own(tmp_path):
     np.testing.assert_allclose(flax(pixels().numpy()).logits, loaded(pixels()).logits.detach(), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_an_adapter_with_biases_of_its_own(tmp_path, bias):
+    """Those of adapted layers lie under other names in its file."""
+    pair(tmp_path)
+    adapter = adapted(beit.BeitForImageClassification.from_pretrained(tmp_path / "pair"), ["query", "dense"], bias=bias)
+    for name, parameter in adapter.named_parameters():
+        if parameter.requires_grad and name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    adapter.save_pretrained(tmp_path / "adapter")
+    assert any(".base_layer.bias" in name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors"))
+    loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        assert_close(loaded(pixels()).logits, adapter(pixels()).logits)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"peft_type": "IA3"}, "is an adapter of type 'IA3'; expected 'LORA': load the model itself"),
         ({"use_dora": True}, r"is an adapter with \['use_dora'\]; expected plain LoRA"),
         ({"init_lora_weights": "pissa_niter_4"}, "has init_lora_weights 'pissa_niter_4', for which weights of its"),
+        ({"init_lora_weights": "lora_ga"}, "has init_lora_weights 'lora_ga', for which weights of its model"),
         ({"init_lora_weights": "olora"}, "has init_lora_weights 'olora', for which weights of its model"),
         ({"base_model_name_or_path": None}, "holds an adapter and does not name its model"),
         ({"base_model_name_or_path": "adapter"}, "adapts adapter, an adapter itself"),

@@ -27,9 +27,17 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_FILES = (ADAPTER_WEIGHTS, "adapter_model.bin")
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
+_WRAPPED = ".base_layer."  # in the name of a bias that was trained beside an adapter of its layer
 _PART = re.compile(r"(.+?)(\.lora_.+)")  # a layer, and what an adapter has put into it
 _VARIANTS = ("use_dora", "alpha_pattern", "fan_in_fan_out", "layer_replication", "use_qalora", "lora_bias")
-_CHANGING = ("pissa", "olora", "corda", "loftq")  # init_lora_weights that take something off the model's own weights
+_BY_GRADIENTS = "lora_ga"
+_CHANGING = (
+    "pissa",
+    "olora",
+    "corda",
+    "loftq",
+    _BY_GRADIENTS,
+)  # init_lora_weights that take something off the model's own weights
 _MOST_ALPHA = 1e6  # no trained adapter is near; beyond float32 its products are infinite
 _REMEDY = "load the model itself, and the adapter by model.load_adapter(folder)"
 
@@ -49,7 +57,7 @@ def add_adapter(
         CheckpointError: If it is another kind of adapter, or one of another model.
     """
     _check_kind(settings, source)
-    plain, _ = without_wrappers(stored)
+    plain = {name.replace(_WRAPPED, "."): tensor for name, tensor in without_wrappers(stored)[0].items()}
     adapted = {name.removesuffix(end) + ".weight" for name in plain for end in (_DOWN, _UP) if name.endswith(end)}
     whole = {name for name in plain if not name.endswith((_DOWN, _UP))}
     places = _canonical_names({*adapted, *whole})
@@ -123,10 +131,11 @@ def _check_kind(settings: Mapping[str, Any], source: str) -> None:
     if used := [name for name in _VARIANTS if settings.get(name)]:
         raise CheckpointError(f"{source} is an adapter with {used}; expected plain LoRA: {_REMEDY}")
     if isinstance(first := settings.get("init_lora_weights"), str) and first.lower().startswith(_CHANGING):
+        again = "" if first == _BY_GRADIENTS else f", or {_REMEDY}"  # peft changes the model in the same way then
         raise CheckpointError(
             f"{source} has init_lora_weights {shortened(first)}, for which weights of its model were changed too; "
             "expected an adapter to the model as it is: convert it with save_pretrained of peft "
-            f"(path_initial_model_for_weight_conversion), or {_REMEDY}"
+            f"(path_initial_model_for_weight_conversion){again}"
         )
 
 
