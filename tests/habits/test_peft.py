@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import beit
+from beit.weights import open_checkpoint
 from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels, transformers
 
 TARGETS = {
@@ -99,15 +100,18 @@ def test_an_adapter_of_the_patch_embedding_is_inflated_with_it(tmp_path):
     assert_close(inflated[:, :3] + inflated[:, 3:], kept)
 
 
-def test_an_adapter_with_a_head_of_its_own(tmp_path):
+@pytest.mark.parametrize("task_type", [None, "FEATURE_EXTRACTION"])
+def test_an_adapter_with_a_head_of_its_own(tmp_path, task_type):
+    """Its config names the class of the model where no kind of task was given, else the head shows it."""
     made(beit, "BeitForMaskedImageModeling").save_pretrained(tmp_path / "base")
     model = beit.BeitForImageClassification.from_pretrained(tmp_path / "base", num_labels=7)
-    adapter = adapted(model, ["query"], modules_to_save=["classifier", "pooler"])
+    adapter = adapted(model, ["query"], modules_to_save=["classifier", "pooler"], task_type=task_type)
     adapter.save_pretrained(tmp_path / "adapter")
+    assert open_checkpoint(tmp_path / "adapter").architecture == "BeitForImageClassification"
     loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
     assert loaded.config.num_labels == 7
     with torch.no_grad():
-        assert_close(loaded(pixels()).logits, adapter(pixels()).logits)
+        assert_close(loaded(pixels()).logits, adapter.get_base_model()(pixels()).logits)
     flax = beit.FlaxBeitForImageClassification.from_pretrained(tmp_path / "adapter")
     np.testing.assert_allclose(flax(pixels().numpy()).logits, loaded(pixels()).logits.detach(), rtol=1e-3, atol=1e-4)
 

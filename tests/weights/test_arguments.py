@@ -180,3 +180,4 @@ def test_files_that_may_be_read():
         "model.safetensors.index.fp16.json",
     )
     assert PublishedArguments(from_flax=True).weight_files == ("flax_model.msgpack",)
+    assert PublishedArguments(from_flax=True, variant="a").weight_files == ("flax_model.a.msgpack",)

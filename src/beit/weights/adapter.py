@@ -82,11 +82,20 @@ def add_adapter(
     return result
 
 
-def adapted_options(options: Mapping[str, Any], tensors: Mapping[str, Entry], settings: Mapping[str, Any]) -> Any:
-    """Return the options of a model with an adapter: its class, and the classes of a head that was trained anew."""
+def adapted_options(
+    options: Mapping[str, Any], tensors: Mapping[str, Entry], settings: Mapping[str, Any], trained: str | None
+) -> Any:
+    """Return the options of a model with an adapter: its class, and the classes of a head that was trained anew.
+
+    Args:
+        options: Those of the model without it.
+        tensors: The model with it, under canonical names.
+        settings: Its `adapter_config.json`, which names the class of the model unless a `task_type` was given.
+        trained: Class of the head that it alone holds, None if it holds none.
+    """
     options = dict(options)
     mapping: Any = settings.get("auto_mapping")
-    kind = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
+    kind = mapping.get("base_model_class", trained) if isinstance(mapping, Mapping) else trained
     if isinstance(kind, str):
         options["architectures"] = [kind]
     head = tensors.get("classifier.weight")

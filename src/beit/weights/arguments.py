@@ -248,7 +248,7 @@ class PublishedArguments:
     def weight_files(self) -> tuple[str, ...]:
         """The files of a folder or repository that may be read, in order."""
         if self.from_flax:
-            return (FLAX_FILE,)
+            return (with_variant(FLAX_FILE, self.variant),)
         return tuple(
             with_variant(name, self.variant)
             for name in WEIGHT_FILES
