@@ -116,19 +116,24 @@ def test_an_adapter_with_a_head_of_its_own(tmp_path, task_type):
     np.testing.assert_allclose(flax(pixels().numpy()).logits, loaded(pixels()).logits.detach(), rtol=1e-3, atol=1e-4)
 
 
+@both
 @pytest.mark.parametrize("bias", ["all", "lora_only"])
-def test_an_adapter_with_biases_of_its_own(tmp_path, bias):
+def test_an_adapter_with_biases_of_its_own(tmp_path, library, bias):
     """Those of adapted layers lie under other names in its file."""
     pair(tmp_path)
-    adapter = adapted(beit.BeitForImageClassification.from_pretrained(tmp_path / "pair"), ["query", "dense"], bias=bias)
+    base = library.BeitForImageClassification.from_pretrained(tmp_path / "pair")
+    adapter = adapted(base, ["query", "dense"] if library is beit else ["q_proj", "o_proj"], bias=bias)
     for name, parameter in adapter.named_parameters():
         if parameter.requires_grad and name.endswith("bias"):
             torch.nn.init.normal_(parameter)
     adapter.save_pretrained(tmp_path / "adapter")
     assert any(".base_layer.bias" in name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors"))
     loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
+    put_in = beit.BeitForImageClassification.from_pretrained(tmp_path / "pair")
+    put_in.load_adapter(tmp_path / "adapter")
     with torch.no_grad():
         assert_close(loaded(pixels()).logits, adapter(pixels()).logits)
+        assert_close(put_in(pixels()).logits, adapter(pixels()).logits)
 
 
 @pytest.mark.parametrize(

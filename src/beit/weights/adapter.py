@@ -119,12 +119,15 @@ def with_names_of(
     parts = {name: match.groups() for name in plain if (match := _PART.fullmatch(name))}
     if all(layer in modules for layer, _ in parts.values()):
         return plain, []
-    weights = {name: f"{parts[name][0]}.weight" if name in parts else name for name in plain}
+    weights = {name: f"{parts[name][0]}.weight" if name in parts else name.replace(_WRAPPED, ".") for name in plain}
     places = _canonical_names(set(weights.values()))
     own = {name: root + place.removeprefix("beit.") if place.startswith("beit.") else place
            for name, place in places.items()}  # fmt: skip
     layers = {name: own[weights[name]].removesuffix(".weight") for name in parts}
-    renamed = {layers[name] + parts[name][1] if name in parts else own[name]: plain[name] for name in plain}
+    others = {name: own[weights[name]] for name in plain if name not in parts}
+    wrapped = {name: _WRAPPED.join(place.rsplit(".", 1)) if _WRAPPED in name else place
+               for name, place in others.items()}  # fmt: skip
+    renamed = {layers[name] + parts[name][1] if name in parts else wrapped[name]: plain[name] for name in plain}
     return renamed, sorted(set(layers.values()))
 
 
