@@ -268,6 +268,8 @@ def test_tokenizers_that_do_not_fit(classifier, pretrained, tokenizer, tmp_path)
     [
         (lambda p: p.reconstruct(noise(), mask=np.zeros((3, 4), bool)), r"shape \(3, 4\); expected \(4, 4\)"),
         (lambda p: p.reconstruct(noise(), mask=np.zeros(GRID)), "the mask is of float64; expected bool"),
+        (lambda p: p.ask("reconstruct", noise(), mask=[[0.5, 1]]), r"a place of mask is \[0\.5, 1\]; expected two"),
+        (lambda p: p.ask("reconstruct", noise(), mask=np.ones(GRID, bool)), r"a place of mask is \[.*; expected two"),
         (lambda p: p.reconstruct(noise(), share=0), "share is 0; expected a number above 0"),
         (lambda p: p.reconstruct(noise(), seed=-1), "seed is -1; expected at least 0"),
         (lambda p: p.attend(noise(), layer=2), r"layer is 2; expected 0 to 1"),
