@@ -103,6 +103,13 @@ def test_bad_input(mim, change, message):
             call(**arguments)
 
 
+def test_a_stage_that_is_gone_is_refused():
+    config = preset("tiny", **TINY_MODEL | {"num_hidden_layers": 4, "out_indices": [1, 4]})
+    config.num_hidden_layers = 3
+    with pytest.raises(ConfigError, match=r"out_features holds \['stage4'\], and num_hidden_layers is 3; expected"):
+        FlaxBeitBackbone(config)
+
+
 @pytest.mark.parametrize("name", ["Backbone", "ForMaskedImageModeling", "ForSemanticSegmentation"])
 def test_no_pictures_at_all(name):
     config = preset(
