@@ -19,6 +19,8 @@ from beit.cli.main import main
 from beit.image import Preprocessing
 from beit.inference.jobs import inputs, job, pipeline, state
 from beit.inference.predictor import Predictor
+from beit.models_torch.masked_patch_decoder import DECODER_NAME
+from beit.models_torch.scene import FILE_NAME
 from tests.conftest import TINY_MODEL
 from tests.e2e.small import start
 from tests.shards import write_parquet, write_shards
@@ -227,6 +229,16 @@ def test_a_killed_job_continues_to_the_same_file(model, tmp_path):
 
 def done(chunks):
     return {path.name: path.stat().st_mtime_ns for path in chunks.glob("*-last.jsonl")} if chunks.is_dir() else {}
+
+
+def test_a_file_of_weights_is_known_with_what_is_read_beside_it(model, pictures, tmp_path, capsys):
+    assert {FILE_NAME, DECODER_NAME} <= {*job._BESIDE}
+    weights, output = shutil.copytree(model, tmp_path / "model") / "model.safetensors", tmp_path / "a.jsonl"
+    assert predict(weights, pictures, "--output", output) == 0
+    assert predict(weights, pictures, "--output", output) == 0
+    Preprocessing((32, 32), (64, 64)).save_pretrained(weights.parent)
+    assert predict(weights, pictures, "--output", output) == 1
+    assert "was begun with another model; expected the same arguments" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("chunks_of_five")

@@ -127,6 +127,18 @@ def test_features_of_early_layers_alone():
     assert_close(maps[1], states[2][:, 1:])
 
 
+def test_features_of_a_backbone():
+    model, x = made(beit, "BeitBackbone"), pixels()
+    states = model(x, output_hidden_states=True).hidden_states
+    assert_close(model.forward_features(x), states[-1])
+    last, maps = model.forward_intermediates(x)
+    assert_close(last, states[-1])
+    assert_close(maps[0].flatten(2).transpose(1, 2), states[1][:, 1:])
+    assert_close(model.forward_intermediates(x, [0], stop_early=True)[0], states[1])
+    with pytest.raises(ConfigError, match=r"norm is True, and a BeitBackbone has no norm .*load the weights into"):
+        model.get_intermediate_layers(x, norm=True)
+
+
 @pytest.mark.parametrize("n", [0, -1, 3, [0, 2], [-3]])
 def test_layers_that_are_not_there_are_refused(n):
     for call in ("get_intermediate_layers", "forward_intermediates"):

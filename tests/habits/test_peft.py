@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import beit
+from beit.weights import open_checkpoint
 from tests.habits.pairs import OPTIONS, assert_close, both, made, pair, pixels, transformers
 
 TARGETS = {
@@ -99,17 +100,40 @@ def test_an_adapter_of_the_patch_embedding_is_inflated_with_it(tmp_path):
     assert_close(inflated[:, :3] + inflated[:, 3:], kept)
 
 
-def test_an_adapter_with_a_head_of_its_own(tmp_path):
+@pytest.mark.parametrize("task_type", [None, "FEATURE_EXTRACTION"])
+def test_an_adapter_with_a_head_of_its_own(tmp_path, task_type):
+    """Its config names the class of the model where no kind of task was given, else the head shows it."""
     made(beit, "BeitForMaskedImageModeling").save_pretrained(tmp_path / "base")
     model = beit.BeitForImageClassification.from_pretrained(tmp_path / "base", num_labels=7)
-    adapter = adapted(model, ["query"], modules_to_save=["classifier", "pooler"])
+    adapter = adapted(model, ["query"], modules_to_save=["classifier", "pooler"], task_type=task_type)
     adapter.save_pretrained(tmp_path / "adapter")
+    assert open_checkpoint(tmp_path / "adapter").architecture == "BeitForImageClassification"
     loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
     assert loaded.config.num_labels == 7
     with torch.no_grad():
-        assert_close(loaded(pixels()).logits, adapter(pixels()).logits)
+        assert_close(loaded(pixels()).logits, adapter.get_base_model()(pixels()).logits)
     flax = beit.FlaxBeitForImageClassification.from_pretrained(tmp_path / "adapter")
     np.testing.assert_allclose(flax(pixels().numpy()).logits, loaded(pixels()).logits.detach(), rtol=1e-3, atol=1e-4)
+
+
+@both
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_an_adapter_with_biases_of_its_own(tmp_path, library, bias):
+    """Those of adapted layers lie under other names in its file."""
+    pair(tmp_path)
+    base = library.BeitForImageClassification.from_pretrained(tmp_path / "pair")
+    adapter = adapted(base, ["query", "dense"] if library is beit else ["q_proj", "o_proj"], bias=bias)
+    for name, parameter in adapter.named_parameters():
+        if parameter.requires_grad and name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    adapter.save_pretrained(tmp_path / "adapter")
+    assert any(".base_layer.bias" in name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors"))
+    loaded = beit.BeitForImageClassification.from_pretrained(tmp_path / "adapter")
+    put_in = beit.BeitForImageClassification.from_pretrained(tmp_path / "pair")
+    put_in.load_adapter(tmp_path / "adapter")
+    with torch.no_grad():
+        assert_close(loaded(pixels()).logits, adapter(pixels()).logits)
+        assert_close(put_in(pixels()).logits, adapter(pixels()).logits)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +142,7 @@ def test_an_adapter_with_a_head_of_its_own(tmp_path):
         ({"peft_type": "IA3"}, "is an adapter of type 'IA3'; expected 'LORA': load the model itself"),
         ({"use_dora": True}, r"is an adapter with \['use_dora'\]; expected plain LoRA"),
         ({"init_lora_weights": "pissa_niter_4"}, "has init_lora_weights 'pissa_niter_4', for which weights of its"),
+        ({"init_lora_weights": "lora_ga"}, "has init_lora_weights 'lora_ga', for which weights of its model"),
         ({"init_lora_weights": "olora"}, "has init_lora_weights 'olora', for which weights of its model"),
         ({"base_model_name_or_path": None}, "holds an adapter and does not name its model"),
         ({"base_model_name_or_path": "adapter"}, "adapts adapter, an adapter itself"),

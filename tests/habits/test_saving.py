@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import beit
+from beit.models_torch.placement import spread
 from tests.habits.pairs import assert_close, both, made, pair, pixels, transformers
 
 
@@ -98,6 +99,17 @@ def test_a_state_dict_in_the_place_of_files(tmp_path, library):
         assert_close(answer(kind.from_pretrained(tmp_path, state_dict=state)), answer(model))
 
 
+@pytest.mark.parametrize("size", [None, "20KB"])
+def test_layers_that_share_their_parameters_are_saved_each(tmp_path, size):
+    model = made(beit)
+    model.beit.encoder.layer[1] = model.beit.encoder.layer[0]
+    with pytest.warns(UserWarning, match=r"encoder\.layer\.1.* share their memory .*no longer, once they are loaded"):
+        model.save_pretrained(tmp_path, max_shard_size=size)
+    loaded = beit.BeitForImageClassification.from_pretrained(tmp_path)
+    assert_close(answer(loaded), answer(model))
+    assert loaded.num_parameters() > model.num_parameters()
+
+
 def test_state_dicts_of_any_layout_and_type():
     state = made(beit).half().state_dict()
     native = made(transformers).state_dict()
@@ -110,7 +122,10 @@ def test_state_dicts_of_any_layout_and_type():
 
 
 @both
-@pytest.mark.parametrize("device_map", [{"": "cpu"}, "cpu", "auto", {"": torch.device("cpu")}])
+@pytest.mark.parametrize(
+    "device_map",
+    [{"": "cpu"}, "cpu", "auto", {"": torch.device("cpu")}, "balanced", "balanced_low_0", "sequential"],
+)
 def test_one_device(tmp_path, library, device_map):
     made(library).save_pretrained(tmp_path)
     model = library.BeitForImageClassification.from_pretrained(tmp_path, device_map=device_map)
@@ -135,6 +150,17 @@ def test_parts_on_disk(tmp_path, library, options):
     assert "disk" in model.hf_device_map.values()
     assert any(parameter.is_meta for parameter in model.parameters())
     assert_close(answer(model), answer(made(library)))
+
+
+@pytest.mark.parametrize(
+    ("how", "first"), [("auto", True), ("balanced", True), ("balanced_low_0", False), ("sequential", True)]
+)
+def test_parts_are_spread_over_all_devices(how, first):
+    model = made(beit, num_hidden_layers=6)
+    room = {0: "1MB", 1: "1MB"}
+    places = set(spread(model, how, room).values())
+    assert places == ({0} if how == "sequential" else {0, 1} if first else {1})
+    assert room == {0: "1MB", 1: "1MB"}
 
 
 def test_places_that_cannot_work(tmp_path):

@@ -70,6 +70,31 @@ def test_the_card_of_a_run_goes_with_its_model(push, folder):
     assert "license:" not in files[CARD_NAME]
 
 
+def test_a_name_alone_is_a_repository_of_the_user(hub, push, tmp_path):
+    _, files = push('model.push_to_hub("named")', "tester/named")
+    assert 'BeitForImageClassification.from_pretrained("tester/named")' in files[CARD_NAME]
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / CARD_NAME).write_text("written by hand")
+    hub.add("tester/named", tmp_path / "before")
+    said, files = push('model.push_to_hub("named")', "tester/named")
+    assert "tester/named has a model card already, which is kept" in said
+    assert files[CARD_NAME] == "written by hand"
+
+
+@pytest.mark.parametrize(
+    ("readme", "expected"),
+    [
+        ("# Mine\n\n---\nMore.\n", "---\nlicense: mit\n---\n\n# Mine\n\n---\nMore.\n"),
+        ("---\nlicense: other\ntags:\n- a\n---\n# Mine\n", "---\nlicense: mit\ntags:\n- a\n---\n# Mine\n"),
+        ("---\ntags: [a]\n---\n\n# Mine\n", "---\nlicense: mit\ntags: [a]\n---\n\n# Mine\n"),
+        ("---\n# Mine, below a line\n", "---\nlicense: mit\n---\n\n---\n# Mine, below a line\n"),
+    ],
+)
+def test_a_licence_stands_in_the_metadata_of_any_readme(push, folder, readme, expected):
+    (folder / CARD_NAME).write_text(readme)
+    assert push('model.push_to_hub("me/model", license="mit")')[1][CARD_NAME] == expected
+
+
 def test_a_card_that_is_there_is_kept(hub, push, tmp_path):
     (tmp_path / "before").mkdir()
     (tmp_path / "before" / CARD_NAME).write_text("written by hand")

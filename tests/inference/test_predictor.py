@@ -268,17 +268,28 @@ def test_tokenizers_that_do_not_fit(classifier, pretrained, tokenizer, tmp_path)
     [
         (lambda p: p.reconstruct(noise(), mask=np.zeros((3, 4), bool)), r"shape \(3, 4\); expected \(4, 4\)"),
         (lambda p: p.reconstruct(noise(), mask=np.zeros(GRID)), "the mask is of float64; expected bool"),
+        (lambda p: p.ask("reconstruct", noise(), mask=[[0.5, 1]]), r"a place of mask is \[0\.5, 1\]; expected two"),
+        (lambda p: p.ask("reconstruct", noise(), mask=np.ones(GRID, bool)), r"a place of mask is \[.*; expected two"),
         (lambda p: p.reconstruct(noise(), share=0), "share is 0; expected a number above 0"),
         (lambda p: p.reconstruct(noise(), seed=-1), "seed is -1; expected at least 0"),
         (lambda p: p.attend(noise(), layer=2), r"layer is 2; expected 0 to 1"),
         (lambda p: p.attend(noise(), patch=(0, 4)), r"patch is \(0, 4\); expected a row of 0 to 3"),
-        (lambda p: p.embed(noise(), batch_size=0), "batch_size is 0; expected at least 1"),
+        (lambda p: p.attend(noise(), patch=(1.5, 2)), r"patch is \(1\.5, 2\); expected two whole numbers, a row and"),
+        (lambda p: p.features(noise(), patch=3), "patch is 3; expected two whole numbers, a row and a column"),
+        (lambda p: p.embed(noise(), batch_size=0), "batch_size is 0; expected a whole number, at least 1"),
+        (lambda p: p.embed(noise(), batch_size=2.5), r"batch_size is 2\.5; expected a whole number, at least 1"),
         (lambda p: p.embed(3), "got a int as a picture; expected a Pillow image"),
     ],
 )
 def test_wrong_questions(pretrained, tokenizer, ask, message):
     with pytest.raises(ConfigError, match=message):
         ask(loaded(pretrained, tokenizer=tokenizer))
+
+
+def test_a_patch_may_be_numbers_of_numpy(pretrained):
+    predictor = loaded(pretrained)
+    for ask in (predictor.attend, predictor.features):
+        assert json.loads(json.dumps(ask(noise(), patch=np.array([1, 2]))[0].to_json()))["patch"] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,43 @@ def test_a_folder_with_both_kinds(classifier, tmp_path):
                  FlaxBeitForImageClassification.from_pretrained(FLAX_CLASSIFIER).params)  # fmt: skip
 
 
+def test_a_variant_is_the_file_of_that_name(classifier, tmp_path):
+    for variant, seed in ((None, 0), ("fp16", 1)):
+        torch.manual_seed(seed)
+        model = beit.BeitForImageClassification(classifier.config)
+        model.save_pretrained(tmp_path, variant=variant)
+        torch.save(model.half().state_dict(), tmp_path / "pytorch_model.bin")
+    for options in ({"variant": "fp16"}, {"variant": "fp16", "use_safetensors": True}):
+        loaded = FlaxBeitForImageClassification.from_pretrained(tmp_path, **options)
+        assert np.array_equal(joined(loaded.params)["classifier.kernel"],
+                              beit.BeitForImageClassification.from_pretrained(tmp_path, variant="fp16")
+                              .classifier.weight.detach().numpy().T)  # fmt: skip
+    pickled = FlaxBeitForImageClassification.from_pretrained(tmp_path, use_safetensors=False)
+    assert joined(pickled.params)["classifier.kernel"].dtype == jnp.float16
+    with pytest.raises(CheckpointError, match=r"expected one of \['flax_model.bf16.msgpack', 'model.bf16.safetensors'"):
+        FlaxBeitForImageClassification.from_pretrained(tmp_path, variant="bf16")
+
+
+def test_a_head_of_another_size_is_new_where_that_is_asked_for(classifier, tmp_path):
+    classifier.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    others = {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}
+    (tmp_path / "config.json").write_text(json.dumps(config | others))
+    with pytest.raises(CheckpointError, match=r"classifier.bias is"):
+        FlaxBeitForImageClassification.from_pretrained(tmp_path)
+    loaded = FlaxBeitForImageClassification.from_pretrained(tmp_path, ignore_mismatched_sizes=True)
+    assert loaded.load_report.new == ["classifier.bias", "classifier.weight"]
+
+
+def test_what_an_earlier_save_left_is_named(classifier, tmp_path):
+    """Weights for PyTorch beside an older file of Flax, which Flax would go on reading."""
+    classifier.save_pretrained(tmp_path)
+    changed = jax.tree.map(lambda leaf: leaf + 1, classifier.params)
+    with pytest.warns(UserWarning, match=r"holds flax_model.msgpack of an earlier save .*use_safetensors=True"):
+        classifier.save_pretrained(tmp_path, changed, safe_serialization=True)
+    assert equal(FlaxBeitForImageClassification.from_pretrained(tmp_path, use_safetensors=True), changed)
+
+
 def test_without_parameters_of_its_own(classifier):
     model, params = FlaxBeitForImageClassification.from_pretrained(CLASSIFIER, _do_init=False)
     assert equal(params, classifier)

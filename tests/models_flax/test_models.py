@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import beit
 from beit import (
     FlaxBeitBackbone,
     FlaxBeitForImageClassification,
@@ -100,6 +101,24 @@ def test_bad_input(mim, change, message):
     for call in (mim, jax.jit(mim)):
         with pytest.raises(ConfigError, match=message):
             call(**arguments)
+
+
+def test_a_stage_that_is_gone_is_refused():
+    config = preset("tiny", **TINY_MODEL | {"num_hidden_layers": 4, "out_indices": [1, 4]})
+    config.num_hidden_layers = 3
+    with pytest.raises(ConfigError, match=r"out_features holds \['stage4'\], and num_hidden_layers is 3; expected"):
+        FlaxBeitBackbone(config)
+
+
+@pytest.mark.parametrize("name", ["Backbone", "ForMaskedImageModeling", "ForSemanticSegmentation"])
+def test_no_pictures_at_all(name):
+    config = preset(
+        "tiny", **TINY_MODEL | {"num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], "use_mask_token": True}
+    )
+    model = getattr(beit, f"FlaxBeit{name}")(config)
+    mask = {"bool_masked_pos": np.zeros((0, 4, 4), bool)} if name == "ForMaskedImageModeling" else {}
+    output = model(np.zeros((0, 3, 32, 32), np.float32), **mask)
+    assert {len(part) for part in output.to_tuple() if not isinstance(part, tuple)} <= {0}
 
 
 def test_training_wants_random_numbers_where_something_is_drawn(mim, classifier):

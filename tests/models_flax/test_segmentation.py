@@ -95,7 +95,8 @@ def test_evaluation_has_no_new_statistics(model):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (LABELS[0], r"labels have shape \(32, 32\)"),
+        (LABELS[0], r"labels have shape \(32, 32\); expected \(2, 32, 32\)"),
+        (LABELS[:, None], r"labels have shape \(2, 1, 32, 32\); expected \(2, 32, 32\)"),
         (LABELS[:1], r"labels have shape \(1, 32, 32\); expected \(2, 32, 32\)"),
         (LABELS.astype(np.float32), "dtype float32; expected whole numbers from 0 to 6"),
         (np.full_like(LABELS, 7), "labels run from 7 to 7; expected whole numbers from 0 to 6, or 255 to ignore one"),

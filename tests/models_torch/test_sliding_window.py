@@ -60,6 +60,17 @@ def test_one_window_is_the_model_itself(model, hw):
     torch.testing.assert_close(joined(model, pixels), plain(model, pixels, 100, 100), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("hw", [(8, 40), (3, 50), (40, 5), (1, 1)])
+def test_pictures_of_one_patch_are_seen_with_another_beside_it(model, hw):
+    """The coarsest map would have no place at all."""
+    pixels = torch.randn(3, *hw, generator=torch.Generator().manual_seed(2))
+    sides = [max(2 * patch, -(-side // patch) * patch) for side, patch in zip(hw, model.config.patch_hw, strict=True)]
+    padded = functional.pad(pixels, (0, sides[1] - hw[1], 0, sides[0] - hw[0]))
+    with torch.inference_mode():
+        logits = functional.interpolate(model(padded[None]).logits, tuple(sides), mode="bilinear")[0]
+    torch.testing.assert_close(joined(model, pixels), logits[:, : hw[0], : hw[1]], rtol=1e-4, atol=1e-5)
+
+
 def test_a_stride_that_leaves_gaps():
     with pytest.raises(ConfigError, match="the stride of a window of 32 pixels is 33; expected 1 to 32"):
         Windows((32, 32), (33, 32))

@@ -35,3 +35,7 @@ def test_chunks_change_no_token(encoder):
     assert len(sizes) > 1
     with torch.no_grad():
         assert torch.equal(tokens, encoder(pixels).argmax(dim=1))
+
+
+def test_no_pictures_at_all(encoder):
+    assert encoder.tokens(torch.rand(0, 3, 32, 48)).shape == (0, 8, 12)

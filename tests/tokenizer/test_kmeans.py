@@ -150,6 +150,12 @@ def test_decoding_lays_the_patches_of_the_codes_side_by_side(tokenizer, pixels):
     assert (decoded - pixels).square().mean() < (flat - pixels).square().mean(), "the pictures are recognised"
 
 
+def test_a_tokenizer_that_was_cast_computes_in_float32(tokenizer, pixels):
+    half = KMeansTokenizer(CONFIG)
+    half.load_state_dict(tokenizer.state_dict())
+    assert (half.bfloat16().encode(pixels) == tokenizer.encode(pixels)).float().mean() > 0.9
+
+
 def test_half_precision_around_it_changes_no_token(tokenizer, pixels):
     with torch.autocast("cpu", torch.bfloat16):
         mixed = tokenizer.encode(pixels)

@@ -144,5 +144,6 @@ def test_imbalance_looks_at_the_mean_token_only():
 
 def test_codebook_usage():
     usage = codebook_usage(count_tokens(torch.tensor([[0, 1], [1, 0]]), 5))
+    assert usage == codebook_usage(count_tokens(torch.tensor([[0, 1], [1, 0]], dtype=torch.int32), 5))
     assert usage.used == 2
     assert usage.perplexity == pytest.approx(2)

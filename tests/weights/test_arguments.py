@@ -160,6 +160,7 @@ def test_what_is_not_done_here(given, message):
         (None, None, None, False), ("cuda:1", None, "cuda:1", False), ({"": 0}, None, 0, False),
         ({"beit": "cpu", "classifier": "cpu"}, None, "cpu", False), ({"a": 0, "b": "cpu"}, None, "cpu", True),
         ({"": "disk"}, None, "cpu", True), ("auto", {"cpu": "1GB"}, "cpu", True), (None, {"cpu": "1GB"}, None, False),
+        ("balanced", None, "cpu", True), ("sequential", None, "cpu", True),
     ],
 )  # fmt: skip
 def test_places_of_the_parts(device_map, max_memory, device, divided):
@@ -179,3 +180,4 @@ def test_files_that_may_be_read():
         "model.safetensors.index.fp16.json",
     )
     assert PublishedArguments(from_flax=True).weight_files == ("flax_model.msgpack",)
+    assert PublishedArguments(from_flax=True, variant="a").weight_files == ("flax_model.a.msgpack",)

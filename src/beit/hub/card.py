@@ -10,6 +10,7 @@ from typing import Any
 
 from beit.files import write_bytes, write_text
 from beit.hub.hub_errors import explained_errors
+from beit.hub.network import need_hub
 from beit.hub.push import CARD_NAME, check_repo_id, push_folder
 
 CURVES_NAME = "curves.svg"
@@ -69,11 +70,23 @@ def push_model(
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         save(folder)
+        repo_id = _with_owner(repo_id, options)
         if _has_card(repo_id, options):
             logger.warning("%s has a model card already, which is kept", repo_id)
         else:
             _add_card(folder, Path(source) if source else None, repo_id, architecture, license)
         return push_folder(folder, repo_id, **options)
+
+
+def _with_owner(repo_id: str, options: dict[str, Any]) -> str:
+    """Return "owner/name" for a bare name, which is one of the logged-in user when it is pushed to, and no other's."""
+    from huggingface_hub import HfApi
+
+    if "/" in repo_id:
+        return repo_id
+    need_hub(repo_id)
+    with explained_errors(repo_id, options.get("revision")):
+        return f"{HfApi(token=options.get('token')).whoami()['name']}/{repo_id}"
 
 
 def _has_card(repo_id: str, options: dict[str, Any]) -> bool:
@@ -95,5 +108,15 @@ def _add_card(folder: Path, source: Path | None, repo_id: str, architecture: str
         text = card_text(repo_id.split("/")[-1], architecture)
     text = text.replace(NAME_MARK, repo_id)
     if licence is not None:
-        text = text.replace(LICENCE_MARK, f"Licence: {licence}.").replace("---\n", f"---\nlicense: {licence}\n", 1)
+        text = _licensed(text.replace(LICENCE_MARK, f"Licence: {licence}."), licence)
     write_text(folder / CARD_NAME, text)
+
+
+def _licensed(text: str, licence: str) -> str:
+    """Return a card whose metadata, the lines between two of --- in the beginning, state a licence."""
+    first, line, rest = text.partition("---\n")
+    if first or not line or "\n---\n" not in f"\n{rest}":  # a README without metadata, whatever lines it draws
+        return f"---\nlicense: {licence}\n---\n\n{text}"
+    metadata, _, content = f"\n{rest}".partition("\n---\n")
+    others = [line for line in metadata.splitlines() if line and not line.startswith("license:")]
+    return "\n".join(["---", f"license: {licence}", *others, "---", content])

@@ -6,6 +6,7 @@ Legend: B batch, C channels, H x W pixels; rows and cols count patches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -340,8 +341,9 @@ class Predictor:
 
     def _results(self, name: str, pictures: Picture, options: TaskOptions, batch_size: int = 1) -> list[Any]:
         self.require(name)
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; expected at least 1")
+        whole: Any = Integral  # also numpy's
+        if not isinstance(batch_size, whole) or batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; expected a whole number, at least 1")
         task, found = TASKS[name], list[Any]()
         for prepared in self._batches(task, pictures, options, batch_size if task.batched else 1):
             found += task.results(self.model, prepared, [options] * len(prepared))

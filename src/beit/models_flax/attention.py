@@ -75,8 +75,9 @@ class SelfAttention(nn.Module):
     ) -> tuple[Array, Array | None]:
         """Return the context (B, S, D), and the attention maps (B, H, S, S) if asked for."""
         B, S, D = tokens_BSD.shape
+        shape_BSHd = B, S, self.heads, D // self.heads
         query_BSHd, key_BSHd, value_BSHd = (
-            Linear(D, use_bias=name != "key", dtype=self.dtype, name=name)(tokens_BSD).reshape(B, S, self.heads, -1)
+            Linear(D, use_bias=name != "key", dtype=self.dtype, name=name)(tokens_BSD).reshape(shape_BSHd)
             for name in ("query", "key", "value")
         )
         bias_1HSS = shared_bias_1HSS

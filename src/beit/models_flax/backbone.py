@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from beit.config import BeitConfig, check_pyramid
+from beit.config import BeitConfig, check_pyramid, check_stages
 from beit.geometry import patch_grid
 from beit.models_flax.embeddings import Embeddings
 from beit.models_flax.encoder import Encoder
@@ -64,7 +64,8 @@ class FlaxBeitBackbone(FlaxBeitPreTrainedModel):
     With `add_fpn` it has a batch norm; see `FlaxBeitForSemanticSegmentation` for its running statistics.
 
     Raises:
-        ConfigError: If `add_fpn` is set and there are not four stages, or they are not reshaped to maps.
+        ConfigError: If a stage is not there, or `add_fpn` is set and there are not four, or they are not reshaped to
+            maps.
     """
 
     module_class = BackboneModule
@@ -72,6 +73,7 @@ class FlaxBeitBackbone(FlaxBeitPreTrainedModel):
     @classmethod
     def check_config(cls, config: BeitConfig) -> None:
         """Refuse options that this model cannot have."""
+        check_stages(config)
         check_pyramid(config)
 
     @property

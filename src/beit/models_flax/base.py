@@ -227,7 +227,8 @@ class FlaxBeitBase:
         check_pixels(pixel_values, self.config)
         if (mask := others.get("bool_masked_pos")) is not None:
             check_mask(mask, pixel_values, self.config)
-            others = {**others, "bool_masked_pos": jnp.asarray(mask, bool).reshape(len(mask), -1)}
+            patches = prod(np.shape(mask)[1:])
+            others = {**others, "bool_masked_pos": jnp.asarray(mask, bool).reshape(len(mask), patches)}
         if train:
             check_dropout_rng(dropout_rng, self.config)
         if params is None:

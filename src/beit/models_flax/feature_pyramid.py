@@ -61,4 +61,4 @@ def feature_pyramid(
 
 def as_map(tokens_BSD: Array, grid: Grid) -> Array:
     """Return patch tokens as a map (B, y, x, D); [CLS] is left out."""
-    return tokens_BSD[:, 1:].reshape(tokens_BSD.shape[0], *grid, -1)
+    return tokens_BSD[:, 1:].reshape(tokens_BSD.shape[0], *grid, tokens_BSD.shape[2])

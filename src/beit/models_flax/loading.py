@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from beit.config import CONFIG_NAME, BeitConfig
+from beit.errors import warn
 from beit.files import atomic_file, write_text
 from beit.models_flax.tree import COUNT, as_leaf
 from beit.weights import (
@@ -73,6 +74,8 @@ def as_stored(name: str, leaf: Any) -> NDArray[Any]:
 def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], safetensors: bool) -> None:
     """Write `config.json`, and weights in one of the two forms that the hub knows.
 
+    A file of Flax that lies there beside new `model.safetensors` is left, with a warning: Flax models read it first.
+
     Args:
         folder: It is made if needed.
         config: All options.
@@ -100,6 +103,11 @@ def write_model(folder: Path, config: BeitConfig, leaves: Mapping[str, Any], saf
         tree = flax_tree({name: _writable(array) for name, array in stored.items()})
         write_msgpack(folder / FLAX_FILE, tree)
     write_text(folder / CONFIG_NAME, options)
+    if safetensors and (folder / FLAX_FILE).is_file():
+        warn(
+            f"{folder} holds {FLAX_FILE} of an earlier save too, which Flax models read first: remove it, or load the "
+            f"new weights by from_pretrained(..., use_safetensors=True)"
+        )
 
 
 def _outputs(stored: Mapping[str, NDArray[Any]]) -> dict[str, int]:

@@ -18,7 +18,6 @@ from beit.models_flax.loading import canonical_shapes, flax_name, read_arrays, w
 from beit.models_flax.tree import Tree, joined
 from beit.weights import (
     FLAX_FILE,
-    WEIGHT_FILES,
     Checkpoint,
     LoadReport,
     PublishedArguments,
@@ -28,10 +27,17 @@ from beit.weights import (
     match_tensors,
     open_checkpoint,
 )
+from beit.weights.arguments import with_variant
 
 logger = logging.getLogger("beit")
 _OF_PUSHING = ("commit_description", "create_pr", "license", "revision", "tags")
-_TORCH_FILES = tuple(name for name in WEIGHT_FILES if name != FLAX_FILE)
+
+
+def _files(asked: PublishedArguments, of_torch: bool) -> tuple[str, ...]:
+    """Return the files of a folder or repository that may be read, in order: Flax's own first, if any."""
+    own = with_variant(FLAX_FILE, asked.variant)
+    others = tuple(name for name in asked.weight_files if name != own)
+    return others if of_torch else (own, *others)
 
 
 class FlaxBeitPreTrainedModel(FlaxBeitBase):
@@ -86,6 +92,7 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
             allow_nonfinite: Load NaN and infinity too, which are refused by default.
             _do_init: Whether the model holds its parameters; if not, (model, params) is returned.
             **overrides: Options that win over the checkpoint's config, such as `num_labels=10` or `image_size=384`.
+                Also the published `variant`, `use_safetensors` and `ignore_mismatched_sizes`.
 
         Returns:
             The model. A head that the checkpoint has no values for is new; `load_report` and a log message say so. A
@@ -106,10 +113,11 @@ class FlaxBeitPreTrainedModel(FlaxBeitBase):
             config = cls.config_class.from_pretrained(config)
         elif config is not None:
             require_config(config)
-        files = _TORCH_FILES if from_pt or asked.use_safetensors is not None else (FLAX_FILE, *_TORCH_FILES)
+        files = _files(asked, from_pt or asked.use_safetensors is not None)
         checkpoint = open_checkpoint(pretrained_model_name_or_path, hub, config, overrides, files)
         wanted = cls.config_class.from_dict(checkpoint.options, **overrides) if config is None else config
         new_head = config is not None or bool({"num_labels", "id2label", "vocab_size"} & overrides.keys())
+        new_head |= asked.ignore_mismatched_sizes
         checkpoint.check_sizes(cls.config_class.from_dict(checkpoint.options), wanted)
         model = cls(wanted, input_shape, seed, dtype, _do_init=False, scan_layers=scan_layers)
         params = model._filled(checkpoint, bias_resize, wanted_type, new_head, allow_nonfinite)

@@ -16,6 +16,7 @@ from jax import Array
 from beit.config import BeitConfig, check_auxiliary_width, tapped_hidden_states
 from beit.errors import ConfigError
 from beit.geometry import Grid
+from beit.models_flax.checks import check_pixels
 from beit.models_flax.feature_pyramid import as_map, feature_pyramid
 from beit.models_flax.labels import check_labels, mean_cross_entropy
 from beit.models_flax.model import BeitModule
@@ -141,9 +142,10 @@ class FlaxBeitForSemanticSegmentation(FlaxBeitPreTrainedModel):
         if labels is not None:
             if config.num_labels < 2:
                 raise ConfigError(f"num_labels is {config.num_labels}; a segmentation loss needs at least 2 classes")
-            shape = tuple(np.shape(labels))
-            expected = (np.shape(pixel_values)[0], *shape[1:]) if len(shape) == 3 else np.shape(pixel_values)[::2]
-            check_labels(labels, tuple(expected), config.num_labels, config.semantic_loss_ignore_index)
+            check_pixels(pixel_values, config)
+            shape, (batch, _, *size) = tuple(np.shape(labels)), np.shape(pixel_values)
+            expected = (batch, *(shape[1:] if len(shape) == 3 else size))
+            check_labels(labels, expected, config.num_labels, config.semantic_loss_ignore_index)
         output: FlaxSemanticSegmenterOutput = self._run(
             pixel_values, {"labels_Bhw": labels}, params, dropout_rng, train,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,

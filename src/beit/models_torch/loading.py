@@ -191,8 +191,21 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     return {name: read_tensor(stored) for name, stored in open_safetensors(path).items()}
 
 
+def shared_names(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of tensors that lie where an earlier one does, as of layers that are one and the same."""
+    first: dict[tuple[int, int, int], str] = {}
+    for name, tensor in tensors.items():
+        if tensor.numel() and not tensor.is_meta:
+            first.setdefault(_place(tensor), name)
+    return [name for name, tensor in tensors.items() if first.get(_place(tensor), name) != name]
+
+
+def _place(tensor: Tensor) -> tuple[int, int, int]:
+    return tensor.device.index or 0, tensor.data_ptr(), tensor.numel()
+
+
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str | None = "pt") -> None:
-    """Write a safetensors file, whole or not at all.
+    """Write a safetensors file, whole or not at all; what lies in one memory is written under each of its names.
 
     Args:
         path: The file.
@@ -203,6 +216,7 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], kind: str
         StorageError: If the disk is full; an earlier file is untouched.
     """
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    whole |= {name: whole[name].clone() for name in shared_names(whole)}
     with atomic_file(path) as temporary:
         try:
             save_file(whole, temporary, metadata=None if kind is None else {"format": kind})

@@ -106,8 +106,9 @@ class BeitPreTrainedModel(SavedModel):
                 "unexpected_keys" and "mismatched_keys" to canonical names.
             allow_nonfinite: Load NaN and infinity too, which are refused by default.
             **overrides: Options that win over the checkpoint's config, such as `num_labels=10` or `image_size=384`, and
-                `add_pooling_layer` of `BeitModel`. Also the published `device_map` (a device, "auto", or a mapping from
-                modules to devices and "disk"), `max_memory` and `offload_folder`, `variant` and `use_safetensors`.
+                `add_pooling_layer` of `BeitModel`. Also the published `device_map` (a device, "auto", "balanced",
+                "balanced_low_0", "sequential", or a mapping from modules to devices and "disk"), `max_memory` and
+                `offload_folder`, `variant` and `use_safetensors`.
 
         Returns:
             The model in evaluation mode. A head that the checkpoint has no values for is new; `load_report` and a log

@@ -14,7 +14,7 @@ from beit.errors import ConfigError, warn
 from beit.files import write_json, write_text
 from beit.hub import push_model, push_target
 from beit.models_torch.adapters import AdapterMethods
-from beit.models_torch.loading import dtype_name, outputs_of, state_of, write_safetensors
+from beit.models_torch.loading import dtype_name, outputs_of, shared_names, state_of, write_safetensors
 from beit.weights import WEIGHTS_NAME, check_heads, file_metadata, without_wrappers
 from beit.weights.arguments import INDEX_NAME, with_variant
 
@@ -96,6 +96,7 @@ class SavedModel(AdapterMethods):
         if not self._is_derived():  # a class of a user makes heads as it likes
             check_heads(outputs_of(canonical), self.config)
             _warn_of_lost_layers(canonical, self.config)
+        _warn_of_shared(canonical)
         write_weights(folder, canonical, max_shard_size, variant)
         write_text(folder / CONFIG_NAME, options)
 
@@ -220,6 +221,15 @@ def _warn_of_lost_layers(names: Iterable[str], config: BeitConfig) -> None:
             f"the encoder has {len(layers)} layers and config.num_hidden_layers is {config.num_hidden_layers}; "
             f"expected the same: set config.num_hidden_layers = {len(layers)} and save again, or load the folder with "
             f"from_pretrained(..., num_hidden_layers={len(layers)})"
+        )
+
+
+def _warn_of_shared(tensors: Mapping[str, Tensor]) -> None:
+    """Warn of parameters that are one and the same: a loaded model has them apart."""
+    if names := shared_names(tensors):
+        warn(
+            f"{', '.join(names[:3])}{' and others' * (len(names) > 3)} share their memory with parameters before them; "
+            "they are saved under each name and share it no longer, once they are loaded: tie them again"
         )
 
 

@@ -21,6 +21,7 @@ from beit.image.post_processing import enlarged_rows
 from beit.models_torch.segmentation import BeitForSemanticSegmentation
 
 _ROWS_AT_ONCE = 64  # of the picture, enlarged together
+_LEAST_PATCHES = 2  # along each side: the coarsest map of the head has half of them
 _PIXELS_AT_ONCE = 2**18  # of windows that the model sees together: one of 512 x 512, 256 of 32 x 32
 
 
@@ -79,7 +80,8 @@ def windowed_logits(
 
     Args:
         model: A segmentation model, in evaluation mode.
-        pixels_CHW: A normalised picture of any size. What is missing to a multiple of the patch size is filled with 0.
+        pixels_CHW: A normalised picture of any size. What is missing to a multiple of the patch size, and to two of
+            them, is filled with 0.
         windows: How to divide it; None: one window of the picture's size.
         before_each: Called before every group of windows; what it raises ends the computation.
 
@@ -159,8 +161,8 @@ def _covers(starts: list[int], size: int, length: int) -> Tensor:
 def _scores(model: BeitForSemanticSegmentation, windows_BChw: Tensor, turned: bool) -> tuple[Tensor, tuple[int, int]]:
     """Return the model's scores (B, K, y, x) of windows, and the size of a window that they are of."""
     upright = windows_BChw.transpose(2, 3) if turned else windows_BChw
-    patch_height, patch_width = model.config.patch_hw
-    missing = -upright.shape[2] % patch_height, -upright.shape[3] % patch_width
+    sides = zip(upright.shape[2:], model.config.patch_hw, strict=True)
+    missing = [max(_LEAST_PATCHES * patch - side, -side % patch) for side, patch in sides]
     padded = functional.pad(upright, (0, missing[1], 0, missing[0]))
     logits_BKyx = model(padded, return_dict=True).logits.float()
     if turned:

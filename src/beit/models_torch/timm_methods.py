@@ -23,8 +23,10 @@ class TimmMethods(DerivedModel):
     """Features of any layer, and a classifier that is taken off and put on."""
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return the tokens of the last layer, (B, S, D), as the base model gives them."""
-        return self.base_model(x, return_dict=True).last_hidden_state
+        """Return the tokens of the last layer, (B, S, D), as the base model gives them; a backbone has no norm."""
+        asked = {"output_hidden_states": True} if self._norm is None else {}  # a backbone returns no last one
+        outputs = self.base_model(x, return_dict=True, **asked)
+        return outputs.hidden_states[-1] if self._norm is None else outputs.last_hidden_state
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Return the logits of tokens (B, S, D), or with `pre_logits` the vector (B, D) that the classifier sees."""
@@ -45,13 +47,18 @@ class TimmMethods(DerivedModel):
             norm: Whether to normalise them by the last norm of the base model.
 
         Raises:
-            ConfigError: If the model has no such layer.
+            ConfigError: If the model has no such layer, or is a backbone, which has no norm, and `norm` is True.
         """
         places = self._places(n)
+        if norm and self._norm is None:
+            raise ConfigError(
+                f"norm is True, and a {type(self).__name__} has no norm after its layers; leave it out, or load the "
+                "weights into a BeitModel"
+            )
         states = self.base_model(x, output_hidden_states=True, return_dict=True).hidden_states[1:]
         chosen = [states[place] for place in places]
         if norm:
-            chosen = [cast(nn.Module, self.base_model.layernorm)(tokens_BSD) for tokens_BSD in chosen]
+            chosen = [self._normalised(tokens_BSD) for tokens_BSD in chosen]
         grid = patch_grid(tuple(x.shape[2:]), self.config.patch_size)
         patches = [
             as_map(tokens_BSD, (grid.height, grid.width)) if reshape else tokens_BSD[:, 1:] for tokens_BSD in chosen
@@ -75,7 +82,7 @@ class TimmMethods(DerivedModel):
             intermediates_only: Return the list of features alone.
 
         Raises:
-            ConfigError: If the model has no such layer, or there is no such format.
+            ConfigError: As `get_intermediate_layers`, or if there is no such format.
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise ConfigError(f"output_fmt is {output_fmt!r}; expected 'NCHW' or 'NLC'")
@@ -87,7 +94,16 @@ class TimmMethods(DerivedModel):
         if not stop_early:
             return self.forward_features(x), features
         states = self.base_model(x, output_hidden_states=True, return_dict=True).hidden_states[1:]
-        return cast(nn.Module, self.base_model.layernorm)(states[max(places)]), features
+        return self._normalised(states[max(places)]), features
+
+    @property
+    def _norm(self) -> nn.Module | None:
+        """The norm after the last layer; None of a backbone."""
+        return getattr(self.base_model, "layernorm", None)
+
+    def _normalised(self, tokens_BSD: Tensor) -> Tensor:
+        """Return tokens as the base model returns those of its last layer."""
+        return tokens_BSD if self._norm is None else self._norm(tokens_BSD)
 
     def _places(self, n: int | Sequence[int]) -> list[int]:
         """Return the layers that are meant, counted from 0."""

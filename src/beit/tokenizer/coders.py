@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         """
         if pixels_BCHW.device.type != "cpu" or torch.compiler.is_compiling():
             return self(pixels_BCHW).argmax(dim=1)
-        first = max(1, _CACHED // (self.stem.out_channels * pixels_BCHW[0, 0].numel()))
+        first = max(1, _CACHED // (self.stem.out_channels * pixels_BCHW.shape[2] * pixels_BCHW.shape[3]))
         most = first * 2 ** (len(self.groups) - 1)
         return torch.cat([self._tokens_of_chunk(chunk_BCHW, first) for chunk_BCHW in pixels_BCHW.split(most)])
 

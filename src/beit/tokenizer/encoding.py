@@ -86,7 +86,7 @@ class CodebookUsage:
 
 def count_tokens(tokens: Tensor, vocab_size: int) -> Tensor:
     """Return the number of occurrences of each code, (V,) int64, on the device of the tokens."""
-    flat = tokens.flatten()
+    flat = tokens.flatten().long()
     # integer sums do not depend on the order, so bincount's warning about determinism on GPUs does not apply
     return torch.zeros(vocab_size, dtype=torch.int64, device=flat.device).scatter_add_(0, flat, torch.ones_like(flat))
 

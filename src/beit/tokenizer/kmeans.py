@@ -180,13 +180,14 @@ class KMeansTokenizer(TokenizerBase[KMeansConfig]):
         return patches_BhwCpp.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
     def whitened(self, windows: Tensor) -> Tensor:
-        """Return windows (R, F) in [0, 255], normalised and whitened: what is clustered."""
-        return (normalised(windows).values - self.mean) @ self.whitening
+        """Return windows (R, F) in [0, 255], normalised and whitened in float32: what is clustered."""
+        return (normalised(windows).values - self.mean) @ self.whitening.float()
 
     def _nearest(self, whitened_RF: Tensor) -> Tensor:
         """Return the nearest centroid of each window, (R,): the largest of x c - |c|^2 / 2."""
-        half_V = self.centroids.square().sum(dim=1) / 2
-        return torch.addmm(-half_V, whitened_RF, self.centroids.T).argmax(dim=1)
+        centroids_VF = self.centroids.float()  # whatever type the tokenizer was cast to
+        half_V = centroids_VF.square().sum(dim=1) / 2
+        return torch.addmm(-half_V, whitened_RF, centroids_VF.T).argmax(dim=1)
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> Self:

@@ -27,9 +27,12 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_FILES = (ADAPTER_WEIGHTS, "adapter_model.bin")
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
+_WRAPPED = ".base_layer."  # in the name of a bias that was trained beside an adapter of its layer
 _PART = re.compile(r"(.+?)(\.lora_.+)")  # a layer, and what an adapter has put into it
 _VARIANTS = ("use_dora", "alpha_pattern", "fan_in_fan_out", "layer_replication", "use_qalora", "lora_bias")
-_CHANGING = ("pissa", "olora", "corda", "loftq")  # init_lora_weights that take something off the model's own weights
+_BY_GRADIENTS = "lora_ga"
+# init_lora_weights that take something off the model's own weights
+_CHANGING = ("pissa", "olora", "corda", "loftq", _BY_GRADIENTS)
 _MOST_ALPHA = 1e6  # no trained adapter is near; beyond float32 its products are infinite
 _REMEDY = "load the model itself, and the adapter by model.load_adapter(folder)"
 
@@ -49,7 +52,7 @@ def add_adapter(
         CheckpointError: If it is another kind of adapter, or one of another model.
     """
     _check_kind(settings, source)
-    plain, _ = without_wrappers(stored)
+    plain = {name.replace(_WRAPPED, "."): tensor for name, tensor in without_wrappers(stored)[0].items()}
     adapted = {name.removesuffix(end) + ".weight" for name in plain for end in (_DOWN, _UP) if name.endswith(end)}
     whole = {name for name in plain if not name.endswith((_DOWN, _UP))}
     places = _canonical_names({*adapted, *whole})
@@ -74,11 +77,20 @@ def add_adapter(
     return result
 
 
-def adapted_options(options: Mapping[str, Any], tensors: Mapping[str, Entry], settings: Mapping[str, Any]) -> Any:
-    """Return the options of a model with an adapter: its class, and the classes of a head that was trained anew."""
+def adapted_options(
+    options: Mapping[str, Any], tensors: Mapping[str, Entry], settings: Mapping[str, Any], trained: str | None
+) -> Any:
+    """Return the options of a model with an adapter: its class, and the classes of a head that was trained anew.
+
+    Args:
+        options: Those of the model without it.
+        tensors: The model with it, under canonical names.
+        settings: Its `adapter_config.json`, which names the class of the model unless a `task_type` was given.
+        trained: Class of the head that it alone holds, None if it holds none.
+    """
     options = dict(options)
     mapping: Any = settings.get("auto_mapping")
-    kind = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
+    kind = mapping.get("base_model_class", trained) if isinstance(mapping, Mapping) else trained
     if isinstance(kind, str):
         options["architectures"] = [kind]
     head = tensors.get("classifier.weight")
@@ -102,12 +114,15 @@ def with_names_of(
     parts = {name: match.groups() for name in plain if (match := _PART.fullmatch(name))}
     if all(layer in modules for layer, _ in parts.values()):
         return plain, []
-    weights = {name: f"{parts[name][0]}.weight" if name in parts else name for name in plain}
+    weights = {name: f"{parts[name][0]}.weight" if name in parts else name.replace(_WRAPPED, ".") for name in plain}
     places = _canonical_names(set(weights.values()))
     own = {name: root + place.removeprefix("beit.") if place.startswith("beit.") else place
            for name, place in places.items()}  # fmt: skip
     layers = {name: own[weights[name]].removesuffix(".weight") for name in parts}
-    renamed = {layers[name] + parts[name][1] if name in parts else own[name]: plain[name] for name in plain}
+    others = {name: own[weights[name]] for name in plain if name not in parts}
+    wrapped = {name: _WRAPPED.join(place.rsplit(".", 1)) if _WRAPPED in name else place
+               for name, place in others.items()}  # fmt: skip
+    renamed = {layers[name] + parts[name][1] if name in parts else wrapped[name]: plain[name] for name in plain}
     return renamed, sorted(set(layers.values()))
 
 
@@ -123,10 +138,11 @@ def _check_kind(settings: Mapping[str, Any], source: str) -> None:
     if used := [name for name in _VARIANTS if settings.get(name)]:
         raise CheckpointError(f"{source} is an adapter with {used}; expected plain LoRA: {_REMEDY}")
     if isinstance(first := settings.get("init_lora_weights"), str) and first.lower().startswith(_CHANGING):
+        again = "" if first == _BY_GRADIENTS else f", or {_REMEDY}"  # peft changes the model in the same way then
         raise CheckpointError(
             f"{source} has init_lora_weights {shortened(first)}, for which weights of its model were changed too; "
             "expected an adapter to the model as it is: convert it with save_pretrained of peft "
-            f"(path_initial_model_for_weight_conversion), or {_REMEDY}"
+            f"(path_initial_model_for_weight_conversion){again}"
         )
 
 

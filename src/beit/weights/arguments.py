@@ -65,6 +65,7 @@ _WITHOUT_EFFECT = (
     "_from_pipeline",
     "_commit_hash",
 )
+_SPREAD = ("balanced", "balanced_low_0", "sequential")  # ways to place parts on all devices, whatever memory they have
 _UNSUPPORTED = (
     "proxies", "from_tf", "quantization_config", "load_in_8bit", "load_in_4bit", "key_mapping", "gguf_file", "tp_plan",
 )  # fmt: skip
@@ -234,7 +235,7 @@ class PublishedArguments:
         """True if the parts of a model may lie in several places, which accelerate then looks after."""
         if isinstance(self.device_map, Mapping):
             return {"disk"} == set(self.device_map.values()) or len(set(self.device_map.values())) > 1
-        return self.max_memory is not None and self.device_map is not None
+        return self.device_map in _SPREAD or (self.max_memory is not None and self.device_map is not None)
 
     @property
     def device(self) -> Any:
@@ -247,7 +248,7 @@ class PublishedArguments:
     def weight_files(self) -> tuple[str, ...]:
         """The files of a folder or repository that may be read, in order."""
         if self.from_flax:
-            return (FLAX_FILE,)
+            return (with_variant(FLAX_FILE, self.variant),)
         return tuple(
             with_variant(name, self.variant)
             for name in WEIGHT_FILES

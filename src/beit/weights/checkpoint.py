@@ -164,7 +164,8 @@ def _adapted(
     stored = _adapter_tensors(located)
     tensors = add_adapter(base.tensors, stored, settings, located.source)
     changes = [*base.changes, f"the adapter was added to the weights of {name}"]
-    options = adapted_options(base.options, tensors, settings)
+    trained = next((kind for head, kind in _HEADS.items() if head in tensors and head not in base.tensors), None)
+    options = adapted_options(base.options, tensors, settings, trained)
     return Checkpoint(located.source, base.layout, tensors, options, changes)
 
 

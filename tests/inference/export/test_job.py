@@ -228,6 +228,24 @@ def test_threads_share_a_runner(exported, to):
     assert not wrong
 
 
+@pytest.mark.parametrize(
+    ("problem", "made_to", "output"),
+    [
+        ("multi_label_classification", "to classify, 3 classes (`config.json`", "each before a sigmoid of its own, ("),
+        ("regression", "to predict 3 numbers, in fp32", "`logits`: float32, what it predicts, (pictures, 3)"),
+        ("single_label_classification", "to classify, 3 classes (`config.json`", "of the classes before softmax, ("),
+    ],
+)
+def test_the_card_says_what_the_numbers_are(folders, tmp_path, problem, made_to, output):
+    shutil.copytree(folders / "classify", tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "problem_type": problem}))
+    job.export(ExportJob(str(tmp_path / "model"), "torch", str(tmp_path / "out"), check=str(folders / "pictures")))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert made_to in card
+    assert output in card
+
+
 def test_the_folder_says_what_it_is(exported, tmp_path):
     description, place, _ = exported("classify", "onnx", opset=18, batch_size=2)
     written = json.loads((place / "export.json").read_text())

@@ -203,6 +203,7 @@ def predict(model, pictures, output, *options):
         (["--layer=1,2", "--pooling=attentive"], {"layer": (1, 2), "pooling": "attentive"}),
         (["--pooling=none", "--size=[16, 24]"], {"pooling": None, "size": (16, 24)}),
         (["--layer=[1, last]", "--pooling=none"], {"layer": (1, 2), "pooling": None}),
+        (["--layer=1,best,2"], {"layer": (1, 1, 2)}),
     ],
 )
 def test_every_file_holds_what_python_says(measured, pictures, tmp_path, options, asked):
@@ -220,7 +221,9 @@ def test_every_file_holds_what_python_says(measured, pictures, tmp_path, options
     assert np.array_equal(np.array([row["embedding"] for row in stored], np.float32), arrays)
     assert [row.get("layers", []) for row in stored] == [list(one.layers) for one in expected]
     assert np.array_equal(np.load(tmp_path / "a.npy"), arrays)
-    names = [f"layer_{layer}" for layer in expected[0].layers] or ["embedding"]
+    layers = expected[0].layers
+    names = ["layer_1", "layer_1_2", "layer_2"] if len(layers) > 2 else [f"layer_{layer}" for layer in layers]
+    names = names or ["embedding"]
     tensors = load_file(tmp_path / "a.safetensors")
     assert list(tensors) == names
     for place, name in enumerate(names):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beit import __version__
+from beit.config import problem_of
 from beit.errors import printable
 from beit.files import write_json, write_text
 from beit.image import COLOURS, Preprocessing
@@ -16,6 +17,7 @@ from beit.inference.export.check import Check
 from beit.inference.export.model import ExportModel
 from beit.inference.export.program import INPUT
 from beit.inference.exported import EXPORT_NAME, EXPORT_VERSION, FILES
+from beit.inference.tasks.classify import Classify
 from beit.settings.export import DYNAMIC, ExportJob, ExportPrecision
 
 _LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf"), "torch": ()}
@@ -59,7 +61,7 @@ def write_description(description: dict[str, Any], folder: Path) -> None:
 def write_card(description: dict[str, Any], check: Check, model: ExportModel, folder: Path) -> None:
     """Write the model card."""
     shape = ", ".join(str(length) for length in description["input"]["shape"])
-    classes = f", {model.config.num_labels} classes (`config.json` names them)" if model.output.scores else ""
+    purpose, output = _purpose(model)
     mean, std = ([round(value, 4) for value in values] for values in (model.view.mean, model.view.std))
     files = "\n".join(
         f"- `{name}`" for name in (*description["sha256"], "config.json", "preprocessor_config.json", EXPORT_NAME)
@@ -69,14 +71,14 @@ def write_card(description: dict[str, Any], check: Check, model: ExportModel, fo
     source = plain(model.source)
     text = f"""# {source}, exported for {_RUNS_WITH[description["format"]]}
 
-A BEiT that was made to {model.task}{classes}, in {description["precision"]}: {_MEANS[description["precision"]]}.
+A BEiT that was made to {purpose}, in {description["precision"]}: {_MEANS[description["precision"]]}.
 
 | | |
 |---|---|
 | source | {source} |
 | parameters | {model.torch_model.num_parameters():,} |
 | input | `{INPUT}`: float32 ({shape}), {_values(model.view)}, less the mean {mean}, divided by the deviation {std} |
-| output | `{model.output.name}`: float32, {model.output.about} |
+| output | `{model.output.name}`: float32, {output} |
 | written with | {", ".join(f"{name} {version}" for name, version in description["versions"].items())} |
 
 Checked against the PyTorch model when it was written: {check}.
@@ -101,6 +103,18 @@ Without this package:
 {files}
 """
     write_text(folder / "README.md", text)
+
+
+def _purpose(model: ExportModel) -> tuple[str, str]:
+    """Return what a model was made to do, and what its output is, in words."""
+    number, about = model.config.num_labels, model.output.about
+    problem = problem_of(model.config)
+    if model.task == Classify.name and problem == "regression":
+        return f"predict {number} number{'s' * (number != 1)}", f"what it predicts, (pictures, {number})"
+    if model.task == Classify.name and problem == "multi_label_classification":
+        about = "the scores of the classes, each before a sigmoid of its own, (pictures, classes)"
+    classes = f", {number} classes (`config.json` names them)" if model.output.scores else ""
+    return f"{model.task}{classes}", about
 
 
 def _values(view: Preprocessing) -> str:

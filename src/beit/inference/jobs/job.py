@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from beit import __version__
+from beit.config import CONFIG_NAME, FEATURES_NAME
 from beit.errors import ConfigError, as_text
 from beit.files import check_apart
+from beit.image.processor import PREPROCESSOR_NAME
 from beit.inference.jobs.chunk import Chunk
 from beit.inference.jobs.inputs import CHUNK, Collection, Unit, digest, open_inputs
 from beit.inference.jobs.pipeline import Pipeline, Todo
@@ -21,6 +23,9 @@ from beit.inference.loading import packaged_model, saved_view_of
 from beit.inference.predictor import Predictor
 from beit.inference.tasks.registry import task_named
 from beit.settings.predict import PredictJob
+
+# What is read beside a file of weights, named here since its readers load torch.
+_BESIDE = (CONFIG_NAME, PREPROCESSOR_NAME, FEATURES_NAME, "scene_inference.json", "decoder.safetensors")
 
 
 class Prediction:
@@ -190,9 +195,13 @@ def _arguments(work: Prediction) -> dict[str, Any]:
 
 
 def _files(model: str | None) -> str | None:
-    """Return a hash of the names, sizes and times of a model's files; None of one that is not on this machine."""
+    """Return a hash of the names, sizes and times of a model's files; None of one that is not on this machine.
+
+    They are all of its folder, or of a file of weights that and what is read beside it.
+    """
     if model is None or not (place := Path(model)).exists():
         return None
-    files = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place]
+    named = place.iterdir() if place.is_dir() else [place, *(place.parent / name for name in _BESIDE)]
+    files = sorted(path for path in named if path.is_file())
     lines = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -19,7 +19,7 @@ from beit.image import AnyPicture
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.torch_runner import TorchRunner
 from beit.inference.tasks.drawing import PNG, heat_overlay, png_text
-from beit.inference.tasks.options import Place, TaskOptions
+from beit.inference.tasks.options import Place, TaskOptions, as_place
 from beit.inference.tasks.task import PredictorTask, Tab
 
 
@@ -34,6 +34,11 @@ class AttendOptions(TaskOptions):
 
     layer: Annotated[int, "Layer, counted from 0, or from the end: -1, the default, is the last."] = -1
     patch: Annotated[Place | None, "Row and column of the patch that attends; default: the [CLS] token."] = None
+
+    def __post_init__(self) -> None:
+        """Bring the patch into one form, and check everything."""
+        object.__setattr__(self, "patch", as_place("patch", self.patch))
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,6 @@ class Attend(PredictorTask[AttendOptions, Attention]):
 def _token(patch: Place, grid: Grid) -> int:
     """Return the number of a patch's token in the sequence."""
     rows, cols = grid
-    if len(patch) != 2 or not (0 <= patch[0] < rows and 0 <= patch[1] < cols):
+    if not (0 <= patch[0] < rows and 0 <= patch[1] < cols):
         raise ConfigError(f"patch is {patch}; expected a row of 0 to {rows - 1} and a column of 0 to {cols - 1}")
     return 1 + patch[0] * cols + patch[1]

@@ -128,7 +128,9 @@ class Embed(PredictorTask[FeatureOptions, Embedding]):
         layers = row.get("layers", [])
         if len(layers) <= 1:
             return {f"layer_{layers[0]}" if layers else "embedding": whole}
-        return {f"layer_{layer}": array for layer, array in zip(layers, whole, strict=True)}
+        times = [layers[:place].count(layer) for place, layer in enumerate(layers)]
+        again = ["" if before == 0 else f"_{before + 1}" for before in times]  # "6,best", where 6 is the best
+        return {f"layer_{layer}{end}": array for layer, end, array in zip(layers, again, whole, strict=True)}
 
     def parquet_fields(self, arrow: Any, options: FeatureOptions) -> list[tuple[str, Any]]:
         """Return a list of numbers, nested for several layers and for every patch, and the layers."""

@@ -22,7 +22,7 @@ from beit.inference.runners.torch_runner import TorchRunner
 from beit.inference.tasks.drawing import PNG, heat_overlay, png_text
 from beit.inference.tasks.folder import AMONG, contents_of, pictures_in
 from beit.inference.tasks.layers import LayerOptions
-from beit.inference.tasks.options import Local, Place
+from beit.inference.tasks.options import Local, Place, as_place
 from beit.inference.tasks.task import PredictorTask, Tab
 
 
@@ -46,7 +46,8 @@ class PatchOptions(LayerOptions):
     among: Annotated[str | None, Local, AMONG] = None
 
     def __post_init__(self) -> None:
-        """Check that there is one layer."""
+        """Bring the patch into one form, and check that there is one layer."""
+        object.__setattr__(self, "patch", as_place("patch", self.patch))
         super().__post_init__()
         if self.several:
             raise ConfigError(f"layer is {self.layer}; expected one: a picture has one PCA")
@@ -226,7 +227,7 @@ def _map(model: LoadedModel, picture: AnyPicture, asked: PatchOptions, layer: in
 
 def _check_patch(patch: Place, grid: Grid) -> None:
     """Refuse a patch that the grid does not have."""
-    if len(patch) != 2 or not (0 <= patch[0] < grid.height and 0 <= patch[1] < grid.width):
+    if not (0 <= patch[0] < grid.height and 0 <= patch[1] < grid.width):
         raise ConfigError(
             f"patch is {patch}; expected a row of 0 to {grid.height - 1} and a column of 0 to {grid.width - 1}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral
@@ -80,6 +81,21 @@ class Option:
             raise ConfigError(f"{self.name} is {value!r}; expected a whole number")
         if self.limits is not None and not self.limits.allow(value):
             raise ConfigError(f"{self.name} is {value}; expected {self.limits}")
+
+
+def as_place(name: str, value: Any) -> Place | None:
+    """Return two whole numbers, of any type that holds such, as a row and a column; None stays.
+
+    Raises:
+        ConfigError: If they are others.
+    """
+    if value is None:
+        return None
+    whole: Any = Integral  # also numpy's
+    numbers = tuple(value) if isinstance(value, Iterable) else (value,)
+    if len(numbers) != 2 or not all(isinstance(number, whole) for number in numbers):
+        raise ConfigError(f"{name} is {value}; expected two whole numbers, a row and a column, such as (3, 4)")
+    return int(numbers[0]), int(numbers[1])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from beit.geometry import Grid, block_masks
 from beit.inference.runners.loaded import LoadedModel
 from beit.inference.runners.torch_runner import is_pretraining
 from beit.inference.tasks.drawing import PNG, png_text, side_by_side
-from beit.inference.tasks.options import Limits, Place, TaskOptions
+from beit.inference.tasks.options import Limits, Place, TaskOptions, as_place
 from beit.inference.tasks.task import PredictorTask, Tab
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class ReconstructOptions(TaskOptions):
     ] = None
     share: Annotated[float, Limits(above=0, most=1), "How much of a picture those blocks hide at most."] = 0.4
     seed: Annotated[int, Limits(least=0), "Seed of those blocks."] = 0
+
+    def __post_init__(self) -> None:
+        """Bring the places into one form, and check everything."""
+        if self.mask is not None:
+            object.__setattr__(self, "mask", tuple(as_place("a place of mask", place) for place in self.mask))
+        super().__post_init__()
 
     def hidden(self, grid: Grid) -> NDArray[np.bool_]:
         """Return the mask (rows, cols), True = hidden.
