@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from datetime import date
@@ -45,6 +46,11 @@ def kind():
     named = f"{vendor} {known['cpu family']}/{known['model']}" if "cpu family" in known else vendor
     limits = {os.environ[name].upper() for name in LIMITS if name in os.environ}
     return f"{named} as {' and '.join(sorted(limits))}" if limits else named
+
+
+def name_of(kind):
+    """Return the kind of a processor as a part of the name of a file."""
+    return re.sub("[^a-z0-9]+", "-", kind.lower())
 
 
 def _processor():

@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from about import kind, name_of
 
 ROOT = Path(__file__).parents[1]
 TRANSFORMERS = ("4.37.2", "5.23.0")
@@ -23,9 +26,15 @@ def python_of(version):
 
 
 def with_source():
-    """Return this process's environment, with our package before everything else that Python finds."""
+    """Return this process's environment, with our package before everything else that Python finds.
+
+    Each kind of processor has compiled programs of its own: torch takes those of other instructions for its own, and
+    they crash.
+    """
     path = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    compiled = Path(tempfile.gettempdir(), f"beit-benchmarks-{name_of(kind())}")
+    shared = {"TORCHINDUCTOR_CACHE_DIR": str(compiled)}
+    return {**shared, **os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def ask(python, worker, *arguments):

@@ -1,11 +1,10 @@
 """Records of the comparisons: a file in results/bench for each kind of processor, with what was last measured on it."""
 
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 
-from about import about
+from about import about, name_of
 from ratios import Ratio
 
 FOLDER = Path(__file__).parent / "results" / "bench"
@@ -13,7 +12,7 @@ FOLDER = Path(__file__).parent / "results" / "bench"
 
 def file_of(kind, folder=FOLDER):
     """Return the record of a kind of processor."""
-    return folder / f"{re.sub('[^a-z0-9]+', '-', kind.lower())}.json"
+    return folder / f"{name_of(kind)}.json"
 
 
 def record(answers, folder=FOLDER):

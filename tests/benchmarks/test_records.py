@@ -89,6 +89,18 @@ def test_a_processor_that_plays_an_older_one_is_another_kind(program, monkeypatc
     assert about.kind() == f"{plain} as AVX2"
 
 
+def test_each_kind_has_compiled_programs_of_its_own(program, monkeypatch):
+    """Those of another kind would crash; and torch's compiler takes no folder with a space in its name."""
+    peers, about = program("peers"), program("about")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    for name in about.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    plain = peers.with_source()["TORCHINDUCTOR_CACHE_DIR"]
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    assert peers.with_source()["TORCHINDUCTOR_CACHE_DIR"] == f"{plain}-as-avx2"
+    assert " " not in plain
+
+
 def test_all_knows_every_benchmark_that_takes_turns(program):
     quick = {path.stem for path in BENCHMARKS.glob("*.py") if "parser(__doc__)" in path.read_text()}
     assert quick == set(program("all").BENCHMARKS)
@@ -98,6 +110,16 @@ def test_the_fitted_exponent_is_that_of_the_law(program):
     fit, line = program("cost").fitted((1, 2, 4, 8), [3.0, 12.0, 48.0, 192.0])
     assert (fit["exponent"], fit["error"]) == (2.0, 0.0)
     assert line == pytest.approx([3.0, 12.0, 48.0, 192.0])
+
+
+def test_operations_grow_as_the_products_do(program):
+    cost = program("cost")
+    for kind in cost.FLOPS:
+        once, twice = (cost.operations(kind, {**cost.BASE, "batch": batch}) for batch in (8, 16))
+        assert twice == 2 * once
+        few, many = (cost.operations(kind, {**cost.BASE, "tokens": tokens}) for tokens in (196, 784))
+        assert 4 < many / few < 16
+    assert cost.operations("epoch", {"pictures": 1000}) == 1000
 
 
 def test_a_document_without_markers_is_refused(program):

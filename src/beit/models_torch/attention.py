@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from beit.errors import ConfigError
 from beit.geometry import Grid, bias_offsets, num_relative_positions
@@ -133,10 +132,7 @@ class RelativePositionBias(nn.Module):
     def _look_up(self, positions: Positions) -> Tensor:
         index_SS = positions.index_SS
         assert index_SS is not None  # noqa: S101  # for the type checker: `forward` has seen to it
-        # an embedding look-up, because its backward adds up in a fixed order on every device; indexing does not
-        bias_SSH = functional.embedding(index_SS, self._table_for(positions.grid))
-        # keys side by side: a GPU has no fused kernel for another order, and that of a CPU takes up to twice as long
-        return bias_SSH.permute(2, 0, 1).contiguous().unsqueeze(0)
+        return kernels.pair_bias(self._table_for(positions.grid), index_SS, positions.grid)
 
     def _table_for(self, grid: Grid) -> Tensor:
         """Return the table, stretched bilinearly if the grid is another than that of the weights."""

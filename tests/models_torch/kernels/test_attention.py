@@ -5,7 +5,7 @@ import torch
 
 from beit.geometry import Grid
 from beit.models_torch.attention import Positions, SelfAttention, position_index
-from beit.models_torch.kernels import attention
+from beit.models_torch.kernels import attention, pair_bias
 from beit.models_torch.kernels.attention import kept_attention, recomputed_attention
 from beit.models_torch.kernels.fastest import FastestWays
 
@@ -135,3 +135,29 @@ def test_a_training_in_bf16_keeps_no_scores_either():
     for one, other in zip(ours, gradients(half=False), strict=True):
         assert one.dtype == torch.float32
         assert (one - other).norm() <= 2e-2 * other.norm()
+
+
+def table_and_index(grid, dtype=torch.float64):
+    rows = (2 * grid.height - 1) * (2 * grid.width - 1) + 3
+    rng = torch.Generator().manual_seed(0)
+    return torch.randn(rows, 2, generator=rng, dtype=dtype).requires_grad_(), position_index(grid)
+
+
+@pytest.mark.parametrize("grid", [Grid(3, 3), Grid(2, 5), Grid(4, 1), Grid(1, 1), Grid(14, 14)], ids=str)
+def test_a_learned_bias_has_the_gradient_of_its_look_up(grid):
+    table, index = table_and_index(grid)
+    expected, result = torch.nn.functional.embedding(index, table).permute(2, 0, 1)[None], pair_bias(table, index, grid)
+    assert torch.equal(result, expected)
+    assert "_LookUp" in type(result.grad_fn).__name__
+    grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad(output, table, grad)[0] for output in (result, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_a_learned_bias_has_gradients_of_gradients_and_of_other_types():
+    table, index = table_and_index(Grid(2, 3))
+    assert torch.autograd.gradgradcheck(lambda values: pair_bias(values, index, Grid(2, 3)) ** 2, (table,))
+    small, index = table_and_index(Grid(6, 6), torch.bfloat16)
+    pair_bias(small, index, Grid(6, 6)).square().sum().backward()
+    expected = 2 * small.detach().float() * torch.bincount(index.flatten()).unsqueeze(1)
+    torch.testing.assert_close(small.grad.float(), expected, rtol=0.01, atol=0)

@@ -5,6 +5,7 @@
 | `attention`   | softmax(q k' / sqrt(d) + bias) v | explicit where maps or a head mask are asked for; in training on |
 |               |                                  | a CPU by head or fused, on a GPU with many tokens with the bias  |
 |               |                                  | read from its table or fused, as `FASTEST` timed them; fused     |
+| `pair_bias`   | a bias for every pair of tokens  | with a gradient added up offset by offset on a CPU               |
 | `linear`      | layer(x)                         | in float32 on a CPU by MKL or oneDNN, as `FASTEST` timed them;   |
 |               |                                  | PyTorch's product elsewhere                                      |
 | `linear_each` | layers' products of the same x   | each by `linear`; under autocast x is cast once for all          |
@@ -20,7 +21,7 @@ All ways give the same numbers. A module that is hooked, wrapped, parametrised o
 (`is_plain`); compilers, exporters, autocast, tensor subclasses and meta tensors get PyTorch's own operations.
 """
 
-from beit.models_torch.kernels.attention import attention
+from beit.models_torch.kernels.attention import attention, pair_bias
 from beit.models_torch.kernels.choice import autocasts, eager, is_plain, is_untouched, without_autocast
 from beit.models_torch.kernels.convolution import average_pool, merge_maps, norm_relu, resize
 from beit.models_torch.kernels.fastest import FASTEST
@@ -51,6 +52,7 @@ __all__ = [
     "linear_gelu",
     "merge_maps",
     "norm_relu",
+    "pair_bias",
     "product",
     "reads_table",
     "recomputes_gelu",

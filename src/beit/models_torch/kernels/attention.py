@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from beit.geometry import Grid
 from beit.models_torch.kernels.choice import eager, hides_gradients, in_forward_mode, plain_gradients
 from beit.models_torch.kernels.fastest import FASTEST, Ways
 from beit.models_torch.kernels.table_attention import TableBias, table_attention
@@ -71,6 +72,21 @@ def attention(
     if dropout == 0 and _trains_on_cpu(query_BSD, key_BSD, value_BSD, bias_1HSS):
         return _fastest(query_BSD, heads, bias_1HSS)(query_BSD, key_BSD, value_BSD, bias_1HSS, heads), None
     return _fused(query_BSD, key_BSD, value_BSD, bias_1HSS, heads, dropout), None
+
+
+def pair_bias(table_RH: Tensor, index_SS: Tensor, grid: Grid) -> Tensor:
+    """Return the bias of every pair of tokens, (1, H, S, S), looked up from a table of offsets.
+
+    Args:
+        table_RH: A bias per head for every offset (rows of `geometry.relative_position_index`).
+        index_SS: The row of every pair.
+        grid: The patches that the rows are of.
+    """
+    learned = torch.is_grad_enabled() and table_RH.requires_grad
+    if learned and table_RH.device.type == "cpu" and eager(table_RH, index_SS):
+        result: Any = _LookUp.apply(table_RH, index_SS, grid)
+        return result
+    return _look_up(table_RH, index_SS)
 
 
 def _by_head(part_BSD: Tensor, heads: int) -> Tensor:
@@ -264,3 +280,47 @@ def _write_gradients(
     torch.mul(grad_bSS @ key_bSd, scale, out=grad_query)
     torch.mul(grad_bSS.mT @ query_bSd, scale, out=grad_key)
     return grad_bSS
+
+
+def _look_up(table_RH: Tensor, index_SS: Tensor) -> Tensor:
+    # an embedding look-up, because its backward adds up in a fixed order on every device; indexing does not
+    bias_SSH = functional.embedding(index_SS, table_RH)
+    # keys side by side: a GPU has no fused kernel for another order, and that of a CPU takes up to twice as long
+    return bias_SSH.permute(2, 0, 1).contiguous().unsqueeze(0)
+
+
+class _LookUp(torch.autograd.Function):
+    """Autograd adds up the gradient of a table pair by pair, which of many tokens takes 3 to 20 times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, table_RH: Tensor, index_SS: Tensor, grid: Grid) -> Tensor:
+        ctx.grid = grid
+        ctx.save_for_backward(table_RH, index_SS)
+        return _look_up(table_RH, index_SS)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        table_RH, index_SS = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *plain_gradients(_look_up, (table_RH, index_SS), (True, False), gradients[0]), None
+        return _sums_of_offsets(gradients[0][0], ctx.grid).to(table_RH.dtype), None, None
+
+
+def _sums_of_offsets(grad_HSS: Tensor, grid: Grid) -> Tensor:
+    """Return the sums over all pairs of tokens of the same offset, (R, H), in the order of the table's rows.
+
+    Legend: y rows and x columns of queries, v rows and u columns of keys, of h x w patches; Y, X offsets.
+    """
+    (h, w), heads = grid, len(grad_HSS)
+    kind = torch.promote_types(grad_HSS.dtype, torch.float32)
+    grad_Hyxvu = grad_HSS[:, 1:, 1:].unflatten(1, grid).unflatten(3, grid)
+    sums_HYxu = grad_HSS.new_zeros(heads, 2 * h - 1, w, w, dtype=kind)
+    for y in range(h):  # keys of the last row come first: their offset is the least
+        sums_HYxu[:, y : y + h] += grad_Hyxvu[:, y].transpose(1, 2).flip(1)
+    # along rows by one sum: in rows that are one number longer than those they are read in, each lies one further right
+    slanted_HYxu = sums_HYxu.new_zeros(heads, 2 * h - 1, w, 2 * w)
+    slanted_HYxu[..., :w] = sums_HYxu.flip(3)
+    sums_HYX = slanted_HYxu.flatten(2)[..., : w * (2 * w - 1)].unflatten(2, (w, 2 * w - 1)).sum(2)
+    with_cls = (grad_HSS[:, :1, 1:], grad_HSS[:, 1:, :1], grad_HSS[:, :1, :1])  # [CLS] to patches, they to it, itself
+    sums_H3 = torch.stack([pairs_Hab.sum((1, 2), dtype=kind) for pairs_Hab in with_cls], dim=1)
+    return torch.cat((sums_HYX.flatten(1), sums_H3), dim=1).T
